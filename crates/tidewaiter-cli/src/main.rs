@@ -1,0 +1,2 @@
+//! The `tidewaiter` command.
+fn main() {}

@@ -1,0 +1,212 @@
+//! Received bytes, in memory lent by the port.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+/// Who lent a [`Buffer`]'s memory, and takes it back.
+pub(crate) trait Lender {
+    /// Takes back what was lent as `id`; `memory` is the pointer it was lent with.
+    fn take_back(&self, id: u32, memory: NonNull<u8>);
+}
+
+/// Received bytes. The memory goes back to the port when this is dropped.
+///
+/// Ports have a limited number of receive buffers: one that keeps many alive makes the port receive
+/// into fresh memory. To keep bytes for long, copy them.
+pub struct Buffer {
+    memory: NonNull<u8>,
+    len: usize,
+    id: u32,
+    lender: Rc<dyn Lender>,
+}
+
+impl Buffer {
+    /// Wraps `len` received bytes at `memory`, to be given back to `lender` as `id`.
+    ///
+    /// # Safety
+    ///
+    /// Until `lender.take_back(id, memory)` is called, the `len` bytes at `memory` are initialised
+    /// and nobody writes to them.
+    #[expect(unsafe_code, reason = "the one way to make a buffer")]
+    pub(crate) unsafe fn new(
+        memory: NonNull<u8>,
+        len: usize,
+        id: u32,
+        lender: Rc<dyn Lender>,
+    ) -> Buffer {
+        Buffer {
+            memory,
+            len,
+            id,
+            lender,
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[expect(unsafe_code, reason = "the one way to read a buffer")]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `Buffer::new`'s caller promised `len` initialised bytes that nobody writes to until
+        // `take_back`, which only `drop` calls.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.lender.take_back(self.id, self.memory);
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes)", self.len)
+    }
+}
+
+/// A pool of equal buffers, for the ports whose OS does not keep one itself.
+pub(crate) struct Pool {
+    capacity: usize,
+    spare_max: usize,
+    spare: RefCell<Vec<Box<[u8]>>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spare = self.spare.borrow().len();
+        write!(f, "Pool({} bytes each, {spare} spare)", self.capacity)
+    }
+}
+
+impl Pool {
+    /// A pool of buffers of `capacity` bytes that keeps up to `spare_max` of them for reuse.
+    pub(crate) fn new(capacity: usize, spare_max: usize) -> Rc<Pool> {
+        Rc::new(Pool {
+            capacity,
+            spare_max,
+            spare: RefCell::new(Vec::new()),
+        })
+    }
+
+    /// Memory to receive into.
+    pub(crate) fn lease(self: &Rc<Self>) -> Lease {
+        let spare = self.spare.borrow_mut().pop();
+        let memory = spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice());
+        let memory = NonNull::from(Box::leak(memory)).cast();
+        Lease {
+            memory,
+            pool: Rc::clone(self),
+        }
+    }
+
+    fn keep(&self, memory: Box<[u8]>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < self.spare_max {
+            spare.push(memory);
+        }
+    }
+}
+
+impl Lender for Pool {
+    #[expect(unsafe_code, reason = "takes back what `Pool::lease` leaked")]
+    fn take_back(&self, _id: u32, memory: NonNull<u8>) {
+        let memory = NonNull::slice_from_raw_parts(memory, self.capacity);
+        // SAFETY: `Pool::lease` leaked a box of exactly `capacity` bytes at this address, and the lease
+        // or buffer that held it is being dropped.
+        self.keep(unsafe { Box::from_raw(memory.as_ptr()) });
+    }
+}
+
+/// Writable memory out of a [`Pool`]: an operation holds it while the OS fills it.
+///
+/// It is kept as a bare pointer, so that moving the lease says nothing about who writes to the memory.
+pub(crate) struct Lease {
+    memory: NonNull<u8>,
+    pool: Rc<Pool>,
+}
+
+impl Lease {
+    /// Where the memory is: it stays there until the lease is dropped or filled, wherever that moves.
+    pub(crate) fn as_ptr(&self) -> NonNull<u8> {
+        self.memory
+    }
+
+    /// How many bytes there are to write to.
+    pub(crate) fn capacity(&self) -> usize {
+        self.pool.capacity
+    }
+
+    /// The memory, to be received into here and now. Not while the OS has its address.
+    #[expect(unsafe_code, reason = "the one way to write to a lease")]
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: `Pool::lease` leaked a box of `capacity` initialised bytes at this address, and
+        // `self`, borrowed mutably, is the only one that knows it.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.pool.capacity) }
+    }
+
+    /// Turns the first `len` bytes into a readable buffer.
+    #[expect(unsafe_code, reason = "hands the memory over to the buffer")]
+    pub(crate) fn filled(self, len: usize) -> Buffer {
+        assert!(
+            len <= self.pool.capacity,
+            "{len} bytes do not fit into {}",
+            self.pool.capacity
+        );
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never used or dropped again, so the share moves out exactly once.
+        let pool = unsafe { std::ptr::read(&raw mut this.pool) };
+        // SAFETY: the memory has at least `len` initialised bytes (pools zero theirs), and the lease,
+        // which alone knew its address, ends here without giving it back.
+        unsafe { Buffer::new(this.memory, len, 0, pool) }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.take_back(0, self.memory);
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({} bytes)", self.pool.capacity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+
+    #[test]
+    fn memory_is_reused_and_survives_its_lease() {
+        let pool = Pool::new(8, 2);
+        let mut lease = pool.lease();
+        lease.as_mut_slice()[..3].copy_from_slice(b"abc");
+        let buffer = lease.filled(3);
+        let address = buffer.as_ptr();
+        assert_eq!(&*buffer, b"abc");
+        drop(buffer);
+        let again = pool.lease().filled(0);
+        assert_eq!(again.as_ptr(), address, "the pool hands out what came back");
+        drop(pool);
+        drop(again);
+    }
+
+    #[test]
+    fn a_dropped_lease_goes_back_to_the_pool() {
+        let pool = Pool::new(8, 1);
+        drop(pool.lease());
+        drop((pool.lease(), pool.lease()));
+        assert_eq!(
+            pool.spare.borrow().len(),
+            1,
+            "no more than `spare_max` are kept"
+        );
+    }
+}

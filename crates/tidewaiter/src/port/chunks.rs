@@ -1,0 +1,237 @@
+//! Outgoing bytes: owned, in order, and never copied on their way to the OS.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// Small writes are gathered into a chunk of up to this many bytes, so that they leave in one call.
+const GATHER_BYTES: usize = 16 * 1024;
+
+#[derive(Debug)]
+enum Chunk {
+    /// Our own memory: later small writes are appended while it has room.
+    Owned(Vec<u8>),
+    /// Memory shared with the caller: passed on as it is.
+    Shared(Bytes),
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Chunk::Owned(bytes) => bytes,
+            Chunk::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// A queue of bytes to send.
+///
+/// Memory given as [`Bytes`] or `Vec<u8>` is never copied; slices are, into chunks of 16 KiB.
+/// No chunk in the queue is empty.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    list: VecDeque<Chunk>,
+    /// How much of the first chunk is already gone.
+    start: usize,
+    len: usize,
+}
+
+impl Chunks {
+    /// An empty queue. Allocates nothing.
+    #[must_use]
+    pub fn new() -> Chunks {
+        Chunks::default()
+    }
+
+    /// How many bytes are queued.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is queued.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many separate pieces of memory the bytes stand in.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Appends a copy of `data`.
+    pub fn extend_from_slice(&mut self, mut data: &[u8]) {
+        self.len += data.len();
+        if let Some(Chunk::Owned(last)) = self.list.back_mut() {
+            let room = GATHER_BYTES.saturating_sub(last.len()).min(data.len());
+            last.extend_from_slice(&data[..room]);
+            data = &data[room..];
+        }
+        if !data.is_empty() {
+            self.list.push_back(Chunk::Owned(data.to_vec()));
+        }
+    }
+
+    /// Appends `data` without copying it.
+    pub fn push(&mut self, data: impl Into<Bytes>) {
+        let data = data.into();
+        if !data.is_empty() {
+            self.len += data.len();
+            self.list.push_back(Chunk::Shared(data));
+        }
+    }
+
+    /// The queued bytes, front first, piece by piece; no piece is empty.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = self.start;
+        self.list
+            .iter()
+            .map(move |chunk| &chunk.as_slice()[std::mem::take(&mut start)..])
+    }
+
+    /// Drops the first `count` bytes.
+    ///
+    /// # Panics
+    ///
+    /// When fewer are queued.
+    pub fn advance(&mut self, mut count: usize) {
+        assert!(
+            count <= self.len,
+            "cannot drop {count} of {} queued bytes",
+            self.len
+        );
+        self.len -= count;
+        while let Some(first) = self.list.front() {
+            let left = first.as_slice().len() - self.start;
+            if count < left {
+                self.start += count;
+                return;
+            }
+            count -= left;
+            self.start = 0;
+            self.list.pop_front();
+        }
+    }
+
+    /// Moves whole pieces from the front of `source` to the end of this queue, until this one holds
+    /// `max_count` pieces or at least `max_bytes` bytes. Copies nothing.
+    ///
+    /// # Panics
+    ///
+    /// When this queue is not empty: a half-sent first piece has no place behind other bytes.
+    pub fn take_from(&mut self, source: &mut Chunks, max_count: usize, max_bytes: usize) {
+        assert!(self.is_empty(), "pieces are moved into an empty queue only");
+        self.start = std::mem::take(&mut source.start);
+        while self.list.len() < max_count && self.len < max_bytes {
+            let Some(chunk) = source.list.pop_front() else {
+                break;
+            };
+            let start = if self.list.is_empty() { self.start } else { 0 };
+            self.len += chunk.as_slice().len() - start;
+            self.list.push_back(chunk);
+        }
+        source.len -= self.len;
+        if self.list.is_empty() {
+            self.start = 0;
+        }
+    }
+
+    /// Puts what is left of `unsent` back in front of this queue.
+    pub fn put_back(&mut self, mut unsent: Chunks) {
+        debug_assert_eq!(self.start, 0, "what was queued behind it is whole");
+        if unsent.is_empty() {
+            return;
+        }
+        self.len += unsent.len;
+        self.start = unsent.start;
+        while let Some(chunk) = unsent.list.pop_back() {
+            self.list.push_front(chunk);
+        }
+    }
+
+    /// Drops everything queued.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.start = 0;
+        self.len = 0;
+    }
+}
+
+impl From<Bytes> for Chunks {
+    fn from(data: Bytes) -> Chunks {
+        let mut chunks = Chunks::new();
+        chunks.push(data);
+        chunks
+    }
+}
+
+impl From<Vec<u8>> for Chunks {
+    fn from(data: Vec<u8>) -> Chunks {
+        Chunks::from(Bytes::from(data))
+    }
+}
+
+impl From<&[u8]> for Chunks {
+    fn from(data: &[u8]) -> Chunks {
+        let mut chunks = Chunks::new();
+        chunks.extend_from_slice(data);
+        chunks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Chunks, GATHER_BYTES};
+    use bytes::Bytes;
+    use proptest::prelude::{any, proptest};
+
+    fn content(chunks: &Chunks) -> Vec<u8> {
+        chunks.slices().flatten().copied().collect()
+    }
+
+    #[test]
+    fn small_writes_share_a_piece_and_shared_memory_is_not_copied() {
+        let mut chunks = Chunks::new();
+        chunks.extend_from_slice(b"ab");
+        chunks.extend_from_slice(b"cd");
+        assert_eq!(chunks.count(), 1);
+        let shared = Bytes::from(vec![7; 100]);
+        chunks.push(shared.clone());
+        assert_eq!(chunks.count(), 2);
+        assert_eq!(
+            chunks.slices().nth(1).map(<[u8]>::as_ptr),
+            Some(shared.as_ptr())
+        );
+        chunks.extend_from_slice(&vec![1; 2 * GATHER_BYTES]);
+        assert_eq!(chunks.len(), 104 + 2 * GATHER_BYTES);
+    }
+
+    proptest! {
+        /// Goal: whatever is written, sent in parts and put back comes out once and in order.
+        #[test]
+        fn bytes_keep_their_order(steps: Vec<(u8, u16)>, seed in any::<u8>()) {
+            let (mut chunks, mut model, mut next) = (Chunks::new(), Vec::<u8>::new(), seed);
+            for (action, size) in steps {
+                let size = usize::from(size % 5000);
+                let data: Vec<u8> = (0..size).map(|_| { next = next.wrapping_add(1); next }).collect();
+                match action % 3 {
+                    0 => { chunks.extend_from_slice(&data); model.extend(&data); }
+                    1 => { chunks.push(data.clone()); model.extend(&data); }
+                    _ => {
+                        let mut part = Chunks::new();
+                        part.take_from(&mut chunks, 1 + size % 4, size);
+                        let sent = size.min(part.len());
+                        part.advance(sent);
+                        model.drain(..sent);
+                        chunks.put_back(part);
+                    }
+                }
+                assert_eq!(chunks.len(), model.len());
+                assert!(chunks.slices().all(|piece| !piece.is_empty()));
+            }
+            assert_eq!(content(&chunks), model);
+        }
+    }
+}

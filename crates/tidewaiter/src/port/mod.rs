@@ -1,0 +1,322 @@
+//! A portable completion port: submit operations, wait, get completions.
+//!
+//! A [`Port`] is the one place that talks to the OS. It is I/O completion ports on Windows, io_uring on
+//! Linux, readiness (epoll, kqueue) where there is neither, and a deterministic simulation for tests.
+//! All of them keep the same promises:
+//!
+//! 1. An operation owns everything the OS may touch until its last completion. Cancelling it, closing
+//!    the handle or dropping the port never frees that memory earlier.
+//! 2. Every submitted operation completes exactly once; a multishot one any number of times with
+//!    [`more`](Completion::more), then once without. So it is, too, for one that is cancelled or whose
+//!    handle is closed. Dropping the port cancels and awaits what is left, undelivered.
+//! 3. Submitting never calls back: what finishes at once still arrives through [`Port::wait`].
+//! 4. A [`Handle`] or [`Operation`] is never valid twice. Completions that the OS delivers for one that
+//!    is gone are counted ([`Port::stale`]) and dropped.
+//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`].
+//! 6. Closing is: cancel, see every completion of the handle, then close, then [`Outcome::Closed`].
+//! 7. An idle connection holds no receive buffer.
+//! 8. OS errors keep their identity: a reset is not an end of file.
+//!
+//! A port belongs to the thread that made it.
+
+mod buffer;
+mod chunks;
+#[cfg(windows)]
+mod iocp;
+mod open;
+mod options;
+#[cfg(unix)]
+mod poll;
+mod request;
+pub mod sim;
+mod socket;
+mod table;
+#[cfg(target_os = "linux")]
+mod uring;
+mod waker;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+pub use buffer::Buffer;
+pub use chunks::Chunks;
+pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
+pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
+pub(crate) use socket::OsPipe;
+pub use socket::{Resource, Socket};
+pub use waker::Waker;
+
+use crate::process::{Command, Signal, SignalTarget, SpawnError};
+
+/// How many completions one wait delivers at most: what bounds the work of a turn.
+pub(crate) const BATCH_MAX: usize = 256;
+
+/// A child process that a port has started.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The process: submit [`Request::Exit`] on it.
+    pub process: Handle,
+    /// The OS's number for it.
+    pub pid: u32,
+    /// Our ends of the pipes to the child's stdin, stdout and stderr, where it was to have pipes.
+    pub pipes: [Option<Handle>; 3],
+}
+
+/// How a handle is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseMode {
+    /// What the OS already took is still sent.
+    Graceful,
+    /// A TCP connection is reset: the peer sees an error, what was not yet sent is dropped. The same as
+    /// graceful for everything else.
+    Reset,
+}
+
+/// What a backend does; the promises are those of the module's head.
+///
+/// Backends report a failure to *start* an operation as its completion. They return errors only for
+/// what is no operation at all: a dead handle ([`io::ErrorKind::NotFound`]), a request that the kind of
+/// handle does not know, or a second receive or send beside one under way
+/// ([`io::ErrorKind::InvalidInput`]).
+pub(crate) trait Driver: fmt::Debug {
+    /// What was opened and why.
+    fn info(&self) -> &PortInfo;
+    /// The clock that timeouts are measured by.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+    fn waker(&self) -> Waker;
+    fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
+    fn cancel(&mut self, operation: Operation) -> bool;
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()>;
+    fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation>;
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle>;
+    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle>;
+    fn adopt(&mut self, resource: Resource) -> io::Result<Handle>;
+    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
+    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()>;
+    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
+    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
+    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
+    fn in_flight(&self) -> usize;
+    fn open_handles(&self) -> usize;
+    fn stale(&self) -> u64;
+}
+
+/// A completion port. See the [module](self) for its promises, and for an example.
+pub struct Port {
+    driver: Box<dyn Driver>,
+}
+
+impl Port {
+    /// Starts `request` on `handle`. Its completions carry `token`.
+    ///
+    /// Nothing is delivered before the next [`wait`](Port::wait), even if the operation finishes, or
+    /// fails, at once.
+    ///
+    /// # Errors
+    ///
+    /// Only for what could never be started, and then no completion follows: the handle is closed
+    /// ([`NotFound`](io::ErrorKind::NotFound)), or it is of a kind that does not know such requests, is
+    /// already receiving or sending, or there is nothing to send
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+    pub fn submit(
+        &mut self,
+        handle: Handle,
+        request: Request,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.driver.submit(handle, request, token)
+    }
+
+    /// Asks for an operation to end early. It still completes: with [`Failure::Cancelled`], or with
+    /// what it came to before the request took effect.
+    ///
+    /// Returns whether the operation was still under way. Asking again changes nothing.
+    pub fn cancel(&mut self, operation: Operation) -> bool {
+        self.driver.cancel(operation)
+    }
+
+    /// Appends what completed to `completions`, at most some hundreds at a time.
+    ///
+    /// Waits up to `timeout` (`None`: for ever; zero: not at all) if nothing has completed yet. Returns
+    /// early, possibly with nothing, when a [`Waker`] says so.
+    ///
+    /// # Errors
+    ///
+    /// When the OS refuses to wait: the port is unusable then. The simulated port refuses to wait for
+    /// ever for what can never come.
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        self.driver.wait(timeout, completions)
+    }
+
+    /// Closes `handle`: no further request is taken; what is under way is cancelled and completes; then
+    /// the OS's handle is closed, and a completion with `token` says [`Outcome::Closed`].
+    ///
+    /// Closing a process's handle neither ends nor awaits the process.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) when it is closed or being closed already.
+    pub fn close(
+        &mut self,
+        handle: Handle,
+        mode: CloseMode,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.driver.close(handle, mode, token)
+    }
+
+    /// A handle that ends this port's waits from other threads.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.driver.waker()
+    }
+
+    /// Which backend this is, and why.
+    #[must_use]
+    pub fn info(&self) -> &PortInfo {
+        self.driver.info()
+    }
+
+    /// The time by this port's clock: the OS's monotonic one, or the simulation's.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.driver.now()
+    }
+
+    /// Opens a TCP socket that listens.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says, among it [`AddrInUse`](io::ErrorKind::AddrInUse),
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) and
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied).
+    pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        self.driver.listen(options)
+    }
+
+    /// Opens a TCP socket to connect to `peer` with, bound to `local` if given.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says, among it [`AddrInUse`](io::ErrorKind::AddrInUse) and
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for `local`.
+    pub fn open_stream(
+        &mut self,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> io::Result<Handle> {
+        self.driver.open_stream(peer, local)
+    }
+
+    /// Takes over a socket or pipe that was made elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says, and [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this
+    /// port cannot serve. The resource is closed then.
+    pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
+        self.driver.adopt(resource.into())
+    }
+
+    /// Starts a child process.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`] names the program, the step that failed and the OS's reason; nothing is left
+    /// running then.
+    pub fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
+        self.driver.spawn(command)
+    }
+
+    /// Signals a child process, or its whole tree.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) when the process has ended; what the OS says otherwise;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for a signal that this OS does not have.
+    pub fn signal(
+        &mut self,
+        process: Handle,
+        signal: Signal,
+        target: SignalTarget,
+    ) -> io::Result<()> {
+        self.driver.signal(process, signal, target)
+    }
+
+    /// The address that a socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one that is no socket, or what the OS says.
+    pub fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        self.driver.local_addr(handle)
+    }
+
+    /// The address that a socket is connected to.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Port::local_addr).
+    pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        self.driver.peer_addr(handle)
+    }
+
+    /// Sets an option of a TCP socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Port::local_addr).
+    pub fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
+        self.driver.set_option(handle, option)
+    }
+
+    /// Tells the peer that nothing more will be sent; receiving goes on. A pipe has no such thing:
+    /// close it.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
+    pub fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        self.driver.shutdown_write(handle)
+    }
+
+    /// How many operations are under way: submitted, and their last completion not yet delivered.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.driver.in_flight()
+    }
+
+    /// How many handles are open or being closed.
+    #[must_use]
+    pub fn open_handles(&self) -> usize {
+        self.driver.open_handles()
+    }
+
+    /// How many completions came for operations that were no longer alive. Zero, unless the OS or this
+    /// library is at fault.
+    #[must_use]
+    pub fn stale(&self) -> u64 {
+        self.driver.stale()
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.driver.fmt(f)
+    }
+}

@@ -1,0 +1,92 @@
+//! Which backend is opened, and why.
+
+use std::io;
+
+use super::{Driver, Port, PortKind, PortOptions};
+
+/// The environment variable that forces a backend.
+const VARIABLE: &str = "TIDEWAITER_PORT";
+
+impl Port {
+    /// Opens the best port that this machine allows, or the one that `options` or the environment
+    /// variable `TIDEWAITER_PORT` ask for. [`info`](Port::info) says which one and why; so does the log.
+    ///
+    /// # Errors
+    ///
+    /// When the port asked for is not to be had here (there is no silent replacement), when
+    /// `TIDEWAITER_PORT` names none, or when the OS refuses every one.
+    pub fn open(options: &PortOptions) -> io::Result<Port> {
+        let (kind, reason) = match (options.kind, std::env::var_os(VARIABLE)) {
+            (Some(kind), _) => (Some(kind), "asked for by the program".to_owned()),
+            (None, Some(name)) if !name.is_empty() => {
+                let kind = name.to_string_lossy().parse().map_err(|problem: String| {
+                    io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        format!("{VARIABLE}: {problem}"),
+                    )
+                })?;
+                (Some(kind), format!("asked for by {VARIABLE}"))
+            }
+            (None, _) => (None, String::new()),
+        };
+        let driver = match kind {
+            Some(kind) => open_kind(kind, options, reason.clone()).map_err(|error| {
+                let message = format!("the {kind} port, {reason}, cannot be opened: {error}");
+                io::Error::new(error.kind(), message)
+            })?,
+            None => open_best(options)?,
+        };
+        log::info!("port: {}", driver.info());
+        Ok(Port { driver })
+    }
+
+    /// A port over any driver; for the simulation.
+    pub(super) fn over(driver: Box<dyn Driver>) -> Port {
+        Port { driver }
+    }
+}
+
+/// The backends of this OS, best first.
+#[cfg(target_os = "linux")]
+fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
+    match super::uring::open(options, "the best on Linux".to_owned()) {
+        Ok(driver) => Ok(driver),
+        Err(refusal) => {
+            log::warn!("io_uring was refused, epoll serves instead: {refusal}");
+            super::poll::open(options, format!("io_uring was refused: {refusal}"))
+        }
+    }
+}
+
+#[cfg(windows)]
+fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
+    super::iocp::open(options, "the one on Windows".to_owned())
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
+    super::poll::open(options, "the one on this OS".to_owned())
+}
+
+fn open_kind(kind: PortKind, options: &PortOptions, reason: String) -> io::Result<Box<dyn Driver>> {
+    match kind {
+        #[cfg(target_os = "linux")]
+        PortKind::Uring => super::uring::open(options, reason),
+        #[cfg(unix)]
+        PortKind::Poll => super::poll::open(options, reason),
+        #[cfg(windows)]
+        PortKind::Iocp => super::iocp::open(options, reason),
+        PortKind::Sim => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a simulated port is opened from a `Sim`",
+        )),
+        #[allow(
+            unreachable_patterns,
+            reason = "which kinds are left depends on the OS"
+        )]
+        _ => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this OS has no such port",
+        )),
+    }
+}

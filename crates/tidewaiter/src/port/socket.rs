@@ -1,0 +1,70 @@
+//! Sockets and pipes on their way into a port.
+
+use std::net::{TcpListener, TcpStream};
+
+#[cfg(unix)]
+pub(crate) use std::os::fd::OwnedFd as OsPipe;
+#[cfg(windows)]
+pub(crate) use std::os::windows::io::OwnedHandle as OsPipe;
+
+/// A connected stream socket that no port takes care of yet. Dropping it closes it.
+///
+/// It can be sent to another thread, to be adopted by the port there.
+#[derive(Debug)]
+pub struct Socket(pub(crate) SocketRepr);
+
+#[derive(Debug)]
+pub(crate) enum SocketRepr {
+    Os(socket2::Socket),
+    Sim(super::sim::SimSocket),
+}
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Socket {
+        Socket(SocketRepr::Os(stream.into()))
+    }
+}
+
+impl TryFrom<Socket> for TcpStream {
+    type Error = Socket;
+
+    /// Takes the OS's socket out, in blocking mode or not as it was; fails for a simulated one.
+    fn try_from(socket: Socket) -> Result<TcpStream, Socket> {
+        match socket.0 {
+            SocketRepr::Os(os) => Ok(os.into()),
+            repr @ SocketRepr::Sim(_) => Err(Socket(repr)),
+        }
+    }
+}
+
+/// Something made elsewhere that a port can take care of.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Resource {
+    /// A connected stream socket.
+    Socket(Socket),
+    /// A listening TCP socket.
+    Listener(TcpListener),
+    /// The reading end of a pipe. On Windows it must have been opened for overlapped I/O.
+    PipeReader(OsPipe),
+    /// The writing end of a pipe. On Windows it must have been opened for overlapped I/O.
+    PipeWriter(OsPipe),
+}
+
+impl From<Socket> for Resource {
+    fn from(socket: Socket) -> Resource {
+        Resource::Socket(socket)
+    }
+}
+
+impl From<TcpStream> for Resource {
+    fn from(stream: TcpStream) -> Resource {
+        Resource::Socket(stream.into())
+    }
+}
+
+impl From<TcpListener> for Resource {
+    fn from(listener: TcpListener) -> Resource {
+        Resource::Listener(listener)
+    }
+}
