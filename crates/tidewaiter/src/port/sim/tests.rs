@@ -1,0 +1,1 @@
+//! What the simulated port alone promises; the rest is in the suite that all ports share.
