@@ -119,7 +119,6 @@ impl Sim {
     }
 
     /// A world to be set up first.
-    #[must_use]
     pub fn builder(seed: u64) -> Builder {
         let options = PortOptions::default();
         Builder {

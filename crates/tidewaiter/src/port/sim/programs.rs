@@ -80,7 +80,7 @@ impl Flood {
     /// The byte at place `n` of the flood.
     #[must_use]
     pub fn byte_at(n: usize) -> u8 {
-        u8::try_from(n % 251).expect("less than 251")
+        (n % 251).to_le_bytes()[0]
     }
 }
 
