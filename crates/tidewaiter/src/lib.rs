@@ -2,5 +2,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod endpoint;
 pub mod port;
 pub mod process;
+pub mod reactor;

@@ -1,0 +1,5 @@
+//! The loop.
+
+mod inbox;
+mod timers;
+mod workers;
