@@ -45,6 +45,7 @@ pub use chunks::Chunks;
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
 pub(crate) use socket::OsPipe;
+pub(crate) use table::{Key, Table};
 pub use socket::{Resource, Socket};
 pub use waker::Waker;
 

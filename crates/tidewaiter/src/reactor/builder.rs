@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::metrics::Counters;
-use super::remote::Receiver;
+use super::remote::Others;
 use super::timers::Timers;
 use super::triggers::Triggers;
 use super::{Core, Life, Reactor};
@@ -92,7 +92,7 @@ impl ReactorBuilder {
             storage: RefCell::new(Vec::new()),
             completions: RefCell::new(Vec::new()),
             triggers: RefCell::new(Triggers::default()),
-            remote: Receiver::new(port.waker(), self.workers_max),
+            others: Others::new(port.waker(), self.workers_max),
             signals: RefCell::new(None),
             on_signal: RefCell::new(None),
             handle_signals: self.signals && self.simulation.is_none(),

@@ -27,8 +27,9 @@ pub use remote::{Remote, WorkLost};
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
 
 use crate::error::Error;
-use crate::port::{Chunks, Completion, Port, PortInfo, ShutdownSignal, SignalWatch, Token};
-use crate::port::{Key, Table};
+use crate::port::{
+    Chunks, Completion, Key, Port, PortInfo, ShutdownSignal, SignalWatch, Table, Token,
+};
 use metrics::Counters;
 use timers::Timers;
 use triggers::Triggers;
@@ -104,7 +105,7 @@ struct Core {
     storage: RefCell<Vec<Chunks>>,
     completions: RefCell<Vec<Completion>>,
     triggers: RefCell<Triggers>,
-    remote: remote::Receiver,
+    others: remote::Others,
     signals: RefCell<Option<SignalWatch>>,
     on_signal: RefCell<Option<SignalCallback>>,
     handle_signals: bool,
@@ -233,7 +234,7 @@ impl Reactor {
     fn tear_down(&self) {
         let core = &*self.core;
         core.life.set(Life::Stopped);
-        core.remote.close();
+        core.others.close();
         // Each is moved out first: what is dropped may call back into the reactor.
         drop(core.signals.take());
         drop(core.on_signal.take());

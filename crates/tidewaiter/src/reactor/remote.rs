@@ -2,11 +2,11 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Sender};
 use super::workers::Workers;
 use super::{Key, Reactor, Table};
 use crate::error::Error;
@@ -28,7 +28,7 @@ const WORK_DEADLINE: Duration = Duration::from_secs(5);
 /// sent to one that has stopped comes back as an error.
 #[derive(Clone)]
 pub struct Remote {
-    inbox: Inbox<RemoteCall>,
+    sender: Sender<RemoteCall>,
     waker: Waker,
 }
 
@@ -40,7 +40,7 @@ impl Remote {
     /// [`Error::Stopped`] when the reactor has stopped: the call is dropped. Calls that were taken, and
     /// that the loop did not come to before it stopped, are dropped as well.
     pub fn call(&self, callback: impl FnOnce(&Reactor) + Send + 'static) -> Result<(), Error> {
-        self.inbox.send(Box::new(callback)).map_err(|_| Error::Stopped)
+        self.sender.send(Box::new(callback)).map_err(|_| Error::Stopped)
     }
 
     /// Stops the reactor, as [`Reactor::stop`] does on its own thread.
@@ -91,32 +91,34 @@ impl fmt::Display for WorkLost {
 impl std::error::Error for WorkLost {}
 
 /// The reactor's end of all that.
-pub(super) struct Receiver {
-    remote: Remote,
+pub(super) struct Others {
+    inbox: Inbox<RemoteCall>,
+    waker: Waker,
     workers: Workers,
     /// Who waits for the results of work that threads have in hand.
     pending: RefCell<Table<Deliver>>,
 }
 
-impl Receiver {
-    pub(super) fn new(waker: Waker, workers_max: usize) -> Receiver {
-        Receiver {
-            remote: Remote { inbox: Inbox::new(waker.clone()), waker },
+impl Others {
+    pub(super) fn new(waker: Waker, workers_max: usize) -> Others {
+        Others {
+            inbox: Inbox::new(waker.clone()),
+            waker,
             workers: Workers::new(workers_max, "tidewaiter"),
             pending: RefCell::new(Table::default()),
         }
     }
 
     /// The calls that have arrived. Those sent meanwhile are for the next turn.
-    pub(super) fn take_all(&self) -> Vec<RemoteCall> {
-        let mut calls = Vec::new();
-        self.remote.inbox.drain(&mut calls);
+    pub(super) fn take_all(&self) -> VecDeque<RemoteCall> {
+        let mut calls = VecDeque::new();
+        self.inbox.drain(&mut calls);
         calls
     }
 
     /// Takes no more calls, and drops those that wait.
     pub(super) fn close(&self) {
-        self.remote.inbox.close();
+        self.inbox.close();
         drop(self.take_all());
     }
 }
@@ -125,7 +127,8 @@ impl Reactor {
     /// A way into this reactor from other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        self.core.remote.remote.clone()
+        let others = &self.core.others;
+        Remote { sender: others.inbox.sender(), waker: others.waker.clone() }
     }
 
     /// Runs `work` on a thread of the reactor's pool, and then calls `done` from the loop with what it
@@ -143,7 +146,7 @@ impl Reactor {
             let lost = || Box::new(Err(WorkLost::Stopped));
             done(reactor, *result.map_or_else(lost, |r| r.expect("work delivers its own type")));
         });
-        let key = self.core.remote.pending.borrow_mut().insert(deliver);
+        let key = self.core.others.pending.borrow_mut().insert(deliver);
         let remote = self.remote();
         let job = Box::new(move || {
             let work = std::panic::AssertUnwindSafe(work);
@@ -151,14 +154,14 @@ impl Reactor {
             // An error means that the reactor stopped: nobody is there to take the result.
             let _ = remote.call(move |reactor| reactor.finish_work(key, Some(Box::new(result))));
         });
-        if let Err(error) = self.core.remote.workers.submit(job) {
+        if let Err(error) = self.core.others.workers.submit(job) {
             let lost = WorkLost::NoThread(error.to_string());
             self.soon(move |reactor| reactor.finish_work(key, Some(Box::new(Err::<T, _>(lost)))));
         }
     }
 
     fn finish_work(&self, key: Key, result: Option<Box<dyn Any + Send>>) {
-        let deliver = self.core.remote.pending.borrow_mut().remove(key);
+        let deliver = self.core.others.pending.borrow_mut().remove(key);
         if let Some(deliver) = deliver {
             deliver(self, result);
         }
@@ -166,14 +169,14 @@ impl Reactor {
 
     /// Ends the threads, and tells those whose results will not come.
     pub(super) fn lose_work(&self) {
-        let remote = &self.core.remote;
-        remote.workers.shutdown(WORK_DEADLINE);
+        let others = &self.core.others;
+        others.workers.shutdown(WORK_DEADLINE);
         // What was done in time is delivered; then nothing more is taken.
-        for call in remote.take_all() {
+        for call in others.take_all() {
             self.guard("a call from another thread", || call(self));
         }
-        remote.close();
-        for (_, deliver) in remote.pending.take().into_entries() {
+        others.close();
+        for (_, deliver) in others.pending.take().into_entries() {
             self.guard("a callback for lost work", || deliver(self, None));
         }
     }

@@ -27,7 +27,7 @@ impl Reactor {
         self.core.signals.take();
         if self.core.life.get() == Life::Stopped || result.is_err() {
             self.core.life.set(Life::Stopped);
-            self.core.remote.close();
+            self.core.others.close();
         } else {
             self.core.life.set(Life::Idle);
         }

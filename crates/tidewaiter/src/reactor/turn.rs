@@ -111,7 +111,7 @@ impl Reactor {
     }
 
     fn take_remote_calls(&self) {
-        for callback in self.core.remote.take_all() {
+        for callback in self.core.others.take_all() {
             self.core.counters.remote_calls.add(1);
             self.guard("a call from another thread", || callback(self));
         }

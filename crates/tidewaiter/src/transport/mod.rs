@@ -6,11 +6,12 @@ mod process;
 mod producer;
 mod protocol;
 mod stream;
-mod tcp;
+#[expect(clippy::module_inception, reason = "it is the transports' common face")]
+mod transport;
 
 pub use connect::{ConnectOptions, Connector};
-pub use listener::{ListenTarget, Listener};
+pub use listener::Listener;
 pub use process::{ChildFd, Process, ProcessProtocol};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::{Factory, Protocol};
-pub use stream::Transport;
+pub use transport::Transport;
