@@ -105,7 +105,9 @@ impl Reactor {
                         }
                     });
                 }
-                None => self.stop(),
+                None => {
+                    self.stop();
+                }
             }
         }
     }

@@ -25,6 +25,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     target: HostPort,
+    /// The target, if it was given as an address: a name cannot say all of it.
+    address: Option<SocketAddr>,
     timeout: Duration,
     local: Option<SocketAddr>,
     attempt_delay: Duration,
@@ -36,6 +38,7 @@ impl ConnectOptions {
     pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
         ConnectOptions {
             target: HostPort { host: host.into(), port },
+            address: None,
             timeout: TIMEOUT,
             local: None,
             attempt_delay: ATTEMPT_DELAY,
@@ -67,7 +70,8 @@ impl ConnectOptions {
 
 impl From<SocketAddr> for ConnectOptions {
     fn from(address: SocketAddr) -> ConnectOptions {
-        ConnectOptions::from(HostPort::from(address))
+        let options = ConnectOptions::new(address.ip().to_string(), address.port());
+        ConnectOptions { address: Some(address), ..options }
     }
 }
 
@@ -208,7 +212,7 @@ impl Inner {
         self.limit.replace(Some(limit));
         let HostPort { host, port } = self.options.target.clone();
         let inner = Rc::clone(self);
-        if let Some(address) = endpoint::literal(&host, port) {
+        if let Some(address) = self.options.address.or_else(|| endpoint::literal(&host, port)) {
             self.reactor.soon(move |_| inner.start_race(vec![address]));
             return;
         }
