@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tidewaiter::{Protocol, Reactor, Reason, Transport};
+use tidewaiter::{Protocol, Reason, Transport};
 
 use super::support::{any_port, reactor, run};
 

@@ -27,3 +27,10 @@ pub(crate) fn run(reactor: &Reactor) {
     reactor.run().expect("the reactor runs");
     assert!(limit.is_active() || limit.due().is_none() && !reactor.is_running());
 }
+
+/// Says nothing, and takes no notice.
+pub(crate) struct Silent;
+
+impl tidewaiter::Protocol for Silent {
+    fn data_received(&mut self, _: &tidewaiter::Transport, _: &[u8]) {}
+}
