@@ -1,9 +1,7 @@
 //! Where to connect and listen.
 
 mod parse;
-mod race;
-mod resolve;
+pub(crate) mod race;
+pub(crate) mod resolve;
 
 pub use parse::{HostPort, ParseHostPortError};
-pub(crate) use race::{AttemptId, Race, Step};
-pub(crate) use resolve::{literal, resolve};

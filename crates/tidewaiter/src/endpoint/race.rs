@@ -1,15 +1,369 @@
-//! temp
-use std::{io, net::SocketAddr, time::{Duration, Instant}};
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+//! Which of several addresses to connect to, and when: RFC 8305 ("happy eyeballs") without the
+//! connecting. Time is an argument.
+//!
+//! The addresses are tried in the resolver's order, but alternating between IPv6 and IPv4, each a
+//! little after the one before, or as soon as one fails. The first to succeed wins.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// How long an attempt has for itself, where nobody says otherwise: RFC 8305, section 8.
+pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// The least and the most that an attempt may have for itself: RFC 8305, section 8.
+const ATTEMPT_DELAY_MIN: Duration = Duration::from_millis(10);
+const ATTEMPT_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// One attempt to connect, within its race.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AttemptId(usize);
-pub(crate) enum Step { Connect(SocketAddr, AttemptId), WaitUntil(Instant), Wait, Failed { address: SocketAddr, error: io::Error } }
-pub(crate) struct Race { list: Vec<SocketAddr>, next: usize, err: Option<(SocketAddr, io::Error)>, busy: bool }
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Start connecting to this address, then ask again.
+    Connect(SocketAddr, AttemptId),
+    /// Ask again at this time, or when an attempt ends before.
+    WaitUntil(Instant),
+    /// Ask again when an attempt ends. After a success there is nothing more to ask.
+    Wait,
+    /// Every address failed: see [`Race::into_error`].
+    Failed,
+}
+
+/// A race between the addresses of one host.
+#[derive(Debug)]
+pub(crate) struct Race {
+    /// Not yet tried, in the order in which they will be.
+    waiting: VecDeque<SocketAddr>,
+    /// Under way.
+    running: Vec<(AttemptId, SocketAddr)>,
+    failures: Vec<(SocketAddr, io::Error)>,
+    delay: Duration,
+    /// Before this the next attempt does not start; `None`: none has started yet.
+    next_start: Option<Instant>,
+    attempts: usize,
+    won: bool,
+}
+
 impl Race {
-    pub(crate) fn new(list: Vec<SocketAddr>, _d: Duration) -> Race { Race { list, next: 0, err: None, busy: false } }
-    pub(crate) fn next(&mut self, _now: Instant) -> Step {
-        if self.busy { return Step::Wait; }
-        if self.next < self.list.len() { self.next += 1; self.busy = true; return Step::Connect(self.list[self.next-1], AttemptId(self.next-1)); }
-        let (address, error) = self.err.take().unwrap(); Step::Failed { address, error }
+    /// A race between `addresses`, in the resolver's order of preference. Attempts start `delay` after
+    /// each other, which is held between 10 ms and 2 s.
+    pub(crate) fn new(addresses: &[SocketAddr], delay: Duration) -> Race {
+        Race {
+            waiting: interleave(addresses),
+            running: Vec::new(),
+            failures: Vec::new(),
+            delay: delay.clamp(ATTEMPT_DELAY_MIN, ATTEMPT_DELAY_MAX),
+            next_start: None,
+            attempts: 0,
+            won: false,
+        }
     }
-    pub(crate) fn failed(&mut self, id: AttemptId, error: io::Error, _now: Instant) { self.busy = false; self.err = Some((self.list[id.0], error)); }
+
+    /// What to do at `now`. To be asked again after each [`Step::Connect`].
+    pub(crate) fn next(&mut self, now: Instant) -> Step {
+        if self.won {
+            return Step::Wait;
+        }
+        match (self.next_start, self.waiting.front()) {
+            (_, None) if self.running.is_empty() => Step::Failed,
+            (_, None) => Step::Wait,
+            (Some(start), Some(_)) if now < start => Step::WaitUntil(start),
+            (_, Some(&address)) => {
+                self.waiting.pop_front();
+                self.start(address, now)
+            }
+        }
+    }
+
+    fn start(&mut self, address: SocketAddr, now: Instant) -> Step {
+        let attempt = AttemptId(self.attempts);
+        self.attempts += 1;
+        self.running.push((attempt, address));
+        self.next_start = Some(now + self.delay);
+        Step::Connect(address, attempt)
+    }
+
+    /// An attempt failed: the next may start at once. One that is not under way is ignored: it was
+    /// cancelled.
+    pub(crate) fn failed(&mut self, attempt: AttemptId, error: io::Error, now: Instant) {
+        let Some(place) = self.running.iter().position(|(id, _)| *id == attempt) else {
+            return;
+        };
+        let (_, address) = self.running.remove(place);
+        self.failures.push((address, error));
+        self.next_start = Some(now);
+    }
+
+    /// An attempt won: returns the others that are under way, which are to be cancelled.
+    ///
+    /// A second winner gets itself returned: it came too late.
+    pub(crate) fn succeeded(&mut self, attempt: AttemptId) -> Vec<AttemptId> {
+        if self.won {
+            return vec![attempt];
+        }
+        self.won = true;
+        self.waiting.clear();
+        self.running
+            .drain(..)
+            .map(|(id, _)| id)
+            .filter(|&id| id != attempt)
+            .collect()
+    }
+
+    /// The error that tells most, with its address: that of the attempt that came furthest, so a peer's
+    /// refusal before silence, and silence before an address that cannot be reached from here. Of
+    /// several alike it is the first.
+    pub(crate) fn into_error(self) -> io::Error {
+        let others = self.failures.len().saturating_sub(1);
+        // `min_by_key` returns the first of several minima.
+        let Some((address, source)) = self
+            .failures
+            .into_iter()
+            .min_by_key(|(_, error)| distance(error))
+        else {
+            return io::Error::new(io::ErrorKind::NotFound, "there is no address to connect to");
+        };
+        let kind = source.kind();
+        let error = ConnectError {
+            address,
+            others,
+            source,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// How far from its goal an attempt with this error was left.
+fn distance(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted => 0,
+        io::ErrorKind::TimedOut => 1,
+        io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::AddrNotAvailable
+        | io::ErrorKind::Unsupported => 3,
+        // What the system itself refuses: permission, descriptors, memory.
+        _ => 2,
+    }
+}
+
+/// Alternates between the families, beginning with the first address's; within each the order stays.
+fn interleave(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut preferred, mut other): (VecDeque<_>, VecDeque<_>) = addresses
+        .iter()
+        .copied()
+        .partition(|address: &SocketAddr| address.is_ipv6() == first_is_v6);
+    let mut order = VecDeque::with_capacity(addresses.len());
+    while !preferred.is_empty() || !other.is_empty() {
+        order.extend(preferred.pop_front());
+        order.extend(other.pop_front());
+    }
+    order
+}
+
+/// No address of the host could be connected to.
+#[derive(Debug)]
+struct ConnectError {
+    address: SocketAddr,
+    others: usize,
+    source: io::Error,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot connect to {}: {}", self.address, self.source)?;
+        match self.others {
+            0 => Ok(()),
+            1 => f.write_str(" (and another address failed)"),
+            others => write!(f, " (and {others} other addresses failed)"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{ATTEMPT_DELAY, AttemptId, Race, Step};
+    use proptest::prelude::any;
+    use proptest::{collection, prop_assert, prop_assert_eq, proptest};
+    use std::io::{Error, ErrorKind};
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+    use std::time::{Duration, Instant};
+
+    fn v4(port: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    fn v6(port: u16) -> SocketAddr {
+        (Ipv6Addr::LOCALHOST, port).into()
+    }
+
+    fn connect(race: &mut Race, now: Instant) -> (SocketAddr, AttemptId) {
+        match race.next(now) {
+            Step::Connect(address, attempt) => (address, attempt),
+            step => panic!("an attempt should start, not {step:?}"),
+        }
+    }
+
+    #[test]
+    fn families_alternate_beginning_with_the_first_address() {
+        let mut race = Race::new(&[v6(1), v6(2), v6(3), v4(4), v4(5)], ATTEMPT_DELAY);
+        let mut now = Instant::now();
+        let mut order = Vec::new();
+        for _ in 0..5 {
+            order.push(connect(&mut race, now).0);
+            now += ATTEMPT_DELAY;
+        }
+        assert_eq!(order, [v6(1), v4(4), v6(2), v4(5), v6(3)]);
+        assert_eq!(race.next(now), Step::Wait);
+    }
+
+    #[test]
+    fn the_next_attempt_waits_for_the_delay_or_a_failure() {
+        let mut race = Race::new(&[v4(1), v4(2), v4(3)], ATTEMPT_DELAY);
+        let start = Instant::now();
+        let (_, first) = connect(&mut race, start);
+        assert_eq!(race.next(start), Step::WaitUntil(start + ATTEMPT_DELAY));
+        assert_eq!(connect(&mut race, start + ATTEMPT_DELAY).0, v4(2));
+        let soon = start + ATTEMPT_DELAY + Duration::from_millis(1);
+        race.failed(first, ErrorKind::ConnectionRefused.into(), soon);
+        assert_eq!(connect(&mut race, soon).0, v4(3));
+    }
+
+    #[test]
+    fn the_delay_is_held_between_its_bounds() {
+        for (asked, held) in [
+            (Duration::ZERO, Duration::from_millis(10)),
+            (Duration::MAX, Duration::from_secs(2)),
+        ] {
+            let mut race = Race::new(&[v4(1), v4(2)], asked);
+            let start = Instant::now();
+            connect(&mut race, start);
+            assert_eq!(race.next(start), Step::WaitUntil(start + held));
+        }
+    }
+
+    #[test]
+    fn the_winner_ends_the_race_and_names_the_others() {
+        let mut race = Race::new(&[v4(1), v4(2), v4(3)], ATTEMPT_DELAY);
+        let start = Instant::now();
+        let (_, first) = connect(&mut race, start);
+        let (_, second) = connect(&mut race, start + ATTEMPT_DELAY);
+        assert_eq!(race.succeeded(second), [first]);
+        assert_eq!(race.succeeded(first), [first], "too late");
+        let end = start + 2 * ATTEMPT_DELAY;
+        race.failed(first, ErrorKind::TimedOut.into(), end);
+        assert_eq!(race.next(end), Step::Wait);
+    }
+
+    /// Fails each address with the error beside it.
+    fn lose(failures: &[(SocketAddr, ErrorKind)]) -> Error {
+        let addresses: Vec<SocketAddr> = failures.iter().map(|(address, _)| *address).collect();
+        let mut race = Race::new(&addresses, ATTEMPT_DELAY);
+        let now = Instant::now();
+        for (_, kind) in failures {
+            let (_, attempt) = connect(&mut race, now);
+            race.failed(attempt, (*kind).into(), now);
+        }
+        assert_eq!(race.next(now), Step::Failed);
+        race.into_error()
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_attempt_that_came_furthest() {
+        let error = lose(&[
+            (v6(1), ErrorKind::NetworkUnreachable),
+            (v4(2), ErrorKind::TimedOut),
+            (v6(3), ErrorKind::ConnectionRefused),
+            (v4(4), ErrorKind::ConnectionRefused),
+        ]);
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(
+            error.to_string(),
+            "cannot connect to [::1]:3: connection refused (and 3 other addresses failed)"
+        );
+        let alone = lose(&[(v4(1), ErrorKind::TimedOut)]);
+        assert_eq!(
+            alone.to_string(),
+            "cannot connect to 127.0.0.1:1: timed out"
+        );
+    }
+
+    #[test]
+    fn without_addresses_the_race_is_lost() {
+        let mut race = Race::new(&[], ATTEMPT_DELAY);
+        assert_eq!(race.next(Instant::now()), Step::Failed);
+        assert_eq!(race.into_error().kind(), ErrorKind::NotFound);
+    }
+
+    proptest! {
+        /// Goal: each address is tried once, none while another has the time for itself, the families
+        /// alternate while there are two, and a race without a winner ends.
+        /// Method: a clock that goes where the race asks to, and failures at random moments.
+        #[test]
+        fn every_address_is_tried_once_and_in_its_time(
+            families in collection::vec(any::<bool>(), 0..12),
+            fails_at_once in collection::vec(any::<bool>(), 12),
+        ) {
+            let addresses: Vec<SocketAddr> = (0..)
+                .zip(&families)
+                .map(|(port, &is_v6)| if is_v6 { v6(port) } else { v4(port) })
+                .collect();
+            let mut race = Race::new(&addresses, ATTEMPT_DELAY);
+            let mut now = Instant::now();
+            let mut earliest = now;
+            let mut running = Vec::new();
+            let mut tried: Vec<SocketAddr> = Vec::new();
+            loop {
+                match race.next(now) {
+                    Step::Connect(address, attempt) => {
+                        prop_assert!(now >= earliest);
+                        earliest = now + ATTEMPT_DELAY;
+                        if fails_at_once[tried.len()] {
+                            race.failed(attempt, ErrorKind::ConnectionRefused.into(), now);
+                            earliest = now;
+                        } else {
+                            running.push(attempt);
+                        }
+                        tried.push(address);
+                    }
+                    Step::WaitUntil(time) => {
+                        prop_assert_eq!(time, earliest);
+                        now = time;
+                    }
+                    Step::Wait => {
+                        race.failed(running.pop().unwrap(), ErrorKind::TimedOut.into(), now);
+                    }
+                    Step::Failed => break,
+                }
+            }
+            prop_assert!(running.is_empty());
+            let preferred = addresses.first().map(SocketAddr::is_ipv6);
+            let of_family = |addresses: &[SocketAddr], first: bool| -> Vec<SocketAddr> {
+                let matches = |address: &&SocketAddr| (Some(address.is_ipv6()) == preferred) == first;
+                addresses.iter().filter(matches).copied().collect()
+            };
+            for first in [true, false] {
+                prop_assert_eq!(of_family(&tried, first), of_family(&addresses, first));
+            }
+            let both = 2 * of_family(&addresses, true).len().min(of_family(&addresses, false).len());
+            for (place, address) in tried.iter().take(both).enumerate() {
+                prop_assert_eq!(Some(address.is_ipv6()) == preferred, place % 2 == 0);
+            }
+        }
+    }
 }
