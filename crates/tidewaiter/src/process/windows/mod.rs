@@ -8,6 +8,9 @@ mod search;
 mod start;
 mod streams;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io;
