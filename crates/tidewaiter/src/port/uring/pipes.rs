@@ -37,7 +37,7 @@ fn knows_no_signal() -> io::Result<bool> {
     }
 }
 
-fn block_unless_ignored() -> io::Result<()> {
+pub(super) fn block_unless_ignored() -> io::Result<()> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with no new action this only writes the present one, which there is room for.
     let failed = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
@@ -59,37 +59,5 @@ fn block_unless_ignored() -> io::Result<()> {
     match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), nowhere) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{block_unless_ignored, write_flags};
-    use rustix::io::Errno;
-    use rustix::pipe::{PipeFlags, pipe_with};
-
-    fn blocked() -> bool {
-        let mut signals = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-        // SAFETY: with no new mask this only writes the present one, which there is room for.
-        let failed = unsafe {
-            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), signals.as_mut_ptr())
-        };
-        assert_eq!(failed, 0);
-        // SAFETY: the mask was written by the call above.
-        unsafe { libc::sigismember(signals.as_ptr(), libc::SIGPIPE) == 1 }
-    }
-
-    /// Goal: where the flag is unknown, a program that does not ignore SIGPIPE survives it.
-    /// Method: the default disposition, in a thread of its own so that the mask is not shared.
-    #[test]
-    fn a_thread_that_would_die_of_sigpipe_blocks_it() {
-        assert!(!blocked());
-        write_flags().expect("pipes can be made");
-        block_unless_ignored().expect("the mask can be set");
-        // Rust's test harness ignores the signal, so nothing is to be blocked.
-        assert!(!blocked());
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        drop(reader);
-        assert_eq!(rustix::io::write(&writer, b"x"), Err(Errno::PIPE));
     }
 }

@@ -88,8 +88,10 @@ fn the_port_says_what_it_makes_use_of() {
 
 #[test]
 fn senseless_options_are_refused() {
-    let mut options = PortOptions::default();
-    options.receive_buffers = 3;
+    let options = PortOptions {
+        receive_buffers: 3,
+        ..PortOptions::default()
+    };
     let error = Uring::open(&options, String::new(), Allowed::ALL).expect_err("no power of two");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
 }

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use super::super::super::{CloseMode, Driver, ListenOptions, Outcome, PortOptions, Request};
 use super::super::super::{Resource, Token};
+use super::super::pipes;
 use super::{Harness, KERNELS, is_cancelled, loopback, os_error, pair, pipe};
 
 #[test]
@@ -194,9 +195,6 @@ fn what_cannot_be_asked_is_refused_without_a_completion() {
     harness.finish();
 }
 
-/// Goal: running out of descriptors ends accepting with that error, and a later accept goes on.
-/// Method: a limit of this process's descriptors would disturb other tests, so the error is the
-/// kernel's for a listener that is none: what matters is that the operation ends once.
 #[test]
 fn accepting_on_what_does_not_listen_fails_once() {
     let mut harness = Harness::new();
@@ -212,6 +210,39 @@ fn accepting_on_what_does_not_listen_fails_once() {
     assert!(!failed.more);
     assert!(TcpStream::connect(address).is_err());
     harness.close(handle, CloseMode::Graceful);
+    harness.finish();
+}
+
+/// Goal: where the kernel has no flag against it, SIGPIPE does not kill a program of the default
+/// disposition.
+/// Method: the disposition belongs to the whole process, so a new one runs this test again.
+#[test]
+fn a_program_that_does_not_ignore_sigpipe_survives_it() {
+    const CHILD: &str = "TIDEWAITER_TEST_SIGPIPE";
+    const NAME: &str =
+        "port::uring::tests::streams::a_program_that_does_not_ignore_sigpipe_survives_it";
+    if std::env::var_os(CHILD).is_none() {
+        let status = std::process::Command::new(std::env::current_exe().expect("we have a name"))
+            .args(["--exact", NAME])
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::null())
+            .status()
+            .expect("the tests can be run again");
+        assert!(status.success(), "{status}");
+        return;
+    }
+    // SAFETY: the default action is no function of ours.
+    let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    assert_ne!(before, libc::SIG_ERR);
+    pipes::block_unless_ignored().expect("the mask can be set");
+    let mut harness = Harness::new();
+    harness.port.write_flags = Some(pipes::WriteFlags(0));
+    let (reader, writer) = pipe();
+    drop(reader);
+    let writer = harness.adopt(Resource::PipeWriter(writer));
+    let send = harness.submit(writer, Request::Send(b"x"[..].into()));
+    assert_eq!(os_error(&harness.next(send)), Some(libc::EPIPE));
+    harness.close(writer, CloseMode::Graceful);
     harness.finish();
 }
 
