@@ -1,5 +1,6 @@
 //! What is particular to this backend, on real sockets and pipes.
 
+mod children;
 mod refusal;
 mod streams;
 mod stress;
@@ -113,6 +114,18 @@ impl Harness {
         assert_eq!(closed.token, Token(8));
         assert_eq!(closed.kind, RequestKind::Close);
         assert!(matches!(closed.result, Ok(Outcome::Closed)), "{closed:?}");
+    }
+
+    /// Awaits that the handle being closed is closed.
+    fn wait_for_closed(&mut self) {
+        loop {
+            let mut delivered = self.delivered.iter();
+            if let Some(at) = delivered.position(|one| matches!(one.result, Ok(Outcome::Closed))) {
+                self.delivered.remove(at);
+                return;
+            }
+            self.wait();
+        }
     }
 
     /// Nothing is left: neither operations nor handles, nor completions that nobody expected.

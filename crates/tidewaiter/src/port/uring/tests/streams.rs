@@ -245,16 +245,3 @@ fn a_program_that_does_not_ignore_sigpipe_survives_it() {
     harness.close(writer, CloseMode::Graceful);
     harness.finish();
 }
-
-impl Harness {
-    fn wait_for_closed(&mut self) {
-        loop {
-            let mut delivered = self.delivered.iter();
-            if let Some(at) = delivered.position(|one| matches!(one.result, Ok(Outcome::Closed))) {
-                self.delivered.remove(at);
-                return;
-            }
-            self.wait();
-        }
-    }
-}
