@@ -21,6 +21,7 @@
 
 mod buffer;
 mod chunks;
+mod control;
 #[cfg(windows)]
 mod iocp;
 mod open;
