@@ -1,5 +1,413 @@
-//! The simulated port.
+//! The simulated port: a kernel in memory, deterministic from a seed.
+//!
+//! A [`Sim`] is a small world: a network, a clock, programs that run as child processes, and
+//! [`Faults`]. Its [ports](Sim::port) keep the same promises as those over an OS, so that everything
+//! built on a [`Port`] can be tested on them: quickly, without sleeping, and with a failure that can be
+//! repeated, because the same seed and the same calls give the same completions in the same order.
+//!
+//! # The clock
+//!
+//! It moves only when told: by [`Sim::advance`], or by a [`Port::wait`] that finds nothing to deliver.
+//! Such a wait moves the clock to the next thing due, be it a delayed completion, a process's timer or
+//! its own timeout. An hour passes in no time.
+//!
+//! A wait without a timeout for what can never come fails with
+//! [`Deadlock`](std::io::ErrorKind::Deadlock). Where other threads bring something, such as a pool of
+//! workers that ends its work with a [`Waker`](crate::port::Waker), the world has to be told, by
+//! [`Builder::patience`], for how long they may take in real time. A wait with a timeout never takes real
+//! time.
+//!
+//! With several ports on one thread, let each of them deliver what there is (a wait with the timeout
+//! zero) before one of them moves the clock on.
+//!
+//! # The network
+//!
+//! All ports of a world are on one host that has every address, except those reserved for documentation
+//! (such as `192.0.2.1`): connecting there is never answered, and nothing can be bound to them. Sockets
+//! and pipes of the OS cannot be adopted.
+//!
+//! A reset, be it ordered, by chance, or by closing a connection with bytes unread, drops what is on its
+//! way in both directions.
+//!
+//! # Processes
+//!
+//! [`Sim::program`] gives a name to a [`Program`]; a [`Command`](crate::process::Command) of exactly
+//! this name starts it. The [`programs`] are ready-made. There is nothing to inherit:
+//! [`Stdio::Inherit`](crate::process::Stdio::Inherit) is the null device.
+//!
+//! # Example
+//!
+//! ```
+//! use tidewaiter::port::{Chunks, ListenOptions, Outcome, Request, Token};
+//! use tidewaiter::port::sim::Sim;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let sim = Sim::new(7);
+//! let mut port = sim.port();
+//! let listener = port.listen(&ListenOptions::new("127.0.0.1:0".parse()?))?;
+//! let address = port.local_addr(listener)?;
+//! port.submit(listener, Request::Accept, Token(1))?;
+//! let client = port.open_stream(address, None)?;
+//! port.submit(client, Request::Connect(address), Token(2))?;
+//!
+//! let mut completions = Vec::new();
+//! while completions.len() < 2 {
+//!     port.wait(None, &mut completions)?;
+//! }
+//! for completion in completions.drain(..) {
+//!     if let Outcome::Accepted { socket, .. } = completion.result? {
+//!         let server = port.adopt(socket)?;
+//!         port.submit(server, Request::Send(Chunks::from(&b"welcome"[..])), Token(3))?;
+//!     }
+//! }
+//! port.submit(client, Request::Receive, Token(4))?;
+//! while completions.len() < 2 {
+//!     port.wait(None, &mut completions)?;
+//! }
+//! let received = completions.pop().unwrap().result?;
+//! assert!(matches!(received, Outcome::Received(bytes) if &*bytes == b"welcome"));
+//! # Ok(())
+//! # }
+//! ```
 
-/// A connected socket of the simulated network, known to no port.
+mod attempt;
+mod channel;
+mod children;
+mod driver;
+mod faults;
+mod network;
+mod program;
+pub mod programs;
+mod random;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+pub use faults::{Call, Faults};
+pub use program::{Event, Output, Process, Program};
+
+use super::buffer::Pool;
+use super::waker::Notify;
+use super::{CloseMode, Port, PortInfo, PortKind, PortOptions};
+use driver::SimDriver;
+use network::End;
+use world::World;
+
+/// A simulated world. Clones are the same world. See the [module](self).
+///
+/// It can be shared with other threads; but what runs on several threads is not deterministic.
+#[derive(Clone)]
+pub struct Sim {
+    shared: Arc<Shared>,
+}
+
+impl Sim {
+    /// A world without faults.
+    #[must_use]
+    pub fn new(seed: u64) -> Sim {
+        Sim::builder(seed).build()
+    }
+
+    /// A world to be set up first.
+    pub fn builder(seed: u64) -> Builder {
+        let options = PortOptions::default();
+        Builder {
+            seed,
+            faults: Faults::default(),
+            patience: Duration::ZERO,
+            receive_bytes: options.receive_bytes,
+        }
+    }
+
+    /// A new port of this world, for the thread that calls.
+    #[must_use]
+    pub fn port(&self) -> Port {
+        let info = PortInfo {
+            kind: PortKind::Sim,
+            reason: format!("simulated, seed {}", self.shared.seed),
+            features: Vec::new(),
+        };
+        let pool = Pool::new(self.shared.receive_bytes, 16);
+        let driver = SimDriver::new(Arc::clone(&self.shared), info, pool);
+        Port::over(Box::new(driver))
+    }
+
+    /// The time by the world's clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.now()
+    }
+
+    /// How much time went by on the world's clock since it was made.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.shared.lock().elapsed
+    }
+
+    /// Moves the clock.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tidewaiter::port::sim::Sim;
+    /// let sim = Sim::new(1);
+    /// let start = sim.now();
+    /// sim.advance(Duration::from_secs(3600));
+    /// assert_eq!(sim.now() - start, Duration::from_secs(3600));
+    /// ```
+    pub fn advance(&self, duration: Duration) {
+        self.shared.change(|world| {
+            let target = world.elapsed.saturating_add(duration);
+            world.advance_to(target);
+        });
+    }
+
+    /// Replaces the faults from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.shared.change(|world| world.faults = faults);
+    }
+
+    /// Makes the next `call` of any port of this world fail. Several orders queue up.
+    ///
+    /// ```
+    /// # use std::io;
+    /// # use tidewaiter::port::ListenOptions;
+    /// # use tidewaiter::port::sim::{Call, Sim};
+    /// let sim = Sim::new(1);
+    /// sim.fail_next(Call::Listen, io::ErrorKind::PermissionDenied);
+    /// let options = ListenOptions::new("127.0.0.1:80".parse().unwrap());
+    /// let error = sim.port().listen(&options).unwrap_err();
+    /// assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    /// ```
+    pub fn fail_next(&self, call: Call, kind: io::ErrorKind) {
+        self.shared.change(|world| world.ordered.add(call, kind));
+    }
+
+    /// Resets the connections that have an end at `address`, and returns how many there were.
+    ///
+    /// The address of a connecting socket stands for its one connection, that of a listener for all that
+    /// it accepted or has waiting.
+    pub fn reset(&self, address: SocketAddr) -> usize {
+        self.shared.change(|world| world.reset_all(address))
+    }
+
+    /// Registers a program: from now on, commands of this name run what `make` returns, a new one for
+    /// each process.
+    ///
+    /// ```
+    /// use tidewaiter::port::sim::{Sim, programs};
+    ///
+    /// let sim = Sim::new(1);
+    /// sim.program("cat", || programs::Cat);
+    /// sim.program("false", || programs::Exit(1));
+    /// ```
+    pub fn program<P: Program + 'static>(
+        &self,
+        name: impl Into<OsString>,
+        mut make: impl FnMut() -> P + Send + 'static,
+    ) {
+        let maker = Box::new(move || Box::new(make()) as Box<dyn Program>);
+        let name = name.into();
+        self.shared
+            .change(|world| drop(world.programs.insert(name, maker)));
+    }
+
+    /// How many processes are running, watched by a port or not.
+    #[must_use]
+    pub fn running_processes(&self) -> usize {
+        self.shared.lock().running_children()
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim")
+            .field("seed", &self.shared.seed)
+            .field("world", &*self.shared.lock())
+            .finish()
+    }
+}
+
+/// Sets up a [`Sim`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    seed: u64,
+    faults: Faults,
+    patience: Duration,
+    receive_bytes: usize,
+}
+
+impl Builder {
+    /// What goes wrong: nothing unless set.
+    pub fn faults(mut self, faults: Faults) -> Builder {
+        self.faults = faults;
+        self
+    }
+
+    /// How long, in real time, a wait without a timeout waits for other threads once nothing is left that
+    /// could come by itself: not at all unless set.
+    pub fn patience(mut self, patience: Duration) -> Builder {
+        self.patience = patience;
+        self
+    }
+
+    /// The most bytes that one [`Outcome::Received`](crate::port::Outcome::Received) holds: 16 KiB unless
+    /// set, at least 1.
+    pub fn receive_bytes(mut self, receive_bytes: usize) -> Builder {
+        self.receive_bytes = receive_bytes.max(1);
+        self
+    }
+
+    /// Makes the world.
+    #[must_use]
+    pub fn build(self) -> Sim {
+        Sim {
+            shared: Arc::new(Shared {
+                seed: self.seed,
+                start: Instant::now(),
+                patience: self.patience,
+                receive_bytes: self.receive_bytes,
+                world: Mutex::new(World::new(self.seed, self.faults)),
+                bells: Mutex::new(Vec::new()),
+            }),
+        }
+    }
+}
+
+/// What the handles, ports and sockets of one world share.
+struct Shared {
+    seed: u64,
+    /// Where the simulated clock starts: any instant does.
+    start: Instant,
+    patience: Duration,
+    receive_bytes: usize,
+    world: Mutex<World>,
+    bells: Mutex<Vec<Weak<Bell>>>,
+}
+
+impl Shared {
+    /// The world, to look at. A panic of some user's program does not make it unusable.
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the world, lets its programs react, and tells the ports that may sleep in other threads.
+    fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        let result = {
+            let mut world = self.lock();
+            let result = change(&mut world);
+            world.run_programs();
+            result
+        };
+        // Only patient ports sleep.
+        if !self.patience.is_zero() {
+            self.ring_all();
+        }
+        result
+    }
+
+    fn ring_all(&self) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.retain(|bell| match bell.upgrade() {
+            Some(bell) => {
+                bell.rouse();
+                true
+            }
+            None => false,
+        });
+    }
+
+    fn add_bell(&self, bell: &Arc<Bell>) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.push(Arc::downgrade(bell));
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.lock().elapsed
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared(seed {})", self.seed)
+    }
+}
+
+/// Wakes the thread of a port.
 #[derive(Debug)]
-pub(crate) struct SimSocket {}
+struct Bell {
+    rung: AtomicBool,
+    thread: Thread,
+}
+
+impl Bell {
+    fn of_this_thread() -> Bell {
+        Bell {
+            rung: AtomicBool::new(false),
+            thread: std::thread::current(),
+        }
+    }
+
+    /// Lets the port look again, without this being a wake-up.
+    fn rouse(&self) {
+        if self.thread.id() != std::thread::current().id() {
+            self.thread.unpark();
+        }
+    }
+
+    /// Whether the waker rang since the last call.
+    fn take(&self) -> bool {
+        self.rung.swap(false, Ordering::AcqRel)
+    }
+
+    /// Sleeps until somebody rings or rouses, or until then; possibly for less.
+    fn await_until(&self, end: Instant) {
+        debug_assert_eq!(self.thread.id(), std::thread::current().id());
+        std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
+    }
+}
+
+impl Notify for Arc<Bell> {
+    fn notify(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// A connected socket of the simulated network, known to no port. Dropping it closes it.
+pub(crate) struct SimSocket {
+    shared: Arc<Shared>,
+    /// Gone once a port adopted it.
+    end: Option<End>,
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            self.shared
+                .change(|world| world.close_end(end, CloseMode::Graceful));
+        }
+    }
+}
+
+impl fmt::Debug for SimSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.end {
+            Some(end) => {
+                let (local, peer) = self.shared.lock().addresses(end);
+                write!(f, "SimSocket({local} to {peer})")
+            }
+            None => f.write_str("SimSocket(adopted)"),
+        }
+    }
+}

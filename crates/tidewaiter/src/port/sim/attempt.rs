@@ -1,0 +1,212 @@
+//! Performing what was asked, as far as the world allows at the moment.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::SimSocket;
+use super::driver::{Decided, Object, Running, SimDriver, Task};
+use super::faults::{Call, Faults};
+use super::network::Dialled;
+use super::world::World;
+use crate::port::buffer::{Buffer, Pool};
+use crate::port::socket::SocketRepr;
+use crate::port::table::Key;
+use crate::port::{CloseMode, Failure, Outcome, Socket};
+
+/// What an attempt came to; `None` if it has to be repeated later.
+type Attempt = Option<Result<Outcome, Failure>>;
+
+impl SimDriver {
+    /// Tries each of the operations that is not decided yet; whether any of them is now.
+    pub(super) fn attempt_all(&mut self, keys: &[Key]) -> bool {
+        let shared = Arc::clone(&self.shared);
+        shared.change(|world| {
+            let mut progress = false;
+            for &key in keys {
+                let decided = self.attempt(world, key);
+                progress |= decided;
+                if decided {
+                    // What a program answers can be received in the same round.
+                    world.run_programs();
+                }
+            }
+            progress
+        })
+    }
+
+    fn attempt(&mut self, world: &mut World, key: Key) -> bool {
+        let running = self.operations.get(key).expect("it is under way");
+        if running.result.is_some() {
+            return false;
+        }
+        let result = if running.cancelled {
+            Some(Err(Failure::Cancelled))
+        } else {
+            self.perform(world, key)
+        };
+        let Some(result) = result else {
+            return false;
+        };
+        let more = matches!(result, Ok(Outcome::Accepted { .. } | Outcome::Received(_)));
+        let due = world.delivery();
+        let running = self.operations.get_mut(key).expect("looked up above");
+        running.result = Some(Decided { due, result, more });
+        true
+    }
+
+    fn perform(&mut self, world: &mut World, key: Key) -> Attempt {
+        let handle = self.operations.get(key).expect("looked up above").handle;
+        if let Task::Close(mode) = self.operations.get(key).expect("looked up above").task {
+            return self.perform_close(world, key, mode);
+        }
+        let running = self.operations.get_mut(key).expect("looked up above");
+        let entry = self.handles.get_mut(handle.0);
+        let object = &mut entry.expect("a handle outlives its operations").object;
+        match (&mut running.task, *object) {
+            (Task::Accept, Object::Listener(listener)) => {
+                accept(world, listener, &self.shared).map(|result| named("accept", result))
+            }
+            (Task::Connect(peer), Object::Bound(local)) => {
+                let peer = *peer;
+                connect(world, running, object, local, peer).map(|result| named("connect", result))
+            }
+            (Task::Connect(_), _) => {
+                let error = io::Error::new(io::ErrorKind::InvalidInput, "it is connected already");
+                Some(named("connect", Err(error)))
+            }
+            (Task::Receive, object) => receive(world, object, &self.pool)
+                .transpose()
+                .map(|result| named("recv", result)),
+            (Task::Send(_), object) => send(world, running, object)
+                .transpose()
+                .map(|result| named("send", result)),
+            (Task::Exit, Object::Process(child)) => {
+                let status = world.child(child).status?;
+                Some(Ok(Outcome::Exited(status)))
+            }
+            (Task::Silence, _) => None,
+            (task, object) => unreachable!("{task:?} was submitted on {object:?}"),
+        }
+    }
+
+    /// Closes, once every other operation of the handle has been delivered.
+    fn perform_close(&mut self, world: &mut World, key: Key, mode: CloseMode) -> Attempt {
+        let handle = self
+            .operations
+            .get(key)
+            .expect("looked up by the caller")
+            .handle;
+        let mut operations = self.operations.iter();
+        if operations.any(|(other, running)| other != key && running.handle == handle) {
+            return None;
+        }
+        let entry = self.handles.get_mut(handle.0);
+        let entry = entry.expect("a handle outlives its operations");
+        let object = std::mem::replace(&mut entry.object, Object::Gone);
+        SimDriver::close_object(world, object, mode);
+        Some(Ok(Outcome::Closed))
+    }
+}
+
+fn named(call: &'static str, result: io::Result<Outcome>) -> Result<Outcome, Failure> {
+    result.map_err(|source| Failure::os(call, source))
+}
+
+fn accept(
+    world: &mut World,
+    listener: Key,
+    shared: &Arc<super::Shared>,
+) -> Option<io::Result<Outcome>> {
+    let accepted = world.accept(listener)?;
+    Some(accepted.map(|end| {
+        let (_, peer) = world.addresses(end);
+        let socket = SimSocket {
+            shared: Arc::clone(shared),
+            end: Some(end),
+        };
+        let socket = Socket(SocketRepr::Sim(socket));
+        Outcome::Accepted { socket, peer }
+    }))
+}
+
+fn connect(
+    world: &mut World,
+    running: &mut Running,
+    object: &mut Object,
+    local: SocketAddr,
+    peer: SocketAddr,
+) -> Option<io::Result<Outcome>> {
+    match world.dial(local, peer) {
+        Ok(Dialled::Connected(end)) => {
+            *object = Object::Stream(end);
+            Some(Ok(Outcome::Connected))
+        }
+        Ok(Dialled::Waiting) => None,
+        Ok(Dialled::Silence) => {
+            running.task = Task::Silence;
+            None
+        }
+        Err(error) => Some(Err(error)),
+    }
+}
+
+fn receive(world: &mut World, object: Object, pool: &Rc<Pool>) -> io::Result<Option<Outcome>> {
+    if let Some(error) = world.ordered.take(Call::Receive) {
+        return Err(error);
+    }
+    let channel = match object {
+        Object::Stream(end) => world.receive_from(end)?,
+        Object::Reader(channel) => Some(channel).filter(|&key| world.channel(key).is_readable()),
+        _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
+    };
+    Ok(channel.map(|channel| match read(world, channel, pool) {
+        Some(buffer) => Outcome::Received(buffer),
+        None => Outcome::EndOfFile,
+    }))
+}
+
+/// What there is to read, in memory of the pool: none is leased before there is something.
+fn read(world: &mut World, channel: Key, pool: &Rc<Pool>) -> Option<Buffer> {
+    let there = world.channel(channel).len();
+    if there == 0 {
+        return None;
+    }
+    let mut lease = pool.lease();
+    let most = there.min(lease.capacity());
+    let most = Faults::shorten(most, world.faults.short_receives, &mut world.random);
+    let count = world.read_channel(channel, &mut lease.as_mut_slice()[..most]);
+    Some(lease.filled(count))
+}
+
+fn send(world: &mut World, running: &mut Running, object: Object) -> io::Result<Option<Outcome>> {
+    if let Some(error) = world.ordered.take(Call::Send) {
+        return Err(error);
+    }
+    let Task::Send(chunks) = &mut running.task else {
+        unreachable!("the caller found a send");
+    };
+    let sent = match object {
+        Object::Stream(end) => world.send(end, chunks)?,
+        Object::Writer(channel) => send_to_pipe(world, channel, chunks)?,
+        _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
+    };
+    Ok(sent.map(|bytes| {
+        let mut rest = std::mem::take(chunks);
+        rest.advance(bytes);
+        Outcome::Sent { bytes, rest }
+    }))
+}
+
+fn send_to_pipe(
+    world: &mut World,
+    channel: Key,
+    chunks: &crate::port::Chunks,
+) -> io::Result<Option<usize>> {
+    let state = world.channel(channel);
+    if state.has_reader() && state.room() == 0 {
+        return Ok(None);
+    }
+    world.send_into(channel, chunks).map(Some)
+}

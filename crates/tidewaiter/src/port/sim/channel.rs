@@ -1,0 +1,163 @@
+//! Bytes on their way, in one direction.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::children::Work;
+use super::program::Event;
+use super::world::World;
+use crate::port::table::Key;
+
+/// One direction of a connection, or a pipe.
+#[derive(Debug)]
+pub(super) struct Channel {
+    bytes: VecDeque<u8>,
+    capacity: usize,
+    readers: usize,
+    writers: usize,
+    /// The children that hold one of the ends.
+    children: Vec<Key>,
+}
+
+impl Channel {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.bytes.len())
+    }
+
+    pub(super) fn is_readable(&self) -> bool {
+        !self.bytes.is_empty() || self.writers == 0
+    }
+
+    pub(super) fn has_reader(&self) -> bool {
+        self.readers > 0
+    }
+}
+
+/// One of a channel's two kinds of ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChannelEnd {
+    Reader,
+    Writer,
+}
+
+impl World {
+    /// A channel with one reader and one writer.
+    pub(super) fn open_channel(&mut self) -> Key {
+        self.channels.insert(Channel {
+            bytes: VecDeque::new(),
+            capacity: self.faults.capacity.max(1),
+            readers: 1,
+            writers: 1,
+            children: Vec::new(),
+        })
+    }
+
+    /// The channel at `key`, an end of which its caller holds.
+    pub(super) fn channel(&self, key: Key) -> &Channel {
+        self.channels.get(key).expect("a held channel is open")
+    }
+
+    fn channel_mut(&mut self, key: Key) -> &mut Channel {
+        self.channels.get_mut(key).expect("a held channel is open")
+    }
+
+    /// Says that `child` holds an end, and is told of changes.
+    pub(super) fn watch_channel(&mut self, key: Key, child: Key) {
+        self.channel_mut(key).children.push(child);
+    }
+
+    /// One more holder of an end.
+    pub(super) fn share_channel(&mut self, key: Key, end: ChannelEnd) {
+        let channel = self.channel_mut(key);
+        match end {
+            ChannelEnd::Reader => channel.readers += 1,
+            ChannelEnd::Writer => channel.writers += 1,
+        }
+    }
+
+    /// One holder less of an end. Nobody left to read breaks the pipe; nobody left to write ends it.
+    pub(super) fn release_channel(&mut self, key: Key, end: ChannelEnd) {
+        let channel = self.channel_mut(key);
+        let left = match end {
+            ChannelEnd::Reader => &mut channel.readers,
+            ChannelEnd::Writer => &mut channel.writers,
+        };
+        *left -= 1;
+        if *left > 0 {
+            return;
+        }
+        if channel.readers == 0 && channel.writers == 0 {
+            self.channels.remove(key);
+            return;
+        }
+        match end {
+            ChannelEnd::Reader => {
+                channel.bytes.clear();
+                self.tell_holders(key, Event::Room);
+            }
+            ChannelEnd::Writer => self.tell_holders(key, Event::InputEnded),
+        }
+    }
+
+    /// Moves bytes out into `space`, as many as there are and fit.
+    pub(super) fn read_channel(&mut self, key: Key, space: &mut [u8]) -> usize {
+        let channel = self.channel_mut(key);
+        let count = space.len().min(channel.bytes.len());
+        for (place, byte) in space.iter_mut().zip(channel.bytes.drain(..count)) {
+            *place = byte;
+        }
+        if count > 0 {
+            self.tell_holders(key, Event::Room);
+        }
+        count
+    }
+
+    /// Takes in the first `most` bytes of `pieces`, or as many as there is room for.
+    pub(super) fn write_channel<'b>(
+        &mut self,
+        key: Key,
+        pieces: impl Iterator<Item = &'b [u8]>,
+        most: usize,
+    ) -> io::Result<usize> {
+        let channel = self.channel_mut(key);
+        if channel.readers == 0 {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        }
+        let most = most.min(channel.room());
+        let mut left = most;
+        for piece in pieces {
+            let count = left.min(piece.len());
+            channel.bytes.extend(&piece[..count]);
+            left -= count;
+            if left == 0 {
+                break;
+            }
+        }
+        let count = most - left;
+        if count > 0 {
+            self.tell_holders(key, Event::Input);
+        }
+        Ok(count)
+    }
+
+    /// Drops what is on its way.
+    pub(super) fn purge_channel(&mut self, key: Key) {
+        // Both ends of a connection may be gone while it is being reset.
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.bytes.clear();
+        }
+    }
+
+    fn tell_holders(&mut self, key: Key, event: Event) {
+        let channel = self.channels.get(key).expect("a held channel is open");
+        for &child in &channel.children {
+            if self.wants(child, key, event) {
+                self.work.push_back((child, Work::Event(event)));
+            }
+        }
+    }
+}

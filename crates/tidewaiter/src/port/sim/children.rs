@@ -1,0 +1,318 @@
+//! The simulated processes: starting, telling, ending.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::channel::ChannelEnd;
+use super::faults::{Call, too_many_open_files};
+use super::program::{Event, Process, Program, Startup, killed_by};
+use super::world::World;
+use crate::port::table::Key;
+use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, SpawnStep, Stdio};
+
+/// Makes what a new process runs.
+pub(super) type Maker = Box<dyn FnMut() -> Box<dyn Program> + Send>;
+
+/// What a process still has to be told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    Event(Event),
+    Signal(Signal),
+}
+
+pub(super) struct Child {
+    pub(super) pid: u32,
+    /// The number of the first process of its tree.
+    tree: u32,
+    pub(super) startup: Arc<Startup>,
+    /// What it runs; away while it is being called.
+    program: Option<Box<dyn Program>>,
+    pub(super) streams: [Option<Key>; 3],
+    /// Which streams it found full.
+    pub(super) starved: [bool; 3],
+    pub(super) timer: Option<Duration>,
+    pub(super) status: Option<ExitStatus>,
+    /// A port has a handle for it.
+    watched: bool,
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("pid", &self.pid)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A process just started, and the ports' ends of its pipes.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) child: Key,
+    pub(super) pid: u32,
+    pub(super) pipes: [Option<Key>; 3],
+}
+
+/// The standard streams of a process: which end of its channel it holds.
+const ENDS: [ChannelEnd; 3] = [ChannelEnd::Reader, ChannelEnd::Writer, ChannelEnd::Writer];
+
+impl World {
+    pub(super) fn child(&self, key: Key) -> &Child {
+        self.children.get(key).expect("a held child is known")
+    }
+
+    pub(super) fn child_mut(&mut self, key: Key) -> &mut Child {
+        self.children.get_mut(key).expect("a held child is known")
+    }
+
+    /// Starts a process, or says why not.
+    pub(super) fn start_child(&mut self, command: &Command) -> Result<Started, SpawnError> {
+        let refuse = |step, source| SpawnError {
+            program: command.program.clone(),
+            step,
+            source,
+        };
+        if let Some(problem) = unpassable(command) {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, problem);
+            return Err(refuse(SpawnStep::Arguments, source));
+        }
+        if let Some(source) = self.ordered.take(Call::Spawn) {
+            return Err(refuse(SpawnStep::Execute, source));
+        }
+        if self.random.chance(self.faults.spawn_failures) {
+            return Err(refuse(SpawnStep::Pipes, too_many_open_files()));
+        }
+        let Some(maker) = self.programs.get_mut(&command.program) else {
+            let source = io::Error::from(io::ErrorKind::NotFound);
+            return Err(refuse(SpawnStep::Search, source));
+        };
+        let program = maker();
+        let (streams, pipes) = self.open_streams(command);
+        let startup = Arc::new(Startup {
+            args: command.args.clone(),
+            env: environment(command),
+            directory: command.directory.clone(),
+        });
+        let pid = self.next_pid();
+        let child = self.add_child(pid, pid, startup, program, streams);
+        self.child_mut(child).watched = true;
+        if streams[0].is_none() {
+            self.work.push_back((child, Work::Event(Event::InputEnded)));
+        }
+        Ok(Started { child, pid, pipes })
+    }
+
+    /// The child's ends of its streams, and ours.
+    fn open_streams(&mut self, command: &Command) -> ([Option<Key>; 3], [Option<Key>; 3]) {
+        let mut pipes = [None; 3];
+        for (pipe, stdio) in pipes.iter_mut().zip(command.stdio) {
+            *pipe = (stdio == Stdio::Pipe).then(|| self.open_channel());
+        }
+        let mut streams = pipes;
+        if command.stdio[2] == Stdio::Stdout {
+            streams[2] = streams[1];
+            if let Some(channel) = streams[1] {
+                self.share_channel(channel, ChannelEnd::Writer);
+            }
+        }
+        (streams, pipes)
+    }
+
+    fn next_pid(&mut self) -> u32 {
+        self.last_pid += 1;
+        self.last_pid
+    }
+
+    fn add_child(
+        &mut self,
+        pid: u32,
+        tree: u32,
+        startup: Arc<Startup>,
+        program: Box<dyn Program>,
+        streams: [Option<Key>; 3],
+    ) -> Key {
+        let child = self.children.insert(Child {
+            pid,
+            tree,
+            startup,
+            program: Some(program),
+            streams,
+            starved: [false; 3],
+            timer: None,
+            status: None,
+            watched: false,
+        });
+        for channel in streams.into_iter().flatten() {
+            self.watch_channel(channel, child);
+        }
+        self.work.push_back((child, Work::Event(Event::Started)));
+        child
+    }
+
+    pub(super) fn fork_child(&mut self, parent: Key, program: Box<dyn Program>) -> u32 {
+        let Child {
+            tree,
+            ref startup,
+            streams,
+            ..
+        } = *self.child(parent);
+        let startup = Arc::clone(startup);
+        for (channel, end) in streams.into_iter().zip(ENDS) {
+            if let Some(channel) = channel {
+                self.share_channel(channel, end);
+            }
+        }
+        let pid = self.next_pid();
+        self.add_child(pid, tree, startup, program, streams);
+        pid
+    }
+
+    /// Whether `child` is to be told that `event` happened to `channel`, one of its own at some time.
+    pub(super) fn wants(&self, child: Key, channel: Key, event: Event) -> bool {
+        let Some(child) = self.children.get(child) else {
+            return false;
+        };
+        match event {
+            Event::Room => (1..3).any(|n| child.streams[n] == Some(channel) && child.starved[n]),
+            _ => child.streams[0] == Some(channel),
+        }
+    }
+
+    /// Lets the processes do what there is to do.
+    pub(super) fn run_programs(&mut self) {
+        while let Some((key, work)) = self.work.pop_front() {
+            // It may have ended in the meantime.
+            let Some(child) = self.children.get_mut(key) else {
+                continue;
+            };
+            let Some(mut program) = child.program.take() else {
+                continue;
+            };
+            let mut process = Process { world: self, key };
+            match work {
+                Work::Event(event) => program.event(event, &mut process),
+                Work::Signal(signal) => program.signal(signal, &mut process),
+            }
+            match self.children.get_mut(key) {
+                Some(child) if child.status.is_none() => child.program = Some(program),
+                Some(child) if !child.watched => drop(self.children.remove(key)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends a process: its streams are closed, its status is there to be seen.
+    pub(super) fn end_child(&mut self, key: Key, status: ExitStatus) {
+        let child = self.child_mut(key);
+        if child.status.is_some() {
+            return;
+        }
+        child.status = Some(status);
+        child.timer = None;
+        let running = child.program.take().is_none();
+        let streams = std::mem::take(&mut child.streams);
+        let forgotten = !child.watched && !running;
+        for (channel, end) in streams.into_iter().zip(ENDS) {
+            if let Some(channel) = channel {
+                self.release_channel(channel, end);
+            }
+        }
+        // One that ends itself is still being called: `run_programs` forgets it afterwards.
+        if forgotten {
+            self.children.remove(key);
+        }
+    }
+
+    /// No port asks for this process any more. It goes on by itself.
+    pub(super) fn unwatch_child(&mut self, key: Key) {
+        let child = self.child_mut(key);
+        child.watched = false;
+        if child.status.is_some() {
+            self.children.remove(key);
+        }
+    }
+
+    pub(super) fn signal_child(
+        &mut self,
+        key: Key,
+        signal: Signal,
+        target: SignalTarget,
+    ) -> io::Result<()> {
+        let child = self.child(key);
+        if child.status.is_some() {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        let tree = child.tree;
+        let reached: Vec<Key> = match target {
+            SignalTarget::Process => vec![key],
+            SignalTarget::Tree => {
+                let relatives = self.children.iter();
+                let relatives = relatives.filter(|(_, child)| child.tree == tree);
+                relatives.map(|(key, _)| key).collect()
+            }
+        };
+        for key in reached {
+            match signal {
+                Signal::Kill => self.end_child(key, killed_by(signal)),
+                _ => self.work.push_back((key, Work::Signal(signal))),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many processes have not ended.
+    pub(super) fn running_children(&self) -> usize {
+        let children = self.children.iter();
+        children.filter(|(_, child)| child.status.is_none()).count()
+    }
+
+    /// When the next process wants to be told the time.
+    pub(super) fn next_timer(&self) -> Option<Duration> {
+        self.children
+            .iter()
+            .filter_map(|(_, child)| child.timer)
+            .min()
+    }
+
+    /// Tells the processes whose time has come.
+    pub(super) fn fire_timers(&mut self) {
+        let elapsed = self.elapsed;
+        let due: Vec<Key> = self
+            .children
+            .iter()
+            .filter(|(_, child)| child.timer.is_some_and(|timer| timer <= elapsed))
+            .map(|(key, _)| key)
+            .collect();
+        for key in due {
+            self.child_mut(key).timer = None;
+            self.work.push_back((key, Work::Event(Event::Timer)));
+        }
+        self.run_programs();
+    }
+}
+
+/// What cannot be passed to a program, in words.
+fn unpassable(command: &Command) -> Option<&'static str> {
+    let has_nul = |text: &OsStr| text.as_encoded_bytes().contains(&0);
+    if has_nul(&command.program) || command.args.iter().any(|arg| has_nul(arg)) {
+        return Some("an argument contains a NUL");
+    }
+    let mut env = command.env.iter();
+    let bad = env.any(|(name, value)| has_nul(name) || value.as_deref().is_some_and(has_nul));
+    bad.then_some("an environment variable contains a NUL")
+}
+
+fn environment(command: &Command) -> Vec<(OsString, OsString)> {
+    let mut env = BTreeMap::new();
+    for (name, value) in &command.env {
+        match value {
+            Some(value) => env.insert(name.clone(), value.clone()),
+            None => env.remove(name),
+        };
+    }
+    env.into_iter().collect()
+}

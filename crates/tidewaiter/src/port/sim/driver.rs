@@ -1,0 +1,460 @@
+//! A port of the simulated world.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::channel::ChannelEnd;
+use super::network::End;
+use super::{Bell, Shared, SimSocket};
+use crate::port::buffer::Pool;
+use crate::port::socket::SocketRepr;
+use crate::port::table::{Key, Table};
+use crate::port::{
+    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
+    Outcome, PortInfo, Request, RequestKind, Resource, Socket, SocketOption, Spawned, Token, Waker,
+};
+use crate::process::{Command, Signal, SignalTarget, SpawnError};
+
+/// What stands behind a handle.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Object {
+    Listener(Key),
+    /// A socket that is not connected, bound to this address.
+    Bound(SocketAddr),
+    Stream(End),
+    Reader(Key),
+    Writer(Key),
+    Process(Key),
+    /// Closed already; the completion that says so is on its way.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) object: Object,
+    closing: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Task {
+    Accept,
+    Connect(SocketAddr),
+    /// A connect that nobody answers.
+    Silence,
+    Receive,
+    Send(Chunks),
+    Exit,
+    Close(CloseMode),
+}
+
+/// An operation under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) handle: Handle,
+    token: Token,
+    kind: RequestKind,
+    pub(super) task: Task,
+    pub(super) cancelled: bool,
+    /// What it came to, until that is delivered.
+    pub(super) result: Option<Decided>,
+}
+
+/// A completion that is on its way.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) due: Duration,
+    pub(super) result: Result<Outcome, Failure>,
+    pub(super) more: bool,
+}
+
+pub(super) struct SimDriver {
+    pub(super) shared: Arc<Shared>,
+    info: PortInfo,
+    pub(super) pool: Rc<Pool>,
+    pub(super) handles: Table<Entry>,
+    pub(super) operations: Table<Running>,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+impl SimDriver {
+    pub(super) fn new(shared: Arc<Shared>, info: PortInfo, pool: Rc<Pool>) -> SimDriver {
+        let bell = Arc::new(Bell::of_this_thread());
+        let waker = Waker::new(Box::new(Arc::clone(&bell)));
+        shared.add_bell(&bell);
+        SimDriver {
+            shared,
+            info,
+            pool,
+            handles: Table::default(),
+            operations: Table::default(),
+            bell,
+            waker,
+        }
+    }
+
+    /// What stands behind a handle that is open and not being closed.
+    fn object(&self, handle: Handle) -> io::Result<Object> {
+        match self.handles.get(handle.0) {
+            Some(entry) if !entry.closing => Ok(entry.object),
+            _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+        }
+    }
+
+    fn open(&mut self, object: Object) -> Handle {
+        let entry = Entry {
+            object,
+            closing: false,
+        };
+        Handle(self.handles.insert(entry))
+    }
+
+    fn start(&mut self, handle: Handle, kind: RequestKind, task: Task, token: Token) -> Operation {
+        let key = self.operations.insert(Running {
+            handle,
+            token,
+            kind,
+            task,
+            cancelled: false,
+            result: None,
+        });
+        self.attempt_all(&[key]);
+        Operation(key)
+    }
+
+    fn is_busy(&self, handle: Handle, kind: RequestKind) -> bool {
+        let mut operations = self.operations.iter();
+        operations.any(|(_, running)| running.handle == handle && running.kind == kind)
+    }
+
+    /// Moves what is due by now to `completions`.
+    fn deliver(&mut self, completions: &mut Vec<Completion>) -> usize {
+        let (now, mut due) = {
+            let mut world = self.shared.lock();
+            let now = world.elapsed;
+            let is_due = |running: &Running| running.result.as_ref().is_some_and(|r| r.due <= now);
+            let due = self
+                .operations
+                .iter()
+                .filter(|(_, running)| is_due(running));
+            let mut due: Vec<(Duration, Key)> = due
+                .map(|(key, running)| (running.result.as_ref().map_or(now, |r| r.due), key))
+                .collect();
+            due.sort_unstable();
+            if world.faults.reorder {
+                world.random.shuffle(&mut due);
+            }
+            (now, due)
+        };
+        due.truncate(BATCH_MAX);
+        for &(due, key) in &due {
+            debug_assert!(due <= now, "nothing is delivered before its time");
+            completions.push(self.take(key));
+        }
+        due.len()
+    }
+
+    /// The completion of an operation that is decided.
+    fn take(&mut self, key: Key) -> Completion {
+        let running = self.operations.get_mut(key).expect("it is under way");
+        let Decided { result, more, .. } = running.result.take().expect("it is decided");
+        let completion = Completion {
+            token: running.token,
+            operation: Operation(key),
+            kind: running.kind,
+            result,
+            more,
+        };
+        let handle = running.handle;
+        if !more {
+            self.operations.remove(key);
+        }
+        if completion.kind == RequestKind::Close {
+            self.handles.remove(handle.0);
+        }
+        completion
+    }
+
+    /// Takes note of a wake-up.
+    fn heed_waker(&self) -> bool {
+        let woken = self.bell.take();
+        if woken {
+            self.waker.acknowledge();
+        }
+        woken
+    }
+
+    /// The moment of the next thing that will happen by itself, for this port or in the world.
+    fn next_due(&self) -> Option<Duration> {
+        let decided = self.operations.iter();
+        let decided = decided.filter_map(|(_, running)| Some(running.result.as_ref()?.due));
+        decided.chain(self.shared.lock().next_timer()).min()
+    }
+
+    fn adopt_socket(&mut self, mut socket: SimSocket) -> io::Result<Handle> {
+        if !Arc::ptr_eq(&socket.shared, &self.shared) {
+            return Err(unsuitable("the socket belongs to another simulated world"));
+        }
+        let end = socket.end.take().expect("only taken here and at its end");
+        Ok(self.open(Object::Stream(end)))
+    }
+}
+
+/// Whether this kind of handle knows this kind of request, and whether it takes several at a time.
+fn suits(object: Object, kind: RequestKind) -> bool {
+    match kind {
+        RequestKind::Accept => matches!(object, Object::Listener(_)),
+        RequestKind::Connect => matches!(object, Object::Bound(_) | Object::Stream(_)),
+        RequestKind::Receive => {
+            matches!(
+                object,
+                Object::Bound(_) | Object::Stream(_) | Object::Reader(_)
+            )
+        }
+        RequestKind::Send => {
+            matches!(
+                object,
+                Object::Bound(_) | Object::Stream(_) | Object::Writer(_)
+            )
+        }
+        RequestKind::Exit => matches!(object, Object::Process(_)),
+        RequestKind::Close => true,
+    }
+}
+
+fn unsuitable(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+impl Driver for SimDriver {
+    fn info(&self) -> &PortInfo {
+        &self.info
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.now()
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
+        let object = self.object(handle)?;
+        let kind = request.kind();
+        if !suits(object, kind) {
+            return Err(unsuitable("this kind of handle knows no such request"));
+        }
+        let alone = matches!(
+            kind,
+            RequestKind::Connect | RequestKind::Receive | RequestKind::Send
+        );
+        if alone && self.is_busy(handle, kind) {
+            return Err(unsuitable("one such operation is under way already"));
+        }
+        let task = match request {
+            Request::Accept => Task::Accept,
+            Request::Connect(peer) => Task::Connect(peer),
+            Request::Receive => Task::Receive,
+            Request::Send(chunks) if chunks.is_empty() => {
+                return Err(unsuitable("there is nothing to send"));
+            }
+            Request::Send(chunks) => Task::Send(chunks),
+            Request::Exit => Task::Exit,
+        };
+        Ok(self.start(handle, kind, task, token))
+    }
+
+    fn cancel(&mut self, operation: Operation) -> bool {
+        let Some(running) = self.operations.get_mut(operation.0) else {
+            return false;
+        };
+        // A close has nothing that could be undone.
+        running.cancelled |= running.kind != RequestKind::Close;
+        true
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        let deadline = timeout.map(|timeout| self.shared.lock().elapsed.saturating_add(timeout));
+        let patience_ends = Instant::now() + self.shared.patience;
+        loop {
+            let all: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
+            let progress = self.attempt_all(&all);
+            let delivered = self.deliver(completions);
+            if self.heed_waker() || delivered > 0 {
+                return Ok(());
+            }
+            let elapsed = self.shared.lock().elapsed;
+            if deadline.is_some_and(|deadline| deadline <= elapsed) {
+                return Ok(());
+            }
+            if progress {
+                continue;
+            }
+            match self.next_due().into_iter().chain(deadline).min() {
+                Some(next) => self.shared.change(|world| world.advance_to(next)),
+                None if Instant::now() < patience_ends => self.bell.await_until(patience_ends),
+                None => return Err(self.deadlock()),
+            }
+        }
+    }
+
+    fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
+        self.object(handle)?;
+        let of_handle: Vec<Key> = self
+            .operations
+            .iter()
+            .filter(|(_, running)| running.handle == handle)
+            .map(|(key, _)| key)
+            .collect();
+        for key in of_handle {
+            self.cancel(Operation(key));
+        }
+        let entry = self.handles.get_mut(handle.0).expect("looked up above");
+        entry.closing = true;
+        Ok(self.start(handle, RequestKind::Close, Task::Close(mode), token))
+    }
+
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        let listener = self.shared.change(|world| world.listen(options))?;
+        Ok(self.open(Object::Listener(listener)))
+    }
+
+    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
+        let address = self.shared.change(|world| world.bind(peer, local))?;
+        Ok(self.open(Object::Bound(address)))
+    }
+
+    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
+        match resource {
+            Resource::Socket(Socket(SocketRepr::Sim(socket))) => self.adopt_socket(socket),
+            _ => Err(unsuitable(
+                "the simulated port takes no sockets and pipes of the OS",
+            )),
+        }
+    }
+
+    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
+        let started = self.shared.change(|world| world.start_child(command))?;
+        let [stdin, stdout, stderr] = started.pipes;
+        Ok(Spawned {
+            process: self.open(Object::Process(started.child)),
+            pid: started.pid,
+            pipes: [
+                stdin.map(|channel| self.open(Object::Writer(channel))),
+                stdout.map(|channel| self.open(Object::Reader(channel))),
+                stderr.map(|channel| self.open(Object::Reader(channel))),
+            ],
+        })
+    }
+
+    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
+        match self.object(process)? {
+            Object::Process(child) => self
+                .shared
+                .change(|world| world.signal_child(child, signal, target)),
+            _ => Err(unsuitable("only processes take signals")),
+        }
+    }
+
+    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        let world = self.shared.lock();
+        match self.object(handle)? {
+            Object::Listener(listener) => Ok(world.listener(listener).address),
+            Object::Bound(address) => Ok(address),
+            Object::Stream(end) => Ok(world.addresses(end).0),
+            _ => Err(unsuitable("only sockets have addresses")),
+        }
+    }
+
+    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        match self.object(handle)? {
+            Object::Stream(end) => Ok(self.shared.lock().addresses(end).1),
+            Object::Bound(_) | Object::Listener(_) => {
+                Err(io::Error::from(io::ErrorKind::NotConnected))
+            }
+            _ => Err(unsuitable("only sockets have addresses")),
+        }
+    }
+
+    fn set_option(&mut self, handle: Handle, _option: SocketOption) -> io::Result<()> {
+        match self.object(handle)? {
+            Object::Listener(_) | Object::Bound(_) | Object::Stream(_) => Ok(()),
+            _ => Err(unsuitable("only sockets have options")),
+        }
+    }
+
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        match self.object(handle)? {
+            Object::Stream(end) => self.shared.change(|world| world.shutdown_write(end)),
+            Object::Bound(_) => Err(io::Error::from(io::ErrorKind::NotConnected)),
+            _ => Err(unsuitable("only stream sockets are shut down")),
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.operations.len()
+    }
+
+    fn open_handles(&self) -> usize {
+        self.handles.len()
+    }
+
+    fn stale(&self) -> u64 {
+        // Nothing comes from outside: an operation is alive as long as anything knows it.
+        0
+    }
+}
+
+impl SimDriver {
+    fn deadlock(&self) -> io::Error {
+        let count = self.operations.len();
+        let message = format!(
+            "nothing can complete: {count} operations are under way, and no event, timeout or wake-up \
+             will come (if another thread is to bring one: `Sim::builder(seed).patience(…)`)"
+        );
+        io::Error::new(io::ErrorKind::Deadlock, message)
+    }
+
+    /// Closes for good what stands behind a handle.
+    pub(super) fn close_object(world: &mut super::world::World, object: Object, mode: CloseMode) {
+        match object {
+            Object::Listener(listener) => world.close_listener(listener),
+            Object::Bound(address) => world.unbind(address),
+            Object::Stream(end) => world.close_end(end, mode),
+            Object::Reader(channel) => world.release_channel(channel, ChannelEnd::Reader),
+            Object::Writer(channel) => world.release_channel(channel, ChannelEnd::Writer),
+            Object::Process(child) => world.unwatch_child(child),
+            Object::Gone => {}
+        }
+    }
+}
+
+impl Drop for SimDriver {
+    fn drop(&mut self) {
+        let handles = std::mem::take(&mut self.handles);
+        self.shared.change(|world| {
+            for (_, entry) in handles.iter() {
+                SimDriver::close_object(world, entry.object, CloseMode::Graceful);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for SimDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimDriver")
+            .field("info", &self.info)
+            .field("handles", &self.handles.len())
+            .field("operations", &self.operations.len())
+            .finish_non_exhaustive()
+    }
+}

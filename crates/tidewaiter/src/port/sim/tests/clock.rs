@@ -1,0 +1,157 @@
+//! Time, waiting, waking, and repeatability.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{Bench, error_kind};
+use crate::port::sim::{Faults, Sim, programs};
+use crate::port::{PortKind, Request, RequestKind};
+use crate::process::Command;
+
+#[test]
+fn the_port_says_what_it_is() {
+    let port = Sim::new(7).port();
+    assert_eq!(port.info().kind, PortKind::Sim);
+    assert_eq!(port.info().to_string(), "sim (simulated, seed 7)");
+}
+
+#[test]
+fn a_timeout_moves_the_simulated_clock_and_takes_no_time() {
+    let sim = Sim::new(1);
+    let mut port = sim.port();
+    let (start, real_start) = (port.now(), Instant::now());
+    port.wait(Some(Duration::from_secs(3600)), &mut Vec::new())
+        .expect("it times out");
+    assert_eq!(port.now() - start, Duration::from_secs(3600));
+    assert!(real_start.elapsed() < Duration::from_secs(600));
+    port.wait(Some(Duration::ZERO), &mut Vec::new())
+        .expect("it times out");
+    assert_eq!(sim.elapsed(), Duration::from_secs(3600));
+}
+
+#[test]
+fn waiting_for_what_cannot_come_is_an_error() {
+    let mut bench = Bench::new(Sim::new(1));
+    let (listener, _) = bench.listen();
+    bench.submit(listener, Request::Accept);
+    let error = bench
+        .port
+        .wait(None, &mut Vec::new())
+        .expect_err("nobody connects");
+    assert_eq!(error.kind(), io::ErrorKind::Deadlock);
+    assert!(error.to_string().contains("1 operations"), "{error}");
+}
+
+#[test]
+fn wake_ups_coalesce_end_one_wait_and_leave_the_clock_alone() {
+    let sim = Sim::new(1);
+    let mut port = sim.port();
+    let waker = port.waker();
+    for _ in 0..2 {
+        waker.wake();
+        waker.wake();
+        port.wait(None, &mut Vec::new()).expect("it is woken");
+        assert_eq!(sim.elapsed(), Duration::ZERO);
+        let again = port.wait(None, &mut Vec::new());
+        assert_eq!(
+            again.expect_err("woken once").kind(),
+            io::ErrorKind::Deadlock
+        );
+    }
+}
+
+#[test]
+fn a_patient_port_sleeps_until_another_thread_wakes_it() {
+    let sim = Sim::builder(1).patience(Duration::from_secs(600)).build();
+    let mut port = sim.port();
+    let waker = port.waker();
+    let thread = std::thread::spawn(move || waker.wake());
+    port.wait(None, &mut Vec::new()).expect("it is woken");
+    thread.join().expect("the waker does not panic");
+}
+
+#[test]
+fn a_patient_port_sees_what_another_threads_port_does() {
+    let sim = Sim::builder(1).patience(Duration::from_secs(600)).build();
+    let mut server = Bench::new(sim.clone());
+    let (listener, address) = server.listen();
+    server.submit(listener, Request::Accept);
+    let thread = std::thread::spawn(move || {
+        let mut client = Bench::new(sim);
+        client.connect(address);
+        client.next(RequestKind::Connect).map(drop)
+    });
+    server.next(RequestKind::Accept).expect("somebody connects");
+    let connected = thread.join().expect("the client does not panic");
+    connected.expect("somebody accepts");
+}
+
+#[test]
+fn delays_hold_completions_back_by_the_clock() {
+    let mut faults = Faults::default();
+    faults.delay = Duration::from_millis(5)..=Duration::from_millis(5);
+    let mut bench = Bench::new(Sim::builder(1).faults(faults).build());
+    let (_, address) = bench.listen();
+    bench.connect(address);
+    let mut batch = Vec::new();
+    for _ in 0..2 {
+        let waited = bench.port.wait(Some(Duration::from_millis(2)), &mut batch);
+        waited.expect("it times out");
+        assert!(batch.is_empty(), "too early: {batch:?}");
+    }
+    bench.port.wait(None, &mut batch).expect("it is due");
+    assert_eq!(batch.len(), 1);
+    assert_eq!(bench.sim.elapsed(), Duration::from_millis(5));
+}
+
+/// What a fixed program sees in a rough world: times and outcomes.
+fn trace(seed: u64) -> Vec<String> {
+    let mut faults = Faults::stormy();
+    faults.delay = Duration::ZERO..=Duration::from_secs(1);
+    let sim = Sim::builder(seed).faults(faults).build();
+    sim.program("cat", || programs::Cat);
+    let mut bench = Bench::new(sim);
+    let (listener, address) = bench.listen();
+    bench.submit(listener, Request::Accept);
+    for _ in 0..5 {
+        bench.connect(address);
+    }
+    if let Ok(spawned) = bench.port.spawn(&Command::new("cat")) {
+        let pipes = spawned.pipes.map(|pipe| pipe.expect("a pipe each"));
+        bench.send(pipes[0], &[7; 5000]);
+        bench.submit(pipes[1], Request::Receive);
+        bench.submit(spawned.process, Request::Exit);
+    }
+    let mut lines = Vec::new();
+    let mut batch = Vec::new();
+    while bench.port.wait(None, &mut batch).is_ok() {
+        let time = bench.sim.elapsed();
+        lines.extend(
+            batch
+                .drain(..)
+                .map(|completion| format!("{time:?} {completion:?}")),
+        );
+    }
+    lines
+}
+
+#[test]
+fn equal_seeds_give_equal_completions() {
+    assert_eq!(trace(3), trace(3));
+    assert_ne!(trace(3), trace(4));
+}
+
+#[test]
+fn a_program_that_panics_leaves_the_world_usable() {
+    let sim = Sim::new(1);
+    sim.program("bad", || {
+        |_: super::super::Event, _: &mut super::super::Process<'_>| panic!("on purpose")
+    });
+    let mut bench = Bench::new(sim);
+    let spawn = std::panic::AssertUnwindSafe(|| drop(bench.port.spawn(&Command::new("bad"))));
+    assert!(std::panic::catch_unwind(spawn).is_err());
+    let refused = "127.0.0.1:9".parse().expect("an address");
+    bench.connect(refused);
+    let result = bench.next(RequestKind::Connect);
+    assert_eq!(error_kind(result), io::ErrorKind::ConnectionRefused);
+}

@@ -1,0 +1,81 @@
+//! The simulated world: its clock, and what lives in it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::channel::Channel;
+use super::children::{Child, Maker, Work};
+use super::faults::{Faults, Ordered};
+use super::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
+use super::random::Random;
+use crate::port::table::{Key, Table};
+
+pub(super) struct World {
+    /// How far the clock has come since the world was made.
+    pub(super) elapsed: Duration,
+    pub(super) random: Random,
+    pub(super) faults: Faults,
+    pub(super) ordered: Ordered,
+    pub(super) channels: Table<Channel>,
+    pub(super) connections: Table<Connection>,
+    pub(super) listeners: Table<Listener>,
+    /// The addresses that connecting sockets are bound to.
+    pub(super) bound: BTreeSet<SocketAddr>,
+    pub(super) next_port: u16,
+    pub(super) programs: BTreeMap<OsString, Maker>,
+    pub(super) children: Table<Child>,
+    pub(super) last_pid: u32,
+    /// What processes still have to be told, in order.
+    pub(super) work: VecDeque<(Key, Work)>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, faults: Faults) -> World {
+        World {
+            elapsed: Duration::ZERO,
+            random: Random::new(seed),
+            faults,
+            ordered: Ordered::default(),
+            channels: Table::default(),
+            connections: Table::default(),
+            listeners: Table::default(),
+            bound: BTreeSet::new(),
+            next_port: FIRST_EPHEMERAL_PORT,
+            programs: BTreeMap::new(),
+            children: Table::default(),
+            last_pid: 1000,
+            work: VecDeque::new(),
+        }
+    }
+
+    /// Moves the clock to `target`, telling the processes the time on the way.
+    pub(super) fn advance_to(&mut self, target: Duration) {
+        while let Some(next) = self.next_timer().filter(|&next| next <= target) {
+            self.elapsed = self.elapsed.max(next);
+            self.fire_timers();
+        }
+        self.elapsed = self.elapsed.max(target);
+    }
+
+    /// When a completion that was decided on now will be seen.
+    pub(super) fn delivery(&mut self) -> Duration {
+        let delay = self.faults.delay.clone();
+        self.elapsed.saturating_add(self.random.duration(&delay))
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("elapsed", &self.elapsed)
+            .field("faults", &self.faults)
+            .field("connections", &self.connections.len())
+            .field("listeners", &self.listeners.len())
+            .field("children", &self.children.len())
+            .field("programs", &self.programs.keys())
+            .finish_non_exhaustive()
+    }
+}
