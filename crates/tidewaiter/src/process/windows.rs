@@ -26,3 +26,9 @@ impl OsProcess {
         Ok(())
     }
 }
+
+impl std::os::windows::io::AsHandle for OsProcess {
+    fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        self.handle.as_handle()
+    }
+}
