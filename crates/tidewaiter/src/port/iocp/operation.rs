@@ -211,8 +211,7 @@ impl Records {
 mod tests {
     use super::{Finish, Key, Records, Started};
     use windows_sys::Win32::Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_SUCCESS,
-        STATUS_PIPE_BROKEN,
+        ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_SUCCESS, STATUS_PIPE_BROKEN,
     };
 
     const OPERATION: Key = Key {

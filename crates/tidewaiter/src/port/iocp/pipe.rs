@@ -110,7 +110,11 @@ mod tests {
 
     #[test]
     fn a_reader_sees_the_end_and_a_writer_a_broken_pipe() {
-        for code in [ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, ERROR_HANDLE_EOF] {
+        for code in [
+            ERROR_BROKEN_PIPE,
+            ERROR_PIPE_NOT_CONNECTED,
+            ERROR_HANDLE_EOF,
+        ] {
             assert!(matches!(finish_read(Finish { code, bytes: 0 }), Read::End));
         }
         for code in [ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, ERROR_NO_DATA] {
@@ -122,8 +126,14 @@ mod tests {
     #[test]
     fn part_of_a_message_is_data_and_other_errors_are_errors() {
         let code = ERROR_MORE_DATA;
-        assert!(matches!(finish_read(Finish { code, bytes: 5 }), Read::Bytes(5)));
+        assert!(matches!(
+            finish_read(Finish { code, bytes: 5 }),
+            Read::Bytes(5)
+        ));
         let code = ERROR_ACCESS_DENIED;
-        assert!(matches!(finish_read(Finish { code, bytes: 0 }), Read::Failed(_)));
+        assert!(matches!(
+            finish_read(Finish { code, bytes: 0 }),
+            Read::Failed(_)
+        ));
     }
 }

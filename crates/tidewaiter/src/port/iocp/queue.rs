@@ -77,8 +77,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn create() -> io::Result<Arc<Queue>> {
         // SAFETY: no pointers are passed, and no handle but the constant that asks for a new port.
-        let handle =
-            unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 1) };
+        let handle = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 1) };
         if handle.is_null() {
             return Err(io::Error::last_os_error());
         }
@@ -208,7 +207,7 @@ pub(super) fn milliseconds(timeout: Option<Duration>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{INFINITE, Key, KEY_WAIT, KEY_WAKE, milliseconds, word};
+    use super::{INFINITE, KEY_WAIT, KEY_WAKE, Key, milliseconds, word};
     use std::time::Duration;
 
     #[test]

@@ -79,7 +79,10 @@ pub(super) fn finish_accept(
     record: &mut Record,
     finish: Finish,
 ) -> Accepted {
-    let socket = record.socket.take().expect("accepting records hold a socket");
+    let socket = record
+        .socket
+        .take()
+        .expect("accepting records hold a socket");
     if finish.code != ERROR_SUCCESS {
         let error = error(finish.code);
         return match is_peers(&error) {
@@ -107,7 +110,9 @@ fn is_peers(error: &io::Error) -> bool {
         WSAEHOSTUNREACH,
         WSAENETUNREACH,
     ];
-    error.raw_os_error().is_some_and(|code| PEERS.contains(&code))
+    error
+        .raw_os_error()
+        .is_some_and(|code| PEERS.contains(&code))
 }
 
 /// The second of the addresses that AcceptEx wrote.
@@ -307,8 +312,7 @@ fn called(lent: Lent, succeeded: bool, skip: bool) -> Started {
 fn update_context(socket: &Socket, option: i32, context: &[u8]) -> io::Result<()> {
     let length = i32::try_from(context.len()).expect("a handle is small");
     // SAFETY: the socket is open, and `length` bytes are read, during the call.
-    let failed =
-        unsafe { setsockopt(raw(socket), SOL_SOCKET, option, context.as_ptr(), length) };
+    let failed = unsafe { setsockopt(raw(socket), SOL_SOCKET, option, context.as_ptr(), length) };
     if failed == 0 {
         Ok(())
     } else {

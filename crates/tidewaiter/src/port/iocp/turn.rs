@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, ERROR_SUCCESS};
+use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
 
 use super::entry::{Body, Live};
 use super::operation::{Finish, Record, Started};
@@ -13,9 +13,7 @@ use super::wait::Wait;
 use super::{ACCEPTS, Iocp, pipe, socket};
 use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
-use crate::port::{
-    BATCH_MAX, Buffer, Completion, Failure, Operation, Outcome, Request, RequestKind,
-};
+use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
 use crate::process::ExitStatus;
 
 type Ended = Result<Outcome, Failure>;
@@ -113,7 +111,10 @@ impl Iocp {
         live.records += 1;
         match started {
             Started::Pending(lent) => {
-                let entry = self.handles.get_mut(live.handle).expect("it has operations");
+                let entry = self
+                    .handles
+                    .get_mut(live.handle)
+                    .expect("it has operations");
                 entry.lent.push(lent);
             }
             Started::Finished(record, finish) => self.ready.push_back((record, finish)),
@@ -202,7 +203,10 @@ impl Iocp {
         let result = socket::finish_connect(socket, finish);
         self.records.put(record);
         let result = result.map(|()| Outcome::Connected);
-        self.end(operation, result.map_err(|error| Failure::os("ConnectEx", error)));
+        self.end(
+            operation,
+            result.map_err(|error| Failure::os("ConnectEx", error)),
+        );
     }
 
     /// Waits for bytes, or, on a pipe and with memory at hand, reads them.
@@ -384,7 +388,10 @@ impl Iocp {
     /// The last completion of an operation.
     pub(super) fn end(&mut self, operation: Key, result: Ended) {
         let live = self.operations.remove(operation).expect("it ends once");
-        let entry = self.handles.get_mut(live.handle).expect("it has operations");
+        let entry = self
+            .handles
+            .get_mut(live.handle)
+            .expect("it has operations");
         entry.mark(live.kind, false);
         entry.operations.retain(|&other| other != operation);
         self.done.push_back(Completion {
