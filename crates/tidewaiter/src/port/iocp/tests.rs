@@ -1,28 +1,16 @@
 //! What is particular to completion ports; what holds for every port is tested once for all of them.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod lifetime;
+mod pipes;
+mod sockets;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use windows_sys::Win32::Foundation::{
-    ERROR_IO_PENDING, GENERIC_READ, GENERIC_WRITE, GetLastError, HANDLE, INVALID_HANDLE_VALUE,
-};
-use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING,
-    PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
-};
-use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT,
-};
-use windows_sys::Win32::System::Threading::{CreateEventW, SetEvent};
-
-use super::{Iocp, Wait};
+use super::Iocp;
 use crate::port::{
-    Buffer, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
-    Outcome, PortOptions, Request, RequestKind, Resource, Socket, Token,
+    Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
+    PortOptions, Request, RequestKind, Resource, Token,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -107,82 +95,6 @@ fn receive(port: &mut Iocp, handle: Handle) -> Operation {
 fn send(port: &mut Iocp, handle: Handle, chunks: Chunks) -> Operation {
     port.submit(handle, Request::Send(chunks), Token(3))
         .expect("it sends")
-}
-
-#[test]
-fn bytes_go_both_ways_and_an_end_is_an_end() {
-    let mut port = port();
-    let (handle, mut peer) = connected(&mut port);
-    let operation = receive(&mut port, handle);
-    peer.write_all(b"there").expect("connected");
-    let mut received = Vec::new();
-    until(&mut port, |_, completion| {
-        let Ok(Outcome::Received(buffer)) = completion.result else {
-            panic!("{completion:?}");
-        };
-        assert!(completion.more);
-        received.extend_from_slice(&buffer);
-        received.len() == 5
-    });
-    assert_eq!(received, b"there");
-    let sending = send(&mut port, handle, b"back".as_slice().into());
-    let Ok(Outcome::Sent { bytes: 4, rest }) = only(&mut port, sending) else {
-        panic!("four bytes fit");
-    };
-    assert!(rest.is_empty());
-    let mut back = [0; 4];
-    peer.read_exact(&mut back).expect("connected");
-    assert_eq!(&back, b"back");
-    drop(peer);
-    assert!(matches!(only(&mut port, operation), Ok(Outcome::EndOfFile)));
-    close(&mut port, handle);
-    assert_eq!(
-        (port.in_flight(), port.open_handles(), port.stale()),
-        (0, 0, 0)
-    );
-}
-
-#[test]
-fn a_reset_is_not_an_end() {
-    let mut port = port();
-    let (handle, peer) = connected(&mut port);
-    let operation = receive(&mut port, handle);
-    let peer = socket2::Socket::from(peer);
-    peer.set_linger(Some(Duration::ZERO)).expect("a socket");
-    drop(peer);
-    let Err(Failure::Os { source, .. }) = only(&mut port, operation) else {
-        panic!("a reset is an error");
-    };
-    assert_eq!(source.kind(), io::ErrorKind::ConnectionReset);
-    assert_eq!(source.raw_os_error(), Some(10054));
-}
-
-#[test]
-fn connecting_works_or_says_why_not() {
-    let mut port = port();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    let handle = port.open_stream(address, None).expect("a socket");
-    let operation = port
-        .submit(handle, Request::Connect(address), Token(0))
-        .expect("a stream");
-    let (mut peer, _) = listener.accept().expect("it connects");
-    assert!(matches!(only(&mut port, operation), Ok(Outcome::Connected)));
-    assert_eq!(port.peer_addr(handle).expect("it is connected"), address);
-    port.shutdown_write(handle).expect("it is connected");
-    assert_eq!(peer.read(&mut [0]).expect("an orderly end"), 0);
-    drop(listener);
-    let handle = port.open_stream(address, None).expect("a socket");
-    let operation = port
-        .submit(handle, Request::Connect(address), Token(0))
-        .expect("a stream");
-    let Err(Failure::Os { call, source }) = only(&mut port, operation) else {
-        panic!("nobody listens");
-    };
-    assert_eq!(
-        (call, source.kind()),
-        ("ConnectEx", io::ErrorKind::ConnectionRefused)
-    );
 }
 
 #[test]
