@@ -9,17 +9,19 @@ use std::ptr;
 use socket2::{Domain, SockAddr, Socket};
 use windows_sys::Win32::Foundation::{
     ERROR_BAD_NETPATH, ERROR_CONNECTION_ABORTED, ERROR_CONNECTION_REFUSED, ERROR_HOST_UNREACHABLE,
-    ERROR_NETNAME_DELETED, ERROR_NETWORK_UNREACHABLE, ERROR_PORT_UNREACHABLE, ERROR_REM_NOT_LIST,
-    ERROR_SEM_TIMEOUT, ERROR_SUCCESS, HANDLE,
+    ERROR_NETNAME_DELETED, ERROR_NETWORK_UNREACHABLE, ERROR_NO_SYSTEM_RESOURCES,
+    ERROR_PORT_UNREACHABLE, ERROR_REM_NOT_LIST, ERROR_SEM_TIMEOUT, ERROR_SUCCESS, HANDLE,
 };
 use windows_sys::Win32::Networking::WinSock::{
     SO_UPDATE_ACCEPT_CONTEXT, SO_UPDATE_CONNECT_CONTEXT, SOCKADDR, SOL_SOCKET, WSABUF,
-    WSAECONNABORTED, WSAECONNREFUSED, WSAECONNRESET, WSAEHOSTUNREACH, WSAEINVAL, WSAENETRESET,
-    WSAENETUNREACH, WSAETIMEDOUT, WSAGetLastError, WSARecv, WSASend, setsockopt,
+    WSAECONNABORTED, WSAECONNREFUSED, WSAECONNRESET, WSAEHOSTUNREACH, WSAEINVAL, WSAEMFILE,
+    WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAETIMEDOUT, WSAGetLastError, WSARecv, WSASend,
+    setsockopt,
 };
 
 use super::extension::{SocketFunctions, internet_socket, raw};
 use super::operation::{ADDRESS_BYTES, Finish, Lent, Record, Started};
+use crate::port::Failure;
 use crate::port::buffer::Lease;
 
 /// How many pieces one send gathers.
@@ -27,12 +29,15 @@ const SEND_PIECES_MAX: usize = 64;
 /// How many bytes one send hands over: the system locks their pages until they are acknowledged.
 const SEND_BYTES_MAX: usize = 1024 * 1024;
 
+const NO_RESOURCES: i32 = ERROR_NO_SYSTEM_RESOURCES.cast_signed();
+
 /// What an accept came to.
 pub(super) enum Accepted {
     Connection(Socket, SocketAddr),
     /// The peer is gone, and with it the reason to accept.
     PeerGone,
-    Failed(&'static str, io::Error),
+    /// The system has no room for it.
+    Failed(io::Error),
 }
 
 /// The socket as the system's general functions take it.
@@ -47,8 +52,8 @@ pub(super) fn start_accept(
     listener: &Socket,
     family: Domain,
     mut record: Box<Record>,
-) -> io::Result<Started> {
-    let socket = internet_socket(family)?;
+) -> Result<Started, Failure> {
+    let socket = internet_socket(family).map_err(|error| Failure::os("WSASocketW", error))?;
     let accepting = raw(&socket);
     record.socket = Some(socket);
     let accept = functions.accept.expect("loading checked it");
@@ -70,7 +75,14 @@ pub(super) fn start_accept(
             lent.overlapped(),
         )
     };
-    Ok(called(lent, succeeded != 0, false))
+    match called(lent, succeeded != 0, false) {
+        // What fails at once fails by the listener, unless it is known to be a connection's fault:
+        // trying again would fail again.
+        Started::Finished(_, Finish { code, .. }) if !is_peers(&error(code)) => {
+            Err(Failure::os("AcceptEx", error(code)))
+        }
+        started => Ok(started),
+    }
 }
 
 pub(super) fn finish_accept(
@@ -84,10 +96,12 @@ pub(super) fn finish_accept(
         .take()
         .expect("accepting records hold a socket");
     if finish.code != ERROR_SUCCESS {
+        // What fails later fails by its connection, in more ways than can be listed; a listener that
+        // is broken shows when the next accept is started.
         let error = error(finish.code);
-        return match is_peers(&error) {
-            true => Accepted::PeerGone,
-            false => Accepted::Failed("AcceptEx", error),
+        return match is_shortage(&error) {
+            true => Accepted::Failed(error),
+            false => Accepted::PeerGone,
         };
     }
     let context = raw(listener).to_ne_bytes();
@@ -100,7 +114,16 @@ pub(super) fn finish_accept(
     }
 }
 
-/// Whether an accept failed because of its connection, not because of the listener.
+/// Whether the system is out of memory or sockets.
+fn is_shortage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
+        || matches!(
+            error.raw_os_error(),
+            Some(WSAENOBUFS | WSAEMFILE | NO_RESOURCES)
+        )
+}
+
+/// Whether an accept that failed at once did so because of its connection.
 fn is_peers(error: &io::Error) -> bool {
     const PEERS: [i32; 6] = [
         WSAECONNRESET,

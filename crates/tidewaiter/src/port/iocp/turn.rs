@@ -161,7 +161,7 @@ impl Iocp {
         };
         match socket::start_accept(&self.sockets, listener, *family, record) {
             Ok(started) => self.started(operation, started),
-            Err(error) => self.fail(operation, Failure::os("WSASocketW", error)),
+            Err(failure) => self.fail(operation, failure),
         }
     }
 
@@ -178,7 +178,7 @@ impl Iocp {
                 self.report(operation, Outcome::Accepted { socket, peer });
             }
             Accepted::PeerGone => {}
-            Accepted::Failed(call, error) => self.fail(operation, Failure::os(call, error)),
+            Accepted::Failed(error) => self.fail(operation, Failure::os("AcceptEx", error)),
         }
         self.accept(operation);
         self.end_if_idle(operation);
