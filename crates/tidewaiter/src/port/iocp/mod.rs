@@ -139,18 +139,18 @@ impl Iocp {
             stdout.map(Body::PipeReader),
             stderr.map(Body::PipeReader),
         ];
+        let process = self.insert(Body::Process(child.process), false)?;
         let mut pipes = [None; 3];
         for (pipe, body) in pipes.iter_mut().zip(bodies) {
             let Some(body) = body else { continue };
             match self.insert(body, true) {
                 Ok(handle) => *pipe = Some(handle),
                 Err(error) => {
-                    self.abandon(child.process, pipes);
+                    self.abandon(process, pipes);
                     return Err(error);
                 }
             }
         }
-        let process = self.insert(Body::Process(child.process), false)?;
         Ok(Spawned {
             process,
             pid: child.pid,
@@ -159,11 +159,11 @@ impl Iocp {
     }
 
     /// Ends a child that was never handed out.
-    fn abandon(&mut self, process: process::OsProcess, pipes: [Option<Handle>; 3]) {
-        if let Err(error) = process.signal(Signal::Kill, SignalTarget::Tree) {
+    fn abandon(&mut self, process: Handle, pipes: [Option<Handle>; 3]) {
+        if let Err(error) = self.signal(process, Signal::Kill, SignalTarget::Tree) {
             log::warn!("a child that could not be watched could not be ended either: {error}");
         }
-        for handle in pipes.into_iter().flatten() {
+        for handle in pipes.into_iter().flatten().chain([process]) {
             self.handles.remove(handle.0);
         }
     }

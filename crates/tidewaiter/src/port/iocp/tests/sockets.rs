@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{close, connected, listen, only, port, receive, send, some, until};
+use super::{close, connected, listen, only, port, receive, send, until};
 use crate::port::{Chunks, Driver, Failure, Outcome, Request, Token};
 
 #[test]
