@@ -47,8 +47,10 @@ fn bytes_flow_both_ways_and_each_way_ends_by_itself() {
 
 #[test]
 fn a_full_connection_takes_no_more_until_it_is_read() {
-    let mut faults = Faults::default();
-    faults.capacity = 10;
+    let faults = Faults {
+        capacity: 10,
+        ..Faults::default()
+    };
     let mut bench = Bench::new(Sim::builder(1).faults(faults).receive_bytes(4).build());
     let (client, server) = bench.pair();
     bench.send(client, b"0123456789abc");
