@@ -2,6 +2,8 @@
 //!
 //! `TIDEWAITER_SEEDS` sets how many seeds are run, `TIDEWAITER_SEED` runs a single one.
 
+#[path = "sim/model.rs"]
+mod model;
 #[path = "sim/random_program.rs"]
 mod random_program;
 

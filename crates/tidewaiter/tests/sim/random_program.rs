@@ -7,90 +7,17 @@ use std::time::Duration;
 
 use tidewaiter::port::sim::{Call, Faults, Output, Sim, programs};
 use tidewaiter::port::{
-    Chunks, CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, Port,
-    Request, RequestKind, Socket, Token,
+    Chunks, CloseMode, Completion, Failure, Handle, ListenOptions, Outcome, Port, Request,
+    RequestKind, Socket, Token,
 };
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget};
+
+use crate::model::{Flow, Item, Kind, Pending};
 
 const FLOOD_BYTES: usize = 5000;
 
 /// How many things a run does before it ends.
 const STEPS: usize = 250;
-
-/// A way that bytes go, from whoever sends to whoever receives.
-#[derive(Debug)]
-struct Flow {
-    /// Which bytes they are; `None`: those of a flood.
-    pattern: Option<usize>,
-    sent: usize,
-    received: usize,
-    /// The receiver saw the end of file.
-    ended: bool,
-    /// The child in between: bytes may be lost unless it exits with 0.
-    child: Option<usize>,
-}
-
-impl Flow {
-    fn byte_at(&self, place: usize) -> u8 {
-        match self.pattern {
-            Some(pattern) => ((place * 31) ^ (place >> 5) ^ (pattern * 7)).to_le_bytes()[0],
-            None => programs::Flood::byte_at(place),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Listener(SocketAddr),
-    Socket,
-    Pipe,
-    Process(usize),
-}
-
-/// A handle, and what we know of it.
-#[derive(Debug)]
-struct Item {
-    port: usize,
-    handle: Handle,
-    kind: Kind,
-    /// The flow that is received here, and the one that is sent here.
-    incoming: Option<usize>,
-    outgoing: Option<usize>,
-    receiving: bool,
-    sending: bool,
-    /// An operation failed: others would, too.
-    failed: bool,
-}
-
-impl Item {
-    fn pending(&self, index: usize, operation: Operation, kind: RequestKind) -> Pending {
-        Pending {
-            port: self.port,
-            operation,
-            kind,
-            item: index,
-            incoming: self.incoming,
-            outgoing: self.outgoing,
-            child: match self.kind {
-                Kind::Process(child) => Some(child),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// An operation under way.
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    port: usize,
-    operation: Operation,
-    kind: RequestKind,
-    item: usize,
-    /// The flows of its handle, which may be closed when it completes.
-    incoming: Option<usize>,
-    outgoing: Option<usize>,
-    child: Option<usize>,
-}
 
 pub(crate) struct RandomProgram {
     random: u64,

@@ -221,6 +221,20 @@ fn a_full_backlog_lets_connects_wait() {
 }
 
 #[test]
+fn a_connection_that_died_before_it_was_accepted_is_passed_over() {
+    let mut bench = Bench::new(Sim::new(1));
+    let (listener, address) = bench.listen();
+    bench.connect(address);
+    assert_eq!(bench.sim.reset(address), 1);
+    let live = bench.connect(address);
+    bench.submit(listener, Request::Accept);
+    let Ok(Outcome::Accepted { peer, .. }) = bench.next(RequestKind::Accept) else {
+        panic!("the second one lives");
+    };
+    assert_eq!(Some(peer), bench.port.local_addr(live).ok());
+}
+
+#[test]
 fn closing_a_listener_resets_whom_nobody_accepted() {
     let mut bench = Bench::new(Sim::new(1));
     let (listener, address) = bench.listen();
