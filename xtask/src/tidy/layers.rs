@@ -10,12 +10,12 @@ const LIBRARY: &str = "crates/tidewaiter/src/";
 /// Left to right as the data flows in. A module names those of its own layer and of the layers before
 /// it; to call further on it calls a trait of its own.
 const LAYERS: &[&[&str]] = &[
-    &["error", "time"],
     &["port", "process"],
+    &["error"],
     &["reactor"],
-    &["transport", "tcp", "udp", "unix", "pipe", "tls"],
-    &["protocol"],
     &["endpoint"],
+    &["transport"],
+    &["protocol"],
     &["task"],
 ];
 
