@@ -65,12 +65,16 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
         report(path, text::private_paths(path, text, root));
         report(path, text::decoration(text));
     }
-    for source in source::parse_all(&files)? {
+    let sources = source::parse_all(&files)?;
+    for source in &sources {
         for rule in RULES {
-            report(&source.path, rule(&source));
+            report(&source.path, rule(source));
         }
     }
-    report("crates/tidewaiter/src/lib.rs", layers::macro_count(&files));
+    report(
+        "crates/tidewaiter/src/lib.rs",
+        layers::macro_count(&sources),
+    );
     for (path, rule) in DOCUMENTS {
         match files.iter().find(|(other, _)| other == path) {
             Some((_, text)) => report(path, rule(text, &files)),
