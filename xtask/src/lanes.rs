@@ -1,0 +1,378 @@
+//! The lanes: what is checked, in which order, and what each one needs.
+//!
+//! Every set of compiler flags has its own target folder, so that no lane makes another build again.
+
+use std::path::PathBuf;
+
+use crate::context::{Context, has, output};
+use crate::runner::{Step, Stop, Tally};
+use crate::setup::{component, rust_target, rustup, toolchain};
+use crate::tidy;
+use crate::wine::{self, Wine};
+
+/// Whether `--require-all` insists on a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Required,
+    /// It needs what not every machine can have: the network, a second toolchain.
+    Optional,
+}
+use Need::{Optional, Required};
+
+/// One line of the summary.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) name: &'static str,
+    pub(crate) need: Need,
+    pub(crate) what: &'static str,
+    pub(crate) run: fn(&Context) -> Result<Tally, Stop>,
+}
+
+const fn lane(
+    name: &'static str,
+    need: Need,
+    what: &'static str,
+    run: fn(&Context) -> Result<Tally, Stop>,
+) -> Lane {
+    Lane {
+        name,
+        need,
+        what,
+        run,
+    }
+}
+
+/// All lanes, cheap ones first.
+pub(crate) const LANES: &[Lane] = &[
+    lane("fmt", Required, "the code is laid out by rustfmt", fmt),
+    lane("tidy", Required, "the rules that no lint knows", tidy_rules),
+    lane("clippy", Required, "no warning, in any target", clippy),
+    lane(
+        "clippy-windows",
+        Required,
+        "the same, built for Windows",
+        clippy_windows,
+    ),
+    lane(
+        "docs",
+        Required,
+        "the manual builds, and its links lead somewhere",
+        docs,
+    ),
+    lane(
+        "tests",
+        Required,
+        "all tests, each port of this system, the examples",
+        tests,
+    ),
+    lane("uring", Required, "reactor and command on io_uring", uring),
+    lane("poll", Required, "reactor and command on readiness", poll),
+    lane("doctests", Required, "the manual's examples run", doctests),
+    lane(
+        "windows",
+        Required,
+        "all tests on completion ports, under Wine",
+        windows,
+    ),
+    lane(
+        "loom",
+        Required,
+        "every interleaving of wake-ups from other threads",
+        loom,
+    ),
+    lane(
+        "asan",
+        Required,
+        "the real ports under AddressSanitizer",
+        asan,
+    ),
+    lane(
+        "miri",
+        Optional,
+        "who owns an operation's memory, and the simulated port",
+        miri,
+    ),
+    lane(
+        "msrv",
+        Optional,
+        "the oldest Rust we promise builds it",
+        msrv,
+    ),
+    lane(
+        "cross",
+        Optional,
+        "macOS, FreeBSD and 64-bit ARM type-check",
+        cross,
+    ),
+    lane(
+        "deny",
+        Optional,
+        "licences and advisories of what we depend on",
+        deny,
+    ),
+];
+
+/// The tests that Miri runs: what owns memory, the simulated port, and small pure parts. Not the chunks:
+/// they hold no unsafe code, and their megabytes take Miri minutes.
+const MIRI_FILTERS: &[&str] = &[
+    "port::buffer",
+    "port::request",
+    "port::sim",
+    "port::table",
+    "process::command",
+    "process::status",
+    "reactor::timers",
+];
+
+/// Systems that nothing here can run, but that the library must build for.
+const CROSS_TARGETS: &[&str] = &[
+    "x86_64-apple-darwin",
+    "aarch64-apple-darwin",
+    "x86_64-unknown-freebsd",
+    "aarch64-unknown-linux-gnu",
+];
+
+/// The tests themselves; their documentation's examples are a lane of their own.
+const TEST_KINDS: &[&str] = &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
+
+fn folder(context: &Context, name: &str) -> PathBuf {
+    context.target.join(name)
+}
+
+fn fmt(context: &Context) -> Result<Tally, Stop> {
+    component("rustfmt", "cargo-fmt")?;
+    Step::cargo(context, &["fmt", "--all", "--check"]).run(context)
+}
+
+fn tidy_rules(context: &Context) -> Result<Tally, Stop> {
+    match tidy::run(&context.root) {
+        Ok(true) => Ok(Tally::default()),
+        Ok(false) => Err(Stop::Failed("see the breaches above".to_owned())),
+        Err(message) => Err(Stop::Failed(message)),
+    }
+}
+
+fn clippy(context: &Context) -> Result<Tally, Stop> {
+    component("clippy", "cargo-clippy")?;
+    Step::cargo(
+        context,
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )
+    .run(context)
+}
+
+fn clippy_windows(context: &Context) -> Result<Tally, Stop> {
+    component("clippy", "cargo-clippy")?;
+    rust_target(wine::TARGET)?;
+    Step::cargo(
+        context,
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--target",
+            wine::TARGET,
+        ],
+    )
+    .args(&["--", "-D", "warnings"])
+    .run(context)
+}
+
+fn docs(context: &Context) -> Result<Tally, Stop> {
+    Step::cargo(context, &["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run(context)
+}
+
+fn tests(context: &Context) -> Result<Tally, Stop> {
+    Step::cargo(context, &["test", "--workspace"])
+        .args(TEST_KINDS)
+        .run(context)
+        .and_then(Tally::at_least_one)
+}
+
+fn uring(context: &Context) -> Result<Tally, Stop> {
+    ring_allowed()?;
+    on_port(context, "uring")
+}
+
+fn poll(context: &Context) -> Result<Tally, Stop> {
+    if cfg!(windows) {
+        return Err(Stop::Foreign("Windows has completion ports".to_owned()));
+    }
+    on_port(context, "poll")
+}
+
+/// The tests of the layers above the port take their port from the environment, as users do.
+fn on_port(context: &Context, port: &str) -> Result<Tally, Stop> {
+    Step::cargo(context, &["test", "--workspace", "--exclude", "xtask"])
+        .args(TEST_KINDS)
+        .env("TIDEWAITER_PORT", port)
+        .run(context)
+        .and_then(Tally::at_least_one)
+}
+
+#[cfg(target_os = "linux")]
+fn ring_allowed() -> Result<(), Stop> {
+    io_uring::IoUring::new(2).map(drop).map_err(|error| {
+        Stop::missing(
+            format!("io_uring is refused here: {error}"),
+            "allow it: seccomp profile, sysctl kernel.io_uring_disabled=0",
+        )
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ring_allowed() -> Result<(), Stop> {
+    Err(Stop::Foreign("io_uring is Linux's".to_owned()))
+}
+
+fn doctests(context: &Context) -> Result<Tally, Stop> {
+    Step::cargo(context, &["test", "--workspace", "--doc", "--no-fail-fast"]).run(context)
+}
+
+fn windows(context: &Context) -> Result<Tally, Stop> {
+    let wine = Wine::ready(context)?;
+    let outcome = wine
+        .cargo(context, &["test", "--workspace", "--exclude", "xtask"])
+        .args(TEST_KINDS)
+        .run(context);
+    wine.stop(context);
+    outcome.and_then(Tally::at_least_one)
+}
+
+fn loom(context: &Context) -> Result<Tally, Stop> {
+    // Optimised, since it runs every interleaving; but nobody keeps the program.
+    Step::cargo(
+        context,
+        &["test", "-p", "tidewaiter", "--lib", "--release", "loom_"],
+    )
+    .env("RUSTFLAGS", "--cfg loom")
+    .env("CARGO_TARGET_DIR", folder(context, "loom"))
+    .env("CARGO_PROFILE_RELEASE_LTO", "off")
+    .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+    .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+    .run(context)
+    .and_then(Tally::at_least_one)
+}
+
+fn asan(context: &Context) -> Result<Tally, Stop> {
+    if !context.host.ends_with("-linux-gnu") {
+        return Err(Stop::Foreign(format!("not set up for {}", context.host)));
+    }
+    let cargo = |leaks: u8, arguments: &[&str]| {
+        Step::cargo(
+            context,
+            &["test", "-p", "tidewaiter", "--target", &context.host],
+        )
+        .args(arguments)
+        // The sanitizer is in stable compilers, behind the switch that is not.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env("CARGO_TARGET_DIR", folder(context, "asan"))
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("ASAN_OPTIONS", format!("detect_leaks={leaks}"))
+    };
+    // Looking for leaks takes ptrace, which containers may forbid: then even listing tests fails.
+    let leaks = u8::from(cargo(1, &["--lib", "--", "--list"]).succeeds());
+    println!(
+        "leaks are {}looked for",
+        if leaks == 1 { "" } else { "not " }
+    );
+    cargo(leaks, &["--no-fail-fast", "--lib", "--tests"])
+        .run(context)
+        .and_then(Tally::at_least_one)
+}
+
+fn miri(context: &Context) -> Result<Tally, Stop> {
+    let nightly = ["run", "nightly", "cargo"];
+    let run = |arguments: &[&str]| {
+        Step::new(context, "rustup", &nightly)
+            .args(arguments)
+            .env("CARGO_TARGET_DIR", folder(context, "miri"))
+            // proptest looks for its folder of past failures, for which it must see the disk.
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+            .env("PROPTEST_CASES", "4")
+    };
+    if output("rustup", &["run", "nightly", "rustc", "--version"]).is_none() {
+        return Err(Stop::missing(
+            "no nightly Rust",
+            "rustup toolchain install nightly",
+        ));
+    }
+    if !run(&["miri", "--version"]).succeeds() || !run(&["miri", "setup"]).succeeds() {
+        rustup(&[
+            "component",
+            "add",
+            "--toolchain",
+            "nightly",
+            "miri",
+            "rust-src",
+        ])?;
+        run(&["miri", "setup"]).run(context).map_err(|_| {
+            let remedy = "rustup component add --toolchain nightly miri rust-src";
+            Stop::missing("no Miri for the nightly Rust", remedy)
+        })?;
+    }
+    run(&["miri", "test", "-p", "tidewaiter", "--lib", "--"])
+        .args(MIRI_FILTERS)
+        .run(context)
+        .and_then(Tally::at_least_one)
+}
+
+fn msrv(context: &Context) -> Result<Tally, Stop> {
+    let manifest = std::fs::read_to_string(context.root.join("Cargo.toml"))
+        .map_err(|error| Stop::Failed(format!("cannot read Cargo.toml: {error}")))?;
+    let version = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'))
+        .ok_or_else(|| Stop::Failed("Cargo.toml names no rust-version".to_owned()))?;
+    // A version of two numbers would mean its latest patch; the promise starts with the first.
+    let version = if version.matches('.').count() < 2 {
+        format!("{version}.0")
+    } else {
+        version.to_owned()
+    };
+    toolchain(&version)?;
+    Step::new(
+        context,
+        "rustup",
+        &["run", &version, "cargo", "check", "--workspace"],
+    )
+    .env("CARGO_TARGET_DIR", folder(context, "msrv"))
+    .run(context)
+}
+
+fn cross(context: &Context) -> Result<Tally, Stop> {
+    let mut absent = None;
+    for target in CROSS_TARGETS {
+        if let Err(stop) = rust_target(target) {
+            println!("no Rust target {target}");
+            absent = Some(stop);
+            continue;
+        }
+        Step::cargo(
+            context,
+            &["check", "-p", "tidewaiter", "--lib", "--target", target],
+        )
+        .run(context)?;
+    }
+    absent.map_or(Ok(Tally::default()), Err)
+}
+
+fn deny(context: &Context) -> Result<Tally, Stop> {
+    if !has("cargo-deny") {
+        return Err(Stop::missing(
+            "no cargo-deny",
+            "cargo install --locked cargo-deny",
+        ));
+    }
+    Step::cargo(context, &["deny", "--all-features", "check"]).run(context)
+}

@@ -1,0 +1,272 @@
+//! Runs one command of a lane: shows it, passes its output on, counts its tests, bounds its time.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+
+/// A lane that takes longer hangs. Whoever sits at a terminal decides that for himself.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Why a lane did not pass.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It ran, and something is wrong.
+    Failed(String),
+    /// Something is missing on this machine; `remedy` says how to get it.
+    Missing { what: String, remedy: String },
+    /// The lane is for another operating system.
+    Foreign(String),
+}
+
+impl Stop {
+    pub(crate) fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Stop {
+        Stop::Missing {
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// Tests that passed and that were left out, as the harness counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) passed: u32,
+    pub(crate) ignored: u32,
+}
+
+impl Tally {
+    /// A lane whose filter meets no test any more has stopped to test anything.
+    pub(crate) fn at_least_one(self) -> Result<Tally, Stop> {
+        if self.passed == 0 {
+            return Err(Stop::Failed(
+                "no test ran: does the lane's filter still fit?".to_owned(),
+            ));
+        }
+        Ok(self)
+    }
+
+    /// Adds what a line like `test result: ok. 3 passed; 0 failed; 1 ignored; …` says.
+    fn read(&mut self, line: &str) {
+        let Some(counts) = line.trim_start().strip_prefix("test result: ") else {
+            return;
+        };
+        for part in counts.split(['.', ';']) {
+            match part.trim().split_once(' ') {
+                Some((count, "passed")) => self.passed += count.parse().unwrap_or(0),
+                Some((count, "ignored")) => self.ignored += count.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.ignored += other.ignored;
+    }
+}
+
+/// One command line.
+#[derive(Debug)]
+pub(crate) struct Step {
+    command: Command,
+    settings: Vec<String>,
+}
+
+impl Step {
+    pub(crate) fn new(context: &Context, program: impl AsRef<OsStr>, arguments: &[&str]) -> Step {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&context.root);
+        // `cargo run` describes the package xtask to us; to a further cargo that is noise, and for some
+        // build scripts a reason to build again.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+                .iter()
+                .any(|start| name.starts_with(start))
+            {
+                command.env_remove(name);
+            }
+        }
+        Step {
+            command,
+            settings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn cargo(context: &Context, arguments: &[&str]) -> Step {
+        Step::new(context, "cargo", arguments)
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Step {
+        self.settings.push(format!("{name}={:?}", value.as_ref()));
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn args(mut self, arguments: &[&str]) -> Step {
+        self.command.args(arguments);
+        self
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(mut self, context: &Context) -> Result<Tally, Stop> {
+        let line = self.shown();
+        println!("$ {line}");
+        let started = Instant::now();
+        let failed = |what: String| Stop::Failed(format!("`{line}`: {what}"));
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        if !context.interactive {
+            own_group(&mut self.command);
+        }
+        let mut child = self
+            .command
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        let tally = follow(&mut child, started, context.interactive);
+        if tally.is_none() {
+            kill_group(&mut child);
+        }
+        let status = child.wait().map_err(|error| failed(error.to_string()))?;
+        match tally {
+            None => Err(failed(format!(
+                "did not end within {} minutes",
+                LIMIT.as_secs() / 60
+            ))),
+            Some(tally) if status.success() => Ok(tally),
+            Some(_) => Err(failed(ending(status))),
+        }
+    }
+
+    /// Runs it with its output thrown away, and says whether it succeeded.
+    pub(crate) fn succeeds(mut self) -> bool {
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.command.status().is_ok_and(|status| status.success())
+    }
+
+    fn shown(&self) -> String {
+        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let words = words.map(|word| word.to_string_lossy().into_owned());
+        self.settings
+            .iter()
+            .cloned()
+            .chain(words)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+fn ending(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exit code {code}"),
+        None => status.to_string(),
+    }
+}
+
+/// Passes the output on until it ends; `None` when the time was up first.
+fn follow(child: &mut Child, started: Instant, interactive: bool) -> Option<Tally> {
+    let lines = lines_of(child);
+    let mut tally = Tally::default();
+    loop {
+        let left = LIMIT.checked_sub(started.elapsed()).unwrap_or_default();
+        let received = if interactive {
+            lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            lines.recv_timeout(left)
+        };
+        match received {
+            Ok(line) => {
+                print!("{line}");
+                tally.read(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => return None,
+        }
+    }
+    // A closed pipe that refuses the last bytes is no failure of the lane.
+    let _ = std::io::stdout().flush();
+    Some(tally)
+}
+
+/// The child's output, line by line, from a thread: a pipe cannot be waited on with a limit.
+fn lines_of(child: &mut Child) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(output) = child.stdout.take() {
+        std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while output
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|count| count > 0)
+            {
+                if sender
+                    .send(String::from_utf8_lossy(&line).into_owned())
+                    .is_err()
+                {
+                    return;
+                }
+                line.clear();
+            }
+        });
+    }
+    receiver
+}
+
+/// Makes the child's whole family one that can be ended at once.
+fn own_group(command: &mut Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(not(unix))]
+    let _ = command;
+}
+
+/// Ends the child and what it started. What is gone already needs no ending.
+fn kill_group(child: &mut Child) {
+    let id = child.id();
+    let _ = if cfg!(unix) {
+        Command::new("kill")
+            .args(["-KILL", "--", &format!("-{id}")])
+            .status()
+    } else {
+        Command::new("taskkill")
+            .args(["/T", "/F", "/PID", &id.to_string()])
+            .status()
+    };
+    let _ = child.kill();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_harness_counts_are_read_and_summed() {
+        let mut tally = Tally::default();
+        tally.read("test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out\n");
+        tally.read("test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured\n");
+        tally.read("test port::a_name ... ok\n");
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 17,
+                ignored: 3
+            }
+        );
+        assert_eq!(tally.at_least_one(), Ok(tally));
+    }
+
+    #[test]
+    fn a_lane_in_which_nothing_ran_has_failed() {
+        let mut tally = Tally::default();
+        tally.read("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 8 filtered out\n");
+        assert!(matches!(tally.at_least_one(), Err(Stop::Failed(_))));
+    }
+}

@@ -1,0 +1,225 @@
+//! Runs lanes, one after another, and sums up.
+
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::lanes::{LANES, Lane, Need};
+use crate::runner::{Stop, Tally};
+
+/// What was typed after `test`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) install: bool,
+    require_all: bool,
+    list: bool,
+    only: Vec<String>,
+}
+
+impl Options {
+    pub(crate) fn everything() -> Options {
+        Options {
+            require_all: true,
+            ..Options::default()
+        }
+    }
+
+    pub(crate) fn parse(words: &[String]) -> Result<Options, String> {
+        let mut options = Options::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--require-all" => options.require_all = true,
+                "--list" => options.list = true,
+                "--install" => options.install = true,
+                "--only" => {
+                    let names = words.next().ok_or("--only needs the names of lanes")?;
+                    options.only.extend(names.split(',').map(str::to_owned));
+                }
+                other => return Err(format!("`test` has no option `{other}`")),
+            }
+        }
+        match options
+            .only
+            .iter()
+            .find(|name| LANES.iter().all(|lane| lane.name != **name))
+        {
+            Some(name) => Err(format!("no lane is named `{name}`: see --list")),
+            None => Ok(options),
+        }
+    }
+
+    fn selected(&self) -> impl Iterator<Item = &'static Lane> {
+        LANES
+            .iter()
+            .filter(|lane| self.only.is_empty() || self.only.iter().any(|name| name == lane.name))
+    }
+}
+
+/// Runs the lanes that were asked for; returns whether all is well.
+pub(crate) fn run(context: &Context, options: &Options) -> Result<bool, String> {
+    if options.list {
+        for lane in options.selected() {
+            println!(
+                "{:<15} {:<9} {}",
+                lane.name,
+                format!("{:?}", lane.need),
+                lane.what
+            );
+        }
+        return Ok(true);
+    }
+    let mut lines = Vec::new();
+    for lane in options.selected() {
+        println!("\n==== {}: {}", lane.name, lane.what);
+        let started = Instant::now();
+        let outcome = (lane.run)(context);
+        let line = Line::new(lane, outcome, started.elapsed(), options.require_all);
+        println!("==== {}", line.text());
+        lines.push(line);
+    }
+    Ok(sum_up(&lines))
+}
+
+/// How a lane counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed,
+    NotRun,
+}
+
+/// What the summary says of one lane.
+#[derive(Debug)]
+struct Line {
+    name: &'static str,
+    verdict: Verdict,
+    took: Duration,
+    remark: String,
+}
+
+impl Line {
+    fn new(lane: &Lane, outcome: Result<Tally, Stop>, took: Duration, require_all: bool) -> Line {
+        let (verdict, remark) = match outcome {
+            Ok(tally) => (Verdict::Passed, tests(tally)),
+            Err(Stop::Failed(reason)) => (Verdict::Failed, reason),
+            Err(Stop::Foreign(reason)) => (Verdict::NotRun, reason),
+            Err(Stop::Missing { what, remedy }) => {
+                let remark = format!("{what} (to get it: {remedy})");
+                if require_all && lane.need == Need::Required {
+                    (Verdict::Failed, format!("required, but {remark}"))
+                } else {
+                    (Verdict::NotRun, remark)
+                }
+            }
+        };
+        Line {
+            name: lane.name,
+            verdict,
+            took,
+            remark,
+        }
+    }
+
+    fn text(&self) -> String {
+        let verdict = match self.verdict {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "FAILED",
+            Verdict::NotRun => "NOT RUN",
+        };
+        let seconds = self.took.as_secs_f64();
+        format!(
+            "{:<15} {verdict:<8} {seconds:>6.1} s  {}",
+            self.name, self.remark
+        )
+        .trim_end()
+        .to_owned()
+    }
+}
+
+fn tests(tally: Tally) -> String {
+    match tally {
+        Tally {
+            passed: 0,
+            ignored: 0,
+        } => String::new(),
+        Tally { passed, ignored: 0 } => format!("{passed} tests"),
+        Tally { passed, ignored } => format!("{passed} tests, {ignored} ignored"),
+    }
+}
+
+/// Prints the table, and at the very end the line that a machine reads.
+fn sum_up(lines: &[Line]) -> bool {
+    println!("\n==== summary");
+    for line in lines {
+        println!("{}", line.text());
+    }
+    let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+    let failed = count(Verdict::Failed);
+    println!(
+        "\n{} passed, {failed} failed, {} skipped",
+        count(Verdict::Passed),
+        count(Verdict::NotRun)
+    );
+    failed == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(name: &str) -> &'static Lane {
+        LANES
+            .iter()
+            .find(|lane| lane.name == name)
+            .expect("a lane of this name")
+    }
+
+    fn verdict(name: &str, stop: Stop, require_all: bool) -> Verdict {
+        Line::new(lane(name), Err(stop), Duration::ZERO, require_all).verdict
+    }
+
+    #[test]
+    fn what_is_missing_fails_only_a_required_lane_and_only_when_all_are_required() {
+        let missing = || Stop::missing("no tool", "get it");
+        assert_eq!(verdict("windows", missing(), true), Verdict::Failed);
+        assert_eq!(verdict("windows", missing(), false), Verdict::NotRun);
+        assert_eq!(verdict("miri", missing(), true), Verdict::NotRun);
+    }
+
+    #[test]
+    fn what_went_wrong_always_fails_and_what_is_for_another_system_never_does() {
+        assert_eq!(
+            verdict("miri", Stop::Failed(String::new()), false),
+            Verdict::Failed
+        );
+        assert_eq!(
+            verdict("uring", Stop::Foreign(String::new()), true),
+            Verdict::NotRun
+        );
+    }
+
+    #[test]
+    fn the_summary_is_bad_as_soon_as_one_lane_failed() {
+        let line = |verdict| Line {
+            name: "fmt",
+            verdict,
+            took: Duration::ZERO,
+            remark: String::new(),
+        };
+        assert!(sum_up(&[line(Verdict::Passed), line(Verdict::NotRun)]));
+        assert!(!sum_up(&[line(Verdict::Passed), line(Verdict::Failed)]));
+    }
+
+    #[test]
+    fn options_name_lanes_that_exist() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let options = Options::parse(&words("--require-all --only fmt,tidy")).expect("it is valid");
+        assert_eq!(
+            options.selected().map(|lane| lane.name).collect::<Vec<_>>(),
+            ["fmt", "tidy"]
+        );
+        assert!(Options::parse(&words("--only nothing")).is_err());
+        assert!(Options::parse(&words("--only")).is_err());
+        assert!(Options::parse(&words("--fast")).is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! The rules of the code that no lint knows. Each names the place and what is wrong there.
+//!
+//! A rule reads one file and has its limits and its tables at the head of its module. There is no list
+//! of exceptions: where a rule makes the code worse, change the rule.
+
+mod changelog;
+mod layers;
+mod places;
+mod sizes;
+mod source;
+mod text;
+
+use std::path::Path;
+
+use crate::context::output;
+use source::Source;
+
+/// What is wrong, and where. Line 0 is the file as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Breach {
+    line: usize,
+    what: String,
+}
+
+impl Breach {
+    fn new(line: usize, what: impl Into<String>) -> Breach {
+        Breach {
+            line,
+            what: what.into(),
+        }
+    }
+}
+
+type Rule = fn(&Source) -> Vec<Breach>;
+
+/// The rules for Rust; the others read text and stand in `text` and `changelog`.
+const RULES: &[Rule] = &[
+    sizes::functions,
+    sizes::nesting,
+    sizes::files,
+    sizes::structs,
+    sizes::type_parameters,
+    places::unsafe_code,
+    places::os_conditions,
+    places::os_crates,
+    places::clocks,
+    places::macros,
+    places::ignored_tests,
+    layers::order,
+    layers::no_logic_at_the_top,
+    layers::telling_names,
+];
+
+/// Reads the repository at `root`, prints the breaches, and returns whether there were none.
+pub(crate) fn run(root: &Path) -> Result<bool, String> {
+    let files = read_all(root)?;
+    let mut count = 0;
+    let mut report = |path: &str, breaches: Vec<Breach>| {
+        for breach in breaches {
+            println!("{path}:{}: {}", breach.line, breach.what);
+            count += 1;
+        }
+    };
+    for (path, text) in &files {
+        report(path, text::private_paths(path, text, root));
+        report(path, text::decoration(text));
+    }
+    let sources = source::parse_all(&files)?;
+    for source in &sources {
+        for rule in RULES {
+            report(&source.path, rule(source));
+        }
+    }
+    report(
+        "crates/tidewaiter/src/lib.rs",
+        layers::macro_count(&sources),
+    );
+    for (path, rule) in DOCUMENTS {
+        match files.iter().find(|(other, _)| other == path) {
+            Some((_, text)) => report(path, rule(text, &files)),
+            None => report(path, vec![Breach::new(0, "is missing")]),
+        }
+    }
+    println!("{} files, {count} breaches", files.len());
+    Ok(count == 0)
+}
+
+/// Reads one document, knowing all files.
+type DocumentRule = fn(&str, &[(String, String)]) -> Vec<Breach>;
+
+const DOCUMENTS: &[(&str, DocumentRule)] = &[
+    ("CHANGELOG.md", |text, _| changelog::shape(text)),
+    ("ARCHITECTURE.md", layers::code_map),
+    ("README.md", |_, _| Vec::new()),
+    ("CONTRIBUTING.md", |_, _| Vec::new()),
+    ("LICENSE-MIT", |_, _| Vec::new()),
+    ("LICENSE-APACHE", |_, _| Vec::new()),
+];
+
+/// Every text file that is, or would be, part of the repository: its path from the root, and its text.
+fn read_all(root: &Path) -> Result<Vec<(String, String)>, String> {
+    let folder = root
+        .to_str()
+        .ok_or("the repository's path is not Unicode")?;
+    let list = [
+        "-C",
+        folder,
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ];
+    let list = output("git", &list).ok_or("`git ls-files` does not work here")?;
+    let mut files = Vec::new();
+    for path in list
+        .split('\0')
+        .filter(|path| !path.is_empty() && *path != "Cargo.lock")
+    {
+        // What is deleted but not yet committed is still listed; what is no text has no rules.
+        if let Ok(text) = std::fs::read_to_string(root.join(path)) {
+            files.push((path.to_owned(), text));
+        }
+    }
+    if files.is_empty() {
+        return Err("`git ls-files` names no file".to_owned());
+    }
+    Ok(files)
+}

@@ -1,0 +1,306 @@
+//! What may stand only in its place.
+
+use proc_macro2::{TokenStream, TokenTree};
+
+use super::Breach;
+use super::source::{Source, each_level, is_path_separator, is_punct, is_word, line_of, words};
+
+const LIBRARY: &str = "crates/tidewaiter/src/";
+
+/// Where the library speaks to the OS: the only code that may be unsafe.
+const OS_FOLDERS: &[&str] = &[
+    "crates/tidewaiter/src/port/",
+    "crates/tidewaiter/src/process/",
+];
+
+/// Where one of several systems is chosen: each is a path, or the beginning of one.
+const OS_CHOICES: &[&str] = &[
+    "crates/tidewaiter/src/port/mod.rs",
+    "crates/tidewaiter/src/port/open.rs",
+    "crates/tidewaiter/src/port/socket.rs",
+    "crates/tidewaiter/src/port/control.rs",
+    "crates/tidewaiter/src/port/signals",
+    "crates/tidewaiter/src/port/poll/mod.rs",
+    "crates/tidewaiter/src/process/mod.rs",
+    "xtask/",
+];
+
+/// What a condition on the operating system is made of.
+const OS_WORDS: &[&str] = &[
+    "windows",
+    "unix",
+    "target_os",
+    "target_family",
+    "target_env",
+];
+
+/// The crates through which the OS is called.
+const OS_CRATES: &[&str] = &[
+    "libc",
+    "rustix",
+    "windows_sys",
+    "io_uring",
+    "polling",
+    "socket2",
+    "signal_hook",
+];
+
+/// Types whose `now` is a clock; time is an argument everywhere but at the port.
+const CLOCKS: &[&str] = &["Instant", "SystemTime"];
+
+fn stands_in(source: &Source, places: &[&str]) -> bool {
+    places.iter().any(|place| source.path.starts_with(place))
+}
+
+/// Unsafe code stands where the OS is called, and nowhere else: not in tests either.
+pub(super) fn unsafe_code(source: &Source) -> Vec<Breach> {
+    if stands_in(source, OS_FOLDERS) {
+        return Vec::new();
+    }
+    let what = format!("`unsafe` outside {}", OS_FOLDERS.join(" and "));
+    let lines = unsafe_lines(&source.tokens).into_iter();
+    lines.map(|line| Breach::new(line, what.clone())).collect()
+}
+
+/// Everything else is written once for all systems.
+pub(super) fn os_conditions(source: &Source) -> Vec<Breach> {
+    if stands_in(source, OS_CHOICES) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    each_level(&source.code, &mut |tokens| {
+        for at in 0..tokens.len() {
+            let condition = attribute_at(tokens, at).or_else(|| cfg_macro_at(tokens, at));
+            let Some(condition) = condition else { continue };
+            let named = words(condition)
+                .into_iter()
+                .find(|word| OS_WORDS.contains(&word.as_str()));
+            if let Some(word) = named {
+                let what =
+                    format!("a condition on the OS (`{word}`) outside the files that choose");
+                found.push(Breach::new(line_of(&tokens[at]), what));
+            }
+        }
+    });
+    found
+}
+
+/// The inside of `#[cfg(…)]`, `#![cfg(…)]` or `#[cfg_attr(…)]`.
+fn attribute_at(tokens: &[TokenTree], at: usize) -> Option<TokenStream> {
+    let bang = usize::from(is_punct(tokens.get(at + 1), '!'));
+    match (is_punct(tokens.get(at), '#'), tokens.get(at + 1 + bang)) {
+        (true, Some(TokenTree::Group(group))) => {
+            let first = words(group.stream()).into_iter().next();
+            let is_cfg = matches!(first.as_deref(), Some("cfg" | "cfg_attr"));
+            is_cfg.then(|| group.stream())
+        }
+        _ => None,
+    }
+}
+
+/// The inside of `cfg!(…)`.
+fn cfg_macro_at(tokens: &[TokenTree], at: usize) -> Option<TokenStream> {
+    match (
+        is_word(tokens.get(at), "cfg"),
+        is_punct(tokens.get(at + 1), '!'),
+        tokens.get(at + 2),
+    ) {
+        (true, true, Some(TokenTree::Group(group))) => Some(group.stream()),
+        _ => None,
+    }
+}
+
+/// No error code, ring entry or OS handle is seen outside the folders that call the OS.
+pub(super) fn os_crates(source: &Source) -> Vec<Breach> {
+    if !source.path.starts_with(LIBRARY) || stands_in(source, OS_FOLDERS) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    each_level(&source.code, &mut |tokens| {
+        for (at, token) in tokens.iter().enumerate() {
+            let named = OS_CRATES.iter().find(|name| is_word(Some(token), name));
+            let follows_path = at > 1 && is_path_separator(tokens, at - 2);
+            if let Some(name) = named
+                && is_path_separator(tokens, at + 1)
+                && !follows_path
+            {
+                let what = format!("`{name}` belongs to the port: ask it instead");
+                found.push(Breach::new(line_of(token), what));
+            }
+        }
+    });
+    found
+}
+
+/// Time is an argument, so that the simulated port can hold the clock.
+pub(super) fn clocks(source: &Source) -> Vec<Breach> {
+    if !source.path.starts_with(LIBRARY) || stands_in(source, OS_FOLDERS) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    each_level(&source.code, &mut |tokens| {
+        for at in 0..tokens.len() {
+            let clock = CLOCKS.iter().find(|name| is_word(tokens.get(at), name));
+            if let Some(name) = clock
+                && is_path_separator(tokens, at + 1)
+                && is_word(tokens.get(at + 3), "now")
+            {
+                let what = format!("`{name}::now` outside the port: take the time from it");
+                found.push(Breach::new(line_of(&tokens[at]), what));
+            }
+        }
+    });
+    found
+}
+
+/// A macro that contains `unsafe` silences the lint that wants a reason.
+pub(super) fn macros(source: &Source) -> Vec<Breach> {
+    let mut found = Vec::new();
+    each_level(&source.tokens, &mut |tokens| {
+        for (at, token) in tokens.iter().enumerate() {
+            if !is_word(Some(token), "macro_rules") || !is_punct(tokens.get(at + 1), '!') {
+                continue;
+            }
+            if let Some(TokenTree::Group(body)) = tokens.get(at + 3) {
+                let lines = unsafe_lines(&body.stream()).into_iter();
+                found.extend(lines.map(|line| Breach::new(line, "a macro contains `unsafe`")));
+            }
+        }
+    });
+    found
+}
+
+/// A test that does not run promises what nobody checks.
+pub(super) fn ignored_tests(source: &Source) -> Vec<Breach> {
+    let mut found = Vec::new();
+    each_level(&source.tokens, &mut |tokens| {
+        for (at, token) in tokens.iter().enumerate() {
+            let TokenTree::Group(group) = token else {
+                continue;
+            };
+            let first = group.stream().into_iter().next();
+            if at > 0 && is_punct(tokens.get(at - 1), '#') && is_word(first.as_ref(), "ignore") {
+                found.push(Breach::new(line_of(token), "an ignored test"));
+            }
+        }
+    });
+    found
+}
+
+fn unsafe_lines(stream: &TokenStream) -> Vec<usize> {
+    let mut lines = Vec::new();
+    each_level(stream, &mut |tokens| {
+        let found = tokens.iter().filter(|token| is_word(Some(token), "unsafe"));
+        lines.extend(found.map(line_of));
+    });
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INSIDE: &str = "crates/tidewaiter/src/port/uring/mod.rs";
+    const OUTSIDE: &str = "crates/tidewaiter/src/reactor/mod.rs";
+
+    fn count(rule: fn(&Source) -> Vec<Breach>, path: &str, text: &str) -> usize {
+        rule(&Source::parse(path, text).expect("it is Rust")).len()
+    }
+
+    #[test]
+    fn unsafe_stands_where_the_os_is_called() {
+        let text = "fn a() { unsafe { b() } }";
+        assert_eq!(count(unsafe_code, INSIDE, text), 0);
+        assert_eq!(count(unsafe_code, OUTSIDE, text), 1);
+        assert_eq!(
+            count(
+                unsafe_code,
+                OUTSIDE,
+                "#![deny(unsafe_code)] // unsafe\nfn a() {}"
+            ),
+            0
+        );
+    }
+
+    #[test]
+    fn systems_are_chosen_in_few_files_and_in_tests() {
+        let text = "#[cfg(all(unix, not(target_os = \"linux\")))] fn a() {}";
+        assert_eq!(
+            count(os_conditions, "crates/tidewaiter/src/port/open.rs", text),
+            0
+        );
+        assert_eq!(count(os_conditions, OUTSIDE, text), 1);
+        assert_eq!(
+            count(os_conditions, OUTSIDE, "fn a() -> bool { cfg!(windows) }"),
+            1
+        );
+        assert_eq!(
+            count(os_conditions, OUTSIDE, "#[cfg(unix)] #[test] fn a() {}"),
+            0
+        );
+        assert_eq!(count(os_conditions, OUTSIDE, "#[cfg(loom)] mod unix;"), 0);
+    }
+
+    #[test]
+    fn the_os_is_called_from_the_port() {
+        let text = "use libc::EINTR; fn a() { b(rustix::io::Errno::INTR) }";
+        assert_eq!(count(os_crates, INSIDE, text), 0);
+        assert_eq!(count(os_crates, OUTSIDE, text), 2);
+        assert_eq!(
+            count(
+                os_crates,
+                OUTSIDE,
+                "use crate::port::polling::A; fn libc() {}"
+            ),
+            0
+        );
+    }
+
+    #[test]
+    fn only_the_port_reads_a_clock() {
+        let text = "fn a() { b(std::time::Instant::now()) }";
+        assert_eq!(count(clocks, INSIDE, text), 0);
+        assert_eq!(count(clocks, OUTSIDE, text), 1);
+        assert_eq!(
+            count(clocks, OUTSIDE, "fn a(now: Instant) { port.now() }"),
+            0
+        );
+        assert_eq!(count(clocks, OUTSIDE, &format!("#[test] {text}")), 0);
+    }
+
+    #[test]
+    fn no_macro_hides_unsafe_code() {
+        assert_eq!(
+            count(
+                macros,
+                INSIDE,
+                "macro_rules! a { () => { unsafe { b() } } }"
+            ),
+            1
+        );
+        assert_eq!(
+            count(
+                macros,
+                INSIDE,
+                "macro_rules! a { () => { b() } } fn c() { unsafe {} }"
+            ),
+            0
+        );
+    }
+
+    #[test]
+    fn every_test_runs() {
+        assert_eq!(
+            count(
+                ignored_tests,
+                OUTSIDE,
+                "#[test] #[ignore = \"slow\"] fn a() {}"
+            ),
+            1
+        );
+        assert_eq!(
+            count(ignored_tests, OUTSIDE, "#[test] fn a() { ignore() }"),
+            0
+        );
+    }
+}

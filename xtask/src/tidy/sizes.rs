@@ -1,0 +1,286 @@
+//! How large things may become before they hide what they do.
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+
+use super::Breach;
+use super::source::{Source, each_level, is_path_separator, is_punct, is_word, line_of};
+
+const FUNCTION_LINES_MAX: usize = 70;
+const FILE_LINES_MAX: usize = 600;
+const NESTING_MAX: usize = 3;
+const FIELDS_MAX: usize = 16;
+const TYPE_PARAMETERS_MAX: usize = 2;
+
+/// A function's name, the line of its `fn`, and its body.
+struct Function {
+    name: String,
+    line: usize,
+    body: Group,
+}
+
+fn all_functions(stream: &TokenStream) -> Vec<Function> {
+    let mut found = Vec::new();
+    each_level(stream, &mut |tokens| {
+        for (at, pair) in tokens.windows(2).enumerate() {
+            let [TokenTree::Ident(keyword), TokenTree::Ident(name)] = pair else {
+                continue;
+            };
+            if keyword != "fn" {
+                continue;
+            }
+            if let Some(body) = braces_after(&tokens[at..]) {
+                let line = line_of(&tokens[at]);
+                found.push(Function {
+                    name: name.to_string(),
+                    line,
+                    body,
+                });
+            }
+        }
+    });
+    found
+}
+
+/// The first braces before a semicolon: the body, or `None` for a mere declaration.
+fn braces_after(tokens: &[TokenTree]) -> Option<Group> {
+    for token in tokens {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == ';' => return None,
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                return Some(group.clone());
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// No function, tests included, is longer than a screen.
+pub(super) fn functions(source: &Source) -> Vec<Breach> {
+    let mut found = Vec::new();
+    for function in all_functions(&source.tokens) {
+        let lines = function.body.span_close().end().line + 1 - function.line;
+        if lines > FUNCTION_LINES_MAX {
+            let name = &function.name;
+            let what = format!("`{name}` has {lines} lines, more than {FUNCTION_LINES_MAX}");
+            found.push(Breach::new(function.line, what));
+        }
+    }
+    found
+}
+
+/// Conditions, loops and matches within each other.
+pub(super) fn nesting(source: &Source) -> Vec<Breach> {
+    let mut found = Vec::new();
+    for function in all_functions(&source.code) {
+        let depth = depth(&function.body.stream());
+        if depth > NESTING_MAX {
+            let name = &function.name;
+            let what = format!("`{name}` nests {depth} deep, more than {NESTING_MAX}");
+            found.push(Breach::new(function.line, what));
+        }
+    }
+    found
+}
+
+fn depth(stream: &TokenStream) -> usize {
+    let tokens: Vec<TokenTree> = stream.clone().into_iter().collect();
+    let mut deepest = 0;
+    let mut opens = false;
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Ident(word) => {
+                let control = ["if", "match", "while", "loop", "for", "else"];
+                let bound = word == "for" && is_punct(tokens.get(at + 1), '<');
+                opens |= !bound && control.iter().any(|keyword| word == keyword);
+            }
+            TokenTree::Group(group) => {
+                let braces = group.delimiter() == Delimiter::Brace;
+                deepest = deepest.max(depth(&group.stream()) + usize::from(braces && opens));
+                opens &= !braces;
+            }
+            // A guard, `pattern if condition =>`, opens nothing.
+            TokenTree::Punct(punct) => {
+                let arrow = punct.as_char() == '>' && at > 0 && is_punct(tokens.get(at - 1), '=');
+                opens &= !arrow && punct.as_char() != ';';
+            }
+            TokenTree::Literal(_) => {}
+        }
+    }
+    deepest
+}
+
+/// A file that does not fit into a head does more than one thing.
+pub(super) fn files(source: &Source) -> Vec<Breach> {
+    let lines = source.lines.saturating_sub(source.test_lines);
+    if lines <= FILE_LINES_MAX {
+        return Vec::new();
+    }
+    vec![Breach::new(
+        0,
+        format!("{lines} lines without tests, more than {FILE_LINES_MAX}"),
+    )]
+}
+
+/// State lives with the part that changes it, not in one large struct.
+pub(super) fn structs(source: &Source) -> Vec<Breach> {
+    let mut found = Vec::new();
+    each_level(&source.code, &mut |tokens| {
+        for (at, pair) in tokens.windows(2).enumerate() {
+            let [TokenTree::Ident(keyword), TokenTree::Ident(name)] = pair else {
+                continue;
+            };
+            if keyword != "struct" {
+                continue;
+            }
+            let fields = braces_after(&tokens[at..]).map_or(0, |body| fields(&body.stream()));
+            if fields > FIELDS_MAX {
+                let what = format!("`{name}` has {fields} fields, more than {FIELDS_MAX}");
+                found.push(Breach::new(line_of(&tokens[at]), what));
+            }
+        }
+    });
+    found
+}
+
+/// Each field has one colon that is not half of a `::`.
+fn fields(body: &TokenStream) -> usize {
+    let tokens: Vec<TokenTree> = body.clone().into_iter().collect();
+    let separates = |at: usize| {
+        is_path_separator(&tokens, at)
+            || at
+                .checked_sub(1)
+                .is_some_and(|at| is_path_separator(&tokens, at))
+    };
+    (0..tokens.len())
+        .filter(|&at| is_punct(tokens.get(at), ':') && !separates(at))
+        .count()
+}
+
+/// A tower of type parameters on a public type spreads to everyone who names it.
+pub(super) fn type_parameters(source: &Source) -> Vec<Breach> {
+    let mut found = Vec::new();
+    each_level(&source.code, &mut |tokens| {
+        for at in 0..tokens.len() {
+            let is_type = ["struct", "enum", "trait"]
+                .iter()
+                .any(|keyword| is_word(tokens.get(at + 1), keyword));
+            if !is_type || !is_word(tokens.get(at), "pub") {
+                continue;
+            }
+            let count = tokens.get(at + 3..).map_or(0, count_type_parameters);
+            if count > TYPE_PARAMETERS_MAX {
+                let what = format!(
+                    "`{}` has {count} type parameters, more than {TYPE_PARAMETERS_MAX}",
+                    tokens[at + 2]
+                );
+                found.push(Breach::new(line_of(&tokens[at]), what));
+            }
+        }
+    });
+    found
+}
+
+/// Counts in `<'a, T: Bound<U>, const N: usize>` what is neither lifetime nor constant.
+fn count_type_parameters(tokens: &[TokenTree]) -> usize {
+    let (mut depth, mut count, mut starts) = (0_usize, 0, false);
+    for token in tokens {
+        match token {
+            TokenTree::Punct(punct) => {
+                depth = match punct.as_char() {
+                    '<' => depth + 1,
+                    '>' => depth.saturating_sub(1),
+                    _ => depth,
+                };
+                // A parameter starts behind the first bracket or a comma; behind `'` it is a lifetime.
+                starts = depth == 1 && matches!(punct.as_char(), '<' | ',');
+            }
+            TokenTree::Ident(word) if starts => {
+                count += usize::from(word != "const");
+                starts = false;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::parse("crates/tidewaiter/src/reactor/turn.rs", text).expect("it is Rust")
+    }
+
+    fn function_of(lines: usize) -> String {
+        format!("fn a() {{\n{}}}\n", "    b();\n".repeat(lines - 2))
+    }
+
+    #[test]
+    fn a_function_may_fill_the_screen_and_no_more() {
+        assert_eq!(functions(&source(&function_of(70))), []);
+        assert_eq!(functions(&source(&function_of(71))).len(), 1);
+        let inside = format!("impl A {{ #[test] {} }}", function_of(71));
+        assert_eq!(functions(&source(&inside)).len(), 1);
+        assert_eq!(functions(&source("trait A { fn b(); }")), []);
+    }
+
+    #[test]
+    fn a_brace_in_a_string_ends_no_function() {
+        let text = format!("fn a() {{ let _ = \"}}\";\n{}}}", "b();\n".repeat(80));
+        assert_eq!(functions(&source(&text)).len(), 1);
+    }
+
+    #[test]
+    fn three_levels_are_enough() {
+        let good = "fn a() { for b in c { match d { E { f } if g => { if h { i() } } _ => {} } } }";
+        assert_eq!(nesting(&source(good)), []);
+        let bad = "fn a() { for b in c { if d { while e { if f { g() } } } } }";
+        assert_eq!(nesting(&source(bad)).len(), 1);
+        let flat = "fn a() { if b {} else if c {} else if d {} else if e {} else {} }";
+        assert_eq!(nesting(&source(flat)), []);
+        let closure = "fn a() { loop { b(|c| { if d { loop { if e { f() } } } }) } }";
+        assert_eq!(nesting(&source(closure)).len(), 1);
+    }
+
+    #[test]
+    fn tests_do_not_make_a_file_long() {
+        let code = "fn a() {}\n".repeat(600);
+        let tests = format!(
+            "#[cfg(test)]\nmod tests {{\n{}}}\n",
+            "fn b() {}\n".repeat(50)
+        );
+        assert_eq!(files(&source(&format!("{code}{tests}"))), []);
+        assert_eq!(
+            files(&source(&format!("{code}fn c() {{}}\n{tests}"))).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_struct_has_few_fields() {
+        let with = |count| {
+            format!(
+                "pub struct A {{ {} }}",
+                "b: std::vec::Vec<u8>, ".repeat(count)
+            )
+        };
+        assert_eq!(structs(&source(&with(16))), []);
+        assert_eq!(structs(&source(&with(17))).len(), 1);
+    }
+
+    #[test]
+    fn a_public_type_has_few_type_parameters() {
+        let good = "pub struct A<'a, T: B<C, D, E>, U, const N: usize> { f: F<T, U> }";
+        assert_eq!(type_parameters(&source(good)), []);
+        assert_eq!(type_parameters(&source("pub enum A<T, U, V> {}")).len(), 1);
+        assert_eq!(
+            type_parameters(&source("pub(crate) enum A<T, U, V> {}")),
+            []
+        );
+    }
+}

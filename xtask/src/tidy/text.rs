@@ -1,0 +1,147 @@
+//! What no text of the repository contains.
+
+use std::path::Path;
+
+use super::Breach;
+
+/// Folders that every system has. A longer path from any other root is somebody's own machine.
+const COMMON_ROOTS: &[&str] = &[
+    "bin",
+    "boot",
+    "dev",
+    "etc",
+    "lib",
+    "lib64",
+    "no",
+    "nonexistent",
+    "opt",
+    "proc",
+    "run",
+    "sbin",
+    "srv",
+    "sys",
+    "tmp",
+    "usr",
+    "var",
+];
+
+/// The repository stands alone: no path of one machine, and none that leads out of it or nowhere.
+pub(super) fn private_paths(path: &str, text: &str, root: &Path) -> Vec<Breach> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for word in line.split(|character: char| !is_path_character(character)) {
+            if is_private(word) {
+                found.push(Breach::new(
+                    number + 1,
+                    format!("`{word}` is a path of one machine"),
+                ));
+            }
+            // In code a string may be any path; in comments and documents it names a file of ours.
+            let is_code = path.ends_with(".rs") && !line.trim_start().starts_with("//");
+            if word.starts_with("../") && !is_code && !leads_somewhere(path, word, root) {
+                found.push(Breach::new(number + 1, format!("`{word}` leads nowhere")));
+            }
+        }
+    }
+    found
+}
+
+fn is_path_character(character: char) -> bool {
+    character.is_alphanumeric() || "/._-:".contains(character)
+}
+
+/// Two names, the first of which is at the root of one machine only.
+fn is_private(word: &str) -> bool {
+    let mut parts = word.split('/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(""), Some(root), Some(next)) => {
+            let name = |part: &str| part.chars().any(char::is_alphanumeric);
+            name(root) && name(next) && !COMMON_ROOTS.contains(&root)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a relative path names a file or folder inside the repository.
+fn leads_somewhere(path: &str, word: &str, root: &Path) -> bool {
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    for part in word.trim_end_matches(['.', ':']).split('/') {
+        match part {
+            ".." if parts.pop().is_none() => return false,
+            ".." | "." | "" => {}
+            name => parts.push(name),
+        }
+    }
+    root.join(parts.join("/")).exists()
+}
+
+/// Comments speak: no banners, no emojis.
+pub(super) fn decoration(text: &str) -> Vec<Breach> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let banner = line.trim_start().strip_prefix("//").is_some_and(|comment| {
+            let rules = |character: &char| "=-*#~".contains(*character);
+            comment.trim_start().chars().take_while(rules).count() >= 4
+        });
+        if banner {
+            found.push(Breach::new(
+                number + 1,
+                "a banner: let the code's order speak",
+            ));
+        }
+        if line
+            .chars()
+            .any(|character| matches!(character, '\u{2600}'..='\u{27bf}' | '\u{1f000}'..))
+        {
+            found.push(Breach::new(number + 1, "an emoji"));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("xtask is in the repository")
+    }
+
+    #[test]
+    fn paths_of_one_machine_are_refused() {
+        let good = "see https://example.org/a/b, /usr/bin/env, and/or/not, `/metrics`, // a/b/c";
+        assert_eq!(private_paths("README.md", good, root()), []);
+        let bad = format!("see `/{}/notes.md`", "elsewhere");
+        assert_eq!(private_paths("README.md", &bad, root()).len(), 1);
+    }
+
+    #[test]
+    fn relative_paths_lead_to_a_file_of_ours() {
+        let path = "xtask/src/main.rs";
+        assert_eq!(
+            private_paths(path, "// see ../windows/bcryptprimitives.c.", root()),
+            []
+        );
+        assert_eq!(
+            private_paths(path, "run(\"../no/such/program\")", root()),
+            []
+        );
+        let nowhere = format!("// see {}/design.md", "../shared");
+        assert_eq!(private_paths(path, &nowhere, root()).len(), 1);
+        let outside = format!("see {}/x", "..");
+        assert_eq!(private_paths("README.md", &outside, root()).len(), 1);
+    }
+
+    #[test]
+    fn comments_speak_for_themselves() {
+        assert_eq!(
+            decoration("// A list:\n// - one\n/// | a | b |\nlet a = b; // why\n"),
+            []
+        );
+        assert_eq!(decoration(&format!("// {}\n", "=".repeat(20))).len(), 1);
+        assert_eq!(decoration("done \u{1f389}\n").len(), 1);
+    }
+}
