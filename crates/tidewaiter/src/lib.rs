@@ -1,6 +1,47 @@
 //! A reactor on completion ports: sockets and child processes through one loop, on Windows and Unix.
+//!
+//! A [`Reactor`] waits at a completion [`port`]: real I/O completion ports on Windows, io_uring on
+//! Linux, a readiness poller elsewhere, or a deterministic [simulation](port::sim) for tests. Whatever
+//! completes there becomes a call on a [`Protocol`] or a [`ProcessProtocol`].
+//!
+//! ```
+//! use tidewaiter::{ConnectOptions, Protocol, Reactor, Transport};
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+//!         transport.write(data);
+//!     }
+//! }
+//!
+//! let reactor = Reactor::new()?;
+//! let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+//! let listener = reactor.listen_tcp(address, |_peer| Echo)?;
+//! println!("listening on {}", listener.local_addr());
+//! # reactor.call_later(std::time::Duration::ZERO, |reactor| { reactor.stop(); });
+//! reactor.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The modules in the order in which data comes in: [`process`] (what to start, and how the OS does
+//! it), [`port`], [`reactor`](Reactor), [`endpoint`] (names and addresses), and the transports.
 
 #![deny(unsafe_code)]
 
+pub mod endpoint;
+mod error;
 pub mod port;
 pub mod process;
+mod reactor;
+mod transport;
+
+pub use error::{ConnectError, Error, Reason};
+pub use reactor::{
+    DelayedCall, Hold, Metrics, Phase, Reactor, ReactorBuilder, Remote, SystemEvent, TriggerId,
+    WorkLost,
+};
+pub use transport::{
+    ChildFd, ConnectOptions, Connector, Factory, Listener, Process, ProcessProtocol, Producer,
+    ProducerKind, Protocol, Transport,
+};

@@ -34,6 +34,8 @@ pub struct Chunks {
     /// How much of the first chunk is already gone.
     start: usize,
     len: usize,
+    /// Memory of a chunk that is gone, for the next small write.
+    spare: Vec<u8>,
 }
 
 impl Chunks {
@@ -70,7 +72,9 @@ impl Chunks {
             data = &data[room..];
         }
         if !data.is_empty() {
-            self.list.push_back(Chunk::Owned(data.to_vec()));
+            let mut chunk = std::mem::take(&mut self.spare);
+            chunk.extend_from_slice(data);
+            self.list.push_back(Chunk::Owned(chunk));
         }
     }
 
@@ -111,7 +115,17 @@ impl Chunks {
             }
             count -= left;
             self.start = 0;
-            self.list.pop_front();
+            if let Some(Chunk::Owned(memory)) = self.list.pop_front() {
+                self.keep(memory);
+            }
+        }
+    }
+
+    /// Keeps `memory` for the next small write, unless it is too large to be held in reserve.
+    fn keep(&mut self, mut memory: Vec<u8>) {
+        if memory.capacity() <= GATHER_BYTES && memory.capacity() > self.spare.capacity() {
+            memory.clear();
+            self.spare = memory;
         }
     }
 
@@ -123,6 +137,11 @@ impl Chunks {
     /// When this queue is not empty: a half-sent first piece has no place behind other bytes.
     pub fn take_from(&mut self, source: &mut Chunks, max_count: usize, max_bytes: usize) {
         assert!(self.is_empty(), "pieces are moved into an empty queue only");
+        if source.count() <= max_count && source.len <= max_bytes {
+            // All of it: with the storage, which in turn leaves ours to the source.
+            std::mem::swap(self, source);
+            return;
+        }
         self.start = std::mem::take(&mut source.start);
         while self.list.len() < max_count && self.len < max_bytes {
             let Some(chunk) = source.list.pop_front() else {

@@ -21,6 +21,7 @@
 
 mod buffer;
 mod chunks;
+mod control;
 #[cfg(windows)]
 mod iocp;
 mod open;
@@ -28,6 +29,7 @@ mod options;
 #[cfg(unix)]
 mod poll;
 mod request;
+mod signals;
 pub mod sim;
 mod socket;
 mod table;
@@ -45,6 +47,9 @@ pub use chunks::Chunks;
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
 pub(crate) use socket::OsPipe;
+pub(crate) use table::{Key, Table};
+pub use signals::ShutdownSignal;
+pub(crate) use signals::SignalWatch;
 pub use socket::{Resource, Socket};
 pub use waker::Waker;
 

@@ -129,6 +129,12 @@ impl ListenOptions {
     }
 }
 
+impl From<SocketAddr> for ListenOptions {
+    fn from(address: SocketAddr) -> ListenOptions {
+        ListenOptions::new(address)
+    }
+}
+
 /// An option of a TCP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -26,3 +26,9 @@ impl OsProcess {
         Ok(())
     }
 }
+
+impl std::os::fd::AsFd for OsProcess {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}

@@ -1,10 +1,551 @@
-//! The poll backend.
+//! The readiness port: epoll, or kqueue, says when an operation can be performed, and then it is, so
+//! that the layers above see completions only.
+//!
+//! A handle is registered once, and what the kernel reports of it is remembered until an attempt finds
+//! that it no longer holds. Operations live in our own memory alone: nothing is lent to the kernel
+//! between two calls, so cancelling and closing take effect at once, and only their completions wait
+//! for [`Driver::wait`].
 
+mod attempt;
+#[cfg_attr(target_os = "linux", path = "epoll.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
+mod selector;
+#[cfg_attr(target_vendor = "apple", path = "sigpipe/apple.rs")]
+#[cfg_attr(not(target_vendor = "apple"), path = "sigpipe/mask.rs")]
+mod sigpipe;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
 
-use super::{Driver, PortOptions};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+
+use super::buffer::Pool;
+use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
+use super::request::{
+    Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
+};
+use super::socket::{Resource, Socket, SocketRepr};
+use super::table::{Key, Table};
+use super::waker::Waker;
+use super::{BATCH_MAX, CloseMode, Driver, Spawned, control};
+use crate::process::{
+    self, Command, OsChild, OsProcess, Signal, SignalTarget, SpawnError, SpawnStep,
+};
+use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
+use selector::Selector;
+
+/// How many changes of readiness are fetched at once.
+const EVENTS_MAX: usize = 256;
+
+/// How long a child that we could not take on has to die of our signal, before it is left a zombie.
+const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+
+/// A change of readiness.
+#[derive(Clone, Copy, Debug)]
+struct Readiness {
+    key: Key,
+    readable: bool,
+    writable: bool,
+    /// The peer has ended, or may have: it is to be read until the kernel says so.
+    ended: bool,
+}
 
 /// Opens the port, or says why that is refused.
-pub(super) fn open(_options: &PortOptions, _reason: String) -> io::Result<Box<dyn Driver>> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
+pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn Driver>> {
+    Ok(Box::new(PollPort::open(options, reason)?))
+}
+
+struct PollPort {
+    info: PortInfo,
+    selector: Selector,
+    waker: Waker,
+    pool: Rc<Pool>,
+    handles: Table<Entry>,
+    /// The operations whose last completion is not yet delivered, and where they go on.
+    operations: Table<Place>,
+    /// The handles on which something may succeed now, each once.
+    ready: VecDeque<Key>,
+    /// What completed without an attempt: cancelled operations and closed handles.
+    finished: VecDeque<Completion>,
+    /// Closed handles whose completion is not yet delivered.
+    closing: usize,
+    stale: u64,
+}
+
+/// Where an operation goes on.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    handle: Key,
+    /// Closing has none: it is over at once.
+    direction: Option<Direction>,
+}
+
+impl PollPort {
+    fn open(options: &PortOptions, reason: String) -> io::Result<PollPort> {
+        let (selector, notify) = Selector::open()?;
+        let info = PortInfo {
+            kind: PortKind::Poll,
+            reason,
+            features: selector.features(),
+        };
+        Ok(PollPort {
+            info,
+            selector,
+            waker: Waker::new(notify),
+            pool: Pool::new(options.receive_bytes.max(1), options.receive_buffers.into()),
+            handles: Table::default(),
+            operations: Table::default(),
+            ready: VecDeque::new(),
+            finished: VecDeque::new(),
+            closing: 0,
+            stale: 0,
+        })
+    }
+
+    fn entry(&self, handle: Handle) -> io::Result<&Entry> {
+        self.handles.get(handle.0).ok_or_else(closed)
+    }
+
+    fn socket(&self, handle: Handle) -> io::Result<&socket2::Socket> {
+        match &self.entry(handle)?.source {
+            Source::Listener(socket) | Source::Stream(socket) => Ok(socket),
+            _ => Err(invalid("the handle is not a socket")),
+        }
+    }
+
+    /// Takes `source` onto the port; gives it back if the OS refuses.
+    fn register(&mut self, source: Source) -> Result<Handle, (io::Error, Source)> {
+        let short_is_all = match prepare(&source) {
+            Ok(short_is_all) => short_is_all,
+            Err(error) => return Err((error, source)),
+        };
+        let key = self.handles.insert(Entry::new(source, short_is_all));
+        let entry = self.handles.get_mut(key).expect("inserted above");
+        match self.selector.add(entry.source.as_fd(), key) {
+            Ok(watched) => {
+                entry.watched = watched;
+                Ok(Handle(key))
+            }
+            Err(error) => {
+                let entry = self.handles.remove(key).expect("inserted above");
+                Err((error, entry.source))
+            }
+        }
+    }
+
+    fn register_child(&mut self, child: OsChild) -> Result<Spawned, (io::Error, OsProcess)> {
+        let mut pipes = [None; 3];
+        let mut failure = None;
+        for (number, pipe) in child.pipes.into_iter().enumerate() {
+            let Some(pipe) = pipe else { continue };
+            let source = match number {
+                0 => Source::Writer(pipe),
+                _ => Source::Reader(pipe),
+            };
+            match self.register(source) {
+                Ok(handle) => pipes[number] = Some(handle),
+                Err((error, _)) => failure = Some(error),
+            }
+        }
+        let registered = match failure {
+            None => self.register(Source::Process(child.process)),
+            Some(error) => Err((error, Source::Process(child.process))),
+        };
+        match registered {
+            Ok(process) => Ok(Spawned {
+                process,
+                pid: child.pid,
+                pipes,
+            }),
+            Err((error, source)) => {
+                for handle in pipes.into_iter().flatten() {
+                    self.remove(handle);
+                }
+                let Source::Process(process) = source else {
+                    unreachable!("what was to be registered is given back");
+                };
+                Err((error, process))
+            }
+        }
+    }
+
+    /// Takes a handle off the port. What is under way on it is in the entry returned.
+    fn remove(&mut self, handle: Handle) -> Option<Entry> {
+        let entry = self.handles.remove(handle.0)?;
+        if entry.watched
+            && let Err(error) = self.selector.remove(entry.source.as_fd())
+        {
+            log::error!("port: a handle was not taken off the selector: {error}");
+        }
+        Some(entry)
+    }
+
+    /// Queues `key` if there is anything to attempt and it does not stand there already.
+    fn queue_if_ready(&mut self, key: Key) {
+        let Some(entry) = self.handles.get_mut(key) else {
+            return;
+        };
+        if !entry.queued && entry.wants_attempt() {
+            entry.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Asks the kernel what became ready. Returns whether the waker was used.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
+        let notified = self.selector.wait(timeout, |readiness| {
+            let Some(entry) = handles.get_mut(readiness.key) else {
+                *stale += 1;
+                return;
+            };
+            entry.note(readiness.readable, readiness.writable, readiness.ended);
+            if !entry.queued && entry.wants_attempt() {
+                entry.queued = true;
+                ready.push_back(readiness.key);
+            }
+        })?;
+        if notified {
+            self.waker.acknowledge();
+        }
+        Ok(notified)
+    }
+
+    /// One round over the queue: each handle is visited at most once, in turn, so that one that is
+    /// always ready does not starve the others.
+    fn visit_ready(&mut self, completions: &mut Vec<Completion>, limit: usize) {
+        let mut tools = Tools::new(&self.pool);
+        for _ in 0..self.ready.len() {
+            if completions.len() >= limit {
+                return;
+            }
+            let key = self.ready.pop_front().expect("counted above");
+            let Some(entry) = self.handles.get_mut(key) else {
+                continue;
+            };
+            entry.queued = false;
+            // Input first: an error of the connection is told once, and means most to the receiver.
+            for direction in [Direction::Input, Direction::Output] {
+                self.visit(key, direction, &mut tools, completions, limit);
+            }
+            self.queue_if_ready(key);
+        }
+    }
+
+    fn visit(
+        &mut self,
+        key: Key,
+        direction: Direction,
+        tools: &mut Tools,
+        completions: &mut Vec<Completion>,
+        limit: usize,
+    ) {
+        let Some(entry) = self.handles.get_mut(key) else {
+            return;
+        };
+        let attempts = entry.attempts_max(direction).min(limit - completions.len());
+        for _ in 0..attempts {
+            let Some(task) = entry.slot(direction) else {
+                return;
+            };
+            let (operation, token, kind) = (task.operation, task.token, task.kind);
+            let (result, more) = match entry.attempt(direction, tools) {
+                Attempt::NotReady => return,
+                Attempt::More(outcome) => (Ok(outcome), true),
+                Attempt::Last(result) => (result, false),
+            };
+            if !more {
+                self.operations.remove(operation.0);
+            }
+            completions.push(Completion {
+                token,
+                operation,
+                kind,
+                result,
+                more,
+            });
+        }
+    }
+
+    /// Delivers what completed without an attempt.
+    fn deliver_finished(&mut self, completions: &mut Vec<Completion>, limit: usize) {
+        while completions.len() < limit
+            && let Some(completion) = self.finished.pop_front()
+        {
+            if completion.kind == RequestKind::Close {
+                self.closing -= 1;
+            }
+            self.operations.remove(completion.operation.0);
+            completions.push(completion);
+        }
+    }
+
+    fn finish_cancelled(&mut self, task: &Task) {
+        self.finished.push_back(Completion {
+            token: task.token,
+            operation: task.operation,
+            kind: task.kind,
+            result: Err(Failure::Cancelled),
+            more: false,
+        });
+    }
+}
+
+impl Driver for PollPort {
+    fn info(&self) -> &PortInfo {
+        &self.info
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
+        let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
+        check(&entry.source, &request)?;
+        let direction = Direction::of(&request);
+        let slot = entry.slot(direction);
+        if slot.is_some() {
+            return Err(invalid("the same is already under way on this handle"));
+        }
+        let operation = Operation(self.operations.insert(Place {
+            handle: handle.0,
+            direction: Some(direction),
+        }));
+        *slot = Some(Task::new(operation, token, request));
+        self.queue_if_ready(handle.0);
+        Ok(operation)
+    }
+
+    fn cancel(&mut self, operation: Operation) -> bool {
+        let Some(&place) = self.operations.get(operation.0) else {
+            return false;
+        };
+        let Some(direction) = place.direction else {
+            return true;
+        };
+        if let Some(entry) = self.handles.get_mut(place.handle)
+            && let Some(task) = entry
+                .slot(direction)
+                .take_if(|task| task.operation == operation)
+        {
+            self.finish_cancelled(&task);
+        }
+        true
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        // A deadline beyond the clock's reach is none.
+        let deadline = timeout.and_then(|timeout| self.now().checked_add(timeout));
+        let first = completions.len();
+        let limit = first + BATCH_MAX;
+        let mut left = timeout;
+        loop {
+            let idle = self.finished.is_empty() && self.ready.is_empty();
+            let notified = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
+            self.deliver_finished(completions, limit);
+            self.visit_ready(completions, limit);
+            if notified || completions.len() > first {
+                return Ok(());
+            }
+            // What seemed ready was not, or a signal came: wait for the rest of the time.
+            if let Some(deadline) = deadline {
+                let rest = deadline.saturating_duration_since(self.now());
+                if rest.is_zero() {
+                    return Ok(());
+                }
+                left = Some(rest);
+            }
+        }
+    }
+
+    fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
+        let entry = self.remove(handle).ok_or_else(closed)?;
+        for task in [&entry.input, &entry.output].into_iter().flatten() {
+            self.finish_cancelled(task);
+        }
+        if mode == CloseMode::Reset
+            && let Source::Stream(socket) = &entry.source
+            && let Err(error) = control::reset_on_close(socket)
+        {
+            // The connection is gone already: there is nothing to reset.
+            log::debug!("port: a connection could not be reset: {error}");
+        }
+        let operation = Operation(self.operations.insert(Place {
+            handle: handle.0,
+            direction: None,
+        }));
+        self.closing += 1;
+        self.finished.push_back(Completion {
+            token,
+            operation,
+            kind: RequestKind::Close,
+            result: Ok(Outcome::Closed),
+            more: false,
+        });
+        Ok(operation)
+    }
+
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        let socket = control::listen(options)?;
+        self.register(Source::Listener(socket)).map_err(reason)
+    }
+
+    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
+        let socket = control::stream(peer, local)?;
+        self.register(Source::Stream(socket)).map_err(reason)
+    }
+
+    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
+        let source = match resource {
+            Resource::Socket(Socket(SocketRepr::Os(socket))) => Source::Stream(socket),
+            Resource::Socket(Socket(SocketRepr::Sim(_))) => {
+                return Err(invalid("the socket is a simulated one"));
+            }
+            Resource::Listener(listener) => Source::Listener(listener.into()),
+            Resource::PipeReader(pipe) => Source::Reader(pipe),
+            Resource::PipeWriter(pipe) => Source::Writer(pipe),
+        };
+        self.register(source).map_err(reason)
+    }
+
+    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
+        let child = process::spawn(command)?;
+        self.register_child(child).map_err(|(source, process)| {
+            abandon(&process);
+            SpawnError {
+                program: command.program().to_owned(),
+                step: SpawnStep::Adopt,
+                source,
+            }
+        })
+    }
+
+    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
+        match &self.entry(process)?.source {
+            Source::Process(process) => process.signal(signal, target),
+            _ => Err(invalid("the handle is not a process")),
+        }
+    }
+
+    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        control::local_addr(self.socket(handle)?)
+    }
+
+    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        control::peer_addr(self.socket(handle)?)
+    }
+
+    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
+        control::set_option(self.socket(handle)?, option)
+    }
+
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        control::shutdown_write(self.socket(handle)?)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.operations.len()
+    }
+
+    fn open_handles(&self) -> usize {
+        self.handles.len() + self.closing
+    }
+
+    fn stale(&self) -> u64 {
+        self.stale
+    }
+}
+
+impl fmt::Debug for PollPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollPort")
+            .field("info", &self.info)
+            .field("open_handles", &self.open_handles())
+            .field("in_flight", &self.in_flight())
+            .field("stale", &self.stale)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a source fit for the port. Says whether a short read or write of it has met the end of what was
+/// possible: of sockets and pipes, but not of terminals and other devices.
+fn prepare(source: &Source) -> io::Result<bool> {
+    if let Source::Process(_) = source {
+        return Ok(true);
+    }
+    let flags = fcntl_getfl(source)?;
+    if !flags.contains(OFlags::NONBLOCK) {
+        fcntl_setfl(source, flags | OFlags::NONBLOCK)?;
+    }
+    match source {
+        Source::Stream(_) | Source::Writer(_) => sigpipe::prepare(source.as_fd())?,
+        _ => {}
+    }
+    match source {
+        Source::Reader(_) | Source::Writer(_) => {
+            let kind = FileType::from_raw_mode(fstat(source)?.st_mode);
+            Ok(matches!(kind, FileType::Fifo | FileType::Socket))
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Refuses what a source does not know.
+fn check(source: &Source, request: &Request) -> io::Result<()> {
+    let known = match request {
+        Request::Accept => matches!(source, Source::Listener(_)),
+        Request::Connect(_) => matches!(source, Source::Stream(_)),
+        Request::Receive => matches!(source, Source::Stream(_) | Source::Reader(_)),
+        Request::Send(_) => matches!(source, Source::Stream(_) | Source::Writer(_)),
+        Request::Exit => matches!(source, Source::Process(_)),
+    };
+    match request {
+        _ if !known => Err(invalid("this kind of handle does not know such requests")),
+        Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a child that could not be taken on, so that nothing is left running.
+fn abandon(process: &OsProcess) {
+    let ended = process
+        .signal(Signal::Kill, SignalTarget::Tree)
+        .and_then(|()| {
+            let mut end = [rustix::event::PollFd::new(
+                process,
+                rustix::event::PollFlags::IN,
+            )];
+            rustix::event::poll(&mut end, Some(&REAP_LIMIT))?;
+            process.try_wait()
+        });
+    if let Err(error) = ended {
+        log::error!("port: a child that could not be watched may be left: {error}");
+    }
+}
+
+fn reason((error, _): (io::Error, Source)) -> io::Error {
+    error
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
+}
+
+fn invalid(problem: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, problem)
 }

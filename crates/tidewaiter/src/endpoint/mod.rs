@@ -1,0 +1,9 @@
+//! Where to connect and listen.
+
+mod parse;
+mod race;
+mod resolve;
+
+pub use parse::{HostPort, ParseHostPortError};
+pub(crate) use race::{AttemptId, Race, Step};
+pub(crate) use resolve::{literal, resolve};

@@ -1,0 +1,138 @@
+//! Names to addresses, by the OS's resolver.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+
+/// Why a host has no address that could be used.
+#[derive(Debug)]
+struct ResolveError {
+    host: String,
+    source: io::Error,
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot resolve {:?}: {}", self.host, self.source)
+    }
+}
+
+impl std::error::Error for ResolveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// The address, if `host` is one rather than a name: then there is nothing to look up.
+///
+/// An IPv6 address may be in brackets, and may end in `%` and the number of its interface. One with an
+/// interface's *name* is for the OS to look up.
+pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+    let host = without_brackets(host);
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Some(SocketAddr::new(address, port));
+    }
+    let (address, scope) = host.split_once('%')?;
+    let address: Ipv6Addr = address.parse().ok()?;
+    let scope: u32 = scope.parse().ok()?;
+    Some(SocketAddrV6::new(address, port, 0, scope).into())
+}
+
+/// Looks `host` up, which blocks for as long as the OS takes: seconds, if a name server is silent.
+///
+/// The addresses are in the OS's order of preference (RFC 6724), each once.
+///
+/// # Errors
+///
+/// What the OS says, with the host's name; [`NotFound`](io::ErrorKind::NotFound) when it knows the host
+/// but no address of it.
+pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Some(address) = literal(host, port) {
+        return Ok(vec![address]);
+    }
+    let found = (without_brackets(host), port).to_socket_addrs();
+    let mut seen = HashSet::new();
+    let addresses: Vec<SocketAddr> = found
+        .map_err(|error| named(host, error))?
+        .filter(|&address| seen.insert(address))
+        .collect();
+    if addresses.is_empty() {
+        let nothing = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+        return Err(named(host, nothing));
+    }
+    Ok(addresses)
+}
+
+fn named(host: &str, source: io::Error) -> io::Error {
+    let host = host.to_owned();
+    io::Error::new(source.kind(), ResolveError { host, source })
+}
+
+/// Takes the brackets off an IPv6 address, and off nothing else.
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .filter(|inside| inside.contains(':'))
+        .unwrap_or(host)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{literal, resolve};
+    use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+
+    #[test]
+    fn addresses_need_no_look_up() {
+        for (host, address) in [
+            ("127.0.0.1", "127.0.0.1:80"),
+            ("::1", "[::1]:80"),
+            ("[::1]", "[::1]:80"),
+        ] {
+            let address: SocketAddr = address.parse().unwrap();
+            assert_eq!(literal(host, 80), Some(address));
+            assert_eq!(resolve(host, 80).unwrap(), [address]);
+        }
+        let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        let scoped = SocketAddrV6::new(link_local, 80, 0, 3);
+        assert_eq!(literal("fe80::1%3", 80), Some(scoped.into()));
+        assert_eq!(literal("[fe80::1%3]", 80), Some(scoped.into()));
+    }
+
+    #[test]
+    fn names_are_not_taken_for_addresses() {
+        for host in [
+            "localhost",
+            "",
+            "[127.0.0.1]",
+            "[localhost]",
+            "fe80::1%eth0",
+            "127.0.0.1%1",
+        ] {
+            assert_eq!(literal(host, 80), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn localhost_has_loopback_addresses_each_once() {
+        let addresses = resolve("localhost", 7000).unwrap();
+        for (place, address) in addresses.iter().enumerate() {
+            assert!(address.ip().is_loopback(), "{address}");
+            assert_eq!(address.port(), 7000);
+            assert!(!addresses[..place].contains(address), "{addresses:?}");
+        }
+        assert!(!addresses.is_empty());
+    }
+
+    /// A label longer than 63 bytes is no name: no server is asked.
+    #[test]
+    fn errors_name_the_host() {
+        let host = "x".repeat(64);
+        let error = resolve(&host, 80).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.starts_with(&format!("cannot resolve {host:?}: ")),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! What can go wrong, told apart by what the caller does next.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::port::Failure;
+
+/// Why a connection or a pipe ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// In order: both sides had said all they wanted, or we closed it and everything was sent.
+    Done,
+    /// The peer reset the connection, or its machine vanished: bytes may be lost.
+    Reset(io::Error),
+    /// We aborted it.
+    Aborted,
+    /// The network gave up waiting for the peer's machine.
+    TimedOut(io::Error),
+    /// The reactor stopped.
+    Stopped,
+    /// One of its callbacks panicked.
+    Panicked,
+    /// The OS refused something else.
+    Os {
+        /// The system call, or what stands for it.
+        call: &'static str,
+        /// The OS's reason.
+        source: io::Error,
+    },
+}
+
+impl Reason {
+    /// Whether nothing went wrong.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self, Reason::Done)
+    }
+
+    /// The reason that a failed operation gives; `None` for one that was merely cancelled.
+    pub(crate) fn of(failure: Failure) -> Option<Reason> {
+        match failure {
+            Failure::Cancelled => None,
+            Failure::Os { call, source } => Some(match source.kind() {
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe => Reason::Reset(source),
+                io::ErrorKind::TimedOut => Reason::TimedOut(source),
+                _ => Reason::Os { call, source },
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Done => f.write_str("closed in order"),
+            Reason::Reset(source) => write!(f, "reset by the peer: {source}"),
+            Reason::Aborted => f.write_str("aborted"),
+            Reason::TimedOut(source) => write!(f, "timed out: {source}"),
+            Reason::Stopped => f.write_str("the reactor stopped"),
+            Reason::Panicked => f.write_str("a callback panicked"),
+            Reason::Os { call, source } => write!(f, "{call}: {source}"),
+        }
+    }
+}
+
+/// Why no connection was made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The name does not resolve.
+    Resolve {
+        /// The name.
+        host: String,
+        /// The resolver's reason.
+        source: io::Error,
+    },
+    /// Nobody listens there.
+    Refused {
+        /// The last address tried.
+        address: SocketAddr,
+        /// The OS's reason.
+        source: io::Error,
+    },
+    /// There is no way to that network or host.
+    Unreachable {
+        /// The last address tried.
+        address: SocketAddr,
+        /// The OS's reason.
+        source: io::Error,
+    },
+    /// No answer within the time given, or within the OS's own limit.
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connector was cancelled.
+    Cancelled,
+    /// The reactor stopped, or had stopped already.
+    Stopped,
+    /// The OS refused something else.
+    Os {
+        /// The address tried.
+        address: SocketAddr,
+        /// The OS's reason.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::Resolve { host, source } => write!(f, "cannot resolve {host:?}: {source}"),
+            ConnectError::Refused { address, .. } => write!(f, "{address} refused the connection"),
+            ConnectError::Unreachable { address, source } => {
+                write!(f, "{address} is unreachable: {source}")
+            }
+            ConnectError::TimedOut { after } => write!(f, "no connection within {after:?}"),
+            ConnectError::Cancelled => f.write_str("connecting was cancelled"),
+            ConnectError::Stopped => f.write_str("the reactor stopped"),
+            ConnectError::Os { address, source } => {
+                write!(f, "cannot connect to {address}: {source}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConnectError::Resolve { source, .. }
+            | ConnectError::Refused { source, .. }
+            | ConnectError::Unreachable { source, .. }
+            | ConnectError::Os { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Why a reactor did not do as asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// It is running already, or in the middle of a turn.
+    Running,
+    /// It is not running.
+    NotRunning,
+    /// It has been stopped: a stopped reactor takes nothing new and is never run again.
+    Stopped,
+    /// It cannot listen there.
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The OS's reason.
+        source: io::Error,
+    },
+    /// A socket made elsewhere cannot be taken over.
+    Adopt {
+        /// Whom it is connected to.
+        peer: SocketAddr,
+        /// The OS's reason.
+        source: io::Error,
+    },
+    /// The completion port failed, and with it the reactor.
+    Port(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Running => f.write_str("the reactor is running already"),
+            Error::NotRunning => f.write_str("the reactor is not running"),
+            Error::Stopped => f.write_str("the reactor has been stopped"),
+            Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Error::Adopt { peer, source } => {
+                write!(f, "cannot take over the connection to {peer}: {source}")
+            }
+            Error::Port(source) => write!(f, "the completion port failed: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Listen { source, .. } | Error::Adopt { source, .. } | Error::Port(source) => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What is done to sockets at once, without an operation: the same for every OS.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use super::{ListenOptions, SocketOption};
+
+/// A listening socket, non-blocking and not inherited by children.
+pub(super) fn listen(options: &ListenOptions) -> io::Result<Socket> {
+    let socket = tcp(options.address)?;
+    if options.address.is_ipv6() {
+        socket.set_only_v6(options.only_v6)?;
+    }
+    claim_address(&socket)?;
+    if options.reuse_port {
+        share_port(&socket)?;
+    }
+    socket.bind(&options.address.into())?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// An unconnected socket of the family of `peer`, bound to `local` if given.
+pub(super) fn stream(peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Socket> {
+    let socket = tcp(peer)?;
+    if let Some(local) = local {
+        socket.bind(&local.into())?;
+    }
+    Ok(socket)
+}
+
+pub(super) fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
+    match option {
+        SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
+        SocketOption::KeepAlive(None) => socket.set_keepalive(false),
+        SocketOption::KeepAlive(Some(idle)) => {
+            // OSes count whole seconds, and refuse none.
+            let idle = idle.max(Duration::from_secs(1));
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))
+        }
+    }
+}
+
+pub(super) fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
+    internet(&socket.local_addr()?)
+}
+
+pub(super) fn peer_addr(socket: &Socket) -> io::Result<SocketAddr> {
+    internet(&socket.peer_addr()?)
+}
+
+pub(super) fn shutdown_write(socket: &Socket) -> io::Result<()> {
+    socket.shutdown(Shutdown::Write)
+}
+
+/// Makes closing the socket reset its connection.
+pub(super) fn reset_on_close(socket: &Socket) -> io::Result<()> {
+    socket.set_linger(Some(Duration::ZERO))
+}
+
+fn tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn internet(address: &socket2::SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the socket has no internet address",
+        )
+    })
+}
+
+/// A server that restarts can listen again at once, though connections of the old one linger.
+#[cfg(unix)]
+fn claim_address(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}
+
+/// Windows reuses lingering addresses by itself. There, `SO_REUSEADDR` would let any program take the
+/// port over while we listen on it; this forbids it.
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "socket2 does not know this option")]
+fn claim_address(socket: &Socket) -> io::Result<()> {
+    use std::os::windows::io::AsRawSocket;
+    use windows_sys::Win32::Networking::WinSock::{
+        SO_EXCLUSIVEADDRUSE, SOCKET, SOL_SOCKET, setsockopt,
+    };
+
+    let on = 1_u32.to_ne_bytes();
+    let raw = SOCKET::try_from(socket.as_raw_socket()).expect("sockets are words");
+    // SAFETY: the socket is open for the length of the call, and the four bytes are only read.
+    let failed = unsafe { setsockopt(raw, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, on.as_ptr(), 4) };
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+/// Elsewhere the kernel does not spread connections over the sockets that share a port.
+#[cfg(not(target_os = "linux"))]
+fn share_port(_socket: &Socket) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this OS does not spread connections over listeners that share a port",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ListenOptions, listen, local_addr, stream};
+    use std::io;
+
+    #[test]
+    fn a_taken_port_is_refused() {
+        let options = ListenOptions::new(([127, 0, 0, 1], 0).into());
+        let first = listen(&options).expect("a free port");
+        let address = local_addr(&first).expect("it is bound");
+        let error = listen(&ListenOptions::new(address)).expect_err("the port is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_is_refused() {
+        let peer = ([127, 0, 0, 1], 9).into();
+        let error = stream(peer, Some(([192, 0, 2, 1], 0).into())).expect_err("not our address");
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+    }
+}

@@ -1,0 +1,440 @@
+//! A handle with what is asked of it, and the non-blocking call for each request.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendAncillaryBuffer};
+use socket2::{SockAddr, Socket};
+
+use super::super::buffer::{Lease, Pool};
+use super::super::chunks::Chunks;
+use super::super::request::{Failure, Operation, Outcome, Request, RequestKind, Token};
+use super::super::socket::{Socket as FreeSocket, SocketRepr};
+use super::selector;
+use super::sigpipe::{self, Quiet};
+use crate::process::OsProcess;
+
+/// The most pieces of memory sent in one call.
+const PIECES_MAX: usize = 64;
+
+/// The most bytes sent in one call: kernels take somewhat less than 2 GiB, and some refuse more.
+const SEND_MAX: usize = 1 << 30;
+
+/// The most connections taken from one listener before the other handles have their turn.
+const ACCEPTS_MAX: usize = 32;
+
+/// What a handle stands for.
+#[derive(Debug)]
+pub(super) enum Source {
+    Listener(Socket),
+    Stream(Socket),
+    Reader(OwnedFd),
+    Writer(OwnedFd),
+    Process(OsProcess),
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Source::Listener(socket) | Source::Stream(socket) => socket.as_fd(),
+            Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
+            Source::Process(process) => process.as_fd(),
+        }
+    }
+}
+
+/// The two things that can go on at once on one handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Accept, receive, exit.
+    Input,
+    /// Connect, send.
+    Output,
+}
+
+impl Direction {
+    pub(super) fn of(request: &Request) -> Direction {
+        match request {
+            Request::Accept | Request::Receive | Request::Exit => Direction::Input,
+            Request::Connect(_) | Request::Send(_) => Direction::Output,
+        }
+    }
+}
+
+/// An operation under way.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) operation: Operation,
+    pub(super) token: Token,
+    pub(super) kind: RequestKind,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    Accept,
+    Receive,
+    Exit,
+    Connect(SocketAddr),
+    /// Connecting was begun: being writable will tell what came of it.
+    Connecting,
+    Send(Chunks),
+}
+
+impl Task {
+    pub(super) fn new(operation: Operation, token: Token, request: Request) -> Task {
+        Task {
+            operation,
+            token,
+            kind: request.kind(),
+            work: match request {
+                Request::Accept => Work::Accept,
+                Request::Receive => Work::Receive,
+                Request::Exit => Work::Exit,
+                Request::Connect(peer) => Work::Connect(peer),
+                Request::Send(chunks) => Work::Send(chunks),
+            },
+        }
+    }
+}
+
+/// What attempts need, of the port and of the round they are made in.
+pub(super) struct Tools {
+    pool: Rc<Pool>,
+    /// From the round's first write to a pipe on.
+    quiet: Option<Quiet>,
+}
+
+impl Tools {
+    pub(super) fn new(pool: &Rc<Pool>) -> Tools {
+        Tools {
+            pool: Rc::clone(pool),
+            quiet: None,
+        }
+    }
+}
+
+/// What an attempt came to.
+pub(super) enum Attempt {
+    /// Nothing: the operation waits for readiness.
+    NotReady,
+    /// A completion, and the operation goes on.
+    More(Outcome),
+    /// The last completion.
+    Last(Result<Outcome, Failure>),
+}
+
+/// What a call came to: `None` when it would have blocked.
+type Called<T> = Result<Option<T>, Failure>;
+
+/// A handle: its source, what is known of its readiness, and what is under way.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) source: Source,
+    /// Whether the selector reports changes; what it cannot watch is always ready.
+    pub(super) watched: bool,
+    /// Whether it stands in the queue of what is to be attempted.
+    pub(super) queued: bool,
+    pub(super) input: Option<Task>,
+    pub(super) output: Option<Task>,
+    readable: bool,
+    writable: bool,
+    /// The peer has ended or failed: having read all bytes that were there does not mean that nothing
+    /// is left to be read.
+    ended: bool,
+    /// Whether a read or write that did less than it was asked for has met the end of what was possible.
+    /// That is so for sockets and pipes; a terminal, for one, gives a line at a time.
+    short_is_all: bool,
+    /// The error of a send that broke the connection. The kernel tells it once: without this, a later
+    /// receive would take the reset for an end of file.
+    broken: Option<Errno>,
+}
+
+impl Entry {
+    pub(super) fn new(source: Source, short_is_all: bool) -> Entry {
+        Entry {
+            source,
+            watched: false,
+            queued: false,
+            input: None,
+            output: None,
+            readable: false,
+            // The first attempt tells: most can be written to at once.
+            writable: true,
+            ended: false,
+            short_is_all,
+            broken: None,
+        }
+    }
+
+    pub(super) fn slot(&mut self, direction: Direction) -> &mut Option<Task> {
+        match direction {
+            Direction::Input => &mut self.input,
+            Direction::Output => &mut self.output,
+        }
+    }
+
+    /// Remembers what the selector reported.
+    pub(super) fn note(&mut self, readable: bool, writable: bool, ended: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+        self.ended |= ended;
+    }
+
+    /// Whether there is anything that may succeed now.
+    pub(super) fn wants_attempt(&self) -> bool {
+        let input = self.input.is_some() && (self.readable || !self.watched);
+        let output = self.output.is_some() && (self.writable || !self.watched);
+        input || output
+    }
+
+    /// How many attempts one visit may make.
+    pub(super) fn attempts_max(&self, direction: Direction) -> usize {
+        match (direction, &self.input) {
+            (Direction::Input, Some(task)) if task.kind == RequestKind::Accept => ACCEPTS_MAX,
+            _ => 1,
+        }
+    }
+
+    /// Attempts what is under way in `direction`, if it may succeed now.
+    pub(super) fn attempt(&mut self, direction: Direction, tools: &mut Tools) -> Attempt {
+        let ready = match direction {
+            Direction::Input => self.readable,
+            Direction::Output => self.writable,
+        };
+        if self.watched && !ready {
+            return Attempt::NotReady;
+        }
+        let Some(mut task) = self.slot(direction).take() else {
+            return Attempt::NotReady;
+        };
+        let attempt = match &mut task.work {
+            Work::Accept => self.attempt_accept(),
+            Work::Receive => self.attempt_receive(tools),
+            Work::Exit => self.attempt_exit(),
+            Work::Connect(peer) => {
+                let peer = *peer;
+                task.work = Work::Connecting;
+                self.attempt_connect(peer)
+            }
+            Work::Connecting => self.attempt_connected(),
+            Work::Send(chunks) => self.attempt_send(chunks, tools),
+        };
+        if !matches!(attempt, Attempt::Last(_)) {
+            *self.slot(direction) = Some(task);
+        }
+        attempt
+    }
+
+    fn attempt_accept(&mut self) -> Attempt {
+        let Source::Listener(listener) = &self.source else {
+            unreachable!("`accepts` lets no other source accept");
+        };
+        match accept(listener) {
+            Ok(Some((socket, peer))) => Attempt::More(Outcome::Accepted {
+                socket: FreeSocket(SocketRepr::Os(socket)),
+                peer,
+            }),
+            Ok(None) => {
+                self.readable = false;
+                Attempt::NotReady
+            }
+            // Still readable: the backlog is there for a later operation.
+            Err(failure) => Attempt::Last(Err(failure)),
+        }
+    }
+
+    fn attempt_receive(&mut self, tools: &Tools) -> Attempt {
+        let mut lease = tools.pool.lease();
+        match receive(&self.source, &mut lease) {
+            Ok(None) => {
+                self.readable = false;
+                Attempt::NotReady
+            }
+            Ok(Some(0)) => Attempt::Last(match self.broken {
+                Some(error) => Err(Failure::os("recv", error.into())),
+                None => Ok(Outcome::EndOfFile),
+            }),
+            Ok(Some(length)) => {
+                let drained = length < lease.capacity() && self.short_is_all && !self.ended;
+                self.readable = !drained;
+                Attempt::More(Outcome::Received(lease.filled(length)))
+            }
+            Err(failure) => Attempt::Last(Err(failure)),
+        }
+    }
+
+    fn attempt_exit(&mut self) -> Attempt {
+        let Source::Process(process) = &self.source else {
+            unreachable!("`accepts` lets no other source exit");
+        };
+        match process.try_wait() {
+            Ok(Some(status)) => Attempt::Last(Ok(Outcome::Exited(status))),
+            Ok(None) => {
+                self.readable = false;
+                Attempt::NotReady
+            }
+            Err(error) => Attempt::Last(Err(Failure::os("waitid", error))),
+        }
+    }
+
+    fn attempt_connect(&mut self, peer: SocketAddr) -> Attempt {
+        let Source::Stream(socket) = &self.source else {
+            unreachable!("`accepts` lets no other source connect");
+        };
+        // What was reported of the unconnected socket, as that it is hung up, no longer holds.
+        self.readable = false;
+        self.writable = false;
+        self.ended = false;
+        match socket.connect(&SockAddr::from(peer)) {
+            Ok(()) => {
+                self.writable = true;
+                Attempt::Last(Ok(Outcome::Connected))
+            }
+            Err(error) if is_in_progress(&error) => Attempt::NotReady,
+            Err(error) => Attempt::Last(Err(Failure::os("connect", error))),
+        }
+    }
+
+    fn attempt_connected(&mut self) -> Attempt {
+        let Source::Stream(socket) = &self.source else {
+            unreachable!("`accepts` lets no other source connect");
+        };
+        match socket
+            .take_error()
+            .and_then(|error| error.map_or(Ok(()), Err))
+        {
+            Ok(()) => {}
+            Err(error) => return Attempt::Last(Err(Failure::os("connect", error))),
+        }
+        // No error and no peer: the report was an old one.
+        match socket.peer_addr() {
+            Ok(_) => Attempt::Last(Ok(Outcome::Connected)),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                self.writable = false;
+                Attempt::NotReady
+            }
+            Err(error) => Attempt::Last(Err(Failure::os("connect", error))),
+        }
+    }
+
+    fn attempt_send(&mut self, chunks: &mut Chunks, tools: &mut Tools) -> Attempt {
+        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+        let (count, asked) = gather(chunks, &mut pieces);
+        match send(&self.source, &pieces[..count], &mut tools.quiet) {
+            Ok(bytes) => {
+                self.writable = bytes == asked || !self.short_is_all;
+                let mut rest = std::mem::take(chunks);
+                rest.advance(bytes);
+                Attempt::Last(Ok(Outcome::Sent { bytes, rest }))
+            }
+            Err(Errno::AGAIN) => {
+                self.writable = false;
+                Attempt::NotReady
+            }
+            Err(error) => {
+                // EPIPE is what comes after the kernel has told the reason, or after our own shutdown.
+                if error != Errno::PIPE {
+                    self.broken = Some(error);
+                }
+                Attempt::Last(Err(Failure::os("send", error.into())))
+            }
+        }
+    }
+}
+
+/// Accepts a connection, if there is one that is not already dead.
+fn accept(listener: &Socket) -> Called<(Socket, SocketAddr)> {
+    loop {
+        match selector::accept(listener) {
+            Ok(accepted) => return Ok(Some(accepted)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if died_waiting(&error) => {}
+            Err(error) => return Err(Failure::os("accept", error)),
+        }
+    }
+}
+
+/// Whether it was the connection that failed, before it could be accepted: the next one may be alive.
+/// Linux reports errors of the network as errors of accepting, too.
+fn died_waiting(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::CONNRESET
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NOPROTOOPT
+        )
+    ) || error.kind() == io::ErrorKind::ConnectionAborted
+}
+
+fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
+    let memory = lease.as_mut_slice();
+    let (call, received) = match source {
+        Source::Stream(socket) => (
+            "recv",
+            retry_on_intr(|| rustix::net::recv(socket, &mut *memory, RecvFlags::empty()))
+                .map(|(length, _)| length),
+        ),
+        _ => (
+            "read",
+            retry_on_intr(|| rustix::io::read(source, &mut *memory)),
+        ),
+    };
+    match received {
+        Ok(length) => Ok(Some(length)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(Failure::os(call, error.into())),
+    }
+}
+
+/// Notes the pieces to send in one call; says how many, and how many bytes they are.
+fn gather<'a>(chunks: &'a Chunks, pieces: &mut [IoSlice<'a>; PIECES_MAX]) -> (usize, usize) {
+    let (mut count, mut bytes) = (0, 0);
+    for (piece, slice) in pieces.iter_mut().zip(chunks.slices()) {
+        let slice = &slice[..slice.len().min(SEND_MAX - bytes)];
+        if slice.is_empty() {
+            break;
+        }
+        *piece = IoSlice::new(slice);
+        count += 1;
+        bytes += slice.len();
+    }
+    (count, bytes)
+}
+
+fn send(
+    source: &Source,
+    pieces: &[IoSlice<'_>],
+    quiet: &mut Option<Quiet>,
+) -> rustix::io::Result<usize> {
+    if let Source::Stream(socket) = source {
+        let mut control = SendAncillaryBuffer::default();
+        return retry_on_intr(|| {
+            rustix::net::sendmsg(socket, pieces, &mut control, sigpipe::SEND_FLAGS)
+        });
+    }
+    let quiet = quiet.get_or_insert_with(Quiet::new);
+    let sent = retry_on_intr(|| rustix::io::writev(source, pieces));
+    if sent == Err(Errno::PIPE) {
+        quiet.raised();
+    }
+    sent
+}
+
+/// An interrupted connect goes on in the background like any other.
+fn is_in_progress(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INPROGRESS | Errno::INTR)
+    )
+}

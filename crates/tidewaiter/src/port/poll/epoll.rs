@@ -1,0 +1,188 @@
+//! Readiness from epoll, edge-triggered: a handle is registered once, for both directions, and every
+//! change of its readiness is reported once. Waiting is the one system call of a turn.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::Socket;
+
+use super::super::table::Key;
+use super::super::waker::Notify;
+use super::{EVENTS_MAX, Readiness};
+
+/// What the waker's events carry; no key is zero.
+const WAKE: u64 = 0;
+
+/// The longest single wait. Old kernels count milliseconds in an `int`, and nothing is lost by looking
+/// up once a day.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) struct Selector {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    /// Whether the kernel has `epoll_pwait2`, which counts nanoseconds.
+    fine: bool,
+}
+
+impl Selector {
+    /// A selector, and what ends its waits.
+    pub(super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // Every write to an eventfd is an edge of its own, so its counter is never read.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), flags)?;
+        let mut selector = Selector {
+            epoll,
+            events: Vec::with_capacity(EVENTS_MAX),
+            fine: true,
+        };
+        selector.fine = selector.wait_fine(Duration::ZERO).is_ok();
+        Ok((selector, Box::new(EventNotify(wake))))
+    }
+
+    /// What there is to tell about it.
+    pub(super) fn features(&self) -> Vec<String> {
+        let mut features = vec!["epoll".to_owned(), "edge-triggered".to_owned()];
+        if self.fine {
+            features.push("epoll_pwait2".to_owned());
+        }
+        features
+    }
+
+    /// Reports the readiness of `source` under `key` from here on: what it is now, and each change.
+    ///
+    /// False for files, which are always ready: the kernel does not watch them.
+    pub(super) fn add(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
+        let flags = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(key.to_u64());
+        match epoll::add(&self.epoll, source, data, flags) {
+            Ok(()) => Ok(true),
+            Err(Errno::PERM) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reports nothing of `source` any more. Closing it is not enough: a child that is just being
+    /// started may still have a copy, which would keep the registration alive.
+    pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, source)?)
+    }
+
+    /// Waits for changes, for at most `timeout`, rounded up. Returns early for a signal.
+    ///
+    /// Returns whether it was notified; what became ready is passed to `report`.
+    pub(super) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        mut report: impl FnMut(Readiness),
+    ) -> io::Result<bool> {
+        let timeout = timeout.map(|timeout| timeout.min(WAIT_MAX));
+        let waited = match timeout {
+            Some(timeout) if self.fine && timeout.subsec_nanos() % 1_000_000 != 0 => {
+                self.wait_fine(timeout)
+            }
+            _ => self.wait_coarse(timeout),
+        };
+        match waited {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let mut notified = false;
+        for event in &self.events {
+            match { event.data }.u64() {
+                WAKE => notified = true,
+                key => report(readiness(Key::from_u64(key), event.flags)),
+            }
+        }
+        Ok(notified)
+    }
+
+    /// Waits in whole milliseconds (rustix rounds them up).
+    fn wait_coarse(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(timespec);
+        self.events.clear();
+        epoll::wait(
+            &self.epoll,
+            spare_capacity(&mut self.events),
+            timeout.as_ref(),
+        )?;
+        Ok(())
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "rustix calls `epoll_pwait2` for long timeouts only"
+    )]
+    fn wait_fine(&mut self, timeout: Duration) -> io::Result<()> {
+        let timeout = timespec(timeout);
+        self.events.clear();
+        // SAFETY: the kernel writes at most `EVENTS_MAX` events, for which the vector has room (rustix's
+        // event is `struct epoll_event`), and reads a timespec of the 64-bit layout; without a signal
+        // mask the last two arguments are not looked at.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                EVENTS_MAX,
+                &raw const timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0_usize,
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: the kernel has written the first `count` events, and `count` is at most `EVENTS_MAX`.
+        unsafe { self.events.set_len(count) };
+        Ok(())
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+fn readiness(key: Key, flags: epoll::EventFlags) -> Readiness {
+    let failed = flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR);
+    let ended = failed || flags.contains(epoll::EventFlags::RDHUP);
+    Readiness {
+        key,
+        readable: ended || flags.contains(epoll::EventFlags::IN),
+        writable: failed || flags.contains(epoll::EventFlags::OUT),
+        ended,
+    }
+}
+
+/// The eventfd behind a waker. It outlives the selector as long as there are wakers.
+struct EventNotify(OwnedFd);
+
+impl Notify for EventNotify {
+    fn notify(&self) {
+        // Cannot fail but for a full counter, which takes 2^64 wake-ups. One system call that leaves
+        // `errno` alone: safe in a signal handler.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// The next connection of a listener, non-blocking and not inherited by children.
+pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = acceptfrom_with(listener.as_fd(), flags)?;
+    // Only a listener of another family, made elsewhere, gives other addresses.
+    let peer = peer.ok_or(Errno::AFNOSUPPORT)?;
+    Ok((socket.into(), peer.try_into()?))
+}

@@ -1,0 +1,137 @@
+//! Readiness from kqueue, by way of the `polling` crate, edge-triggered as [`epoll`'s](super) is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use polling::{Event, Events, PollMode, Poller};
+use socket2::Socket;
+
+use super::super::table::Key;
+use super::super::waker::Notify;
+use super::{EVENTS_MAX, Readiness};
+
+// A key has to fit into what `polling` carries along with an event.
+const _: () = assert!(size_of::<usize>() == size_of::<u64>());
+
+pub(super) struct Selector {
+    shared: Arc<Shared>,
+    events: Events,
+}
+
+struct Shared {
+    poller: Poller,
+    /// `polling` swallows its own notifications: this tells that there was one.
+    notified: AtomicBool,
+}
+
+impl Selector {
+    /// A selector, and what ends its waits.
+    pub(super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
+        let poller = Poller::new()?;
+        if !poller.supports_edge() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this OS reports no changes of readiness",
+            ));
+        }
+        let shared = Arc::new(Shared {
+            poller,
+            notified: AtomicBool::new(false),
+        });
+        let capacity = NonZeroUsize::new(EVENTS_MAX).expect("not zero");
+        let selector = Selector {
+            shared: Arc::clone(&shared),
+            events: Events::with_capacity(capacity),
+        };
+        Ok((selector, Box::new(PollerNotify(shared))))
+    }
+
+    /// What there is to tell about it.
+    #[expect(
+        clippy::unused_self,
+        reason = "the same signature as the other selector's"
+    )]
+    pub(super) fn features(&self) -> Vec<String> {
+        vec!["kqueue".to_owned(), "edge-triggered".to_owned()]
+    }
+
+    /// Reports the readiness of `source` under `key` from here on: what it is now, and each change.
+    ///
+    /// False for what is always ready: the kernel does not watch some devices.
+    #[expect(
+        unsafe_code,
+        reason = "`polling` wants sources removed before they are closed"
+    )]
+    pub(super) fn add(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
+        let number = usize::try_from(key.to_u64()).expect("checked at the head of this file");
+        let interest = Event::all(number);
+        // SAFETY: the driver removes each source before it closes it, or closes the poller first.
+        let added = unsafe {
+            self.shared
+                .poller
+                .add_with_mode(source.as_raw_fd(), interest, PollMode::Edge)
+        };
+        match added {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reports nothing of `source` any more.
+    pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
+        self.shared.poller.delete(source)
+    }
+
+    /// Waits for changes, for at most `timeout`, rounded up. Returns early for a signal.
+    ///
+    /// Returns whether it was notified; what became ready is passed to `report`.
+    pub(super) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        mut report: impl FnMut(Readiness),
+    ) -> io::Result<bool> {
+        self.events.clear();
+        match self.shared.poller.wait(&mut self.events, timeout) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        for event in self.events.iter() {
+            report(Readiness {
+                key: Key::from_u64(event.key as u64),
+                readable: event.readable,
+                writable: event.writable,
+                // `polling` does not pass on whether the peer has ended: assume that it has, and read
+                // until the kernel says that there is nothing more.
+                ended: event.readable,
+            });
+        }
+        Ok(self.shared.notified.swap(false, Ordering::AcqRel))
+    }
+}
+
+struct PollerNotify(Arc<Shared>);
+
+impl Notify for PollerNotify {
+    fn notify(&self) {
+        self.0.notified.store(true, Ordering::Release);
+        // One `kevent` call. It fails only when the queue is gone, and then nobody waits.
+        let _ = self.0.poller.notify();
+    }
+}
+
+/// The next connection of a listener, non-blocking and not inherited by children.
+pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
+    let (socket, peer) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    // A connection that was reset meanwhile has no address.
+    let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((socket, peer))
+}

@@ -1,0 +1,94 @@
+//! Calls at a later time.
+
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use super::timers::TimerKey;
+use super::{Core, Reactor};
+
+/// A call that waits for its time. Dropping this changes nothing: the call is made all the same.
+#[derive(Clone)]
+pub struct DelayedCall {
+    core: Weak<Core>,
+    key: TimerKey,
+}
+
+impl Reactor {
+    /// Calls `callback` once, from the loop, no earlier than `delay` from now.
+    ///
+    /// Calls due at the same time are made in the order in which they were asked for. A delay of zero
+    /// means the next turn. How much later than asked depends on how long other callbacks take, and on
+    /// the OS's clock (about 50 µs on Linux, up to 16 ms on Windows). After [`stop`](Reactor::stop) has
+    /// ended the reactor, pending calls are dropped unmade.
+    pub fn call_later(
+        &self,
+        delay: Duration,
+        callback: impl FnOnce(&Reactor) + 'static,
+    ) -> DelayedCall {
+        let deadline = self.deadline(delay);
+        let key = self.core.timers.borrow_mut().insert(deadline, Box::new(callback));
+        DelayedCall { core: Rc::downgrade(&self.core), key }
+    }
+
+    /// The delayed calls that are pending, first the one that is due first.
+    #[must_use]
+    pub fn delayed_calls(&self) -> Vec<DelayedCall> {
+        let keys = self.core.timers.borrow().sorted_keys();
+        let call = |key| DelayedCall { core: Rc::downgrade(&self.core), key };
+        keys.into_iter().map(call).collect()
+    }
+
+    /// The time `delay` from now, or the end of time.
+    fn deadline(&self, delay: Duration) -> Instant {
+        let now = self.now();
+        // A thousand years: further than any clock of ours will get, and in range for all of them.
+        let end = Duration::from_secs(1000 * 365 * 86_400);
+        now.checked_add(delay.min(end)).unwrap_or(now)
+    }
+}
+
+impl DelayedCall {
+    /// Keeps the call from being made. Returns whether it was still pending.
+    pub fn cancel(&self) -> bool {
+        let Some(core) = self.core.upgrade() else { return false };
+        let removed = core.timers.borrow_mut().remove(self.key);
+        removed.is_some()
+    }
+
+    /// Makes the call due `delay` from now instead. Returns whether it was still pending.
+    pub fn reset(&self, delay: Duration) -> bool {
+        let Some(core) = self.core.upgrade() else { return false };
+        let reactor = Reactor { core, owner: false };
+        if !self.is_active() {
+            return false;
+        }
+        let deadline = reactor.deadline(delay);
+        reactor.core.timers.borrow_mut().reschedule(self.key, deadline)
+    }
+
+    /// Makes the call due `by` later than it was. Returns whether it was still pending.
+    pub fn delay(&self, by: Duration) -> bool {
+        let (Some(core), Some(due)) = (self.core.upgrade(), self.due()) else { return false };
+        let later = due.checked_add(by).unwrap_or(due);
+        core.timers.borrow_mut().reschedule(self.key, later)
+    }
+
+    /// Whether the call is still pending: neither made, nor cancelled, nor dropped with the reactor.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.due().is_some()
+    }
+
+    /// When the call is due, by the reactor's clock; `None` when it is not pending.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.core.upgrade()?.timers.borrow().deadline(self.key)
+    }
+}
+
+impl fmt::Debug for DelayedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DelayedCall").field("due", &self.due()).finish()
+    }
+}

@@ -1,0 +1,93 @@
+//! Plain counters of what a reactor did.
+
+use std::cell::Cell;
+
+/// A number that only the loop's thread counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(Cell<u64>);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.set(self.0.get() + count);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) turns: Counter,
+    pub(crate) completions: Counter,
+    pub(crate) late: Counter,
+    pub(crate) timers_fired: Counter,
+    pub(crate) remote_calls: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) accepted: Counter,
+    pub(crate) connected: Counter,
+    pub(crate) spawned: Counter,
+    pub(crate) bytes_received: Counter,
+    pub(crate) bytes_sent: Counter,
+}
+
+impl Counters {
+    pub(crate) fn snapshot(
+        &self,
+        pending_calls: usize,
+        live: usize,
+        in_flight: usize,
+        stale: u64,
+    ) -> Metrics {
+        Metrics {
+            turns: self.turns.get(),
+            completions: self.completions.get(),
+            late_completions: self.late.get() + stale,
+            timers_fired: self.timers_fired.get(),
+            remote_calls: self.remote_calls.get(),
+            panics: self.panics.get(),
+            accepted: self.accepted.get(),
+            connected: self.connected.get(),
+            spawned: self.spawned.get(),
+            bytes_received: self.bytes_received.get(),
+            bytes_sent: self.bytes_sent.get(),
+            pending_calls,
+            live,
+            in_flight,
+        }
+    }
+}
+
+/// What a reactor did since it was made, and what it has in hand now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Completions that the port delivered.
+    pub completions: u64,
+    /// Completions for things that were gone: always zero, unless the OS or this library is at fault.
+    pub late_completions: u64,
+    /// Delayed calls that were made.
+    pub timers_fired: u64,
+    /// Calls that came from other threads.
+    pub remote_calls: u64,
+    /// Callbacks that panicked.
+    pub panics: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections made.
+    pub connected: u64,
+    /// Children started.
+    pub spawned: u64,
+    /// Bytes received, on sockets and pipes.
+    pub bytes_received: u64,
+    /// Bytes sent, on sockets and pipes.
+    pub bytes_sent: u64,
+    /// Delayed calls that wait for their time.
+    pub pending_calls: usize,
+    /// Listeners, connections, pipes and children that live.
+    pub live: usize,
+    /// Operations that the OS has in hand.
+    pub in_flight: usize,
+}

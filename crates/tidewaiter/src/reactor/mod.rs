@@ -1,0 +1,277 @@
+//! The loop: timers, threads, signals, and the table of live things.
+//!
+//! It knows the port, but neither connections nor protocols: what lives on it implements [`Live`].
+//! No borrow of its state is held across a callback, so that from any callback anything may be called.
+
+mod builder;
+mod delayed;
+mod inbox;
+mod metrics;
+mod remote;
+mod run;
+mod timers;
+mod triggers;
+mod turn;
+mod workers;
+
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Instant;
+
+pub use builder::ReactorBuilder;
+pub use delayed::DelayedCall;
+pub use metrics::Metrics;
+pub use remote::{Remote, WorkLost};
+pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
+
+use crate::error::Error;
+use crate::port::{
+    Chunks, Completion, Key, Port, PortInfo, ShutdownSignal, SignalWatch, Table, Token,
+};
+use metrics::Counters;
+use timers::Timers;
+use triggers::Triggers;
+
+/// Something that lives on a reactor and is answered by its port.
+pub(crate) trait Live {
+    /// One of its operations completed.
+    fn completed(self: Rc<Self>, completion: Completion);
+
+    /// It said it had something to send, and the turn has come to the end of its callbacks.
+    fn flush(self: Rc<Self>) {}
+
+    /// The reactor stops: end now, and leave the table when all operations have completed.
+    fn stop(self: Rc<Self>);
+
+    /// The reactor is gone without having stopped: do nothing ever again.
+    fn abandon(&self);
+}
+
+/// A callback that the loop owes.
+pub(crate) type Callback = Box<dyn FnOnce(&Reactor)>;
+
+/// What the reactor does when asked to end the process.
+type SignalCallback = Rc<RefCell<dyn FnMut(&Reactor, ShutdownSignal)>>;
+
+/// Where a reactor is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// Not running: not yet, or no longer after [`Reactor::crash`].
+    Idle,
+    Running,
+    /// Asked to stop: "before shutdown" triggers are due, or hold it back.
+    Leaving,
+    /// Everything that lives has been told to end.
+    Draining,
+    Stopped,
+}
+
+/// A single-threaded reactor: it waits at a completion port, and calls back.
+///
+/// Everything on it happens on the thread that made it; [`Reactor::remote`] is the way in for others.
+/// Callbacks come from the loop alone, never from inside a call to the reactor or to a transport, and
+/// may call anything. One that panics loses the connection it belongs to; the loop goes on.
+///
+/// Cloning gives another name for the same reactor. The reactor ends with the value that
+/// [`new`](Reactor::new) or [`ReactorBuilder::build`] returned: dropping that one closes everything
+/// that still lives, without further callbacks.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidewaiter::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// reactor.call_later(Duration::from_millis(5), |reactor| reactor.stop());
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reactor {
+    core: Rc<Core>,
+    owner: bool,
+}
+
+struct Core {
+    /// `None` once the owner is gone.
+    port: RefCell<Option<Port>>,
+    live: RefCell<Table<Rc<dyn Live>>>,
+    timers: RefCell<Timers<Callback>>,
+    /// Callbacks owed by things that happened inside calls.
+    soon: RefCell<VecDeque<Callback>>,
+    /// Who has something to send.
+    unflushed: RefCell<Vec<Rc<dyn Live>>>,
+    /// Storage of drained send queues, for those that fill next.
+    storage: RefCell<Vec<Chunks>>,
+    completions: RefCell<Vec<Completion>>,
+    triggers: RefCell<Triggers>,
+    others: remote::Others,
+    signals: RefCell<Option<SignalWatch>>,
+    on_signal: RefCell<Option<SignalCallback>>,
+    handle_signals: bool,
+    life: Cell<Life>,
+    in_turn: Cell<bool>,
+    crashed: Cell<bool>,
+    counters: Counters,
+}
+
+/// How many drained send queues are kept for reuse.
+const STORAGE_MAX: usize = 256;
+
+impl Reactor {
+    /// A reactor on the best port of this machine, or the one that `TIDEWAITER_PORT` names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Port::open`].
+    pub fn new() -> std::io::Result<Reactor> {
+        Reactor::builder().build()
+    }
+
+    /// To choose the port, the number of worker threads, or to leave signals alone.
+    #[must_use]
+    pub fn builder() -> ReactorBuilder {
+        ReactorBuilder::default()
+    }
+
+    /// Which port the reactor waits at, and why that one.
+    #[must_use]
+    pub fn port_info(&self) -> PortInfo {
+        self.port().info().clone()
+    }
+
+    /// What happened so far, and what lives now.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let core = &*self.core;
+        let (pending_calls, live) = (core.timers.borrow().len(), core.live.borrow().len());
+        let (in_flight, stale) = match core.port.borrow().as_ref() {
+            Some(port) => (port.in_flight(), port.stale()),
+            None => (0, 0),
+        };
+        core.counters.snapshot(pending_calls, live, in_flight, stale)
+    }
+
+    /// The time by the reactor's clock: the OS's monotonic one, or that of the simulation.
+    ///
+    /// # Panics
+    ///
+    /// When the reactor itself, of which this is a clone, has been dropped.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.port().now()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// The port. The borrow must not outlive the statement: callbacks need the port too.
+    pub(crate) fn port(&self) -> Ref<'_, Port> {
+        Ref::map(self.core.port.borrow(), |port| port.as_ref().expect("the reactor is alive"))
+    }
+
+    /// The port, to submit to. The borrow must not outlive the statement.
+    pub(crate) fn port_mut(&self) -> RefMut<'_, Port> {
+        RefMut::map(self.core.port.borrow_mut(), |port| port.as_mut().expect("the reactor is alive"))
+    }
+
+    /// Puts a new thing on the reactor: its completions are to carry the token.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] once the reactor drains.
+    pub(crate) fn register(&self, live: Rc<dyn Live>) -> Result<Token, Error> {
+        self.check_open()?;
+        Ok(Token(self.core.live.borrow_mut().insert(live).to_u64()))
+    }
+
+    /// Whether new things may be put on the reactor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] once the reactor drains.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match self.core.life.get() {
+            Life::Draining | Life::Stopped => Err(Error::Stopped),
+            Life::Idle | Life::Running | Life::Leaving => Ok(()),
+        }
+    }
+
+    /// Takes a thing off the reactor: all its operations have completed.
+    pub(crate) fn unregister(&self, token: Token) {
+        let live = self.core.live.borrow_mut().remove(Key::from_u64(token.0));
+        debug_assert!(live.is_some(), "whoever unregisters was registered");
+    }
+
+    /// Has `callback` called by the loop, in this turn or the next.
+    pub(crate) fn soon(&self, callback: impl FnOnce(&Reactor) + 'static) {
+        if self.core.life.get() != Life::Stopped {
+            self.core.soon.borrow_mut().push_back(Box::new(callback));
+        }
+    }
+
+    /// Has [`Live::flush`] called before the loop waits.
+    pub(crate) fn flush_soon(&self, live: Rc<dyn Live>) {
+        self.core.unflushed.borrow_mut().push(live);
+    }
+
+    /// Storage for a send queue, warm if there is some.
+    pub(crate) fn take_storage(&self) -> Chunks {
+        self.core.storage.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives the storage of a drained send queue back.
+    pub(crate) fn keep_storage(&self, storage: Chunks) {
+        debug_assert!(storage.is_empty(), "only drained queues are reused");
+        let mut kept = self.core.storage.borrow_mut();
+        if kept.len() < STORAGE_MAX {
+            kept.push(storage);
+        }
+    }
+
+    /// Ends everything without callbacks: the owner is being dropped.
+    fn tear_down(&self) {
+        let core = &*self.core;
+        core.life.set(Life::Stopped);
+        core.others.close();
+        // Each is moved out first: what is dropped may call back into the reactor.
+        drop(core.signals.take());
+        drop(core.on_signal.take());
+        drop(core.soon.take());
+        drop(core.unflushed.take());
+        drop(core.triggers.take());
+        drop(core.timers.replace(Timers::new(Instant::now())));
+        for (_, live) in core.live.take().into_entries() {
+            live.abandon();
+        }
+        drop(core.completions.take());
+        // Dropping the port cancels and awaits what the OS still holds, and closes every handle.
+        drop(core.port.take());
+    }
+}
+
+impl Clone for Reactor {
+    fn clone(&self) -> Reactor {
+        Reactor { core: Rc::clone(&self.core), owner: false }
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        if self.owner {
+            self.tear_down();
+        }
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = &*self.core;
+        let mut out = f.debug_struct("Reactor");
+        if let Ok(port) = core.port.try_borrow() {
+            out.field("port", &port.as_ref().map(|port| port.info().to_string()));
+        }
+        out.field("life", &core.life.get()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,183 @@
+//! Other threads: calls from them, and work given to them.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use super::inbox::{Inbox, Sender};
+use super::workers::Workers;
+use super::{Key, Reactor, Table};
+use crate::error::Error;
+use crate::port::Waker;
+
+/// A call on its way to the loop.
+type RemoteCall = Box<dyn FnOnce(&Reactor) + Send>;
+
+/// What becomes of a piece of work's result: a `Result<T, WorkLost>` in a box, or nothing when the
+/// reactor stops before there is one.
+type Deliver = Box<dyn FnOnce(&Reactor, Option<Box<dyn Any + Send>>)>;
+
+/// How long running work is awaited when the reactor stops.
+const WORK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A way into the reactor from other threads.
+///
+/// It never blocks, and what one thread sends is done in that order. It outlives the reactor: what is
+/// sent to one that has stopped comes back as an error.
+#[derive(Clone)]
+pub struct Remote {
+    sender: Sender<RemoteCall>,
+    waker: Waker,
+}
+
+impl Remote {
+    /// Has `callback` called on the reactor's thread, by its loop.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] when the reactor has stopped: the call is dropped. Calls that were taken, and
+    /// that the loop did not come to before it stopped, are dropped as well.
+    pub fn call(&self, callback: impl FnOnce(&Reactor) + Send + 'static) -> Result<(), Error> {
+        self.sender.send(Box::new(callback)).map_err(|_| Error::Stopped)
+    }
+
+    /// Stops the reactor, as [`Reactor::stop`] does on its own thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] when it has stopped already.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.call(|reactor| {
+            reactor.stop();
+        })
+    }
+
+    /// Makes the loop's current or next wait end. Several wake-ups may be one.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Remote")
+    }
+}
+
+/// Why work that was given to a thread has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkLost {
+    /// It panicked.
+    Panicked,
+    /// The reactor stopped before it was done.
+    Stopped,
+    /// No thread could be started for it.
+    NoThread(String),
+}
+
+impl fmt::Display for WorkLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WorkLost::Panicked => f.write_str("the work panicked"),
+            WorkLost::Stopped => f.write_str("the reactor stopped before the work was done"),
+            WorkLost::NoThread(why) => write!(f, "no thread could be started for the work: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for WorkLost {}
+
+/// The reactor's end of all that.
+pub(super) struct Others {
+    inbox: Inbox<RemoteCall>,
+    waker: Waker,
+    workers: Workers,
+    /// Who waits for the results of work that threads have in hand.
+    pending: RefCell<Table<Deliver>>,
+}
+
+impl Others {
+    pub(super) fn new(waker: Waker, workers_max: usize) -> Others {
+        Others {
+            inbox: Inbox::new(waker.clone()),
+            waker,
+            workers: Workers::new(workers_max, "tidewaiter"),
+            pending: RefCell::new(Table::default()),
+        }
+    }
+
+    /// The calls that have arrived. Those sent meanwhile are for the next turn.
+    pub(super) fn take_all(&self) -> VecDeque<RemoteCall> {
+        let mut calls = VecDeque::new();
+        self.inbox.drain(&mut calls);
+        calls
+    }
+
+    /// Takes no more calls, and drops those that wait.
+    pub(super) fn close(&self) {
+        self.inbox.close();
+        drop(self.take_all());
+    }
+}
+
+impl Reactor {
+    /// A way into this reactor from other threads.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        let others = &self.core.others;
+        Remote { sender: others.inbox.sender(), waker: others.waker.clone() }
+    }
+
+    /// Runs `work` on a thread of the reactor's pool, and then calls `done` from the loop with what it
+    /// returned. For what would block.
+    ///
+    /// `done` is called exactly once, unless the reactor is dropped before. Work cannot be cancelled.
+    pub fn defer_to_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
+    ) {
+        let deliver: Deliver = Box::new(move |reactor, result| {
+            // Both ends of this are in this function: the type is known.
+            let result = result.map(|result| result.downcast::<Result<T, WorkLost>>());
+            let lost = || Box::new(Err(WorkLost::Stopped));
+            done(reactor, *result.map_or_else(lost, |r| r.expect("work delivers its own type")));
+        });
+        let key = self.core.others.pending.borrow_mut().insert(deliver);
+        let remote = self.remote();
+        let job = Box::new(move || {
+            let work = std::panic::AssertUnwindSafe(work);
+            let result = std::panic::catch_unwind(work).map_err(|_| WorkLost::Panicked);
+            // An error means that the reactor stopped: nobody is there to take the result.
+            let _ = remote.call(move |reactor| reactor.finish_work(key, Some(Box::new(result))));
+        });
+        if let Err(error) = self.core.others.workers.submit(job) {
+            let lost = WorkLost::NoThread(error.to_string());
+            self.soon(move |reactor| reactor.finish_work(key, Some(Box::new(Err::<T, _>(lost)))));
+        }
+    }
+
+    fn finish_work(&self, key: Key, result: Option<Box<dyn Any + Send>>) {
+        let deliver = self.core.others.pending.borrow_mut().remove(key);
+        if let Some(deliver) = deliver {
+            deliver(self, result);
+        }
+    }
+
+    /// Ends the threads, and tells those whose results will not come.
+    pub(super) fn lose_work(&self) {
+        let others = &self.core.others;
+        others.workers.shutdown(WORK_DEADLINE);
+        // What was done in time is delivered; then nothing more is taken.
+        for call in others.take_all() {
+            self.guard("a call from another thread", || call(self));
+        }
+        others.close();
+        for (_, deliver) in others.pending.take().into_entries() {
+            self.guard("a callback for lost work", || deliver(self, None));
+        }
+    }
+}

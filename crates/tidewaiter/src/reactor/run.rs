@@ -1,0 +1,156 @@
+//! Starting and stopping.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::triggers::{Phase, SystemEvent};
+use super::{Life, Live, Reactor};
+use crate::error::Error;
+use crate::port::{ShutdownSignal, SignalWatch};
+
+impl Reactor {
+    /// Runs the loop until [`stop`](Reactor::stop) or [`crash`](Reactor::crash) is called, or a signal
+    /// asks the process to end.
+    ///
+    /// Calls the startup triggers first. When stopped, calls the "before shutdown" triggers, goes on
+    /// until nothing holds the shutdown back, ends every listener, connection and child, each with
+    /// its last callbacks, and returns once all of that is done. Work that was given to threads and
+    /// not yet begun is dropped; what runs is awaited for some seconds at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when it
+    /// was stopped before; [`Error::Port`] when the port fails.
+    pub fn run(&self) -> Result<(), Error> {
+        self.start()?;
+        let result = self.run_until_stopped();
+        self.core.signals.take();
+        if self.core.life.get() == Life::Stopped || result.is_err() {
+            self.core.life.set(Life::Stopped);
+            self.core.others.close();
+        } else {
+            self.core.life.set(Life::Idle);
+        }
+        result
+    }
+
+    fn start(&self) -> Result<(), Error> {
+        let core = &*self.core;
+        match core.life.get() {
+            Life::Idle if core.in_turn.get() => return Err(Error::Running),
+            Life::Idle => {}
+            Life::Stopped => return Err(Error::Stopped),
+            Life::Running | Life::Leaving | Life::Draining => return Err(Error::Running),
+        }
+        if core.handle_signals {
+            let watch = SignalWatch::install(self.port().waker()).map_err(Error::Port)?;
+            core.signals.replace(Some(watch));
+        }
+        core.crashed.set(false);
+        core.life.set(Life::Running);
+        self.fire(SystemEvent::Startup, Phase::Before);
+        self.fire(SystemEvent::Startup, Phase::During);
+        self.fire(SystemEvent::Startup, Phase::After);
+        Ok(())
+    }
+
+    fn run_until_stopped(&self) -> Result<(), Error> {
+        while !self.core.crashed.get() {
+            self.one_turn(None)?;
+            if self.advance_shutdown() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one turn of the loop, waiting up to `limit` for something to happen. For programs with a
+    /// loop of their own; the reactor need not have been [`run`](Reactor::run).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when it
+    /// was stopped; [`Error::Port`] when the port fails.
+    pub fn iterate(&self, limit: Duration) -> Result<(), Error> {
+        if self.core.life.get() == Life::Stopped {
+            return Err(Error::Stopped);
+        }
+        self.one_turn(Some(limit))
+    }
+
+    fn one_turn(&self, limit: Option<Duration>) -> Result<(), Error> {
+        if self.core.in_turn.replace(true) {
+            return Err(Error::Running);
+        }
+        let limit = if self.ready_to_advance() { Some(Duration::ZERO) } else { limit };
+        let result = self.turn(limit);
+        self.core.in_turn.set(false);
+        result
+    }
+
+    /// Asks the reactor to stop: see [`run`](Reactor::run) for what that does. Returns at once.
+    ///
+    /// Returns whether the reactor was running, and not stopping already.
+    pub fn stop(&self) -> bool {
+        if self.core.life.get() != Life::Running {
+            return false;
+        }
+        self.core.life.set(Life::Leaving);
+        self.soon(|reactor| reactor.fire(SystemEvent::Shutdown, Phase::Before));
+        true
+    }
+
+    /// Makes [`run`](Reactor::run) return at the end of this turn, and leaves everything as it is: it
+    /// may be run again.
+    pub fn crash(&self) {
+        self.core.crashed.set(true);
+    }
+
+    /// Whether the reactor runs: from the first startup trigger until it is stopped or crashed.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !matches!(self.core.life.get(), Life::Idle | Life::Stopped)
+    }
+
+    /// Calls `callback`, instead of stopping, when the process is asked to end.
+    pub fn on_signal(&self, callback: impl FnMut(&Reactor, ShutdownSignal) + 'static) {
+        self.core.on_signal.replace(Some(Rc::new(std::cell::RefCell::new(callback))));
+    }
+
+    /// Whether the shutdown can go a step further, so that the loop must not wait.
+    fn ready_to_advance(&self) -> bool {
+        let core = &*self.core;
+        match core.life.get() {
+            Life::Leaving => !core.triggers.borrow().held() && core.soon.borrow().is_empty(),
+            Life::Draining => core.live.borrow().is_empty(),
+            Life::Idle | Life::Running | Life::Stopped => false,
+        }
+    }
+
+    /// Takes the shutdown a step further if it can go. Returns whether it is complete.
+    fn advance_shutdown(&self) -> bool {
+        if !self.ready_to_advance() {
+            return false;
+        }
+        let core = &*self.core;
+        if core.life.get() == Life::Leaving {
+            self.fire(SystemEvent::Shutdown, Phase::During);
+            core.life.set(Life::Draining);
+            let all: Vec<Rc<dyn Live>> =
+                core.live.borrow().iter().map(|(_, live)| Rc::clone(live)).collect();
+            for live in all {
+                live.stop();
+            }
+        }
+        if !core.live.borrow().is_empty() || !core.soon.borrow().is_empty() {
+            return false;
+        }
+        self.lose_work();
+        self.fire(SystemEvent::Shutdown, Phase::After);
+        core.life.set(Life::Stopped);
+        // Dropped outside of the borrow: what they own may call back.
+        let timers = super::Timers::new(self.now());
+        drop(core.timers.replace(timers));
+        true
+    }
+}

@@ -1,0 +1,140 @@
+//! One turn of the loop, the whole of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::{Key, Reactor};
+use crate::error::Error;
+use crate::port::Completion;
+
+/// How many owed callbacks run before the loop looks at the port again.
+const CALLBACKS_MAX: usize = 1024;
+
+impl Reactor {
+    /// Fires what is due, waits for completions, dispatches them, and runs what other threads sent.
+    ///
+    /// Waits no longer than `limit` (`None`: as long as it takes).
+    pub(super) fn turn(&self, limit: Option<Duration>) -> Result<(), Error> {
+        let core = &*self.core;
+        core.counters.turns.add(1);
+        self.fire_timers();
+        self.run_soon();
+        self.flush();
+        let timeout = self.wait_limit(limit);
+        let mut completions = core.completions.take();
+        let waited = self.port_mut().wait(timeout, &mut completions);
+        core.counters.completions.add(completions.len() as u64);
+        for completion in completions.drain(..) {
+            self.dispatch(completion);
+            // What a callback set off is done before the next one, so that a pause is in time.
+            self.run_soon();
+        }
+        core.completions.replace(completions);
+        self.take_signals();
+        self.take_remote_calls();
+        waited.map_err(Error::Port)
+    }
+
+    /// Makes the delayed calls that are due. Those added meanwhile wait for the next turn.
+    fn fire_timers(&self) {
+        let core = &*self.core;
+        if core.timers.borrow().is_empty() {
+            return;
+        }
+        let now = self.now();
+        let epoch = core.timers.borrow_mut().epoch();
+        loop {
+            let due = core.timers.borrow_mut().pop_due(now, epoch);
+            let Some((_, callback)) = due else { break };
+            core.counters.timers_fired.add(1);
+            self.guard("a delayed call", || callback(self));
+        }
+    }
+
+    /// Runs the callbacks that are owed, and those that they set off, within a bound.
+    fn run_soon(&self) {
+        for _ in 0..CALLBACKS_MAX {
+            let next = self.core.soon.borrow_mut().pop_front();
+            let Some(callback) = next else { return };
+            self.guard("a callback", || callback(self));
+        }
+    }
+
+    /// Submits what the callbacks wrote: once a turn, so that many small writes leave as one.
+    fn flush(&self) {
+        let mut unflushed = self.core.unflushed.take();
+        for live in unflushed.drain(..) {
+            live.flush();
+        }
+        // Flushing runs no callbacks, so nothing was added meanwhile; the storage is used again.
+        self.core.unflushed.replace(unflushed);
+    }
+
+    /// How long the port may wait.
+    fn wait_limit(&self, limit: Option<Duration>) -> Option<Duration> {
+        let core = &*self.core;
+        if !core.soon.borrow().is_empty() || core.crashed.get() {
+            return Some(Duration::ZERO);
+        }
+        let Some(deadline) = core.timers.borrow_mut().next_deadline() else { return limit };
+        let left = deadline.saturating_duration_since(self.now());
+        Some(limit.map_or(left, |limit| limit.min(left)))
+    }
+
+    fn dispatch(&self, completion: Completion) {
+        let key = Key::from_u64(completion.token.0);
+        let live = self.core.live.borrow().get(key).cloned();
+        match live {
+            Some(live) => live.completed(completion),
+            None => self.core.counters.late.add(1),
+        }
+    }
+
+    fn take_signals(&self) {
+        let core = &*self.core;
+        loop {
+            let signal = core.signals.borrow().as_ref().and_then(|signals| signals.take());
+            let Some(signal) = signal else { return };
+            log::info!("received {signal}");
+            let callback = core.on_signal.borrow().clone();
+            match callback {
+                Some(callback) => {
+                    let _ = self.guard("the signal callback", || {
+                        if let Ok(mut callback) = callback.try_borrow_mut() {
+                            callback(self, signal);
+                        }
+                    });
+                }
+                None => {
+                    self.stop();
+                }
+            }
+        }
+    }
+
+    fn take_remote_calls(&self) {
+        for callback in self.core.others.take_all() {
+            self.core.counters.remote_calls.add(1);
+            self.guard("a call from another thread", || callback(self));
+        }
+    }
+
+    /// Runs a callback; a panic in it is logged, counted, and goes no further. `None`: it panicked.
+    pub(crate) fn guard<R>(&self, what: &str, callback: impl FnOnce() -> R) -> Option<R> {
+        // No state of the reactor is borrowed while a callback runs, so a panic leaves all of it whole;
+        // the callback's own state is its owner's, who is not called again.
+        match catch_unwind(AssertUnwindSafe(callback)) {
+            Ok(result) => Some(result),
+            Err(panic) => {
+                self.core.counters.panics.add(1);
+                let message = panic
+                    .downcast_ref::<&str>()
+                    .copied()
+                    .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+                    .unwrap_or("no message");
+                log::error!("{what} panicked: {message}");
+                None
+            }
+        }
+    }
+}

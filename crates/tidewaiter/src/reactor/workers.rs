@@ -1,0 +1,420 @@
+//! A bounded pool of threads for what no completion port takes: work that blocks or computes.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long a thread waits for work before it ends.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a worker runs, once.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Why a job was not taken; the job is dropped.
+#[derive(Debug)]
+pub(crate) enum SubmitError {
+    /// The pool was shut down.
+    Stopped,
+    /// There is no thread, and the OS refuses to make one.
+    NoThread(io::Error),
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SubmitError::Stopped => f.write_str("the worker pool has been shut down"),
+            SubmitError::NoThread(error) => {
+                write!(f, "cannot start a thread for the worker pool: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SubmitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SubmitError::Stopped => None,
+            SubmitError::NoThread(error) => Some(error),
+        }
+    }
+}
+
+struct State {
+    /// Jobs that no thread has begun.
+    jobs: VecDeque<Job>,
+    /// Threads that live, and how many of them wait for work.
+    threads: usize,
+    idle: usize,
+    /// What to join at shutdown. A thread that ends before takes its own handle out.
+    handles: Vec<JoinHandle<()>>,
+    max_threads: usize,
+    stopped: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// There is a job, or a reason to end.
+    work: Condvar,
+    /// A thread has ended.
+    ended: Condvar,
+    name: String,
+    idle_limit: Duration,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No job runs or ends under the lock: a panic elsewhere left the state whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pool of at most so many threads, started when there is work for them and ended when there was
+/// none for ten seconds. Jobs beyond that wait, in order, in a queue without limit.
+pub(crate) struct Workers {
+    shared: Arc<Shared>,
+}
+
+impl Workers {
+    /// A pool without threads yet. `name` is that of its threads; `max_threads` is at least one.
+    pub(crate) fn new(max_threads: usize, name: &str) -> Workers {
+        Workers::with_idle_limit(max_threads, name, IDLE_LIMIT)
+    }
+
+    fn with_idle_limit(max_threads: usize, name: &str, idle_limit: Duration) -> Workers {
+        Workers {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    jobs: VecDeque::new(),
+                    threads: 0,
+                    idle: 0,
+                    handles: Vec::new(),
+                    max_threads: max_threads.max(1),
+                    stopped: false,
+                }),
+                work: Condvar::new(),
+                ended: Condvar::new(),
+                name: name.to_owned(),
+                idle_limit,
+            }),
+        }
+    }
+
+    /// Puts `job` behind those that wait. A panic in it is logged and ends the job alone.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`]; a job that is refused is dropped. That the OS refuses a further thread is no
+    /// error while there is one.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), SubmitError> {
+        let mut state = self.shared.lock();
+        if state.stopped {
+            drop(state);
+            return Err(SubmitError::Stopped);
+        }
+        state.jobs.push_back(job);
+        // Every idle thread takes one of the waiting jobs, those it was already woken for included.
+        if state.jobs.len() <= state.idle {
+            self.shared.work.notify_one();
+            return Ok(());
+        }
+        if state.threads >= state.max_threads {
+            return Ok(());
+        }
+        let Err(error) = self.start_thread(&mut state) else {
+            return Ok(());
+        };
+        if state.threads > 0 {
+            log::debug!(
+                "{} threads of pool {:?} do all the work: no further one: {error}",
+                state.threads,
+                self.shared.name
+            );
+            return Ok(());
+        }
+        // Without a thread nothing else can be waiting.
+        let refused = state.jobs.pop_back();
+        drop(state);
+        drop(refused);
+        Err(SubmitError::NoThread(error))
+    }
+
+    fn start_thread(&self, state: &mut State) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let handle = thread::Builder::new()
+            .name(self.shared.name.clone())
+            .spawn(move || work(&shared))?;
+        state.handles.push(handle);
+        state.threads += 1;
+        Ok(())
+    }
+
+    /// How many jobs no thread has begun yet.
+    pub(crate) fn queued(&self) -> usize {
+        self.shared.lock().jobs.len()
+    }
+
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.shared.lock().threads
+    }
+
+    /// Changes the limit (at least one). Threads in excess end after the job they are at.
+    pub(crate) fn set_max_threads(&self, max_threads: usize) {
+        let mut state = self.shared.lock();
+        state.max_threads = max_threads.max(1);
+        let allowed = state.max_threads.saturating_sub(state.threads);
+        let wanted = state.jobs.len().saturating_sub(state.idle);
+        for _ in 0..wanted.min(allowed) {
+            // Refused by the OS: those that wait are served by the threads there are.
+            if self.start_thread(&mut state).is_err() {
+                break;
+            }
+        }
+        drop(state);
+        self.shared.work.notify_all();
+    }
+
+    /// Takes no more jobs, drops those not begun, and waits up to `patience` for those under way.
+    ///
+    /// Returns how many threads are still at a job after that: they are left to end by themselves.
+    pub(crate) fn shutdown(&self, patience: Duration) -> usize {
+        let mut state = self.shared.lock();
+        state.stopped = true;
+        let dropped = std::mem::take(&mut state.jobs);
+        drop(state);
+        self.shared.work.notify_all();
+        drop(dropped);
+        let (mut state, _) = self
+            .shared
+            .ended
+            .wait_timeout_while(self.shared.lock(), patience, |state| state.threads > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        let handles = std::mem::take(&mut state.handles);
+        let left = state.threads;
+        drop(state);
+        for handle in handles {
+            // Joined, an ended thread is gone for the OS too.
+            if left == 0 || handle.is_finished() {
+                join(handle);
+            }
+        }
+        left
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shutdown(Duration::ZERO);
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.lock();
+        f.debug_struct("Workers")
+            .field("threads", &state.threads)
+            .field("max_threads", &state.max_threads)
+            .field("queued", &state.jobs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a thread of the pool does.
+fn work(shared: &Shared) {
+    let mut state = shared.lock();
+    while state.threads <= state.max_threads {
+        if let Some(job) = state.jobs.pop_front() {
+            drop(state);
+            run(job, &shared.name);
+            state = shared.lock();
+            continue;
+        }
+        if state.stopped {
+            break;
+        }
+        state.idle += 1;
+        let (guard, waited) = shared
+            .work
+            .wait_timeout(state, shared.idle_limit)
+            .unwrap_or_else(PoisonError::into_inner);
+        state = guard;
+        state.idle -= 1;
+        if waited.timed_out() && state.jobs.is_empty() {
+            break;
+        }
+    }
+    end(shared, state);
+}
+
+/// Takes this thread out of the pool's books.
+fn end(shared: &Shared, mut state: MutexGuard<'_, State>) {
+    state.threads -= 1;
+    if !state.stopped {
+        let this = thread::current().id();
+        // Dropped, the handle detaches this thread: there is nothing more to know of it.
+        state.handles.retain(|handle| handle.thread().id() != this);
+    }
+    drop(state);
+    // This thread may have been the one woken for a job that it does not take.
+    shared.work.notify_one();
+    shared.ended.notify_all();
+}
+
+/// Runs a job; its panic ends here.
+fn run(job: Job, pool: &str) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
+        log::error!("a job of pool {pool:?} panicked: {}", message_of(&*panic));
+    }
+}
+
+fn join(handle: JoinHandle<()>) {
+    if let Err(panic) = handle.join() {
+        log::error!("a pool's thread panicked: {}", message_of(&*panic));
+    }
+}
+
+/// What a panic said.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    if let Some(message) = panic.downcast_ref::<&str>() {
+        message
+    } else if let Some(message) = panic.downcast_ref::<String>() {
+        message
+    } else {
+        "(no message)"
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{SubmitError, Workers};
+    use std::sync::mpsc::{self, Receiver, Sender};
+    use std::thread;
+    use std::time::Duration;
+
+    /// Far longer than anything here takes: a test that waits for it fails.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A job that says it began, and goes on when told.
+    struct Held {
+        begun: Receiver<()>,
+        go: Sender<()>,
+    }
+
+    fn hold(workers: &Workers) -> Held {
+        let (begin, begun) = mpsc::channel();
+        let (go, going) = mpsc::channel();
+        workers
+            .submit(Box::new(move || {
+                let _ = begin.send(());
+                let _ = going.recv();
+            }))
+            .unwrap();
+        Held { begun, go }
+    }
+
+    fn wait_until_threads_are(workers: &Workers, count: usize) {
+        let shared = &workers.shared;
+        let (_state, waited) = shared
+            .ended
+            .wait_timeout_while(shared.lock(), PATIENCE, |state| state.threads != count)
+            .unwrap();
+        assert!(!waited.timed_out(), "{workers:?}");
+    }
+
+    #[test]
+    fn threads_are_started_for_work_up_to_the_limit_and_the_rest_waits() {
+        let workers = Workers::new(2, "test");
+        assert_eq!(workers.threads(), 0);
+        let held: Vec<Held> = (0..2).map(|_| hold(&workers)).collect();
+        for job in &held {
+            job.begun.recv().unwrap();
+        }
+        let third = hold(&workers);
+        assert_eq!((workers.threads(), workers.queued()), (2, 1));
+        held[1].go.send(()).unwrap();
+        third.begun.recv().unwrap();
+        assert_eq!((workers.threads(), workers.queued()), (2, 0));
+        drop((held, third));
+        assert_eq!(workers.shutdown(PATIENCE), 0);
+    }
+
+    #[test]
+    fn one_thread_runs_jobs_in_order_under_the_pools_name() {
+        let workers = Workers::new(1, "orderly");
+        let (report, reports) = mpsc::channel();
+        for number in 0..100 {
+            let report = report.clone();
+            let job = move || {
+                let name = thread::current().name().map(str::to_owned);
+                report.send((number, name)).unwrap();
+            };
+            workers.submit(Box::new(job)).unwrap();
+        }
+        for number in 0..100 {
+            let expected = (number, Some("orderly".to_owned()));
+            assert_eq!(reports.recv(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_panicking_job_ends_alone() {
+        let workers = Workers::new(1, "test");
+        workers
+            .submit(Box::new(|| panic!("as the test wants it")))
+            .unwrap();
+        let next = hold(&workers);
+        next.begun.recv().unwrap();
+        assert_eq!(workers.threads(), 1);
+    }
+
+    #[test]
+    fn idle_threads_end_and_new_work_starts_new_ones() {
+        let workers = Workers::with_idle_limit(3, "test", Duration::from_millis(1));
+        for _ in 0..2 {
+            let held: Vec<Held> = (0..3).map(|_| hold(&workers)).collect();
+            for job in &held {
+                job.begun.recv().unwrap();
+            }
+            assert_eq!(workers.threads(), 3);
+            drop(held);
+            wait_until_threads_are(&workers, 0);
+            assert!(workers.shared.lock().handles.is_empty());
+        }
+    }
+
+    #[test]
+    fn shutdown_drops_what_waits_awaits_what_runs_and_refuses_more() {
+        let workers = Workers::new(1, "test");
+        let running = hold(&workers);
+        running.begun.recv().unwrap();
+        let waiting = hold(&workers);
+        assert_eq!(workers.shutdown(Duration::ZERO), 1, "one is still running");
+        assert!(waiting.begun.recv().is_err(), "dropped, never begun");
+        let refused = workers.submit(Box::new(|| ()));
+        assert!(matches!(refused, Err(SubmitError::Stopped)));
+        running.go.send(()).unwrap();
+        assert_eq!(workers.shutdown(PATIENCE), 0);
+    }
+
+    #[test]
+    fn the_limit_can_be_raised_and_lowered_under_load() {
+        let workers = Workers::new(1, "test");
+        let held: Vec<Held> = (0..4).map(|_| hold(&workers)).collect();
+        held[0].begun.recv().unwrap();
+        workers.set_max_threads(3);
+        held[1].begun.recv().unwrap();
+        held[2].begun.recv().unwrap();
+        assert_eq!((workers.threads(), workers.queued()), (3, 1));
+        workers.set_max_threads(1);
+        held[0].go.send(()).unwrap();
+        held[1].go.send(()).unwrap();
+        wait_until_threads_are(&workers, 1);
+        held[2].go.send(()).unwrap();
+        held[3].begun.recv().unwrap();
+    }
+}

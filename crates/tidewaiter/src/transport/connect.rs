@@ -1,0 +1,434 @@
+//! Making connections: a name is resolved, its addresses are raced, the first to answer wins.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::protocol::Factory;
+use super::stream::{Stream, StreamKind};
+use crate::endpoint::{self, AttemptId, HostPort, Race, Step};
+use crate::error::{ConnectError, Error};
+use crate::port::{
+    CloseMode, Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
+};
+use crate::reactor::{DelayedCall, Live, Reactor, WorkLost};
+
+/// How long connecting may take unless set.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long after one attempt the next address is tried beside it: what RFC 8305 recommends.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Whom to connect to, and how.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    target: HostPort,
+    /// The target, if it was given as an address: a name cannot say all of it.
+    address: Option<SocketAddr>,
+    timeout: Duration,
+    local: Option<SocketAddr>,
+    attempt_delay: Duration,
+}
+
+impl ConnectOptions {
+    /// Connect to `port` of `host`: a name, or an IPv4 or IPv6 address.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
+        ConnectOptions {
+            target: HostPort { host: host.into(), port },
+            address: None,
+            timeout: TIMEOUT,
+            local: None,
+            attempt_delay: ATTEMPT_DELAY,
+        }
+    }
+
+    /// How long it may take altogether, resolving the name included: 30 s unless set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> ConnectOptions {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The local address to connect from; port 0 lets the OS choose one. Only addresses of the same
+    /// family are tried.
+    #[must_use]
+    pub fn local_address(mut self, local: SocketAddr) -> ConnectOptions {
+        self.local = Some(local);
+        self
+    }
+
+    /// How long an address may take before the next one is tried beside it: 250 ms unless set.
+    #[must_use]
+    pub fn attempt_delay(mut self, delay: Duration) -> ConnectOptions {
+        self.attempt_delay = delay;
+        self
+    }
+}
+
+impl From<SocketAddr> for ConnectOptions {
+    fn from(address: SocketAddr) -> ConnectOptions {
+        let options = ConnectOptions::new(address.ip().to_string(), address.port());
+        ConnectOptions { address: Some(address), ..options }
+    }
+}
+
+impl From<HostPort> for ConnectOptions {
+    fn from(target: HostPort) -> ConnectOptions {
+        ConnectOptions::new(target.host, target.port)
+    }
+}
+
+impl From<(&str, u16)> for ConnectOptions {
+    fn from((host, port): (&str, u16)) -> ConnectOptions {
+        ConnectOptions::new(host, port)
+    }
+}
+
+/// One address being tried.
+struct Attempt {
+    id: AttemptId,
+    address: SocketAddr,
+    handle: Handle,
+    operation: Operation,
+    /// Given up: only its closing is awaited.
+    closing: bool,
+}
+
+struct Inner {
+    reactor: Reactor,
+    options: ConnectOptions,
+    token: Cell<Token>,
+    factory: RefCell<Option<Box<dyn Factory>>>,
+    race: RefCell<Option<Race>>,
+    attempts: RefCell<Vec<Attempt>>,
+    next_attempt: RefCell<Option<DelayedCall>>,
+    limit: RefCell<Option<DelayedCall>>,
+    /// The outcome is settled: connected, failed or cancelled.
+    settled: Cell<bool>,
+    unregistered: Cell<bool>,
+}
+
+/// A connection in the making. Dropping this changes nothing; clones are the same one.
+#[derive(Clone)]
+pub struct Connector {
+    inner: Rc<Inner>,
+}
+
+impl Reactor {
+    /// Connects to a TCP server; once connected, the connection gets a protocol from `factory`, and if
+    /// it cannot be made, the factory hears of it. One of these happens exactly once, from the loop,
+    /// unless the reactor is dropped before.
+    ///
+    /// A name is resolved by the OS, on a worker thread; its addresses are tried as RFC 8305 has it,
+    /// the next one beginning when the one before failed or has not answered within a while.
+    ///
+    /// ```
+    /// # use std::net::TcpListener;
+    /// use tidewaiter::{ConnectOptions, Protocol, Reactor, Reason, Transport};
+    ///
+    /// struct Greeter;
+    ///
+    /// impl Protocol for Greeter {
+    ///     fn connection_made(&mut self, transport: &Transport) {
+    ///         transport.write(b"hello");
+    ///         transport.lose_connection();
+    ///     }
+    ///     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    ///     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
+    ///         assert!(reason.is_done());
+    ///         transport.reactor().stop();
+    ///     }
+    /// }
+    ///
+    /// # let server = TcpListener::bind("127.0.0.1:0")?;
+    /// # let port = server.local_addr()?.port();
+    /// let reactor = Reactor::new()?;
+    /// reactor.connect_tcp(ConnectOptions::new("127.0.0.1", port), |_peer| Greeter);
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect_tcp(
+        &self,
+        options: impl Into<ConnectOptions>,
+        factory: impl Factory + 'static,
+    ) -> Connector {
+        let inner = Rc::new(Inner {
+            reactor: self.clone(),
+            options: options.into(),
+            token: Cell::new(Token::default()),
+            factory: RefCell::new(Some(Box::new(factory))),
+            race: RefCell::new(None),
+            attempts: RefCell::new(Vec::new()),
+            next_attempt: RefCell::new(None),
+            limit: RefCell::new(None),
+            settled: Cell::new(false),
+            unregistered: Cell::new(false),
+        });
+        match self.register(Rc::clone(&inner) as Rc<dyn Live>) {
+            Ok(token) => {
+                inner.token.set(token);
+                inner.begin();
+            }
+            Err(_) => {
+                inner.unregistered.set(true);
+                let failed = Rc::clone(&inner);
+                self.soon(move |_| failed.fail(ConnectError::Stopped));
+            }
+        }
+        Connector { inner }
+    }
+}
+
+impl Connector {
+    /// Gives up: the factory hears of [`ConnectError::Cancelled`]. Does nothing once the connection is
+    /// made or has failed.
+    pub fn cancel(&self) {
+        let inner = Rc::clone(&self.inner);
+        self.inner.reactor.soon(move |_| inner.fail(ConnectError::Cancelled));
+    }
+
+    /// Whether neither a connection nor a failure has come of it yet.
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        !self.inner.settled.get()
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connector({})", self.inner.options.target)
+    }
+}
+
+impl Inner {
+    fn begin(self: &Rc<Self>) {
+        let (inner, timeout) = (Rc::clone(self), self.options.timeout);
+        let limit = self.reactor.call_later(timeout, move |_| {
+            inner.fail(ConnectError::TimedOut { after: timeout });
+        });
+        self.limit.replace(Some(limit));
+        let HostPort { host, port } = self.options.target.clone();
+        let inner = Rc::clone(self);
+        if let Some(address) = self.options.address.or_else(|| endpoint::literal(&host, port)) {
+            self.reactor.soon(move |_| inner.start_race(vec![address]));
+            return;
+        }
+        self.reactor.defer_to_thread(
+            move || endpoint::resolve(&host, port),
+            move |_, resolved| inner.resolved(resolved),
+        );
+    }
+
+    fn resolved(self: &Rc<Self>, resolved: Result<io::Result<Vec<SocketAddr>>, WorkLost>) {
+        match resolved {
+            Ok(Ok(addresses)) => self.start_race(addresses),
+            Ok(Err(source)) => {
+                let host = self.options.target.host.clone();
+                self.fail(ConnectError::Resolve { host, source });
+            }
+            Err(WorkLost::Stopped) => self.fail(ConnectError::Stopped),
+            Err(lost) => {
+                let host = self.options.target.host.clone();
+                self.fail(ConnectError::Resolve { host, source: io::Error::other(lost) });
+            }
+        }
+    }
+
+    fn start_race(self: &Rc<Self>, mut addresses: Vec<SocketAddr>) {
+        if self.settled.get() {
+            return;
+        }
+        if let Some(local) = self.options.local {
+            addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
+        }
+        if addresses.is_empty() {
+            let message = "no address of the local address's family";
+            let source = io::Error::new(io::ErrorKind::AddrNotAvailable, message);
+            let host = self.options.target.host.clone();
+            self.fail(ConnectError::Resolve { host, source });
+            return;
+        }
+        self.race.replace(Some(Race::new(addresses, self.options.attempt_delay)));
+        self.advance();
+    }
+
+    /// Does what the race asks for next.
+    fn advance(self: &Rc<Self>) {
+        while !self.settled.get() {
+            let now = self.reactor.now();
+            let step = match self.race.borrow_mut().as_mut() {
+                Some(race) => race.next(now),
+                None => return,
+            };
+            match step {
+                Step::Connect(address, id) => self.attempt(address, id),
+                Step::WaitUntil(when) => return self.wait_until(when, now),
+                Step::Wait => return,
+                Step::Failed { address, error } => {
+                    return self.fail(self.explain(address, error));
+                }
+            }
+        }
+    }
+
+    fn wait_until(self: &Rc<Self>, when: Instant, now: Instant) {
+        let inner = Rc::clone(self);
+        let delay = when.saturating_duration_since(now);
+        let call = self.reactor.call_later(delay, move |_| inner.advance());
+        if let Some(earlier) = self.next_attempt.replace(Some(call)) {
+            earlier.cancel();
+        }
+    }
+
+    fn attempt(&self, address: SocketAddr, id: AttemptId) {
+        let opened = self.reactor.port_mut().open_stream(address, self.options.local);
+        let started = opened.and_then(|handle| {
+            let request = Request::Connect(address);
+            let operation = self.reactor.port_mut().submit(handle, request, self.token.get())?;
+            Ok(Attempt { id, address, handle, operation, closing: false })
+        });
+        match started {
+            Ok(attempt) => self.attempts.borrow_mut().push(attempt),
+            Err(error) => self.attempt_failed(id, error),
+        }
+    }
+
+    fn attempt_failed(&self, id: AttemptId, error: io::Error) {
+        let now = self.reactor.now();
+        if let Some(race) = self.race.borrow_mut().as_mut() {
+            race.failed(id, error, now);
+        }
+    }
+
+    fn explain(&self, address: SocketAddr, source: io::Error) -> ConnectError {
+        match source.kind() {
+            io::ErrorKind::ConnectionRefused => ConnectError::Refused { address, source },
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                ConnectError::Unreachable { address, source }
+            }
+            io::ErrorKind::TimedOut => ConnectError::TimedOut { after: self.options.timeout },
+            _ => ConnectError::Os { address, source },
+        }
+    }
+
+    fn connected(self: &Rc<Self>, handle: Handle, peer: SocketAddr) {
+        self.settle();
+        self.attempts.borrow_mut().retain(|attempt| attempt.handle != handle);
+        self.close_attempts();
+        self.leave_when_done();
+        self.reactor.counters().connected.add(1);
+        let Some(mut factory) = self.factory.take() else { return };
+        let protocol = self.reactor.guard("a factory", || factory.build_protocol(peer));
+        match protocol.flatten() {
+            Some(protocol) => {
+                // An error means that the reactor stops: the handle is being closed.
+                let _ = Stream::start(&self.reactor, handle, StreamKind::Tcp(peer), protocol);
+            }
+            None => {
+                // Nobody awaits this: its completion finds no token, and that is all.
+                let mode = CloseMode::Graceful;
+                let _ = self.reactor.port_mut().close(handle, mode, Token::default());
+            }
+        }
+    }
+
+    /// Ends it with an error, unless it has ended already. From the loop.
+    fn fail(self: &Rc<Self>, error: ConnectError) {
+        if self.settled.get() {
+            return;
+        }
+        self.settle();
+        self.close_attempts();
+        self.leave_when_done();
+        if let Some(mut factory) = self.factory.take() {
+            self.reactor.guard("a factory", || factory.connection_failed(error));
+        }
+    }
+
+    fn settle(&self) {
+        self.settled.set(true);
+        for call in [self.limit.take(), self.next_attempt.take()].into_iter().flatten() {
+            call.cancel();
+        }
+        self.race.take();
+    }
+
+    fn close_attempts(&self) {
+        for attempt in &mut *self.attempts.borrow_mut() {
+            self.close_attempt(attempt);
+        }
+    }
+
+    fn close_attempt(&self, attempt: &mut Attempt) {
+        if !std::mem::replace(&mut attempt.closing, true) {
+            let mode = CloseMode::Reset;
+            let closing = self.reactor.port_mut().close(attempt.handle, mode, self.token.get());
+            debug_assert!(closing.is_ok(), "an attempt's handle is closed once");
+            if let Ok(operation) = closing {
+                // From here on it is the closing that is awaited.
+                attempt.operation = operation;
+            }
+        }
+    }
+
+    /// Leaves the reactor once nothing of this is under way any more.
+    fn leave_when_done(&self) {
+        let done = self.settled.get() && self.attempts.borrow().is_empty();
+        if done && !self.unregistered.replace(true) {
+            self.reactor.unregister(self.token.get());
+        }
+    }
+
+    fn connect_completed(self: &Rc<Self>, completion: Completion) {
+        let mut attempts = self.attempts.borrow_mut();
+        let Some(attempt) = attempts.iter_mut().find(|a| a.operation == completion.operation)
+        else {
+            // The connect of an attempt that is being closed.
+            return;
+        };
+        match completion.result {
+            Ok(_) => {
+                let (handle, address) = (attempt.handle, attempt.address);
+                drop(attempts);
+                self.connected(handle, address);
+            }
+            Err(failure) => {
+                let id = attempt.id;
+                self.close_attempt(attempt);
+                drop(attempts);
+                let error = match failure {
+                    Failure::Cancelled => io::Error::other("cancelled"),
+                    Failure::Os { source, .. } => source,
+                };
+                self.attempt_failed(id, error);
+                self.advance();
+            }
+        }
+    }
+}
+
+impl Live for Inner {
+    fn completed(self: Rc<Self>, completion: Completion) {
+        match (completion.kind, &completion.result) {
+            (RequestKind::Connect, _) => self.connect_completed(completion),
+            (RequestKind::Close, Ok(Outcome::Closed)) => {
+                let gone = completion.operation;
+                self.attempts.borrow_mut().retain(|attempt| attempt.operation != gone);
+                self.leave_when_done();
+            }
+            _ => log::error!("a connector was answered with {completion:?}"),
+        }
+    }
+
+    fn stop(self: Rc<Self>) {
+        self.fail(ConnectError::Stopped);
+    }
+
+    fn abandon(&self) {
+        self.settled.set(true);
+        drop(self.factory.take());
+    }
+}

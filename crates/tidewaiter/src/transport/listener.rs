@@ -1,0 +1,264 @@
+//! Accepting connections: the accept operation, kept alive.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::protocol::Factory;
+use super::stream::{Stream, StreamKind};
+use crate::error::Error;
+use crate::port::{
+    CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, Request, Socket,
+    Token,
+};
+use crate::reactor::{Live, Reactor};
+
+/// After accepting failed, the first attempt anew comes after this long...
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// ...and each further one after twice as long, up to this.
+const RETRY_LAST: Duration = Duration::from_secs(1);
+
+/// What becomes of accepted connections.
+pub(crate) enum Destination {
+    /// They live on this reactor, each with a protocol.
+    Factory(Box<dyn Factory>),
+    /// They are given away as they are, for instance to another reactor.
+    HandOver(Box<dyn FnMut(Socket, SocketAddr)>),
+}
+
+struct Inner {
+    reactor: Reactor,
+    handle: Handle,
+    address: SocketAddr,
+    token: Cell<Token>,
+    destination: RefCell<Destination>,
+    accepting: Cell<Option<Operation>>,
+    paused: Cell<bool>,
+    closing: Cell<bool>,
+    /// How long to wait before the next attempt, while accepting fails.
+    retry: Cell<Option<Duration>>,
+}
+
+/// A listening socket on a reactor. Dropping this changes nothing; clones are the same one.
+#[derive(Clone)]
+pub struct Listener {
+    inner: Rc<Inner>,
+}
+
+impl Reactor {
+    /// Listens for TCP connections; each gets a protocol from `factory`.
+    ///
+    /// Accepting begins with the next turn. When descriptors or memory run out, accepting pauses, says
+    /// so once in the log, and goes on by itself when there are some again; connections wait in the
+    /// backlog meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Listen`] with the address and the OS's reason; [`Error::Stopped`].
+    pub fn listen_tcp(
+        &self,
+        options: impl Into<ListenOptions>,
+        factory: impl Factory + 'static,
+    ) -> Result<Listener, Error> {
+        self.listen(&options.into(), Destination::Factory(Box::new(factory)))
+    }
+
+    /// Listens for TCP connections and gives each to `take`, as it is: to be
+    /// [adopted](Reactor::adopt_tcp) by a reactor on any thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_tcp`](Reactor::listen_tcp).
+    pub fn listen_tcp_handing_over(
+        &self,
+        options: impl Into<ListenOptions>,
+        take: impl FnMut(Socket, SocketAddr) + 'static,
+    ) -> Result<Listener, Error> {
+        self.listen(&options.into(), Destination::HandOver(Box::new(take)))
+    }
+
+    fn listen(&self, options: &ListenOptions, to: Destination) -> Result<Listener, Error> {
+        self.check_open()?;
+        let failed = |source| Error::Listen { address: options.address, source };
+        let handle = self.port_mut().listen(options).map_err(failed)?;
+        let address = self.port().local_addr(handle).map_err(failed)?;
+        let inner = Rc::new(Inner {
+            reactor: self.clone(),
+            handle,
+            address,
+            token: Cell::new(Token::default()),
+            destination: RefCell::new(to),
+            accepting: Cell::new(None),
+            paused: Cell::new(false),
+            closing: Cell::new(false),
+            retry: Cell::new(None),
+        });
+        inner.token.set(self.register(Rc::clone(&inner) as Rc<dyn Live>)?);
+        inner.accept_more();
+        Ok(Listener { inner })
+    }
+}
+
+impl Listener {
+    /// The address that the socket listens on, with the port that the OS chose.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// Stops listening: what waits in the backlog is reset by the OS; accepted connections live on.
+    pub fn stop_listening(&self) {
+        self.inner.close();
+    }
+
+    /// Accepts no more for now: connections wait in the backlog. Some that the OS had accepted already
+    /// may still come.
+    pub fn pause_accepting(&self) {
+        self.inner.paused.set(true);
+        if let Some(operation) = self.inner.accepting.get()
+            && self.inner.is_open()
+        {
+            self.inner.reactor.port_mut().cancel(operation);
+        }
+    }
+
+    /// Accepts again.
+    pub fn resume_accepting(&self) {
+        self.inner.paused.set(false);
+        self.inner.accept_more();
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({})", self.inner.address)
+    }
+}
+
+impl Inner {
+    fn is_open(&self) -> bool {
+        !self.closing.get()
+    }
+
+    fn accept_more(&self) {
+        if self.paused.get() || !self.is_open() || self.accepting.get().is_some() {
+            return;
+        }
+        let submitted =
+            self.reactor.port_mut().submit(self.handle, Request::Accept, self.token.get());
+        match submitted {
+            Ok(operation) => self.accepting.set(Some(operation)),
+            Err(error) => log::error!("{}: accept: {error}", self.address),
+        }
+    }
+
+    fn close(&self) {
+        if !self.closing.replace(true) {
+            let closing =
+                self.reactor.port_mut().close(self.handle, CloseMode::Graceful, self.token.get());
+            debug_assert!(closing.is_ok(), "a listener closes its own handle, once");
+        }
+    }
+
+    fn accepted(&self, socket: Socket, peer: SocketAddr) {
+        if self.retry.take().is_some() {
+            log::info!("{}: accepting connections again", self.address);
+        }
+        self.reactor.counters().accepted.add(1);
+        let protocol = self.reactor.guard("a factory", || {
+            match &mut *self.destination.borrow_mut() {
+                Destination::HandOver(take) => {
+                    take(socket, peer);
+                    None
+                }
+                Destination::Factory(factory) => Some((socket, factory.build_protocol(peer)?)),
+            }
+        });
+        let Some(Some((socket, protocol))) = protocol else { return };
+        let adopted = self.reactor.port_mut().adopt(socket);
+        match adopted {
+            Ok(handle) => {
+                // An error means that the reactor stops: the handle is being closed.
+                let _ = Stream::start(&self.reactor, handle, StreamKind::Tcp(peer), protocol);
+            }
+            Err(error) => log::error!("{}: connection from {peer}: {error}", self.address),
+        }
+    }
+
+    /// Accepting failed: descriptors or memory have run out, most likely. Tries again later.
+    fn failed(self: &Rc<Self>, call: &str, error: &io::Error) {
+        let wait = match self.retry.get() {
+            None => {
+                log::warn!(
+                    "{}: {call}: {error}: accepting pauses, connections wait in the backlog",
+                    self.address
+                );
+                RETRY_FIRST
+            }
+            Some(wait) => (wait * 2).min(RETRY_LAST),
+        };
+        self.retry.set(Some(wait));
+        let inner = Rc::clone(self);
+        self.reactor.call_later(wait, move |_| inner.accept_more());
+    }
+}
+
+impl Live for Inner {
+    fn completed(self: Rc<Self>, completion: Completion) {
+        if !completion.more {
+            self.accepting.set(None);
+        }
+        match completion.result {
+            Ok(Outcome::Accepted { socket, peer }) => self.accepted(socket, peer),
+            Ok(Outcome::Closed) => {
+                self.reactor.unregister(self.token.get());
+                // What the factory holds is let go of here, even if somebody keeps the listener.
+                let destination = Destination::HandOver(Box::new(|_, _| ()));
+                drop(self.destination.replace(destination));
+                return;
+            }
+            Ok(outcome) => log::error!("a listener was answered with {outcome:?}"),
+            Err(Failure::Cancelled) => {}
+            Err(Failure::Os { call, source }) => {
+                self.failed(call, &source);
+                return;
+            }
+        }
+        // Resumed while the cancellation was under way, or a port that accepts one at a time.
+        self.accept_more();
+    }
+
+    fn stop(self: Rc<Self>) {
+        self.close();
+    }
+
+    fn abandon(&self) {
+        self.closing.set(true);
+    }
+}
+
+impl Reactor {
+    /// Takes over a connected TCP socket that was accepted or made elsewhere. `protocol` hears of it in
+    /// the next turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Adopt`] with the OS's reason; [`Error::Stopped`]. The socket is closed then.
+    pub fn adopt_tcp(
+        &self,
+        socket: impl Into<Socket>,
+        peer: SocketAddr,
+        protocol: impl super::Protocol + 'static,
+    ) -> Result<super::Transport, Error> {
+        self.check_open()?;
+        let adopted = self.port_mut().adopt(socket.into());
+        let handle = adopted.map_err(|source| Error::Adopt { peer, source })?;
+        let stream = Stream::register(self, handle, StreamKind::Tcp(peer), Box::new(protocol))?;
+        let begun = Rc::clone(&stream);
+        self.soon(move |_| begun.begin());
+        Ok(super::Transport::of(&stream))
+    }
+}

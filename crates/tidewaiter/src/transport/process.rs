@@ -1,0 +1,353 @@
+//! Child processes: their pipes are streams, their end is a completion.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use super::protocol::Protocol;
+use super::stream::{Stream, StreamKind};
+use super::transport::Transport;
+use crate::error::Reason;
+use crate::port::{CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, Token};
+use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::reactor::{Live, Reactor};
+
+/// A descriptor of the child's: 0 is its standard input, 1 its output, 2 its error output.
+pub type ChildFd = u32;
+
+/// What is done with a child process: the loop calls these, and never one of them from inside a call to
+/// the process.
+///
+/// A panic in any of them is logged; the child is killed, and the later calls are made all the same.
+pub trait ProcessProtocol {
+    /// The child runs, and its pipes are open.
+    fn connection_made(&mut self, process: &Process) {
+        let _ = process;
+    }
+
+    /// The child wrote `data` to its descriptor `child_fd`: at least one byte.
+    fn child_data_received(&mut self, process: &Process, child_fd: ChildFd, data: &[u8]) {
+        let _ = (process, child_fd, data);
+    }
+
+    /// The pipe at the child's descriptor `child_fd` is closed: by the child and all who shared it, by
+    /// us, or by an error.
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+        let _ = (process, child_fd);
+    }
+
+    /// The child has ended. Its pipes may still be open, and hold data: those who inherited them keep
+    /// them so.
+    fn process_exited(&mut self, process: &Process, status: ExitStatus) {
+        let _ = (process, status);
+    }
+
+    /// The child has ended and all its pipes are closed: nothing more comes of it.
+    fn process_ended(&mut self, process: &Process, status: ExitStatus) {
+        let _ = (process, status);
+    }
+}
+
+pub(super) struct Inner {
+    reactor: Reactor,
+    pid: u32,
+    handle: Handle,
+    token: Cell<Token>,
+    pipes: RefCell<[Option<Transport>; 3]>,
+    open_pipes: Cell<usize>,
+    status: Cell<Option<ExitStatus>>,
+    /// The handle of the process is closed.
+    closed: Cell<bool>,
+    /// Left running when the reactor stops.
+    detached: Cell<bool>,
+    protocol: RefCell<Box<dyn ProcessProtocol>>,
+}
+
+/// A child process. Clones are the same one; dropping it changes nothing.
+///
+/// When the reactor stops, children that still run are killed with all their descendants, unless they
+/// were [detached](Process::detach).
+#[derive(Clone)]
+pub struct Process {
+    inner: Rc<Inner>,
+}
+
+impl Reactor {
+    /// Starts a child process. `protocol` hears of it in the next turn.
+    ///
+    /// The child's pipes are transports, to be paused, resumed and given producers as any other.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`] names the program, what failed, and why; nothing is left running then.
+    pub fn spawn_process(
+        &self,
+        command: &Command,
+        protocol: impl ProcessProtocol + 'static,
+    ) -> Result<Process, SpawnError> {
+        let refused = |step, source| SpawnError { program: command.program().to_owned(), step, source };
+        if let Err(error) = self.check_open() {
+            return Err(refused(SpawnStep::Adopt, io::Error::other(error)));
+        }
+        let Spawned { process: handle, pid, pipes } = self.port_mut().spawn(command)?;
+        let inner = Rc::new(Inner {
+            reactor: self.clone(),
+            pid,
+            handle,
+            token: Cell::new(Token::default()),
+            pipes: RefCell::new([None, None, None]),
+            open_pipes: Cell::new(0),
+            status: Cell::new(None),
+            closed: Cell::new(false),
+            detached: Cell::new(false),
+            protocol: RefCell::new(Box::new(protocol)),
+        });
+        let adopted = |error: io::Error| refused(SpawnStep::Adopt, error);
+        let token = self
+            .register(Rc::clone(&inner) as Rc<dyn Live>)
+            .map_err(|error| adopted(io::Error::other(error)))?;
+        inner.token.set(token);
+        self.port_mut().submit(handle, Request::Exit, token).map_err(adopted)?;
+        let streams = inner.open_pipes(&pipes);
+        self.counters().spawned.add(1);
+        let begun = Rc::clone(&inner);
+        self.soon(move |_| {
+            begun.enter(|protocol, process| protocol.connection_made(process));
+            for stream in streams {
+                stream.begin();
+            }
+        });
+        Ok(Process { inner })
+    }
+}
+
+impl Inner {
+    fn open_pipes(self: &Rc<Self>, handles: &[Option<Handle>; 3]) -> Vec<Rc<Stream>> {
+        let mut streams = Vec::new();
+        for (child_fd, handle) in (0..).zip(handles) {
+            let Some(handle) = *handle else { continue };
+            let kind = if child_fd == 0 { StreamKind::PipeWriter } else { StreamKind::PipeReader };
+            let pipe = Box::new(Pipe { process: Rc::clone(self), child_fd });
+            // Registering cannot fail: the process was registered a moment ago.
+            if let Ok(stream) = Stream::register(&self.reactor, handle, kind, pipe) {
+                self.pipes.borrow_mut()[child_fd as usize] = Some(Transport::of(&stream));
+                self.open_pipes.set(self.open_pipes.get() + 1);
+                streams.push(stream);
+            }
+        }
+        streams
+    }
+
+    /// Calls the protocol. A panic in it kills the child.
+    fn enter(self: &Rc<Self>, call: impl FnOnce(&mut dyn ProcessProtocol, &Process)) {
+        let process = Process { inner: Rc::clone(self) };
+        let entered = self.reactor.guard("a process protocol", || {
+            call(&mut **self.protocol.borrow_mut(), &process);
+        });
+        if entered.is_none() {
+            process.end_tree();
+        }
+    }
+
+    fn pipe_lost(self: &Rc<Self>, child_fd: ChildFd) {
+        self.pipes.borrow_mut()[child_fd as usize] = None;
+        self.open_pipes.set(self.open_pipes.get() - 1);
+        self.enter(|protocol, process| protocol.child_connection_lost(process, child_fd));
+        self.end_if_over();
+    }
+
+    fn exited(self: &Rc<Self>, status: ExitStatus) {
+        self.status.set(Some(status));
+        self.enter(|protocol, process| protocol.process_exited(process, status));
+        self.end_if_over();
+    }
+
+    /// Once the process has ended and all pipes are closed, lets go of the handle.
+    fn end_if_over(self: &Rc<Self>) {
+        if self.status.get().is_some() && self.open_pipes.get() == 0 && !self.closed.replace(true) {
+            self.close_handle();
+        }
+    }
+
+    fn close_handle(&self) {
+        let mut port = self.reactor.port_mut();
+        let closing = port.close(self.handle, CloseMode::Graceful, self.token.get());
+        debug_assert!(closing.is_ok(), "a process closes its own handle, once");
+    }
+
+    fn ended(self: &Rc<Self>) {
+        self.reactor.unregister(self.token.get());
+        if let Some(status) = self.status.get() {
+            self.enter(|protocol, process| protocol.process_ended(process, status));
+        }
+        // Whatever the protocol holds is let go of here, even if somebody keeps the process.
+        let protocol = self.protocol.replace(Box::new(Gone));
+        self.reactor.guard("dropping a process protocol", || drop(protocol));
+    }
+}
+
+impl Live for Inner {
+    fn completed(self: Rc<Self>, completion: Completion) {
+        match completion.result {
+            Ok(Outcome::Exited(status)) => self.exited(status),
+            Ok(Outcome::Closed) => self.ended(),
+            Ok(outcome) => log::error!("a process was answered with {outcome:?}"),
+            Err(Failure::Cancelled) => {}
+            Err(Failure::Os { call, source }) => {
+                log::error!("child {}: {call}: {source}: its end goes unnoticed", self.pid);
+                self.exited(ExitStatus::Unknown);
+            }
+        }
+    }
+
+    fn stop(self: Rc<Self>) {
+        if self.status.get().is_some() {
+            return;
+        }
+        if !self.detached.get() {
+            // Its end, and that of its pipes, is awaited as ever.
+            Process { inner: self }.end_tree();
+        } else if !self.closed.replace(true) {
+            self.close_handle();
+        }
+    }
+
+    fn abandon(&self) {
+        if self.status.get().is_none() && !self.detached.get() {
+            let mut port = self.reactor.port_mut();
+            // An error means that it has ended by itself.
+            let _ = port.signal(self.handle, Signal::Kill, SignalTarget::Tree);
+        }
+        self.closed.set(true);
+        let protocol = self.protocol.replace(Box::new(Gone));
+        drop((protocol, self.pipes.take()));
+    }
+}
+
+/// One pipe to the child: what happens to it happens to the process's protocol.
+struct Pipe {
+    process: Rc<Inner>,
+    child_fd: ChildFd,
+}
+
+impl Protocol for Pipe {
+    fn data_received(&mut self, _: &Transport, data: &[u8]) {
+        let child_fd = self.child_fd;
+        self.process.enter(|protocol, process| {
+            protocol.child_data_received(process, child_fd, data);
+        });
+    }
+
+    fn connection_lost(&mut self, _: &Transport, reason: Reason) {
+        if !matches!(reason, Reason::Done | Reason::Stopped | Reason::Aborted) {
+            log::debug!("child {}, descriptor {}: {reason}", self.process.pid, self.child_fd);
+        }
+        self.process.pipe_lost(self.child_fd);
+    }
+}
+
+impl Process {
+    /// The OS's number for the child.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.inner.pid
+    }
+
+    /// The transport at the child's descriptor `child_fd`; `None` if that is no pipe, or closed.
+    #[must_use]
+    pub fn pipe(&self, child_fd: ChildFd) -> Option<Transport> {
+        self.inner.pipes.borrow().get(child_fd as usize).cloned().flatten()
+    }
+
+    /// Sends a copy of `data` to the child's standard input.
+    pub fn write(&self, data: &[u8]) {
+        if let Some(stdin) = self.pipe(0) {
+            stdin.write(data);
+        }
+    }
+
+    /// Closes the child's standard input, once everything written is sent.
+    pub fn close_stdin(&self) {
+        if let Some(stdin) = self.pipe(0) {
+            stdin.lose_connection();
+        }
+    }
+
+    /// Closes all pipes: standard input once everything written is sent.
+    pub fn lose_connection(&self) {
+        for child_fd in 0..3 {
+            if let Some(pipe) = self.pipe(child_fd) {
+                pipe.lose_connection();
+            }
+        }
+    }
+
+    /// How the child ended; `None` while it runs.
+    #[must_use]
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.inner.status.get()
+    }
+
+    /// Sends a signal to the child, or to it and all its descendants.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) when it has ended (for a tree: and all its descendants);
+    /// what the OS says otherwise, and [`Unsupported`](io::ErrorKind::Unsupported) for a signal that
+    /// this OS does not have.
+    pub fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
+        if self.inner.closed.get() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.inner.reactor.port_mut().signal(self.inner.handle, signal, target)
+    }
+
+    /// Asks the child to end: SIGTERM, or Ctrl-Break on Windows.
+    ///
+    /// # Errors
+    ///
+    /// As [`signal`](Process::signal).
+    pub fn terminate(&self) -> io::Result<()> {
+        self.signal(Signal::Terminate, SignalTarget::Process)
+    }
+
+    /// Ends the child and all its descendants, without asking.
+    ///
+    /// # Errors
+    ///
+    /// As [`signal`](Process::signal).
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::Kill, SignalTarget::Tree)
+    }
+
+    /// Lets the child live on when the reactor stops; its pipes are closed all the same.
+    pub fn detach(&self) {
+        self.inner.detached.set(true);
+    }
+
+    /// The reactor that this child lives on.
+    #[must_use]
+    pub fn reactor(&self) -> &Reactor {
+        &self.inner.reactor
+    }
+
+    fn end_tree(&self) {
+        if let Err(error) = self.kill()
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::error!("child {}: cannot be killed: {error}", self.pid());
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({})", self.inner.pid)
+    }
+}
+
+/// Stands where a protocol was.
+struct Gone;
+
+impl ProcessProtocol for Gone {}

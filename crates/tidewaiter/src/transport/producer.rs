@@ -1,0 +1,38 @@
+//! Backpressure: who fills a transport is told when to pause.
+
+use super::Transport;
+
+/// How a producer produces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProducerKind {
+    /// It writes by itself until paused: paused when more than the high water mark is queued, resumed
+    /// when no more than the low one is left.
+    Push,
+    /// It writes once each time it is resumed: resumed whenever nothing is queued.
+    Pull,
+}
+
+/// Something that writes to a transport, and can be told to pause.
+///
+/// The loop calls these, never a call to the transport.
+pub trait Producer {
+    /// Write no more for now. Called on push producers only.
+    fn pause_producing(&mut self);
+
+    /// Write on.
+    fn resume_producing(&mut self);
+
+    /// Write no more at all: the transport is gone.
+    fn stop_producing(&mut self) {}
+}
+
+/// A transport that fills another one: it stops reading while the other has too much to send.
+impl Producer for Transport {
+    fn pause_producing(&mut self) {
+        Transport::pause_producing(self);
+    }
+
+    fn resume_producing(&mut self) {
+        Transport::resume_producing(self);
+    }
+}

@@ -1,0 +1,61 @@
+//! The user's side of a connection.
+
+use std::net::SocketAddr;
+
+use super::Transport;
+use crate::error::{ConnectError, Reason};
+
+/// What is done with a connection: the loop calls these, in this order, and never one of them from
+/// inside a call to the transport.
+///
+/// `connection_made` comes first and once; `connection_lost` last and once. A panic in any of them
+/// loses the connection with [`Reason::Panicked`]; `connection_lost` is called even then.
+pub trait Protocol {
+    /// The connection is up: it may be written to, and data will arrive.
+    fn connection_made(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
+    /// Bytes arrived: at least one, at most what the port receives at a time, cut wherever the network
+    /// cut them.
+    fn data_received(&mut self, transport: &Transport, data: &[u8]);
+
+    /// The peer will send no more; sending may go on. Closes the connection, unless overridden.
+    fn read_connection_lost(&mut self, transport: &Transport) {
+        transport.lose_connection();
+    }
+
+    /// What [`Transport::lose_write_connection`] asked for is done: everything was sent, and the peer
+    /// was told that no more follows.
+    fn write_connection_lost(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
+    /// The connection is closed, and why. What is written from here on goes nowhere.
+    fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
+        let _ = (transport, reason);
+    }
+}
+
+/// Makes a protocol for each connection.
+///
+/// Every closure from a peer's address to a protocol is one.
+pub trait Factory {
+    /// The protocol for a connection to or from `peer`, or `None` to close it at once.
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>>;
+
+    /// A connection that was asked for could not be made.
+    fn connection_failed(&mut self, error: ConnectError) {
+        log::warn!("{error}");
+    }
+}
+
+impl<F, P> Factory for F
+where
+    F: FnMut(SocketAddr) -> P,
+    P: Protocol + 'static,
+{
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self(peer)))
+    }
+}

@@ -1,0 +1,600 @@
+//! A stream of bytes each way: what TCP connections and pipes have in common.
+//!
+//! The state machine is here; its events are the port's completions ([`Live::completed`]) and the
+//! user's calls ([`Transport`], in `transport.rs`). Calls never enter the protocol: what they set off
+//! comes back through the loop.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::producer::{Producer, ProducerKind};
+use super::protocol::Protocol;
+use super::transport::Transport;
+use crate::error::{Error, Reason};
+use crate::port::{
+    Buffer, Chunks, CloseMode, Completion, Failure, Handle, Operation, Outcome, Request,
+    RequestKind, Token,
+};
+use crate::reactor::{Live, Reactor};
+
+/// Above this many queued bytes, producers are paused.
+const HIGH_WATER: usize = 64 * 1024;
+/// At this many queued bytes or fewer, they are resumed.
+const LOW_WATER: usize = 16 * 1024;
+/// One operation sends at most this many pieces of memory...
+const SEND_PIECES_MAX: usize = 64;
+/// ...and no further piece once it has this many bytes.
+const SEND_BYTES_MAX: usize = 256 * 1024;
+/// How long a stopping reactor waits for a stream to send what it has queued.
+const STOP_FLUSH: Duration = Duration::from_secs(1);
+
+/// What a stream runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamKind {
+    /// A TCP connection, with its peer's address.
+    Tcp(SocketAddr),
+    /// The reading end of a pipe.
+    PipeReader,
+    /// The writing end of a pipe.
+    PipeWriter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The port was told to close the handle.
+    Closing,
+    /// It has, or the reactor is gone.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriteSide {
+    Open,
+    /// To be ended once everything queued is sent.
+    Finishing,
+    Finished,
+}
+
+type SharedProducer = Rc<RefCell<dyn Producer>>;
+
+pub(super) struct State {
+    phase: Phase,
+    /// Why, once `phase` is past `Open`.
+    reason: Option<Reason>,
+    /// To be closed once everything queued is sent.
+    leaving: bool,
+
+    write: WriteSide,
+    queue: Chunks,
+    /// The send under way, and how many bytes it holds.
+    sending: Option<(Operation, usize)>,
+    flush_owed: bool,
+    pub(super) high_water: usize,
+    pub(super) low_water: usize,
+    congested: bool,
+    producer: Option<(SharedProducer, ProducerKind)>,
+
+    read_ended: bool,
+    receiving: Option<Operation>,
+    paused: bool,
+    /// What arrived while paused, to be delivered first on resumption.
+    held: VecDeque<Buffer>,
+    /// An end of file arrived behind what is held.
+    held_end: bool,
+}
+
+pub(crate) struct Stream {
+    pub(super) reactor: Reactor,
+    pub(super) handle: Handle,
+    pub(super) kind: StreamKind,
+    token: Cell<Token>,
+    pub(super) state: RefCell<State>,
+    /// Borrowed while one of its callbacks runs: these come from the loop alone, one at a time.
+    protocol: RefCell<Box<dyn Protocol>>,
+}
+
+impl Stream {
+    /// Puts a stream over `handle` on the reactor, tells the protocol, and starts to receive. To be
+    /// called from the loop.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] when the reactor takes nothing new; the handle is closed then.
+    pub(crate) fn start(
+        reactor: &Reactor,
+        handle: Handle,
+        kind: StreamKind,
+        protocol: Box<dyn Protocol>,
+    ) -> Result<Rc<Stream>, Error> {
+        let stream = Stream::register(reactor, handle, kind, protocol)?;
+        stream.begin();
+        Ok(stream)
+    }
+
+    /// The first half of [`start`](Stream::start): no callback yet.
+    pub(crate) fn register(
+        reactor: &Reactor,
+        handle: Handle,
+        kind: StreamKind,
+        protocol: Box<dyn Protocol>,
+    ) -> Result<Rc<Stream>, Error> {
+        let stream = Rc::new(Stream {
+            reactor: reactor.clone(),
+            handle,
+            kind,
+            token: Cell::new(Token::default()),
+            state: RefCell::new(State::new()),
+            protocol: RefCell::new(protocol),
+        });
+        match reactor.register(Rc::clone(&stream) as Rc<dyn Live>) {
+            Ok(token) => stream.token.set(token),
+            Err(error) => {
+                // Nobody waits for this close: its completion finds no token and that is all.
+                let _ = reactor.port_mut().close(handle, CloseMode::Graceful, Token::default());
+                return Err(error);
+            }
+        }
+        Ok(stream)
+    }
+
+    /// The second half of [`start`](Stream::start), from the loop.
+    pub(crate) fn begin(self: &Rc<Self>) {
+        self.enter(|protocol, transport| protocol.connection_made(transport));
+        self.receive_more();
+    }
+
+    /// Calls the protocol. A panic in it loses the connection.
+    fn enter(self: &Rc<Self>, call: impl FnOnce(&mut dyn Protocol, &Transport)) {
+        let transport = Transport::of(self);
+        let entered = self.reactor.guard("a protocol", || {
+            call(&mut **self.protocol.borrow_mut(), &transport);
+        });
+        if entered.is_none() {
+            self.close(CloseMode::Graceful, Reason::Panicked);
+        }
+    }
+
+    // Receiving.
+
+    /// Receives, unless there is a reason not to.
+    fn receive_more(&self) {
+        let mut state = self.state.borrow_mut();
+        let wanted = state.phase == Phase::Open
+            && !state.leaving
+            && !state.paused
+            && !state.read_ended
+            && state.held.is_empty()
+            && !state.held_end;
+        if !wanted || state.receiving.is_some() || self.kind == StreamKind::PipeWriter {
+            return;
+        }
+        let submitted = self.reactor.port_mut().submit(self.handle, Request::Receive, self.token.get());
+        match submitted {
+            Ok(operation) => state.receiving = Some(operation),
+            Err(source) => {
+                drop(state);
+                self.close(CloseMode::Graceful, Reason::Os { call: "receive", source });
+            }
+        }
+    }
+
+    fn received(self: &Rc<Self>, buffer: Buffer) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open || state.leaving {
+            return;
+        }
+        if state.paused || !state.held.is_empty() {
+            state.held.push_back(buffer);
+            // Cancelled only now: most pauses end before anything arrives.
+            let receiving = state.receiving;
+            drop(state);
+            if let Some(operation) = receiving {
+                self.reactor.port_mut().cancel(operation);
+            }
+            return;
+        }
+        drop(state);
+        self.reactor.counters().bytes_received.add(buffer.len() as u64);
+        self.enter(|protocol, transport| protocol.data_received(transport, &buffer));
+    }
+
+    fn end_of_file(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open || state.leaving {
+            return;
+        }
+        if state.paused || !state.held.is_empty() {
+            state.held_end = true;
+            return;
+        }
+        state.read_ended = true;
+        let both_ended = state.write == WriteSide::Finished;
+        drop(state);
+        if self.kind == StreamKind::PipeReader {
+            self.close(CloseMode::Graceful, Reason::Done);
+            return;
+        }
+        self.enter(|protocol, transport| protocol.read_connection_lost(transport));
+        if both_ended {
+            self.close(CloseMode::Graceful, Reason::Done);
+        }
+    }
+
+    /// Delivers what arrived while the stream was paused, until it is paused again.
+    fn release_held(self: &Rc<Self>) {
+        loop {
+            let mut state = self.state.borrow_mut();
+            if state.paused || state.phase != Phase::Open || state.leaving {
+                return;
+            }
+            let Some(buffer) = state.held.pop_front() else { break };
+            drop(state);
+            self.reactor.counters().bytes_received.add(buffer.len() as u64);
+            self.enter(|protocol, transport| protocol.data_received(transport, &buffer));
+        }
+        let ended = std::mem::take(&mut self.state.borrow_mut().held_end);
+        if ended {
+            self.end_of_file();
+        } else {
+            self.receive_more();
+        }
+    }
+
+    pub(super) fn pause(&self) {
+        self.state.borrow_mut().paused = true;
+    }
+
+    pub(super) fn resume(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        if !std::mem::take(&mut state.paused) || state.phase != Phase::Open {
+            return;
+        }
+        let held = !state.held.is_empty() || state.held_end;
+        drop(state);
+        if held {
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.release_held());
+        } else {
+            self.receive_more();
+        }
+    }
+
+    // Sending.
+
+    /// Lets `fill` add to the queue, if what it adds can still be sent.
+    pub(super) fn write(self: &Rc<Self>, fill: impl FnOnce(&mut Chunks)) {
+        let mut state = self.state.borrow_mut();
+        let writable = state.phase == Phase::Open
+            && !(state.leaving && state.producer.is_none())
+            && state.write == WriteSide::Open
+            && self.kind != StreamKind::PipeReader;
+        if !writable {
+            return;
+        }
+        if state.queue.is_empty() {
+            state.queue = self.reactor.take_storage();
+        }
+        fill(&mut state.queue);
+        let queued = state.queued();
+        if queued == 0 {
+            return;
+        }
+        let flush = state.sending.is_none() && !std::mem::replace(&mut state.flush_owed, true);
+        let congested = queued > state.high_water && !std::mem::replace(&mut state.congested, true);
+        drop(state);
+        if flush {
+            self.reactor.flush_soon(Rc::clone(self) as Rc<dyn Live>);
+        }
+        if congested {
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.tell_producer());
+        }
+    }
+
+    /// Sends from the queue, unless a send is under way already.
+    fn send_more(&self) {
+        let mut state = self.state.borrow_mut();
+        state.flush_owed = false;
+        if state.phase != Phase::Open || state.sending.is_some() || state.queue.is_empty() {
+            return;
+        }
+        let mut part = self.reactor.take_storage();
+        part.take_from(&mut state.queue, SEND_PIECES_MAX, SEND_BYTES_MAX);
+        let bytes = part.len();
+        let submitted = self.reactor.port_mut().submit(self.handle, Request::Send(part), self.token.get());
+        match submitted {
+            Ok(operation) => state.sending = Some((operation, bytes)),
+            Err(source) => {
+                drop(state);
+                self.close(CloseMode::Graceful, Reason::Os { call: "send", source });
+            }
+        }
+    }
+
+    fn sent(self: &Rc<Self>, bytes: usize, rest: Chunks) {
+        self.reactor.counters().bytes_sent.add(bytes as u64);
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open {
+            return;
+        }
+        if rest.is_empty() {
+            self.reactor.keep_storage(rest);
+        } else {
+            state.queue.put_back(rest);
+        }
+        let drained = state.queue.is_empty();
+        if drained {
+            self.reactor.keep_storage(std::mem::take(&mut state.queue));
+        }
+        let relieved = state.congested && state.queue.len() <= state.low_water;
+        let pull = matches!(state.producer, Some((_, ProducerKind::Pull)));
+        if relieved {
+            state.congested = false;
+        }
+        drop(state);
+        if !drained {
+            self.send_more();
+        }
+        if (relieved && !pull) || (drained && pull) {
+            self.tell_producer();
+        }
+        if drained {
+            self.finish_if_drained();
+        }
+    }
+
+    /// Whether a push producer is to wait.
+    pub(super) fn is_congested(&self) -> bool {
+        self.state.borrow().congested
+    }
+
+    /// Ends the write side, or the whole stream, if that was asked for and nothing is left to send.
+    fn finish_if_drained(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open || state.queued() > 0 || state.producer.is_some() {
+            return;
+        }
+        if state.leaving {
+            let reason = state.reason.take().unwrap_or(Reason::Done);
+            drop(state);
+            self.close(CloseMode::Graceful, reason);
+        } else if state.write == WriteSide::Finishing {
+            state.write = WriteSide::Finished;
+            let both_ended = state.read_ended;
+            drop(state);
+            self.end_writing(both_ended);
+        }
+    }
+
+    fn end_writing(self: &Rc<Self>, both_ended: bool) {
+        if self.kind == StreamKind::PipeWriter {
+            self.close(CloseMode::Graceful, Reason::Done);
+            return;
+        }
+        if let Err(error) = self.reactor.port_mut().shutdown_write(self.handle) {
+            // The peer is gone already: receiving will say how.
+            log::debug!("shutdown: {error}");
+        }
+        let stream = Rc::clone(self);
+        self.reactor.soon(move |_| {
+            stream.enter(|protocol, transport| protocol.write_connection_lost(transport));
+            if both_ended {
+                stream.close(CloseMode::Graceful, Reason::Done);
+            }
+        });
+    }
+
+    pub(super) fn lose_write(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Open && state.write == WriteSide::Open {
+            state.write = WriteSide::Finishing;
+            drop(state);
+            self.finish_if_drained();
+        }
+    }
+
+    // Producers.
+
+    pub(super) fn register_producer(self: &Rc<Self>, producer: SharedProducer, kind: ProducerKind) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open || state.leaving || state.write != WriteSide::Open {
+            drop(state);
+            let reactor = self.reactor.clone();
+            self.reactor.soon(move |_| {
+                reactor.guard("a producer", || producer.borrow_mut().stop_producing());
+            });
+            return;
+        }
+        state.producer = Some((producer, kind));
+        let tell = state.congested || (kind == ProducerKind::Pull && state.queued() == 0);
+        drop(state);
+        if tell {
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.tell_producer());
+        }
+    }
+
+    pub(super) fn unregister_producer(self: &Rc<Self>) {
+        let producer = self.state.borrow_mut().producer.take();
+        if producer.is_some() {
+            self.finish_if_drained();
+        }
+    }
+
+    /// Has the producer do what the queue asks for now. From the loop.
+    fn tell_producer(self: &Rc<Self>) {
+        let state = self.state.borrow();
+        let Some((producer, kind)) = state.producer.clone() else { return };
+        let pause = match kind {
+            ProducerKind::Push => state.congested,
+            // A pull producer is never paused, only not asked again.
+            ProducerKind::Pull if state.queued() > 0 => return,
+            ProducerKind::Pull => false,
+        };
+        if state.phase != Phase::Open {
+            return;
+        }
+        drop(state);
+        let told = self.reactor.guard("a producer", || {
+            let mut producer = producer.borrow_mut();
+            if pause { producer.pause_producing() } else { producer.resume_producing() }
+        });
+        if told.is_none() {
+            self.close(CloseMode::Graceful, Reason::Panicked);
+        }
+    }
+
+    // Ending.
+
+    /// Closes once everything queued is sent and no producer is left.
+    pub(super) fn lose(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open || std::mem::replace(&mut state.leaving, true) {
+            return;
+        }
+        let receiving = state.receiving;
+        let held = std::mem::take(&mut state.held);
+        drop(state);
+        drop(held);
+        if let Some(operation) = receiving {
+            self.reactor.port_mut().cancel(operation);
+        }
+        self.finish_if_drained();
+    }
+
+    /// Closes now: what is queued is dropped. [`Protocol::connection_lost`] follows from the loop, once
+    /// the port has let go of the handle.
+    pub(super) fn close(&self, mode: CloseMode, reason: Reason) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open {
+            return;
+        }
+        state.phase = Phase::Closing;
+        state.reason = Some(reason);
+        let dropped = (std::mem::take(&mut state.queue), std::mem::take(&mut state.held));
+        drop(state);
+        drop(dropped);
+        let closing = self.reactor.port_mut().close(self.handle, mode, self.token.get());
+        debug_assert!(closing.is_ok(), "a stream closes its own handle, once");
+    }
+
+    /// The port has closed the handle: nothing of this stream is under way any more.
+    fn closed(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        state.phase = Phase::Closed;
+        let reason = state.reason.take().unwrap_or(Reason::Done);
+        let producer = state.producer.take();
+        drop(state);
+        self.reactor.unregister(self.token.get());
+        if let Some((producer, _)) = producer {
+            self.reactor.guard("a producer", || producer.borrow_mut().stop_producing());
+        }
+        self.enter(|protocol, transport| protocol.connection_lost(transport, reason));
+        // Whatever the protocol holds is let go of here, even if somebody keeps the transport.
+        let protocol = self.protocol.replace(Box::new(Gone));
+        self.reactor.guard("dropping a protocol", || drop(protocol));
+    }
+
+    fn failed(&self, failure: Failure) {
+        match Reason::of(failure) {
+            Some(reason) => self.close(CloseMode::Graceful, reason),
+            // Resumed while the cancellation was under way.
+            None => self.receive_more(),
+        }
+    }
+}
+
+impl Live for Stream {
+    fn completed(self: Rc<Self>, completion: Completion) {
+        if !completion.more {
+            let mut state = self.state.borrow_mut();
+            match completion.kind {
+                RequestKind::Receive => state.receiving = None,
+                RequestKind::Send => state.sending = None,
+                _ => {}
+            }
+        }
+        match completion.result {
+            Ok(Outcome::Received(buffer)) => self.received(buffer),
+            Ok(Outcome::EndOfFile) => self.end_of_file(),
+            Ok(Outcome::Sent { bytes, rest }) => self.sent(bytes, rest),
+            Ok(Outcome::Closed) => self.closed(),
+            Ok(outcome) => log::error!("a stream was answered with {outcome:?}"),
+            Err(failure) => self.failed(failure),
+        }
+    }
+
+    fn flush(self: Rc<Self>) {
+        self.send_more();
+    }
+
+    fn stop(self: Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open {
+            return;
+        }
+        state.reason = Some(Reason::Stopped);
+        let queued = state.queued();
+        let producer = state.producer.take();
+        drop(state);
+        drop(producer);
+        if queued == 0 {
+            self.close(CloseMode::Graceful, Reason::Stopped);
+            return;
+        }
+        self.lose();
+        let stream = Rc::clone(&self);
+        self.reactor.call_later(STOP_FLUSH, move |_| {
+            stream.close(CloseMode::Graceful, Reason::Stopped);
+        });
+    }
+
+    fn abandon(&self) {
+        self.state.borrow_mut().phase = Phase::Closed;
+        let protocol = self.protocol.replace(Box::new(Gone));
+        drop((protocol, self.state.borrow_mut().producer.take()));
+    }
+}
+
+impl State {
+    fn new() -> State {
+        State {
+            phase: Phase::Open,
+            reason: None,
+            leaving: false,
+            write: WriteSide::Open,
+            queue: Chunks::new(),
+            sending: None,
+            flush_owed: false,
+            high_water: HIGH_WATER,
+            low_water: LOW_WATER,
+            congested: false,
+            producer: None,
+            read_ended: false,
+            receiving: None,
+            paused: false,
+            held: VecDeque::new(),
+            held_end: false,
+        }
+    }
+
+    /// How many bytes are on their way: queued, or in the OS's hands and not yet reported sent.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len() + self.sending.map_or(0, |(_, bytes)| bytes)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+}
+
+/// Stands where a protocol was.
+struct Gone;
+
+impl Protocol for Gone {
+    fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+}

@@ -1,0 +1,191 @@
+//! A connection, as its protocol sees it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::producer::{Producer, ProducerKind};
+use super::stream::{Stream, StreamKind};
+use crate::error::Reason;
+use crate::port::{CloseMode, SocketOption};
+use crate::reactor::Reactor;
+
+/// A TCP connection or a pipe. Clones are the same one.
+///
+/// Nothing here blocks, and nothing here calls back: what a call sets off comes from the loop later.
+/// Once the connection is closed, calls do nothing.
+#[derive(Clone)]
+pub struct Transport {
+    stream: Rc<Stream>,
+}
+
+impl Transport {
+    pub(super) fn of(stream: &Rc<Stream>) -> Transport {
+        Transport { stream: Rc::clone(stream) }
+    }
+
+    /// Sends a copy of `data`, after all that was written before.
+    ///
+    /// Any amount is taken; who writes much should heed [`is_congested`](Transport::is_congested) or
+    /// register a [`Producer`]. What is written after [`lose_connection`](Transport::lose_connection)
+    /// or [`lose_write_connection`](Transport::lose_write_connection) is dropped.
+    pub fn write(&self, data: &[u8]) {
+        self.stream.write(|queue| queue.extend_from_slice(data));
+    }
+
+    /// Sends `data` without copying it, after all that was written before. Otherwise as
+    /// [`write`](Transport::write).
+    pub fn write_bytes(&self, data: impl Into<Bytes>) {
+        self.stream.write(|queue| queue.push(data));
+    }
+
+    /// Closes the connection in order: sends what was written, waits for the registered producer, if
+    /// any, to be unregistered, then closes. Nothing more is received.
+    ///
+    /// A peer that does not read keeps the connection open: see
+    /// [`abort_connection`](Transport::abort_connection).
+    pub fn lose_connection(&self) {
+        self.stream.lose();
+    }
+
+    /// Ends the sending side: sends what was written, then tells the peer that no more follows.
+    /// Receiving goes on. A pipe is closed by this.
+    pub fn lose_write_connection(&self) {
+        self.stream.lose_write();
+    }
+
+    /// Closes the connection now: what was written and not yet sent is dropped, and a TCP peer sees a
+    /// reset.
+    pub fn abort_connection(&self) {
+        self.stream.close(CloseMode::Reset, Reason::Aborted);
+    }
+
+    /// Receives no more until [`resume_producing`](Transport::resume_producing): no data is delivered
+    /// after this call returns. The peer is slowed down by the network's own flow control.
+    pub fn pause_producing(&self) {
+        self.stream.pause();
+    }
+
+    /// Receives again, first what had arrived already.
+    pub fn resume_producing(&self) {
+        self.stream.resume();
+    }
+
+    /// Has `producer` paused and resumed as this transport's queue fills and drains, in place of the
+    /// producer registered before. [`lose_connection`](Transport::lose_connection) waits until it is
+    /// unregistered.
+    ///
+    /// A transport is a producer itself: registering one with another makes the first one receive no
+    /// faster than the second one sends.
+    pub fn register_producer(&self, producer: impl Producer + 'static, kind: ProducerKind) {
+        self.stream.register_producer(Rc::new(RefCell::new(producer)), kind);
+    }
+
+    /// Forgets the producer: it has no more to write.
+    pub fn unregister_producer(&self) {
+        self.stream.unregister_producer();
+    }
+
+    /// How many bytes were written and not yet taken by the OS.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.stream.state.borrow().queued()
+    }
+
+    /// Whether more than the high water mark is queued, or was and has not yet drained to the low one.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.stream.is_congested()
+    }
+
+    /// Sets how many queued bytes pause a producer (`high`: 64 KiB unless set), and how many are left
+    /// when it is resumed (`low`, at most `high`: 16 KiB unless set).
+    pub fn set_water_marks(&self, low: usize, high: usize) {
+        let mut state = self.stream.state.borrow_mut();
+        state.low_water = low.min(high);
+        state.high_water = high;
+    }
+
+    /// Whether the connection is neither closed nor about to be.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stream.state.borrow().is_open()
+    }
+
+    /// The peer's address; `None` for a pipe.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match self.stream.kind {
+            StreamKind::Tcp(peer) => Some(peer),
+            StreamKind::PipeReader | StreamKind::PipeWriter => None,
+        }
+    }
+
+    /// Our own address.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) once the connection is closed,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a pipe.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.check_open()?;
+        self.stream.reactor.port().local_addr(self.stream.handle)
+    }
+
+    /// Whether small segments are sent at once (`TCP_NODELAY`) instead of being gathered by the OS.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Transport::local_addr).
+    pub fn set_no_delay(&self, enabled: bool) -> io::Result<()> {
+        self.set_option(SocketOption::NoDelay(enabled))
+    }
+
+    /// Whether, and after how long, an idle connection is probed.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Transport::local_addr).
+    pub fn set_keep_alive(&self, idle: Option<Duration>) -> io::Result<()> {
+        self.set_option(SocketOption::KeepAlive(idle))
+    }
+
+    fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        self.check_open()?;
+        self.stream.reactor.port_mut().set_option(self.stream.handle, option)
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        if self.is_open() { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
+    }
+
+    /// The reactor that this transport lives on.
+    #[must_use]
+    pub fn reactor(&self) -> &Reactor {
+        &self.stream.reactor
+    }
+}
+
+/// Two names of the same connection are equal.
+impl PartialEq for Transport {
+    fn eq(&self, other: &Transport) -> bool {
+        Rc::ptr_eq(&self.stream, &other.stream)
+    }
+}
+
+impl Eq for Transport {}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.stream.kind {
+            StreamKind::Tcp(peer) => write!(f, "Transport({peer})"),
+            StreamKind::PipeReader => f.write_str("Transport(pipe reader)"),
+            StreamKind::PipeWriter => f.write_str("Transport(pipe writer)"),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What reactors promise, on whatever port the including file opens.
+
+mod streams;
+mod support;

@@ -1,0 +1,13 @@
+//! The reactor and its transports, on the readiness port.
+#![cfg(unix)]
+
+use tidewaiter::port::PortKind;
+use tidewaiter::{Reactor, ReactorBuilder};
+
+#[path = "reactor/mod.rs"]
+mod promises;
+
+/// Opens the port that this file is about.
+fn open(builder: ReactorBuilder) -> Reactor {
+    builder.port(PortKind::Poll).build().expect("the readiness port is on every Unix")
+}
