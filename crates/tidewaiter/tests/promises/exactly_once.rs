@@ -15,12 +15,13 @@ use crate::support::roles::Role;
 /// An operation of each kind that stays under way until somebody ends it.
 fn one_of_each(harness: &mut Harness) -> Vec<Operation> {
     let (listener, _) = harness.listen();
-    let (client, server) = harness.pair();
+    // The peer receives nothing: what is sent to it gets stuck.
+    let (client, _peer) = harness.pair();
     let child = Child::start(harness, Role::Deaf);
     let data = Bytes::from(vec![1; 1 << 20]);
     vec![
         harness.submit(listener, Request::Accept),
-        harness.receive(server),
+        harness.receive(client),
         harness.send_until_stuck(client, &data).0,
         harness.receive(child.stderr),
         harness.send_until_stuck(child.stdin, &data).0,
