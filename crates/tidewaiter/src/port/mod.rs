@@ -46,6 +46,8 @@ pub use buffer::Buffer;
 pub use chunks::Chunks;
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
+pub use signals::ShutdownSignal;
+pub(crate) use signals::SignalWatch;
 pub(crate) use socket::OsPipe;
 pub(crate) use table::{Key, Table};
 pub use signals::ShutdownSignal;

@@ -8,12 +8,18 @@ pub use command::{Command, Stdio};
 pub use error::{SpawnError, SpawnStep};
 pub use status::{ExitStatus, Signal, SignalTarget};
 
-#[cfg(unix)]
-#[path = "unix.rs"]
+#[cfg(target_os = "linux")]
+#[path = "linux/mod.rs"]
+mod os;
+#[cfg(all(unix, not(target_os = "linux")))]
+#[path = "other/mod.rs"]
 mod os;
 #[cfg(windows)]
-#[path = "windows.rs"]
+#[path = "windows/mod.rs"]
 mod os;
+/// What all kinds of Unix have in common.
+#[cfg(unix)]
+mod unix;
 
 /// What [`os::spawn`] made: the process, and our ends of the pipes to it.
 #[derive(Debug)]

@@ -447,3 +447,36 @@ fn what_a_handle_does_not_know_or_already_does_is_refused() {
     );
     assert_eq!(port.in_flight(), 1);
 }
+
+#[test]
+fn a_child_speaks_through_its_pipes_and_its_end_is_told() {
+    let mut port = open();
+    let command = crate::process::Command::new("cat").stderr(crate::process::Stdio::Null);
+    let child = port.spawn(&command).expect("a child");
+    let [Some(stdin), Some(stdout), None] = child.pipes else {
+        panic!("{:?}", child.pipes)
+    };
+    port.submit(child.process, Request::Exit, Token(4))
+        .expect("submitted");
+    receive(&mut port, stdout);
+    send(&mut port, stdin, &b"purr"[..]);
+    let (mut heard, mut ended, mut exited) = (Vec::new(), false, None);
+    while !(ended && exited.is_some()) {
+        for completion in some(&mut port) {
+            match completion.result.expect("no failure") {
+                Outcome::Sent { rest, .. } => {
+                    assert!(rest.is_empty());
+                    port.close(stdin, CloseMode::Graceful, Token(3))
+                        .expect("closing");
+                }
+                Outcome::Received(data) => heard.extend_from_slice(&data),
+                Outcome::EndOfFile => ended = true,
+                Outcome::Exited(status) => exited = Some(status),
+                Outcome::Closed => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(heard, b"purr");
+    assert_eq!(exited, Some(crate::process::ExitStatus::Code(0)));
+}

@@ -1,0 +1,118 @@
+//! What asks a program to end: Ctrl-C, SIGTERM and their kin, as wake-ups of a port.
+
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod os;
+
+#[cfg(all(test, unix))]
+mod tests_unix;
+#[cfg(all(test, windows))]
+mod tests_windows;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::waker::Waker;
+
+/// What asked the program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ShutdownSignal {
+    /// Ctrl-C: SIGINT, or the console event.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// The terminal is gone: SIGHUP. Not watched if it was ignored to begin with, as under `nohup`.
+    Hangup,
+    /// Ctrl-Break (Windows).
+    Break,
+    /// The console window is being closed (Windows), which leaves a few seconds.
+    Close,
+    /// The user logs off or the system shuts down (Windows), which leaves a few seconds.
+    Shutdown,
+}
+
+impl ShutdownSignal {
+    const ALL: [ShutdownSignal; 6] = [
+        ShutdownSignal::Interrupt,
+        ShutdownSignal::Terminate,
+        ShutdownSignal::Hangup,
+        ShutdownSignal::Break,
+        ShutdownSignal::Close,
+        ShutdownSignal::Shutdown,
+    ];
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl fmt::Display for ShutdownSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ShutdownSignal::Interrupt => "interrupt",
+            ShutdownSignal::Terminate => "terminate",
+            ShutdownSignal::Hangup => "hangup",
+            ShutdownSignal::Break => "break",
+            ShutdownSignal::Close => "console closed",
+            ShutdownSignal::Shutdown => "system shutdown",
+        })
+    }
+}
+
+/// What the handler writes to. Everything in it is safe to use in a signal handler.
+#[derive(Debug)]
+struct Inbox {
+    /// A bit for each signal that came and was not yet taken.
+    bits: AtomicU8,
+    waker: Waker,
+}
+
+impl Inbox {
+    fn put(&self, signal: ShutdownSignal) {
+        self.bits.fetch_or(signal.bit(), Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// Catches what asks the program to end, for as long as it lives.
+///
+/// Each watch gets every signal. When the last one is dropped, the signals do again what they did before
+/// the first.
+#[derive(Debug)]
+pub(crate) struct SignalWatch {
+    inbox: Arc<Inbox>,
+    _registration: os::Registration,
+}
+
+impl SignalWatch {
+    /// Begins to watch; signals wake the port of `waker`.
+    ///
+    /// # Errors
+    ///
+    /// When the OS refuses the handler.
+    pub(crate) fn install(waker: Waker) -> io::Result<SignalWatch> {
+        let inbox = Arc::new(Inbox {
+            bits: AtomicU8::new(0),
+            waker,
+        });
+        let registration = os::Registration::new(&inbox)?;
+        Ok(SignalWatch {
+            inbox,
+            _registration: registration,
+        })
+    }
+
+    /// A signal that came since it was last taken; several of one kind count once.
+    #[must_use]
+    pub(crate) fn take(&self) -> Option<ShutdownSignal> {
+        let bits = self.inbox.bits.load(Ordering::Acquire);
+        let signal = ShutdownSignal::ALL
+            .into_iter()
+            .find(|signal| bits & signal.bit() != 0)?;
+        self.inbox.bits.fetch_and(!signal.bit(), Ordering::AcqRel);
+        Some(signal)
+    }
+}

@@ -1,0 +1,102 @@
+//! Signals to this very program, in children that run one test again.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use signal_hook::low_level::raise;
+
+use super::super::waker::{Notify, Waker};
+use super::{ShutdownSignal, SignalWatch};
+
+const CHILD: &str = "TIDEWAITER_TEST_SIGNALS";
+
+/// Longer than anything here takes; only a failure waits for it.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Notifies a channel: not what a handler may do, but a raised signal is handled here and now.
+struct ChannelNotify(Sender<()>);
+
+impl Notify for ChannelNotify {
+    fn notify(&self) {
+        self.0.send(()).expect("the test listens");
+    }
+}
+
+/// Runs `body` in a child; the test of that `name` is to call this alone.
+fn in_child(name: &str, body: fn()) -> Option<ExitStatus> {
+    if std::env::var_os(CHILD).is_some() {
+        body();
+        return None;
+    }
+    let status = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args([
+            format!("port::signals::tests_unix::{name}").as_str(),
+            "--exact",
+        ])
+        .env(CHILD, "1")
+        .status()
+        .expect("a child");
+    Some(status)
+}
+
+#[test]
+fn every_watch_gets_every_signal_and_is_woken() {
+    let status = in_child("every_watch_gets_every_signal_and_is_woken", || {
+        let (sender, woken) = channel();
+        let watch = |sender: &Sender<()>| {
+            let waker = Waker::new(Box::new(ChannelNotify(sender.clone())));
+            SignalWatch::install(waker).expect("watching")
+        };
+        let watches = [watch(&sender), watch(&sender)];
+        raise(libc::SIGTERM).expect("raised");
+        raise(libc::SIGINT).expect("raised");
+        for watch in &watches {
+            woken.recv_timeout(LONG).expect("woken");
+            assert_eq!(watch.take(), Some(ShutdownSignal::Interrupt));
+            assert_eq!(watch.take(), Some(ShutdownSignal::Terminate));
+            assert_eq!(watch.take(), None);
+        }
+        let [first, second] = watches;
+        drop(first);
+        raise(libc::SIGTERM).expect("raised");
+        assert_eq!(second.take(), Some(ShutdownSignal::Terminate));
+    });
+    assert!(status.is_none_or(|status| status.success()), "{status:?}");
+}
+
+#[test]
+fn after_the_last_watch_a_signal_ends_the_program_again() {
+    let status = in_child(
+        "after_the_last_watch_a_signal_ends_the_program_again",
+        || {
+            let (sender, _woken) = channel();
+            let waker = Waker::new(Box::new(ChannelNotify(sender)));
+            drop(SignalWatch::install(waker.clone()).expect("watching"));
+            drop(SignalWatch::install(waker).expect("watching again"));
+            raise(libc::SIGINT).expect("raised");
+        },
+    );
+    if let Some(status) = status {
+        assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");
+    }
+}
+
+/// Goal: a port that waits for ever is ended by a signal that comes to another thread.
+#[test]
+fn a_signal_ends_a_wait() {
+    let status = in_child("a_signal_ends_a_wait", || {
+        let options = crate::port::PortOptions {
+            kind: Some(crate::port::PortKind::Poll),
+            ..Default::default()
+        };
+        let mut port = crate::port::Port::open(&options).expect("a port");
+        let watch = SignalWatch::install(port.waker()).expect("watching");
+        let thread = std::thread::spawn(|| raise(libc::SIGTERM));
+        port.wait(None, &mut Vec::new()).expect("a wait");
+        assert_eq!(watch.take(), Some(ShutdownSignal::Terminate));
+        thread.join().expect("a thread").expect("raised");
+    });
+    assert!(status.is_none_or(|status| status.success()), "{status:?}");
+}

@@ -1,0 +1,47 @@
+//! The console's handler. Events are handed to it as the console would: a test program has none of its own.
+
+use std::sync::mpsc::{Sender, channel};
+
+use windows_sys::Win32::Foundation::{FALSE, TRUE};
+use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT};
+
+use super::super::waker::{Notify, Waker};
+use super::os::handle;
+use super::{ShutdownSignal, SignalWatch};
+
+struct ChannelNotify(Sender<()>);
+
+impl Notify for ChannelNotify {
+    fn notify(&self) {
+        self.0.send(()).expect("the test listens");
+    }
+}
+
+#[expect(unsafe_code, reason = "calls the handler as the console does")]
+fn event(event: u32) -> i32 {
+    // SAFETY: it takes a number and may be called from any thread.
+    unsafe { handle(event) }
+}
+
+#[test]
+fn every_watch_gets_every_event_until_it_is_dropped() {
+    let (sender, woken) = channel();
+    let watch = |sender: &Sender<()>| {
+        let waker = Waker::new(Box::new(ChannelNotify(sender.clone())));
+        SignalWatch::install(waker).expect("watching")
+    };
+    let (first, second) = (watch(&sender), watch(&sender));
+    assert_eq!(event(CTRL_BREAK_EVENT), TRUE);
+    assert_eq!(event(CTRL_C_EVENT), TRUE);
+    for watch in [&first, &second] {
+        woken.try_recv().expect("woken");
+        assert_eq!(watch.take(), Some(ShutdownSignal::Interrupt));
+        assert_eq!(watch.take(), Some(ShutdownSignal::Break));
+        assert_eq!(watch.take(), None);
+    }
+    drop(first);
+    assert_eq!(event(CTRL_C_EVENT), TRUE);
+    assert_eq!(second.take(), Some(ShutdownSignal::Interrupt));
+    drop(second);
+    assert_eq!(event(CTRL_C_EVENT), FALSE, "left to the default");
+}

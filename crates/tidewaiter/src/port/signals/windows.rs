@@ -1,0 +1,89 @@
+//! Console events. Windows calls the handler in a thread of its own, so it may lock.
+
+#![expect(unsafe_code, reason = "the console's handler")]
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use windows_sys::Win32::Foundation::{FALSE, TRUE};
+use windows_sys::Win32::System::Console::{
+    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
+    SetConsoleCtrlHandler,
+};
+use windows_sys::core::BOOL;
+
+use super::{Inbox, ShutdownSignal};
+
+/// Who gets the events. While it is not empty, the handler is installed.
+static WATCHES: Mutex<Vec<Arc<Inbox>>> = Mutex::new(Vec::new());
+
+/// A watch's place among those that get the events. Dropping it gives it up.
+#[derive(Debug)]
+pub(super) struct Registration {
+    inbox: Arc<Inbox>,
+}
+
+impl Registration {
+    pub(super) fn new(inbox: &Arc<Inbox>) -> io::Result<Registration> {
+        let mut watches = watches();
+        if watches.is_empty() {
+            set_handler(TRUE)?;
+        }
+        watches.push(Arc::clone(inbox));
+        Ok(Registration {
+            inbox: Arc::clone(inbox),
+        })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut watches = watches();
+        watches.retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
+        if watches.is_empty()
+            && let Err(error) = set_handler(FALSE)
+        {
+            log::error!("the console handler was not removed: {error}");
+        }
+    }
+}
+
+fn watches() -> MutexGuard<'static, Vec<Arc<Inbox>>> {
+    WATCHES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn set_handler(add: BOOL) -> io::Result<()> {
+    // SAFETY: the handler is a function of the right type that is never unloaded before the process ends.
+    match unsafe { SetConsoleCtrlHandler(Some(handle), add) } {
+        FALSE => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Passes an event on. False leaves it to the handlers installed before, and at last to the default,
+/// which ends the process.
+pub(super) unsafe extern "system" fn handle(event: u32) -> BOOL {
+    let signal = match event {
+        CTRL_C_EVENT => ShutdownSignal::Interrupt,
+        CTRL_BREAK_EVENT => ShutdownSignal::Break,
+        CTRL_CLOSE_EVENT => ShutdownSignal::Close,
+        CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT => ShutdownSignal::Shutdown,
+        _ => return FALSE,
+    };
+    let watches = watches();
+    if watches.is_empty() {
+        return FALSE;
+    }
+    for inbox in &*watches {
+        inbox.put(signal);
+    }
+    drop(watches);
+    if matches!(signal, ShutdownSignal::Close | ShutdownSignal::Shutdown) {
+        // Windows ends the process as soon as this returns. Not returning leaves the reactors the
+        // seconds that Windows grants, or until the program ends by itself.
+        loop {
+            std::thread::park();
+        }
+    }
+    TRUE
+}

@@ -1,0 +1,299 @@
+//! What is promised of starting processes, with real ones.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::*;
+use crate::process::Stdio;
+
+/// Waits until a descriptor can be read, at most ten seconds.
+fn await_readable(descriptor: impl AsFd) {
+    let limit = rustix::event::Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
+    let mut descriptors = [PollFd::new(&descriptor, PollFlags::IN)];
+    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut descriptors, Some(&limit)));
+    assert_eq!(ready, Ok(1), "nothing came in ten seconds");
+}
+
+fn await_end(process: &OsProcess) -> ExitStatus {
+    await_readable(process);
+    process
+        .try_wait()
+        .expect("a child of ours can be awaited")
+        .expect("its descriptor said that it ended")
+}
+
+/// All that comes until the end of the pipe.
+fn read_all(pipe: OwnedFd) -> String {
+    let mut pipe = File::from(pipe);
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        await_readable(&pipe);
+        match pipe.read(&mut chunk).expect("the pipe can be read") {
+            0 => return String::from_utf8(text).expect("the children write UTF-8"),
+            bytes => text.extend_from_slice(&chunk[..bytes]),
+        }
+    }
+}
+
+fn shell(script: &str) -> Command {
+    Command::new("/bin/sh").arg("-c").arg(script)
+}
+
+/// What a program writes, and how it ended.
+fn run(command: &Command) -> (String, ExitStatus) {
+    let mut child = spawn(command).expect("the program can be started");
+    drop(child.pipes[0].take());
+    let text = read_all(child.pipes[1].take().expect("its output is a pipe"));
+    (text, await_end(&child.process))
+}
+
+fn failure(command: &Command) -> SpawnError {
+    spawn(command).expect_err("this cannot be started")
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd")
+        .expect("Linux lists descriptors")
+        .count()
+}
+
+#[test]
+fn bytes_go_in_and_come_out_through_the_pipes() {
+    let mut child = spawn(&Command::new("cat")).expect("cat is there");
+    let mut input = File::from(child.pipes[0].take().expect("a pipe"));
+    input.write_all(b"hello").expect("there is room");
+    drop(input);
+    assert_eq!(read_all(child.pipes[1].take().expect("a pipe")), "hello");
+    assert_eq!(read_all(child.pipes[2].take().expect("a pipe")), "");
+    assert_eq!(await_end(&child.process), ExitStatus::Code(0));
+}
+
+#[test]
+fn the_environment_is_exactly_what_was_asked_for() {
+    let command = Command::new("/usr/bin/env")
+        .env_clear()
+        .env("B", "2")
+        .env("A", "1 =");
+    assert_eq!(run(&command).0, "A=1 =\nB=2\n");
+}
+
+#[test]
+fn arguments_and_the_own_name_arrive_unchanged() {
+    let command = shell("printf '<%s>' \"$0\" \"$@\"").args(["name", "", "a b", "\"'\\"]);
+    assert_eq!(run(&command).0, "<name><><a b><\"'\\>");
+    let command = Command::new("cat").arg0("other").arg("/proc/self/cmdline");
+    assert_eq!(run(&command).0, "other\0/proc/self/cmdline\0");
+}
+
+#[test]
+fn the_child_starts_in_its_directory() {
+    assert_eq!(run(&shell("pwd").current_dir("/usr")).0, "/usr\n");
+}
+
+#[test]
+fn standard_error_can_be_merged_or_dropped() {
+    let command = shell("echo out; echo err >&2");
+    assert_eq!(run(&command.clone().stderr(Stdio::Stdout)).0, "out\nerr\n");
+    assert_eq!(run(&command.clone().stderr(Stdio::Null)).0, "out\n");
+    let child = spawn(&command.stdout(Stdio::Null).stderr(Stdio::Stdout)).expect("sh is there");
+    assert!(child.pipes[1].is_none() && child.pipes[2].is_none());
+    assert_eq!(await_end(&child.process), ExitStatus::Code(0));
+}
+
+#[test]
+fn failures_name_their_step_and_reason() {
+    use std::io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
+    let cases = [
+        (Command::new("/nowhere/x"), SpawnStep::Search, NotFound),
+        (Command::new("no such thing"), SpawnStep::Search, NotFound),
+        (Command::new(""), SpawnStep::Search, NotFound),
+        (
+            Command::new("cat").env("PATH", "/nowhere"),
+            SpawnStep::Search,
+            NotFound,
+        ),
+        (
+            Command::new("/etc/passwd"),
+            SpawnStep::Execute,
+            PermissionDenied,
+        ),
+        (Command::new("/usr"), SpawnStep::Execute, PermissionDenied),
+        (
+            Command::new("cat").arg("\0"),
+            SpawnStep::Arguments,
+            InvalidInput,
+        ),
+        (
+            Command::new("cat").current_dir("/nowhere"),
+            SpawnStep::Directory,
+            NotFound,
+        ),
+        (
+            Command::new("cat").current_dir("/etc/passwd"),
+            SpawnStep::Directory,
+            NotADirectory,
+        ),
+    ];
+    for (command, step, kind) in cases {
+        let error = failure(&command);
+        assert_eq!((error.step, error.source.kind()), (step, kind), "{error}");
+    }
+}
+
+#[test]
+fn exit_codes_and_signals_are_told_apart_and_remembered() {
+    for code in [0, 1, 255] {
+        let child = spawn(&shell(&format!("exit {code}"))).expect("sh is there");
+        assert_eq!(await_end(&child.process), ExitStatus::Code(code));
+        assert_eq!(await_end(&child.process), ExitStatus::Code(code));
+    }
+    let child = spawn(&shell("kill -TERM $$")).expect("sh is there");
+    let expected = ExitStatus::Signal {
+        number: libc::SIGTERM,
+        core_dumped: false,
+    };
+    assert_eq!(await_end(&child.process), expected);
+}
+
+#[test]
+fn a_signal_ends_the_process_and_then_finds_nobody() {
+    let child = spawn(&Command::new("cat")).expect("cat is there");
+    assert_eq!(child.process.try_wait().expect("it can be awaited"), None);
+    let kill = |target| child.process.signal(Signal::Kill, target);
+    kill(SignalTarget::Process).expect("it lives");
+    await_readable(&child.process);
+    for target in [SignalTarget::Process, SignalTarget::Tree] {
+        let error = kill(target).expect_err("it has ended");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
+
+/// Goal: a tree is ended after its root ended by itself.
+/// Method: a grandchild keeps the output open; the end of file says that it ended.
+#[test]
+fn a_tree_outlives_its_root_and_can_still_be_ended() {
+    let mut child = spawn(&shell("sleep 1000 & echo started")).expect("sh is there");
+    let output = child.pipes[1].take().expect("a pipe");
+    assert_eq!(await_end(&child.process), ExitStatus::Code(0));
+    let kill = || child.process.signal(Signal::Kill, SignalTarget::Tree);
+    kill().expect("the grandchild lives");
+    assert_eq!(read_all(output), "started\n");
+}
+
+#[test]
+fn without_an_own_group_there_is_no_tree() {
+    let child = spawn(&Command::new("cat").own_group(false)).expect("cat is there");
+    let error = child.process.signal(Signal::Kill, SignalTarget::Tree);
+    let error = error.expect_err("our own group would be meant");
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+}
+
+#[test]
+fn no_other_descriptor_of_ours_reaches_the_child() {
+    let kept = File::open("/dev/null").expect("it is there");
+    rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).expect("it is open");
+    let leaked = format!("test -e /proc/self/fd/{}", kept.as_raw_fd());
+    let (text, status) = run(&shell("ls /proc/self/fd"));
+    // `ls` has one more, for the directory itself.
+    assert_eq!(
+        (text.as_str(), status),
+        ("0\n1\n2\n3\n", ExitStatus::Code(0))
+    );
+    assert_ne!(run(&shell(&leaked)).1, ExitStatus::Code(0));
+}
+
+#[test]
+fn no_signal_is_blocked_or_ignored_in_the_child() {
+    let (text, _) = run(&Command::new("grep").args(["-E", "Sig(Blk|Ign)", "/proc/self/status"]));
+    for line in text.lines() {
+        assert!(line.ends_with("0000000000000000"), "{line}");
+    }
+    assert_eq!(text.lines().count(), 2);
+}
+
+/// Runs one test of this file again in a process of its own, where it may spoil what all share.
+fn in_own_process(name: &str) {
+    let program = std::env::current_exe().expect("the tests are a program");
+    let status = std::process::Command::new(program)
+        .args(["--exact", name, "--nocapture"])
+        .env("TIDEWAITER_OWN_PROCESS", "1")
+        .status()
+        .expect("it can be run again");
+    assert!(status.success());
+}
+
+#[test]
+fn many_children_leave_nothing_behind() {
+    if std::env::var_os("TIDEWAITER_OWN_PROCESS").is_none() {
+        return in_own_process("process::os::tests::many_children_leave_nothing_behind");
+    }
+    let before = open_descriptors();
+    for _ in 0..200 {
+        assert_eq!(run(&Command::new("true")).1, ExitStatus::Code(0));
+        failure(&Command::new("/nowhere/x"));
+    }
+    assert_eq!(open_descriptors(), before);
+    let waited = rustix::process::waitpid(None, rustix::process::WaitOptions::NOHANG);
+    assert_eq!(waited.err(), Some(Errno::CHILD), "a child is left");
+}
+
+#[test]
+fn without_free_descriptors_there_is_an_error_and_nothing_is_left() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    if std::env::var_os("TIDEWAITER_OWN_PROCESS").is_none() {
+        return in_own_process(
+            "process::os::tests::without_free_descriptors_there_is_an_error_and_nothing_is_left",
+        );
+    }
+    let before = getrlimit(Resource::Nofile);
+    let open = open_descriptors();
+    let mut succeeded = false;
+    for free in 0..12 {
+        let limit = Rlimit {
+            current: Some(u64::try_from(open + free).expect("a small number")),
+            ..before
+        };
+        setrlimit(Resource::Nofile, limit).expect("it may be lowered");
+        let result = spawn(&Command::new("true"));
+        setrlimit(Resource::Nofile, before).expect("it may be raised again");
+        match result {
+            Ok(child) => {
+                succeeded = true;
+                await_end(&child.process);
+            }
+            Err(error) => assert_eq!(error.source.raw_os_error(), Some(libc::EMFILE), "{error}"),
+        }
+        assert_eq!(open_descriptors(), open);
+    }
+    assert!(succeeded);
+}
+
+/// Goal: our descriptors are safe where the host closed its standard streams.
+/// Method: close them; pipes then get their numbers, unless they are moved.
+#[test]
+fn a_host_without_standard_streams_can_have_children() {
+    if std::env::var_os("TIDEWAITER_OWN_PROCESS").is_none() {
+        return in_own_process(
+            "process::os::tests::a_host_without_standard_streams_can_have_children",
+        );
+    }
+    for number in 0..3 {
+        // SAFETY: in this process, which is this test's alone, nothing uses them meanwhile.
+        unsafe { libc::close(number) };
+    }
+    let (text, status) = run(&shell("echo out; echo err >&2").stderr(Stdio::Stdout));
+    let inherited = run(&shell("test -e /proc/self/fd/0 && exit 7; exit 8").stdin(Stdio::Inherit));
+    for _ in 0..3 {
+        // The test harness goes on to use them.
+        std::mem::forget(File::options().read(true).write(true).open("/dev/null"));
+    }
+    assert_eq!((text.as_str(), status), ("out\nerr\n", ExitStatus::Code(0)));
+    assert_eq!(inherited.1, ExitStatus::Code(8));
+}

@@ -1,0 +1,172 @@
+//! What a new program is given: its file, arguments, environment and directory, as the kernel wants them.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::candidates;
+use crate::process::Command;
+
+/// Everything that a new program is given, but for its descriptors.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// The files to try in turn.
+    pub(crate) files: Vec<CString>,
+    /// The arguments, the program's own name first.
+    pub(crate) arguments: Vec<CString>,
+    /// The environment, `NAME=value` each.
+    pub(crate) environment: Vec<CString>,
+    /// The directory to start in, if not ours.
+    pub(crate) directory: Option<CString>,
+}
+
+impl Image {
+    /// What `command` asks for.
+    ///
+    /// # Errors
+    ///
+    /// When a string contains a NUL, or a variable has a name that no variable can have.
+    pub(crate) fn of(command: &Command) -> io::Result<Image> {
+        let variables = variables(command)?;
+        let path = variables.get(OsStr::new("PATH")).map(OsString::as_os_str);
+        let files = candidates(&command.program, path)
+            .into_iter()
+            .map(|file| match command.directory {
+                // The child changes its directory before it looks for the file.
+                Some(_) => std::path::absolute(file).map(OsString::from),
+                None => Ok(file),
+            })
+            .map(|file| c_string(&file?, "the program's name"))
+            .collect::<io::Result<Vec<_>>>()?;
+        let name = command.arg0.as_ref().unwrap_or(&command.program);
+        let arguments = std::iter::once(name)
+            .chain(&command.args)
+            .map(|argument| c_string(argument, "an argument"))
+            .collect::<io::Result<Vec<_>>>()?;
+        let environment = variables
+            .into_iter()
+            .map(|(mut entry, value)| {
+                entry.push("=");
+                entry.push(value);
+                c_string(&entry, "an environment variable")
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let directory = command
+            .directory
+            .as_ref()
+            .map(|directory| c_string(directory.as_os_str(), "the working directory"))
+            .transpose()?;
+        Ok(Image {
+            files,
+            arguments,
+            environment,
+            directory,
+        })
+    }
+
+    /// Whether any of the files to try is there at all.
+    pub(crate) fn any_file_exists(&self) -> bool {
+        self.files.iter().any(|file| {
+            let file = OsStr::from_bytes(file.as_bytes());
+            std::path::Path::new(file).exists()
+        })
+    }
+}
+
+/// The child's environment.
+fn variables(command: &Command) -> io::Result<BTreeMap<OsString, OsString>> {
+    let mut variables = BTreeMap::new();
+    if !command.env_clear {
+        variables.extend(std::env::vars_os());
+    }
+    for (name, value) in &command.env {
+        match value {
+            Some(_) if name.is_empty() || name.as_bytes().contains(&b'=') => {
+                let message = format!("no environment variable can have the name {name:?}");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            Some(value) => variables.insert(name.clone(), value.clone()),
+            None => variables.remove(name),
+        };
+    }
+    Ok(variables)
+}
+
+fn c_string(text: &OsStr, what: &str) -> io::Result<CString> {
+    CString::new(text.to_owned().into_vec()).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{what} contains a NUL: {text:?}"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(command: &Command) -> Vec<String> {
+        let image = Image::of(command).expect("the command is valid");
+        image
+            .environment
+            .into_iter()
+            .map(|entry| entry.into_string().expect("the tests use UTF-8"))
+            .collect()
+    }
+
+    #[test]
+    fn later_variables_win_and_removed_ones_are_gone() {
+        let command = Command::new("x")
+            .env_clear()
+            .env("B", "1")
+            .env("A", "2")
+            .env("B", "3")
+            .env("C", "4")
+            .env_remove("C");
+        assert_eq!(environment(&command), ["A=2", "B=3"]);
+    }
+
+    #[test]
+    fn the_own_environment_is_kept_unless_cleared() {
+        let command = Command::new("x").env("TIDEWAITER_TEST", "1");
+        let entries = environment(&command);
+        assert!(entries.contains(&"TIDEWAITER_TEST=1".to_owned()));
+        assert!(entries.iter().any(|entry| entry.starts_with("PATH=")));
+    }
+
+    #[test]
+    fn the_program_is_searched_for_in_the_childs_path() {
+        let command = Command::new("x").env("PATH", "/child");
+        let image = Image::of(&command).expect("the command is valid");
+        assert_eq!(image.files, [c"/child/x".to_owned()]);
+    }
+
+    #[test]
+    fn a_relative_program_is_taken_from_our_directory_not_the_childs() {
+        let command = Command::new("bin/x").current_dir("/");
+        let image = Image::of(&command).expect("the command is valid");
+        let expected = std::env::current_dir()
+            .expect("the tests have a directory")
+            .join("bin/x");
+        assert_eq!(image.files[0].as_bytes(), expected.as_os_str().as_bytes());
+    }
+
+    #[test]
+    fn a_nul_anywhere_and_impossible_names_are_refused() {
+        let refused = [
+            Command::new("a\0b"),
+            Command::new("a").arg("b\0c"),
+            Command::new("a").arg0("\0"),
+            Command::new("a").env("A\0", "x"),
+            Command::new("a").env("A", "x\0"),
+            Command::new("a").env("A=B", "x"),
+            Command::new("a").env("", "x"),
+            Command::new("a").current_dir("x\0"),
+        ];
+        for command in refused {
+            let error = Image::of(&command).expect_err("it cannot be passed on");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{command:?}");
+        }
+    }
+}
