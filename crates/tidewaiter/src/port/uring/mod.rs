@@ -1,10 +1,552 @@
-//! The uring backend.
+//! The port over Linux's io_uring.
+//!
+//! One ring per port, entered by the port's thread alone. Accepting and receiving are multishot: one
+//! request, many completions. Received bytes land in a ring of buffers that all handles share, so
+//! that an idle connection holds none. A turn enters the kernel once: to submit what was asked since
+//! the last one, and to wait.
 
+#![expect(unsafe_code, reason = "the kernel reads and writes our memory")]
+
+mod buffers;
+mod finish;
+mod handle;
+mod operation;
+mod pipes;
+mod probe;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Driver, PortOptions};
+use io_uring::{opcode, squeue, types};
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::buffer::Pool;
+use super::socket::{Resource, SocketRepr};
+use super::table::{Key, Table};
+use super::waker::{Notify, Waker};
+use super::{
+    BATCH_MAX, CloseMode, Completion, Driver, Handle, ListenOptions, Operation, Outcome, PortInfo,
+    PortKind, PortOptions, Request, RequestKind, SocketOption, Spawned, Token, control,
+};
+use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
+use buffers::BufferRing;
+use handle::{HandleState, Thing};
+use operation::{Gather, Pending, Pinned, Stage, Work};
+use pipes::WriteFlags;
+use probe::Abilities;
+use ring::{Entered, Ring, TaskWork, Wait};
+
+/// What the waker's completions carry; no operation's key is this word.
+const WAKE: u64 = u64::MAX;
+
+/// Marks the completions of cancellations, which carry the operation's key besides. The bit is the
+/// highest of the key's index, which 2^31 operations at once would need.
+const CANCELLING: u64 = 1 << 31;
+
+/// How many lists for vectored sends, and buffers of our own, are kept for reuse.
+const SPARE_MAX: usize = 64;
+
+/// How long dropping a port waits for its cancelled operations.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// How much of the kernel to use, at most: less, in tests, is what older kernels have.
+#[derive(Clone, Copy, Debug)]
+struct Allowed {
+    task_work: TaskWork,
+    multishot: bool,
+}
+
+impl Allowed {
+    const ALL: Allowed = Allowed {
+        task_work: TaskWork::Deferred,
+        multishot: true,
+    };
+}
 
 /// Opens the port, or says why that is refused.
-pub(super) fn open(_options: &PortOptions, _reason: String) -> io::Result<Box<dyn Driver>> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
+pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn Driver>> {
+    Ok(Box::new(Uring::open(options, reason, Allowed::ALL)?))
+}
+
+struct Uring {
+    info: PortInfo,
+    /// Goes first: the kernel lets go of everything below when the ring is gone.
+    ring: Ring,
+    abilities: Abilities,
+    handles: Table<HandleState>,
+    operations: Table<Pending>,
+    buffers: Rc<BufferRing>,
+    /// Buffers for when the program holds all those of the ring.
+    pool: Rc<Pool>,
+    spare: Vec<Pinned<Gather>>,
+    /// How pipes are written to, once that was asked.
+    write_flags: Option<WriteFlags>,
+    /// Last completions that are ready, of operations that are gone.
+    due: VecDeque<Completion>,
+    waker: Waker,
+    wake: Arc<OwnedFd>,
+    /// The waker has been used since `wait` last looked.
+    woken: bool,
+    stale: u64,
+}
+
+impl fmt::Debug for Uring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("info", &self.info)
+            .field("ring", &self.ring)
+            .field("buffers", &self.buffers)
+            .field("handles", &self.handles.len())
+            .field("in_flight", &self.in_flight())
+            .field("stale", &self.stale)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An event descriptor, polled by the ring. Its counter is never read: each write is a new event.
+struct Event(Arc<OwnedFd>);
+
+impl Notify for Event {
+    fn notify(&self) {
+        // The counter cannot overflow within centuries, so this neither blocks nor fails.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+fn invalid(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+fn no_such_handle() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
+}
+
+fn check(options: &PortOptions) -> io::Result<()> {
+    if !options.receive_buffers.is_power_of_two() {
+        return Err(invalid("`receive_buffers` must be a power of two"));
+    }
+    if options.receive_bytes == 0 || i32::try_from(options.receive_bytes).is_err() {
+        return Err(invalid("`receive_bytes` must be between 1 and 2^31 - 1"));
+    }
+    if options.submission_entries == 0 || options.completion_entries == 0 {
+        return Err(invalid("queues must have entries"));
+    }
+    Ok(())
+}
+
+impl Uring {
+    fn open(options: &PortOptions, reason: String, allowed: Allowed) -> io::Result<Uring> {
+        check(options)?;
+        let mut ring = Ring::set_up(options, allowed.task_work)?;
+        let known = probe::check_operations(&mut ring)?;
+        let buffers = BufferRing::register(&ring, options)?;
+        let mut abilities = probe::abilities(&mut ring, &known, &buffers)?;
+        abilities.multishot_receive &= allowed.multishot;
+        abilities.multishot_read &= allowed.multishot;
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let info = PortInfo {
+            kind: PortKind::Uring,
+            reason,
+            features: features(&ring, abilities),
+        };
+        let mut port = Uring {
+            info,
+            ring,
+            abilities,
+            handles: Table::default(),
+            operations: Table::default(),
+            buffers,
+            pool: Pool::new(options.receive_bytes, SPARE_MAX),
+            spare: Vec::new(),
+            write_flags: None,
+            due: VecDeque::new(),
+            waker: Waker::new(Box::new(Event(Arc::clone(&wake)))),
+            wake,
+            woken: false,
+            stale: 0,
+        };
+        port.watch_waker();
+        Ok(port)
+    }
+
+    /// Asks the kernel for a completion each time that the waker is used.
+    fn watch_waker(&mut self) {
+        let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
+        let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), readable)
+            .multi(true)
+            .build()
+            .user_data(WAKE);
+        // SAFETY: polling has no addresses.
+        unsafe { self.ring.push(entry) };
+    }
+
+    /// Asks the kernel for what the operation's stage says.
+    fn start(&mut self, key: Key) {
+        let pending = self
+            .operations
+            .get_mut(key)
+            .expect("only live operations are started");
+        let entry = pending.entry(&mut self.spare).user_data(key.to_u64());
+        // SAFETY: the entry's addresses point to what the operation owns on the heap, and it stays in
+        // the table, unchanged, until its last completion.
+        unsafe { self.ring.push(entry) };
+    }
+
+    fn push_cancel(&mut self, key: Key) {
+        let word = key.to_u64();
+        debug_assert_eq!(word & CANCELLING, 0, "fewer than 2^31 operations at once");
+        let entry = opcode::AsyncCancel::new(word)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(word | CANCELLING);
+        // SAFETY: cancelling has no addresses.
+        unsafe { self.ring.push(entry) };
+    }
+
+    fn cancel_key(&mut self, key: Key) -> bool {
+        match self.operations.get_mut(key) {
+            None => false,
+            Some(pending) if pending.cancelled || matches!(pending.work, Work::Close) => true,
+            Some(pending) => {
+                pending.cancelled = true;
+                self.push_cancel(key);
+                true
+            }
+        }
+    }
+
+    fn state(&self, handle: Handle) -> io::Result<&HandleState> {
+        let state = self.handles.get(handle.0);
+        state
+            .filter(|state| state.closing.is_none())
+            .ok_or_else(no_such_handle)
+    }
+
+    fn keep(&mut self, thing: Thing) -> Handle {
+        Handle(self.handles.insert(HandleState::new(thing)))
+    }
+
+    /// Turns a request into work for the handle's kind, or refuses it.
+    fn work(&self, state: &HandleState, request: Request) -> io::Result<Work> {
+        match (request, &state.thing) {
+            (Request::Accept, Thing::Listener(_)) => Ok(Work::Accept),
+            (Request::Connect(peer), Thing::Stream(_)) => {
+                Ok(Work::Connect(Pinned::new(peer.into())))
+            }
+            (Request::Receive, Thing::Stream(_) | Thing::Reader(_)) => {
+                if state.receiving.is_some() {
+                    return Err(invalid("the handle is already receiving"));
+                }
+                let pipe = matches!(state.thing, Thing::Reader(_));
+                let multishot = if pipe {
+                    self.abilities.multishot_read
+                } else {
+                    self.abilities.multishot_receive
+                };
+                Ok(Work::Receive { pipe, multishot })
+            }
+            (Request::Send(chunks), Thing::Stream(_) | Thing::Writer(_)) => {
+                if state.sending.is_some() {
+                    return Err(invalid("the handle is already sending"));
+                }
+                if chunks.is_empty() {
+                    return Err(invalid("there is nothing to send"));
+                }
+                Ok(Work::Send {
+                    pipe: match state.thing {
+                        Thing::Writer(_) => self.write_flags,
+                        _ => None,
+                    },
+                    chunks,
+                    gather: None,
+                })
+            }
+            (Request::Exit, Thing::Process(_)) => Ok(Work::Exit),
+            _ => Err(invalid("this kind of handle does not know such requests")),
+        }
+    }
+
+    /// Closes a handle that is to be closed once its last operation has completed.
+    fn close_if_idle(&mut self, key: Key) {
+        let Some(state) = self.handles.get(key) else {
+            return;
+        };
+        let Some(closing) = state.closing.filter(|_| state.is_idle()) else {
+            return;
+        };
+        let state = self.handles.remove(key).expect("it was there a moment ago");
+        if let (CloseMode::Reset, Thing::Stream(socket)) = (closing.mode, &state.thing) {
+            // A socket that never was connected has nothing to reset.
+            let _ = control::reset_on_close(socket);
+        }
+        drop(state);
+        let pending = self.operations.remove(closing.operation);
+        self.due.push_back(Completion {
+            token: pending.expect("closing is under way until here").token,
+            operation: Operation(closing.operation),
+            kind: RequestKind::Close,
+            result: Ok(Outcome::Closed),
+            more: false,
+        });
+    }
+
+    fn deliver_due(&mut self, limit: usize, completions: &mut Vec<Completion>) {
+        let room = limit.saturating_sub(completions.len());
+        completions.extend(self.due.drain(..room.min(self.due.len())));
+    }
+
+    /// Moves what has completed, up to `limit` completions in all.
+    fn reap(&mut self, limit: usize, completions: &mut Vec<Completion>) {
+        self.deliver_due(limit, completions);
+        while completions.len() < limit
+            && let Some(cqe) = self.ring.next()
+        {
+            self.finish(cqe, completions);
+        }
+        self.deliver_due(limit, completions);
+    }
+
+    fn adopt_writer(&mut self, pipe: OwnedFd) -> io::Result<Handle> {
+        self.ask_write_flags()?;
+        Ok(self.keep(Thing::Writer(pipe)))
+    }
+
+    fn ask_write_flags(&mut self) -> io::Result<()> {
+        if self.write_flags.is_none() {
+            self.write_flags = Some(pipes::write_flags()?);
+        }
+        Ok(())
+    }
+
+    /// Awaits the last completion of everything, delivering none. Whether that worked out.
+    fn drain(&mut self) -> bool {
+        let keys: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.cancel_key(key);
+        }
+        let deadline = Instant::now() + DRAIN_MAX;
+        let mut undelivered = Vec::new();
+        while !self.operations.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.wait(Some(left), &mut undelivered).is_err() {
+                return false;
+            }
+            undelivered.clear();
+        }
+        true
+    }
+}
+
+fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
+    let optional = [
+        (abilities.multishot_receive, "multishot receive"),
+        (abilities.multishot_read, "multishot read"),
+        (ring.no_iowait(), "no iowait"),
+    ];
+    let always = [ring.task_work().name(), "buffer ring", "multishot accept"];
+    let optional = optional
+        .into_iter()
+        .filter_map(|(have, name)| have.then_some(name));
+    always
+        .into_iter()
+        .chain(optional)
+        .map(str::to_owned)
+        .collect()
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        if !self.drain() {
+            log::error!(
+                "io_uring does not give back {} operations",
+                self.operations.len()
+            );
+            // What the kernel may still touch is never freed.
+            std::mem::forget(std::mem::take(&mut self.operations));
+            std::mem::forget(Rc::clone(&self.buffers));
+        }
+    }
+}
+
+impl Driver for Uring {
+    fn info(&self) -> &PortInfo {
+        &self.info
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
+        let state = self.state(handle)?;
+        let pending = Pending {
+            handle: handle.0,
+            descriptor: state.descriptor(),
+            token,
+            stage: Stage::Started,
+            cancelled: false,
+            work: self.work(state, request)?,
+        };
+        let kind = pending.work.kind();
+        let key = self.operations.insert(pending);
+        let state = self
+            .handles
+            .get_mut(handle.0)
+            .expect("it was there a moment ago");
+        state.note(key, kind);
+        self.start(key);
+        Ok(Operation(key))
+    }
+
+    fn cancel(&mut self, operation: Operation) -> bool {
+        self.cancel_key(operation.0)
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        let before = completions.len();
+        let limit = before + BATCH_MAX;
+        let deadline = match timeout {
+            Some(timeout) if !timeout.is_zero() => Instant::now().checked_add(timeout),
+            _ => None,
+        };
+        let mut wait = match timeout {
+            None => Wait::ForEver,
+            Some(Duration::ZERO) => Wait::No,
+            Some(timeout) => Wait::UpTo(timeout),
+        };
+        self.woken = false;
+        loop {
+            let ready = !self.due.is_empty() || self.ring.has_completions();
+            let now = if ready { Wait::No } else { wait };
+            let mut entered = Entered::Done;
+            if !matches!(now, Wait::No) || self.ring.wants_entering() {
+                entered = self.ring.enter(now)?;
+            }
+            self.reap(limit, completions);
+            let idle = completions.len() == before && !self.woken;
+            if !idle || entered == Entered::Early || matches!(wait, Wait::No) {
+                return Ok(());
+            }
+            // Nothing but our own came in: wait on.
+            if let Some(deadline) = deadline {
+                wait = Wait::UpTo(deadline.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+
+    fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
+        let descriptor = self.state(handle)?.descriptor();
+        let operation = self.operations.insert(Pending {
+            handle: handle.0,
+            descriptor,
+            token,
+            stage: Stage::Started,
+            cancelled: false,
+            work: Work::Close,
+        });
+        let state = self
+            .handles
+            .get_mut(handle.0)
+            .expect("it was there a moment ago");
+        for key in state.begin_closing(operation, mode) {
+            self.cancel_key(key);
+        }
+        self.close_if_idle(handle.0);
+        Ok(Operation(operation))
+    }
+
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        Ok(self.keep(Thing::Listener(control::listen(options)?)))
+    }
+
+    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
+        Ok(self.keep(Thing::Stream(control::stream(peer, local)?)))
+    }
+
+    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
+        match resource {
+            Resource::Socket(socket) => match socket.0 {
+                SocketRepr::Os(socket) => Ok(self.keep(Thing::Stream(socket))),
+                SocketRepr::Sim(_) => Err(invalid("a simulated socket is for simulated ports")),
+            },
+            Resource::Listener(listener) => Ok(self.keep(Thing::Listener(listener.into()))),
+            Resource::PipeReader(pipe) => {
+                rustix::io::ioctl_fionbio(&pipe, true)?;
+                Ok(self.keep(Thing::Reader(pipe)))
+            }
+            Resource::PipeWriter(pipe) => {
+                rustix::io::ioctl_fionbio(&pipe, true)?;
+                self.adopt_writer(pipe)
+            }
+        }
+    }
+
+    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
+        // Asked before anything runs that would have to be ended again.
+        self.ask_write_flags().map_err(|source| SpawnError {
+            program: command.program().to_owned(),
+            step: SpawnStep::Adopt,
+            source,
+        })?;
+        let child = process::spawn(command)?;
+        let [stdin, stdout, stderr] = child.pipes;
+        let pipes = [
+            stdin.map(|pipe| self.keep(Thing::Writer(pipe))),
+            stdout.map(|pipe| self.keep(Thing::Reader(pipe))),
+            stderr.map(|pipe| self.keep(Thing::Reader(pipe))),
+        ];
+        Ok(Spawned {
+            process: self.keep(Thing::Process(child.process)),
+            pid: child.pid,
+            pipes,
+        })
+    }
+
+    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
+        match &self.state(process)?.thing {
+            Thing::Process(process) => process.signal(signal, target),
+            _ => Err(invalid("the handle is no process")),
+        }
+    }
+
+    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        control::local_addr(self.state(handle)?.socket()?)
+    }
+
+    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        control::peer_addr(self.state(handle)?.socket()?)
+    }
+
+    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
+        control::set_option(self.state(handle)?.socket()?, option)
+    }
+
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        control::shutdown_write(self.state(handle)?.socket()?)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.operations.len() + self.due.len()
+    }
+
+    fn open_handles(&self) -> usize {
+        self.handles.len()
+    }
+
+    fn stale(&self) -> u64 {
+        self.stale
+    }
 }

@@ -1,0 +1,171 @@
+//! The receive buffers: a ring of them that the kernel takes from when data is there.
+//!
+//! So an idle connection holds none, and one pool serves all.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+
+use super::super::PortOptions;
+use super::super::buffer::{Buffer, Lender};
+use super::probe;
+use super::ring::Ring;
+
+/// The number that requests select the buffers by: a ring has only these.
+pub(super) const GROUP: u16 = 0;
+
+/// Buffers do not share a page with the ring's entries, as pages usually are.
+const ALIGNMENT: usize = 4096;
+
+// The kernel keeps the tail of the ring in the unused last two bytes of its first entry.
+const TAIL_OFFSET: usize = 14;
+const _: () = assert!(size_of::<BufRingEntry>() == TAIL_OFFSET + 2);
+
+/// Private memory, in whole pages, that children made by `fork` do not get.
+struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Mapping {
+    fn new(len: usize) -> io::Result<Mapping> {
+        // SAFETY: a new private mapping at an address of the kernel's choice touches nothing of ours.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).expect("mappings are not at zero");
+        let mapping = Mapping { start, len };
+        // SAFETY: the range is the mapping just made.
+        let refused = unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTFORK) };
+        if refused != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(mapping)
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset <= self.len, "{offset} of {}", self.len);
+        // SAFETY: callers stay within the mapping, which is one allocation (asserted when debugging).
+        unsafe { self.start.add(offset) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is the mapping that `new` made, and its owner is going: no pointer into it
+        // is used again.
+        let refused = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        debug_assert_eq!(refused, 0, "a mapping can be unmapped");
+    }
+}
+
+/// A ring of equal buffers, shared with the kernel.
+pub(super) struct BufferRing {
+    mapping: Mapping,
+    /// Where the buffers begin, behind the ring's entries.
+    buffers_start: usize,
+    count: u16,
+    bytes: usize,
+    tail: Cell<u16>,
+    lent: Cell<u16>,
+}
+
+impl fmt::Debug for BufferRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lent, count, bytes) = (self.lent.get(), self.count, self.bytes);
+        write!(f, "BufferRing({lent} of {count} lent, {bytes} bytes each)")
+    }
+}
+
+impl BufferRing {
+    /// Makes the buffers and hands them to the kernel.
+    pub(super) fn register(ring: &Ring, options: &PortOptions) -> io::Result<Rc<BufferRing>> {
+        let (count, bytes) = (options.receive_buffers, options.receive_bytes);
+        let buffers_start =
+            (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(ALIGNMENT);
+        let len = usize::from(count)
+            .checked_mul(bytes)
+            .and_then(|len| len.checked_add(buffers_start))
+            .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        let buffers = BufferRing {
+            mapping: Mapping::new(len)?,
+            buffers_start,
+            count,
+            bytes,
+            tail: Cell::new(0),
+            lent: Cell::new(0),
+        };
+        for id in 0..count {
+            buffers.give(id);
+        }
+        let address = buffers.mapping.start.as_ptr().expose_provenance() as u64;
+        let submitter = ring.submitter();
+        // SAFETY: the mapping has room for `count` entries at its start. The port keeps it until the
+        // ring is gone, and leaks it if the ring cannot be drained.
+        unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, 0) }
+            .map_err(|error| probe::refused("io_uring_register(PBUF_RING)", &error))?;
+        Ok(Rc::new(buffers))
+    }
+
+    /// Whether the program holds every buffer.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.lent.get() == self.count
+    }
+
+    /// Wraps the buffer `id`, which a completion says the kernel filled with `len` bytes.
+    pub(super) fn filled(self: &Rc<Self>, id: u16, len: usize) -> Buffer {
+        debug_assert!(id < self.count && len <= self.bytes, "{len} bytes in {id}");
+        self.lent.set(self.lent.get() + 1);
+        let lender: Rc<dyn Lender> = Rc::<BufferRing>::clone(self);
+        // SAFETY: the kernel took the buffer out of the ring and is done with it, as its completion
+        // says; it gets it back from `take_back` alone. A fresh mapping is all zeros: initialised.
+        unsafe { Buffer::new(self.address(id), len, u32::from(id), lender) }
+    }
+
+    /// Puts the buffer `id`, unused, back into the ring.
+    pub(super) fn give(&self, id: u16) {
+        let tail = self.tail.get();
+        let index = usize::from(tail & (self.count - 1));
+        let entry = self.mapping.at(index * size_of::<BufRingEntry>());
+        // SAFETY: the entry is within the ring, and the kernel does not look at it before the tail
+        // has moved past it. The tail itself, which shares the first entry, is left alone.
+        let entry = unsafe { entry.cast::<BufRingEntry>().as_mut() };
+        entry.set_addr(self.address(id).as_ptr().expose_provenance() as u64);
+        entry.set_len(u32::try_from(self.bytes).expect("`open` checked the options"));
+        entry.set_bid(id);
+        self.tail.set(tail.wrapping_add(1));
+        let shared = self.mapping.at(TAIL_OFFSET).cast();
+        // SAFETY: the tail is two aligned bytes within the mapping; we and the kernel use it as an
+        // atomic alone.
+        let shared = unsafe { AtomicU16::from_ptr(shared.as_ptr()) };
+        // Release: the kernel sees the entry before it sees that there is one.
+        shared.store(self.tail.get(), Ordering::Release);
+    }
+
+    fn address(&self, id: u16) -> NonNull<u8> {
+        self.mapping
+            .at(self.buffers_start + usize::from(id) * self.bytes)
+    }
+}
+
+impl Lender for BufferRing {
+    fn take_back(&self, id: u32, _memory: NonNull<u8>) {
+        self.lent.set(self.lent.get() - 1);
+        self.give(u16::try_from(id).expect("buffers are numbered by 16 bits"));
+    }
+}

@@ -1,0 +1,303 @@
+//! From what the kernel reports to completions.
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::super::buffer::Pool;
+use super::super::socket::{Socket, SocketRepr};
+use super::super::table::Key;
+use super::super::{Completion, Failure, Operation, Outcome, control};
+use super::operation::{Pending, Stage, Work};
+use super::ring::Cqe;
+use super::{CANCELLING, HandleState, Uring, WAKE};
+
+/// What follows from a completion of the kernel's.
+enum Next {
+    /// Report it (if there is anything to), and leave the kernel to it.
+    GoOn(Option<Outcome>),
+    /// Report it, then ask the kernel for what the operation's stage says.
+    Again(Option<Outcome>),
+    /// The last completion.
+    End(Result<Outcome, Failure>),
+}
+
+impl Uring {
+    /// Acts upon one completion of the kernel's. Appends at most one to `completions`; what follows
+    /// from it besides is due next.
+    pub(super) fn finish(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
+        if cqe.user_data == WAKE {
+            self.finish_wake(cqe);
+        } else if cqe.user_data & CANCELLING != 0 {
+            self.finish_cancel(cqe);
+        } else {
+            self.finish_operation(cqe, completions);
+        }
+    }
+
+    fn finish_operation(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
+        let key = Key::from_u64(cqe.user_data);
+        let Some(pending) = self.operations.get_mut(key) else {
+            self.stale += 1;
+            if let Some(id) = cqe.buffer() {
+                self.buffers.give(id);
+            }
+            return;
+        };
+        let next = match (pending.stage, &pending.work) {
+            (Stage::Started, Work::Receive { .. }) => {
+                let received = received(cqe, &self.buffers);
+                finish_receive(pending, cqe, received)
+            }
+            (Stage::Started, Work::Send { .. }) => finish_send(pending, cqe),
+            (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
+            (Stage::Started, Work::Connect(_)) => finish_connect(pending, cqe),
+            (_, Work::Exit) => finish_exit(pending, &self.handles, cqe),
+            (Stage::Polling, _) => {
+                finish_poll(pending, cqe, self.buffers.is_exhausted(), &self.pool)
+            }
+            (Stage::Started, Work::Close) => unreachable!("closing is never the kernel's work"),
+        };
+        self.report(key, next, completions);
+    }
+
+    fn report(&mut self, key: Key, next: Next, completions: &mut Vec<Completion>) {
+        let pending = self.operations.get(key).expect("it was there a moment ago");
+        let completion = |result, more| Completion {
+            token: pending.token,
+            operation: Operation(key),
+            kind: pending.work.kind(),
+            result,
+            more,
+        };
+        match next {
+            Next::GoOn(outcome) => {
+                completions.extend(outcome.map(|outcome| completion(Ok(outcome), true)));
+            }
+            Next::Again(outcome) => {
+                completions.extend(outcome.map(|outcome| completion(Ok(outcome), true)));
+                if pending.cancelled {
+                    self.due
+                        .push_back(completion(Err(Failure::Cancelled), false));
+                    self.retire(key);
+                } else {
+                    self.start(key);
+                }
+            }
+            Next::End(result) => {
+                completions.push(completion(result, false));
+                self.retire(key);
+            }
+        }
+    }
+
+    /// Forgets an operation whose last completion has been reported.
+    fn retire(&mut self, key: Key) {
+        let pending = self
+            .operations
+            .remove(key)
+            .expect("it was there a moment ago");
+        if let Work::Send {
+            gather: Some(gather),
+            ..
+        } = pending.work
+            && self.spare.len() < super::SPARE_MAX
+        {
+            self.spare.push(gather);
+        }
+        let state = self
+            .handles
+            .get_mut(pending.handle)
+            .expect("a handle outlives its operations");
+        state.forget(key);
+        self.close_if_idle(pending.handle);
+    }
+
+    fn finish_wake(&mut self, cqe: Cqe) {
+        self.waker.acknowledge();
+        self.woken = true;
+        if !cqe.more() {
+            self.watch_waker();
+        }
+    }
+
+    /// Only failures to cancel are reported. The operation completes by itself, as a rule: either it
+    /// has already, or it is about to. The rule's exception is an operation that the kernel was just
+    /// moving from one list to another and so did not find: it is cancelled again.
+    fn finish_cancel(&mut self, cqe: Cqe) {
+        let key = Key::from_u64(cqe.user_data & !CANCELLING);
+        if cqe.result == -libc::ENOENT && self.operations.get(key).is_some() {
+            self.push_cancel(key);
+        }
+    }
+}
+
+/// The error that a completion reports, if it does.
+fn errno(cqe: Cqe) -> Option<i32> {
+    (cqe.result < 0).then_some(-cqe.result)
+}
+
+/// A failure that ends the operation.
+fn failed(pending: &Pending, errno: i32) -> Next {
+    Next::End(Err(match errno {
+        libc::ECANCELED => Failure::Cancelled,
+        _ => Failure::os(pending.work.call(), io::Error::from_raw_os_error(errno)),
+    }))
+}
+
+/// Waits until the operation can be tried again.
+fn poll_first(pending: &mut Pending) -> Next {
+    pending.stage = Stage::Polling;
+    Next::Again(None)
+}
+
+/// The buffer that the kernel filled, or none, with one that it took in vain put back.
+fn received(cqe: Cqe, buffers: &std::rc::Rc<super::buffers::BufferRing>) -> Option<Outcome> {
+    let id = cqe.buffer()?;
+    match usize::try_from(cqe.result) {
+        Ok(len) if len > 0 => Some(Outcome::Received(buffers.filled(id, len))),
+        _ => {
+            buffers.give(id);
+            None
+        }
+    }
+}
+
+fn finish_receive(pending: &mut Pending, cqe: Cqe, received: Option<Outcome>) -> Next {
+    if received.is_some() {
+        return if cqe.more() {
+            Next::GoOn(received)
+        } else {
+            Next::Again(received)
+        };
+    }
+    match (errno(cqe), &mut pending.work) {
+        _ if cqe.more() => Next::GoOn(None),
+        (None, _) => Next::End(Ok(Outcome::EndOfFile)),
+        (Some(libc::EINTR), _) => Next::Again(None),
+        // No buffer was left, even if no data was there: see to it when there is.
+        (Some(libc::ENOBUFS | libc::EAGAIN), _) => poll_first(pending),
+        // Not every descriptor that can be read can be read by multishot.
+        (Some(libc::EBADFD), Work::Receive { multishot, .. }) if *multishot => {
+            *multishot = false;
+            Next::Again(None)
+        }
+        (Some(errno), _) => failed(pending, errno),
+    }
+}
+
+fn finish_send(pending: &mut Pending, cqe: Cqe) -> Next {
+    match (errno(cqe), usize::try_from(cqe.result).unwrap_or(0)) {
+        (None, 0) | (Some(libc::EAGAIN), _) => poll_first(pending),
+        (Some(libc::EINTR), _) => Next::Again(None),
+        (Some(errno), _) => failed(pending, errno),
+        (None, bytes) => {
+            let Work::Send { chunks, .. } = &mut pending.work else {
+                unreachable!("only sends are finished here");
+            };
+            let mut rest = std::mem::take(chunks);
+            rest.advance(bytes);
+            Next::End(Ok(Outcome::Sent { bytes, rest }))
+        }
+    }
+}
+
+fn finish_accept(pending: &mut Pending, cqe: Cqe) -> Next {
+    let accepted = match errno(cqe) {
+        None => accepted(cqe.result),
+        Some(libc::EAGAIN) => return poll_first(pending),
+        // Linux reports here what went wrong with the new connection: nobody is left to tell.
+        Some(
+            libc::ECONNABORTED
+            | libc::EINTR
+            | libc::EPROTO
+            | libc::EPERM
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::ENONET
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ETIMEDOUT,
+        ) => None,
+        Some(errno) => return failed(pending, errno),
+    };
+    if cqe.more() {
+        Next::GoOn(accepted)
+    } else {
+        Next::Again(accepted)
+    }
+}
+
+/// The new connection, unless it is gone already: then its peer's address is, too.
+fn accepted(descriptor: i32) -> Option<Outcome> {
+    // SAFETY: the kernel made this descriptor for us just now, and its completion is its only mention.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let socket = socket2::Socket::from(descriptor);
+    let peer = control::peer_addr(&socket).ok()?;
+    let socket = Socket(SocketRepr::Os(socket));
+    Some(Outcome::Accepted { socket, peer })
+}
+
+fn finish_connect(pending: &mut Pending, cqe: Cqe) -> Next {
+    match errno(cqe) {
+        None => Next::End(Ok(Outcome::Connected)),
+        Some(errno) => failed(pending, errno),
+    }
+}
+
+fn finish_exit(
+    pending: &Pending,
+    handles: &super::super::table::Table<HandleState>,
+    cqe: Cqe,
+) -> Next {
+    if let Some(errno) = errno(cqe) {
+        return failed(pending, errno);
+    }
+    let state = handles
+        .get(pending.handle)
+        .expect("a handle outlives its operations");
+    match state.process().try_wait() {
+        Ok(Some(status)) => Next::End(Ok(Outcome::Exited(status))),
+        // Process descriptors may wake without cause.
+        Ok(None) => Next::Again(None),
+        Err(error) => Next::End(Err(Failure::os("waitid", error))),
+    }
+}
+
+/// What was waited for can be tried now.
+fn finish_poll(pending: &mut Pending, cqe: Cqe, exhausted: bool, pool: &std::rc::Rc<Pool>) -> Next {
+    if let Some(errno) = errno(cqe) {
+        return failed(pending, errno);
+    }
+    match pending.work {
+        // The program holds every buffer of the ring, and may never let go of them.
+        Work::Receive { pipe, .. } if exhausted && !pending.cancelled => {
+            receive_directly(pending, pipe, pool)
+        }
+        _ => {
+            pending.stage = Stage::Started;
+            Next::Again(None)
+        }
+    }
+}
+
+/// Receives into memory of our own, without blocking, and waits for more.
+fn receive_directly(pending: &mut Pending, pipe: bool, pool: &std::rc::Rc<Pool>) -> Next {
+    // SAFETY: the handle's descriptor stays open until its last operation has completed.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(pending.descriptor) };
+    let mut lease = pool.lease();
+    let result = if pipe {
+        rustix::io::read(descriptor, lease.as_mut_slice())
+    } else {
+        rustix::net::recv(descriptor, lease.as_mut_slice(), RecvFlags::DONTWAIT).map(|(len, _)| len)
+    };
+    match result {
+        Ok(0) => Next::End(Ok(Outcome::EndOfFile)),
+        Ok(len) => Next::Again(Some(Outcome::Received(lease.filled(len)))),
+        Err(Errno::AGAIN | Errno::INTR) => Next::Again(None),
+        Err(errno) => failed(pending, errno.raw_os_error()),
+    }
+}

@@ -1,0 +1,263 @@
+//! Operations under way, and the memory that the kernel may touch for them.
+
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+
+use io_uring::{opcode, squeue, types};
+use socket2::SockAddr;
+
+use super::super::chunks::Chunks;
+use super::super::table::Key;
+use super::super::{RequestKind, Token};
+use super::buffers::GROUP;
+use super::pipes::WriteFlags;
+
+/// The most pieces that one send hands over.
+const PIECES_MAX: usize = 64;
+
+/// The most bytes that one call takes: what the kernel caps every transfer at.
+const TRANSFER_MAX: usize = 0x7fff_f000;
+
+/// Reads and writes at the file's own position; pipes have none.
+const AT_POSITION: u64 = u64::MAX;
+
+/// Memory that stays where it is until it is dropped, wherever its owner moves.
+///
+/// It is kept as a bare pointer, so that moving the owner says nothing about who uses the memory.
+#[derive(Debug)]
+pub(super) struct Pinned<T>(NonNull<T>);
+
+impl<T> Pinned<T> {
+    pub(super) fn new(value: T) -> Pinned<T> {
+        Pinned(NonNull::from(Box::leak(Box::new(value))))
+    }
+
+    fn as_ptr(&self) -> *mut T {
+        self.0.as_ptr()
+    }
+}
+
+impl<T> Drop for Pinned<T> {
+    fn drop(&mut self) {
+        // SAFETY: `new` leaked this very box; operations drop it after their last completion alone, so
+        // the kernel is done with it.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// The list of pieces of a vectored send.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Gather {
+    header: libc::msghdr,
+    pieces: [libc::iovec; PIECES_MAX],
+}
+
+// The address of the whole is passed to the kernel as that of the header.
+const _: () = assert!(std::mem::offset_of!(Gather, header) == 0);
+
+impl Gather {
+    pub(super) fn new() -> Gather {
+        let none = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        Gather {
+            // SAFETY: a msghdr of zeros is a valid one: null pointers and lengths of zero.
+            header: unsafe { std::mem::zeroed() },
+            pieces: [none; PIECES_MAX],
+        }
+    }
+}
+
+impl Pinned<Gather> {
+    /// Lists the first pieces of `chunks`, and returns how many. Not while the kernel has the address.
+    fn list(&mut self, chunks: &Chunks) -> usize {
+        // SAFETY: the pointer is `new`'s, and `self`, borrowed mutably, is its only user on our side;
+        // the kernel gets the address only after this, from an entry built by the same operation.
+        let gather = unsafe { self.0.as_mut() };
+        let mut count = 0;
+        for (piece, slice) in gather.pieces.iter_mut().zip(chunks.slices()) {
+            piece.iov_base = slice.as_ptr().cast_mut().cast();
+            piece.iov_len = slice.len();
+            count += 1;
+        }
+        gather.header.msg_iov = gather.pieces.as_mut_ptr();
+        gather.header.msg_iovlen = count;
+        count
+    }
+
+    fn pieces(&self) -> *const libc::iovec {
+        // SAFETY: the pointer is `new`'s, and the field lies within what it points to.
+        unsafe { &raw const (*self.0.as_ptr()).pieces }.cast()
+    }
+}
+
+/// What an operation is about, and what it owns until its last completion.
+#[derive(Debug)]
+pub(super) enum Work {
+    Accept,
+    Connect(Pinned<SockAddr>),
+    Receive {
+        pipe: bool,
+        multishot: bool,
+    },
+    Send {
+        /// How to write, if this is a pipe.
+        pipe: Option<WriteFlags>,
+        chunks: Chunks,
+        gather: Option<Pinned<Gather>>,
+    },
+    Exit,
+    /// Nothing for the kernel: it waits for the handle's other operations.
+    Close,
+}
+
+impl Work {
+    pub(super) fn kind(&self) -> RequestKind {
+        match self {
+            Work::Accept => RequestKind::Accept,
+            Work::Connect(_) => RequestKind::Connect,
+            Work::Receive { .. } => RequestKind::Receive,
+            Work::Send { .. } => RequestKind::Send,
+            Work::Exit => RequestKind::Exit,
+            Work::Close => RequestKind::Close,
+        }
+    }
+
+    /// The system call that stands for it.
+    pub(super) fn call(&self) -> &'static str {
+        match self {
+            Work::Accept => "accept4",
+            Work::Connect(_) => "connect",
+            Work::Receive { pipe: false, .. } => "recv",
+            Work::Receive { pipe: true, .. } => "read",
+            Work::Send { pipe: None, .. } => "send",
+            Work::Send { pipe: Some(_), .. } => "write",
+            Work::Exit => "poll",
+            Work::Close => "close",
+        }
+    }
+}
+
+/// What the kernel has been asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The thing itself.
+    Started,
+    /// To say when the thing can be tried (again).
+    Polling,
+}
+
+/// An operation from its submission to its last completion.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) handle: Key,
+    /// The handle's descriptor, which stays open until its last operation has completed.
+    pub(super) descriptor: RawFd,
+    pub(super) token: Token,
+    pub(super) stage: Stage,
+    /// Whoever submitted it wants it to end: it is not started again.
+    pub(super) cancelled: bool,
+    pub(super) work: Work,
+}
+
+impl Pending {
+    /// The entry that asks the kernel for what `stage` says.
+    ///
+    /// Its addresses point to what `self` owns on the heap, so `self` may move, but must neither be
+    /// dropped nor changed until the completion. `spare` has lists for vectored sends.
+    pub(super) fn entry(&mut self, spare: &mut Vec<Pinned<Gather>>) -> squeue::Entry {
+        let descriptor = types::Fd(self.descriptor);
+        if self.stage == Stage::Polling {
+            let events = match self.work {
+                Work::Send { .. } => libc::POLLOUT,
+                _ => libc::POLLIN,
+            };
+            return poll(descriptor, events);
+        }
+        match &mut self.work {
+            Work::Accept => opcode::AcceptMulti::new(descriptor)
+                .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+                .build(),
+            Work::Connect(address) => {
+                // SAFETY: the pointer is `Pinned::new`'s, and addresses are only ever read.
+                let address = unsafe { &*address.as_ptr() };
+                opcode::Connect::new(descriptor, address.as_ptr().cast(), address.len()).build()
+            }
+            Work::Receive { pipe, multishot } => receive(descriptor, *pipe, *multishot),
+            Work::Send {
+                pipe,
+                chunks,
+                gather,
+            } => send(descriptor, *pipe, chunks, gather, spare),
+            Work::Exit => poll(descriptor, libc::POLLIN),
+            Work::Close => unreachable!("closing is not the ring's work"),
+        }
+    }
+}
+
+fn poll(descriptor: types::Fd, events: i16) -> squeue::Entry {
+    let events = u32::try_from(events).expect("the events are small flags");
+    opcode::PollAdd::new(descriptor, events).build()
+}
+
+fn receive(descriptor: types::Fd, pipe: bool, multishot: bool) -> squeue::Entry {
+    // Lengths of zero stand for the whole of the buffer that the kernel selects.
+    let nowhere = std::ptr::null_mut();
+    match (pipe, multishot) {
+        (false, true) => opcode::RecvMulti::new(descriptor, GROUP).build(),
+        (true, true) => opcode::ReadMulti::new(descriptor, 0, GROUP)
+            .offset(AT_POSITION)
+            .build(),
+        (false, false) => opcode::Recv::new(descriptor, nowhere, 0)
+            .buf_group(GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT),
+        (true, false) => opcode::Read::new(descriptor, nowhere, 0)
+            .offset(AT_POSITION)
+            .buf_group(GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT),
+    }
+}
+
+fn send(
+    descriptor: types::Fd,
+    pipe: Option<WriteFlags>,
+    chunks: &Chunks,
+    gather: &mut Option<Pinned<Gather>>,
+    spare: &mut Vec<Pinned<Gather>>,
+) -> squeue::Entry {
+    if chunks.count() == 1 {
+        let piece = chunks.slices().next().expect("there is one piece");
+        let len = u32::try_from(piece.len().min(TRANSFER_MAX)).expect("it is below 2^31");
+        return match pipe {
+            None => opcode::Send::new(descriptor, piece.as_ptr(), len)
+                .flags(libc::MSG_NOSIGNAL)
+                .build(),
+            Some(flags) => opcode::Write::new(descriptor, piece.as_ptr(), len)
+                .offset(AT_POSITION)
+                .rw_flags(flags.0)
+                .build(),
+        };
+    }
+    let gather =
+        gather.get_or_insert_with(|| spare.pop().unwrap_or_else(|| Pinned::new(Gather::new())));
+    let count = gather.list(chunks);
+    match pipe {
+        None => opcode::SendMsg::new(descriptor, gather.as_ptr().cast::<libc::msghdr>())
+            .flags(MSG_NOSIGNAL)
+            .build(),
+        Some(flags) => {
+            let count = u32::try_from(count).expect("it is at most `PIECES_MAX`");
+            opcode::Writev::new(descriptor, gather.pieces(), count)
+                .offset(AT_POSITION)
+                .rw_flags(flags.0)
+                .build()
+        }
+    }
+}
+
+/// A closed peer is an error, not a signal.
+const MSG_NOSIGNAL: u32 = libc::MSG_NOSIGNAL.cast_unsigned();

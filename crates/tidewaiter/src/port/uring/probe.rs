@@ -1,0 +1,144 @@
+//! Whether this machine lets us use io_uring, told precisely if not.
+
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use io_uring::{Probe, opcode, squeue, types};
+
+use super::buffers::{BufferRing, GROUP};
+use super::ring::{Cqe, Entered, Ring, Wait};
+
+/// What this kernel can do beyond what we cannot do without.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Abilities {
+    /// Receiving many times from one request (6.0).
+    pub(super) multishot_receive: bool,
+    /// Reading a pipe many times from one request (6.7).
+    pub(super) multishot_read: bool,
+}
+
+/// The operations without which there is no port.
+const NEEDED: [(&str, u8); 10] = [
+    ("ACCEPT", opcode::AcceptMulti::CODE),
+    ("CONNECT", opcode::Connect::CODE),
+    ("RECV", opcode::Recv::CODE),
+    ("READ", opcode::Read::CODE),
+    ("SEND", opcode::Send::CODE),
+    ("SENDMSG", opcode::SendMsg::CODE),
+    ("WRITE", opcode::Write::CODE),
+    ("WRITEV", opcode::Writev::CODE),
+    ("POLL_ADD", opcode::PollAdd::CODE),
+    ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
+];
+
+/// How long an operation that has nothing to wait for may take before the ring counts as broken.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Checks that the ring takes entries, and that the kernel knows the operations we need.
+///
+/// That a ring can be set up means little: a seccomp filter may still refuse to enter it.
+pub(super) fn check_operations(ring: &mut Ring) -> io::Result<Probe> {
+    let mut probe = Probe::new();
+    ring.submitter()
+        .register_probe(&mut probe)
+        .map_err(|error| refused("io_uring_register(PROBE)", &error))?;
+    // SAFETY: a NOP has no addresses.
+    unsafe { ring.push(opcode::Nop::new().build()) };
+    let nop = complete(ring)?;
+    if nop.result != 0 {
+        let error = io::Error::from_raw_os_error(-nop.result);
+        return Err(refused("IORING_OP_NOP", &error));
+    }
+    match NEEDED.iter().find(|(_, code)| !probe.is_supported(*code)) {
+        None => Ok(probe),
+        Some((name, _)) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("this kernel's io_uring does not know IORING_OP_{name}"),
+        )),
+    }
+}
+
+/// Finds out what else the kernel can do: by doing it where the probe does not tell.
+pub(super) fn abilities(
+    ring: &mut Ring,
+    probe: &Probe,
+    buffers: &BufferRing,
+) -> io::Result<Abilities> {
+    Ok(Abilities {
+        multishot_receive: receives_many(ring, buffers)?,
+        multishot_read: probe.is_supported(opcode::ReadMulti::CODE),
+    })
+}
+
+/// Receives one byte and the end of file through one request.
+fn receives_many(ring: &mut Ring, buffers: &BufferRing) -> io::Result<bool> {
+    let (ours, mut theirs) = UnixStream::pair()?;
+    theirs.write_all(b"?")?;
+    drop(theirs);
+    let receive: squeue::Entry = opcode::RecvMulti::new(types::Fd(ours.as_raw_fd()), GROUP).build();
+    // SAFETY: the entry has no addresses; the buffers it selects belong to the registered buffer ring.
+    unsafe { ring.push(receive) };
+    let mut received = false;
+    loop {
+        let cqe = complete(ring)?;
+        if let Some(id) = cqe.buffer() {
+            buffers.give(id);
+        }
+        received |= cqe.result == 1;
+        if !cqe.more() {
+            return Ok(received);
+        }
+    }
+}
+
+/// Awaits the completion of what was pushed last.
+fn complete(ring: &mut Ring) -> io::Result<Cqe> {
+    loop {
+        if let Some(cqe) = ring.next() {
+            return Ok(cqe);
+        }
+        let entered = ring
+            .enter(Wait::UpTo(PATIENCE))
+            .map_err(|error| refused("io_uring_enter", &error))?;
+        if entered == Entered::Early && !ring.has_completions() {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "io_uring_enter: an operation that has nothing to wait for did not complete",
+            ));
+        }
+    }
+}
+
+/// Says which step was refused, and what that means.
+pub(super) fn refused(step: &str, error: &io::Error) -> io::Error {
+    let meaning = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => why_forbidden(),
+        Some(libc::ENOSYS) => "the kernel has no io_uring, or a seccomp filter hides it",
+        Some(libc::ENOMEM) => "no memory for the ring (old kernels count it as locked memory)",
+        Some(libc::EINVAL) => "the kernel is too old: Linux 5.19 or later is needed",
+        _ => return io::Error::new(error.kind(), format!("{step}: {error}")),
+    };
+    io::Error::new(error.kind(), format!("{step}: {error}: {meaning}"))
+}
+
+/// Says what is missing that a later kernel has.
+pub(super) fn too_old(what: &str, since: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("io_uring_setup: the kernel has no {what}: Linux {since} or later is needed"),
+    )
+}
+
+fn why_forbidden() -> &'static str {
+    let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    match setting.as_deref().map(str::trim) {
+        Ok("2") => "the sysctl kernel.io_uring_disabled is 2, which forbids it to everyone",
+        Ok("1") => {
+            "the sysctl kernel.io_uring_disabled is 1, which forbids it to processes \
+             without CAP_SYS_ADMIN outside of kernel.io_uring_group"
+        }
+        _ => "a seccomp filter forbids it, as the usual ones of containers do",
+    }
+}
