@@ -1,10 +1,434 @@
-//! The iocp backend.
+//! The port on Windows: I/O completion ports.
+//!
+//! An operation is started at once, by a call that names a [`Record`](operation::Record), which the
+//! system then owns until its packet is taken off the [`Queue`]. Where a call finishes at once and posts
+//! no packet, the record goes through a queue of our own instead, so that everything arrives by `wait`.
+//! One operation of the user's may take several of the system's: an accept has several sockets waiting,
+//! a receive is a row of waits for bytes.
 
+#![expect(unsafe_code, reason = "the system's calls, and the memory it is lent")]
+
+mod entry;
+mod extension;
+mod operation;
+mod pipe;
+mod queue;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod wait;
+
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Driver, PortOptions};
+use socket2::Socket as OsSocket;
+
+use self::entry::{Body, Entry, Live, closed, invalid};
+use self::extension::{PacketFunctions, SocketFunctions};
+use self::operation::{Finish, Record, Records};
+use self::queue::{Batch, Bell, Queue, skip_on_success};
+use self::wait::Wait;
+use super::buffer::Pool;
+use super::control;
+use super::socket::SocketRepr;
+use super::table::{Key, Table};
+use super::{
+    BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
+    PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, SocketOption, Spawned, Token,
+    Waker,
+};
+use crate::process::{self, Command, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
+
+/// How many connections of a listener can be accepted before the next turn.
+const ACCEPTS: usize = 4;
+/// How long a port that is dropped waits for the system to give its records back.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Opens the port, or says why that is refused.
-pub(super) fn open(_options: &PortOptions, _reason: String) -> io::Result<Box<dyn Driver>> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
+pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn Driver>> {
+    Ok(Box::new(Iocp::open(options, reason)?))
+}
+
+struct Iocp {
+    info: PortInfo,
+    queue: Arc<Queue>,
+    waker: Waker,
+    sockets: SocketFunctions,
+    packets: Option<PacketFunctions>,
+    pool: Rc<Pool>,
+    handles: Table<Entry>,
+    operations: Table<Live>,
+    records: Records,
+    batch: Batch,
+    /// What finished without a packet and is to be looked at by the next turn.
+    ready: VecDeque<(Box<Record>, Finish)>,
+    /// What the next wait delivers.
+    done: VecDeque<Completion>,
+    /// Operations whose last completion was not delivered yet.
+    in_flight: usize,
+    stale: u64,
+}
+
+impl Iocp {
+    fn open(options: &PortOptions, reason: String) -> io::Result<Iocp> {
+        let queue = Queue::create()?;
+        let sockets = SocketFunctions::load()?;
+        let packets = PacketFunctions::load();
+        let mut features = vec!["batched dequeue".to_owned()];
+        if sockets.plain_handles {
+            features.push("skip on success".to_owned());
+        }
+        features.push(match packets {
+            Some(_) => "wait completion packets".to_owned(),
+            None => "registered waits".to_owned(),
+        });
+        Ok(Iocp {
+            info: PortInfo {
+                kind: PortKind::Iocp,
+                reason,
+                features,
+            },
+            waker: Waker::new(Box::new(Bell(Arc::clone(&queue)))),
+            queue,
+            sockets,
+            packets,
+            pool: Pool::new(options.receive_bytes, options.receive_buffers.into()),
+            handles: Table::default(),
+            operations: Table::default(),
+            records: Records::default(),
+            batch: Batch::new(),
+            ready: VecDeque::new(),
+            done: VecDeque::new(),
+            in_flight: 0,
+            stale: 0,
+        })
+    }
+
+    fn entry(&self, handle: Handle) -> io::Result<&Entry> {
+        let entry = self.handles.get(handle.0).ok_or_else(closed)?;
+        match entry.closing {
+            Some(_) => Err(closed()),
+            None => Ok(entry),
+        }
+    }
+
+    /// Takes `body` onto the port. With `ours`, nobody else can have set it up.
+    fn insert(&mut self, body: Body, ours: bool) -> io::Result<Handle> {
+        let key = self.handles.insert(Entry::new(body));
+        let entry = self.handles.get_mut(key).expect("inserted just now");
+        if !matches!(entry.body, Body::Process(_))
+            && let Err(error) = self.queue.associate(entry.body.as_raw(), key)
+        {
+            self.handles.remove(key);
+            return Err(error);
+        }
+        entry.skip = ours && skip_on_success(entry.body.as_raw());
+        Ok(Handle(key))
+    }
+
+    fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
+        let [stdin, stdout, stderr] = child.pipes;
+        let bodies = [
+            stdin.map(Body::PipeWriter),
+            stdout.map(Body::PipeReader),
+            stderr.map(Body::PipeReader),
+        ];
+        let process = self.insert(Body::Process(child.process), false)?;
+        let mut pipes = [None; 3];
+        for (pipe, body) in pipes.iter_mut().zip(bodies) {
+            let Some(body) = body else { continue };
+            match self.insert(body, true) {
+                Ok(handle) => *pipe = Some(handle),
+                Err(error) => {
+                    self.abandon(process, pipes);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Spawned {
+            process,
+            pid: child.pid,
+            pipes,
+        })
+    }
+
+    /// Ends a child that was never handed out.
+    fn abandon(&mut self, process: Handle, pipes: [Option<Handle>; 3]) {
+        if let Err(error) = self.signal(process, Signal::Kill, SignalTarget::Tree) {
+            log::warn!("a child that could not be watched could not be ended either: {error}");
+        }
+        for handle in pipes.into_iter().flatten().chain([process]) {
+            self.handles.remove(handle.0);
+        }
+    }
+
+    /// Ends every operation on a handle early.
+    fn cancel_all(&mut self, handle: Key) {
+        let mut index = 0;
+        // Operations that end at once leave the list meanwhile, so it is walked by number.
+        while let Some(&operation) = self
+            .handles
+            .get(handle)
+            .and_then(|entry| entry.operations.get(index))
+        {
+            self.cancel_operation(operation);
+            let kept = self.operations.get(operation).is_some();
+            index += usize::from(kept);
+        }
+    }
+
+    fn cancel_operation(&mut self, operation: Key) -> bool {
+        let Some(live) = self.operations.get_mut(operation) else {
+            return false;
+        };
+        if live.ending.is_some() {
+            return true;
+        }
+        live.ending = Some(Failure::Cancelled);
+        let unsignalled = live.wait.as_mut().is_some_and(Wait::cancel);
+        if unsignalled {
+            self.end(operation, Err(Failure::Cancelled));
+        } else if let Some(entry) = self.handles.get(live.handle) {
+            entry.cancel(operation);
+        }
+        true
+    }
+
+    /// Closes a handle that is being closed and has nothing under way.
+    fn close_if_idle(&mut self, handle: Key) {
+        let Some(entry) = self.handles.get(handle) else {
+            return;
+        };
+        let Some((operation, token)) = entry.closing else {
+            return;
+        };
+        if !entry.operations.is_empty() {
+            return;
+        }
+        // Every record is back, so the system no longer writes anywhere: now the handle may go.
+        self.handles.remove(handle);
+        self.operations.remove(operation);
+        self.done.push_back(Completion {
+            token,
+            operation: Operation(operation),
+            kind: RequestKind::Close,
+            result: Ok(Outcome::Closed),
+            more: false,
+        });
+    }
+
+    /// Delivers up to a batch of what is done.
+    fn deliver(&mut self, completions: &mut Vec<Completion>) {
+        let count = self.done.len().min(BATCH_MAX);
+        for completion in self.done.drain(..count) {
+            self.in_flight -= usize::from(!completion.more);
+            completions.push(completion);
+        }
+    }
+}
+
+impl Driver for Iocp {
+    fn info(&self) -> &PortInfo {
+        &self.info
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
+        let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
+        entry.check(&request)?;
+        let kind = request.kind();
+        let operation = self.operations.insert(Live {
+            handle: handle.0,
+            token,
+            kind,
+            records: 0,
+            ending: None,
+            wait: None,
+        });
+        entry.mark(kind, true);
+        entry.operations.push(operation);
+        self.in_flight += 1;
+        self.start(operation, request);
+        Ok(Operation(operation))
+    }
+
+    fn cancel(&mut self, operation: Operation) -> bool {
+        match self.operations.get(operation.0) {
+            Some(live) if live.kind != RequestKind::Close => self.cancel_operation(operation.0),
+            // A close cannot be taken back.
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut left = timeout;
+        loop {
+            let woken = self.turn(left)?;
+            let delivers = !self.done.is_empty();
+            self.deliver(completions);
+            // The system may return a little early, and cannot wait for more than some weeks at once;
+            // packets of operations that go on by themselves do not count either.
+            left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let expired = timeout == Some(Duration::ZERO) || left == Some(Duration::ZERO);
+            if woken || delivers || expired {
+                return Ok(());
+            }
+        }
+    }
+
+    fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
+        let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
+        if entry.closing.is_some() {
+            return Err(closed());
+        }
+        if mode == CloseMode::Reset
+            && let Body::Stream(socket) = &entry.body
+            && let Err(error) = control::reset_on_close(socket)
+        {
+            // The connection is gone already, or not there yet: nothing to reset.
+            log::debug!("closing without a reset: {error}");
+        }
+        let operation = self.operations.insert(Live {
+            handle: handle.0,
+            token,
+            kind: RequestKind::Close,
+            records: 0,
+            ending: None,
+            wait: None,
+        });
+        entry.closing = Some((operation, token));
+        self.in_flight += 1;
+        self.cancel_all(handle.0);
+        self.close_if_idle(handle.0);
+        Ok(Operation(operation))
+    }
+
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        let socket = control::listen(options)?;
+        let family = socket2::Domain::for_address(options.address);
+        self.insert(Body::Listener(socket, family), false)
+    }
+
+    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
+        let socket = control::stream(peer, local)?;
+        self.insert(Body::Stream(socket), self.sockets.plain_handles)
+    }
+
+    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
+        let body = match resource {
+            Resource::Socket(socket) => match socket.0 {
+                SocketRepr::Os(socket) => {
+                    socket.set_nonblocking(true)?;
+                    Body::Stream(socket)
+                }
+                SocketRepr::Sim(_) => return Err(invalid("a simulated socket on a real port")),
+            },
+            Resource::Listener(listener) => {
+                let socket = OsSocket::from(listener);
+                let family = socket.local_addr()?.domain();
+                Body::Listener(socket, family)
+            }
+            Resource::PipeReader(pipe) => Body::PipeReader(pipe),
+            Resource::PipeWriter(pipe) => Body::PipeWriter(pipe),
+        };
+        self.insert(body, false)
+    }
+
+    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
+        let child = process::spawn(command)?;
+        self.adopt_child(child).map_err(|source| SpawnError {
+            program: command.program().to_owned(),
+            step: SpawnStep::Adopt,
+            source,
+        })
+    }
+
+    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
+        let entry = self.entry(process)?;
+        entry.body.process()?.signal(signal, target)
+    }
+
+    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        control::local_addr(self.entry(handle)?.body.socket()?)
+    }
+
+    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        control::peer_addr(self.entry(handle)?.body.socket()?)
+    }
+
+    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
+        control::set_option(self.entry(handle)?.body.socket()?, option)
+    }
+
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        control::shutdown_write(self.entry(handle)?.body.socket()?)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn open_handles(&self) -> usize {
+        self.handles.len()
+    }
+
+    fn stale(&self) -> u64 {
+        self.stale
+    }
+}
+
+impl fmt::Debug for Iocp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iocp")
+            .field("info", &self.info)
+            .field("handles", &self.handles.len())
+            .field("in_flight", &self.in_flight)
+            .field("stale", &self.stale)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Iocp {
+    /// Takes every record back from the system; those that do not come in time are leaked, not freed.
+    fn drop(&mut self) {
+        let handles: Vec<Key> = self.handles.iter().map(|(key, _)| key).collect();
+        for handle in handles {
+            self.cancel_all(handle);
+        }
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        loop {
+            let lent: usize = self.handles.iter().map(|(_, entry)| entry.lent.len()).sum();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if lent == 0 {
+                return;
+            }
+            if left.is_zero() {
+                log::error!("port: the system kept {lent} operations; their memory is lost");
+                return;
+            }
+            if let Err(error) = self.turn(Some(left)) {
+                log::error!(
+                    "port: {lent} operations cannot be awaited: {error}; their memory is lost"
+                );
+                return;
+            }
+            // Nobody is there to hear of them.
+            self.done.clear();
+        }
+    }
 }

@@ -1,28 +1,242 @@
-//! Starting processes.
+//! Starting processes on Windows.
 
+#![expect(unsafe_code, reason = "the OS's side of processes")]
+
+mod environment;
+mod quote;
+mod search;
+mod start;
+mod streams;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::windows::ffi::OsStrExt;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::path::{Path, PathBuf};
+use std::ptr;
 
+use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
+use windows_sys::Win32::System::JobObjects::{
+    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JobObjectBasicAccountingInformation,
+    QueryInformationJobObject, TerminateJobObject,
+};
+use windows_sys::Win32::System::Threading::{
+    GetExitCodeProcess, TerminateProcess, WaitForSingleObject,
+};
+
+use self::environment::Environment;
+use self::start::{Image, Started};
+use self::streams::Streams;
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
+/// A child process: its handle, signalled once it ended, and the job that holds all its descendants.
+///
+/// The job does not end them when it is closed.
 #[derive(Debug)]
 pub(crate) struct OsProcess {
-    handle: std::os::windows::io::OwnedHandle,
+    process: OwnedHandle,
+    job: OwnedHandle,
+    pid: u32,
+    own_group: bool,
+    status: Cell<Option<ExitStatus>>,
 }
 
+/// Starts a process; when that fails, nothing is left behind.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
-    Err(SpawnError {
-        program: command.program.clone(),
-        step: SpawnStep::Execute,
-        source: io::Error::from(io::ErrorKind::Unsupported),
+    let failed = |step| {
+        move |source| SpawnError {
+            program: command.program.clone(),
+            step,
+            source,
+        }
+    };
+    let image = image(command).map_err(|(step, source)| failed(step)(source))?;
+    let streams = Streams::of(command).map_err(failed(SpawnStep::Pipes))?;
+    let Started { pid, process, job } = start::start(&image, streams.numbers(), &streams.list())
+        .map_err(|error| {
+            let enterable = command.directory.as_deref().is_none_or(Path::is_dir);
+            let step = if enterable {
+                SpawnStep::Execute
+            } else {
+                SpawnStep::Directory
+            };
+            failed(step)(error)
+        })?;
+    Ok(OsChild {
+        pid,
+        process: OsProcess {
+            process,
+            job,
+            pid,
+            own_group: command.own_group,
+            status: Cell::new(None),
+        },
+        pipes: streams.ours,
     })
 }
 
+fn image(command: &Command) -> Result<Image, (SpawnStep, io::Error)> {
+    let refused = |error| (SpawnStep::Arguments, error);
+    let environment = Environment::of(command).map_err(refused)?;
+    wide(&command.program).map_err(refused)?;
+    let arguments = command.args.iter().map(|argument| wide(argument));
+    let arguments = arguments.collect::<io::Result<Vec<_>>>().map_err(refused)?;
+    let name = wide(command.arg0.as_ref().unwrap_or(&command.program)).map_err(refused)?;
+    let command_line = quote::command_line(&name, &arguments)
+        .ok_or_else(|| refused(invalid("the program's own name contains a quotation mark")))?;
+    let directory = command
+        .directory
+        .as_ref()
+        .map(|directory| wide(directory.as_os_str()));
+    let directory = directory.transpose().map_err(refused)?;
+    let file = find(command, &environment)?;
+    if search::is_batch_file(&file) {
+        let message = "arguments cannot be passed safely to a batch file: run cmd.exe with /c";
+        return Err(refused(invalid(message)));
+    }
+    let file = wide(file.as_os_str()).map_err(refused)?;
+    Ok(Image {
+        file: terminated(file),
+        command_line: terminated(command_line),
+        environment: environment.block(),
+        directory: directory.map(terminated),
+        own_group: command.own_group,
+    })
+}
+
+/// The first of the files to try that is one.
+fn find(command: &Command, environment: &Environment) -> Result<PathBuf, (SpawnStep, io::Error)> {
+    let path = environment
+        .get("PATH")
+        .map_or_else(system_directory, OsStr::to_owned);
+    let candidates = search::candidates(&command.program, &path);
+    if let Some(file) = candidates.iter().find(|file| file.is_file()) {
+        return std::path::absolute(file).map_err(|error| (SpawnStep::Search, error));
+    }
+    if Path::new(&command.program).has_root() && Path::new(&command.program).is_dir() {
+        let error = io::Error::new(io::ErrorKind::PermissionDenied, "it is a directory");
+        return Err((SpawnStep::Execute, error));
+    }
+    let message = "there is no such program";
+    Err((
+        SpawnStep::Search,
+        io::Error::new(io::ErrorKind::NotFound, message),
+    ))
+}
+
+/// Where programs are looked for by somebody who has no search path.
+fn system_directory() -> OsString {
+    let mut directory = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
+    directory.push(r"\System32");
+    directory
+}
+
+fn wide(text: &OsStr) -> io::Result<Vec<u16>> {
+    let wide: Vec<u16> = text.encode_wide().collect();
+    if wide.contains(&0) {
+        return Err(invalid(&format!("it contains a NUL: {text:?}")));
+    }
+    Ok(wide)
+}
+
+fn terminated(mut text: Vec<u16>) -> Vec<u16> {
+    text.push(0);
+    text
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// What a function of Windows said: nothing but zero is success.
+fn check(result: i32) -> io::Result<()> {
+    match result {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 impl OsProcess {
+    /// How the process ended, if it did. Never blocks.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
-        Ok(None)
+        if self.status.get().is_some() {
+            return Ok(self.status.get());
+        }
+        // The exit code alone does not tell: a process may have ended with the code of one that runs.
+        // SAFETY: the handle is open.
+        match unsafe { WaitForSingleObject(self.process.as_raw_handle(), 0) } {
+            WAIT_OBJECT_0 => {}
+            WAIT_TIMEOUT => return Ok(None),
+            _ => return Err(io::Error::last_os_error()),
+        }
+        let mut code = 0;
+        // SAFETY: the handle is open, and there is room for the code.
+        check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
+        self.status.set(Some(ExitStatus::Code(code)));
+        Ok(self.status.get())
     }
 
-    pub(crate) fn signal(&self, _signal: Signal, _target: SignalTarget) -> io::Result<()> {
-        Ok(())
+    /// Sends a signal. A tree outlives its root: it is signalled as long as anything is left of it.
+    pub(crate) fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
+        let ended = match target {
+            SignalTarget::Process => self.try_wait()?.is_some(),
+            SignalTarget::Tree => self.active_processes()? == 0,
+        };
+        if ended {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the process has ended",
+            ));
+        }
+        match (signal, target) {
+            (Signal::Kill, SignalTarget::Process) => {
+                // SAFETY: the handle is open.
+                check(unsafe { TerminateProcess(self.process.as_raw_handle(), 1) })
+            }
+            (Signal::Kill, SignalTarget::Tree) => {
+                // SAFETY: the handle is open.
+                check(unsafe { TerminateJobObject(self.job.as_raw_handle(), 1) })
+            }
+            (Signal::Interrupt | Signal::Terminate, _) if self.own_group => {
+                // The number is not given to another process while we hold the handle.
+                // SAFETY: no memory is involved.
+                check(unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, self.pid) })
+            }
+            (Signal::Interrupt | Signal::Terminate, _) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "only a process that leads a group of its own can be interrupted",
+            )),
+            (Signal::Number(_), _) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "Windows has no numbered signals",
+            )),
+        }
+    }
+
+    fn active_processes(&self) -> io::Result<u32> {
+        let mut information = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
+        let bytes = size_of_val(&information).try_into().expect("it is small");
+        // SAFETY: the handle is open, and there is room for as many bytes as are asked for.
+        check(unsafe {
+            QueryInformationJobObject(
+                self.job.as_raw_handle(),
+                JobObjectBasicAccountingInformation,
+                (&raw mut information).cast(),
+                bytes,
+                ptr::null_mut(),
+            )
+        })?;
+        Ok(information.ActiveProcesses)
+    }
+}
+
+impl AsHandle for OsProcess {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.process.as_handle()
     }
 }

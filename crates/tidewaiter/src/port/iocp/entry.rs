@@ -1,0 +1,144 @@
+//! What the port keeps of each handle and of each operation.
+
+use std::io;
+use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
+
+use socket2::{Domain, Socket};
+use windows_sys::Win32::Foundation::HANDLE;
+
+use super::operation::Lent;
+use super::socket::raw_handle;
+use super::wait::Wait;
+use crate::port::request::{Failure, Request, RequestKind, Token};
+use crate::port::table::Key;
+use crate::process::OsProcess;
+
+/// What a handle stands for.
+#[derive(Debug)]
+pub(super) enum Body {
+    Listener(Socket, Domain),
+    Stream(Socket),
+    PipeReader(OwnedHandle),
+    PipeWriter(OwnedHandle),
+    Process(OsProcess),
+}
+
+impl Body {
+    pub(super) fn as_raw(&self) -> HANDLE {
+        match self {
+            Body::Listener(socket, _) | Body::Stream(socket) => raw_handle(socket),
+            Body::PipeReader(pipe) | Body::PipeWriter(pipe) => pipe.as_raw_handle(),
+            Body::Process(process) => process.as_handle().as_raw_handle(),
+        }
+    }
+
+    /// Whether such a thing can be asked for `request`.
+    fn knows(&self, request: &Request) -> bool {
+        match request {
+            Request::Accept => matches!(self, Body::Listener(..)),
+            Request::Connect(_) => matches!(self, Body::Stream(_)),
+            Request::Receive => matches!(self, Body::Stream(_) | Body::PipeReader(_)),
+            Request::Send(_) => matches!(self, Body::Stream(_) | Body::PipeWriter(_)),
+            Request::Exit => matches!(self, Body::Process(_)),
+        }
+    }
+
+    pub(super) fn socket(&self) -> io::Result<&Socket> {
+        match self {
+            Body::Listener(socket, _) | Body::Stream(socket) => Ok(socket),
+            _ => Err(invalid("the handle is no socket")),
+        }
+    }
+
+    pub(super) fn process(&self) -> io::Result<&OsProcess> {
+        match self {
+            Body::Process(process) => Ok(process),
+            _ => Err(invalid("the handle is no process")),
+        }
+    }
+}
+
+/// A handle that is open or being closed.
+pub(super) struct Entry {
+    pub(super) body: Body,
+    /// Operations that succeed at once post no packet.
+    pub(super) skip: bool,
+    /// The operations under way.
+    pub(super) operations: Vec<Key>,
+    /// What the system holds of them.
+    pub(super) lent: Vec<Lent>,
+    pub(super) receiving: bool,
+    pub(super) sending: bool,
+    /// The close under way.
+    pub(super) closing: Option<(Key, Token)>,
+}
+
+impl Entry {
+    pub(super) fn new(body: Body) -> Entry {
+        Entry {
+            body,
+            skip: false,
+            operations: Vec::new(),
+            lent: Vec::new(),
+            receiving: false,
+            sending: false,
+            closing: None,
+        }
+    }
+
+    /// Whether `request` may be started now.
+    pub(super) fn check(&self, request: &Request) -> io::Result<()> {
+        if self.closing.is_some() {
+            return Err(closed());
+        }
+        if !self.body.knows(request) {
+            return Err(invalid("this kind of handle has no such operation"));
+        }
+        match request {
+            Request::Receive if self.receiving => Err(invalid("it is receiving already")),
+            Request::Send(_) if self.sending => Err(invalid("it is sending already")),
+            Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that an operation of this kind begins, or has ended.
+    pub(super) fn mark(&mut self, kind: RequestKind, under_way: bool) {
+        match kind {
+            RequestKind::Receive => self.receiving = under_way,
+            RequestKind::Send => self.sending = under_way,
+            _ => {}
+        }
+    }
+
+    /// Asks the system to end what it holds of `operation`.
+    pub(super) fn cancel(&self, operation: Key) {
+        let handle = self.body.as_raw();
+        for lent in &self.lent {
+            if lent.operation() == operation {
+                lent.cancel(handle);
+            }
+        }
+    }
+}
+
+/// An operation under way.
+pub(super) struct Live {
+    pub(super) handle: Key,
+    pub(super) token: Token,
+    pub(super) kind: RequestKind,
+    /// How many records it has with the system or in the local queue.
+    pub(super) records: usize,
+    /// Why it ends, as soon as its last record is back.
+    pub(super) ending: Option<Failure>,
+    /// The wait of an [`Request::Exit`].
+    pub(super) wait: Option<Wait>,
+}
+
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
+}
+
+pub(super) fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
+}

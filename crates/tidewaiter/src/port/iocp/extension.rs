@@ -1,0 +1,159 @@
+//! Functions of the system that are found at run time.
+
+use std::ffi::{CStr, c_void};
+use std::io;
+use std::os::windows::io::AsRawSocket;
+use std::ptr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS};
+use windows_sys::Win32::Networking::WinSock::{
+    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_GETACCEPTEXSOCKADDRS, SIO_GET_EXTENSION_FUNCTION_POINTER,
+    SO_PROTOCOL_INFOW, SOCKET, SOCKET_ERROR, SOL_SOCKET, WSAID_ACCEPTEX, WSAID_CONNECTEX,
+    WSAID_GETACCEPTEXSOCKADDRS, WSAIoctl, WSAPROTOCOL_INFOW, XP1_IFS_HANDLES, getsockopt,
+};
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+use windows_sys::core::GUID;
+
+/// A function pointer of any type, before it is known which.
+type Untyped = unsafe extern "system" fn() -> isize;
+
+/// Winsock's extensions, for internet sockets.
+#[derive(Clone, Copy)]
+pub(super) struct SocketFunctions {
+    pub(super) accept: LPFN_ACCEPTEX,
+    pub(super) connect: LPFN_CONNECTEX,
+    pub(super) accept_addresses: LPFN_GETACCEPTEXSOCKADDRS,
+    /// Sockets are the system's own handles, with nothing layered over them.
+    pub(super) plain_handles: bool,
+}
+
+impl SocketFunctions {
+    pub(super) fn load() -> io::Result<SocketFunctions> {
+        // A machine may have one of the two families only; a provider's functions serve both.
+        let socket = internet_socket(Domain::IPV4).or_else(|_| internet_socket(Domain::IPV6))?;
+        let accept = extension(&socket, &WSAID_ACCEPTEX)?;
+        let connect = extension(&socket, &WSAID_CONNECTEX)?;
+        let accept_addresses = extension(&socket, &WSAID_GETACCEPTEXSOCKADDRS)?;
+        let plain_handles = [Domain::IPV4, Domain::IPV6]
+            .into_iter()
+            .filter_map(|family| internet_socket(family).ok())
+            .all(|socket| has_plain_handle(&socket));
+        Ok(SocketFunctions {
+            // SAFETY: Winsock gave this pointer for AcceptEx's identifier, so it has AcceptEx's type.
+            accept: unsafe { std::mem::transmute::<Untyped, LPFN_ACCEPTEX>(accept) },
+            // SAFETY: as above, for ConnectEx.
+            connect: unsafe { std::mem::transmute::<Untyped, LPFN_CONNECTEX>(connect) },
+            // SAFETY: as above, for GetAcceptExSockaddrs.
+            accept_addresses: unsafe {
+                std::mem::transmute::<Untyped, LPFN_GETACCEPTEXSOCKADDRS>(accept_addresses)
+            },
+            plain_handles,
+        })
+    }
+}
+
+/// A new socket: overlapped, and not inherited by children (socket2 asks for both).
+pub(super) fn internet_socket(family: Domain) -> io::Result<Socket> {
+    Socket::new(family, Type::STREAM, Some(Protocol::TCP))
+}
+
+/// The socket as Winsock's functions take it.
+pub(super) fn raw(socket: &Socket) -> SOCKET {
+    SOCKET::try_from(socket.as_raw_socket()).expect("sockets are words")
+}
+
+fn extension(socket: &Socket, identifier: &GUID) -> io::Result<Untyped> {
+    let mut function: Option<Untyped> = None;
+    let mut bytes = 0;
+    let room = u32::try_from(size_of_val(&function)).expect("a pointer is small");
+    let identifier_bytes = u32::try_from(size_of::<GUID>()).expect("an identifier is small");
+    // SAFETY: the socket is open; the identifier is read and the pointer written within their sizes;
+    // all of it outlives the call, which is synchronous without an OVERLAPPED.
+    let failed = unsafe {
+        WSAIoctl(
+            raw(socket),
+            SIO_GET_EXTENSION_FUNCTION_POINTER,
+            ptr::from_ref(identifier).cast(),
+            identifier_bytes,
+            (&raw mut function).cast(),
+            room,
+            &raw mut bytes,
+            ptr::null_mut(),
+            None,
+        )
+    };
+    if failed == SOCKET_ERROR {
+        return Err(io::Error::last_os_error());
+    }
+    function.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
+}
+
+/// Whether the socket is a handle of the system's, not one that a layered provider stands behind.
+fn has_plain_handle(socket: &Socket) -> bool {
+    let mut protocol = WSAPROTOCOL_INFOW::default();
+    let mut room = i32::try_from(size_of_val(&protocol)).expect("a description is small");
+    // SAFETY: the socket is open, and the description is written within its size.
+    let failed = unsafe {
+        getsockopt(
+            raw(socket),
+            SOL_SOCKET,
+            SO_PROTOCOL_INFOW,
+            (&raw mut protocol).cast(),
+            &raw mut room,
+        )
+    };
+    failed == 0 && protocol.dwServiceFlags1 & XP1_IFS_HANDLES != 0
+}
+
+type CreatePacket =
+    unsafe extern "system" fn(*mut HANDLE, access: u32, attributes: *const c_void) -> NTSTATUS;
+type AssociatePacket = unsafe extern "system" fn(
+    packet: HANDLE,
+    port: HANDLE,
+    object: HANDLE,
+    key: usize,
+    context: usize,
+    status: NTSTATUS,
+    information: usize,
+    signalled: *mut u8,
+) -> NTSTATUS;
+type CancelPacket = unsafe extern "system" fn(packet: HANDLE, remove_signalled: u8) -> NTSTATUS;
+
+/// Wait completion packets: a signalled object posts to the port without any thread's help.
+///
+/// The system has them since Windows 8; they are not in its headers.
+#[derive(Clone, Copy)]
+pub(super) struct PacketFunctions {
+    pub(super) create: CreatePacket,
+    pub(super) associate: AssociatePacket,
+    pub(super) cancel: CancelPacket,
+}
+
+impl PacketFunctions {
+    /// The three functions, unless this system lacks one.
+    pub(super) fn load() -> Option<PacketFunctions> {
+        let create = system_function(c"NtCreateWaitCompletionPacket")?;
+        let associate = system_function(c"NtAssociateWaitCompletionPacket")?;
+        let cancel = system_function(c"NtCancelWaitCompletionPacket")?;
+        Some(PacketFunctions {
+            // SAFETY: this is the type of the function with that name.
+            create: unsafe { std::mem::transmute::<Untyped, CreatePacket>(create) },
+            // SAFETY: as above.
+            associate: unsafe { std::mem::transmute::<Untyped, AssociatePacket>(associate) },
+            // SAFETY: as above.
+            cancel: unsafe { std::mem::transmute::<Untyped, CancelPacket>(cancel) },
+        })
+    }
+}
+
+fn system_function(name: &CStr) -> Option<Untyped> {
+    let library = windows_sys::w!("ntdll.dll");
+    // SAFETY: the name ends with a zero; this library is in every process and never unloaded.
+    let library = unsafe { GetModuleHandleW(library) };
+    if library.is_null() {
+        return None;
+    }
+    // SAFETY: the library is loaded, and the name ends with a zero.
+    unsafe { GetProcAddress(library, name.as_ptr().cast()) }
+}

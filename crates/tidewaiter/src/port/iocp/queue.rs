@@ -1,0 +1,236 @@
+//! The completion port itself: make it, tie handles to it, post to it, take packets off it in batches.
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT};
+use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
+use windows_sys::Win32::System::IO::{
+    CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY,
+    PostQueuedCompletionStatus,
+};
+use windows_sys::Win32::System::Threading::INFINITE;
+
+use crate::port::BATCH_MAX;
+use crate::port::table::Key;
+use crate::port::waker::Notify;
+
+/// The completion key of wake-ups: no handle's key is zero.
+const KEY_WAKE: usize = 0;
+/// The completion key of waits; no handle's key has all bits set.
+const KEY_WAIT: usize = usize::MAX;
+
+const _: () = assert!(
+    size_of::<usize>() == size_of::<u64>(),
+    "completion keys carry a generation, which takes 64 bits"
+);
+
+/// `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`, in the type that its function takes.
+const SKIP_ON_SUCCESS: u8 = 1;
+
+/// What a packet is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packet {
+    /// A waker was used.
+    Wake,
+    /// What the operation waited for is signalled.
+    Wait { operation: Key },
+    /// An operation on a handle ended. The pointer is only compared, never followed: what it points
+    /// to is ours only if the handle has an operation there.
+    Io {
+        handle: Key,
+        overlapped: *mut OVERLAPPED,
+    },
+}
+
+impl Packet {
+    fn from_entry(entry: &OVERLAPPED_ENTRY) -> Packet {
+        match entry.lpCompletionKey {
+            KEY_WAKE => Packet::Wake,
+            KEY_WAIT => Packet::Wait {
+                operation: Key::from_u64(entry.lpOverlapped.addr() as u64),
+            },
+            key => Packet::Io {
+                handle: Key::from_u64(key as u64),
+                overlapped: entry.lpOverlapped,
+            },
+        }
+    }
+}
+
+/// What an operation's packets will carry, for the calls that post them.
+#[expect(clippy::cast_possible_truncation, reason = "words have 64 bits here")]
+pub(super) const fn word(key: Key) -> usize {
+    key.to_u64() as usize
+}
+
+/// A completion port. It is shared with wakers and waits on other threads, which may outlive the
+/// driver: posting to it then does nothing that anybody sees.
+#[derive(Debug)]
+pub(super) struct Queue {
+    handle: OwnedHandle,
+}
+
+impl Queue {
+    pub(super) fn create() -> io::Result<Arc<Queue>> {
+        // SAFETY: no pointers are passed, and no handle but the constant that asks for a new port.
+        let handle = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 1) };
+        if handle.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call made this handle just now, and nobody else knows it.
+        let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+        Ok(Arc::new(Queue { handle }))
+    }
+
+    pub(super) fn as_raw(&self) -> HANDLE {
+        self.handle.as_raw_handle()
+    }
+
+    /// Has the operations on `handle` end as packets that carry `key`.
+    pub(super) fn associate(&self, handle: HANDLE, key: Key) -> io::Result<()> {
+        // SAFETY: both handles are open: ours by ownership, the other by its owner, the caller.
+        let port = unsafe { CreateIoCompletionPort(handle, self.as_raw(), word(key), 0) };
+        if port.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    /// Posts that what `operation` waited for is signalled.
+    pub(super) fn post_wait(&self, operation: Key) -> io::Result<()> {
+        self.post(KEY_WAIT, ptr::without_provenance(word(operation)))
+    }
+
+    fn post(&self, key: usize, overlapped: *const OVERLAPPED) -> io::Result<()> {
+        // SAFETY: the port is open; the pointer is handed through and never followed by the system.
+        let posted = unsafe { PostQueuedCompletionStatus(self.as_raw(), 0, key, overlapped) };
+        if posted == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
+/// Key under which a wait's packet is posted by the kernel, and the value that names the operation.
+pub(super) fn wait_words(operation: Key) -> (usize, usize) {
+    (KEY_WAIT, word(operation))
+}
+
+/// Has operations on `handle` that succeed at once post no packet.
+///
+/// Only for handles that nobody else can have set up otherwise, and whose provider is the system's.
+pub(super) fn skip_on_success(handle: HANDLE) -> bool {
+    // SAFETY: the handle is open: its owner calls.
+    let set = unsafe { SetFileCompletionNotificationModes(handle, SKIP_ON_SUCCESS) };
+    set != 0
+}
+
+/// The waker's way in.
+pub(super) struct Bell(pub(super) Arc<Queue>);
+
+impl Notify for Bell {
+    fn notify(&self) {
+        // Posting fails only when the kernel is out of nonpaged memory. Nothing can be told to anyone
+        // from here, and trying again costs no more than the wake-up it saves.
+        for _ in 0..16 {
+            if self.0.post(KEY_WAKE, ptr::null()).is_ok() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Room for one batch of packets, reused for every wait.
+pub(super) struct Batch {
+    entries: Box<[OVERLAPPED_ENTRY; BATCH_MAX]>,
+}
+
+impl Batch {
+    pub(super) fn new() -> Batch {
+        Batch {
+            entries: Box::new([OVERLAPPED_ENTRY::default(); BATCH_MAX]),
+        }
+    }
+
+    /// Takes up to `limit` packets off `queue`, waiting up to `milliseconds` for the first of them.
+    /// Returns how many: they stand at the front.
+    pub(super) fn fill(
+        &mut self,
+        queue: &Queue,
+        limit: usize,
+        milliseconds: u32,
+    ) -> io::Result<usize> {
+        let limit = u32::try_from(limit.clamp(1, BATCH_MAX)).expect("batches are small");
+        let mut count = 0;
+        // SAFETY: there is room for `BATCH_MAX` entries, `limit` is not above it, and nobody else
+        // uses them during the call.
+        let taken = unsafe {
+            GetQueuedCompletionStatusEx(
+                queue.as_raw(),
+                self.entries.as_mut_ptr(),
+                limit,
+                &raw mut count,
+                milliseconds,
+                0,
+            )
+        };
+        if taken != 0 {
+            return Ok(count as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(WAIT_TIMEOUT.cast_signed()) {
+            return Ok(0);
+        }
+        Err(error)
+    }
+
+    /// The packet at `index` of the last [`fill`](Batch::fill).
+    pub(super) fn packet(&self, index: usize) -> Packet {
+        Packet::from_entry(&self.entries[index])
+    }
+}
+
+/// A wait's length in the system's terms: rounded up, and as long as it can be told otherwise; the
+/// caller waits again for the rest. `None` is for ever.
+pub(super) fn milliseconds(timeout: Option<Duration>) -> u32 {
+    let Some(timeout) = timeout else {
+        return INFINITE;
+    };
+    let rounded = timeout.as_nanos().div_ceil(1_000_000);
+    u32::try_from(rounded).map_or(INFINITE - 1, |short| short.min(INFINITE - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{INFINITE, KEY_WAIT, KEY_WAKE, Key, milliseconds, word};
+    use std::time::Duration;
+
+    #[test]
+    fn waits_are_rounded_up_and_never_taken_for_ever() {
+        assert_eq!(milliseconds(None), INFINITE);
+        assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
+        assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);
+        assert_eq!(milliseconds(Some(Duration::from_micros(1001))), 2);
+        let days = Duration::from_secs(50 * 24 * 3600);
+        assert_eq!(milliseconds(Some(days)), INFINITE - 1);
+        assert_eq!(milliseconds(Some(Duration::MAX)), INFINITE - 1);
+    }
+
+    #[test]
+    fn no_handle_has_the_key_of_a_wake_up_or_a_wait() {
+        let least = Key {
+            index: 0,
+            generation: 1,
+        };
+        let most = Key {
+            index: u32::MAX - 1,
+            generation: u32::MAX,
+        };
+        assert!(word(least) > KEY_WAKE && word(most) < KEY_WAIT);
+    }
+}

@@ -1,0 +1,136 @@
+//! What is particular to completion ports; what holds for every port is tested once for all of them.
+
+mod lifetime;
+mod pipes;
+mod sockets;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::Iocp;
+use crate::port::{
+    Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
+    PortOptions, Request, RequestKind, Resource, Token,
+};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn port() -> Iocp {
+    Iocp::open(&PortOptions::default(), "a test".to_owned()).expect("Windows has completion ports")
+}
+
+/// Waits for the next completions; the test fails if none comes.
+fn some(port: &mut Iocp) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    port.wait(Some(LONG), &mut completions)
+        .expect("the port waits");
+    assert!(
+        !completions.is_empty(),
+        "nothing completed in {LONG:?}: {port:?}"
+    );
+    completions
+}
+
+/// Waits until `done` has been told enough.
+fn until(port: &mut Iocp, mut done: impl FnMut(&mut Iocp, Completion) -> bool) {
+    let mut finished = false;
+    while !finished {
+        for completion in some(port) {
+            finished |= done(port, completion);
+        }
+    }
+}
+
+/// The one completion of `operation`; others are a mistake.
+fn only(port: &mut Iocp, operation: Operation) -> Result<Outcome, Failure> {
+    let mut completions = some(port);
+    assert_eq!(completions.len(), 1, "{completions:?}");
+    let completion = completions.remove(0);
+    assert_eq!(completion.operation, operation);
+    assert!(!completion.more);
+    completion.result
+}
+
+fn close(port: &mut Iocp, handle: Handle) {
+    port.close(handle, CloseMode::Graceful, Token(99))
+        .expect("it is open");
+    until(port, |_, completion| completion.kind == RequestKind::Close);
+}
+
+fn listen(port: &mut Iocp) -> (Handle, SocketAddr) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = port
+        .listen(&ListenOptions::new(address))
+        .expect("a free port");
+    let address = port.local_addr(listener).expect("it is bound");
+    (listener, address)
+}
+
+/// A connection: one end on the port, the other an ordinary blocking socket.
+fn connected(port: &mut Iocp) -> (Handle, TcpStream) {
+    let (listener, address) = listen(port);
+    port.submit(listener, Request::Accept, Token(1))
+        .expect("it listens");
+    let peer = TcpStream::connect(address).expect("it listens");
+    let mut accepted = None;
+    until(port, |port, completion| {
+        if let Ok(Outcome::Accepted { socket, peer: from }) = completion.result {
+            assert_eq!(from, peer.local_addr().expect("it is connected"));
+            accepted = Some(
+                port.adopt(Resource::Socket(socket))
+                    .expect("a fresh socket"),
+            );
+        }
+        accepted.is_some()
+    });
+    close(port, listener);
+    (accepted.expect("the loop above ended"), peer)
+}
+
+fn receive(port: &mut Iocp, handle: Handle) -> Operation {
+    port.submit(handle, Request::Receive, Token(2))
+        .expect("it receives")
+}
+
+fn send(port: &mut Iocp, handle: Handle, chunks: Chunks) -> Operation {
+    port.submit(handle, Request::Send(chunks), Token(3))
+        .expect("it sends")
+}
+
+#[test]
+fn threads_wake_the_port_and_a_port_that_is_gone() {
+    let mut port = port();
+    let wakers: Vec<_> = (0..4).map(|_| port.waker()).collect();
+    let threads: Vec<_> = wakers
+        .into_iter()
+        .map(|waker| std::thread::spawn(move || waker.wake()))
+        .collect();
+    let mut completions = Vec::new();
+    port.wait(None, &mut completions).expect("it waits");
+    for thread in threads {
+        thread.join().expect("it only wakes");
+    }
+    assert!(completions.is_empty());
+    let waker = port.waker();
+    waker.wake();
+    port.wait(None, &mut completions).expect("it waits");
+    drop(port);
+    waker.wake();
+    waker.wake();
+}
+
+#[test]
+fn a_wait_lasts_as_long_as_it_was_asked_to() {
+    let mut port = port();
+    let mut completions = Vec::new();
+    for timeout in [1, 900, 1_500, 20_000].map(Duration::from_micros) {
+        let start = Instant::now();
+        port.wait(Some(timeout), &mut completions)
+            .expect("it waits");
+        assert!(
+            start.elapsed() >= timeout,
+            "{:?} of {timeout:?}",
+            start.elapsed()
+        );
+    }
+}

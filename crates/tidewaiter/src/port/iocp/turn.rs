@@ -1,0 +1,406 @@
+//! One turn of the port: what is started, and what is made of each end.
+
+use std::io;
+use std::time::Duration;
+
+use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
+
+use super::entry::{Body, Live};
+use super::operation::{Finish, Record, Started};
+use super::queue::{Packet, milliseconds};
+use super::socket::Accepted;
+use super::wait::Wait;
+use super::{ACCEPTS, Iocp, pipe, socket};
+use crate::port::socket::{Socket, SocketRepr};
+use crate::port::table::Key;
+use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
+use crate::process::ExitStatus;
+
+type Ended = Result<Outcome, Failure>;
+
+impl Iocp {
+    /// Looks at what is ready and at up to a batch of packets, waiting for the first of them only if
+    /// nothing else is there. Returns whether a waker asked for it.
+    pub(super) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        // What is done is delivered first, so that a turn never holds more than one batch and a bit.
+        let room = BATCH_MAX.saturating_sub(self.done.len());
+        if room == 0 {
+            return Ok(false);
+        }
+        // Half of a turn is for what needs no packet: neither kind can starve the other.
+        let ready = self.ready.len().min(room.div_ceil(2));
+        let idle = self.ready.is_empty() && self.done.is_empty();
+        for _ in 0..ready {
+            let (record, finish) = self.ready.pop_front().expect("counted above");
+            self.finish(record, finish);
+        }
+        let patience = if idle { milliseconds(timeout) } else { 0 };
+        let count = self.batch.fill(&self.queue, room - ready, patience)?;
+        let mut woken = false;
+        for index in 0..count {
+            match self.batch.packet(index) {
+                Packet::Wake => {
+                    self.waker.acknowledge();
+                    woken = true;
+                }
+                Packet::Wait { operation } => self.exited(operation),
+                Packet::Io { handle, overlapped } => match self.take_back(handle, overlapped) {
+                    Some((record, finish)) => self.finish(record, finish),
+                    None => self.stale += 1,
+                },
+            }
+        }
+        Ok(woken)
+    }
+
+    /// The record that a packet is about, if the handle is alive and has it lent.
+    fn take_back(
+        &mut self,
+        handle: Key,
+        overlapped: *mut windows_sys::Win32::System::IO::OVERLAPPED,
+    ) -> Option<(Box<Record>, Finish)> {
+        let entry = self.handles.get_mut(handle)?;
+        let index = (entry.lent.iter()).position(|lent| lent.overlapped() == overlapped)?;
+        let lent = entry.lent.swap_remove(index);
+        // SAFETY: the packet with this address, of this very handle, was taken off the port just now.
+        Some(unsafe { lent.finished() })
+    }
+
+    /// Starts a new operation; a failure to do so is its end.
+    pub(super) fn start(&mut self, operation: Key, request: Request) {
+        match request {
+            Request::Accept => {
+                for _ in 0..ACCEPTS {
+                    self.accept(operation);
+                }
+            }
+            Request::Exit => self.watch(operation),
+            Request::Receive => {
+                let record = self.records.take(operation);
+                self.receive(record);
+            }
+            Request::Send(chunks) => {
+                let mut record = self.records.take(operation);
+                record.chunks = chunks;
+                self.send(record);
+            }
+            Request::Connect(peer) => self.connect(operation, peer),
+        }
+    }
+
+    /// The handle of an operation that is under way.
+    fn handle_of(&self, operation: Key) -> Key {
+        self.operations
+            .get(operation)
+            .expect("an operation lives until its last record is back")
+            .handle
+    }
+
+    /// Body and skip mode of a record's handle.
+    fn body_of(&self, operation: Key) -> (&Body, bool) {
+        let entry = self
+            .handles
+            .get(self.handle_of(operation))
+            .expect("a handle lives until its last operation has ended");
+        (&entry.body, entry.skip)
+    }
+
+    /// Keeps account of a record that the system was given.
+    fn started(&mut self, operation: Key, started: Started) {
+        let live = self.operations.get_mut(operation).expect("just started");
+        live.records += 1;
+        match started {
+            Started::Pending(lent) => {
+                let entry = self
+                    .handles
+                    .get_mut(live.handle)
+                    .expect("it has operations");
+                entry.lent.push(lent);
+            }
+            Started::Finished(record, finish) => self.ready.push_back((record, finish)),
+        }
+    }
+
+    /// One of the system's operations ended: goes on with the one that it is a part of.
+    fn finish(&mut self, record: Box<Record>, finish: Finish) {
+        let operation = record.operation;
+        let live = self
+            .operations
+            .get_mut(operation)
+            .expect("an operation lives until its last record is back");
+        live.records -= 1;
+        let cancelled = live.ending.is_some();
+        // Nothing but our own cancelling says this; otherwise it is an error like others.
+        if cancelled && finish.code == ERROR_OPERATION_ABORTED {
+            self.records.put(record);
+            return self.end_if_idle(operation);
+        }
+        match live.kind {
+            RequestKind::Accept => self.accepted(record, finish),
+            RequestKind::Connect => self.connected(record, finish),
+            RequestKind::Receive => match self.body_of(operation) {
+                (Body::PipeReader(_), _) => self.read(record, finish),
+                _ => self.received(record, finish),
+            },
+            RequestKind::Send => self.sent(record, finish),
+            RequestKind::Exit | RequestKind::Close => {
+                unreachable!("they have no records")
+            }
+        }
+    }
+
+    /// One more socket to accept with.
+    fn accept(&mut self, operation: Key) {
+        let live = self.operations.get(operation);
+        if live.is_none_or(|live| live.ending.is_some()) {
+            return;
+        }
+        let record = self.records.take(operation);
+        let (Body::Listener(listener, family), _) = self.body_of(operation) else {
+            unreachable!("only listeners accept");
+        };
+        match socket::start_accept(&self.sockets, listener, *family, record) {
+            Ok(started) => self.started(operation, started),
+            Err(failure) => self.fail(operation, failure),
+        }
+    }
+
+    fn accepted(&mut self, mut record: Box<Record>, finish: Finish) {
+        let operation = record.operation;
+        let (Body::Listener(listener, _), _) = self.body_of(operation) else {
+            unreachable!("only listeners accept");
+        };
+        let accepted = socket::finish_accept(&self.sockets, listener, &mut record, finish);
+        self.records.put(record);
+        match accepted {
+            Accepted::Connection(socket, peer) => {
+                let socket = Socket(SocketRepr::Os(socket));
+                self.report(operation, Outcome::Accepted { socket, peer });
+            }
+            Accepted::PeerGone => {}
+            Accepted::Failed(error) => self.fail(operation, Failure::os("AcceptEx", error)),
+        }
+        self.accept(operation);
+        self.end_if_idle(operation);
+    }
+
+    fn connect(&mut self, operation: Key, peer: std::net::SocketAddr) {
+        let record = self.records.take(operation);
+        let (Body::Stream(socket), skip) = self.body_of(operation) else {
+            unreachable!("only streams connect");
+        };
+        match socket::start_connect(&self.sockets, socket, peer, record, skip) {
+            Ok(started) => self.started(operation, started),
+            Err(error) => self.end(operation, Err(Failure::os("bind", error))),
+        }
+    }
+
+    fn connected(&mut self, record: Box<Record>, finish: Finish) {
+        let operation = record.operation;
+        let (Body::Stream(socket), _) = self.body_of(operation) else {
+            unreachable!("only streams connect");
+        };
+        let result = socket::finish_connect(socket, finish);
+        self.records.put(record);
+        let result = result.map(|()| Outcome::Connected);
+        self.end(
+            operation,
+            result.map_err(|error| Failure::os("ConnectEx", error)),
+        );
+    }
+
+    /// Waits for bytes, or, on a pipe and with memory at hand, reads them.
+    fn receive(&mut self, record: Box<Record>) {
+        let operation = record.operation;
+        let started = match self.body_of(operation) {
+            (Body::Stream(socket), skip) => socket::start_receive(socket, record, skip),
+            (Body::PipeReader(pipe), skip) => pipe::start_read(pipe, record, skip),
+            _ => unreachable!("nothing else receives"),
+        };
+        self.started(operation, started);
+    }
+
+    /// A socket has bytes, or an end.
+    fn received(&mut self, record: Box<Record>, finish: Finish) {
+        let operation = record.operation;
+        if self.is_ending(operation) {
+            // The bytes stay in the socket, for another operation.
+            self.records.put(record);
+            return self.end_if_idle(operation);
+        }
+        let mut lease = self.pool.lease();
+        let room = lease.capacity();
+        let (Body::Stream(socket), _) = self.body_of(operation) else {
+            unreachable!("pipes are read");
+        };
+        match socket::finish_receive(socket, &mut lease, finish) {
+            Ok(0) => self.end_with(record, Ok(Outcome::EndOfFile)),
+            Ok(bytes) => {
+                self.report(operation, Outcome::Received(lease.filled(bytes)));
+                match bytes == room {
+                    // There is likely more: the next turn looks, without asking to be told.
+                    true => self.started(operation, Started::Finished(record, finish)),
+                    false => self.receive(record),
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.receive(record),
+            Err(error) => self.end_with(record, Err(Failure::os("WSARecv", error))),
+        }
+    }
+
+    /// A pipe has bytes or an end, or the bytes were read.
+    fn read(&mut self, mut record: Box<Record>, finish: Finish) {
+        let operation = record.operation;
+        let bytes = match pipe::finish_read(finish) {
+            pipe::Read::Bytes(bytes) => bytes,
+            pipe::Read::End => return self.end_with(record, Ok(Outcome::EndOfFile)),
+            pipe::Read::Failed(error) => {
+                return self.end_with(record, Err(Failure::os("ReadFile", error)));
+            }
+        };
+        let lease = record.lease.take();
+        let (waited, room) = match &lease {
+            None => (true, 0),
+            Some(lease) => (false, lease.capacity()),
+        };
+        if let Some(lease) = lease
+            && bytes > 0
+        {
+            self.report(operation, Outcome::Received(lease.filled(bytes)));
+        }
+        if self.is_ending(operation) {
+            self.records.put(record);
+            return self.end_if_idle(operation);
+        }
+        // After a wait, and where there is likely more, the next read is one with memory.
+        if waited || bytes == room {
+            record.lease = Some(self.pool.lease());
+        }
+        self.receive(record);
+    }
+
+    fn send(&mut self, record: Box<Record>) {
+        let operation = record.operation;
+        let started = match self.body_of(operation) {
+            (Body::Stream(socket), skip) => socket::start_send(socket, record, skip),
+            (Body::PipeWriter(pipe), skip) => pipe::start_write(pipe, record, skip),
+            _ => unreachable!("nothing else sends"),
+        };
+        self.started(operation, started);
+    }
+
+    fn sent(&mut self, mut record: Box<Record>, finish: Finish) {
+        let (call, result) = match self.body_of(record.operation) {
+            (Body::PipeWriter(_), _) => ("WriteFile", pipe::finish_write(finish)),
+            _ => ("WSASend", socket::finish_send(finish)),
+        };
+        let mut rest = std::mem::take(&mut record.chunks);
+        let result = match result {
+            Ok(bytes) => {
+                rest.advance(bytes);
+                Ok(Outcome::Sent { bytes, rest })
+            }
+            Err(error) => Err(Failure::os(call, error)),
+        };
+        self.end_with(record, result);
+    }
+
+    /// Waits for a process to end.
+    fn watch(&mut self, operation: Key) {
+        use std::os::windows::io::AsHandle;
+
+        let (Body::Process(process), _) = self.body_of(operation) else {
+            unreachable!("only processes exit");
+        };
+        match Wait::start(self.packets, &self.queue, process.as_handle(), operation) {
+            Ok(wait) => {
+                let live = self.operations.get_mut(operation).expect("just started");
+                live.wait = Some(wait);
+            }
+            Err(error) => self.end(operation, Err(Failure::os("wait for a process", error))),
+        }
+    }
+
+    fn exited(&mut self, operation: Key) {
+        let waits = |live: &Live| live.wait.is_some();
+        if !self.operations.get(operation).is_some_and(waits) {
+            self.stale += 1;
+            return;
+        }
+        let (Body::Process(process), _) = self.body_of(operation) else {
+            unreachable!("only processes exit");
+        };
+        let result = match process.try_wait() {
+            Ok(status) => Ok(Outcome::Exited(status.unwrap_or(ExitStatus::Unknown))),
+            Err(error) => Err(Failure::os("GetExitCodeProcess", error)),
+        };
+        self.end(operation, result);
+    }
+
+    fn is_ending(&self, operation: Key) -> bool {
+        let live = self.operations.get(operation);
+        live.is_some_and(|live| live.ending.is_some())
+    }
+
+    /// Says what a multishot operation came to so far.
+    fn report(&mut self, operation: Key, outcome: Outcome) {
+        let live = self.operations.get(operation).expect("it goes on");
+        self.done.push_back(Completion {
+            token: live.token,
+            operation: Operation(operation),
+            kind: live.kind,
+            result: Ok(outcome),
+            more: true,
+        });
+    }
+
+    /// Has an operation end with `failure` once its other records are back.
+    fn fail(&mut self, operation: Key, failure: Failure) {
+        let Some(live) = self.operations.get_mut(operation) else {
+            return;
+        };
+        if live.ending.is_none() {
+            live.ending = Some(failure);
+            let entry = self.handles.get(live.handle).expect("it has operations");
+            entry.cancel(operation);
+        }
+        self.end_if_idle(operation);
+    }
+
+    /// Ends an operation that is to end and has no record left.
+    fn end_if_idle(&mut self, operation: Key) {
+        let Some(live) = self.operations.get_mut(operation) else {
+            return;
+        };
+        if live.records == 0
+            && let Some(failure) = live.ending.take()
+        {
+            self.end(operation, Err(failure));
+        }
+    }
+
+    fn end_with(&mut self, record: Box<Record>, result: Ended) {
+        let operation = record.operation;
+        self.records.put(record);
+        self.end(operation, result);
+    }
+
+    /// The last completion of an operation.
+    pub(super) fn end(&mut self, operation: Key, result: Ended) {
+        let live = self.operations.remove(operation).expect("it ends once");
+        let entry = self
+            .handles
+            .get_mut(live.handle)
+            .expect("it has operations");
+        entry.mark(live.kind, false);
+        entry.operations.retain(|&other| other != operation);
+        self.done.push_back(Completion {
+            token: live.token,
+            operation: Operation(operation),
+            kind: live.kind,
+            result,
+            more: false,
+        });
+        self.close_if_idle(live.handle);
+    }
+}

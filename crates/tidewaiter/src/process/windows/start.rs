@@ -1,0 +1,202 @@
+//! `CreateProcessW`, with exactly the handles meant for the child, in a job of its own.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr;
+
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::System::JobObjects::{AssignProcessToJobObject, CreateJobObjectW};
+use windows_sys::Win32::System::Threading::{
+    CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW,
+    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, InitializeProcThreadAttributeList,
+    PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_INFORMATION,
+    ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess,
+    UpdateProcThreadAttribute,
+};
+
+/// What is started, all of it null-terminated.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) file: Vec<u16>,
+    pub(super) command_line: Vec<u16>,
+    pub(super) environment: Vec<u16>,
+    pub(super) directory: Option<Vec<u16>>,
+    pub(super) own_group: bool,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) pid: u32,
+    pub(super) process: OwnedHandle,
+    pub(super) job: OwnedHandle,
+}
+
+/// Starts the program with these standard streams; it inherits the handles in `list`, and no other.
+pub(super) fn start(image: &Image, streams: [HANDLE; 3], list: &[HANDLE]) -> io::Result<Started> {
+    // SAFETY: a job without a name, and no attributes: the handle is not inherited.
+    let job = unsafe { CreateJobObjectW(ptr::null(), ptr::null()) };
+    if job.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the job was just made, for us.
+    let job = unsafe { OwnedHandle::from_raw_handle(job) };
+    let jobs = [job.as_raw_handle()];
+    let (process, thread, pid) = match create(image, streams, list, &jobs, 0) {
+        Ok(created) => created,
+        // Refused for packaged programs and by old systems; what else is the matter, shows again.
+        Err(_) => {
+            let created = create(image, streams, list, &[], CREATE_SUSPENDED)?;
+            put_into_job(&job, &created.0, &created.1)?;
+            created
+        }
+    };
+    drop(thread);
+    Ok(Started { pid, process, job })
+}
+
+/// Lets a suspended process run, once it is in the job; ends it when it cannot be.
+fn put_into_job(job: &OwnedHandle, process: &OwnedHandle, thread: &OwnedHandle) -> io::Result<()> {
+    // SAFETY: both handles are open.
+    let assigned =
+        unsafe { AssignProcessToJobObject(job.as_raw_handle(), process.as_raw_handle()) };
+    if assigned != 0 {
+        // SAFETY: the handle is open.
+        let resumed = unsafe { ResumeThread(thread.as_raw_handle()) };
+        if resumed != u32::MAX {
+            return Ok(());
+        }
+    }
+    let error = io::Error::last_os_error();
+    // SAFETY: the handle is open.
+    unsafe { TerminateProcess(process.as_raw_handle(), 1) };
+    Err(error)
+}
+
+fn create(
+    image: &Image,
+    streams: [HANDLE; 3],
+    list: &[HANDLE],
+    jobs: &[HANDLE],
+    flags: u32,
+) -> io::Result<(OwnedHandle, OwnedHandle, u32)> {
+    let mut attributes = Attributes::new()?;
+    attributes.set(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, list)?;
+    attributes.set(PROC_THREAD_ATTRIBUTE_JOB_LIST, jobs)?;
+    let mut startup = STARTUPINFOEXW::default();
+    startup.StartupInfo.cb = size_of::<STARTUPINFOEXW>().try_into().expect("it is small");
+    startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
+    [
+        startup.StartupInfo.hStdInput,
+        startup.StartupInfo.hStdOutput,
+        startup.StartupInfo.hStdError,
+    ] = streams;
+    startup.lpAttributeList = attributes.as_mut_ptr();
+    let group = if image.own_group {
+        CREATE_NEW_PROCESS_GROUP
+    } else {
+        0
+    };
+    // It may be written to.
+    let mut command_line = image.command_line.clone();
+    let mut made = PROCESS_INFORMATION::default();
+    // SAFETY: all texts are null-terminated and the environment ends with two NULs; the startup
+    // information says its size and that attributes follow; the attributes and the handles in them
+    // live until after the call.
+    let done = unsafe {
+        CreateProcessW(
+            image.file.as_ptr(),
+            command_line.as_mut_ptr(),
+            ptr::null(),
+            ptr::null(),
+            i32::from(!list.is_empty()),
+            EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | group | flags,
+            image.environment.as_ptr().cast(),
+            image
+                .directory
+                .as_ref()
+                .map_or(ptr::null(), |directory| directory.as_ptr()),
+            (&raw const startup).cast(),
+            &raw mut made,
+        )
+    };
+    if done == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, and gave us this handle.
+    let process = unsafe { OwnedHandle::from_raw_handle(made.hProcess) };
+    // SAFETY: as above.
+    let thread = unsafe { OwnedHandle::from_raw_handle(made.hThread) };
+    Ok((process, thread, made.dwProcessId))
+}
+
+/// A list of process attributes; it refers to the values set.
+struct Attributes<'a> {
+    memory: Vec<MaybeUninit<usize>>,
+    values: std::marker::PhantomData<&'a [HANDLE]>,
+}
+
+impl<'a> Attributes<'a> {
+    const COUNT: u32 = 2;
+
+    fn new() -> io::Result<Attributes<'a>> {
+        let mut bytes = 0;
+        // SAFETY: without a list it only says how large one is.
+        unsafe {
+            InitializeProcThreadAttributeList(ptr::null_mut(), Self::COUNT, 0, &raw mut bytes)
+        };
+        let mut memory = vec![MaybeUninit::uninit(); bytes.div_ceil(size_of::<usize>())];
+        // SAFETY: there are as many bytes as it asked for, aligned for pointers.
+        let done = unsafe {
+            InitializeProcThreadAttributeList(
+                memory.as_mut_ptr().cast(),
+                Self::COUNT,
+                0,
+                &raw mut bytes,
+            )
+        };
+        if done == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Attributes {
+            memory,
+            values: std::marker::PhantomData,
+        })
+    }
+
+    /// Nothing is set for no handles at all: an empty list is not allowed.
+    fn set(&mut self, attribute: u32, handles: &'a [HANDLE]) -> io::Result<()> {
+        if handles.is_empty() {
+            return Ok(());
+        }
+        let attribute = usize::try_from(attribute).expect("Windows has at least 32 bits");
+        // SAFETY: the list was initialised with room for it; the handles live as long as the list.
+        let done = unsafe {
+            UpdateProcThreadAttribute(
+                self.as_mut_ptr(),
+                0,
+                attribute,
+                handles.as_ptr().cast(),
+                size_of_val(handles),
+                ptr::null_mut(),
+                ptr::null(),
+            )
+        };
+        if done == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut core::ffi::c_void {
+        self.memory.as_mut_ptr().cast()
+    }
+}
+
+impl Drop for Attributes<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the list was initialised, and is not used after this.
+        unsafe { DeleteProcThreadAttributeList(self.as_mut_ptr()) };
+    }
+}

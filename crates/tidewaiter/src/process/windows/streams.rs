@@ -1,0 +1,193 @@
+//! The child's standard streams: which handles it gets, and our ends of its pipes.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY, HANDLE,
+    INVALID_HANDLE_VALUE,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
+};
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+};
+use windows_sys::Win32::System::Pipes::{
+    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT,
+};
+use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+use crate::process::{Command, Stdio};
+
+const PIPE_BYTES: u32 = 64 * 1024;
+
+/// How often a new name is tried for a pipe before something else must be the matter.
+const NAME_ATTEMPTS: usize = 16;
+
+/// The child's standard streams, and our ends of the pipes among them.
+#[derive(Debug)]
+pub(super) struct Streams {
+    /// Inheritable, not yet inherited; standard error is missing where it is the same as output. Null
+    /// where we have no such stream ourselves.
+    handles: [Option<OwnedHandle>; 3],
+    merged: bool,
+    /// Our ends, for overlapped use.
+    pub(super) ours: [Option<OwnedHandle>; 3],
+}
+
+impl Streams {
+    /// What `command` asks for.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says.
+    pub(super) fn of(command: &Command) -> io::Result<Streams> {
+        let mut streams = Streams {
+            handles: [None, None, None],
+            merged: false,
+            ours: [None, None, None],
+        };
+        for (stream, stdio) in command.stdio.into_iter().enumerate() {
+            streams.handles[stream] = match stdio {
+                Stdio::Pipe => {
+                    let (ours, theirs) = pipe(stream == 0)?;
+                    streams.ours[stream] = Some(ours);
+                    Some(inheritable(theirs.as_handle())?)
+                }
+                Stdio::Null => {
+                    let null = File::options().read(true).write(true).open("NUL")?;
+                    Some(inheritable(null.as_handle())?)
+                }
+                Stdio::Inherit => inherited(stream)?,
+                Stdio::Stdout => {
+                    streams.merged = true;
+                    None
+                }
+            };
+        }
+        Ok(streams)
+    }
+
+    /// What the child gets as standard input, output and error.
+    pub(super) fn numbers(&self) -> [HANDLE; 3] {
+        let mut numbers = self.handles.each_ref().map(|handle| {
+            handle
+                .as_ref()
+                .map_or(ptr::null_mut(), AsRawHandle::as_raw_handle)
+        });
+        if self.merged {
+            numbers[2] = numbers[1];
+        }
+        numbers
+    }
+
+    /// The handles that the child inherits, each of them once.
+    pub(super) fn list(&self) -> Vec<HANDLE> {
+        self.handles
+            .iter()
+            .flatten()
+            .map(AsRawHandle::as_raw_handle)
+            .collect()
+    }
+}
+
+/// Ours, if we have one.
+fn inherited(stream: usize) -> io::Result<Option<OwnedHandle>> {
+    let number = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE][stream];
+    // SAFETY: only asks for a number.
+    let handle = unsafe { GetStdHandle(number) };
+    if handle.is_null() || handle == INVALID_HANDLE_VALUE {
+        return Ok(None);
+    }
+    // SAFETY: the process's standard handles stay open while they are its standard handles; it is
+    // duplicated at once.
+    let handle = unsafe { BorrowedHandle::borrow_raw(handle) };
+    inheritable(handle).map(Some)
+}
+
+/// A duplicate that a child can inherit.
+fn inheritable(handle: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
+    let mut duplicate = ptr::null_mut();
+    // SAFETY: only asks for a number.
+    let process = unsafe { GetCurrentProcess() };
+    let source = handle.as_raw_handle();
+    // SAFETY: `source` is open while it is borrowed, and there is room for the duplicate.
+    let done = unsafe {
+        DuplicateHandle(
+            process,
+            source,
+            process,
+            &raw mut duplicate,
+            0,
+            1,
+            DUPLICATE_SAME_ACCESS,
+        )
+    };
+    if done == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the duplicate was just made, for us.
+    Ok(unsafe { OwnedHandle::from_raw_handle(duplicate) })
+}
+
+/// A pipe: our end, overlapped, and the child's, synchronous as ordinary programs need it.
+fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
+    let mut attempts = NAME_ATTEMPTS;
+    loop {
+        attempts -= 1;
+        let name = format!(
+            r"\\.\pipe\tidewaiter-{}-{:016x}",
+            std::process::id(),
+            // Each of these hashes with new keys, the first of a thread with random ones.
+            RandomState::new().hash_one(attempts)
+        );
+        let made = named_pipe(&name, we_write).and_then(|ours| {
+            let theirs = File::options()
+                .read(we_write)
+                .write(!we_write)
+                .open(&name)?;
+            Ok((ours, theirs))
+        });
+        match made {
+            Err(error) if attempts > 0 && is_taken(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Somebody has a pipe of that name, or was quicker to open ours.
+fn is_taken(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(i32::cast_unsigned);
+    matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY))
+}
+
+fn named_pipe(name: &str, we_write: bool) -> io::Result<OwnedHandle> {
+    let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    let access = if we_write {
+        PIPE_ACCESS_OUTBOUND
+    } else {
+        PIPE_ACCESS_INBOUND
+    };
+    // SAFETY: `name` is null-terminated; without security attributes the handle is not inherited.
+    let handle = unsafe {
+        CreateNamedPipeW(
+            name.as_ptr(),
+            access | FILE_FLAG_OVERLAPPED | FILE_FLAG_FIRST_PIPE_INSTANCE,
+            PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
+            1,
+            PIPE_BYTES,
+            PIPE_BYTES,
+            0,
+            ptr::null(),
+        )
+    };
+    if handle == INVALID_HANDLE_VALUE {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the pipe was just made, for us.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}

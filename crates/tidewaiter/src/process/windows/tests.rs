@@ -1,0 +1,297 @@
+//! What is promised of starting processes, with real ones: this test program, run again.
+
+use std::fs::File;
+use std::io::{Read, Write};
+
+use windows_sys::Win32::Foundation::{
+    GetHandleInformation, HANDLE_FLAG_INHERIT, SetHandleInformation,
+};
+use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
+use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
+
+use super::*;
+use crate::process::Stdio;
+
+const ACTION: &str = "TIDEWAITER_TEST_ACTION";
+const CHILD: &str = "process::os::tests::child_entry";
+
+/// The child's side: what it does is said by the environment.
+#[test]
+fn child_entry() {
+    let Some(action) = std::env::var_os(ACTION) else {
+        return;
+    };
+    let action = action.into_string().expect("the tests use UTF-8");
+    let (action, value) = action.split_once(' ').unwrap_or((&action, ""));
+    let mut output = io::stdout();
+    match action {
+        "echo" => {
+            let copied = io::copy(&mut io::stdin(), &mut output);
+            copied.expect("the pipes can be copied");
+        }
+        "exit" => std::process::exit(value.parse::<u32>().expect("a number").cast_signed()),
+        "directory" => {
+            let directory = std::env::current_dir().expect("there is one");
+            writeln!(output, "<{}>", directory.display()).expect("it can be written");
+        }
+        "variables" => {
+            let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+            writeln!(output, "<{names:?}>").expect("it can be written");
+        }
+        "handle" => {
+            let number: usize = value.parse().expect("a number");
+            let mut flags = 0;
+            // SAFETY: asks about a number, which may be of no handle.
+            let known = unsafe { GetHandleInformation(number as _, &raw mut flags) };
+            std::process::exit(if known == 0 { 0 } else { 9 });
+        }
+        "parent" => {
+            let own = std::env::current_exe().expect("the tests are a program");
+            let mut grandchild = std::process::Command::new(own);
+            grandchild
+                .args(["--exact", CHILD, "--nocapture"])
+                .env(ACTION, "echo");
+            grandchild.stdin(std::process::Stdio::piped());
+            let _grandchild = grandchild.spawn().expect("it can be run again");
+            let _ = io::copy(&mut io::stdin(), &mut output);
+        }
+        other => panic!("no such action: {other}"),
+    }
+    std::process::exit(0);
+}
+
+fn child(action: &str) -> Command {
+    Command::new(std::env::current_exe().expect("the tests are a program"))
+        .args(["--exact", CHILD, "--nocapture"])
+        .env(ACTION, action)
+}
+
+fn await_end(process: &OsProcess) -> ExitStatus {
+    // SAFETY: the handle is open.
+    let waited = unsafe { WaitForSingleObject(process.as_handle().as_raw_handle(), 30_000) };
+    assert_eq!(waited, WAIT_OBJECT_0, "it has not ended in thirty seconds");
+    let status = process.try_wait().expect("it can be asked");
+    status.expect("its handle said that it ended")
+}
+
+/// Reads once from our end of a pipe; nothing at its end.
+fn read(pipe: &OwnedHandle, buffer: &mut [u8]) -> usize {
+    let mut overlapped = OVERLAPPED::default();
+    let length = buffer.len().try_into().expect("it is small");
+    // SAFETY: buffer and OVERLAPPED live until the result was awaited, below.
+    unsafe {
+        ReadFile(
+            pipe.as_raw_handle(),
+            buffer.as_mut_ptr(),
+            length,
+            ptr::null_mut(),
+            &raw mut overlapped,
+        )
+    };
+    let mut bytes = 0;
+    // SAFETY: as above. A failure to start fails here too, as what is at the pipe's end.
+    unsafe {
+        GetOverlappedResult(
+            pipe.as_raw_handle(),
+            &raw const overlapped,
+            &raw mut bytes,
+            1,
+        )
+    };
+    bytes as usize
+}
+
+fn read_all(pipe: &OwnedHandle) -> String {
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match read(pipe, &mut chunk) {
+            0 => return String::from_utf8(text).expect("the children write UTF-8"),
+            bytes => text.extend_from_slice(&chunk[..bytes]),
+        }
+    }
+}
+
+fn write(pipe: &OwnedHandle, bytes: &[u8]) {
+    let mut overlapped = OVERLAPPED::default();
+    let length = bytes.len().try_into().expect("it is small");
+    // SAFETY: buffer and OVERLAPPED live until the result was awaited, below.
+    unsafe {
+        WriteFile(
+            pipe.as_raw_handle(),
+            bytes.as_ptr(),
+            length,
+            ptr::null_mut(),
+            &raw mut overlapped,
+        )
+    };
+    let mut written = 0;
+    // SAFETY: as above.
+    let done = unsafe {
+        GetOverlappedResult(
+            pipe.as_raw_handle(),
+            &raw const overlapped,
+            &raw mut written,
+            1,
+        )
+    };
+    assert_eq!((done, written), (1, length));
+}
+
+fn run(command: &Command) -> (String, ExitStatus) {
+    let mut child = spawn(command).expect("the program can be started");
+    drop(child.pipes[0].take());
+    let text = read_all(child.pipes[1].as_ref().expect("its output is a pipe"));
+    (text, await_end(&child.process))
+}
+
+#[test]
+fn bytes_go_in_and_come_out_through_the_pipes() {
+    let mut child = spawn(&child("echo")).expect("the tests can be run");
+    let input = child.pipes[0].take().expect("a pipe");
+    let output = child.pipes[1].take().expect("a pipe");
+    write(&input, b"<hello>");
+    // A read of nothing completes once there is something.
+    assert_eq!(read(&output, &mut []), 0);
+    drop(input);
+    let text = read_all(&output);
+    assert!(text.contains("<hello>"), "{text}");
+    assert_eq!(await_end(&child.process), ExitStatus::Code(0));
+}
+
+#[test]
+fn all_exit_codes_arrive_and_are_remembered() {
+    for code in [0, 1, 255, 259, 0xC000_0005] {
+        let child = spawn(&child(&format!("exit {code}")).stdout(Stdio::Null)).expect("it runs");
+        assert_eq!(await_end(&child.process), ExitStatus::Code(code));
+        assert_eq!(await_end(&child.process), ExitStatus::Code(code));
+    }
+}
+
+#[test]
+fn the_child_starts_in_its_directory_with_its_environment() {
+    let (text, _) = run(&child("directory").current_dir(r"C:\windows"));
+    assert!(text.to_lowercase().contains(r"<c:\windows>"), "{text}");
+    let (text, _) = run(&child("variables").env("TIDEWAITER_MARK", "1"));
+    assert!(
+        text.contains("TIDEWAITER_MARK") && text.to_uppercase().contains("PATH"),
+        "{text}"
+    );
+    let (text, _) = run(&child("variables").env_clear().env(ACTION, "variables"));
+    assert!(
+        text.contains(ACTION) && !text.contains("TIDEWAITER_MARK"),
+        "{text}"
+    );
+    assert!(!text.contains("USERPROFILE"), "{text}");
+}
+
+#[test]
+fn failures_name_their_step_and_reason() {
+    use io::ErrorKind::{InvalidInput, NotFound, PermissionDenied};
+    let batch = std::env::temp_dir().join(format!("tidewaiter-{}.bat", std::process::id()));
+    File::create(&batch).expect("it can be written");
+    let cases = [
+        (
+            Command::new(r"C:\nowhere\x.exe"),
+            SpawnStep::Search,
+            NotFound,
+        ),
+        (Command::new("no such thing"), SpawnStep::Search, NotFound),
+        (Command::new(""), SpawnStep::Search, NotFound),
+        (
+            Command::new("cmd").env("PATH", r"C:\nowhere"),
+            SpawnStep::Search,
+            NotFound,
+        ),
+        (
+            Command::new(r"C:\windows"),
+            SpawnStep::Execute,
+            PermissionDenied,
+        ),
+        (child("echo").arg("\0"), SpawnStep::Arguments, InvalidInput),
+        (
+            child("echo").env("A", "\0"),
+            SpawnStep::Arguments,
+            InvalidInput,
+        ),
+        (Command::new(&batch), SpawnStep::Arguments, InvalidInput),
+    ];
+    for (command, step, kind) in cases {
+        let error = spawn(&command).expect_err("this cannot be started");
+        assert_eq!((error.step, error.source.kind()), (step, kind), "{error}");
+    }
+    let error = spawn(&child("echo").current_dir(r"C:\nowhere")).expect_err("no directory");
+    assert_eq!(error.step, SpawnStep::Directory, "{error}");
+    std::fs::remove_file(batch).expect("it is ours");
+}
+
+#[test]
+fn a_killed_process_has_ended_and_finds_no_second_signal() {
+    let child = spawn(&child("echo")).expect("the tests can be run");
+    assert_eq!(child.process.try_wait().expect("it can be asked"), None);
+    let kill = || child.process.signal(Signal::Kill, SignalTarget::Process);
+    kill().expect("it lives");
+    assert_eq!(await_end(&child.process), ExitStatus::Code(1));
+    assert_eq!(
+        kill().expect_err("it has ended").kind(),
+        io::ErrorKind::NotFound
+    );
+    let numbered = child
+        .process
+        .signal(Signal::Number(9), SignalTarget::Process);
+    assert!(numbered.is_err());
+}
+
+/// Goal: a tree is ended after its root ended by itself.
+/// Method: a grandchild keeps the output open; the end of file says that it ended.
+#[test]
+fn a_tree_outlives_its_root_and_can_still_be_ended() {
+    let child = spawn(&child("parent")).expect("the tests can be run");
+    let (input, output) = (&child.pipes[0], &child.pipes[1]);
+    assert!(input.is_some());
+    let kill = |target| child.process.signal(Signal::Kill, target);
+    let output = output.as_ref().expect("a pipe");
+    // Two test programs have begun, the child and the grandchild.
+    let mut text = String::new();
+    while text.matches("running").count() < 2 {
+        let mut chunk = [0; 256];
+        let bytes = read(output, &mut chunk);
+        assert_ne!(bytes, 0, "the output has ended after: {text}");
+        text.push_str(&String::from_utf8_lossy(&chunk[..bytes]));
+    }
+    assert_eq!(
+        child.process.active_processes().expect("it can be asked"),
+        2
+    );
+    kill(SignalTarget::Tree).expect("both live");
+    assert_eq!(await_end(&child.process), ExitStatus::Code(1));
+    read_all(output);
+    assert_eq!(
+        kill(SignalTarget::Tree).expect_err("all ended").kind(),
+        io::ErrorKind::NotFound
+    );
+}
+
+/// Goal: handles that happen to be inheritable stay with us.
+/// Method: the child is told the number of one and asks for it.
+#[test]
+fn no_other_handle_of_ours_reaches_the_child() {
+    let kept = File::open(std::env::current_exe().expect("a program")).expect("it can be read");
+    let number = kept.as_raw_handle();
+    // SAFETY: the handle is open.
+    check(unsafe { SetHandleInformation(number, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) })
+        .expect("it can be made inheritable");
+    let (_, status) = run(&child(&format!("handle {}", number as usize)));
+    assert_eq!(status, ExitStatus::Code(0));
+    assert!((&kept).read(&mut [0; 2]).is_ok());
+}
+
+#[test]
+fn streams_can_be_null_or_inherited_or_merged() {
+    let command = child("echo").stdin(Stdio::Null).stderr(Stdio::Stdout);
+    let (text, status) = run(&command);
+    assert!(text.contains("running"), "{text}");
+    assert_eq!(status, ExitStatus::Code(0));
+    let command = child("exit 5").stdin(Stdio::Inherit).stderr(Stdio::Inherit);
+    assert_eq!(run(&command).1, ExitStatus::Code(5));
+}
