@@ -106,10 +106,13 @@ impl World {
     /// Moves bytes out into `space`, as many as there are and fit.
     pub(super) fn read_channel(&mut self, key: Key, space: &mut [u8]) -> usize {
         let channel = self.channel_mut(key);
-        let count = space.len().min(channel.bytes.len());
-        for (place, byte) in space.iter_mut().zip(channel.bytes.drain(..count)) {
-            *place = byte;
-        }
+        let (front, back) = channel.bytes.as_slices();
+        let from_front = space.len().min(front.len());
+        let from_back = (space.len() - from_front).min(back.len());
+        let count = from_front + from_back;
+        space[..from_front].copy_from_slice(&front[..from_front]);
+        space[from_front..count].copy_from_slice(&back[..from_back]);
+        channel.bytes.drain(..count);
         if count > 0 {
             self.tell_holders(key, Event::Room);
         }

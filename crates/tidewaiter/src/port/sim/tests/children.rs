@@ -8,6 +8,18 @@ use crate::port::sim::{Event, Faults, Output, Process, Sim, programs};
 use crate::port::{CloseMode, Failure, Handle, Outcome, Request, RequestKind, Spawned, Token};
 use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
 
+/// Several times what a pipe holds, which is little, for Miri's sake.
+const FLOOD_BYTES: usize = 10_000;
+
+/// A world whose pipes hold 1 KiB.
+fn narrow() -> Sim {
+    let faults = Faults {
+        capacity: 1024,
+        ..Faults::default()
+    };
+    Sim::builder(1).faults(faults).build()
+}
+
 fn start(bench: &mut Bench, command: &Command) -> (Handle, [Handle; 3]) {
     let Spawned { process, pipes, .. } = bench.port.spawn(command).expect("it is known");
     bench.submit(process, Request::Exit);
@@ -40,13 +52,11 @@ fn killed(number: i32) -> ExitStatus {
 
 #[test]
 fn cat_copies_more_than_any_buffer_holds() {
-    let mut faults = Faults::default();
-    faults.capacity = 16;
-    let sim = Sim::builder(1).faults(faults).build();
+    let sim = narrow();
     sim.program("cat", || programs::Cat);
     let mut bench = Bench::new(sim);
     let (_, [stdin, stdout, stderr]) = start(&mut bench, &Command::new("cat"));
-    let all: Vec<u8> = (0..200).collect();
+    let all: Vec<u8> = (0..250).cycle().take(5000).collect();
     let mut rest = crate::port::Chunks::from(&all[..]);
     bench.submit(stdout, Request::Receive);
     let mut copied = Vec::new();
@@ -68,13 +78,15 @@ fn cat_copies_more_than_any_buffer_holds() {
 
 #[test]
 fn a_flood_waits_for_its_reader_and_breaks_without_one() {
-    let sim = Sim::new(1);
-    sim.program("flood", || programs::Flood::new(Output::Stderr, 200_000));
+    let sim = narrow();
+    sim.program("flood", || {
+        programs::Flood::new(Output::Stderr, FLOOD_BYTES)
+    });
     let mut bench = Bench::new(sim);
     let (_, [_, _, stderr]) = start(&mut bench, &Command::new("flood"));
     assert_eq!(bench.sim.running_processes(), 1);
     let all = bench.receive_all(stderr).expect("it ends");
-    assert_eq!(all.len(), 200_000);
+    assert_eq!(all.len(), FLOOD_BYTES);
     let right = |(n, &byte): (usize, &u8)| byte == programs::Flood::byte_at(n);
     assert!(all.iter().enumerate().all(right));
     assert_eq!(status(&mut bench), ExitStatus::Code(0));
@@ -98,14 +110,14 @@ fn a_child_that_closes_its_outputs_lives() {
 
 #[test]
 fn a_child_that_never_reads_fills_its_pipe() {
-    let sim = Sim::new(1);
+    let sim = narrow();
     sim.program("idle", || programs::Idle);
     let mut bench = Bench::new(sim);
     let (process, [stdin, ..]) = start(&mut bench, &Command::new("idle"));
-    bench.send(stdin, &[0; 100_000]);
+    bench.send(stdin, &[0; 3000]);
     let sent = bench.next(RequestKind::Send);
-    let Ok(Outcome::Sent { bytes: 65536, rest }) = sent else {
-        panic!("a pipe holds 64 KiB: {sent:?}");
+    let Ok(Outcome::Sent { bytes: 1024, rest }) = sent else {
+        panic!("a pipe holds 1 KiB: {sent:?}");
     };
     bench.submit(stdin, Request::Send(rest));
     let signalled = bench

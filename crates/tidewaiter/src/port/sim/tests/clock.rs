@@ -88,8 +88,10 @@ fn a_patient_port_sees_what_another_threads_port_does() {
 
 #[test]
 fn delays_hold_completions_back_by_the_clock() {
-    let mut faults = Faults::default();
-    faults.delay = Duration::from_millis(5)..=Duration::from_millis(5);
+    let faults = Faults {
+        delay: Duration::from_millis(5)..=Duration::from_millis(5),
+        ..Faults::default()
+    };
     let mut bench = Bench::new(Sim::builder(1).faults(faults).build());
     let (_, address) = bench.listen();
     bench.connect(address);

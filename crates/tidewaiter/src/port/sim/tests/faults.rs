@@ -145,9 +145,10 @@ fn certain_faults_happen() {
 
     let mut bench = bench_with(|_| {});
     let (client, _) = bench.pair();
-    let mut faults = Faults::default();
-    faults.resets = 1.0;
-    bench.sim.set_faults(faults);
+    bench.sim.set_faults(Faults {
+        resets: 1.0,
+        ..Faults::default()
+    });
     bench.send(client, b"x");
     assert_eq!(
         error_kind(bench.next(RequestKind::Send)),

@@ -47,8 +47,10 @@ fn bytes_flow_both_ways_and_each_way_ends_by_itself() {
 
 #[test]
 fn a_full_connection_takes_no_more_until_it_is_read() {
-    let mut faults = Faults::default();
-    faults.capacity = 10;
+    let faults = Faults {
+        capacity: 10,
+        ..Faults::default()
+    };
     let mut bench = Bench::new(Sim::builder(1).faults(faults).receive_bytes(4).build());
     let (client, server) = bench.pair();
     bench.send(client, b"0123456789abc");
@@ -216,6 +218,20 @@ fn a_full_backlog_lets_connects_wait() {
     assert!(batch.is_empty());
     bench.submit(listener, Request::Accept);
     assert!(bench.next(RequestKind::Connect).is_ok());
+}
+
+#[test]
+fn a_connection_that_died_before_it_was_accepted_is_passed_over() {
+    let mut bench = Bench::new(Sim::new(1));
+    let (listener, address) = bench.listen();
+    bench.connect(address);
+    assert_eq!(bench.sim.reset(address), 1);
+    let live = bench.connect(address);
+    bench.submit(listener, Request::Accept);
+    let Ok(Outcome::Accepted { peer, .. }) = bench.next(RequestKind::Accept) else {
+        panic!("the second one lives");
+    };
+    assert_eq!(Some(peer), bench.port.local_addr(live).ok());
 }
 
 #[test]

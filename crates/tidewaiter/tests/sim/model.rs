@@ -1,0 +1,81 @@
+//! What is known of the bytes, handles and operations of a random program.
+
+use std::net::SocketAddr;
+
+use tidewaiter::port::sim::programs;
+use tidewaiter::port::{Handle, Operation, RequestKind};
+
+/// A way that bytes go, from whoever sends to whoever receives.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    /// Which bytes they are; `None`: those of a flood.
+    pub(crate) pattern: Option<usize>,
+    pub(crate) sent: usize,
+    pub(crate) received: usize,
+    /// The receiver saw the end of file.
+    pub(crate) ended: bool,
+    /// The child in between: bytes may be lost unless it exits with 0.
+    pub(crate) child: Option<usize>,
+}
+
+impl Flow {
+    pub(crate) fn byte_at(&self, place: usize) -> u8 {
+        match self.pattern {
+            Some(pattern) => ((place * 31) ^ (place >> 5) ^ (pattern * 7)).to_le_bytes()[0],
+            None => programs::Flood::byte_at(place),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Listener(SocketAddr),
+    Socket,
+    Pipe,
+    Process(usize),
+}
+
+/// A handle, and what we know of it.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) port: usize,
+    pub(crate) handle: Handle,
+    pub(crate) kind: Kind,
+    /// The flow that is received here, and the one that is sent here.
+    pub(crate) incoming: Option<usize>,
+    pub(crate) outgoing: Option<usize>,
+    pub(crate) receiving: bool,
+    pub(crate) sending: bool,
+    /// An operation failed: others would, too.
+    pub(crate) failed: bool,
+}
+
+impl Item {
+    pub(crate) fn pending(&self, index: usize, operation: Operation, kind: RequestKind) -> Pending {
+        Pending {
+            port: self.port,
+            operation,
+            kind,
+            item: index,
+            incoming: self.incoming,
+            outgoing: self.outgoing,
+            child: match self.kind {
+                Kind::Process(child) => Some(child),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// An operation under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pending {
+    pub(crate) port: usize,
+    pub(crate) operation: Operation,
+    pub(crate) kind: RequestKind,
+    pub(crate) item: usize,
+    /// The flows of its handle, which may be closed when it completes.
+    pub(crate) incoming: Option<usize>,
+    pub(crate) outgoing: Option<usize>,
+    pub(crate) child: Option<usize>,
+}
