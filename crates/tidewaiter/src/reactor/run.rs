@@ -82,11 +82,7 @@ impl Reactor {
         if self.core.in_turn.replace(true) {
             return Err(Error::Running);
         }
-        let limit = if self.ready_to_advance() {
-            Some(Duration::ZERO)
-        } else {
-            limit
-        };
+        let limit = if self.ready_to_advance() { Some(Duration::ZERO) } else { limit };
         let result = self.turn(limit);
         self.core.in_turn.set(false);
         result
@@ -118,9 +114,7 @@ impl Reactor {
 
     /// Calls `callback`, instead of stopping, when the process is asked to end.
     pub fn on_signal(&self, callback: impl FnMut(&Reactor, ShutdownSignal) + 'static) {
-        self.core
-            .on_signal
-            .replace(Some(Rc::new(std::cell::RefCell::new(callback))));
+        self.core.on_signal.replace(Some(Rc::new(std::cell::RefCell::new(callback))));
     }
 
     /// Whether the shutdown can go a step further, so that the loop must not wait.
@@ -142,12 +136,8 @@ impl Reactor {
         if core.life.get() == Life::Leaving {
             self.fire(SystemEvent::Shutdown, Phase::During);
             core.life.set(Life::Draining);
-            let all: Vec<Rc<dyn Live>> = core
-                .live
-                .borrow()
-                .iter()
-                .map(|(_, live)| Rc::clone(live))
-                .collect();
+            let all: Vec<Rc<dyn Live>> =
+                core.live.borrow().iter().map(|(_, live)| Rc::clone(live)).collect();
             for live in all {
                 live.stop();
             }

@@ -76,9 +76,7 @@ impl Reactor {
         if !core.soon.borrow().is_empty() || core.crashed.get() {
             return Some(Duration::ZERO);
         }
-        let Some(deadline) = core.timers.borrow_mut().next_deadline() else {
-            return limit;
-        };
+        let Some(deadline) = core.timers.borrow_mut().next_deadline() else { return limit };
         let left = deadline.saturating_duration_since(self.now());
         Some(limit.map_or(left, |limit| limit.min(left)))
     }
@@ -95,11 +93,7 @@ impl Reactor {
     fn take_signals(&self) {
         let core = &*self.core;
         loop {
-            let signal = core
-                .signals
-                .borrow()
-                .as_ref()
-                .and_then(|signals| signals.take());
+            let signal = core.signals.borrow().as_ref().and_then(|signals| signals.take());
             let Some(signal) = signal else { return };
             log::info!("received {signal}");
             let callback = core.on_signal.borrow().clone();

@@ -37,10 +37,7 @@ impl ConnectOptions {
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
         ConnectOptions {
-            target: HostPort {
-                host: host.into(),
-                port,
-            },
+            target: HostPort { host: host.into(), port },
             address: None,
             timeout: TIMEOUT,
             local: None,
@@ -74,10 +71,7 @@ impl ConnectOptions {
 impl From<SocketAddr> for ConnectOptions {
     fn from(address: SocketAddr) -> ConnectOptions {
         let options = ConnectOptions::new(address.ip().to_string(), address.port());
-        ConnectOptions {
-            address: Some(address),
-            ..options
-        }
+        ConnectOptions { address: Some(address), ..options }
     }
 }
 
@@ -193,9 +187,7 @@ impl Connector {
     /// made or has failed.
     pub fn cancel(&self) {
         let inner = Rc::clone(&self.inner);
-        self.inner
-            .reactor
-            .soon(move |_| inner.fail(ConnectError::Cancelled));
+        self.inner.reactor.soon(move |_| inner.fail(ConnectError::Cancelled));
     }
 
     /// Whether neither a connection nor a failure has come of it yet.
@@ -220,11 +212,7 @@ impl Inner {
         self.limit.replace(Some(limit));
         let HostPort { host, port } = self.options.target.clone();
         let inner = Rc::clone(self);
-        if let Some(address) = self
-            .options
-            .address
-            .or_else(|| endpoint::literal(&host, port))
-        {
+        if let Some(address) = self.options.address.or_else(|| endpoint::literal(&host, port)) {
             self.reactor.soon(move |_| inner.start_race(vec![address]));
             return;
         }
@@ -244,10 +232,7 @@ impl Inner {
             Err(WorkLost::Stopped) => self.fail(ConnectError::Stopped),
             Err(lost) => {
                 let host = self.options.target.host.clone();
-                self.fail(ConnectError::Resolve {
-                    host,
-                    source: io::Error::other(lost),
-                });
+                self.fail(ConnectError::Resolve { host, source: io::Error::other(lost) });
             }
         }
     }
@@ -266,8 +251,7 @@ impl Inner {
             self.fail(ConnectError::Resolve { host, source });
             return;
         }
-        self.race
-            .replace(Some(Race::new(addresses, self.options.attempt_delay)));
+        self.race.replace(Some(Race::new(addresses, self.options.attempt_delay)));
         self.advance();
     }
 
@@ -300,23 +284,11 @@ impl Inner {
     }
 
     fn attempt(&self, address: SocketAddr, id: AttemptId) {
-        let opened = self
-            .reactor
-            .port_mut()
-            .open_stream(address, self.options.local);
+        let opened = self.reactor.port_mut().open_stream(address, self.options.local);
         let started = opened.and_then(|handle| {
             let request = Request::Connect(address);
-            let operation = self
-                .reactor
-                .port_mut()
-                .submit(handle, request, self.token.get())?;
-            Ok(Attempt {
-                id,
-                address,
-                handle,
-                operation,
-                closing: false,
-            })
+            let operation = self.reactor.port_mut().submit(handle, request, self.token.get())?;
+            Ok(Attempt { id, address, handle, operation, closing: false })
         });
         match started {
             Ok(attempt) => self.attempts.borrow_mut().push(attempt),
@@ -337,27 +309,19 @@ impl Inner {
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 ConnectError::Unreachable { address, source }
             }
-            io::ErrorKind::TimedOut => ConnectError::TimedOut {
-                after: self.options.timeout,
-            },
+            io::ErrorKind::TimedOut => ConnectError::TimedOut { after: self.options.timeout },
             _ => ConnectError::Os { address, source },
         }
     }
 
     fn connected(self: &Rc<Self>, handle: Handle, peer: SocketAddr) {
         self.settle();
-        self.attempts
-            .borrow_mut()
-            .retain(|attempt| attempt.handle != handle);
+        self.attempts.borrow_mut().retain(|attempt| attempt.handle != handle);
         self.close_attempts();
         self.leave_when_done();
         self.reactor.counters().connected.add(1);
-        let Some(mut factory) = self.factory.take() else {
-            return;
-        };
-        let protocol = self
-            .reactor
-            .guard("a factory", || factory.build_protocol(peer));
+        let Some(mut factory) = self.factory.take() else { return };
+        let protocol = self.reactor.guard("a factory", || factory.build_protocol(peer));
         match protocol.flatten() {
             Some(protocol) => {
                 // An error means that the reactor stops: the handle is being closed.
@@ -366,10 +330,7 @@ impl Inner {
             None => {
                 // Nobody awaits this: its completion finds no token, and that is all.
                 let mode = CloseMode::Graceful;
-                let _ = self
-                    .reactor
-                    .port_mut()
-                    .close(handle, mode, Token::default());
+                let _ = self.reactor.port_mut().close(handle, mode, Token::default());
             }
         }
     }
@@ -383,17 +344,13 @@ impl Inner {
         self.close_attempts();
         self.leave_when_done();
         if let Some(mut factory) = self.factory.take() {
-            self.reactor
-                .guard("a factory", || factory.connection_failed(error));
+            self.reactor.guard("a factory", || factory.connection_failed(error));
         }
     }
 
     fn settle(&self) {
         self.settled.set(true);
-        for call in [self.limit.take(), self.next_attempt.take()]
-            .into_iter()
-            .flatten()
-        {
+        for call in [self.limit.take(), self.next_attempt.take()].into_iter().flatten() {
             call.cancel();
         }
         self.race.take();
@@ -408,10 +365,7 @@ impl Inner {
     fn close_attempt(&self, attempt: &mut Attempt) {
         if !std::mem::replace(&mut attempt.closing, true) {
             let mode = CloseMode::Reset;
-            let closing = self
-                .reactor
-                .port_mut()
-                .close(attempt.handle, mode, self.token.get());
+            let closing = self.reactor.port_mut().close(attempt.handle, mode, self.token.get());
             debug_assert!(closing.is_ok(), "an attempt's handle is closed once");
             if let Ok(operation) = closing {
                 // From here on it is the closing that is awaited.
@@ -430,9 +384,7 @@ impl Inner {
 
     fn connect_completed(self: &Rc<Self>, completion: Completion) {
         let mut attempts = self.attempts.borrow_mut();
-        let Some(attempt) = attempts
-            .iter_mut()
-            .find(|a| a.operation == completion.operation)
+        let Some(attempt) = attempts.iter_mut().find(|a| a.operation == completion.operation)
         else {
             // The connect of an attempt that is being closed.
             return;
@@ -464,9 +416,7 @@ impl Live for Inner {
             (RequestKind::Connect, _) => self.connect_completed(completion),
             (RequestKind::Close, Ok(Outcome::Closed)) => {
                 let gone = completion.operation;
-                self.attempts
-                    .borrow_mut()
-                    .retain(|attempt| attempt.operation != gone);
+                self.attempts.borrow_mut().retain(|attempt| attempt.operation != gone);
                 self.leave_when_done();
             }
             _ => log::error!("a connector was answered with {completion:?}"),

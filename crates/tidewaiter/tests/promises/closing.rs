@@ -33,7 +33,7 @@ fn closing_ends_what_is_under_way_before_it_completes() {
 #[test]
 fn a_listener_can_be_closed_while_it_accepts() {
     let mut harness = Harness::new();
-    let (listener, address) = harness.listen();
+    let (listener, address) = harness.listen_apart();
     let accepts: Vec<_> = (0..3)
         .map(|_| harness.submit(listener, Request::Accept))
         .collect();
@@ -119,7 +119,7 @@ fn a_reset_is_a_reset_for_the_peer() {
 #[test]
 fn an_address_can_be_listened_on_again_once_closed() {
     let mut harness = Harness::new();
-    let (mut listener, address) = harness.listen();
+    let (mut listener, address) = harness.listen_apart();
     for _ in 0..5 {
         let accepting = harness.submit(listener, Request::Accept);
         let (client, connecting) = harness.connect(address);

@@ -18,6 +18,7 @@ fn few_buffers() -> PortOptions {
 /// Sends `size` bytes to every server; returns what is to be received, server by server.
 fn burst(harness: &mut Harness, pairs: &[(Handle, Handle)], size: usize) -> Vec<Vec<u8>> {
     let mut expected = Vec::new();
+    let mut sends = Vec::new();
     for (number, (client, _)) in (0u32..).zip(pairs) {
         let data: Vec<u8> = number
             .to_le_bytes()
@@ -25,8 +26,14 @@ fn burst(harness: &mut Harness, pairs: &[(Handle, Handle)], size: usize) -> Vec<
             .cycle()
             .take(size)
             .collect();
-        harness.send(*client, data.clone());
+        sends.push(harness.send(*client, data.clone()));
         expected.push(data);
+    }
+    for (sending, data) in sends.into_iter().zip(&expected) {
+        match harness.last(sending) {
+            Ok(Outcome::Sent { bytes, .. }) => assert_eq!(bytes, data.len()),
+            other => panic!("there is room for it: {other:?}"),
+        }
     }
     expected
 }

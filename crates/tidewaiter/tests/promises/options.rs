@@ -63,7 +63,7 @@ fn both_ends_know_their_addresses_over_ipv6() {
 #[test]
 fn a_connection_comes_from_the_local_address_asked_for() {
     let mut harness = Harness::new();
-    let (listener, listening) = harness.listen();
+    let (listener, listening) = harness.listen_apart();
     let accepting = harness.submit(listener, Request::Accept);
     let local = harness.deserted_address();
     let client = harness

@@ -343,10 +343,17 @@ impl Harness {
         }
     }
 
+    /// Listens where no test that runs beside this one opens sockets by the thousand, one of which might
+    /// get this address as soon as it is free.
+    #[track_caller]
+    pub(crate) fn listen_apart(&mut self) -> (Handle, SocketAddr) {
+        self.listen_on("[::1]:0")
+    }
+
     /// An address at which nobody listens.
     #[track_caller]
     pub(crate) fn deserted_address(&mut self) -> SocketAddr {
-        let (listener, address) = self.listen();
+        let (listener, address) = self.listen_apart();
         self.close_now(listener);
         address
     }
