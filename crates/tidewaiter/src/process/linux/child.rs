@@ -80,7 +80,7 @@ pub(super) fn start(
     match (plan.failure.load(Ordering::Relaxed), pidfd) {
         (NOTHING_FAILED, Some(pidfd)) => Ok((pid, out_of_the_way(pidfd))),
         (failure, pidfd) => {
-            reap(pid, pidfd);
+            reap(pid, pidfd.as_ref());
             let errno = plan.errno.load(Ordering::Relaxed);
             Err(explain(image, failure, Errno::from_raw_os_error(errno)))
         }
@@ -178,10 +178,10 @@ fn set_signal_mask(mask: &libc::sigset_t) {
 }
 
 /// Takes note of the end of a child that failed: it has ended or is about to, at once.
-fn reap(pid: Pid, pidfd: Option<OwnedFd>) {
+fn reap(pid: Pid, pidfd: Option<&OwnedFd>) {
     let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
     let options = WaitIdOptions::EXITED | all;
-    let waited = rustix::io::retry_on_intr(|| match &pidfd {
+    let waited = rustix::io::retry_on_intr(|| match pidfd {
         Some(pidfd) => rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options),
         None => rustix::process::waitid(WaitId::Pid(pid), options),
     });

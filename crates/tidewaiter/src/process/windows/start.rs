@@ -113,10 +113,7 @@ fn create(
             i32::from(!list.is_empty()),
             EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | group | flags,
             image.environment.as_ptr().cast(),
-            image
-                .directory
-                .as_ref()
-                .map_or(ptr::null(), |directory| directory.as_ptr()),
+            image.directory.as_ref().map_or(ptr::null(), Vec::as_ptr),
             (&raw const startup).cast(),
             &raw mut made,
         )
