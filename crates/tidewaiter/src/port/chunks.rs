@@ -153,7 +153,8 @@ impl Chunks {
         }
         source.len -= self.len;
         if self.list.is_empty() {
-            self.start = 0;
+            // Nothing was taken: the first piece is still there, and still half-sent.
+            source.start = std::mem::take(&mut self.start);
         }
     }
 
@@ -225,6 +226,16 @@ mod tests {
         );
         chunks.extend_from_slice(&vec![1; 2 * GATHER_BYTES]);
         assert_eq!(chunks.len(), 104 + 2 * GATHER_BYTES);
+    }
+
+    #[test]
+    fn taking_nothing_leaves_a_half_sent_piece_as_it_was() {
+        let mut chunks = Chunks::from(b"abc".as_slice());
+        chunks.advance(1);
+        let mut nothing = Chunks::new();
+        nothing.take_from(&mut chunks, 1, 0);
+        assert!(nothing.is_empty());
+        assert_eq!(content(&chunks), b"bc");
     }
 
     proptest! {

@@ -62,8 +62,9 @@ struct Iocp {
     sockets: SocketFunctions,
     packets: Option<PacketFunctions>,
     pool: Rc<Pool>,
-    handles: Table<Entry>,
+    /// Before the handles, so that it is dropped first: waits refer to processes.
     operations: Table<Live>,
+    handles: Table<Entry>,
     records: Records,
     batch: Batch,
     /// What finished without a packet and is to be looked at by the next turn.

@@ -253,6 +253,11 @@ impl Iocp {
         let operation = record.operation;
         let bytes = match pipe::finish_read(finish) {
             pipe::Read::Bytes(bytes) => bytes,
+            pipe::Read::End if self.is_ending(operation) => {
+                // As with bytes on a socket, another read will find it.
+                self.records.put(record);
+                return self.end_if_idle(operation);
+            }
             pipe::Read::End => return self.end_with(record, Ok(Outcome::EndOfFile)),
             pipe::Read::Failed(error) => {
                 return self.end_with(record, Err(Failure::os("ReadFile", error)));
@@ -387,7 +392,9 @@ impl Iocp {
 
     /// The last completion of an operation.
     pub(super) fn end(&mut self, operation: Key, result: Ended) {
-        let live = self.operations.remove(operation).expect("it ends once");
+        let mut live = self.operations.remove(operation).expect("it ends once");
+        // A wait ends before its process's handle can be closed.
+        live.wait = None;
         let entry = self
             .handles
             .get_mut(live.handle)
