@@ -60,7 +60,7 @@ fn a_reset_while_sending_is_a_reset() {
 #[test]
 fn a_refused_connect_is_refused() {
     let mut harness = Harness::new();
-    let deserted = harness.deserted_address();
+    let deserted = Harness::deserted_address();
     for _ in 0..5 {
         let (client, connecting) = harness.connect(deserted);
         let error = harness.refusal(connecting);
@@ -272,7 +272,7 @@ fn requests_that_a_handle_does_not_know_are_refused() {
 #[test]
 fn a_failed_connect_leaves_a_handle_that_can_be_closed() {
     let mut harness = Harness::new();
-    let deserted = harness.deserted_address();
+    let deserted = Harness::deserted_address();
     let (client, connecting) = harness.connect(deserted);
     harness.refusal(connecting);
     assert_eq!(harness.port.open_handles(), 1);

@@ -3,7 +3,7 @@
 //! The harness checks it in every test; here are the ways in which an operation can end.
 
 use bytes::Bytes;
-use tidewaiter::port::{CloseMode, Failure, Operation, Outcome, Request};
+use tidewaiter::port::{CloseMode, Failure, Handle, Operation, Outcome, Request};
 
 use crate::MANY;
 use crate::support::family::Child;
@@ -12,27 +12,30 @@ use crate::support::random::Random;
 use crate::support::reader::{Reader, receive_exactly};
 use crate::support::roles::Role;
 
-/// An operation of each kind that stays under way until somebody ends it.
-fn one_of_each(harness: &mut Harness) -> Vec<Operation> {
+/// An operation of each kind that stays under way until somebody ends it, with its handle.
+fn one_of_each(harness: &mut Harness) -> Vec<(Handle, Operation)> {
     let (listener, _) = harness.listen();
-    // The peer receives nothing: what is sent to it gets stuck.
-    let (client, _peer) = harness.pair();
+    // The peers receive nothing: what is sent to them gets stuck.
+    let (sender, _peer) = harness.pair();
+    let (receiver, _peer) = harness.pair();
     let child = Child::start(harness, Role::Deaf);
+    // It ends with its input, even when its process is known no more.
+    let other = Child::start(harness, Role::Echo);
     let data = Bytes::from(vec![1; 1 << 20]);
     vec![
-        harness.submit(listener, Request::Accept),
-        harness.receive(client),
-        harness.send_until_stuck(client, &data).0,
-        harness.receive(child.stderr),
-        harness.send_until_stuck(child.stdin, &data).0,
-        child.exit,
+        (listener, harness.submit(listener, Request::Accept)),
+        (receiver, harness.receive(receiver)),
+        (sender, harness.send_until_stuck(sender, &data).0),
+        (child.stderr, harness.receive(child.stderr)),
+        (child.stdin, harness.send_until_stuck(child.stdin, &data).0),
+        (other.process, other.exit),
     ]
 }
 
 #[test]
 fn each_kind_completes_once_when_cancelled() {
     let mut harness = Harness::new();
-    for operation in one_of_each(&mut harness) {
+    for (_, operation) in one_of_each(&mut harness) {
         assert!(harness.port.cancel(operation), "it was under way");
         harness.assert_cancelled(operation);
         assert!(!harness.port.cancel(operation), "it has ended");
@@ -44,11 +47,11 @@ fn each_kind_completes_once_when_cancelled() {
 fn each_kind_completes_once_when_cancelled_twice_before_a_wait() {
     let mut harness = Harness::new();
     let operations = one_of_each(&mut harness);
-    for operation in &operations {
+    for (_, operation) in &operations {
         harness.port.cancel(*operation);
         harness.port.cancel(*operation);
     }
-    for operation in operations {
+    for (_, operation) in operations {
         harness.assert_cancelled(operation);
     }
     harness.finish();
@@ -83,9 +86,9 @@ fn an_operation_cancelled_right_after_its_submission_completes_once() {
 fn each_kind_completes_once_when_its_handle_is_closed() {
     for mode in [CloseMode::Graceful, CloseMode::Reset] {
         let mut harness = Harness::new();
-        let operations = one_of_each(&mut harness);
-        harness.close_all(mode);
-        for operation in operations {
+        // The peers stay: nothing but the closing ends what is under way.
+        for (handle, operation) in one_of_each(&mut harness) {
+            harness.close(handle, mode);
             harness.assert_cancelled(operation);
         }
         harness.finish();

@@ -65,11 +65,9 @@ fn a_connection_comes_from_the_local_address_asked_for() {
     let mut harness = Harness::new();
     let (listener, listening) = harness.listen_apart();
     let accepting = harness.submit(listener, Request::Accept);
-    let local = harness.deserted_address();
-    let client = harness
-        .port
-        .open_stream(listening, Some(local))
-        .expect("the address is free");
+    let (other, local) = harness.listen_apart();
+    harness.close_now(other);
+    let client = harness.soon(|harness| harness.port.open_stream(listening, Some(local)));
     harness.track(client);
     let connecting = harness.submit(client, Request::Connect(listening));
     let result = harness.last(connecting);

@@ -11,7 +11,7 @@ use crate::support::reader::{Reader, receive_exactly};
 #[test]
 fn a_refused_connect_is_accepted_by_submit_and_refused_through_wait() {
     let mut harness = Harness::new();
-    let address = harness.deserted_address();
+    let address = Harness::deserted_address();
     let (_, connecting) = harness.connect(address);
     assert!(harness.is_live(connecting));
     assert!(harness.port.in_flight() > 0);

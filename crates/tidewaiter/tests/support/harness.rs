@@ -1,6 +1,7 @@
 //! What every promise is tested with: a port whose every completion is checked against the books.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -264,7 +265,7 @@ impl Harness {
 
     /// Waits for the last completion of `operation`, which must say that the OS refused, and how.
     #[track_caller]
-    pub(crate) fn refusal(&mut self, operation: Operation) -> std::io::Error {
+    pub(crate) fn refusal(&mut self, operation: Operation) -> io::Error {
         match self.last(operation) {
             Err(Failure::Os { call, source }) => {
                 assert!(!call.is_empty(), "the call is named");
@@ -350,12 +351,25 @@ impl Harness {
         self.listen_on("[::1]:0")
     }
 
-    /// An address at which nobody listens.
+    /// An address at which nobody listens: no OS gives it out.
+    pub(crate) fn deserted_address() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+
+    /// Attempts what a closed listener's address must be free for.
+    ///
+    /// More than once, for a moment: on Unix, children that tests beside this one fork have a copy of
+    /// every descriptor until their programs start.
     #[track_caller]
-    pub(crate) fn deserted_address(&mut self) -> SocketAddr {
-        let (listener, address) = self.listen_apart();
-        self.close_now(listener);
-        address
+    pub(crate) fn soon<T>(&mut self, mut attempt: impl FnMut(&mut Harness) -> io::Result<T>) -> T {
+        let deadline = self.port.now() + Duration::from_secs(5);
+        loop {
+            match attempt(self) {
+                Ok(value) => return value,
+                Err(error) => assert!(self.port.now() < deadline, "{error}"),
+            }
+            self.turn(Some(Duration::from_millis(1)));
+        }
     }
 
     /// The next connection that `accepting` brings.
