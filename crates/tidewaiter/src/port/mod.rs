@@ -49,10 +49,8 @@ pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, Requ
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
 pub(crate) use socket::OsPipe;
-pub(crate) use table::{Key, Table};
-pub use signals::ShutdownSignal;
-pub(crate) use signals::SignalWatch;
 pub use socket::{Resource, Socket};
+pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 
 use crate::process::{Command, Signal, SignalTarget, SpawnError};

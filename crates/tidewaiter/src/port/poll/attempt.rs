@@ -1,5 +1,6 @@
 //! A handle with what is asked of it, and the non-blocking call for each request.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -140,6 +141,10 @@ pub(super) struct Entry {
     pub(super) queued: bool,
     pub(super) input: Option<Task>,
     pub(super) output: Option<Task>,
+    /// Further accepts and waits for the same exit: each takes the place of `input` in its turn.
+    pub(super) waiting: VecDeque<Task>,
+    /// Directions whose cancelled operation is not yet delivered, and so still under way.
+    pub(super) ending: Vec<Direction>,
     readable: bool,
     writable: bool,
     /// The peer has ended or failed: having read all bytes that were there does not mean that nothing
@@ -161,6 +166,8 @@ impl Entry {
             queued: false,
             input: None,
             output: None,
+            waiting: VecDeque::new(),
+            ending: Vec::new(),
             readable: false,
             // The first attempt tells: most can be written to at once.
             writable: true,
@@ -174,6 +181,47 @@ impl Entry {
         match direction {
             Direction::Input => &mut self.input,
             Direction::Output => &mut self.output,
+        }
+    }
+
+    /// Puts `task` where it goes on; gives it back if only one such operation may be under way.
+    pub(super) fn start(&mut self, direction: Direction, task: Task) -> Result<(), Task> {
+        let several = matches!(task.kind, RequestKind::Accept | RequestKind::Exit);
+        if several && self.input.is_some() {
+            self.waiting.push_back(task);
+            return Ok(());
+        }
+        let taken = self.slot(direction).is_some();
+        if taken || (!several && self.ending.contains(&direction)) {
+            return Err(task);
+        }
+        *self.slot(direction) = Some(task);
+        Ok(())
+    }
+
+    /// Takes `operation` off the handle, if it is still to be attempted.
+    pub(super) fn cancel(&mut self, operation: Operation, direction: Direction) -> Option<Task> {
+        let is_it = |task: &Task| task.operation == operation;
+        let task = match self.slot(direction).take_if(|task| is_it(task)) {
+            Some(task) => task,
+            None => self.waiting.remove(self.waiting.iter().position(is_it)?)?,
+        };
+        self.ending.push(direction);
+        self.promote();
+        Some(task)
+    }
+
+    /// The completion of an operation that was cancelled in `direction` is delivered.
+    pub(super) fn forget_cancelled(&mut self, direction: Direction) {
+        if let Some(place) = self.ending.iter().position(|ending| *ending == direction) {
+            self.ending.swap_remove(place);
+        }
+    }
+
+    /// Lets the next one that waits take the place of an operation that has ended.
+    pub(super) fn promote(&mut self) {
+        if self.input.is_none() {
+            self.input = self.waiting.pop_front();
         }
     }
 

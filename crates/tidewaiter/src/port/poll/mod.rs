@@ -266,6 +266,7 @@ impl PollPort {
             };
             if !more {
                 self.operations.remove(operation.0);
+                entry.promote();
             }
             completions.push(Completion {
                 token,
@@ -285,7 +286,12 @@ impl PollPort {
             if completion.kind == RequestKind::Close {
                 self.closing -= 1;
             }
-            self.operations.remove(completion.operation.0);
+            if let Some(place) = self.operations.remove(completion.operation.0)
+                && let Some(direction) = place.direction
+                && let Some(entry) = self.handles.get_mut(place.handle)
+            {
+                entry.forget_cancelled(direction);
+            }
             completions.push(completion);
         }
     }
@@ -314,15 +320,17 @@ impl Driver for PollPort {
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
         check(&entry.source, &request)?;
         let direction = Direction::of(&request);
-        let slot = entry.slot(direction);
-        if slot.is_some() {
-            return Err(invalid("the same is already under way on this handle"));
-        }
         let operation = Operation(self.operations.insert(Place {
             handle: handle.0,
             direction: Some(direction),
         }));
-        *slot = Some(Task::new(operation, token, request));
+        if entry
+            .start(direction, Task::new(operation, token, request))
+            .is_err()
+        {
+            self.operations.remove(operation.0);
+            return Err(invalid("the same is already under way on this handle"));
+        }
         self.queue_if_ready(handle.0);
         Ok(operation)
     }
@@ -335,11 +343,10 @@ impl Driver for PollPort {
             return true;
         };
         if let Some(entry) = self.handles.get_mut(place.handle)
-            && let Some(task) = entry
-                .slot(direction)
-                .take_if(|task| task.operation == operation)
+            && let Some(task) = entry.cancel(operation, direction)
         {
             self.finish_cancelled(&task);
+            self.queue_if_ready(place.handle);
         }
         true
     }
@@ -375,7 +382,8 @@ impl Driver for PollPort {
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
         let entry = self.remove(handle).ok_or_else(closed)?;
-        for task in [&entry.input, &entry.output].into_iter().flatten() {
+        let under_way = [&entry.input, &entry.output].into_iter().flatten();
+        for task in under_way.chain(&entry.waiting) {
             self.finish_cancelled(task);
         }
         if mode == CloseMode::Reset

@@ -1,0 +1,50 @@
+//! The port's promises, kept by I/O completion ports.
+
+#![cfg(windows)]
+
+mod support {
+    pub(crate) mod family;
+    pub(crate) mod harness;
+    pub(crate) mod random;
+    pub(crate) mod reader;
+    pub(crate) mod real_child;
+    pub(crate) mod roles;
+}
+
+mod promises {
+    mod closing;
+    mod data;
+    mod errors;
+    mod exactly_once;
+    mod foreign;
+    mod idle;
+    mod keys;
+    mod options;
+    mod ownership;
+    mod processes;
+    mod submitting;
+    mod threads;
+    mod wait;
+}
+
+use support::real_child::child;
+use tidewaiter::port::{Port, PortKind, PortOptions};
+use tidewaiter::process::ExitStatus;
+
+/// How many connections are many.
+const MANY: usize = 200;
+
+/// How much data is much, in bytes.
+const MUCH: usize = 8 << 20;
+
+/// Whether there is no OS behind the port.
+const SIMULATED: bool = false;
+
+/// How a child ends that is killed.
+const KILLED: ExitStatus = ExitStatus::Code(1);
+
+fn open(options: &PortOptions) -> Port {
+    let mut options = options.clone();
+    options.kind = Some(PortKind::Iocp);
+    Port::open(&options).expect("every Windows has completion ports")
+}

@@ -1,0 +1,55 @@
+//! The port's promises, kept by io_uring.
+
+#![cfg(target_os = "linux")]
+
+mod support {
+    pub(crate) mod alone;
+    pub(crate) mod family;
+    pub(crate) mod harness;
+    pub(crate) mod random;
+    pub(crate) mod reader;
+    pub(crate) mod real_child;
+    pub(crate) mod roles;
+}
+
+mod promises {
+    mod closing;
+    mod data;
+    mod descriptors;
+    mod errors;
+    mod exactly_once;
+    mod foreign;
+    mod idle;
+    mod keys;
+    mod options;
+    mod ownership;
+    mod processes;
+    mod submitting;
+    mod threads;
+    mod wait;
+}
+
+use support::real_child::child;
+use tidewaiter::port::{Port, PortKind, PortOptions};
+use tidewaiter::process::ExitStatus;
+
+/// How many connections are many.
+const MANY: usize = 2000;
+
+/// How much data is much, in bytes.
+const MUCH: usize = 64 << 20;
+
+/// Whether there is no OS behind the port.
+const SIMULATED: bool = false;
+
+/// How a child ends that is killed.
+const KILLED: ExitStatus = ExitStatus::Signal {
+    number: 9,
+    core_dumped: false,
+};
+
+fn open(options: &PortOptions) -> Port {
+    let mut options = options.clone();
+    options.kind = Some(PortKind::Uring);
+    Port::open(&options).expect("these tests need io_uring, which is refused here")
+}

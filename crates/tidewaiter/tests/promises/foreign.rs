@@ -1,0 +1,196 @@
+//! Peers and resources that were made elsewhere: blocking sockets of the standard library.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+
+use tidewaiter::port::{Outcome, Request};
+use tidewaiter::process::{Command, SpawnStep};
+
+use crate::support::harness::Harness;
+use crate::support::reader::{Reader, receive_exactly};
+
+#[test]
+fn a_connected_socket_can_be_adopted() {
+    let mut harness = Harness::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let ours = TcpStream::connect(address).expect("it listens");
+    let (mut theirs, _) = listener.accept().expect("somebody connected");
+    let handle = harness.adopt(ours);
+    assert_eq!(harness.port.peer_addr(handle).ok(), Some(address));
+    theirs.write_all(b"hello").expect("it is connected");
+    assert_eq!(receive_exactly(&mut harness, handle, 5), b"hello");
+    harness.send_all(handle, b"goodbye");
+    harness.close_now(handle);
+    let mut text = String::new();
+    theirs.read_to_string(&mut text).expect("an orderly end");
+    assert_eq!(text, "goodbye");
+    harness.finish();
+}
+
+#[test]
+fn a_listening_socket_can_be_adopted() {
+    let mut harness = Harness::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let handle = harness.adopt(listener);
+    assert_eq!(harness.port.local_addr(handle).ok(), Some(address));
+    let accepting = harness.submit(handle, Request::Accept);
+    let theirs = TcpStream::connect(address).expect("it listens");
+    let (_, peer) = harness.accepted(accepting);
+    assert_eq!(theirs.local_addr().ok(), Some(peer));
+    harness.finish();
+}
+
+#[test]
+fn an_accepted_socket_can_be_taken_out_of_the_library() {
+    let mut harness = Harness::new();
+    let (listener, address) = harness.listen();
+    let accepting = harness.submit(listener, Request::Accept);
+    let mut theirs = TcpStream::connect(address).expect("it listens");
+    let (socket, _) = harness.accepted(accepting);
+    let mut ours = TcpStream::try_from(socket).expect("it is the OS's");
+    ours.set_nonblocking(false).expect("it is a socket");
+    ours.write_all(b"plain").expect("it is connected");
+    drop(ours);
+    let mut text = String::new();
+    theirs.read_to_string(&mut text).expect("an orderly end");
+    assert_eq!(text, "plain");
+    harness.finish();
+}
+
+/// Goal: the port serves a blocking peer that sends, half-closes, and reads all of the answer.
+#[test]
+fn a_blocking_peer_is_echoed_to_its_end() {
+    const TOTAL: usize = 1 << 20;
+    let mut harness = Harness::new();
+    let (listener, address) = harness.listen();
+    let accepting = harness.submit(listener, Request::Accept);
+    let peer = thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let mut writer = stream.try_clone().expect("it can be shared");
+        let sender = thread::spawn(move || {
+            writer.write_all(&vec![9; TOTAL]).expect("it is connected");
+            writer.shutdown(Shutdown::Write).expect("it is connected");
+        });
+        let mut echoed = Vec::new();
+        stream.read_to_end(&mut echoed).expect("an orderly end");
+        sender.join().expect("all is sent");
+        echoed
+    });
+    let (socket, _) = harness.accepted(accepting);
+    let server = harness.adopt(socket);
+    let receiving = harness.receive(server);
+    loop {
+        match harness.next(receiving).result {
+            Ok(Outcome::Received(buffer)) => harness.send_all(server, &buffer),
+            Ok(Outcome::EndOfFile) => break,
+            other => panic!("bytes should have come: {other:?}"),
+        }
+    }
+    harness.close_now(server);
+    let echoed = peer.join().expect("the peer is content");
+    assert_eq!(echoed.len(), TOTAL);
+    assert!(echoed.iter().all(|byte| *byte == 9));
+    harness.finish();
+}
+
+#[test]
+fn an_abort_by_a_foreign_peer_is_a_reset() {
+    let mut harness = Harness::new();
+    let (listener, address) = harness.listen();
+    let accepting = harness.submit(listener, Request::Accept);
+    let theirs = TcpStream::connect(address).expect("it listens");
+    let (socket, _) = harness.accepted(accepting);
+    let server = harness.adopt(socket);
+    let receiving = harness.receive(server);
+    let theirs = socket2::Socket::from(theirs);
+    theirs
+        .set_linger(Some(std::time::Duration::ZERO))
+        .expect("it is a socket");
+    drop(theirs);
+    let error = harness.refusal(receiving);
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+    harness.finish();
+}
+
+/// Goal: a connection that died in the backlog neither ends the accept nor is reported as an error.
+#[test]
+fn a_connection_that_dies_before_it_is_accepted_ends_no_accept() {
+    let mut harness = Harness::new();
+    let (listener, address) = harness.listen();
+    for _ in 0..10 {
+        let theirs = socket2::Socket::from(TcpStream::connect(address).expect("it listens"));
+        theirs
+            .set_linger(Some(std::time::Duration::ZERO))
+            .expect("it is a socket");
+    }
+    let accepting = harness.submit(listener, Request::Accept);
+    let alive = TcpStream::connect(address).expect("it listens");
+    let alive = alive.local_addr().expect("it is connected");
+    loop {
+        let (_, peer) = harness.accepted(accepting);
+        if peer == alive {
+            break;
+        }
+    }
+    harness.finish();
+}
+
+/// Goal: what is unreachable is told apart from what is refused.
+/// Method: no stream connects to a multicast group.
+#[test]
+fn an_unreachable_address_is_unreachable() {
+    let mut harness = Harness::new();
+    let group = "224.0.0.1:9".parse().expect("an address");
+    let (_, connecting) = harness.connect(group);
+    let error = harness.refusal(connecting);
+    assert_eq!(error.kind(), io::ErrorKind::NetworkUnreachable, "{error}");
+    harness.finish();
+}
+
+#[test]
+fn a_directory_is_no_program() {
+    let mut harness = Harness::new();
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let error = harness
+        .port
+        .spawn(&Command::new(directory))
+        .expect_err("a directory cannot be run");
+    assert!(error.to_string().contains(directory), "{error}");
+    assert_eq!(harness.port.open_handles(), 0, "nothing is left open");
+    harness.finish();
+}
+
+#[test]
+fn a_working_directory_that_does_not_exist_is_named_as_the_cause() {
+    let mut harness = Harness::new();
+    let program = std::env::current_exe().expect("we are a program");
+    let command = Command::new(program).current_dir("/no/such/directory");
+    let error = harness
+        .port
+        .spawn(&command)
+        .expect_err("there is no such directory");
+    assert_eq!(error.step, SpawnStep::Directory, "{error}");
+    harness.finish();
+}
+
+#[test]
+fn a_half_closing_foreign_peer_still_receives() {
+    let mut harness = Harness::new();
+    let (listener, address) = harness.listen();
+    let accepting = harness.submit(listener, Request::Accept);
+    let mut theirs = TcpStream::connect(address).expect("it listens");
+    theirs.shutdown(Shutdown::Write).expect("it is connected");
+    let (socket, _) = harness.accepted(accepting);
+    let server = harness.adopt(socket);
+    let (bytes, end) = Reader::new(&mut harness, server).to_end(&mut harness);
+    assert!(bytes.is_empty() && end.is_ok(), "{end:?}");
+    harness.send_all(server, b"late answer");
+    harness.close_now(server);
+    let mut text = String::new();
+    theirs.read_to_string(&mut text).expect("an orderly end");
+    assert_eq!(text, "late answer");
+    harness.finish();
+}

@@ -1,0 +1,132 @@
+//! What sockets can be told and asked: options and addresses.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidewaiter::port::{ListenOptions, Outcome, Request, SocketOption};
+
+use crate::support::harness::Harness;
+use crate::support::reader::receive_exactly;
+
+#[test]
+fn options_of_a_connection_can_be_set() {
+    let mut harness = Harness::new();
+    let (client, server) = harness.pair();
+    for handle in [client, server] {
+        for option in [
+            SocketOption::NoDelay(true),
+            SocketOption::NoDelay(false),
+            SocketOption::KeepAlive(Some(Duration::from_secs(60))),
+            SocketOption::KeepAlive(None),
+        ] {
+            harness
+                .port
+                .set_option(handle, option)
+                .unwrap_or_else(|error| panic!("{option:?}: {error}"));
+        }
+    }
+    harness.finish();
+}
+
+/// Connects over a listener at `address`, and compares what both ends say of themselves.
+fn check_addresses(address: &str) {
+    let mut harness = Harness::new();
+    let (listener, listening) = harness.listen_on(address);
+    let wanted: SocketAddr = address.parse().expect("an address");
+    assert_eq!(listening.ip(), wanted.ip());
+    assert_ne!(listening.port(), 0, "the OS chose one");
+    let accepting = harness.submit(listener, Request::Accept);
+    let (client, connecting) = harness.connect(listening);
+    assert!(matches!(harness.last(connecting), Ok(Outcome::Connected)));
+    let (socket, peer) = harness.accepted(accepting);
+    let server = harness.adopt(socket);
+    let port = &harness.port;
+    assert_eq!(port.peer_addr(client).ok(), Some(listening));
+    assert_eq!(port.local_addr(client).ok(), Some(peer));
+    assert_eq!(port.peer_addr(server).ok(), Some(peer));
+    assert_eq!(port.local_addr(server).ok(), Some(listening));
+    harness.send_all(client, b"hello");
+    assert_eq!(receive_exactly(&mut harness, server, 5), b"hello");
+    harness.finish();
+}
+
+#[test]
+fn both_ends_know_their_addresses_over_ipv4() {
+    check_addresses("127.0.0.1:0");
+}
+
+#[test]
+fn both_ends_know_their_addresses_over_ipv6() {
+    check_addresses("[::1]:0");
+}
+
+#[test]
+fn a_connection_comes_from_the_local_address_asked_for() {
+    let mut harness = Harness::new();
+    let (listener, listening) = harness.listen_apart();
+    let accepting = harness.submit(listener, Request::Accept);
+    let (other, local) = harness.listen_apart();
+    harness.close_now(other);
+    let client = harness.soon(|harness| harness.port.open_stream(listening, Some(local)));
+    harness.track(client);
+    let connecting = harness.submit(client, Request::Connect(listening));
+    let result = harness.last(connecting);
+    assert!(matches!(result, Ok(Outcome::Connected)), "{result:?}");
+    let (_socket, peer) = harness.accepted(accepting);
+    assert_eq!(peer, local);
+    assert_eq!(harness.port.local_addr(client).ok(), Some(local));
+    harness.finish();
+}
+
+#[test]
+fn listeners_at_a_port_of_the_system_s_choice_differ() {
+    let mut harness = Harness::new();
+    let (_, first) = harness.listen();
+    let (_, second) = harness.listen();
+    assert_ne!(first, second);
+    harness.finish();
+}
+
+/// Goal: sharing an address is either what happens, or what the port says it cannot.
+#[test]
+fn sharing_an_address_works_or_is_unsupported() {
+    let mut harness = Harness::new();
+    let mut options = ListenOptions::new("127.0.0.1:0".parse().expect("an address"));
+    options.reuse_port = true;
+    let first = match harness.port.listen(&options) {
+        Ok(listener) => listener,
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::Unsupported, "{error}");
+            assert!(!cfg!(target_os = "linux") || crate::SIMULATED, "{error}");
+            return harness.finish();
+        }
+    };
+    harness.track(first);
+    options.address = harness.port.local_addr(first).expect("it is bound");
+    let second = harness.port.listen(&options).expect("it is shared");
+    harness.track(second);
+    let accepts = [first, second].map(|listener| harness.submit(listener, Request::Accept));
+    for _ in 0..20 {
+        harness.connect(options.address);
+    }
+    let mut accepted = 0;
+    harness.until("twenty connections", |harness| {
+        for accepting in accepts {
+            while harness.arrived(accepting).is_some() {
+                accepted += 1;
+            }
+        }
+        accepted == 20
+    });
+    harness.finish();
+}
+
+#[test]
+fn a_port_tells_what_it_is_and_why() {
+    let harness = Harness::new();
+    let info = harness.port.info();
+    assert!(!info.reason.is_empty());
+    assert!(info.to_string().starts_with(info.kind.name()), "{info}");
+    assert!(!format!("{:?}", harness.port).is_empty());
+    harness.finish();
+}

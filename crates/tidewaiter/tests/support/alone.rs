@@ -1,0 +1,23 @@
+//! Tests of what a whole process has: they run in a process of their own.
+
+use std::process::Command;
+
+/// Set in the process that a test has for itself.
+const ALONE: &str = "TIDEWAITER_TEST_ALONE";
+
+/// Runs `body`, part of the test `name` of `module`, in a process in which nothing else goes on.
+pub(crate) fn alone(module: &str, name: &str, body: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let (_crate, module) = module.split_once("::").expect("tests are in a module");
+    let test = format!("{module}::{name}");
+    let output = Command::new(std::env::current_exe().expect("we are a program"))
+        .args(["--exact", &test, "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .output()
+        .expect("the test starts again");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{test} was not found: {text}");
+}

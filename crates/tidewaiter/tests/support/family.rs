@@ -1,0 +1,66 @@
+//! A child of a port, with a pipe to each of its standard streams.
+
+use tidewaiter::port::{Handle, Operation, Outcome, Request};
+use tidewaiter::process::{Command, ExitStatus};
+
+use super::harness::Harness;
+use super::reader::Reader;
+use super::roles::{READY, Role};
+
+/// A started child, its end awaited.
+pub(crate) struct Child {
+    pub(crate) process: Handle,
+    pub(crate) stdin: Handle,
+    pub(crate) stdout: Handle,
+    pub(crate) stderr: Handle,
+    pub(crate) exit: Operation,
+}
+
+impl Child {
+    #[track_caller]
+    pub(crate) fn start(harness: &mut Harness, role: Role) -> Child {
+        Child::run(harness, &crate::child(role))
+    }
+
+    #[track_caller]
+    fn run(harness: &mut Harness, command: &Command) -> Child {
+        let spawned = harness.port.spawn(command).expect("the child starts");
+        let [Some(stdin), Some(stdout), Some(stderr)] = spawned.pipes else {
+            panic!("there should be three pipes: {:?}", spawned.pipes);
+        };
+        assert_ne!(spawned.pid, 0);
+        harness.track_child(spawned.process);
+        for handle in [stdin, stdout, stderr] {
+            harness.track(handle);
+        }
+        Child {
+            process: spawned.process,
+            stdin,
+            stdout,
+            stderr,
+            exit: harness.submit(spawned.process, Request::Exit),
+        }
+    }
+
+    /// Receives what the child writes, from the beginning of its role.
+    #[track_caller]
+    pub(crate) fn output(&self, harness: &mut Harness) -> Reader {
+        let mut reader = Reader::new(harness, self.stdout);
+        reader.skip_past(harness, READY);
+        reader
+    }
+
+    /// A text that no other child of this port has.
+    pub(crate) fn process_text(&self) -> Vec<u8> {
+        format!("{:?}", self.process).into_bytes()
+    }
+
+    /// Waits for the child's end.
+    #[track_caller]
+    pub(crate) fn status(&self, harness: &mut Harness) -> ExitStatus {
+        match harness.last(self.exit) {
+            Ok(Outcome::Exited(status)) => status,
+            other => panic!("the child should have exited: {other:?}"),
+        }
+    }
+}

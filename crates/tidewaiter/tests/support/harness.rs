@@ -1,0 +1,498 @@
+//! What every promise is tested with: a port whose every completion is checked against the books.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidewaiter::port::{
+    Chunks, CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, Port,
+    PortOptions, Request, RequestKind, Resource, Socket, Token,
+};
+use tidewaiter::process::{Signal, SignalTarget};
+
+/// How long anything may take before a test fails: far longer than it does on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An operation that has completions to come.
+#[derive(Debug)]
+struct Entry {
+    handle: Handle,
+    kind: RequestKind,
+    token: Token,
+    /// How much a send is to send.
+    bytes: usize,
+}
+
+/// A port, and the books about it: what was submitted, and what came back.
+///
+/// Whatever comes is checked at once: it answers something submitted, carries its token, is of its
+/// kind, says `more` only where more can come, and nothing of a handle follows its closing.
+pub(crate) struct Harness {
+    pub(crate) port: Port,
+    receive_bytes: usize,
+    tokens: u64,
+    live: HashMap<Operation, Entry>,
+    ended: HashSet<Operation>,
+    arrived: HashMap<Operation, VecDeque<Completion>>,
+    open: HashSet<Handle>,
+    children: HashSet<Handle>,
+    settled: bool,
+}
+
+impl Harness {
+    pub(crate) fn new() -> Harness {
+        Harness::with(&PortOptions::default())
+    }
+
+    pub(crate) fn with(options: &PortOptions) -> Harness {
+        Harness {
+            port: crate::open(options),
+            receive_bytes: options.receive_bytes,
+            tokens: 0,
+            live: HashMap::new(),
+            ended: HashSet::new(),
+            arrived: HashMap::new(),
+            open: HashSet::new(),
+            children: HashSet::new(),
+            settled: false,
+        }
+    }
+
+    /// Submits what the port must take.
+    #[track_caller]
+    pub(crate) fn submit(&mut self, handle: Handle, request: Request) -> Operation {
+        let kind = request.kind();
+        let bytes = match &request {
+            Request::Send(chunks) => chunks.len(),
+            _ => 0,
+        };
+        let token = self.next_token();
+        let operation = match self.port.submit(handle, request, token) {
+            Ok(operation) => operation,
+            Err(error) => panic!("the port took no {kind:?}: {error}"),
+        };
+        self.enter(operation, handle, kind, bytes, token);
+        operation
+    }
+
+    #[track_caller]
+    pub(crate) fn receive(&mut self, handle: Handle) -> Operation {
+        self.submit(handle, Request::Receive)
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&mut self, handle: Handle, data: impl Into<Chunks>) -> Operation {
+        self.submit(handle, Request::Send(data.into()))
+    }
+
+    #[track_caller]
+    pub(crate) fn close(&mut self, handle: Handle, mode: CloseMode) -> Operation {
+        let token = self.next_token();
+        let operation = self
+            .port
+            .close(handle, mode, token)
+            .expect("an open handle can be closed");
+        self.enter(operation, handle, RequestKind::Close, 0, token);
+        self.open.remove(&handle);
+        operation
+    }
+
+    /// Closes gracefully, and waits until it is done.
+    #[track_caller]
+    pub(crate) fn close_now(&mut self, handle: Handle) {
+        let closing = self.close(handle, CloseMode::Graceful);
+        assert!(matches!(self.last(closing), Ok(Outcome::Closed)));
+    }
+
+    /// Tokens are any number: these are at the far end of them.
+    fn next_token(&mut self) -> Token {
+        self.tokens += 1;
+        Token(u64::MAX - self.tokens)
+    }
+
+    #[track_caller]
+    fn enter(
+        &mut self,
+        operation: Operation,
+        handle: Handle,
+        kind: RequestKind,
+        bytes: usize,
+        token: Token,
+    ) {
+        assert!(
+            !self.ended.contains(&operation),
+            "operations are never valid twice"
+        );
+        let entry = Entry {
+            handle,
+            kind,
+            token,
+            bytes,
+        };
+        assert!(
+            self.live.insert(operation, entry).is_none(),
+            "two operations under way are not one"
+        );
+    }
+
+    /// One wait; returns how many completions it brought. They are kept until asked for.
+    #[track_caller]
+    pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> usize {
+        let mut completions = Vec::new();
+        self.port
+            .wait(timeout, &mut completions)
+            .expect("the port waits");
+        let count = completions.len();
+        for completion in completions {
+            self.check_off(completion);
+        }
+        let closing = self
+            .live
+            .values()
+            .filter(|entry| entry.kind == RequestKind::Close)
+            .count();
+        let submitted = self.live.len() - closing;
+        let in_flight = self.port.in_flight();
+        assert!(
+            (submitted..=self.live.len()).contains(&in_flight),
+            "{submitted} operations and {closing} closings are under way, not {in_flight}"
+        );
+        count
+    }
+
+    #[track_caller]
+    fn check_off(&mut self, completion: Completion) {
+        let operation = completion.operation;
+        let Some(entry) = self.live.get(&operation) else {
+            panic!("a completion without an operation under way: {completion:?}");
+        };
+        assert_eq!(completion.token, entry.token, "{completion:?}");
+        assert_eq!(completion.kind, entry.kind, "{completion:?}");
+        self.check_result(entry, &completion);
+        if completion.kind == RequestKind::Close {
+            let handle = entry.handle;
+            let others = self.live.values().filter(|entry| entry.handle == handle);
+            assert_eq!(others.count(), 1, "closing is the last to complete");
+        }
+        if !completion.more {
+            self.live.remove(&operation);
+            self.ended.insert(operation);
+        }
+        self.arrived
+            .entry(operation)
+            .or_default()
+            .push_back(completion);
+    }
+
+    #[track_caller]
+    fn check_result(&self, entry: &Entry, completion: &Completion) {
+        use RequestKind::{Accept, Close, Connect, Exit, Receive, Send};
+        match (&completion.result, entry.kind, completion.more) {
+            (Ok(Outcome::Received(buffer)), Receive, true) => {
+                assert!(
+                    (1..=self.receive_bytes).contains(&buffer.len()),
+                    "{completion:?}"
+                );
+            }
+            (Ok(Outcome::Sent { bytes, rest }), Send, false) => {
+                assert!(*bytes > 0, "a send sends something");
+                assert_eq!(bytes + rest.len(), entry.bytes, "{completion:?}");
+            }
+            (Ok(Outcome::Accepted { .. }), Accept, true)
+            | (Ok(Outcome::EndOfFile), Receive, false)
+            | (Ok(Outcome::Connected), Connect, false)
+            | (Ok(Outcome::Exited(_)), Exit, false)
+            | (Ok(Outcome::Closed), Close, false) => {}
+            (Err(_), kind, false) if kind != Close => {}
+            _ => panic!("no answer to a {:?}: {completion:?}", entry.kind),
+        }
+    }
+
+    /// Waits until `done` says so, or fails naming `what` was awaited.
+    #[track_caller]
+    pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Harness) -> bool) {
+        let deadline = self.port.now() + PATIENCE;
+        while !done(self) {
+            let left = deadline.saturating_duration_since(self.port.now());
+            assert!(
+                !left.is_zero(),
+                "still waiting for {what}: {:?}, {:?}",
+                self.port,
+                self.live
+            );
+            self.turn(Some(left));
+        }
+    }
+
+    /// The next completion of `operation` that has already been delivered.
+    pub(crate) fn arrived(&mut self, operation: Operation) -> Option<Completion> {
+        self.arrived.get_mut(&operation)?.pop_front()
+    }
+
+    /// Whether `operation` has completions to come.
+    pub(crate) fn is_live(&self, operation: Operation) -> bool {
+        self.live.contains_key(&operation)
+    }
+
+    /// How many operations have completions to come.
+    pub(crate) fn live_count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Waits for the next completion of `operation`.
+    #[track_caller]
+    pub(crate) fn next(&mut self, operation: Operation) -> Completion {
+        let mut found = None;
+        self.until("the next completion of an operation", |harness| {
+            found = harness.arrived(operation);
+            found.is_some()
+        });
+        found.expect("`until` ended")
+    }
+
+    /// Waits for the last completion of `operation`; those before it are dropped.
+    #[track_caller]
+    pub(crate) fn last(&mut self, operation: Operation) -> Result<Outcome, Failure> {
+        loop {
+            let completion = self.next(operation);
+            if !completion.more {
+                return completion.result;
+            }
+        }
+    }
+
+    /// Waits for the last completion of `operation`, which must say that the OS refused, and how.
+    #[track_caller]
+    pub(crate) fn refusal(&mut self, operation: Operation) -> io::Error {
+        match self.last(operation) {
+            Err(Failure::Os { call, source }) => {
+                assert!(!call.is_empty(), "the call is named");
+                source
+            }
+            other => panic!("the OS should have refused: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_cancelled(&mut self, operation: Operation) {
+        let result = self.last(operation);
+        assert!(matches!(result, Err(Failure::Cancelled)), "{result:?}");
+    }
+
+    /// Listens on a port of `address`'s choice.
+    #[track_caller]
+    pub(crate) fn listen_on(&mut self, address: &str) -> (Handle, SocketAddr) {
+        let address = address.parse().expect("an address");
+        let listener = self
+            .port
+            .listen(&ListenOptions::new(address))
+            .expect("the port listens");
+        self.open.insert(listener);
+        let address = self.port.local_addr(listener).expect("it is bound");
+        (listener, address)
+    }
+
+    #[track_caller]
+    pub(crate) fn listen(&mut self) -> (Handle, SocketAddr) {
+        self.listen_on("127.0.0.1:0")
+    }
+
+    #[track_caller]
+    pub(crate) fn open_stream(&mut self, peer: SocketAddr) -> Handle {
+        let handle = self
+            .port
+            .open_stream(peer, None)
+            .expect("a socket is to be had");
+        self.open.insert(handle);
+        handle
+    }
+
+    #[track_caller]
+    pub(crate) fn connect(&mut self, peer: SocketAddr) -> (Handle, Operation) {
+        let handle = self.open_stream(peer);
+        (handle, self.submit(handle, Request::Connect(peer)))
+    }
+
+    #[track_caller]
+    pub(crate) fn adopt(&mut self, resource: impl Into<Resource>) -> Handle {
+        let handle = self
+            .port
+            .adopt(resource)
+            .expect("the port takes the resource");
+        self.track(handle);
+        handle
+    }
+
+    /// Notes a handle that was opened past the harness, so that it is closed at the end.
+    pub(crate) fn track(&mut self, handle: Handle) {
+        self.open.insert(handle);
+    }
+
+    /// Notes a child process, so that it is killed at the end.
+    pub(crate) fn track_child(&mut self, process: Handle) {
+        self.track(process);
+        self.children.insert(process);
+    }
+
+    /// Kills the children and what they started, as far as they still run and are still known.
+    fn end_children(&mut self) {
+        for process in self.children.drain() {
+            // It may have ended, or its handle may be closed.
+            let _ = self.port.signal(process, Signal::Kill, SignalTarget::Tree);
+        }
+    }
+
+    /// Listens where no test that runs beside this one opens sockets by the thousand, one of which might
+    /// get this address as soon as it is free.
+    #[track_caller]
+    pub(crate) fn listen_apart(&mut self) -> (Handle, SocketAddr) {
+        self.listen_on("[::1]:0")
+    }
+
+    /// An address at which nobody listens: no OS gives it out.
+    pub(crate) fn deserted_address() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+
+    /// Attempts what a closed listener's address must be free for.
+    ///
+    /// More than once, for a moment: on Unix, children that tests beside this one fork have a copy of
+    /// every descriptor until their programs start.
+    #[track_caller]
+    pub(crate) fn soon<T>(&mut self, mut attempt: impl FnMut(&mut Harness) -> io::Result<T>) -> T {
+        let deadline = self.port.now() + Duration::from_secs(5);
+        loop {
+            match attempt(self) {
+                Ok(value) => return value,
+                Err(error) => assert!(self.port.now() < deadline, "{error}"),
+            }
+            self.turn(Some(Duration::from_millis(1)));
+        }
+    }
+
+    /// The next connection that `accepting` brings.
+    #[track_caller]
+    pub(crate) fn accepted(&mut self, accepting: Operation) -> (Socket, SocketAddr) {
+        let completion = self.next(accepting);
+        match completion.result {
+            Ok(Outcome::Accepted { socket, peer }) => (socket, peer),
+            other => panic!("a connection should have come: {other:?}"),
+        }
+    }
+
+    /// Two connected handles: who connected, and who was connected to.
+    #[track_caller]
+    pub(crate) fn pair(&mut self) -> (Handle, Handle) {
+        self.pairs(1).remove(0)
+    }
+
+    /// Connected pairs, through one listener that is gone afterwards.
+    #[track_caller]
+    pub(crate) fn pairs(&mut self, count: usize) -> Vec<(Handle, Handle)> {
+        /// Fewer than a backlog holds.
+        const AT_ONCE: usize = 100;
+        let (listener, address) = self.listen();
+        let accepting = self.submit(listener, Request::Accept);
+        let mut pairs = Vec::new();
+        while pairs.len() < count {
+            let wave = AT_ONCE.min(count - pairs.len());
+            let connects: Vec<_> = (0..wave).map(|_| self.connect(address)).collect();
+            let mut clients = HashMap::new();
+            for (client, connecting) in connects {
+                let result = self.last(connecting);
+                assert!(matches!(result, Ok(Outcome::Connected)), "{result:?}");
+                let local = self.port.local_addr(client).expect("it is connected");
+                clients.insert(local, client);
+            }
+            for _ in 0..wave {
+                let (socket, peer) = self.accepted(accepting);
+                let client = clients.remove(&peer).expect("whose peer is one of ours");
+                pairs.push((client, self.adopt(socket)));
+            }
+        }
+        self.close_now(listener);
+        self.assert_cancelled(accepting);
+        pairs
+    }
+
+    /// Sends all of `data`, in as many operations as it takes.
+    #[track_caller]
+    pub(crate) fn send_all(&mut self, handle: Handle, data: &[u8]) {
+        let mut left = Chunks::from(data);
+        while !left.is_empty() {
+            let sending = self.send(handle, left);
+            left = match self.last(sending) {
+                Ok(Outcome::Sent { rest, .. }) => rest,
+                other => panic!("it cannot be sent: {other:?}"),
+            };
+        }
+    }
+
+    /// Sends `data` over and over until the OS takes no more: returns the send that is stuck, and how
+    /// many bytes went before it.
+    #[track_caller]
+    pub(crate) fn send_until_stuck(&mut self, handle: Handle, data: &Bytes) -> (Operation, usize) {
+        /// On loopback, what does not happen within this time awaits something.
+        const STILL: Duration = Duration::from_millis(200);
+        let (mut sent, mut left) = (0, Chunks::new());
+        loop {
+            if left.is_empty() {
+                left = Chunks::from(data.clone());
+            }
+            let sending = self.send(handle, left);
+            while self.is_live(sending) && self.turn(Some(STILL)) > 0 {}
+            if self.is_live(sending) {
+                return (sending, sent);
+            }
+            left = match self.last(sending) {
+                Ok(Outcome::Sent { bytes, rest }) => {
+                    sent += bytes;
+                    rest
+                }
+                other => panic!("it cannot be sent: {other:?}"),
+            };
+        }
+    }
+
+    /// Starts to close whatever is open.
+    pub(crate) fn close_all(&mut self, mode: CloseMode) {
+        self.end_children();
+        let open: Vec<_> = self.open.iter().copied().collect();
+        for handle in open {
+            self.close(handle, mode);
+        }
+    }
+
+    /// Closes what is open, and checks that every operation completed and nothing is left.
+    #[track_caller]
+    pub(crate) fn finish(mut self) {
+        self.close_all(CloseMode::Reset);
+        self.until("the last completions", |harness| harness.live.is_empty());
+        assert_eq!(
+            self.turn(Some(Duration::ZERO)),
+            0,
+            "nothing is left to come"
+        );
+        assert_eq!(self.port.in_flight(), 0, "no operation is left");
+        assert_eq!(self.port.open_handles(), 0, "no handle is left");
+        assert_eq!(self.port.stale(), 0, "nothing came too late");
+        self.settled = true;
+    }
+
+    /// Drops the port with all that is under way.
+    pub(crate) fn drop_port(mut self) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.end_children();
+        assert!(
+            self.settled || std::thread::panicking(),
+            "a test must end with `finish` or `drop_port`"
+        );
+    }
+}

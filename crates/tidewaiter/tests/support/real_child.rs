@@ -1,0 +1,128 @@
+//! Children of the OS: this very executable, started again.
+
+use std::io::{self, Read, Write};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tidewaiter::process::Command;
+
+use super::roles::{READY, ROLE, Role};
+
+/// The name of the test that a child runs.
+const ENTRY: &str = "support::real_child::plays_its_role";
+
+/// How long a child stays that nobody ends: a failed test leaves nothing behind for ever.
+const STAY: Duration = Duration::from_secs(120);
+
+/// The command that starts a child with `role`.
+pub(crate) fn child(role: Role) -> Command {
+    Command::new(std::env::current_exe().expect("we are a program"))
+        .args(["--exact", ENTRY, "--nocapture", "--test-threads=1"])
+        .env(ROLE, role.to_text())
+}
+
+/// What the child does; a test that does nothing everywhere else.
+#[test]
+fn plays_its_role() {
+    let Some(role) = std::env::var_os(ROLE) else {
+        return;
+    };
+    let code = match play(Role::from_text(&role)) {
+        Ok(code) => code,
+        // The parent went away or broke a pipe on purpose.
+        Err(_) => 1,
+    };
+    std::process::exit(code);
+}
+
+fn play(role: Role) -> io::Result<i32> {
+    if let Role::Exit(code) = role {
+        return Ok(code.into());
+    }
+    say(READY)?;
+    match role {
+        Role::Echo => {
+            echo()?;
+            Ok(0)
+        }
+        Role::Mute => {
+            close_output();
+            await_end_of_input()?;
+            Ok(3)
+        }
+        Role::LeaveEcho => {
+            start(Role::Echo)?;
+            Ok(5)
+        }
+        Role::Flood(count) => {
+            for _ in 0..count {
+                io::stderr().write_all(&[b'!'; 1024])?;
+            }
+            await_end_of_input()?;
+            Ok(0)
+        }
+        Role::KeepDeaf => {
+            start(Role::Deaf)?;
+            stay()
+        }
+        Role::Deaf | Role::Exit(_) => stay(),
+    }
+}
+
+fn say(bytes: &[u8]) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(bytes)?;
+    output.flush()
+}
+
+fn echo() -> io::Result<()> {
+    let mut bytes = [0; 4096];
+    loop {
+        match io::stdin().read(&mut bytes)? {
+            0 => return Ok(()),
+            count => say(&bytes[..count])?,
+        }
+    }
+}
+
+fn await_end_of_input() -> io::Result<()> {
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
+}
+
+fn stay() -> ! {
+    let start = std::time::Instant::now();
+    while start.elapsed() < STAY {
+        std::thread::park_timeout(STAY);
+    }
+    std::process::exit(1);
+}
+
+/// Starts another child with our own streams, and does not wait for it.
+fn start(role: Role) -> io::Result<()> {
+    std::process::Command::new(std::env::current_exe()?)
+        .args(["--exact", ENTRY, "--nocapture", "--test-threads=1"])
+        .env(ROLE, role.to_text())
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    Ok(())
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "std has no way to close a standard stream")]
+fn close_output() {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    // SAFETY: nothing in this process writes to standard output any more: it exits without.
+    drop(unsafe { OwnedFd::from_raw_fd(1) });
+}
+
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "std has no way to close a standard stream")]
+fn close_output() {
+    use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+    let handle = io::stdout().as_raw_handle();
+    // SAFETY: nothing in this process writes to standard output any more: it exits without.
+    drop(unsafe { OwnedHandle::from_raw_handle(handle) });
+}

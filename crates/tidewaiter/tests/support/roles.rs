@@ -1,0 +1,59 @@
+//! The parts that children play in the tests, on every port the same.
+
+use std::ffi::OsStr;
+
+/// The environment variable that tells a child its role.
+pub(crate) const ROLE: &str = "TIDEWAITER_TEST_ROLE";
+
+/// What a child writes to its standard output first.
+pub(crate) const READY: &[u8] = b"\n<the child plays its role>\n";
+
+/// What a child is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Copies its input to its output until the end of it, then exits with 0.
+    Echo,
+    /// Exits with this code at once.
+    Exit(u8),
+    /// Closes its output, and exits with 3 at the end of its input.
+    Mute,
+    /// Reads nothing, writes nothing, and stays.
+    Deaf,
+    /// Starts an echo that has its streams, and exits with 5.
+    LeaveEcho,
+    /// Starts one that is deaf and has its streams, and stays.
+    KeepDeaf,
+    /// Writes this many times 1024 bytes to its standard error, and exits with 0 at the end of its input.
+    Flood(u32),
+}
+
+impl Role {
+    /// The role as the environment variable carries it.
+    pub(crate) fn to_text(self) -> String {
+        match self {
+            Role::Echo => "echo".to_owned(),
+            Role::Exit(code) => format!("exit {code}"),
+            Role::Mute => "mute".to_owned(),
+            Role::Deaf => "deaf".to_owned(),
+            Role::LeaveEcho => "leave-echo".to_owned(),
+            Role::KeepDeaf => "keep-deaf".to_owned(),
+            Role::Flood(count) => format!("flood {count}"),
+        }
+    }
+
+    /// The inverse of [`Role::to_text`].
+    pub(crate) fn from_text(text: &OsStr) -> Role {
+        let text = text.to_str().expect("roles are plain text");
+        let (name, number) = text.split_once(' ').unwrap_or((text, "0"));
+        match name {
+            "echo" => Role::Echo,
+            "exit" => Role::Exit(number.parse().expect("a code")),
+            "mute" => Role::Mute,
+            "deaf" => Role::Deaf,
+            "leave-echo" => Role::LeaveEcho,
+            "keep-deaf" => Role::KeepDeaf,
+            "flood" => Role::Flood(number.parse().expect("a count")),
+            _ => panic!("no such role: {text}"),
+        }
+    }
+}
