@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::plan::Failure;
@@ -38,7 +39,7 @@ Ends when the other side has sent all it will.";
 
 /// A process per connection, on every OS.
 #[derive(Debug, Parser)]
-#[command(name = "tidewaiter", version, after_help = EXIT_CODES, subcommand_required = true)]
+#[command(name = "tidewaiter", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -103,12 +104,12 @@ pub(crate) struct Connect {
 
 /// Takes the command line apart.
 pub(crate) fn parse() -> Result<Args, Failure> {
-    Args::try_parse().map_err(|error| {
-        if error.use_stderr() {
-            Failure::usage(first_paragraph(&error.to_string()))
-        } else {
-            Failure::Print(error.to_string())
+    Args::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Failure::usage("no command is given: serve, connect or info (see --help)")
         }
+        _ if error.use_stderr() => Failure::usage(first_paragraph(&error.to_string())),
+        _ => Failure::Print(error.to_string()),
     })
 }
 
