@@ -114,7 +114,9 @@ pub enum ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConnectError::Resolve { host, source } => write!(f, "cannot resolve {host:?}: {source}"),
+            ConnectError::Resolve { host, source } => {
+                write!(f, "cannot resolve {host:?}: {source}")
+            }
             ConnectError::Refused { address, .. } => write!(f, "{address} refused the connection"),
             ConnectError::Unreachable { address, source } => {
                 write!(f, "{address} is unreachable: {source}")
@@ -187,7 +189,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Listen { source, .. } | Error::Adopt { source, .. } | Error::Port(source) => Some(source),
+            Error::Listen { source, .. } | Error::Adopt { source, .. } | Error::Port(source) => {
+                Some(source)
+            }
             _ => None,
         }
     }

@@ -19,7 +19,7 @@
 //! let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
 //! let listener = reactor.listen_tcp(address, |_peer| Echo)?;
 //! println!("listening on {}", listener.local_addr());
-//! # reactor.call_later(std::time::Duration::ZERO, |reactor| { reactor.stop(); });
+//! # reactor.call_later(std::time::Duration::ZERO, Reactor::stop);
 //! reactor.run()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

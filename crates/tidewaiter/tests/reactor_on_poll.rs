@@ -9,5 +9,8 @@ mod promises;
 
 /// Opens the port that this file is about.
 fn open(builder: ReactorBuilder) -> Reactor {
-    builder.port(PortKind::Poll).build().expect("the readiness port is on every Unix")
+    builder
+        .port(PortKind::Poll)
+        .build()
+        .expect("the readiness port is on every Unix")
 }

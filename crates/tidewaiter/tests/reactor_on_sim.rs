@@ -10,5 +10,8 @@ mod promises;
 /// Opens the port that this file is about.
 fn open(builder: ReactorBuilder) -> Reactor {
     let sim = Sim::builder(1).patience(Duration::from_secs(10)).build();
-    builder.simulation(&sim).build().expect("a simulation needs nothing")
+    builder
+        .simulation(&sim)
+        .build()
+        .expect("a simulation needs nothing")
 }

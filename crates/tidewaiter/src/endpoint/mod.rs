@@ -1,7 +1,9 @@
 //! Where to connect and listen.
 
 mod parse;
-pub(crate) mod race;
-pub(crate) mod resolve;
+mod race;
+mod resolve;
 
 pub use parse::{HostPort, ParseHostPortError};
+pub(crate) use race::{ATTEMPT_DELAY, AttemptId, Race, Step};
+pub(crate) use resolve::{literal, resolve};

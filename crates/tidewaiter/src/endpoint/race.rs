@@ -5,7 +5,6 @@
 //! little after the one before, or as soon as one fails. The first to succeed wins.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ pub(crate) enum Step {
     WaitUntil(Instant),
     /// Ask again when an attempt ends. After a success there is nothing more to ask.
     Wait,
-    /// Every address failed: see [`Race::into_error`].
+    /// Every address failed: see [`Race::into_failure`].
     Failed,
 }
 
@@ -118,23 +117,11 @@ impl Race {
     /// The error that tells most, with its address: that of the attempt that came furthest, so a peer's
     /// refusal before silence, and silence before an address that cannot be reached from here. Of
     /// several alike it is the first.
-    pub(crate) fn into_error(self) -> io::Error {
-        let others = self.failures.len().saturating_sub(1);
+    pub(crate) fn into_failure(self) -> Option<(SocketAddr, io::Error)> {
         // `min_by_key` returns the first of several minima.
-        let Some((address, source)) = self
-            .failures
+        self.failures
             .into_iter()
             .min_by_key(|(_, error)| distance(error))
-        else {
-            return io::Error::new(io::ErrorKind::NotFound, "there is no address to connect to");
-        };
-        let kind = source.kind();
-        let error = ConnectError {
-            address,
-            others,
-            source,
-        };
-        io::Error::new(kind, error)
     }
 }
 
@@ -170,37 +157,12 @@ fn interleave(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
     order
 }
 
-/// No address of the host could be connected to.
-#[derive(Debug)]
-struct ConnectError {
-    address: SocketAddr,
-    others: usize,
-    source: io::Error,
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot connect to {}: {}", self.address, self.source)?;
-        match self.others {
-            0 => Ok(()),
-            1 => f.write_str(" (and another address failed)"),
-            others => write!(f, " (and {others} other addresses failed)"),
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::{ATTEMPT_DELAY, AttemptId, Race, Step};
     use proptest::prelude::any;
     use proptest::{collection, prop_assert, prop_assert_eq, proptest};
-    use std::io::{Error, ErrorKind};
+    use std::io::ErrorKind;
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
     use std::time::{Duration, Instant};
 
@@ -270,8 +232,8 @@ mod tests {
         assert_eq!(race.next(end), Step::Wait);
     }
 
-    /// Fails each address with the error beside it.
-    fn lose(failures: &[(SocketAddr, ErrorKind)]) -> Error {
+    /// Fails each address with the error beside it, and returns the failure that stands for all.
+    fn lose(failures: &[(SocketAddr, ErrorKind)]) -> (SocketAddr, ErrorKind) {
         let addresses: Vec<SocketAddr> = failures.iter().map(|(address, _)| *address).collect();
         let mut race = Race::new(&addresses, ATTEMPT_DELAY);
         let now = Instant::now();
@@ -280,26 +242,22 @@ mod tests {
             race.failed(attempt, (*kind).into(), now);
         }
         assert_eq!(race.next(now), Step::Failed);
-        race.into_error()
+        let (address, error) = race.into_failure().expect("each attempt failed");
+        (address, error.kind())
     }
 
     #[test]
     fn the_error_is_that_of_the_attempt_that_came_furthest() {
-        let error = lose(&[
+        let failure = lose(&[
             (v6(1), ErrorKind::NetworkUnreachable),
             (v4(2), ErrorKind::TimedOut),
             (v6(3), ErrorKind::ConnectionRefused),
             (v4(4), ErrorKind::ConnectionRefused),
         ]);
-        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(failure, (v6(3), ErrorKind::ConnectionRefused));
         assert_eq!(
-            error.to_string(),
-            "cannot connect to [::1]:3: connection refused (and 3 other addresses failed)"
-        );
-        let alone = lose(&[(v4(1), ErrorKind::TimedOut)]);
-        assert_eq!(
-            alone.to_string(),
-            "cannot connect to 127.0.0.1:1: timed out"
+            lose(&[(v4(1), ErrorKind::TimedOut)]),
+            (v4(1), ErrorKind::TimedOut)
         );
     }
 
@@ -307,7 +265,7 @@ mod tests {
     fn without_addresses_the_race_is_lost() {
         let mut race = Race::new(&[], ATTEMPT_DELAY);
         assert_eq!(race.next(Instant::now()), Step::Failed);
-        assert_eq!(race.into_error().kind(), ErrorKind::NotFound);
+        assert!(race.into_failure().is_none());
     }
 
     proptest! {

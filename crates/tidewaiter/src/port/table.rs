@@ -131,10 +131,12 @@ impl<T> Table<T> {
 
     /// All live values with their keys, in slot order.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (Key, T)> {
-        (0u32..).zip(self.slots).filter_map(|(index, slot)| match slot {
-            Slot::Taken { generation, value } => Some((Key { index, generation }, value)),
-            Slot::Vacant { .. } => None,
-        })
+        (0u32..)
+            .zip(self.slots)
+            .filter_map(|(index, slot)| match slot {
+                Slot::Taken { generation, value } => Some((Key { index, generation }, value)),
+                Slot::Vacant { .. } => None,
+            })
     }
 
     /// All live values with their keys, in slot order.

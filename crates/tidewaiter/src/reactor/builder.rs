@@ -102,6 +102,9 @@ impl ReactorBuilder {
             counters: Counters::default(),
             port: RefCell::new(Some(port)),
         };
-        Ok(Reactor { core: Rc::new(core), owner: true })
+        Ok(Reactor {
+            core: Rc::new(core),
+            owner: true,
+        })
     }
 }

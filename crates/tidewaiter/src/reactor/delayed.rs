@@ -27,15 +27,25 @@ impl Reactor {
         callback: impl FnOnce(&Reactor) + 'static,
     ) -> DelayedCall {
         let deadline = self.deadline(delay);
-        let key = self.core.timers.borrow_mut().insert(deadline, Box::new(callback));
-        DelayedCall { core: Rc::downgrade(&self.core), key }
+        let key = self
+            .core
+            .timers
+            .borrow_mut()
+            .insert(deadline, Box::new(callback));
+        DelayedCall {
+            core: Rc::downgrade(&self.core),
+            key,
+        }
     }
 
     /// The delayed calls that are pending, first the one that is due first.
     #[must_use]
     pub fn delayed_calls(&self) -> Vec<DelayedCall> {
         let keys = self.core.timers.borrow().sorted_keys();
-        let call = |key| DelayedCall { core: Rc::downgrade(&self.core), key };
+        let call = |key| DelayedCall {
+            core: Rc::downgrade(&self.core),
+            key,
+        };
         keys.into_iter().map(call).collect()
     }
 
@@ -51,25 +61,35 @@ impl Reactor {
 impl DelayedCall {
     /// Keeps the call from being made. Returns whether it was still pending.
     pub fn cancel(&self) -> bool {
-        let Some(core) = self.core.upgrade() else { return false };
+        let Some(core) = self.core.upgrade() else {
+            return false;
+        };
         let removed = core.timers.borrow_mut().remove(self.key);
         removed.is_some()
     }
 
     /// Makes the call due `delay` from now instead. Returns whether it was still pending.
     pub fn reset(&self, delay: Duration) -> bool {
-        let Some(core) = self.core.upgrade() else { return false };
+        let Some(core) = self.core.upgrade() else {
+            return false;
+        };
         let reactor = Reactor { core, owner: false };
         if !self.is_active() {
             return false;
         }
         let deadline = reactor.deadline(delay);
-        reactor.core.timers.borrow_mut().reschedule(self.key, deadline)
+        reactor
+            .core
+            .timers
+            .borrow_mut()
+            .reschedule(self.key, deadline)
     }
 
     /// Makes the call due `by` later than it was. Returns whether it was still pending.
     pub fn delay(&self, by: Duration) -> bool {
-        let (Some(core), Some(due)) = (self.core.upgrade(), self.due()) else { return false };
+        let (Some(core), Some(due)) = (self.core.upgrade(), self.due()) else {
+            return false;
+        };
         let later = due.checked_add(by).unwrap_or(due);
         core.timers.borrow_mut().reschedule(self.key, later)
     }
@@ -89,6 +109,8 @@ impl DelayedCall {
 
 impl fmt::Debug for DelayedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DelayedCall").field("due", &self.due()).finish()
+        f.debug_struct("DelayedCall")
+            .field("due", &self.due())
+            .finish()
     }
 }

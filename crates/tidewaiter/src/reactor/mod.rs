@@ -149,7 +149,8 @@ impl Reactor {
             Some(port) => (port.in_flight(), port.stale()),
             None => (0, 0),
         };
-        core.counters.snapshot(pending_calls, live, in_flight, stale)
+        core.counters
+            .snapshot(pending_calls, live, in_flight, stale)
     }
 
     /// The time by the reactor's clock: the OS's monotonic one, or that of the simulation.
@@ -168,12 +169,16 @@ impl Reactor {
 
     /// The port. The borrow must not outlive the statement: callbacks need the port too.
     pub(crate) fn port(&self) -> Ref<'_, Port> {
-        Ref::map(self.core.port.borrow(), |port| port.as_ref().expect("the reactor is alive"))
+        Ref::map(self.core.port.borrow(), |port| {
+            port.as_ref().expect("the reactor is alive")
+        })
     }
 
     /// The port, to submit to. The borrow must not outlive the statement.
     pub(crate) fn port_mut(&self) -> RefMut<'_, Port> {
-        RefMut::map(self.core.port.borrow_mut(), |port| port.as_mut().expect("the reactor is alive"))
+        RefMut::map(self.core.port.borrow_mut(), |port| {
+            port.as_mut().expect("the reactor is alive")
+        })
     }
 
     /// Puts a new thing on the reactor: its completions are to carry the token.
@@ -253,7 +258,10 @@ impl Reactor {
 
 impl Clone for Reactor {
     fn clone(&self) -> Reactor {
-        Reactor { core: Rc::clone(&self.core), owner: false }
+        Reactor {
+            core: Rc::clone(&self.core),
+            owner: false,
+        }
     }
 }
 

@@ -40,7 +40,9 @@ impl Remote {
     /// [`Error::Stopped`] when the reactor has stopped: the call is dropped. Calls that were taken, and
     /// that the loop did not come to before it stopped, are dropped as well.
     pub fn call(&self, callback: impl FnOnce(&Reactor) + Send + 'static) -> Result<(), Error> {
-        self.sender.send(Box::new(callback)).map_err(|_| Error::Stopped)
+        self.sender
+            .send(Box::new(callback))
+            .map_err(|_| Error::Stopped)
     }
 
     /// Stops the reactor, as [`Reactor::stop`] does on its own thread.
@@ -49,9 +51,7 @@ impl Remote {
     ///
     /// [`Error::Stopped`] when it has stopped already.
     pub fn stop(&self) -> Result<(), Error> {
-        self.call(|reactor| {
-            reactor.stop();
-        })
+        self.call(Reactor::stop)
     }
 
     /// Makes the loop's current or next wait end. Several wake-ups may be one.
@@ -128,7 +128,10 @@ impl Reactor {
     #[must_use]
     pub fn remote(&self) -> Remote {
         let others = &self.core.others;
-        Remote { sender: others.inbox.sender(), waker: others.waker.clone() }
+        Remote {
+            sender: others.inbox.sender(),
+            waker: others.waker.clone(),
+        }
     }
 
     /// Runs `work` on a thread of the reactor's pool, and then calls `done` from the loop with what it
@@ -144,7 +147,10 @@ impl Reactor {
             // Both ends of this are in this function: the type is known.
             let result = result.map(|result| result.downcast::<Result<T, WorkLost>>());
             let lost = || Box::new(Err(WorkLost::Stopped));
-            done(reactor, *result.map_or_else(lost, |r| r.expect("work delivers its own type")));
+            done(
+                reactor,
+                *result.map_or_else(lost, |r| r.expect("work delivers its own type")),
+            );
         });
         let key = self.core.others.pending.borrow_mut().insert(deliver);
         let remote = self.remote();

@@ -48,16 +48,21 @@ impl Reactor {
         }
         core.crashed.set(false);
         core.life.set(Life::Running);
-        self.fire(SystemEvent::Startup, Phase::Before);
-        self.fire(SystemEvent::Startup, Phase::During);
-        self.fire(SystemEvent::Startup, Phase::After);
+        core.in_turn.set(true);
+        for phase in [Phase::Before, Phase::During, Phase::After] {
+            self.fire(SystemEvent::Startup, phase);
+        }
+        core.in_turn.set(false);
         Ok(())
     }
 
     fn run_until_stopped(&self) -> Result<(), Error> {
         while !self.core.crashed.get() {
             self.one_turn(None)?;
-            if self.advance_shutdown() {
+            self.core.in_turn.set(true);
+            let complete = self.advance_shutdown();
+            self.core.in_turn.set(false);
+            if complete {
                 return Ok(());
             }
         }
@@ -82,22 +87,23 @@ impl Reactor {
         if self.core.in_turn.replace(true) {
             return Err(Error::Running);
         }
-        let limit = if self.ready_to_advance() { Some(Duration::ZERO) } else { limit };
+        let limit = if self.ready_to_advance() {
+            Some(Duration::ZERO)
+        } else {
+            limit
+        };
         let result = self.turn(limit);
         self.core.in_turn.set(false);
         result
     }
 
-    /// Asks the reactor to stop: see [`run`](Reactor::run) for what that does. Returns at once.
-    ///
-    /// Returns whether the reactor was running, and not stopping already.
-    pub fn stop(&self) -> bool {
-        if self.core.life.get() != Life::Running {
-            return false;
+    /// Asks the reactor to stop: see [`run`](Reactor::run) for what that does. Returns at once; does
+    /// nothing unless the reactor runs, or when it is stopping already.
+    pub fn stop(&self) {
+        if self.core.life.get() == Life::Running {
+            self.core.life.set(Life::Leaving);
+            self.soon(|reactor| reactor.fire(SystemEvent::Shutdown, Phase::Before));
         }
-        self.core.life.set(Life::Leaving);
-        self.soon(|reactor| reactor.fire(SystemEvent::Shutdown, Phase::Before));
-        true
     }
 
     /// Makes [`run`](Reactor::run) return at the end of this turn, and leaves everything as it is: it
@@ -114,11 +120,13 @@ impl Reactor {
 
     /// Calls `callback`, instead of stopping, when the process is asked to end.
     pub fn on_signal(&self, callback: impl FnMut(&Reactor, ShutdownSignal) + 'static) {
-        self.core.on_signal.replace(Some(Rc::new(std::cell::RefCell::new(callback))));
+        self.core
+            .on_signal
+            .replace(Some(Rc::new(std::cell::RefCell::new(callback))));
     }
 
     /// Whether the shutdown can go a step further, so that the loop must not wait.
-    fn ready_to_advance(&self) -> bool {
+    pub(super) fn ready_to_advance(&self) -> bool {
         let core = &*self.core;
         match core.life.get() {
             Life::Leaving => !core.triggers.borrow().held() && core.soon.borrow().is_empty(),
@@ -136,8 +144,12 @@ impl Reactor {
         if core.life.get() == Life::Leaving {
             self.fire(SystemEvent::Shutdown, Phase::During);
             core.life.set(Life::Draining);
-            let all: Vec<Rc<dyn Live>> =
-                core.live.borrow().iter().map(|(_, live)| Rc::clone(live)).collect();
+            let all: Vec<Rc<dyn Live>> = core
+                .live
+                .borrow()
+                .iter()
+                .map(|(_, live)| Rc::clone(live))
+                .collect();
             for live in all {
                 live.stop();
             }

@@ -64,7 +64,10 @@ pub(super) struct Triggers {
 impl Triggers {
     /// Takes the first trigger of the phase out. One by one, because triggers may add and remove others.
     fn take_next(&mut self, event: SystemEvent, phase: Phase) -> Option<Callback> {
-        let first = self.list.iter().position(|t| t.event == event && t.phase == phase)?;
+        let first = self
+            .list
+            .iter()
+            .position(|t| t.event == event && t.phase == phase)?;
         Some(self.list.remove(first).callback)
     }
 
@@ -87,7 +90,12 @@ impl Reactor {
         let mut triggers = self.core.triggers.borrow_mut();
         triggers.next_id += 1;
         let id = TriggerId(triggers.next_id);
-        triggers.list.push(Trigger { id, event, phase, callback: Box::new(callback) });
+        triggers.list.push(Trigger {
+            id,
+            event,
+            phase,
+            callback: Box::new(callback),
+        });
         id
     }
 
@@ -106,7 +114,9 @@ impl Reactor {
         if self.is_running() {
             self.soon(callback);
         } else {
-            self.add_trigger(Phase::After, SystemEvent::Startup, |reactor, _| callback(reactor));
+            self.add_trigger(Phase::After, SystemEvent::Startup, |reactor, _| {
+                callback(reactor)
+            });
         }
     }
 

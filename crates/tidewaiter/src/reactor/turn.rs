@@ -73,10 +73,12 @@ impl Reactor {
     /// How long the port may wait.
     fn wait_limit(&self, limit: Option<Duration>) -> Option<Duration> {
         let core = &*self.core;
-        if !core.soon.borrow().is_empty() || core.crashed.get() {
+        if !core.soon.borrow().is_empty() || core.crashed.get() || self.ready_to_advance() {
             return Some(Duration::ZERO);
         }
-        let Some(deadline) = core.timers.borrow_mut().next_deadline() else { return limit };
+        let Some(deadline) = core.timers.borrow_mut().next_deadline() else {
+            return limit;
+        };
         let left = deadline.saturating_duration_since(self.now());
         Some(limit.map_or(left, |limit| limit.min(left)))
     }
@@ -93,7 +95,11 @@ impl Reactor {
     fn take_signals(&self) {
         let core = &*self.core;
         loop {
-            let signal = core.signals.borrow().as_ref().and_then(|signals| signals.take());
+            let signal = core
+                .signals
+                .borrow()
+                .as_ref()
+                .and_then(|signals| signals.take());
             let Some(signal) = signal else { return };
             log::info!("received {signal}");
             let callback = core.on_signal.borrow().clone();
@@ -105,9 +111,7 @@ impl Reactor {
                         }
                     });
                 }
-                None => {
-                    self.stop();
-                }
+                None => self.stop(),
             }
         }
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::protocol::Factory;
 use super::stream::{Stream, StreamKind};
-use crate::endpoint::{self, AttemptId, HostPort, Race, Step};
-use crate::error::{ConnectError, Error};
+use crate::endpoint::{self, ATTEMPT_DELAY, AttemptId, HostPort, Race, Step};
+use crate::error::ConnectError;
 use crate::port::{
     CloseMode, Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
 };
@@ -18,8 +18,6 @@ use crate::reactor::{DelayedCall, Live, Reactor, WorkLost};
 
 /// How long connecting may take unless set.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long after one attempt the next address is tried beside it: what RFC 8305 recommends.
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Whom to connect to, and how.
 #[derive(Clone, Debug)]
@@ -37,7 +35,10 @@ impl ConnectOptions {
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
         ConnectOptions {
-            target: HostPort { host: host.into(), port },
+            target: HostPort {
+                host: host.into(),
+                port,
+            },
             address: None,
             timeout: TIMEOUT,
             local: None,
@@ -71,7 +72,10 @@ impl ConnectOptions {
 impl From<SocketAddr> for ConnectOptions {
     fn from(address: SocketAddr) -> ConnectOptions {
         let options = ConnectOptions::new(address.ip().to_string(), address.port());
-        ConnectOptions { address: Some(address), ..options }
+        ConnectOptions {
+            address: Some(address),
+            ..options
+        }
     }
 }
 
@@ -187,7 +191,9 @@ impl Connector {
     /// made or has failed.
     pub fn cancel(&self) {
         let inner = Rc::clone(&self.inner);
-        self.inner.reactor.soon(move |_| inner.fail(ConnectError::Cancelled));
+        self.inner
+            .reactor
+            .soon(move |_| inner.fail(ConnectError::Cancelled));
     }
 
     /// Whether neither a connection nor a failure has come of it yet.
@@ -212,7 +218,11 @@ impl Inner {
         self.limit.replace(Some(limit));
         let HostPort { host, port } = self.options.target.clone();
         let inner = Rc::clone(self);
-        if let Some(address) = self.options.address.or_else(|| endpoint::literal(&host, port)) {
+        if let Some(address) = self
+            .options
+            .address
+            .or_else(|| endpoint::literal(&host, port))
+        {
             self.reactor.soon(move |_| inner.start_race(vec![address]));
             return;
         }
@@ -232,7 +242,10 @@ impl Inner {
             Err(WorkLost::Stopped) => self.fail(ConnectError::Stopped),
             Err(lost) => {
                 let host = self.options.target.host.clone();
-                self.fail(ConnectError::Resolve { host, source: io::Error::other(lost) });
+                self.fail(ConnectError::Resolve {
+                    host,
+                    source: io::Error::other(lost),
+                });
             }
         }
     }
@@ -251,7 +264,8 @@ impl Inner {
             self.fail(ConnectError::Resolve { host, source });
             return;
         }
-        self.race.replace(Some(Race::new(addresses, self.options.attempt_delay)));
+        self.race
+            .replace(Some(Race::new(&addresses, self.options.attempt_delay)));
         self.advance();
     }
 
@@ -267,10 +281,15 @@ impl Inner {
                 Step::Connect(address, id) => self.attempt(address, id),
                 Step::WaitUntil(when) => return self.wait_until(when, now),
                 Step::Wait => return,
-                Step::Failed { address, error } => {
-                    return self.fail(self.explain(address, error));
-                }
+                Step::Failed => return self.lost_race(),
             }
+        }
+    }
+
+    fn lost_race(self: &Rc<Self>) {
+        let race = self.race.take();
+        if let Some((address, error)) = race.and_then(Race::into_failure) {
+            self.fail(self.explain(address, error));
         }
     }
 
@@ -284,11 +303,23 @@ impl Inner {
     }
 
     fn attempt(&self, address: SocketAddr, id: AttemptId) {
-        let opened = self.reactor.port_mut().open_stream(address, self.options.local);
+        let opened = self
+            .reactor
+            .port_mut()
+            .open_stream(address, self.options.local);
         let started = opened.and_then(|handle| {
             let request = Request::Connect(address);
-            let operation = self.reactor.port_mut().submit(handle, request, self.token.get())?;
-            Ok(Attempt { id, address, handle, operation, closing: false })
+            let operation = self
+                .reactor
+                .port_mut()
+                .submit(handle, request, self.token.get())?;
+            Ok(Attempt {
+                id,
+                address,
+                handle,
+                operation,
+                closing: false,
+            })
         });
         match started {
             Ok(attempt) => self.attempts.borrow_mut().push(attempt),
@@ -309,19 +340,28 @@ impl Inner {
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 ConnectError::Unreachable { address, source }
             }
-            io::ErrorKind::TimedOut => ConnectError::TimedOut { after: self.options.timeout },
+            io::ErrorKind::TimedOut => ConnectError::TimedOut {
+                after: self.options.timeout,
+            },
             _ => ConnectError::Os { address, source },
         }
     }
 
     fn connected(self: &Rc<Self>, handle: Handle, peer: SocketAddr) {
         self.settle();
-        self.attempts.borrow_mut().retain(|attempt| attempt.handle != handle);
+        // The others are of no use any more.
+        self.attempts
+            .borrow_mut()
+            .retain(|attempt| attempt.handle != handle);
         self.close_attempts();
         self.leave_when_done();
         self.reactor.counters().connected.add(1);
-        let Some(mut factory) = self.factory.take() else { return };
-        let protocol = self.reactor.guard("a factory", || factory.build_protocol(peer));
+        let Some(mut factory) = self.factory.take() else {
+            return;
+        };
+        let protocol = self
+            .reactor
+            .guard("a factory", || factory.build_protocol(peer));
         match protocol.flatten() {
             Some(protocol) => {
                 // An error means that the reactor stops: the handle is being closed.
@@ -330,7 +370,10 @@ impl Inner {
             None => {
                 // Nobody awaits this: its completion finds no token, and that is all.
                 let mode = CloseMode::Graceful;
-                let _ = self.reactor.port_mut().close(handle, mode, Token::default());
+                let _ = self
+                    .reactor
+                    .port_mut()
+                    .close(handle, mode, Token::default());
             }
         }
     }
@@ -344,13 +387,17 @@ impl Inner {
         self.close_attempts();
         self.leave_when_done();
         if let Some(mut factory) = self.factory.take() {
-            self.reactor.guard("a factory", || factory.connection_failed(error));
+            self.reactor
+                .guard("a factory", || factory.connection_failed(error));
         }
     }
 
     fn settle(&self) {
         self.settled.set(true);
-        for call in [self.limit.take(), self.next_attempt.take()].into_iter().flatten() {
+        for call in [self.limit.take(), self.next_attempt.take()]
+            .into_iter()
+            .flatten()
+        {
             call.cancel();
         }
         self.race.take();
@@ -365,7 +412,10 @@ impl Inner {
     fn close_attempt(&self, attempt: &mut Attempt) {
         if !std::mem::replace(&mut attempt.closing, true) {
             let mode = CloseMode::Reset;
-            let closing = self.reactor.port_mut().close(attempt.handle, mode, self.token.get());
+            let closing = self
+                .reactor
+                .port_mut()
+                .close(attempt.handle, mode, self.token.get());
             debug_assert!(closing.is_ok(), "an attempt's handle is closed once");
             if let Ok(operation) = closing {
                 // From here on it is the closing that is awaited.
@@ -384,7 +434,9 @@ impl Inner {
 
     fn connect_completed(self: &Rc<Self>, completion: Completion) {
         let mut attempts = self.attempts.borrow_mut();
-        let Some(attempt) = attempts.iter_mut().find(|a| a.operation == completion.operation)
+        let Some(attempt) = attempts
+            .iter_mut()
+            .find(|a| a.operation == completion.operation)
         else {
             // The connect of an attempt that is being closed.
             return;
@@ -416,7 +468,9 @@ impl Live for Inner {
             (RequestKind::Connect, _) => self.connect_completed(completion),
             (RequestKind::Close, Ok(Outcome::Closed)) => {
                 let gone = completion.operation;
-                self.attempts.borrow_mut().retain(|attempt| attempt.operation != gone);
+                self.attempts
+                    .borrow_mut()
+                    .retain(|attempt| attempt.operation != gone);
                 self.leave_when_done();
             }
             _ => log::error!("a connector was answered with {completion:?}"),

@@ -82,7 +82,10 @@ impl Reactor {
 
     fn listen(&self, options: &ListenOptions, to: Destination) -> Result<Listener, Error> {
         self.check_open()?;
-        let failed = |source| Error::Listen { address: options.address, source };
+        let failed = |source| Error::Listen {
+            address: options.address,
+            source,
+        };
         let handle = self.port_mut().listen(options).map_err(failed)?;
         let address = self.port().local_addr(handle).map_err(failed)?;
         let inner = Rc::new(Inner {
@@ -96,7 +99,9 @@ impl Reactor {
             closing: Cell::new(false),
             retry: Cell::new(None),
         });
-        inner.token.set(self.register(Rc::clone(&inner) as Rc<dyn Live>)?);
+        inner
+            .token
+            .set(self.register(Rc::clone(&inner) as Rc<dyn Live>)?);
         inner.accept_more();
         Ok(Listener { inner })
     }
@@ -148,7 +153,9 @@ impl Inner {
             return;
         }
         let submitted =
-            self.reactor.port_mut().submit(self.handle, Request::Accept, self.token.get());
+            self.reactor
+                .port_mut()
+                .submit(self.handle, Request::Accept, self.token.get());
         match submitted {
             Ok(operation) => self.accepting.set(Some(operation)),
             Err(error) => log::error!("{}: accept: {error}", self.address),
@@ -158,7 +165,9 @@ impl Inner {
     fn close(&self) {
         if !self.closing.replace(true) {
             let closing =
-                self.reactor.port_mut().close(self.handle, CloseMode::Graceful, self.token.get());
+                self.reactor
+                    .port_mut()
+                    .close(self.handle, CloseMode::Graceful, self.token.get());
             debug_assert!(closing.is_ok(), "a listener closes its own handle, once");
         }
     }
@@ -168,16 +177,18 @@ impl Inner {
             log::info!("{}: accepting connections again", self.address);
         }
         self.reactor.counters().accepted.add(1);
-        let protocol = self.reactor.guard("a factory", || {
-            match &mut *self.destination.borrow_mut() {
-                Destination::HandOver(take) => {
-                    take(socket, peer);
-                    None
-                }
-                Destination::Factory(factory) => Some((socket, factory.build_protocol(peer)?)),
-            }
-        });
-        let Some(Some((socket, protocol))) = protocol else { return };
+        let protocol =
+            self.reactor
+                .guard("a factory", || match &mut *self.destination.borrow_mut() {
+                    Destination::HandOver(take) => {
+                        take(socket, peer);
+                        None
+                    }
+                    Destination::Factory(factory) => Some((socket, factory.build_protocol(peer)?)),
+                });
+        let Some(Some((socket, protocol))) = protocol else {
+            return;
+        };
         let adopted = self.reactor.port_mut().adopt(socket);
         match adopted {
             Ok(handle) => {

@@ -86,11 +86,19 @@ impl Reactor {
         command: &Command,
         protocol: impl ProcessProtocol + 'static,
     ) -> Result<Process, SpawnError> {
-        let refused = |step, source| SpawnError { program: command.program().to_owned(), step, source };
+        let refused = |step, source| SpawnError {
+            program: command.program().to_owned(),
+            step,
+            source,
+        };
         if let Err(error) = self.check_open() {
             return Err(refused(SpawnStep::Adopt, io::Error::other(error)));
         }
-        let Spawned { process: handle, pid, pipes } = self.port_mut().spawn(command)?;
+        let Spawned {
+            process: handle,
+            pid,
+            pipes,
+        } = self.port_mut().spawn(command)?;
         let inner = Rc::new(Inner {
             reactor: self.clone(),
             pid,
@@ -108,7 +116,9 @@ impl Reactor {
             .register(Rc::clone(&inner) as Rc<dyn Live>)
             .map_err(|error| adopted(io::Error::other(error)))?;
         inner.token.set(token);
-        self.port_mut().submit(handle, Request::Exit, token).map_err(adopted)?;
+        self.port_mut()
+            .submit(handle, Request::Exit, token)
+            .map_err(adopted)?;
         let streams = inner.open_pipes(&pipes);
         self.counters().spawned.add(1);
         let begun = Rc::clone(&inner);
@@ -127,8 +137,15 @@ impl Inner {
         let mut streams = Vec::new();
         for (child_fd, handle) in (0..).zip(handles) {
             let Some(handle) = *handle else { continue };
-            let kind = if child_fd == 0 { StreamKind::PipeWriter } else { StreamKind::PipeReader };
-            let pipe = Box::new(Pipe { process: Rc::clone(self), child_fd });
+            let kind = if child_fd == 0 {
+                StreamKind::PipeWriter
+            } else {
+                StreamKind::PipeReader
+            };
+            let pipe = Box::new(Pipe {
+                process: Rc::clone(self),
+                child_fd,
+            });
             // Registering cannot fail: the process was registered a moment ago.
             if let Ok(stream) = Stream::register(&self.reactor, handle, kind, pipe) {
                 self.pipes.borrow_mut()[child_fd as usize] = Some(Transport::of(&stream));
@@ -141,7 +158,9 @@ impl Inner {
 
     /// Calls the protocol. A panic in it kills the child.
     fn enter(self: &Rc<Self>, call: impl FnOnce(&mut dyn ProcessProtocol, &Process)) {
-        let process = Process { inner: Rc::clone(self) };
+        let process = Process {
+            inner: Rc::clone(self),
+        };
         let entered = self.reactor.guard("a process protocol", || {
             call(&mut **self.protocol.borrow_mut(), &process);
         });
@@ -183,7 +202,8 @@ impl Inner {
         }
         // Whatever the protocol holds is let go of here, even if somebody keeps the process.
         let protocol = self.protocol.replace(Box::new(Gone));
-        self.reactor.guard("dropping a process protocol", || drop(protocol));
+        self.reactor
+            .guard("dropping a process protocol", || drop(protocol));
     }
 }
 
@@ -195,7 +215,10 @@ impl Live for Inner {
             Ok(outcome) => log::error!("a process was answered with {outcome:?}"),
             Err(Failure::Cancelled) => {}
             Err(Failure::Os { call, source }) => {
-                log::error!("child {}: {call}: {source}: its end goes unnoticed", self.pid);
+                log::error!(
+                    "child {}: {call}: {source}: its end goes unnoticed",
+                    self.pid
+                );
                 self.exited(ExitStatus::Unknown);
             }
         }
@@ -241,7 +264,11 @@ impl Protocol for Pipe {
 
     fn connection_lost(&mut self, _: &Transport, reason: Reason) {
         if !matches!(reason, Reason::Done | Reason::Stopped | Reason::Aborted) {
-            log::debug!("child {}, descriptor {}: {reason}", self.process.pid, self.child_fd);
+            log::debug!(
+                "child {}, descriptor {}: {reason}",
+                self.process.pid,
+                self.child_fd
+            );
         }
         self.process.pipe_lost(self.child_fd);
     }
@@ -257,7 +284,12 @@ impl Process {
     /// The transport at the child's descriptor `child_fd`; `None` if that is no pipe, or closed.
     #[must_use]
     pub fn pipe(&self, child_fd: ChildFd) -> Option<Transport> {
-        self.inner.pipes.borrow().get(child_fd as usize).cloned().flatten()
+        self.inner
+            .pipes
+            .borrow()
+            .get(child_fd as usize)
+            .cloned()
+            .flatten()
     }
 
     /// Sends a copy of `data` to the child's standard input.
@@ -300,7 +332,10 @@ impl Process {
         if self.inner.closed.get() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        self.inner.reactor.port_mut().signal(self.inner.handle, signal, target)
+        self.inner
+            .reactor
+            .port_mut()
+            .signal(self.inner.handle, signal, target)
     }
 
     /// Asks the child to end: SIGTERM, or Ctrl-Break on Windows.

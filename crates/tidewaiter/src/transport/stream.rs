@@ -134,7 +134,9 @@ impl Stream {
             Ok(token) => stream.token.set(token),
             Err(error) => {
                 // Nobody waits for this close: its completion finds no token and that is all.
-                let _ = reactor.port_mut().close(handle, CloseMode::Graceful, Token::default());
+                let _ = reactor
+                    .port_mut()
+                    .close(handle, CloseMode::Graceful, Token::default());
                 return Err(error);
             }
         }
@@ -172,12 +174,21 @@ impl Stream {
         if !wanted || state.receiving.is_some() || self.kind == StreamKind::PipeWriter {
             return;
         }
-        let submitted = self.reactor.port_mut().submit(self.handle, Request::Receive, self.token.get());
+        let submitted =
+            self.reactor
+                .port_mut()
+                .submit(self.handle, Request::Receive, self.token.get());
         match submitted {
             Ok(operation) => state.receiving = Some(operation),
             Err(source) => {
                 drop(state);
-                self.close(CloseMode::Graceful, Reason::Os { call: "receive", source });
+                self.close(
+                    CloseMode::Graceful,
+                    Reason::Os {
+                        call: "receive",
+                        source,
+                    },
+                );
             }
         }
     }
@@ -198,7 +209,10 @@ impl Stream {
             return;
         }
         drop(state);
-        self.reactor.counters().bytes_received.add(buffer.len() as u64);
+        self.reactor
+            .counters()
+            .bytes_received
+            .add(buffer.len() as u64);
         self.enter(|protocol, transport| protocol.data_received(transport, &buffer));
     }
 
@@ -231,9 +245,14 @@ impl Stream {
             if state.paused || state.phase != Phase::Open || state.leaving {
                 return;
             }
-            let Some(buffer) = state.held.pop_front() else { break };
+            let Some(buffer) = state.held.pop_front() else {
+                break;
+            };
             drop(state);
-            self.reactor.counters().bytes_received.add(buffer.len() as u64);
+            self.reactor
+                .counters()
+                .bytes_received
+                .add(buffer.len() as u64);
             self.enter(|protocol, transport| protocol.data_received(transport, &buffer));
         }
         let ended = std::mem::take(&mut self.state.borrow_mut().held_end);
@@ -305,12 +324,21 @@ impl Stream {
         let mut part = self.reactor.take_storage();
         part.take_from(&mut state.queue, SEND_PIECES_MAX, SEND_BYTES_MAX);
         let bytes = part.len();
-        let submitted = self.reactor.port_mut().submit(self.handle, Request::Send(part), self.token.get());
+        let submitted =
+            self.reactor
+                .port_mut()
+                .submit(self.handle, Request::Send(part), self.token.get());
         match submitted {
             Ok(operation) => state.sending = Some((operation, bytes)),
             Err(source) => {
                 drop(state);
-                self.close(CloseMode::Graceful, Reason::Os { call: "send", source });
+                self.close(
+                    CloseMode::Graceful,
+                    Reason::Os {
+                        call: "send",
+                        source,
+                    },
+                );
             }
         }
     }
@@ -428,7 +456,9 @@ impl Stream {
     /// Has the producer do what the queue asks for now. From the loop.
     fn tell_producer(self: &Rc<Self>) {
         let state = self.state.borrow();
-        let Some((producer, kind)) = state.producer.clone() else { return };
+        let Some((producer, kind)) = state.producer.clone() else {
+            return;
+        };
         let pause = match kind {
             ProducerKind::Push => state.congested,
             // A pull producer is never paused, only not asked again.
@@ -441,7 +471,11 @@ impl Stream {
         drop(state);
         let told = self.reactor.guard("a producer", || {
             let mut producer = producer.borrow_mut();
-            if pause { producer.pause_producing() } else { producer.resume_producing() }
+            if pause {
+                producer.pause_producing()
+            } else {
+                producer.resume_producing()
+            }
         });
         if told.is_none() {
             self.close(CloseMode::Graceful, Reason::Panicked);
@@ -475,10 +509,16 @@ impl Stream {
         }
         state.phase = Phase::Closing;
         state.reason = Some(reason);
-        let dropped = (std::mem::take(&mut state.queue), std::mem::take(&mut state.held));
+        let dropped = (
+            std::mem::take(&mut state.queue),
+            std::mem::take(&mut state.held),
+        );
         drop(state);
         drop(dropped);
-        let closing = self.reactor.port_mut().close(self.handle, mode, self.token.get());
+        let closing = self
+            .reactor
+            .port_mut()
+            .close(self.handle, mode, self.token.get());
         debug_assert!(closing.is_ok(), "a stream closes its own handle, once");
     }
 
@@ -491,7 +531,8 @@ impl Stream {
         drop(state);
         self.reactor.unregister(self.token.get());
         if let Some((producer, _)) = producer {
-            self.reactor.guard("a producer", || producer.borrow_mut().stop_producing());
+            self.reactor
+                .guard("a producer", || producer.borrow_mut().stop_producing());
         }
         self.enter(|protocol, transport| protocol.connection_lost(transport, reason));
         // Whatever the protocol holds is let go of here, even if somebody keeps the transport.

@@ -26,7 +26,9 @@ pub struct Transport {
 
 impl Transport {
     pub(super) fn of(stream: &Rc<Stream>) -> Transport {
-        Transport { stream: Rc::clone(stream) }
+        Transport {
+            stream: Rc::clone(stream),
+        }
     }
 
     /// Sends a copy of `data`, after all that was written before.
@@ -83,7 +85,8 @@ impl Transport {
     /// A transport is a producer itself: registering one with another makes the first one receive no
     /// faster than the second one sends.
     pub fn register_producer(&self, producer: impl Producer + 'static, kind: ProducerKind) {
-        self.stream.register_producer(Rc::new(RefCell::new(producer)), kind);
+        self.stream
+            .register_producer(Rc::new(RefCell::new(producer)), kind);
     }
 
     /// Forgets the producer: it has no more to write.
@@ -157,11 +160,18 @@ impl Transport {
 
     fn set_option(&self, option: SocketOption) -> io::Result<()> {
         self.check_open()?;
-        self.stream.reactor.port_mut().set_option(self.stream.handle, option)
+        self.stream
+            .reactor
+            .port_mut()
+            .set_option(self.stream.handle, option)
     }
 
     fn check_open(&self) -> io::Result<()> {
-        if self.is_open() { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
+        if self.is_open() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotConnected.into())
+        }
     }
 
     /// The reactor that this transport lives on.

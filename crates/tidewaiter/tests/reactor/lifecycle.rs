@@ -24,9 +24,11 @@ fn triggers_are_called_by_phase_and_within_one_in_the_order_of_adding() {
             }
         }
     }
-    let removed = reactor.add_trigger(Phase::Before, SystemEvent::Startup, |_, _| panic!("removed"));
+    let removed = reactor.add_trigger(Phase::Before, SystemEvent::Startup, |_, _| {
+        panic!("removed")
+    });
     assert!(reactor.remove_trigger(removed) && !reactor.remove_trigger(removed));
-    reactor.call_when_running(|reactor| drop(reactor.stop()));
+    reactor.call_when_running(|reactor| reactor.stop());
     run(&reactor);
     let mut expected = Vec::new();
     for event in [SystemEvent::Startup, SystemEvent::Shutdown] {
@@ -43,19 +45,24 @@ fn a_hold_keeps_the_shutdown_back_and_the_reactor_working() {
     let reactor = reactor();
     let done = Rc::new(RefCell::new(false));
     let held = Rc::clone(&done);
-    reactor.add_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold: Hold| {
-        reactor.call_later(Duration::from_millis(5), move |_| {
-            *held.borrow_mut() = true;
-            drop(hold);
-        });
-    });
+    reactor.add_trigger(
+        Phase::Before,
+        SystemEvent::Shutdown,
+        move |reactor, hold: Hold| {
+            reactor.call_later(Duration::from_millis(5), move |_| {
+                *held.borrow_mut() = true;
+                drop(hold);
+            });
+        },
+    );
     let seen = Rc::clone(&done);
     reactor.add_trigger(Phase::During, SystemEvent::Shutdown, move |_, _| {
         assert!(*seen.borrow(), "the shutdown waited");
     });
     reactor.call_when_running(|reactor| {
-        assert!(reactor.stop());
-        assert!(!reactor.stop(), "it is stopping already");
+        reactor.stop();
+        // It is stopping already: nothing happens twice.
+        reactor.stop();
     });
     run(&reactor);
     assert!(*done.borrow() && !reactor.is_running());
@@ -65,18 +72,25 @@ fn a_hold_keeps_the_shutdown_back_and_the_reactor_working() {
 #[test]
 fn a_crashed_reactor_runs_again_and_a_stopped_one_does_not() {
     let reactor = reactor();
-    assert!(!reactor.stop(), "it does not run");
+    // It does not run: there is nothing to stop.
+    reactor.stop();
     reactor.call_when_running(Reactor::crash);
     reactor.run().unwrap();
     assert!(!reactor.is_running());
     reactor.call_when_running(|reactor| {
         assert!(matches!(reactor.run(), Err(Error::Running)));
-        assert!(matches!(reactor.iterate(Duration::ZERO), Err(Error::Running)));
+        assert!(matches!(
+            reactor.iterate(Duration::ZERO),
+            Err(Error::Running)
+        ));
         reactor.stop();
     });
     reactor.run().unwrap();
     assert!(matches!(reactor.run(), Err(Error::Stopped)));
-    assert!(matches!(reactor.iterate(Duration::ZERO), Err(Error::Stopped)));
+    assert!(matches!(
+        reactor.iterate(Duration::ZERO),
+        Err(Error::Stopped)
+    ));
     assert!(matches!(
         reactor.listen_tcp(super::support::any_port(), |_| super::support::Silent),
         Err(Error::Stopped)
@@ -149,7 +163,11 @@ fn work_runs_on_a_thread_and_its_result_comes_back_to_the_loop() {
     let mut results = results.take();
     results.sort_by_key(|(number, _)| *number);
     for (number, result) in results {
-        let expected = if number == 7 { Err(WorkLost::Panicked) } else { Ok(number * 2) };
+        let expected = if number == 7 {
+            Err(WorkLost::Panicked)
+        } else {
+            Ok(number * 2)
+        };
         assert_eq!(result, expected);
     }
     assert_eq!(reactor.metrics().panics, 0);
@@ -168,12 +186,21 @@ fn work_that_the_stop_overtakes_is_reported_lost_or_done() {
     );
     for _ in 0..10 {
         let results = Rc::clone(&results);
-        reactor.defer_to_thread(|| "done", move |_, result| results.borrow_mut().push(result));
+        reactor.defer_to_thread(
+            || "done",
+            move |_, result| results.borrow_mut().push(result),
+        );
     }
-    reactor.add_trigger(Phase::During, SystemEvent::Shutdown, move |_, _| drop(let_go));
-    reactor.call_when_running(|reactor| drop(reactor.stop()));
+    reactor.add_trigger(Phase::During, SystemEvent::Shutdown, move |_, _| {
+        drop(let_go)
+    });
+    reactor.call_when_running(|reactor| reactor.stop());
     run(&reactor);
     let results = results.take();
     assert_eq!(results.len(), 11, "every piece of work is answered");
-    assert!(results.iter().all(|r| matches!(r, Ok("done") | Err(WorkLost::Stopped))));
+    assert!(
+        results
+            .iter()
+            .all(|r| matches!(r, Ok("done") | Err(WorkLost::Stopped)))
+    );
 }

@@ -53,15 +53,22 @@ fn an_echo_comes_back_whole_and_the_connection_ends_in_order() {
         let log = Log::default();
         let listener = reactor.listen_tcp(any_port(), |_| Echo).unwrap();
         let client = Client {
-            message: (0..size).map(|n: u32| n.to_le_bytes()[1] ^ n.to_le_bytes()[0]).collect(),
+            message: (0..size)
+                .map(|n: u32| n.to_le_bytes()[1] ^ n.to_le_bytes()[0])
+                .collect(),
             answer: Vec::new(),
             log: Rc::clone(&log),
         };
         let mut client = Some(client);
-        reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| client.take().unwrap());
+        reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+            client.take().unwrap()
+        });
         run(&reactor);
         assert_eq!(*log.borrow(), ["made", "lost: closed in order"]);
         let metrics = reactor.metrics();
-        assert_eq!((metrics.live, metrics.in_flight, metrics.late_completions), (0, 0, 0));
+        assert_eq!(
+            (metrics.live, metrics.in_flight, metrics.late_completions),
+            (0, 0, 0)
+        );
     }
 }

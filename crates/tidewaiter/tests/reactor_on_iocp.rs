@@ -1,0 +1,16 @@
+//! The reactor and its transports, on I/O completion ports.
+#![cfg(windows)]
+
+use tidewaiter::port::PortKind;
+use tidewaiter::{Reactor, ReactorBuilder};
+
+#[path = "reactor/mod.rs"]
+mod promises;
+
+/// Opens the port that this file is about.
+fn open(builder: ReactorBuilder) -> Reactor {
+    builder
+        .port(PortKind::Iocp)
+        .build()
+        .expect("completion ports are on every Windows")
+}
