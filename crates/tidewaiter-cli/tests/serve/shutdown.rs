@@ -58,3 +58,45 @@ fn a_second_signal_ends_all_at_once() {
     assert_eq!(server.wait().code(), Some(3));
     assert!(is_gone(child));
 }
+
+/// What the server has open, and its children.
+#[cfg(target_os = "linux")]
+fn holdings(server: &Server) -> (usize, String) {
+    let own = format!("/proc/{}", server.pid());
+    let descriptors = std::fs::read_dir(format!("{own}/fd"))
+        .expect("it runs")
+        .count();
+    let children = format!("{own}/task/{}/children", server.pid());
+    (
+        descriptors,
+        std::fs::read_to_string(children).expect("it runs"),
+    )
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn nothing_is_left_of_connections_that_ended() {
+    let server = Server::start("echo", &[]);
+    let before = holdings(&server);
+    let clients: Vec<_> = (0..20).map(|_| server.connect_to_child()).collect();
+    assert!(holdings(&server).0 > before.0);
+    drop(clients);
+    for _ in 0..20 {
+        server.await_line("connection ended");
+    }
+    assert_eq!(holdings(&server), before);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_child_whose_client_resets_is_ended_when_it_lives_on() {
+    let server = Server::start("stay", &["--grace", "100ms"]);
+    let client = server.connect();
+    // What the child said is never read: closing resets the connection.
+    client.peek(&mut [0]).expect("the child speaks");
+    drop(client);
+    // Sent after the reset was received, at the latest.
+    let line = server.await_line("connection ended");
+    assert!(line.contains("reason=\"client reset\""), "{line}");
+    assert!(is_gone(field(&line, "pid").parse().unwrap()));
+}
