@@ -94,6 +94,7 @@ impl Server {
         client
     }
 
+    #[cfg(unix)]
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
