@@ -50,9 +50,14 @@ fn is_path_character(character: char) -> bool {
     character.is_alphanumeric() || "/._-:".contains(character)
 }
 
-/// Two names, the first of which is at the root of one machine only.
+/// Whether it is a path, or one of a list with colons, that is private.
 fn is_private(word: &str) -> bool {
-    let mut parts = word.split('/');
+    word.split(':').any(is_private_path)
+}
+
+/// Two names, the first of which is at the root of one machine only.
+fn is_private_path(path: &str) -> bool {
+    let mut parts = path.split('/');
     match (parts.next(), parts.next(), parts.next()) {
         (Some(""), Some(root), Some(next)) => {
             let name = |part: &str| part.chars().any(char::is_alphanumeric);
@@ -114,7 +119,10 @@ mod tests {
     fn paths_of_one_machine_are_refused() {
         let good = "see https://example.org/a/b, /usr/bin/env, and/or/not, `/metrics`, // a/b/c";
         assert_eq!(private_paths("README.md", good, root()), []);
+        assert_eq!(private_paths("README.md", "PATH=/bin:/usr/bin", root()), []);
         let bad = format!("see `/{}/notes.md`", "elsewhere");
+        assert_eq!(private_paths("README.md", &bad, root()).len(), 1);
+        let bad = format!("PATH=/bin:/{}/bin", "elsewhere");
         assert_eq!(private_paths("README.md", &bad, root()).len(), 1);
     }
 

@@ -45,7 +45,6 @@ pub(crate) struct Race {
     /// Before this the next attempt does not start; `None`: none has started yet.
     next_start: Option<Instant>,
     attempts: usize,
-    won: bool,
 }
 
 impl Race {
@@ -59,15 +58,11 @@ impl Race {
             delay: delay.clamp(ATTEMPT_DELAY_MIN, ATTEMPT_DELAY_MAX),
             next_start: None,
             attempts: 0,
-            won: false,
         }
     }
 
     /// What to do at `now`. To be asked again after each [`Step::Connect`].
     pub(crate) fn next(&mut self, now: Instant) -> Step {
-        if self.won {
-            return Step::Wait;
-        }
         match (self.next_start, self.waiting.front()) {
             (_, None) if self.running.is_empty() => Step::Failed,
             (_, None) => Step::Wait,
@@ -96,22 +91,6 @@ impl Race {
         let (_, address) = self.running.remove(place);
         self.failures.push((address, error));
         self.next_start = Some(now);
-    }
-
-    /// An attempt won: returns the others that are under way, which are to be cancelled.
-    ///
-    /// A second winner gets itself returned: it came too late.
-    pub(crate) fn succeeded(&mut self, attempt: AttemptId) -> Vec<AttemptId> {
-        if self.won {
-            return vec![attempt];
-        }
-        self.won = true;
-        self.waiting.clear();
-        self.running
-            .drain(..)
-            .map(|(id, _)| id)
-            .filter(|&id| id != attempt)
-            .collect()
     }
 
     /// The error that tells most, with its address: that of the attempt that came furthest, so a peer's
@@ -217,19 +196,6 @@ mod tests {
             connect(&mut race, start);
             assert_eq!(race.next(start), Step::WaitUntil(start + held));
         }
-    }
-
-    #[test]
-    fn the_winner_ends_the_race_and_names_the_others() {
-        let mut race = Race::new(&[v4(1), v4(2), v4(3)], ATTEMPT_DELAY);
-        let start = Instant::now();
-        let (_, first) = connect(&mut race, start);
-        let (_, second) = connect(&mut race, start + ATTEMPT_DELAY);
-        assert_eq!(race.succeeded(second), [first]);
-        assert_eq!(race.succeeded(first), [first], "too late");
-        let end = start + 2 * ATTEMPT_DELAY;
-        race.failed(first, ErrorKind::TimedOut.into(), end);
-        assert_eq!(race.next(end), Step::Wait);
     }
 
     /// Fails each address with the error beside it, and returns the failure that stands for all.

@@ -147,7 +147,7 @@ impl Lease {
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: `Pool::lease` leaked a box of `capacity` initialised bytes at this address, and
         // `self`, borrowed mutably, is the only one that knows it.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.pool.capacity) }
+        unsafe { std::slice::from_raw_parts_mut(self.as_ptr().as_ptr(), self.capacity()) }
     }
 
     /// Turns the first `len` bytes into a readable buffer.

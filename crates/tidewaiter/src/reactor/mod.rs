@@ -246,7 +246,7 @@ impl Reactor {
         drop(core.soon.take());
         drop(core.unflushed.take());
         drop(core.triggers.take());
-        drop(core.timers.replace(Timers::new(Instant::now())));
+        drop(core.timers.replace(Timers::new(self.now())));
         for (_, live) in core.live.take().into_entries() {
             live.abandon();
         }

@@ -144,12 +144,11 @@ impl Reactor {
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
     ) {
         let deliver: Deliver = Box::new(move |reactor, result| {
-            // Both ends of this are in this function: the type is known.
-            let result = result.map(|result| result.downcast::<Result<T, WorkLost>>());
-            let lost = || Box::new(Err(WorkLost::Stopped));
+            // Both ends of this are in this function, so the type is the right one.
+            let result = result.and_then(|result| result.downcast().ok());
             done(
                 reactor,
-                *result.map_or_else(lost, |r| r.expect("work delivers its own type")),
+                result.map_or(Err(WorkLost::Stopped), |result| *result),
             );
         });
         let key = self.core.others.pending.borrow_mut().insert(deliver);

@@ -52,7 +52,6 @@ struct State {
     idle: usize,
     /// What to join at shutdown. A thread that ends before takes its own handle out.
     handles: Vec<JoinHandle<()>>,
-    max_threads: usize,
     stopped: bool,
 }
 
@@ -62,6 +61,7 @@ struct Shared {
     work: Condvar,
     /// A thread has ended.
     ended: Condvar,
+    max_threads: usize,
     name: String,
     idle_limit: Duration,
 }
@@ -93,11 +93,11 @@ impl Workers {
                     threads: 0,
                     idle: 0,
                     handles: Vec::new(),
-                    max_threads: max_threads.max(1),
                     stopped: false,
                 }),
                 work: Condvar::new(),
                 ended: Condvar::new(),
+                max_threads: max_threads.max(1),
                 name: name.to_owned(),
                 idle_limit,
             }),
@@ -122,7 +122,7 @@ impl Workers {
             self.shared.work.notify_one();
             return Ok(());
         }
-        if state.threads >= state.max_threads {
+        if state.threads >= self.shared.max_threads {
             return Ok(());
         }
         let Err(error) = self.start_thread(&mut state) else {
@@ -151,32 +151,6 @@ impl Workers {
         state.handles.push(handle);
         state.threads += 1;
         Ok(())
-    }
-
-    /// How many jobs no thread has begun yet.
-    pub(crate) fn queued(&self) -> usize {
-        self.shared.lock().jobs.len()
-    }
-
-    /// How many threads there are.
-    pub(crate) fn threads(&self) -> usize {
-        self.shared.lock().threads
-    }
-
-    /// Changes the limit (at least one). Threads in excess end after the job they are at.
-    pub(crate) fn set_max_threads(&self, max_threads: usize) {
-        let mut state = self.shared.lock();
-        state.max_threads = max_threads.max(1);
-        let allowed = state.max_threads.saturating_sub(state.threads);
-        let wanted = state.jobs.len().saturating_sub(state.idle);
-        for _ in 0..wanted.min(allowed) {
-            // Refused by the OS: those that wait are served by the threads there are.
-            if self.start_thread(&mut state).is_err() {
-                break;
-            }
-        }
-        drop(state);
-        self.shared.work.notify_all();
     }
 
     /// Takes no more jobs, drops those not begun, and waits up to `patience` for those under way.
@@ -218,7 +192,7 @@ impl fmt::Debug for Workers {
         let state = self.shared.lock();
         f.debug_struct("Workers")
             .field("threads", &state.threads)
-            .field("max_threads", &state.max_threads)
+            .field("max_threads", &self.shared.max_threads)
             .field("queued", &state.jobs.len())
             .finish_non_exhaustive()
     }
@@ -227,7 +201,7 @@ impl fmt::Debug for Workers {
 /// What a thread of the pool does.
 fn work(shared: &Shared) {
     let mut state = shared.lock();
-    while state.threads <= state.max_threads {
+    loop {
         if let Some(job) = state.jobs.pop_front() {
             drop(state);
             run(job, &shared.name);
@@ -260,8 +234,6 @@ fn end(shared: &Shared, mut state: MutexGuard<'_, State>) {
         state.handles.retain(|handle| handle.thread().id() != this);
     }
     drop(state);
-    // This thread may have been the one woken for a job that it does not take.
-    shared.work.notify_one();
     shared.ended.notify_all();
 }
 
@@ -317,6 +289,12 @@ mod tests {
         Held { begun, go }
     }
 
+    /// How many threads there are, and how many jobs wait for one.
+    fn counts(workers: &Workers) -> (usize, usize) {
+        let state = workers.shared.lock();
+        (state.threads, state.jobs.len())
+    }
+
     fn wait_until_threads_are(workers: &Workers, count: usize) {
         let shared = &workers.shared;
         let (_state, waited) = shared
@@ -329,16 +307,16 @@ mod tests {
     #[test]
     fn threads_are_started_for_work_up_to_the_limit_and_the_rest_waits() {
         let workers = Workers::new(2, "test");
-        assert_eq!(workers.threads(), 0);
+        assert_eq!(counts(&workers).0, 0);
         let held: Vec<Held> = (0..2).map(|_| hold(&workers)).collect();
         for job in &held {
             job.begun.recv().unwrap();
         }
         let third = hold(&workers);
-        assert_eq!((workers.threads(), workers.queued()), (2, 1));
+        assert_eq!(counts(&workers), (2, 1));
         held[1].go.send(()).unwrap();
         third.begun.recv().unwrap();
-        assert_eq!((workers.threads(), workers.queued()), (2, 0));
+        assert_eq!(counts(&workers), (2, 0));
         drop((held, third));
         assert_eq!(workers.shutdown(PATIENCE), 0);
     }
@@ -369,7 +347,7 @@ mod tests {
             .unwrap();
         let next = hold(&workers);
         next.begun.recv().unwrap();
-        assert_eq!(workers.threads(), 1);
+        assert_eq!(counts(&workers).0, 1);
     }
 
     #[test]
@@ -380,7 +358,7 @@ mod tests {
             for job in &held {
                 job.begun.recv().unwrap();
             }
-            assert_eq!(workers.threads(), 3);
+            assert_eq!(counts(&workers).0, 3);
             drop(held);
             wait_until_threads_are(&workers, 0);
             assert!(workers.shared.lock().handles.is_empty());
@@ -399,22 +377,5 @@ mod tests {
         assert!(matches!(refused, Err(SubmitError::Stopped)));
         running.go.send(()).unwrap();
         assert_eq!(workers.shutdown(PATIENCE), 0);
-    }
-
-    #[test]
-    fn the_limit_can_be_raised_and_lowered_under_load() {
-        let workers = Workers::new(1, "test");
-        let held: Vec<Held> = (0..4).map(|_| hold(&workers)).collect();
-        held[0].begun.recv().unwrap();
-        workers.set_max_threads(3);
-        held[1].begun.recv().unwrap();
-        held[2].begun.recv().unwrap();
-        assert_eq!((workers.threads(), workers.queued()), (3, 1));
-        workers.set_max_threads(1);
-        held[0].go.send(()).unwrap();
-        held[1].go.send(()).unwrap();
-        wait_until_threads_are(&workers, 1);
-        held[2].go.send(()).unwrap();
-        held[3].begun.recv().unwrap();
     }
 }

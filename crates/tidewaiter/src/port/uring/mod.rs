@@ -364,13 +364,16 @@ fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
 }
 
 impl Drop for Uring {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the kernel may still touch is never freed"
+    )]
     fn drop(&mut self) {
         if !self.drain() {
             log::error!(
                 "io_uring does not give back {} operations",
                 self.operations.len()
             );
-            // What the kernel may still touch is never freed.
             std::mem::forget(std::mem::take(&mut self.operations));
             std::mem::forget(Rc::clone(&self.buffers));
         }

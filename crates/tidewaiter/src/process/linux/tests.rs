@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 
@@ -111,11 +111,11 @@ fn standard_error_can_be_merged_or_dropped() {
 fn failures_name_their_step_and_reason() {
     use std::io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let cases = [
-        (Command::new("/nowhere/x"), SpawnStep::Search, NotFound),
+        (Command::new("/nonexistent/x"), SpawnStep::Search, NotFound),
         (Command::new("no such thing"), SpawnStep::Search, NotFound),
         (Command::new(""), SpawnStep::Search, NotFound),
         (
-            Command::new("cat").env("PATH", "/nowhere"),
+            Command::new("cat").env("PATH", "/nonexistent"),
             SpawnStep::Search,
             NotFound,
         ),
@@ -131,7 +131,7 @@ fn failures_name_their_step_and_reason() {
             InvalidInput,
         ),
         (
-            Command::new("cat").current_dir("/nowhere"),
+            Command::new("cat").current_dir("/nonexistent"),
             SpawnStep::Directory,
             NotFound,
         ),
@@ -218,26 +218,39 @@ fn no_signal_is_blocked_or_ignored_in_the_child() {
     assert_eq!(text.lines().count(), 2);
 }
 
-/// Runs one test of this file again in a process of its own, where it may spoil what all share.
-fn in_own_process(name: &str) {
+/// Runs `test` again in a process of its own, where it may spoil what all share. Returns whether this
+/// is that process, so that the test goes on.
+fn in_own_process<T: Fn()>(_test: T) -> bool {
+    const MARK: &str = "TIDEWAITER_OWN_PROCESS";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let path = std::any::type_name::<T>();
+    let (_crate, test) = path.split_once("::").expect("a function is in a crate");
     let program = std::env::current_exe().expect("the tests are a program");
-    let status = std::process::Command::new(program)
-        .args(["--exact", name, "--nocapture"])
-        .env("TIDEWAITER_OWN_PROCESS", "1")
-        .status()
+    let output = std::process::Command::new(program)
+        .args(["--exact", test])
+        .env(MARK, "1")
+        .output()
         .expect("it can be run again");
-    assert!(status.success());
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && report.contains("1 passed"),
+        "{test}: {report}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    false
 }
 
 #[test]
 fn many_children_leave_nothing_behind() {
-    if std::env::var_os("TIDEWAITER_OWN_PROCESS").is_none() {
-        return in_own_process("process::os::tests::many_children_leave_nothing_behind");
+    if !in_own_process(many_children_leave_nothing_behind) {
+        return;
     }
     let before = open_descriptors();
     for _ in 0..200 {
         assert_eq!(run(&Command::new("true")).1, ExitStatus::Code(0));
-        failure(&Command::new("/nowhere/x"));
+        failure(&Command::new("/nonexistent/x"));
     }
     assert_eq!(open_descriptors(), before);
     let waited = rustix::process::waitpid(None, rustix::process::WaitOptions::NOHANG);
@@ -247,10 +260,8 @@ fn many_children_leave_nothing_behind() {
 #[test]
 fn without_free_descriptors_there_is_an_error_and_nothing_is_left() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    if std::env::var_os("TIDEWAITER_OWN_PROCESS").is_none() {
-        return in_own_process(
-            "process::os::tests::without_free_descriptors_there_is_an_error_and_nothing_is_left",
-        );
+    if !in_own_process(without_free_descriptors_there_is_an_error_and_nothing_is_left) {
+        return;
     }
     let before = getrlimit(Resource::Nofile);
     let open = open_descriptors();
@@ -279,21 +290,25 @@ fn without_free_descriptors_there_is_an_error_and_nothing_is_left() {
 /// Method: close them; pipes then get their numbers, unless they are moved.
 #[test]
 fn a_host_without_standard_streams_can_have_children() {
-    if std::env::var_os("TIDEWAITER_OWN_PROCESS").is_none() {
-        return in_own_process(
-            "process::os::tests::a_host_without_standard_streams_can_have_children",
-        );
+    if !in_own_process(a_host_without_standard_streams_can_have_children) {
+        return;
     }
+    let streams = [0, 1, 2].map(|number| {
+        // SAFETY: the number is open, as the test harness uses it.
+        let stream = unsafe { BorrowedFd::borrow_raw(number) };
+        rustix::io::fcntl_dupfd_cloexec(stream, 3).expect("there is room for one more")
+    });
     for number in 0..3 {
         // SAFETY: in this process, which is this test's alone, nothing uses them meanwhile.
         unsafe { libc::close(number) };
     }
     let (text, status) = run(&shell("echo out; echo err >&2").stderr(Stdio::Stdout));
     let inherited = run(&shell("test -e /proc/self/fd/0 && exit 7; exit 8").stdin(Stdio::Inherit));
-    for _ in 0..3 {
-        // The test harness goes on to use them.
-        std::mem::forget(File::options().read(true).write(true).open("/dev/null"));
-    }
+    // The test harness goes on to use them.
+    let [input, output, errors] = streams;
+    rustix::stdio::dup2_stdin(input).expect("its number is free");
+    rustix::stdio::dup2_stdout(output).expect("its number is free");
+    rustix::stdio::dup2_stderr(errors).expect("its number is free");
     assert_eq!((text.as_str(), status), ("out\nerr\n", ExitStatus::Code(0)));
     assert_eq!(inherited.1, ExitStatus::Code(8));
 }

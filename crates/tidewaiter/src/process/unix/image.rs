@@ -137,9 +137,9 @@ mod tests {
 
     #[test]
     fn the_program_is_searched_for_in_the_childs_path() {
-        let command = Command::new("x").env("PATH", "/child");
+        let command = Command::new("x").env("PATH", "/opt");
         let image = Image::of(&command).expect("the command is valid");
-        assert_eq!(image.files, [c"/child/x".to_owned()]);
+        assert_eq!(image.files, [c"/opt/x".to_owned()]);
     }
 
     #[test]
