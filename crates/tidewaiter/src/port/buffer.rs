@@ -198,6 +198,26 @@ mod tests {
         drop(again);
     }
 
+    /// Goal: what the OS wrote into a lease is in the buffer, however the lease moved meanwhile. For
+    /// Miri, which knows who may touch what.
+    /// Method: write through the address that the OS would be given.
+    #[test]
+    #[expect(unsafe_code, reason = "stands in for the OS")]
+    fn what_the_os_wrote_into_a_lease_is_in_the_buffer() {
+        let pool = Pool::new(8, 2);
+        let lease = pool.lease();
+        let memory = lease.as_ptr();
+        let other = pool.lease();
+        let mut moved = vec![lease];
+        moved.push(other);
+        // SAFETY: the memory is leased and has eight bytes; nobody but us, the OS, touches it.
+        unsafe { memory.write_bytes(7, 5) };
+        let buffer = moved.swap_remove(0).filled(5);
+        assert_eq!(*buffer, [7; 5]);
+        drop((buffer, moved));
+        assert_eq!(pool.spare.borrow().len(), 2);
+    }
+
     #[test]
     fn a_dropped_lease_goes_back_to_the_pool() {
         let pool = Pool::new(8, 1);

@@ -26,7 +26,7 @@ const ALIGNMENT: usize = 4096;
 const TAIL_OFFSET: usize = 14;
 const _: () = assert!(size_of::<BufRingEntry>() == TAIL_OFFSET + 2);
 
-/// Private memory, in whole pages, that children made by `fork` do not get.
+/// Private memory, in whole pages.
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
@@ -49,13 +49,18 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).expect("mappings are not at zero");
-        let mapping = Mapping { start, len };
-        // SAFETY: the range is the mapping just made.
-        let refused = unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTFORK) };
+        Ok(Mapping { start, len })
+    }
+
+    /// Has children made by `fork` do without it: the kernel goes on to write to ours.
+    fn keep_from_children(&self) -> io::Result<()> {
+        // SAFETY: the range is this mapping's, and for this process nothing changes.
+        let refused =
+            unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_DONTFORK) };
         if refused != 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(mapping)
+        Ok(())
     }
 
     fn at(&self, offset: usize) -> NonNull<u8> {
@@ -95,6 +100,19 @@ impl fmt::Debug for BufferRing {
 impl BufferRing {
     /// Makes the buffers and hands them to the kernel.
     pub(super) fn register(ring: &Ring, options: &PortOptions) -> io::Result<Rc<BufferRing>> {
+        let buffers = BufferRing::new(options)?;
+        buffers.mapping.keep_from_children()?;
+        let address = buffers.mapping.start.as_ptr().expose_provenance() as u64;
+        let submitter = ring.submitter();
+        // SAFETY: the mapping has room for `count` entries at its start. The port keeps it until the
+        // ring is gone, and leaks it if the ring cannot be drained.
+        unsafe { submitter.register_buf_ring_with_flags(address, buffers.count, GROUP, 0) }
+            .map_err(|error| probe::refused("io_uring_register(PBUF_RING)", &error))?;
+        Ok(Rc::new(buffers))
+    }
+
+    /// Makes the buffers and lists them all.
+    fn new(options: &PortOptions) -> io::Result<BufferRing> {
         let (count, bytes) = (options.receive_buffers, options.receive_bytes);
         let buffers_start =
             (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(ALIGNMENT);
@@ -113,13 +131,7 @@ impl BufferRing {
         for id in 0..count {
             buffers.give(id);
         }
-        let address = buffers.mapping.start.as_ptr().expose_provenance() as u64;
-        let submitter = ring.submitter();
-        // SAFETY: the mapping has room for `count` entries at its start. The port keeps it until the
-        // ring is gone, and leaks it if the ring cannot be drained.
-        unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, 0) }
-            .map_err(|error| probe::refused("io_uring_register(PBUF_RING)", &error))?;
-        Ok(Rc::new(buffers))
+        Ok(buffers)
     }
 
     /// Whether the program holds every buffer.
@@ -167,5 +179,103 @@ impl Lender for BufferRing {
     fn take_back(&self, id: u32, _memory: NonNull<u8>) {
         self.lent.set(self.lent.get() - 1);
         self.give(u16::try_from(id).expect("buffers are numbered by 16 bits"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        AtomicU16, BufRingEntry, BufferRing, Mapping, Ordering, PortOptions, Rc, TAIL_OFFSET,
+    };
+
+    /// The kernel's view of the ring: the address that it was registered with, and its own place in it.
+    struct Kernel {
+        ring: *mut BufRingEntry,
+        count: u16,
+        head: u16,
+    }
+
+    impl Kernel {
+        fn of(mapping: &Mapping, count: u16) -> Kernel {
+            let address = mapping.start.as_ptr().expose_provenance();
+            let ring = std::ptr::with_exposed_provenance_mut(address);
+            Kernel {
+                ring,
+                count,
+                head: 0,
+            }
+        }
+
+        fn tail(&self) -> u16 {
+            let tail = self.ring.cast::<u8>().wrapping_add(TAIL_OFFSET).cast();
+            // SAFETY: the mapping is alive, and both sides use the tail as an atomic alone.
+            unsafe { AtomicU16::from_ptr(tail) }.load(Ordering::Acquire)
+        }
+
+        /// Takes the next buffer, and fills it with what was received.
+        fn receive(&mut self, data: &[u8]) -> u16 {
+            assert_ne!(self.head, self.tail(), "there is a buffer");
+            let place = usize::from(self.head & (self.count - 1));
+            // SAFETY: the tail is past this entry, so it is written, and ours until it comes again.
+            let entry = unsafe { &*self.ring.wrapping_add(place) };
+            assert!(data.len() <= entry.len() as usize, "it fits");
+            let address = usize::try_from(entry.addr()).expect("addresses are words");
+            let memory: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
+            // SAFETY: the buffer was given to the kernel, that is to us, and has room for this.
+            unsafe { memory.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+            self.head = self.head.wrapping_add(1);
+            entry.bid()
+        }
+    }
+
+    /// Goal: the program reads what the kernel wrote, while the kernel writes on beside it, and what is
+    /// dropped is the kernel's again. For Miri, which knows who may touch what.
+    /// Method: stand in for the kernel, which has nothing but the ring's address.
+    #[test]
+    fn buffers_go_to_the_kernel_and_come_back_with_what_it_wrote() {
+        let options = PortOptions {
+            receive_buffers: 4,
+            receive_bytes: 8,
+            ..PortOptions::default()
+        };
+        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
+        let mut kernel = Kernel::of(&ring.mapping, ring.count);
+        let mut kept = Vec::new();
+        for round in 0..10 {
+            let id = kernel.receive(&[round; 5]);
+            kept.push(ring.filled(id, 5));
+            if kept.len() == 3 {
+                assert_eq!(*kept[0], [0; 5]);
+                assert_eq!(*kept[2], [round; 5]);
+                kept.remove(1);
+                let unused = kernel.receive(b"nothing");
+                ring.give(unused);
+            }
+        }
+        assert_eq!((kept.len(), ring.lent.get()), (2, 2));
+        assert_eq!(kernel.tail().wrapping_sub(kernel.head), 2);
+        drop(kept);
+        assert_eq!(kernel.tail().wrapping_sub(kernel.head), 4);
+    }
+
+    #[test]
+    fn when_the_program_holds_every_buffer_the_kernel_has_none() {
+        let options = PortOptions {
+            receive_buffers: 2,
+            receive_bytes: 8,
+            ..PortOptions::default()
+        };
+        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
+        let mut kernel = Kernel::of(&ring.mapping, ring.count);
+        let kept = [b"one", b"two"].map(|data| {
+            assert!(!ring.is_exhausted());
+            ring.filled(kernel.receive(data), data.len())
+        });
+        assert!(ring.is_exhausted());
+        assert_eq!(kernel.head, kernel.tail());
+        // The buffers outlive the ring's other owner, and take its memory with them.
+        drop(ring);
+        assert_eq!(*kept[0], *b"one");
+        drop(kept);
     }
 }
