@@ -211,7 +211,7 @@ impl Records {
 mod tests {
     use super::{Finish, Key, Records, Started};
     use windows_sys::Win32::Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_SUCCESS, STATUS_PIPE_BROKEN,
+        ERROR_ACCESS_DENIED, ERROR_IO_PENDING, ERROR_SUCCESS, STATUS_ACCESS_DENIED,
     };
 
     const OPERATION: Key = Key {
@@ -227,13 +227,13 @@ mod tests {
         let lent = records.take(OPERATION).lend();
         let overlapped = lent.overlapped();
         // SAFETY: the record is alive, and nothing else refers to it: we stand in for the system.
-        unsafe { (*overlapped).Internal = STATUS_PIPE_BROKEN.cast_unsigned() as usize };
+        unsafe { (*overlapped).Internal = STATUS_ACCESS_DENIED.cast_unsigned() as usize };
         // SAFETY: as above.
         unsafe { (*overlapped).InternalHigh = 7 };
         // SAFETY: the writes above were the last ones; the packet has, in effect, come.
         let (record, finish) = unsafe { lent.finished() };
         let expected = Finish {
-            code: ERROR_BROKEN_PIPE,
+            code: ERROR_ACCESS_DENIED,
             bytes: 7,
         };
         assert_eq!(finish, expected);

@@ -135,6 +135,10 @@ fn inheritable(handle: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
 }
 
 /// A pipe: our end, overlapped, and the child's, synchronous as ordinary programs need it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no seed: nobody else may guess the names"
+)]
 fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
     let mut attempts = NAME_ATTEMPTS;
     loop {
