@@ -8,11 +8,14 @@
 //!    the handle or dropping the port never frees that memory earlier.
 //! 2. Every submitted operation completes exactly once; a multishot one any number of times with
 //!    [`more`](Completion::more), then once without. So it is, too, for one that is cancelled or whose
-//!    handle is closed. Dropping the port cancels and awaits what is left, undelivered.
+//!    handle is closed. Until its last completion has been delivered an operation is under way, even
+//!    after a cancel: a handle that receives, or sends, takes no other such request before. Dropping
+//!    the port cancels and awaits what is left, undelivered.
 //! 3. Submitting never calls back: what finishes at once still arrives through [`Port::wait`].
 //! 4. A [`Handle`] or [`Operation`] is never valid twice. Completions that the OS delivers for one that
 //!    is gone are counted ([`Port::stale`]) and dropped.
-//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`].
+//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`]. A wake-up ends
+//!    one wait, whichever it is: so look for what it may have announced after each, before the next.
 //! 6. Closing is: cancel, see every completion of the handle, then close, then [`Outcome::Closed`].
 //! 7. An idle connection holds no receive buffer.
 //! 8. OS errors keep their identity: a reset is not an end of file.
@@ -132,7 +135,8 @@ impl Port {
     /// Only for what could never be started, and then no completion follows: the handle is closed
     /// ([`NotFound`](io::ErrorKind::NotFound)), or it is of a kind that does not know such requests, is
     /// already receiving or sending, or there is nothing to send
-    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)). It is receiving, or sending, until the last
+    /// completion of that operation has been delivered, even after a [`cancel`](Port::cancel).
     pub fn submit(
         &mut self,
         handle: Handle,
@@ -143,7 +147,8 @@ impl Port {
     }
 
     /// Asks for an operation to end early. It still completes: with [`Failure::Cancelled`], or with
-    /// what it came to before the request took effect.
+    /// what it came to before the request took effect. Until then its handle stays taken: a receive
+    /// after a cancelled receive is submitted once that one's last completion was delivered.
     ///
     /// Returns whether the operation was still under way. Asking again changes nothing.
     pub fn cancel(&mut self, operation: Operation) -> bool {
@@ -153,7 +158,9 @@ impl Port {
     /// Appends what completed to `completions`, at most some hundreds at a time.
     ///
     /// Waits up to `timeout` (`None`: for ever; zero: not at all) if nothing has completed yet. Returns
-    /// early, possibly with nothing, when a [`Waker`] says so.
+    /// early, possibly with nothing, when a [`Waker`] says so. Several wake-ups may end one wait only,
+    /// and it may be one that was about to return anyway: look for what they announced after every
+    /// wait, before the next.
     ///
     /// # Errors
     ///
