@@ -94,9 +94,8 @@ mod tests {
                     continue;
                 }
                 argument.extend(std::iter::repeat_n(BACKSLASH, backslashes / 2));
-                if backslashes % 2 == 1 {
-                    argument.push(QUOTE);
-                } else if inside && rest.next_if_eq(&QUOTE).is_some() {
+                // Escaped, or two of them within quotation marks.
+                if backslashes % 2 == 1 || (inside && rest.next_if_eq(&QUOTE).is_some()) {
                     argument.push(QUOTE);
                 } else {
                     inside = !inside;
