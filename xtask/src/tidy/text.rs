@@ -47,7 +47,7 @@ pub(super) fn private_paths(path: &str, text: &str, root: &Path) -> Vec<Breach> 
 }
 
 fn is_path_character(character: char) -> bool {
-    character.is_alphanumeric() || "/._-:".contains(character)
+    character.is_alphanumeric() || "/._-:…".contains(character)
 }
 
 /// Whether it is a path, or one of a list with colons, that is private.
