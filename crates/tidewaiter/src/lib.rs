@@ -42,6 +42,6 @@ pub use reactor::{
     WorkLost,
 };
 pub use transport::{
-    ChildFd, ConnectOptions, Connector, Factory, Listener, Process, ProcessProtocol, Producer,
-    ProducerKind, Protocol, Transport,
+    Adopter, ChildFd, ConnectOptions, Connector, Factory, GroupListener, Listener, Process,
+    ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup, Transport,
 };

@@ -14,6 +14,7 @@ mod triggers;
 mod turn;
 mod workers;
 
+use std::any::Any;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
@@ -35,7 +36,7 @@ use timers::Timers;
 use triggers::Triggers;
 
 /// Something that lives on a reactor and is answered by its port.
-pub(crate) trait Live {
+pub(crate) trait Live: Any {
     /// One of its operations completed.
     fn completed(self: Rc<Self>, completion: Completion);
 
@@ -201,6 +202,18 @@ impl Reactor {
             Life::Draining | Life::Stopped => Err(Error::Stopped),
             Life::Idle | Life::Running | Life::Leaving => Ok(()),
         }
+    }
+
+    /// The thing with that token, if it is still on the reactor: for calls from other threads, which
+    /// can carry a token but no thing.
+    pub(crate) fn find<T: Live>(&self, token: Token) -> Option<Rc<T>> {
+        let live: Rc<dyn Any> = self
+            .core
+            .live
+            .borrow()
+            .get(Key::from_u64(token.0))
+            .cloned()?;
+        live.downcast().ok()
     }
 
     /// Takes a thing off the reactor: all its operations have completed.
