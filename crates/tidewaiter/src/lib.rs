@@ -45,3 +45,9 @@ pub use transport::{
     Adopter, ChildFd, ConnectOptions, Connector, Factory, GroupListener, Listener, Process,
     ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup, Transport,
 };
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+#[derive(Debug)]
+pub struct Readme;
