@@ -243,7 +243,7 @@ impl Reactor {
     pub(crate) fn keep_storage(&self, storage: Chunks) {
         debug_assert!(storage.is_empty(), "only drained queues are reused");
         let mut kept = self.core.storage.borrow_mut();
-        if kept.len() < STORAGE_MAX {
+        if storage.has_storage() && kept.len() < STORAGE_MAX {
             kept.push(storage);
         }
     }
