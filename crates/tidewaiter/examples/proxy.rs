@@ -22,14 +22,14 @@ impl Side {
 impl Protocol for Side {
     fn connection_made(&mut self, transport: &Transport) {
         self.0.get_or_init(|| transport.clone());
-        // Nothing is read for which there is nowhere to go yet.
-        transport.pause_producing();
-        let Some(client) = self.1.get() else { return };
+        let Some(client) = self.1.get() else {
+            // Nothing is read for which there is nowhere to go yet.
+            return transport.pause_producing();
+        };
         // From here on, each side reads no faster than the other one sends.
-        for (one, other) in [(client, transport), (transport, client)] {
-            one.register_producer(other.clone(), ProducerKind::Push);
-            one.resume_producing();
-        }
+        client.register_producer(transport.clone(), ProducerKind::Push);
+        transport.register_producer(client.clone(), ProducerKind::Push);
+        client.resume_producing();
         if !client.is_open() {
             transport.abort_connection();
         }
@@ -52,7 +52,6 @@ impl Protocol for Side {
     }
 }
 
-/// The server's side, made once there is a connection.
 impl Factory for Side {
     fn build_protocol(&mut self, _peer: SocketAddr) -> Option<Box<dyn Protocol>> {
         Some(Box::new(self.clone()))
@@ -75,9 +74,12 @@ pub(crate) fn serve(on: &Reactor, address: SocketAddr, to: HostPort) -> Result<L
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut words = std::env::args().skip(1);
-    let mut next = || words.next().ok_or("LISTEN and TARGET are wanted");
+    let word = |n| {
+        std::env::args()
+            .nth(n)
+            .ok_or("LISTEN and TARGET are wanted")
+    };
     let reactor = Reactor::new()?;
-    serve(&reactor, next()?.parse()?, next()?.parse()?)?;
+    serve(&reactor, word(1)?.parse()?, word(2)?.parse()?)?;
     Ok(reactor.run()?)
 }
