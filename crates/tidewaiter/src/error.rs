@@ -169,6 +169,8 @@ pub enum Error {
     },
     /// The completion port failed, and with it the reactor.
     Port(io::Error),
+    /// The OS refuses a thread for a reactor.
+    Thread(io::Error),
 }
 
 impl fmt::Display for Error {
@@ -182,6 +184,7 @@ impl fmt::Display for Error {
                 write!(f, "cannot take over the connection to {peer}: {source}")
             }
             Error::Port(source) => write!(f, "the completion port failed: {source}"),
+            Error::Thread(source) => write!(f, "cannot start a reactor's thread: {source}"),
         }
     }
 }
@@ -189,9 +192,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Listen { source, .. } | Error::Adopt { source, .. } | Error::Port(source) => {
-                Some(source)
-            }
+            Error::Listen { source, .. }
+            | Error::Adopt { source, .. }
+            | Error::Port(source)
+            | Error::Thread(source) => Some(source),
             _ => None,
         }
     }

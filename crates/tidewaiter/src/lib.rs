@@ -42,6 +42,12 @@ pub use reactor::{
     WorkLost,
 };
 pub use transport::{
-    ChildFd, ConnectOptions, Connector, Factory, Listener, Process, ProcessProtocol, Producer,
-    ProducerKind, Protocol, Transport,
+    Adopter, ChildFd, ConnectOptions, Connector, Factory, GroupListener, Listener, Process,
+    ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup, Transport,
 };
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

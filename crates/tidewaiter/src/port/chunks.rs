@@ -158,17 +158,27 @@ impl Chunks {
         }
     }
 
-    /// Puts what is left of `unsent` back in front of this queue.
-    pub fn put_back(&mut self, mut unsent: Chunks) {
-        debug_assert_eq!(self.start, 0, "what was queued behind it is whole");
+    /// Moves what is left of `unsent` back to the front of this queue. Copies nothing; `unsent` keeps
+    /// its storage, or gets that of this queue if there was nothing in it.
+    pub fn put_back(&mut self, unsent: &mut Chunks) {
         if unsent.is_empty() {
             return;
         }
-        self.len += unsent.len;
-        self.start = unsent.start;
+        if self.is_empty() {
+            std::mem::swap(self, unsent);
+            return;
+        }
+        debug_assert_eq!(self.start, 0, "what was queued behind it is whole");
+        self.len += std::mem::take(&mut unsent.len);
+        self.start = std::mem::take(&mut unsent.start);
         while let Some(chunk) = unsent.list.pop_back() {
             self.list.push_front(chunk);
         }
+    }
+
+    /// Whether anything would be allocated anew if this were dropped.
+    pub(crate) fn has_storage(&self) -> bool {
+        self.list.capacity() > 0
     }
 
     /// Drops everything queued.
@@ -255,7 +265,7 @@ mod tests {
                         let sent = size.min(part.len());
                         part.advance(sent);
                         model.drain(..sent);
-                        chunks.put_back(part);
+                        chunks.put_back(&mut part);
                     }
                 }
                 assert_eq!(chunks.len(), model.len());

@@ -14,6 +14,7 @@ mod triggers;
 mod turn;
 mod workers;
 
+use std::any::Any;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
@@ -35,7 +36,7 @@ use timers::Timers;
 use triggers::Triggers;
 
 /// Something that lives on a reactor and is answered by its port.
-pub(crate) trait Live {
+pub(crate) trait Live: Any {
     /// One of its operations completed.
     fn completed(self: Rc<Self>, completion: Completion);
 
@@ -203,6 +204,18 @@ impl Reactor {
         }
     }
 
+    /// The thing with that token, if it is still on the reactor: for calls from other threads, which
+    /// can carry a token but no thing.
+    pub(crate) fn find<T: Live>(&self, token: Token) -> Option<Rc<T>> {
+        let live: Rc<dyn Any> = self
+            .core
+            .live
+            .borrow()
+            .get(Key::from_u64(token.0))
+            .cloned()?;
+        live.downcast().ok()
+    }
+
     /// Takes a thing off the reactor: all its operations have completed.
     pub(crate) fn unregister(&self, token: Token) {
         let live = self.core.live.borrow_mut().remove(Key::from_u64(token.0));
@@ -230,7 +243,7 @@ impl Reactor {
     pub(crate) fn keep_storage(&self, storage: Chunks) {
         debug_assert!(storage.is_empty(), "only drained queues are reused");
         let mut kept = self.core.storage.borrow_mut();
-        if kept.len() < STORAGE_MAX {
+        if storage.has_storage() && kept.len() < STORAGE_MAX {
             kept.push(storage);
         }
     }

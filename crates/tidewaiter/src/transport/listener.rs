@@ -29,7 +29,7 @@ pub(crate) enum Destination {
     HandOver(Box<dyn FnMut(Socket, SocketAddr)>),
 }
 
-struct Inner {
+pub(super) struct Inner {
     reactor: Reactor,
     handle: Handle,
     address: SocketAddr,
@@ -114,6 +114,11 @@ impl Listener {
         self.inner.address
     }
 
+    /// What the listener is found by on its reactor.
+    pub(super) fn token(&self) -> Token {
+        self.inner.token.get()
+    }
+
     /// Stops listening: what waits in the backlog is reset by the OS; accepted connections live on.
     pub fn stop_listening(&self) {
         self.inner.close();
@@ -162,7 +167,7 @@ impl Inner {
         }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         if !self.closing.replace(true) {
             let closing =
                 self.reactor
@@ -189,13 +194,8 @@ impl Inner {
         let Some(Some((socket, protocol))) = protocol else {
             return;
         };
-        let adopted = self.reactor.port_mut().adopt(socket);
-        match adopted {
-            Ok(handle) => {
-                // An error means that the reactor stops: the handle is being closed.
-                let _ = Stream::start(&self.reactor, handle, StreamKind::Tcp(peer), protocol);
-            }
-            Err(error) => log::error!("{}: connection from {peer}: {error}", self.address),
+        if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol) {
+            log::error!("{}: connection from {peer}: {error}", self.address);
         }
     }
 
@@ -215,6 +215,19 @@ impl Inner {
         let inner = Rc::clone(self);
         self.reactor.call_later(wait, move |_| inner.accept_more());
     }
+}
+
+/// Puts an accepted socket on the reactor. To be called from the loop.
+pub(super) fn begin_connection(
+    reactor: &Reactor,
+    socket: Socket,
+    peer: SocketAddr,
+    protocol: Box<dyn super::Protocol>,
+) -> io::Result<()> {
+    let handle = reactor.port_mut().adopt(socket)?;
+    // An error means that the reactor stops: the handle is being closed.
+    let _ = Stream::start(reactor, handle, StreamKind::Tcp(peer), protocol);
+    Ok(())
 }
 
 impl Live for Inner {

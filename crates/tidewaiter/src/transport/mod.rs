@@ -1,6 +1,8 @@
 //! Connections, listeners and children: one state machine each, over the reactor and its port.
 
+mod adopter;
 mod connect;
+mod group;
 mod listener;
 mod process;
 mod producer;
@@ -9,7 +11,9 @@ mod stream;
 #[expect(clippy::module_inception, reason = "it is the transports' common face")]
 mod transport;
 
+pub use adopter::Adopter;
 pub use connect::{ConnectOptions, Connector};
+pub use group::{GroupListener, ReactorGroup};
 pub use listener::Listener;
 pub use process::{ChildFd, Process, ProcessProtocol};
 pub use producer::{Producer, ProducerKind};

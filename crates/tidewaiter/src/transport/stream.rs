@@ -294,7 +294,7 @@ impl Stream {
         if !writable {
             return;
         }
-        if state.queue.is_empty() {
+        if !state.queue.has_storage() {
             state.queue = self.reactor.take_storage();
         }
         fill(&mut state.queue);
@@ -304,11 +304,12 @@ impl Stream {
         }
         let flush = state.sending.is_none() && !std::mem::replace(&mut state.flush_owed, true);
         let congested = queued > state.high_water && !std::mem::replace(&mut state.congested, true);
+        let tell = congested && state.producer.is_some();
         drop(state);
         if flush {
             self.reactor.flush_soon(Rc::clone(self) as Rc<dyn Live>);
         }
-        if congested {
+        if tell {
             let stream = Rc::clone(self);
             self.reactor.soon(move |_| stream.tell_producer());
         }
@@ -323,6 +324,9 @@ impl Stream {
         }
         let mut part = self.reactor.take_storage();
         part.take_from(&mut state.queue, SEND_PIECES_MAX, SEND_BYTES_MAX);
+        if state.queue.is_empty() {
+            self.reactor.keep_storage(std::mem::take(&mut state.queue));
+        }
         let bytes = part.len();
         let submitted =
             self.reactor
@@ -343,21 +347,15 @@ impl Stream {
         }
     }
 
-    fn sent(self: &Rc<Self>, bytes: usize, rest: Chunks) {
+    fn sent(self: &Rc<Self>, bytes: usize, mut rest: Chunks) {
         self.reactor.counters().bytes_sent.add(bytes as u64);
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open {
             return;
         }
-        if rest.is_empty() {
-            self.reactor.keep_storage(rest);
-        } else {
-            state.queue.put_back(rest);
-        }
+        state.queue.put_back(&mut rest);
+        self.reactor.keep_storage(rest);
         let drained = state.queue.is_empty();
-        if drained {
-            self.reactor.keep_storage(std::mem::take(&mut state.queue));
-        }
         let relieved = state.congested && state.queue.len() <= state.low_water;
         let pull = matches!(state.producer, Some((_, ProducerKind::Pull)));
         if relieved {

@@ -49,7 +49,7 @@ fn vectored_sends_keep_64_mib_in_order() {
         part.take_from(&mut queue, 100, usize::MAX);
         let send = harness.submit(ours, Request::Send(part));
         match harness.next(send).result {
-            Ok(Outcome::Sent { rest, .. }) => queue.put_back(rest),
+            Ok(Outcome::Sent { mut rest, .. }) => queue.put_back(&mut rest),
             other => panic!("not sent: {other:?}"),
         }
     }

@@ -1,0 +1,154 @@
+//! Connections that come to a reactor from other threads.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::listener::begin_connection;
+use super::protocol::{Factory, Protocol};
+use crate::error::Error;
+use crate::port::{Completion, Socket, Token};
+use crate::reactor::{Live, Reactor, Remote};
+
+/// The reactor's end: the factory, where other threads' calls find it.
+pub(super) struct Inlet {
+    reactor: Reactor,
+    token: Cell<Token>,
+    factory: RefCell<Box<dyn Factory>>,
+}
+
+/// Gives sockets from any thread to the reactor that made it, where each gets a protocol from one
+/// factory. Clones are the same one; dropping the last one drops the factory, on the reactor's thread.
+#[derive(Clone)]
+pub struct Adopter {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    remote: Remote,
+    token: Token,
+}
+
+impl Reactor {
+    /// A way for other threads to put connected TCP sockets on this reactor: those that
+    /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over) accepted elsewhere, for instance.
+    ///
+    /// ```
+    /// use std::net::{TcpListener, TcpStream};
+    /// use tidewaiter::{Protocol, Reactor, Transport};
+    ///
+    /// struct Greeter;
+    ///
+    /// impl Protocol for Greeter {
+    ///     fn connection_made(&mut self, transport: &Transport) {
+    ///         transport.write(b"hello");
+    ///         transport.reactor().stop();
+    ///     }
+    ///     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let adopter = reactor.adopter(|_peer| Greeter)?;
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?)?;
+    /// let thread = std::thread::spawn(move || {
+    ///     let (socket, peer) = listener.accept().expect("a client connects");
+    ///     adopter.adopt_tcp(socket, peer)
+    /// });
+    /// reactor.run()?;
+    /// thread.join().expect("it does not panic")?;
+    /// assert_eq!(std::io::read_to_string(client)?, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub fn adopter(&self, factory: impl Factory + 'static) -> Result<Adopter, Error> {
+        let inlet = Rc::new(Inlet {
+            reactor: self.clone(),
+            token: Cell::new(Token::default()),
+            factory: RefCell::new(Box::new(factory)),
+        });
+        let token = self.register(Rc::clone(&inlet) as Rc<dyn Live>)?;
+        inlet.token.set(token);
+        let remote = self.remote();
+        Ok(Adopter {
+            shared: Arc::new(Shared { remote, token }),
+        })
+    }
+}
+
+impl Adopter {
+    /// Has the reactor take over `socket`, which is connected to `peer`. Never blocks.
+    ///
+    /// What then goes wrong on the reactor's thread is said in the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] when the reactor has stopped. The socket is closed then.
+    pub fn adopt_tcp(&self, socket: impl Into<Socket>, peer: SocketAddr) -> Result<(), Error> {
+        let (socket, token) = (socket.into(), self.shared.token);
+        self.shared.remote.call(move |reactor| {
+            // It is gone when the reactor is stopping: the socket is closed.
+            if let Some(inlet) = reactor.find::<Inlet>(token) {
+                inlet.take(socket, peer);
+            }
+        })
+    }
+
+    /// The reactor's end; to be called on its thread.
+    pub(super) fn inlet(&self, reactor: &Reactor) -> Option<Rc<Inlet>> {
+        reactor.find(self.shared.token)
+    }
+}
+
+impl fmt::Debug for Adopter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Adopter")
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let token = self.token;
+        // An error means that the reactor has stopped, and let go of it by itself.
+        let _ = self.remote.call(move |reactor| {
+            if let Some(inlet) = reactor.find::<Inlet>(token) {
+                inlet.stop();
+            }
+        });
+    }
+}
+
+impl Inlet {
+    fn take(&self, socket: Socket, peer: SocketAddr) {
+        let protocol = self
+            .reactor
+            .guard("a factory", || self.build_protocol(peer));
+        let Some(Some(protocol)) = protocol else {
+            return;
+        };
+        if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol) {
+            log::error!("connection from {peer}, accepted elsewhere: {error}");
+        }
+    }
+
+    pub(super) fn build_protocol(&self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        self.factory.borrow_mut().build_protocol(peer)
+    }
+}
+
+impl Live for Inlet {
+    fn completed(self: Rc<Self>, completion: Completion) {
+        log::error!("an adopter, which asks for nothing, was answered with {completion:?}");
+    }
+
+    fn stop(self: Rc<Self>) {
+        self.reactor.unregister(self.token.get());
+    }
+
+    fn abandon(&self) {}
+}

@@ -1,0 +1,412 @@
+//! Several reactors, each on a thread of its own, that share listeners.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use super::adopter::{Adopter, Inlet};
+use super::listener;
+use super::protocol::{Factory, Protocol};
+use crate::error::Error;
+use crate::port::{ListenOptions, Token};
+use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, SystemEvent};
+
+/// Reactors on several threads, to use several cores. They live and end together: when one of them
+/// stops (because it was told to, a signal came, or its port failed), all do.
+///
+/// Dropping the group stops it and waits for its threads.
+///
+/// ```
+/// use tidewaiter::{Protocol, Reactor, ReactorGroup, Transport};
+/// # use std::io::{Read, Write};
+/// # use std::net::TcpStream;
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+///         transport.write(data);
+///     }
+/// }
+///
+/// let group = ReactorGroup::start(4, &Reactor::builder())?;
+/// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+/// let listener = group.listen_tcp(address, |_thread| |_peer| Echo)?;
+/// println!("listening on {}", listener.local_addr());
+/// # let mut client = TcpStream::connect(listener.local_addr())?;
+/// # client.write_all(b"hello")?;
+/// # let mut echo = [0; 5];
+/// # client.read_exact(&mut echo)?;
+/// # assert_eq!(&echo, b"hello");
+/// # group.stop();
+/// // Until Ctrl-C:
+/// group.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ReactorGroup {
+    remotes: Arc<[Remote]>,
+    threads: Vec<JoinHandle<Result<(), Error>>>,
+}
+
+/// A thread that was started, and waits to hear of the others.
+struct Starting {
+    /// Its reactor's remote, once when it is built, and again when it runs.
+    reports: Receiver<Remote>,
+    go: Sender<Arc<[Remote]>>,
+}
+
+impl ReactorGroup {
+    /// Starts `threads` threads, at least one, each with a reactor that `builder` sets up. Returns when
+    /// all of them run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Thread`] when the OS refuses a thread, [`Error::Port`] when a reactor cannot be made or
+    /// begin to run. Nothing is left running then.
+    pub fn start(threads: usize, builder: &ReactorBuilder) -> Result<ReactorGroup, Error> {
+        let mut group = ReactorGroup {
+            remotes: Arc::new([]),
+            threads: Vec::new(),
+        };
+        // Declared after the group, so that on an early return the threads hear first that nothing
+        // comes of it, and are awaited then.
+        let mut starting = Vec::new();
+        for index in 0..threads.max(1) {
+            let (report, reports) = mpsc::channel();
+            let (go, gate) = mpsc::channel();
+            let builder = builder.clone();
+            let thread = thread::Builder::new()
+                .name(format!("reactor {index}"))
+                .spawn(move || run_one(builder, report, &gate))
+                .map_err(Error::Thread)?;
+            group.threads.push(thread);
+            starting.push(Starting { reports, go });
+        }
+        if let Some(remotes) = gather(&starting) {
+            group.remotes = remotes;
+            for thread in &starting {
+                // A thread that is gone is noticed below.
+                let _ = thread.go.send(Arc::clone(&group.remotes));
+            }
+            if gather(&starting).is_some() {
+                return Ok(group);
+            }
+        }
+        drop(starting);
+        group.stop();
+        Err(group.join().err().unwrap_or(Error::Stopped))
+    }
+
+    /// The ways into the reactors, in the order of the threads' numbers.
+    #[must_use]
+    pub fn remotes(&self) -> &[Remote] {
+        &self.remotes
+    }
+
+    /// Listens for TCP connections and spreads them over the threads; `make_factory` is called once on
+    /// each thread, with its number, for the factory that makes the protocols there.
+    ///
+    /// Where the kernel spreads connections (Linux), each reactor has a socket of its own on the same
+    /// address. The kernel lets any other process of the same user that asks for sharing listen there
+    /// too: such a clash is no error. Elsewhere, this is
+    /// [`listen_tcp_handing_over`](ReactorGroup::listen_tcp_handing_over).
+    ///
+    /// # Errors
+    ///
+    /// As [`Reactor::listen_tcp`], and then none of the reactors listens. [`Error::Running`] when called
+    /// on one of the group's own threads, for which this would wait.
+    ///
+    /// # Panics
+    ///
+    /// When `make_factory` panics.
+    pub fn listen_tcp<F: Factory + 'static>(
+        &self,
+        options: impl Into<ListenOptions>,
+        make_factory: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> Result<GroupListener, Error> {
+        let options = options.into();
+        let adopters = self.make_adopters(make_factory)?;
+        match self.share(&options, &adopters) {
+            Err(Error::Listen { source, .. }) if source.kind() == ErrorKind::Unsupported => {
+                log::debug!("{}: handing connections over: {source}", options.address);
+                self.hand_over(options, adopters)
+            }
+            result => result,
+        }
+    }
+
+    /// Listens for TCP connections on the first reactor, which hands them round to all, itself
+    /// included: exactly as many to each, at the price of a wake-up for each. Otherwise as
+    /// [`listen_tcp`](ReactorGroup::listen_tcp).
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_tcp`](ReactorGroup::listen_tcp).
+    ///
+    /// # Panics
+    ///
+    /// When `make_factory` panics.
+    pub fn listen_tcp_handing_over<F: Factory + 'static>(
+        &self,
+        options: impl Into<ListenOptions>,
+        make_factory: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> Result<GroupListener, Error> {
+        let adopters = self.make_adopters(make_factory)?;
+        self.hand_over(options.into(), adopters)
+    }
+
+    fn make_adopters<F: Factory + 'static>(
+        &self,
+        make_factory: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> Result<Vec<Adopter>, Error> {
+        let make_factory = Arc::new(make_factory);
+        let make = |index| {
+            let make_factory = Arc::clone(&make_factory);
+            self.ask(index, move |reactor| reactor.adopter(make_factory(index)))
+        };
+        (0..self.remotes.len()).map(make).collect()
+    }
+
+    /// A listening socket for each reactor, all on one address.
+    fn share(&self, options: &ListenOptions, adopters: &[Adopter]) -> Result<GroupListener, Error> {
+        let mut options = options.clone();
+        options.reuse_port |= adopters.len() > 1;
+        let mut listener = GroupListener {
+            address: options.address,
+            parts: Vec::new(),
+        };
+        for (index, adopter) in adopters.iter().enumerate() {
+            let (options_here, adopter) = (options.clone(), adopter.clone());
+            let listening = self.ask(index, move |reactor| {
+                let inlet = adopter.inlet(reactor).ok_or(Error::Stopped)?;
+                let listener = reactor.listen_tcp(options_here, Local(inlet))?;
+                Ok((listener.local_addr(), listener.token()))
+            });
+            match listening {
+                Ok((address, token)) => {
+                    // Where the OS chose the port, the others follow.
+                    options.address = address;
+                    listener.add(address, &self.remotes[index], token);
+                }
+                Err(error) => {
+                    listener.stop_listening();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(listener)
+    }
+
+    /// A listening socket for the first reactor, which gives each connection to the next adopter.
+    fn hand_over(
+        &self,
+        options: ListenOptions,
+        adopters: Vec<Adopter>,
+    ) -> Result<GroupListener, Error> {
+        let (address, token) = self.ask(0, move |reactor| {
+            let mut next = 0;
+            let listener = reactor.listen_tcp_handing_over(options, move |socket, peer| {
+                if adopters[next].adopt_tcp(socket, peer).is_err() {
+                    log::debug!("connection from {peer}: the group is stopping");
+                }
+                next = (next + 1) % adopters.len();
+            })?;
+            Ok((listener.local_addr(), listener.token()))
+        })?;
+        let mut listener = GroupListener {
+            address,
+            parts: Vec::new(),
+        };
+        listener.add(address, &self.remotes[0], token);
+        Ok(listener)
+    }
+
+    /// Calls `question` on a reactor's thread and waits for the answer. Panics if it does.
+    fn ask<T: Send + 'static>(
+        &self,
+        index: usize,
+        question: impl FnOnce(&Reactor) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let here = thread::current().id();
+        if self.threads.iter().any(|it| it.thread().id() == here) {
+            return Err(Error::Running);
+        }
+        let (answer, answers) = mpsc::channel();
+        self.remotes[index].call(move |reactor| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| question(reactor)));
+            // Somebody waits for it below.
+            let _ = answer.send(outcome);
+        })?;
+        match answers.recv() {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            // The reactor stopped without coming to it.
+            Err(_) => Err(Error::Stopped),
+        }
+    }
+
+    /// Stops all reactors, as [`Reactor::stop`] does. Returns at once.
+    pub fn stop(&self) {
+        stop_all(&self.remotes);
+    }
+
+    /// Waits until all reactors have stopped: of their own accord, for a signal, or because of
+    /// [`stop`](ReactorGroup::stop) or [`Remote::stop`] on another thread.
+    ///
+    /// # Errors
+    ///
+    /// What the first reactor that failed said.
+    ///
+    /// # Panics
+    ///
+    /// When a thread of the group did outside of any callback, for instance where values that its
+    /// callbacks own are dropped.
+    pub fn join(mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        let mut panicked = None;
+        for ended in self.await_threads() {
+            match ended {
+                Ok(ended) => result = result.and(ended),
+                Err(panic) => panicked = Some(panic),
+            }
+        }
+        match panicked {
+            Some(panic) => resume_unwind(panic),
+            None => result,
+        }
+    }
+
+    /// Waits for the threads, save the one that this runs on, and returns how each ended.
+    fn await_threads(&mut self) -> Vec<thread::Result<Result<(), Error>>> {
+        let here = thread::current().id();
+        self.threads
+            .drain(..)
+            .filter(|it| it.thread().id() != here)
+            .map(JoinHandle::join)
+            .collect()
+    }
+}
+
+impl Drop for ReactorGroup {
+    fn drop(&mut self) {
+        self.stop();
+        for ended in self.await_threads() {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log::error!("a reactor of the group failed: {error}"),
+                Err(_) => log::error!("a thread of the group panicked"),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ReactorGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReactorGroup")
+            .field("threads", &self.threads.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A listener of a [`ReactorGroup`]. Dropping this changes nothing.
+pub struct GroupListener {
+    address: SocketAddr,
+    /// Each listening socket: whose it is, and what it is found by there.
+    parts: Vec<(Remote, Token)>,
+}
+
+impl GroupListener {
+    /// The address that is listened on, with the port that the OS chose.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening, soon; accepted connections live on. Does not wait.
+    pub fn stop_listening(&self) {
+        for (remote, token) in &self.parts {
+            let token = *token;
+            // An error means that the reactor has stopped, and listening with it.
+            let _ = remote.call(move |reactor| {
+                if let Some(listener) = reactor.find::<listener::Inner>(token) {
+                    listener.close();
+                }
+            });
+        }
+    }
+
+    fn add(&mut self, address: SocketAddr, remote: &Remote, token: Token) {
+        self.address = address;
+        self.parts.push((remote.clone(), token));
+    }
+}
+
+impl fmt::Debug for GroupListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupListener")
+            .field("address", &self.address)
+            .field("sockets", &self.parts.len())
+            .finish()
+    }
+}
+
+/// The factory of an adopter, used by a listener on the same reactor.
+struct Local(Rc<Inlet>);
+
+impl Factory for Local {
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        self.0.build_protocol(peer)
+    }
+}
+
+/// A report of each thread; `None` when one has ended instead.
+fn gather(starting: &[Starting]) -> Option<Arc<[Remote]>> {
+    let report = |thread: &Starting| thread.reports.recv().ok();
+    starting.iter().map(report).collect()
+}
+
+/// What each thread of a group does.
+fn run_one(
+    builder: ReactorBuilder,
+    report: Sender<Remote>,
+    gate: &Receiver<Arc<[Remote]>>,
+) -> Result<(), Error> {
+    let reactor = builder.build().map_err(Error::Port)?;
+    // Whoever starts the group awaits both reports, unless another thread has failed.
+    let _ = report.send(reactor.remote());
+    let Ok(remotes) = gate.recv() else {
+        return Ok(());
+    };
+    // However this reactor ends, so do the others: when it begins to stop...
+    let others = Arc::clone(&remotes);
+    reactor.add_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| {
+        stop_all(&others);
+    });
+    // ...or when it fails or panics.
+    let _end = GroupEnd(remotes);
+    reactor.call_when_running(move |reactor| {
+        let _ = report.send(reactor.remote());
+    });
+    reactor.run()
+}
+
+/// Stops the group when dropped.
+struct GroupEnd(Arc<[Remote]>);
+
+impl Drop for GroupEnd {
+    fn drop(&mut self) {
+        stop_all(&self.0);
+    }
+}
+
+fn stop_all(remotes: &[Remote]) {
+    for remote in remotes {
+        // An error means that it has stopped already.
+        let _ = remote.stop();
+    }
+}

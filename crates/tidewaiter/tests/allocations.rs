@@ -1,0 +1,141 @@
+//! The steady path allocates nothing, on any port of this machine, and large writes are not copied.
+
+use std::alloc::System;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tidewaiter::port::PortKind;
+use tidewaiter::{Listener, Protocol, Reactor, Transport};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Far longer than anything here takes: a test that waits for it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const CONNECTIONS: usize = 16;
+const MESSAGE: [u8; 64] = [7; 64];
+const LARGE_BYTES: usize = 4 << 20;
+
+/// The ports of this machine.
+const KINDS: &[PortKind] = if cfg!(windows) {
+    &[PortKind::Iocp]
+} else if cfg!(target_os = "linux") {
+    &[PortKind::Uring, PortKind::Poll]
+} else {
+    &[PortKind::Poll]
+};
+
+/// The allocator counts for all threads, so this file has one test, and its clients allocate nothing
+/// while there is something to be counted.
+#[test]
+fn the_steady_path_allocates_nothing() {
+    for &kind in KINDS {
+        let counted = allocations_of_echoes(kind);
+        assert_eq!(counted, 0, "echoes on {kind}");
+        let counted = allocations_of_large_writes(kind);
+        assert_eq!(counted, 0, "large writes on {kind}");
+    }
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data);
+    }
+}
+
+/// How often memory is allocated while many connections are echoed to, once all is warm.
+fn allocations_of_echoes(kind: PortKind) -> usize {
+    let (reactor, listener) = listening(kind, || Echo);
+    let mut clients: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect(&listener)).collect();
+    let mut expected = 0;
+    let mut round = || {
+        for client in &mut clients {
+            client.write_all(&MESSAGE).unwrap();
+        }
+        expected += (CONNECTIONS * MESSAGE.len()) as u64;
+        run_until_sent(&reactor, expected);
+        let mut echo = [0; MESSAGE.len()];
+        for client in &mut clients {
+            client.read_exact(&mut echo).unwrap();
+            assert_eq!(echo, MESSAGE);
+        }
+    };
+    count(&mut round, 100)
+}
+
+/// Answers every byte with the same large piece of memory.
+struct Large(Bytes);
+
+impl Protocol for Large {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        for _ in data {
+            transport.write_bytes(self.0.clone());
+        }
+    }
+}
+
+/// How often memory is allocated while large pieces are sent that the OS takes bit by bit.
+fn allocations_of_large_writes(kind: PortKind) -> usize {
+    const ROUNDS: usize = 8;
+    let large = Bytes::from(vec![7; LARGE_BYTES]);
+    let (reactor, listener) = listening(kind, move || Large(large.clone()));
+    let mut client = connect(&listener);
+    let reader = thread::spawn(move || {
+        let mut large = vec![0; LARGE_BYTES];
+        for _ in 0..2 * ROUNDS {
+            client.write_all(&[1]).unwrap();
+            client.read_exact(&mut large).unwrap();
+        }
+        client
+    });
+    let mut expected = 0;
+    let mut round = || {
+        expected += LARGE_BYTES as u64;
+        run_until_sent(&reactor, expected);
+    };
+    let counted = count(&mut round, ROUNDS);
+    reader.join().unwrap();
+    counted
+}
+
+/// How often memory is allocated in the last `rounds` of twice as many.
+fn count(round: &mut impl FnMut(), rounds: usize) -> usize {
+    (0..rounds).for_each(|_| round());
+    let region = Region::new(ALLOCATOR);
+    (0..rounds).for_each(|_| round());
+    let change = region.change();
+    change.allocations + change.reallocations
+}
+
+fn listening<P: Protocol + 'static>(
+    kind: PortKind,
+    mut make: impl FnMut() -> P + 'static,
+) -> (Reactor, Listener) {
+    let builder = Reactor::builder().port(kind).signals(false);
+    let reactor = builder.build().expect("the port can be opened");
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = reactor.listen_tcp(address, move |_| make()).unwrap();
+    (reactor, listener)
+}
+
+fn connect(listener: &Listener) -> TcpStream {
+    let client = TcpStream::connect(listener.local_addr()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+/// Runs the reactor until it has sent so many bytes in all.
+fn run_until_sent(reactor: &Reactor, bytes: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while reactor.metrics().bytes_sent < bytes {
+        assert!(Instant::now() < deadline, "{:?}", reactor.metrics());
+        reactor.iterate(PATIENCE).expect("the reactor runs");
+    }
+}

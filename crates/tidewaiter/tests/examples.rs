@@ -1,0 +1,216 @@
+//! The examples do what they say.
+//!
+//! They are compiled in here, so that what is tested is what is shown. Those that end by themselves run
+//! as programs: this very executable, started again.
+#![allow(dead_code, reason = "of some examples, the test does not call `main`")]
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+
+use tidewaiter::Reactor;
+
+#[path = "../examples/child.rs"]
+mod child;
+#[path = "../examples/client.rs"]
+mod client;
+#[path = "../examples/echo.rs"]
+mod echo;
+#[path = "../examples/proxy.rs"]
+mod proxy;
+#[path = "../examples/several_reactors.rs"]
+mod several_reactors;
+#[path = "../examples/simulated.rs"]
+mod simulated;
+
+/// Names the example that this executable is to be, in the process that [`run`] starts.
+const EXAMPLE: &str = "TIDEWAITER_TEST_EXAMPLE";
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Runs the example `name` to its end, and returns what it printed.
+fn run(name: &str, words: &[&str]) -> String {
+    // To the test harness, its words are names of tests that do not exist.
+    let output = Command::new(std::env::current_exe().expect("we are a program"))
+        .args(words)
+        .args(["--exact", "is_an_example", "--nocapture"])
+        .env(EXAMPLE, name)
+        .output()
+        .expect("the example starts");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    text.replace("\r\n", "\n")
+}
+
+/// The entry of the processes that [`run`] starts; a test that does nothing everywhere else.
+#[test]
+fn is_an_example() -> Result<(), Box<dyn Error>> {
+    match std::env::var(EXAMPLE).as_deref() {
+        Ok("child") => child::main(),
+        Ok("client") => client::main(),
+        Ok("simulated") => simulated::main(),
+        _ => Ok(()),
+    }
+}
+
+/// Sends `request`, ends its side, and returns all that comes back.
+fn talk(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    let mut writer = stream.try_clone().expect("a stream is shared");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            writer.write_all(request).expect("the other side reads");
+            writer.shutdown(Shutdown::Write).expect("it still does");
+        });
+        let mut answer = Vec::new();
+        stream
+            .read_to_end(&mut answer)
+            .expect("the end comes in order");
+        answer
+    })
+}
+
+/// Runs `client` on a thread while `reactor` runs on this one.
+fn run_with<T: Send + 'static>(
+    reactor: &Reactor,
+    client: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let remote = reactor.remote();
+    let thread: JoinHandle<T> = thread::spawn(move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(client));
+        remote.stop().expect("the reactor runs until now");
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    reactor.run().expect("the port works");
+    thread.join().expect("what the client wanted came true")
+}
+
+fn megabytes() -> Vec<u8> {
+    (0..3_000_000_u32)
+        .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
+        .collect()
+}
+
+#[test]
+fn the_echo_server_sends_everything_back() {
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let listener = echo::serve(&reactor, any_port()).expect("a free address");
+    let address = listener.local_addr();
+    let same = run_with(&reactor, move || talk(address, &megabytes()) == megabytes());
+    assert!(same);
+}
+
+#[test]
+fn the_proxy_passes_data_and_half_closes_on_both_ways() {
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let server = TcpListener::bind(any_port()).expect("a free address");
+    let target = server.local_addr().expect("it listens");
+    let target = target.to_string().parse().expect("an address is a target");
+    let listener = proxy::serve(&reactor, any_port(), target).expect("a free address");
+    let address = listener.local_addr();
+    // The server answers only once it has heard everything, the end included.
+    let server = thread::spawn(move || {
+        let (mut stream, _) = server.accept().expect("the proxy connects");
+        let mut request = Vec::new();
+        stream
+            .read_to_end(&mut request)
+            .expect("the end comes in order");
+        request.reverse();
+        stream.write_all(&request).expect("the proxy reads");
+    });
+    let answer = run_with(&reactor, move || talk(address, &megabytes()));
+    server.join().expect("the server did its part");
+    assert!(answer.into_iter().rev().eq(megabytes()));
+    let metrics = reactor.metrics();
+    assert_eq!(
+        (metrics.accepted, metrics.connected, metrics.live),
+        (1, 1, 0)
+    );
+}
+
+#[test]
+fn the_proxy_resets_a_client_when_nobody_is_there_to_serve_it() {
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let nobody = TcpListener::bind(any_port()).and_then(|socket| socket.local_addr());
+    let target = nobody.expect("a free address").to_string();
+    let target = target.parse().expect("an address is a target");
+    let listener = proxy::serve(&reactor, any_port(), target).expect("a free address");
+    let address = listener.local_addr();
+    let read = run_with(&reactor, move || {
+        let mut stream = TcpStream::connect(address).expect("the proxy listens");
+        stream.read(&mut [0; 16]).map_err(|error| error.kind())
+    });
+    assert_eq!(read, Err(std::io::ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn the_client_prints_the_answer_or_why_there_is_none() {
+    let server = TcpListener::bind(any_port()).expect("a free address");
+    let address = server.local_addr().expect("it listens").to_string();
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = server.accept().expect("the client connects");
+        let mut line = [0; 6];
+        stream.read_exact(&mut line).expect("the client asks");
+        stream.write_all(b"answer to ").expect("the client listens");
+        stream.write_all(&line).expect("the client listens");
+        // The second one is heard, and not answered.
+        let (mut stream, _) = server.accept().expect("the client connects");
+        let mut question = Vec::new();
+        let ended = stream.read_to_end(&mut question);
+        (question, ended.map_err(|error| error.kind()))
+    });
+    let answered = run("client", &[&address, "first"]);
+    assert!(
+        answered.contains("answer to first\nclosed in order"),
+        "{answered}"
+    );
+    let late = run("client", &[&address, "second"]);
+    assert!(late.contains("no answer within 3s"), "{late}");
+    let (_, ended) = serving.join().expect("the server did its part");
+    assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset));
+    let refused = run("client", &[&address, "third"]);
+    assert!(
+        refused.contains(&format!("{address} refused the connection")),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_child_is_heard_in_order() {
+    let said = run("child", &[]);
+    let at = |what: &str| {
+        said.find(what)
+            .unwrap_or_else(|| panic!("no {what:?} in {said}"))
+    };
+    assert!(at("parent: the child runs") < at("PORT"));
+    assert!(at("PROTOCOL") < at("parent: pipe 1 is closed"));
+    assert!(at("that was all") < at("parent: pipe 2 is closed"));
+    let end = at("parent: nothing more comes of it: exit code 0");
+    for event in ["pipe 0 is closed", "pipe 1 is closed", "pipe 2 is closed"] {
+        assert!(at(event) < end, "{said}");
+    }
+    assert!(at("parent: the child exited: exit code 0") < end);
+}
+
+#[test]
+fn several_reactors_share_a_listener() {
+    let (group, listener) = several_reactors::serve(3, any_port()).expect("a free address");
+    let greetings: BTreeSet<Vec<u8>> = (0..100).map(|_| talk(listener.local_addr(), b"")).collect();
+    let expected: BTreeSet<Vec<u8>> = (0..3)
+        .map(|number| format!("reactor {number} says hello\n").into_bytes())
+        .collect();
+    assert_eq!(greetings, expected);
+    group.stop();
+    group.join().expect("all of them ended well");
+}
+
+#[test]
+fn the_simulated_protocol_passes_its_own_test() {
+    let said = run("simulated", &[]);
+    assert!(said.contains("50 worlds"), "{said}");
+}
