@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Key, Reactor, SignalWatch};
 use crate::error::Error;
-use crate::port::Completion;
+use crate::port::{Completion, Token};
 
 /// How many owed callbacks run before the loop looks at the port again.
 const CALLBACKS_MAX: usize = 1024;
@@ -88,6 +88,8 @@ impl Reactor {
         let live = self.core.live.borrow().get(key).cloned();
         match live {
             Some(live) => live.completed(completion),
+            // The end of something that nobody awaits: a connection without a protocol.
+            None if completion.token == Token::default() => {}
             None => self.core.counters.late.add(1),
         }
     }

@@ -167,6 +167,13 @@ impl Inner {
         }
     }
 
+    /// What the factory holds is let go of, even if somebody keeps the listener.
+    fn forget_factory(&self) {
+        let nothing = Destination::HandOver(Box::new(|_, _| ()));
+        let destination = self.destination.replace(nothing);
+        drop(destination);
+    }
+
     pub(super) fn close(&self) {
         if !self.closing.replace(true) {
             let closing =
@@ -178,6 +185,10 @@ impl Inner {
     }
 
     fn accepted(&self, socket: Socket, peer: SocketAddr) {
+        if !self.is_open() {
+            // It was accepted while the listener was being closed: as if still in the backlog.
+            return;
+        }
         if self.retry.take().is_some() {
             log::info!("{}: accepting connections again", self.address);
         }
@@ -239,9 +250,8 @@ impl Live for Inner {
             Ok(Outcome::Accepted { socket, peer }) => self.accepted(socket, peer),
             Ok(Outcome::Closed) => {
                 self.reactor.unregister(self.token.get());
-                // What the factory holds is let go of here, even if somebody keeps the listener.
-                let destination = Destination::HandOver(Box::new(|_, _| ()));
-                drop(self.destination.replace(destination));
+                self.reactor
+                    .guard("dropping a factory", || self.forget_factory());
                 return;
             }
             Ok(outcome) => log::error!("a listener was answered with {outcome:?}"),
@@ -261,6 +271,7 @@ impl Live for Inner {
 
     fn abandon(&self) {
         self.closing.set(true);
+        self.forget_factory();
     }
 }
 

@@ -26,7 +26,8 @@ pub trait Producer {
     fn stop_producing(&mut self) {}
 }
 
-/// A transport that fills another one: it stops reading while the other has too much to send.
+/// A transport that fills another one: it stops reading while the other has too much to send, and is
+/// [closed in order](Transport::lose_connection) when the other is gone.
 impl Producer for Transport {
     fn pause_producing(&mut self) {
         Transport::pause_producing(self);
@@ -34,5 +35,9 @@ impl Producer for Transport {
 
     fn resume_producing(&mut self) {
         Transport::resume_producing(self);
+    }
+
+    fn stop_producing(&mut self) {
+        self.lose_connection();
     }
 }

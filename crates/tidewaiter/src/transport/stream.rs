@@ -77,6 +77,8 @@ pub(super) struct State {
     pub(super) low_water: usize,
     congested: bool,
     producer: Option<(SharedProducer, ProducerKind)>,
+    /// Whether a push producer was last told to pause.
+    producer_paused: bool,
 
     read_ended: bool,
     receiving: Option<Operation>,
@@ -156,7 +158,16 @@ impl Stream {
             call(&mut **self.protocol.borrow_mut(), &transport);
         });
         if entered.is_none() {
-            self.close(CloseMode::Graceful, Reason::Panicked);
+            self.panicked();
+        }
+    }
+
+    /// Loses the connection for a panic, even if it was about to close for another reason.
+    fn panicked(&self) {
+        self.close(CloseMode::Graceful, Reason::Panicked);
+        let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Closing {
+            state.reason = Some(Reason::Panicked);
         }
     }
 
@@ -209,11 +220,7 @@ impl Stream {
             return;
         }
         drop(state);
-        self.reactor
-            .counters()
-            .bytes_received
-            .add(buffer.len() as u64);
-        self.enter(|protocol, transport| protocol.data_received(transport, &buffer));
+        self.deliver(&buffer);
     }
 
     fn end_of_file(self: &Rc<Self>) {
@@ -238,29 +245,35 @@ impl Stream {
         }
     }
 
-    /// Delivers what arrived while the stream was paused, until it is paused again.
+    /// Delivers the first of what arrived while the stream was paused, and has the loop come back for
+    /// the others, until it is paused again: what one delivery sets off happens before the next.
     fn release_held(self: &Rc<Self>) {
-        loop {
-            let mut state = self.state.borrow_mut();
-            if state.paused || state.phase != Phase::Open || state.leaving {
-                return;
-            }
-            let Some(buffer) = state.held.pop_front() else {
-                break;
-            };
-            drop(state);
-            self.reactor
-                .counters()
-                .bytes_received
-                .add(buffer.len() as u64);
-            self.enter(|protocol, transport| protocol.data_received(transport, &buffer));
+        let mut state = self.state.borrow_mut();
+        if state.paused || state.phase != Phase::Open || state.leaving {
+            return;
         }
-        let ended = std::mem::take(&mut self.state.borrow_mut().held_end);
+        if let Some(buffer) = state.held.pop_front() {
+            drop(state);
+            self.deliver(&buffer);
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.release_held());
+            return;
+        }
+        let ended = std::mem::take(&mut state.held_end);
+        drop(state);
         if ended {
             self.end_of_file();
         } else {
             self.receive_more();
         }
+    }
+
+    fn deliver(self: &Rc<Self>, data: &[u8]) {
+        self.reactor
+            .counters()
+            .bytes_received
+            .add(data.len() as u64);
+        self.enter(|protocol, transport| protocol.data_received(transport, data));
     }
 
     pub(super) fn pause(&self) {
@@ -287,9 +300,11 @@ impl Stream {
     /// Lets `fill` add to the queue, if what it adds can still be sent.
     pub(super) fn write(self: &Rc<Self>, fill: impl FnOnce(&mut Chunks)) {
         let mut state = self.state.borrow_mut();
+        // Who asked for an end while a producer is registered waits for what that one still writes.
+        let ending = state.leaving || state.write == WriteSide::Finishing;
         let writable = state.phase == Phase::Open
-            && !(state.leaving && state.producer.is_none())
-            && state.write == WriteSide::Open
+            && !(ending && state.producer.is_none())
+            && state.write != WriteSide::Finished
             && self.kind != StreamKind::PipeReader;
         if !writable {
             return;
@@ -429,19 +444,26 @@ impl Stream {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open || state.leaving || state.write != WriteSide::Open {
             drop(state);
-            let reactor = self.reactor.clone();
-            self.reactor.soon(move |_| {
-                reactor.guard("a producer", || producer.borrow_mut().stop_producing());
-            });
+            self.stop_producer(producer);
             return;
         }
-        state.producer = Some((producer, kind));
+        let replaced = state.producer.replace((producer, kind));
+        state.producer_paused = false;
         let tell = state.congested || (kind == ProducerKind::Pull && state.queued() == 0);
         drop(state);
+        // Dropped outside of the borrow: it may call the transport.
+        drop(replaced);
         if tell {
             let stream = Rc::clone(self);
             self.reactor.soon(move |_| stream.tell_producer());
         }
+    }
+
+    /// Has the loop tell a producer that nothing can be written any more.
+    fn stop_producer(&self, producer: SharedProducer) {
+        self.reactor.soon(move |reactor| {
+            reactor.guard("a producer", || producer.borrow_mut().stop_producing());
+        });
     }
 
     pub(super) fn unregister_producer(self: &Rc<Self>) {
@@ -453,19 +475,21 @@ impl Stream {
 
     /// Has the producer do what the queue asks for now. From the loop.
     fn tell_producer(self: &Rc<Self>) {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
         let Some((producer, kind)) = state.producer.clone() else {
             return;
         };
-        let pause = match kind {
-            ProducerKind::Push => state.congested,
+        let pause = kind == ProducerKind::Push && state.congested;
+        let due = match kind {
+            // It may have been told already, or the queue have changed twice meanwhile.
+            ProducerKind::Push => pause != state.producer_paused,
             // A pull producer is never paused, only not asked again.
-            ProducerKind::Pull if state.queued() > 0 => return,
-            ProducerKind::Pull => false,
+            ProducerKind::Pull => state.queued() == 0,
         };
-        if state.phase != Phase::Open {
+        if state.phase != Phase::Open || !due {
             return;
         }
+        state.producer_paused = pause;
         drop(state);
         let told = self.reactor.guard("a producer", || {
             let mut producer = producer.borrow_mut();
@@ -476,7 +500,10 @@ impl Stream {
             }
         });
         if told.is_none() {
-            self.close(CloseMode::Graceful, Reason::Panicked);
+            // It is not called again.
+            let faulty = self.state.borrow_mut().producer.take();
+            self.reactor.guard("dropping a producer", || drop(faulty));
+            self.panicked();
         }
     }
 
@@ -580,7 +607,9 @@ impl Live for Stream {
         let queued = state.queued();
         let producer = state.producer.take();
         drop(state);
-        drop(producer);
+        if let Some((producer, _)) = producer {
+            self.stop_producer(producer);
+        }
         if queued == 0 {
             self.close(CloseMode::Graceful, Reason::Stopped);
             return;
@@ -595,7 +624,9 @@ impl Live for Stream {
     fn abandon(&self) {
         self.state.borrow_mut().phase = Phase::Closed;
         let protocol = self.protocol.replace(Box::new(Gone));
-        drop((protocol, self.state.borrow_mut().producer.take()));
+        let producer = self.state.borrow_mut().producer.take();
+        // Dropped outside of the borrow: they may call the transport.
+        drop((protocol, producer));
     }
 }
 
@@ -613,6 +644,7 @@ impl State {
             low_water: LOW_WATER,
             congested: false,
             producer: None,
+            producer_paused: false,
             read_ended: false,
             receiving: None,
             paused: false,

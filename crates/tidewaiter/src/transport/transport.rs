@@ -35,7 +35,8 @@ impl Transport {
     ///
     /// Any amount is taken; who writes much should heed [`is_congested`](Transport::is_congested) or
     /// register a [`Producer`]. What is written after [`lose_connection`](Transport::lose_connection)
-    /// or [`lose_write_connection`](Transport::lose_write_connection) is dropped.
+    /// or [`lose_write_connection`](Transport::lose_write_connection) is dropped, unless these still
+    /// wait for a producer.
     pub fn write(&self, data: &[u8]) {
         self.stream.write(|queue| queue.extend_from_slice(data));
     }
@@ -43,6 +44,7 @@ impl Transport {
     /// Sends `data` without copying it, after all that was written before. Otherwise as
     /// [`write`](Transport::write).
     pub fn write_bytes(&self, data: impl Into<Bytes>) {
+        let data = data.into();
         self.stream.write(|queue| queue.push(data));
     }
 
@@ -55,8 +57,9 @@ impl Transport {
         self.stream.lose();
     }
 
-    /// Ends the sending side: sends what was written, then tells the peer that no more follows.
-    /// Receiving goes on. A pipe is closed by this.
+    /// Ends the sending side: sends what was written, waits for the registered producer, if any, to be
+    /// unregistered, then tells the peer that no more follows. Receiving goes on. A pipe is closed by
+    /// this.
     pub fn lose_write_connection(&self) {
         self.stream.lose_write();
     }

@@ -1,6 +1,8 @@
 //! What reactors promise, on whatever port the including file opens.
 
+mod backpressure;
 mod lifecycle;
+mod panics;
 mod streams;
 mod support;
 mod timers;

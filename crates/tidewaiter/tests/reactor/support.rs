@@ -1,9 +1,13 @@
 //! What every test of the reactor needs.
 
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
-use tidewaiter::Reactor;
+use tidewaiter::{Listener, Metrics, Protocol, Reactor, Reason, Transport};
 
 /// How long a test may take before it has failed.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -19,18 +23,223 @@ pub(crate) fn any_port() -> SocketAddr {
 }
 
 /// Runs the reactor until the test stops it; fails when that takes too long.
+///
+/// The time is kept by a thread: a delayed call would be due at once on a simulated clock.
+#[track_caller]
 pub(crate) fn run(reactor: &Reactor) {
-    let limit = reactor.call_later(LIMIT, |reactor| {
-        eprintln!("the test takes too long: {:?}", reactor.metrics());
-        reactor.crash();
+    let (over, is_over) = mpsc::channel::<()>();
+    let remote = reactor.remote();
+    let watch = thread::spawn(move || {
+        let late = is_over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+        if late {
+            // An error means that it has just stopped.
+            let _ = remote.call(Reactor::crash);
+        }
+        late
     });
-    reactor.run().expect("the reactor runs");
-    assert!(limit.is_active() || limit.due().is_none() && !reactor.is_running());
+    let result = reactor.run();
+    drop(over);
+    let late = watch.join().expect("it only waits");
+    assert!(!late, "the test takes too long: {:?}", reactor.metrics());
+    result.expect("the reactor runs");
+}
+
+/// As [`run`], and then checks that nothing panicked and nothing is left.
+#[track_caller]
+pub(crate) fn run_clean(reactor: &Reactor) {
+    run(reactor);
+    let metrics = reactor.metrics();
+    assert_eq!(metrics.panics, 0);
+    assert_empty(&metrics);
+}
+
+/// Checks that nothing lives, and nothing is under way.
+#[track_caller]
+pub(crate) fn assert_empty(metrics: &Metrics) {
+    let left = (metrics.live, metrics.in_flight, metrics.late_completions);
+    assert_eq!(left, (0, 0, 0), "live, in flight, late: {metrics:?}");
+}
+
+/// What happened, as text, in order. Clones are the same log.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn add(&self, what: impl Into<String>) {
+        self.0.borrow_mut().push(what.into());
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+/// Stops a reactor when so many things have happened.
+#[derive(Clone)]
+pub(crate) struct Countdown(Rc<Cell<usize>>);
+
+impl Countdown {
+    pub(crate) fn new(count: usize) -> Countdown {
+        Countdown(Rc::new(Cell::new(count)))
+    }
+
+    pub(crate) fn hit(&self, reactor: &Reactor) {
+        let left = self.0.get().checked_sub(1);
+        self.0
+            .set(left.expect("it happens no more often than expected"));
+        if self.0.get() == 0 {
+            reactor.stop();
+        }
+    }
 }
 
 /// Says nothing, and takes no notice.
 pub(crate) struct Silent;
 
-impl tidewaiter::Protocol for Silent {
-    fn data_received(&mut self, _: &tidewaiter::Transport, _: &[u8]) {}
+impl Protocol for Silent {
+    fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+}
+
+/// Sends back what it receives.
+pub(crate) struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data);
+    }
+}
+
+type OnTransport = Box<dyn FnMut(&Transport)>;
+
+/// A protocol made of closures. Without one, an event is handled as protocols do by themselves.
+#[derive(Default)]
+pub(crate) struct Script {
+    made: Option<OnTransport>,
+    data: Option<Box<dyn FnMut(&Transport, &[u8])>>,
+    read_lost: Option<OnTransport>,
+    write_lost: Option<OnTransport>,
+    lost: Option<Box<dyn FnMut(&Transport, Reason)>>,
+}
+
+impl Script {
+    pub(crate) fn new() -> Script {
+        Script::default()
+    }
+
+    pub(crate) fn made(mut self, call: impl FnMut(&Transport) + 'static) -> Script {
+        self.made = Some(Box::new(call));
+        self
+    }
+
+    pub(crate) fn data(mut self, call: impl FnMut(&Transport, &[u8]) + 'static) -> Script {
+        self.data = Some(Box::new(call));
+        self
+    }
+
+    pub(crate) fn read_lost(mut self, call: impl FnMut(&Transport) + 'static) -> Script {
+        self.read_lost = Some(Box::new(call));
+        self
+    }
+
+    pub(crate) fn write_lost(mut self, call: impl FnMut(&Transport) + 'static) -> Script {
+        self.write_lost = Some(Box::new(call));
+        self
+    }
+
+    pub(crate) fn lost(mut self, call: impl FnMut(&Transport, Reason) + 'static) -> Script {
+        self.lost = Some(Box::new(call));
+        self
+    }
+
+    /// Counts down when the connection is lost in order.
+    pub(crate) fn then_done(self, countdown: &Countdown) -> Script {
+        let countdown = countdown.clone();
+        self.lost(move |transport, reason| {
+            assert!(reason.is_done(), "{reason}");
+            countdown.hit(transport.reactor());
+        })
+    }
+
+    /// Notes why the connection is lost, and counts down.
+    pub(crate) fn then_noted(self, log: &Log, name: &str, countdown: &Countdown) -> Script {
+        let (log, name, countdown) = (log.clone(), name.to_owned(), countdown.clone());
+        self.lost(move |transport, reason| {
+            log.add(format!("{name}: {}", kind_of(&reason)));
+            countdown.hit(transport.reactor());
+        })
+    }
+}
+
+/// The variant of a reason.
+pub(crate) fn kind_of(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::Done => "done",
+        Reason::Reset(_) => "reset",
+        Reason::Aborted => "aborted",
+        Reason::TimedOut(_) => "timed out",
+        Reason::Stopped => "stopped",
+        Reason::Panicked => "panicked",
+        _ => "another reason",
+    }
+}
+
+impl Protocol for Script {
+    fn connection_made(&mut self, transport: &Transport) {
+        if let Some(call) = &mut self.made {
+            call(transport);
+        }
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        if let Some(call) = &mut self.data {
+            call(transport, data);
+        }
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) {
+        match &mut self.read_lost {
+            Some(call) => call(transport),
+            None => transport.lose_connection(),
+        }
+    }
+
+    fn write_connection_lost(&mut self, transport: &Transport) {
+        if let Some(call) = &mut self.write_lost {
+            call(transport);
+        }
+    }
+
+    fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
+        if let Some(call) = &mut self.lost {
+            call(transport, reason);
+        }
+    }
+}
+
+/// Has a client connect to a server, each with its protocol.
+pub(crate) fn pair(
+    reactor: &Reactor,
+    client: impl Protocol + 'static,
+    server: impl Protocol + 'static,
+) -> Listener {
+    let server = Cell::new(Some(server));
+    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+        server.take().expect("one connection only")
+    });
+    let listener = listener.expect("a port is free");
+    let client = Cell::new(Some(client));
+    reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+        client.take().expect("connected once")
+    });
+    listener
+}
+
+/// Bytes that differ from their neighbours, near and far.
+pub(crate) fn pattern(size: usize) -> Vec<u8> {
+    (0..size)
+        .map(|n| {
+            let bytes = n.to_le_bytes();
+            bytes[0] ^ bytes[1].wrapping_mul(3) ^ bytes[2].wrapping_mul(7)
+        })
+        .collect()
 }

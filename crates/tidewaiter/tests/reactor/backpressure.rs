@@ -1,0 +1,442 @@
+//! Pausing, and producers that heed the other end's pace.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tidewaiter::{Producer, ProducerKind, Reactor, Transport};
+
+use super::support::{Countdown, Log, Script, kind_of, pair, pattern, reactor, run_clean};
+
+/// The water mark unless set.
+const HIGH_WATER: usize = 64 << 10;
+
+/// How much a connection receives at a time, at most, unless set.
+const RECEIVE: usize = 16 << 10;
+
+/// How much a producer of these tests writes at a time.
+const PIECE: usize = 10_000;
+
+/// What a producer was told and did.
+#[derive(Default)]
+struct Account {
+    offered: Cell<usize>,
+    queued_max: Cell<usize>,
+    paused: Cell<usize>,
+    resumed: Cell<usize>,
+    stopped: Cell<usize>,
+    is_paused: Cell<bool>,
+}
+
+/// Writes the pattern, up to a size; a push producer until it is congested, a pull producer once.
+struct Source {
+    to: Transport,
+    kind: ProducerKind,
+    size: usize,
+    account: Rc<Account>,
+}
+
+impl Source {
+    fn produce(&self) {
+        let account = &self.account;
+        while account.offered.get() < self.size {
+            let begin = account.offered.get();
+            let end = self.size.min(begin + PIECE);
+            let piece: Vec<u8> = (begin..end).map(byte_at).collect();
+            self.to.write_bytes(piece);
+            account.offered.set(end);
+            let most = account.queued_max.get().max(self.to.queued());
+            account.queued_max.set(most);
+            if end < self.size && (self.kind == ProducerKind::Pull || self.to.is_congested()) {
+                return;
+            }
+        }
+        self.to.unregister_producer();
+    }
+}
+
+impl Producer for Source {
+    fn pause_producing(&mut self) {
+        assert!(self.kind == ProducerKind::Push);
+        self.account.paused.set(self.account.paused.get() + 1);
+        self.account.is_paused.set(true);
+    }
+
+    fn resume_producing(&mut self) {
+        self.account.resumed.set(self.account.resumed.get() + 1);
+        self.account.is_paused.set(false);
+        self.produce();
+    }
+
+    fn stop_producing(&mut self) {
+        self.account.stopped.set(self.account.stopped.get() + 1);
+    }
+}
+
+fn byte_at(n: usize) -> u8 {
+    let bytes = n.to_le_bytes();
+    bytes[0] ^ bytes[1].wrapping_mul(3) ^ bytes[2].wrapping_mul(7)
+}
+
+/// Checks that bytes are those of the pattern, in order, without keeping them.
+#[derive(Default)]
+struct Checker {
+    received: Cell<usize>,
+}
+
+impl Checker {
+    fn take(&self, data: &[u8]) {
+        let begin = self.received.get();
+        let in_order = (begin..).zip(data).all(|(n, &byte)| byte == byte_at(n));
+        assert!(in_order, "in order, from byte {begin} on");
+        self.received.set(begin + data.len());
+    }
+}
+
+/// Goal: a peer that stops reading holds the producer back, and loses nothing when it reads on.
+/// Method: it pauses at once, and reads on only when the producer has been paused.
+fn offer(kind: ProducerKind, size: usize) -> Rc<Account> {
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let account = Rc::new(Account::default());
+    let of_client = Rc::clone(&account);
+    let client = Script::new()
+        .made(move |transport| {
+            let source = Source {
+                to: transport.clone(),
+                kind,
+                size,
+                account: Rc::clone(&of_client),
+            };
+            if kind == ProducerKind::Push {
+                source.produce();
+            }
+            transport.register_producer(source, kind);
+            // It is to wait for the producer.
+            transport.lose_connection();
+        })
+        .then_done(&countdown);
+    let checker = Rc::new(Checker::default());
+    let (check, pace) = (Rc::clone(&checker), Rc::clone(&account));
+    let server = Script::new()
+        .made(move |transport| {
+            transport.pause_producing();
+            resume_when_stuck(transport.clone(), Rc::clone(&pace), 0);
+        })
+        .data(move |_, data| check.take(data))
+        .then_done(&countdown);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(
+        (checker.received.get(), account.offered.get()),
+        (size, size)
+    );
+    account
+}
+
+/// Resumes once the producer was not asked for more during some looks.
+fn resume_when_stuck(transport: Transport, account: Rc<Account>, before: usize) {
+    let reactor = transport.reactor().clone();
+    reactor.call_later(Duration::from_millis(20), move |_| {
+        let now = account.offered.get();
+        if now > 0 && now == before {
+            transport.resume_producing();
+        } else {
+            resume_when_stuck(transport, account, now);
+        }
+    });
+}
+
+#[test]
+fn a_push_producer_is_held_back_by_a_peer_that_does_not_read() {
+    let account = offer(ProducerKind::Push, crate::MUCH);
+    let bound = HIGH_WATER + PIECE;
+    assert!(
+        account.queued_max.get() <= bound,
+        "{}",
+        account.queued_max.get()
+    );
+    assert!(account.paused.get() > 0 && account.resumed.get() > 0);
+    assert_eq!(account.stopped.get(), 0, "it had unregistered");
+}
+
+#[test]
+fn a_pull_producer_is_asked_for_one_write_at_a_time() {
+    let account = offer(ProducerKind::Pull, crate::MUCH / 8);
+    assert!(
+        account.queued_max.get() <= PIECE,
+        "{}",
+        account.queued_max.get()
+    );
+    assert_eq!(account.resumed.get(), (crate::MUCH / 8).div_ceil(PIECE));
+    assert_eq!((account.paused.get(), account.stopped.get()), (0, 0));
+}
+
+#[test]
+fn a_producer_registered_while_congested_is_paused_and_one_of_a_lost_connection_stopped() {
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let account = Rc::new(Account::default());
+    let late = Rc::new(Account::default());
+    let (of_client, of_late) = (Rc::clone(&account), Rc::clone(&late));
+    let (at_loss, after_loss) = (Rc::clone(&account), countdown.clone());
+    let client = Script::new()
+        .made(move |transport| {
+            transport.write_bytes(vec![0; 16 << 20]);
+            assert!(transport.is_congested());
+            let source = |account: &Rc<Account>| Source {
+                to: transport.clone(),
+                kind: ProducerKind::Push,
+                size: 0,
+                account: Rc::clone(account),
+            };
+            transport.register_producer(source(&of_client), ProducerKind::Push);
+            assert_eq!(
+                of_client.paused.get(),
+                0,
+                "nothing is called from inside a call"
+            );
+        })
+        .lost(move |transport, reason| {
+            assert_eq!(kind_of(&reason), "reset");
+            assert_eq!((at_loss.paused.get(), at_loss.stopped.get()), (1, 1));
+            let source = Source {
+                to: transport.clone(),
+                kind: ProducerKind::Push,
+                size: 0,
+                account: Rc::clone(&of_late),
+            };
+            transport.register_producer(source, ProducerKind::Push);
+            after_loss.hit(transport.reactor());
+        });
+    let server = Script::new()
+        .data(|transport, _| transport.abort_connection())
+        .lost(move |transport, _| countdown.hit(transport.reactor()));
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(account.stopped.get(), 1);
+    assert_eq!(late.stopped.get(), 1, "nothing is left to write to");
+}
+
+#[test]
+fn water_marks_decide_when_a_producer_is_told() {
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let client = Script::new()
+        .made(|transport| {
+            transport.set_water_marks(5, 10);
+            transport.write(&[0; 10]);
+            assert!(!transport.is_congested());
+            transport.write(&[0; 1]);
+            assert!(transport.is_congested());
+            transport.lose_connection();
+        })
+        .then_done(&countdown);
+    pair(&reactor, client, Script::new().then_done(&countdown));
+    run_clean(&reactor);
+}
+
+/// Goal: ending the sending side waits for a producer that is registered, as closing does.
+#[test]
+fn a_half_close_waits_for_the_producer_and_sends_what_it_writes() {
+    let size = 10 * PIECE;
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let account = Rc::new(Account::default());
+    let of_client = Rc::clone(&account);
+    let client = Script::new()
+        .made(move |transport| {
+            let source = Source {
+                to: transport.clone(),
+                kind: ProducerKind::Pull,
+                size,
+                account: Rc::clone(&of_client),
+            };
+            transport.register_producer(source, ProducerKind::Pull);
+            transport.lose_write_connection();
+        })
+        .then_done(&countdown);
+    let checker = Rc::new(Checker::default());
+    let check = Rc::clone(&checker);
+    let server = Script::new()
+        .data(move |_, data| check.take(data))
+        .then_done(&countdown);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(checker.received.get(), size);
+}
+
+/// Goal: not one call more after a pause; what arrived meanwhile comes in order, then the end.
+#[test]
+fn a_paused_connection_is_not_called_and_misses_nothing() {
+    const SIZE: usize = 300_000;
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let client = Script::new()
+        .made(|transport| {
+            transport.write(&pattern(SIZE));
+            transport.lose_connection();
+        })
+        .then_done(&countdown);
+    let paused = Rc::new(Cell::new(false));
+    let checker = Rc::new(Checker::default());
+    let (on_data, on_end) = (Rc::clone(&paused), Rc::clone(&paused));
+    let (check, checked) = (Rc::clone(&checker), Rc::clone(&checker));
+    let ended = log.clone();
+    let server = Script::new()
+        .data(move |transport, data| {
+            assert!(!on_data.get(), "no data after a pause");
+            check.take(data);
+            on_data.set(true);
+            transport.pause_producing();
+            let (again, flag) = (transport.clone(), Rc::clone(&on_data));
+            transport
+                .reactor()
+                .call_later(Duration::from_millis(2), move |_| {
+                    flag.set(false);
+                    again.resume_producing();
+                    // Changing one's mind at once is a pause all the same.
+                    again.pause_producing();
+                    again.resume_producing();
+                });
+        })
+        .read_lost(move |transport| {
+            assert!(!on_end.get(), "no end after a pause");
+            assert_eq!(checked.received.get(), SIZE);
+            ended.add("end");
+            transport.lose_connection();
+        })
+        .then_done(&countdown);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(
+        (checker.received.get(), log.take()),
+        (SIZE, vec!["end".to_owned()])
+    );
+}
+
+#[test]
+fn a_connection_paused_before_anything_arrives_holds_the_end_back() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let client = Script::new()
+        .made(|transport| transport.lose_write_connection())
+        .then_done(&countdown);
+    let (resumed, ended) = (log.clone(), log.clone());
+    let server = Script::new()
+        .made(move |transport| {
+            transport.pause_producing();
+            let (again, resumed) = (transport.clone(), resumed.clone());
+            transport
+                .reactor()
+                .call_later(Duration::from_millis(50), move |_| {
+                    resumed.add("resumed");
+                    again.resume_producing();
+                });
+        })
+        .read_lost(move |transport| {
+            ended.add("end");
+            transport.lose_connection();
+        })
+        .then_done(&countdown);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["resumed", "end"]);
+}
+
+/// A proxy between two connections: what one receives the other sends, at the pace of the slower.
+struct Proxy {
+    most: Rc<Cell<usize>>,
+}
+
+impl Proxy {
+    /// Has `to` send what the returned protocol receives.
+    fn towards(&self, to: &Transport) -> Script {
+        let (at_made, at_data, at_end) = (to.clone(), to.clone(), to.clone());
+        let most = Rc::clone(&self.most);
+        Script::new()
+            .made(move |transport| {
+                at_made.register_producer(transport.clone(), ProducerKind::Push);
+            })
+            .data(move |_, data| {
+                at_data.write(data);
+                most.set(most.get().max(at_data.queued()));
+            })
+            .read_lost(move |transport| {
+                at_end.unregister_producer();
+                at_end.lose_connection();
+                transport.lose_connection();
+            })
+    }
+}
+
+/// Goal: a proxy holds no more than the water mark and what one call brings, however slow its far end.
+#[test]
+fn a_transport_is_the_producer_of_another_one() {
+    let size = crate::MUCH / 8;
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let checker = Rc::new(Checker::default());
+    let check = Rc::clone(&checker);
+    let most = Rc::new(Cell::new(0));
+    let proxy = Proxy {
+        most: Rc::clone(&most),
+    };
+    let counted = countdown.clone();
+    // The far end reads a little, and rests a little.
+    let slow = Script::new()
+        .data(move |transport, data| {
+            check.take(data);
+            transport.pause_producing();
+            let again = transport.clone();
+            transport
+                .reactor()
+                .call_later(Duration::from_micros(100), move |_| {
+                    again.resume_producing()
+                });
+        })
+        .then_done(&countdown);
+    let near = Script::new()
+        .made(move |transport| {
+            transport.write(&pattern(size));
+            transport.lose_connection();
+        })
+        .then_done(&counted);
+    let near = RefCell::new(Some(near));
+    let middle = Script::new().made(move |transport| {
+        let near = near.borrow_mut().take().expect("connected once");
+        pair(transport.reactor(), near, proxy.towards(transport));
+    });
+    pair(&reactor, middle, slow);
+    run_clean(&reactor);
+    assert_eq!(checker.received.get(), size);
+    assert!(
+        most.get() <= HIGH_WATER + RECEIVE,
+        "{} queued at most",
+        most.get()
+    );
+}
+
+/// Goal: when the end that a proxy sends to is gone, its other end does not stay paused for ever.
+#[test]
+fn a_transport_whose_consumer_is_lost_is_lost_too() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let proxy = Proxy {
+        most: Rc::default(),
+    };
+    let near = Script::new()
+        .made(|transport| transport.write_bytes(vec![0; 64 << 20]))
+        .then_noted(&log, "near", &countdown);
+    let near = RefCell::new(Some(near));
+    let middle = Script::new()
+        .made(move |transport| {
+            let near = near.borrow_mut().take().expect("connected once");
+            pair(transport.reactor(), near, proxy.towards(transport));
+        })
+        .then_noted(&log, "middle", &countdown);
+    // It reads nothing, and goes away once the proxy is stuck.
+    let far = Script::new().made(|transport| {
+        transport.pause_producing();
+        let later = transport.clone();
+        let call = move |_: &Reactor| later.abort_connection();
+        transport
+            .reactor()
+            .call_later(Duration::from_millis(100), call);
+    });
+    pair(&reactor, middle, far);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["middle: reset", "near: reset"]);
+}
