@@ -80,11 +80,13 @@ pub(crate) fn plan(args: Args) -> Result<Plan, Failure> {
     } else {
         log::LevelFilter::Warn
     };
-    crate::log::start(match (args.quiet, args.verbose) {
+    let level = match (args.quiet, args.verbose) {
         (true, _) => log::LevelFilter::Warn,
         (_, true) => log::LevelFilter::Debug,
         _ => usual,
-    });
+    };
+    crate::log::start(level)
+        .map_err(|error| Failure::Failed(format!("cannot start the log's thread: {error}")))?;
     match args.command {
         Command::Serve(serve) => plan_serve(serve, port).map(Plan::Serve),
         Command::Connect(connect) => plan_connect(&connect, port).map(Plan::Connect),

@@ -39,12 +39,18 @@ pub(super) struct Session {
     child_over: Cell<bool>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
-    last_activity: Cell<Instant>,
-    last_queued: Cell<usize>,
+    activity: Activity,
     reason: RefCell<Option<Cow<'static, str>>>,
     ending: Cell<bool>,
     /// Calls that only matter while the session lives.
     timers: RefCell<Vec<DelayedCall>>,
+}
+
+/// When something moved last.
+struct Activity {
+    last: Cell<Instant>,
+    /// How much waited to be sent then.
+    last_queued: Cell<usize>,
 }
 
 impl Session {
@@ -63,8 +69,10 @@ impl Session {
             child_over: Cell::new(true),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
-            last_activity: Cell::new(now),
-            last_queued: Cell::new(0),
+            activity: Activity {
+                last: Cell::new(now),
+                last_queued: Cell::new(0),
+            },
             reason: RefCell::new(None),
             ending: Cell::new(false),
             timers: RefCell::default(),
@@ -103,7 +111,7 @@ impl Session {
         self.process.replace(Some(process));
         self.client.resume_producing();
         if let Some(limit) = self.server.plan.idle_timeout {
-            self.last_activity.set(self.server.reactor.now());
+            self.activity.last.set(self.server.reactor.now());
             self.later(limit, move |session| session.check_idle(limit));
         }
     }
@@ -287,14 +295,14 @@ impl Session {
     fn check_idle(self: &Rc<Self>, limit: Duration) {
         // Bytes that leave are activity too.
         let queued = self.client.queued();
-        if self.last_queued.replace(queued) != queued {
+        if self.activity.last_queued.replace(queued) != queued {
             self.touch();
         }
         let idle = self
             .server
             .reactor
             .now()
-            .saturating_duration_since(self.last_activity.get());
+            .saturating_duration_since(self.activity.last.get());
         if let Some(rest) = limit.checked_sub(idle).filter(|rest| !rest.is_zero()) {
             self.later(rest, move |session| session.check_idle(limit));
             return;
@@ -354,7 +362,7 @@ impl Session {
     }
 
     fn touch(&self) {
-        self.last_activity.set(self.server.reactor.now());
+        self.activity.last.set(self.server.reactor.now());
     }
 
     fn pipe(&self, child_fd: u32) -> Option<Transport> {
