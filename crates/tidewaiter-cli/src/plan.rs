@@ -48,10 +48,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub(crate) fn usage(message: impl ToString) -> Failure {
         Failure::Usage(message.to_string())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub(crate) fn failed(message: impl ToString) -> Failure {
         Failure::Failed(message.to_string())
     }

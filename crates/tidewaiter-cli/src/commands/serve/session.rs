@@ -147,7 +147,7 @@ impl Session {
 
     // From the client.
 
-    pub(super) fn from_client(&self, data: &[u8]) {
+    pub(super) fn client_said(&self, data: &[u8]) {
         self.touch();
         add(&self.bytes_in, data.len() as u64);
         add(&self.server.totals.bytes_in, data.len() as u64);
@@ -181,12 +181,12 @@ impl Session {
         if let Some(stdout) = self.pipe(1) {
             stdout.lose_connection();
         }
-        self.later(self.server.plan.grace, |session| session.end_tree());
+        self.later(self.server.plan.grace, Session::end_tree);
     }
 
     // From the child.
 
-    pub(super) fn from_child(&self, data: &[u8]) {
+    pub(super) fn child_said(&self, data: &[u8]) {
         self.touch();
         add(&self.bytes_out, data.len() as u64);
         add(&self.server.totals.bytes_out, data.len() as u64);
@@ -212,7 +212,7 @@ impl Session {
         if let Some(stdin) = self.pipe(0) {
             stdin.abort_connection();
         }
-        self.later(ORPHANS_LIMIT, |session| session.end_tree());
+        self.later(ORPHANS_LIMIT, Session::end_tree);
     }
 
     /// The child and all its pipes are gone.
@@ -253,7 +253,7 @@ impl Session {
             return;
         }
         self.signal(Signal::Terminate);
-        self.later(KILL_AFTER, |session| session.kill());
+        self.later(KILL_AFTER, Session::kill);
     }
 
     /// Ends the child and its descendants by force.
@@ -263,7 +263,7 @@ impl Session {
         }
         self.ending.set(true);
         self.signal(Signal::Kill);
-        self.later(KILL_AFTER, |session| session.cut_off());
+        self.later(KILL_AFTER, Session::cut_off);
     }
 
     /// Somebody out of reach holds the child's pipes: lets go of them, unless the client is still busy
@@ -277,7 +277,7 @@ impl Session {
             }
         }
         if !self.child_over.get() {
-            self.later(KILL_AFTER, |session| session.cut_off());
+            self.later(KILL_AFTER, Session::cut_off);
         }
     }
 
