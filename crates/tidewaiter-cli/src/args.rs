@@ -21,14 +21,24 @@ Examples:
   tidewaiter serve '[::]:7000' --max-clients 100 --idle-timeout 5m -- ./handler --option
   tidewaiter serve localhost:7000 --metrics 127.0.0.1:9100 -- sh -c 'read name; echo hello $name'
 
-Each connection is the standard input and output of a COMMAND of its own, which learns who called from
+Each connection is the standard input and output of a COMMAND of its own, which learns who called from \
 REMOTE_ADDR and REMOTE_PORT, and from PROTO, TCPREMOTEIP, TCPREMOTEPORT, TCPLOCALIP and TCPLOCALPORT.
-When the client has said all, COMMAND's input ends; when COMMAND closes its output, the client sees the
-end. When COMMAND ends, so do the connection and what COMMAND left running. When the connection is lost,
-COMMAND has as long as --grace to end by itself.
 
-Ctrl-C or SIGTERM: no new connections; children have as long as --grace to finish. A second one ends
-them at once.";
+When the client has said all, COMMAND's input ends; when COMMAND closes its output, the client sees the end.
+
+A client that is gone cannot be told from one that has said all before something is sent to it: \
+a COMMAND that then neither ends nor writes lives until --idle-timeout ends it.
+
+When the connection is lost, COMMAND has as long as --grace to end by itself; then it is ended.
+
+When COMMAND ends, the connection ends. Processes that COMMAND left running and that still hold its output \
+or standard error have 2 seconds; then they are asked to end, and 2 seconds later killed. \
+On Unix, those that left COMMAND's process group are out of reach and only lose the connection. \
+Those that hold neither are left alone: they are services that COMMAND started.
+
+Ctrl-C or SIGTERM: no new connections; children have as long as --grace to finish. A second one ends them at once.
+
+On Unix, the limit of open files is raised as far as it goes, for COMMAND too: each connection takes five.";
 
 const CONNECT_EXAMPLES: &str = "\
 Examples:

@@ -1,18 +1,111 @@
 //! The log: a line of `key=value` pairs for each event, on standard error.
+//!
+//! A thread of its own writes it, so that whoever does not read it holds nothing up. What it is behind
+//! with is bounded: further lines are counted and dropped, and their number is logged.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::kv::{self, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 
-struct Logfmt;
+/// How many bytes may wait to be written.
+const PENDING_BYTES_MAX: usize = 1 << 20;
+/// How long the end of the program waits for somebody to read the log.
+const FINISH_LIMIT: Duration = Duration::from_secs(1);
+
+static LOG: Logfmt = Logfmt {
+    pending: Mutex::new(Pending::new()),
+    filled: Condvar::new(),
+    written: Condvar::new(),
+};
+
+struct Logfmt {
+    pending: Mutex<Pending>,
+    filled: Condvar,
+    written: Condvar,
+}
+
+/// What is not written yet.
+struct Pending {
+    lines: String,
+    dropped: u64,
+    /// Some of it is in the writer's hands.
+    writing: bool,
+}
 
 /// Sends the log to standard error, from `level` up.
-pub(crate) fn start(level: LevelFilter) {
-    if log::set_logger(&Logfmt).is_ok() {
+pub(crate) fn start(level: LevelFilter) -> io::Result<()> {
+    let writer = thread::Builder::new().name("log".to_owned());
+    writer.spawn(|| LOG.write_for_ever())?;
+    if log::set_logger(&LOG).is_ok() {
         log::set_max_level(level);
+    }
+    Ok(())
+}
+
+/// Waits until all is written, but not for long.
+pub(crate) fn finish() {
+    let waits = |pending: &mut Pending| pending.writing || !pending.lines.is_empty();
+    // A timeout means that nobody reads it.
+    drop(
+        LOG.written
+            .wait_timeout_while(LOG.pending(), FINISH_LIMIT, waits),
+    );
+}
+
+impl Logfmt {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_for_ever(&self) {
+        loop {
+            let empty = |pending: &mut Pending| pending.lines.is_empty();
+            let waited = self.filled.wait_while(self.pending(), empty);
+            let lines = waited.unwrap_or_else(PoisonError::into_inner).take();
+            // If nobody is there to read it, the program goes on all the same.
+            let _ = io::stderr().write_all(lines.as_bytes());
+            self.pending().writing = false;
+            self.written.notify_all();
+        }
+    }
+}
+
+impl Pending {
+    const fn new() -> Pending {
+        Pending {
+            lines: String::new(),
+            dropped: 0,
+            writing: false,
+        }
+    }
+
+    fn push(&mut self, line: &str) {
+        if self.lines.len() + line.len() > PENDING_BYTES_MAX {
+            self.dropped += 1;
+        } else {
+            self.lines.push_str(line);
+        }
+    }
+
+    fn take(&mut self) -> String {
+        self.writing = true;
+        let mut lines = mem::take(&mut self.lines);
+        let dropped = mem::take(&mut self.dropped);
+        if dropped > 0 {
+            let mut line = Line::new(
+                "warn",
+                "the log is not read fast enough: lines were dropped",
+            );
+            line.pair("dropped", &dropped.to_string());
+            lines.push_str(&line.end());
+        }
+        lines
     }
 }
 
@@ -22,17 +115,12 @@ impl Log for Logfmt {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let mut line = Line(format!(
-            "time={} level={}",
-            now(),
-            record.level().as_str().to_lowercase()
-        ));
-        line.pair("msg", &record.args().to_string());
+        let level = record.level().as_str().to_lowercase();
+        let mut line = Line::new(&level, &record.args().to_string());
         // A line never refuses a pair.
         let _ = record.key_values().visit(&mut line);
-        line.0.push('\n');
-        // In one piece; and if nobody reads the log, the program goes on all the same.
-        let _ = io::stderr().write_all(line.0.as_bytes());
+        self.pending().push(&line.end());
+        self.filled.notify_one();
     }
 
     fn flush(&self) {}
@@ -41,6 +129,17 @@ impl Log for Logfmt {
 struct Line(String);
 
 impl Line {
+    fn new(level: &str, message: &str) -> Line {
+        let mut line = Line(format!("time={} level={level}", now()));
+        line.pair("msg", message);
+        line
+    }
+
+    fn end(mut self) -> String {
+        self.0.push('\n');
+        self.0
+    }
+
     fn pair(&mut self, key: &str, value: &str) {
         let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '=';
         let bare = !value.is_empty() && value.chars().all(plain);
@@ -92,7 +191,21 @@ fn format_time(seconds: u64, millis: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, format_time};
+    use super::{Line, PENDING_BYTES_MAX, Pending, format_time};
+
+    #[test]
+    fn what_nobody_reads_is_counted_and_dropped() {
+        let mut pending = Pending::new();
+        for _ in 0..3 {
+            pending.push(&"x".repeat(PENDING_BYTES_MAX / 2));
+        }
+        pending.push("y");
+        let lines = pending.take();
+        assert!(lines.starts_with(&"x".repeat(PENDING_BYTES_MAX)));
+        assert!(lines.ends_with(" dropped=2\n"));
+        pending.push("z\n");
+        assert_eq!(pending.take(), "z\n");
+    }
 
     #[test]
     fn times_are_those_of_the_calendar() {

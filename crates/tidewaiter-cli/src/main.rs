@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use plan::{Failure, Plan};
 
 fn main() -> ExitCode {
-    match args::parse().and_then(plan::plan).and_then(run) {
+    let outcome = args::parse().and_then(plan::plan).and_then(run);
+    log::finish();
+    match outcome {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }

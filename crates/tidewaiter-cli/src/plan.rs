@@ -48,10 +48,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub(crate) fn usage(message: impl ToString) -> Failure {
         Failure::Usage(message.to_string())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub(crate) fn failed(message: impl ToString) -> Failure {
         Failure::Failed(message.to_string())
     }
@@ -80,11 +82,13 @@ pub(crate) fn plan(args: Args) -> Result<Plan, Failure> {
     } else {
         log::LevelFilter::Warn
     };
-    crate::log::start(match (args.quiet, args.verbose) {
+    let level = match (args.quiet, args.verbose) {
         (true, _) => log::LevelFilter::Warn,
         (_, true) => log::LevelFilter::Debug,
         _ => usual,
-    });
+    };
+    crate::log::start(level)
+        .map_err(|error| Failure::Failed(format!("cannot start the log's thread: {error}")))?;
     match args.command {
         Command::Serve(serve) => plan_serve(serve, port).map(Plan::Serve),
         Command::Connect(connect) => plan_connect(&connect, port).map(Plan::Connect),

@@ -145,7 +145,7 @@ impl Join {
         }
         let join = Rc::clone(self);
         reactor.defer_to_thread(read_stdin, move |reactor, read| {
-            join.input_read(reactor, read)
+            join.input_read(reactor, read);
         });
     }
 

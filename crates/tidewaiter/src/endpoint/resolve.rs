@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
+use super::HostPort;
+
 /// Why a host has no address that could be used.
 #[derive(Debug)]
 struct ResolveError {
@@ -39,15 +41,18 @@ pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address, port, 0, scope).into())
 }
 
-/// Looks `host` up, which blocks for as long as the OS takes: seconds, if a name server is silent.
+/// Looks a host up, which blocks for as long as the OS takes: seconds, if a name server is silent. An
+/// address needs no looking up.
 ///
-/// The addresses are in the OS's order of preference (RFC 6724), each once.
+/// The addresses are in the OS's order of preference (RFC 6724), each once. A reactor looks names up by
+/// itself, without blocking, when it connects; this is for those who listen on a name.
 ///
 /// # Errors
 ///
 /// What the OS says, with the host's name; [`NotFound`](io::ErrorKind::NotFound) when it knows the host
 /// but no address of it.
-pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub fn resolve(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = (target.host.as_str(), target.port);
     if let Some(address) = literal(host, port) {
         return Ok(vec![address]);
     }
@@ -79,8 +84,15 @@ fn without_brackets(host: &str) -> &str {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{literal, resolve};
+    use super::{HostPort, literal, resolve};
     use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+
+    fn target(host: &str, port: u16) -> HostPort {
+        HostPort {
+            host: host.to_owned(),
+            port,
+        }
+    }
 
     #[test]
     fn addresses_need_no_look_up() {
@@ -91,7 +103,7 @@ mod tests {
         ] {
             let address: SocketAddr = address.parse().unwrap();
             assert_eq!(literal(host, 80), Some(address));
-            assert_eq!(resolve(host, 80).unwrap(), [address]);
+            assert_eq!(resolve(&target(host, 80)).unwrap(), [address]);
         }
         let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
         let scoped = SocketAddrV6::new(link_local, 80, 0, 3);
@@ -115,7 +127,7 @@ mod tests {
 
     #[test]
     fn localhost_has_loopback_addresses_each_once() {
-        let addresses = resolve("localhost", 7000).unwrap();
+        let addresses = resolve(&target("localhost", 7000)).unwrap();
         for (place, address) in addresses.iter().enumerate() {
             assert!(address.ip().is_loopback(), "{address}");
             assert_eq!(address.port(), 7000);
@@ -128,7 +140,7 @@ mod tests {
     #[test]
     fn errors_name_the_host() {
         let host = "x".repeat(64);
-        let error = resolve(&host, 80).unwrap_err();
+        let error = resolve(&target(&host, 80)).unwrap_err();
         let message = error.to_string();
         assert!(
             message.starts_with(&format!("cannot resolve {host:?}: ")),

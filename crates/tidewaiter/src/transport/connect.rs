@@ -216,18 +216,18 @@ impl Inner {
             inner.fail(ConnectError::TimedOut { after: timeout });
         });
         self.limit.replace(Some(limit));
-        let HostPort { host, port } = self.options.target.clone();
+        let target = self.options.target.clone();
         let inner = Rc::clone(self);
         if let Some(address) = self
             .options
             .address
-            .or_else(|| endpoint::literal(&host, port))
+            .or_else(|| endpoint::literal(&target.host, target.port))
         {
             self.reactor.soon(move |_| inner.start_race(vec![address]));
             return;
         }
         self.reactor.defer_to_thread(
-            move || endpoint::resolve(&host, port),
+            move || endpoint::resolve(&target),
             move |_, resolved| inner.resolved(resolved),
         );
     }

@@ -51,7 +51,7 @@ impl ProcessProtocol for Child {
         if child_fd == 2 {
             self.log_errors(process, data);
         } else {
-            self.session.from_child(data);
+            self.session.child_said(data);
         }
     }
 

@@ -33,7 +33,7 @@ impl Protocol for Client {
 
     fn data_received(&mut self, _: &Transport, data: &[u8]) {
         if let Some(session) = &self.session {
-            session.from_client(data);
+            session.client_said(data);
         }
     }
 

@@ -1,8 +1,9 @@
 //! How many descriptors there may be.
 
-/// Raises our limit of descriptors as far as it goes without privileges: each connection takes six.
+/// Raises our limit of descriptors as far as it goes without privileges: each connection takes five, so
+/// that the usual limit of 1024 would end at 200 clients.
 ///
-/// Children get the raised limit too.
+/// Children get the raised limit too, as the help says.
 #[cfg(unix)]
 pub(super) fn raise() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

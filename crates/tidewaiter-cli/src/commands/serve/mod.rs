@@ -10,11 +10,11 @@ mod server;
 mod session;
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use tidewaiter::endpoint::HostPort;
+use tidewaiter::endpoint::{self, HostPort};
 use tidewaiter::{Error, Listener, Reactor};
 
 use super::metrics;
@@ -74,17 +74,7 @@ fn listen(
     host: &HostPort,
     mut on: impl FnMut(SocketAddr) -> Result<Listener, Error>,
 ) -> Result<Vec<Listener>, Failure> {
-    let cannot =
-        |error: io::Error| Failure::Failed(format!("cannot resolve {:?}: {error}", host.host));
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in (host.host.as_str(), host.port)
-        .to_socket_addrs()
-        .map_err(cannot)?
-    {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
+    let addresses = endpoint::resolve(host).map_err(Failure::failed)?;
     let mut listeners: Vec<Listener> = Vec::new();
     let mut refused = None;
     for mut address in addresses {
@@ -103,10 +93,8 @@ fn listen(
             Err(error) => return Err(Failure::failed(error)),
         }
     }
-    if listeners.is_empty() {
-        return Err(
-            refused.unwrap_or_else(|| Failure::Failed(format!("{:?} has no address", host.host)))
-        );
+    match refused {
+        Some(failure) if listeners.is_empty() => Err(failure),
+        _ => Ok(listeners),
     }
-    Ok(listeners)
 }

@@ -3,115 +3,87 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
+use tidewaiter::Reactor;
+
 use super::server::Server;
 
 pub(super) fn render(server: &Rc<Server>) -> String {
-    let (totals, reactor) = (&server.totals, server.reactor.metrics());
     let mut text = Text(String::new());
-    let current = server.current();
-    text.metric(
-        "connections_total",
-        "counter",
-        "Connections accepted.",
-        totals.connections.get(),
-    );
-    text.metric("connections", "gauge", "Connections that live.", current);
-    text.metric(
-        "accepting_paused",
-        "gauge",
-        "1 while as many clients as allowed are served.",
-        u8::from(server.is_paused()),
-    );
-    text.metric(
-        "received_bytes_total",
-        "counter",
-        "Bytes from clients.",
-        totals.bytes_in.get(),
-    );
-    text.metric(
+    render_sessions(server, &mut text);
+    render_reactor(&server.reactor, &mut text);
+    text.0
+}
+
+fn render_sessions(server: &Server, text: &mut Text) {
+    let totals = &server.totals;
+    let accepted = totals.connections.get();
+    text.count("connections_total", "Connections accepted.", accepted);
+    text.gauge("connections", "Connections that live.", server.current());
+    let paused = usize::from(server.is_paused());
+    let help = "1 while as many clients as allowed are served.";
+    text.gauge("accepting_paused", help, paused);
+    let (received, sent) = (totals.bytes_in.get(), totals.bytes_out.get());
+    text.count("received_bytes_total", "Bytes from clients.", received);
+    text.count(
         "sent_bytes_total",
-        "counter",
         "Bytes from children, for clients.",
-        totals.bytes_out.get(),
+        sent,
     );
-    text.metric(
-        "spawn_failures_total",
-        "counter",
-        "Commands that could not be started.",
-        totals.spawn_failures.get(),
-    );
-    text.head(
-        "child_exits_total",
-        "counter",
-        "Children that ended, by outcome.",
-    );
+    let failures = totals.spawn_failures.get();
+    let help = "Commands that could not be started.";
+    text.count("spawn_failures_total", help, failures);
+    let help = "Children that ended, by outcome.";
+    text.head("child_exits_total", "counter", help);
     for (outcome, count) in [
         ("success", &totals.exits_success),
         ("failure", &totals.exits_failure),
         ("signal", &totals.exits_signal),
         ("unknown", &totals.exits_unknown),
     ] {
-        text.line(
-            &format!("child_exits_total{{outcome=\"{outcome}\"}}"),
-            count.get(),
-        );
+        let series = format!("child_exits_total{{outcome=\"{outcome}\"}}");
+        text.line(&series, count.get());
     }
-    text.metric(
-        "reactor_turns_total",
-        "counter",
-        "Turns of the loop.",
-        reactor.turns,
-    );
-    text.metric(
-        "reactor_completions_total",
-        "counter",
-        "Completions from the port.",
-        reactor.completions,
-    );
-    text.metric(
-        "reactor_late_completions_total",
-        "counter",
-        "Completions for what was gone.",
-        reactor.late_completions,
-    );
-    text.metric(
-        "reactor_timers_fired_total",
-        "counter",
-        "Delayed calls made.",
-        reactor.timers_fired,
-    );
-    text.metric(
-        "reactor_panics_total",
-        "counter",
-        "Callbacks that panicked.",
-        reactor.panics,
-    );
-    text.metric(
-        "reactor_live",
-        "gauge",
-        "Listeners, connections, pipes and children.",
-        reactor.live,
-    );
-    text.metric(
-        "reactor_in_flight",
-        "gauge",
-        "Operations in the OS's hands.",
-        reactor.in_flight,
-    );
+}
+
+fn render_reactor(reactor: &Reactor, text: &mut Text) {
+    let metrics = reactor.metrics();
+    for (name, help, count) in [
+        ("turns", "Turns of the loop.", metrics.turns),
+        (
+            "completions",
+            "Completions from the port.",
+            metrics.completions,
+        ),
+        (
+            "late_completions",
+            "Completions for what was gone.",
+            metrics.late_completions,
+        ),
+        ("timers_fired", "Delayed calls made.", metrics.timers_fired),
+        ("panics", "Callbacks that panicked.", metrics.panics),
+    ] {
+        text.count(&format!("reactor_{name}_total"), help, count);
+    }
+    let help = "Listeners, connections, pipes and children.";
+    text.gauge("reactor_live", help, metrics.live);
+    let help = "Operations in the OS's hands.";
+    text.gauge("reactor_in_flight", help, metrics.in_flight);
     text.head("port_info", "gauge", "The completion port in use.");
-    text.line(
-        &format!("port_info{{kind=\"{}\"}}", server.reactor.port_info().kind),
-        1,
-    );
-    text.0
+    let kind = reactor.port_info().kind;
+    text.line(&format!("port_info{{kind=\"{kind}\"}}"), 1);
 }
 
 struct Text(String);
 
 impl Text {
-    fn metric(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
-        self.head(name, kind, help);
+    fn count(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, "counter", help);
         self.line(name, value);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: usize) {
+        self.head(name, "gauge", help);
+        self.line(name, value as u64);
     }
 
     fn head(&mut self, name: &str, kind: &str, help: &str) {
@@ -122,7 +94,7 @@ impl Text {
         );
     }
 
-    fn line(&mut self, series: &str, value: impl std::fmt::Display) {
+    fn line(&mut self, series: &str, value: u64) {
         let _ = writeln!(self.0, "tidewaiter_{series} {value}");
     }
 }

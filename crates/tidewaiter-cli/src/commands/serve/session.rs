@@ -39,12 +39,18 @@ pub(super) struct Session {
     child_over: Cell<bool>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
-    last_activity: Cell<Instant>,
-    last_queued: Cell<usize>,
+    activity: Activity,
     reason: RefCell<Option<Cow<'static, str>>>,
     ending: Cell<bool>,
     /// Calls that only matter while the session lives.
     timers: RefCell<Vec<DelayedCall>>,
+}
+
+/// When something moved last.
+struct Activity {
+    last: Cell<Instant>,
+    /// How much waited to be sent then.
+    last_queued: Cell<usize>,
 }
 
 impl Session {
@@ -63,8 +69,10 @@ impl Session {
             child_over: Cell::new(true),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
-            last_activity: Cell::new(now),
-            last_queued: Cell::new(0),
+            activity: Activity {
+                last: Cell::new(now),
+                last_queued: Cell::new(0),
+            },
             reason: RefCell::new(None),
             ending: Cell::new(false),
             timers: RefCell::default(),
@@ -103,7 +111,7 @@ impl Session {
         self.process.replace(Some(process));
         self.client.resume_producing();
         if let Some(limit) = self.server.plan.idle_timeout {
-            self.last_activity.set(self.server.reactor.now());
+            self.activity.last.set(self.server.reactor.now());
             self.later(limit, move |session| session.check_idle(limit));
         }
     }
@@ -139,7 +147,7 @@ impl Session {
 
     // From the client.
 
-    pub(super) fn from_client(&self, data: &[u8]) {
+    pub(super) fn client_said(&self, data: &[u8]) {
         self.touch();
         add(&self.bytes_in, data.len() as u64);
         add(&self.server.totals.bytes_in, data.len() as u64);
@@ -173,12 +181,12 @@ impl Session {
         if let Some(stdout) = self.pipe(1) {
             stdout.lose_connection();
         }
-        self.later(self.server.plan.grace, |session| session.end_tree());
+        self.later(self.server.plan.grace, Session::end_tree);
     }
 
     // From the child.
 
-    pub(super) fn from_child(&self, data: &[u8]) {
+    pub(super) fn child_said(&self, data: &[u8]) {
         self.touch();
         add(&self.bytes_out, data.len() as u64);
         add(&self.server.totals.bytes_out, data.len() as u64);
@@ -204,7 +212,7 @@ impl Session {
         if let Some(stdin) = self.pipe(0) {
             stdin.abort_connection();
         }
-        self.later(ORPHANS_LIMIT, |session| session.end_tree());
+        self.later(ORPHANS_LIMIT, Session::end_tree);
     }
 
     /// The child and all its pipes are gone.
@@ -245,7 +253,7 @@ impl Session {
             return;
         }
         self.signal(Signal::Terminate);
-        self.later(KILL_AFTER, |session| session.kill());
+        self.later(KILL_AFTER, Session::kill);
     }
 
     /// Ends the child and its descendants by force.
@@ -255,7 +263,7 @@ impl Session {
         }
         self.ending.set(true);
         self.signal(Signal::Kill);
-        self.later(KILL_AFTER, |session| session.cut_off());
+        self.later(KILL_AFTER, Session::cut_off);
     }
 
     /// Somebody out of reach holds the child's pipes: lets go of them, unless the client is still busy
@@ -269,7 +277,7 @@ impl Session {
             }
         }
         if !self.child_over.get() {
-            self.later(KILL_AFTER, |session| session.cut_off());
+            self.later(KILL_AFTER, Session::cut_off);
         }
     }
 
@@ -287,14 +295,14 @@ impl Session {
     fn check_idle(self: &Rc<Self>, limit: Duration) {
         // Bytes that leave are activity too.
         let queued = self.client.queued();
-        if self.last_queued.replace(queued) != queued {
+        if self.activity.last_queued.replace(queued) != queued {
             self.touch();
         }
         let idle = self
             .server
             .reactor
             .now()
-            .saturating_duration_since(self.last_activity.get());
+            .saturating_duration_since(self.activity.last.get());
         if let Some(rest) = limit.checked_sub(idle).filter(|rest| !rest.is_zero()) {
             self.later(rest, move |session| session.check_idle(limit));
             return;
@@ -354,7 +362,7 @@ impl Session {
     }
 
     fn touch(&self) {
-        self.last_activity.set(self.server.reactor.now());
+        self.activity.last.set(self.server.reactor.now());
     }
 
     fn pipe(&self, child_fd: u32) -> Option<Transport> {
