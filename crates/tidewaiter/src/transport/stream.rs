@@ -4,13 +4,14 @@
 //! user's calls ([`Transport`], in `transport.rs`). Calls never enter the protocol: what they set off
 //! comes back through the loop.
 
+mod producing;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::producer::{Producer, ProducerKind};
 use super::protocol::Protocol;
 use super::transport::Transport;
 use crate::error::{Error, Reason};
@@ -19,6 +20,7 @@ use crate::port::{
     RequestKind, Token,
 };
 use crate::reactor::{Live, Reactor};
+use producing::Registered;
 
 /// Above this many queued bytes, producers are paused.
 const HIGH_WATER: usize = 64 * 1024;
@@ -59,8 +61,6 @@ enum WriteSide {
     Finished,
 }
 
-type SharedProducer = Rc<RefCell<dyn Producer>>;
-
 pub(super) struct State {
     phase: Phase,
     /// Why, once `phase` is past `Open`.
@@ -76,9 +76,7 @@ pub(super) struct State {
     pub(super) high_water: usize,
     pub(super) low_water: usize,
     congested: bool,
-    producer: Option<(SharedProducer, ProducerKind)>,
-    /// Whether a push producer was last told to pause.
-    producer_paused: bool,
+    producer: Option<Registered>,
 
     read_ended: bool,
     receiving: Option<Operation>,
@@ -372,7 +370,7 @@ impl Stream {
         self.reactor.keep_storage(rest);
         let drained = state.queue.is_empty();
         let relieved = state.congested && state.queue.len() <= state.low_water;
-        let pull = matches!(state.producer, Some((_, ProducerKind::Pull)));
+        let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
         if relieved {
             state.congested = false;
         }
@@ -438,75 +436,6 @@ impl Stream {
         }
     }
 
-    // Producers.
-
-    pub(super) fn register_producer(self: &Rc<Self>, producer: SharedProducer, kind: ProducerKind) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || state.leaving || state.write != WriteSide::Open {
-            drop(state);
-            self.stop_producer(producer);
-            return;
-        }
-        let replaced = state.producer.replace((producer, kind));
-        state.producer_paused = false;
-        let tell = state.congested || (kind == ProducerKind::Pull && state.queued() == 0);
-        drop(state);
-        // Dropped outside of the borrow: it may call the transport.
-        drop(replaced);
-        if tell {
-            let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.tell_producer());
-        }
-    }
-
-    /// Has the loop tell a producer that nothing can be written any more.
-    fn stop_producer(&self, producer: SharedProducer) {
-        self.reactor.soon(move |reactor| {
-            reactor.guard("a producer", || producer.borrow_mut().stop_producing());
-        });
-    }
-
-    pub(super) fn unregister_producer(self: &Rc<Self>) {
-        let producer = self.state.borrow_mut().producer.take();
-        if producer.is_some() {
-            self.finish_if_drained();
-        }
-    }
-
-    /// Has the producer do what the queue asks for now. From the loop.
-    fn tell_producer(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        let Some((producer, kind)) = state.producer.clone() else {
-            return;
-        };
-        let pause = kind == ProducerKind::Push && state.congested;
-        let due = match kind {
-            // It may have been told already, or the queue have changed twice meanwhile.
-            ProducerKind::Push => pause != state.producer_paused,
-            // A pull producer is never paused, only not asked again.
-            ProducerKind::Pull => state.queued() == 0,
-        };
-        if state.phase != Phase::Open || !due {
-            return;
-        }
-        state.producer_paused = pause;
-        drop(state);
-        let told = self.reactor.guard("a producer", || {
-            let mut producer = producer.borrow_mut();
-            if pause {
-                producer.pause_producing();
-            } else {
-                producer.resume_producing();
-            }
-        });
-        if told.is_none() {
-            // It is not called again.
-            let faulty = self.state.borrow_mut().producer.take();
-            self.reactor.guard("dropping a producer", || drop(faulty));
-            self.panicked();
-        }
-    }
-
     // Ending.
 
     /// Closes once everything queued is sent and no producer is left.
@@ -555,9 +484,8 @@ impl Stream {
         let producer = state.producer.take();
         drop(state);
         self.reactor.unregister(self.token.get());
-        if let Some((producer, _)) = producer {
-            self.reactor
-                .guard("a producer", || producer.borrow_mut().stop_producing());
+        if let Some(producer) = producer {
+            self.reactor.guard("a producer", || producer.stop());
         }
         self.enter(|protocol, transport| protocol.connection_lost(transport, reason));
         // Whatever the protocol holds is let go of here, even if somebody keeps the transport.
@@ -607,7 +535,7 @@ impl Live for Stream {
         let queued = state.queued();
         let producer = state.producer.take();
         drop(state);
-        if let Some((producer, _)) = producer {
+        if let Some(producer) = producer {
             self.stop_producer(producer);
         }
         if queued == 0 {
@@ -644,7 +572,6 @@ impl State {
             low_water: LOW_WATER,
             congested: false,
             producer: None,
-            producer_paused: false,
             read_ended: false,
             receiving: None,
             paused: false,

@@ -1,0 +1,107 @@
+//! The half of a stream that tells its producer when to write.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::super::producer::{Producer, ProducerKind};
+use super::{Phase, Stream, WriteSide};
+
+type Shared = Rc<RefCell<dyn Producer>>;
+
+/// Who fills a stream.
+pub(super) struct Registered {
+    producer: Shared,
+    kind: ProducerKind,
+    /// Whether a push producer was last told to pause.
+    paused: bool,
+}
+
+impl Registered {
+    pub(super) fn is_pull(&self) -> bool {
+        self.kind == ProducerKind::Pull
+    }
+
+    /// Says that nothing can be written any more. From the loop, guarded.
+    pub(super) fn stop(&self) {
+        self.producer.borrow_mut().stop_producing();
+    }
+}
+
+impl Stream {
+    pub(in crate::transport) fn register_producer(
+        self: &Rc<Self>,
+        producer: Shared,
+        kind: ProducerKind,
+    ) {
+        let registered = Registered {
+            producer,
+            kind,
+            paused: false,
+        };
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Open || state.leaving || state.write != WriteSide::Open {
+            drop(state);
+            self.stop_producer(registered);
+            return;
+        }
+        let replaced = state.producer.replace(registered);
+        let tell = state.congested || (kind == ProducerKind::Pull && state.queued() == 0);
+        drop(state);
+        // Dropped outside of the borrow: it may call the transport.
+        drop(replaced);
+        if tell {
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.tell_producer());
+        }
+    }
+
+    /// Has the loop tell a producer that nothing can be written any more.
+    pub(super) fn stop_producer(&self, producer: Registered) {
+        self.reactor.soon(move |reactor| {
+            reactor.guard("a producer", || producer.stop());
+        });
+    }
+
+    pub(in crate::transport) fn unregister_producer(self: &Rc<Self>) {
+        let producer = self.state.borrow_mut().producer.take();
+        if producer.is_some() {
+            self.finish_if_drained();
+        }
+    }
+
+    /// Has the producer do what the queue asks for now. From the loop.
+    pub(super) fn tell_producer(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        let (phase, congested, queued) = (state.phase, state.congested, state.queued());
+        let Some(registered) = &mut state.producer else {
+            return;
+        };
+        let pause = registered.kind == ProducerKind::Push && congested;
+        let due = match registered.kind {
+            // It may have been told already, or the queue have changed twice meanwhile.
+            ProducerKind::Push => pause != registered.paused,
+            // A pull producer is never paused, only not asked again.
+            ProducerKind::Pull => queued == 0,
+        };
+        if phase != Phase::Open || !due {
+            return;
+        }
+        registered.paused = pause;
+        let producer = Rc::clone(&registered.producer);
+        drop(state);
+        let told = self.reactor.guard("a producer", || {
+            let mut producer = producer.borrow_mut();
+            if pause {
+                producer.pause_producing();
+            } else {
+                producer.resume_producing();
+            }
+        });
+        if told.is_none() {
+            // It is not called again.
+            let faulty = self.state.borrow_mut().producer.take();
+            self.reactor.guard("dropping a producer", || drop(faulty));
+            self.panicked();
+        }
+    }
+}
