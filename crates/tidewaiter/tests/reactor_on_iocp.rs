@@ -2,13 +2,27 @@
 #![cfg(windows)]
 
 use tidewaiter::port::PortKind;
+use tidewaiter::process::ExitStatus;
 use tidewaiter::{Reactor, ReactorBuilder};
+
+mod support {
+    pub(crate) mod real_child;
+    pub(crate) mod roles;
+}
 
 #[path = "reactor/mod.rs"]
 mod promises;
 
+use support::real_child::child;
+
 /// How much data is much, in bytes.
 const MUCH: usize = 8 << 20;
+
+/// Whether there is no OS behind the port.
+const SIMULATED: bool = false;
+
+/// How a child ends that is killed.
+const KILLED: ExitStatus = ExitStatus::Code(1);
 
 /// Opens the port that this file is about.
 fn open(builder: ReactorBuilder) -> Reactor {

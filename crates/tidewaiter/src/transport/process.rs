@@ -44,6 +44,9 @@ pub trait ProcessProtocol {
     }
 
     /// The child has ended and all its pipes are closed: nothing more comes of it.
+    ///
+    /// When the child has ended and its outputs are closed, its standard input is closed by us, once
+    /// what was written is sent or refused.
     fn process_ended(&mut self, process: &Process, status: ExitStatus) {
         let _ = (process, status);
     }
@@ -61,6 +64,8 @@ pub(super) struct Inner {
     closed: Cell<bool>,
     /// Left running when the reactor stops.
     detached: Cell<bool>,
+    /// The reactor stopped, and leaves it running: its end is no longer awaited.
+    left: Cell<bool>,
     protocol: RefCell<Box<dyn ProcessProtocol>>,
 }
 
@@ -109,6 +114,7 @@ impl Reactor {
             status: Cell::new(None),
             closed: Cell::new(false),
             detached: Cell::new(false),
+            left: Cell::new(false),
             protocol: RefCell::new(Box::new(protocol)),
         });
         let adopted = |error: io::Error| refused(SpawnStep::Adopt, error);
@@ -173,23 +179,38 @@ impl Inner {
         self.pipes.borrow_mut()[child_fd as usize] = None;
         self.open_pipes.set(self.open_pipes.get() - 1);
         self.enter(|protocol, process| protocol.child_connection_lost(process, child_fd));
+        self.close_input_if_unread();
         self.end_if_over();
     }
 
     fn exited(self: &Rc<Self>, status: ExitStatus) {
         self.status.set(Some(status));
         self.enter(|protocol, process| protocol.process_exited(process, status));
+        self.close_input_if_unread();
         self.end_if_over();
     }
 
-    /// Once the process has ended and all pipes are closed, lets go of the handle.
-    fn end_if_over(self: &Rc<Self>) {
-        if self.status.get().is_some() && self.open_pipes.get() == 0 && !self.closed.replace(true) {
-            self.close_handle();
+    /// Closes the standard input of a child that has ended, once its other pipes are closed, too.
+    ///
+    /// The OS does not tell that nobody is left to read a pipe before something is written to it. While
+    /// another pipe is open, somebody inherited that one, and the input as well, most likely.
+    fn close_input_if_unread(&self) {
+        if self.status.get().is_none() {
+            return;
         }
+        let input = match &*self.pipes.borrow() {
+            [Some(input), None, None] => input.clone(),
+            _ => return,
+        };
+        input.finish();
     }
 
-    fn close_handle(&self) {
+    /// Once the process has ended, or is left alone, and all pipes are closed, lets go of the handle.
+    fn end_if_over(self: &Rc<Self>) {
+        let over = self.status.get().is_some() || self.left.get();
+        if !over || self.open_pipes.get() > 0 || self.closed.replace(true) {
+            return;
+        }
         let mut port = self.reactor.port_mut();
         let closing = port.close(self.handle, CloseMode::Graceful, self.token.get());
         debug_assert!(closing.is_ok(), "a process closes its own handle, once");
@@ -231,8 +252,9 @@ impl Live for Inner {
         if !self.detached.get() {
             // Its end, and that of its pipes, is awaited as ever.
             Process { inner: self }.end_tree();
-        } else if !self.closed.replace(true) {
-            self.close_handle();
+        } else {
+            self.left.set(true);
+            self.end_if_over();
         }
     }
 
@@ -356,7 +378,8 @@ impl Process {
         self.signal(Signal::Kill, SignalTarget::Tree)
     }
 
-    /// Lets the child live on when the reactor stops; its pipes are closed all the same.
+    /// Lets the child live on when the reactor stops; its pipes are closed all the same, and its
+    /// protocol hears nothing more after that.
     pub fn detach(&self) {
         self.inner.detached.set(true);
     }

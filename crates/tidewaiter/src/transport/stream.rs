@@ -454,6 +454,17 @@ impl Stream {
         self.finish_if_drained();
     }
 
+    /// Closes once everything queued is sent; a producer is told to stop.
+    pub(super) fn finish(self: &Rc<Self>) {
+        let producer = self.state.borrow_mut().producer.take();
+        if let Some(producer) = producer {
+            self.stop_producer(producer);
+        }
+        self.lose();
+        // It may have been leaving already, and have waited for the producer alone.
+        self.finish_if_drained();
+    }
+
     /// Closes now: what is queued is dropped. [`Protocol::connection_lost`] follows from the loop, once
     /// the port has let go of the handle.
     pub(super) fn close(&self, mode: CloseMode, reason: Reason) {
@@ -532,17 +543,11 @@ impl Live for Stream {
             return;
         }
         state.reason = Some(Reason::Stopped);
-        let queued = state.queued();
-        let producer = state.producer.take();
         drop(state);
-        if let Some(producer) = producer {
-            self.stop_producer(producer);
-        }
-        if queued == 0 {
-            self.close(CloseMode::Graceful, Reason::Stopped);
+        self.finish();
+        if !self.state.borrow().is_open() {
             return;
         }
-        self.lose();
         let stream = Rc::clone(&self);
         self.reactor.call_later(STOP_FLUSH, move |_| {
             stream.close(CloseMode::Graceful, Reason::Stopped);

@@ -57,6 +57,12 @@ impl Transport {
         self.stream.lose();
     }
 
+    /// As [`lose_connection`](Transport::lose_connection), but does not wait for the producer: that one
+    /// is told to stop.
+    pub(super) fn finish(&self) {
+        self.stream.finish();
+    }
+
     /// Ends the sending side: sends what was written, waits for the registered producer, if any, to be
     /// unregistered, then tells the peer that no more follows. Receiving goes on. A pipe is closed by
     /// this.

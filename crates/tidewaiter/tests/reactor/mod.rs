@@ -3,6 +3,7 @@
 mod backpressure;
 mod lifecycle;
 mod panics;
+mod processes;
 mod streams;
 mod support;
 mod timers;
