@@ -8,7 +8,11 @@ pub(crate) const ROLE: &str = "TIDEWAITER_TEST_ROLE";
 /// What a child says first: what comes before it is the test harness's.
 pub(crate) const READY: &[u8] = b"\n<the child plays its role>\n";
 /// A failed test leaves nobody behind for ever.
-const STAY: Duration = Duration::from_secs(60);
+const STAY: Duration = Duration::from_secs(120);
+
+/// How much a child that floods writes to its standard error: no line ever ends.
+pub(crate) const FLOOD_LINE: usize = 4096;
+pub(crate) const FLOOD_LINES: usize = 2048;
 
 /// The arguments that start a child from this executable.
 pub(crate) const ARGS: [&str; 4] = [
@@ -56,6 +60,18 @@ fn play(role: &str) -> io::Result<i32> {
         }
         "complain" => io::stderr().write_all(b"first complaint\nsecond \xff one\nunfinished")?,
         "exit-7" => return Ok(7),
+        "flood" => {
+            for _ in 0..FLOOD_LINES {
+                io::stderr().write_all(&[b'x'; FLOOD_LINE])?;
+            }
+            say(b"flooded")?;
+        }
+        "leave-grandchild" => {
+            // It inherits all: so the pipes stay open when we end.
+            let program = std::env::current_exe()?;
+            let mut grandchild = std::process::Command::new(program);
+            grandchild.args(ARGS).env(ROLE, "stay").spawn()?;
+        }
         "stay" => stay(),
         _ => panic!("no such role: {role}"),
     }

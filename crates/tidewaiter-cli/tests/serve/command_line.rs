@@ -1,13 +1,11 @@
-//! What is typed, and what comes of it: messages, exit codes, `connect` and `info`.
+//! What is typed, and what comes of it: messages, exit codes, `info`.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
-use crate::child::READY;
-use crate::support::{Server, tidewaiter};
+use crate::support::tidewaiter;
 
-fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     tidewaiter()
         .args(args)
         .stdin(Stdio::null())
@@ -51,36 +49,6 @@ fn a_port_that_is_taken_is_named_with_code_1() {
 }
 
 #[test]
-fn connect_joins_standard_input_and_output() {
-    let server = Server::start("echo", &[]);
-    let mut command = tidewaiter();
-    command.args(["connect", &server.address.to_string()]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = command.spawn().unwrap();
-    process
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"over and out")
-        .unwrap();
-    let output = process.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert!(output.stdout.ends_with(&[READY, b"over and out"].concat()));
-}
-
-#[test]
-fn a_refused_connection_has_code_1() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
-    let output = run(&["connect", &free]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("refused"));
-}
-
-#[test]
 fn info_names_the_port() {
     let output = run(&["info"]);
     assert_eq!(output.status.code(), Some(0));
@@ -89,4 +57,7 @@ fn info_names_the_port() {
         text.contains("\nport: ") && text.contains("\nwhy: "),
         "{text}"
     );
+    let foreign = if cfg!(windows) { "uring" } else { "iocp" };
+    let line = format!("\nalternative {foreign}: not on this OS\n");
+    assert!(text.contains(&line), "{text}");
 }

@@ -2,6 +2,11 @@
 
 mod child;
 mod command_line;
+mod connect;
+mod drain;
+mod limits;
+mod metrics;
 mod sessions;
 mod shutdown;
+mod streams;
 mod support;

@@ -2,9 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::thread;
 
-use crate::support::{Server, await_ready, connect, exchange, field, rest, tidewaiter};
+use crate::support::{Server, await_ready, exchange, field, metrics, rest, tidewaiter};
 
 /// How many at once: Wine's children are slow to start.
 const MANY: usize = if cfg!(windows) { 100 } else { 1000 };
@@ -35,8 +34,11 @@ fn the_clients_end_is_the_childs_end_of_input_and_its_answer_still_comes() {
 }
 
 #[test]
-fn a_thousand_at_once_all_echo() {
-    let server = Server::start("echo", &[]);
+fn a_thousand_at_once_all_echo_and_nothing_is_left_of_them() {
+    let server = Server::start("echo", &["--metrics", "127.0.0.1:0"]);
+    let metrics_address = server.address_in("serving metrics");
+    #[cfg(target_os = "linux")]
+    let before = holdings(&server);
     let mut clients: Vec<TcpStream> = (0..MANY).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(await_ready);
     for (number, client) in clients.iter_mut().enumerate() {
@@ -53,37 +55,21 @@ fn a_thousand_at_once_all_echo() {
         let line = server.await_line("connection ended");
         assert!(line.contains("exit=\"exit code 0\""), "{line}");
     }
+    #[cfg(target_os = "linux")]
+    assert_eq!(holdings(&server), before);
+    let text = metrics(metrics_address);
+    // Two listeners, and the connection that asks.
+    assert!(text.contains("tidewaiter_reactor_live 3\n"), "{text}");
 }
 
-#[test]
-fn a_slow_reader_loses_nothing() {
-    const BYTES: usize = 64 << 20;
-    let server = Server::start("echo", &[]);
-    let mut client = server.connect_to_child();
-    let mut writer = client.try_clone().unwrap();
-    let writing = thread::spawn(move || {
-        let piece: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
-        for _ in 0..BYTES >> 20 {
-            writer.write_all(&piece).unwrap();
-        }
-        writer.shutdown(Shutdown::Write).unwrap();
-    });
-    let (mut count, mut data) = (0_usize, vec![0; 1 << 16]);
-    loop {
-        let length = client.read(&mut data).unwrap();
-        if length == 0 {
-            break;
-        }
-        assert!(
-            data[..length]
-                .iter()
-                .zip(count..)
-                .all(|(&byte, at)| usize::from(byte) == at % 256)
-        );
-        count += length;
-    }
-    writing.join().unwrap();
-    assert_eq!(count, BYTES);
+/// How many descriptors the server has open, and its children.
+#[cfg(target_os = "linux")]
+fn holdings(server: &Server) -> (usize, String) {
+    let own = format!("/proc/{}", server.pid());
+    let descriptors = std::fs::read_dir(format!("{own}/fd")).expect("it runs");
+    let children = format!("{own}/task/{}/children", server.pid());
+    let children = std::fs::read_to_string(children).expect("it runs");
+    (descriptors.count(), children)
 }
 
 #[test]
@@ -162,28 +148,50 @@ fn a_program_that_is_not_there_costs_its_connection_alone() {
 }
 
 #[test]
-fn metrics_tell_what_happened() {
-    let server = Server::start("exit-7", &["--metrics", "127.0.0.1:0"]);
-    let metrics = server.address_in("serving metrics");
-    rest(&mut server.connect());
-    server.await_line("connection ended");
-    for garbage in ["\0\0\r\n\r\n", "GET /other HTTP/1.1\r\n\r\n"] {
-        let mut client = connect(metrics);
-        client.write_all(garbage.as_bytes()).unwrap();
-        client.shutdown(Shutdown::Write).unwrap();
-        assert!(rest(&mut client).starts_with(b"HTTP/1.1 4"));
+#[cfg(unix)]
+fn a_child_that_was_killed_is_logged_as_such() {
+    let server = Server::start("stay", &[]);
+    let line = {
+        let mut client = server.connect_to_child();
+        let connected = server.await_line("msg=connected");
+        crate::shutdown::kill(field(&connected, "pid"));
+        assert_eq!(rest(&mut client), b"");
+        server.await_line("connection ended")
+    };
+    assert!(line.contains("exit=\"signal 9\""), "{line}");
+    assert!(line.contains("reason=\"child ended\""), "{line}");
+}
+
+#[test]
+fn what_a_child_left_running_does_not_keep_the_connection() {
+    let server = Server::start("leave-grandchild", &[]);
+    let mut client = server.connect_to_child();
+    // The grandchild would stay for longer than we wait.
+    rest(&mut client);
+    let line = server.await_line("connection ended");
+    assert!(line.contains("exit=\"exit code 0\""), "{line}");
+}
+
+#[test]
+fn ipv6_is_served_too() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        // This machine has none: so says the server.
+        let mut command = tidewaiter();
+        let output = command.args(["serve", "[::1]:0", "--", "x"]).output();
+        assert_eq!(output.unwrap().status.code(), Some(1));
+        return;
     }
-    let mut client = connect(metrics);
-    client
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
-        .unwrap();
-    let text = String::from_utf8(rest(&mut client)).unwrap();
-    for expected in [
-        "HTTP/1.1 200 OK",
-        "tidewaiter_connections_total 1\n",
-        "tidewaiter_connections 0\n",
-        "tidewaiter_child_exits_total{outcome=\"failure\"} 1\n",
-    ] {
+    let server = Server::start_on("[::1]:0", "environment", &[]);
+    assert!(server.address.is_ipv6());
+    let text = String::from_utf8(rest(&mut server.connect_to_child())).unwrap();
+    for expected in ["REMOTE_ADDR=::1\n", "PROTO=TCP6\n", "TCPLOCALIP=::1\n"] {
         assert!(text.contains(expected), "{expected} is not in {text}");
     }
+}
+
+#[test]
+fn a_name_is_served_at_its_address() {
+    let server = Server::start_on("localhost:0", "echo", &[]);
+    assert!(server.address.ip().is_loopback());
+    assert_eq!(exchange(&mut server.connect_to_child(), b"hello"), b"hello");
 }

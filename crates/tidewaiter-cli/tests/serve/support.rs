@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::child::{ARGS, READY, ROLE};
@@ -16,30 +17,55 @@ pub(crate) fn tidewaiter() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tidewaiter"))
 }
 
+/// The arguments that serve on `address` with a child that plays `role`.
+pub(crate) fn serve(command: &mut Command, address: &str, role: &str, options: &[&str]) {
+    let program = std::env::current_exe().expect("we are a program");
+    command
+        .args(["serve", "-v"])
+        .args(options)
+        .args([address, "--"])
+        .arg(program)
+        .args(ARGS)
+        .env(ROLE, role);
+}
+
 /// A server; dropped, it is killed.
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
     log: Receiver<String>,
+    /// While it is here, the log is not read beyond the line that tells the address.
+    hold: Option<Sender<()>>,
+    reading: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// Serves on a free port with a child that plays `role`.
     pub(crate) fn start(role: &str, options: &[&str]) -> Server {
-        let program = std::env::current_exe().expect("we are a program");
+        Server::start_on("127.0.0.1:0", role, options)
+    }
+
+    pub(crate) fn start_on(address: &str, role: &str, options: &[&str]) -> Server {
+        let mut server = Server::start_unread(address, role, options);
+        server.read_log();
+        server
+    }
+
+    /// Serves, and nobody reads the log.
+    pub(crate) fn start_unread(address: &str, role: &str, options: &[&str]) -> Server {
         let mut command = tidewaiter();
-        command
-            .args(["serve", "-v"])
-            .args(options)
-            .args(["127.0.0.1:0", "--"])
-            .arg(program)
-            .args(ARGS)
-            .env(ROLE, role);
-        Server::run(command)
+        serve(&mut command, address, role, options);
+        Server::run_unread(command)
     }
 
     /// Runs a command that serves.
-    pub(crate) fn run(mut command: Command) -> Server {
+    pub(crate) fn run(command: Command) -> Server {
+        let mut server = Server::run_unread(command);
+        server.read_log();
+        server
+    }
+
+    fn run_unread(mut command: Command) -> Server {
         let started = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -48,19 +74,39 @@ impl Server {
         let mut process = started.expect("the server starts");
         let errors = BufReader::new(process.stderr.take().expect("it is a pipe"));
         let (sender, log) = mpsc::channel();
-        std::thread::spawn(move || {
+        let (hold, held) = mpsc::channel();
+        let reading = std::thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
+                let wait = line.contains("msg=listening");
                 // The test may have seen enough.
                 let _ = sender.send(line);
+                if wait && held.recv().is_ok() {
+                    return;
+                }
             }
         });
         let mut server = Server {
             process,
             address: ([127, 0, 0, 1], 0).into(),
             log,
+            hold: Some(hold),
+            reading: Some(reading),
         };
         server.address = server.address_in("msg=listening");
         server
+    }
+
+    /// Reads the log from now on.
+    pub(crate) fn read_log(&mut self) {
+        self.hold = None;
+    }
+
+    /// Closes the pipe to which the server logs.
+    pub(crate) fn close_log(&mut self) {
+        let hold = self.hold.take().expect("the log is not read");
+        hold.send(()).expect("the thread waits");
+        let reading = self.reading.take().expect("it is closed once");
+        reading.join().expect("the thread ends");
     }
 
     /// The address in the next line of the log that has `mark`.
@@ -72,15 +118,37 @@ impl Server {
 
     /// The next line of the log that has `mark`.
     pub(crate) fn await_line(&self, mark: &str) -> String {
+        let lines = self.lines_up_to(mark);
+        lines.into_iter().next_back().expect("it is the last one")
+    }
+
+    /// The lines of the log up to the next one that has `mark`.
+    pub(crate) fn lines_up_to(&self, mark: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
             let line = self
                 .log
                 .recv_timeout(PATIENCE)
                 .unwrap_or_else(|error| panic!("no line with {mark:?}: {error}"));
-            if line.contains(mark) {
-                return line;
+            let found = line.contains(mark);
+            lines.push(line);
+            if found {
+                return lines;
             }
         }
+    }
+
+    /// The most memory that the server has had, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self) -> usize {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+        kilobytes
+            .and_then(|number| number.parse::<usize>().ok())
+            .expect("Linux tells")
+            << 10
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -161,4 +229,13 @@ pub(crate) fn field<'a>(line: &'a str, key: &str) -> &'a str {
         .split_once(&mark)
         .unwrap_or_else(|| panic!("no {key} in {line}"));
     after.split(' ').next().unwrap_or(after)
+}
+
+/// Asks for the metrics served at `address`.
+pub(crate) fn metrics(address: SocketAddr) -> String {
+    let mut client = connect(address);
+    client
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
+        .expect("the server reads");
+    String::from_utf8(rest(&mut client)).expect("metrics are text")
 }

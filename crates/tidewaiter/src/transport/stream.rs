@@ -454,17 +454,6 @@ impl Stream {
         self.finish_if_drained();
     }
 
-    /// Closes once everything queued is sent; a producer is told to stop.
-    pub(super) fn finish(self: &Rc<Self>) {
-        let producer = self.state.borrow_mut().producer.take();
-        if let Some(producer) = producer {
-            self.stop_producer(producer);
-        }
-        self.lose();
-        // It may have been leaving already, and have waited for the producer alone.
-        self.finish_if_drained();
-    }
-
     /// Closes now: what is queued is dropped. [`Protocol::connection_lost`] follows from the loop, once
     /// the port has let go of the handle.
     pub(super) fn close(&self, mode: CloseMode, reason: Reason) {

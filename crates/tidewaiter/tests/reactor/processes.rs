@@ -13,6 +13,8 @@ use crate::KILLED;
 use crate::support::roles::{READY, Role};
 
 type OnProcess = Box<dyn FnMut(&Process)>;
+type OnData = Box<dyn FnMut(&Process, ChildFd, &[u8])>;
+type OnLoss = Box<dyn FnMut(&Process, ChildFd)>;
 
 /// A protocol that notes every event, gathers what the child writes, and acts by closures.
 pub(crate) struct Watch {
@@ -21,8 +23,8 @@ pub(crate) struct Watch {
     /// What the child wrote to each descriptor.
     output: [Vec<u8>; 3],
     made: Option<OnProcess>,
-    data: Option<Box<dyn FnMut(&Process, ChildFd, &[u8])>>,
-    lost: Option<Box<dyn FnMut(&Process, ChildFd)>>,
+    data: Option<OnData>,
+    lost: Option<OnLoss>,
     exited: Option<OnProcess>,
 }
 

@@ -62,6 +62,17 @@ impl Stream {
         });
     }
 
+    /// Closes once everything queued is sent; a producer is told to stop.
+    pub(in crate::transport) fn finish(self: &Rc<Self>) {
+        let producer = self.state.borrow_mut().producer.take();
+        if let Some(producer) = producer {
+            self.stop_producer(producer);
+        }
+        self.lose();
+        // It may have been leaving already, and have waited for the producer alone.
+        self.finish_if_drained();
+    }
+
     pub(in crate::transport) fn unregister_producer(self: &Rc<Self>) {
         let producer = self.state.borrow_mut().producer.take();
         if producer.is_some() {

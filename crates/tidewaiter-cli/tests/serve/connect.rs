@@ -1,0 +1,115 @@
+//! `tidewaiter connect`.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, Stdio};
+use std::thread;
+
+use crate::child::READY;
+use crate::command_line::run;
+use crate::support::{Server, tidewaiter};
+
+fn start(address: &str) -> Child {
+    let mut command = tidewaiter();
+    command
+        .args(["connect", address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().expect("the command starts")
+}
+
+#[test]
+fn standard_input_and_output_are_joined_to_the_connection() {
+    let server = Server::start_on("localhost:0", "echo", &[]);
+    let mut process = start(&format!("localhost:{}", server.address.port()));
+    let data: Vec<u8> = (0..=255).cycle().take(16 << 20).collect();
+    let (mut input, sent) = (process.stdin.take().unwrap(), data.clone());
+    let writing = thread::spawn(move || input.write_all(&sent).unwrap());
+    let output = process.wait_with_output().unwrap();
+    writing.join().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let start = output.stdout.len() - data.len();
+    assert!(output.stdout[..start].ends_with(READY));
+    assert!(output.stdout[start..] == data, "the echo differs");
+}
+
+#[test]
+fn the_other_side_may_end_first() {
+    let server = Server::start("exit-7", &[]);
+    let mut process = start(&server.address.to_string());
+    // Our side stays open.
+    let input = process.stdin.take();
+    let output = process.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.ends_with(READY));
+}
+
+#[test]
+fn a_refused_connection_has_code_1() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let output = run(&["connect", &free]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("refused"));
+}
+
+#[test]
+fn a_reset_has_code_1() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut process = start(&listener.local_addr().unwrap().to_string());
+    process.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    // Closed with something unread, a connection is reset.
+    peer.peek(&mut [0]).unwrap();
+    drop(peer);
+    let mut message = String::new();
+    let mut errors = process.stderr.take().unwrap();
+    errors.read_to_string(&mut message).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+    assert!(
+        message.starts_with("tidewaiter: connection lost: "),
+        "{message}"
+    );
+    assert!(message.contains("reset"), "{message}");
+}
+
+/// A listener whose backlog is full does not answer on Linux; elsewhere it may refuse.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_peer_that_does_not_answer_is_given_up() {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut taken = Vec::new();
+    while let Ok(client) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        taken.push(client);
+    }
+    let output = run(&["connect", "--timeout", "300ms", &address.to_string()]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("300ms"), "{message}");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_has_code_130() {
+    let server = Server::start("stay", &[]);
+    let mut process = start(&server.address.to_string());
+    let (mut seen, mut byte) = (Vec::new(), [0]);
+    let output = process.stdout.as_mut().unwrap();
+    while !seen.ends_with(READY) {
+        output.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    // Its input stays open, and is being read.
+    crate::shutdown::interrupt(process.id());
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+}

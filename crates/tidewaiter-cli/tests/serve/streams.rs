@@ -1,0 +1,104 @@
+//! Much data, and those who do not take it.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+
+use crate::child::{FLOOD_LINE, FLOOD_LINES};
+use crate::support::{Server, exchange, field, rest};
+
+/// The server may need this much memory at most, while far more is under way.
+#[cfg(target_os = "linux")]
+const MEMORY_BYTES_MAX: usize = 32 << 20;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a while in which nobody reads")]
+fn a_client_that_does_not_read_for_a_while_fills_no_memory_and_loses_nothing() {
+    const BYTES: usize = 64 << 20;
+    let server = Server::start("echo", &[]);
+    let mut client = server.connect_to_child();
+    let mut writer = client.try_clone().unwrap();
+    let writing = thread::spawn(move || {
+        let piece: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
+        for _ in 0..BYTES >> 20 {
+            writer.write_all(&piece).unwrap();
+        }
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    thread::sleep(Duration::from_secs(1));
+    assert!(!writing.is_finished());
+    let (mut count, mut data) = (0_usize, vec![0; 1 << 16]);
+    loop {
+        let length = client.read(&mut data).unwrap();
+        if length == 0 {
+            break;
+        }
+        let mut expected = count..;
+        let right = |&byte: &u8| Some(usize::from(byte)) == expected.next().map(|at| at % 256);
+        assert!(data[..length].iter().all(right));
+        count += length;
+    }
+    writing.join().unwrap();
+    assert_eq!(count, BYTES);
+    #[cfg(target_os = "linux")]
+    assert!(server.peak_memory() < MEMORY_BYTES_MAX);
+}
+
+#[test]
+fn a_flood_on_standard_error_is_logged_in_bounded_lines() {
+    let server = Server::start("flood", &[]);
+    let mut client = server.connect_to_child();
+    assert_eq!(rest(&mut client), b"flooded");
+    let (mut logged, mut dropped) = (0, 0);
+    for line in server.lines_up_to("connection ended") {
+        assert!(line.len() < FLOOD_LINE + 256, "{} bytes", line.len());
+        logged += usize::from(line.contains("child says"));
+        if line.contains("lines were dropped") {
+            dropped += field(&line, "dropped").parse::<usize>().unwrap();
+        }
+    }
+    assert!(logged > 0);
+    assert!(logged + dropped >= FLOOD_LINES, "{logged} + {dropped}");
+    #[cfg(target_os = "linux")]
+    assert!(server.peak_memory() < MEMORY_BYTES_MAX);
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let mut server = Server::start_unread("127.0.0.1:0", "flood", &[]);
+    let mut client = server.connect_to_child();
+    assert_eq!(rest(&mut client), b"flooded");
+    server.read_log();
+    let line = server.await_line("lines were dropped");
+    assert_ne!(field(&line, "dropped"), "0");
+}
+
+#[test]
+fn a_log_that_is_closed_ends_nothing() {
+    let mut server = Server::start_unread("127.0.0.1:0", "echo", &[]);
+    server.close_log();
+    for _ in 0..3 {
+        let mut client = server.connect_to_child();
+        assert_eq!(exchange(&mut client, b"hello"), b"hello");
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(&mut client), b"");
+    }
+}
+
+/// The shell closes it for us: it takes more than the standard library to do so.
+#[test]
+#[cfg(unix)]
+fn a_child_that_closes_its_output_lives_on_and_is_still_told_all() {
+    let script = "echo hello; exec >&-; test \"$(cat)\" = 'the rest' && echo 'got it' >&2";
+    let mut command = crate::support::tidewaiter();
+    command.args(["serve", "-v", "127.0.0.1:0", "--", "sh", "-c", script]);
+    let server = Server::run(command);
+    let mut client = server.connect();
+    assert_eq!(rest(&mut client), b"hello\n");
+    client.write_all(b"the rest").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    server.await_line("stderr=\"got it\"");
+    let line = server.await_line("connection ended");
+    assert!(line.contains("exit=\"exit code 0\""), "{line}");
+}
