@@ -1,10 +1,8 @@
 //! A TCP proxy with backpressure: `cargo run -p tidewaiter --example proxy -- 127.0.0.1:7001 localhost:7000`.
 
 use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
-
-use tidewaiter::endpoint::HostPort;
 use tidewaiter::{ConnectError, Error, Factory, Listener, ProducerKind, Protocol};
-use tidewaiter::{Reactor, Reason, Transport};
+use tidewaiter::{Reactor, Reason, Transport, endpoint::HostPort};
 
 /// Our own connection, once there is one, and that on the other side.
 #[derive(Clone, Default)]
@@ -40,7 +38,6 @@ impl Protocol for Side {
     }
 
     fn read_connection_lost(&mut self, _: &Transport) {
-        // One direction has ended; the other one goes on.
         self.end_other(Transport::lose_write_connection);
     }
 
@@ -74,12 +71,9 @@ pub(crate) fn serve(on: &Reactor, address: SocketAddr, to: HostPort) -> Result<L
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let word = |n| {
-        std::env::args()
-            .nth(n)
-            .ok_or("LISTEN and TARGET are wanted")
-    };
+    let word = |n, usual: &str| std::env::args().nth(n).unwrap_or(usual.into());
+    let (from, to) = (word(1, "127.0.0.1:7001"), word(2, "localhost:7000"));
     let reactor = Reactor::new()?;
-    serve(&reactor, word(1)?.parse()?, word(2)?.parse()?)?;
+    serve(&reactor, from.parse()?, to.parse()?)?;
     Ok(reactor.run()?)
 }

@@ -4,14 +4,18 @@
 //! as programs: this very executable, started again.
 #![allow(dead_code, reason = "of some examples, the test does not call `main`")]
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::rc::Rc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use tidewaiter::Reactor;
+use tidewaiter::port::sim::Sim;
+use tidewaiter::{Protocol, Reactor, Reason, Transport};
 
 #[path = "../examples/child.rs"]
 mod child;
@@ -131,6 +135,71 @@ fn the_proxy_passes_data_and_half_closes_on_both_ways() {
         (metrics.accepted, metrics.connected, metrics.live),
         (1, 1, 0)
     );
+}
+
+/// Sends much, or takes it in only from some time on.
+enum End {
+    Sender(Rc<RefCell<Option<Transport>>>),
+    Sluggard(Rc<RefCell<Vec<u8>>>),
+}
+
+const NAP: Duration = Duration::from_secs(60);
+
+impl Protocol for End {
+    fn connection_made(&mut self, transport: &Transport) {
+        match self {
+            End::Sender(own) => {
+                transport.write_bytes(megabytes());
+                transport.lose_write_connection();
+                own.replace(Some(transport.clone()));
+            }
+            End::Sluggard(_) => {
+                transport.pause_producing();
+                let own = transport.clone();
+                let awake = move |_: &Reactor| own.resume_producing();
+                transport.reactor().call_later(NAP, awake);
+            }
+        }
+    }
+
+    fn data_received(&mut self, _: &Transport, data: &[u8]) {
+        if let End::Sluggard(taken) = self {
+            taken.borrow_mut().extend_from_slice(data);
+        }
+    }
+
+    fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
+        assert!(reason.is_done(), "{reason}");
+        if let End::Sluggard(_) = self {
+            transport.reactor().stop();
+        }
+    }
+}
+
+#[test]
+fn the_proxy_takes_no_more_from_one_side_than_the_other_side_takes() {
+    let sim = Sim::new(1);
+    let reactor = Reactor::builder().simulation(&sim).build().expect("a port");
+    let taken = Rc::new(RefCell::new(Vec::new()));
+    let taking = Rc::clone(&taken);
+    let sluggard = reactor.listen_tcp(any_port(), move |_| End::Sluggard(Rc::clone(&taking)));
+    let target = sluggard.expect("a free address").local_addr().to_string();
+    let target = target.parse().expect("an address is a target");
+    let proxy = proxy::serve(&reactor, any_port(), target).expect("a free address");
+    let sender = Rc::new(RefCell::new(None));
+    let sending = Rc::clone(&sender);
+    reactor.connect_tcp(proxy.local_addr(), move |_| {
+        End::Sender(Rc::clone(&sending))
+    });
+    let left = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&left);
+    reactor.call_later(NAP / 2, move |_| {
+        counted.set(sender.borrow().as_ref().map_or(0, Transport::queued));
+    });
+    reactor.run().expect("the port works");
+    // What is on its way is in two connections' buffers and in the proxy's queue, of 64 KiB each.
+    assert!(left.get() > megabytes().len() - 512 * 1024, "{left:?}");
+    assert!(*taken.borrow() == megabytes());
 }
 
 #[test]
