@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep};
+use tidewaiter::process::{Command, ExitStatus, SpawnStep};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Producer, ProducerKind, Reactor, Transport};
 
 use super::support::{Countdown, Log, assert_empty, reactor, run, run_clean};
@@ -191,6 +191,8 @@ fn a_killed_child_is_told_from_one_that_exits() {
 #[cfg(unix)]
 #[test]
 fn a_child_that_is_asked_to_terminate_ends_by_that_signal() {
+    use tidewaiter::process::{Signal, SignalTarget};
+
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
     let terminate = |process: &Process| process.terminate().unwrap();
     start(
