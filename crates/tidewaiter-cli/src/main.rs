@@ -1,2 +1,28 @@
-//! The `tidewaiter` command.
-fn main() {}
+//! The `tidewaiter` command: a process per connection, on every OS.
+//!
+//! What was typed (`args`) becomes what it means (`plan`), which is carried out by one of `commands`.
+//! Everything here stands on the library's public interface.
+
+mod args;
+mod commands;
+mod log;
+mod plan;
+
+use std::process::ExitCode;
+
+use plan::{Failure, Plan};
+
+fn main() -> ExitCode {
+    match args::parse().and_then(plan::plan).and_then(run) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(plan: Plan) -> Result<ExitCode, Failure> {
+    match plan {
+        Plan::Serve(plan) => commands::serve::run(plan),
+        Plan::Connect(plan) => commands::connect::run(plan),
+        Plan::Info { port } => Ok(commands::info::run(port)),
+    }
+}

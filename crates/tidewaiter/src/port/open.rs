@@ -48,7 +48,7 @@ impl Port {
 
 /// The backends of this OS, best first.
 #[cfg(target_os = "linux")]
-fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
+pub(super) fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
     match super::uring::open(options, "the best on Linux".to_owned()) {
         Ok(driver) => Ok(driver),
         Err(refusal) => {

@@ -97,7 +97,7 @@ fn a_graceful_close_delivers_all_that_the_os_took_and_then_the_end() {
         reader.absorb(&mut harness);
     }
     harness.close(client, CloseMode::Graceful);
-    let (received, end) = reader.to_end(&mut harness);
+    let (received, end) = reader.read_to_end(&mut harness);
     assert!(end.is_ok(), "{end:?}");
     assert_eq!(received.len(), data.len());
     assert!(received == data, "the bytes are the same");
@@ -110,7 +110,7 @@ fn a_reset_is_a_reset_for_the_peer() {
     let (client, server) = harness.pair();
     let reader = Reader::new(&mut harness, server);
     harness.close(client, CloseMode::Reset);
-    let (_, end) = reader.to_end(&mut harness);
+    let (_, end) = reader.read_to_end(&mut harness);
     let Err(Failure::Os { source, .. }) = end else {
         panic!("a reset is no orderly end: {end:?}");
     };
@@ -152,7 +152,7 @@ fn connections_that_nobody_accepted_end_with_their_listener() {
     harness.last(connecting).expect("the backlog has room");
     let reader = Reader::new(&mut harness, client);
     harness.close_now(listener);
-    let (bytes, _end) = reader.to_end(&mut harness);
+    let (bytes, _end) = reader.read_to_end(&mut harness);
     assert!(bytes.is_empty());
     harness.finish();
 }
@@ -168,7 +168,7 @@ fn an_accepted_socket_that_is_dropped_is_closed() {
     assert_eq!(harness.port.local_addr(client).ok(), Some(peer));
     let reader = Reader::new(&mut harness, client);
     drop(socket);
-    let (bytes, _end) = reader.to_end(&mut harness);
+    let (bytes, _end) = reader.read_to_end(&mut harness);
     assert!(bytes.is_empty());
     harness.finish();
 }
@@ -183,7 +183,7 @@ fn closing_a_process_handle_leaves_the_process_alone() {
     harness.send_all(child.stdin, b"still here");
     assert_eq!(output.take(&mut harness, 10), b"still here");
     harness.close_now(child.stdin);
-    let (rest, end) = output.to_end(&mut harness);
+    let (rest, end) = output.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     harness.finish();
 }

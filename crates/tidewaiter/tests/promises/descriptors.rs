@@ -107,7 +107,7 @@ fn a_child_inherits_no_other_descriptor() {
             }
             let stdout = spawned.pipes[1].expect("it is a pipe");
             let reader = crate::support::reader::Reader::new(&mut harness, stdout);
-            let (listing, end) = reader.to_end(&mut harness);
+            let (listing, end) = reader.read_to_end(&mut harness);
             assert!(end.is_ok(), "{end:?}");
             let listing = String::from_utf8(listing).expect("numbers");
             // The fourth is the directory that `ls` reads.

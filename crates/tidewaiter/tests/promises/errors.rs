@@ -41,7 +41,7 @@ fn an_end_of_file_is_not_an_error() {
     let (client, server) = harness.pair();
     let reader = Reader::new(&mut harness, client);
     harness.close(server, CloseMode::Graceful);
-    let (bytes, end) = reader.to_end(&mut harness);
+    let (bytes, end) = reader.read_to_end(&mut harness);
     assert!(bytes.is_empty() && end.is_ok(), "{end:?}");
     harness.finish();
 }
@@ -109,7 +109,7 @@ fn sending_goes_on_after_the_end_of_what_is_received() {
         .shutdown_write(client)
         .expect("it is connected");
     let reader = Reader::new(&mut harness, server);
-    let (question, end) = reader.to_end(&mut harness);
+    let (question, end) = reader.read_to_end(&mut harness);
     assert!(end.is_ok(), "{end:?}");
     assert_eq!(question, b"a question");
     harness.send_all(server, b"an answer");
@@ -118,7 +118,7 @@ fn sending_goes_on_after_the_end_of_what_is_received() {
         .shutdown_write(server)
         .expect("it is connected");
     let reader = Reader::new(&mut harness, client);
-    let (answer, end) = reader.to_end(&mut harness);
+    let (answer, end) = reader.read_to_end(&mut harness);
     assert!(end.is_ok(), "{end:?}");
     assert_eq!(answer, b"an answer");
     harness.finish();
@@ -144,7 +144,7 @@ fn bytes_before_the_end_of_file_come_first() {
     harness.send_all(client, &[5; 20_000]);
     harness.close_now(client);
     let reader = Reader::new(&mut harness, server);
-    let (bytes, end) = reader.to_end(&mut harness);
+    let (bytes, end) = reader.read_to_end(&mut harness);
     assert!(end.is_ok(), "{end:?}");
     assert_eq!(bytes, [5; 20_000]);
     harness.finish();
@@ -298,7 +298,7 @@ fn one_connection_s_error_is_not_another_s() {
         harness.close(*client, CloseMode::Graceful);
     }
     for (number, reader) in readers.into_iter().enumerate() {
-        let (bytes, end) = reader.to_end(&mut harness);
+        let (bytes, end) = reader.read_to_end(&mut harness);
         if number < 5 {
             assert!(matches!(end, Err(Failure::Os { .. })), "{end:?}");
         } else {

@@ -163,7 +163,7 @@ fn a_multishot_receive_brings_all_bytes_and_then_its_end() {
         .port
         .shutdown_write(client)
         .expect("it is connected");
-    let (rest, end) = reader.to_end(&mut harness);
+    let (rest, end) = reader.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     harness.finish();
 }

@@ -185,7 +185,7 @@ fn a_half_closing_foreign_peer_still_receives() {
     theirs.shutdown(Shutdown::Write).expect("it is connected");
     let (socket, _) = harness.accepted(accepting);
     let server = harness.adopt(socket);
-    let (bytes, end) = Reader::new(&mut harness, server).to_end(&mut harness);
+    let (bytes, end) = Reader::new(&mut harness, server).read_to_end(&mut harness);
     assert!(bytes.is_empty() && end.is_ok(), "{end:?}");
     harness.send_all(server, b"late answer");
     harness.close_now(server);

@@ -20,7 +20,7 @@ fn a_child_echoes_what_it_is_sent_until_its_input_ends() {
         assert_eq!(output.take(&mut harness, 1000), [number; 1000]);
     }
     harness.close_now(child.stdin);
-    let (rest, end) = output.to_end(&mut harness);
+    let (rest, end) = output.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     assert_eq!(child.status(&mut harness), ExitStatus::Code(0));
     harness.finish();
@@ -48,7 +48,7 @@ fn a_killed_child_is_told_from_one_that_exits() {
         .signal(child.process, Signal::Kill, SignalTarget::Process)
         .expect("it runs");
     assert_eq!(child.status(&mut harness), KILLED);
-    let (rest, end) = output.to_end(&mut harness);
+    let (rest, end) = output.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     let error = harness
         .port
@@ -63,7 +63,7 @@ fn a_child_can_close_its_output_and_live() {
     let mut harness = Harness::new();
     let child = Child::start(&mut harness, Role::Mute);
     let output = child.output(&mut harness);
-    let (rest, end) = output.to_end(&mut harness);
+    let (rest, end) = output.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     assert!(harness.is_live(child.exit), "it has not exited");
     harness.close_now(child.stdin);
@@ -83,7 +83,7 @@ fn an_exit_is_told_while_a_grandchild_keeps_the_pipes_open() {
     harness.send_all(child.stdin, b"who is there?");
     assert_eq!(output.take(&mut harness, 13), b"who is there?");
     harness.close_now(child.stdin);
-    let (rest, end) = output.to_end(&mut harness);
+    let (rest, end) = output.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     harness.finish();
 }
@@ -100,7 +100,7 @@ fn killing_the_tree_ends_the_grandchildren() {
         .expect("it runs");
     assert_eq!(child.status(&mut harness), KILLED);
     // The grandchild has the pipe, too: only its death ends it.
-    let (rest, end) = output.to_end(&mut harness);
+    let (rest, end) = output.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     harness.finish();
 }
@@ -149,7 +149,7 @@ fn a_flood_on_one_stream_passes_while_the_other_is_idle() {
     assert!(harness.is_live(child.exit) && !output.has_ended());
     harness.close_now(child.stdin);
     assert_eq!(child.status(&mut harness), ExitStatus::Code(0));
-    let (rest, end) = errors.to_end(&mut harness);
+    let (rest, end) = errors.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     harness.finish();
 }
@@ -231,7 +231,7 @@ fn a_hundred_children_at_once_all_come_back() {
         harness.close(child.stdin, CloseMode::Graceful);
     }
     for (child, output) in children.iter().zip(outputs) {
-        let (rest, end) = output.to_end(&mut harness);
+        let (rest, end) = output.read_to_end(&mut harness);
         assert!(rest.is_empty() && end.is_ok(), "{end:?}");
         assert_eq!(child.status(&mut harness), ExitStatus::Code(0));
     }

@@ -27,7 +27,7 @@ fn a_send_on_a_reset_connection_fails_through_wait() {
     let reader = Reader::new(&mut harness, client);
     let closing = harness.close(server, CloseMode::Reset);
     assert!(matches!(harness.last(closing), Ok(Outcome::Closed)));
-    let (_, end) = reader.to_end(&mut harness);
+    let (_, end) = reader.read_to_end(&mut harness);
     assert!(end.is_err(), "the connection is reset");
     let sending = harness.send(client, b"too late".as_slice());
     harness.refusal(sending);

@@ -72,7 +72,7 @@ impl Reader {
 
     /// Waits for the end; returns what came before it, and whether it was an orderly one.
     #[track_caller]
-    pub(crate) fn to_end(mut self, harness: &mut Harness) -> (Vec<u8>, Result<(), Failure>) {
+    pub(crate) fn read_to_end(mut self, harness: &mut Harness) -> (Vec<u8>, Result<(), Failure>) {
         harness.until("the end of a stream", |harness| {
             self.absorb(harness);
             self.end.is_some()
@@ -84,7 +84,7 @@ impl Reader {
     #[track_caller]
     pub(crate) fn stop(self, harness: &mut Harness) -> Vec<u8> {
         harness.port.cancel(self.operation);
-        let (bytes, end) = self.to_end(harness);
+        let (bytes, end) = self.read_to_end(harness);
         assert!(matches!(end, Err(Failure::Cancelled)), "{end:?}");
         bytes
     }

@@ -27,11 +27,8 @@ fn plays_its_role() {
     let Some(role) = std::env::var_os(ROLE) else {
         return;
     };
-    let code = match play(Role::from_text(&role)) {
-        Ok(code) => code,
-        // The parent went away or broke a pipe on purpose.
-        Err(_) => 1,
-    };
+    // An error means that the parent went away or broke a pipe on purpose.
+    let code = play(Role::from_text(&role)).unwrap_or(1);
     std::process::exit(code);
 }
 

@@ -3,7 +3,8 @@
 use std::io;
 use std::thread;
 
-use super::super::super::PortOptions;
+use super::super::super::open::open_best;
+use super::super::super::{PortKind, PortOptions};
 use super::super::{Allowed, Uring};
 use super::{Harness, KERNELS};
 
@@ -73,6 +74,23 @@ fn a_refusal_names_the_step_and_the_cause() {
 
     let text = refusal(libc::SYS_io_uring_enter, libc::EPERM).to_string();
     assert!(text.starts_with("io_uring_enter: "), "{text}");
+}
+
+#[test]
+fn where_the_ring_is_refused_readiness_serves_and_says_why() {
+    let opening = thread::spawn(|| {
+        forbid(libc::SYS_io_uring_setup, libc::EPERM);
+        let driver = open_best(&PortOptions::default()).expect("epoll is not refused");
+        driver.info().clone()
+    });
+    let info = opening.join().expect("opening does not panic");
+    assert_eq!(info.kind, PortKind::Poll);
+    assert!(
+        info.reason
+            .starts_with("io_uring was refused: io_uring_setup: "),
+        "{}",
+        info.reason
+    );
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! What was typed.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::plan::Failure;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed: cannot listen or connect, or the connection was lost
+  2    the command line is wrong
+  3    serve: children had to be ended by force at shutdown
+  130  connect: interrupted";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  tidewaiter serve 127.0.0.1:7000 -- cat
+  tidewaiter serve '[::]:7000' --max-clients 100 --idle-timeout 5m -- ./handler --option
+  tidewaiter serve localhost:7000 --metrics 127.0.0.1:9100 -- sh -c 'read name; echo hello $name'
+
+Each connection is the standard input and output of a COMMAND of its own, which learns who called from
+REMOTE_ADDR and REMOTE_PORT, and from PROTO, TCPREMOTEIP, TCPREMOTEPORT, TCPLOCALIP and TCPLOCALPORT.
+When the client has said all, COMMAND's input ends; when COMMAND closes its output, the client sees the
+end. When COMMAND ends, so do the connection and what COMMAND left running. When the connection is lost,
+COMMAND has as long as --grace to end by itself.
+
+Ctrl-C or SIGTERM: no new connections; children have as long as --grace to finish. A second one ends
+them at once.";
+
+const CONNECT_EXAMPLES: &str = "\
+Examples:
+  tidewaiter connect localhost:7000
+  tidewaiter connect '[::1]:7000' --timeout 5s < request > answer
+
+Ends when the other side has sent all it will.";
+
+/// A process per connection, on every OS.
+#[derive(Debug, Parser)]
+#[command(name = "tidewaiter", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Log warnings and errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log more
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    /// The completion port: uring, poll or iocp [default: TIDEWAITER_PORT, or the best there is]
+    #[arg(long, global = true, value_name = "KIND")]
+    pub(crate) port: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run COMMAND for each connection
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+    /// Join standard input and output to a connection
+    #[command(after_help = CONNECT_EXAMPLES)]
+    Connect(Connect),
+    /// Tell which completion port is used, and why
+    Info,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Where to listen: host:port or [v6]:port; port 0 lets the OS choose
+    pub(crate) address: String,
+    /// How many commands run at once; further connections wait
+    #[arg(long, value_name = "N")]
+    pub(crate) max_clients: Option<String>,
+    /// Close a connection on which nothing moved for so long (30s, 5m, 500ms)
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) idle_timeout: Option<String>,
+    /// How long children may take to finish at shutdown, or when their client is lost
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(crate) grace: String,
+    /// Send COMMAND's standard error to the client too, instead of to the log
+    #[arg(long)]
+    pub(crate) merge_stderr: bool,
+    /// Let the OS gather small writes (Nagle) instead of sending each at once
+    #[arg(long)]
+    pub(crate) delay: bool,
+    /// Serve metrics in Prometheus's text format at http://ADDRESS/metrics
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<String>,
+    /// What to run, with its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connect {
+    /// Where to connect to: host:port or [v6]:port
+    pub(crate) address: String,
+    /// How long connecting may take
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) timeout: String,
+}
+
+/// Takes the command line apart.
+pub(crate) fn parse() -> Result<Args, Failure> {
+    Args::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Failure::usage("no command is given: serve, connect or info (see --help)")
+        }
+        _ if error.use_stderr() => Failure::usage(first_paragraph(&error.to_string())),
+        _ => Failure::Print(error.to_string()),
+    })
+}
+
+/// The message alone, in one line: without the usage and the hints below it.
+fn first_paragraph(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let lines = message.lines().take_while(|line| !line.trim().is_empty());
+    lines.map(str::trim).collect::<Vec<_>>().join(" ") + " (see --help)"
+}

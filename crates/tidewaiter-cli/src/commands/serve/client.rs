@@ -1,0 +1,51 @@
+//! The client's side of a session.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tidewaiter::{Protocol, Reason, Transport};
+
+use super::server::Server;
+use super::session::Session;
+
+pub(super) struct Client {
+    server: Rc<Server>,
+    peer: SocketAddr,
+    session: Option<Rc<Session>>,
+}
+
+impl Client {
+    pub(super) fn new(server: &Rc<Server>, peer: SocketAddr) -> Client {
+        Client {
+            server: Rc::clone(server),
+            peer,
+            session: None,
+        }
+    }
+}
+
+impl Protocol for Client {
+    fn connection_made(&mut self, transport: &Transport) {
+        let session = Session::new(&self.server, transport, self.peer);
+        self.session = Some(Rc::clone(&session));
+        self.server.enter(&session);
+    }
+
+    fn data_received(&mut self, _: &Transport, data: &[u8]) {
+        if let Some(session) = &self.session {
+            session.from_client(data);
+        }
+    }
+
+    fn read_connection_lost(&mut self, _: &Transport) {
+        if let Some(session) = &self.session {
+            session.client_said_all();
+        }
+    }
+
+    fn connection_lost(&mut self, _: &Transport, reason: Reason) {
+        if let Some(session) = self.session.take() {
+            session.client_lost(&reason);
+        }
+    }
+}

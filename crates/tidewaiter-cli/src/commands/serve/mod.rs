@@ -1,0 +1,112 @@
+//! `tidewaiter serve`: a process per connection.
+//!
+//! A [`server`] accepts and counts; each connection is a [`session`], which joins a client to a child.
+
+mod child;
+mod client;
+mod limits;
+mod report;
+mod server;
+mod session;
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use tidewaiter::endpoint::HostPort;
+use tidewaiter::{Error, Listener, Reactor};
+
+use super::metrics;
+use crate::plan::{self, Failure, ServePlan};
+use server::Server;
+
+/// What the exit code is when children had to be ended by force.
+const FORCED: u8 = 3;
+
+pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
+    let reactor = plan::reactor(plan.port)?;
+    limits::raise();
+    let (address, metrics_address) = (plan.address.clone(), plan.metrics.clone());
+    let server = Server::new(&reactor, plan);
+    let listeners = listen(&address, |address| {
+        let server = Rc::clone(&server);
+        reactor.listen_tcp(address, move |peer| client::Client::new(&server, peer))
+    })?;
+    for listener in &listeners {
+        log::info!(address:% = listener.local_addr(), port:% = reactor.port_info().kind; "listening");
+    }
+    server.set_listeners(listeners);
+    if let Some(address) = metrics_address {
+        serve_metrics(&reactor, &server, &address)?;
+    }
+    let stopping = Rc::clone(&server);
+    reactor.on_signal(move |_, signal| stopping.leave(signal));
+    reactor.run().map_err(Failure::failed)?;
+    log::info!("stopped");
+    Ok(if server.forced() {
+        ExitCode::from(FORCED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn serve_metrics(
+    reactor: &Reactor,
+    server: &Rc<Server>,
+    address: &HostPort,
+) -> Result<(), Failure> {
+    let listeners = listen(address, |address| {
+        let server = Rc::clone(server);
+        reactor.listen_tcp(
+            address,
+            metrics::Responder::new(move || report::render(&server)),
+        )
+    })?;
+    for listener in listeners {
+        log::info!(address:% = listener.local_addr(); "serving metrics");
+    }
+    Ok(())
+}
+
+/// Listens on every address of a host.
+fn listen(
+    host: &HostPort,
+    mut on: impl FnMut(SocketAddr) -> Result<Listener, Error>,
+) -> Result<Vec<Listener>, Failure> {
+    let cannot =
+        |error: io::Error| Failure::Failed(format!("cannot resolve {:?}: {error}", host.host));
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in (host.host.as_str(), host.port)
+        .to_socket_addrs()
+        .map_err(cannot)?
+    {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut refused = None;
+    for mut address in addresses {
+        // If the OS chooses the port, it is the same one on every address.
+        if let (0, Some(first)) = (host.port, listeners.first()) {
+            address.set_port(first.local_addr().port());
+        }
+        match on(address) {
+            Ok(listener) => listeners.push(listener),
+            // A machine may know a name by an address of a family that it does not have.
+            Err(Error::Listen { source, address })
+                if source.kind() == io::ErrorKind::AddrNotAvailable =>
+            {
+                refused = Some(Failure::failed(Error::Listen { address, source }));
+            }
+            Err(error) => return Err(Failure::failed(error)),
+        }
+    }
+    if listeners.is_empty() {
+        return Err(
+            refused.unwrap_or_else(|| Failure::Failed(format!("{:?} has no address", host.host)))
+        );
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,228 @@
+//! The server: who is served, who waits, and how it ends.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use tidewaiter::port::ShutdownSignal;
+use tidewaiter::process::ExitStatus;
+use tidewaiter::{Listener, Reactor};
+
+use super::session::Session;
+use crate::plan::ServePlan;
+
+/// What happened so far.
+#[derive(Default)]
+pub(super) struct Totals {
+    pub(super) connections: Cell<u64>,
+    pub(super) bytes_in: Cell<u64>,
+    pub(super) bytes_out: Cell<u64>,
+    pub(super) spawn_failures: Cell<u64>,
+    pub(super) exits_success: Cell<u64>,
+    pub(super) exits_failure: Cell<u64>,
+    pub(super) exits_signal: Cell<u64>,
+    pub(super) exits_unknown: Cell<u64>,
+}
+
+/// Adds to a count.
+pub(super) fn add(count: &Cell<u64>, number: u64) {
+    count.set(count.get() + number);
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// No new connections; children may finish.
+    Draining,
+    /// Children are being ended.
+    Ending,
+}
+
+pub(super) struct Server {
+    pub(super) reactor: Reactor,
+    pub(super) plan: ServePlan,
+    pub(super) totals: Totals,
+    listeners: RefCell<Vec<Listener>>,
+    sessions: RefCell<BTreeMap<u64, Rc<Session>>>,
+    next_id: Cell<u64>,
+    /// How many sessions have a child, or are about to.
+    served: Cell<usize>,
+    /// Connections that came although accepting had been paused: the OS had accepted them already.
+    waiting: RefCell<VecDeque<Rc<Session>>>,
+    paused: Cell<bool>,
+    stage: Cell<Stage>,
+    forced: Cell<bool>,
+}
+
+impl Server {
+    pub(super) fn new(reactor: &Reactor, plan: ServePlan) -> Rc<Server> {
+        Rc::new(Server {
+            reactor: reactor.clone(),
+            plan,
+            totals: Totals::default(),
+            listeners: RefCell::default(),
+            sessions: RefCell::default(),
+            next_id: Cell::new(0),
+            served: Cell::new(0),
+            waiting: RefCell::default(),
+            paused: Cell::new(false),
+            stage: Cell::new(Stage::Serving),
+            forced: Cell::new(false),
+        })
+    }
+
+    pub(super) fn set_listeners(&self, listeners: Vec<Listener>) {
+        self.listeners.replace(listeners);
+    }
+
+    /// Whether a child had to be ended by force.
+    pub(super) fn forced(&self) -> bool {
+        self.forced.get()
+    }
+
+    pub(super) fn current(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
+    /// Takes a new session in: serves it, or has it wait.
+    pub(super) fn enter(&self, session: &Rc<Session>) {
+        let id = self.next_id.replace(self.next_id.get() + 1);
+        session.id.set(id);
+        add(&self.totals.connections, 1);
+        self.sessions.borrow_mut().insert(id, Rc::clone(session));
+        if self.stage.get() != Stage::Serving {
+            session.turn_away();
+        } else if self.served.get() < self.plan.clients_max {
+            self.serve(session);
+        } else {
+            session.client.pause_producing();
+            self.waiting.borrow_mut().push_back(Rc::clone(session));
+        }
+    }
+
+    fn serve(&self, session: &Rc<Session>) {
+        self.served.set(self.served.get() + 1);
+        session.served.set(true);
+        let full = self.served.get() >= self.plan.clients_max;
+        if full && !self.paused.replace(true) {
+            log::debug!(clients = self.served.get(); "full: accepting pauses");
+            self.listeners
+                .borrow()
+                .iter()
+                .for_each(Listener::pause_accepting);
+        }
+        session.start();
+    }
+
+    /// A session is over: the client is gone, and so is the child.
+    pub(super) fn leave_session(&self, session: &Rc<Session>) {
+        self.sessions.borrow_mut().remove(&session.id.get());
+        self.waiting
+            .borrow_mut()
+            .retain(|waiting| waiting.id != session.id);
+        if session.served.get() {
+            self.served.set(self.served.get() - 1);
+        }
+        self.fill();
+        self.stop_if_empty();
+    }
+
+    /// Serves those who wait, as far as there is room.
+    fn fill(&self) {
+        if self.stage.get() != Stage::Serving {
+            return;
+        }
+        while self.served.get() < self.plan.clients_max {
+            let Some(next) = self.waiting.borrow_mut().pop_front() else {
+                break;
+            };
+            self.serve(&next);
+        }
+        if self.served.get() < self.plan.clients_max && self.paused.replace(false) {
+            log::debug!("accepting again");
+            self.listeners
+                .borrow()
+                .iter()
+                .for_each(Listener::resume_accepting);
+        }
+    }
+
+    /// Counts how a child ended.
+    pub(super) fn count_exit(&self, status: ExitStatus) {
+        let totals = &self.totals;
+        let count = match status {
+            ExitStatus::Code(0) => &totals.exits_success,
+            ExitStatus::Code(_) => &totals.exits_failure,
+            ExitStatus::Signal { .. } => &totals.exits_signal,
+            _ => &totals.exits_unknown,
+        };
+        add(count, 1);
+    }
+
+    // Ending.
+
+    /// The process was asked to end: drains the first time, ends all at once the second time.
+    pub(super) fn leave(self: &Rc<Self>, signal: ShutdownSignal) {
+        if self.stage.get() != Stage::Serving {
+            log::warn!(signal:% = signal, clients = self.current(); "asked again: ending all children now");
+            self.end_now();
+            return;
+        }
+        self.stage.set(Stage::Draining);
+        log::info!(signal:% = signal, clients = self.current(); "no new connections; children may finish");
+        for listener in self.listeners.take() {
+            listener.stop_listening();
+        }
+        for session in self.waiting.take() {
+            session.turn_away();
+        }
+        if !self.stop_if_empty() {
+            let server = Rc::clone(self);
+            self.reactor
+                .call_later(self.plan.grace, move |_| server.end_sessions());
+        }
+    }
+
+    /// The grace is over.
+    fn end_sessions(&self) {
+        if self.stage.replace(Stage::Ending) != Stage::Draining {
+            return;
+        }
+        log::warn!(clients = self.current(); "the grace is over: ending the children");
+        self.forced.set(true);
+        for session in self.all() {
+            session.because("shut down");
+            session.end_tree();
+            session.leave_client();
+        }
+    }
+
+    fn end_now(&self) {
+        self.stage.set(Stage::Ending);
+        self.forced.set(true);
+        for session in self.all() {
+            session.because("shut down");
+            session.kill();
+            session.client.abort_connection();
+        }
+        // Whatever is left is ended by the reactor itself.
+        self.reactor.stop();
+    }
+
+    fn all(&self) -> Vec<Rc<Session>> {
+        self.sessions.borrow().values().cloned().collect()
+    }
+
+    fn stop_if_empty(&self) -> bool {
+        let empty = self.stage.get() != Stage::Serving && self.sessions.borrow().is_empty();
+        if empty {
+            self.reactor.stop();
+        }
+        empty
+    }
+}

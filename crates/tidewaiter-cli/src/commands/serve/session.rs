@@ -1,0 +1,367 @@
+//! One connection and its child, joined.
+//!
+//! A session is over when the client's connection is closed *and* the child with all its pipes is gone.
+//! Each side's end is passed on to the other; what does not end by itself is ended after a while.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
+use tidewaiter::{DelayedCall, Process, ProducerKind, Reason, Transport};
+
+use super::child::Child;
+use super::server::{Server, add};
+
+/// How long after asking a child to end it is ended by force.
+const KILL_AFTER: Duration = Duration::from_secs(2);
+/// How long what a child left running may keep its output open.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(2);
+/// How long a client that was told the end may take to close its side.
+const CLIENT_LIMIT: Duration = Duration::from_secs(2);
+/// After how long a silent client is probed.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+pub(super) struct Session {
+    pub(super) server: Rc<Server>,
+    pub(super) id: Cell<u64>,
+    /// Whether it takes up one of the places that `--max-clients` gives.
+    pub(super) served: Cell<bool>,
+    pub(super) client: Transport,
+    peer: SocketAddr,
+    started: Instant,
+    process: RefCell<Option<Process>>,
+    status: Cell<Option<ExitStatus>>,
+    client_over: Cell<bool>,
+    child_over: Cell<bool>,
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    last_activity: Cell<Instant>,
+    last_queued: Cell<usize>,
+    reason: RefCell<Option<Cow<'static, str>>>,
+    ending: Cell<bool>,
+    /// Calls that only matter while the session lives.
+    timers: RefCell<Vec<DelayedCall>>,
+}
+
+impl Session {
+    pub(super) fn new(server: &Rc<Server>, client: &Transport, peer: SocketAddr) -> Rc<Session> {
+        let now = server.reactor.now();
+        Rc::new(Session {
+            server: Rc::clone(server),
+            id: Cell::new(0),
+            served: Cell::new(false),
+            client: client.clone(),
+            peer,
+            started: now,
+            process: RefCell::new(None),
+            status: Cell::new(None),
+            client_over: Cell::new(false),
+            child_over: Cell::new(true),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            last_activity: Cell::new(now),
+            last_queued: Cell::new(0),
+            reason: RefCell::new(None),
+            ending: Cell::new(false),
+            timers: RefCell::default(),
+        })
+    }
+
+    /// Starts the child.
+    pub(super) fn start(self: &Rc<Self>) {
+        let set = self.client.set_no_delay(self.server.plan.no_delay);
+        if let Err(error) = set.and_then(|()| self.client.set_keep_alive(Some(KEEP_ALIVE))) {
+            log::debug!(peer:% = self.peer; "socket options: {error}");
+        }
+        let spawned = self
+            .server
+            .reactor
+            .spawn_process(&self.command(), Child::new(self));
+        let process = match spawned {
+            Ok(process) => process,
+            Err(error) => {
+                add(&self.server.totals.spawn_failures, 1);
+                log::error!(peer:% = self.peer; "{error}");
+                self.because("spawn failed");
+                self.client.lose_connection();
+                return;
+            }
+        };
+        log::debug!(peer:% = self.peer, pid = process.pid(); "connected");
+        self.child_over.set(false);
+        // Each side is read no faster than the other one takes it.
+        if let Some(stdin) = process.pipe(0) {
+            stdin.register_producer(self.client.clone(), ProducerKind::Push);
+        }
+        if let Some(stdout) = process.pipe(1) {
+            self.client.register_producer(stdout, ProducerKind::Push);
+        }
+        self.process.replace(Some(process));
+        self.client.resume_producing();
+        if let Some(limit) = self.server.plan.idle_timeout {
+            self.last_activity.set(self.server.reactor.now());
+            self.later(limit, move |session| session.check_idle(limit));
+        }
+    }
+
+    fn command(&self) -> Command {
+        let [program, args @ ..] = &self.server.plan.command[..] else {
+            unreachable!("the command line requires a command");
+        };
+        let v6 = self.peer.is_ipv6();
+        let (ip, port) = (self.peer.ip().to_string(), self.peer.port().to_string());
+        let mut command = Command::new(program)
+            .args(args)
+            .env("REMOTE_ADDR", &ip)
+            .env("REMOTE_PORT", &port)
+            .env("PROTO", if v6 { "TCP6" } else { "TCP" })
+            .env("TCPREMOTEIP", &ip)
+            .env("TCPREMOTEPORT", &port)
+            // Inherited ones would be lies.
+            .env_remove("TCPREMOTEHOST")
+            .env_remove("TCPREMOTEINFO")
+            .env_remove("TCPLOCALHOST");
+        if let Ok(local) = self.client.local_addr() {
+            command = command
+                .env("TCPLOCALIP", local.ip().to_string())
+                .env("TCPLOCALPORT", local.port().to_string());
+        }
+        if self.server.plan.merge_stderr {
+            command.stderr(Stdio::Stdout)
+        } else {
+            command
+        }
+    }
+
+    // From the client.
+
+    pub(super) fn from_client(&self, data: &[u8]) {
+        self.touch();
+        add(&self.bytes_in, data.len() as u64);
+        add(&self.server.totals.bytes_in, data.len() as u64);
+        if let Some(stdin) = self.pipe(0) {
+            stdin.write(data);
+        }
+    }
+
+    /// The client has said all: so the child's input ends.
+    pub(super) fn client_said_all(&self) {
+        self.touch();
+        if let Some(stdin) = self.pipe(0) {
+            stdin.unregister_producer();
+            stdin.lose_connection();
+        }
+    }
+
+    pub(super) fn client_lost(self: &Rc<Self>, reason: &Reason) {
+        self.client_over.set(true);
+        match reason {
+            Reason::Done => self.because("client closed"),
+            Reason::Reset(_) => self.because("client reset"),
+            other => self.because(other.to_string()),
+        }
+        if self.child_over.get() {
+            self.finish();
+            return;
+        }
+        // Nobody takes the child's output any more; its input still gets what was sent.
+        self.client_said_all();
+        if let Some(stdout) = self.pipe(1) {
+            stdout.lose_connection();
+        }
+        self.later(self.server.plan.grace, |session| session.end_tree());
+    }
+
+    // From the child.
+
+    pub(super) fn from_child(&self, data: &[u8]) {
+        self.touch();
+        add(&self.bytes_out, data.len() as u64);
+        add(&self.server.totals.bytes_out, data.len() as u64);
+        self.client.write(data);
+    }
+
+    /// The child takes no more input: what the client still says is read and dropped.
+    pub(super) fn child_input_lost(&self) {
+        self.client.resume_producing();
+    }
+
+    /// The child has said all: so the client sees the end.
+    pub(super) fn child_said_all(&self) {
+        self.client.unregister_producer();
+        self.client.lose_write_connection();
+    }
+
+    pub(super) fn child_exited(self: &Rc<Self>, status: ExitStatus) {
+        self.status.set(Some(status));
+        self.server.count_exit(status);
+        self.because("child ended");
+        // A descendant that shares the pipe is none of the client's business.
+        if let Some(stdin) = self.pipe(0) {
+            stdin.abort_connection();
+        }
+        self.later(ORPHANS_LIMIT, |session| session.end_tree());
+    }
+
+    /// The child and all its pipes are gone.
+    pub(super) fn child_ended(self: &Rc<Self>) {
+        self.child_over.set(true);
+        if self.client_over.get() {
+            self.finish();
+        } else {
+            self.leave_client();
+        }
+    }
+
+    // Ending.
+
+    /// Closes the client's connection: everything is sent, the end is told, and the client has a moment
+    /// to close its side. Closed at once, with something unread, the connection would be reset, and what
+    /// is under way lost.
+    pub(super) fn leave_client(self: &Rc<Self>) {
+        if self.child_over.get() {
+            self.client.unregister_producer();
+            self.client.lose_write_connection();
+            self.later(CLIENT_LIMIT, |session| session.client.lose_connection());
+        } else {
+            // It ends with its child; one that takes nothing meanwhile is cut off.
+            self.later(KILL_AFTER * 2, |session| session.client.abort_connection());
+        }
+    }
+
+    /// It came too late.
+    pub(super) fn turn_away(&self) {
+        self.because("shut down");
+        self.client.lose_connection();
+    }
+
+    /// Asks the child and its descendants to end, and ends them by force a little later.
+    pub(super) fn end_tree(self: &Rc<Self>) {
+        if self.child_over.get() || self.ending.replace(true) {
+            return;
+        }
+        self.signal(Signal::Terminate);
+        self.later(KILL_AFTER, |session| session.kill());
+    }
+
+    /// Ends the child and its descendants by force.
+    pub(super) fn kill(self: &Rc<Self>) {
+        if self.child_over.get() {
+            return;
+        }
+        self.ending.set(true);
+        self.signal(Signal::Kill);
+        self.later(KILL_AFTER, |session| session.cut_off());
+    }
+
+    /// Somebody out of reach holds the child's pipes: lets go of them, unless the client is still busy
+    /// with what came through.
+    fn cut_off(self: &Rc<Self>) {
+        if self.client_over.get() || !self.client.is_congested() {
+            for child_fd in 0..3 {
+                if let Some(pipe) = self.pipe(child_fd) {
+                    pipe.abort_connection();
+                }
+            }
+        }
+        if !self.child_over.get() {
+            self.later(KILL_AFTER, |session| session.cut_off());
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.borrow();
+        let Some(process) = &*process else { return };
+        match process.signal(signal, SignalTarget::Tree) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                log::debug!(pid = process.pid(); "{signal:?}: {error}");
+            }
+            _ => {}
+        }
+    }
+
+    fn check_idle(self: &Rc<Self>, limit: Duration) {
+        // Bytes that leave are activity too.
+        let queued = self.client.queued();
+        if self.last_queued.replace(queued) != queued {
+            self.touch();
+        }
+        let idle = self
+            .server
+            .reactor
+            .now()
+            .saturating_duration_since(self.last_activity.get());
+        if let Some(rest) = limit.checked_sub(idle).filter(|rest| !rest.is_zero()) {
+            self.later(rest, move |session| session.check_idle(limit));
+            return;
+        }
+        self.because("idle timeout");
+        self.end_tree();
+        if queued > 0 {
+            self.client.abort_connection();
+        } else {
+            self.client.unregister_producer();
+            self.client.lose_connection();
+        }
+    }
+
+    /// The first reason is the one that is logged.
+    pub(super) fn because(&self, reason: impl Into<Cow<'static, str>>) {
+        self.reason
+            .borrow_mut()
+            .get_or_insert_with(|| reason.into());
+    }
+
+    fn finish(self: &Rc<Self>) {
+        for timer in self.timers.take() {
+            timer.cancel();
+        }
+        let pid = self.process.take().map(|process| process.pid());
+        let elapsed = self
+            .server
+            .reactor
+            .now()
+            .saturating_duration_since(self.started);
+        log::info!(
+            peer:% = self.peer,
+            pid = pid.unwrap_or_default(),
+            seconds:% = format_args!("{:.3}", elapsed.as_secs_f64()),
+            bytes_in = self.bytes_in.get(),
+            bytes_out = self.bytes_out.get(),
+            exit:% = self.status.get().map_or_else(|| "none".to_owned(), |status| status.to_string()),
+            reason:% = self.reason.borrow().as_deref().unwrap_or("none");
+            "connection ended"
+        );
+        self.server.leave_session(self);
+    }
+
+    // Helpers.
+
+    /// Has `call` called later, unless the session is over by then.
+    fn later(self: &Rc<Self>, delay: Duration, call: impl FnOnce(&Rc<Session>) + 'static) {
+        let session = Rc::clone(self);
+        let timer = self
+            .server
+            .reactor
+            .call_later(delay, move |_| call(&session));
+        let mut timers = self.timers.borrow_mut();
+        timers.retain(DelayedCall::is_active);
+        timers.push(timer);
+    }
+
+    fn touch(&self) {
+        self.last_activity.set(self.server.reactor.now());
+    }
+
+    fn pipe(&self, child_fd: u32) -> Option<Transport> {
+        self.process.borrow().as_ref()?.pipe(child_fd)
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}

@@ -1,0 +1,209 @@
+//! What the command line means.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tidewaiter::Reactor;
+use tidewaiter::endpoint::HostPort;
+use tidewaiter::port::PortKind;
+
+use crate::args::{Args, Command, Connect, Serve};
+
+/// What is to be done.
+pub(crate) enum Plan {
+    Serve(ServePlan),
+    Connect(ConnectPlan),
+    Info { port: Option<PortKind> },
+}
+
+pub(crate) struct ServePlan {
+    pub(crate) port: Option<PortKind>,
+    pub(crate) address: HostPort,
+    pub(crate) command: Vec<OsString>,
+    pub(crate) clients_max: usize,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) merge_stderr: bool,
+    pub(crate) no_delay: bool,
+    pub(crate) metrics: Option<HostPort>,
+}
+
+pub(crate) struct ConnectPlan {
+    pub(crate) port: Option<PortKind>,
+    pub(crate) address: HostPort,
+    pub(crate) timeout: Duration,
+}
+
+/// Why nothing was done.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nothing is wrong: help was asked for.
+    Print(String),
+    /// The command line is wrong.
+    Usage(String),
+    /// The outside world refused.
+    Failed(String),
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl ToString) -> Failure {
+        Failure::Usage(message.to_string())
+    }
+
+    pub(crate) fn failed(message: impl ToString) -> Failure {
+        Failure::Failed(message.to_string())
+    }
+
+    /// Says it in one line, and gives the exit code for it.
+    pub(crate) fn report(self) -> ExitCode {
+        let (message, code) = match self {
+            Failure::Print(text) => return crate::commands::print(&text),
+            Failure::Usage(message) => (message, 2),
+            Failure::Failed(message) => (message, 1),
+        };
+        // Nobody may be there to read it.
+        let _ = io::stderr().write_all(format!("tidewaiter: {message}\n").as_bytes());
+        ExitCode::from(code)
+    }
+}
+
+/// Makes sense of what was typed, and sets the log up.
+pub(crate) fn plan(args: Args) -> Result<Plan, Failure> {
+    let port = match &args.port {
+        Some(name) => Some(name.parse().map_err(Failure::Usage)?),
+        None => None,
+    };
+    let usual = if matches!(args.command, Command::Serve(_)) {
+        log::LevelFilter::Info
+    } else {
+        log::LevelFilter::Warn
+    };
+    crate::log::start(match (args.quiet, args.verbose) {
+        (true, _) => log::LevelFilter::Warn,
+        (_, true) => log::LevelFilter::Debug,
+        _ => usual,
+    });
+    match args.command {
+        Command::Serve(serve) => plan_serve(serve, port).map(Plan::Serve),
+        Command::Connect(connect) => plan_connect(&connect, port).map(Plan::Connect),
+        Command::Info => Ok(Plan::Info { port }),
+    }
+}
+
+fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure> {
+    let clients_max = match serve.max_clients.as_deref() {
+        None => usize::MAX,
+        Some(text) => match text.parse() {
+            Ok(count) if count > 0 => count,
+            _ => {
+                return Err(Failure::Usage(format!(
+                    "--max-clients {text:?} is not a number above 0"
+                )));
+            }
+        },
+    };
+    let idle_timeout = serve
+        .idle_timeout
+        .as_deref()
+        .map(|text| duration("--idle-timeout", text))
+        .transpose()?;
+    if idle_timeout == Some(Duration::ZERO) {
+        return Err(Failure::usage("--idle-timeout must be longer than nothing"));
+    }
+    Ok(ServePlan {
+        port,
+        address: address(&serve.address)?,
+        command: serve.command,
+        clients_max,
+        idle_timeout,
+        grace: duration("--grace", &serve.grace)?,
+        merge_stderr: serve.merge_stderr,
+        no_delay: !serve.delay,
+        metrics: serve.metrics.as_deref().map(address).transpose()?,
+    })
+}
+
+fn plan_connect(connect: &Connect, port: Option<PortKind>) -> Result<ConnectPlan, Failure> {
+    Ok(ConnectPlan {
+        port,
+        address: address(&connect.address)?,
+        timeout: duration("--timeout", &connect.timeout)?,
+    })
+}
+
+/// The reactor that all commands run on.
+pub(crate) fn reactor(port: Option<PortKind>) -> Result<Reactor, Failure> {
+    let builder = Reactor::builder();
+    let builder = match port {
+        Some(kind) => builder.port(kind),
+        None => builder,
+    };
+    builder.build().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::usage(error),
+        _ => Failure::failed(error),
+    })
+}
+
+fn address(text: &str) -> Result<HostPort, Failure> {
+    text.parse().map_err(Failure::usage)
+}
+
+/// A number and a unit; without a unit it is seconds.
+fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
+    let wrong = || {
+        Failure::Usage(format!(
+            "{option} {text:?} is not a duration such as 30s, 5m or 500ms"
+        ))
+    };
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_have_units_and_nothing_else_is_one() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("7", 7_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(
+                duration("--grace", text).unwrap(),
+                Duration::from_millis(millis),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "3 s",
+            "10d",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(duration("--grace", text).is_err(), "{text}");
+        }
+    }
+}
