@@ -546,7 +546,8 @@ impl Stream {
             return;
         }
         state.phase = Phase::Closing;
-        state.reason = Some(reason);
+        // Whatever befalls a connection that is to stop, it is lost because of the stop.
+        state.reason.get_or_insert(reason);
         let dropped = (
             std::mem::take(&mut state.queue),
             std::mem::take(&mut state.held),
