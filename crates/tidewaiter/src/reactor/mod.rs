@@ -239,7 +239,7 @@ impl Reactor {
     fn tear_down(&self) {
         let core = &*self.core;
         core.life.set(Life::Stopped);
-        core.others.close();
+        core.others.abandon();
         // Each is moved out first: what is dropped may call back into the reactor.
         drop(core.signals.take());
         drop(core.on_signal.take());

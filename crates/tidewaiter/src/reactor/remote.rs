@@ -121,6 +121,14 @@ impl Others {
         self.inbox.close();
         drop(self.take_all());
     }
+
+    /// As [`close`](Others::close), and nobody is told of lost work.
+    pub(super) fn abandon(&self) {
+        self.close();
+        // Taken first: what is dropped may give us more work.
+        let pending = self.pending.take();
+        drop(pending);
+    }
 }
 
 impl Reactor {
