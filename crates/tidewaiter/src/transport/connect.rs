@@ -481,8 +481,9 @@ impl Live for Inner {
         self.fail(ConnectError::Stopped);
     }
 
-    fn abandon(&self) {
+    fn abandon(&self) -> bool {
         self.settled.set(true);
         drop(self.factory.take());
+        false
     }
 }

@@ -256,9 +256,10 @@ impl Live for Inner {
         self.close();
     }
 
-    fn abandon(&self) {
+    fn abandon(&self) -> bool {
         self.closing.set(true);
         self.forget_factory();
+        false
     }
 }
 

@@ -629,12 +629,13 @@ impl Live for Stream {
         });
     }
 
-    fn abandon(&self) {
+    fn abandon(&self) -> bool {
         self.state.borrow_mut().phase = Phase::Closed;
         let protocol = self.protocol.replace(Box::new(Gone));
         let producer = self.state.borrow_mut().producer.take();
         // Dropped outside of the borrow: they may call the transport.
         drop((protocol, producer));
+        false
     }
 }
 
