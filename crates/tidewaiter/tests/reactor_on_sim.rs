@@ -13,6 +13,9 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/simulated.rs"]
+mod simulated;
+
 use support::sim_child::{child, register};
 
 /// How many connections are many.

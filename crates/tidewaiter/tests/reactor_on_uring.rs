@@ -6,12 +6,16 @@ use tidewaiter::process::ExitStatus;
 use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
+    pub(crate) mod alone;
     pub(crate) mod real_child;
     pub(crate) mod roles;
 }
 
 #[path = "reactor/mod.rs"]
 mod promises;
+
+#[path = "reactor/descriptors.rs"]
+mod descriptors;
 
 use support::real_child::child;
 
