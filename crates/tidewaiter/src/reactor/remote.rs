@@ -146,6 +146,7 @@ impl Reactor {
     /// returned. For what would block.
     ///
     /// `done` is called exactly once, unless the reactor is dropped before. Work cannot be cancelled.
+    #[expect(clippy::missing_panics_doc, reason = "only a fault of our own would")]
     pub fn defer_to_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -153,7 +154,7 @@ impl Reactor {
     ) {
         let deliver: Deliver = Box::new(move |reactor, result| {
             // Both ends of this are in this function: the type is known.
-            let result = result.map(|result| result.downcast::<Result<T, WorkLost>>());
+            let result = result.map(<Box<dyn Any + Send>>::downcast::<Result<T, WorkLost>>);
             let lost = || Box::new(Err(WorkLost::Stopped));
             done(
                 reactor,

@@ -115,7 +115,7 @@ impl Reactor {
             self.soon(callback);
         } else {
             self.add_trigger(Phase::After, SystemEvent::Startup, |reactor, _| {
-                callback(reactor)
+                callback(reactor);
             });
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Key, Reactor};
 use crate::error::Error;
-use crate::port::{Completion, Token};
+use crate::port::{Completion, SignalWatch, Token};
 
 /// How many owed callbacks run before the loop looks at the port again.
 const CALLBACKS_MAX: usize = 1024;
@@ -97,11 +97,7 @@ impl Reactor {
     fn take_signals(&self) {
         let core = &*self.core;
         loop {
-            let signal = core
-                .signals
-                .borrow()
-                .as_ref()
-                .and_then(|signals| signals.take());
+            let signal = core.signals.borrow().as_ref().and_then(SignalWatch::take);
             let Some(signal) = signal else { return };
             log::info!("received {signal}");
             let callback = core.on_signal.borrow().clone();

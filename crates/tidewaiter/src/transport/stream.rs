@@ -496,9 +496,9 @@ impl Stream {
         let told = self.reactor.guard("a producer", || {
             let mut producer = producer.borrow_mut();
             if pause {
-                producer.pause_producing()
+                producer.pause_producing();
             } else {
-                producer.resume_producing()
+                producer.resume_producing();
             }
         });
         if told.is_none() {
