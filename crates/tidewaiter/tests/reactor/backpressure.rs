@@ -314,7 +314,7 @@ fn a_paused_connection_is_not_called_and_misses_nothing() {
 fn a_connection_paused_before_anything_arrives_holds_the_end_back() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
     let client = Script::new()
-        .made(|transport| transport.lose_write_connection())
+        .made(Transport::lose_write_connection)
         .then_done(&countdown);
     let (resumed, ended) = (log.clone(), log.clone());
     let server = Script::new()
@@ -385,7 +385,7 @@ fn a_transport_is_the_producer_of_another_one() {
             transport
                 .reactor()
                 .call_later(Duration::from_micros(100), move |_| {
-                    again.resume_producing()
+                    again.resume_producing();
                 });
         })
         .then_done(&countdown);

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
-use tidewaiter::{ConnectError, ConnectOptions, Factory, Protocol};
+use tidewaiter::{ConnectError, ConnectOptions, Factory, Protocol, Reactor, Transport};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
@@ -15,11 +15,11 @@ use super::support::{
 struct Outcome {
     log: Log,
     countdown: Countdown,
-    reactor: tidewaiter::Reactor,
+    reactor: Reactor,
 }
 
 impl Outcome {
-    fn new(reactor: &tidewaiter::Reactor, log: &Log, countdown: &Countdown) -> Outcome {
+    fn new(reactor: &Reactor, log: &Log, countdown: &Countdown) -> Outcome {
         Outcome {
             log: log.clone(),
             countdown: countdown.clone(),
@@ -136,7 +136,7 @@ fn a_stop_ends_connecting() {
     let (address, _full) = silent_address();
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let connector = reactor.connect_tcp(address, Outcome::new(&reactor, &log, &countdown));
-    reactor.call_later(Duration::from_millis(50), |reactor| reactor.stop());
+    reactor.call_later(Duration::from_millis(50), Reactor::stop);
     run_clean(&reactor);
     assert_eq!(log.take(), ["stopped"]);
     assert!(!connector.is_connecting());
@@ -186,7 +186,7 @@ fn localhost_is_reached_over_either_family() {
         let (Ok(listener), true) = (listening, known) else {
             continue;
         };
-        let closes = Script::new().made(|transport| transport.lose_connection());
+        let closes = Script::new().made(Transport::lose_connection);
         let client = Cell::new(Some(closes.then_done(&countdown)));
         reactor.connect_tcp(
             ("localhost", listener.local_addr().port()),

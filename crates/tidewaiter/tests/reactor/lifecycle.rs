@@ -28,7 +28,7 @@ fn triggers_are_called_by_phase_and_within_one_in_the_order_of_adding() {
         panic!("removed")
     });
     assert!(reactor.remove_trigger(removed) && !reactor.remove_trigger(removed));
-    reactor.call_when_running(|reactor| reactor.stop());
+    reactor.call_when_running(Reactor::stop);
     run(&reactor);
     let mut expected = Vec::new();
     for event in [SystemEvent::Startup, SystemEvent::Shutdown] {
@@ -192,9 +192,9 @@ fn work_that_the_stop_overtakes_is_reported_lost_or_done() {
         );
     }
     reactor.add_trigger(Phase::During, SystemEvent::Shutdown, move |_, _| {
-        drop(let_go)
+        drop(let_go);
     });
-    reactor.call_when_running(|reactor| reactor.stop());
+    reactor.call_when_running(Reactor::stop);
     run(&reactor);
     let results = results.take();
     assert_eq!(results.len(), 11, "every piece of work is answered");

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{ConnectError, Error, Factory, Protocol};
+use tidewaiter::{ConnectError, Error, Factory, Protocol, Reactor};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, reactor, run_clean,
@@ -40,12 +40,12 @@ fn an_address_that_cannot_be_had_is_named() {
             other => panic!("{other}"),
         }
     }
-    reactor.call_when_running(|reactor| reactor.stop());
+    reactor.call_when_running(Reactor::stop);
     run_clean(&reactor);
 }
 
 /// Expects to be refused, and then stops.
-struct Refused(tidewaiter::Reactor);
+struct Refused(Reactor);
 
 impl Factory for Refused {
     fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
@@ -76,13 +76,13 @@ fn a_listener_that_stops_refuses_and_its_connections_live_on() {
                 stopped.pause_accepting();
                 stopped.resume_accepting();
                 let (again, address) = (transport.clone(), stopped.local_addr());
-                let call = move |_: &tidewaiter::Reactor| again.write(b"2");
+                let call = move |_: &Reactor| again.write(b"2");
                 transport
                     .reactor()
                     .call_later(Duration::from_millis(10), call);
                 // By then the port has closed it.
                 let refused = Refused(transport.reactor().clone());
-                let call = move |reactor: &tidewaiter::Reactor| {
+                let call = move |reactor: &Reactor| {
                     reactor.connect_tcp(address, refused);
                 };
                 transport
@@ -185,7 +185,7 @@ fn connections_are_handed_over_to_a_reactor_in_another_thread() {
     let (reactor, countdown) = (reactor(), Countdown::new(20));
     let to_thread = remote.clone();
     let take = move |socket, peer| {
-        let adopt = move |there: &tidewaiter::Reactor| {
+        let adopt = move |there: &Reactor| {
             there.adopt_tcp(socket, peer, Echo).expect("it runs");
         };
         to_thread.call(adopt).unwrap();

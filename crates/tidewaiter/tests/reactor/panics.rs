@@ -116,7 +116,7 @@ fn a_panic_in_connection_lost_or_in_dropping_the_protocol_is_counted_and_all() {
     }
     let (reactor, countdown) = (reactor(), Countdown::new(2));
     let client = Script::new()
-        .made(|transport| transport.lose_connection())
+        .made(Transport::lose_connection)
         .then_done(&countdown);
     let _listener = pair(&reactor, client, Faulty(countdown));
     run(&reactor);

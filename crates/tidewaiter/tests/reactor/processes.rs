@@ -5,7 +5,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep};
+use tidewaiter::process::{Command, ExitStatus, SpawnStep};
+#[cfg(unix)]
+use tidewaiter::process::{Signal, SignalTarget};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Producer, ProducerKind, Reactor, Transport};
 
 use super::support::{Countdown, Log, assert_empty, reactor, run, run_clean};
@@ -13,6 +15,8 @@ use crate::KILLED;
 use crate::support::roles::{READY, Role};
 
 type OnProcess = Box<dyn FnMut(&Process)>;
+type OnData = Box<dyn FnMut(&Process, ChildFd, &[u8])>;
+type OnLost = Box<dyn FnMut(&Process, ChildFd)>;
 
 /// A protocol that notes every event, gathers what the child writes, and acts by closures.
 pub(crate) struct Watch {
@@ -21,8 +25,8 @@ pub(crate) struct Watch {
     /// What the child wrote to each descriptor.
     output: [Vec<u8>; 3],
     made: Option<OnProcess>,
-    data: Option<Box<dyn FnMut(&Process, ChildFd, &[u8])>>,
-    lost: Option<Box<dyn FnMut(&Process, ChildFd)>>,
+    data: Option<OnData>,
+    lost: Option<OnLost>,
     exited: Option<OnProcess>,
 }
 

@@ -196,7 +196,7 @@ fn stormy_weather_leaves_nothing_behind() {
         let watch = Watch::new(&log, &countdown).made(|process| process.write(b"hello"));
         let _ = reactor.spawn_process(&child(Role::Echo), watch);
     }
-    reactor.call_later(Duration::from_secs(2), |reactor| reactor.stop());
+    reactor.call_later(Duration::from_secs(2), Reactor::stop);
     run(&reactor);
     assert!(made.get() > 10);
     assert_eq!(made.get(), lost.get());

@@ -30,7 +30,7 @@ fn a_stop_ends_a_thousand_connections_in_the_middle_of_everything() {
                     transport.reactor().stop();
                 }
             })
-            .data(|transport, data| transport.write(data))
+            .data(Transport::write)
             .lost(move |_, reason| {
                 assert_eq!(kind_of(&reason), "stopped");
                 assert!(!std::mem::replace(&mut ended, true), "once");
@@ -126,7 +126,7 @@ fn a_stop_does_not_wait_for_ever_for_a_peer_that_does_not_read() {
                 .call_later(Duration::from_millis(20), call);
         })
         .lost(|_, reason| assert!(!reason.is_done(), "{reason}"));
-    let deaf = Script::new().made(|transport| transport.pause_producing());
+    let deaf = Script::new().made(Transport::pause_producing);
     let begun = Instant::now();
     if crate::SIMULATED {
         pair(&reactor, client, deaf);

@@ -110,15 +110,17 @@ impl Protocol for Echo {
 }
 
 type OnTransport = Box<dyn FnMut(&Transport)>;
+type OnData = Box<dyn FnMut(&Transport, &[u8])>;
+type OnLost = Box<dyn FnMut(&Transport, Reason)>;
 
 /// A protocol made of closures. Without one, an event is handled as protocols do by themselves.
 #[derive(Default)]
 pub(crate) struct Script {
     made: Option<OnTransport>,
-    data: Option<Box<dyn FnMut(&Transport, &[u8])>>,
+    data: Option<OnData>,
     read_lost: Option<OnTransport>,
     write_lost: Option<OnTransport>,
-    lost: Option<Box<dyn FnMut(&Transport, Reason)>>,
+    lost: Option<OnLost>,
 }
 
 impl Script {

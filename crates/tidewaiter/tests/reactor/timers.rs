@@ -25,7 +25,7 @@ fn calls_are_made_in_the_order_of_their_times_and_of_asking() {
     for (delay, number) in [(20, 4), (10, 2), (10, 3), (0, 1)] {
         reactor.call_later(ms(delay), note(&order, number));
     }
-    reactor.call_later(ms(30), |reactor| reactor.stop());
+    reactor.call_later(ms(30), Reactor::stop);
     run(&reactor);
     assert_eq!(*order.borrow(), [1, 2, 3, 4]);
 }
@@ -60,7 +60,7 @@ fn a_call_can_be_cancelled_reset_and_delayed_while_it_is_pending() {
     assert_eq!(delayed.due(), Some(due + ms(20)));
     assert_eq!(reactor.delayed_calls().len(), 2);
     assert_eq!(reactor.delayed_calls()[0].due(), reset.due());
-    reactor.call_later(ms(60), |reactor| reactor.stop());
+    reactor.call_later(ms(60), Reactor::stop);
     run(&reactor);
     assert_eq!(*order.borrow(), [2, 3]);
     assert!(!reset.is_active() && !reset.cancel());
@@ -97,7 +97,7 @@ fn a_panicking_call_does_not_keep_others_from_being_made() {
     let (reactor, order) = (reactor(), Order::default());
     reactor.call_later(Duration::ZERO, |_| panic!("as the test wants"));
     reactor.call_later(Duration::ZERO, note(&order, 1));
-    reactor.call_later(ms(1), |reactor| reactor.stop());
+    reactor.call_later(ms(1), Reactor::stop);
     run(&reactor);
     assert_eq!((order.borrow().len(), reactor.metrics().panics), (1, 1));
 }
