@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tidewaiter::process::ExitStatus;
-use tidewaiter::{Process, ProcessProtocol, Reactor};
+use tidewaiter::{Process, ProcessProtocol};
 
 use crate::promises::processes::Watch;
 use crate::promises::support::{
