@@ -160,10 +160,10 @@ impl Chunks {
 
     /// Puts what is left of `unsent` back in front of this queue.
     pub fn put_back(&mut self, mut unsent: Chunks) {
-        debug_assert_eq!(self.start, 0, "what was queued behind it is whole");
         if unsent.is_empty() {
             return;
         }
+        debug_assert_eq!(self.start, 0, "what was queued behind it is whole");
         self.len += unsent.len;
         self.start = unsent.start;
         while let Some(chunk) = unsent.list.pop_back() {
