@@ -15,6 +15,9 @@ mod promises;
 
 use support::real_child::child;
 
+/// How many connections are many.
+const MANY: usize = 100;
+
 /// How much data is much, in bytes.
 const MUCH: usize = 8 << 20;
 

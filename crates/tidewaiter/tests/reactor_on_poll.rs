@@ -6,6 +6,7 @@ use tidewaiter::process::ExitStatus;
 use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
+    pub(crate) mod alone;
     pub(crate) mod real_child;
     pub(crate) mod roles;
 }
@@ -13,7 +14,13 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/descriptors.rs"]
+mod descriptors;
+
 use support::real_child::child;
+
+/// How many connections are many.
+const MANY: usize = 500;
 
 /// How much data is much, in bytes.
 const MUCH: usize = 64 << 20;

@@ -13,7 +13,13 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/simulated.rs"]
+mod simulated;
+
 use support::sim_child::{child, register};
+
+/// How many connections are many.
+const MANY: usize = 500;
 
 /// How much data is much, in bytes.
 const MUCH: usize = 64 << 20;

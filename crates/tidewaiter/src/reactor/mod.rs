@@ -19,7 +19,7 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use builder::ReactorBuilder;
 pub use delayed::DelayedCall;
@@ -29,7 +29,7 @@ pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
 
 use crate::error::Error;
 use crate::port::{
-    Chunks, Completion, Key, Port, PortInfo, ShutdownSignal, SignalWatch, Table, Token,
+    Chunks, Completion, Key, Port, PortInfo, RequestKind, ShutdownSignal, SignalWatch, Table, Token,
 };
 use metrics::Counters;
 use timers::Timers;
@@ -46,8 +46,9 @@ pub(crate) trait Live: Any {
     /// The reactor stops: end now, and leave the table when all operations have completed.
     fn stop(self: Rc<Self>);
 
-    /// The reactor is gone without having stopped: do nothing ever again.
-    fn abandon(&self);
+    /// The reactor is gone without having stopped: do nothing ever again. Returns whether this is a
+    /// child that was killed, whose end is to be awaited.
+    fn abandon(&self) -> bool;
 }
 
 /// A callback that the loop owes.
@@ -118,6 +119,9 @@ struct Core {
 
 /// How many drained send queues are kept for reuse.
 const STORAGE_MAX: usize = 256;
+
+/// How long a reactor that is dropped waits for the ends of the children it killed.
+const KILLED_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Reactor {
     /// A reactor on the best port of this machine, or the one that `TIDEWAITER_PORT` names.
@@ -252,7 +256,7 @@ impl Reactor {
     fn tear_down(&self) {
         let core = &*self.core;
         core.life.set(Life::Stopped);
-        core.others.close();
+        core.others.abandon();
         // Each is moved out first: what is dropped may call back into the reactor.
         drop(core.signals.take());
         drop(core.on_signal.take());
@@ -260,12 +264,34 @@ impl Reactor {
         drop(core.unflushed.take());
         drop(core.triggers.take());
         drop(core.timers.replace(Timers::new(self.now())));
-        for (_, live) in core.live.take().into_entries() {
-            live.abandon();
+        let mut killed = Vec::new();
+        for (key, live) in core.live.take().into_entries() {
+            if live.abandon() {
+                killed.push(Token(key.to_u64()));
+            }
         }
         drop(core.completions.take());
+        self.await_killed(killed);
         // Dropping the port cancels and awaits what the OS still holds, and closes every handle.
         drop(core.port.take());
+    }
+
+    /// Waits for the ends of children that were killed: on Unix, nobody else takes note of them.
+    fn await_killed(&self, mut killed: Vec<Token>) {
+        let deadline = Instant::now() + KILLED_DEADLINE;
+        while !killed.is_empty() {
+            let mut completions = Vec::new();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let waited = self.port_mut().wait(Some(left), &mut completions);
+            killed.retain(|token| {
+                let ended = |c: &Completion| c.kind == RequestKind::Exit && c.token == *token;
+                !completions.iter().any(ended)
+            });
+            if waited.is_err() || left.is_zero() {
+                log::warn!("{} children were killed and have not ended", killed.len());
+                return;
+            }
+        }
     }
 }
 

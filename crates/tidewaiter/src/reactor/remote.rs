@@ -121,6 +121,14 @@ impl Others {
         self.inbox.close();
         drop(self.take_all());
     }
+
+    /// As [`close`](Others::close), and nobody is told of lost work.
+    pub(super) fn abandon(&self) {
+        self.close();
+        // Taken first: what is dropped may give us more work.
+        let pending = self.pending.take();
+        drop(pending);
+    }
 }
 
 impl Reactor {
@@ -138,6 +146,7 @@ impl Reactor {
     /// returned. For what would block.
     ///
     /// `done` is called exactly once, unless the reactor is dropped before. Work cannot be cancelled.
+    #[expect(clippy::missing_panics_doc, reason = "only a fault of our own would")]
     pub fn defer_to_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::{Key, Reactor, SignalWatch};
+use super::{Key, Reactor};
 use crate::error::Error;
-use crate::port::{Completion, Token};
+use crate::port::{Completion, SignalWatch, Token};
 
 /// How many owed callbacks run before the loop looks at the port again.
 const CALLBACKS_MAX: usize = 1024;

@@ -150,5 +150,7 @@ impl Live for Inlet {
         self.reactor.unregister(self.token.get());
     }
 
-    fn abandon(&self) {}
+    fn abandon(&self) -> bool {
+        false
+    }
 }

@@ -124,7 +124,7 @@ pub struct Connector {
 impl Reactor {
     /// Connects to a TCP server; once connected, the connection gets a protocol from `factory`, and if
     /// it cannot be made, the factory hears of it. One of these happens exactly once, from the loop,
-    /// unless the reactor is dropped before.
+    /// unless the reactor is dropped before, or was stopped already.
     ///
     /// A name is resolved by the OS, on a worker thread; its addresses are tried as RFC 8305 has it,
     /// the next one beginning when the one before failed or has not answered within a while.
@@ -199,7 +199,7 @@ impl Connector {
     /// Whether neither a connection nor a failure has come of it yet.
     #[must_use]
     pub fn is_connecting(&self) -> bool {
-        !self.inner.settled.get()
+        !self.inner.settled.get() && !self.inner.unregistered.get()
     }
 }
 
@@ -481,8 +481,9 @@ impl Live for Inner {
         self.fail(ConnectError::Stopped);
     }
 
-    fn abandon(&self) {
+    fn abandon(&self) -> bool {
         self.settled.set(true);
         drop(self.factory.take());
+        false
     }
 }

@@ -269,9 +269,10 @@ impl Live for Inner {
         self.close();
     }
 
-    fn abandon(&self) {
+    fn abandon(&self) -> bool {
         self.closing.set(true);
         self.forget_factory();
+        false
     }
 }
 

@@ -258,8 +258,9 @@ impl Live for Inner {
         }
     }
 
-    fn abandon(&self) {
-        if self.status.get().is_none() && !self.detached.get() {
+    fn abandon(&self) -> bool {
+        let kills = self.status.get().is_none() && !self.detached.get();
+        if kills {
             let mut port = self.reactor.port_mut();
             // An error means that it has ended by itself.
             let _ = port.signal(self.handle, Signal::Kill, SignalTarget::Tree);
@@ -267,6 +268,7 @@ impl Live for Inner {
         self.closed.set(true);
         let protocol = self.protocol.replace(Box::new(Gone));
         drop((protocol, self.pipes.take()));
+        kills
     }
 }
 

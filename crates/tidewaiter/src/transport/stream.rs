@@ -462,7 +462,8 @@ impl Stream {
             return;
         }
         state.phase = Phase::Closing;
-        state.reason = Some(reason);
+        // Whatever befalls a connection that is to stop, it is lost because of the stop.
+        state.reason.get_or_insert(reason);
         let dropped = (
             std::mem::take(&mut state.queue),
             std::mem::take(&mut state.held),
@@ -543,12 +544,13 @@ impl Live for Stream {
         });
     }
 
-    fn abandon(&self) {
+    fn abandon(&self) -> bool {
         self.state.borrow_mut().phase = Phase::Closed;
         let protocol = self.protocol.replace(Box::new(Gone));
         let producer = self.state.borrow_mut().producer.take();
         // Dropped outside of the borrow: they may call the transport.
         drop((protocol, producer));
+        false
     }
 }
 

@@ -1,9 +1,12 @@
 //! What reactors promise, on whatever port the including file opens.
 
 mod backpressure;
+mod connecting;
 mod lifecycle;
+mod listening;
 mod panics;
-mod processes;
+pub(crate) mod processes;
+mod stopping;
 mod streams;
-mod support;
+pub(crate) mod support;
 mod timers;

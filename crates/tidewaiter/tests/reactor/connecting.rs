@@ -1,0 +1,257 @@
+//! Making connections, and the ways in which that fails.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::Duration;
+
+use tidewaiter::{ConnectError, ConnectOptions, Factory, Protocol, Reactor, Transport};
+
+use super::support::{
+    Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
+};
+
+/// Notes how connecting went, and counts down.
+struct Outcome {
+    log: Log,
+    countdown: Countdown,
+    reactor: Reactor,
+}
+
+impl Outcome {
+    fn new(reactor: &Reactor, log: &Log, countdown: &Countdown) -> Outcome {
+        Outcome {
+            log: log.clone(),
+            countdown: countdown.clone(),
+            reactor: reactor.clone(),
+        }
+    }
+}
+
+impl Factory for Outcome {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        self.log.add("connected");
+        self.countdown.hit(&self.reactor);
+        Some(Box::new(Silent))
+    }
+
+    fn connection_failed(&mut self, error: ConnectError) {
+        assert!(!error.to_string().is_empty());
+        self.log.add(match error {
+            ConnectError::Resolve { .. } => "not resolved".to_owned(),
+            ConnectError::Refused { address, .. } => format!("refused by {address}"),
+            ConnectError::Unreachable { address, .. } => format!("{address} unreachable"),
+            ConnectError::TimedOut { after } => format!("timed out after {after:?}"),
+            ConnectError::Cancelled => "cancelled".to_owned(),
+            ConnectError::Stopped => "stopped".to_owned(),
+            ConnectError::Os { address, source } => format!("{address}: {:?}", source.kind()),
+            other => format!("something new: {other}"),
+        });
+        self.countdown.hit(&self.reactor);
+    }
+}
+
+/// Connects, and returns what came of it.
+#[track_caller]
+fn connect(options: impl Into<ConnectOptions>) -> String {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let connector = reactor.connect_tcp(options, Outcome::new(&reactor, &log, &countdown));
+    assert!(connector.is_connecting());
+    assert!(log.take().is_empty(), "the loop calls, not the call");
+    run_clean(&reactor);
+    assert!(!connector.is_connecting());
+    connector.cancel();
+    log.take().join(", ")
+}
+
+/// An address of this machine at which nobody listens.
+fn closed_port() -> SocketAddr {
+    let listener = TcpListener::bind(any_port()).expect("a port is free");
+    listener.local_addr().expect("it is bound")
+}
+
+#[test]
+fn a_port_at_which_nobody_listens_refuses() {
+    let address = closed_port();
+    assert_eq!(connect(address), format!("refused by {address}"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_without_a_way_to_it_is_unreachable() {
+    if crate::SIMULATED {
+        return;
+    }
+    // TCP knows no way to the broadcast address, whatever the routes are.
+    let address = SocketAddr::from(([255, 255, 255, 255], 80));
+    assert_eq!(connect(address), format!("{address} unreachable"));
+}
+
+/// An address that does not answer: of nobody, or of a listener whose backlog is full.
+#[cfg(target_os = "linux")]
+fn silent_address() -> (SocketAddr, impl Sized) {
+    use std::net::TcpStream;
+    if crate::SIMULATED {
+        return (SocketAddr::from(([192, 0, 2, 1], 80)), None);
+    }
+    let listener = TcpListener::bind(any_port()).unwrap();
+    rustix::net::listen(&listener, 0).expect("a backlog may be made smaller");
+    let address = listener.local_addr().unwrap();
+    let mut connected = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+        connected.push(stream);
+    }
+    (address, Some((listener, connected)))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_that_does_not_answer_times_out() {
+    let (address, _full) = silent_address();
+    let timeout = Duration::from_millis(200);
+    let options = ConnectOptions::from(address).timeout(timeout);
+    assert_eq!(connect(options), "timed out after 200ms");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn connecting_can_be_cancelled_half_way() {
+    let (address, _full) = silent_address();
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let connector = reactor.connect_tcp(address, Outcome::new(&reactor, &log, &countdown));
+    let seen = log.clone();
+    reactor.call_later(Duration::from_millis(50), move |_| {
+        assert!(connector.is_connecting());
+        connector.cancel();
+        connector.cancel();
+        seen.add("asked");
+    });
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["asked", "cancelled"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stop_ends_connecting() {
+    let (address, _full) = silent_address();
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let connector = reactor.connect_tcp(address, Outcome::new(&reactor, &log, &countdown));
+    reactor.call_later(Duration::from_millis(50), Reactor::stop);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["stopped"]);
+    assert!(!connector.is_connecting());
+}
+
+#[test]
+fn connecting_can_be_cancelled_before_it_begins_and_not_once_it_is_done() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let outcome = Outcome::new(&reactor, &log, &countdown);
+    reactor.connect_tcp(closed_port(), outcome).cancel();
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["cancelled"]);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_told_and_so_is_a_resolver_that_takes_too_long() {
+    if crate::SIMULATED {
+        // The resolver is the OS's: it takes no simulated time, and the clock does not wait for it.
+        return;
+    }
+    // No resolver asks anybody for a name that is too long.
+    let name = "x".repeat(300);
+    assert_eq!(connect((name.as_str(), 80)), "not resolved");
+    let options = ConnectOptions::new("localhost", 80).timeout(Duration::ZERO);
+    assert_eq!(connect(options), "timed out after 0ns");
+}
+
+/// Goal: of a name's addresses, the one that answers is taken, whichever family comes first.
+#[test]
+fn localhost_is_reached_over_either_family() {
+    if crate::SIMULATED {
+        return;
+    }
+    let mut reached = 0;
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let address: SocketAddr = address.parse().unwrap();
+        let (reactor, countdown) = (reactor(), Countdown::new(2));
+        let server = Cell::new(Some(Script::new().then_done(&countdown)));
+        let listening = reactor.listen_tcp(address, move |_: SocketAddr| {
+            server.take().expect("one connection only")
+        });
+        // Not every machine has IPv6, nor every localhost.
+        let known = ("localhost", 1)
+            .to_socket_addrs()
+            .expect("every machine has one");
+        let known = known.into_iter().any(|known| known.ip() == address.ip());
+        let (Ok(listener), true) = (listening, known) else {
+            continue;
+        };
+        let closes = Script::new().made(Transport::lose_connection);
+        let client = Cell::new(Some(closes.then_done(&countdown)));
+        reactor.connect_tcp(
+            ("localhost", listener.local_addr().port()),
+            move |peer: SocketAddr| {
+                assert_eq!(peer.is_ipv4(), address.is_ipv4());
+                client.take().expect("connected once")
+            },
+        );
+        run_clean(&reactor);
+        reached += 1;
+    }
+    assert!(reached > 0);
+}
+
+#[test]
+fn a_local_address_is_bound_before_connecting() {
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let local = closed_port();
+    let server = Cell::new(Some(Script::new().then_done(&countdown)));
+    let listener = reactor.listen_tcp(any_port(), move |peer: SocketAddr| {
+        assert_eq!(peer, local);
+        server.take().expect("one connection only")
+    });
+    let client = Script::new().made(move |transport| {
+        assert_eq!(transport.local_addr().unwrap(), local);
+        transport.lose_connection();
+    });
+    let client = Cell::new(Some(client.then_done(&countdown)));
+    let options = ConnectOptions::from(listener.unwrap().local_addr()).local_address(local);
+    reactor.connect_tcp(options, move |_: SocketAddr| client.take().expect("once"));
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_local_address_that_is_not_ours_or_of_another_family_is_refused() {
+    let target = closed_port();
+    let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
+    let options = ConnectOptions::from(target).local_address(foreign);
+    assert_eq!(
+        connect(options),
+        format!("{target}: {:?}", io::ErrorKind::AddrNotAvailable)
+    );
+    let other: SocketAddr = "[::1]:0".parse().unwrap();
+    let options = ConnectOptions::from(target).local_address(other);
+    assert_eq!(connect(options), "not resolved");
+}
+
+#[test]
+fn connecting_while_the_reactor_drains_fails_from_the_loop_and_later_not_at_all() {
+    let (reactor, log) = (reactor(), Log::default());
+    let noted = log.clone();
+    let client = Script::new()
+        .made(|transport| transport.reactor().stop())
+        .lost(move |transport, _| {
+            let reactor = transport.reactor();
+            let outcome = Outcome::new(reactor, &noted, &Countdown::new(1));
+            let connector = reactor.connect_tcp(any_port(), outcome);
+            assert!(!connector.is_connecting());
+            noted.add("asked");
+        });
+    pair(&reactor, client, Echo);
+    run(&reactor);
+    assert_eq!(log.take(), ["asked", "stopped"]);
+    let outcome = Outcome::new(&reactor, &log, &Countdown::new(1));
+    let connector = reactor.connect_tcp(any_port(), outcome);
+    assert!(!connector.is_connecting() && log.take().is_empty());
+    assert_eq!(reactor.metrics().panics, 0);
+}

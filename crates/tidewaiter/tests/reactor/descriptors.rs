@@ -1,0 +1,296 @@
+//! What a Unix process has only one table of: descriptors and children.
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use tidewaiter::process::ExitStatus;
+use tidewaiter::{Process, ProcessProtocol};
+
+use crate::promises::processes::Watch;
+use crate::promises::support::{
+    Countdown, Echo, Log, Script, Silent, any_port, reactor, run, run_clean,
+};
+use crate::support::alone::alone;
+use crate::support::roles::{READY, Role};
+
+/// How many descriptors this process has open.
+fn descriptors() -> usize {
+    let list = std::fs::read_dir("/dev/fd").expect("the OS lists them");
+    // The directory itself is one of them.
+    list.count() - 1
+}
+
+/// Lets this process open `spare` more descriptors only; returns the limit that was.
+fn leave_free(spare: u64) -> Rlimit {
+    let limit = getrlimit(Resource::Nofile);
+    let lowest_free = rustix::io::dup(std::io::stdin()).expect("a descriptor is free");
+    let next = u64::from(lowest_free.as_raw_fd().unsigned_abs());
+    drop(lowest_free);
+    let few = Rlimit {
+        current: Some(next + spare),
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, few).expect("a limit may be lowered");
+    limit
+}
+
+/// The processes that have this one for their parent, or are in the group of `group`: those that have
+/// ended and that nobody awaited among them, unless they are of the group.
+#[cfg(target_os = "linux")]
+fn relatives(group: u32) -> Vec<String> {
+    let ours = std::process::id().to_string();
+    let group = group.to_string();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("Linux has one").flatten() {
+        // One that ends meanwhile has none.
+        let Ok(text) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        let Some((_, fields)) = text.rsplit_once(')') else {
+            continue;
+        };
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let [state, parent, of_group, ..] = fields[..] else {
+            continue;
+        };
+        if parent == ours || (of_group == group && state != "Z") {
+            found.push(text);
+        }
+    }
+    found
+}
+
+/// Fails unless there are soon no processes but this one.
+#[cfg(target_os = "linux")]
+fn expect_no_relatives(group: u32) {
+    let begun = std::time::Instant::now();
+    loop {
+        let left = relatives(group);
+        if left.is_empty() {
+            return;
+        }
+        // A process that was killed is gone a moment later: there is no event for it here.
+        assert!(begun.elapsed() < Duration::from_secs(10), "{left:?}");
+        std::thread::yield_now();
+    }
+}
+
+thread_local! {
+    static MESSAGES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what each thread logs for it.
+struct Messages;
+
+impl log::Log for Messages {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let text = format!("{}: {}", record.level(), record.args());
+        MESSAGES.with_borrow_mut(|messages| messages.push(text));
+    }
+
+    fn flush(&self) {}
+}
+
+fn keep_messages() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Messages).expect("there is no other one");
+        log::set_max_level(log::LevelFilter::Info);
+    });
+}
+
+/// Goal: without descriptors accepting pauses, says so once, and goes on by itself.
+/// Method: connections of the OS's wait in the backlog for some hundred milliseconds without any.
+#[test]
+fn accepting_pauses_while_descriptors_are_exhausted_and_recovers() {
+    alone(
+        module_path!(),
+        "accepting_pauses_while_descriptors_are_exhausted_and_recovers",
+        || {
+            keep_messages();
+            let (reactor, countdown) = (reactor(), Countdown::new(3));
+            let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+                let countdown = countdown.clone();
+                Script::new().made(move |transport| countdown.hit(transport.reactor()))
+            });
+            let address = listener.unwrap().local_addr();
+            let peers: Vec<_> = (0..3)
+                .map(|_| TcpStream::connect(address).unwrap())
+                .collect();
+            let limit = leave_free(0);
+            reactor.call_later(Duration::from_millis(400), move |reactor| {
+                assert_eq!(reactor.metrics().accepted, 0, "there was no descriptor");
+                setrlimit(Resource::Nofile, limit).expect("it may be raised again");
+            });
+            run_clean(&reactor);
+            assert_eq!(reactor.metrics().accepted, 3);
+            drop(peers);
+            let messages = MESSAGES.take();
+            let about = |text: &str| messages.iter().filter(|m| m.contains(text)).count();
+            assert_eq!(about("accepting pauses"), 1, "{messages:?}");
+            assert_eq!(about("accepting connections again"), 1, "{messages:?}");
+        },
+    );
+}
+
+#[test]
+fn a_spawn_without_descriptors_is_refused_and_the_reactor_goes_on() {
+    alone(
+        module_path!(),
+        "a_spawn_without_descriptors_is_refused_and_the_reactor_goes_on",
+        || {
+            let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+            // Whatever is opened once and kept, is.
+            let before = descriptors();
+            let mut refused = 0;
+            for spare in 0..20 {
+                let limit = leave_free(spare);
+                let watch = Watch::new(&log, &countdown);
+                let result = reactor.spawn_process(&crate::child(Role::Exit(6)), watch);
+                setrlimit(Resource::Nofile, limit).expect("it may be raised again");
+                let Err(error) = result else { break };
+                let exhausted = rustix::io::Errno::MFILE.raw_os_error();
+                assert_eq!(error.source.raw_os_error(), Some(exhausted), "{error}");
+                assert!(error.to_string().contains("reactor_on_"), "{error}");
+                assert_eq!((reactor.metrics().live, descriptors()), (0, before));
+                refused += 1;
+            }
+            assert!(refused > 3, "three pipes and a process need more");
+            run_clean(&reactor);
+            assert_eq!(
+                log.take().last().map(String::as_str),
+                Some("ended: exit code 6")
+            );
+        },
+    );
+}
+
+/// Crashes the reactor when all its children are there.
+struct Ready {
+    left: Rc<Cell<usize>>,
+    output: Vec<u8>,
+    is_ready: bool,
+}
+
+impl ProcessProtocol for Ready {
+    fn child_data_received(&mut self, process: &Process, _: u32, data: &[u8]) {
+        self.output.extend_from_slice(data);
+        let count = self
+            .output
+            .windows(READY.len())
+            .filter(|part| *part == READY);
+        if count.count() == 2 && !std::mem::replace(&mut self.is_ready, true) {
+            self.left.set(self.left.get() - 1);
+            if self.left.get() == 0 {
+                process.reactor().crash();
+            }
+        }
+    }
+}
+
+/// Goal: a reactor dropped in the middle of everything leaves no descriptor and no process.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dropped_reactor_leaves_no_descriptor_and_no_process() {
+    alone(
+        module_path!(),
+        "a_dropped_reactor_leaves_no_descriptor_and_no_process",
+        || {
+            let before = descriptors();
+            for runs in [true, false] {
+                let reactor = reactor();
+                let listener = reactor
+                    .listen_tcp(any_port(), |_: SocketAddr| Echo)
+                    .unwrap();
+                for _ in 0..10 {
+                    reactor.connect_tcp(listener.local_addr(), |_: SocketAddr| {
+                        Script::new().made(|transport| transport.write_bytes(vec![0; 16 << 20]))
+                    });
+                }
+                let left = Rc::new(Cell::new(2));
+                let children = [(); 2].map(|()| {
+                    let ready = Ready {
+                        left: Rc::clone(&left),
+                        output: Vec::new(),
+                        is_ready: false,
+                    };
+                    let child = reactor.spawn_process(&crate::child(Role::KeepDeaf), ready);
+                    child.expect("the child starts").pid()
+                });
+                if runs {
+                    run(&reactor);
+                }
+                drop((reactor, listener));
+                for pid in children {
+                    expect_no_relatives(pid);
+                }
+                assert_eq!(descriptors(), before, "ran: {runs}");
+            }
+        },
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stopped_reactor_leaves_no_process_and_dropped_no_descriptor() {
+    alone(
+        module_path!(),
+        "a_stopped_reactor_leaves_no_process_and_dropped_no_descriptor",
+        || {
+            let before = descriptors();
+            let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+            let watch = Watch::new(&log, &countdown).data(|process, _, all| {
+                let count = all.windows(READY.len()).filter(|part| *part == READY);
+                if count.count() == 2 {
+                    process.reactor().stop();
+                }
+            });
+            let child = reactor.spawn_process(&crate::child(Role::KeepDeaf), watch);
+            let pid = child.unwrap().pid();
+            let listener = reactor.listen_tcp(any_port(), |_: SocketAddr| Silent);
+            let address = listener.unwrap().local_addr();
+            reactor.connect_tcp(address, |_: SocketAddr| Silent);
+            run_clean(&reactor);
+            expect_no_relatives(pid);
+            drop(reactor);
+            assert_eq!(descriptors(), before);
+        },
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_detached_child_lives_on() {
+    alone(module_path!(), "a_detached_child_lives_on", || {
+        let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+        // It has written what it writes: from here on it does not notice that its pipes are closed.
+        let watch = Watch::new(&log, &countdown).data(|process, _, all| {
+            if all.ends_with(READY) {
+                process.detach();
+                process.reactor().stop();
+            }
+        });
+        let child = reactor
+            .spawn_process(&crate::child(Role::Deaf), watch)
+            .unwrap();
+        let pid = child.pid();
+        run_clean(&reactor);
+        assert_eq!(child.status(), None::<ExitStatus>);
+        drop(reactor);
+        let left = relatives(pid);
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(!left[0].contains(") Z "), "it lives: {left:?}");
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+    });
+}

@@ -1,0 +1,240 @@
+//! Listening: where it fails, when it pauses, and to whom connections go.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tidewaiter::{ConnectError, Error, Factory, Protocol, Reactor};
+
+use super::support::{
+    Countdown, Echo, Log, Script, Silent, any_port, assert_empty, reactor, run_clean,
+};
+
+#[test]
+fn an_address_that_cannot_be_had_is_named() {
+    let reactor = reactor();
+    let listener = reactor
+        .listen_tcp(any_port(), |_: SocketAddr| Silent)
+        .unwrap();
+    assert_ne!(listener.local_addr().port(), 0);
+    let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
+    for (address, kind) in [
+        (listener.local_addr(), io::ErrorKind::AddrInUse),
+        (foreign, io::ErrorKind::AddrNotAvailable),
+    ] {
+        let error = reactor
+            .listen_tcp(address, |_: SocketAddr| Silent)
+            .unwrap_err();
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+        match error {
+            Error::Listen {
+                address: at,
+                source,
+            } => {
+                assert_eq!((at, source.kind()), (address, kind));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    reactor.call_when_running(Reactor::stop);
+    run_clean(&reactor);
+}
+
+/// Expects to be refused, and then stops.
+struct Refused(Reactor);
+
+impl Factory for Refused {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        panic!("nobody listens any more");
+    }
+
+    fn connection_failed(&mut self, error: ConnectError) {
+        assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+        self.0.stop();
+    }
+}
+
+#[test]
+fn a_listener_that_stops_refuses_and_its_connections_live_on() {
+    let reactor = reactor();
+    let listener = reactor
+        .listen_tcp(any_port(), |_: SocketAddr| Echo)
+        .unwrap();
+    let stopped = listener.clone();
+    let mut echoes = 0;
+    let client = Script::new()
+        .made(|transport| transport.write(b"1"))
+        .data(move |transport, _| {
+            echoes += 1;
+            if echoes == 1 {
+                stopped.stop_listening();
+                stopped.stop_listening();
+                stopped.pause_accepting();
+                stopped.resume_accepting();
+                let (again, address) = (transport.clone(), stopped.local_addr());
+                let call = move |_: &Reactor| again.write(b"2");
+                transport
+                    .reactor()
+                    .call_later(Duration::from_millis(10), call);
+                // By then the port has closed it.
+                let refused = Refused(transport.reactor().clone());
+                let call = move |reactor: &Reactor| {
+                    reactor.connect_tcp(address, refused);
+                };
+                transport
+                    .reactor()
+                    .call_later(Duration::from_millis(20), call);
+            }
+        });
+    let client = Cell::new(Some(client));
+    reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+        client.take().unwrap()
+    });
+    run_clean(&reactor);
+    assert_eq!(
+        reactor.metrics().bytes_received,
+        4,
+        "both echoes, both ways"
+    );
+}
+
+#[test]
+fn a_paused_listener_leaves_connections_in_the_backlog() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let (accepted, done) = (log.clone(), countdown.clone());
+    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+        accepted.add("accepted");
+        Script::new().then_done(&done)
+    });
+    let listener = listener.unwrap();
+    listener.pause_accepting();
+    listener.pause_accepting();
+    let (connected, again, resumed) = (log.clone(), listener.clone(), log.clone());
+    let client = Script::new().made(move |transport| {
+        connected.add("connected");
+        transport.lose_connection();
+        let (again, resumed) = (again.clone(), resumed.clone());
+        transport
+            .reactor()
+            .call_later(Duration::from_millis(50), move |_| {
+                resumed.add("resumed");
+                again.resume_accepting();
+                again.resume_accepting();
+            });
+    });
+    let client = Cell::new(Some(client));
+    let address = listener.local_addr();
+    // The pause has taken effect by then.
+    reactor.call_later(Duration::from_millis(10), move |reactor| {
+        reactor.connect_tcp(address, move |_: SocketAddr| client.take().unwrap());
+    });
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["connected", "resumed", "accepted"]);
+    assert_eq!(reactor.metrics().accepted, 1);
+}
+
+#[test]
+fn connections_are_handed_over_and_adopted() {
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let (adopter, done) = (reactor.clone(), countdown.clone());
+    let take = move |socket, peer| {
+        let server = Script::new().data(|transport, data| {
+            transport.write(data);
+            transport.lose_connection();
+        });
+        let made = Rc::new(Cell::new(false));
+        let seen = Rc::clone(&made);
+        let server = server.made(move |_| seen.set(true)).then_done(&done);
+        let transport = adopter.adopt_tcp(socket, peer, server).unwrap();
+        assert!(!made.get(), "the loop calls, not the call");
+        assert_eq!(transport.peer_addr(), Some(peer));
+    };
+    let listener = reactor.listen_tcp_handing_over(any_port(), take).unwrap();
+    let client = Script::new()
+        .made(|transport| transport.write(b"hello"))
+        .then_done(&countdown);
+    let client = Cell::new(Some(client));
+    reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+        client.take().unwrap()
+    });
+    run_clean(&reactor);
+    assert_eq!(
+        (reactor.metrics().accepted, reactor.metrics().bytes_received),
+        (1, 10)
+    );
+}
+
+#[test]
+fn connections_are_handed_over_to_a_reactor_in_another_thread() {
+    if crate::SIMULATED {
+        // Each of these reactors has a world of its own.
+        return;
+    }
+    let (to_us, from_thread) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let reactor = reactor();
+        to_us.send(reactor.remote()).unwrap();
+        run_clean(&reactor);
+        reactor.metrics()
+    });
+    let remote = from_thread.recv().unwrap();
+    let (reactor, countdown) = (reactor(), Countdown::new(20));
+    let to_thread = remote.clone();
+    let take = move |socket, peer| {
+        let adopt = move |there: &Reactor| {
+            there.adopt_tcp(socket, peer, Echo).expect("it runs");
+        };
+        to_thread.call(adopt).unwrap();
+    };
+    let listener = reactor.listen_tcp_handing_over(any_port(), take).unwrap();
+    for number in 0..20u8 {
+        let client = Script::new()
+            .made(move |transport| transport.write(&[number; 100]))
+            .data(|transport, _| transport.lose_connection())
+            .lost({
+                let countdown = countdown.clone();
+                move |transport, _| countdown.hit(transport.reactor())
+            });
+        let client = Cell::new(Some(client));
+        reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+            client.take().unwrap()
+        });
+    }
+    run_clean(&reactor);
+    remote.stop().unwrap();
+    let theirs = thread.join().unwrap();
+    assert_eq!((theirs.accepted, theirs.bytes_received), (0, 2000));
+    assert_eq!(reactor.metrics().accepted, 20);
+    assert_empty(&theirs);
+}
+
+#[test]
+fn a_socket_made_elsewhere_is_adopted_or_refused() {
+    let (reactor, countdown) = (reactor(), Countdown::new(1));
+    let listener = std::net::TcpListener::bind(any_port()).unwrap();
+    let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, peer) = listener.accept().unwrap();
+    let adopted = reactor.adopt_tcp(ours, peer, Script::new().then_done(&countdown));
+    if crate::SIMULATED {
+        let error = adopted.unwrap_err();
+        assert!(
+            matches!(error, Error::Adopt { peer: at, .. } if at == peer),
+            "{error}"
+        );
+        assert!(error.to_string().contains(&peer.to_string()));
+        assert_empty(&reactor.metrics());
+        return;
+    }
+    adopted.unwrap().write(b"hello");
+    drop(listener);
+    let reader = thread::spawn(move || {
+        let mut text = [0; 5];
+        io::Read::read_exact(&mut &theirs, &mut text).map(|()| text)
+    });
+    run_clean(&reactor);
+    assert_eq!(&reader.join().unwrap().unwrap(), b"hello");
+}

@@ -1,0 +1,206 @@
+//! What only a simulated world can do to a reactor: faults on demand, and a clock.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tidewaiter::port::sim::{Call, Faults, Sim};
+use tidewaiter::{ConnectError, ConnectOptions, Error, Factory, Protocol, Reactor};
+
+use crate::promises::processes::Watch;
+use crate::promises::support::{
+    Countdown, Echo, Log, Script, Silent, any_port, pair, pattern, run, run_clean,
+};
+use crate::support::roles::Role;
+use crate::support::sim_child::{child, register};
+
+fn world(faults: Faults) -> (Sim, Reactor) {
+    let patience = Duration::from_secs(10);
+    let sim = Sim::builder(3).patience(patience).faults(faults).build();
+    register(&sim);
+    let reactor = Reactor::builder().simulation(&sim).build().unwrap();
+    (sim, reactor)
+}
+
+/// Notes why connecting failed, and stops.
+struct Failed(Log, Reactor);
+
+impl Factory for Failed {
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        panic!("{peer} should not answer");
+    }
+
+    fn connection_failed(&mut self, error: ConnectError) {
+        self.0.add(error.to_string());
+        self.1.stop();
+    }
+}
+
+#[test]
+fn a_port_that_is_not_permitted_is_named() {
+    let (sim, reactor) = world(Faults::default());
+    sim.fail_next(Call::Listen, io::ErrorKind::PermissionDenied);
+    let error = reactor
+        .listen_tcp(any_port(), |_: SocketAddr| Silent)
+        .unwrap_err();
+    let kind = io::ErrorKind::PermissionDenied;
+    assert!(matches!(error, Error::Listen { source, .. } if source.kind() == kind));
+}
+
+#[test]
+fn each_way_in_which_connecting_fails_is_told_apart() {
+    for (kind, text) in [
+        (io::ErrorKind::ConnectionRefused, "refused"),
+        (io::ErrorKind::HostUnreachable, "unreachable"),
+        (io::ErrorKind::NetworkUnreachable, "unreachable"),
+        (io::ErrorKind::TimedOut, "no connection within 30s"),
+        (io::ErrorKind::OutOfMemory, "cannot connect"),
+    ] {
+        for call in [Call::Connect, Call::OpenStream] {
+            let (sim, reactor) = world(Faults::default());
+            let listener = reactor
+                .listen_tcp(any_port(), |_: SocketAddr| Silent)
+                .unwrap();
+            sim.fail_next(call, kind);
+            let log = Log::default();
+            reactor.connect_tcp(listener.local_addr(), Failed(log.clone(), reactor.clone()));
+            run_clean(&reactor);
+            let events = log.take();
+            assert!(events.len() == 1 && events[0].contains(text), "{events:?}");
+        }
+    }
+}
+
+#[test]
+fn an_address_of_nobody_takes_the_whole_time_and_no_more() {
+    let (sim, reactor) = world(Faults::default());
+    let log = Log::default();
+    let options = ConnectOptions::new("192.0.2.1", 80).timeout(Duration::from_secs(7));
+    reactor.connect_tcp(options, Failed(log.clone(), reactor.clone()));
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["no connection within 7s"]);
+    assert_eq!(sim.elapsed(), Duration::from_secs(7));
+}
+
+/// Goal: failing to accept pauses longer and longer, up to a second, and ends with the first success.
+#[test]
+fn accepting_recovers_from_failures_and_waits_longer_each_time() {
+    let (sim, reactor) = world(Faults::default());
+    for _ in 0..6 {
+        sim.fail_next(Call::Accept, io::ErrorKind::QuotaExceeded);
+    }
+    let client = Script::new().made(|transport| transport.write(b"x"));
+    let client = client.data(|transport, _| transport.reactor().stop());
+    pair(&reactor, client, Echo);
+    run_clean(&reactor);
+    assert_eq!(reactor.metrics().accepted, 1);
+    // 50, 100, 200, 400 and 800 ms, and then a second.
+    assert_eq!(sim.elapsed(), Duration::from_millis(2550));
+}
+
+#[test]
+fn a_spawn_that_is_refused_leaves_nothing_and_a_stop_no_process() {
+    let (sim, reactor) = world(Faults::default());
+    sim.fail_next(Call::Spawn, io::ErrorKind::QuotaExceeded);
+    let (log, countdown) = (Log::default(), Countdown::new(1));
+    let refused = reactor.spawn_process(&child(Role::Deaf), Watch::new(&log, &countdown));
+    assert_eq!(
+        refused.unwrap_err().source.kind(),
+        io::ErrorKind::QuotaExceeded
+    );
+    assert_eq!((sim.running_processes(), reactor.metrics().live), (0, 0));
+    let watch = Watch::new(&log, &countdown).made(|process| process.reactor().stop());
+    reactor
+        .spawn_process(&child(Role::KeepDeaf), watch)
+        .unwrap();
+    run_clean(&reactor);
+    assert_eq!(sim.running_processes(), 0, "neither child nor grandchild");
+}
+
+#[test]
+fn a_dropped_reactor_leaves_no_simulated_process_but_detached_ones() {
+    let (sim, reactor) = world(Faults::default());
+    let (log, countdown) = (Log::default(), Countdown::new(1));
+    for _ in 0..3 {
+        let watch = Watch::new(&log, &countdown);
+        reactor
+            .spawn_process(&child(Role::KeepDeaf), watch)
+            .unwrap();
+    }
+    let watch = Watch::new(&log, &countdown);
+    let detached = reactor.spawn_process(&child(Role::Deaf), watch).unwrap();
+    detached.detach();
+    reactor.iterate(Duration::ZERO).unwrap();
+    drop(reactor);
+    assert_eq!(sim.running_processes(), 1);
+}
+
+/// Goal: whatever the network does short of breaking, every byte arrives once and in order.
+#[test]
+fn bumpy_weather_changes_nothing_but_the_time() {
+    let (_, reactor) = world(Faults::bumpy());
+    let countdown = Countdown::new(20);
+    let served = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&served);
+    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+        seen.set(seen.get() + 1);
+        Echo
+    });
+    let address = listener.unwrap().local_addr();
+    for size in 1..=20_usize {
+        let (size, done) = (size * 997, countdown.clone());
+        let mut answer = Vec::new();
+        let client = Script::new()
+            .made(move |transport| {
+                transport.write(&pattern(size));
+                transport.lose_write_connection();
+            })
+            .data(move |transport, data| {
+                answer.extend_from_slice(data);
+                if answer.len() >= size {
+                    assert!(answer == pattern(size));
+                    transport.lose_connection();
+                }
+            })
+            .then_done(&done);
+        let client = Cell::new(Some(client));
+        reactor.connect_tcp(address, move |_: SocketAddr| client.take().unwrap());
+    }
+    run_clean(&reactor);
+    assert_eq!(served.get(), 20);
+}
+
+/// Goal: whatever breaks, each connection and child ends once, and a stop leaves nothing.
+#[test]
+fn stormy_weather_leaves_nothing_behind() {
+    let (sim, reactor) = world(Faults::stormy());
+    let listener = reactor
+        .listen_tcp(any_port(), |_: SocketAddr| Echo)
+        .unwrap();
+    let address = listener.local_addr();
+    let (made, lost) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    for _ in 0..50 {
+        let (made, lost) = (Rc::clone(&made), Rc::clone(&lost));
+        reactor.connect_tcp(address, move |_: SocketAddr| {
+            let (made, lost) = (Rc::clone(&made), Rc::clone(&lost));
+            Script::new()
+                .made(move |transport| {
+                    made.set(made.get() + 1);
+                    transport.write(&pattern(5000));
+                })
+                .lost(move |_, _| lost.set(lost.get() + 1))
+        });
+        let (log, countdown) = (Log::default(), Countdown::new(usize::MAX));
+        let watch = Watch::new(&log, &countdown).made(|process| process.write(b"hello"));
+        let _ = reactor.spawn_process(&child(Role::Echo), watch);
+    }
+    reactor.call_later(Duration::from_secs(2), Reactor::stop);
+    run(&reactor);
+    assert!(made.get() > 10);
+    assert_eq!(made.get(), lost.get());
+    let metrics = reactor.metrics();
+    assert_eq!((metrics.live, metrics.in_flight, metrics.panics), (0, 0, 0));
+    assert_eq!(sim.running_processes(), 0);
+}
