@@ -56,6 +56,8 @@ impl ProcessProtocol for Watch {
 
     fn process_ended(&mut self, process: &Process, status: ExitStatus) {
         self.status.set(Some(status));
+        // If it came to that early, nobody waits for ever.
+        self.drains = None;
         if let Some(client) = self.client.take() {
             client.join().expect("the client was served to the end");
         }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -168,7 +168,8 @@ impl Server {
     }
 
     /// Waits for the server's end: its log ends when it does.
-    pub(crate) fn wait(mut self) -> ExitStatus {
+    #[cfg(unix)]
+    pub(crate) fn wait(mut self) -> std::process::ExitStatus {
         while self.log.recv_timeout(PATIENCE).is_ok() {}
         self.process.wait().expect("it is our child")
     }
