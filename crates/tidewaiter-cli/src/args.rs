@@ -26,8 +26,8 @@ REMOTE_ADDR and REMOTE_PORT, and from PROTO, TCPREMOTEIP, TCPREMOTEPORT, TCPLOCA
 
 When the client has said all, COMMAND's input ends; when COMMAND closes its output, the client sees the end.
 
-A client that is gone cannot be told from one that has said all before something is sent to it: \
-a COMMAND that then neither ends nor writes lives until --idle-timeout ends it.
+A client that closes looks like one that has said all, and a reset goes unnoticed while COMMAND does not read \
+what came before it: a COMMAND that then neither ends nor writes lives until --idle-timeout ends it.
 
 When the connection is lost, COMMAND has as long as --grace to end by itself; then it is ended.
 
