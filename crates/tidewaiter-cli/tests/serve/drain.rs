@@ -1,7 +1,7 @@
 //! A server that is asked to end by the library's own `terminate`: here the server is a child of ours.
 //!
 //! Not on Windows: Ctrl-Break reaches only those who share a console with us, and Wine gives none to a test
-//! without a terminal (`GenerateConsoleCtrlEvent` fails with "Invalid access"; a new console does not help).
+//! without a terminal (`GenerateConsoleCtrlEvent` fails with "Invalid access").
 #![cfg(unix)]
 
 use std::cell::Cell;

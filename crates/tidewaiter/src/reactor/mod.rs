@@ -278,10 +278,10 @@ impl Reactor {
 
     /// Waits for the ends of children that were killed: on Unix, nobody else takes note of them.
     fn await_killed(&self, mut killed: Vec<Token>) {
-        let deadline = Instant::now() + KILLED_DEADLINE;
+        let deadline = self.now() + KILLED_DEADLINE;
         while !killed.is_empty() {
             let mut completions = Vec::new();
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(self.now());
             let waited = self.port_mut().wait(Some(left), &mut completions);
             killed.retain(|token| {
                 let ended = |c: &Completion| c.kind == RequestKind::Exit && c.token == *token;

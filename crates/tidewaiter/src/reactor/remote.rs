@@ -146,7 +146,6 @@ impl Reactor {
     /// returned. For what would block.
     ///
     /// `done` is called exactly once, unless the reactor is dropped before. Work cannot be cancelled.
-    #[expect(clippy::missing_panics_doc, reason = "only a fault of our own would")]
     pub fn defer_to_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -6,8 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::process::{Command, ExitStatus, SpawnStep};
-#[cfg(unix)]
-use tidewaiter::process::{Signal, SignalTarget};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Producer, ProducerKind, Reactor, Transport};
 
 use super::support::{Countdown, Log, assert_empty, reactor, run, run_clean};
