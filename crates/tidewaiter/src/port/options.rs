@@ -20,7 +20,7 @@ pub enum PortKind {
 }
 
 impl PortKind {
-    /// The name that `TIDEWAITER_PORT` knows it by: `iocp`, `uring`, `poll` or `sim`.
+    /// Its short name: `iocp`, `uring`, `poll` or `sim`. `TIDEWAITER_PORT` knows the first three.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -323,7 +323,8 @@ impl Process {
         }
     }
 
-    /// Closes the child's standard input, once everything written is sent.
+    /// Closes the child's standard input, once everything written is sent and the producer registered
+    /// with it, if any, is unregistered.
     pub fn close_stdin(&self) {
         if let Some(stdin) = self.pipe(0) {
             stdin.lose_connection();
