@@ -27,7 +27,7 @@ const DEBIAN_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 #[derive(Debug)]
 pub(crate) struct Wine {
     prefix: PathBuf,
-    library: Library,
+    std: Library,
 }
 
 /// Where the Windows standard library comes from.
@@ -48,10 +48,10 @@ impl Wine {
             ));
         }
         setup::tools(context, TOOLS)?;
-        let library = library(context)?;
+        let std = library(context)?;
         let wine = Wine {
             prefix: context.target.join("windows").join("prefix"),
-            library,
+            std,
         };
         wine.make_prefix(context)?;
         wine.add_randomness(context)?;
@@ -60,7 +60,7 @@ impl Wine {
 
     /// A cargo command whose programs run under Wine.
     pub(crate) fn cargo(&self, context: &Context, arguments: &[&str]) -> Step {
-        let step = match self.library {
+        let step = match self.std {
             Library::Prebuilt => Step::cargo(context, arguments),
             // Debian's names are not in front of rustup's on the path, hence the folders.
             Library::FromSource => Step::new(context, "/usr/bin/cargo", arguments)

@@ -87,11 +87,6 @@ impl Reactor {
         if self.core.in_turn.replace(true) {
             return Err(Error::Running);
         }
-        let limit = if self.ready_to_advance() {
-            Some(Duration::ZERO)
-        } else {
-            limit
-        };
         let result = self.turn(limit);
         self.core.in_turn.set(false);
         result

@@ -103,7 +103,7 @@ impl Reactor {
             let callback = core.on_signal.borrow().clone();
             match callback {
                 Some(callback) => {
-                    let _ = self.guard("the signal callback", || {
+                    self.guard("the signal callback", || {
                         if let Ok(mut callback) = callback.try_borrow_mut() {
                             callback(self, signal);
                         }
