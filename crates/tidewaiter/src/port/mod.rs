@@ -14,8 +14,9 @@
 //! 3. Submitting never calls back: what finishes at once still arrives through [`Port::wait`].
 //! 4. A [`Handle`] or [`Operation`] is never valid twice. Completions that the OS delivers for one that
 //!    is gone are counted ([`Port::stale`]) and dropped.
-//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`]. A wake-up ends
-//!    one wait, whichever it is: so look for what it may have announced after each, before the next.
+//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`], and for a signal
+//!    whose handler ran during it. A wake-up ends one wait, whichever it is: so look for what it may
+//!    have announced after each, before the next.
 //! 6. Closing is: cancel, see every completion of the handle, then close, then [`Outcome::Closed`].
 //! 7. An idle connection holds no receive buffer.
 //! 8. OS errors keep their identity: a reset is not an end of file.
@@ -161,6 +162,11 @@ impl Port {
     /// early, possibly with nothing, when a [`Waker`] says so. Several wake-ups may end one wait only,
     /// and it may be one that was about to return anyway: look for what they announced after every
     /// wait, before the next.
+    ///
+    /// Also returns early when a signal handler of the program interrupted it on this thread, so that
+    /// what the handler noted down can be looked at (io_uring, epoll). A signal that comes just before
+    /// the wait does not end it, and with kqueue and on Windows none does: a handler that must be heard
+    /// uses a [`Waker`].
     ///
     /// # Errors
     ///

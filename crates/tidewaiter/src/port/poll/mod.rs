@@ -50,6 +50,17 @@ const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
     tv_nsec: 0,
 };
 
+/// What ended a selector's wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// A change of readiness, or the time is up.
+    Plainly,
+    /// The waker was used.
+    Woken,
+    /// A signal was handled.
+    Interrupted,
+}
+
 /// A change of readiness.
 #[derive(Clone, Copy, Debug)]
 struct Readiness {
@@ -201,10 +212,10 @@ impl PollPort {
         }
     }
 
-    /// Asks the kernel what became ready. Returns whether the waker was used.
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+    /// Asks the kernel what became ready.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Ended> {
         let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
-        let notified = self.selector.wait(timeout, |readiness| {
+        let ended = self.selector.wait(timeout, |readiness| {
             let Some(entry) = handles.get_mut(readiness.key) else {
                 *stale += 1;
                 return;
@@ -215,10 +226,10 @@ impl PollPort {
                 ready.push_back(readiness.key);
             }
         })?;
-        if notified {
+        if ended == Ended::Woken {
             self.waker.acknowledge();
         }
-        Ok(notified)
+        Ok(ended)
     }
 
     /// One round over the queue: each handle is visited at most once, in turn, so that one that is
@@ -363,13 +374,13 @@ impl Driver for PollPort {
         let mut left = timeout;
         loop {
             let idle = self.finished.is_empty() && self.ready.is_empty();
-            let notified = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
+            let ended = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
             self.deliver_finished(completions, limit);
             self.visit_ready(completions, limit);
-            if notified || completions.len() > first {
+            if ended != Ended::Plainly || completions.len() > first {
                 return Ok(());
             }
-            // What seemed ready was not, or a signal came: wait for the rest of the time.
+            // What seemed ready was not: wait for the rest of the time.
             if let Some(deadline) = deadline {
                 let rest = deadline.saturating_duration_since(self.now());
                 if rest.is_zero() {
