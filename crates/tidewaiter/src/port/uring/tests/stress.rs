@@ -1,8 +1,6 @@
 //! Races, shortages and large amounts.
 
 use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -330,32 +328,6 @@ fn dropping_the_port_awaits_what_is_under_way() {
     let end = theirs.read_to_end(&mut received);
     assert!(end.is_ok(), "{end:?}");
     assert!(received.len() < 64 << 20);
-}
-
-/// Goal: a signal whose handler has run does not end the wait early.
-#[test]
-fn a_signal_does_not_end_the_wait() {
-    let seen = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(libc::SIGUSR2, Arc::clone(&seen)).expect("a handler");
-    let mut harness = Harness::new();
-    // SAFETY: asks for nothing but this thread's own number.
-    let us = unsafe { libc::pthread_self() };
-    let brief = Duration::from_millis(50);
-    let started = Instant::now();
-    let signalling = thread::spawn(move || {
-        while !seen.load(Ordering::Acquire) {
-            // SAFETY: the thread waits for this one to end before it ends itself.
-            let failed = unsafe { libc::pthread_kill(us, libc::SIGUSR2) };
-            assert_eq!(failed, 0);
-        }
-    });
-    harness
-        .port
-        .wait(Some(brief), &mut harness.delivered)
-        .expect("a wait");
-    assert!(started.elapsed() >= brief, "{:?}", started.elapsed());
-    signalling.join().expect("signalling does not panic");
-    harness.finish();
 }
 
 #[test]
