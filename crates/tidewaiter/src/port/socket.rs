@@ -7,6 +7,13 @@ pub(crate) use std::os::fd::OwnedFd as OsPipe;
 #[cfg(windows)]
 pub(crate) use std::os::windows::io::OwnedHandle as OsPipe;
 
+/// How the OS names a descriptor of anybody's: its number on Unix, and a handle on Windows.
+#[cfg(unix)]
+pub type RawDescriptor = std::os::fd::RawFd;
+/// How the OS names a descriptor of anybody's: its number on Unix, and a handle on Windows.
+#[cfg(windows)]
+pub type RawDescriptor = isize;
+
 /// A connected stream socket that no port takes care of yet. Dropping it closes it.
 ///
 /// It can be sent to another thread, to be adopted by the port there.
