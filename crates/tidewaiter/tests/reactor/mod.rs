@@ -4,6 +4,7 @@ mod backpressure;
 mod connecting;
 mod lifecycle;
 mod listening;
+mod made_elsewhere;
 mod panics;
 pub(crate) mod processes;
 mod stopping;

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Spawned, control};
+use super::{BATCH_MAX, CloseMode, Driver, RawDescriptor, Spawned, control};
 use crate::process::{
     self, Command, OsChild, OsProcess, Signal, SignalTarget, SpawnError, SpawnStep,
 };
@@ -456,6 +456,13 @@ impl Driver for PollPort {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.socket(handle)?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        match &self.entry(handle)?.source {
+            Source::Process(_) => Err(invalid("the handle is a process")),
+            source => Ok(source.as_fd().as_raw_fd()),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
