@@ -60,12 +60,19 @@ pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, Requ
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
 pub(crate) use socket::OsPipe;
-pub use socket::{RawDescriptor, Resource, Socket};
+pub use socket::{Resource, Socket};
 pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
+
+/// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
+#[cfg(unix)]
+pub type RawDescriptor = std::os::fd::RawFd;
+/// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
+#[cfg(windows)]
+pub type RawDescriptor = u64;
 
 /// How many completions one wait delivers at most: what bounds the work of a turn.
 pub(crate) const BATCH_MAX: usize = 256;
@@ -132,6 +139,7 @@ pub(crate) trait Driver: fmt::Debug {
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()>;
     fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor>;
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
     fn in_flight(&self) -> usize;
@@ -264,7 +272,8 @@ impl Port {
         self.driver.open_stream(peer, local)
     }
 
-    /// Takes over a socket or pipe that was made elsewhere.
+    /// Takes over a socket or pipe that was made elsewhere: a stream socket may be connected already, or
+    /// be connected by [`Request::Connect`]. It may be made non-blocking, for all who share it.
     ///
     /// # Errors
     ///
@@ -351,6 +360,17 @@ impl Port {
     /// As [`local_addr`](Port::local_addr).
     pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         self.driver.peer_addr(handle)
+    }
+
+    /// The OS's number of a socket or pipe, which stays the port's: to look at it, or to set an option
+    /// that the port does not know. It means nothing any more once the handle is being closed.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one behind which is no socket or pipe of the OS.
+    pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        self.driver.raw_descriptor(handle)
     }
 
     /// Sets an option of a TCP socket.

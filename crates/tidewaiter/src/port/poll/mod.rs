@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -542,6 +542,13 @@ impl Driver for PollPort {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.socket(handle)?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        match &self.entry(handle)?.source {
+            Source::Process(_) => Err(invalid("the handle is a process")),
+            source => Ok(source.as_fd().as_raw_fd()),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
