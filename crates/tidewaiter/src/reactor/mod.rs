@@ -12,6 +12,7 @@ mod run;
 mod timers;
 mod triggers;
 mod turn;
+mod watch;
 mod workers;
 
 use std::any::Any;
@@ -27,6 +28,7 @@ pub use delayed::DelayedCall;
 pub use metrics::Metrics;
 pub use remote::{Remote, WorkLost};
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
+pub use watch::Watch;
 
 use crate::error::Error;
 use crate::port::{

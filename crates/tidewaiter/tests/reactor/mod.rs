@@ -5,6 +5,7 @@ mod connecting;
 mod embedding;
 mod lifecycle;
 mod listening;
+mod made_elsewhere;
 mod panics;
 pub(crate) mod processes;
 mod stopping;

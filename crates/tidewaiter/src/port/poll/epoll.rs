@@ -73,6 +73,17 @@ impl Selector {
         }
     }
 
+    /// Reports under `key` that `source` is readable, as long as it is.
+    pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(key.to_u64());
+        Ok(epoll::add(
+            &self.epoll,
+            source,
+            data,
+            epoll::EventFlags::IN,
+        )?)
+    }
+
     /// Reports nothing of `source` any more. Closing it is not enough: a child that is just being
     /// started may still have a copy, which would keep the registration alive.
     pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {

@@ -84,6 +84,23 @@ impl Selector {
         }
     }
 
+    /// Reports under `key` that `source` is readable, as long as it is.
+    #[expect(
+        unsafe_code,
+        reason = "`polling` wants sources removed before they are closed"
+    )]
+    pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        let number = usize::try_from(key.to_u64()).expect("checked at the head of this file");
+        // SAFETY: a kernel queue forgets a source that is closed, and `polling` keeps its number alone.
+        unsafe {
+            self.shared.poller.add_with_mode(
+                source.as_raw_fd(),
+                Event::readable(number),
+                PollMode::Level,
+            )
+        }
+    }
+
     /// Reports nothing of `source` any more.
     pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
         self.shared.poller.delete(source)
