@@ -342,7 +342,7 @@ fn a_completion_for_a_dead_operation_is_counted_and_dropped() {
         .build()
         .user_data(receive.0.to_u64());
     // SAFETY: a NOP has no addresses.
-    unsafe { harness.port.ring.push(late) };
+    unsafe { harness.port.ring_mut().push(late) };
     let again = harness.submit(ours, Request::Receive);
     theirs.write_all(b"alive").expect("we receive");
     assert_eq!(&*harness.receive(again), b"alive");
