@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{ConnectError, Error, Factory, Protocol, Reactor};
+use tidewaiter::{ConnectError, Error, Factory, Listener, Protocol, Reactor};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, reactor, run_clean,
@@ -99,6 +99,47 @@ fn a_listener_that_stops_refuses_and_its_connections_live_on() {
         4,
         "both echoes, both ways"
     );
+}
+
+/// Listens on the same address again once it is closed, and again; then stops.
+struct Again(u32, Log);
+
+impl Factory for Again {
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        panic!("{peer} connects to nobody");
+    }
+
+    fn listener_closed(&mut self, listener: &Listener) {
+        self.1.add("closed");
+        let reactor = listener.reactor();
+        if self.0 == 0 {
+            return reactor.stop();
+        }
+        let again = Again(self.0 - 1, self.1.clone());
+        let listening = reactor.listen_tcp(listener.local_addr(), again);
+        listening.expect("the address is free").stop_listening();
+    }
+}
+
+#[test]
+fn a_factory_hears_when_the_address_is_free_again() {
+    let (reactor, log) = (reactor(), Log::default());
+    let listener = reactor.listen_tcp(any_port(), Again(3, log.clone()));
+    listener.unwrap().stop_listening();
+    assert!(log.take().is_empty(), "the loop calls, not the call");
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["closed"; 4]);
+}
+
+/// Goal: the factory hears once when the listener ends with the reactor, and then is dropped.
+#[test]
+fn a_factory_hears_when_the_reactor_stops() {
+    let (reactor, log) = (reactor(), Log::default());
+    let listener = reactor.listen_tcp(any_port(), Again(0, log.clone()));
+    reactor.call_when_running(Reactor::stop);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["closed"]);
+    assert!(listener.is_ok());
 }
 
 #[test]
