@@ -1,6 +1,6 @@
 //! Listening: where it fails, when it pauses, and to whom connections go.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{ConnectError, Error, Factory, Listener, Protocol, Reactor};
+use tidewaiter::{ConnectError, Error, Factory, Listener, Protocol, Reactor, Transport};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, reactor, run_clean,
@@ -58,37 +58,41 @@ impl Factory for Refused {
     }
 }
 
+/// Makes echoes; once the listener is closed, has the client write once more.
+struct EchoesOn(Rc<RefCell<Option<Transport>>>);
+
+impl Factory for EchoesOn {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(Echo))
+    }
+
+    fn listener_closed(&mut self, _: &Listener) {
+        self.0.take().expect("it was connected").write(b"2");
+    }
+}
+
 #[test]
 fn a_listener_that_stops_refuses_and_its_connections_live_on() {
     let reactor = reactor();
-    let listener = reactor
-        .listen_tcp(any_port(), |_: SocketAddr| Echo)
-        .unwrap();
+    let connected = Rc::new(RefCell::new(None));
+    let factory = EchoesOn(Rc::clone(&connected));
+    let listener = reactor.listen_tcp(any_port(), factory).unwrap();
     let stopped = listener.clone();
-    let mut echoes = 0;
-    let client = Script::new()
-        .made(|transport| transport.write(b"1"))
-        .data(move |transport, _| {
-            echoes += 1;
-            if echoes == 1 {
+    let client =
+        Script::new()
+            .made(|transport| transport.write(b"1"))
+            .data(move |transport, data| {
+                if data == b"2" {
+                    let reactor = transport.reactor();
+                    reactor.connect_tcp(stopped.local_addr(), Refused);
+                    return;
+                }
+                connected.replace(Some(transport.clone()));
                 stopped.stop_listening();
                 stopped.stop_listening();
                 stopped.pause_accepting();
                 stopped.resume_accepting();
-                let (again, address) = (transport.clone(), stopped.local_addr());
-                let call = move |_: &Reactor| again.write(b"2");
-                transport
-                    .reactor()
-                    .call_later(Duration::from_millis(10), call);
-                // By then the port has closed it.
-                let call = move |reactor: &Reactor| {
-                    reactor.connect_tcp(address, Refused);
-                };
-                transport
-                    .reactor()
-                    .call_later(Duration::from_millis(20), call);
-            }
-        });
+            });
     let client = Cell::new(Some(client));
     reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
         client.take().unwrap()
