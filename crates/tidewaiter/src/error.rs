@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::port::Failure;
+use crate::port::{Failure, RawDescriptor};
 
 /// Why a connection or a pipe ended.
 #[derive(Debug)]
@@ -178,6 +178,13 @@ pub enum Error {
         /// The OS's reason.
         source: io::Error,
     },
+    /// A descriptor, or a handle, cannot be watched.
+    Watch {
+        /// Which.
+        descriptor: RawDescriptor,
+        /// The OS's reason.
+        source: io::Error,
+    },
     /// The completion port failed, and with it the reactor.
     Port(io::Error),
     /// The OS refuses a thread for a reactor.
@@ -195,6 +202,9 @@ impl fmt::Display for Error {
             Error::Adopt { peer, source } => {
                 write!(f, "cannot take over the connection to {peer}: {source}")
             }
+            Error::Watch { descriptor, source } => {
+                write!(f, "cannot watch descriptor {descriptor}: {source}")
+            }
             Error::Port(source) => write!(f, "the completion port failed: {source}"),
             Error::Thread(source) => write!(f, "cannot start a reactor's thread: {source}"),
         }
@@ -206,6 +216,7 @@ impl std::error::Error for Error {
         match self {
             Error::Listen { source, .. }
             | Error::Adopt { source, .. }
+            | Error::Watch { source, .. }
             | Error::ListenOn(source)
             | Error::Port(source)
             | Error::Thread(source) => Some(source),

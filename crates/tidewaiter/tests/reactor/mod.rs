@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod connecting;
+mod embedding;
 mod lifecycle;
 mod listening;
 mod made_elsewhere;

@@ -223,6 +223,7 @@ fn suits(object: Object, kind: RequestKind) -> bool {
             )
         }
         RequestKind::Exit => matches!(object, Object::Process(_)),
+        RequestKind::Watch => false,
         RequestKind::Close => true,
     }
 }
