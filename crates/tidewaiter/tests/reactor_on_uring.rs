@@ -9,6 +9,7 @@ mod support {
     pub(crate) mod alone;
     pub(crate) mod real_child;
     pub(crate) mod roles;
+    pub(crate) mod system;
 }
 
 #[path = "reactor/mod.rs"]
@@ -16,6 +17,10 @@ mod promises;
 
 #[path = "reactor/descriptors.rs"]
 mod descriptors;
+
+#[cfg(target_os = "linux")]
+#[path = "reactor/forking.rs"]
+mod forking;
 
 use support::real_child::child;
 

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use super::pace::{Pace, TurnTimes};
+
 /// A number that only the loop's thread counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(Cell<u64>);
@@ -16,6 +18,18 @@ impl Counter {
     }
 }
 
+/// What kind of thing lives on a reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LiveKind {
+    Transport,
+    Listener,
+    Child,
+    /// What is counted with the whole alone.
+    Other,
+}
+
+const KINDS: usize = LiveKind::Other as usize + 1;
+
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) turns: Counter,
@@ -29,9 +43,26 @@ pub(crate) struct Counters {
     pub(crate) spawned: Counter,
     pub(crate) bytes_received: Counter,
     pub(crate) bytes_sent: Counter,
+    pub(super) pace: Pace,
+    /// How many things live, by kind.
+    kinds: [Cell<usize>; KINDS],
 }
 
 impl Counters {
+    pub(super) fn count_in(&self, kind: LiveKind) {
+        let count = &self.kinds[kind as usize];
+        count.set(count.get() + 1);
+    }
+
+    pub(super) fn count_out(&self, kind: LiveKind) {
+        let count = &self.kinds[kind as usize];
+        count.set(count.get() - 1);
+    }
+
+    fn living(&self, kind: LiveKind) -> usize {
+        self.kinds[kind as usize].get()
+    }
+
     pub(crate) fn snapshot(
         &self,
         pending_calls: usize,
@@ -53,7 +84,11 @@ impl Counters {
             bytes_sent: self.bytes_sent.get(),
             pending_calls,
             live,
+            transports: self.living(LiveKind::Transport),
+            listeners: self.living(LiveKind::Listener),
+            children: self.living(LiveKind::Child),
             in_flight,
+            turn_times: self.pace.times(),
         }
     }
 }
@@ -88,6 +123,14 @@ pub struct Metrics {
     pub pending_calls: usize,
     /// Listeners, connections, pipes and children that live.
     pub live: usize,
+    /// Connections and pipes that live.
+    pub transports: usize,
+    /// Listeners that live.
+    pub listeners: usize,
+    /// Children that live, or whose pipes do.
+    pub children: usize,
     /// Operations that the OS has in hand.
     pub in_flight: usize,
+    /// How long turns took.
+    pub turn_times: TurnTimes,
 }

@@ -11,7 +11,7 @@ use super::transport::Transport;
 use crate::error::Reason;
 use crate::port::{CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, Token};
 use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, SpawnStep};
-use crate::reactor::{Live, Reactor};
+use crate::reactor::{Live, LiveKind, Reactor};
 
 /// A descriptor of the child's: 0 is its standard input, 1 its output, 2 its error output.
 pub type ChildFd = u32;
@@ -229,6 +229,10 @@ impl Inner {
 }
 
 impl Live for Inner {
+    fn kind(&self) -> LiveKind {
+        LiveKind::Child
+    }
+
     fn completed(self: Rc<Self>, completion: Completion) {
         match completion.result {
             Ok(Outcome::Exited(status)) => self.exited(status),

@@ -7,6 +7,7 @@
 //! for [`Driver::wait`].
 
 mod attempt;
+mod children;
 mod life;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
@@ -37,9 +38,7 @@ use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, control};
-use crate::process::{
-    self, Command, OsChild, OsProcess, Signal, SignalTarget, SpawnError, SpawnStep,
-};
+use crate::process::{Command, Signal, SignalTarget, SpawnError};
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
 use selector::Selector;
 
@@ -50,12 +49,6 @@ const EVENTS_MAX: usize = 256;
 const FOREIGN: Key = Key {
     index: u32::MAX - 1,
     generation: u32::MAX,
-};
-
-/// How long a child that we could not take on has to die of our signal, before it is left a zombie.
-const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
 };
 
 /// What ended a selector's wait.
@@ -172,42 +165,6 @@ impl PollPort {
             Err(error) => {
                 let entry = self.handles.remove(key).expect("inserted above");
                 Err((error, entry.source))
-            }
-        }
-    }
-
-    fn register_child(&mut self, child: OsChild) -> Result<Spawned, (io::Error, OsProcess)> {
-        let mut pipes = [None; 3];
-        let mut failure = None;
-        for (number, pipe) in child.pipes.into_iter().enumerate() {
-            let Some(pipe) = pipe else { continue };
-            let source = match number {
-                0 => Source::Writer(pipe),
-                _ => Source::Reader(pipe),
-            };
-            match self.register(source) {
-                Ok(handle) => pipes[number] = Some(handle),
-                Err((error, _)) => failure = Some(error),
-            }
-        }
-        let registered = match failure {
-            None => self.register(Source::Process(child.process)),
-            Some(error) => Err((error, Source::Process(child.process))),
-        };
-        match registered {
-            Ok(process) => Ok(Spawned {
-                process,
-                pid: child.pid,
-                pipes,
-            }),
-            Err((error, source)) => {
-                for handle in pipes.into_iter().flatten() {
-                    self.remove(handle);
-                }
-                let Source::Process(process) = source else {
-                    unreachable!("what was to be registered is given back");
-                };
-                Err((error, process))
             }
         }
     }
@@ -519,15 +476,7 @@ impl Driver for PollPort {
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        let child = process::spawn(command)?;
-        self.register_child(child).map_err(|(source, process)| {
-            abandon(&process);
-            SpawnError {
-                program: command.program().to_owned(),
-                step: SpawnStep::Adopt,
-                source,
-            }
-        })
+        self.start_child(command)
     }
 
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
@@ -628,23 +577,6 @@ fn check(source: &Source, request: &Request) -> io::Result<()> {
         _ if !known => Err(invalid("this kind of handle does not know such requests")),
         Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
         _ => Ok(()),
-    }
-}
-
-/// Ends a child that could not be taken on, so that nothing is left running.
-fn abandon(process: &OsProcess) {
-    let ended = process
-        .signal(Signal::Kill, SignalTarget::Tree)
-        .and_then(|()| {
-            let mut end = [rustix::event::PollFd::new(
-                process,
-                rustix::event::PollFlags::IN,
-            )];
-            rustix::event::poll(&mut end, Some(&REAP_LIMIT))?;
-            process.try_wait()
-        });
-    if let Err(error) = ended {
-        log::error!("port: a child that could not be watched may be left: {error}");
     }
 }
 
