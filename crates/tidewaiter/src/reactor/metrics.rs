@@ -84,13 +84,27 @@ impl Counters {
             bytes_sent: self.bytes_sent.get(),
             pending_calls,
             live,
-            transports: self.living(LiveKind::Transport),
-            listeners: self.living(LiveKind::Listener),
-            children: self.living(LiveKind::Child),
+            living: Living {
+                transports: self.living(LiveKind::Transport),
+                listeners: self.living(LiveKind::Listener),
+                children: self.living(LiveKind::Child),
+            },
             in_flight,
             turn_times: self.pace.times(),
         }
     }
+}
+
+/// How many things of a kind live on a reactor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Living {
+    /// Connections and pipes.
+    pub transports: usize,
+    /// Listeners.
+    pub listeners: usize,
+    /// Children that run, or whose pipes are open.
+    pub children: usize,
 }
 
 /// What a reactor did since it was made, and what it has in hand now.
@@ -123,12 +137,8 @@ pub struct Metrics {
     pub pending_calls: usize,
     /// Listeners, connections, pipes and children that live.
     pub live: usize,
-    /// Connections and pipes that live.
-    pub transports: usize,
-    /// Listeners that live.
-    pub listeners: usize,
-    /// Children that live, or whose pipes do.
-    pub children: usize,
+    /// The most important of them by kind.
+    pub living: Living,
     /// Operations that the OS has in hand.
     pub in_flight: usize,
     /// How long turns took.

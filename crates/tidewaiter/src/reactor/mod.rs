@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub use builder::ReactorBuilder;
 pub use delayed::DelayedCall;
 pub(crate) use metrics::LiveKind;
-pub use metrics::Metrics;
+pub use metrics::{Living, Metrics};
 pub use pace::{SlowCallback, TurnTimes};
 pub use remote::{Remote, WorkLost};
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};

@@ -191,7 +191,10 @@ fn a_slow_protocol_is_reported_with_its_peer() {
 #[test]
 fn metrics_tell_kinds_and_turns_apart() {
     let reactor = reactor();
-    let kinds = |metrics: &Metrics| (metrics.listeners, metrics.transports, metrics.children);
+    let kinds = |metrics: &Metrics| {
+        let living = metrics.living;
+        (living.listeners, living.transports, living.children)
+    };
     assert_eq!(kinds(&reactor.metrics()), (0, 0, 0));
     let done = Countdown::new(1);
     let client = Script::new()
