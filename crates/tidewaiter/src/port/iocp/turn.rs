@@ -143,7 +143,7 @@ impl Iocp {
                 _ => self.received(record, finish),
             },
             RequestKind::Send => self.sent(record, finish),
-            RequestKind::Exit | RequestKind::Close => {
+            RequestKind::Exit | RequestKind::Watch | RequestKind::Close => {
                 unreachable!("they have no records")
             }
         }
