@@ -14,8 +14,9 @@
 //! 3. Submitting never calls back: what finishes at once still arrives through [`Port::wait`].
 //! 4. A [`Handle`] or [`Operation`] is never valid twice. Completions that the OS delivers for one that
 //!    is gone are counted ([`Port::stale`]) and dropped.
-//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`]. A wake-up ends
-//!    one wait, whichever it is: so look for what it may have announced after each, before the next.
+//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`], and for a signal
+//!    whose handler ran during it. A wake-up ends one wait, whichever it is: so look for what it may
+//!    have announced after each, before the next.
 //! 6. Closing is: cancel, see every completion of the handle, then close, then [`Outcome::Closed`].
 //! 7. An idle connection holds no receive buffer.
 //! 8. OS errors keep their identity: a reset is not an end of file.
@@ -59,12 +60,19 @@ pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, Requ
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
 pub(crate) use socket::OsPipe;
-pub use socket::{RawDescriptor, Resource, Socket};
+pub use socket::{Resource, Socket};
 pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
+
+/// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
+#[cfg(unix)]
+pub type RawDescriptor = std::os::fd::RawFd;
+/// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
+#[cfg(windows)]
+pub type RawDescriptor = u64;
 
 /// How many completions one wait delivers at most: what bounds the work of a turn.
 pub(crate) const BATCH_MAX: usize = 256;
@@ -134,6 +142,7 @@ pub(crate) trait Driver: fmt::Debug {
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()>;
     fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor>;
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
     fn in_flight(&self) -> usize;
@@ -188,6 +197,11 @@ impl Port {
     /// early, possibly with nothing, when a [`Waker`] says so. Several wake-ups may end one wait only,
     /// and it may be one that was about to return anyway: look for what they announced after every
     /// wait, before the next.
+    ///
+    /// Also returns early when a signal handler of the program interrupted it on this thread, so that
+    /// what the handler noted down can be looked at (io_uring, epoll). A signal that comes just before
+    /// the wait does not end it, and with kqueue and on Windows none does: a handler that must be heard
+    /// uses a [`Waker`].
     ///
     /// # Errors
     ///
@@ -261,7 +275,8 @@ impl Port {
         self.driver.open_stream(peer, local)
     }
 
-    /// Takes over a socket or pipe that was made elsewhere.
+    /// Takes over a socket or pipe that was made elsewhere: a stream socket may be connected already, or
+    /// be connected by [`Request::Connect`]. It may be made non-blocking, for all who share it.
     ///
     /// # Errors
     ///
@@ -366,6 +381,17 @@ impl Port {
     /// As [`local_addr`](Port::local_addr).
     pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         self.driver.peer_addr(handle)
+    }
+
+    /// The OS's number of a socket or pipe, which stays the port's: to look at it, or to set an option
+    /// that the port does not know. It means nothing any more once the handle is being closed.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one behind which is no socket or pipe of the OS.
+    pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        self.driver.raw_descriptor(handle)
     }
 
     /// Sets an option of a TCP socket.

@@ -20,6 +20,7 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use builder::ReactorBuilder;
@@ -59,6 +60,9 @@ pub(crate) type Callback = Box<dyn FnOnce(&Reactor)>;
 /// What the reactor does when asked to end the process.
 type SignalCallback = Rc<RefCell<dyn FnMut(&Reactor, ShutdownSignal)>>;
 
+/// What is to happen around each wait: calls its argument, which waits.
+type AroundWait = dyn Fn(&mut dyn FnMut()) + Send + Sync;
+
 /// Where a reactor is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -96,6 +100,12 @@ pub struct Reactor {
     owner: bool,
 }
 
+/// What the builder was told, for the whole of a reactor's life.
+struct Settings {
+    handle_signals: bool,
+    around_wait: Option<Arc<AroundWait>>,
+}
+
 struct Core {
     /// `None` once the owner is gone.
     port: RefCell<Option<Port>>,
@@ -112,7 +122,7 @@ struct Core {
     others: remote::Others,
     signals: RefCell<Option<SignalWatch>>,
     on_signal: RefCell<Option<SignalCallback>>,
-    handle_signals: bool,
+    settings: Settings,
     life: Cell<Life>,
     in_turn: Cell<bool>,
     crashed: Cell<bool>,

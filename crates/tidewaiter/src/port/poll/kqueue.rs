@@ -13,7 +13,7 @@ use socket2::Socket;
 
 use super::super::table::Key;
 use super::super::waker::Notify;
-use super::{EVENTS_MAX, Readiness};
+use super::{EVENTS_MAX, Ended, Readiness};
 
 // A key has to fit into what `polling` carries along with an event.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
@@ -106,18 +106,18 @@ impl Selector {
         self.shared.poller.delete(source)
     }
 
-    /// Waits for changes, for at most `timeout`, rounded up. Returns early for a signal.
-    ///
-    /// Returns whether it was notified; what became ready is passed to `report`.
+    /// Waits for changes, for at most `timeout`, rounded up. What became ready is passed to `report`.
     pub(super) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut report: impl FnMut(Readiness),
-    ) -> io::Result<bool> {
+    ) -> io::Result<Ended> {
         self.events.clear();
         match self.shared.poller.wait(&mut self.events, timeout) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(Ended::Interrupted);
+            }
             Err(error) => return Err(error),
         }
         for event in self.events.iter() {
@@ -130,7 +130,11 @@ impl Selector {
                 ended: event.readable,
             });
         }
-        Ok(self.shared.notified.swap(false, Ordering::AcqRel))
+        if self.shared.notified.swap(false, Ordering::AcqRel) {
+            Ok(Ended::Woken)
+        } else {
+            Ok(Ended::Plainly)
+        }
     }
 }
 

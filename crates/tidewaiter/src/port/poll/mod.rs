@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -46,6 +46,17 @@ use selector::Selector;
 
 /// How many changes of readiness are fetched at once.
 const EVENTS_MAX: usize = 256;
+
+/// What ended a selector's wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// A change of readiness, or the time is up.
+    Plainly,
+    /// The waker was used.
+    Woken,
+    /// A signal was handled.
+    Interrupted,
+}
 
 /// A change of readiness.
 #[derive(Clone, Copy, Debug)]
@@ -167,11 +178,11 @@ impl PollPort {
         }
     }
 
-    /// Asks the kernel what became ready. Returns whether the waker was used.
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+    /// Asks the kernel what became ready.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Ended> {
         let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
         let foreign_ready = &mut self.foreign_ready;
-        let notified = self.selector.wait(timeout, |readiness| {
+        let ended = self.selector.wait(timeout, |readiness| {
             if readiness.key == FOREIGN {
                 *foreign_ready = true;
                 return;
@@ -186,10 +197,10 @@ impl PollPort {
                 ready.push_back(readiness.key);
             }
         })?;
-        if notified {
+        if ended == Ended::Woken {
             self.waker.acknowledge();
         }
-        Ok(notified)
+        Ok(ended)
     }
 
     /// One round over the queue: each handle is visited at most once, in turn, so that one that is
@@ -337,14 +348,14 @@ impl Driver for PollPort {
             let idle = self.finished.is_empty()
                 && self.ready.is_empty()
                 && !self.foreign.is_always_ready();
-            let notified = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
+            let ended = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
             self.deliver_finished(completions, limit);
             self.visit_foreign(completions, limit)?;
             self.visit_ready(completions, limit);
-            if notified || completions.len() > first {
+            if ended != Ended::Plainly || completions.len() > first {
                 return Ok(());
             }
-            // What seemed ready was not, or a signal came: wait for the rest of the time.
+            // What seemed ready was not: wait for the rest of the time.
             if let Some(deadline) = deadline {
                 let rest = deadline.saturating_duration_since(self.now());
                 if rest.is_zero() {
@@ -444,6 +455,13 @@ impl Driver for PollPort {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.socket(handle)?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        match &self.entry(handle)?.source {
+            Source::Process(_) => Err(invalid("the handle is a process")),
+            source => Ok(source.as_fd().as_raw_fd()),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {

@@ -507,7 +507,10 @@ impl Driver for Uring {
                 SocketRepr::Os(socket) => Ok(self.keep(Thing::Stream(socket))),
                 SocketRepr::Sim(_) => Err(invalid("a simulated socket is for simulated ports")),
             },
-            Resource::Listener(listener) => Ok(self.keep(Thing::Listener(listener.into()))),
+            Resource::Listener(listener) => {
+                listener.set_nonblocking(true)?;
+                Ok(self.keep(Thing::Listener(listener.into())))
+            }
             Resource::PipeReader(pipe) => {
                 rustix::io::ioctl_fionbio(&pipe, true)?;
                 Ok(self.keep(Thing::Reader(pipe)))
@@ -566,6 +569,14 @@ impl Driver for Uring {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.state(handle)?.socket()?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        let state = self.state(handle)?;
+        match state.thing {
+            Thing::Process(_) => Err(invalid("the handle is a process")),
+            _ => Ok(state.descriptor()),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
