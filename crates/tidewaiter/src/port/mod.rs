@@ -132,6 +132,9 @@ pub(crate) trait Driver: fmt::Debug {
     ) -> io::Result<Operation> {
         Err(self.unsupported("watches no descriptors of others"))
     }
+    fn watch_handle(&mut self, _handle: RawDescriptor, _token: Token) -> io::Result<Operation> {
+        Err(self.unsupported("watches no handles of others"))
+    }
     fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
         Err(self.unsupported("watches no descriptors of others"))
     }
@@ -306,6 +309,24 @@ impl Port {
         token: Token,
     ) -> io::Result<Operation> {
         self.driver.watch(descriptor, interest, token)
+    }
+
+    /// Watches a waitable object that stays somebody else's: on Windows, what `WaitForSingleObject` takes,
+    /// as events, processes and timers, in any number. Not mutexes: these are owned by threads.
+    ///
+    /// The operation is multishot, without a handle: it reports with [`Outcome::Ready`] that the object is
+    /// signalled, and waits for it again in the wait that follows the report. So one that stays signalled
+    /// is reported in every wait, and an event that resets itself is consumed once for each report.
+    ///
+    /// [`cancel`](Port::cancel) ends it at once, as for [`watch`](Port::watch); its owner may then close
+    /// the handle. A signal that came before may have been consumed.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says if there is no such handle, or it cannot be waited for;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
+    pub fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
+        self.driver.watch_handle(handle, token)
     }
 
     /// Changes what a [`watch`](Port::watch) reports, from the next wait on.

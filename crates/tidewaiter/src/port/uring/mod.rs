@@ -532,13 +532,7 @@ impl Driver for Uring {
     }
 
     fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
-        if self.foreign.set_interest(watch, interest)? {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "nothing is watched any more",
-        ))
+        self.foreign.set_interest(watch, interest)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
