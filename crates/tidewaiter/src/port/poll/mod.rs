@@ -9,6 +9,7 @@
 mod attempt;
 mod children;
 mod foreign;
+mod life;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
 mod selector;
@@ -482,6 +483,14 @@ impl Driver for PollPort {
 
     fn stale(&self) -> u64 {
         self.stale
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.resume()
+    }
+
+    fn disown(&mut self) {
+        self.handles = Table::default();
     }
 }
 

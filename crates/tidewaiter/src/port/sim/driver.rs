@@ -285,6 +285,7 @@ impl Driver for SimDriver {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        self.bell.hang_here();
         let deadline = timeout.map(|timeout| self.shared.lock().elapsed.saturating_add(timeout));
         let patience_ends = Instant::now() + self.shared.patience;
         loop {
