@@ -1,27 +1,62 @@
 //! What to start.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where one of a child's standard streams leads.
+/// What one of a child's descriptors is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Stdio {
-    /// A pipe to us, on the port.
+    /// A pipe to us, on the port: we write to the child's standard input, and read from every other
+    /// descriptor.
     #[default]
     Pipe,
+    /// A pipe that we write to and the child reads, whatever the descriptor's number.
+    PipeToChild,
+    /// A pipe that the child writes to and we read, whatever the descriptor's number.
+    PipeFromChild,
     /// The null device.
     Null,
-    /// Our own stream of that number.
+    /// Our own descriptor of that number; closed if ours is.
     Inherit,
-    /// Standard error only: wherever standard output leads.
+    /// Our descriptor of this number (Unix), which must be open when the child is started. The child
+    /// gets a copy; nothing else is done with ours, and it may be closed once the child was started.
+    Descriptor(i32),
+    /// Any but standard input and output: wherever standard output leads.
     Stdout,
+    /// Nothing: it is closed (Unix), or a null handle (Windows).
+    Closed,
 }
 
-/// A program to start as a child process: its arguments, environment, directory and standard streams.
+impl Stdio {
+    /// Which way bytes go through the pipe at `child_fd`, if it is one.
+    pub(crate) fn direction(self, child_fd: u32) -> Option<PipeDirection> {
+        match self {
+            Stdio::Pipe if child_fd == 0 => Some(PipeDirection::ToChild),
+            Stdio::Pipe => Some(PipeDirection::FromChild),
+            Stdio::PipeToChild => Some(PipeDirection::ToChild),
+            Stdio::PipeFromChild => Some(PipeDirection::FromChild),
+            _ => None,
+        }
+    }
+}
+
+/// Which way bytes go through a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PipeDirection {
+    /// We write, the child reads.
+    ToChild,
+    /// The child writes, we read.
+    FromChild,
+}
+
+/// A program to start as a child process: its arguments, environment, directory and descriptors.
 ///
-/// All three standard streams are pipes unless set otherwise. Nothing but them is passed on: no other
-/// descriptor or handle of ours, inheritable or not, reaches the child.
+/// All three standard streams are pipes unless set otherwise. Nothing but them and what
+/// [`fd`](Command::fd) adds is passed on: no other descriptor or handle of ours, inheritable or not,
+/// reaches the child.
 ///
 /// The program is searched for in the directories of the *child's* `PATH` unless it names a directory.
 /// A relative path is taken from our own working directory. On Windows, `.exe` is added to a name
@@ -36,7 +71,8 @@ pub struct Command {
     /// In order; a later entry of the same name wins. `None` removes.
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) directory: Option<PathBuf>,
-    pub(crate) stdio: [Stdio; 3],
+    /// By their numbers in the child; what is missing is closed there.
+    pub(crate) descriptors: BTreeMap<u32, Stdio>,
     pub(crate) own_group: bool,
 }
 
@@ -50,7 +86,7 @@ impl Command {
             env_clear: false,
             env: Vec::new(),
             directory: None,
-            stdio: [Stdio::Pipe; 3],
+            descriptors: BTreeMap::from([0, 1, 2].map(|number| (number, Stdio::Pipe))),
             own_group: true,
         }
     }
@@ -111,36 +147,44 @@ impl Command {
     ///
     /// # Panics
     ///
-    /// For [`Stdio::Stdout`], which is for standard error alone.
+    /// As [`fd`](Command::fd).
     #[must_use]
-    pub fn stdin(mut self, stdio: Stdio) -> Command {
-        assert!(
-            stdio != Stdio::Stdout,
-            "only standard error can be merged into standard output"
-        );
-        self.stdio[0] = stdio;
-        self
+    pub fn stdin(self, stdio: Stdio) -> Command {
+        self.fd(0, stdio)
     }
 
     /// Where standard output goes.
     ///
     /// # Panics
     ///
-    /// For [`Stdio::Stdout`], which is for standard error alone.
+    /// As [`fd`](Command::fd).
     #[must_use]
-    pub fn stdout(mut self, stdio: Stdio) -> Command {
-        assert!(
-            stdio != Stdio::Stdout,
-            "only standard error can be merged into standard output"
-        );
-        self.stdio[1] = stdio;
-        self
+    pub fn stdout(self, stdio: Stdio) -> Command {
+        self.fd(1, stdio)
     }
 
     /// Where standard error goes.
     #[must_use]
-    pub fn stderr(mut self, stdio: Stdio) -> Command {
-        self.stdio[2] = stdio;
+    pub fn stderr(self, stdio: Stdio) -> Command {
+        self.fd(2, stdio)
+    }
+
+    /// What the child's descriptor `child_fd` is: closed, unless set, from 3 on.
+    ///
+    /// Where numbers meet, as when two of ours are swapped, each comes to its place. Windows has
+    /// standard streams alone: there, [`Port::spawn`](crate::port::Port::spawn) refuses what goes
+    /// beyond.
+    ///
+    /// # Panics
+    ///
+    /// For [`Stdio::Stdout`] as standard input or output.
+    #[must_use]
+    pub fn fd(mut self, child_fd: u32, stdio: Stdio) -> Command {
+        assert!(
+            stdio != Stdio::Stdout || child_fd > 1,
+            "standard input and output cannot lead wherever standard output leads"
+        );
+        self.descriptors.insert(child_fd, stdio);
         self
     }
 
@@ -151,6 +195,20 @@ impl Command {
     pub fn own_group(mut self, own_group: bool) -> Command {
         self.own_group = own_group;
         self
+    }
+
+    /// What the standard streams are, for systems that have no other descriptors to pass on.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) when others are asked for.
+    pub(crate) fn standard_streams(&self) -> io::Result<[Stdio; 3]> {
+        let mut others = self.descriptors.range(3..);
+        if let Some((number, _)) = others.find(|(_, stdio)| **stdio != Stdio::Closed) {
+            let message = format!("only standard streams can be passed on here, not {number}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        Ok([0, 1, 2].map(|number| self.descriptors[&number]))
     }
 
     /// The program, as given.

@@ -34,9 +34,10 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Spawned, control};
+use super::{BATCH_MAX, CloseMode, Driver, Spawned, SpawnedPipe, control};
 use crate::process::{
-    self, Command, OsChild, OsProcess, Signal, SignalTarget, SpawnError, SpawnStep,
+    self, ChildPipe, Command, OsChild, OsProcess, PipeDirection, Signal, SignalTarget, SpawnError,
+    SpawnStep,
 };
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
 use selector::Selector;
@@ -144,16 +145,24 @@ impl PollPort {
     }
 
     fn register_child(&mut self, child: OsChild) -> Result<Spawned, (io::Error, OsProcess)> {
-        let mut pipes = [None; 3];
+        let mut pipes = Vec::with_capacity(child.pipes.len());
         let mut failure = None;
-        for (number, pipe) in child.pipes.into_iter().enumerate() {
-            let Some(pipe) = pipe else { continue };
-            let source = match number {
-                0 => Source::Writer(pipe),
-                _ => Source::Reader(pipe),
+        for ChildPipe {
+            child_fd,
+            direction,
+            pipe,
+        } in child.pipes
+        {
+            let source = match direction {
+                PipeDirection::ToChild => Source::Writer(pipe),
+                PipeDirection::FromChild => Source::Reader(pipe),
             };
             match self.register(source) {
-                Ok(handle) => pipes[number] = Some(handle),
+                Ok(handle) => pipes.push(SpawnedPipe {
+                    child_fd,
+                    direction,
+                    handle,
+                }),
                 Err((error, _)) => failure = Some(error),
             }
         }
@@ -168,8 +177,8 @@ impl PollPort {
                 pipes,
             }),
             Err((error, source)) => {
-                for handle in pipes.into_iter().flatten() {
-                    self.remove(handle);
+                for pipe in pipes {
+                    self.remove(pipe.handle);
                 }
                 let Source::Process(process) = source else {
                     unreachable!("what was to be registered is given back");

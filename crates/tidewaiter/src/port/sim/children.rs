@@ -60,6 +60,29 @@ pub(super) struct Started {
 /// The standard streams of a process: which end of its channel it holds.
 const ENDS: [ChannelEnd; 3] = [ChannelEnd::Reader, ChannelEnd::Writer, ChannelEnd::Writer];
 
+/// Checks that simulated programs have such streams: they read from the first one, and write to the others.
+fn natural(mut stdio: [Stdio; 3]) -> io::Result<[Stdio; 3]> {
+    for (child_fd, stdio) in (0..).zip(&mut stdio) {
+        match stdio.direction(child_fd) {
+            Some(direction) if Stdio::Pipe.direction(child_fd) == Some(direction) => {
+                *stdio = Stdio::Pipe;
+            }
+            Some(_) => return Err(unsupported("a simulated pipe goes one way")),
+            None if matches!(stdio, Stdio::Descriptor(_)) => {
+                return Err(unsupported(
+                    "a simulated process has no descriptors of the OS",
+                ));
+            }
+            None => {}
+        }
+    }
+    Ok(stdio)
+}
+
+fn unsupported(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
 impl World {
     pub(super) fn child(&self, key: Key) -> &Child {
         self.children.get(key).expect("a held child is known")
@@ -80,6 +103,10 @@ impl World {
             let source = io::Error::new(io::ErrorKind::InvalidInput, problem);
             return Err(refuse(SpawnStep::Arguments, source));
         }
+        let stdio = command
+            .standard_streams()
+            .and_then(natural)
+            .map_err(|source| refuse(SpawnStep::Pipes, source))?;
         if let Some(source) = self.ordered.take(Call::Spawn) {
             return Err(refuse(SpawnStep::Execute, source));
         }
@@ -91,7 +118,7 @@ impl World {
             return Err(refuse(SpawnStep::Search, source));
         };
         let program = maker();
-        let (streams, pipes) = self.open_streams(command);
+        let (streams, pipes) = self.open_streams(stdio);
         let startup = Arc::new(Startup {
             args: command.args.clone(),
             env: environment(command),
@@ -107,13 +134,13 @@ impl World {
     }
 
     /// The child's ends of its streams, and ours.
-    fn open_streams(&mut self, command: &Command) -> ([Option<Key>; 3], [Option<Key>; 3]) {
+    fn open_streams(&mut self, stdio: [Stdio; 3]) -> ([Option<Key>; 3], [Option<Key>; 3]) {
         let mut pipes = [None; 3];
-        for (pipe, stdio) in pipes.iter_mut().zip(command.stdio) {
+        for (pipe, stdio) in pipes.iter_mut().zip(stdio) {
             *pipe = (stdio == Stdio::Pipe).then(|| self.open_channel());
         }
         let mut streams = pipes;
-        if command.stdio[2] == Stdio::Stdout {
+        if stdio[2] == Stdio::Stdout {
             streams[2] = streams[1];
             if let Some(channel) = streams[1] {
                 self.share_channel(channel, ChannelEnd::Writer);

@@ -35,9 +35,10 @@ use super::table::{Key, Table};
 use super::waker::{Notify, Waker};
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Handle, ListenOptions, Operation, Outcome, PortInfo,
-    PortKind, PortOptions, Request, RequestKind, SocketOption, Spawned, Token, control,
+    PortKind, PortOptions, Request, RequestKind, SocketOption, Spawned, SpawnedPipe, Token,
+    control,
 };
-use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{self, Command, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep};
 use buffers::BufferRing;
 use handle::{HandleState, Thing};
 use operation::{Gather, Pending, Pinned, Stage, Work};
@@ -505,12 +506,15 @@ impl Driver for Uring {
             source,
         })?;
         let child = process::spawn(command)?;
-        let [stdin, stdout, stderr] = child.pipes;
-        let pipes = [
-            stdin.map(|pipe| self.keep(Thing::Writer(pipe))),
-            stdout.map(|pipe| self.keep(Thing::Reader(pipe))),
-            stderr.map(|pipe| self.keep(Thing::Reader(pipe))),
-        ];
+        let pipes = child.pipes.into_iter().map(|pipe| SpawnedPipe {
+            child_fd: pipe.child_fd,
+            direction: pipe.direction,
+            handle: self.keep(match pipe.direction {
+                PipeDirection::ToChild => Thing::Writer(pipe.pipe),
+                PipeDirection::FromChild => Thing::Reader(pipe.pipe),
+            }),
+        });
+        let pipes = pipes.collect();
         Ok(Spawned {
             process: self.keep(Thing::Process(child.process)),
             pid: child.pid,
