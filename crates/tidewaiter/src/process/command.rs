@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::port::RawDescriptor;
+
 /// What one of a child's descriptors is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -23,7 +25,7 @@ pub enum Stdio {
     Inherit,
     /// Our descriptor of this number (Unix), which must be open when the child is started. The child
     /// gets a copy; nothing else is done with ours, and it may be closed once the child was started.
-    Descriptor(i32),
+    Descriptor(RawDescriptor),
     /// Any but standard input and output: wherever standard output leads.
     Stdout,
     /// Nothing: it is closed (Unix), or a null handle (Windows).
