@@ -5,53 +5,32 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::SpawnStep;
+use super::stdio::Stdio;
 use crate::port::RawDescriptor;
 
-/// What one of a child's descriptors is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Stdio {
-    /// A pipe to us, on the port: we write to the child's standard input, and read from every other
-    /// descriptor.
-    #[default]
-    Pipe,
-    /// A pipe that we write to and the child reads, whatever the descriptor's number.
-    PipeToChild,
-    /// A pipe that the child writes to and we read, whatever the descriptor's number.
-    PipeFromChild,
-    /// The null device.
-    Null,
-    /// Our own descriptor of that number; closed if ours is.
-    Inherit,
-    /// Our descriptor of this number (Unix), which must be open when the child is started. The child
-    /// gets a copy; nothing else is done with ours, and it may be closed once the child was started.
-    Descriptor(RawDescriptor),
-    /// Any but standard input and output: wherever standard output leads.
-    Stdout,
-    /// Nothing: it is closed (Unix), or a null handle (Windows).
-    Closed,
+/// The pseudo-terminal of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terminal {
+    /// Our descriptors of its two ends; without any, it is made.
+    pub(crate) ends: Option<TerminalEnds>,
+    /// Rows and columns.
+    pub(crate) size: Option<(u16, u16)>,
 }
 
-impl Stdio {
-    /// Which way bytes go through the pipe at `child_fd`, if it is one.
-    pub(crate) fn direction(self, child_fd: u32) -> Option<PipeDirection> {
-        match self {
-            Stdio::Pipe if child_fd == 0 => Some(PipeDirection::ToChild),
-            Stdio::Pipe => Some(PipeDirection::FromChild),
-            Stdio::PipeToChild => Some(PipeDirection::ToChild),
-            Stdio::PipeFromChild => Some(PipeDirection::FromChild),
-            _ => None,
-        }
-    }
+/// The two ends of a pseudo-terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TerminalEnds {
+    pub(crate) master: RawDescriptor,
+    pub(crate) slave: RawDescriptor,
 }
 
-/// Which way bytes go through a pipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PipeDirection {
-    /// We write, the child reads.
-    ToChild,
-    /// The child writes, we read.
-    FromChild,
+/// Whose process the child is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    pub(crate) groups: Vec<u32>,
 }
 
 /// A program to start as a child process: its arguments, environment, directory and descriptors.
@@ -76,6 +55,8 @@ pub struct Command {
     /// By their numbers in the child; what is missing is closed there.
     pub(crate) descriptors: BTreeMap<u32, Stdio>,
     pub(crate) own_group: bool,
+    pub(crate) terminal: Option<Terminal>,
+    pub(crate) user: Option<User>,
 }
 
 impl Command {
@@ -90,6 +71,8 @@ impl Command {
             directory: None,
             descriptors: BTreeMap::from([0, 1, 2].map(|number| (number, Stdio::Pipe))),
             own_group: true,
+            terminal: None,
+            user: None,
         }
     }
 
@@ -199,18 +182,87 @@ impl Command {
         self
     }
 
-    /// What the standard streams are, for systems that have no other descriptors to pass on.
+    /// Unix. Gives the child a new pseudo-terminal: a session of its own, with the terminal as its
+    /// controlling one and as its three standard streams, whatever these were set to.
+    ///
+    /// What the child writes comes from its descriptor 1; what is written to its descriptor 0 is typed at
+    /// the terminal, which echoes it, as it is set up to do. Both pipes are of the terminal's other end:
+    /// the child is hung up when both are closed.
+    ///
+    /// On Windows, and in a simulation, such a child is refused.
+    #[must_use]
+    pub fn pty(mut self) -> Command {
+        let size = self.terminal.and_then(|terminal| terminal.size);
+        self.terminal = Some(Terminal { ends: None, size });
+        self
+    }
+
+    /// As [`pty`](Command::pty), but with a pseudo-terminal that is open already, given by our
+    /// descriptors of its two ends. Both are copied when the child is started, and may be closed then:
+    /// while the slave stays open, the child's end does not end what can be read.
+    #[must_use]
+    pub fn pty_of(mut self, master: RawDescriptor, slave: RawDescriptor) -> Command {
+        let size = self.terminal.and_then(|terminal| terminal.size);
+        let ends = Some(TerminalEnds { master, slave });
+        self.terminal = Some(Terminal { ends, size });
+        self
+    }
+
+    /// How many rows and columns of characters the child's pseudo-terminal has, which it is given with
+    /// this.
+    #[must_use]
+    pub fn window_size(mut self, rows: u16, columns: u16) -> Command {
+        let ends = self.terminal.and_then(|terminal| terminal.ends);
+        let size = Some((rows, columns));
+        self.terminal = Some(Terminal { ends, size });
+        self
+    }
+
+    /// Unix. The child runs as the user and group of these numbers, with these supplementary groups and
+    /// no others; ours, unless set. That needs privileges as a rule.
+    #[must_use]
+    pub fn user(mut self, user: u32, group: u32, groups: impl Into<Vec<u32>>) -> Command {
+        let groups = groups.into();
+        self.user = Some(User {
+            user,
+            group,
+            groups,
+        });
+        self
+    }
+
+    /// What the standard streams are, for systems without what belongs to Unix.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) when others are asked for.
-    pub(crate) fn standard_streams(&self) -> io::Result<[Stdio; 3]> {
-        let mut others = self.descriptors.range(3..);
-        if let Some((number, _)) = others.find(|(_, stdio)| **stdio != Stdio::Closed) {
-            let message = format!("only standard streams can be passed on here, not {number}");
-            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    /// [`Unsupported`](io::ErrorKind::Unsupported) when that is asked for.
+    pub(crate) fn standard_streams(&self) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
+        let unsupported = |message: &str| io::Error::new(io::ErrorKind::Unsupported, message);
+        if self.terminal.is_some() {
+            let error = unsupported("no child has a pseudo-terminal here");
+            return Err((SpawnStep::Terminal, error));
+        }
+        if self.user.is_some() {
+            let error = unsupported("a child runs as the user that we are here");
+            return Err((SpawnStep::User, error));
+        }
+        for (&number, &stdio) in &self.descriptors {
+            let refused = match stdio {
+                Stdio::Closed => false,
+                Stdio::Descriptor(_) => true,
+                _ => number > 2,
+            };
+            if refused {
+                let error = unsupported("a child has standard streams alone here");
+                return Err((SpawnStep::Descriptor(number), error));
+            }
         }
         Ok([0, 1, 2].map(|number| self.descriptors[&number]))
+    }
+
+    /// Whether the child leads a process group.
+    pub(crate) fn leads_group(&self) -> bool {
+        self.own_group || self.terminal.is_some()
     }
 
     /// The program, as given.

@@ -53,7 +53,6 @@ impl SpawnError {
         matches!(
             self.step,
             SpawnStep::Search
-                | SpawnStep::Terminal
                 | SpawnStep::Directory
                 | SpawnStep::Groups
                 | SpawnStep::Group

@@ -3,10 +3,13 @@
 mod command;
 mod error;
 mod status;
+mod stdio;
 
-pub use command::{Command, PipeDirection, Stdio};
+pub use command::Command;
+pub(crate) use command::{Terminal, TerminalEnds, User};
 pub use error::{SpawnError, SpawnStep};
 pub use status::{ExitStatus, Signal, SignalTarget};
+pub use stdio::{PipeDirection, Stdio};
 
 #[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]

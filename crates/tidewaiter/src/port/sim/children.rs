@@ -60,27 +60,20 @@ pub(super) struct Started {
 /// The standard streams of a process: which end of its channel it holds.
 const ENDS: [ChannelEnd; 3] = [ChannelEnd::Reader, ChannelEnd::Writer, ChannelEnd::Writer];
 
-/// Checks that simulated programs have such streams: they read from the first one, and write to the others.
-fn natural(mut stdio: [Stdio; 3]) -> io::Result<[Stdio; 3]> {
+/// Which standard streams are pipes: simulated programs read from the first one, and write to the others.
+fn natural(mut stdio: [Stdio; 3]) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
     for (child_fd, stdio) in (0..).zip(&mut stdio) {
-        match stdio.direction(child_fd) {
-            Some(direction) if Stdio::Pipe.direction(child_fd) == Some(direction) => {
-                *stdio = Stdio::Pipe;
-            }
-            Some(_) => return Err(unsupported("a simulated pipe goes one way")),
-            None if matches!(stdio, Stdio::Descriptor(_)) => {
-                return Err(unsupported(
-                    "a simulated process has no descriptors of the OS",
-                ));
-            }
-            None => {}
+        let direction = stdio.direction(child_fd);
+        if direction.is_some() && direction != Stdio::Pipe.direction(child_fd) {
+            let message = "a simulated program has no pipe of that direction";
+            let error = io::Error::new(io::ErrorKind::Unsupported, message);
+            return Err((SpawnStep::Descriptor(child_fd), error));
+        }
+        if direction.is_some() {
+            *stdio = Stdio::Pipe;
         }
     }
     Ok(stdio)
-}
-
-fn unsupported(message: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
 impl World {
@@ -106,7 +99,7 @@ impl World {
         let stdio = command
             .standard_streams()
             .and_then(natural)
-            .map_err(|source| refuse(SpawnStep::Pipes, source))?;
+            .map_err(|(step, source)| refuse(step, source))?;
         if let Some(source) = self.ordered.take(Call::Spawn) {
             return Err(refuse(SpawnStep::Execute, source));
         }

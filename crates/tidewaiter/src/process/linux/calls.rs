@@ -7,6 +7,15 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::RawFd;
 use std::ptr;
 
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::pty::OpenptFlags;
+
+/// How a pseudo-terminal is opened.
+pub(crate) const TERMINAL_FLAGS: OpenptFlags = OpenptFlags::RDWR
+    .union(OpenptFlags::NOCTTY)
+    .union(OpenptFlags::CLOEXEC);
+
 /// The last signal's number, on all architectures that have no more than 64.
 const SIGNAL_MAX: c_int = 64;
 
@@ -66,4 +75,16 @@ pub(crate) unsafe fn close_all(first: RawFd, last: RawFd) {
         // SAFETY: as the caller promises.
         unsafe { libc::close(descriptor) };
     }
+}
+
+pub(crate) fn set_groups(groups: &[Gid]) -> Result<(), Errno> {
+    rustix::thread::set_thread_groups(groups)
+}
+
+pub(crate) fn set_group(group: Gid) -> Result<(), Errno> {
+    rustix::thread::set_thread_gid(group)
+}
+
+pub(crate) fn set_user(user: Uid) -> Result<(), Errno> {
+    rustix::thread::set_thread_uid(user)
 }

@@ -42,7 +42,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     };
     let image = Image::of(command).map_err(failed(SpawnStep::Arguments))?;
     let descriptors = Descriptors::of(command).map_err(|(step, source)| failed(step)(source))?;
-    let plan = Plan::new(command, &image, &descriptors);
+    let plan = Plan::new(command, &image, &descriptors).map_err(failed(SpawnStep::Arguments))?;
     let (pid, pidfd) =
         child::start(&image, &plan).map_err(|(step, source)| failed(step)(source))?;
     Ok(OsChild {
@@ -50,7 +50,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
         process: OsProcess {
             pidfd,
             pid,
-            own_group: command.own_group,
+            own_group: command.leads_group(),
             status: Cell::new(None),
         },
         pipes: descriptors.pipes,

@@ -1,7 +1,15 @@
 //! System calls of a child that was forked.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
+
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::pty::OpenptFlags;
+
+/// How a pseudo-terminal is opened: closing it on execution is not to be had at once everywhere.
+pub(crate) const TERMINAL_FLAGS: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY);
 
 /// How many descriptors are kept from the child at most, where the limit is higher than this.
 const DESCRIPTORS_MAX: RawFd = 65536;
@@ -36,5 +44,28 @@ pub(crate) unsafe fn close_all(first: RawFd, last: RawFd) {
     for descriptor in first..=last.min(end) {
         // SAFETY: as the caller promises.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+pub(crate) fn set_groups(groups: &[Gid]) -> Result<(), Errno> {
+    let count = groups.len().try_into().map_err(|_| Errno::INVAL)?;
+    // SAFETY: so many groups are there, each of them a plain number.
+    check(unsafe { libc::setgroups(count, groups.as_ptr().cast()) })
+}
+
+pub(crate) fn set_group(group: Gid) -> Result<(), Errno> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::setgid(group.as_raw()) })
+}
+
+pub(crate) fn set_user(user: Uid) -> Result<(), Errno> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::setuid(user.as_raw()) })
+}
+
+fn check(result: libc::c_int) -> Result<(), Errno> {
+    match result {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
     }
 }

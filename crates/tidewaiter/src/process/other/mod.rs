@@ -35,12 +35,13 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let image = Image::of(command).map_err(|error| failed((SpawnStep::Arguments, error)))?;
     let descriptors = Descriptors::of(command).map_err(failed)?;
     let (ended, ends) = io::pipe().map_err(|error| failed((SpawnStep::Pipes, error)))?;
-    let plan = Plan::new(command, &image, &descriptors);
+    let plan = Plan::new(command, &image, &descriptors)
+        .map_err(|error| failed((SpawnStep::Arguments, error)))?;
     let pid = child::start(&image, &descriptors, &plan).map_err(failed)?;
     let process = OsProcess {
         ended,
         pid,
-        own_group: command.own_group,
+        own_group: command.leads_group(),
         status: Arc::new(Mutex::new(None)),
     };
     if let Err(error) = process.await_end(ends) {

@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::fs::OFlags;
-
-use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio};
+use super::terminal;
+use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal};
 
 /// A descriptor of the child's, and the one of ours that it is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +35,21 @@ impl Descriptors {
     /// Which step failed, and why: one of our descriptors is not open, or there can be no more of them.
     pub(crate) fn of(command: &Command) -> Result<Descriptors, (SpawnStep, io::Error)> {
         let mut descriptors = Descriptors::default();
+        let first = match command.terminal {
+            Some(_) => 3,
+            None => 0,
+        };
+        let asked = || command.descriptors.range(first..);
         // Ours come first: what is made later may get the number of one that is closed.
-        for (&number, &stdio) in &command.descriptors {
+        for (&number, &stdio) in asked() {
             let failed = |error| (SpawnStep::Descriptor(number), error);
             descriptors.take_ours(number, stdio).map_err(failed)?;
         }
-        for (&number, &stdio) in &command.descriptors {
+        if let Some(terminal) = command.terminal {
+            let failed = |error| (SpawnStep::Terminal, error);
+            descriptors.add_terminal(terminal).map_err(failed)?;
+        }
+        for (&number, &stdio) in asked() {
             let step = match stdio.direction(number) {
                 Some(_) => SpawnStep::Pipes,
                 None => SpawnStep::Descriptor(number),
@@ -59,6 +67,27 @@ impl Descriptors {
 
     fn place(&mut self, ours: RawFd, childs: RawFd) {
         self.placements.push(Placement { ours, childs });
+    }
+
+    /// Places a terminal at the standard streams, with our end as two pipes.
+    fn add_terminal(&mut self, terminal: Terminal) -> io::Result<()> {
+        let ends = terminal::open(terminal)?;
+        for childs in 0..3 {
+            self.place(ends.slave.as_raw_fd(), childs);
+        }
+        self.made.push(ends.slave);
+        let writer = rustix::io::fcntl_dupfd_cloexec(&ends.master, 3)?;
+        for (child_fd, direction, pipe) in [
+            (0, PipeDirection::ToChild, writer),
+            (1, PipeDirection::FromChild, ends.master),
+        ] {
+            self.pipes.push(ChildPipe {
+                child_fd,
+                direction,
+                pipe,
+            });
+        }
+        Ok(())
     }
 
     fn take_ours(&mut self, number: u32, stdio: Stdio) -> io::Result<()> {
@@ -154,7 +183,7 @@ fn is_open(descriptor: RawFd) -> io::Result<()> {
 }
 
 /// A copy, numbered `least` or above.
-fn duplicate(descriptor: RawFd, least: RawFd) -> io::Result<OwnedFd> {
+pub(super) fn duplicate(descriptor: RawFd, least: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: changes nothing about the descriptor; a number that is not open is refused.
     let copy = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, least) };
     if copy == -1 {
@@ -172,14 +201,13 @@ fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
         PipeDirection::FromChild => (reader.into(), writer.into()),
     };
     let ours = above_standard_streams(ours)?;
-    let flags = rustix::fs::fcntl_getfl(&ours)?;
-    rustix::fs::fcntl_setfl(&ours, flags | OFlags::NONBLOCK)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, theirs))
 }
 
 /// The same descriptor, but not under the number of a standard stream, which it may have got in a
 /// program that closed its own: under such a number it would reach later children that inherit ours.
-fn above_standard_streams(descriptor: OwnedFd) -> io::Result<OwnedFd> {
+pub(super) fn above_standard_streams(descriptor: OwnedFd) -> io::Result<OwnedFd> {
     if descriptor.as_raw_fd() > 2 {
         return Ok(descriptor);
     }

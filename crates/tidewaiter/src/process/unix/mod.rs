@@ -8,6 +8,7 @@ mod image;
 mod plan;
 mod search;
 mod signals;
+mod terminal;
 
 pub(super) use descriptors::{Descriptors, Placement};
 pub(super) use end::decode;

@@ -167,3 +167,87 @@ fn what_is_not_open_or_too_high_is_named() {
     let high = shell("").fd(number, Stdio::PipeFromChild);
     assert_eq!(failure(&high), (SpawnStep::Descriptor(number), none, false));
 }
+
+/// What the terminal shows until nobody has it any more.
+fn read_terminal(child: &mut OsChild) -> String {
+    let mut terminal = File::from(child.take_pipe(1).expect("the terminal"));
+    rustix::io::ioctl_fionbio(&terminal, false).expect("terminals can block");
+    let (mut text, mut chunk) = (Vec::new(), [0; 1024]);
+    loop {
+        match terminal.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(bytes) => text.extend_from_slice(&chunk[..bytes]),
+            // How Linux says it.
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EIO), "{error}");
+                break;
+            }
+        }
+    }
+    String::from_utf8(text).expect("the children write UTF-8")
+}
+
+#[test]
+fn a_terminal_is_all_three_streams_and_controls_a_session() {
+    let script = "test -t 0 && test -t 1 && test -t 2 && echo three; stty size; \
+        : </dev/tty && echo controlled; read line; echo got $line";
+    let mut child = start(&shell(script).pty().window_size(24, 90));
+    let mut input = File::from(child.take_pipe(0).expect("the terminal"));
+    input.write_all(b"typed\n").expect("there is room");
+    let text = read_terminal(&mut child);
+    // What is typed is echoed somewhere between.
+    for line in ["three", "24 90", "controlled", "typed", "got typed"] {
+        assert!(text.lines().any(|other| other == line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_terminal_that_is_open_already_can_be_given() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&master).expect("it is ours");
+    unlockpt(&master).expect("it is ours");
+    let name = ptsname(&master, Vec::new()).expect("it has a name");
+    let name = name.into_string().expect("an ASCII name");
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+    let slave = rustix::fs::open(&*name, flags, rustix::fs::Mode::empty()).expect("it is ours");
+    let command = shell("tty; test -e /dev/fd/5 && echo more; ls /dev/fd/ | wc -l")
+        .pty_of(master.as_raw_fd(), slave.as_raw_fd())
+        .fd(5, Stdio::Null);
+    let mut child = start(&command);
+    drop((master, slave));
+    let text = read_terminal(&mut child);
+    // Four, and the one that `ls` itself has open.
+    assert_eq!(
+        text.replace("\r\n", " ").trim_end(),
+        format!("{name} more 5")
+    );
+}
+
+#[test]
+fn a_terminal_that_is_not_open_is_an_error() {
+    let error = spawn(&shell("").pty_of(9_999_999, 9_999_998)).expect_err("there is none");
+    assert_eq!(
+        (error.step, error.is_in_child()),
+        (SpawnStep::Terminal, false)
+    );
+    assert_eq!(error.source.raw_os_error(), Some(libc::EBADF));
+}
+
+#[test]
+fn a_child_runs_as_another_user_or_says_that_it_may_not() {
+    let command = shell("echo $(id -u) $(id -g) $(id -G)").user(12_345, 23_456, [34_567, 34_568]);
+    if rustix::process::geteuid().is_root() {
+        let text = read_all(&mut start(&command), 1);
+        assert_eq!(text, "12345 23456 23456 34567 34568\n");
+    } else {
+        let error = spawn(&command).expect_err("this is not allowed");
+        assert_eq!((error.step, error.is_in_child()), (SpawnStep::Groups, true));
+        assert_eq!(error.source.kind(), io::ErrorKind::PermissionDenied);
+    }
+    let ours = (rustix::process::geteuid(), rustix::process::getegid());
+    assert_eq!(ours, (rustix::process::getuid(), rustix::process::getgid()));
+    let nobody = shell("").user(u32::MAX, 0, []);
+    let error = spawn(&nobody).expect_err("there is no such user");
+    assert_eq!(error.step, SpawnStep::Arguments);
+}

@@ -21,7 +21,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-use crate::process::{ChildPipe, Command, PipeDirection, Stdio};
+use crate::process::{ChildPipe, PipeDirection, Stdio};
 
 const PIPE_BYTES: u32 = 64 * 1024;
 
@@ -40,18 +40,18 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// What `command` asks for.
+    /// Those streams.
     ///
     /// # Errors
     ///
     /// What the OS says.
-    pub(super) fn of(command: &Command) -> io::Result<Streams> {
+    pub(super) fn of(stdio: [Stdio; 3]) -> io::Result<Streams> {
         let mut streams = Streams {
             handles: [None, None, None],
             merged: false,
             ours: Vec::new(),
         };
-        for (stream, stdio) in command.standard_streams()?.into_iter().enumerate() {
+        for (stream, stdio) in stdio.into_iter().enumerate() {
             let number = u32::try_from(stream).expect("there are three");
             if let Some(direction) = stdio.direction(number) {
                 let (ours, theirs) = pipe(direction == PipeDirection::ToChild)?;
@@ -72,10 +72,6 @@ impl Streams {
                 Stdio::Stdout => {
                     streams.merged = true;
                     None
-                }
-                Stdio::Descriptor(_) => {
-                    let message = "Windows passes handles on, not descriptors";
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, message));
                 }
                 _ => None,
             };
