@@ -14,6 +14,7 @@ mod support {
 }
 
 mod promises {
+    mod child_descriptors;
     mod closing;
     mod data;
     mod descriptors;

@@ -18,7 +18,8 @@ use crate::process::{
 };
 use crate::reactor::{Live, Reactor};
 
-/// A descriptor of the child's: 0 is its standard input, 1 its output, 2 its error output.
+/// A descriptor of the child's: 0 is its standard input, 1 its output, 2 its error output; others are
+/// what [`Command::fd`] made of them.
 pub type ChildFd = u32;
 
 /// What is done with a child process: the loop calls these, and never one of them from inside a call to
@@ -404,8 +405,9 @@ impl Process {
         self.signal(Signal::Kill, SignalTarget::Tree)
     }
 
-    /// Lets the child live on when the reactor stops; its pipes are closed all the same, and its
-    /// protocol hears nothing more after that.
+    /// Lets the child live on when the reactor stops or is dropped; its pipes are closed all the same, and
+    /// its protocol hears nothing more after that. While the reactor runs, nothing changes; once it does
+    /// not, nobody awaits the child's end.
     pub fn detach(&self) {
         self.inner.detached.set(true);
     }
