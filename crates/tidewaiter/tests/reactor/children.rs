@@ -11,6 +11,7 @@ use tidewaiter::{ChildFd, Process, ProcessProtocol};
 use crate::promises::support::{Countdown, Log, reactor, run_clean};
 
 type OnData = Box<dyn FnMut(&Process, ChildFd, &str)>;
+type OnExit = Box<dyn FnMut(&Process)>;
 
 /// A protocol that notes every event, and acts upon all that came from a descriptor so far.
 struct Heard {
@@ -18,7 +19,7 @@ struct Heard {
     countdown: Countdown,
     output: BTreeMap<ChildFd, String>,
     on_data: OnData,
-    on_exit: Option<Box<dyn FnMut(&Process)>>,
+    on_exit: Option<OnExit>,
 }
 
 impl Heard {
