@@ -14,7 +14,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,43 +121,34 @@ class Bench:
 @contextmanager
 def _started(command: list[str], core: int | None, environment: dict[str, str] | None = None):
     """A process with its output as lines; it is ended, and what it complained of becomes the error."""
-    # Windows's Python under Wine starts only with a null input that is open for reading alone.
-    with tempfile.TemporaryFile() as errors, Path(os.devnull).open("rb") as null:
-        process = subprocess.Popen(
-            [*_taskset(core), *command],
-            stdin=null,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment,
-            text=True,
-        )
-        overdue = threading.Timer(RUN_SECONDS_MAX, process.kill)
-        overdue.start()
-        failure = None
-        try:
-            yield process, process.stdout
-        except (Failed, OSError, ValueError) as error:
-            failure = str(error)
-        finally:
-            overdue.cancel()
-            process.kill()
-            process.wait()
-            process.stdout.close()
-        complaint = _text(errors)
-        if failure or complaint:
-            raise Failed(": ".join(filter(None, [failure, complaint])))
+    # Pipes throughout: Windows's Python under Wine does not start with a file as its standard error.
+    process = subprocess.Popen(
+        [*_taskset(core), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    overdue = threading.Timer(RUN_SECONDS_MAX, process.kill)
+    overdue.start()
+    failure = None
+    try:
+        yield process, process.stdout
+    except (Failed, OSError, ValueError) as error:
+        failure = str(error)
+    finally:
+        overdue.cancel()
+        process.kill()
+        complaint = process.communicate()[1].strip()[-2000:]
+    if failure or complaint:
+        raise Failed(": ".join(filter(None, [failure, complaint])))
 
 
 def _taskset(core: int | None) -> list[str]:
     """What holds a command to one core, if there are two and a program that does it."""
     program = shutil.which("taskset") if core is not None and (os.cpu_count() or 1) > 1 else None
     return [program, "--cpu-list", str(core)] if program else []
-
-
-def _text(errors) -> str:
-    """The end of what was written there."""
-    errors.seek(0)
-    return errors.read().decode(errors="replace").strip()[-2000:]
 
 
 def compare(bench: Bench, row: Row, arguments: argparse.Namespace) -> Comparison:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 
 def main(workload: str, module: str) -> None:
     """Installs the reactor before anything else can install another."""
+    # The embeddable Python for Windows does not look beside the script.
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
     importlib.import_module(module).install()
     from twisted.internet import reactor
     from twisted.python import log
