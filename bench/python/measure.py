@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -19,10 +20,12 @@ def main(workload: str, module: str) -> None:
     from clocks import CLOCKS
     from servers import SERVERS
 
-    # An error that only the log hears of would leave a wrong figure.
+    # An error that only the log hears of would leave a wrong figure, or none for ever.
     def complain(event) -> None:
         if event.get("isError"):
             sys.stderr.write(log.textFromEventDict(event) + "\n")
+            sys.stderr.flush()
+            os._exit(1)
 
     log.addObserver(complain)
     (SERVERS | CLOCKS | CHILDREN)[workload](reactor)
