@@ -1,5 +1,6 @@
 //! One turn of the loop, the whole of it.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ impl Reactor {
         self.flush();
         let timeout = self.wait_limit(limit);
         let mut completions = core.completions.take();
-        let waited = self.port_mut().wait(timeout, &mut completions);
+        let waited = self.wait(timeout, &mut completions);
         core.counters.completions.add(completions.len() as u64);
         for completion in completions.drain(..) {
             self.dispatch(completion);
@@ -33,6 +34,24 @@ impl Reactor {
         self.take_signals();
         self.take_remote_calls();
         waited.map_err(Error::Port)
+    }
+
+    /// Waits at the port, by way of the hook if that may take time.
+    fn wait(&self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let hook = self.core.settings.around_wait.as_deref();
+        let Some(hook) = hook.filter(|_| timeout != Some(Duration::ZERO)) else {
+            return self.port_mut().wait(timeout, completions);
+        };
+        let mut waited = None;
+        self.guard("the hook around waits", || {
+            hook(&mut || {
+                waited.get_or_insert_with(|| self.port_mut().wait(timeout, completions));
+            });
+        });
+        match waited {
+            Some(waited) => waited,
+            None => self.port_mut().wait(Some(Duration::ZERO), completions),
+        }
     }
 
     /// Makes the delayed calls that are due. Those added meanwhile wait for the next turn.
@@ -114,11 +133,16 @@ impl Reactor {
         }
     }
 
-    fn take_remote_calls(&self) {
-        for callback in self.core.others.take_all() {
+    /// Makes the calls that have arrived. Those sent meanwhile are for the next turn.
+    pub(super) fn take_remote_calls(&self) {
+        let others = &self.core.others;
+        let mut calls = others.calls.take();
+        others.inbox.drain(&mut calls);
+        while let Some(callback) = calls.pop_front() {
             self.core.counters.remote_calls.add(1);
             self.guard("a call from another thread", || callback(self));
         }
+        others.calls.replace(calls);
     }
 
     /// Runs a callback; a panic in it is logged, counted, and goes no further. `None`: it panicked.

@@ -3,16 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::close_unawaited;
 use super::protocol::Factory;
 use super::stream::{Stream, StreamKind};
 use crate::error::Error;
 use crate::port::{
-    CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, Request, Socket,
-    Token,
+    CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, RawDescriptor,
+    Request, Socket, Token,
 };
 use crate::reactor::{Live, Reactor};
 
@@ -80,6 +81,41 @@ impl Reactor {
         self.listen(&options.into(), Destination::HandOver(Box::new(take)))
     }
 
+    /// Listens with a TCP socket that was made elsewhere and is in listening state already, such as one
+    /// that a service manager passed on; each connection gets a protocol from `factory`. The socket is
+    /// the reactor's from here on. It is made non-blocking, for all who share it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ListenOn`] with the reason, [`Error::Stopped`]. The socket is closed then.
+    ///
+    /// ```
+    /// # use tidewaiter::{Protocol, Reactor, Transport};
+    /// # struct Silent;
+    /// # impl Protocol for Silent {
+    /// #     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// # }
+    /// # let reactor = Reactor::new()?;
+    /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = reactor.listen_tcp_on(socket, |_peer| Silent)?;
+    /// assert_ne!(listener.local_addr().port(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listen_tcp_on(
+        &self,
+        socket: impl Into<TcpListener>,
+        factory: impl Factory + 'static,
+    ) -> Result<Listener, Error> {
+        self.check_open()?;
+        let adopted = self.port_mut().adopt(socket.into());
+        let handle = adopted.map_err(Error::ListenOn)?;
+        self.listen_with(
+            handle,
+            Destination::Factory(Box::new(factory)),
+            Error::ListenOn,
+        )
+    }
+
     fn listen(&self, options: &ListenOptions, to: Destination) -> Result<Listener, Error> {
         self.check_open()?;
         let failed = |source| Error::Listen {
@@ -87,7 +123,20 @@ impl Reactor {
             source,
         };
         let handle = self.port_mut().listen(options).map_err(failed)?;
-        let address = self.port().local_addr(handle).map_err(failed)?;
+        self.listen_with(handle, to, failed)
+    }
+
+    fn listen_with(
+        &self,
+        handle: Handle,
+        to: Destination,
+        failed: impl FnOnce(io::Error) -> Error,
+    ) -> Result<Listener, Error> {
+        let address = self.port().local_addr(handle);
+        let address = address.map_err(|source| {
+            close_unawaited(self, handle);
+            failed(source)
+        })?;
         let inner = Rc::new(Inner {
             reactor: self.clone(),
             handle,
@@ -112,6 +161,24 @@ impl Listener {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.address
+    }
+
+    /// The reactor that this listener lives on.
+    #[must_use]
+    pub fn reactor(&self) -> &Reactor {
+        &self.inner.reactor
+    }
+
+    /// The OS's number of the listening socket, which stays the reactor's; `None` for a simulated one,
+    /// and once the listener is being closed. See
+    /// [`Transport::raw_descriptor`](super::Transport::raw_descriptor).
+    #[must_use]
+    pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
+        if !self.inner.is_open() {
+            return None;
+        }
+        let port = self.inner.reactor.port();
+        port.raw_descriptor(self.inner.handle).ok()
     }
 
     /// What the listener is found by on its reactor.

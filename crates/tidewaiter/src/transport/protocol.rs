@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::Transport;
 use crate::error::{ConnectError, Reason};
+use crate::reactor::Reactor;
 
 /// What is done with a connection: the loop calls these, in this order, and never one of them from
 /// inside a call to the transport.
@@ -45,7 +46,8 @@ pub trait Factory {
     fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>>;
 
     /// A connection that was asked for could not be made.
-    fn connection_failed(&mut self, error: ConnectError) {
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+        let _ = reactor;
         log::warn!("{error}");
     }
 }

@@ -45,16 +45,16 @@ fn an_address_that_cannot_be_had_is_named() {
 }
 
 /// Expects to be refused, and then stops.
-struct Refused(Reactor);
+struct Refused;
 
 impl Factory for Refused {
     fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
         panic!("nobody listens any more");
     }
 
-    fn connection_failed(&mut self, error: ConnectError) {
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
         assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
-        self.0.stop();
+        reactor.stop();
     }
 }
 
@@ -81,9 +81,8 @@ fn a_listener_that_stops_refuses_and_its_connections_live_on() {
                     .reactor()
                     .call_later(Duration::from_millis(10), call);
                 // By then the port has closed it.
-                let refused = Refused(transport.reactor().clone());
                 let call = move |reactor: &Reactor| {
-                    reactor.connect_tcp(address, refused);
+                    reactor.connect_tcp(address, Refused);
                 };
                 transport
                     .reactor()

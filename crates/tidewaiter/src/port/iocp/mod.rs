@@ -40,8 +40,8 @@ use super::socket::SocketRepr;
 use super::table::{Key, Table};
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
-    PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, SocketOption, Spawned, Token,
-    Waker,
+    PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource, SocketOption,
+    Spawned, Token, Waker,
 };
 use crate::process::{self, Command, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
@@ -340,6 +340,7 @@ impl Driver for Iocp {
                 SocketRepr::Sim(_) => return Err(invalid("a simulated socket on a real port")),
             },
             Resource::Listener(listener) => {
+                listener.set_nonblocking(true)?;
                 let socket = OsSocket::from(listener);
                 let family = socket.local_addr()?.domain();
                 Body::Listener(socket, family)
@@ -370,6 +371,13 @@ impl Driver for Iocp {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.entry(handle)?.body.socket()?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        match &self.entry(handle)?.body {
+            Body::Process(_) => Err(invalid("the handle is a process")),
+            body => Ok(body.as_raw().addr() as RawDescriptor),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
