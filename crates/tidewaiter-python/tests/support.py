@@ -141,6 +141,14 @@ class ReactorTestCase(unittest.TestCase):
         self.assertNotIn("Traceback", finished.errors + finished.output, finished)
 
 
+def end_process(pid, number):
+    """Sends a signal to a process that is not our child, unless it is gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
 def _kill_session(session):
     """Kills what is left of a session, and says what it was. Where there is no /proc nothing is known, nor done."""
     left_over = []

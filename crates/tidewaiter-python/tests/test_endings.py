@@ -50,8 +50,10 @@ class Endings(ReactorTestCase):
             limit = time.monotonic() + 20
             while not path.exists() and time.monotonic() < limit:
                 time.sleep(0.01)
-            self.assertTrue(path.exists(), process.finish())
-            self.assertEqual(process.finish().code, 0)
+            written = path.exists()
+            finished = process.finish()
+            self.assertTrue(written, finished)
+            self.assertEqual(finished.code, 0, finished)
 
 
 if __name__ == "__main__":
