@@ -60,7 +60,7 @@ def while_running(reactor, way):
     def fork():
         pid = os.fork()
         if pid == 0:
-            WAYS[way](reactor)
+            return WAYS[way](reactor)
         statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
     class Child(protocol.ProcessProtocol):
