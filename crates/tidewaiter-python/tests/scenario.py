@@ -6,6 +6,8 @@ import importlib
 import json
 import os
 import sys
+import threading
+import time
 
 _MODULES = {
     "tidewaiter": ("tidewaiter.twisted", "Reactor"),
@@ -57,10 +59,16 @@ def install():
     return reactor
 
 
+def _show_where_it_hangs(seconds):
+    """Ends the process before the parent loses patience. Not faulthandler's own timer: that hangs in forked children."""
+    time.sleep(seconds)
+    faulthandler.dump_traceback(all_threads=True)
+    os._exit(1)
+
+
 def main():
     module, function, arguments, result_path, seconds = sys.argv[1:]
-    # A hang shows where it hangs, before the parent loses patience.
-    faulthandler.dump_traceback_later(float(seconds), exit=True)
+    threading.Thread(target=_show_where_it_hangs, args=(float(seconds),), daemon=True).start()
     sys.modules["scenario"] = sys.modules["__main__"]
     reactor = install()
     scenario = getattr(importlib.import_module(f"scenarios.{module}"), function)
@@ -69,7 +77,6 @@ def main():
     if result_path:
         with open(result_path, "w", encoding="utf-8") as file:
             json.dump(result, file)
-    faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":
