@@ -10,6 +10,7 @@ mod support {
     pub(crate) mod reader;
     pub(crate) mod real_child;
     pub(crate) mod roles;
+    pub(crate) mod system;
 }
 
 mod promises {
@@ -24,6 +25,7 @@ mod promises {
     mod options;
     mod ownership;
     mod processes;
+    mod signals;
     mod submitting;
     mod threads;
     mod wait;

@@ -12,6 +12,7 @@ mod run;
 mod timers;
 mod triggers;
 mod turn;
+mod watch;
 mod workers;
 
 use std::any::Any;
@@ -19,6 +20,7 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use builder::ReactorBuilder;
@@ -26,6 +28,7 @@ pub use delayed::DelayedCall;
 pub use metrics::Metrics;
 pub use remote::{Remote, WorkLost};
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
+pub use watch::Watch;
 
 use crate::error::Error;
 use crate::port::{
@@ -56,6 +59,9 @@ pub(crate) type Callback = Box<dyn FnOnce(&Reactor)>;
 
 /// What the reactor does when asked to end the process.
 type SignalCallback = Rc<RefCell<dyn FnMut(&Reactor, ShutdownSignal)>>;
+
+/// What is to happen around each wait: calls its argument, which waits.
+type AroundWait = dyn Fn(&mut dyn FnMut()) + Send + Sync;
 
 /// Where a reactor is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +100,12 @@ pub struct Reactor {
     owner: bool,
 }
 
+/// What the builder was told, for the whole of a reactor's life.
+struct Settings {
+    handle_signals: bool,
+    around_wait: Option<Arc<AroundWait>>,
+}
+
 struct Core {
     /// `None` once the owner is gone.
     port: RefCell<Option<Port>>,
@@ -110,7 +122,7 @@ struct Core {
     others: remote::Others,
     signals: RefCell<Option<SignalWatch>>,
     on_signal: RefCell<Option<SignalCallback>>,
-    handle_signals: bool,
+    settings: Settings,
     life: Cell<Life>,
     in_turn: Cell<bool>,
     crashed: Cell<bool>,

@@ -92,7 +92,9 @@ impl std::error::Error for WorkLost {}
 
 /// The reactor's end of all that.
 pub(super) struct Others {
-    inbox: Inbox<RemoteCall>,
+    pub(super) inbox: Inbox<RemoteCall>,
+    /// Storage for the calls of a turn; empty in between.
+    pub(super) calls: RefCell<VecDeque<RemoteCall>>,
     waker: Waker,
     workers: Workers,
     /// Who waits for the results of work that threads have in hand.
@@ -103,23 +105,18 @@ impl Others {
     pub(super) fn new(waker: Waker, workers_max: usize) -> Others {
         Others {
             inbox: Inbox::new(waker.clone()),
+            calls: RefCell::new(VecDeque::new()),
             waker,
             workers: Workers::new(workers_max, "tidewaiter"),
             pending: RefCell::new(Table::default()),
         }
     }
 
-    /// The calls that have arrived. Those sent meanwhile are for the next turn.
-    pub(super) fn take_all(&self) -> VecDeque<RemoteCall> {
-        let mut calls = VecDeque::new();
-        self.inbox.drain(&mut calls);
-        calls
-    }
-
     /// Takes no more calls, and drops those that wait.
     pub(super) fn close(&self) {
         self.inbox.close();
-        drop(self.take_all());
+        let mut calls = VecDeque::new();
+        self.inbox.drain(&mut calls);
     }
 
     /// As [`close`](Others::close), and nobody is told of lost work.
@@ -185,9 +182,7 @@ impl Reactor {
         let others = &self.core.others;
         others.workers.shutdown(WORK_DEADLINE);
         // What was done in time is delivered; then nothing more is taken.
-        for call in others.take_all() {
-            self.guard("a call from another thread", || call(self));
-        }
+        self.take_remote_calls();
         others.close();
         for (_, deliver) in others.pending.take().into_entries() {
             self.guard("a callback for lost work", || deliver(self, None));

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket as OsSocket;
 
 use self::entry::{Body, Entry, Live, closed, invalid};
-use self::extension::{PacketFunctions, SocketFunctions};
+use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::operation::{Finish, Record, Records};
 use self::queue::{Batch, Bell, Queue, skip_on_success};
 use self::wait::Wait;
@@ -40,8 +40,8 @@ use super::socket::SocketRepr;
 use super::table::{Key, Table};
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
-    PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, SocketOption, Spawned, Token,
-    Waker,
+    PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource, SocketOption,
+    Spawned, Token, Waker,
 };
 use crate::process::{self, Command, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
@@ -119,8 +119,8 @@ impl Iocp {
         }
     }
 
-    /// Takes `body` onto the port. With `ours`, nobody else can have set it up.
-    fn insert(&mut self, body: Body, ours: bool) -> io::Result<Handle> {
+    /// Takes `body` onto the port. With `plain`, it is a handle of the system's, with nothing layered over.
+    fn insert(&mut self, body: Body, plain: bool) -> io::Result<Handle> {
         let key = self.handles.insert(Entry::new(body));
         let entry = self.handles.get_mut(key).expect("inserted just now");
         if !matches!(entry.body, Body::Process(_))
@@ -129,7 +129,7 @@ impl Iocp {
             self.handles.remove(key);
             return Err(error);
         }
-        entry.skip = ours && skip_on_success(entry.body.as_raw());
+        entry.skip = plain && skip_on_success(entry.body.as_raw());
         Ok(Handle(key))
     }
 
@@ -335,11 +335,13 @@ impl Driver for Iocp {
             Resource::Socket(socket) => match socket.0 {
                 SocketRepr::Os(socket) => {
                     socket.set_nonblocking(true)?;
-                    Body::Stream(socket)
+                    let plain = has_plain_handle(&socket);
+                    return self.insert(Body::Stream(socket), plain);
                 }
                 SocketRepr::Sim(_) => return Err(invalid("a simulated socket on a real port")),
             },
             Resource::Listener(listener) => {
+                listener.set_nonblocking(true)?;
                 let socket = OsSocket::from(listener);
                 let family = socket.local_addr()?.domain();
                 Body::Listener(socket, family)
@@ -370,6 +372,13 @@ impl Driver for Iocp {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.entry(handle)?.body.socket()?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        match &self.entry(handle)?.body {
+            Body::Process(_) => Err(invalid("the handle is a process")),
+            body => Ok(body.as_raw().addr() as RawDescriptor),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {

@@ -15,7 +15,7 @@ use socket2::Socket;
 
 use super::super::table::Key;
 use super::super::waker::Notify;
-use super::{EVENTS_MAX, Readiness};
+use super::{EVENTS_MAX, Ended, Readiness};
 
 /// What the waker's events carry; no key is zero.
 const WAKE: u64 = 0;
@@ -73,20 +73,29 @@ impl Selector {
         }
     }
 
+    /// Reports under `key` that `source` is readable, as long as it is.
+    pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(key.to_u64());
+        Ok(epoll::add(
+            &self.epoll,
+            source,
+            data,
+            epoll::EventFlags::IN,
+        )?)
+    }
+
     /// Reports nothing of `source` any more. Closing it is not enough: a child that is just being
     /// started may still have a copy, which would keep the registration alive.
     pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, source)?)
     }
 
-    /// Waits for changes, for at most `timeout`, rounded up. Returns early for a signal.
-    ///
-    /// Returns whether it was notified; what became ready is passed to `report`.
+    /// Waits for changes, for at most `timeout`, rounded up. What became ready is passed to `report`.
     pub(super) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut report: impl FnMut(Readiness),
-    ) -> io::Result<bool> {
+    ) -> io::Result<Ended> {
         let timeout = timeout.map(|timeout| timeout.min(WAIT_MAX));
         let waited = match timeout {
             Some(timeout) if self.fine && timeout.subsec_nanos() % 1_000_000 != 0 => {
@@ -96,17 +105,19 @@ impl Selector {
         };
         match waited {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(Ended::Interrupted);
+            }
             Err(error) => return Err(error),
         }
-        let mut notified = false;
+        let mut ended = Ended::Plainly;
         for event in &self.events {
             match { event.data }.u64() {
-                WAKE => notified = true,
+                WAKE => ended = Ended::Woken,
                 key => report(readiness(Key::from_u64(key), event.flags)),
             }
         }
-        Ok(notified)
+        Ok(ended)
     }
 
     /// Waits in whole milliseconds (rustix rounds them up).

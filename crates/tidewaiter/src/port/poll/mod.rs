@@ -20,13 +20,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 
 use super::buffer::Pool;
+use super::foreign::Foreign;
 use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 use super::request::{
     Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
@@ -34,7 +35,7 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Spawned, control};
+use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, control};
 use crate::process::{
     self, Command, OsChild, OsProcess, Signal, SignalTarget, SpawnError, SpawnStep,
 };
@@ -44,11 +45,28 @@ use selector::Selector;
 /// How many changes of readiness are fetched at once.
 const EVENTS_MAX: usize = 256;
 
+/// What events of the descriptors that belong to others carry; no handle's key is this one.
+const FOREIGN: Key = Key {
+    index: u32::MAX - 1,
+    generation: u32::MAX,
+};
+
 /// How long a child that we could not take on has to die of our signal, before it is left a zombie.
 const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
+
+/// What ended a selector's wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// A change of readiness, or the time is up.
+    Plainly,
+    /// The waker was used.
+    Woken,
+    /// A signal was handled.
+    Interrupted,
+}
 
 /// A change of readiness.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +89,9 @@ struct PollPort {
     waker: Waker,
     pool: Rc<Pool>,
     handles: Table<Entry>,
+    foreign: Foreign,
+    /// Some of those are ready, and were not looked at yet.
+    foreign_ready: bool,
     /// The operations whose last completion is not yet delivered, and where they go on.
     operations: Table<Place>,
     /// The handles on which something may succeed now, each once.
@@ -90,6 +111,15 @@ struct Place {
     direction: Option<Direction>,
 }
 
+/// Watching has no handle.
+const NO_PLACE: Place = Place {
+    handle: Key {
+        index: 0,
+        generation: 0,
+    },
+    direction: None,
+};
+
 impl PollPort {
     fn open(options: &PortOptions, reason: String) -> io::Result<PollPort> {
         let (selector, notify) = Selector::open()?;
@@ -104,6 +134,8 @@ impl PollPort {
             waker: Waker::new(notify),
             pool: Pool::new(options.receive_bytes.max(1), options.receive_buffers.into()),
             handles: Table::default(),
+            foreign: Foreign::default(),
+            foreign_ready: false,
             operations: Table::default(),
             ready: VecDeque::new(),
             finished: VecDeque::new(),
@@ -201,10 +233,15 @@ impl PollPort {
         }
     }
 
-    /// Asks the kernel what became ready. Returns whether the waker was used.
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+    /// Asks the kernel what became ready.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Ended> {
         let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
-        let notified = self.selector.wait(timeout, |readiness| {
+        let foreign_ready = &mut self.foreign_ready;
+        let ended = self.selector.wait(timeout, |readiness| {
+            if readiness.key == FOREIGN {
+                *foreign_ready = true;
+                return;
+            }
             let Some(entry) = handles.get_mut(readiness.key) else {
                 *stale += 1;
                 return;
@@ -215,10 +252,10 @@ impl PollPort {
                 ready.push_back(readiness.key);
             }
         })?;
-        if notified {
+        if ended == Ended::Woken {
             self.waker.acknowledge();
         }
-        Ok(notified)
+        Ok(ended)
     }
 
     /// One round over the queue: each handle is visited at most once, in turn, so that one that is
@@ -296,6 +333,20 @@ impl PollPort {
         }
     }
 
+    /// Delivers what is ready of others'.
+    fn visit_foreign(&mut self, completions: &mut Vec<Completion>, limit: usize) -> io::Result<()> {
+        let ready = std::mem::take(&mut self.foreign_ready) || self.foreign.is_always_ready();
+        if ready && self.foreign.collect(completions, limit)? {
+            self.watch_foreign()?;
+        }
+        Ok(())
+    }
+
+    fn watch_foreign(&mut self) -> io::Result<()> {
+        let set = self.foreign.descriptor();
+        set.map_or(Ok(()), |set| self.selector.add_level(set, FOREIGN))
+    }
+
     fn finish_cancelled(&mut self, task: &Task) {
         self.finished.push_back(Completion {
             token: task.token,
@@ -340,6 +391,7 @@ impl Driver for PollPort {
             return false;
         };
         let Some(direction) = place.direction else {
+            self.finished.extend(self.foreign.remove(operation));
             return true;
         };
         if let Some(entry) = self.handles.get_mut(place.handle)
@@ -362,14 +414,17 @@ impl Driver for PollPort {
         let limit = first + BATCH_MAX;
         let mut left = timeout;
         loop {
-            let idle = self.finished.is_empty() && self.ready.is_empty();
-            let notified = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
+            let idle = self.finished.is_empty()
+                && self.ready.is_empty()
+                && !self.foreign.is_always_ready();
+            let ended = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
             self.deliver_finished(completions, limit);
+            self.visit_foreign(completions, limit)?;
             self.visit_ready(completions, limit);
-            if notified || completions.len() > first {
+            if ended != Ended::Plainly || completions.len() > first {
                 return Ok(());
             }
-            // What seemed ready was not, or a signal came: wait for the rest of the time.
+            // What seemed ready was not: wait for the rest of the time.
             if let Some(deadline) = deadline {
                 let rest = deadline.saturating_duration_since(self.now());
                 if rest.is_zero() {
@@ -431,6 +486,37 @@ impl Driver for PollPort {
         self.register(source).map_err(reason)
     }
 
+    fn watch(
+        &mut self,
+        descriptor: RawDescriptor,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<Operation> {
+        if self.foreign.open()?
+            && let Err(error) = self.watch_foreign()
+        {
+            self.foreign = Foreign::default();
+            return Err(error);
+        }
+        let operation = Operation(self.operations.insert(NO_PLACE));
+        let added = self.foreign.add(operation, descriptor, interest, token);
+        if let Err(error) = added {
+            self.operations.remove(operation.0);
+            return Err(error);
+        }
+        Ok(operation)
+    }
+
+    fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
+        if self.foreign.set_interest(watch, interest)? {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "nothing is watched any more",
+        ))
+    }
+
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         let child = process::spawn(command)?;
         self.register_child(child).map_err(|(source, process)| {
@@ -456,6 +542,13 @@ impl Driver for PollPort {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.socket(handle)?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        match &self.entry(handle)?.source {
+            Source::Process(_) => Err(invalid("the handle is a process")),
+            source => Ok(source.as_fd().as_raw_fd()),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {

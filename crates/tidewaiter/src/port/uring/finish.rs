@@ -10,6 +10,7 @@ use super::super::buffer::Pool;
 use super::super::socket::{Socket, SocketRepr};
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, control};
+use super::foreign::FOREIGN;
 use super::operation::{Pending, Stage, Work};
 use super::ring::Cqe;
 use super::{CANCELLING, HandleState, Uring, WAKE};
@@ -30,6 +31,8 @@ impl Uring {
     pub(super) fn finish(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
         if cqe.user_data == WAKE {
             self.finish_wake(cqe);
+        } else if cqe.user_data == FOREIGN {
+            self.finish_foreign();
         } else if cqe.user_data & CANCELLING != 0 {
             self.finish_cancel(cqe);
         } else {
@@ -58,7 +61,9 @@ impl Uring {
             (Stage::Polling, _) => {
                 finish_poll(pending, cqe, self.buffers.is_exhausted(), &self.pool)
             }
-            (Stage::Started, Work::Close) => unreachable!("closing is never the kernel's work"),
+            (Stage::Started, Work::Watch | Work::Close) => {
+                unreachable!("this is never the kernel's work")
+            }
         };
         self.report(key, next, completions);
     }

@@ -9,6 +9,7 @@
 
 mod buffers;
 mod finish;
+mod foreign;
 mod handle;
 mod operation;
 mod pipes;
@@ -30,15 +31,18 @@ use io_uring::{opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffer::Pool;
+use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::{Notify, Waker};
 use super::{
-    BATCH_MAX, CloseMode, Completion, Driver, Handle, ListenOptions, Operation, Outcome, PortInfo,
-    PortKind, PortOptions, Request, RequestKind, SocketOption, Spawned, Token, control,
+    BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
+    PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
+    Token, control,
 };
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use buffers::BufferRing;
+use foreign::ForeignPoll;
 use handle::{HandleState, Thing};
 use operation::{Gather, Pending, Pinned, Stage, Work};
 use pipes::WriteFlags;
@@ -84,6 +88,8 @@ struct Uring {
     abilities: Abilities,
     handles: Table<HandleState>,
     operations: Table<Pending>,
+    foreign: Foreign,
+    foreign_poll: ForeignPoll,
     buffers: Rc<BufferRing>,
     /// Buffers for when the program holds all those of the ring.
     pool: Rc<Pool>,
@@ -164,6 +170,8 @@ impl Uring {
             abilities,
             handles: Table::default(),
             operations: Table::default(),
+            foreign: Foreign::default(),
+            foreign_poll: ForeignPoll::default(),
             buffers,
             pool: Pool::new(options.receive_bytes, SPARE_MAX),
             spare: Vec::new(),
@@ -216,6 +224,10 @@ impl Uring {
         match self.operations.get_mut(key) {
             None => false,
             Some(pending) if pending.cancelled || matches!(pending.work, Work::Close) => true,
+            Some(pending) if matches!(pending.work, Work::Watch) => {
+                self.end_watch(key);
+                true
+            }
             Some(pending) => {
                 pending.cancelled = true;
                 self.push_cancel(key);
@@ -305,14 +317,22 @@ impl Uring {
     }
 
     /// Moves what has completed, up to `limit` completions in all.
-    fn reap(&mut self, limit: usize, completions: &mut Vec<Completion>) {
+    fn reap(&mut self, limit: usize, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.deliver_due(limit, completions);
+        let foreign_ready = self.is_foreign_ready();
+        if foreign_ready {
+            self.collect_foreign(limit, completions)?;
+        }
         while completions.len() < limit
             && let Some(cqe) = self.ring.next()
         {
             self.finish(cqe, completions);
         }
         self.deliver_due(limit, completions);
+        if !foreign_ready && self.is_foreign_ready() {
+            self.collect_foreign(limit, completions)?;
+        }
+        Ok(())
     }
 
     fn adopt_writer(&mut self, pipe: OwnedFd) -> io::Result<Handle> {
@@ -432,13 +452,15 @@ impl Driver for Uring {
         };
         self.woken = false;
         loop {
-            let ready = !self.due.is_empty() || self.ring.has_completions();
+            self.watch_foreign();
+            let ready =
+                !self.due.is_empty() || self.ring.has_completions() || self.is_foreign_ready();
             let now = if ready { Wait::No } else { wait };
             let mut entered = Entered::Done;
             if !matches!(now, Wait::No) || self.ring.wants_entering() {
                 entered = self.ring.enter(now)?;
             }
-            self.reap(limit, completions);
+            self.reap(limit, completions)?;
             let idle = completions.len() == before && !self.woken;
             if !idle || entered == Entered::Early || matches!(wait, Wait::No) {
                 return Ok(());
@@ -485,7 +507,10 @@ impl Driver for Uring {
                 SocketRepr::Os(socket) => Ok(self.keep(Thing::Stream(socket))),
                 SocketRepr::Sim(_) => Err(invalid("a simulated socket is for simulated ports")),
             },
-            Resource::Listener(listener) => Ok(self.keep(Thing::Listener(listener.into()))),
+            Resource::Listener(listener) => {
+                listener.set_nonblocking(true)?;
+                Ok(self.keep(Thing::Listener(listener.into())))
+            }
             Resource::PipeReader(pipe) => {
                 rustix::io::ioctl_fionbio(&pipe, true)?;
                 Ok(self.keep(Thing::Reader(pipe)))
@@ -495,6 +520,25 @@ impl Driver for Uring {
                 self.adopt_writer(pipe)
             }
         }
+    }
+
+    fn watch(
+        &mut self,
+        descriptor: RawDescriptor,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.begin_watch(descriptor, interest, token)
+    }
+
+    fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
+        if self.foreign.set_interest(watch, interest)? {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "nothing is watched any more",
+        ))
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -531,6 +575,14 @@ impl Driver for Uring {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.state(handle)?.socket()?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        let state = self.state(handle)?;
+        match state.thing {
+            Thing::Process(_) => Err(invalid("the handle is a process")),
+            _ => Ok(state.descriptor()),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {

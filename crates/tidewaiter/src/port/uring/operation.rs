@@ -109,6 +109,8 @@ pub(super) enum Work {
         gather: Option<Pinned<Gather>>,
     },
     Exit,
+    /// Nothing for the ring: the set of what belongs to others has it.
+    Watch,
     /// Nothing for the kernel: it waits for the handle's other operations.
     Close,
 }
@@ -121,6 +123,7 @@ impl Work {
             Work::Receive { .. } => RequestKind::Receive,
             Work::Send { .. } => RequestKind::Send,
             Work::Exit => RequestKind::Exit,
+            Work::Watch => RequestKind::Watch,
             Work::Close => RequestKind::Close,
         }
     }
@@ -135,6 +138,7 @@ impl Work {
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
             Work::Exit => "poll",
+            Work::Watch => "epoll_wait",
             Work::Close => "close",
         }
     }
@@ -192,7 +196,7 @@ impl Pending {
                 gather,
             } => send(descriptor, *pipe, chunks, gather, spare),
             Work::Exit => poll(descriptor, libc::POLLIN),
-            Work::Close => unreachable!("closing is not the ring's work"),
+            Work::Watch | Work::Close => unreachable!("this is not the ring's work"),
         }
     }
 }

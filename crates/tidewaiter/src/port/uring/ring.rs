@@ -53,7 +53,8 @@ pub(super) enum Wait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
     Done,
-    /// The time is up, or the kernel wants completions to be read, or memory to be freed, first.
+    /// The time is up, a signal was handled, or the kernel wants completions to be read, or memory to
+    /// be freed, first.
     Early,
 }
 
@@ -225,11 +226,11 @@ impl Ring {
         // outlive the call; the queued entries' addresses are vouched for by `push`.
         let result = unsafe { submitter.enter(queued, want, flags, Some(args)) };
         match result {
+            // Having submitted something, the kernel says so, and keeps to itself what ended the wait.
+            Ok(_) if want > 0 && !self.has_completions() => Ok(Entered::Early),
             Ok(_) => Ok(Entered::Done),
             Err(error) => match error.raw_os_error() {
-                // A signal, whose handler has run: to be answered by waiting on.
-                Some(libc::EINTR) => Ok(Entered::Done),
-                Some(libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(Entered::Early),
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(Entered::Early),
                 _ => Err(error),
             },
         }
