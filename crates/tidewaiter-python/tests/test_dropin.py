@@ -58,7 +58,7 @@ class Tools(unittest.TestCase):
         self.assertEqual(finished.code, 0, finished)
         self.assertIn("PASSED (successes=4)", finished.output)
         if support.OURS:
-            self.assertIn("the reactor is tidewaiter.twisted Reactor", finished.output)
+            self.assertIn("the reactor is tidewaiter.twisted", finished.output)
 
     def test_trial_finds_the_timer_that_a_test_left_behind(self):
         finished = self._trial("test_cases.Dirty")
