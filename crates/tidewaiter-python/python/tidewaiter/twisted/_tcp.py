@@ -172,6 +172,7 @@ class Client(Connection, tcp.Client):
 
     _base = Connection
     _commonConnection = Connection
+    __init__ = tcp.Client.__init__
 
     def doConnect(self) -> None:
         if not hasattr(self, "connector"):
