@@ -45,7 +45,7 @@ pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
     let port: i64 = tuple.get_item(1)?.extract()?;
     // As Python itself says it.
     let port = u16::try_from(port)
-        .map_err(|_| PyOverflowError::new_err("connect(): port must be 0-65535."))?;
+        .map_err(|_| PyOverflowError::new_err("connect_ex(): port must be 0-65535."))?;
     // The scope is in the number that follows, too.
     let bare = host.split('%').next().unwrap_or_default();
     let ip: IpAddr = bare

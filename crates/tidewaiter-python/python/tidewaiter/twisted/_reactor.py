@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
-from tidewaiter._tidewaiter import Core, DelayedCall
+from tidewaiter._tidewaiter import Core, DelayedCall, Stream
 from tidewaiter.twisted._tcp import Client, Connector, Port
 
 _log = Logger(namespace="tidewaiter")
@@ -158,12 +158,18 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
             self._watch(fd)
 
     def addReader(self, reader) -> None:
+        if isinstance(reader, Stream):
+            reader.startReading()
+            return
         self._add(reader, self._reads)
 
     def addWriter(self, writer) -> None:
         self._add(writer, self._writes)
 
     def removeReader(self, reader) -> None:
+        if isinstance(reader, Stream):
+            reader.stopReading()
+            return
         self._remove(reader, self._reads)
 
     def removeWriter(self, writer) -> None:
