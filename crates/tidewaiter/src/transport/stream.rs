@@ -4,6 +4,7 @@
 //! user's calls ([`Transport`], in `transport.rs`). Calls never enter the protocol: what they set off
 //! comes back through the loop.
 
+mod pausing;
 mod producing;
 
 use std::cell::{Cell, RefCell};
@@ -86,6 +87,10 @@ pub(super) struct State {
     held: VecDeque<Buffer>,
     /// An end of file arrived behind what is held.
     held_end: bool,
+    /// The wait for a hang-up, from the first time on that nothing is being received.
+    hanging_up: Option<Operation>,
+    /// There was one, in order: what is left is to be received.
+    hung_up: bool,
 }
 
 pub(crate) struct Stream {
@@ -145,6 +150,8 @@ impl Stream {
     pub(crate) fn begin(self: &Rc<Self>) {
         self.enter(|protocol, transport| protocol.connection_made(transport));
         self.receive_more();
+        // Nothing is being received of a pipe to write to, or after a pause from the first moment on.
+        self.await_hang_up();
     }
 
     /// Calls the protocol. A panic in it loses the connection.
@@ -174,7 +181,7 @@ impl Stream {
         let mut state = self.state.borrow_mut();
         let wanted = state.phase == Phase::Open
             && !state.leaving
-            && !state.paused
+            && (!state.paused || state.hung_up)
             && !state.read_ended
             && state.held.is_empty()
             && !state.held_end;
@@ -224,12 +231,13 @@ impl Stream {
         if state.phase != Phase::Open || state.leaving {
             return;
         }
-        if state.paused || !state.held.is_empty() {
+        // Behind a hang-up that nothing is held of, a pause keeps nothing back.
+        if (state.paused && !state.hung_up) || !state.held.is_empty() {
             state.held_end = true;
             return;
         }
         state.read_ended = true;
-        let both_ended = state.write == WriteSide::Finished;
+        let both_ended = state.write == WriteSide::Finished || state.hung_up;
         drop(state);
         if self.kind == StreamKind::PipeReader {
             self.close(CloseMode::Graceful, Reason::Done);
@@ -241,54 +249,12 @@ impl Stream {
         }
     }
 
-    /// Delivers the first of what arrived while the stream was paused, and has the loop come back for
-    /// the others, until it is paused again: what one delivery sets off happens before the next.
-    fn release_held(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.paused || state.phase != Phase::Open || state.leaving {
-            return;
-        }
-        if let Some(buffer) = state.held.pop_front() {
-            drop(state);
-            self.deliver(&buffer);
-            let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.release_held());
-            return;
-        }
-        let ended = std::mem::take(&mut state.held_end);
-        drop(state);
-        if ended {
-            self.end_of_file();
-        } else {
-            self.receive_more();
-        }
-    }
-
     fn deliver(self: &Rc<Self>, data: &[u8]) {
         self.reactor
             .counters()
             .bytes_received
             .add(data.len() as u64);
         self.enter(|protocol, transport| protocol.data_received(transport, data));
-    }
-
-    pub(super) fn pause(&self) {
-        self.state.borrow_mut().paused = true;
-    }
-
-    pub(super) fn resume(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if !std::mem::take(&mut state.paused) || state.phase != Phase::Open {
-            return;
-        }
-        let held = !state.held.is_empty() || state.held_end;
-        drop(state);
-        if held {
-            let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.release_held());
-        } else {
-            self.receive_more();
-        }
     }
 
     // Sending.
@@ -503,11 +469,13 @@ impl Stream {
 
 impl Live for Stream {
     fn completed(self: Rc<Self>, completion: Completion) {
+        let received_last = completion.kind == RequestKind::Receive && !completion.more;
         if !completion.more {
             let mut state = self.state.borrow_mut();
             match completion.kind {
                 RequestKind::Receive => state.receiving = None,
                 RequestKind::Send => state.sending = None,
+                RequestKind::HangUp => state.hanging_up = None,
                 _ => {}
             }
         }
@@ -515,9 +483,13 @@ impl Live for Stream {
             Ok(Outcome::Received(buffer)) => self.received(buffer),
             Ok(Outcome::EndOfFile) => self.end_of_file(),
             Ok(Outcome::Sent { bytes, rest }) => self.sent(bytes, rest),
+            Ok(Outcome::HungUp) => self.hung_up(),
             Ok(Outcome::Closed) => self.closed(),
             Ok(outcome) => log::error!("a stream was answered with {outcome:?}"),
             Err(failure) => self.failed(failure),
+        }
+        if received_last {
+            self.await_hang_up();
         }
     }
 
@@ -571,6 +543,8 @@ impl State {
             paused: false,
             held: VecDeque::new(),
             held_end: false,
+            hanging_up: None,
+            hung_up: false,
         }
     }
 

@@ -17,24 +17,25 @@ mod probe;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use io_uring::{opcode, squeue, types};
+use io_uring::{opcode, squeue};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffer::Pool;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
 use super::table::{Key, Table};
-use super::waker::{Notify, Waker};
+use super::waker::Waker;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
     PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
@@ -48,6 +49,7 @@ use operation::{Gather, Pending, Pinned, Stage, Work};
 use pipes::WriteFlags;
 use probe::Abilities;
 use ring::{Entered, Ring, TaskWork, Wait};
+use wake::Event;
 
 /// What the waker's completions carry; no operation's key is this word.
 const WAKE: u64 = u64::MAX;
@@ -118,16 +120,6 @@ impl fmt::Debug for Uring {
     }
 }
 
-/// An event descriptor, polled by the ring. Its counter is never read: each write is a new event.
-struct Event(Arc<OwnedFd>);
-
-impl Notify for Event {
-    fn notify(&self) {
-        // The counter cannot overflow within centuries, so this neither blocks nor fails.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-}
-
 fn invalid(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
@@ -184,17 +176,6 @@ impl Uring {
         };
         port.watch_waker();
         Ok(port)
-    }
-
-    /// Asks the kernel for a completion each time that the waker is used.
-    fn watch_waker(&mut self) {
-        let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
-        let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), readable)
-            .multi(true)
-            .build()
-            .user_data(WAKE);
-        // SAFETY: polling has no addresses.
-        unsafe { self.ring.push(entry) };
     }
 
     /// Asks the kernel for what the operation's stage says.
@@ -283,6 +264,12 @@ impl Uring {
                 })
             }
             (Request::Exit, Thing::Process(_)) => Ok(Work::Exit),
+            (Request::HangUp, Thing::Stream(_) | Thing::Writer(_)) => {
+                if state.hanging_up.is_some() {
+                    return Err(invalid("a hang-up is being waited for already"));
+                }
+                Ok(Work::HangUp { seen: false })
+            }
             _ => Err(invalid("this kind of handle does not know such requests")),
         }
     }
