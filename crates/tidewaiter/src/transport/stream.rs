@@ -83,14 +83,27 @@ pub(super) struct State {
     read_ended: bool,
     receiving: Option<Operation>,
     paused: bool,
-    /// What arrived while paused, to be delivered first on resumption.
-    held: VecDeque<Buffer>,
-    /// An end of file arrived behind what is held.
-    held_end: bool,
-    /// The wait for a hang-up, from the first time on that nothing is being received.
-    hanging_up: Option<Operation>,
+    held: Held,
+    hang_up: HangUp,
+}
+
+/// What arrived while paused, to be delivered first on resumption.
+#[derive(Default)]
+struct Held {
+    buffers: VecDeque<Buffer>,
+    /// An end of file arrived behind them.
+    end: bool,
+}
+
+/// What is known of a hang-up, which the port tells when nothing is being received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HangUp {
+    /// The port was not asked.
+    Unasked,
+    /// It was, and will say so.
+    Awaited,
     /// There was one, in order: what is left is to be received.
-    hung_up: bool,
+    Seen,
 }
 
 pub(crate) struct Stream {
@@ -181,10 +194,10 @@ impl Stream {
         let mut state = self.state.borrow_mut();
         let wanted = state.phase == Phase::Open
             && !state.leaving
-            && (!state.paused || state.hung_up)
+            && (!state.paused || state.hung_up())
             && !state.read_ended
-            && state.held.is_empty()
-            && !state.held_end;
+            && state.held.buffers.is_empty()
+            && !state.held.end;
         if !wanted || state.receiving.is_some() || self.kind == StreamKind::PipeWriter {
             return;
         }
@@ -212,8 +225,8 @@ impl Stream {
         if state.phase != Phase::Open || state.leaving {
             return;
         }
-        if state.paused || !state.held.is_empty() {
-            state.held.push_back(buffer);
+        if state.paused || !state.held.buffers.is_empty() {
+            state.held.buffers.push_back(buffer);
             // Cancelled only now: most pauses end before anything arrives.
             let receiving = state.receiving;
             drop(state);
@@ -232,12 +245,12 @@ impl Stream {
             return;
         }
         // Behind a hang-up that nothing is held of, a pause keeps nothing back.
-        if (state.paused && !state.hung_up) || !state.held.is_empty() {
-            state.held_end = true;
+        if (state.paused && !state.hung_up()) || !state.held.buffers.is_empty() {
+            state.held.end = true;
             return;
         }
         state.read_ended = true;
-        let both_ended = state.write == WriteSide::Finished || state.hung_up;
+        let both_ended = state.write == WriteSide::Finished || state.hung_up();
         drop(state);
         if self.kind == StreamKind::PipeReader {
             self.close(CloseMode::Graceful, Reason::Done);
@@ -475,7 +488,7 @@ impl Live for Stream {
             match completion.kind {
                 RequestKind::Receive => state.receiving = None,
                 RequestKind::Send => state.sending = None,
-                RequestKind::HangUp => state.hanging_up = None,
+                RequestKind::HangUp => state.hang_up = HangUp::Unasked,
                 _ => {}
             }
         }
@@ -541,16 +554,18 @@ impl State {
             read_ended: false,
             receiving: None,
             paused: false,
-            held: VecDeque::new(),
-            held_end: false,
-            hanging_up: None,
-            hung_up: false,
+            held: Held::default(),
+            hang_up: HangUp::Unasked,
         }
     }
 
     /// How many bytes are on their way: queued, or in the OS's hands and not yet reported sent.
     pub(super) fn queued(&self) -> usize {
         self.queue.len() + self.sending.map_or(0, |(_, bytes)| bytes)
+    }
+
+    fn hung_up(&self) -> bool {
+        self.hang_up == HangUp::Seen
     }
 
     pub(super) fn is_open(&self) -> bool {

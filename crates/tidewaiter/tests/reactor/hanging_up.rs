@@ -74,7 +74,7 @@ fn a_reset_is_told_after_the_end_of_file() {
             return;
         }
         let client = Script::new()
-            .made(|transport| transport.lose_write_connection())
+            .made(Transport::lose_write_connection)
             .write_lost(|transport| soon(transport, Transport::abort_connection))
             .then_noted(&log, "client", &countdown);
         let server = Script::new()
@@ -144,7 +144,7 @@ fn an_orderly_end_of_both_is_told_while_paused() {
         return;
     }
     let client = Script::new()
-        .made(|transport| transport.lose_write_connection())
+        .made(Transport::lose_write_connection)
         .read_lost(|_| ())
         .then_done(&countdown);
     let server = Script::new()

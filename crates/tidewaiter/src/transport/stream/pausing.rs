@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Phase, Stream, StreamKind};
+use super::{HangUp, Phase, Stream, StreamKind};
 use crate::error::Reason;
 use crate::port::{CloseMode, Request};
 
@@ -16,7 +16,7 @@ impl Stream {
         if !std::mem::take(&mut state.paused) || state.phase != Phase::Open {
             return;
         }
-        let held = !state.held.is_empty() || state.held_end;
+        let held = !state.held.buffers.is_empty() || state.held.end;
         drop(state);
         if held {
             let stream = Rc::clone(self);
@@ -33,14 +33,14 @@ impl Stream {
         if state.paused || state.phase != Phase::Open || state.leaving {
             return;
         }
-        if let Some(buffer) = state.held.pop_front() {
+        if let Some(buffer) = state.held.buffers.pop_front() {
             drop(state);
             self.deliver(&buffer);
             let stream = Rc::clone(self);
             self.reactor.soon(move |_| stream.release_held());
             return;
         }
-        let ended = std::mem::take(&mut state.held_end);
+        let ended = std::mem::take(&mut state.held.end);
         drop(state);
         if ended {
             self.end_of_file();
@@ -53,7 +53,7 @@ impl Stream {
     /// pauses cost no more than one.
     pub(super) fn await_hang_up(&self) {
         let mut state = self.state.borrow_mut();
-        let told = state.receiving.is_some() || state.hanging_up.is_some() || state.hung_up;
+        let told = state.receiving.is_some() || state.hang_up != HangUp::Unasked;
         if state.phase != Phase::Open || state.leaving || told {
             return;
         }
@@ -65,7 +65,7 @@ impl Stream {
                 .port_mut()
                 .submit(self.handle, Request::HangUp, self.token.get());
         match submitted {
-            Ok(operation) => state.hanging_up = Some(operation),
+            Ok(_) => state.hang_up = HangUp::Awaited,
             // Not every port has it: then the next receive or send tells.
             Err(error) => log::debug!("a hang-up will be noticed late: {error}"),
         }
@@ -74,7 +74,7 @@ impl Stream {
     /// Nothing more can be said either way, but something may be left to be received.
     pub(super) fn hung_up(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
-        state.hung_up = true;
+        state.hang_up = HangUp::Seen;
         if self.kind == StreamKind::PipeWriter {
             let queued = state.queued();
             drop(state);
@@ -84,12 +84,15 @@ impl Stream {
             }
             return;
         }
-        let (read_ended, held_end) = (state.read_ended, state.held_end && state.held.is_empty());
+        let (read_ended, held_end) = (
+            state.read_ended,
+            state.held.end && state.held.buffers.is_empty(),
+        );
         drop(state);
         if read_ended {
             self.close(CloseMode::Graceful, Reason::Done);
         } else if held_end {
-            self.state.borrow_mut().held_end = false;
+            self.state.borrow_mut().held.end = false;
             self.end_of_file();
         } else {
             self.receive_more();
