@@ -294,6 +294,12 @@ impl Uring {
                 })
             }
             (Request::Exit, Thing::Process(_)) => Ok(Work::Exit),
+            (Request::HangUp, Thing::Stream(_) | Thing::Writer(_)) => {
+                if state.hanging_up.is_some() {
+                    return Err(invalid("a hang-up is being waited for already"));
+                }
+                Ok(Work::HangUp { seen: false })
+            }
             _ => Err(invalid("this kind of handle does not know such requests")),
         }
     }
