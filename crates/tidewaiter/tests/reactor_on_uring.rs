@@ -14,8 +14,13 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/children.rs"]
+mod children;
 #[path = "reactor/descriptors.rs"]
 mod descriptors;
+
+#[path = "reactor/watching.rs"]
+mod watching;
 
 use support::real_child::child;
 

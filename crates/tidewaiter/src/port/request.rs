@@ -78,7 +78,7 @@ pub enum RequestKind {
     Send,
     /// [`Request::Exit`].
     Exit,
-    /// [`Port::watch`](super::Port::watch).
+    /// [`Port::watch`](super::Port::watch) or [`Port::watch_handle`](super::Port::watch_handle).
     Watch,
     /// [`Port::close`](super::Port::close).
     Close,
@@ -111,7 +111,8 @@ pub enum Outcome {
     },
     /// The child process ended.
     Exited(ExitStatus),
-    /// A descriptor that is watched is ready.
+    /// A descriptor that is watched is ready; a handle that is watched is signalled, which counts as
+    /// readable.
     Ready(Readiness),
     /// The handle is closed: every completion of it has been delivered.
     Closed,

@@ -7,6 +7,9 @@
 //! for [`Driver::wait`].
 
 mod attempt;
+mod children;
+mod foreign;
+mod life;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
 mod selector;
@@ -35,27 +38,15 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, control};
-use crate::process::{
-    self, Command, OsChild, OsProcess, Signal, SignalTarget, SpawnError, SpawnStep,
-};
+use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
+use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
+use children::abandon;
+use foreign::FOREIGN;
 use selector::Selector;
 
 /// How many changes of readiness are fetched at once.
 const EVENTS_MAX: usize = 256;
-
-/// What events of the descriptors that belong to others carry; no handle's key is this one.
-const FOREIGN: Key = Key {
-    index: u32::MAX - 1,
-    generation: u32::MAX,
-};
-
-/// How long a child that we could not take on has to die of our signal, before it is left a zombie.
-const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
 
 /// What ended a selector's wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,15 +102,6 @@ struct Place {
     direction: Option<Direction>,
 }
 
-/// Watching has no handle.
-const NO_PLACE: Place = Place {
-    handle: Key {
-        index: 0,
-        generation: 0,
-    },
-    direction: None,
-};
-
 impl PollPort {
     fn open(options: &PortOptions, reason: String) -> io::Result<PollPort> {
         let (selector, notify) = Selector::open()?;
@@ -171,42 +153,6 @@ impl PollPort {
             Err(error) => {
                 let entry = self.handles.remove(key).expect("inserted above");
                 Err((error, entry.source))
-            }
-        }
-    }
-
-    fn register_child(&mut self, child: OsChild) -> Result<Spawned, (io::Error, OsProcess)> {
-        let mut pipes = [None; 3];
-        let mut failure = None;
-        for (number, pipe) in child.pipes.into_iter().enumerate() {
-            let Some(pipe) = pipe else { continue };
-            let source = match number {
-                0 => Source::Writer(pipe),
-                _ => Source::Reader(pipe),
-            };
-            match self.register(source) {
-                Ok(handle) => pipes[number] = Some(handle),
-                Err((error, _)) => failure = Some(error),
-            }
-        }
-        let registered = match failure {
-            None => self.register(Source::Process(child.process)),
-            Some(error) => Err((error, Source::Process(child.process))),
-        };
-        match registered {
-            Ok(process) => Ok(Spawned {
-                process,
-                pid: child.pid,
-                pipes,
-            }),
-            Err((error, source)) => {
-                for handle in pipes.into_iter().flatten() {
-                    self.remove(handle);
-                }
-                let Source::Process(process) = source else {
-                    unreachable!("what was to be registered is given back");
-                };
-                Err((error, process))
             }
         }
     }
@@ -331,20 +277,6 @@ impl PollPort {
             }
             completions.push(completion);
         }
-    }
-
-    /// Delivers what is ready of others'.
-    fn visit_foreign(&mut self, completions: &mut Vec<Completion>, limit: usize) -> io::Result<()> {
-        let ready = std::mem::take(&mut self.foreign_ready) || self.foreign.is_always_ready();
-        if ready && self.foreign.collect(completions, limit)? {
-            self.watch_foreign()?;
-        }
-        Ok(())
-    }
-
-    fn watch_foreign(&mut self) -> io::Result<()> {
-        let set = self.foreign.descriptor();
-        set.map_or(Ok(()), |set| self.selector.add_level(set, FOREIGN))
     }
 
     fn finish_cancelled(&mut self, task: &Task) {
@@ -492,29 +424,11 @@ impl Driver for PollPort {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
-        if self.foreign.open()?
-            && let Err(error) = self.watch_foreign()
-        {
-            self.foreign = Foreign::default();
-            return Err(error);
-        }
-        let operation = Operation(self.operations.insert(NO_PLACE));
-        let added = self.foreign.add(operation, descriptor, interest, token);
-        if let Err(error) = added {
-            self.operations.remove(operation.0);
-            return Err(error);
-        }
-        Ok(operation)
+        self.begin_watch(descriptor, interest, token)
     }
 
     fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
-        if self.foreign.set_interest(watch, interest)? {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "nothing is watched any more",
-        ))
+        self.foreign.set_interest(watch, interest)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -570,6 +484,14 @@ impl Driver for PollPort {
     fn stale(&self) -> u64 {
         self.stale
     }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.resume()
+    }
+
+    fn disown(&mut self) {
+        self.handles = Table::default();
+    }
 }
 
 impl fmt::Debug for PollPort {
@@ -619,23 +541,6 @@ fn check(source: &Source, request: &Request) -> io::Result<()> {
         _ if !known => Err(invalid("this kind of handle does not know such requests")),
         Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
         _ => Ok(()),
-    }
-}
-
-/// Ends a child that could not be taken on, so that nothing is left running.
-fn abandon(process: &OsProcess) {
-    let ended = process
-        .signal(Signal::Kill, SignalTarget::Tree)
-        .and_then(|()| {
-            let mut end = [rustix::event::PollFd::new(
-                process,
-                rustix::event::PollFlags::IN,
-            )];
-            rustix::event::poll(&mut end, Some(&REAP_LIMIT))?;
-            process.try_wait()
-        });
-    if let Err(error) = ended {
-        log::error!("port: a child that could not be watched may be left: {error}");
     }
 }
 
