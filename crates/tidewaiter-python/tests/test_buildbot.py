@@ -1,6 +1,5 @@
 """Buildbot, unchanged: a master and a worker, both on the reactor, and a build that runs all kinds of commands."""
 
-import importlib.util
 import json
 import pathlib
 import shutil
@@ -16,7 +15,6 @@ SUCCESS, FAILURE = 0, 2
 
 
 @support.needs_posix
-@unittest.skipUnless(importlib.util.find_spec("buildbot"), "Buildbot is not among what is installed on this system")
 class Buildbot(unittest.TestCase):
     maxDiff = None
 
