@@ -333,14 +333,15 @@ impl Stream {
     }
 
     #[setter]
-    fn set_protocol(&self, py: Python<'_>, value: Option<Py<PyAny>>) {
-        let replaced = self.state(py).protocol.replace(value);
+    fn set_protocol(&self, py: Python<'_>, value: Py<PyAny>) {
+        let replaced = self.state(py).protocol.replace(Some(value));
         drop(replaced);
     }
 
     #[deleter]
     fn delete_protocol(&self, py: Python<'_>) {
-        self.set_protocol(py, None);
+        let deleted = self.state(py).protocol.take();
+        drop(deleted);
     }
 
     #[getter]
