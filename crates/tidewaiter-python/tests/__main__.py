@@ -1,0 +1,33 @@
+"""Runs the package's own tests: `python tests [NAME]…`, for a module, a class or a test."""
+
+from __future__ import annotations
+
+import faulthandler
+import sys
+import unittest
+from pathlib import Path
+
+# A run that takes longer hangs: where, its threads' stacks say.
+LIMIT_SECONDS = 540
+
+
+def main() -> int:
+    faulthandler.dump_traceback_later(LIMIT_SECONDS, exit=True)
+    loader = unittest.defaultTestLoader
+    names = sys.argv[1:]
+    if names:
+        suite = loader.loadTestsFromNames(names)
+    else:
+        suite = loader.discover(str(Path(__file__).parent))
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
+    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    passed = result.testsRun - failed - len(result.skipped)
+    print(
+        f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed; "
+        f"{len(result.skipped)} ignored"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
