@@ -42,7 +42,6 @@ impl Protocol for Client {
 
 /// Makes the client, or says why there is no connection for it.
 struct Dial {
-    reactor: Reactor,
     line: String,
 }
 
@@ -52,9 +51,9 @@ impl Factory for Dial {
         Some(Box::new(Client { line }))
     }
 
-    fn connection_failed(&mut self, error: ConnectError) {
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
         println!("{error}");
-        self.reactor.stop();
+        reactor.stop();
     }
 }
 
@@ -63,10 +62,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target: HostPort = words.next().ok_or("a HOST:PORT is wanted")?.parse()?;
     let line = words.next().unwrap_or("hello".to_owned());
     let reactor = Reactor::new()?;
-    let dial = Dial {
-        reactor: reactor.clone(),
-        line,
-    };
-    reactor.connect_tcp(ConnectOptions::from(target).timeout(LIMIT), dial);
+    let options = ConnectOptions::from(target).timeout(LIMIT);
+    reactor.connect_tcp(options, Dial { line });
     Ok(reactor.run()?)
 }

@@ -54,7 +54,7 @@ impl Factory for Side {
         Some(Box::new(self.clone()))
     }
 
-    fn connection_failed(&mut self, _: ConnectError) {
+    fn connection_failed(&mut self, _: &Reactor, _: ConnectError) {
         self.end_other(Transport::abort_connection);
     }
 }

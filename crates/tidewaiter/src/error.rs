@@ -3,9 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use crate::port::Failure;
+use crate::port::{Failure, RawDescriptor};
 
 /// Why a connection or a pipe ended.
 #[derive(Debug)]
@@ -95,8 +94,8 @@ pub enum ConnectError {
     },
     /// No answer within the time given, or within the OS's own limit.
     TimedOut {
-        /// How long was waited.
-        after: Duration,
+        /// The OS's reason, or ours: that one has no code of the OS's.
+        source: io::Error,
     },
     /// The connector was cancelled.
     Cancelled,
@@ -111,6 +110,21 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// The reason, with the OS's own code where it is the OS's; `None` for what we ended ourselves.
+    #[must_use]
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            ConnectError::Resolve { source, .. }
+            | ConnectError::Refused { source, .. }
+            | ConnectError::Unreachable { source, .. }
+            | ConnectError::TimedOut { source }
+            | ConnectError::Os { source, .. } => Some(source),
+            ConnectError::Cancelled | ConnectError::Stopped => None,
+        }
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,7 +135,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Unreachable { address, source } => {
                 write!(f, "{address} is unreachable: {source}")
             }
-            ConnectError::TimedOut { after } => write!(f, "no connection within {after:?}"),
+            ConnectError::TimedOut { source } => write!(f, "no connection: {source}"),
             ConnectError::Cancelled => f.write_str("connecting was cancelled"),
             ConnectError::Stopped => f.write_str("the reactor stopped"),
             ConnectError::Os { address, source } => {
@@ -133,13 +147,8 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ConnectError::Resolve { source, .. }
-            | ConnectError::Refused { source, .. }
-            | ConnectError::Unreachable { source, .. }
-            | ConnectError::Os { source, .. } => Some(source),
-            _ => None,
-        }
+        self.io_error()
+            .map(|source| source as &(dyn std::error::Error + 'static))
     }
 }
 
@@ -160,10 +169,19 @@ pub enum Error {
         /// The OS's reason.
         source: io::Error,
     },
-    /// A socket made elsewhere cannot be taken over.
+    /// A listening socket made elsewhere cannot be taken over.
+    ListenOn(io::Error),
+    /// A connected socket made elsewhere cannot be taken over.
     Adopt {
         /// Whom it is connected to.
         peer: SocketAddr,
+        /// The OS's reason.
+        source: io::Error,
+    },
+    /// A descriptor, or a handle, cannot be watched.
+    Watch {
+        /// Which.
+        descriptor: RawDescriptor,
         /// The OS's reason.
         source: io::Error,
     },
@@ -180,8 +198,12 @@ impl fmt::Display for Error {
             Error::NotRunning => f.write_str("the reactor is not running"),
             Error::Stopped => f.write_str("the reactor has been stopped"),
             Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Error::ListenOn(source) => write!(f, "cannot take over a listening socket: {source}"),
             Error::Adopt { peer, source } => {
                 write!(f, "cannot take over the connection to {peer}: {source}")
+            }
+            Error::Watch { descriptor, source } => {
+                write!(f, "cannot watch descriptor {descriptor}: {source}")
             }
             Error::Port(source) => write!(f, "the completion port failed: {source}"),
             Error::Thread(source) => write!(f, "cannot start a reactor's thread: {source}"),
@@ -194,6 +216,8 @@ impl std::error::Error for Error {
         match self {
             Error::Listen { source, .. }
             | Error::Adopt { source, .. }
+            | Error::Watch { source, .. }
+            | Error::ListenOn(source)
             | Error::Port(source)
             | Error::Thread(source) => Some(source),
             _ => None,

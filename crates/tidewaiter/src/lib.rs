@@ -39,7 +39,7 @@ mod transport;
 pub use error::{ConnectError, Error, Reason};
 pub use reactor::{
     DelayedCall, Hold, Metrics, Phase, Reactor, ReactorBuilder, Remote, SystemEvent, TriggerId,
-    WorkLost,
+    Watch, WorkLost,
 };
 pub use transport::{
     Adopter, ChildFd, ConnectOptions, Connector, Factory, GroupListener, Listener, Process,

@@ -4,26 +4,31 @@
 
 mod support {
     pub(crate) mod alone;
+    pub(crate) mod carried;
     pub(crate) mod family;
     pub(crate) mod harness;
     pub(crate) mod random;
     pub(crate) mod reader;
     pub(crate) mod real_child;
     pub(crate) mod roles;
+    pub(crate) mod system;
 }
 
 mod promises {
+    mod belonging;
     mod closing;
     mod data;
     mod descriptors;
     mod errors;
     mod exactly_once;
     mod foreign;
+    mod forking;
     mod idle;
     mod keys;
     mod options;
     mod ownership;
     mod processes;
+    mod signals;
     mod submitting;
     mod threads;
     mod wait;

@@ -17,6 +17,9 @@ mod promises;
 #[path = "reactor/descriptors.rs"]
 mod descriptors;
 
+#[path = "reactor/watching.rs"]
+mod watching;
+
 use support::real_child::child;
 
 /// How many connections are many.

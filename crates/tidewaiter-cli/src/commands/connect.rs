@@ -52,13 +52,7 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
         reactor.crash();
     });
     let options = ConnectOptions::from(plan.address).timeout(plan.timeout);
-    reactor.connect_tcp(
-        options,
-        Dial {
-            join: Rc::clone(&join),
-            reactor: reactor.clone(),
-        },
-    );
+    reactor.connect_tcp(options, Dial(Rc::clone(&join)));
     reactor.run().map_err(Failure::failed)?;
     match join.end.take() {
         Some(End::Failed(message)) => Err(Failure::Failed(message)),
@@ -67,19 +61,15 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
     }
 }
 
-struct Dial {
-    join: Rc<Join>,
-    reactor: Reactor,
-}
+struct Dial(Rc<Join>);
 
 impl Factory for Dial {
     fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(Connection(Rc::clone(&self.join))))
+        Some(Box::new(Connection(Rc::clone(&self.0))))
     }
 
-    fn connection_failed(&mut self, error: ConnectError) {
-        self.join
-            .finish(&self.reactor, End::Failed(error.to_string()));
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+        self.0.finish(reactor, End::Failed(error.to_string()));
     }
 }
 

@@ -14,21 +14,39 @@
 //! 3. Submitting never calls back: what finishes at once still arrives through [`Port::wait`].
 //! 4. A [`Handle`] or [`Operation`] is never valid twice. Completions that the OS delivers for one that
 //!    is gone are counted ([`Port::stale`]) and dropped.
-//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`]. A wake-up ends
-//!    one wait, whichever it is: so look for what it may have announced after each, before the next.
+//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`], and for a signal
+//!    whose handler ran during it. A wake-up ends one wait, whichever it is: so look for what it may
+//!    have announced after each, before the next.
 //! 6. Closing is: cancel, see every completion of the handle, then close, then [`Outcome::Closed`].
 //! 7. An idle connection holds no receive buffer.
 //! 8. OS errors keep their identity: a reset is not an end of file.
 //!
-//! A port belongs to the thread that made it.
+//! A port belongs to the thread that first waits: others may make it, submit to it and close its handles,
+//! one at a time, and drop it; but none of them waits. It belongs to one process, too: a copy that `fork`
+//! makes has no use of it, and does it no harm, unless [`Port::before_fork`] and [`Port::after_fork`] take
+//! it there.
 
 mod buffer;
 mod chunks;
 mod control;
+#[cfg(target_os = "linux")]
+mod event;
+#[cfg(unix)]
+mod foreign;
 #[cfg(windows)]
 mod iocp;
+#[cfg(unix)]
+#[cfg_attr(target_os = "linux", path = "foreign/epoll.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "foreign/kqueue.rs")]
+mod level_set;
+#[cfg(target_os = "linux")]
+mod mapping;
 mod open;
 mod options;
+#[cfg_attr(target_os = "linux", path = "origin/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "origin/other.rs")]
+mod origin;
+mod owner;
 #[cfg(unix)]
 mod poll;
 mod request;
@@ -39,15 +57,18 @@ mod table;
 #[cfg(target_os = "linux")]
 mod uring;
 mod waker;
+mod watch;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 pub use buffer::Buffer;
 pub use chunks::Chunks;
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
+use origin::Origin;
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
@@ -55,8 +76,16 @@ pub(crate) use socket::OsPipe;
 pub use socket::{Resource, Socket};
 pub(crate) use table::{Key, Table};
 pub use waker::Waker;
+pub use watch::{Interest, Readiness};
 
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
+
+/// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
+#[cfg(unix)]
+pub type RawDescriptor = std::os::fd::RawFd;
+/// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
+#[cfg(windows)]
+pub type RawDescriptor = u64;
 
 /// How many completions one wait delivers at most: what bounds the work of a turn.
 pub(crate) const BATCH_MAX: usize = 256;
@@ -108,20 +137,56 @@ pub(crate) trait Driver: fmt::Debug {
     fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle>;
     fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle>;
     fn adopt(&mut self, resource: Resource) -> io::Result<Handle>;
+    fn watch(
+        &mut self,
+        _descriptor: RawDescriptor,
+        _interest: Interest,
+        _token: Token,
+    ) -> io::Result<Operation> {
+        Err(self.unsupported("watches no descriptors of others"))
+    }
+    fn watch_handle(&mut self, _handle: RawDescriptor, _token: Token) -> io::Result<Operation> {
+        Err(self.unsupported("watches no handles of others"))
+    }
+    fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
+        Err(self.unsupported("watches no descriptors of others"))
+    }
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()>;
     fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor>;
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
     fn in_flight(&self) -> usize;
     fn open_handles(&self) -> usize;
     fn stale(&self) -> u64;
+    /// Takes back what the OS has in hand, and has nothing to do with it until [`Driver::after_fork`].
+    fn before_fork(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn after_fork(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// This process is a copy of the one that the driver belongs to: it closes its copies of descriptors,
+    /// and is only dropped from here on.
+    fn disown(&mut self) {}
+    /// What a port says of requests that it does not have.
+    fn unsupported(&self, what: &str) -> io::Error {
+        let message = format!("the {} port {what}", self.info().kind);
+        io::Error::new(io::ErrorKind::Unsupported, message)
+    }
 }
 
 /// A completion port. See the [module](self) for its promises, and for an example.
 pub struct Port {
     driver: Box<dyn Driver>,
+    /// Which process it belongs to. `None`: there is no OS behind it.
+    origin: Option<Origin>,
+    /// The thread it belongs to: the one that waited first.
+    waiter: Option<Thread>,
+    /// Between `before_fork` and `after_fork`.
+    suspended: bool,
 }
 
 impl Port {
@@ -143,6 +208,7 @@ impl Port {
         request: Request,
         token: Token,
     ) -> io::Result<Operation> {
+        self.check_process()?;
         self.driver.submit(handle, request, token)
     }
 
@@ -152,7 +218,7 @@ impl Port {
     ///
     /// Returns whether the operation was still under way. Asking again changes nothing.
     pub fn cancel(&mut self, operation: Operation) -> bool {
-        self.driver.cancel(operation)
+        self.check_process().is_ok() && self.driver.cancel(operation)
     }
 
     /// Appends what completed to `completions`, at most some hundreds at a time.
@@ -162,15 +228,23 @@ impl Port {
     /// and it may be one that was about to return anyway: look for what they announced after every
     /// wait, before the next.
     ///
+    /// Also returns early when a signal handler of the program interrupted it on this thread, so that
+    /// what the handler noted down can be looked at (io_uring, epoll). A signal that comes just before
+    /// the wait does not end it, and with kqueue and on Windows none does: a handler that must be heard
+    /// uses a [`Waker`].
+    ///
     /// # Errors
     ///
     /// When the OS refuses to wait: the port is unusable then. The simulated port refuses to wait for
-    /// ever for what can never come.
+    /// ever for what can never come. [`ResourceBusy`](io::ErrorKind::ResourceBusy) when the port belongs
+    /// to another thread or process, or is between [`before_fork`](Port::before_fork) and
+    /// [`after_fork`](Port::after_fork).
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        self.check_waiter()?;
         self.driver.wait(timeout, completions)
     }
 
@@ -188,6 +262,7 @@ impl Port {
         mode: CloseMode,
         token: Token,
     ) -> io::Result<Operation> {
+        self.check_process()?;
         self.driver.close(handle, mode, token)
     }
 
@@ -217,6 +292,7 @@ impl Port {
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) and
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied).
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.listen(options)
     }
 
@@ -231,17 +307,75 @@ impl Port {
         peer: SocketAddr,
         local: Option<SocketAddr>,
     ) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.open_stream(peer, local)
     }
 
-    /// Takes over a socket or pipe that was made elsewhere.
+    /// Takes over a socket or pipe that was made elsewhere: a stream socket may be connected already, or
+    /// be connected by [`Request::Connect`]. It may be made non-blocking, for all who share it.
     ///
     /// # Errors
     ///
     /// What the OS says, and [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this
     /// port cannot serve. The resource is closed then.
     pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.adopt(resource.into())
+    }
+
+    /// Watches a descriptor that stays somebody else's: on Unix, anything that can be polled.
+    ///
+    /// The operation is multishot, without a handle: every wait reports with [`Outcome::Ready`] that it is
+    /// ready, as long as it is and `interest` includes it; hang-ups and errors are always reported. (On
+    /// systems with kqueue, they are as long as there is any interest.) What the OS has no readiness of,
+    /// as a file, is always ready.
+    ///
+    /// [`cancel`](Port::cancel) ends it at once: when that returns, the OS takes no more notice of the
+    /// descriptor, which its owner may close. To be cancelled *before* it is closed. Its last completion
+    /// is [`Failure::Cancelled`].
+    ///
+    /// # Errors
+    ///
+    /// What the OS says if there is no such descriptor or it cannot be polled;
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when it is being watched already;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
+    pub fn watch(
+        &mut self,
+        descriptor: RawDescriptor,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.check_process()?;
+        self.driver.watch(descriptor, interest, token)
+    }
+
+    /// Watches a waitable object that stays somebody else's: on Windows, what `WaitForSingleObject` takes,
+    /// as events, processes and timers, in any number. Not mutexes: these are owned by threads.
+    ///
+    /// The operation is multishot, without a handle: it reports with [`Outcome::Ready`] that the object is
+    /// signalled, and waits for it again in the wait that follows the report. So one that stays signalled
+    /// is reported in every wait, and an event that resets itself is consumed once for each report.
+    ///
+    /// [`cancel`](Port::cancel) ends it at once, as for [`watch`](Port::watch); its owner may then close
+    /// the handle. A signal that came before may have been consumed.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says if there is no such handle, or it cannot be waited for;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
+    pub fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
+        self.driver.watch_handle(handle, token)
+    }
+
+    /// Changes what a [`watch`](Port::watch) reports, from the next wait on.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) when `watch` has been cancelled or is none; what the OS says
+    /// if the descriptor was closed meanwhile.
+    pub fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
+        self.check_process()?;
+        self.driver.set_interest(watch, interest)
     }
 
     /// Starts a child process.
@@ -286,6 +420,17 @@ impl Port {
     /// As [`local_addr`](Port::local_addr).
     pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         self.driver.peer_addr(handle)
+    }
+
+    /// The OS's number of a socket or pipe, which stays the port's: to look at it, or to set an option
+    /// that the port does not know. It means nothing any more once the handle is being closed.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one behind which is no socket or pipe of the OS.
+    pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        self.driver.raw_descriptor(handle)
     }
 
     /// Sets an option of a TCP socket.

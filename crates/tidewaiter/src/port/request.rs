@@ -8,6 +8,7 @@ use super::buffer::Buffer;
 use super::chunks::Chunks;
 use super::socket::Socket;
 use super::table::Key;
+use super::watch::Readiness;
 use crate::process::ExitStatus;
 
 /// A socket, pipe or process that a port takes care of.
@@ -77,6 +78,8 @@ pub enum RequestKind {
     Send,
     /// [`Request::Exit`].
     Exit,
+    /// [`Port::watch`](super::Port::watch) or [`Port::watch_handle`](super::Port::watch_handle).
+    Watch,
     /// [`Port::close`](super::Port::close).
     Close,
 }
@@ -108,6 +111,9 @@ pub enum Outcome {
     },
     /// The child process ended.
     Exited(ExitStatus),
+    /// A descriptor that is watched is ready; a handle that is watched is signalled, which counts as
+    /// readable.
+    Ready(Readiness),
     /// The handle is closed: every completion of it has been delivered.
     Closed,
 }

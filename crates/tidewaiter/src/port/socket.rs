@@ -7,7 +7,7 @@ pub(crate) use std::os::fd::OwnedFd as OsPipe;
 #[cfg(windows)]
 pub(crate) use std::os::windows::io::OwnedHandle as OsPipe;
 
-/// A connected stream socket that no port takes care of yet. Dropping it closes it.
+/// A stream socket, connected or yet to be, that no port takes care of yet. Dropping it closes it.
 ///
 /// It can be sent to another thread, to be adopted by the port there.
 #[derive(Debug)]
@@ -22,6 +22,22 @@ pub(crate) enum SocketRepr {
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Socket {
         Socket(SocketRepr::Os(stream.into()))
+    }
+}
+
+/// Any stream socket of the OS's, for instance one that is not yet connected.
+#[cfg(unix)]
+impl From<std::os::fd::OwnedFd> for Socket {
+    fn from(descriptor: std::os::fd::OwnedFd) -> Socket {
+        Socket(SocketRepr::Os(descriptor.into()))
+    }
+}
+
+/// Any stream socket of the OS's, for instance one that is not yet connected.
+#[cfg(windows)]
+impl From<std::os::windows::io::OwnedSocket> for Socket {
+    fn from(socket: std::os::windows::io::OwnedSocket) -> Socket {
+        Socket(SocketRepr::Os(socket.into()))
     }
 }
 
@@ -41,7 +57,7 @@ impl TryFrom<Socket> for TcpStream {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Resource {
-    /// A connected stream socket.
+    /// A stream socket, connected or to be connected.
     Socket(Socket),
     /// A listening TCP socket.
     Listener(TcpListener),

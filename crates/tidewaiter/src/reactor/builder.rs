@@ -2,14 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::metrics::Counters;
 use super::remote::Others;
 use super::timers::Timers;
 use super::triggers::Triggers;
-use super::{Core, Life, Reactor};
+use super::{AroundWait, Core, Life, Reactor, Settings};
 use crate::port::sim::Sim;
 use crate::port::{Port, PortKind, PortOptions, Table};
 
@@ -17,12 +19,13 @@ use crate::port::{Port, PortKind, PortOptions, Table};
 const WORKERS_MAX: usize = 16;
 
 /// Sets a [`Reactor`] up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ReactorBuilder {
     port: PortOptions,
     simulation: Option<Sim>,
     workers_max: usize,
     signals: bool,
+    around_wait: Option<Arc<AroundWait>>,
 }
 
 impl Default for ReactorBuilder {
@@ -32,6 +35,7 @@ impl Default for ReactorBuilder {
             simulation: None,
             workers_max: WORKERS_MAX,
             signals: true,
+            around_wait: None,
         }
     }
 }
@@ -74,6 +78,23 @@ impl ReactorBuilder {
         self
     }
 
+    /// Calls `hook` around each wait of the port that may block, for programs that hold something, such
+    /// as the lock of an interpreter, which other threads need meanwhile: let go of it, call the
+    /// argument, which waits, and take it back.
+    ///
+    /// The hook is called on the reactor's thread, no borrow is held while it runs, and a panic in it is
+    /// treated as one in a callback. If it does not call its argument, the loop does not wait in this
+    /// turn: it takes what is there. Calling it again does nothing. Turns that need not wait do without
+    /// the hook.
+    #[must_use]
+    pub fn around_wait(
+        mut self,
+        hook: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static,
+    ) -> ReactorBuilder {
+        self.around_wait = Some(Arc::new(hook));
+        self
+    }
+
     /// Makes the reactor, on this thread, for this thread.
     ///
     /// # Errors
@@ -95,7 +116,10 @@ impl ReactorBuilder {
             others: Others::new(port.waker(), self.workers_max),
             signals: RefCell::new(None),
             on_signal: RefCell::new(None),
-            handle_signals: self.signals && self.simulation.is_none(),
+            settings: Settings {
+                handle_signals: self.signals && self.simulation.is_none(),
+                around_wait: self.around_wait,
+            },
             life: Cell::new(Life::Idle),
             in_turn: Cell::new(false),
             crashed: Cell::new(false),
@@ -106,5 +130,16 @@ impl ReactorBuilder {
             core: Rc::new(core),
             owner: true,
         })
+    }
+}
+
+impl fmt::Debug for ReactorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReactorBuilder")
+            .field("port", &self.port)
+            .field("simulated", &self.simulation.is_some())
+            .field("workers", &self.workers_max)
+            .field("signals", &self.signals)
+            .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@
 
 mod builder;
 mod delayed;
+mod forking;
 mod inbox;
 mod metrics;
 mod remote;
@@ -12,6 +13,7 @@ mod run;
 mod timers;
 mod triggers;
 mod turn;
+mod watch;
 mod workers;
 
 use std::any::Any;
@@ -19,6 +21,7 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use builder::ReactorBuilder;
@@ -26,6 +29,7 @@ pub use delayed::DelayedCall;
 pub use metrics::Metrics;
 pub use remote::{Remote, WorkLost};
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
+pub use watch::Watch;
 
 use crate::error::Error;
 use crate::port::{
@@ -56,6 +60,9 @@ pub(crate) type Callback = Box<dyn FnOnce(&Reactor)>;
 
 /// What the reactor does when asked to end the process.
 type SignalCallback = Rc<RefCell<dyn FnMut(&Reactor, ShutdownSignal)>>;
+
+/// What is to happen around each wait: calls its argument, which waits.
+type AroundWait = dyn Fn(&mut dyn FnMut()) + Send + Sync;
 
 /// Where a reactor is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +101,12 @@ pub struct Reactor {
     owner: bool,
 }
 
+/// What the builder was told, for the whole of a reactor's life.
+struct Settings {
+    handle_signals: bool,
+    around_wait: Option<Arc<AroundWait>>,
+}
+
 struct Core {
     /// `None` once the owner is gone.
     port: RefCell<Option<Port>>,
@@ -110,7 +123,7 @@ struct Core {
     others: remote::Others,
     signals: RefCell<Option<SignalWatch>>,
     on_signal: RefCell<Option<SignalCallback>>,
-    handle_signals: bool,
+    settings: Settings,
     life: Cell<Life>,
     in_turn: Cell<bool>,
     crashed: Cell<bool>,
@@ -255,6 +268,10 @@ impl Reactor {
     /// Ends everything without callbacks: the owner is being dropped.
     fn tear_down(&self) {
         let core = &*self.core;
+        if self.is_copied() {
+            self.disown();
+            return;
+        }
         core.life.set(Life::Stopped);
         core.others.abandon();
         // Each is moved out first: what is dropped may call back into the reactor.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use super::inbox::{Inbox, Sender};
@@ -92,7 +93,9 @@ impl std::error::Error for WorkLost {}
 
 /// The reactor's end of all that.
 pub(super) struct Others {
-    inbox: Inbox<RemoteCall>,
+    pub(super) inbox: Inbox<RemoteCall>,
+    /// Storage for the calls of a turn; empty in between.
+    pub(super) calls: RefCell<VecDeque<RemoteCall>>,
     waker: Waker,
     workers: Workers,
     /// Who waits for the results of work that threads have in hand.
@@ -103,23 +106,33 @@ impl Others {
     pub(super) fn new(waker: Waker, workers_max: usize) -> Others {
         Others {
             inbox: Inbox::new(waker.clone()),
+            calls: RefCell::new(VecDeque::new()),
             waker,
             workers: Workers::new(workers_max, "tidewaiter"),
             pending: RefCell::new(Table::default()),
         }
     }
 
-    /// The calls that have arrived. Those sent meanwhile are for the next turn.
-    pub(super) fn take_all(&self) -> VecDeque<RemoteCall> {
-        let mut calls = VecDeque::new();
-        self.inbox.drain(&mut calls);
-        calls
+    /// Ends the threads, once their work is done: none would be there after a fork.
+    pub(super) fn before_fork(&self) -> io::Result<()> {
+        match self.workers.pause(WORK_DEADLINE) {
+            0 => Ok(()),
+            left => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{left} threads are still at work that was given to them"),
+            )),
+        }
+    }
+
+    pub(super) fn after_fork(&self) {
+        self.workers.go_on();
     }
 
     /// Takes no more calls, and drops those that wait.
     pub(super) fn close(&self) {
         self.inbox.close();
-        drop(self.take_all());
+        let mut calls = VecDeque::new();
+        self.inbox.drain(&mut calls);
     }
 
     /// As [`close`](Others::close), and nobody is told of lost work.
@@ -185,9 +198,7 @@ impl Reactor {
         let others = &self.core.others;
         others.workers.shutdown(WORK_DEADLINE);
         // What was done in time is delivered; then nothing more is taken.
-        for call in others.take_all() {
-            self.guard("a call from another thread", || call(self));
-        }
+        self.take_remote_calls();
         others.close();
         for (_, deliver) in others.pending.take().into_entries() {
             self.guard("a callback for lost work", || deliver(self, None));

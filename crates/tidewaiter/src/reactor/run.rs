@@ -42,7 +42,7 @@ impl Reactor {
             Life::Stopped => return Err(Error::Stopped),
             Life::Running | Life::Leaving | Life::Draining => return Err(Error::Running),
         }
-        if core.handle_signals {
+        if core.settings.handle_signals {
             let watch = SignalWatch::install(self.port().waker()).map_err(Error::Port)?;
             core.signals.replace(Some(watch));
         }
@@ -69,18 +69,27 @@ impl Reactor {
         Ok(())
     }
 
-    /// Makes one turn of the loop, waiting up to `limit` for something to happen. For programs with a
-    /// loop of their own; the reactor need not have been [`run`](Reactor::run).
+    /// Makes one turn of the loop, waiting up to `limit` (`None`: as long as it takes) for something to
+    /// happen. For programs with a loop of their own; the reactor need not have been
+    /// [`run`](Reactor::run).
+    ///
+    /// Returns after one wait, whatever ended it: a completion, a delayed call that is due with the next
+    /// turn, a call from another thread, [`Remote::wake`](super::Remote::wake), a signal that the program
+    /// handled. After [`crash`](Reactor::crash) in one of its callbacks the turn does not wait any more;
+    /// the next one does.
     ///
     /// # Errors
     ///
     /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when it
     /// was stopped; [`Error::Port`] when the port fails.
-    pub fn iterate(&self, limit: Duration) -> Result<(), Error> {
+    pub fn iterate(&self, limit: impl Into<Option<Duration>>) -> Result<(), Error> {
         if self.core.life.get() == Life::Stopped {
             return Err(Error::Stopped);
         }
-        self.one_turn(Some(limit))
+        if !self.core.in_turn.get() {
+            self.core.crashed.set(false);
+        }
+        self.one_turn(limit.into())
     }
 
     fn one_turn(&self, limit: Option<Duration>) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! One turn of the loop, the whole of it.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::{Key, Reactor};
 use crate::error::Error;
 use crate::port::{Completion, SignalWatch, Token};
 
-/// How many owed callbacks run before the loop looks at the port again.
+/// How many callbacks run before the loop looks at the port again, unless more are owed already.
 const CALLBACKS_MAX: usize = 1024;
 
 impl Reactor {
@@ -22,8 +23,11 @@ impl Reactor {
         self.flush();
         let timeout = self.wait_limit(limit);
         let mut completions = core.completions.take();
-        let waited = self.port_mut().wait(timeout, &mut completions);
+        let waited = self.wait(timeout, &mut completions);
         core.counters.completions.add(completions.len() as u64);
+        // What was owed before the wait comes before what the wait brought, such as the end of a child
+        // whose beginning is still owed.
+        self.run_soon();
         for completion in completions.drain(..) {
             self.dispatch(completion);
             // What a callback set off is done before the next one, so that a pause is in time.
@@ -33,6 +37,24 @@ impl Reactor {
         self.take_signals();
         self.take_remote_calls();
         waited.map_err(Error::Port)
+    }
+
+    /// Waits at the port, by way of the hook if that may take time.
+    fn wait(&self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let hook = self.core.settings.around_wait.as_deref();
+        let Some(hook) = hook.filter(|_| timeout != Some(Duration::ZERO)) else {
+            return self.port_mut().wait(timeout, completions);
+        };
+        let mut waited = None;
+        self.guard("the hook around waits", || {
+            hook(&mut || {
+                waited.get_or_insert_with(|| self.port_mut().wait(timeout, completions));
+            });
+        });
+        match waited {
+            Some(waited) => waited,
+            None => self.port_mut().wait(Some(Duration::ZERO), completions),
+        }
     }
 
     /// Makes the delayed calls that are due. Those added meanwhile wait for the next turn.
@@ -51,9 +73,10 @@ impl Reactor {
         }
     }
 
-    /// Runs the callbacks that are owed, and those that they set off, within a bound.
+    /// Runs all callbacks that are owed, and, within a bound, those that they set off.
     fn run_soon(&self) {
-        for _ in 0..CALLBACKS_MAX {
+        let owed = self.core.soon.borrow().len();
+        for _ in 0..owed.max(CALLBACKS_MAX) {
             let next = self.core.soon.borrow_mut().pop_front();
             let Some(callback) = next else { return };
             self.guard("a callback", || callback(self));
@@ -114,11 +137,16 @@ impl Reactor {
         }
     }
 
-    fn take_remote_calls(&self) {
-        for callback in self.core.others.take_all() {
+    /// Makes the calls that have arrived. Those sent meanwhile are for the next turn.
+    pub(super) fn take_remote_calls(&self) {
+        let others = &self.core.others;
+        let mut calls = others.calls.take();
+        others.inbox.drain(&mut calls);
+        while let Some(callback) = calls.pop_front() {
             self.core.counters.remote_calls.add(1);
             self.guard("a call from another thread", || callback(self));
         }
+        others.calls.replace(calls);
     }
 
     /// Runs a callback; a panic in it is logged, counted, and goes no further. `None`: it panicked.

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::close_unawaited;
 use super::protocol::Factory;
 use super::stream::{Stream, StreamKind};
 use crate::endpoint::{self, ATTEMPT_DELAY, AttemptId, HostPort, Race, Step};
 use crate::error::ConnectError;
 use crate::port::{
-    CloseMode, Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
+    CloseMode, Completion, Failure, Handle, Operation, Outcome, RawDescriptor, Request,
+    RequestKind, Socket, Token,
 };
 use crate::reactor::{DelayedCall, Live, Reactor, WorkLost};
 
@@ -25,7 +27,7 @@ pub struct ConnectOptions {
     target: HostPort,
     /// The target, if it was given as an address: a name cannot say all of it.
     address: Option<SocketAddr>,
-    timeout: Duration,
+    timeout: Option<Duration>,
     local: Option<SocketAddr>,
     attempt_delay: Duration,
 }
@@ -40,16 +42,17 @@ impl ConnectOptions {
                 port,
             },
             address: None,
-            timeout: TIMEOUT,
+            timeout: Some(TIMEOUT),
             local: None,
             attempt_delay: ATTEMPT_DELAY,
         }
     }
 
-    /// How long it may take altogether, resolving the name included: 30 s unless set.
+    /// How long it may take altogether, resolving the name included: 30 s unless set. With `None`, as
+    /// long as the OS goes on trying.
     #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> ConnectOptions {
-        self.timeout = timeout;
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> ConnectOptions {
+        self.timeout = timeout.into();
         self
     }
 
@@ -104,6 +107,8 @@ struct Attempt {
 struct Inner {
     reactor: Reactor,
     options: ConnectOptions,
+    /// What to connect, if it was made elsewhere.
+    socket: RefCell<Option<Socket>>,
     token: Cell<Token>,
     factory: RefCell<Option<Box<dyn Factory>>>,
     race: RefCell<Option<Race>>,
@@ -159,11 +164,63 @@ impl Reactor {
         options: impl Into<ConnectOptions>,
         factory: impl Factory + 'static,
     ) -> Connector {
+        self.connect(options.into(), None, Box::new(factory))
+    }
+
+    /// As [`connect_tcp`](Reactor::connect_tcp), with a socket that was made, and perhaps bound,
+    /// elsewhere. The socket is the reactor's from here on.
+    ///
+    /// Whatever is wrong with it is told by the factory, too: nothing fails within the call. There is no
+    /// time limit but the OS's own; see [`Connector::cancel`].
+    ///
+    /// ```
+    /// # use std::net::TcpListener;
+    /// use tidewaiter::{Protocol, Reactor, Transport};
+    ///
+    /// struct Greeter;
+    ///
+    /// impl Protocol for Greeter {
+    ///     fn connection_made(&mut self, transport: &Transport) {
+    ///         transport.write(b"hello");
+    ///         transport.lose_connection();
+    ///     }
+    ///     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    ///     fn connection_lost(&mut self, transport: &Transport, _: tidewaiter::Reason) {
+    ///         transport.reactor().stop();
+    ///     }
+    /// }
+    ///
+    /// # let server = TcpListener::bind("127.0.0.1:0")?;
+    /// # let peer = server.local_addr()?;
+    /// let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    /// socket.set_recv_buffer_size(1 << 16)?;
+    /// let reactor = Reactor::new()?;
+    /// reactor.connect_tcp_with(std::net::TcpStream::from(socket), peer, |_peer| Greeter);
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect_tcp_with(
+        &self,
+        socket: impl Into<Socket>,
+        peer: SocketAddr,
+        factory: impl Factory + 'static,
+    ) -> Connector {
+        let options = ConnectOptions::from(peer).timeout(None);
+        self.connect(options, Some(socket.into()), Box::new(factory))
+    }
+
+    fn connect(
+        &self,
+        options: ConnectOptions,
+        socket: Option<Socket>,
+        factory: Box<dyn Factory>,
+    ) -> Connector {
         let inner = Rc::new(Inner {
             reactor: self.clone(),
-            options: options.into(),
+            options,
+            socket: RefCell::new(socket),
             token: Cell::new(Token::default()),
-            factory: RefCell::new(Some(Box::new(factory))),
+            factory: RefCell::new(Some(factory)),
             race: RefCell::new(None),
             attempts: RefCell::new(Vec::new()),
             next_attempt: RefCell::new(None),
@@ -196,6 +253,21 @@ impl Connector {
             .soon(move |_| inner.fail(ConnectError::Cancelled));
     }
 
+    /// The OS's number of the socket that is being connected: see
+    /// [`Transport::raw_descriptor`](super::Transport::raw_descriptor). `None` before that, when several
+    /// addresses are being tried, and once the outcome is settled; a socket made elsewhere has one from
+    /// the loop's first look at it.
+    #[must_use]
+    pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
+        let inner = &*self.inner;
+        match &inner.attempts.borrow()[..] {
+            [attempt] if !attempt.closing => {
+                inner.reactor.port().raw_descriptor(attempt.handle).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// Whether neither a connection nor a failure has come of it yet.
     #[must_use]
     pub fn is_connecting(&self) -> bool {
@@ -211,11 +283,15 @@ impl fmt::Debug for Connector {
 
 impl Inner {
     fn begin(self: &Rc<Self>) {
-        let (inner, timeout) = (Rc::clone(self), self.options.timeout);
-        let limit = self.reactor.call_later(timeout, move |_| {
-            inner.fail(ConnectError::TimedOut { after: timeout });
-        });
-        self.limit.replace(Some(limit));
+        if let Some(after) = self.options.timeout {
+            let inner = Rc::clone(self);
+            let limit = self.reactor.call_later(after, move |_| {
+                let message = format!("no answer within {after:?}");
+                let source = io::Error::new(io::ErrorKind::TimedOut, message);
+                inner.fail(ConnectError::TimedOut { source });
+            });
+            self.limit.replace(Some(limit));
+        }
         let target = self.options.target.clone();
         let inner = Rc::clone(self);
         if let Some(address) = self
@@ -289,7 +365,7 @@ impl Inner {
     fn lost_race(self: &Rc<Self>) {
         let race = self.race.take();
         if let Some((address, error)) = race.and_then(Race::into_failure) {
-            self.fail(self.explain(address, error));
+            self.fail(Self::explain(address, error));
         }
     }
 
@@ -303,10 +379,13 @@ impl Inner {
     }
 
     fn attempt(&self, address: SocketAddr, id: AttemptId) {
-        let opened = self
-            .reactor
-            .port_mut()
-            .open_stream(address, self.options.local);
+        let opened = match self.socket.take() {
+            Some(socket) => self.reactor.port_mut().adopt(socket),
+            None => self
+                .reactor
+                .port_mut()
+                .open_stream(address, self.options.local),
+        };
         let started = opened.and_then(|handle| {
             let request = Request::Connect(address);
             let operation = self
@@ -334,15 +413,13 @@ impl Inner {
         }
     }
 
-    fn explain(&self, address: SocketAddr, source: io::Error) -> ConnectError {
+    fn explain(address: SocketAddr, source: io::Error) -> ConnectError {
         match source.kind() {
             io::ErrorKind::ConnectionRefused => ConnectError::Refused { address, source },
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 ConnectError::Unreachable { address, source }
             }
-            io::ErrorKind::TimedOut => ConnectError::TimedOut {
-                after: self.options.timeout,
-            },
+            io::ErrorKind::TimedOut => ConnectError::TimedOut { source },
             _ => ConnectError::Os { address, source },
         }
     }
@@ -367,14 +444,7 @@ impl Inner {
                 // An error means that the reactor stops: the handle is being closed.
                 let _ = Stream::start(&self.reactor, handle, StreamKind::Tcp(peer), protocol);
             }
-            None => {
-                // Nobody awaits this: its completion finds no token, and that is all.
-                let mode = CloseMode::Graceful;
-                let _ = self
-                    .reactor
-                    .port_mut()
-                    .close(handle, mode, Token::default());
-            }
+            None => close_unawaited(&self.reactor, handle),
         }
     }
 
@@ -387,8 +457,9 @@ impl Inner {
         self.close_attempts();
         self.leave_when_done();
         if let Some(mut factory) = self.factory.take() {
-            self.reactor
-                .guard("a factory", || factory.connection_failed(error));
+            self.reactor.guard("a factory", || {
+                factory.connection_failed(&self.reactor, error);
+            });
         }
     }
 
@@ -401,6 +472,7 @@ impl Inner {
             call.cancel();
         }
         self.race.take();
+        self.socket.take();
     }
 
     fn close_attempts(&self) {
@@ -483,6 +555,7 @@ impl Live for Inner {
 
     fn abandon(&self) -> bool {
         self.settled.set(true);
+        drop(self.socket.take());
         drop(self.factory.take());
         false
     }

@@ -3,16 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::close_unawaited;
 use super::protocol::Factory;
 use super::stream::{Stream, StreamKind};
 use crate::error::Error;
 use crate::port::{
-    CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, Request, Socket,
-    Token,
+    CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, RawDescriptor,
+    Request, Socket, Token,
 };
 use crate::reactor::{Live, Reactor};
 
@@ -80,6 +81,41 @@ impl Reactor {
         self.listen(&options.into(), Destination::HandOver(Box::new(take)))
     }
 
+    /// Listens with a TCP socket that was made elsewhere and is in listening state already, such as one
+    /// that a service manager passed on; each connection gets a protocol from `factory`. The socket is
+    /// the reactor's from here on. It is made non-blocking, for all who share it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ListenOn`] with the reason, [`Error::Stopped`]. The socket is closed then.
+    ///
+    /// ```
+    /// # use tidewaiter::{Protocol, Reactor, Transport};
+    /// # struct Silent;
+    /// # impl Protocol for Silent {
+    /// #     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// # }
+    /// # let reactor = Reactor::new()?;
+    /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = reactor.listen_tcp_on(socket, |_peer| Silent)?;
+    /// assert_ne!(listener.local_addr().port(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listen_tcp_on(
+        &self,
+        socket: impl Into<TcpListener>,
+        factory: impl Factory + 'static,
+    ) -> Result<Listener, Error> {
+        self.check_open()?;
+        let adopted = self.port_mut().adopt(socket.into());
+        let handle = adopted.map_err(Error::ListenOn)?;
+        self.listen_with(
+            handle,
+            Destination::Factory(Box::new(factory)),
+            Error::ListenOn,
+        )
+    }
+
     fn listen(&self, options: &ListenOptions, to: Destination) -> Result<Listener, Error> {
         self.check_open()?;
         let failed = |source| Error::Listen {
@@ -87,7 +123,20 @@ impl Reactor {
             source,
         };
         let handle = self.port_mut().listen(options).map_err(failed)?;
-        let address = self.port().local_addr(handle).map_err(failed)?;
+        self.listen_with(handle, to, failed)
+    }
+
+    fn listen_with(
+        &self,
+        handle: Handle,
+        to: Destination,
+        failed: impl FnOnce(io::Error) -> Error,
+    ) -> Result<Listener, Error> {
+        let address = self.port().local_addr(handle);
+        let address = address.map_err(|source| {
+            close_unawaited(self, handle);
+            failed(source)
+        })?;
         let inner = Rc::new(Inner {
             reactor: self.clone(),
             handle,
@@ -114,12 +163,31 @@ impl Listener {
         self.inner.address
     }
 
+    /// The reactor that this listener lives on.
+    #[must_use]
+    pub fn reactor(&self) -> &Reactor {
+        &self.inner.reactor
+    }
+
+    /// The OS's number of the listening socket, which stays the reactor's; `None` for a simulated one,
+    /// and once the listener is being closed. See
+    /// [`Transport::raw_descriptor`](super::Transport::raw_descriptor).
+    #[must_use]
+    pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
+        if !self.inner.is_open() {
+            return None;
+        }
+        let port = self.inner.reactor.port();
+        port.raw_descriptor(self.inner.handle).ok()
+    }
+
     /// What the listener is found by on its reactor.
     pub(super) fn token(&self) -> Token {
         self.inner.token.get()
     }
 
     /// Stops listening: what waits in the backlog is reset by the OS; accepted connections live on.
+    /// [`Factory::listener_closed`] tells when the socket is closed.
     pub fn stop_listening(&self) {
         self.inner.close();
     }
@@ -167,11 +235,31 @@ impl Inner {
         }
     }
 
-    /// What the factory holds is let go of, even if somebody keeps the listener.
-    fn forget_factory(&self) {
+    /// Takes the factory out, so that what it holds is let go of even if somebody keeps the listener.
+    fn take_destination(&self) -> Destination {
         let nothing = Destination::HandOver(Box::new(|_, _| ()));
-        let destination = self.destination.replace(nothing);
-        drop(destination);
+        self.destination.replace(nothing)
+    }
+
+    /// Tells the factory, if there is one, what became of this listener.
+    fn tell(self: &Rc<Self>, call: impl FnOnce(&mut dyn Factory, &Listener)) {
+        let listener = Listener {
+            inner: Rc::clone(self),
+        };
+        self.reactor.guard("a factory", || {
+            if let Destination::Factory(factory) = &mut *self.destination.borrow_mut() {
+                call(&mut **factory, &listener);
+            }
+        });
+    }
+
+    /// The port has closed the socket.
+    fn closed(self: &Rc<Self>) {
+        self.reactor.unregister(self.token.get());
+        self.tell(|factory, listener| factory.listener_closed(listener));
+        let destination = self.take_destination();
+        self.reactor
+            .guard("dropping a factory", || drop(destination));
     }
 
     pub(super) fn close(&self) {
@@ -212,6 +300,9 @@ impl Inner {
 
     /// Accepting failed: descriptors or memory have run out, most likely. Tries again later.
     fn failed(self: &Rc<Self>, call: &str, error: &io::Error) {
+        if !self.is_open() {
+            return;
+        }
         let wait = match self.retry.get() {
             None => {
                 log::warn!(
@@ -225,6 +316,7 @@ impl Inner {
         self.retry.set(Some(wait));
         let inner = Rc::clone(self);
         self.reactor.call_later(wait, move |_| inner.accept_more());
+        self.tell(|factory, listener| factory.accept_failed(listener, error));
     }
 }
 
@@ -248,12 +340,7 @@ impl Live for Inner {
         }
         match completion.result {
             Ok(Outcome::Accepted { socket, peer }) => self.accepted(socket, peer),
-            Ok(Outcome::Closed) => {
-                self.reactor.unregister(self.token.get());
-                self.reactor
-                    .guard("dropping a factory", || self.forget_factory());
-                return;
-            }
+            Ok(Outcome::Closed) => return self.closed(),
             Ok(outcome) => log::error!("a listener was answered with {outcome:?}"),
             Err(Failure::Cancelled) => {}
             Err(Failure::Os { call, source }) => {
@@ -271,7 +358,7 @@ impl Live for Inner {
 
     fn abandon(&self) -> bool {
         self.closing.set(true);
-        self.forget_factory();
+        drop(self.take_destination());
         false
     }
 }

@@ -19,3 +19,13 @@ pub use process::{ChildFd, Process, ProcessProtocol};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::{Factory, Protocol};
 pub use transport::Transport;
+
+use crate::port::{CloseMode, Handle, Token};
+use crate::reactor::Reactor;
+
+/// Closes an open handle that nothing on the reactor stands for: nobody hears of its end.
+fn close_unawaited(reactor: &Reactor, handle: Handle) {
+    let mode = CloseMode::Graceful;
+    let closing = reactor.port_mut().close(handle, mode, Token::default());
+    debug_assert!(closing.is_ok(), "nobody else closes it");
+}

@@ -1,9 +1,11 @@
 //! The user's side of a connection.
 
+use std::io;
 use std::net::SocketAddr;
 
-use super::Transport;
+use super::{Listener, Transport};
 use crate::error::{ConnectError, Reason};
+use crate::reactor::Reactor;
 
 /// What is done with a connection: the loop calls these, in this order, and never one of them from
 /// inside a call to the transport.
@@ -45,8 +47,24 @@ pub trait Factory {
     fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>>;
 
     /// A connection that was asked for could not be made.
-    fn connection_failed(&mut self, error: ConnectError) {
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+        let _ = reactor;
         log::warn!("{error}");
+    }
+
+    /// A connection could not be accepted: descriptors or memory have run out, most likely. It waits in
+    /// the backlog.
+    ///
+    /// Accepting goes on by itself after a pause, and this is called again each time that it fails.
+    /// The log tells of the first time, and of the recovery.
+    fn accept_failed(&mut self, listener: &Listener, error: &io::Error) {
+        let _ = (listener, error);
+    }
+
+    /// The listener's socket is closed, be it by [`Listener::stop_listening`] or because the reactor
+    /// stops: the address is free again. Nothing follows; the factory is dropped after this.
+    fn listener_closed(&mut self, listener: &Listener) {
+        let _ = listener;
     }
 }
 

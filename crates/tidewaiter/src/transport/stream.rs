@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::close_unawaited;
 use super::protocol::Protocol;
 use super::transport::Transport;
 use crate::error::{Error, Reason};
@@ -133,10 +134,7 @@ impl Stream {
         match reactor.register(Rc::clone(&stream) as Rc<dyn Live>) {
             Ok(token) => stream.token.set(token),
             Err(error) => {
-                // Nobody waits for this close: its completion finds no token and that is all.
-                let _ = reactor
-                    .port_mut()
-                    .close(handle, CloseMode::Graceful, Token::default());
+                close_unawaited(reactor, handle);
                 return Err(error);
             }
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::producer::{Producer, ProducerKind};
 use super::stream::{Stream, StreamKind};
 use crate::error::Reason;
-use crate::port::{CloseMode, SocketOption};
+use crate::port::{CloseMode, RawDescriptor, SocketOption};
 use crate::reactor::Reactor;
 
 /// A TCP connection or a pipe. Clones are the same one.
@@ -74,6 +74,15 @@ impl Transport {
     /// reset.
     pub fn abort_connection(&self) {
         self.stream.close(CloseMode::Reset, Reason::Aborted);
+    }
+
+    /// Closes the connection now and in order: what was written and the OS has not yet taken is dropped,
+    /// and the producer, if any, is told to stop. The reason is [`Reason::Done`]. For a protocol that has
+    /// nothing more to say to this peer, whatever was still to be sent.
+    ///
+    /// The OS may yet reset a TCP connection of which it holds bytes that were not received.
+    pub fn close_connection(&self) {
+        self.stream.close(CloseMode::Graceful, Reason::Done);
     }
 
     /// Receives no more until [`resume_producing`](Transport::resume_producing): no data is delivered
@@ -181,6 +190,21 @@ impl Transport {
         } else {
             Err(io::ErrorKind::NotConnected.into())
         }
+    }
+
+    /// The OS's number of the socket or pipe, to look at it, or to set options that are not known here.
+    /// It stays the reactor's: whoever closes it breaks this connection, and perhaps the next one.
+    ///
+    /// `None` for what is simulated, and as soon as the connection is being closed, be it by a call or
+    /// because it failed. From then on the OS may give the number to something else, even before
+    /// [`connection_lost`](super::Protocol::connection_lost): so ask for it each time.
+    #[must_use]
+    pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
+        if !self.is_open() {
+            return None;
+        }
+        let port = self.stream.reactor.port();
+        port.raw_descriptor(self.stream.handle).ok()
     }
 
     /// The reactor that this transport lives on.

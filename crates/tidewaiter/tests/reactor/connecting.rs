@@ -35,13 +35,13 @@ impl Factory for Outcome {
         Some(Box::new(Silent))
     }
 
-    fn connection_failed(&mut self, error: ConnectError) {
+    fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
         assert!(!error.to_string().is_empty());
         self.log.add(match error {
             ConnectError::Resolve { .. } => "not resolved".to_owned(),
             ConnectError::Refused { address, .. } => format!("refused by {address}"),
             ConnectError::Unreachable { address, .. } => format!("{address} unreachable"),
-            ConnectError::TimedOut { after } => format!("timed out after {after:?}"),
+            ConnectError::TimedOut { source } => format!("timed out: {source}"),
             ConnectError::Cancelled => "cancelled".to_owned(),
             ConnectError::Stopped => "stopped".to_owned(),
             ConnectError::Os { address, source } => format!("{address}: {:?}", source.kind()),
@@ -110,7 +110,7 @@ fn an_address_that_does_not_answer_times_out() {
     let (address, _full) = silent_address();
     let timeout = Duration::from_millis(200);
     let options = ConnectOptions::from(address).timeout(timeout);
-    assert_eq!(connect(options), "timed out after 200ms");
+    assert_eq!(connect(options), "timed out: no answer within 200ms");
 }
 
 #[cfg(target_os = "linux")]
@@ -161,7 +161,7 @@ fn a_name_that_does_not_resolve_is_told_and_so_is_a_resolver_that_takes_too_long
     let name = "x".repeat(300);
     assert_eq!(connect((name.as_str(), 80)), "not resolved");
     let options = ConnectOptions::new("localhost", 80).timeout(Duration::ZERO);
-    assert_eq!(connect(options), "timed out after 0ns");
+    assert_eq!(connect(options), "timed out: no answer within 0ns");
 }
 
 /// Goal: of a name's addresses, the one that answers is taken, whichever family comes first.

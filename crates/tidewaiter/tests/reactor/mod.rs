@@ -2,8 +2,10 @@
 
 mod backpressure;
 mod connecting;
+mod embedding;
 mod lifecycle;
 mod listening;
+mod made_elsewhere;
 mod panics;
 pub(crate) mod processes;
 mod stopping;

@@ -183,7 +183,7 @@ fn a_connecting_factory_that_panics_or_declines_closes_the_connection() {
             assert!(!self.0, "as the test wants");
             None
         }
-        fn connection_failed(&mut self, error: ConnectError) {
+        fn connection_failed(&mut self, _: &tidewaiter::Reactor, error: ConnectError) {
             panic!("it did connect: {error}");
         }
     }
@@ -210,7 +210,7 @@ fn a_panic_on_being_told_of_a_failure_is_counted_and_all() {
         fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
             Some(Box::new(Silent))
         }
-        fn connection_failed(&mut self, _: ConnectError) {
+        fn connection_failed(&mut self, _: &tidewaiter::Reactor, _: ConnectError) {
             panic!("as the test wants");
         }
     }

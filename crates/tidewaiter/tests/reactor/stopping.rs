@@ -62,7 +62,7 @@ impl<F: FnMut() -> P, P: Protocol + 'static> tidewaiter::Factory for Client<F> {
         Some(Box::new(self.0()))
     }
 
-    fn connection_failed(&mut self, error: tidewaiter::ConnectError) {
+    fn connection_failed(&mut self, _: &tidewaiter::Reactor, error: tidewaiter::ConnectError) {
         assert!(
             matches!(error, tidewaiter::ConnectError::Stopped),
             "{error}"

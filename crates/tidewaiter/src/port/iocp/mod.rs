@@ -10,6 +10,7 @@
 
 mod entry;
 mod extension;
+mod foreign;
 mod operation;
 mod pipe;
 mod queue;
@@ -19,10 +20,11 @@ mod tests;
 mod turn;
 mod wait;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::windows::io::OwnedHandle;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +32,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket as OsSocket;
 
 use self::entry::{Body, Entry, Live, closed, invalid};
-use self::extension::{PacketFunctions, SocketFunctions};
+use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::operation::{Finish, Record, Records};
 use self::queue::{Batch, Bell, Queue, skip_on_success};
 use self::wait::Wait;
@@ -40,8 +42,8 @@ use super::socket::SocketRepr;
 use super::table::{Key, Table};
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
-    PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, SocketOption, Spawned, Token,
-    Waker,
+    PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource, SocketOption,
+    Spawned, Token, Waker,
 };
 use crate::process::{self, Command, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
@@ -65,6 +67,10 @@ struct Iocp {
     /// Before the handles, so that it is dropped first: waits refer to processes.
     operations: Table<Live>,
     handles: Table<Entry>,
+    /// What is watched for others, by operation. After the operations: waits refer to these.
+    objects: HashMap<Key, OwnedHandle>,
+    /// Watches that were reported and do not wait meanwhile.
+    signalled: Vec<Key>,
     records: Records,
     batch: Batch,
     /// What finished without a packet and is to be looked at by the next turn.
@@ -102,6 +108,8 @@ impl Iocp {
             pool: Pool::new(options.receive_bytes, options.receive_buffers.into()),
             handles: Table::default(),
             operations: Table::default(),
+            objects: HashMap::new(),
+            signalled: Vec::new(),
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
@@ -119,8 +127,8 @@ impl Iocp {
         }
     }
 
-    /// Takes `body` onto the port. With `ours`, nobody else can have set it up.
-    fn insert(&mut self, body: Body, ours: bool) -> io::Result<Handle> {
+    /// Takes `body` onto the port. With `plain`, it is a handle of the system's, with nothing layered over.
+    fn insert(&mut self, body: Body, plain: bool) -> io::Result<Handle> {
         let key = self.handles.insert(Entry::new(body));
         let entry = self.handles.get_mut(key).expect("inserted just now");
         if !matches!(entry.body, Body::Process(_))
@@ -129,7 +137,7 @@ impl Iocp {
             self.handles.remove(key);
             return Err(error);
         }
-        entry.skip = ours && skip_on_success(entry.body.as_raw());
+        entry.skip = plain && skip_on_success(entry.body.as_raw());
         Ok(Handle(key))
     }
 
@@ -264,6 +272,10 @@ impl Driver for Iocp {
 
     fn cancel(&mut self, operation: Operation) -> bool {
         match self.operations.get(operation.0) {
+            Some(live) if live.kind == RequestKind::Watch => {
+                self.cancel_watch(operation.0);
+                true
+            }
             Some(live) if live.kind != RequestKind::Close => self.cancel_operation(operation.0),
             // A close cannot be taken back.
             Some(_) => true,
@@ -278,6 +290,7 @@ impl Driver for Iocp {
     ) -> io::Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = timeout;
+        self.watch_on();
         loop {
             let woken = self.turn(left)?;
             let delivers = !self.done.is_empty();
@@ -335,11 +348,13 @@ impl Driver for Iocp {
             Resource::Socket(socket) => match socket.0 {
                 SocketRepr::Os(socket) => {
                     socket.set_nonblocking(true)?;
-                    Body::Stream(socket)
+                    let plain = has_plain_handle(&socket);
+                    return self.insert(Body::Stream(socket), plain);
                 }
                 SocketRepr::Sim(_) => return Err(invalid("a simulated socket on a real port")),
             },
             Resource::Listener(listener) => {
+                listener.set_nonblocking(true)?;
                 let socket = OsSocket::from(listener);
                 let family = socket.local_addr()?.domain();
                 Body::Listener(socket, family)
@@ -348,6 +363,10 @@ impl Driver for Iocp {
             Resource::PipeWriter(pipe) => Body::PipeWriter(pipe),
         };
         self.insert(body, false)
+    }
+
+    fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
+        self.begin_watch(handle, token)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -370,6 +389,13 @@ impl Driver for Iocp {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         control::peer_addr(self.entry(handle)?.body.socket()?)
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        match &self.entry(handle)?.body {
+            Body::Process(_) => Err(invalid("the handle is a process")),
+            body => Ok(body.as_raw().addr() as RawDescriptor),
+        }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {

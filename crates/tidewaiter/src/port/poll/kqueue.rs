@@ -13,7 +13,7 @@ use socket2::Socket;
 
 use super::super::table::Key;
 use super::super::waker::Notify;
-use super::{EVENTS_MAX, Readiness};
+use super::{EVENTS_MAX, Ended, Readiness};
 
 // A key has to fit into what `polling` carries along with an event.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
@@ -51,6 +51,18 @@ impl Selector {
         Ok((selector, Box::new(PollerNotify(shared))))
     }
 
+    /// Kernels do not pass kqueues on to children, and `polling` has no way to make one anew.
+    #[expect(
+        clippy::unused_self,
+        reason = "the same signature as the other selector's"
+    )]
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a port on kqueue does not outlive a fork",
+        ))
+    }
+
     /// What there is to tell about it.
     #[expect(
         clippy::unused_self,
@@ -84,23 +96,40 @@ impl Selector {
         }
     }
 
+    /// Reports under `key` that `source` is readable, as long as it is.
+    #[expect(
+        unsafe_code,
+        reason = "`polling` wants sources removed before they are closed"
+    )]
+    pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        let number = usize::try_from(key.to_u64()).expect("checked at the head of this file");
+        // SAFETY: a kernel queue forgets a source that is closed, and `polling` keeps its number alone.
+        unsafe {
+            self.shared.poller.add_with_mode(
+                source.as_raw_fd(),
+                Event::readable(number),
+                PollMode::Level,
+            )
+        }
+    }
+
     /// Reports nothing of `source` any more.
     pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
         self.shared.poller.delete(source)
     }
 
-    /// Waits for changes, for at most `timeout`, rounded up. Returns early for a signal.
-    ///
-    /// Returns whether it was notified; what became ready is passed to `report`.
+    /// Waits for changes, for at most `timeout`, rounded up. What became ready is passed to `report`.
     pub(super) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut report: impl FnMut(Readiness),
-    ) -> io::Result<bool> {
+    ) -> io::Result<Ended> {
         self.events.clear();
         match self.shared.poller.wait(&mut self.events, timeout) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(Ended::Interrupted);
+            }
             Err(error) => return Err(error),
         }
         for event in self.events.iter() {
@@ -113,7 +142,11 @@ impl Selector {
                 ended: event.readable,
             });
         }
-        Ok(self.shared.notified.swap(false, Ordering::AcqRel))
+        if self.shared.notified.swap(false, Ordering::AcqRel) {
+            Ok(Ended::Woken)
+        } else {
+            Ok(Ended::Plainly)
+        }
     }
 }
 

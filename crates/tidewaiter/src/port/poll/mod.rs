@@ -7,6 +7,9 @@
 //! for [`Driver::wait`].
 
 mod attempt;
+mod children;
+mod foreign;
+mod life;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
 mod selector;
@@ -20,13 +23,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 
 use super::buffer::Pool;
+use super::foreign::Foreign;
 use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 use super::request::{
     Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
@@ -34,21 +38,26 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Spawned, control};
-use crate::process::{
-    self, Command, OsChild, OsProcess, Signal, SignalTarget, SpawnError, SpawnStep,
-};
+use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, control};
+use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
+use children::abandon;
+use foreign::FOREIGN;
 use selector::Selector;
 
 /// How many changes of readiness are fetched at once.
 const EVENTS_MAX: usize = 256;
 
-/// How long a child that we could not take on has to die of our signal, before it is left a zombie.
-const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
+/// What ended a selector's wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// A change of readiness, or the time is up.
+    Plainly,
+    /// The waker was used.
+    Woken,
+    /// A signal was handled.
+    Interrupted,
+}
 
 /// A change of readiness.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +80,9 @@ struct PollPort {
     waker: Waker,
     pool: Rc<Pool>,
     handles: Table<Entry>,
+    foreign: Foreign,
+    /// Some of those are ready, and were not looked at yet.
+    foreign_ready: bool,
     /// The operations whose last completion is not yet delivered, and where they go on.
     operations: Table<Place>,
     /// The handles on which something may succeed now, each once.
@@ -104,6 +116,8 @@ impl PollPort {
             waker: Waker::new(notify),
             pool: Pool::new(options.receive_bytes.max(1), options.receive_buffers.into()),
             handles: Table::default(),
+            foreign: Foreign::default(),
+            foreign_ready: false,
             operations: Table::default(),
             ready: VecDeque::new(),
             finished: VecDeque::new(),
@@ -143,42 +157,6 @@ impl PollPort {
         }
     }
 
-    fn register_child(&mut self, child: OsChild) -> Result<Spawned, (io::Error, OsProcess)> {
-        let mut pipes = [None; 3];
-        let mut failure = None;
-        for (number, pipe) in child.pipes.into_iter().enumerate() {
-            let Some(pipe) = pipe else { continue };
-            let source = match number {
-                0 => Source::Writer(pipe),
-                _ => Source::Reader(pipe),
-            };
-            match self.register(source) {
-                Ok(handle) => pipes[number] = Some(handle),
-                Err((error, _)) => failure = Some(error),
-            }
-        }
-        let registered = match failure {
-            None => self.register(Source::Process(child.process)),
-            Some(error) => Err((error, Source::Process(child.process))),
-        };
-        match registered {
-            Ok(process) => Ok(Spawned {
-                process,
-                pid: child.pid,
-                pipes,
-            }),
-            Err((error, source)) => {
-                for handle in pipes.into_iter().flatten() {
-                    self.remove(handle);
-                }
-                let Source::Process(process) = source else {
-                    unreachable!("what was to be registered is given back");
-                };
-                Err((error, process))
-            }
-        }
-    }
-
     /// Takes a handle off the port. What is under way on it is in the entry returned.
     fn remove(&mut self, handle: Handle) -> Option<Entry> {
         let entry = self.handles.remove(handle.0)?;
@@ -201,10 +179,15 @@ impl PollPort {
         }
     }
 
-    /// Asks the kernel what became ready. Returns whether the waker was used.
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+    /// Asks the kernel what became ready.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Ended> {
         let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
-        let notified = self.selector.wait(timeout, |readiness| {
+        let foreign_ready = &mut self.foreign_ready;
+        let ended = self.selector.wait(timeout, |readiness| {
+            if readiness.key == FOREIGN {
+                *foreign_ready = true;
+                return;
+            }
             let Some(entry) = handles.get_mut(readiness.key) else {
                 *stale += 1;
                 return;
@@ -215,10 +198,10 @@ impl PollPort {
                 ready.push_back(readiness.key);
             }
         })?;
-        if notified {
+        if ended == Ended::Woken {
             self.waker.acknowledge();
         }
-        Ok(notified)
+        Ok(ended)
     }
 
     /// One round over the queue: each handle is visited at most once, in turn, so that one that is
@@ -340,6 +323,7 @@ impl Driver for PollPort {
             return false;
         };
         let Some(direction) = place.direction else {
+            self.finished.extend(self.foreign.remove(operation));
             return true;
         };
         if let Some(entry) = self.handles.get_mut(place.handle)
@@ -362,14 +346,17 @@ impl Driver for PollPort {
         let limit = first + BATCH_MAX;
         let mut left = timeout;
         loop {
-            let idle = self.finished.is_empty() && self.ready.is_empty();
-            let notified = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
+            let idle = self.finished.is_empty()
+                && self.ready.is_empty()
+                && !self.foreign.is_always_ready();
+            let ended = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
             self.deliver_finished(completions, limit);
+            self.visit_foreign(completions, limit)?;
             self.visit_ready(completions, limit);
-            if notified || completions.len() > first {
+            if ended != Ended::Plainly || completions.len() > first {
                 return Ok(());
             }
-            // What seemed ready was not, or a signal came: wait for the rest of the time.
+            // What seemed ready was not: wait for the rest of the time.
             if let Some(deadline) = deadline {
                 let rest = deadline.saturating_duration_since(self.now());
                 if rest.is_zero() {
@@ -431,6 +418,19 @@ impl Driver for PollPort {
         self.register(source).map_err(reason)
     }
 
+    fn watch(
+        &mut self,
+        descriptor: RawDescriptor,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.begin_watch(descriptor, interest, token)
+    }
+
+    fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
+        self.foreign.set_interest(watch, interest)
+    }
+
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         let child = process::spawn(command)?;
         self.register_child(child).map_err(|(source, process)| {
@@ -458,6 +458,13 @@ impl Driver for PollPort {
         control::peer_addr(self.socket(handle)?)
     }
 
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        match &self.entry(handle)?.source {
+            Source::Process(_) => Err(invalid("the handle is a process")),
+            source => Ok(source.as_fd().as_raw_fd()),
+        }
+    }
+
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
         control::set_option(self.socket(handle)?, option)
     }
@@ -476,6 +483,14 @@ impl Driver for PollPort {
 
     fn stale(&self) -> u64 {
         self.stale
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.resume()
+    }
+
+    fn disown(&mut self) {
+        self.handles = Table::default();
     }
 }
 
@@ -526,23 +541,6 @@ fn check(source: &Source, request: &Request) -> io::Result<()> {
         _ if !known => Err(invalid("this kind of handle does not know such requests")),
         Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
         _ => Ok(()),
-    }
-}
-
-/// Ends a child that could not be taken on, so that nothing is left running.
-fn abandon(process: &OsProcess) {
-    let ended = process
-        .signal(Signal::Kill, SignalTarget::Tree)
-        .and_then(|()| {
-            let mut end = [rustix::event::PollFd::new(
-                process,
-                rustix::event::PollFlags::IN,
-            )];
-            rustix::event::poll(&mut end, Some(&REAP_LIMIT))?;
-            process.try_wait()
-        });
-    if let Err(error) = ended {
-        log::error!("port: a child that could not be watched may be left: {error}");
     }
 }
 

@@ -15,7 +15,8 @@ use crate::port::socket::SocketRepr;
 use crate::port::table::{Key, Table};
 use crate::port::{
     BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
-    Outcome, PortInfo, Request, RequestKind, Resource, Socket, SocketOption, Spawned, Token, Waker,
+    Outcome, PortInfo, RawDescriptor, Request, RequestKind, Resource, Socket, SocketOption,
+    Spawned, Token, Waker,
 };
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
 
@@ -222,6 +223,7 @@ fn suits(object: Object, kind: RequestKind) -> bool {
             )
         }
         RequestKind::Exit => matches!(object, Object::Process(_)),
+        RequestKind::Watch => false,
         RequestKind::Close => true,
     }
 }
@@ -283,6 +285,7 @@ impl Driver for SimDriver {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        self.bell.hang_here();
         let deadline = timeout.map(|timeout| self.shared.lock().elapsed.saturating_add(timeout));
         let patience_ends = Instant::now() + self.shared.patience;
         loop {
@@ -383,6 +386,11 @@ impl Driver for SimDriver {
             }
             _ => Err(unsuitable("only sockets have addresses")),
         }
+    }
+
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        self.object(handle)?;
+        Err(unsuitable("the OS knows nothing of simulated things"))
     }
 
     fn set_option(&mut self, handle: Handle, _option: SocketOption) -> io::Result<()> {

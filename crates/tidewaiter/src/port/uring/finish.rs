@@ -10,6 +10,8 @@ use super::super::buffer::Pool;
 use super::super::socket::{Socket, SocketRepr};
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, control};
+use super::foreign::FOREIGN;
+use super::life::Phase;
 use super::operation::{Pending, Stage, Work};
 use super::ring::Cqe;
 use super::{CANCELLING, HandleState, Uring, WAKE};
@@ -30,6 +32,8 @@ impl Uring {
     pub(super) fn finish(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
         if cqe.user_data == WAKE {
             self.finish_wake(cqe);
+        } else if cqe.user_data == FOREIGN {
+            self.finish_foreign();
         } else if cqe.user_data & CANCELLING != 0 {
             self.finish_cancel(cqe);
         } else {
@@ -39,13 +43,14 @@ impl Uring {
 
     fn finish_operation(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
         let key = Key::from_u64(cqe.user_data);
-        let Some(pending) = self.operations.get_mut(key) else {
+        let Some(pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
             self.stale += 1;
             if let Some(id) = cqe.buffer() {
                 self.buffers.give(id);
             }
             return;
         };
+        pending.lent = cqe.more();
         let next = match (pending.stage, &pending.work) {
             (Stage::Started, Work::Receive { .. }) => {
                 let received = received(cqe, &self.buffers);
@@ -54,12 +59,20 @@ impl Uring {
             (Stage::Started, Work::Send { .. }) => finish_send(pending, cqe),
             (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
             (Stage::Started, Work::Connect(_)) => finish_connect(pending, cqe),
+            (Stage::Polling, Work::Connect(_)) => finish_connecting(pending, &self.handles, cqe),
             (_, Work::Exit) => finish_exit(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
                 finish_poll(pending, cqe, self.buffers.is_exhausted(), &self.pool)
             }
-            (Stage::Started, Work::Close) => unreachable!("closing is never the kernel's work"),
+            (Stage::Started, Work::Watch | Work::Close) => {
+                unreachable!("this is never the kernel's work")
+            }
         };
+        let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
+        if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
+            pending.park();
+            return;
+        }
         self.report(key, next, completions);
     }
 
@@ -94,7 +107,7 @@ impl Uring {
     }
 
     /// Forgets an operation whose last completion has been reported.
-    fn retire(&mut self, key: Key) {
+    pub(super) fn retire(&mut self, key: Key) {
         let pending = self
             .operations
             .remove(key)
@@ -116,8 +129,8 @@ impl Uring {
     }
 
     fn finish_wake(&mut self, cqe: Cqe) {
-        self.waker.acknowledge();
-        self.woken = true;
+        self.bell.waker.acknowledge();
+        self.bell.rung = true;
         if !cqe.more() {
             self.watch_waker();
         }
@@ -128,7 +141,8 @@ impl Uring {
     /// moving from one list to another and so did not find: it is cancelled again.
     fn finish_cancel(&mut self, cqe: Cqe) {
         let key = Key::from_u64(cqe.user_data & !CANCELLING);
-        if cqe.result == -libc::ENOENT && self.operations.get(key).is_some() {
+        let lent = self.operations.get(key).is_some_and(|one| one.lent);
+        if cqe.result == -libc::ENOENT && lent {
             self.push_cancel(key);
         }
     }
@@ -245,6 +259,25 @@ fn finish_connect(pending: &mut Pending, cqe: Cqe) -> Next {
     match errno(cqe) {
         None => Next::End(Ok(Outcome::Connected)),
         Some(errno) => failed(pending, errno),
+    }
+}
+
+/// Connecting was taken back from the kernel, which goes on with it by itself: it can be written to now.
+fn finish_connecting(
+    pending: &Pending,
+    handles: &super::super::table::Table<HandleState>,
+    cqe: Cqe,
+) -> Next {
+    if let Some(errno) = errno(cqe) {
+        return failed(pending, errno);
+    }
+    let state = handles
+        .get(pending.handle)
+        .expect("a handle outlives its operations");
+    let socket = state.socket().expect("only sockets connect");
+    match socket.take_error() {
+        Ok(None) => Next::End(Ok(Outcome::Connected)),
+        Ok(Some(error)) | Err(error) => Next::End(Err(Failure::os(pending.work.call(), error))),
     }
 }
 

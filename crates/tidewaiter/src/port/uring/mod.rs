@@ -9,7 +9,9 @@
 
 mod buffers;
 mod finish;
+mod foreign;
 mod handle;
+mod life;
 mod operation;
 mod pipes;
 mod probe;
@@ -21,25 +23,28 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue, types};
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffer::Pool;
+use super::event::Event;
+use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
 use super::table::{Key, Table};
-use super::waker::{Notify, Waker};
+use super::waker::Waker;
 use super::{
-    BATCH_MAX, CloseMode, Completion, Driver, Handle, ListenOptions, Operation, Outcome, PortInfo,
-    PortKind, PortOptions, Request, RequestKind, SocketOption, Spawned, Token, control,
+    BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
+    PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
+    Token, control,
 };
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use buffers::BufferRing;
+use foreign::ForeignPoll;
 use handle::{HandleState, Thing};
+use life::Phase;
 use operation::{Gather, Pending, Pinned, Stage, Work};
 use pipes::WriteFlags;
 use probe::Abilities;
@@ -54,9 +59,6 @@ const CANCELLING: u64 = 1 << 31;
 
 /// How many lists for vectored sends, and buffers of our own, are kept for reuse.
 const SPARE_MAX: usize = 64;
-
-/// How long dropping a port waits for its cancelled operations.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How much of the kernel to use, at most: less, in tests, is what older kernels have.
 #[derive(Clone, Copy, Debug)]
@@ -79,11 +81,14 @@ pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn 
 
 struct Uring {
     info: PortInfo,
+    setup: Setup,
     /// Goes first: the kernel lets go of everything below when the ring is gone.
-    ring: Ring,
-    abilities: Abilities,
+    ring: Option<Ring>,
+    phase: Phase,
     handles: Table<HandleState>,
     operations: Table<Pending>,
+    foreign: Foreign,
+    foreign_poll: ForeignPoll,
     buffers: Rc<BufferRing>,
     /// Buffers for when the program holds all those of the ring.
     pool: Rc<Pool>,
@@ -92,11 +97,22 @@ struct Uring {
     write_flags: Option<WriteFlags>,
     /// Last completions that are ready, of operations that are gone.
     due: VecDeque<Completion>,
-    waker: Waker,
-    wake: Arc<OwnedFd>,
-    /// The waker has been used since `wait` last looked.
-    woken: bool,
+    bell: Bell,
     stale: u64,
+}
+
+/// How rings are made.
+struct Setup {
+    options: PortOptions,
+    task_work: TaskWork,
+    abilities: Abilities,
+}
+
+struct Bell {
+    waker: Waker,
+    event: Event,
+    /// The waker has been used since `wait` last looked.
+    rung: bool,
 }
 
 impl fmt::Debug for Uring {
@@ -109,16 +125,6 @@ impl fmt::Debug for Uring {
             .field("in_flight", &self.in_flight())
             .field("stale", &self.stale)
             .finish_non_exhaustive()
-    }
-}
-
-/// An event descriptor, polled by the ring. Its counter is never read: each write is a new event.
-struct Event(Arc<OwnedFd>);
-
-impl Notify for Event {
-    fn notify(&self) {
-        // The counter cannot overflow within centuries, so this neither blocks nor fails.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
 
@@ -152,53 +158,64 @@ impl Uring {
         let mut abilities = probe::abilities(&mut ring, &known, &buffers)?;
         abilities.multishot_receive &= allowed.multishot;
         abilities.multishot_read &= allowed.multishot;
-        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let event = Event::new()?;
         let info = PortInfo {
             kind: PortKind::Uring,
             reason,
             features: features(&ring, abilities),
         };
-        let mut port = Uring {
+        Ok(Uring {
             info,
-            ring,
-            abilities,
+            setup: Setup {
+                options: options.clone(),
+                task_work: ring.task_work(),
+                abilities,
+            },
+            ring: Some(ring),
+            phase: Phase::Held,
             handles: Table::default(),
             operations: Table::default(),
+            foreign: Foreign::default(),
+            foreign_poll: ForeignPoll::default(),
             buffers,
             pool: Pool::new(options.receive_bytes, SPARE_MAX),
             spare: Vec::new(),
             write_flags: None,
             due: VecDeque::new(),
-            waker: Waker::new(Box::new(Event(Arc::clone(&wake)))),
-            wake,
-            woken: false,
+            bell: Bell {
+                waker: Waker::new(Box::new(event.clone())),
+                event,
+                rung: false,
+            },
             stale: 0,
-        };
-        port.watch_waker();
-        Ok(port)
+        })
     }
 
     /// Asks the kernel for a completion each time that the waker is used.
     fn watch_waker(&mut self) {
         let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
-        let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), readable)
+        let entry = opcode::PollAdd::new(types::Fd(self.bell.event.as_fd().as_raw_fd()), readable)
             .multi(true)
             .build()
             .user_data(WAKE);
         // SAFETY: polling has no addresses.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
     }
 
-    /// Asks the kernel for what the operation's stage says.
+    /// Asks the kernel for what the operation's stage says, now or once the kernel may be asked.
     fn start(&mut self, key: Key) {
+        if self.phase != Phase::Active {
+            return;
+        }
         let pending = self
             .operations
             .get_mut(key)
             .expect("only live operations are started");
+        pending.lent = true;
         let entry = pending.entry(&mut self.spare).user_data(key.to_u64());
         // SAFETY: the entry's addresses point to what the operation owns on the heap, and it stays in
         // the table, unchanged, until its last completion.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
     }
 
     fn push_cancel(&mut self, key: Key) {
@@ -209,16 +226,22 @@ impl Uring {
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(word | CANCELLING);
         // SAFETY: cancelling has no addresses.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
     }
 
     fn cancel_key(&mut self, key: Key) -> bool {
         match self.operations.get_mut(key) {
             None => false,
             Some(pending) if pending.cancelled || matches!(pending.work, Work::Close) => true,
+            Some(pending) if matches!(pending.work, Work::Watch) => {
+                self.end_watch(key);
+                true
+            }
             Some(pending) => {
                 pending.cancelled = true;
-                self.push_cancel(key);
+                if pending.lent {
+                    self.push_cancel(key);
+                }
                 true
             }
         }
@@ -248,9 +271,9 @@ impl Uring {
                 }
                 let pipe = matches!(state.thing, Thing::Reader(_));
                 let multishot = if pipe {
-                    self.abilities.multishot_read
+                    self.setup.abilities.multishot_read
                 } else {
-                    self.abilities.multishot_receive
+                    self.setup.abilities.multishot_receive
                 };
                 Ok(Work::Receive { pipe, multishot })
             }
@@ -305,14 +328,22 @@ impl Uring {
     }
 
     /// Moves what has completed, up to `limit` completions in all.
-    fn reap(&mut self, limit: usize, completions: &mut Vec<Completion>) {
+    fn reap(&mut self, limit: usize, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.deliver_due(limit, completions);
+        let foreign_ready = self.is_foreign_ready();
+        if foreign_ready {
+            self.collect_foreign(limit, completions)?;
+        }
         while completions.len() < limit
-            && let Some(cqe) = self.ring.next()
+            && let Some(cqe) = self.ring_mut().next()
         {
             self.finish(cqe, completions);
         }
         self.deliver_due(limit, completions);
+        if !foreign_ready && self.is_foreign_ready() {
+            self.collect_foreign(limit, completions)?;
+        }
+        Ok(())
     }
 
     fn adopt_writer(&mut self, pipe: OwnedFd) -> io::Result<Handle> {
@@ -325,24 +356,6 @@ impl Uring {
             self.write_flags = Some(pipes::write_flags()?);
         }
         Ok(())
-    }
-
-    /// Awaits the last completion of everything, delivering none. Whether that worked out.
-    fn drain(&mut self) -> bool {
-        let keys: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.cancel_key(key);
-        }
-        let deadline = Instant::now() + DRAIN_MAX;
-        let mut undelivered = Vec::new();
-        while !self.operations.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.wait(Some(left), &mut undelivered).is_err() {
-                return false;
-            }
-            undelivered.clear();
-        }
-        true
     }
 }
 
@@ -363,30 +376,13 @@ fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
         .collect()
 }
 
-impl Drop for Uring {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what the kernel may still touch is never freed"
-    )]
-    fn drop(&mut self) {
-        if !self.drain() {
-            log::error!(
-                "io_uring does not give back {} operations",
-                self.operations.len()
-            );
-            std::mem::forget(std::mem::take(&mut self.operations));
-            std::mem::forget(Rc::clone(&self.buffers));
-        }
-    }
-}
-
 impl Driver for Uring {
     fn info(&self) -> &PortInfo {
         &self.info
     }
 
     fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.bell.waker.clone()
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
@@ -397,6 +393,7 @@ impl Driver for Uring {
             token,
             stage: Stage::Started,
             cancelled: false,
+            lent: false,
             work: self.work(state, request)?,
         };
         let kind = pending.work.kind();
@@ -430,16 +427,22 @@ impl Driver for Uring {
             Some(Duration::ZERO) => Wait::No,
             Some(timeout) => Wait::UpTo(timeout),
         };
-        self.woken = false;
+        if self.phase != Phase::Active {
+            self.activate()?;
+        }
+        self.bell.rung = false;
         loop {
-            let ready = !self.due.is_empty() || self.ring.has_completions();
+            self.watch_foreign();
+            let ready = !self.due.is_empty()
+                || self.ring_mut().has_completions()
+                || self.is_foreign_ready();
             let now = if ready { Wait::No } else { wait };
             let mut entered = Entered::Done;
-            if !matches!(now, Wait::No) || self.ring.wants_entering() {
-                entered = self.ring.enter(now)?;
+            if !matches!(now, Wait::No) || self.ring_mut().wants_entering() {
+                entered = self.ring_mut().enter(now)?;
             }
-            self.reap(limit, completions);
-            let idle = completions.len() == before && !self.woken;
+            self.reap(limit, completions)?;
+            let idle = completions.len() == before && !self.bell.rung;
             if !idle || entered == Entered::Early || matches!(wait, Wait::No) {
                 return Ok(());
             }
@@ -458,6 +461,7 @@ impl Driver for Uring {
             token,
             stage: Stage::Started,
             cancelled: false,
+            lent: false,
             work: Work::Close,
         });
         let state = self
@@ -485,7 +489,10 @@ impl Driver for Uring {
                 SocketRepr::Os(socket) => Ok(self.keep(Thing::Stream(socket))),
                 SocketRepr::Sim(_) => Err(invalid("a simulated socket is for simulated ports")),
             },
-            Resource::Listener(listener) => Ok(self.keep(Thing::Listener(listener.into()))),
+            Resource::Listener(listener) => {
+                listener.set_nonblocking(true)?;
+                Ok(self.keep(Thing::Listener(listener.into())))
+            }
             Resource::PipeReader(pipe) => {
                 rustix::io::ioctl_fionbio(&pipe, true)?;
                 Ok(self.keep(Thing::Reader(pipe)))
@@ -495,6 +502,19 @@ impl Driver for Uring {
                 self.adopt_writer(pipe)
             }
         }
+    }
+
+    fn watch(
+        &mut self,
+        descriptor: RawDescriptor,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.begin_watch(descriptor, interest, token)
+    }
+
+    fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
+        self.foreign.set_interest(watch, interest)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -533,6 +553,14 @@ impl Driver for Uring {
         control::peer_addr(self.state(handle)?.socket()?)
     }
 
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
+        let state = self.state(handle)?;
+        match state.thing {
+            Thing::Process(_) => Err(invalid("the handle is a process")),
+            _ => Ok(state.descriptor()),
+        }
+    }
+
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
         control::set_option(self.state(handle)?.socket()?, option)
     }
@@ -551,5 +579,22 @@ impl Driver for Uring {
 
     fn stale(&self) -> u64 {
         self.stale
+    }
+
+    fn before_fork(&mut self) -> io::Result<()> {
+        self.suspend()
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.resume()
+    }
+
+    fn disown(&mut self) {
+        self.phase = Phase::Held;
+        if let Some(ring) = self.ring.take() {
+            ring.disown();
+        }
+        self.handles = Table::default();
+        self.operations = Table::default();
     }
 }

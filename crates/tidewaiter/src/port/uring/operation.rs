@@ -109,6 +109,8 @@ pub(super) enum Work {
         gather: Option<Pinned<Gather>>,
     },
     Exit,
+    /// Nothing for the ring: the set of what belongs to others has it.
+    Watch,
     /// Nothing for the kernel: it waits for the handle's other operations.
     Close,
 }
@@ -121,6 +123,7 @@ impl Work {
             Work::Receive { .. } => RequestKind::Receive,
             Work::Send { .. } => RequestKind::Send,
             Work::Exit => RequestKind::Exit,
+            Work::Watch => RequestKind::Watch,
             Work::Close => RequestKind::Close,
         }
     }
@@ -135,6 +138,7 @@ impl Work {
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
             Work::Exit => "poll",
+            Work::Watch => "epoll_wait",
             Work::Close => "close",
         }
     }
@@ -159,10 +163,20 @@ pub(super) struct Pending {
     pub(super) stage: Stage,
     /// Whoever submitted it wants it to end: it is not started again.
     pub(super) cancelled: bool,
+    /// The kernel has been asked, and its last report is to come.
+    pub(super) lent: bool,
     pub(super) work: Work,
 }
 
 impl Pending {
+    /// It was taken back from the kernel, to be started again later.
+    pub(super) fn park(&mut self) {
+        if matches!(self.work, Work::Connect(_)) {
+            // The kernel connects on by itself, and refuses to be asked again.
+            self.stage = Stage::Polling;
+        }
+    }
+
     /// The entry that asks the kernel for what `stage` says.
     ///
     /// Its addresses point to what `self` owns on the heap, so `self` may move, but must neither be
@@ -171,7 +185,7 @@ impl Pending {
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
             let events = match self.work {
-                Work::Send { .. } => libc::POLLOUT,
+                Work::Send { .. } | Work::Connect(_) => libc::POLLOUT,
                 _ => libc::POLLIN,
             };
             return poll(descriptor, events);
@@ -192,7 +206,7 @@ impl Pending {
                 gather,
             } => send(descriptor, *pipe, chunks, gather, spare),
             Work::Exit => poll(descriptor, libc::POLLIN),
-            Work::Close => unreachable!("closing is not the ring's work"),
+            Work::Watch | Work::Close => unreachable!("this is not the ring's work"),
         }
     }
 }
@@ -313,6 +327,7 @@ mod tests {
             token: Token(0),
             stage: Stage::Started,
             cancelled: false,
+            lent: true,
             work,
         }
     }

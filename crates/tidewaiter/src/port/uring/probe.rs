@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::{Probe, opcode, squeue, types};
 
 use super::buffers::{BufferRing, GROUP};
-use super::ring::{Cqe, Entered, Ring, Wait};
+use super::ring::{Cqe, Ring, Wait};
 
 /// What this kernel can do beyond what we cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -95,14 +95,15 @@ fn receives_many(ring: &mut Ring, buffers: &BufferRing) -> io::Result<bool> {
 
 /// Awaits the completion of what was pushed last.
 fn complete(ring: &mut Ring) -> io::Result<Cqe> {
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(cqe) = ring.next() {
             return Ok(cqe);
         }
-        let entered = ring
-            .enter(Wait::UpTo(PATIENCE))
+        let left = deadline.saturating_duration_since(Instant::now());
+        ring.enter(Wait::UpTo(left))
             .map_err(|error| refused("io_uring_enter", &error))?;
-        if entered == Entered::Early && !ring.has_completions() {
+        if left.is_zero() && !ring.has_completions() {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "io_uring_enter: an operation that has nothing to wait for did not complete",

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
@@ -53,7 +55,8 @@ pub(super) enum Wait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
     Done,
-    /// The time is up, or the kernel wants completions to be read, or memory to be freed, first.
+    /// The time is up, a signal was handled, or the kernel wants completions to be read, or memory to
+    /// be freed, first.
     Early,
 }
 
@@ -77,9 +80,10 @@ impl Cqe {
     }
 }
 
-/// One io_uring instance. It must be entered by the thread that made it alone.
+/// One io_uring instance. It must be entered by the thread that made it alone: the kernel may insist.
 pub(super) struct Ring {
     io: IoUring,
+    thread: ThreadId,
     task_work: TaskWork,
     enter_flags: EnterFlags,
     /// What found no room in the submission queue, in order.
@@ -122,10 +126,29 @@ impl Ring {
         }
         Ok(Ring {
             io,
+            thread: thread::current().id(),
             task_work,
             enter_flags,
             backlog: VecDeque::new(),
         })
+    }
+
+    /// Whether this thread made it.
+    pub(super) fn is_ours(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+
+    /// Lets go of it in a copy of the process that it belongs to: its memory is not here, and its descriptor
+    /// is another name for the original's ring.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "unmapping could hit what has since been mapped in its place"
+    )]
+    pub(super) fn disown(self) {
+        let descriptor = self.io.as_raw_fd();
+        std::mem::forget(self.io);
+        // SAFETY: the descriptor is open, and its owner has just been forgotten.
+        drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
     }
 
     pub(super) fn task_work(&self) -> TaskWork {
@@ -225,11 +248,11 @@ impl Ring {
         // outlive the call; the queued entries' addresses are vouched for by `push`.
         let result = unsafe { submitter.enter(queued, want, flags, Some(args)) };
         match result {
+            // Having submitted something, the kernel says so, and keeps to itself what ended the wait.
+            Ok(_) if want > 0 && !self.has_completions() => Ok(Entered::Early),
             Ok(_) => Ok(Entered::Done),
             Err(error) => match error.raw_os_error() {
-                // A signal, whose handler has run: to be answered by waiting on.
-                Some(libc::EINTR) => Ok(Entered::Done),
-                Some(libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(Entered::Early),
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(Entered::Early),
                 _ => Err(error),
             },
         }

@@ -1,0 +1,9 @@
+"""
+A reactor on completion ports: io_uring on Linux, I/O completion ports on Windows, readiness elsewhere.
+
+`tidewaiter.twisted` is the drop-in reactor for Twisted. This module itself needs no Twisted.
+"""
+
+from tidewaiter._tidewaiter import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,28 @@
+"""
+The drop-in Twisted reactor.
+
+Before anything imports `twisted.internet.reactor`::
+
+    import tidewaiter.twisted
+
+    tidewaiter.twisted.install()
+
+or, with Twisted's own commands, ``--reactor=tidewaiter``.
+"""
+
+from tidewaiter.twisted._reactor import Reactor
+
+__all__ = ["Reactor", "install"]
+
+
+def install() -> Reactor:
+    """
+    Makes this process's global reactor a `Reactor`, and returns it.
+
+    Raises `twisted.internet.error.ReactorAlreadyInstalledError` when there is one already.
+    """
+    from twisted.internet.main import installReactor
+
+    reactor = Reactor()
+    installReactor(reactor)
+    return reactor

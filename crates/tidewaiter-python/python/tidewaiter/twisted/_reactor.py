@@ -1,0 +1,170 @@
+"""The reactor class."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from twisted.internet import base, error
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet
+from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
+from twisted.logger import Logger
+from twisted.python import log
+from twisted.python.failure import Failure
+from zope.interface import classImplements, implementer
+
+from tidewaiter._tidewaiter import Core, DelayedCall
+
+_log = Logger(namespace="tidewaiter")
+
+# What Twisted's own delayed calls are and raise.
+classImplements(DelayedCall, IDelayedCall)
+DelayedCall.AlreadyCalled = error.AlreadyCalled
+DelayedCall.AlreadyCancelled = error.AlreadyCancelled
+DelayedCall.__repr__ = base.DelayedCall.__repr__
+DelayedCall.seconds = staticmethod(base.runtimeSeconds)
+DelayedCall._repr = None
+DelayedCall.creator = None
+
+
+def _failure(exception: BaseException) -> Failure:
+    return Failure(exception, type(exception), exception.__traceback__)
+
+
+_MESSAGES = {
+    "timer": "while handling timed call",
+    "thread": "while calling from thread",
+}
+
+
+def _report(what: str, exception: BaseException, subject: object) -> None:
+    """Log what a callback raised, as Twisted's own main loop does."""
+    _log.failure(_MESSAGES.get(what, "Unexpected error in main loop"), _failure(exception))
+
+
+class _Waker:
+    """Ends the wait of a loop, from any thread."""
+
+    def __init__(self, core: Core) -> None:
+        self.wakeUp = core.wake
+
+
+@implementer(IReactorFDSet)
+class Reactor(_PollLikeMixin, PosixReactorBase):
+    _POLL_IN = Core.READABLE
+    _POLL_OUT = Core.WRITABLE
+    _POLL_DISCONNECTED = Core.DISCONNECTED
+
+    def __init__(self, port: str | None = None) -> None:
+        self._core = Core(port)
+        self._core.set_on_error(_report)
+        # Straight into the loop, unless a subclass has its own.
+        for name, method in (
+            ("callLater", self._core.call_later),
+            ("callFromThread", self._core.call_from_thread),
+        ):
+            if getattr(type(self), name) is getattr(Reactor, name):
+                setattr(self, name, method)
+        self._reads: set[int] = set()
+        self._writes: set[int] = set()
+        self._selectables: dict[int, Any] = {}
+        self._watches: dict[int, int] = {}
+        super().__init__()
+
+    def installWaker(self) -> None:
+        self.waker = _Waker(self._core)
+
+    # Time and threads.
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object):
+        return self._core.call_later(delay, callable, *args, **kw)
+
+    def callFromThread(self, f: Callable[..., object], *args: object, **kw: object) -> None:
+        self._core.call_from_thread(f, *args, **kw)
+
+    def getDelayedCalls(self):
+        return self._core.delayed_calls()
+
+    # The loop.
+
+    def mainLoop(self) -> None:
+        while self._started:
+            with base._topHandler:
+                self._core.run(self)
+        base._log.info("Main loop terminated.")
+
+    def runUntilCurrent(self) -> None:
+        if self._justStopped:
+            self._justStopped = False
+            self.fireSystemEvent("shutdown")
+
+    def doIteration(self, delay: float | None) -> None:
+        self._core.turn(delay)
+
+    def stop(self) -> None:
+        super().stop()
+        self._core.interrupt()
+
+    def crash(self) -> None:
+        super().crash()
+        self._core.interrupt()
+
+    # IReactorFDSet.
+
+    def _ready(self, fd: int, event: int) -> None:
+        selectable = self._selectables.get(fd)
+        if selectable is not None:
+            log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+
+    def _watch(self, fd: int) -> None:
+        """Watch `fd` for what is in `_reads` and `_writes`."""
+        interest = (fd in self._reads) * Core.READABLE | (fd in self._writes) * Core.WRITABLE
+        number = self._watches.get(fd)
+        if number is None:
+            self._watches[fd] = self._core.watch(fd, interest, self._ready)
+        elif interest:
+            self._core.rewatch(number, interest)
+        else:
+            del self._watches[fd], self._selectables[fd]
+            self._core.unwatch(number)
+
+    def _add(self, selectable, these: set[int]) -> None:
+        fd = selectable.fileno()
+        if fd in these:
+            return
+        these.add(fd)
+        try:
+            self._watch(fd)
+        except BaseException:
+            these.remove(fd)
+            raise
+        self._selectables[fd] = selectable
+
+    def _remove(self, selectable, these: set[int]) -> None:
+        fd = selectable.fileno()
+        if fd == -1:
+            # It was closed behind our back: find it by what it is.
+            fd = next((fd for fd, known in self._selectables.items() if known is selectable), -1)
+        if fd in these:
+            these.remove(fd)
+            self._watch(fd)
+
+    def addReader(self, reader) -> None:
+        self._add(reader, self._reads)
+
+    def addWriter(self, writer) -> None:
+        self._add(writer, self._writes)
+
+    def removeReader(self, reader) -> None:
+        self._remove(reader, self._reads)
+
+    def removeWriter(self, writer) -> None:
+        self._remove(writer, self._writes)
+
+    def getReaders(self):
+        return [self._selectables[fd] for fd in self._reads]
+
+    def getWriters(self):
+        return [self._selectables[fd] for fd in self._writes]
+
+    def removeAll(self):
+        return self._removeAll(self.getReaders(), self.getWriters())

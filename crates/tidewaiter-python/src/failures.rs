@@ -1,0 +1,22 @@
+//! Errors, on their way to Python.
+
+use std::io;
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+
+/// An OS error as Python's own, with its number, so that `errno` and the subclass are right.
+pub(crate) fn os_error(what: &str, error: &io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, format!("{what}: {error}"))),
+        None => PyOSError::new_err(format!("{what}: {error}")),
+    }
+}
+
+/// What the library refused.
+pub(crate) fn refused(what: &str, error: &tidewaiter::Error) -> PyErr {
+    match error {
+        tidewaiter::Error::Port(source) => os_error(what, source),
+        other => PyRuntimeError::new_err(format!("{what}: {other}")),
+    }
+}

@@ -1,0 +1,27 @@
+//! The extension module behind the Python package: a loop, its timers, streams, listeners and children.
+//!
+//! What is here is neutral: it knows Python's calls, not Twisted's rules, which stand in
+//! `python/tidewaiter/twisted`. It is written against the library's public interface alone.
+
+mod core;
+mod failures;
+mod lock;
+mod timer;
+mod watch;
+
+use pyo3::prelude::*;
+
+/// The extension module.
+#[pymodule(gil_used = true)]
+mod _tidewaiter {
+    #[pymodule_export]
+    use super::core::Core;
+    #[pymodule_export]
+    use super::timer::DelayedCall;
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,264 @@
+//! Calls at a later time, with what Twisted's own ones show of themselves.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pyo3::exceptions::{PyAssertionError, PyAttributeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::core::{Loop, duration};
+use crate::lock::Locked;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Pending,
+    Called,
+    Cancelled,
+}
+
+/// What is called, and with what.
+struct Call {
+    callable: Py<PyAny>,
+    args: Py<PyTuple>,
+    kwargs: Option<Py<PyDict>>,
+}
+
+struct State {
+    inside: Weak<Loop>,
+    slot: Cell<usize>,
+    armed: OnceCell<tidewaiter::DelayedCall>,
+    /// When it is due, in seconds since the epoch.
+    time: Cell<f64>,
+    fate: Cell<Fate>,
+    call: RefCell<Option<Call>>,
+}
+
+/// A call that waits for its time.
+#[pyclass(frozen, weakref, dict, module = "tidewaiter._tidewaiter")]
+pub(crate) struct DelayedCall(Locked<State>);
+
+/// Seconds since the epoch.
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+impl DelayedCall {
+    /// Has the loop call `callable` no earlier than `delay` seconds from now.
+    pub(crate) fn arm(
+        py: Python<'_>,
+        inside: &Rc<Loop>,
+        delay: f64,
+        callable: Py<PyAny>,
+        args: Py<PyTuple>,
+        kwargs: Option<Py<PyDict>>,
+    ) -> PyResult<Py<DelayedCall>> {
+        // Not "less than": what is no number is refused too.
+        if !(delay >= 0.0) {
+            let message = format!("{delay} is not greater than or equal to 0 seconds");
+            return Err(PyAssertionError::new_err(message));
+        }
+        let call = Call {
+            callable,
+            args,
+            kwargs,
+        };
+        let state = State {
+            inside: Rc::downgrade(inside),
+            slot: Cell::new(0),
+            armed: OnceCell::new(),
+            time: Cell::new(now() + delay),
+            fate: Cell::new(Fate::Pending),
+            call: RefCell::new(Some(call)),
+        };
+        let delayed = Py::new(py, DelayedCall(Locked::new(state)))?;
+        let slot = inside.timers.borrow_mut().insert(delayed.clone_ref(py));
+        let home = Rc::downgrade(inside);
+        let armed = inside.reactor.call_later(duration(delay), move |_| {
+            if let Some(inside) = home.upgrade() {
+                Python::attach(|py| fire(py, &inside, slot));
+            }
+        });
+        let state = delayed.get().0.get(py);
+        state.slot.set(slot);
+        // It was empty until now.
+        let _ = state.armed.set(armed);
+        Ok(delayed)
+    }
+}
+
+/// Makes the call in that slot of the table.
+fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
+    let delayed = inside.timers.borrow_mut().remove(slot);
+    let state = delayed.get().0.get(py);
+    state.fate.set(Fate::Called);
+    let (callable, args, kwargs) = {
+        let call = state.call.borrow();
+        let Some(call) = call.as_ref() else { return };
+        let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.bind(py).clone());
+        (
+            call.callable.bind(py).clone(),
+            call.args.bind(py).clone(),
+            kwargs,
+        )
+    };
+    let made = inside.call(&callable, || callable.call(&args, kwargs.as_ref()));
+    if let Err(error) = made {
+        inside.report("timer", &error, delayed.bind(py).as_any());
+    }
+}
+
+impl State {
+    /// The loop and the timer, as long as the call is pending.
+    fn pending<'a>(
+        &'a self,
+        class: &Bound<'_, PyType>,
+    ) -> PyResult<(Rc<Loop>, &'a tidewaiter::DelayedCall)> {
+        let py = class.py();
+        let wrong = match self.fate.get() {
+            Fate::Pending => None,
+            Fate::Called => Some(class.getattr(intern!(py, "AlreadyCalled"))?),
+            Fate::Cancelled => Some(class.getattr(intern!(py, "AlreadyCancelled"))?),
+        };
+        if let Some(wrong) = wrong {
+            return Err(PyErr::from_value(wrong.call0()?));
+        }
+        match (self.inside.upgrade(), self.armed.get()) {
+            (Some(inside), Some(armed)) => Ok((inside, armed)),
+            _ => Err(PyValueError::new_err("the reactor of this call is gone")),
+        }
+    }
+
+    fn move_to(&self, armed: &tidewaiter::DelayedCall, time: f64) {
+        self.time.set(time);
+        armed.reset(duration(time - now()));
+    }
+}
+
+#[pymethods]
+impl DelayedCall {
+    /// What is raised about a call that was made. The Twisted side puts its own exception here.
+    #[classattr]
+    #[pyo3(name = "AlreadyCalled")]
+    fn already_called(py: Python<'_>) -> Py<PyType> {
+        py.get_type::<PyValueError>().unbind()
+    }
+
+    /// What is raised about a call that was cancelled.
+    #[classattr]
+    #[pyo3(name = "AlreadyCancelled")]
+    fn already_cancelled(py: Python<'_>) -> Py<PyType> {
+        py.get_type::<PyValueError>().unbind()
+    }
+
+    /// When the call is due: seconds since the epoch.
+    #[pyo3(name = "getTime")]
+    fn get_time(&self, py: Python<'_>) -> f64 {
+        self.0.get(py).time.get()
+    }
+
+    #[getter]
+    fn time(&self, py: Python<'_>) -> f64 {
+        self.0.get(py).time.get()
+    }
+
+    /// Keeps the call from being made.
+    fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().0.get(py);
+        let (inside, armed) = state.pending(&slf.get_type())?;
+        armed.cancel();
+        state.fate.set(Fate::Cancelled);
+        let entry = inside.timers.borrow_mut().try_remove(state.slot.get());
+        let call = state.call.take();
+        // Dropped last, outside of the borrows: what they refer to may come back here.
+        drop((entry, call));
+        Ok(())
+    }
+
+    /// Makes the call due `seconds` from now instead.
+    fn reset(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
+        let state = slf.get().0.get(slf.py());
+        let (_, armed) = state.pending(&slf.get_type())?;
+        state.move_to(armed, now() + seconds);
+        Ok(())
+    }
+
+    /// Makes the call due `seconds` later than it was; sooner, if negative.
+    fn delay(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
+        let state = slf.get().0.get(slf.py());
+        let (_, armed) = state.pending(&slf.get_type())?;
+        state.move_to(armed, state.time.get() + seconds);
+        Ok(())
+    }
+
+    /// Whether the call is still pending: neither made nor cancelled.
+    fn active(&self, py: Python<'_>) -> bool {
+        self.0.get(py).fate.get() == Fate::Pending
+    }
+
+    #[getter]
+    fn called(&self, py: Python<'_>) -> bool {
+        self.0.get(py).fate.get() == Fate::Called
+    }
+
+    #[getter]
+    fn cancelled(&self, py: Python<'_>) -> bool {
+        self.0.get(py).fate.get() == Fate::Cancelled
+    }
+
+    /// What is called. There is none any more once the call was cancelled.
+    #[getter]
+    fn func<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.part(py, "func", |call| call.callable.bind(py).clone())
+    }
+
+    #[getter]
+    fn args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.part(py, "args", |call| call.args.bind(py).clone())
+    }
+
+    #[getter]
+    fn kw<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.part(py, "kw", |call| match &call.kwargs {
+            Some(kwargs) => kwargs.bind(py).clone(),
+            None => PyDict::new(py),
+        })
+    }
+
+    fn __lt__(&self, py: Python<'_>, other: &DelayedCall) -> bool {
+        self.get_time(py) < other.get_time(py)
+    }
+
+    fn __le__(&self, py: Python<'_>, other: &DelayedCall) -> bool {
+        self.get_time(py) <= other.get_time(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let call = self.0.visited().call.borrow();
+        let Some(call) = call.as_ref() else {
+            return Ok(());
+        };
+        visit.call(&call.callable)?;
+        visit.call(&call.args)?;
+        visit.call(&call.kwargs)
+    }
+
+    fn __clear__(&self) {
+        let call = Python::attach(|py| self.0.get(py).call.take());
+        drop(call);
+    }
+}
+
+impl DelayedCall {
+    fn part<R>(&self, py: Python<'_>, name: &'static str, of: impl Fn(&Call) -> R) -> PyResult<R> {
+        let call = self.0.get(py).call.borrow();
+        call.as_ref()
+            .map(of)
+            .ok_or_else(|| PyAttributeError::new_err(name))
+    }
+}

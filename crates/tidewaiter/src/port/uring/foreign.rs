@@ -1,0 +1,98 @@
+//! Descriptors that belong to others: the ring watches the set that they are in.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use io_uring::{opcode, types};
+
+use super::super::table::Key;
+use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
+use super::Uring;
+use super::operation::{Pending, Stage, Work};
+
+/// What the set's completions carry; no operation's key is this word, nor the waker's.
+pub(super) const FOREIGN: u64 = u64::MAX - 1;
+
+/// What the ring knows of the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ForeignPoll {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// It will say when something in the set is ready.
+    UnderWay,
+    /// It has said so, and the set is to be looked at.
+    Ready,
+}
+
+impl Uring {
+    pub(super) fn begin_watch(
+        &mut self,
+        descriptor: RawDescriptor,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.foreign.open()?;
+        let operation = Operation(self.operations.insert(Pending {
+            handle: Key::from_u64(0),
+            descriptor,
+            token,
+            stage: Stage::Started,
+            cancelled: false,
+            lent: false,
+            work: Work::Watch,
+        }));
+        let added = self.foreign.add(operation, descriptor, interest, token);
+        if let Err(error) = added {
+            self.operations.remove(operation.0);
+            return Err(error);
+        }
+        Ok(operation)
+    }
+
+    /// Takes effect in the kernel at once.
+    pub(super) fn end_watch(&mut self, key: Key) {
+        self.operations.remove(key);
+        self.due.extend(self.foreign.remove(Operation(key)));
+    }
+
+    /// Has the ring say when something in the set is ready. Once: only asking anew tells what is still so.
+    pub(super) fn watch_foreign(&mut self) {
+        let Some(set) = self.foreign.descriptor() else {
+            return;
+        };
+        if self.foreign_poll != ForeignPoll::Idle {
+            return;
+        }
+        let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
+        let entry = opcode::PollAdd::new(types::Fd(set.as_raw_fd()), readable)
+            .build()
+            .user_data(FOREIGN);
+        // SAFETY: polling has no addresses.
+        unsafe { self.ring_mut().push(entry) };
+        self.foreign_poll = ForeignPoll::UnderWay;
+    }
+
+    pub(super) fn finish_foreign(&mut self) {
+        self.foreign_poll = ForeignPoll::Ready;
+    }
+
+    pub(super) fn is_foreign_ready(&self) -> bool {
+        self.foreign_poll == ForeignPoll::Ready || self.foreign.is_always_ready()
+    }
+
+    /// Delivers what is ready of others', as far as there is room.
+    pub(super) fn collect_foreign(
+        &mut self,
+        limit: usize,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        if completions.len() < limit {
+            self.foreign.collect(completions, limit)?;
+            if self.foreign_poll == ForeignPoll::Ready {
+                self.foreign_poll = ForeignPoll::Idle;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! What programs need that drive a reactor from a loop of their own.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tidewaiter::{Error, Reactor};
+
+use super::support::reactor;
+
+/// Longer than anything here takes; only a failure waits for it.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A reactor whose hook counts itself, and does `hook` besides.
+fn hooked(hook: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> (Reactor, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let builder = Reactor::builder().signals(false);
+    let reactor = crate::open(builder.around_wait(move |wait| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        hook(wait);
+    }));
+    (reactor, calls)
+}
+
+#[test]
+fn the_hook_is_around_the_waits_that_may_block_and_no_others() {
+    let (reactor, calls) = hooked(|wait| wait());
+    reactor.iterate(Duration::ZERO).unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 0, "nothing can block");
+    let called = Rc::new(Cell::new(false));
+    let flag = Rc::clone(&called);
+    reactor.call_later(Duration::from_millis(1), move |_| flag.set(true));
+    reactor.iterate(None).unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert!(!called.get(), "it is due with the next turn");
+    reactor.iterate(Duration::ZERO).unwrap();
+    assert!(called.get(), "the whole wait was within the hook");
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_hook_that_waits_twice_waits_once() {
+    let (reactor, _) = hooked(|wait| {
+        wait();
+        wait();
+    });
+    reactor.remote().wake();
+    // A second wait would be woken by nobody.
+    reactor.iterate(LONG).unwrap();
+}
+
+#[test]
+fn without_the_hooks_leave_the_loop_does_not_wait_but_takes_what_is_there() {
+    let (reactor, calls) = hooked(|_| ());
+    let start = reactor.now();
+    let called = Rc::new(Cell::new(0));
+    for expected in 1..=3 {
+        reactor.remote().call(|_| ()).unwrap();
+        let count = Rc::clone(&called);
+        reactor.call_later(Duration::ZERO, move |_| count.set(count.get() + 1));
+        reactor.iterate(LONG).unwrap();
+        assert_eq!(called.get(), expected);
+        assert_eq!(reactor.metrics().remote_calls, expected);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+    assert!(reactor.now() - start < LONG / 2);
+}
+
+#[test]
+fn a_panic_in_the_hook_ends_neither_the_loop_nor_the_wait() {
+    let (reactor, _) = hooked(|wait| {
+        wait();
+        panic!("as the test wants");
+    });
+    reactor.remote().call(|_| ()).unwrap();
+    reactor.iterate(LONG).unwrap();
+    let metrics = reactor.metrics();
+    assert_eq!((metrics.panics, metrics.remote_calls), (1, 1));
+}
+
+/// Goal: after a crash the turns go on as before: they wait, and what happens meanwhile ends the wait.
+#[test]
+fn a_crash_ends_the_wait_of_its_own_turn_alone() {
+    let reactor = reactor();
+    reactor.call_later(Duration::ZERO, Reactor::crash);
+    reactor.iterate(None).unwrap();
+    reactor.crash();
+    let start = reactor.now();
+    let pause = Duration::from_millis(20);
+    reactor.iterate(pause).unwrap();
+    assert!(reactor.now() - start >= pause, "it waited");
+    reactor.remote().call(Reactor::crash).unwrap();
+    reactor.iterate(None).unwrap();
+    let start = reactor.now();
+    reactor.iterate(pause).unwrap();
+    assert!(reactor.now() - start >= pause, "it waited");
+}
+
+#[test]
+fn calls_that_a_call_adds_are_made_in_the_next_turn_which_does_not_wait() {
+    let reactor = reactor();
+    let (sender, calls) = std::sync::mpsc::channel();
+    let remote = reactor.remote();
+    let again = remote.clone();
+    let outer = sender.clone();
+    remote
+        .call(move |reactor| {
+            outer.send("first").unwrap();
+            assert!(matches!(reactor.iterate(None), Err(Error::Running)));
+            again.call(move |_| sender.send("second").unwrap()).unwrap();
+        })
+        .unwrap();
+    reactor.iterate(None).unwrap();
+    assert_eq!(calls.try_iter().collect::<Vec<_>>(), ["first"]);
+    reactor.iterate(None).unwrap();
+    assert_eq!(calls.try_iter().collect::<Vec<_>>(), ["second"]);
+}

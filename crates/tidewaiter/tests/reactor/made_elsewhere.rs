@@ -1,0 +1,249 @@
+//! Sockets that were made elsewhere, for listening and for connecting, and the OS's numbers of sockets.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+
+use socket2::{Domain, SockRef, Type};
+use tidewaiter::port::RawDescriptor;
+use tidewaiter::{
+    ConnectError, Error, Factory, Producer, ProducerKind, Protocol, Reactor, Transport,
+};
+
+use super::support::{
+    Countdown, Echo, Log, Script, Silent, any_port, assert_empty, pair, reactor, run_clean,
+};
+
+/// A socket that is not connected, and blocking.
+fn unconnected() -> TcpStream {
+    let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None);
+    socket.expect("the OS has sockets").into()
+}
+
+#[cfg(unix)]
+fn number_of(socket: &TcpStream) -> RawDescriptor {
+    std::os::fd::AsRawFd::as_raw_fd(socket)
+}
+
+#[cfg(windows)]
+fn number_of(socket: &TcpStream) -> RawDescriptor {
+    std::os::windows::io::AsRawSocket::as_raw_socket(socket)
+}
+
+/// Connects once, with this protocol; a failure is noted and stops the reactor.
+struct Once(Option<Box<dyn Protocol>>, Log);
+
+impl Once {
+    fn new(protocol: impl Protocol + 'static, log: &Log) -> Once {
+        Once(Some(Box::new(protocol)), log.clone())
+    }
+}
+
+impl Factory for Once {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        Some(self.0.take().expect("connected once"))
+    }
+
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+        let reason = error.io_error().map(|error| {
+            let code = error.raw_os_error();
+            format!("{:?}, code: {}", error.kind(), code.is_some())
+        });
+        let reason = reason.unwrap_or_else(|| error.to_string());
+        self.1.add(reason);
+        reactor.stop();
+    }
+}
+
+#[test]
+fn a_listening_socket_made_elsewhere_accepts() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    // It is blocking.
+    let socket = TcpListener::bind(any_port()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = Cell::new(Some(Script::new().then_done(&countdown)));
+    let listening = reactor.listen_tcp_on(socket, move |_: SocketAddr| server.take().unwrap());
+    if crate::SIMULATED {
+        let error = listening.unwrap_err();
+        assert!(matches!(error, Error::ListenOn(_)), "{error}");
+        assert!(error.to_string().contains("listening"), "{error}");
+        return assert_empty(&reactor.metrics());
+    }
+    let listener = listening.unwrap();
+    assert_eq!(listener.local_addr(), address);
+    let client = Script::new()
+        .made(Transport::lose_connection)
+        .then_done(&countdown);
+    reactor.connect_tcp(address, Once::new(client, &log));
+    run_clean(&reactor);
+    assert_eq!(reactor.metrics().accepted, 1);
+}
+
+/// Goal: what is no internet socket is refused, and closed.
+#[cfg(unix)]
+#[test]
+fn a_listening_socket_of_another_family_is_refused() {
+    let reactor = reactor();
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let error = reactor
+        .listen_tcp_on(socket, |_: SocketAddr| Silent)
+        .unwrap_err();
+    assert!(matches!(error, Error::ListenOn(_)), "{error}");
+    reactor.call_when_running(Reactor::stop);
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_socket_made_elsewhere_is_connected() {
+    if crate::SIMULATED {
+        return;
+    }
+    for bound in [false, true] {
+        let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+        let socket = unconnected();
+        let number = number_of(&socket);
+        let mut from = None;
+        if bound {
+            SockRef::from(&socket).bind(&any_port().into()).unwrap();
+            from = Some(socket.local_addr().unwrap());
+        }
+        let server = Cell::new(Some(Echo));
+        let listener = reactor.listen_tcp(any_port(), move |peer: SocketAddr| {
+            assert!(from.is_none_or(|from| from == peer));
+            server.take().unwrap()
+        });
+        let listener = listener.unwrap();
+        let (stopped, done) = (listener.clone(), countdown.clone());
+        let client = Script::new()
+            .made(move |transport| {
+                assert_eq!(transport.raw_descriptor(), Some(number), "it is the same");
+                transport.write(b"hello");
+            })
+            .data(move |transport, data| {
+                assert_eq!(data, b"hello");
+                stopped.stop_listening();
+                transport.lose_connection();
+                done.hit(transport.reactor());
+            })
+            .then_done(&countdown);
+        let once = Once::new(client, &log);
+        let connector = reactor.connect_tcp_with(socket, listener.local_addr(), once);
+        assert!(connector.is_connecting());
+        run_clean(&reactor);
+        assert!(!connector.is_connecting());
+        assert_eq!(log.take(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_failure_to_connect_keeps_the_code_of_the_os() {
+    let (reactor, log) = (reactor(), Log::default());
+    let nobody = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+    let once = Once::new(Silent, &log);
+    reactor.connect_tcp_with(unconnected(), nobody, once);
+    assert!(log.take().is_empty(), "the loop calls, not the call");
+    run_clean(&reactor);
+    let expected = match crate::SIMULATED {
+        true => format!("{:?}, code: false", io::ErrorKind::InvalidInput),
+        false => format!("{:?}, code: true", io::ErrorKind::ConnectionRefused),
+    };
+    assert_eq!(log.take(), [expected]);
+}
+
+/// Goal: what fails at once, before anything is asked of the network, is told by the loop, too.
+#[cfg(unix)]
+#[test]
+fn a_socket_that_cannot_be_connected_is_told_by_the_loop() {
+    if crate::SIMULATED {
+        return;
+    }
+    let (reactor, log) = (reactor(), Log::default());
+    let six = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 9));
+    reactor.connect_tcp_with(unconnected(), six, Once::new(Silent, &log));
+    assert!(log.take().is_empty(), "the loop calls, not the call");
+    run_clean(&reactor);
+    let told = log.take();
+    assert!(
+        told.len() == 1 && told[0].ends_with("code: true"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_socket_made_elsewhere_is_given_up_when_cancelled() {
+    if crate::SIMULATED {
+        return;
+    }
+    let (reactor, log) = (reactor(), Log::default());
+    let connector = reactor.connect_tcp_with(unconnected(), any_port(), Once::new(Silent, &log));
+    connector.cancel();
+    run_clean(&reactor);
+    assert!(!connector.is_connecting() && connector.raw_descriptor().is_none());
+    assert_eq!(log.take(), ["connecting was cancelled"]);
+}
+
+/// Goal: a number is there for what is open, differs from all others, and is gone with the close.
+#[test]
+fn open_sockets_have_numbers() {
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let note = |seen: &Rc<RefCell<Vec<_>>>| {
+        let seen = Rc::clone(seen);
+        move |transport: &Transport| seen.borrow_mut().extend(transport.raw_descriptor())
+    };
+    let closes = note(&seen);
+    let client = Script::new()
+        .made(move |transport| {
+            closes(transport);
+            transport.lose_connection();
+            assert_eq!(transport.raw_descriptor(), None);
+        })
+        .then_done(&countdown);
+    let server = Script::new().made(note(&seen)).then_done(&countdown);
+    let listener = pair(&reactor, client, server);
+    seen.borrow_mut().extend(listener.raw_descriptor());
+    run_clean(&reactor);
+    assert_eq!(listener.raw_descriptor(), None);
+    let mut seen = seen.take();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), if crate::SIMULATED { 0 } else { 3 });
+}
+
+/// Never writes; notes that it is told to stop.
+struct Waiting(Log);
+
+impl Producer for Waiting {
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {}
+
+    fn stop_producing(&mut self) {
+        self.0.add("producer: stopped");
+    }
+}
+
+/// Goal: closing at once drops what is queued and tells the peer of an orderly end.
+#[test]
+fn a_connection_is_closed_at_once_and_in_order() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let waits = log.clone();
+    let client = Script::new()
+        .made(move |transport| {
+            transport.write(b"never sent");
+            transport.register_producer(Waiting(waits.clone()), ProducerKind::Push);
+            transport.close_connection();
+            transport.close_connection();
+            assert!(!transport.is_open() && transport.queued() == 0);
+        })
+        .then_noted(&log, "client", &countdown);
+    let server = Script::new()
+        .data(|_, data| panic!("{data:?} was to be dropped"))
+        .then_noted(&log, "server", &countdown);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    let mut told = log.take();
+    told.sort_unstable();
+    assert_eq!(told, ["client: done", "producer: stopped", "server: done"]);
+}
