@@ -78,7 +78,7 @@ pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
 
 /// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
 #[cfg(unix)]
@@ -97,8 +97,30 @@ pub struct Spawned {
     pub process: Handle,
     /// The OS's number for it.
     pub pid: u32,
-    /// Our ends of the pipes to the child's stdin, stdout and stderr, where it was to have pipes.
-    pub pipes: [Option<Handle>; 3],
+    /// Our ends of the pipes to the child, in the order of its descriptors.
+    pub pipes: Vec<SpawnedPipe>,
+}
+
+impl Spawned {
+    /// Our end of the pipe at the child's descriptor `child_fd`, if there is one.
+    #[must_use]
+    pub fn pipe(&self, child_fd: u32) -> Option<Handle> {
+        let pipe = self.pipes.iter().find(|pipe| pipe.child_fd == child_fd);
+        pipe.map(|pipe| pipe.handle)
+    }
+}
+
+/// Our end of a pipe to a child that a port has started.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SpawnedPipe {
+    /// The child's descriptor at the other end.
+    pub child_fd: u32,
+    /// Which way bytes go through it: whether we can [send](Request::Send) or
+    /// [receive](Request::Receive).
+    pub direction: PipeDirection,
+    /// Our end.
+    pub handle: Handle,
 }
 
 /// How a handle is closed.

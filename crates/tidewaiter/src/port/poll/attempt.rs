@@ -449,6 +449,8 @@ fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
     match received {
         Ok(length) => Ok(Some(length)),
         Err(Errno::AGAIN) => Ok(None),
+        // A pseudo-terminal says so when nobody has its other end.
+        Err(Errno::IO) if matches!(source, Source::Reader(_)) => Ok(Some(0)),
         Err(error) => Err(Failure::os(call, error.into())),
     }
 }

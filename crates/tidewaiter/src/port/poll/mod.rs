@@ -38,7 +38,7 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, control};
+use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
 use children::abandon;

@@ -190,6 +190,8 @@ fn finish_receive(pending: &mut Pending, cqe: Cqe, received: Option<Outcome>) ->
     match (errno(cqe), &mut pending.work) {
         _ if cqe.more() => Next::GoOn(None),
         (None, _) => Next::End(Ok(Outcome::EndOfFile)),
+        // A pseudo-terminal says so when nobody has its other end.
+        (Some(libc::EIO), Work::Receive { pipe: true, .. }) => Next::End(Ok(Outcome::EndOfFile)),
         (Some(libc::EINTR), _) => Next::Again(None),
         // No buffer was left, even if no data was there: see to it when there is.
         (Some(libc::ENOBUFS | libc::EAGAIN), _) => poll_first(pending),
@@ -329,6 +331,7 @@ fn receive_directly(pending: &mut Pending, pipe: bool, pool: &std::rc::Rc<Pool>)
     };
     match result {
         Ok(0) => Next::End(Ok(Outcome::EndOfFile)),
+        Err(Errno::IO) if pipe => Next::End(Ok(Outcome::EndOfFile)),
         Ok(len) => Next::Again(Some(Outcome::Received(lease.filled(len)))),
         Err(Errno::AGAIN | Errno::INTR) => Next::Again(None),
         Err(errno) => failed(pending, errno.raw_os_error()),

@@ -38,9 +38,9 @@ use super::waker::Waker;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
     PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
-    Token, control,
+    SpawnedPipe, Token, control,
 };
-use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{self, Command, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep};
 use buffers::BufferRing;
 use foreign::ForeignPoll;
 use handle::{HandleState, Thing};
@@ -525,12 +525,15 @@ impl Driver for Uring {
             source,
         })?;
         let child = process::spawn(command)?;
-        let [stdin, stdout, stderr] = child.pipes;
-        let pipes = [
-            stdin.map(|pipe| self.keep(Thing::Writer(pipe))),
-            stdout.map(|pipe| self.keep(Thing::Reader(pipe))),
-            stderr.map(|pipe| self.keep(Thing::Reader(pipe))),
-        ];
+        let pipes = child.pipes.into_iter().map(|pipe| SpawnedPipe {
+            child_fd: pipe.child_fd,
+            direction: pipe.direction,
+            handle: self.keep(match pipe.direction {
+                PipeDirection::ToChild => Thing::Writer(pipe.pipe),
+                PipeDirection::FromChild => Thing::Reader(pipe.pipe),
+            }),
+        });
+        let pipes = pipes.collect();
         Ok(Spawned {
             process: self.keep(Thing::Process(child.process)),
             pid: child.pid,
