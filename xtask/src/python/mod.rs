@@ -1,7 +1,6 @@
 //! The lanes of the Python package: it is built as its users get it, as a wheel, and tested installed.
 
 mod environment;
-mod examples;
 mod windows;
 
 use std::path::PathBuf;
@@ -49,14 +48,10 @@ pub(crate) fn package(context: &Context) -> Result<Tally, Stop> {
         .run(context)?;
     let python = installed(context)?;
     check_types(context, &python)?;
-    let mut tally = python
+    python
         .python(context, &[TESTS])
         .run(context)
-        .and_then(Tally::at_least_one)?;
-    tally += examples::run(context, std::env::consts::OS, |example| {
-        python.python(context, &[example])
-    })?;
-    Ok(tally)
+        .and_then(Tally::at_least_one)
 }
 
 fn check_types(context: &Context, python: &Environment) -> Result<(), Stop> {

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::python::environment::{
     Requirements, fetch, fingerprint, folder, interpreter, kept, pip, unzip,
 };
-use crate::python::{CONFORMANCE, TESTS, examples, wheel};
+use crate::python::{CONFORMANCE, TESTS, wheel};
 use crate::runner::{Step, Stop, Tally};
 use crate::wine::Wine;
 
@@ -117,8 +117,5 @@ fn under_wine(context: &Context, python: &WindowsPython) -> Result<Tally, Stop> 
         .run(context, &[TESTS])
         .run(context)
         .and_then(Tally::at_least_one)?;
-    tally += examples::run(context, "windows", |example| {
-        python.run(context, &[example])
-    })?;
     Ok(tally)
 }

@@ -81,9 +81,7 @@ class Judgement:
         return {
             name
             for name in suspects
-            if name not in theirs
-            or passes(theirs[name])
-            or (self.outcomes[name].bad and not theirs[name].bad)
+            if name not in theirs or passes(theirs[name]) or (self.outcomes[name].bad and not theirs[name].bad)
         }
 
     def report(self, least: int) -> bool:
@@ -111,9 +109,7 @@ class Judgement:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", choices=["builder", "global", "layout"])
     parser.add_argument("reactor", help=f"a class, or one of {', '.join(REACTORS)}")
     parser.add_argument("--peer", help="the reactor to compare with: a class or a name")

@@ -88,8 +88,5 @@ def check(name: str) -> bool:
             print(f"FAILED {part.__name__}: {error!r}")
     names = sorted(interface.__name__ for interface in providedBy(factory()))
     print(f"provides {' '.join(names)}")
-    print(
-        f"test result: {'FAILED' if failed else 'ok'}. "
-        f"{len(CHECKS) - failed} passed; {failed} failed; 0 ignored"
-    )
+    print(f"test result: {'FAILED' if failed else 'ok'}. {len(CHECKS) - failed} passed; {failed} failed; 0 ignored")
     return not failed

@@ -53,10 +53,7 @@ class Suite:
 
     def run(self, modules: list[str], only: set[str] | None = None) -> dict[str, Outcome]:
         """Runs the tests of these modules, or `only` those with these names."""
-        parts = [
-            modules[at : at + MODULES_PER_WORKER]
-            for at in range(0, len(modules), MODULES_PER_WORKER)
-        ]
+        parts = [modules[at : at + MODULES_PER_WORKER] for at in range(0, len(modules), MODULES_PER_WORKER)]
         folder = Path(tempfile.mkdtemp(prefix="conformance-"))
         try:
             with NullDevice(), ThreadPoolExecutor(self.jobs) as pool:
@@ -65,9 +62,7 @@ class Suite:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def run_part(
-        self, modules: list[str], only: set[str] | None, folder: Path
-    ) -> dict[str, Outcome]:
+    def run_part(self, modules: list[str], only: set[str] | None, folder: Path) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
         complete = False
         while not complete:
@@ -93,9 +88,7 @@ class Suite:
                     current = record["begin"]
                     outcomes[current] = Outcome(record["module"], "begun")
                 elif current is not None:
-                    outcomes[current] = Outcome(
-                        outcomes[current].module, record["status"], record["detail"]
-                    )
+                    outcomes[current] = Outcome(outcomes[current].module, record["status"], record["detail"])
                     self.say(current, outcomes[current])
             status = "" if record else "crash"
         except queue.Empty:
