@@ -31,7 +31,7 @@ def handled(reactor):
 
 
 def unhandled(reactor, times, busy):
-    """Python's own handler raises KeyboardInterrupt wherever the loop is. `run` raises it or it is logged; none is lost.
+    """Python's own handler raises KeyboardInterrupt wherever the loop is. `run` raises it or logs it; none is lost.
 
     After each the loop goes on, be it by itself or by another `run`.
     """
