@@ -111,7 +111,9 @@ def scenario(module, function, *arguments, seconds=30.0, environment=None):
     """Runs `scenarios.module.function(reactor, *arguments)` in a fresh interpreter with the reactor installed."""
     with tempfile.TemporaryDirectory() as folder:
         result_path = pathlib.Path(folder, "result.json")
-        process = start_scenario(module, function, *arguments, path=result_path, seconds=seconds, environment=environment)
+        process = start_scenario(
+            module, function, *arguments, path=result_path, seconds=seconds, environment=environment
+        )
         finished = process.finish(seconds + 5.0)
         if result_path.exists():
             finished.result = json.loads(result_path.read_text("utf-8"))
