@@ -16,6 +16,7 @@ mod support {
 
 mod promises {
     mod belonging;
+    mod child_descriptors;
     mod closing;
     mod data;
     mod descriptors;

@@ -15,12 +15,17 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/children.rs"]
+mod children;
 #[path = "reactor/descriptors.rs"]
 mod descriptors;
 
 #[cfg(target_os = "linux")]
 #[path = "reactor/forking.rs"]
 mod forking;
+
+#[path = "reactor/watching.rs"]
+mod watching;
 
 use support::real_child::child;
 

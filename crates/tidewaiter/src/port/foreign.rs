@@ -71,15 +71,16 @@ impl Foreign {
         Ok(())
     }
 
-    /// Changes what is reported. False if `operation` is none of these.
+    /// Changes what is reported of what `operation` watches.
     pub(super) fn set_interest(
         &mut self,
         operation: Operation,
         interest: Interest,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         let key = operation.0;
         let Some(watched) = self.watched.get_mut(&key) else {
-            return Ok(false);
+            let message = "nothing is watched by this operation";
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
         };
         if let Some(set) = &self.set
             && !self.always.contains(&key)
@@ -87,7 +88,7 @@ impl Foreign {
             set.modify(watched.descriptor, key, watched.interest, interest)?;
         }
         watched.interest = interest;
-        Ok(true)
+        Ok(())
     }
 
     /// Reports nothing more of what `operation` watches, and returns its last completion. `None` if it is

@@ -78,7 +78,7 @@ pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
 
 /// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
 #[cfg(unix)]
@@ -97,8 +97,30 @@ pub struct Spawned {
     pub process: Handle,
     /// The OS's number for it.
     pub pid: u32,
-    /// Our ends of the pipes to the child's stdin, stdout and stderr, where it was to have pipes.
-    pub pipes: [Option<Handle>; 3],
+    /// Our ends of the pipes to the child, in the order of its descriptors.
+    pub pipes: Vec<SpawnedPipe>,
+}
+
+impl Spawned {
+    /// Our end of the pipe at the child's descriptor `child_fd`, if there is one.
+    #[must_use]
+    pub fn pipe(&self, child_fd: u32) -> Option<Handle> {
+        let pipe = self.pipes.iter().find(|pipe| pipe.child_fd == child_fd);
+        pipe.map(|pipe| pipe.handle)
+    }
+}
+
+/// Our end of a pipe to a child that a port has started.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SpawnedPipe {
+    /// The child's descriptor at the other end.
+    pub child_fd: u32,
+    /// Which way bytes go through it: whether we can [send](Request::Send) or
+    /// [receive](Request::Receive).
+    pub direction: PipeDirection,
+    /// Our end.
+    pub handle: Handle,
 }
 
 /// How a handle is closed.
@@ -144,6 +166,9 @@ pub(crate) trait Driver: fmt::Debug {
         _token: Token,
     ) -> io::Result<Operation> {
         Err(self.unsupported("watches no descriptors of others"))
+    }
+    fn watch_handle(&mut self, _handle: RawDescriptor, _token: Token) -> io::Result<Operation> {
+        Err(self.unsupported("watches no handles of others"))
     }
     fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
         Err(self.unsupported("watches no descriptors of others"))
@@ -344,6 +369,24 @@ impl Port {
     ) -> io::Result<Operation> {
         self.check_process()?;
         self.driver.watch(descriptor, interest, token)
+    }
+
+    /// Watches a waitable object that stays somebody else's: on Windows, what `WaitForSingleObject` takes,
+    /// as events, processes and timers, in any number. Not mutexes: these are owned by threads.
+    ///
+    /// The operation is multishot, without a handle: it reports with [`Outcome::Ready`] that the object is
+    /// signalled, and waits for it again in the wait that follows the report. So one that stays signalled
+    /// is reported in every wait, and an event that resets itself is consumed once for each report.
+    ///
+    /// [`cancel`](Port::cancel) ends it at once, as for [`watch`](Port::watch); its owner may then close
+    /// the handle. A signal that came before may have been consumed.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says if there is no such handle, or it cannot be waited for;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
+    pub fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
+        self.driver.watch_handle(handle, token)
     }
 
     /// Changes what a [`watch`](Port::watch) reports, from the next wait on.

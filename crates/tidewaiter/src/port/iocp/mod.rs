@@ -10,6 +10,7 @@
 
 mod entry;
 mod extension;
+mod foreign;
 mod operation;
 mod pipe;
 mod queue;
@@ -19,10 +20,11 @@ mod tests;
 mod turn;
 mod wait;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::windows::io::OwnedHandle;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,9 +43,11 @@ use super::table::{Key, Table};
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
     PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource, SocketOption,
-    Spawned, Token, Waker,
+    Spawned, SpawnedPipe, Token, Waker,
 };
-use crate::process::{self, Command, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{
+    self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
+};
 
 /// How many connections of a listener can be accepted before the next turn.
 const ACCEPTS: usize = 4;
@@ -65,6 +69,10 @@ struct Iocp {
     /// Before the handles, so that it is dropped first: waits refer to processes.
     operations: Table<Live>,
     handles: Table<Entry>,
+    /// What is watched for others, by operation. After the operations: waits refer to these.
+    objects: HashMap<Key, OwnedHandle>,
+    /// Watches that were reported and do not wait meanwhile.
+    signalled: Vec<Key>,
     records: Records,
     batch: Batch,
     /// What finished without a packet and is to be looked at by the next turn.
@@ -102,6 +110,8 @@ impl Iocp {
             pool: Pool::new(options.receive_bytes, options.receive_buffers.into()),
             handles: Table::default(),
             operations: Table::default(),
+            objects: HashMap::new(),
+            signalled: Vec::new(),
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
@@ -134,20 +144,21 @@ impl Iocp {
     }
 
     fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
-        let [stdin, stdout, stderr] = child.pipes;
-        let bodies = [
-            stdin.map(Body::PipeWriter),
-            stdout.map(Body::PipeReader),
-            stderr.map(Body::PipeReader),
-        ];
         let process = self.insert(Body::Process(child.process), false)?;
-        let mut pipes = [None; 3];
-        for (pipe, body) in pipes.iter_mut().zip(bodies) {
-            let Some(body) = body else { continue };
+        let mut pipes = Vec::with_capacity(child.pipes.len());
+        for pipe in child.pipes {
+            let body = match pipe.direction {
+                PipeDirection::ToChild => Body::PipeWriter(pipe.pipe),
+                PipeDirection::FromChild => Body::PipeReader(pipe.pipe),
+            };
             match self.insert(body, true) {
-                Ok(handle) => *pipe = Some(handle),
+                Ok(handle) => pipes.push(SpawnedPipe {
+                    child_fd: pipe.child_fd,
+                    direction: pipe.direction,
+                    handle,
+                }),
                 Err(error) => {
-                    self.abandon(process, pipes);
+                    self.abandon(process, &pipes);
                     return Err(error);
                 }
             }
@@ -160,11 +171,11 @@ impl Iocp {
     }
 
     /// Ends a child that was never handed out.
-    fn abandon(&mut self, process: Handle, pipes: [Option<Handle>; 3]) {
+    fn abandon(&mut self, process: Handle, pipes: &[SpawnedPipe]) {
         if let Err(error) = self.signal(process, Signal::Kill, SignalTarget::Tree) {
             log::warn!("a child that could not be watched could not be ended either: {error}");
         }
-        for handle in pipes.into_iter().flatten().chain([process]) {
+        for handle in pipes.iter().map(|pipe| pipe.handle).chain([process]) {
             self.handles.remove(handle.0);
         }
     }
@@ -264,6 +275,10 @@ impl Driver for Iocp {
 
     fn cancel(&mut self, operation: Operation) -> bool {
         match self.operations.get(operation.0) {
+            Some(live) if live.kind == RequestKind::Watch => {
+                self.cancel_watch(operation.0);
+                true
+            }
             Some(live) if live.kind != RequestKind::Close => self.cancel_operation(operation.0),
             // A close cannot be taken back.
             Some(_) => true,
@@ -278,6 +293,7 @@ impl Driver for Iocp {
     ) -> io::Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = timeout;
+        self.watch_on();
         loop {
             let woken = self.turn(left)?;
             let delivers = !self.done.is_empty();
@@ -350,6 +366,10 @@ impl Driver for Iocp {
             Resource::PipeWriter(pipe) => Body::PipeWriter(pipe),
         };
         self.insert(body, false)
+    }
+
+    fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
+        self.begin_watch(handle, token)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {

@@ -1,12 +1,10 @@
-//! Starting children, and taking their pipes and ends onto the port.
+//! Children on their way onto the port.
 
 use std::io;
 
 use super::attempt::Source;
-use super::{PollPort, Spawned};
-use crate::process::{
-    self, Command, OsChild, OsProcess, Signal, SignalTarget, SpawnError, SpawnStep,
-};
+use super::{PollPort, Spawned, SpawnedPipe};
+use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection, Signal, SignalTarget};
 
 /// How long a child that we could not take on has to die of our signal, before it is left a zombie.
 const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
@@ -15,29 +13,28 @@ const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
 };
 
 impl PollPort {
-    pub(super) fn start_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        let child = process::spawn(command)?;
-        self.register_child(child).map_err(|(source, process)| {
-            abandon(&process);
-            SpawnError {
-                program: command.program().to_owned(),
-                step: SpawnStep::Adopt,
-                source,
-            }
-        })
-    }
-
-    fn register_child(&mut self, child: OsChild) -> Result<Spawned, (io::Error, OsProcess)> {
-        let mut pipes = [None; 3];
+    pub(super) fn register_child(
+        &mut self,
+        child: OsChild,
+    ) -> Result<Spawned, (io::Error, OsProcess)> {
+        let mut pipes = Vec::with_capacity(child.pipes.len());
         let mut failure = None;
-        for (number, pipe) in child.pipes.into_iter().enumerate() {
-            let Some(pipe) = pipe else { continue };
-            let source = match number {
-                0 => Source::Writer(pipe),
-                _ => Source::Reader(pipe),
+        for ChildPipe {
+            child_fd,
+            direction,
+            pipe,
+        } in child.pipes
+        {
+            let source = match direction {
+                PipeDirection::ToChild => Source::Writer(pipe),
+                PipeDirection::FromChild => Source::Reader(pipe),
             };
             match self.register(source) {
-                Ok(handle) => pipes[number] = Some(handle),
+                Ok(handle) => pipes.push(SpawnedPipe {
+                    child_fd,
+                    direction,
+                    handle,
+                }),
                 Err((error, _)) => failure = Some(error),
             }
         }
@@ -52,8 +49,8 @@ impl PollPort {
                 pipes,
             }),
             Err((error, source)) => {
-                for handle in pipes.into_iter().flatten() {
-                    self.remove(handle);
+                for pipe in pipes {
+                    self.remove(pipe.handle);
                 }
                 let Source::Process(process) = source else {
                     unreachable!("what was to be registered is given back");
@@ -65,7 +62,7 @@ impl PollPort {
 }
 
 /// Ends a child that could not be taken on, so that nothing is left running.
-fn abandon(process: &OsProcess) {
+pub(super) fn abandon(process: &OsProcess) {
     let ended = process
         .signal(Signal::Kill, SignalTarget::Tree)
         .and_then(|()| {

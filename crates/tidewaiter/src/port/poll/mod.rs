@@ -8,6 +8,7 @@
 
 mod attempt;
 mod children;
+mod foreign;
 mod life;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
@@ -37,19 +38,15 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, control};
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
+use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
+use children::abandon;
+use foreign::FOREIGN;
 use selector::Selector;
 
 /// How many changes of readiness are fetched at once.
 const EVENTS_MAX: usize = 256;
-
-/// What events of the descriptors that belong to others carry; no handle's key is this one.
-const FOREIGN: Key = Key {
-    index: u32::MAX - 1,
-    generation: u32::MAX,
-};
 
 /// What ended a selector's wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +67,8 @@ struct Readiness {
     writable: bool,
     /// The peer has ended, or may have: it is to be read until the kernel says so.
     ended: bool,
+    /// It has hung up or failed, or may have.
+    hung_up: bool,
 }
 
 /// Opens the port, or says why that is refused.
@@ -104,15 +103,6 @@ struct Place {
     /// Closing has none: it is over at once.
     direction: Option<Direction>,
 }
-
-/// Watching has no handle.
-const NO_PLACE: Place = Place {
-    handle: Key {
-        index: 0,
-        generation: 0,
-    },
-    direction: None,
-};
 
 impl PollPort {
     fn open(options: &PortOptions, reason: String) -> io::Result<PollPort> {
@@ -204,7 +194,7 @@ impl PollPort {
                 *stale += 1;
                 return;
             };
-            entry.note(readiness.readable, readiness.writable, readiness.ended);
+            entry.note(readiness);
             if !entry.queued && entry.wants_attempt() {
                 entry.queued = true;
                 ready.push_back(readiness.key);
@@ -230,7 +220,7 @@ impl PollPort {
             };
             entry.queued = false;
             // Input first: an error of the connection is told once, and means most to the receiver.
-            for direction in [Direction::Input, Direction::Output] {
+            for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
                 self.visit(key, direction, &mut tools, completions, limit);
             }
             self.queue_if_ready(key);
@@ -289,20 +279,6 @@ impl PollPort {
             }
             completions.push(completion);
         }
-    }
-
-    /// Delivers what is ready of others'.
-    fn visit_foreign(&mut self, completions: &mut Vec<Completion>, limit: usize) -> io::Result<()> {
-        let ready = std::mem::take(&mut self.foreign_ready) || self.foreign.is_always_ready();
-        if ready && self.foreign.collect(completions, limit)? {
-            self.watch_foreign()?;
-        }
-        Ok(())
-    }
-
-    fn watch_foreign(&mut self) -> io::Result<()> {
-        let set = self.foreign.descriptor();
-        set.map_or(Ok(()), |set| self.selector.add_level(set, FOREIGN))
     }
 
     fn finish_cancelled(&mut self, task: &Task) {
@@ -395,7 +371,8 @@ impl Driver for PollPort {
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
         let entry = self.remove(handle).ok_or_else(closed)?;
-        let under_way = [&entry.input, &entry.output].into_iter().flatten();
+        let under_way = [&entry.input, &entry.output, &entry.hang_up];
+        let under_way = under_way.into_iter().flatten();
         for task in under_way.chain(&entry.waiting) {
             self.finish_cancelled(task);
         }
@@ -450,33 +427,23 @@ impl Driver for PollPort {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
-        if self.foreign.open()?
-            && let Err(error) = self.watch_foreign()
-        {
-            self.foreign = Foreign::default();
-            return Err(error);
-        }
-        let operation = Operation(self.operations.insert(NO_PLACE));
-        let added = self.foreign.add(operation, descriptor, interest, token);
-        if let Err(error) = added {
-            self.operations.remove(operation.0);
-            return Err(error);
-        }
-        Ok(operation)
+        self.begin_watch(descriptor, interest, token)
     }
 
     fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
-        if self.foreign.set_interest(watch, interest)? {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "nothing is watched any more",
-        ))
+        self.foreign.set_interest(watch, interest)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        self.start_child(command)
+        let child = process::spawn(command)?;
+        self.register_child(child).map_err(|(source, process)| {
+            abandon(&process);
+            SpawnError {
+                program: command.program().to_owned(),
+                step: SpawnStep::Adopt,
+                source,
+            }
+        })
     }
 
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
@@ -572,6 +539,7 @@ fn check(source: &Source, request: &Request) -> io::Result<()> {
         Request::Receive => matches!(source, Source::Stream(_) | Source::Reader(_)),
         Request::Send(_) => matches!(source, Source::Stream(_) | Source::Writer(_)),
         Request::Exit => matches!(source, Source::Process(_)),
+        Request::HangUp => matches!(source, Source::Stream(_) | Source::Writer(_)),
     };
     match request {
         _ if !known => Err(invalid("this kind of handle does not know such requests")),

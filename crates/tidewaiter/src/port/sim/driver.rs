@@ -16,9 +16,9 @@ use crate::port::table::{Key, Table};
 use crate::port::{
     BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
     Outcome, PortInfo, RawDescriptor, Request, RequestKind, Resource, Socket, SocketOption,
-    Spawned, Token, Waker,
+    Spawned, SpawnedPipe, Token, Waker,
 };
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
 
 /// What stands behind a handle.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,7 @@ pub(super) enum Task {
     Receive,
     Send(Chunks),
     Exit,
+    HangUp,
     Close(CloseMode),
 }
 
@@ -223,6 +224,7 @@ fn suits(object: Object, kind: RequestKind) -> bool {
             )
         }
         RequestKind::Exit => matches!(object, Object::Process(_)),
+        RequestKind::HangUp => matches!(object, Object::Stream(_) | Object::Writer(_)),
         RequestKind::Watch => false,
         RequestKind::Close => true,
     }
@@ -253,7 +255,7 @@ impl Driver for SimDriver {
         }
         let alone = matches!(
             kind,
-            RequestKind::Connect | RequestKind::Receive | RequestKind::Send
+            RequestKind::Connect | RequestKind::Receive | RequestKind::Send | RequestKind::HangUp
         );
         if alone && self.is_busy(handle, kind) {
             return Err(unsuitable("one such operation is under way already"));
@@ -267,6 +269,7 @@ impl Driver for SimDriver {
             }
             Request::Send(chunks) => Task::Send(chunks),
             Request::Exit => Task::Exit,
+            Request::HangUp => Task::HangUp,
         };
         Ok(self.start(handle, kind, task, token))
     }
@@ -347,15 +350,22 @@ impl Driver for SimDriver {
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         let started = self.shared.change(|world| world.start_child(command))?;
-        let [stdin, stdout, stderr] = started.pipes;
+        let pipes = (0..).zip(started.pipes).filter_map(|(child_fd, channel)| {
+            let (direction, end) = match child_fd {
+                0 => (PipeDirection::ToChild, Object::Writer(channel?)),
+                _ => (PipeDirection::FromChild, Object::Reader(channel?)),
+            };
+            Some(SpawnedPipe {
+                child_fd,
+                direction,
+                handle: self.open(end),
+            })
+        });
+        let pipes = pipes.collect();
         Ok(Spawned {
             process: self.open(Object::Process(started.child)),
             pid: started.pid,
-            pipes: [
-                stdin.map(|channel| self.open(Object::Writer(channel))),
-                stdout.map(|channel| self.open(Object::Reader(channel))),
-                stderr.map(|channel| self.open(Object::Reader(channel))),
-            ],
+            pipes,
         })
     }
 

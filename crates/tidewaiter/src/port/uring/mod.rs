@@ -38,9 +38,9 @@ use super::waker::Waker;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
     PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
-    Token, control,
+    SpawnedPipe, Token, control,
 };
-use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{self, Command, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep};
 use buffers::BufferRing;
 use foreign::ForeignPoll;
 use handle::{HandleState, Thing};
@@ -294,6 +294,12 @@ impl Uring {
                 })
             }
             (Request::Exit, Thing::Process(_)) => Ok(Work::Exit),
+            (Request::HangUp, Thing::Stream(_) | Thing::Writer(_)) => {
+                if state.hanging_up.is_some() {
+                    return Err(invalid("a hang-up is being waited for already"));
+                }
+                Ok(Work::HangUp { seen: false })
+            }
             _ => Err(invalid("this kind of handle does not know such requests")),
         }
     }
@@ -497,13 +503,7 @@ impl Driver for Uring {
     }
 
     fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
-        if self.foreign.set_interest(watch, interest)? {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "nothing is watched any more",
-        ))
+        self.foreign.set_interest(watch, interest)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -514,12 +514,15 @@ impl Driver for Uring {
             source,
         })?;
         let child = process::spawn(command)?;
-        let [stdin, stdout, stderr] = child.pipes;
-        let pipes = [
-            stdin.map(|pipe| self.keep(Thing::Writer(pipe))),
-            stdout.map(|pipe| self.keep(Thing::Reader(pipe))),
-            stderr.map(|pipe| self.keep(Thing::Reader(pipe))),
-        ];
+        let pipes = child.pipes.into_iter().map(|pipe| SpawnedPipe {
+            child_fd: pipe.child_fd,
+            direction: pipe.direction,
+            handle: self.keep(match pipe.direction {
+                PipeDirection::ToChild => Thing::Writer(pipe.pipe),
+                PipeDirection::FromChild => Thing::Reader(pipe.pipe),
+            }),
+        });
+        let pipes = pipes.collect();
         Ok(Spawned {
             process: self.keep(Thing::Process(child.process)),
             pid: child.pid,
