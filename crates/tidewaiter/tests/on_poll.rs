@@ -4,6 +4,7 @@
 
 mod support {
     pub(crate) mod alone;
+    pub(crate) mod carried;
     pub(crate) mod family;
     pub(crate) mod harness;
     pub(crate) mod random;
@@ -14,12 +15,15 @@ mod support {
 }
 
 mod promises {
+    mod belonging;
+    mod child_descriptors;
     mod closing;
     mod data;
     mod descriptors;
     mod errors;
     mod exactly_once;
     mod foreign;
+    mod forking;
     mod idle;
     mod keys;
     mod options;

@@ -14,6 +14,8 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/children.rs"]
+mod children;
 #[path = "reactor/descriptors.rs"]
 mod descriptors;
 

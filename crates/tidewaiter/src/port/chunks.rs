@@ -238,6 +238,23 @@ mod tests {
         assert_eq!(chunks.len(), 104 + 2 * GATHER_BYTES);
     }
 
+    /// Goal: whatever stands before them, many small writes are one piece, and stay so when they are
+    /// taken to be sent.
+    #[test]
+    fn small_writes_behind_shared_memory_are_one_piece() {
+        let mut chunks = Chunks::new();
+        for round in 1..=2 {
+            chunks.push(Bytes::from(vec![0; 4 * GATHER_BYTES]));
+            for _ in 0..100 {
+                chunks.extend_from_slice(&[1; 20]);
+            }
+            assert_eq!(chunks.count(), 2 * round);
+        }
+        let mut part = Chunks::new();
+        part.take_from(&mut chunks, 2, usize::MAX);
+        assert_eq!((part.count(), part.len()), (2, 4 * GATHER_BYTES + 2000));
+    }
+
     #[test]
     fn taking_nothing_leaves_a_half_sent_piece_as_it_was() {
         let mut chunks = Chunks::from(b"abc".as_slice());

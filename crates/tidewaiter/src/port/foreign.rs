@@ -167,9 +167,12 @@ impl Foreign {
         self.always.rotate_left(reported);
     }
 
-    /// Replaces the set: somebody closed a descriptor before its watch was stopped, and a copy of it, in a
+    /// Replaces the set, if there is one: because it is another process's, too; or somebody closed a descriptor before its watch was stopped, and a copy of it, in a
     /// child for instance, keeps the kernel reporting what can no longer be named.
-    fn renew(&mut self) -> io::Result<()> {
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        if self.set.is_none() {
+            return Ok(());
+        }
         let set = LevelSet::open()?;
         for (key, watched) in &self.watched {
             if self.always.contains(key) {

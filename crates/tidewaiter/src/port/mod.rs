@@ -21,11 +21,16 @@
 //! 7. An idle connection holds no receive buffer.
 //! 8. OS errors keep their identity: a reset is not an end of file.
 //!
-//! A port belongs to the thread that made it.
+//! A port belongs to the thread that first waits: others may make it, submit to it and close its handles,
+//! one at a time, and drop it; but none of them waits. It belongs to one process, too: a copy that `fork`
+//! makes has no use of it, and does it no harm, unless [`Port::before_fork`] and [`Port::after_fork`] take
+//! it there.
 
 mod buffer;
 mod chunks;
 mod control;
+#[cfg(target_os = "linux")]
+mod event;
 #[cfg(unix)]
 mod foreign;
 #[cfg(windows)]
@@ -34,8 +39,14 @@ mod iocp;
 #[cfg_attr(target_os = "linux", path = "foreign/epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "foreign/kqueue.rs")]
 mod level_set;
+#[cfg(target_os = "linux")]
+mod mapping;
 mod open;
 mod options;
+#[cfg_attr(target_os = "linux", path = "origin/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "origin/other.rs")]
+mod origin;
+mod owner;
 #[cfg(unix)]
 mod poll;
 mod request;
@@ -51,11 +62,13 @@ mod watch;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 pub use buffer::Buffer;
 pub use chunks::Chunks;
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
+use origin::Origin;
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
@@ -65,7 +78,7 @@ pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
 
 /// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
 #[cfg(unix)]
@@ -84,8 +97,30 @@ pub struct Spawned {
     pub process: Handle,
     /// The OS's number for it.
     pub pid: u32,
-    /// Our ends of the pipes to the child's stdin, stdout and stderr, where it was to have pipes.
-    pub pipes: [Option<Handle>; 3],
+    /// Our ends of the pipes to the child, in the order of its descriptors.
+    pub pipes: Vec<SpawnedPipe>,
+}
+
+impl Spawned {
+    /// Our end of the pipe at the child's descriptor `child_fd`, if there is one.
+    #[must_use]
+    pub fn pipe(&self, child_fd: u32) -> Option<Handle> {
+        let pipe = self.pipes.iter().find(|pipe| pipe.child_fd == child_fd);
+        pipe.map(|pipe| pipe.handle)
+    }
+}
+
+/// Our end of a pipe to a child that a port has started.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SpawnedPipe {
+    /// The child's descriptor at the other end.
+    pub child_fd: u32,
+    /// Which way bytes go through it: whether we can [send](Request::Send) or
+    /// [receive](Request::Receive).
+    pub direction: PipeDirection,
+    /// Our end.
+    pub handle: Handle,
 }
 
 /// How a handle is closed.
@@ -148,6 +183,16 @@ pub(crate) trait Driver: fmt::Debug {
     fn in_flight(&self) -> usize;
     fn open_handles(&self) -> usize;
     fn stale(&self) -> u64;
+    /// Takes back what the OS has in hand, and has nothing to do with it until [`Driver::after_fork`].
+    fn before_fork(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn after_fork(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// This process is a copy of the one that the driver belongs to: it closes its copies of descriptors,
+    /// and is only dropped from here on.
+    fn disown(&mut self) {}
     /// What a port says of requests that it does not have.
     fn unsupported(&self, what: &str) -> io::Error {
         let message = format!("the {} port {what}", self.info().kind);
@@ -158,6 +203,12 @@ pub(crate) trait Driver: fmt::Debug {
 /// A completion port. See the [module](self) for its promises, and for an example.
 pub struct Port {
     driver: Box<dyn Driver>,
+    /// Which process it belongs to. `None`: there is no OS behind it.
+    origin: Option<Origin>,
+    /// The thread it belongs to: the one that waited first.
+    waiter: Option<Thread>,
+    /// Between `before_fork` and `after_fork`.
+    suspended: bool,
 }
 
 impl Port {
@@ -179,6 +230,7 @@ impl Port {
         request: Request,
         token: Token,
     ) -> io::Result<Operation> {
+        self.check_process()?;
         self.driver.submit(handle, request, token)
     }
 
@@ -188,7 +240,7 @@ impl Port {
     ///
     /// Returns whether the operation was still under way. Asking again changes nothing.
     pub fn cancel(&mut self, operation: Operation) -> bool {
-        self.driver.cancel(operation)
+        self.check_process().is_ok() && self.driver.cancel(operation)
     }
 
     /// Appends what completed to `completions`, at most some hundreds at a time.
@@ -206,12 +258,15 @@ impl Port {
     /// # Errors
     ///
     /// When the OS refuses to wait: the port is unusable then. The simulated port refuses to wait for
-    /// ever for what can never come.
+    /// ever for what can never come. [`ResourceBusy`](io::ErrorKind::ResourceBusy) when the port belongs
+    /// to another thread or process, or is between [`before_fork`](Port::before_fork) and
+    /// [`after_fork`](Port::after_fork).
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        self.check_waiter()?;
         self.driver.wait(timeout, completions)
     }
 
@@ -229,6 +284,7 @@ impl Port {
         mode: CloseMode,
         token: Token,
     ) -> io::Result<Operation> {
+        self.check_process()?;
         self.driver.close(handle, mode, token)
     }
 
@@ -258,6 +314,7 @@ impl Port {
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) and
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied).
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.listen(options)
     }
 
@@ -272,6 +329,7 @@ impl Port {
         peer: SocketAddr,
         local: Option<SocketAddr>,
     ) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.open_stream(peer, local)
     }
 
@@ -283,6 +341,7 @@ impl Port {
     /// What the OS says, and [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this
     /// port cannot serve. The resource is closed then.
     pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.adopt(resource.into())
     }
 
@@ -308,6 +367,7 @@ impl Port {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
+        self.check_process()?;
         self.driver.watch(descriptor, interest, token)
     }
 
@@ -336,6 +396,7 @@ impl Port {
     /// [`NotFound`](io::ErrorKind::NotFound) when `watch` has been cancelled or is none; what the OS says
     /// if the descriptor was closed meanwhile.
     pub fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
+        self.check_process()?;
         self.driver.set_interest(watch, interest)
     }
 

@@ -1,27 +1,43 @@
 //! What to start.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where one of a child's standard streams leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Stdio {
-    /// A pipe to us, on the port.
-    #[default]
-    Pipe,
-    /// The null device.
-    Null,
-    /// Our own stream of that number.
-    Inherit,
-    /// Standard error only: wherever standard output leads.
-    Stdout,
+use super::error::SpawnStep;
+use super::stdio::Stdio;
+use crate::port::RawDescriptor;
+
+/// The pseudo-terminal of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terminal {
+    /// Our descriptors of its two ends; without any, it is made.
+    pub(crate) ends: Option<TerminalEnds>,
+    /// Rows and columns.
+    pub(crate) size: Option<(u16, u16)>,
 }
 
-/// A program to start as a child process: its arguments, environment, directory and standard streams.
+/// The two ends of a pseudo-terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TerminalEnds {
+    pub(crate) master: RawDescriptor,
+    pub(crate) slave: RawDescriptor,
+}
+
+/// Whose process the child is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    pub(crate) groups: Vec<u32>,
+}
+
+/// A program to start as a child process: its arguments, environment, directory and descriptors.
 ///
-/// All three standard streams are pipes unless set otherwise. Nothing but them is passed on: no other
-/// descriptor or handle of ours, inheritable or not, reaches the child.
+/// All three standard streams are pipes unless set otherwise. Nothing but them and what
+/// [`fd`](Command::fd) adds is passed on: no other descriptor or handle of ours, inheritable or not,
+/// reaches the child.
 ///
 /// The program is searched for in the directories of the *child's* `PATH` unless it names a directory.
 /// A relative path is taken from our own working directory. On Windows, `.exe` is added to a name
@@ -36,8 +52,11 @@ pub struct Command {
     /// In order; a later entry of the same name wins. `None` removes.
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) directory: Option<PathBuf>,
-    pub(crate) stdio: [Stdio; 3],
+    /// By their numbers in the child; what is missing is closed there.
+    pub(crate) descriptors: BTreeMap<u32, Stdio>,
     pub(crate) own_group: bool,
+    pub(crate) terminal: Option<Terminal>,
+    pub(crate) user: Option<User>,
 }
 
 impl Command {
@@ -50,8 +69,10 @@ impl Command {
             env_clear: false,
             env: Vec::new(),
             directory: None,
-            stdio: [Stdio::Pipe; 3],
+            descriptors: BTreeMap::from([0, 1, 2].map(|number| (number, Stdio::Pipe))),
             own_group: true,
+            terminal: None,
+            user: None,
         }
     }
 
@@ -111,36 +132,44 @@ impl Command {
     ///
     /// # Panics
     ///
-    /// For [`Stdio::Stdout`], which is for standard error alone.
+    /// As [`fd`](Command::fd).
     #[must_use]
-    pub fn stdin(mut self, stdio: Stdio) -> Command {
-        assert!(
-            stdio != Stdio::Stdout,
-            "only standard error can be merged into standard output"
-        );
-        self.stdio[0] = stdio;
-        self
+    pub fn stdin(self, stdio: Stdio) -> Command {
+        self.fd(0, stdio)
     }
 
     /// Where standard output goes.
     ///
     /// # Panics
     ///
-    /// For [`Stdio::Stdout`], which is for standard error alone.
+    /// As [`fd`](Command::fd).
     #[must_use]
-    pub fn stdout(mut self, stdio: Stdio) -> Command {
-        assert!(
-            stdio != Stdio::Stdout,
-            "only standard error can be merged into standard output"
-        );
-        self.stdio[1] = stdio;
-        self
+    pub fn stdout(self, stdio: Stdio) -> Command {
+        self.fd(1, stdio)
     }
 
     /// Where standard error goes.
     #[must_use]
-    pub fn stderr(mut self, stdio: Stdio) -> Command {
-        self.stdio[2] = stdio;
+    pub fn stderr(self, stdio: Stdio) -> Command {
+        self.fd(2, stdio)
+    }
+
+    /// What the child's descriptor `child_fd` is: closed, unless set, from 3 on.
+    ///
+    /// Where numbers meet, as when two of ours are swapped, each comes to its place. Windows has
+    /// standard streams alone: there, [`Port::spawn`](crate::port::Port::spawn) refuses what goes
+    /// beyond.
+    ///
+    /// # Panics
+    ///
+    /// For [`Stdio::Stdout`] as standard input or output.
+    #[must_use]
+    pub fn fd(mut self, child_fd: u32, stdio: Stdio) -> Command {
+        assert!(
+            stdio != Stdio::Stdout || child_fd > 1,
+            "standard input and output cannot lead wherever standard output leads"
+        );
+        self.descriptors.insert(child_fd, stdio);
         self
     }
 
@@ -151,6 +180,89 @@ impl Command {
     pub fn own_group(mut self, own_group: bool) -> Command {
         self.own_group = own_group;
         self
+    }
+
+    /// Unix. Gives the child a new pseudo-terminal: a session of its own, with the terminal as its
+    /// controlling one and as its three standard streams, whatever these were set to.
+    ///
+    /// What the child writes comes from its descriptor 1; what is written to its descriptor 0 is typed at
+    /// the terminal, which echoes it, as it is set up to do. Both pipes are of the terminal's other end:
+    /// the child is hung up when both are closed.
+    ///
+    /// On Windows, and in a simulation, such a child is refused.
+    #[must_use]
+    pub fn pty(mut self) -> Command {
+        let size = self.terminal.and_then(|terminal| terminal.size);
+        self.terminal = Some(Terminal { ends: None, size });
+        self
+    }
+
+    /// As [`pty`](Command::pty), but with a pseudo-terminal that is open already, given by our
+    /// descriptors of its two ends. Both are copied when the child is started, and may be closed then:
+    /// while the slave stays open, the child's end does not end what can be read.
+    #[must_use]
+    pub fn pty_of(mut self, master: RawDescriptor, slave: RawDescriptor) -> Command {
+        let size = self.terminal.and_then(|terminal| terminal.size);
+        let ends = Some(TerminalEnds { master, slave });
+        self.terminal = Some(Terminal { ends, size });
+        self
+    }
+
+    /// How many rows and columns of characters the child's pseudo-terminal has, which it is given with
+    /// this.
+    #[must_use]
+    pub fn window_size(mut self, rows: u16, columns: u16) -> Command {
+        let ends = self.terminal.and_then(|terminal| terminal.ends);
+        let size = Some((rows, columns));
+        self.terminal = Some(Terminal { ends, size });
+        self
+    }
+
+    /// Unix. The child runs as the user and group of these numbers, with these supplementary groups and
+    /// no others; ours, unless set. That needs privileges as a rule.
+    #[must_use]
+    pub fn user(mut self, user: u32, group: u32, groups: impl Into<Vec<u32>>) -> Command {
+        let groups = groups.into();
+        self.user = Some(User {
+            user,
+            group,
+            groups,
+        });
+        self
+    }
+
+    /// What the standard streams are, for systems without what belongs to Unix.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) when that is asked for.
+    pub(crate) fn standard_streams(&self) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
+        let unsupported = |message: &str| io::Error::new(io::ErrorKind::Unsupported, message);
+        if self.terminal.is_some() {
+            let error = unsupported("no child has a pseudo-terminal here");
+            return Err((SpawnStep::Terminal, error));
+        }
+        if self.user.is_some() {
+            let error = unsupported("a child runs as the user that we are here");
+            return Err((SpawnStep::User, error));
+        }
+        for (&number, &stdio) in &self.descriptors {
+            let refused = match stdio {
+                Stdio::Closed => false,
+                Stdio::Descriptor(_) => true,
+                _ => number > 2,
+            };
+            if refused {
+                let error = unsupported("a child has standard streams alone here");
+                return Err((SpawnStep::Descriptor(number), error));
+            }
+        }
+        Ok([0, 1, 2].map(|number| self.descriptors[&number]))
+    }
+
+    /// Whether the child leads a process group.
+    pub(crate) fn leads_group(&self) -> bool {
+        self.own_group || self.terminal.is_some()
     }
 
     /// The program, as given.

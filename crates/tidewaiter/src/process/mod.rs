@@ -3,10 +3,13 @@
 mod command;
 mod error;
 mod status;
+mod stdio;
 
-pub use command::{Command, Stdio};
+pub use command::Command;
+pub(crate) use command::{Terminal, TerminalEnds, User};
 pub use error::{SpawnError, SpawnStep};
 pub use status::{ExitStatus, Signal, SignalTarget};
+pub use stdio::{PipeDirection, Stdio};
 
 #[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]
@@ -28,8 +31,29 @@ pub(crate) struct OsChild {
     pub(crate) pid: u32,
     /// The process itself.
     pub(crate) process: OsProcess,
-    /// Stdin, stdout, stderr: our ends, non-blocking or overlapped; none is inherited by later children.
-    pub(crate) pipes: [Option<crate::port::OsPipe>; 3],
+    /// Our ends, non-blocking or overlapped, in the order of the child's descriptors; none is inherited
+    /// by later children.
+    pub(crate) pipes: Vec<ChildPipe>,
+}
+
+#[cfg(test)]
+impl OsChild {
+    fn take_pipe(&mut self, child_fd: u32) -> Option<crate::port::OsPipe> {
+        let at = self
+            .pipes
+            .iter()
+            .position(|pipe| pipe.child_fd == child_fd)?;
+        Some(self.pipes.remove(at).pipe)
+    }
+}
+
+/// Our end of a pipe to a child.
+#[derive(Debug)]
+pub(crate) struct ChildPipe {
+    /// The child's descriptor at the other end.
+    pub(crate) child_fd: u32,
+    pub(crate) direction: PipeDirection,
+    pub(crate) pipe: crate::port::OsPipe,
 }
 
 // Each OS's file has the same names, with the same promises:

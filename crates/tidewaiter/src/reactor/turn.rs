@@ -8,7 +8,7 @@ use super::{Key, Reactor};
 use crate::error::Error;
 use crate::port::{Completion, SignalWatch, Token};
 
-/// How many owed callbacks run before the loop looks at the port again.
+/// How many callbacks run before the loop looks at the port again, unless more are owed already.
 const CALLBACKS_MAX: usize = 1024;
 
 impl Reactor {
@@ -25,6 +25,9 @@ impl Reactor {
         let mut completions = core.completions.take();
         let waited = self.wait(timeout, &mut completions);
         core.counters.completions.add(completions.len() as u64);
+        // What was owed before the wait comes before what the wait brought, such as the end of a child
+        // whose beginning is still owed.
+        self.run_soon();
         for completion in completions.drain(..) {
             self.dispatch(completion);
             // What a callback set off is done before the next one, so that a pause is in time.
@@ -70,9 +73,10 @@ impl Reactor {
         }
     }
 
-    /// Runs the callbacks that are owed, and those that they set off, within a bound.
+    /// Runs all callbacks that are owed, and, within a bound, those that they set off.
     fn run_soon(&self) {
-        for _ in 0..CALLBACKS_MAX {
+        let owed = self.core.soon.borrow().len();
+        for _ in 0..owed.max(CALLBACKS_MAX) {
             let next = self.core.soon.borrow_mut().pop_front();
             let Some(callback) = next else { return };
             self.guard("a callback", || callback(self));

@@ -109,7 +109,8 @@ impl ReactorGroup {
     }
 
     /// Listens for TCP connections and spreads them over the threads; `make_factory` is called once on
-    /// each thread, with its number, for the factory that makes the protocols there.
+    /// each thread, with its number, for the factory that makes the protocols there. That is all that
+    /// these factories are asked for.
     ///
     /// Where the kernel spreads connections (Linux), each reactor has a socket of its own on the same
     /// address. The kernel lets any other process of the same user that asks for sharing listen there

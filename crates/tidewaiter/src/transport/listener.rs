@@ -187,6 +187,7 @@ impl Listener {
     }
 
     /// Stops listening: what waits in the backlog is reset by the OS; accepted connections live on.
+    /// [`Factory::listener_closed`] tells when the socket is closed.
     pub fn stop_listening(&self) {
         self.inner.close();
     }
@@ -234,11 +235,31 @@ impl Inner {
         }
     }
 
-    /// What the factory holds is let go of, even if somebody keeps the listener.
-    fn forget_factory(&self) {
+    /// Takes the factory out, so that what it holds is let go of even if somebody keeps the listener.
+    fn take_destination(&self) -> Destination {
         let nothing = Destination::HandOver(Box::new(|_, _| ()));
-        let destination = self.destination.replace(nothing);
-        drop(destination);
+        self.destination.replace(nothing)
+    }
+
+    /// Tells the factory, if there is one, what became of this listener.
+    fn tell(self: &Rc<Self>, call: impl FnOnce(&mut dyn Factory, &Listener)) {
+        let listener = Listener {
+            inner: Rc::clone(self),
+        };
+        self.reactor.guard("a factory", || {
+            if let Destination::Factory(factory) = &mut *self.destination.borrow_mut() {
+                call(&mut **factory, &listener);
+            }
+        });
+    }
+
+    /// The port has closed the socket.
+    fn closed(self: &Rc<Self>) {
+        self.reactor.unregister(self.token.get());
+        self.tell(|factory, listener| factory.listener_closed(listener));
+        let destination = self.take_destination();
+        self.reactor
+            .guard("dropping a factory", || drop(destination));
     }
 
     pub(super) fn close(&self) {
@@ -279,6 +300,9 @@ impl Inner {
 
     /// Accepting failed: descriptors or memory have run out, most likely. Tries again later.
     fn failed(self: &Rc<Self>, call: &str, error: &io::Error) {
+        if !self.is_open() {
+            return;
+        }
         let wait = match self.retry.get() {
             None => {
                 log::warn!(
@@ -292,6 +316,7 @@ impl Inner {
         self.retry.set(Some(wait));
         let inner = Rc::clone(self);
         self.reactor.call_later(wait, move |_| inner.accept_more());
+        self.tell(|factory, listener| factory.accept_failed(listener, error));
     }
 }
 
@@ -315,12 +340,7 @@ impl Live for Inner {
         }
         match completion.result {
             Ok(Outcome::Accepted { socket, peer }) => self.accepted(socket, peer),
-            Ok(Outcome::Closed) => {
-                self.reactor.unregister(self.token.get());
-                self.reactor
-                    .guard("dropping a factory", || self.forget_factory());
-                return;
-            }
+            Ok(Outcome::Closed) => return self.closed(),
             Ok(outcome) => log::error!("a listener was answered with {outcome:?}"),
             Err(Failure::Cancelled) => {}
             Err(Failure::Os { call, source }) => {
@@ -338,7 +358,7 @@ impl Live for Inner {
 
     fn abandon(&self) -> bool {
         self.closing.set(true);
-        self.forget_factory();
+        drop(self.take_destination());
         false
     }
 }

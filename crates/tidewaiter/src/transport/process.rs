@@ -1,6 +1,7 @@
 //! Child processes: their pipes are streams, their end is a completion.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -9,11 +10,16 @@ use super::protocol::Protocol;
 use super::stream::{Stream, StreamKind};
 use super::transport::Transport;
 use crate::error::Reason;
-use crate::port::{CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, Token};
-use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::port::{
+    CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, SpawnedPipe, Token,
+};
+use crate::process::{
+    Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
+};
 use crate::reactor::{Live, Reactor};
 
-/// A descriptor of the child's: 0 is its standard input, 1 its output, 2 its error output.
+/// A descriptor of the child's: 0 is its standard input, 1 its output, 2 its error output; others are
+/// what [`Command::fd`] made of them.
 pub type ChildFd = u32;
 
 /// What is done with a child process: the loop calls these, and never one of them from inside a call to
@@ -57,8 +63,8 @@ pub(super) struct Inner {
     pid: u32,
     handle: Handle,
     token: Cell<Token>,
-    pipes: RefCell<[Option<Transport>; 3]>,
-    open_pipes: Cell<usize>,
+    /// Those that are open.
+    pipes: RefCell<BTreeMap<ChildFd, Pipe>>,
     status: Cell<Option<ExitStatus>>,
     /// The handle of the process is closed.
     closed: Cell<bool>,
@@ -109,8 +115,7 @@ impl Reactor {
             pid,
             handle,
             token: Cell::new(Token::default()),
-            pipes: RefCell::new([None, None, None]),
-            open_pipes: Cell::new(0),
+            pipes: RefCell::default(),
             status: Cell::new(None),
             closed: Cell::new(false),
             detached: Cell::new(false),
@@ -139,23 +144,24 @@ impl Reactor {
 }
 
 impl Inner {
-    fn open_pipes(self: &Rc<Self>, handles: &[Option<Handle>; 3]) -> Vec<Rc<Stream>> {
-        let mut streams = Vec::new();
-        for (child_fd, handle) in (0..).zip(handles) {
-            let Some(handle) = *handle else { continue };
-            let kind = if child_fd == 0 {
-                StreamKind::PipeWriter
-            } else {
-                StreamKind::PipeReader
+    fn open_pipes(self: &Rc<Self>, pipes: &[SpawnedPipe]) -> Vec<Rc<Stream>> {
+        let mut streams = Vec::with_capacity(pipes.len());
+        for pipe in pipes {
+            let kind = match pipe.direction {
+                PipeDirection::ToChild => StreamKind::PipeWriter,
+                PipeDirection::FromChild => StreamKind::PipeReader,
             };
-            let pipe = Box::new(Pipe {
+            let protocol = Box::new(PipeProtocol {
                 process: Rc::clone(self),
-                child_fd,
+                child_fd: pipe.child_fd,
             });
             // Registering cannot fail: the process was registered a moment ago.
-            if let Ok(stream) = Stream::register(&self.reactor, handle, kind, pipe) {
-                self.pipes.borrow_mut()[child_fd as usize] = Some(Transport::of(&stream));
-                self.open_pipes.set(self.open_pipes.get() + 1);
+            if let Ok(stream) = Stream::register(&self.reactor, pipe.handle, kind, protocol) {
+                let open = Pipe {
+                    direction: pipe.direction,
+                    transport: Transport::of(&stream),
+                };
+                self.pipes.borrow_mut().insert(pipe.child_fd, open);
                 streams.push(stream);
             }
         }
@@ -176,39 +182,39 @@ impl Inner {
     }
 
     fn pipe_lost(self: &Rc<Self>, child_fd: ChildFd) {
-        self.pipes.borrow_mut()[child_fd as usize] = None;
-        self.open_pipes.set(self.open_pipes.get() - 1);
+        self.pipes.borrow_mut().remove(&child_fd);
         self.enter(|protocol, process| protocol.child_connection_lost(process, child_fd));
-        self.close_input_if_unread();
+        self.close_inputs_if_unread();
         self.end_if_over();
     }
 
     fn exited(self: &Rc<Self>, status: ExitStatus) {
         self.status.set(Some(status));
         self.enter(|protocol, process| protocol.process_exited(process, status));
-        self.close_input_if_unread();
+        self.close_inputs_if_unread();
         self.end_if_over();
     }
 
-    /// Closes the standard input of a child that has ended, once its other pipes are closed, too.
+    /// Closes what leads to a child that has ended, once all that comes from it is closed.
     ///
-    /// The OS does not tell that nobody is left to read a pipe before something is written to it. While
-    /// another pipe is open, somebody inherited that one, and the input as well, most likely.
-    fn close_input_if_unread(&self) {
-        if self.status.get().is_none() {
+    /// While another pipe is open, somebody inherited that one, and the inputs as well, most likely.
+    fn close_inputs_if_unread(&self) {
+        let pipes = self.pipes.borrow();
+        let leads_there = |pipe: &Pipe| pipe.direction == PipeDirection::ToChild;
+        if self.status.get().is_none() || !pipes.values().all(leads_there) {
             return;
         }
-        let input = match &*self.pipes.borrow() {
-            [Some(input), None, None] => input.clone(),
-            _ => return,
-        };
-        input.finish();
+        let inputs: Vec<_> = pipes.values().map(|pipe| pipe.transport.clone()).collect();
+        drop(pipes);
+        for input in inputs {
+            input.finish();
+        }
     }
 
     /// Once the process has ended, or is left alone, and all pipes are closed, lets go of the handle.
     fn end_if_over(self: &Rc<Self>) {
         let over = self.status.get().is_some() || self.left.get();
-        if !over || self.open_pipes.get() > 0 || self.closed.replace(true) {
+        if !over || !self.pipes.borrow().is_empty() || self.closed.replace(true) {
             return;
         }
         let mut port = self.reactor.port_mut();
@@ -272,13 +278,19 @@ impl Live for Inner {
     }
 }
 
-/// One pipe to the child: what happens to it happens to the process's protocol.
+/// A pipe that is open.
 struct Pipe {
+    direction: PipeDirection,
+    transport: Transport,
+}
+
+/// What happens to a pipe happens to the process's protocol.
+struct PipeProtocol {
     process: Rc<Inner>,
     child_fd: ChildFd,
 }
 
-impl Protocol for Pipe {
+impl Protocol for PipeProtocol {
     fn data_received(&mut self, _: &Transport, data: &[u8]) {
         let child_fd = self.child_fd;
         self.process.enter(|protocol, process| {
@@ -308,35 +320,47 @@ impl Process {
     /// The transport at the child's descriptor `child_fd`; `None` if that is no pipe, or closed.
     #[must_use]
     pub fn pipe(&self, child_fd: ChildFd) -> Option<Transport> {
-        self.inner
-            .pipes
-            .borrow()
-            .get(child_fd as usize)
-            .cloned()
-            .flatten()
+        let pipes = self.inner.pipes.borrow();
+        pipes.get(&child_fd).map(|pipe| pipe.transport.clone())
+    }
+
+    /// The child's descriptors whose pipes are open.
+    #[must_use]
+    pub fn pipes(&self) -> Vec<ChildFd> {
+        self.inner.pipes.borrow().keys().copied().collect()
     }
 
     /// Sends a copy of `data` to the child's standard input.
     pub fn write(&self, data: &[u8]) {
-        if let Some(stdin) = self.pipe(0) {
-            stdin.write(data);
+        self.write_to(0, data);
+    }
+
+    /// Sends a copy of `data` to the child's descriptor `child_fd`. Does nothing if that is no pipe to
+    /// the child, or closed.
+    pub fn write_to(&self, child_fd: ChildFd, data: &[u8]) {
+        if let Some(pipe) = self.pipe(child_fd) {
+            pipe.write(data);
         }
     }
 
     /// Closes the child's standard input, once everything written is sent and the producer registered
     /// with it, if any, is unregistered.
     pub fn close_stdin(&self) {
-        if let Some(stdin) = self.pipe(0) {
-            stdin.lose_connection();
+        self.close_fd(0);
+    }
+
+    /// Closes the pipe at the child's descriptor `child_fd`, as [`close_stdin`](Process::close_stdin)
+    /// does. Does nothing if that is no pipe, or closed.
+    pub fn close_fd(&self, child_fd: ChildFd) {
+        if let Some(pipe) = self.pipe(child_fd) {
+            pipe.lose_connection();
         }
     }
 
-    /// Closes all pipes: standard input once everything written is sent.
+    /// Closes all pipes: those to the child once everything written is sent.
     pub fn lose_connection(&self) {
-        for child_fd in 0..3 {
-            if let Some(pipe) = self.pipe(child_fd) {
-                pipe.lose_connection();
-            }
+        for child_fd in self.pipes() {
+            self.close_fd(child_fd);
         }
     }
 
@@ -381,8 +405,9 @@ impl Process {
         self.signal(Signal::Kill, SignalTarget::Tree)
     }
 
-    /// Lets the child live on when the reactor stops; its pipes are closed all the same, and its
-    /// protocol hears nothing more after that.
+    /// Lets the child live on when the reactor stops or is dropped; its pipes are closed all the same, and
+    /// its protocol hears nothing more after that. While the reactor runs, nothing changes; once it does
+    /// not, nobody awaits the child's end.
     pub fn detach(&self) {
         self.inner.detached.set(true);
     }

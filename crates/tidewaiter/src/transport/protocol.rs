@@ -1,8 +1,9 @@
 //! The user's side of a connection.
 
+use std::io;
 use std::net::SocketAddr;
 
-use super::Transport;
+use super::{Listener, Transport};
 use crate::error::{ConnectError, Reason};
 use crate::reactor::Reactor;
 
@@ -49,6 +50,21 @@ pub trait Factory {
     fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
         let _ = reactor;
         log::warn!("{error}");
+    }
+
+    /// A connection could not be accepted: descriptors or memory have run out, most likely. It waits in
+    /// the backlog.
+    ///
+    /// Accepting goes on by itself after a pause, and this is called again each time that it fails.
+    /// The log tells of the first time, and of the recovery.
+    fn accept_failed(&mut self, listener: &Listener, error: &io::Error) {
+        let _ = (listener, error);
+    }
+
+    /// The listener's socket is closed, be it by [`Listener::stop_listening`] or because the reactor
+    /// stops: the address is free again. Nothing follows; the factory is dropped after this.
+    fn listener_closed(&mut self, listener: &Listener) {
+        let _ = listener;
     }
 }
 

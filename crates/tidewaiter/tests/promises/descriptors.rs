@@ -102,10 +102,10 @@ fn a_child_inherits_no_other_descriptor() {
             let command = Command::new("sh").args(["-c", "ls /dev/fd/"]);
             let spawned = harness.port.spawn(&command).expect("there is a shell");
             harness.track_child(spawned.process);
-            for handle in spawned.pipes.into_iter().flatten() {
-                harness.track(handle);
+            for pipe in &spawned.pipes {
+                harness.track(pipe.handle);
             }
-            let stdout = spawned.pipes[1].expect("it is a pipe");
+            let stdout = spawned.pipe(1).expect("it is a pipe");
             let reader = crate::support::reader::Reader::new(&mut harness, stdout);
             let (listing, end) = reader.read_to_end(&mut harness);
             assert!(end.is_ok(), "{end:?}");
@@ -206,8 +206,8 @@ fn without_free_descriptors_a_child_is_refused_and_nothing_is_left() {
                 };
                 assert!(spare > 3, "three pipes and a process need more");
                 harness.track_child(spawned.process);
-                for handle in spawned.pipes.into_iter().flatten() {
-                    harness.track(handle);
+                for pipe in &spawned.pipes {
+                    harness.track(pipe.handle);
                 }
                 break;
             }

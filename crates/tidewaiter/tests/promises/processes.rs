@@ -162,7 +162,7 @@ fn streams_that_are_no_pipes_have_no_handles() {
         .stderr(Stdio::Null);
     let spawned = harness.port.spawn(&command).expect("it starts");
     harness.track_child(spawned.process);
-    let [None, Some(stdout), None] = spawned.pipes else {
+    let [None, Some(stdout), None] = [0, 1, 2].map(|number| spawned.pipe(number)) else {
         panic!("standard output alone is a pipe: {:?}", spawned.pipes);
     };
     harness.track(stdout);
@@ -182,7 +182,7 @@ fn standard_error_can_lead_into_standard_output() {
     let command = crate::child(Role::Flood(1)).stderr(Stdio::Stdout);
     let spawned = harness.port.spawn(&command).expect("it starts");
     harness.track_child(spawned.process);
-    let [Some(stdin), Some(stdout), None] = spawned.pipes else {
+    let [Some(stdin), Some(stdout), None] = [0, 1, 2].map(|number| spawned.pipe(number)) else {
         panic!("there should be two pipes: {:?}", spawned.pipes);
     };
     harness.track(stdin);

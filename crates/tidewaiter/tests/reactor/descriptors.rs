@@ -1,7 +1,9 @@
 //! What a Unix process has only one table of: descriptors and children.
 
 use std::cell::{Cell, RefCell};
-use std::net::{SocketAddr, TcpStream};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Once;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tidewaiter::process::ExitStatus;
-use tidewaiter::{Process, ProcessProtocol};
+use tidewaiter::{Factory, Listener, Process, ProcessProtocol, Protocol};
 
 use crate::promises::processes::Watch;
 use crate::promises::support::{
@@ -138,6 +140,78 @@ fn accepting_pauses_while_descriptors_are_exhausted_and_recovers() {
             let about = |text: &str| messages.iter().filter(|m| m.contains(text)).count();
             assert_eq!(about("accepting pauses"), 1, "{messages:?}");
             assert_eq!(about("accepting connections again"), 1, "{messages:?}");
+        },
+    );
+}
+
+/// Turns away whom it has no descriptor for, by one that it keeps in reserve.
+struct TurnsAway {
+    reserve: Option<File>,
+    /// The same listening socket.
+    listener: TcpListener,
+    limit: Option<Rlimit>,
+    /// Connects once there are descriptors again.
+    last: Option<TcpStream>,
+    log: Log,
+}
+
+impl Factory for TurnsAway {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        let accepted = Script::new().made(|transport| transport.reactor().stop());
+        Some(Box::new(accepted))
+    }
+
+    fn accept_failed(&mut self, listener: &Listener, error: &io::Error) {
+        let exhausted = rustix::io::Errno::MFILE.raw_os_error();
+        assert_eq!(error.raw_os_error(), Some(exhausted), "{error}");
+        assert_eq!(self.listener.local_addr().ok(), Some(listener.local_addr()));
+        drop(self.reserve.take());
+        while let Ok((socket, _)) = self.listener.accept() {
+            self.log.add("turned away");
+            drop(socket);
+        }
+        self.reserve = Some(File::open("/dev/null").expect("one is free"));
+        let limit = self.limit.take().expect("it fails no more than once");
+        setrlimit(Resource::Nofile, limit).expect("it may be raised again");
+        self.last = TcpStream::connect(listener.local_addr()).ok();
+        self.log.add("recovered");
+    }
+
+    fn listener_closed(&mut self, listener: &Listener) {
+        assert_eq!(listener.raw_descriptor(), None);
+        self.log.add("closed");
+    }
+}
+
+/// Goal: the factory hears of exhaustion, with the connections still in the backlog, to be taken from
+/// there by another name of the socket; then accepting goes on.
+#[test]
+fn a_factory_can_turn_away_whom_there_is_no_descriptor_for() {
+    alone(
+        module_path!(),
+        "a_factory_can_turn_away_whom_there_is_no_descriptor_for",
+        || {
+            let (reactor, log) = (reactor(), Log::default());
+            let socket = TcpListener::bind(any_port()).unwrap();
+            let address = socket.local_addr().unwrap();
+            let mut peers = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+            let listener = socket.try_clone().unwrap();
+            let reserve = File::open("/dev/null").unwrap();
+            let limit = leave_free(0);
+            let factory = TurnsAway {
+                reserve: Some(reserve),
+                listener,
+                limit: Some(limit),
+                last: None,
+                log: log.clone(),
+            };
+            reactor.listen_tcp_on(socket, factory).unwrap();
+            run_clean(&reactor);
+            for peer in &mut peers {
+                assert_eq!(peer.read(&mut [0]).ok(), Some(0), "an orderly end");
+            }
+            let told = log.take();
+            assert_eq!(told, ["turned away", "turned away", "recovered", "closed"]);
         },
     );
 }

@@ -1,6 +1,6 @@
 //! Listening: where it fails, when it pauses, and to whom connections go.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{ConnectError, Error, Factory, Protocol, Reactor};
+use tidewaiter::{ConnectError, Error, Factory, Listener, Protocol, Reactor, Transport};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, reactor, run_clean,
@@ -58,37 +58,41 @@ impl Factory for Refused {
     }
 }
 
+/// Makes echoes; once the listener is closed, has the client write once more.
+struct EchoesOn(Rc<RefCell<Option<Transport>>>);
+
+impl Factory for EchoesOn {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(Echo))
+    }
+
+    fn listener_closed(&mut self, _: &Listener) {
+        self.0.take().expect("it was connected").write(b"2");
+    }
+}
+
 #[test]
 fn a_listener_that_stops_refuses_and_its_connections_live_on() {
     let reactor = reactor();
-    let listener = reactor
-        .listen_tcp(any_port(), |_: SocketAddr| Echo)
-        .unwrap();
+    let connected = Rc::new(RefCell::new(None));
+    let factory = EchoesOn(Rc::clone(&connected));
+    let listener = reactor.listen_tcp(any_port(), factory).unwrap();
     let stopped = listener.clone();
-    let mut echoes = 0;
-    let client = Script::new()
-        .made(|transport| transport.write(b"1"))
-        .data(move |transport, _| {
-            echoes += 1;
-            if echoes == 1 {
+    let client =
+        Script::new()
+            .made(|transport| transport.write(b"1"))
+            .data(move |transport, data| {
+                if data == b"2" {
+                    let reactor = transport.reactor();
+                    reactor.connect_tcp(stopped.local_addr(), Refused);
+                    return;
+                }
+                connected.replace(Some(transport.clone()));
                 stopped.stop_listening();
                 stopped.stop_listening();
                 stopped.pause_accepting();
                 stopped.resume_accepting();
-                let (again, address) = (transport.clone(), stopped.local_addr());
-                let call = move |_: &Reactor| again.write(b"2");
-                transport
-                    .reactor()
-                    .call_later(Duration::from_millis(10), call);
-                // By then the port has closed it.
-                let call = move |reactor: &Reactor| {
-                    reactor.connect_tcp(address, Refused);
-                };
-                transport
-                    .reactor()
-                    .call_later(Duration::from_millis(20), call);
-            }
-        });
+            });
     let client = Cell::new(Some(client));
     reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
         client.take().unwrap()
@@ -99,6 +103,47 @@ fn a_listener_that_stops_refuses_and_its_connections_live_on() {
         4,
         "both echoes, both ways"
     );
+}
+
+/// Listens on the same address again once it is closed, and again; then stops.
+struct Again(u32, Log);
+
+impl Factory for Again {
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        panic!("{peer} connects to nobody");
+    }
+
+    fn listener_closed(&mut self, listener: &Listener) {
+        self.1.add("closed");
+        let reactor = listener.reactor();
+        if self.0 == 0 {
+            return reactor.stop();
+        }
+        let again = Again(self.0 - 1, self.1.clone());
+        let listening = reactor.listen_tcp(listener.local_addr(), again);
+        listening.expect("the address is free").stop_listening();
+    }
+}
+
+#[test]
+fn a_factory_hears_when_the_address_is_free_again() {
+    let (reactor, log) = (reactor(), Log::default());
+    let listener = reactor.listen_tcp(any_port(), Again(3, log.clone()));
+    listener.unwrap().stop_listening();
+    assert!(log.take().is_empty(), "the loop calls, not the call");
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["closed"; 4]);
+}
+
+/// Goal: the factory hears once when the listener ends with the reactor, and then is dropped.
+#[test]
+fn a_factory_hears_when_the_reactor_stops() {
+    let (reactor, log) = (reactor(), Log::default());
+    let listener = reactor.listen_tcp(any_port(), Again(0, log.clone()));
+    reactor.call_when_running(Reactor::stop);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["closed"]);
+    assert!(listener.is_ok());
 }
 
 #[test]

@@ -103,6 +103,26 @@ impl ProcessProtocol for Watch {
     }
 }
 
+/// Goal: a child that ends at once is begun with before it is ended, however much else is owed.
+#[test]
+fn a_child_is_there_before_it_ends_even_if_the_loop_owes_many_calls() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let watch = Watch::new(&log, &countdown);
+    reactor.call_when_running(move |reactor| {
+        // Each owes two.
+        for _ in 0..600 {
+            let address = super::support::any_port();
+            let connector = reactor.connect_tcp(address, |_| super::support::Silent);
+            connector.cancel();
+        }
+        reactor
+            .spawn_process(&crate::child(Role::Exit(3)), watch)
+            .expect("the child starts");
+    });
+    run_clean(&reactor);
+    assert_eq!(log.take()[0], "made");
+}
+
 /// What the child wrote after it began to play its role.
 fn role_output(all: &[u8]) -> Option<&[u8]> {
     let begin = all.windows(READY.len()).position(|part| part == READY)?;

@@ -151,7 +151,8 @@ impl RandomProgram {
         let child = self.statuses.len();
         self.statuses.push(None);
         let process = self.add(port, spawned.process, Kind::Process(child), None, None);
-        let [stdin, stdout, stderr] = spawned.pipes.map(|pipe| pipe.expect("a pipe each"));
+        let [stdin, stdout, stderr] =
+            [0, 1, 2].map(|number| spawned.pipe(number).expect("a pipe each"));
         let input = self.add_flow(Some(child));
         let output = if name == "cat" {
             input

@@ -25,7 +25,9 @@ impl Child {
     #[track_caller]
     fn run(harness: &mut Harness, command: &Command) -> Child {
         let spawned = harness.port.spawn(command).expect("the child starts");
-        let [Some(stdin), Some(stdout), Some(stderr)] = spawned.pipes else {
+        let [Some(stdin), Some(stdout), Some(stderr)] =
+            [0, 1, 2].map(|number| spawned.pipe(number))
+        else {
             panic!("there should be three pipes: {:?}", spawned.pipes);
         };
         assert_ne!(spawned.pid, 0);

@@ -90,7 +90,7 @@ fn extension(socket: &Socket, identifier: &GUID) -> io::Result<Untyped> {
 }
 
 /// Whether the socket is a handle of the system's, not one that a layered provider stands behind.
-fn has_plain_handle(socket: &Socket) -> bool {
+pub(super) fn has_plain_handle(socket: &Socket) -> bool {
     let mut protocol = WSAPROTOCOL_INFOW::default();
     let mut room = i32::try_from(size_of_val(&protocol)).expect("a description is small");
     // SAFETY: the socket is open, and the description is written within its size.

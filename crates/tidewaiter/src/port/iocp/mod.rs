@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket as OsSocket;
 
 use self::entry::{Body, Entry, Live, closed, invalid};
-use self::extension::{PacketFunctions, SocketFunctions};
+use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::operation::{Finish, Record, Records};
 use self::queue::{Batch, Bell, Queue, skip_on_success};
 use self::wait::Wait;
@@ -43,9 +43,11 @@ use super::table::{Key, Table};
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
     PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource, SocketOption,
-    Spawned, Token, Waker,
+    Spawned, SpawnedPipe, Token, Waker,
 };
-use crate::process::{self, Command, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{
+    self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
+};
 
 /// How many connections of a listener can be accepted before the next turn.
 const ACCEPTS: usize = 4;
@@ -127,8 +129,8 @@ impl Iocp {
         }
     }
 
-    /// Takes `body` onto the port. With `ours`, nobody else can have set it up.
-    fn insert(&mut self, body: Body, ours: bool) -> io::Result<Handle> {
+    /// Takes `body` onto the port. With `plain`, it is a handle of the system's, with nothing layered over.
+    fn insert(&mut self, body: Body, plain: bool) -> io::Result<Handle> {
         let key = self.handles.insert(Entry::new(body));
         let entry = self.handles.get_mut(key).expect("inserted just now");
         if !matches!(entry.body, Body::Process(_))
@@ -137,25 +139,26 @@ impl Iocp {
             self.handles.remove(key);
             return Err(error);
         }
-        entry.skip = ours && skip_on_success(entry.body.as_raw());
+        entry.skip = plain && skip_on_success(entry.body.as_raw());
         Ok(Handle(key))
     }
 
     fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
-        let [stdin, stdout, stderr] = child.pipes;
-        let bodies = [
-            stdin.map(Body::PipeWriter),
-            stdout.map(Body::PipeReader),
-            stderr.map(Body::PipeReader),
-        ];
         let process = self.insert(Body::Process(child.process), false)?;
-        let mut pipes = [None; 3];
-        for (pipe, body) in pipes.iter_mut().zip(bodies) {
-            let Some(body) = body else { continue };
+        let mut pipes = Vec::with_capacity(child.pipes.len());
+        for pipe in child.pipes {
+            let body = match pipe.direction {
+                PipeDirection::ToChild => Body::PipeWriter(pipe.pipe),
+                PipeDirection::FromChild => Body::PipeReader(pipe.pipe),
+            };
             match self.insert(body, true) {
-                Ok(handle) => *pipe = Some(handle),
+                Ok(handle) => pipes.push(SpawnedPipe {
+                    child_fd: pipe.child_fd,
+                    direction: pipe.direction,
+                    handle,
+                }),
                 Err(error) => {
-                    self.abandon(process, pipes);
+                    self.abandon(process, &pipes);
                     return Err(error);
                 }
             }
@@ -168,11 +171,11 @@ impl Iocp {
     }
 
     /// Ends a child that was never handed out.
-    fn abandon(&mut self, process: Handle, pipes: [Option<Handle>; 3]) {
+    fn abandon(&mut self, process: Handle, pipes: &[SpawnedPipe]) {
         if let Err(error) = self.signal(process, Signal::Kill, SignalTarget::Tree) {
             log::warn!("a child that could not be watched could not be ended either: {error}");
         }
-        for handle in pipes.into_iter().flatten().chain([process]) {
+        for handle in pipes.iter().map(|pipe| pipe.handle).chain([process]) {
             self.handles.remove(handle.0);
         }
     }
@@ -348,7 +351,8 @@ impl Driver for Iocp {
             Resource::Socket(socket) => match socket.0 {
                 SocketRepr::Os(socket) => {
                     socket.set_nonblocking(true)?;
-                    Body::Stream(socket)
+                    let plain = has_plain_handle(&socket);
+                    return self.insert(Body::Stream(socket), plain);
                 }
                 SocketRepr::Sim(_) => return Err(invalid("a simulated socket on a real port")),
             },

@@ -122,7 +122,8 @@ pub(super) fn wait_words(operation: Key) -> (usize, usize) {
 
 /// Has operations on `handle` that succeed at once post no packet.
 ///
-/// Only for handles that nobody else can have set up otherwise, and whose provider is the system's.
+/// Only for handles whose provider is the system's: others may post one all the same. It cannot be taken
+/// back, so it does not matter who else has the handle.
 pub(super) fn skip_on_success(handle: HANDLE) -> bool {
     // SAFETY: the handle is open: its owner calls.
     let set = unsafe { SetFileCompletionNotificationModes(handle, SKIP_ON_SUCCESS) };

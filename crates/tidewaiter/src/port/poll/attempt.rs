@@ -414,8 +414,16 @@ impl Entry {
     }
 
     fn attempt_send(&mut self, chunks: &mut Chunks, tools: &mut Tools) -> Attempt {
-        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
-        let (count, asked) = gather(chunks, &mut pieces);
+        // Most sends are of one piece, and need no list of many.
+        let (mut one, mut many);
+        let pieces: &mut [IoSlice<'_>] = if chunks.count() == 1 {
+            one = [IoSlice::new(&[]); 1];
+            &mut one
+        } else {
+            many = [IoSlice::new(&[]); PIECES_MAX];
+            &mut many
+        };
+        let (count, asked) = gather(chunks, pieces);
         match send(&self.source, &pieces[..count], &mut tools.quiet) {
             Ok(bytes) => {
                 self.writable = bytes == asked || !self.short_is_all;
@@ -485,12 +493,14 @@ fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
     match received {
         Ok(length) => Ok(Some(length)),
         Err(Errno::AGAIN) => Ok(None),
+        // A pseudo-terminal says so when nobody has its other end.
+        Err(Errno::IO) if matches!(source, Source::Reader(_)) => Ok(Some(0)),
         Err(error) => Err(Failure::os(call, error.into())),
     }
 }
 
 /// Notes the pieces to send in one call; says how many, and how many bytes they are.
-fn gather<'a>(chunks: &'a Chunks, pieces: &mut [IoSlice<'a>; PIECES_MAX]) -> (usize, usize) {
+fn gather<'a>(chunks: &'a Chunks, pieces: &mut [IoSlice<'a>]) -> (usize, usize) {
     let (mut count, mut bytes) = (0, 0);
     for (piece, slice) in pieces.iter_mut().zip(chunks.slices()) {
         let slice = &slice[..slice.len().min(SEND_MAX - bytes)];

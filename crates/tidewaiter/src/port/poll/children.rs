@@ -3,8 +3,8 @@
 use std::io;
 
 use super::attempt::Source;
-use super::{PollPort, Spawned};
-use crate::process::{OsChild, OsProcess, Signal, SignalTarget};
+use super::{PollPort, Spawned, SpawnedPipe};
+use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection, Signal, SignalTarget};
 
 /// How long a child that we could not take on has to die of our signal, before it is left a zombie.
 const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
@@ -17,16 +17,24 @@ impl PollPort {
         &mut self,
         child: OsChild,
     ) -> Result<Spawned, (io::Error, OsProcess)> {
-        let mut pipes = [None; 3];
+        let mut pipes = Vec::with_capacity(child.pipes.len());
         let mut failure = None;
-        for (number, pipe) in child.pipes.into_iter().enumerate() {
-            let Some(pipe) = pipe else { continue };
-            let source = match number {
-                0 => Source::Writer(pipe),
-                _ => Source::Reader(pipe),
+        for ChildPipe {
+            child_fd,
+            direction,
+            pipe,
+        } in child.pipes
+        {
+            let source = match direction {
+                PipeDirection::ToChild => Source::Writer(pipe),
+                PipeDirection::FromChild => Source::Reader(pipe),
             };
             match self.register(source) {
-                Ok(handle) => pipes[number] = Some(handle),
+                Ok(handle) => pipes.push(SpawnedPipe {
+                    child_fd,
+                    direction,
+                    handle,
+                }),
                 Err((error, _)) => failure = Some(error),
             }
         }
@@ -41,8 +49,8 @@ impl PollPort {
                 pipes,
             }),
             Err((error, source)) => {
-                for handle in pipes.into_iter().flatten() {
-                    self.remove(handle);
+                for pipe in pipes {
+                    self.remove(pipe.handle);
                 }
                 let Source::Process(process) = source else {
                     unreachable!("what was to be registered is given back");

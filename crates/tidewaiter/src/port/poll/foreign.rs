@@ -57,7 +57,7 @@ impl PollPort {
         Ok(())
     }
 
-    fn watch_foreign(&mut self) -> io::Result<()> {
+    pub(super) fn watch_foreign(&mut self) -> io::Result<()> {
         let set = self.foreign.descriptor();
         set.map_or(Ok(()), |set| self.selector.add_level(set, FOREIGN))
     }

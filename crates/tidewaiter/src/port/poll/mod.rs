@@ -9,6 +9,7 @@
 mod attempt;
 mod children;
 mod foreign;
+mod life;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
 mod selector;
@@ -37,7 +38,7 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, control};
+use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
 use children::abandon;
@@ -485,6 +486,14 @@ impl Driver for PollPort {
 
     fn stale(&self) -> u64 {
         self.stale
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.resume()
+    }
+
+    fn disown(&mut self) {
+        self.handles = Table::default();
     }
 }
 

@@ -453,7 +453,7 @@ fn a_child_speaks_through_its_pipes_and_its_end_is_told() {
     let mut port = open();
     let command = crate::process::Command::new("cat").stderr(crate::process::Stdio::Null);
     let child = port.spawn(&command).expect("a child");
-    let [Some(stdin), Some(stdout), None] = child.pipes else {
+    let [Some(stdin), Some(stdout), None] = [0, 1, 2].map(|number| child.pipe(number)) else {
         panic!("{:?}", child.pipes)
     };
     port.submit(child.process, Request::Exit, Token(4))

@@ -60,6 +60,22 @@ pub(super) struct Started {
 /// The standard streams of a process: which end of its channel it holds.
 const ENDS: [ChannelEnd; 3] = [ChannelEnd::Reader, ChannelEnd::Writer, ChannelEnd::Writer];
 
+/// Which standard streams are pipes: simulated programs read from the first one, and write to the others.
+fn natural(mut stdio: [Stdio; 3]) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
+    for (child_fd, stdio) in (0..).zip(&mut stdio) {
+        let direction = stdio.direction(child_fd);
+        if direction.is_some() && direction != Stdio::Pipe.direction(child_fd) {
+            let message = "a simulated program has no pipe of that direction";
+            let error = io::Error::new(io::ErrorKind::Unsupported, message);
+            return Err((SpawnStep::Descriptor(child_fd), error));
+        }
+        if direction.is_some() {
+            *stdio = Stdio::Pipe;
+        }
+    }
+    Ok(stdio)
+}
+
 impl World {
     pub(super) fn child(&self, key: Key) -> &Child {
         self.children.get(key).expect("a held child is known")
@@ -80,6 +96,10 @@ impl World {
             let source = io::Error::new(io::ErrorKind::InvalidInput, problem);
             return Err(refuse(SpawnStep::Arguments, source));
         }
+        let stdio = command
+            .standard_streams()
+            .and_then(natural)
+            .map_err(|(step, source)| refuse(step, source))?;
         if let Some(source) = self.ordered.take(Call::Spawn) {
             return Err(refuse(SpawnStep::Execute, source));
         }
@@ -91,7 +111,7 @@ impl World {
             return Err(refuse(SpawnStep::Search, source));
         };
         let program = maker();
-        let (streams, pipes) = self.open_streams(command);
+        let (streams, pipes) = self.open_streams(stdio);
         let startup = Arc::new(Startup {
             args: command.args.clone(),
             env: environment(command),
@@ -107,13 +127,13 @@ impl World {
     }
 
     /// The child's ends of its streams, and ours.
-    fn open_streams(&mut self, command: &Command) -> ([Option<Key>; 3], [Option<Key>; 3]) {
+    fn open_streams(&mut self, stdio: [Stdio; 3]) -> ([Option<Key>; 3], [Option<Key>; 3]) {
         let mut pipes = [None; 3];
-        for (pipe, stdio) in pipes.iter_mut().zip(command.stdio) {
+        for (pipe, stdio) in pipes.iter_mut().zip(stdio) {
             *pipe = (stdio == Stdio::Pipe).then(|| self.open_channel());
         }
         let mut streams = pipes;
-        if command.stdio[2] == Stdio::Stdout {
+        if stdio[2] == Stdio::Stdout {
             streams[2] = streams[1];
             if let Some(channel) = streams[1] {
                 self.share_channel(channel, ChannelEnd::Writer);

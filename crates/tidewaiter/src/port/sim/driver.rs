@@ -16,9 +16,9 @@ use crate::port::table::{Key, Table};
 use crate::port::{
     BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
     Outcome, PortInfo, RawDescriptor, Request, RequestKind, Resource, Socket, SocketOption,
-    Spawned, Token, Waker,
+    Spawned, SpawnedPipe, Token, Waker,
 };
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
 
 /// What stands behind a handle.
 #[derive(Clone, Copy, Debug)]
@@ -288,6 +288,7 @@ impl Driver for SimDriver {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        self.bell.hang_here();
         let deadline = timeout.map(|timeout| self.shared.lock().elapsed.saturating_add(timeout));
         let patience_ends = Instant::now() + self.shared.patience;
         loop {
@@ -349,15 +350,22 @@ impl Driver for SimDriver {
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         let started = self.shared.change(|world| world.start_child(command))?;
-        let [stdin, stdout, stderr] = started.pipes;
+        let pipes = (0..).zip(started.pipes).filter_map(|(child_fd, channel)| {
+            let (direction, end) = match child_fd {
+                0 => (PipeDirection::ToChild, Object::Writer(channel?)),
+                _ => (PipeDirection::FromChild, Object::Reader(channel?)),
+            };
+            Some(SpawnedPipe {
+                child_fd,
+                direction,
+                handle: self.open(end),
+            })
+        });
+        let pipes = pipes.collect();
         Ok(Spawned {
             process: self.open(Object::Process(started.child)),
             pid: started.pid,
-            pipes: [
-                stdin.map(|channel| self.open(Object::Writer(channel))),
-                stdout.map(|channel| self.open(Object::Reader(channel))),
-                stderr.map(|channel| self.open(Object::Reader(channel))),
-            ],
+            pipes,
         })
     }
 

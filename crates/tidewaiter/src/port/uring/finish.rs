@@ -11,6 +11,7 @@ use super::super::socket::{Socket, SocketRepr};
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, control};
 use super::foreign::FOREIGN;
+use super::life::Phase;
 use super::operation::{Pending, Stage, Work};
 use super::ring::Cqe;
 use super::{CANCELLING, HandleState, Uring, WAKE};
@@ -42,13 +43,14 @@ impl Uring {
 
     fn finish_operation(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
         let key = Key::from_u64(cqe.user_data);
-        let Some(pending) = self.operations.get_mut(key) else {
+        let Some(pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
             self.stale += 1;
             if let Some(id) = cqe.buffer() {
                 self.buffers.give(id);
             }
             return;
         };
+        pending.lent = cqe.more();
         let next = match (pending.stage, &pending.work) {
             (Stage::Started, Work::Receive { .. }) => {
                 let received = received(cqe, &self.buffers);
@@ -57,14 +59,9 @@ impl Uring {
             (Stage::Started, Work::Send { .. }) => finish_send(pending, cqe),
             (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
             (Stage::Started, Work::Connect(_)) => finish_connect(pending, cqe),
+            (Stage::Polling, Work::Connect(_)) => finish_connecting(pending, &self.handles, cqe),
             (_, Work::Exit) => finish_exit(pending, &self.handles, cqe),
-            (_, Work::HangUp { .. }) => {
-                let next = finish_hang_up(pending, &self.handles, cqe);
-                if cqe.more() && matches!(pending.work, Work::HangUp { seen: true }) {
-                    self.push_cancel(key);
-                }
-                next
-            }
+            (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
                 finish_poll(pending, cqe, self.buffers.is_exhausted(), &self.pool)
             }
@@ -72,6 +69,14 @@ impl Uring {
                 unreachable!("this is never the kernel's work")
             }
         };
+        let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
+        if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
+            pending.park();
+            return;
+        }
+        if cqe.more() && matches!(pending.work, Work::HangUp { seen: true }) {
+            self.push_cancel(key);
+        }
         self.report(key, next, completions);
     }
 
@@ -106,7 +111,7 @@ impl Uring {
     }
 
     /// Forgets an operation whose last completion has been reported.
-    fn retire(&mut self, key: Key) {
+    pub(super) fn retire(&mut self, key: Key) {
         let pending = self
             .operations
             .remove(key)
@@ -128,8 +133,8 @@ impl Uring {
     }
 
     fn finish_wake(&mut self, cqe: Cqe) {
-        self.waker.acknowledge();
-        self.woken = true;
+        self.bell.waker.acknowledge();
+        self.bell.rung = true;
         if !cqe.more() {
             self.watch_waker();
         }
@@ -140,7 +145,8 @@ impl Uring {
     /// moving from one list to another and so did not find: it is cancelled again.
     fn finish_cancel(&mut self, cqe: Cqe) {
         let key = Key::from_u64(cqe.user_data & !CANCELLING);
-        if cqe.result == -libc::ENOENT && self.operations.get(key).is_some() {
+        let lent = self.operations.get(key).is_some_and(|one| one.lent);
+        if cqe.result == -libc::ENOENT && lent {
             self.push_cancel(key);
         }
     }
@@ -188,6 +194,8 @@ fn finish_receive(pending: &mut Pending, cqe: Cqe, received: Option<Outcome>) ->
     match (errno(cqe), &mut pending.work) {
         _ if cqe.more() => Next::GoOn(None),
         (None, _) => Next::End(Ok(Outcome::EndOfFile)),
+        // A pseudo-terminal says so when nobody has its other end.
+        (Some(libc::EIO), Work::Receive { pipe: true, .. }) => Next::End(Ok(Outcome::EndOfFile)),
         (Some(libc::EINTR), _) => Next::Again(None),
         // No buffer was left, even if no data was there: see to it when there is.
         (Some(libc::ENOBUFS | libc::EAGAIN), _) => poll_first(pending),
@@ -257,6 +265,25 @@ fn finish_connect(pending: &mut Pending, cqe: Cqe) -> Next {
     match errno(cqe) {
         None => Next::End(Ok(Outcome::Connected)),
         Some(errno) => failed(pending, errno),
+    }
+}
+
+/// Connecting was taken back from the kernel, which goes on with it by itself: it can be written to now.
+fn finish_connecting(
+    pending: &Pending,
+    handles: &super::super::table::Table<HandleState>,
+    cqe: Cqe,
+) -> Next {
+    if let Some(errno) = errno(cqe) {
+        return failed(pending, errno);
+    }
+    let state = handles
+        .get(pending.handle)
+        .expect("a handle outlives its operations");
+    let socket = state.socket().expect("only sockets connect");
+    match socket.take_error() {
+        Ok(None) => Next::End(Ok(Outcome::Connected)),
+        Ok(Some(error)) | Err(error) => Next::End(Err(Failure::os(pending.work.call(), error))),
     }
 }
 
@@ -339,6 +366,7 @@ fn receive_directly(pending: &mut Pending, pipe: bool, pool: &std::rc::Rc<Pool>)
     };
     match result {
         Ok(0) => Next::End(Ok(Outcome::EndOfFile)),
+        Err(Errno::IO) if pipe => Next::End(Ok(Outcome::EndOfFile)),
         Ok(len) => Next::Again(Some(Outcome::Received(lease.filled(len)))),
         Err(Errno::AGAIN | Errno::INTR) => Next::Again(None),
         Err(errno) => failed(pending, errno.raw_os_error()),

@@ -11,13 +11,13 @@ mod buffers;
 mod finish;
 mod foreign;
 mod handle;
+mod life;
 mod operation;
 mod pipes;
 mod probe;
 mod ring;
 #[cfg(test)]
 mod tests;
-mod wake;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,13 +25,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue};
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffer::Pool;
+use super::event::Event;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
 use super::table::{Key, Table};
@@ -39,17 +38,17 @@ use super::waker::Waker;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
     PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
-    Token, control,
+    SpawnedPipe, Token, control,
 };
-use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{self, Command, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep};
 use buffers::BufferRing;
 use foreign::ForeignPoll;
 use handle::{HandleState, Thing};
+use life::Phase;
 use operation::{Gather, Pending, Pinned, Stage, Work};
 use pipes::WriteFlags;
 use probe::Abilities;
 use ring::{Entered, Ring, TaskWork, Wait};
-use wake::Event;
 
 /// What the waker's completions carry; no operation's key is this word.
 const WAKE: u64 = u64::MAX;
@@ -60,9 +59,6 @@ const CANCELLING: u64 = 1 << 31;
 
 /// How many lists for vectored sends, and buffers of our own, are kept for reuse.
 const SPARE_MAX: usize = 64;
-
-/// How long dropping a port waits for its cancelled operations.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How much of the kernel to use, at most: less, in tests, is what older kernels have.
 #[derive(Clone, Copy, Debug)]
@@ -85,9 +81,10 @@ pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn 
 
 struct Uring {
     info: PortInfo,
+    setup: Setup,
     /// Goes first: the kernel lets go of everything below when the ring is gone.
-    ring: Ring,
-    abilities: Abilities,
+    ring: Option<Ring>,
+    phase: Phase,
     handles: Table<HandleState>,
     operations: Table<Pending>,
     foreign: Foreign,
@@ -100,11 +97,22 @@ struct Uring {
     write_flags: Option<WriteFlags>,
     /// Last completions that are ready, of operations that are gone.
     due: VecDeque<Completion>,
-    waker: Waker,
-    wake: Arc<OwnedFd>,
-    /// The waker has been used since `wait` last looked.
-    woken: bool,
+    bell: Bell,
     stale: u64,
+}
+
+/// How rings are made.
+struct Setup {
+    options: PortOptions,
+    task_work: TaskWork,
+    abilities: Abilities,
+}
+
+struct Bell {
+    waker: Waker,
+    event: Event,
+    /// The waker has been used since `wait` last looked.
+    rung: bool,
 }
 
 impl fmt::Debug for Uring {
@@ -150,16 +158,21 @@ impl Uring {
         let mut abilities = probe::abilities(&mut ring, &known, &buffers)?;
         abilities.multishot_receive &= allowed.multishot;
         abilities.multishot_read &= allowed.multishot;
-        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let event = Event::new()?;
         let info = PortInfo {
             kind: PortKind::Uring,
             reason,
             features: features(&ring, abilities),
         };
-        let mut port = Uring {
+        Ok(Uring {
             info,
-            ring,
-            abilities,
+            setup: Setup {
+                options: options.clone(),
+                task_work: ring.task_work(),
+                abilities,
+            },
+            ring: Some(ring),
+            phase: Phase::Held,
             handles: Table::default(),
             operations: Table::default(),
             foreign: Foreign::default(),
@@ -169,25 +182,29 @@ impl Uring {
             spare: Vec::new(),
             write_flags: None,
             due: VecDeque::new(),
-            waker: Waker::new(Box::new(Event(Arc::clone(&wake)))),
-            wake,
-            woken: false,
+            bell: Bell {
+                waker: Waker::new(Box::new(event.clone())),
+                event,
+                rung: false,
+            },
             stale: 0,
-        };
-        port.watch_waker();
-        Ok(port)
+        })
     }
 
-    /// Asks the kernel for what the operation's stage says.
+    /// Asks the kernel for what the operation's stage says, now or once the kernel may be asked.
     fn start(&mut self, key: Key) {
+        if self.phase != Phase::Active {
+            return;
+        }
         let pending = self
             .operations
             .get_mut(key)
             .expect("only live operations are started");
+        pending.lent = true;
         let entry = pending.entry(&mut self.spare).user_data(key.to_u64());
         // SAFETY: the entry's addresses point to what the operation owns on the heap, and it stays in
         // the table, unchanged, until its last completion.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
     }
 
     fn push_cancel(&mut self, key: Key) {
@@ -198,7 +215,7 @@ impl Uring {
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(word | CANCELLING);
         // SAFETY: cancelling has no addresses.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
     }
 
     fn cancel_key(&mut self, key: Key) -> bool {
@@ -211,7 +228,9 @@ impl Uring {
             }
             Some(pending) => {
                 pending.cancelled = true;
-                self.push_cancel(key);
+                if pending.lent {
+                    self.push_cancel(key);
+                }
                 true
             }
         }
@@ -241,9 +260,9 @@ impl Uring {
                 }
                 let pipe = matches!(state.thing, Thing::Reader(_));
                 let multishot = if pipe {
-                    self.abilities.multishot_read
+                    self.setup.abilities.multishot_read
                 } else {
-                    self.abilities.multishot_receive
+                    self.setup.abilities.multishot_receive
                 };
                 Ok(Work::Receive { pipe, multishot })
             }
@@ -311,7 +330,7 @@ impl Uring {
             self.collect_foreign(limit, completions)?;
         }
         while completions.len() < limit
-            && let Some(cqe) = self.ring.next()
+            && let Some(cqe) = self.ring_mut().next()
         {
             self.finish(cqe, completions);
         }
@@ -333,24 +352,6 @@ impl Uring {
         }
         Ok(())
     }
-
-    /// Awaits the last completion of everything, delivering none. Whether that worked out.
-    fn drain(&mut self) -> bool {
-        let keys: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.cancel_key(key);
-        }
-        let deadline = Instant::now() + DRAIN_MAX;
-        let mut undelivered = Vec::new();
-        while !self.operations.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.wait(Some(left), &mut undelivered).is_err() {
-                return false;
-            }
-            undelivered.clear();
-        }
-        true
-    }
 }
 
 fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
@@ -370,30 +371,13 @@ fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
         .collect()
 }
 
-impl Drop for Uring {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what the kernel may still touch is never freed"
-    )]
-    fn drop(&mut self) {
-        if !self.drain() {
-            log::error!(
-                "io_uring does not give back {} operations",
-                self.operations.len()
-            );
-            std::mem::forget(std::mem::take(&mut self.operations));
-            std::mem::forget(Rc::clone(&self.buffers));
-        }
-    }
-}
-
 impl Driver for Uring {
     fn info(&self) -> &PortInfo {
         &self.info
     }
 
     fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.bell.waker.clone()
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
@@ -404,6 +388,7 @@ impl Driver for Uring {
             token,
             stage: Stage::Started,
             cancelled: false,
+            lent: false,
             work: self.work(state, request)?,
         };
         let kind = pending.work.kind();
@@ -437,18 +422,22 @@ impl Driver for Uring {
             Some(Duration::ZERO) => Wait::No,
             Some(timeout) => Wait::UpTo(timeout),
         };
-        self.woken = false;
+        if self.phase != Phase::Active {
+            self.activate()?;
+        }
+        self.bell.rung = false;
         loop {
             self.watch_foreign();
-            let ready =
-                !self.due.is_empty() || self.ring.has_completions() || self.is_foreign_ready();
+            let ready = !self.due.is_empty()
+                || self.ring_mut().has_completions()
+                || self.is_foreign_ready();
             let now = if ready { Wait::No } else { wait };
             let mut entered = Entered::Done;
-            if !matches!(now, Wait::No) || self.ring.wants_entering() {
-                entered = self.ring.enter(now)?;
+            if !matches!(now, Wait::No) || self.ring_mut().wants_entering() {
+                entered = self.ring_mut().enter(now)?;
             }
             self.reap(limit, completions)?;
-            let idle = completions.len() == before && !self.woken;
+            let idle = completions.len() == before && !self.bell.rung;
             if !idle || entered == Entered::Early || matches!(wait, Wait::No) {
                 return Ok(());
             }
@@ -467,6 +456,7 @@ impl Driver for Uring {
             token,
             stage: Stage::Started,
             cancelled: false,
+            lent: false,
             work: Work::Close,
         });
         let state = self
@@ -530,12 +520,15 @@ impl Driver for Uring {
             source,
         })?;
         let child = process::spawn(command)?;
-        let [stdin, stdout, stderr] = child.pipes;
-        let pipes = [
-            stdin.map(|pipe| self.keep(Thing::Writer(pipe))),
-            stdout.map(|pipe| self.keep(Thing::Reader(pipe))),
-            stderr.map(|pipe| self.keep(Thing::Reader(pipe))),
-        ];
+        let pipes = child.pipes.into_iter().map(|pipe| SpawnedPipe {
+            child_fd: pipe.child_fd,
+            direction: pipe.direction,
+            handle: self.keep(match pipe.direction {
+                PipeDirection::ToChild => Thing::Writer(pipe.pipe),
+                PipeDirection::FromChild => Thing::Reader(pipe.pipe),
+            }),
+        });
+        let pipes = pipes.collect();
         Ok(Spawned {
             process: self.keep(Thing::Process(child.process)),
             pid: child.pid,
@@ -584,5 +577,22 @@ impl Driver for Uring {
 
     fn stale(&self) -> u64 {
         self.stale
+    }
+
+    fn before_fork(&mut self) -> io::Result<()> {
+        self.suspend()
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.resume()
+    }
+
+    fn disown(&mut self) {
+        self.phase = Phase::Held;
+        if let Some(ring) = self.ring.take() {
+            ring.disown();
+        }
+        self.handles = Table::default();
+        self.operations = Table::default();
     }
 }

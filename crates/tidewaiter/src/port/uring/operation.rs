@@ -168,10 +168,20 @@ pub(super) struct Pending {
     pub(super) stage: Stage,
     /// Whoever submitted it wants it to end: it is not started again.
     pub(super) cancelled: bool,
+    /// The kernel has been asked, and its last report is to come.
+    pub(super) lent: bool,
     pub(super) work: Work,
 }
 
 impl Pending {
+    /// It was taken back from the kernel, to be started again later.
+    pub(super) fn park(&mut self) {
+        if matches!(self.work, Work::Connect(_)) {
+            // The kernel connects on by itself, and refuses to be asked again.
+            self.stage = Stage::Polling;
+        }
+    }
+
     /// The entry that asks the kernel for what `stage` says.
     ///
     /// Its addresses point to what `self` owns on the heap, so `self` may move, but must neither be
@@ -180,7 +190,7 @@ impl Pending {
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
             let events = match self.work {
-                Work::Send { .. } => libc::POLLOUT,
+                Work::Send { .. } | Work::Connect(_) => libc::POLLOUT,
                 _ => libc::POLLIN,
             };
             return poll(descriptor, events);
@@ -325,6 +335,7 @@ mod tests {
             token: Token(0),
             stage: Stage::Started,
             cancelled: false,
+            lent: true,
             work,
         }
     }

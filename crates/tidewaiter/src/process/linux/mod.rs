@@ -4,6 +4,7 @@
 
 #![expect(unsafe_code, reason = "the OS's side of processes")]
 
+pub(crate) mod calls;
 mod child;
 
 #[cfg(test)]
@@ -14,9 +15,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
-use super::unix::{Image, Streams};
+use super::unix::{Descriptors, Image, Plan, decode};
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
 /// A child process, by its pidfd: the descriptor is readable once the process ended.
@@ -40,18 +41,19 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
         }
     };
     let image = Image::of(command).map_err(failed(SpawnStep::Arguments))?;
-    let streams = Streams::of(command).map_err(failed(SpawnStep::Pipes))?;
-    let (pid, pidfd) = child::start(&image, &streams.sources, command.own_group)
-        .map_err(|(step, source)| failed(step)(source))?;
+    let descriptors = Descriptors::of(command).map_err(|(step, source)| failed(step)(source))?;
+    let plan = Plan::new(command, &image, &descriptors).map_err(failed(SpawnStep::Arguments))?;
+    let (pid, pidfd) =
+        child::start(&image, &plan).map_err(|(step, source)| failed(step)(source))?;
     Ok(OsChild {
         pid: pid.as_raw_nonzero().get().unsigned_abs(),
         process: OsProcess {
             pidfd,
             pid,
-            own_group: command.own_group,
+            own_group: command.leads_group(),
             status: Cell::new(None),
         },
-        pipes: streams.ours,
+        pipes: descriptors.pipes,
     })
 }
 
@@ -148,20 +150,6 @@ fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut descriptors = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
     let ready = rustix::io::retry_on_intr(|| poll(&mut descriptors, Some(&now)))?;
     Ok(ready > 0)
-}
-
-fn decode(status: &WaitIdStatus) -> ExitStatus {
-    if let Some(code) = status.exit_status() {
-        return ExitStatus::Code(code.cast_unsigned());
-    }
-    match status.terminating_signal() {
-        Some(number) => ExitStatus::Signal {
-            number,
-            core_dumped: status.dumped(),
-        },
-        // Only ends were asked for, and these are two ways of ending.
-        None => ExitStatus::Unknown,
-    }
 }
 
 fn send(pidfd: BorrowedFd<'_>, number: i32, flags: libc::c_uint) -> Result<(), Errno> {

@@ -1,9 +1,21 @@
 //! What all kinds of Unix have in common when a program is started.
 
-mod image;
-mod search;
-mod streams;
+#![expect(unsafe_code, reason = "the OS's side of processes")]
 
+mod descriptors;
+mod end;
+mod image;
+mod plan;
+mod search;
+mod signals;
+mod terminal;
+
+pub(super) use descriptors::{Descriptors, Placement};
+pub(super) use end::decode;
 pub(super) use image::Image;
+pub(super) use plan::{Plan, Refusal};
 use search::candidates;
-pub(super) use streams::{Source, Streams};
+pub(super) use signals::SignalsBlocked;
+
+#[cfg(test)]
+mod tests;

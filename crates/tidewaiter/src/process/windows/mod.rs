@@ -56,7 +56,10 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
         }
     };
     let image = image(command).map_err(|(step, source)| failed(step)(source))?;
-    let streams = Streams::of(command).map_err(failed(SpawnStep::Pipes))?;
+    let stdio = command
+        .standard_streams()
+        .map_err(|(step, source)| failed(step)(source))?;
+    let streams = Streams::of(stdio).map_err(failed(SpawnStep::Pipes))?;
     let Started { pid, process, job } = start::start(&image, streams.numbers(), &streams.list())
         .map_err(|error| {
             let enterable = command.directory.as_deref().is_none_or(Path::is_dir);

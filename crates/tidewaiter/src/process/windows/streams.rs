@@ -21,7 +21,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-use crate::process::{Command, Stdio};
+use crate::process::{ChildPipe, PipeDirection, Stdio};
 
 const PIPE_BYTES: u32 = 64 * 1024;
 
@@ -36,28 +36,34 @@ pub(super) struct Streams {
     handles: [Option<OwnedHandle>; 3],
     merged: bool,
     /// Our ends, for overlapped use.
-    pub(super) ours: [Option<OwnedHandle>; 3],
+    pub(super) ours: Vec<ChildPipe>,
 }
 
 impl Streams {
-    /// What `command` asks for.
+    /// Those streams.
     ///
     /// # Errors
     ///
     /// What the OS says.
-    pub(super) fn of(command: &Command) -> io::Result<Streams> {
+    pub(super) fn of(stdio: [Stdio; 3]) -> io::Result<Streams> {
         let mut streams = Streams {
             handles: [None, None, None],
             merged: false,
-            ours: [None, None, None],
+            ours: Vec::new(),
         };
-        for (stream, stdio) in command.stdio.into_iter().enumerate() {
+        for (stream, stdio) in stdio.into_iter().enumerate() {
+            let number = u32::try_from(stream).expect("there are three");
+            if let Some(direction) = stdio.direction(number) {
+                let (ours, theirs) = pipe(direction == PipeDirection::ToChild)?;
+                streams.ours.push(ChildPipe {
+                    child_fd: number,
+                    direction,
+                    pipe: ours,
+                });
+                streams.handles[stream] = Some(inheritable(theirs.as_handle())?);
+                continue;
+            }
             streams.handles[stream] = match stdio {
-                Stdio::Pipe => {
-                    let (ours, theirs) = pipe(stream == 0)?;
-                    streams.ours[stream] = Some(ours);
-                    Some(inheritable(theirs.as_handle())?)
-                }
                 Stdio::Null => {
                     let null = File::options().read(true).write(true).open("NUL")?;
                     Some(inheritable(null.as_handle())?)
@@ -67,6 +73,7 @@ impl Streams {
                     streams.merged = true;
                     None
                 }
+                _ => None,
             };
         }
         Ok(streams)

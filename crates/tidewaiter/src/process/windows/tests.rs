@@ -146,16 +146,16 @@ fn write(pipe: &OwnedHandle, bytes: &[u8]) {
 
 fn run(command: &Command) -> (String, ExitStatus) {
     let mut child = spawn(command).expect("the program can be started");
-    drop(child.pipes[0].take());
-    let text = read_all(child.pipes[1].as_ref().expect("its output is a pipe"));
+    drop(child.take_pipe(0));
+    let text = read_all(&child.take_pipe(1).expect("its output is a pipe"));
     (text, await_end(&child.process))
 }
 
 #[test]
 fn bytes_go_in_and_come_out_through_the_pipes() {
     let mut child = spawn(&child("echo")).expect("the tests can be run");
-    let input = child.pipes[0].take().expect("a pipe");
-    let output = child.pipes[1].take().expect("a pipe");
+    let input = child.take_pipe(0).expect("a pipe");
+    let output = child.take_pipe(1).expect("a pipe");
     write(&input, b"<hello>");
     // A read of nothing completes once there is something.
     assert_eq!(read(&output, &mut []), 0);
@@ -252,11 +252,11 @@ fn a_killed_process_has_ended_and_finds_no_second_signal() {
 /// Method: a grandchild keeps the output open; the end of file says that it ended.
 #[test]
 fn a_tree_outlives_its_root_and_can_still_be_ended() {
-    let child = spawn(&child("parent")).expect("the tests can be run");
-    let (input, output) = (&child.pipes[0], &child.pipes[1]);
-    assert!(input.is_some());
+    let mut child = spawn(&child("parent")).expect("the tests can be run");
+    // Kept open: the grandchild lives as long.
+    let _input = child.take_pipe(0).expect("a pipe");
+    let output = &child.take_pipe(1).expect("a pipe");
     let kill = |target| child.process.signal(Signal::Kill, target);
-    let output = output.as_ref().expect("a pipe");
     // Two test programs have begun, the child and the grandchild.
     let mut text = String::new();
     while text.matches("running").count() < 2 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Bench, error_kind};
 use crate::port::sim::{Event, Faults, Output, Process, Sim, programs};
-use crate::port::{CloseMode, Failure, Handle, Outcome, Request, RequestKind, Spawned, Token};
+use crate::port::{CloseMode, Failure, Handle, Outcome, Request, RequestKind, Token};
 use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
 
 /// Several times what a pipe holds, which is little, for Miri's sake.
@@ -21,7 +21,9 @@ fn narrow() -> Sim {
 }
 
 fn start(bench: &mut Bench, command: &Command) -> (Handle, [Handle; 3]) {
-    let Spawned { process, pipes, .. } = bench.port.spawn(command).expect("it is known");
+    let spawned = bench.port.spawn(command).expect("it is known");
+    let pipes = [0, 1, 2].map(|number| spawned.pipe(number));
+    let process = spawned.process;
     bench.submit(process, Request::Exit);
     (process, pipes.map(|pipe| pipe.expect("a pipe each")))
 }
@@ -219,7 +221,9 @@ fn programs_see_what_they_were_started_with() {
         .env("GONE", "y");
     let command = command.env_remove("GONE").current_dir("/there");
     let command = command.stdin(Stdio::Null).stderr(Stdio::Stdout);
-    let Spawned { process, pipes, .. } = bench.port.spawn(&command).expect("it is known");
+    let spawned = bench.port.spawn(&command).expect("it is known");
+    let pipes = [0, 1, 2].map(|number| spawned.pipe(number));
+    let process = spawned.process;
     let [None, Some(stdout), None] = pipes else {
         panic!("only standard output is a pipe: {pipes:?}");
     };

@@ -119,7 +119,7 @@ fn trace(seed: u64) -> Vec<String> {
         bench.connect(address);
     }
     if let Ok(spawned) = bench.port.spawn(&Command::new("cat")) {
-        let pipes = spawned.pipes.map(|pipe| pipe.expect("a pipe each"));
+        let pipes = [0, 1].map(|number| spawned.pipe(number).expect("a pipe each"));
         bench.send(pipes[0], &[7; 5000]);
         bench.submit(pipes[1], Request::Receive);
         bench.submit(spawned.process, Request::Exit);

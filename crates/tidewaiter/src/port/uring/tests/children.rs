@@ -8,7 +8,7 @@ fn start(harness: &mut Harness, command: &Command) -> (Handle, [Handle; 3]) {
     let spawned = harness.port.spawn(command).expect("the program exists");
     (
         spawned.process,
-        spawned.pipes.map(|pipe| pipe.expect("all three are pipes")),
+        [0, 1, 2].map(|number| spawned.pipe(number).expect("all three are pipes")),
     )
 }
 

@@ -1,0 +1,215 @@
+//! The child's descriptors: what each of them is a copy of, and our ends of its pipes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::terminal;
+use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal};
+
+/// A descriptor of the child's, and the one of ours that it is a copy of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) ours: RawFd,
+    pub(crate) childs: RawFd,
+}
+
+/// All descriptors of a child.
+///
+/// The placements can be carried out in any order: none overwrites what another one copies.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors {
+    /// In the order of the child's numbers.
+    pub(crate) placements: Vec<Placement>,
+    /// Our ends of the pipes: non-blocking, closed on execution, none of them 0, 1 or 2.
+    pub(crate) pipes: Vec<ChildPipe>,
+    /// What was made for the child alone: open until it has its copies.
+    made: Vec<OwnedFd>,
+}
+
+impl Descriptors {
+    /// What `command` asks for.
+    ///
+    /// # Errors
+    ///
+    /// Which step failed, and why: one of our descriptors is not open, or there can be no more of them.
+    pub(crate) fn of(command: &Command) -> Result<Descriptors, (SpawnStep, io::Error)> {
+        let mut descriptors = Descriptors::default();
+        let first = match command.terminal {
+            Some(_) => 3,
+            None => 0,
+        };
+        let asked = || command.descriptors.range(first..);
+        // Ours come first: what is made later may get the number of one that is closed.
+        for (&number, &stdio) in asked() {
+            let failed = |error| (SpawnStep::Descriptor(number), error);
+            descriptors.take_ours(number, stdio).map_err(failed)?;
+        }
+        if let Some(terminal) = command.terminal {
+            let failed = |error| (SpawnStep::Terminal, error);
+            descriptors.add_terminal(terminal).map_err(failed)?;
+        }
+        for (&number, &stdio) in asked() {
+            let step = match stdio.direction(number) {
+                Some(_) => SpawnStep::Pipes,
+                None => SpawnStep::Descriptor(number),
+            };
+            let failed = |error| (step, error);
+            descriptors.make(number, stdio).map_err(failed)?;
+        }
+        descriptors.placements.sort_by_key(|place| place.childs);
+        descriptors.follow_output(command)?;
+        descriptors
+            .part()
+            .map_err(|error| (SpawnStep::Pipes, error))?;
+        Ok(descriptors)
+    }
+
+    fn place(&mut self, ours: RawFd, childs: RawFd) {
+        self.placements.push(Placement { ours, childs });
+    }
+
+    /// Places a terminal at the standard streams, with our end as two pipes.
+    fn add_terminal(&mut self, terminal: Terminal) -> io::Result<()> {
+        let ends = terminal::open(terminal)?;
+        for childs in 0..3 {
+            self.place(ends.slave.as_raw_fd(), childs);
+        }
+        self.made.push(ends.slave);
+        let writer = rustix::io::fcntl_dupfd_cloexec(&ends.master, 3)?;
+        for (child_fd, direction, pipe) in [
+            (0, PipeDirection::ToChild, writer),
+            (1, PipeDirection::FromChild, ends.master),
+        ] {
+            self.pipes.push(ChildPipe {
+                child_fd,
+                direction,
+                pipe,
+            });
+        }
+        Ok(())
+    }
+
+    fn take_ours(&mut self, number: u32, stdio: Stdio) -> io::Result<()> {
+        let childs = raw(number)?;
+        match stdio {
+            Stdio::Inherit if is_open(childs).is_ok() => self.place(childs, childs),
+            Stdio::Descriptor(ours) => {
+                is_open(ours)?;
+                self.place(ours, childs);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, number: u32, stdio: Stdio) -> io::Result<()> {
+        let childs = raw(number)?;
+        let made = match (stdio, stdio.direction(number)) {
+            (_, Some(direction)) => {
+                let (ours, theirs) = pipe(direction)?;
+                self.pipes.push(ChildPipe {
+                    child_fd: number,
+                    direction,
+                    pipe: ours,
+                });
+                theirs
+            }
+            (Stdio::Null, _) => {
+                let null = File::options().read(true).write(true).open("/dev/null")?;
+                null.into()
+            }
+            _ => return Ok(()),
+        };
+        self.place(made.as_raw_fd(), childs);
+        self.made.push(made);
+        Ok(())
+    }
+
+    /// Places what leads wherever the child's standard output does.
+    fn follow_output(&mut self, command: &Command) -> Result<(), (SpawnStep, io::Error)> {
+        let Some(output) = self.placements.iter().find(|place| place.childs == 1) else {
+            return Ok(());
+        };
+        let ours = output.ours;
+        for (&number, &stdio) in &command.descriptors {
+            if stdio == Stdio::Stdout {
+                let failed = |error| (SpawnStep::Descriptor(number), error);
+                self.place(ours, raw(number).map_err(failed)?);
+            }
+        }
+        self.placements.sort_by_key(|place| place.childs);
+        Ok(())
+    }
+
+    /// Copies whatever has a number that something else gets in the child to a number that nothing gets.
+    fn part(&mut self) -> io::Result<()> {
+        for at in 0..self.placements.len() {
+            let Placement { ours, childs } = self.placements[at];
+            let is_overwritten = |place: &Placement| place.childs == ours && place.ours != ours;
+            if ours != childs && self.placements.iter().any(is_overwritten) {
+                let copy = self.copy_aside(ours)?;
+                self.placements[at].ours = copy.as_raw_fd();
+                self.made.push(copy);
+            }
+        }
+        Ok(())
+    }
+
+    /// A copy of one of our descriptors, at a number that nothing gets in the child.
+    pub(crate) fn copy_aside(&self, descriptor: RawFd) -> io::Result<OwnedFd> {
+        let mut least = 3;
+        loop {
+            let copy = duplicate(descriptor, least)?;
+            let number = copy.as_raw_fd();
+            if self.placements.iter().all(|place| place.childs != number) {
+                return Ok(copy);
+            }
+            least = number + 1;
+        }
+    }
+}
+
+fn raw(number: u32) -> io::Result<RawFd> {
+    RawFd::try_from(number).map_err(|_| rustix::io::Errno::BADF.into())
+}
+
+fn is_open(descriptor: RawFd) -> io::Result<()> {
+    // SAFETY: only asks; a number that is not open is refused.
+    match unsafe { libc::fcntl(descriptor, libc::F_GETFD) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// A copy, numbered `least` or above.
+pub(super) fn duplicate(descriptor: RawFd, least: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: changes nothing about the descriptor; a number that is not open is refused.
+    let copy = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, least) };
+    if copy == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was just made, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// A pipe: our end, which does not block, and the child's, which does.
+fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    let (ours, theirs) = match direction {
+        PipeDirection::ToChild => (writer.into(), reader.into()),
+        PipeDirection::FromChild => (reader.into(), writer.into()),
+    };
+    let ours = above_standard_streams(ours)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// The same descriptor, but not under the number of a standard stream, which it may have got in a
+/// program that closed its own: under such a number it would reach later children that inherit ours.
+pub(super) fn above_standard_streams(descriptor: OwnedFd) -> io::Result<OwnedFd> {
+    if descriptor.as_raw_fd() > 2 {
+        return Ok(descriptor);
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(descriptor.as_fd(), 3)?)
+}

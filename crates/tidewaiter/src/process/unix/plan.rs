@@ -1,0 +1,281 @@
+//! The first steps of a child, until it runs its program.
+//!
+//! Whatever they need is prepared before. In turn they do nothing but system calls, because any lock may
+//! be held by a thread that the child does not have; and they write nothing but the stack, because the
+//! child may have its parent's memory.
+
+use std::ffi::{CString, c_char};
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::ptr;
+
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+use super::{Descriptors, Image, Placement};
+use crate::process::os::calls;
+use crate::process::{Command, SpawnStep, User};
+
+/// What the child does, prepared so that it need not think.
+pub(crate) struct Plan<'a> {
+    /// Each ends with a null pointer, as `execve` wants it.
+    files: Vec<*const c_char>,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    directory: *const c_char,
+    own_group: bool,
+    /// Standard input becomes the controlling terminal of a new session.
+    terminal: bool,
+    user: Option<Identity>,
+    placements: &'a [Placement],
+    /// The first and last numbers of what is to be closed, range by range.
+    gaps: Vec<(RawFd, RawFd)>,
+    _strings: PhantomData<&'a Image>,
+}
+
+/// Whose process the child is to be.
+struct Identity {
+    user: Uid,
+    group: Gid,
+    groups: Vec<Gid>,
+}
+
+/// Which step failed in the child, and why: numbers, that can be passed on in any way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) step: i32,
+    /// The child's descriptor, if that is what it could not have.
+    pub(crate) detail: i32,
+    pub(crate) errno: i32,
+}
+
+const DESCRIPTOR: i32 = 1;
+const DIRECTORY: i32 = 2;
+const TERMINAL: i32 = 3;
+const GROUPS: i32 = 4;
+const GROUP: i32 = 5;
+const USER: i32 = 6;
+const EXECUTE: i32 = 7;
+
+impl Refusal {
+    fn of(step: i32, errno: Errno) -> Refusal {
+        Refusal {
+            step,
+            detail: 0,
+            errno: errno.raw_os_error(),
+        }
+    }
+
+    /// What it means to the one who asked for the program.
+    pub(crate) fn explain(self, image: &Image) -> (SpawnStep, io::Error) {
+        let errno = Errno::from_raw_os_error(self.errno);
+        let step = match self.step {
+            DESCRIPTOR => SpawnStep::Descriptor(self.detail.unsigned_abs()),
+            DIRECTORY => SpawnStep::Directory,
+            TERMINAL => SpawnStep::Terminal,
+            GROUPS => SpawnStep::Groups,
+            GROUP => SpawnStep::Group,
+            USER => SpawnStep::User,
+            _ if errno == Errno::NOENT && image.any_file_exists() => {
+                let message = "the interpreter that it names is not there";
+                let error = io::Error::new(io::ErrorKind::NotFound, message);
+                return (SpawnStep::Execute, error);
+            }
+            _ if errno == Errno::NOENT => SpawnStep::Search,
+            _ => SpawnStep::Execute,
+        };
+        (step, errno.into())
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// # Errors
+    ///
+    /// When there can be no such user or group.
+    pub(crate) fn new(
+        command: &Command,
+        image: &'a Image,
+        descriptors: &'a Descriptors,
+    ) -> io::Result<Plan<'a>> {
+        Ok(Plan {
+            files: pointers(&image.files),
+            arguments: pointers(&image.arguments),
+            environment: pointers(&image.environment),
+            directory: image.directory.as_ref().map_or(ptr::null(), |d| d.as_ptr()),
+            own_group: command.own_group,
+            terminal: command.terminal.is_some(),
+            user: command.user.as_ref().map(identity).transpose()?,
+            placements: &descriptors.placements,
+            gaps: gaps(&descriptors.placements),
+            _strings: PhantomData,
+        })
+    }
+
+    /// In the child: runs the program. Returns only when a step failed.
+    ///
+    /// # Safety
+    ///
+    /// This process must be a child that has nothing else to do, in descriptors and signal handlers of
+    /// its own.
+    pub(crate) unsafe fn carry_out(&self) -> Refusal {
+        calls::reset_signals();
+        // SAFETY: as the caller promises.
+        match unsafe { self.prepare() } {
+            Ok(()) => Refusal::of(EXECUTE, self.execute()),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// Everything but the program.
+    ///
+    /// # Safety
+    ///
+    /// As [`carry_out`](Plan::carry_out).
+    unsafe fn prepare(&self) -> Result<(), Refusal> {
+        // Neither can fail in a new child, which leads nothing and has run no program.
+        if self.terminal {
+            let _ = rustix::process::setsid();
+        } else if self.own_group {
+            let _ = rustix::process::setpgid(None, None);
+        }
+        if !self.directory.is_null() {
+            // SAFETY: `directory` is a C string of the image's.
+            let result = unsafe { libc::chdir(self.directory) };
+            if result != 0 {
+                return Err(Refusal::of(DIRECTORY, last_errno()));
+            }
+        }
+        for &place in self.placements {
+            // SAFETY: these are the child's own descriptors, as the caller promises.
+            let placed = unsafe { put(place) };
+            if !placed {
+                return Err(Refusal {
+                    detail: place.childs,
+                    ..Refusal::of(DESCRIPTOR, last_errno())
+                });
+            }
+        }
+        if self.terminal {
+            // SAFETY: the terminal was placed there just now.
+            let input = unsafe { BorrowedFd::borrow_raw(0) };
+            let taken = rustix::process::ioctl_tiocsctty(input);
+            taken.map_err(|errno| Refusal::of(TERMINAL, errno))?;
+        }
+        if let Some(user) = &self.user {
+            user.assume()?;
+        }
+        for &(first, last) in &self.gaps {
+            // SAFETY: as above.
+            unsafe { calls::close_all(first, last) };
+        }
+        Ok(())
+    }
+
+    /// Tries each file; returns why the program could not be run.
+    fn execute(&self) -> Errno {
+        let mut reason = Errno::NOENT;
+        for &file in self.files.iter().filter(|file| !file.is_null()) {
+            // SAFETY: the file is a C string, the others are null-terminated arrays of them; the image
+            // keeps them all.
+            unsafe { libc::execve(file, self.arguments.as_ptr(), self.environment.as_ptr()) };
+            match last_errno() {
+                Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::NODEV | Errno::TIMEDOUT => {}
+                // What is not allowed here may be so in a later directory.
+                Errno::ACCESS => reason = Errno::ACCESS,
+                other => return other,
+            }
+        }
+        reason
+    }
+}
+
+impl Identity {
+    /// In the child: becomes that user's. The groups come first: whoever is no longer root may not
+    /// change them.
+    fn assume(&self) -> Result<(), Refusal> {
+        // In a program that runs as another user and can be root again: it must be, to change anything.
+        let _ = calls::set_user(Uid::ROOT);
+        let step = |step| move |errno| Refusal::of(step, errno);
+        calls::set_groups(&self.groups).map_err(step(GROUPS))?;
+        calls::set_group(self.group).map_err(step(GROUP))?;
+        calls::set_user(self.user).map_err(step(USER))
+    }
+}
+
+/// The largest number stands for no user and no group.
+fn identity(user: &User) -> io::Result<Identity> {
+    let User {
+        user,
+        group,
+        groups,
+    } = user;
+    if *user == u32::MAX || *group == u32::MAX || groups.contains(&u32::MAX) {
+        let message = format!("no user or group has the number {}", u32::MAX);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(Identity {
+        user: Uid::from_raw(*user),
+        group: Gid::from_raw(*group),
+        groups: groups.iter().copied().map(Gid::from_raw).collect(),
+    })
+}
+
+/// Gives the child one of its descriptors.
+///
+/// # Safety
+///
+/// The process must have nothing else that uses the number which is to be the child's.
+unsafe fn put(place: Placement) -> bool {
+    let Placement { ours, childs } = place;
+    if ours != childs {
+        // SAFETY: as the caller promises.
+        return unsafe { libc::dup2(ours, childs) } == childs;
+    }
+    // SAFETY: changes whether the descriptor survives `execve`.
+    unsafe { libc::fcntl(childs, libc::F_SETFD, 0) != -1 }
+}
+
+/// Null-terminated, as `execve` wants its arguments.
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
+}
+
+/// The ranges of numbers that are nobody's place.
+fn gaps(placements: &[Placement]) -> Vec<(RawFd, RawFd)> {
+    let mut gaps = Vec::new();
+    let mut next = 0;
+    for place in placements {
+        if next < place.childs {
+            gaps.push((next, place.childs - 1));
+        }
+        next = place.childs.saturating_add(1);
+    }
+    gaps.push((next, RawFd::MAX));
+    gaps
+}
+
+/// Why the last system call failed. Neither allocates nor locks.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_between_the_places_is_closed() {
+        let gaps = |numbers: &[RawFd]| {
+            let place = |&childs| Placement { ours: 9, childs };
+            super::gaps(&numbers.iter().map(place).collect::<Vec<_>>())
+        };
+        assert_eq!(gaps(&[]), [(0, RawFd::MAX)]);
+        assert_eq!(gaps(&[0, 1, 2]), [(3, RawFd::MAX)]);
+        assert_eq!(gaps(&[1, 4, 7]), [(0, 0), (2, 3), (5, 6), (8, RawFd::MAX)]);
+    }
+}

@@ -1,0 +1,56 @@
+//! Pseudo-terminals.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::Winsize;
+
+use super::descriptors::{above_standard_streams, duplicate};
+use crate::process::os::calls;
+use crate::process::{Terminal, TerminalEnds};
+
+/// The two ends of a terminal, both numbered above the standard streams and closed on execution.
+pub(super) struct Ends {
+    /// Ours; does not block.
+    pub(super) master: OwnedFd,
+    pub(super) slave: OwnedFd,
+}
+
+/// Makes a terminal, or copies one.
+pub(super) fn open(terminal: Terminal) -> io::Result<Ends> {
+    let ends = match terminal.ends {
+        Some(TerminalEnds { master, slave }) => Ends {
+            master: duplicate(master, 3)?,
+            slave: duplicate(slave, 3)?,
+        },
+        None => make()?,
+    };
+    if let Some((rows, columns)) = terminal.size {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&ends.slave, size)?;
+    }
+    rustix::io::ioctl_fionbio(&ends.master, true)?;
+    Ok(ends)
+}
+
+fn make() -> io::Result<Ends> {
+    let master = above_standard_streams(openpt(calls::TERMINAL_FLAGS)?)?;
+    // Not every system can do so at once.
+    rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let slave = rustix::fs::open(name, flags, Mode::empty())?;
+    Ok(Ends {
+        master,
+        slave: above_standard_streams(slave)?,
+    })
+}

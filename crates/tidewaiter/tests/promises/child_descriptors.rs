@@ -1,0 +1,89 @@
+//! What Unix children have besides three pipes: pipes at any descriptor, terminals.
+
+use tidewaiter::port::{Outcome, Request, Spawned};
+use tidewaiter::process::{Command, ExitStatus, PipeDirection, SpawnStep, Stdio};
+
+use crate::support::harness::Harness;
+use crate::support::reader::Reader;
+
+fn shell(script: &str) -> Command {
+    Command::new("sh").args(["-c", script])
+}
+
+#[track_caller]
+fn start(harness: &mut Harness, command: &Command) -> Spawned {
+    let spawned = harness.port.spawn(command).expect("there is a shell");
+    harness.track_child(spawned.process);
+    for pipe in &spawned.pipes {
+        harness.track(pipe.handle);
+    }
+    spawned
+}
+
+#[track_caller]
+fn status(harness: &mut Harness, spawned: &Spawned) -> ExitStatus {
+    let exit = harness.submit(spawned.process, Request::Exit);
+    match harness.last(exit) {
+        Ok(Outcome::Exited(status)) => status,
+        other => panic!("the child should have exited: {other:?}"),
+    }
+}
+
+#[test]
+fn pipes_at_any_descriptor_work_as_any_pipe() {
+    let mut harness = Harness::new();
+    let command = shell("cat <&9 >&5")
+        .stdout(Stdio::Closed)
+        .fd(9, Stdio::PipeToChild)
+        .fd(5, Stdio::PipeFromChild);
+    let spawned = start(&mut harness, &command);
+    let ends = spawned.pipes.iter();
+    let ends: Vec<_> = ends.map(|pipe| (pipe.child_fd, pipe.direction)).collect();
+    assert_eq!(
+        ends,
+        [
+            (0, PipeDirection::ToChild),
+            (2, PipeDirection::FromChild),
+            (5, PipeDirection::FromChild),
+            (9, PipeDirection::ToChild),
+        ]
+    );
+    let input = spawned.pipe(9).expect("a pipe");
+    let mut output = Reader::new(&mut harness, spawned.pipe(5).expect("a pipe"));
+    harness.send_all(input, &[b'x'; 200_000]);
+    assert_eq!(output.take(&mut harness, 200_000), [b'x'; 200_000]);
+    harness.close_now(input);
+    let (rest, end) = output.read_to_end(&mut harness);
+    assert!(rest.is_empty() && end.is_ok(), "{end:?}");
+    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(0));
+    harness.finish();
+}
+
+/// Goal: that nobody has a terminal any more is an end of file, not an error.
+#[test]
+fn a_terminal_ends_as_a_pipe_does() {
+    let mut harness = Harness::new();
+    let command = shell("stty raw -echo; read line; echo heard $line; exit 3").pty();
+    let spawned = start(&mut harness, &command);
+    assert!(spawned.pipe(2).is_none(), "it is the terminal, too");
+    let mut output = Reader::new(&mut harness, spawned.pipe(1).expect("a terminal"));
+    harness.send_all(spawned.pipe(0).expect("a terminal"), b"word\n");
+    output.skip_past(&mut harness, b"heard word");
+    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(3));
+    let (rest, end) = output.read_to_end(&mut harness);
+    assert!(rest.ends_with(b"\n") && end.is_ok(), "{end:?}");
+    harness.finish();
+}
+
+#[test]
+fn what_a_child_cannot_have_leaves_nothing_open() {
+    let mut harness = Harness::new();
+    let command = shell("")
+        .fd(3, Stdio::PipeFromChild)
+        .fd(4, Stdio::Descriptor(9_999_999));
+    let error = harness.port.spawn(&command).expect_err("ours is not open");
+    assert_eq!(error.step, SpawnStep::Descriptor(4), "{error}");
+    assert!(error.to_string().contains("descriptor 4"), "{error}");
+    assert_eq!(harness.port.open_handles(), 0);
+    harness.finish();
+}

@@ -1,0 +1,289 @@
+//! What Unix children have besides three pipes: other descriptors, terminals, lives of their own.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
+use tidewaiter::{ChildFd, Process, ProcessProtocol};
+
+use crate::promises::support::{Countdown, Log, reactor, run_clean};
+
+type OnData = Box<dyn FnMut(&Process, ChildFd, &str)>;
+type OnExit = Box<dyn FnMut(&Process)>;
+
+/// A protocol that notes every event, and acts upon all that came from a descriptor so far.
+struct Heard {
+    log: Log,
+    countdown: Countdown,
+    output: BTreeMap<ChildFd, String>,
+    on_data: OnData,
+    on_exit: Option<OnExit>,
+}
+
+impl Heard {
+    fn new(
+        log: &Log,
+        countdown: &Countdown,
+        on_data: impl FnMut(&Process, ChildFd, &str) + 'static,
+    ) -> Heard {
+        Heard {
+            log: log.clone(),
+            countdown: countdown.clone(),
+            output: BTreeMap::new(),
+            on_data: Box::new(on_data),
+            on_exit: None,
+        }
+    }
+
+    fn deaf(log: &Log, countdown: &Countdown) -> Heard {
+        Heard::new(log, countdown, |_, _, _| {})
+    }
+}
+
+impl ProcessProtocol for Heard {
+    fn child_data_received(&mut self, process: &Process, child_fd: ChildFd, data: &[u8]) {
+        let output = self.output.entry(child_fd).or_default();
+        output.push_str(std::str::from_utf8(data).expect("the children write ASCII"));
+        (self.on_data)(process, child_fd, output);
+    }
+
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+        assert!(process.pipe(child_fd).is_none() && !process.pipes().contains(&child_fd));
+        let heard = self.output.remove(&child_fd).unwrap_or_default();
+        self.log.add(format!("lost {child_fd} after {heard:?}"));
+    }
+
+    fn process_exited(&mut self, process: &Process, status: ExitStatus) {
+        self.log.add(format!("exited: {status}"));
+        if let Some(call) = &mut self.on_exit {
+            call(process);
+        }
+    }
+
+    fn process_ended(&mut self, process: &Process, status: ExitStatus) {
+        self.log.add(format!("ended: {status}"));
+        self.countdown.hit(process.reactor());
+    }
+}
+
+fn shell(script: &str) -> Command {
+    Command::new("sh").args(["-c", script, "sh"])
+}
+
+fn sorted(mut events: Vec<String>) -> Vec<String> {
+    events.sort();
+    events
+}
+
+fn pid_of(process: &Process) -> Option<Pid> {
+    Pid::from_raw(process.pid().cast_signed())
+}
+
+#[test]
+fn pipes_at_any_descriptor_are_told_apart() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let command = shell("read line <&4; echo \"$line $line\" >&3; cat <&4 >&7; exit 6")
+        .stdin(Stdio::Closed)
+        .stdout(Stdio::Closed)
+        .stderr(Stdio::Inherit)
+        .fd(3, Stdio::PipeFromChild)
+        .fd(4, Stdio::PipeToChild)
+        .fd(7, Stdio::Pipe);
+    let heard = Heard::new(&log, &countdown, |process, child_fd, all| {
+        match (child_fd, all) {
+            (3, "word word\n") => process.write_to(4, b"more"),
+            (7, "more") => process.close_fd(4),
+            _ => {}
+        }
+    });
+    let process = reactor.spawn_process(&command, heard).unwrap();
+    assert_eq!(process.pipes(), [3, 4, 7]);
+    assert!(process.pipe(0).is_none() && process.pipe(1).is_none());
+    process.write_to(4, b"word\n");
+    // There is no such pipe, and nothing can be written to what is read.
+    process.write_to(5, b"nowhere");
+    process.write_to(3, b"nowhere");
+    process.write(b"nowhere");
+    run_clean(&reactor);
+    let events = log.take();
+    assert_eq!(events.last().unwrap(), "ended: exit code 6");
+    assert_eq!(
+        sorted(events),
+        [
+            "ended: exit code 6",
+            "exited: exit code 6",
+            "lost 3 after \"word word\\n\"",
+            "lost 4 after \"\"",
+            "lost 7 after \"more\"",
+        ]
+    );
+}
+
+/// Goal: the end is told once every pipe is closed, whoever has it.
+/// Method: a grandchild keeps one, and answers after the exit.
+#[test]
+fn a_grandchild_that_keeps_any_pipe_holds_the_end_back() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let command = shell("{ cat <&5 >&6; } & exit 2")
+        .fd(5, Stdio::PipeToChild)
+        .fd(6, Stdio::PipeFromChild);
+    let mut heard = Heard::new(&log, &countdown, |process, child_fd, all| {
+        assert_eq!((child_fd, all), (6, "still here"));
+        process.close_fd(5);
+    });
+    heard.on_exit = Some(Box::new(|process| process.write_to(5, b"still here")));
+    reactor.spawn_process(&command, heard).unwrap();
+    run_clean(&reactor);
+    let events = log.take();
+    let at = |what: &str| events.iter().position(|event| event == what).unwrap();
+    assert!(at("exited: exit code 2") < at("lost 6 after \"still here\""));
+    assert_eq!(at("ended: exit code 2"), events.len() - 1);
+}
+
+#[test]
+fn a_descriptor_of_ours_that_is_closed_is_named() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let command = shell("").fd(8, Stdio::Descriptor(9_999_999));
+    let error = reactor
+        .spawn_process(&command, Heard::deaf(&log, &countdown))
+        .unwrap_err();
+    assert_eq!(error.step, SpawnStep::Descriptor(8));
+    assert!(!error.is_in_child(), "{error}");
+    let missing = Command::new("/no/such/program");
+    let error = reactor
+        .spawn_process(&missing, Heard::deaf(&log, &countdown))
+        .unwrap_err();
+    assert!(error.is_in_child(), "{error}");
+}
+
+#[test]
+fn a_terminal_is_spoken_to_until_it_is_hung_up() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let command = shell("stty raw -echo; echo ready; exec cat").pty();
+    let heard = Heard::new(&log, &countdown, |process, child_fd, all| {
+        assert_eq!(child_fd, 1);
+        match all {
+            "ready\r\n" | "ready\n" => process.write(b"typed"),
+            all if all.ends_with("typed") => process.lose_connection(),
+            _ => {}
+        }
+    });
+    let process = reactor.spawn_process(&command, heard).unwrap();
+    assert_eq!(process.pipes(), [0, 1]);
+    run_clean(&reactor);
+    assert_eq!(log.take().last().unwrap(), "ended: signal 1");
+}
+
+#[test]
+fn a_terminals_end_comes_when_its_child_ends() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let command = shell("stty -opost; echo bye; exit 4").pty();
+    let heard = Heard::deaf(&log, &countdown);
+    reactor.spawn_process(&command, heard).unwrap();
+    run_clean(&reactor);
+    assert_eq!(
+        sorted(log.take()),
+        [
+            "ended: exit code 4",
+            "exited: exit code 4",
+            "lost 0 after \"\"",
+            "lost 1 after \"bye\\n\"",
+        ]
+    );
+}
+
+#[test]
+fn much_passes_through_a_terminal_both_ways() {
+    const BYTES: usize = 300_000;
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let command = shell("stty raw -echo; printf go; exec cat").pty();
+    let mut begun = false;
+    let heard = Heard::new(&log, &countdown, move |process, _, all| {
+        if !std::mem::replace(&mut begun, true) {
+            assert!(all.starts_with("go"));
+        }
+        if all == "go" {
+            process.write(&[b'x'; BYTES]);
+        }
+        if all.len() == BYTES + 2 {
+            assert!(all[2..].bytes().all(|byte| byte == b'x'));
+            process.kill().unwrap();
+        }
+    });
+    reactor.spawn_process(&command, heard).unwrap();
+    run_clean(&reactor);
+    assert_eq!(log.take().last().unwrap(), "ended: signal 9");
+}
+
+#[test]
+fn children_that_end_before_the_loop_runs_are_told_and_reaped() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let heard = Heard::deaf(&log, &countdown);
+    let process = reactor.spawn_process(&shell("exit 3"), heard).unwrap();
+    let pid = pid_of(&process);
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid.unwrap()), ended).expect("it is a child of ours");
+    run_clean(&reactor);
+    assert_eq!(log.take().last().unwrap(), "ended: exit code 3");
+    let left = waitpid(pid, WaitOptions::NOHANG).unwrap_err();
+    assert_eq!(left, rustix::io::Errno::CHILD);
+}
+
+#[test]
+fn a_detached_child_is_reaped_by_a_reactor_that_runs() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let heard = Heard::deaf(&log, &countdown);
+    let process = reactor.spawn_process(&shell("exit 1"), heard).unwrap();
+    process.detach();
+    run_clean(&reactor);
+    assert_eq!(log.take().last().unwrap(), "ended: exit code 1");
+    let left = waitpid(pid_of(&process), WaitOptions::NOHANG).unwrap_err();
+    assert_eq!(left, rustix::io::Errno::CHILD);
+}
+
+/// Goal: dropping a reactor neither ends a detached child nor waits for it.
+/// Method: the child answers afterwards, through pipes that the reactor does not know.
+#[test]
+fn a_detached_child_lives_on_when_its_reactor_is_dropped() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let (question, mut ask) = io::pipe().unwrap();
+    let (mut answers, answer) = io::pipe().unwrap();
+    let command = shell("cat <&3 >&4")
+        .fd(3, Stdio::Descriptor(question.as_raw_fd()))
+        .fd(4, Stdio::Descriptor(answer.as_raw_fd()));
+    let process = reactor
+        .spawn_process(&command, Heard::deaf(&log, &countdown))
+        .unwrap();
+    drop((question, answer));
+    process.detach();
+    let pid = pid_of(&process);
+    drop((process, reactor));
+    ask.write_all(b"alive?").unwrap();
+    drop(ask);
+    let mut answer = String::new();
+    answers.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "alive?");
+    assert!(log.take().is_empty(), "nobody is told of it");
+    waitpid(pid, WaitOptions::empty()).expect("nobody has awaited it");
+}
+
+#[test]
+fn signals_that_we_ignore_are_not_ignored_by_the_child() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    // Rust programs ignore SIGPIPE, and reactors handle SIGINT.
+    let script = "trap '' HUP; for s in PIPE INT TERM; do trap \"echo $s\" $s; kill -$s $$; done";
+    let heard = Heard::deaf(&log, &countdown);
+    let command = shell(script).stderr(Stdio::Inherit);
+    let process = reactor.spawn_process(&command, heard).unwrap();
+    run_clean(&reactor);
+    assert!(
+        log.take()
+            .contains(&"lost 1 after \"PIPE\\nINT\\nTERM\\n\"".to_owned())
+    );
+    let error = process
+        .signal(Signal::Kill, SignalTarget::Process)
+        .unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
