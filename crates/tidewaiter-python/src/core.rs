@@ -136,7 +136,10 @@ impl Core {
             };
             let callable = call.callable.bind(py);
             let made = inside.call(callable, || {
-                callable.call(call.args.bind(py), call.kwargs.as_ref().map(|kwargs| kwargs.bind(py)))
+                callable.call(
+                    call.args.bind(py),
+                    call.kwargs.as_ref().map(|kwargs| kwargs.bind(py)),
+                )
             });
             if let Err(error) = made {
                 inside.report("thread", &error, callable);

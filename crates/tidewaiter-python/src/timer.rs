@@ -100,7 +100,11 @@ fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
         let call = state.call.borrow();
         let Some(call) = call.as_ref() else { return };
         let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.bind(py).clone());
-        (call.callable.bind(py).clone(), call.args.bind(py).clone(), kwargs)
+        (
+            call.callable.bind(py).clone(),
+            call.args.bind(py).clone(),
+            kwargs,
+        )
     };
     let made = inside.call(&callable, || callable.call(&args, kwargs.as_ref()));
     if let Err(error) = made {

@@ -37,7 +37,9 @@ fn bits(ready: Readiness) -> u8 {
 
 fn ready(py: Python<'_>, inside: &Loop, slot: usize, descriptor: RawDescriptor, ready: Readiness) {
     let watched = inside.watched.borrow();
-    let callback = watched.get(slot).map(|entry| entry.callback.bind(py).clone());
+    let callback = watched
+        .get(slot)
+        .map(|entry| entry.callback.bind(py).clone());
     drop(watched);
     let Some(callback) = callback else { return };
     let called = inside.call(&callback, || callback.call1((descriptor, bits(ready))));
@@ -72,11 +74,13 @@ impl Core {
         };
         let slot = inside.watched.borrow_mut().insert(entry);
         let home = Rc::downgrade(&inside);
-        let watch = inside.reactor.watch(descriptor, wanted(interest), move |_, what| {
-            if let Some(inside) = home.upgrade() {
-                Python::attach(|py| ready(py, &inside, slot, descriptor, what));
-            }
-        });
+        let watch = inside
+            .reactor
+            .watch(descriptor, wanted(interest), move |_, what| {
+                if let Some(inside) = home.upgrade() {
+                    Python::attach(|py| ready(py, &inside, slot, descriptor, what));
+                }
+            });
         match watch {
             Ok(watch) => {
                 inside.watched.borrow_mut()[slot].watch = Some(watch);
