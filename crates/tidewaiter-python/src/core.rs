@@ -10,13 +10,15 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 use slab::Slab;
 use tidewaiter::port::PortKind;
-use tidewaiter::{Reactor, Remote};
+use tidewaiter::{Reactor, Remote, Transport};
 
+use crate::context::Context;
 use crate::failures::{os_error, refused};
 use crate::lock::{Locked, Waiting};
+use crate::stream::{Bridge, Stream};
 use crate::timer::DelayedCall;
 use crate::watch::Watched;
 
@@ -40,9 +42,43 @@ pub(crate) struct Loop {
     hooks: Hooks,
     pub(crate) timers: RefCell<Slab<Py<DelayedCall>>>,
     pub(crate) watched: RefCell<Slab<Watched>>,
+    pub(crate) streams: RefCell<Slab<Py<Stream>>>,
+    pub(crate) listeners: RefCell<Slab<Py<PyAny>>>,
+    /// A connection on its way from the library to the Python object that is being made for it.
+    pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
+    context: RefCell<Option<Context>>,
+    waiting: Arc<Waiting>,
 }
 
 impl Loop {
+    /// Whether this thread may touch the loop now.
+    pub(crate) fn check_thread(&self) -> PyResult<()> {
+        if self.waiting.now() {
+            return Err(PyRuntimeError::new_err(
+                "the reactor waits in another thread: only callFromThread may be called from this one",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes `call` with `named` on top of the thread's stack of contexts.
+    pub(crate) fn in_context<R>(
+        &self,
+        py: Python<'_>,
+        named: impl FnOnce(&Context) -> PyResult<Py<PyDict>>,
+        call: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<R> {
+        let stack = match self.context.borrow().as_ref() {
+            Some(context) => Some(context.push(py, named(context)?)?),
+            None => None,
+        };
+        let result = call();
+        if let Some(stack) = stack {
+            stack.pop()?;
+        }
+        result
+    }
+
     /// Calls Python, and tells it if that took too long, naming `named`.
     pub(crate) fn call<R>(
         &self,
@@ -102,19 +138,15 @@ pub(crate) struct Core {
     /// Outside of the loop: other threads come here while it waits.
     calls: Locked<RefCell<VecDeque<RemoteCall>>>,
     remote: Remote,
-    waiting: Arc<Waiting>,
 }
 
 impl Core {
     /// The loop, for the thread that may touch it.
     pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<Rc<Loop>> {
-        if self.waiting.now() {
-            return Err(PyRuntimeError::new_err(
-                "the reactor waits in another thread: only callFromThread may be called from this one",
-            ));
-        }
         let inside = self.inside.get(py).borrow().clone();
-        inside.ok_or_else(|| PyRuntimeError::new_err("the reactor is gone"))
+        let inside = inside.ok_or_else(|| PyRuntimeError::new_err("the reactor is gone"))?;
+        inside.check_thread()?;
+        Ok(inside)
     }
 
     fn one_turn(&self, py: Python<'_>, inside: &Loop, limit: Option<Duration>) -> PyResult<()> {
@@ -181,12 +213,16 @@ impl Core {
             hooks: Hooks::default(),
             timers: RefCell::default(),
             watched: RefCell::default(),
+            streams: RefCell::default(),
+            listeners: RefCell::default(),
+            accepted: RefCell::default(),
+            context: RefCell::default(),
+            waiting: Arc::clone(&waiting),
         };
         Ok(Core {
             inside: Locked::new(RefCell::new(Some(Rc::new(inside)))),
             calls: Locked::new(RefCell::default()),
             remote,
-            waiting,
         })
     }
 
@@ -208,6 +244,21 @@ impl Core {
         let inside = self.enter(py)?;
         inside.hooks.slow.set(limit.map(duration));
         let replaced = inside.hooks.on_slow.replace(on_slow);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Has callbacks of streams made with `{key: {**base, "system": name}}` on top of `stack`, which is
+    /// the context of the thread that runs the loop.
+    fn set_context(
+        &self,
+        py: Python<'_>,
+        stack: Bound<'_, PyList>,
+        key: Py<PyAny>,
+        base: Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let context = Context::new(stack, key, base);
+        let replaced = self.enter(py)?.context.replace(Some(context));
         drop(replaced);
         Ok(())
     }
@@ -288,6 +339,16 @@ impl Core {
         Ok(timers.iter().map(|(_, call)| call.clone_ref(py)).collect())
     }
 
+    /// The streams that are not lost, and the listeners.
+    fn live(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        let inside = self.enter(py)?;
+        let streams = inside.streams.borrow();
+        let listeners = inside.listeners.borrow();
+        let live = streams.iter().filter(|(_, stream)| stream.get().is_live(py));
+        let live = live.map(|(_, stream)| stream.clone_ref(py).into_any());
+        Ok(live.chain(listeners.iter().map(|(_, listener)| listener.clone_ref(py))).collect())
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let inside = self.inside.visited().borrow();
         let Some(inside) = inside.as_ref() else {
@@ -300,6 +361,15 @@ impl Core {
         }
         for (_, watched) in inside.watched.borrow().iter() {
             visit.call(&watched.callback)?;
+        }
+        for (_, stream) in inside.streams.borrow().iter() {
+            visit.call(stream)?;
+        }
+        for (_, listener) in inside.listeners.borrow().iter() {
+            visit.call(listener)?;
+        }
+        if let Some(context) = inside.context.borrow().as_ref() {
+            context.traverse(&visit)?;
         }
         for call in self.calls.visited().borrow().iter() {
             visit.call(&call.callable)?;

@@ -3,9 +3,13 @@
 //! What is here is neutral: it knows Python's calls, not Twisted's rules, which stand in
 //! `python/tidewaiter/twisted`. It is written against the library's public interface alone.
 
+mod context;
 mod core;
 mod failures;
+mod listener;
 mod lock;
+mod sockets;
+mod stream;
 mod timer;
 mod watch;
 
@@ -16,6 +20,10 @@ use pyo3::prelude::*;
 mod _tidewaiter {
     #[pymodule_export]
     use super::core::Core;
+    #[pymodule_export]
+    use super::listener::Listener;
+    #[pymodule_export]
+    use super::stream::Stream;
     #[pymodule_export]
     use super::timer::DelayedCall;
     use pyo3::prelude::*;

@@ -3,6 +3,7 @@
 #![cfg(windows)]
 
 mod support {
+    pub(crate) mod carried;
     pub(crate) mod family;
     pub(crate) mod harness;
     pub(crate) mod random;
@@ -12,6 +13,7 @@ mod support {
 }
 
 mod promises {
+    mod belonging;
     mod closing;
     mod data;
     mod errors;

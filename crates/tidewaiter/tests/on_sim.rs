@@ -1,6 +1,7 @@
 //! The port's promises, kept by the simulation.
 
 mod support {
+    pub(crate) mod carried;
     pub(crate) mod family;
     pub(crate) mod harness;
     pub(crate) mod random;
@@ -10,6 +11,7 @@ mod support {
 }
 
 mod promises {
+    mod belonging;
     mod closing;
     mod data;
     mod errors;

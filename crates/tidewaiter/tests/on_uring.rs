@@ -4,6 +4,7 @@
 
 mod support {
     pub(crate) mod alone;
+    pub(crate) mod carried;
     pub(crate) mod family;
     pub(crate) mod harness;
     pub(crate) mod random;
@@ -14,6 +15,7 @@ mod support {
 }
 
 mod promises {
+    mod belonging;
     mod child_descriptors;
     mod closing;
     mod data;
@@ -21,6 +23,7 @@ mod promises {
     mod errors;
     mod exactly_once;
     mod foreign;
+    mod forking;
     mod idle;
     mod keys;
     mod options;

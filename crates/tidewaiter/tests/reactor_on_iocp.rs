@@ -6,12 +6,16 @@ use tidewaiter::process::ExitStatus;
 use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
+    pub(crate) mod event;
     pub(crate) mod real_child;
     pub(crate) mod roles;
 }
 
 #[path = "reactor/mod.rs"]
 mod promises;
+
+#[path = "reactor/handles.rs"]
+mod handles;
 
 use support::real_child::child;
 

@@ -19,6 +19,9 @@ mod children;
 #[path = "reactor/descriptors.rs"]
 mod descriptors;
 
+#[path = "reactor/watching.rs"]
+mod watching;
+
 use support::real_child::child;
 
 /// How many connections are many.

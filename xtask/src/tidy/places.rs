@@ -14,10 +14,12 @@ const OS_FOLDERS: &[&str] = &[
 ];
 
 /// What the tests need that the library of Rust has nothing for: a child that closes its own output,
-/// signals to one thread, `fork`.
+/// signals to one thread, `fork`, the events of Windows, what belongs to one thread on another.
 const TEST_SUPPORT: &[&str] = &[
+    "crates/tidewaiter/tests/support/carried.rs",
     "crates/tidewaiter/tests/support/real_child.rs",
     "crates/tidewaiter/tests/support/system.rs",
+    "crates/tidewaiter/tests/support/event.rs",
 ];
 
 /// Where one of several systems is chosen: each is a path, or the beginning of one.

@@ -71,15 +71,16 @@ impl Foreign {
         Ok(())
     }
 
-    /// Changes what is reported. False if `operation` is none of these.
+    /// Changes what is reported of what `operation` watches.
     pub(super) fn set_interest(
         &mut self,
         operation: Operation,
         interest: Interest,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         let key = operation.0;
         let Some(watched) = self.watched.get_mut(&key) else {
-            return Ok(false);
+            let message = "nothing is watched by this operation";
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
         };
         if let Some(set) = &self.set
             && !self.always.contains(&key)
@@ -87,7 +88,7 @@ impl Foreign {
             set.modify(watched.descriptor, key, watched.interest, interest)?;
         }
         watched.interest = interest;
-        Ok(true)
+        Ok(())
     }
 
     /// Reports nothing more of what `operation` watches, and returns its last completion. `None` if it is
@@ -166,9 +167,12 @@ impl Foreign {
         self.always.rotate_left(reported);
     }
 
-    /// Replaces the set: somebody closed a descriptor before its watch was stopped, and a copy of it, in a
+    /// Replaces the set, if there is one: because it is another process's, too; or somebody closed a descriptor before its watch was stopped, and a copy of it, in a
     /// child for instance, keeps the kernel reporting what can no longer be named.
-    fn renew(&mut self) -> io::Result<()> {
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        if self.set.is_none() {
+            return Ok(());
+        }
         let set = LevelSet::open()?;
         for (key, watched) in &self.watched {
             if self.always.contains(key) {

@@ -21,11 +21,16 @@
 //! 7. An idle connection holds no receive buffer.
 //! 8. OS errors keep their identity: a reset is not an end of file.
 //!
-//! A port belongs to the thread that made it.
+//! A port belongs to the thread that first waits: others may make it, submit to it and close its handles,
+//! one at a time, and drop it; but none of them waits. It belongs to one process, too: a copy that `fork`
+//! makes has no use of it, and does it no harm, unless [`Port::before_fork`] and [`Port::after_fork`] take
+//! it there.
 
 mod buffer;
 mod chunks;
 mod control;
+#[cfg(target_os = "linux")]
+mod event;
 #[cfg(unix)]
 mod foreign;
 #[cfg(windows)]
@@ -34,8 +39,14 @@ mod iocp;
 #[cfg_attr(target_os = "linux", path = "foreign/epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "foreign/kqueue.rs")]
 mod level_set;
+#[cfg(target_os = "linux")]
+mod mapping;
 mod open;
 mod options;
+#[cfg_attr(target_os = "linux", path = "origin/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "origin/other.rs")]
+mod origin;
+mod owner;
 #[cfg(unix)]
 mod poll;
 mod request;
@@ -51,11 +62,13 @@ mod watch;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 pub use buffer::Buffer;
 pub use chunks::Chunks;
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
+use origin::Origin;
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
@@ -154,6 +167,9 @@ pub(crate) trait Driver: fmt::Debug {
     ) -> io::Result<Operation> {
         Err(self.unsupported("watches no descriptors of others"))
     }
+    fn watch_handle(&mut self, _handle: RawDescriptor, _token: Token) -> io::Result<Operation> {
+        Err(self.unsupported("watches no handles of others"))
+    }
     fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
         Err(self.unsupported("watches no descriptors of others"))
     }
@@ -167,6 +183,16 @@ pub(crate) trait Driver: fmt::Debug {
     fn in_flight(&self) -> usize;
     fn open_handles(&self) -> usize;
     fn stale(&self) -> u64;
+    /// Takes back what the OS has in hand, and has nothing to do with it until [`Driver::after_fork`].
+    fn before_fork(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn after_fork(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// This process is a copy of the one that the driver belongs to: it closes its copies of descriptors,
+    /// and is only dropped from here on.
+    fn disown(&mut self) {}
     /// What a port says of requests that it does not have.
     fn unsupported(&self, what: &str) -> io::Error {
         let message = format!("the {} port {what}", self.info().kind);
@@ -177,6 +203,12 @@ pub(crate) trait Driver: fmt::Debug {
 /// A completion port. See the [module](self) for its promises, and for an example.
 pub struct Port {
     driver: Box<dyn Driver>,
+    /// Which process it belongs to. `None`: there is no OS behind it.
+    origin: Option<Origin>,
+    /// The thread it belongs to: the one that waited first.
+    waiter: Option<Thread>,
+    /// Between `before_fork` and `after_fork`.
+    suspended: bool,
 }
 
 impl Port {
@@ -198,6 +230,7 @@ impl Port {
         request: Request,
         token: Token,
     ) -> io::Result<Operation> {
+        self.check_process()?;
         self.driver.submit(handle, request, token)
     }
 
@@ -207,7 +240,7 @@ impl Port {
     ///
     /// Returns whether the operation was still under way. Asking again changes nothing.
     pub fn cancel(&mut self, operation: Operation) -> bool {
-        self.driver.cancel(operation)
+        self.check_process().is_ok() && self.driver.cancel(operation)
     }
 
     /// Appends what completed to `completions`, at most some hundreds at a time.
@@ -225,12 +258,15 @@ impl Port {
     /// # Errors
     ///
     /// When the OS refuses to wait: the port is unusable then. The simulated port refuses to wait for
-    /// ever for what can never come.
+    /// ever for what can never come. [`ResourceBusy`](io::ErrorKind::ResourceBusy) when the port belongs
+    /// to another thread or process, or is between [`before_fork`](Port::before_fork) and
+    /// [`after_fork`](Port::after_fork).
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        self.check_waiter()?;
         self.driver.wait(timeout, completions)
     }
 
@@ -248,6 +284,7 @@ impl Port {
         mode: CloseMode,
         token: Token,
     ) -> io::Result<Operation> {
+        self.check_process()?;
         self.driver.close(handle, mode, token)
     }
 
@@ -277,6 +314,7 @@ impl Port {
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) and
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied).
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.listen(options)
     }
 
@@ -291,6 +329,7 @@ impl Port {
         peer: SocketAddr,
         local: Option<SocketAddr>,
     ) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.open_stream(peer, local)
     }
 
@@ -302,6 +341,7 @@ impl Port {
     /// What the OS says, and [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this
     /// port cannot serve. The resource is closed then.
     pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
+        self.check_process()?;
         self.driver.adopt(resource.into())
     }
 
@@ -327,7 +367,26 @@ impl Port {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
+        self.check_process()?;
         self.driver.watch(descriptor, interest, token)
+    }
+
+    /// Watches a waitable object that stays somebody else's: on Windows, what `WaitForSingleObject` takes,
+    /// as events, processes and timers, in any number. Not mutexes: these are owned by threads.
+    ///
+    /// The operation is multishot, without a handle: it reports with [`Outcome::Ready`] that the object is
+    /// signalled, and waits for it again in the wait that follows the report. So one that stays signalled
+    /// is reported in every wait, and an event that resets itself is consumed once for each report.
+    ///
+    /// [`cancel`](Port::cancel) ends it at once, as for [`watch`](Port::watch); its owner may then close
+    /// the handle. A signal that came before may have been consumed.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says if there is no such handle, or it cannot be waited for;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
+    pub fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
+        self.driver.watch_handle(handle, token)
     }
 
     /// Changes what a [`watch`](Port::watch) reports, from the next wait on.
@@ -337,6 +396,7 @@ impl Port {
     /// [`NotFound`](io::ErrorKind::NotFound) when `watch` has been cancelled or is none; what the OS says
     /// if the descriptor was closed meanwhile.
     pub fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
+        self.check_process()?;
         self.driver.set_interest(watch, interest)
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::origin::Origin;
 use super::{Driver, Port, PortKind, PortOptions};
 
 /// The environment variable that forces a backend.
@@ -37,12 +38,17 @@ impl Port {
             None => open_best(options)?,
         };
         log::info!("port: {}", driver.info());
-        Ok(Port { driver })
+        Ok(Port::over(driver, Some(Origin::here()?)))
     }
 
-    /// A port over any driver; for the simulation.
-    pub(super) fn over(driver: Box<dyn Driver>) -> Port {
-        Port { driver }
+    /// A port over any driver; one without an origin knows no OS.
+    pub(super) fn over(driver: Box<dyn Driver>, origin: Option<Origin>) -> Port {
+        Port {
+            driver,
+            origin,
+            waiter: None,
+            suspended: false,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod builder;
 mod delayed;
+mod forking;
 mod inbox;
 mod metrics;
 mod remote;
@@ -267,6 +268,10 @@ impl Reactor {
     /// Ends everything without callbacks: the owner is being dropped.
     fn tear_down(&self) {
         let core = &*self.core;
+        if self.is_copied() {
+            self.disown();
+            return;
+        }
         core.life.set(Life::Stopped);
         core.others.abandon();
         // Each is moved out first: what is dropped may call back into the reactor.

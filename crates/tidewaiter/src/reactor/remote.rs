@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use super::inbox::{Inbox, Sender};
@@ -110,6 +111,21 @@ impl Others {
             workers: Workers::new(workers_max, "tidewaiter"),
             pending: RefCell::new(Table::default()),
         }
+    }
+
+    /// Ends the threads, once their work is done: none would be there after a fork.
+    pub(super) fn before_fork(&self) -> io::Result<()> {
+        match self.workers.pause(WORK_DEADLINE) {
+            0 => Ok(()),
+            left => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{left} threads are still at work that was given to them"),
+            )),
+        }
+    }
+
+    pub(super) fn after_fork(&self) {
+        self.workers.go_on();
     }
 
     /// Takes no more calls, and drops those that wait.

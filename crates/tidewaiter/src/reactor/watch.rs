@@ -8,12 +8,13 @@ use std::rc::Rc;
 use super::{Live, Reactor};
 use crate::error::Error;
 use crate::port::{
-    Completion, Failure, Interest, Operation, Outcome, RawDescriptor, Readiness, Token,
+    Completion, Failure, Interest, Operation, Outcome, Port, RawDescriptor, Readiness, Token,
 };
 
 type OnReady = Box<dyn FnMut(&Watch, Readiness)>;
 
-/// A descriptor that is watched for somebody: see [`Reactor::watch`].
+/// A descriptor or handle that is watched for somebody: see [`Reactor::watch`] and
+/// [`Reactor::watch_handle`].
 ///
 /// Clones are the same one. The reactor owns it: dropping all of them does not stop it.
 #[derive(Clone)]
@@ -55,17 +56,55 @@ impl Reactor {
         interest: Interest,
         callback: impl FnMut(&Watch, Readiness) + 'static,
     ) -> Result<Watch, Error> {
+        self.start_watch(descriptor, interest, Box::new(callback), |port, token| {
+            port.watch(descriptor, interest, token)
+        })
+    }
+
+    /// Windows. Watches a waitable object that belongs to someone else: an event, a process, a timer or
+    /// whatever else `WaitForSingleObject` takes; in any number. Not mutexes: these are owned by threads.
+    ///
+    /// `callback` is called each time that the object is signalled. It is waited for again after each
+    /// call: one that stays signalled has it called in each turn, and an event that resets itself is
+    /// consumed once for each call.
+    ///
+    /// It is watched until [`Watch::stop`], or until the reactor stops; if the callback panics, it is
+    /// stopped. The handle may be closed right after; a signal that came before may have been consumed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Watch`], with the OS's reason, if there is no such handle or it cannot be waited for; with
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in a simulation.
+    /// [`Error::Stopped`].
+    pub fn watch_handle(
+        &self,
+        handle: RawDescriptor,
+        mut callback: impl FnMut(&Watch) + 'static,
+    ) -> Result<Watch, Error> {
+        let on_ready = Box::new(move |watch: &Watch, _| callback(watch));
+        self.start_watch(handle, Interest::READABLE, on_ready, |port, token| {
+            port.watch_handle(handle, token)
+        })
+    }
+
+    fn start_watch(
+        &self,
+        descriptor: RawDescriptor,
+        interest: Interest,
+        callback: OnReady,
+        submit: impl FnOnce(&mut Port, Token) -> io::Result<Operation>,
+    ) -> Result<Watch, Error> {
         let watched = Rc::new(Watched {
             reactor: self.clone(),
             descriptor,
             token: Cell::new(Token::default()),
             operation: Cell::new(None),
             interest: Cell::new(interest),
-            callback: RefCell::new(Box::new(callback)),
+            callback: RefCell::new(callback),
         });
         let token = self.register(Rc::clone(&watched) as Rc<dyn Live>)?;
         watched.token.set(token);
-        let submitted = self.port_mut().watch(descriptor, interest, token);
+        let submitted = submit(&mut self.port_mut(), token);
         match submitted {
             Ok(operation) => watched.operation.set(Some(operation)),
             Err(source) => {
@@ -83,7 +122,7 @@ impl Watch {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) when it was stopped; what the OS says if the descriptor was
-    /// closed.
+    /// closed; [`Unsupported`](io::ErrorKind::Unsupported) for a handle of Windows.
     pub fn set_interest(&self, interest: Interest) -> io::Result<()> {
         let watched = &*self.watched;
         let Some(operation) = watched.operation.get() else {

@@ -52,6 +52,8 @@ struct State {
     idle: usize,
     /// What to join at shutdown. A thread that ends before takes its own handle out.
     handles: Vec<JoinHandle<()>>,
+    /// Jobs wait; no thread begins one.
+    paused: bool,
     stopped: bool,
 }
 
@@ -93,6 +95,7 @@ impl Workers {
                     threads: 0,
                     idle: 0,
                     handles: Vec::new(),
+                    paused: false,
                     stopped: false,
                 }),
                 work: Condvar::new(),
@@ -117,6 +120,9 @@ impl Workers {
             return Err(SubmitError::Stopped);
         }
         state.jobs.push_back(job);
+        if state.paused {
+            return Ok(());
+        }
         // Every idle thread takes one of the waiting jobs, those it was already woken for included.
         if state.jobs.len() <= state.idle {
             self.shared.work.notify_one();
@@ -151,6 +157,46 @@ impl Workers {
         state.handles.push(handle);
         state.threads += 1;
         Ok(())
+    }
+
+    /// Ends all threads once their jobs are done, for which it waits up to `patience`; jobs taken meanwhile
+    /// wait. Returns how many threads are still at a job after that: the pool goes on then.
+    pub(crate) fn pause(&self, patience: Duration) -> usize {
+        let mut state = self.shared.lock();
+        state.paused = true;
+        self.shared.work.notify_all();
+        let (mut state, _) = self
+            .shared
+            .ended
+            .wait_timeout_while(state, patience, |state| state.threads > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        let handles = std::mem::take(&mut state.handles);
+        let left = state.threads;
+        drop(state);
+        for handle in handles {
+            // Joined, an ended thread is gone for the OS too.
+            if left == 0 || handle.is_finished() {
+                join(handle);
+            }
+        }
+        if left > 0 {
+            self.go_on();
+        }
+        left
+    }
+
+    /// Begins with the jobs that wait.
+    pub(crate) fn go_on(&self) {
+        let mut state = self.shared.lock();
+        state.paused = false;
+        let wanted = state.jobs.len().min(self.shared.max_threads);
+        while state.threads < wanted {
+            if let Err(error) = self.start_thread(&mut state) {
+                // The next job that is submitted tries again.
+                log::warn!("a pool cannot start a thread: {error}");
+                return;
+            }
+        }
     }
 
     /// Takes no more jobs, drops those not begun, and waits up to `patience` for those under way.
@@ -202,6 +248,9 @@ impl fmt::Debug for Workers {
 fn work(shared: &Shared) {
     let mut state = shared.lock();
     loop {
+        if state.paused && !state.stopped {
+            break;
+        }
         if let Some(job) = state.jobs.pop_front() {
             drop(state);
             run(job, &shared.name);
@@ -228,7 +277,7 @@ fn work(shared: &Shared) {
 /// Takes this thread out of the pool's books.
 fn end(shared: &Shared, mut state: MutexGuard<'_, State>) {
     state.threads -= 1;
-    if !state.stopped {
+    if !state.stopped && !state.paused {
         let this = thread::current().id();
         // Dropped, the handle detaches this thread: there is nothing more to know of it.
         state.handles.retain(|handle| handle.thread().id() != this);

@@ -1,10 +1,10 @@
 //! Peers and resources that were made elsewhere: blocking sockets of the standard library.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use tidewaiter::port::{Outcome, Request};
+use tidewaiter::port::{CloseMode, Outcome, Request};
 use tidewaiter::process::{Command, SpawnStep};
 
 use crate::support::harness::Harness;
@@ -26,6 +26,49 @@ fn a_connected_socket_can_be_adopted() {
     let mut text = String::new();
     theirs.read_to_string(&mut text).expect("an orderly end");
     assert_eq!(text, "goodbye");
+    harness.finish();
+}
+
+/// Goal: a socket that is not connected yet, bound or not, is connected by the port.
+#[test]
+fn an_unconnected_socket_can_be_adopted_and_connected() {
+    for bound in [false, true] {
+        let mut harness = Harness::new();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("the OS has sockets");
+        if bound {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            socket.bind(&any.into()).expect("a free port");
+        }
+        let before = socket.local_addr().ok().and_then(|local| local.as_socket());
+        let handle = harness.adopt(TcpStream::from(socket));
+        let connecting = harness.submit(handle, Request::Connect(address));
+        assert!(matches!(harness.last(connecting), Ok(Outcome::Connected)));
+        let (mut theirs, peer) = listener.accept().expect("somebody connected");
+        assert_eq!(harness.port.local_addr(handle).ok(), Some(peer));
+        assert!(!bound || before == Some(peer), "it is bound where it was");
+        theirs.write_all(b"hello").expect("it is connected");
+        assert_eq!(receive_exactly(&mut harness, handle, 5), b"hello");
+        harness.finish();
+    }
+}
+
+/// Goal: the number of a socket is the one it came with, for as long as it is open.
+#[test]
+fn a_number_is_told_until_the_close() {
+    let mut harness = Harness::new();
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    #[cfg(unix)]
+    let number = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    #[cfg(windows)]
+    let number = std::os::windows::io::AsRawSocket::as_raw_socket(&socket);
+    let handle = harness.adopt(socket);
+    assert_eq!(harness.port.raw_descriptor(handle).ok(), Some(number));
+    harness.close(handle, CloseMode::Graceful);
+    let error = harness.port.raw_descriptor(handle).expect_err("it closes");
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
     harness.finish();
 }
 

@@ -4,8 +4,9 @@
 #![expect(unsafe_code, reason = "calls to the system")]
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
 /// Sends a signal to one thread of this process.
 pub(crate) fn signal_thread(thread: Pid, signal: i32) -> io::Result<()> {
@@ -17,4 +18,27 @@ pub(crate) fn signal_thread(thread: Pid, signal: i32) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Forks; the child does `work`, and ends with 0, or 1 if that panics.
+///
+/// Of this process's threads only the one that calls is in the child, so nothing else may go on here.
+pub(crate) fn fork(work: impl FnOnce()) -> Pid {
+    // SAFETY: the process is one in which a test is alone, so no other thread holds a lock just now.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "{}", io::Error::last_os_error());
+    if let Some(child) = Pid::from_raw(child) {
+        return child;
+    }
+    let result = catch_unwind(AssertUnwindSafe(work));
+    // SAFETY: ends the process, and with it everything, without running what the original is to run.
+    unsafe { libc::_exit(i32::from(result.is_err())) }
+}
+
+/// Awaits that a child ends well.
+#[track_caller]
+pub(crate) fn join(child: Pid) {
+    let ended = waitpid(Some(child), WaitOptions::empty()).expect("it is our child");
+    let (_, status) = ended.expect("it has ended");
+    assert_eq!(status.exit_status(), Some(0), "{status:?}");
 }

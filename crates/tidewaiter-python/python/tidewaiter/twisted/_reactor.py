@@ -8,11 +8,13 @@ from twisted.internet import base, error
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
 from twisted.logger import Logger
-from twisted.python import log
+from twisted.python import context, log
 from twisted.python.failure import Failure
+from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
-from tidewaiter._tidewaiter import Core, DelayedCall
+from tidewaiter._tidewaiter import Core, DelayedCall, Stream
+from tidewaiter.twisted._tcp import Client, Connector, Port
 
 _log = Logger(namespace="tidewaiter")
 
@@ -86,7 +88,13 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
 
     # The loop.
 
+    def _enterContext(self) -> None:
+        """Callbacks log in the context of the thread that runs the loop: this one."""
+        stack = context.theContextTracker.currentContext().contexts
+        self._core.set_context(stack, ILogContext, context.get(ILogContext))
+
     def mainLoop(self) -> None:
+        self._enterContext()
         while self._started:
             with base._topHandler:
                 self._core.run(self)
@@ -98,6 +106,7 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
             self.fireSystemEvent("shutdown")
 
     def doIteration(self, delay: float | None) -> None:
+        self._enterContext()
         self._core.turn(delay)
 
     def stop(self) -> None:
@@ -149,22 +158,49 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
             self._watch(fd)
 
     def addReader(self, reader) -> None:
+        if isinstance(reader, Stream):
+            reader.startReading()
+            return
         self._add(reader, self._reads)
 
     def addWriter(self, writer) -> None:
         self._add(writer, self._writes)
 
     def removeReader(self, reader) -> None:
+        if isinstance(reader, Stream):
+            reader.stopReading()
+            return
         self._remove(reader, self._reads)
 
     def removeWriter(self, writer) -> None:
         self._remove(writer, self._writes)
 
+    def _live(self):
+        """The connections and listeners that go through the port."""
+        return [each for each in self._core.live() if each.connected or isinstance(each, Client)]
+
     def getReaders(self):
-        return [self._selectables[fd] for fd in self._reads]
+        streams = [each for each in self._live() if getattr(each, "reading", True)]
+        return [self._selectables[fd] for fd in self._reads] + streams
 
     def getWriters(self):
         return [self._selectables[fd] for fd in self._writes]
 
     def removeAll(self):
-        return self._removeAll(self.getReaders(), self.getWriters())
+        readers = [self._selectables[fd] for fd in self._reads]
+        live = self._live()
+        for each in live:
+            each.stopReading()
+        return self._removeAll(readers, self.getWriters()) + live
+
+    # IReactorTCP.
+
+    def listenTCP(self, port, factory, backlog=50, interface=""):
+        listening = Port(port, factory, backlog, interface, self)
+        listening.startListening()
+        return listening
+
+    def connectTCP(self, host, port, factory, timeout=30.0, bindAddress=None):
+        connector = Connector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return connector

@@ -9,7 +9,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent_timespec, kqueue};
 use rustix::fs::{FileType, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use super::foreign::REPORTS_MAX;
 use super::table::Key;
@@ -32,7 +32,7 @@ pub(super) struct LevelSet {
 impl LevelSet {
     pub(super) fn open() -> io::Result<LevelSet> {
         let queue = kqueue()?;
-        rustix::io::ioctl_fioclex(&queue)?;
+        fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
         Ok(LevelSet {
             queue,
             events: Vec::with_capacity(REPORTS_MAX),

@@ -10,6 +10,7 @@
 
 mod entry;
 mod extension;
+mod foreign;
 mod operation;
 mod pipe;
 mod queue;
@@ -19,10 +20,11 @@ mod tests;
 mod turn;
 mod wait;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::windows::io::OwnedHandle;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +69,10 @@ struct Iocp {
     /// Before the handles, so that it is dropped first: waits refer to processes.
     operations: Table<Live>,
     handles: Table<Entry>,
+    /// What is watched for others, by operation. After the operations: waits refer to these.
+    objects: HashMap<Key, OwnedHandle>,
+    /// Watches that were reported and do not wait meanwhile.
+    signalled: Vec<Key>,
     records: Records,
     batch: Batch,
     /// What finished without a packet and is to be looked at by the next turn.
@@ -104,6 +110,8 @@ impl Iocp {
             pool: Pool::new(options.receive_bytes, options.receive_buffers.into()),
             handles: Table::default(),
             operations: Table::default(),
+            objects: HashMap::new(),
+            signalled: Vec::new(),
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
@@ -267,6 +275,10 @@ impl Driver for Iocp {
 
     fn cancel(&mut self, operation: Operation) -> bool {
         match self.operations.get(operation.0) {
+            Some(live) if live.kind == RequestKind::Watch => {
+                self.cancel_watch(operation.0);
+                true
+            }
             Some(live) if live.kind != RequestKind::Close => self.cancel_operation(operation.0),
             // A close cannot be taken back.
             Some(_) => true,
@@ -281,6 +293,7 @@ impl Driver for Iocp {
     ) -> io::Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = timeout;
+        self.watch_on();
         loop {
             let woken = self.turn(left)?;
             let delivers = !self.done.is_empty();
@@ -353,6 +366,10 @@ impl Driver for Iocp {
             Resource::PipeWriter(pipe) => Body::PipeWriter(pipe),
         };
         self.insert(body, false)
+    }
+
+    fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
+        self.begin_watch(handle, token)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {

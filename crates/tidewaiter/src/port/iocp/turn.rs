@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
 
-use super::entry::{Body, Live};
+use super::entry::Body;
 use super::operation::{Finish, Record, Started};
 use super::queue::{Packet, milliseconds};
 use super::socket::Accepted;
@@ -85,6 +85,7 @@ impl Iocp {
                 self.send(record);
             }
             Request::Connect(peer) => self.connect(operation, peer),
+            Request::HangUp => unreachable!("`Entry::check` refuses it"),
         }
     }
 
@@ -143,7 +144,7 @@ impl Iocp {
                 _ => self.received(record, finish),
             },
             RequestKind::Send => self.sent(record, finish),
-            RequestKind::Exit | RequestKind::Close => {
+            RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
                 unreachable!("they have no records")
             }
         }
@@ -327,10 +328,11 @@ impl Iocp {
     }
 
     fn exited(&mut self, operation: Key) {
-        let waits = |live: &Live| live.wait.is_some();
-        if !self.operations.get(operation).is_some_and(waits) {
-            self.stale += 1;
-            return;
+        match self.operations.get(operation) {
+            Some(live) if live.wait.is_none() => return self.stale += 1,
+            None => return self.stale += 1,
+            Some(live) if live.kind == RequestKind::Watch => return self.signalled(operation),
+            Some(_) => {}
         }
         let (Body::Process(process), _) = self.body_of(operation) else {
             unreachable!("only processes exit");
@@ -348,7 +350,7 @@ impl Iocp {
     }
 
     /// Says what a multishot operation came to so far.
-    fn report(&mut self, operation: Key, outcome: Outcome) {
+    pub(super) fn report(&mut self, operation: Key, outcome: Outcome) {
         let live = self.operations.get(operation).expect("it goes on");
         self.done.push_back(Completion {
             token: live.token,

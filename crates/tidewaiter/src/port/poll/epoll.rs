@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::Socket;
 
+use super::super::event::Event;
 use super::super::table::Key;
 use super::super::waker::Notify;
 use super::{EVENTS_MAX, Ended, Readiness};
@@ -26,6 +27,7 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct Selector {
     epoll: OwnedFd,
+    event: Event,
     events: Vec<epoll::Event>,
     /// Whether the kernel has `epoll_pwait2`, which counts nanoseconds.
     fine: bool,
@@ -34,18 +36,22 @@ pub(super) struct Selector {
 impl Selector {
     /// A selector, and what ends its waits.
     pub(super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        // Every write to an eventfd is an edge of its own, so its counter is never read.
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), flags)?;
+        let event = Event::new()?;
         let mut selector = Selector {
-            epoll,
+            epoll: set_with(&event)?,
+            event: event.clone(),
             events: Vec::with_capacity(EVENTS_MAX),
             fine: true,
         };
         selector.fine = selector.wait_fine(Duration::ZERO).is_ok();
-        Ok((selector, Box::new(EventNotify(wake))))
+        Ok((selector, Box::new(event)))
+    }
+
+    /// Makes it another one, empty, that no other process has; what ends its waits does so as before.
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        self.event.renew()?;
+        self.epoll = set_with(&self.event)?;
+        Ok(())
     }
 
     /// What there is to tell about it.
@@ -175,18 +181,17 @@ fn readiness(key: Key, flags: epoll::EventFlags) -> Readiness {
         readable: ended || flags.contains(epoll::EventFlags::IN),
         writable: failed || flags.contains(epoll::EventFlags::OUT),
         ended,
+        hung_up: failed,
     }
 }
 
-/// The eventfd behind a waker. It outlives the selector as long as there are wakers.
-struct EventNotify(OwnedFd);
-
-impl Notify for EventNotify {
-    fn notify(&self) {
-        // Cannot fail but for a full counter, which takes 2^64 wake-ups. One system call that leaves
-        // `errno` alone: safe in a signal handler.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
+/// A set that reports the event, and nothing else yet.
+fn set_with(event: &Event) -> io::Result<OwnedFd> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    // Every write to an eventfd is an edge of its own, so its counter is never read.
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&epoll, event, epoll::EventData::new_u64(WAKE), flags)?;
+    Ok(epoll)
 }
 
 /// The next connection of a listener, non-blocking and not inherited by children.

@@ -51,6 +51,18 @@ impl Selector {
         Ok((selector, Box::new(PollerNotify(shared))))
     }
 
+    /// Kernels do not pass kqueues on to children, and `polling` has no way to make one anew.
+    #[expect(
+        clippy::unused_self,
+        reason = "the same signature as the other selector's"
+    )]
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a port on kqueue does not outlive a fork",
+        ))
+    }
+
     /// What there is to tell about it.
     #[expect(
         clippy::unused_self,
@@ -128,6 +140,8 @@ impl Selector {
                 // `polling` does not pass on whether the peer has ended: assume that it has, and read
                 // until the kernel says that there is nothing more.
                 ended: event.readable,
+                // Nor that: whoever wants to know asks.
+                hung_up: true,
             });
         }
         if self.shared.notified.swap(false, Ordering::AcqRel) {

@@ -7,6 +7,9 @@
 //! for [`Driver::wait`].
 
 mod attempt;
+mod children;
+mod foreign;
+mod life;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
 mod selector;
@@ -36,27 +39,14 @@ use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
-use crate::process::{
-    self, ChildPipe, Command, OsChild, OsProcess, PipeDirection, Signal, SignalTarget, SpawnError,
-    SpawnStep,
-};
+use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
+use children::abandon;
+use foreign::FOREIGN;
 use selector::Selector;
 
 /// How many changes of readiness are fetched at once.
 const EVENTS_MAX: usize = 256;
-
-/// What events of the descriptors that belong to others carry; no handle's key is this one.
-const FOREIGN: Key = Key {
-    index: u32::MAX - 1,
-    generation: u32::MAX,
-};
-
-/// How long a child that we could not take on has to die of our signal, before it is left a zombie.
-const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
 
 /// What ended a selector's wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +67,8 @@ struct Readiness {
     writable: bool,
     /// The peer has ended, or may have: it is to be read until the kernel says so.
     ended: bool,
+    /// It has hung up or failed, or may have.
+    hung_up: bool,
 }
 
 /// Opens the port, or says why that is refused.
@@ -111,15 +103,6 @@ struct Place {
     /// Closing has none: it is over at once.
     direction: Option<Direction>,
 }
-
-/// Watching has no handle.
-const NO_PLACE: Place = Place {
-    handle: Key {
-        index: 0,
-        generation: 0,
-    },
-    direction: None,
-};
 
 impl PollPort {
     fn open(options: &PortOptions, reason: String) -> io::Result<PollPort> {
@@ -176,50 +159,6 @@ impl PollPort {
         }
     }
 
-    fn register_child(&mut self, child: OsChild) -> Result<Spawned, (io::Error, OsProcess)> {
-        let mut pipes = Vec::with_capacity(child.pipes.len());
-        let mut failure = None;
-        for ChildPipe {
-            child_fd,
-            direction,
-            pipe,
-        } in child.pipes
-        {
-            let source = match direction {
-                PipeDirection::ToChild => Source::Writer(pipe),
-                PipeDirection::FromChild => Source::Reader(pipe),
-            };
-            match self.register(source) {
-                Ok(handle) => pipes.push(SpawnedPipe {
-                    child_fd,
-                    direction,
-                    handle,
-                }),
-                Err((error, _)) => failure = Some(error),
-            }
-        }
-        let registered = match failure {
-            None => self.register(Source::Process(child.process)),
-            Some(error) => Err((error, Source::Process(child.process))),
-        };
-        match registered {
-            Ok(process) => Ok(Spawned {
-                process,
-                pid: child.pid,
-                pipes,
-            }),
-            Err((error, source)) => {
-                for pipe in pipes {
-                    self.remove(pipe.handle);
-                }
-                let Source::Process(process) = source else {
-                    unreachable!("what was to be registered is given back");
-                };
-                Err((error, process))
-            }
-        }
-    }
-
     /// Takes a handle off the port. What is under way on it is in the entry returned.
     fn remove(&mut self, handle: Handle) -> Option<Entry> {
         let entry = self.handles.remove(handle.0)?;
@@ -255,7 +194,7 @@ impl PollPort {
                 *stale += 1;
                 return;
             };
-            entry.note(readiness.readable, readiness.writable, readiness.ended);
+            entry.note(readiness);
             if !entry.queued && entry.wants_attempt() {
                 entry.queued = true;
                 ready.push_back(readiness.key);
@@ -281,7 +220,7 @@ impl PollPort {
             };
             entry.queued = false;
             // Input first: an error of the connection is told once, and means most to the receiver.
-            for direction in [Direction::Input, Direction::Output] {
+            for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
                 self.visit(key, direction, &mut tools, completions, limit);
             }
             self.queue_if_ready(key);
@@ -340,20 +279,6 @@ impl PollPort {
             }
             completions.push(completion);
         }
-    }
-
-    /// Delivers what is ready of others'.
-    fn visit_foreign(&mut self, completions: &mut Vec<Completion>, limit: usize) -> io::Result<()> {
-        let ready = std::mem::take(&mut self.foreign_ready) || self.foreign.is_always_ready();
-        if ready && self.foreign.collect(completions, limit)? {
-            self.watch_foreign()?;
-        }
-        Ok(())
-    }
-
-    fn watch_foreign(&mut self) -> io::Result<()> {
-        let set = self.foreign.descriptor();
-        set.map_or(Ok(()), |set| self.selector.add_level(set, FOREIGN))
     }
 
     fn finish_cancelled(&mut self, task: &Task) {
@@ -446,7 +371,8 @@ impl Driver for PollPort {
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
         let entry = self.remove(handle).ok_or_else(closed)?;
-        let under_way = [&entry.input, &entry.output].into_iter().flatten();
+        let under_way = [&entry.input, &entry.output, &entry.hang_up];
+        let under_way = under_way.into_iter().flatten();
         for task in under_way.chain(&entry.waiting) {
             self.finish_cancelled(task);
         }
@@ -501,29 +427,11 @@ impl Driver for PollPort {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
-        if self.foreign.open()?
-            && let Err(error) = self.watch_foreign()
-        {
-            self.foreign = Foreign::default();
-            return Err(error);
-        }
-        let operation = Operation(self.operations.insert(NO_PLACE));
-        let added = self.foreign.add(operation, descriptor, interest, token);
-        if let Err(error) = added {
-            self.operations.remove(operation.0);
-            return Err(error);
-        }
-        Ok(operation)
+        self.begin_watch(descriptor, interest, token)
     }
 
     fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
-        if self.foreign.set_interest(watch, interest)? {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "nothing is watched any more",
-        ))
+        self.foreign.set_interest(watch, interest)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -579,6 +487,14 @@ impl Driver for PollPort {
     fn stale(&self) -> u64 {
         self.stale
     }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.resume()
+    }
+
+    fn disown(&mut self) {
+        self.handles = Table::default();
+    }
 }
 
 impl fmt::Debug for PollPort {
@@ -623,28 +539,12 @@ fn check(source: &Source, request: &Request) -> io::Result<()> {
         Request::Receive => matches!(source, Source::Stream(_) | Source::Reader(_)),
         Request::Send(_) => matches!(source, Source::Stream(_) | Source::Writer(_)),
         Request::Exit => matches!(source, Source::Process(_)),
+        Request::HangUp => matches!(source, Source::Stream(_) | Source::Writer(_)),
     };
     match request {
         _ if !known => Err(invalid("this kind of handle does not know such requests")),
         Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
         _ => Ok(()),
-    }
-}
-
-/// Ends a child that could not be taken on, so that nothing is left running.
-fn abandon(process: &OsProcess) {
-    let ended = process
-        .signal(Signal::Kill, SignalTarget::Tree)
-        .and_then(|()| {
-            let mut end = [rustix::event::PollFd::new(
-                process,
-                rustix::event::PollFlags::IN,
-            )];
-            rustix::event::poll(&mut end, Some(&REAP_LIMIT))?;
-            process.try_wait()
-        });
-    if let Err(error) = ended {
-        log::error!("port: a child that could not be watched may be left: {error}");
     }
 }
 

@@ -139,7 +139,7 @@ impl Sim {
         };
         let pool = Pool::new(self.shared.receive_bytes, 16);
         let driver = SimDriver::new(Arc::clone(&self.shared), info, pool);
-        Port::over(Box::new(driver))
+        Port::over(Box::new(driver), None)
     }
 
     /// The time by the world's clock.
@@ -347,21 +347,33 @@ impl fmt::Debug for Shared {
 #[derive(Debug)]
 struct Bell {
     rung: AtomicBool,
-    thread: Thread,
+    /// The thread that waits.
+    thread: Mutex<Thread>,
 }
 
 impl Bell {
     fn of_this_thread() -> Bell {
         Bell {
             rung: AtomicBool::new(false),
-            thread: std::thread::current(),
+            thread: Mutex::new(std::thread::current()),
         }
+    }
+
+    /// This thread is about to wait: it may be another one than that which made the port. To be called
+    /// before anything is looked at that somebody may ring for.
+    fn hang_here(&self) {
+        *self.thread() = std::thread::current();
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Thread> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the port look again, without this being a wake-up.
     fn rouse(&self) {
-        if self.thread.id() != std::thread::current().id() {
-            self.thread.unpark();
+        let thread = self.thread();
+        if thread.id() != std::thread::current().id() {
+            thread.unpark();
         }
     }
 
@@ -372,7 +384,7 @@ impl Bell {
 
     /// Sleeps until somebody rings or rouses, or until then; possibly for less.
     fn await_until(&self, end: Instant) {
-        debug_assert_eq!(self.thread.id(), std::thread::current().id());
+        debug_assert_eq!(self.thread().id(), std::thread::current().id());
         std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
@@ -380,7 +392,7 @@ impl Bell {
 impl Notify for Arc<Bell> {
     fn notify(&self) {
         self.rung.store(true, Ordering::Release);
-        self.thread.unpark();
+        self.thread().unpark();
     }
 }
 

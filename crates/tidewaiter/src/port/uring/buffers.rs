@@ -13,6 +13,7 @@ use io_uring::types::BufRingEntry;
 
 use super::super::PortOptions;
 use super::super::buffer::{Buffer, Lender};
+use super::super::mapping::Mapping;
 use super::probe;
 use super::ring::Ring;
 
@@ -25,59 +26,6 @@ const ALIGNMENT: usize = 4096;
 // The kernel keeps the tail of the ring in the unused last two bytes of its first entry.
 const TAIL_OFFSET: usize = 14;
 const _: () = assert!(size_of::<BufRingEntry>() == TAIL_OFFSET + 2);
-
-/// Private memory, in whole pages.
-struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-impl Mapping {
-    fn new(len: usize) -> io::Result<Mapping> {
-        // SAFETY: a new private mapping at an address of the kernel's choice touches nothing of ours.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).expect("mappings are not at zero");
-        Ok(Mapping { start, len })
-    }
-
-    /// Has children made by `fork` do without it: the kernel goes on to write to ours.
-    fn keep_from_children(&self) -> io::Result<()> {
-        // SAFETY: the range is this mapping's, and for this process nothing changes.
-        let refused =
-            unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_DONTFORK) };
-        if refused != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
-    }
-
-    fn at(&self, offset: usize) -> NonNull<u8> {
-        debug_assert!(offset <= self.len, "{offset} of {}", self.len);
-        // SAFETY: callers stay within the mapping, which is one allocation (asserted when debugging).
-        unsafe { self.start.add(offset) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the range is the mapping that `new` made, and its owner is going: no pointer into it
-        // is used again.
-        let refused = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
-        debug_assert_eq!(refused, 0, "a mapping can be unmapped");
-    }
-}
 
 /// A ring of equal buffers, shared with the kernel.
 pub(super) struct BufferRing {
@@ -101,8 +49,8 @@ impl BufferRing {
     /// Makes the buffers and hands them to the kernel.
     pub(super) fn register(ring: &Ring, options: &PortOptions) -> io::Result<Rc<BufferRing>> {
         let buffers = BufferRing::new(options)?;
-        buffers.mapping.keep_from_children()?;
-        let address = buffers.mapping.start.as_ptr().expose_provenance() as u64;
+        buffers.mapping.wipe_in_children(true)?;
+        let address = buffers.mapping.start().as_ptr().expose_provenance() as u64;
         let submitter = ring.submitter();
         // SAFETY: the mapping has room for `count` entries at its start. The port keeps it until the
         // ring is gone, and leaks it if the ring cannot be drained.
@@ -132,6 +80,11 @@ impl BufferRing {
             buffers.give(id);
         }
         Ok(buffers)
+    }
+
+    /// What the program holds is to be whole in children made by `fork`. The ring must be gone.
+    pub(super) fn keep_in_children(&self) -> io::Result<()> {
+        self.mapping.wipe_in_children(false)
     }
 
     /// Whether the program holds every buffer.
@@ -197,7 +150,7 @@ mod tests {
 
     impl Kernel {
         fn of(mapping: &Mapping, count: u16) -> Kernel {
-            let address = mapping.start.as_ptr().expose_provenance();
+            let address = mapping.start().as_ptr().expose_provenance();
             let ring = std::ptr::with_exposed_provenance_mut(address);
             Kernel {
                 ring,

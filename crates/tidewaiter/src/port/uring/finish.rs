@@ -11,6 +11,7 @@ use super::super::socket::{Socket, SocketRepr};
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, control};
 use super::foreign::FOREIGN;
+use super::life::Phase;
 use super::operation::{Pending, Stage, Work};
 use super::ring::Cqe;
 use super::{CANCELLING, HandleState, Uring, WAKE};
@@ -42,13 +43,14 @@ impl Uring {
 
     fn finish_operation(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
         let key = Key::from_u64(cqe.user_data);
-        let Some(pending) = self.operations.get_mut(key) else {
+        let Some(pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
             self.stale += 1;
             if let Some(id) = cqe.buffer() {
                 self.buffers.give(id);
             }
             return;
         };
+        pending.lent = cqe.more();
         let next = match (pending.stage, &pending.work) {
             (Stage::Started, Work::Receive { .. }) => {
                 let received = received(cqe, &self.buffers);
@@ -57,7 +59,9 @@ impl Uring {
             (Stage::Started, Work::Send { .. }) => finish_send(pending, cqe),
             (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
             (Stage::Started, Work::Connect(_)) => finish_connect(pending, cqe),
+            (Stage::Polling, Work::Connect(_)) => finish_connecting(pending, &self.handles, cqe),
             (_, Work::Exit) => finish_exit(pending, &self.handles, cqe),
+            (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
                 finish_poll(pending, cqe, self.buffers.is_exhausted(), &self.pool)
             }
@@ -65,6 +69,14 @@ impl Uring {
                 unreachable!("this is never the kernel's work")
             }
         };
+        let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
+        if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
+            pending.park();
+            return;
+        }
+        if cqe.more() && matches!(pending.work, Work::HangUp { seen: true }) {
+            self.push_cancel(key);
+        }
         self.report(key, next, completions);
     }
 
@@ -99,7 +111,7 @@ impl Uring {
     }
 
     /// Forgets an operation whose last completion has been reported.
-    fn retire(&mut self, key: Key) {
+    pub(super) fn retire(&mut self, key: Key) {
         let pending = self
             .operations
             .remove(key)
@@ -121,8 +133,8 @@ impl Uring {
     }
 
     fn finish_wake(&mut self, cqe: Cqe) {
-        self.waker.acknowledge();
-        self.woken = true;
+        self.bell.waker.acknowledge();
+        self.bell.rung = true;
         if !cqe.more() {
             self.watch_waker();
         }
@@ -133,7 +145,8 @@ impl Uring {
     /// moving from one list to another and so did not find: it is cancelled again.
     fn finish_cancel(&mut self, cqe: Cqe) {
         let key = Key::from_u64(cqe.user_data & !CANCELLING);
-        if cqe.result == -libc::ENOENT && self.operations.get(key).is_some() {
+        let lent = self.operations.get(key).is_some_and(|one| one.lent);
+        if cqe.result == -libc::ENOENT && lent {
             self.push_cancel(key);
         }
     }
@@ -255,6 +268,25 @@ fn finish_connect(pending: &mut Pending, cqe: Cqe) -> Next {
     }
 }
 
+/// Connecting was taken back from the kernel, which goes on with it by itself: it can be written to now.
+fn finish_connecting(
+    pending: &Pending,
+    handles: &super::super::table::Table<HandleState>,
+    cqe: Cqe,
+) -> Next {
+    if let Some(errno) = errno(cqe) {
+        return failed(pending, errno);
+    }
+    let state = handles
+        .get(pending.handle)
+        .expect("a handle outlives its operations");
+    let socket = state.socket().expect("only sockets connect");
+    match socket.take_error() {
+        Ok(None) => Next::End(Ok(Outcome::Connected)),
+        Ok(Some(error)) | Err(error) => Next::End(Err(Failure::os(pending.work.call(), error))),
+    }
+}
+
 fn finish_exit(
     pending: &Pending,
     handles: &super::super::table::Table<HandleState>,
@@ -271,6 +303,37 @@ fn finish_exit(
         // Process descriptors may wake without cause.
         Ok(None) => Next::Again(None),
         Err(error) => Next::End(Err(Failure::os("waitid", error))),
+    }
+}
+
+fn finish_hang_up(
+    pending: &mut Pending,
+    handles: &super::super::table::Table<HandleState>,
+    cqe: Cqe,
+) -> Next {
+    let Work::HangUp { seen } = &mut pending.work else {
+        unreachable!("only waits for hang-ups are finished here");
+    };
+    let hang_up = i32::from(libc::POLLHUP | libc::POLLERR);
+    *seen |= errno(cqe).is_none() && cqe.result & hang_up != 0;
+    match (*seen, cqe.more(), errno(cqe)) {
+        (_, true, _) => Next::GoOn(None),
+        (false, false, Some(errno)) => failed(pending, errno),
+        (false, false, None) => Next::Again(None),
+        (true, false, _) => {
+            let state = handles
+                .get(pending.handle)
+                .expect("a handle outlives its operations");
+            Next::End(hung_up(state.socket().ok()))
+        }
+    }
+}
+
+/// How a connection has ended: by a reset, or in order.
+fn hung_up(socket: Option<&socket2::Socket>) -> Result<Outcome, Failure> {
+    match socket.map_or(Ok(None), socket2::Socket::take_error) {
+        Ok(None) => Ok(Outcome::HungUp),
+        Ok(Some(error)) | Err(error) => Err(Failure::os("poll", error)),
     }
 }
 

@@ -39,6 +39,7 @@ impl Uring {
             token,
             stage: Stage::Started,
             cancelled: false,
+            lent: false,
             work: Work::Watch,
         }));
         let added = self.foreign.add(operation, descriptor, interest, token);
@@ -68,7 +69,7 @@ impl Uring {
             .build()
             .user_data(FOREIGN);
         // SAFETY: polling has no addresses.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
         self.foreign_poll = ForeignPoll::UnderWay;
     }
 

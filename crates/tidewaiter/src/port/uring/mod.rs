@@ -11,6 +11,7 @@ mod buffers;
 mod finish;
 mod foreign;
 mod handle;
+mod life;
 mod operation;
 mod pipes;
 mod probe;
@@ -22,19 +23,18 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue, types};
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffer::Pool;
+use super::event::Event;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
 use super::table::{Key, Table};
-use super::waker::{Notify, Waker};
+use super::waker::Waker;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
     PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
@@ -44,6 +44,7 @@ use crate::process::{self, Command, PipeDirection, Signal, SignalTarget, SpawnEr
 use buffers::BufferRing;
 use foreign::ForeignPoll;
 use handle::{HandleState, Thing};
+use life::Phase;
 use operation::{Gather, Pending, Pinned, Stage, Work};
 use pipes::WriteFlags;
 use probe::Abilities;
@@ -58,9 +59,6 @@ const CANCELLING: u64 = 1 << 31;
 
 /// How many lists for vectored sends, and buffers of our own, are kept for reuse.
 const SPARE_MAX: usize = 64;
-
-/// How long dropping a port waits for its cancelled operations.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How much of the kernel to use, at most: less, in tests, is what older kernels have.
 #[derive(Clone, Copy, Debug)]
@@ -83,9 +81,10 @@ pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn 
 
 struct Uring {
     info: PortInfo,
+    setup: Setup,
     /// Goes first: the kernel lets go of everything below when the ring is gone.
-    ring: Ring,
-    abilities: Abilities,
+    ring: Option<Ring>,
+    phase: Phase,
     handles: Table<HandleState>,
     operations: Table<Pending>,
     foreign: Foreign,
@@ -98,11 +97,22 @@ struct Uring {
     write_flags: Option<WriteFlags>,
     /// Last completions that are ready, of operations that are gone.
     due: VecDeque<Completion>,
-    waker: Waker,
-    wake: Arc<OwnedFd>,
-    /// The waker has been used since `wait` last looked.
-    woken: bool,
+    bell: Bell,
     stale: u64,
+}
+
+/// How rings are made.
+struct Setup {
+    options: PortOptions,
+    task_work: TaskWork,
+    abilities: Abilities,
+}
+
+struct Bell {
+    waker: Waker,
+    event: Event,
+    /// The waker has been used since `wait` last looked.
+    rung: bool,
 }
 
 impl fmt::Debug for Uring {
@@ -115,16 +125,6 @@ impl fmt::Debug for Uring {
             .field("in_flight", &self.in_flight())
             .field("stale", &self.stale)
             .finish_non_exhaustive()
-    }
-}
-
-/// An event descriptor, polled by the ring. Its counter is never read: each write is a new event.
-struct Event(Arc<OwnedFd>);
-
-impl Notify for Event {
-    fn notify(&self) {
-        // The counter cannot overflow within centuries, so this neither blocks nor fails.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
 
@@ -158,16 +158,21 @@ impl Uring {
         let mut abilities = probe::abilities(&mut ring, &known, &buffers)?;
         abilities.multishot_receive &= allowed.multishot;
         abilities.multishot_read &= allowed.multishot;
-        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let event = Event::new()?;
         let info = PortInfo {
             kind: PortKind::Uring,
             reason,
             features: features(&ring, abilities),
         };
-        let mut port = Uring {
+        Ok(Uring {
             info,
-            ring,
-            abilities,
+            setup: Setup {
+                options: options.clone(),
+                task_work: ring.task_work(),
+                abilities,
+            },
+            ring: Some(ring),
+            phase: Phase::Held,
             handles: Table::default(),
             operations: Table::default(),
             foreign: Foreign::default(),
@@ -177,36 +182,40 @@ impl Uring {
             spare: Vec::new(),
             write_flags: None,
             due: VecDeque::new(),
-            waker: Waker::new(Box::new(Event(Arc::clone(&wake)))),
-            wake,
-            woken: false,
+            bell: Bell {
+                waker: Waker::new(Box::new(event.clone())),
+                event,
+                rung: false,
+            },
             stale: 0,
-        };
-        port.watch_waker();
-        Ok(port)
+        })
     }
 
     /// Asks the kernel for a completion each time that the waker is used.
     fn watch_waker(&mut self) {
         let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
-        let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), readable)
+        let entry = opcode::PollAdd::new(types::Fd(self.bell.event.as_fd().as_raw_fd()), readable)
             .multi(true)
             .build()
             .user_data(WAKE);
         // SAFETY: polling has no addresses.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
     }
 
-    /// Asks the kernel for what the operation's stage says.
+    /// Asks the kernel for what the operation's stage says, now or once the kernel may be asked.
     fn start(&mut self, key: Key) {
+        if self.phase != Phase::Active {
+            return;
+        }
         let pending = self
             .operations
             .get_mut(key)
             .expect("only live operations are started");
+        pending.lent = true;
         let entry = pending.entry(&mut self.spare).user_data(key.to_u64());
         // SAFETY: the entry's addresses point to what the operation owns on the heap, and it stays in
         // the table, unchanged, until its last completion.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
     }
 
     fn push_cancel(&mut self, key: Key) {
@@ -217,7 +226,7 @@ impl Uring {
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(word | CANCELLING);
         // SAFETY: cancelling has no addresses.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring_mut().push(entry) };
     }
 
     fn cancel_key(&mut self, key: Key) -> bool {
@@ -230,7 +239,9 @@ impl Uring {
             }
             Some(pending) => {
                 pending.cancelled = true;
-                self.push_cancel(key);
+                if pending.lent {
+                    self.push_cancel(key);
+                }
                 true
             }
         }
@@ -260,9 +271,9 @@ impl Uring {
                 }
                 let pipe = matches!(state.thing, Thing::Reader(_));
                 let multishot = if pipe {
-                    self.abilities.multishot_read
+                    self.setup.abilities.multishot_read
                 } else {
-                    self.abilities.multishot_receive
+                    self.setup.abilities.multishot_receive
                 };
                 Ok(Work::Receive { pipe, multishot })
             }
@@ -283,6 +294,12 @@ impl Uring {
                 })
             }
             (Request::Exit, Thing::Process(_)) => Ok(Work::Exit),
+            (Request::HangUp, Thing::Stream(_) | Thing::Writer(_)) => {
+                if state.hanging_up.is_some() {
+                    return Err(invalid("a hang-up is being waited for already"));
+                }
+                Ok(Work::HangUp { seen: false })
+            }
             _ => Err(invalid("this kind of handle does not know such requests")),
         }
     }
@@ -324,7 +341,7 @@ impl Uring {
             self.collect_foreign(limit, completions)?;
         }
         while completions.len() < limit
-            && let Some(cqe) = self.ring.next()
+            && let Some(cqe) = self.ring_mut().next()
         {
             self.finish(cqe, completions);
         }
@@ -346,24 +363,6 @@ impl Uring {
         }
         Ok(())
     }
-
-    /// Awaits the last completion of everything, delivering none. Whether that worked out.
-    fn drain(&mut self) -> bool {
-        let keys: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.cancel_key(key);
-        }
-        let deadline = Instant::now() + DRAIN_MAX;
-        let mut undelivered = Vec::new();
-        while !self.operations.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.wait(Some(left), &mut undelivered).is_err() {
-                return false;
-            }
-            undelivered.clear();
-        }
-        true
-    }
 }
 
 fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
@@ -383,30 +382,13 @@ fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
         .collect()
 }
 
-impl Drop for Uring {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what the kernel may still touch is never freed"
-    )]
-    fn drop(&mut self) {
-        if !self.drain() {
-            log::error!(
-                "io_uring does not give back {} operations",
-                self.operations.len()
-            );
-            std::mem::forget(std::mem::take(&mut self.operations));
-            std::mem::forget(Rc::clone(&self.buffers));
-        }
-    }
-}
-
 impl Driver for Uring {
     fn info(&self) -> &PortInfo {
         &self.info
     }
 
     fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.bell.waker.clone()
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
@@ -417,6 +399,7 @@ impl Driver for Uring {
             token,
             stage: Stage::Started,
             cancelled: false,
+            lent: false,
             work: self.work(state, request)?,
         };
         let kind = pending.work.kind();
@@ -450,18 +433,22 @@ impl Driver for Uring {
             Some(Duration::ZERO) => Wait::No,
             Some(timeout) => Wait::UpTo(timeout),
         };
-        self.woken = false;
+        if self.phase != Phase::Active {
+            self.activate()?;
+        }
+        self.bell.rung = false;
         loop {
             self.watch_foreign();
-            let ready =
-                !self.due.is_empty() || self.ring.has_completions() || self.is_foreign_ready();
+            let ready = !self.due.is_empty()
+                || self.ring_mut().has_completions()
+                || self.is_foreign_ready();
             let now = if ready { Wait::No } else { wait };
             let mut entered = Entered::Done;
-            if !matches!(now, Wait::No) || self.ring.wants_entering() {
-                entered = self.ring.enter(now)?;
+            if !matches!(now, Wait::No) || self.ring_mut().wants_entering() {
+                entered = self.ring_mut().enter(now)?;
             }
             self.reap(limit, completions)?;
-            let idle = completions.len() == before && !self.woken;
+            let idle = completions.len() == before && !self.bell.rung;
             if !idle || entered == Entered::Early || matches!(wait, Wait::No) {
                 return Ok(());
             }
@@ -480,6 +467,7 @@ impl Driver for Uring {
             token,
             stage: Stage::Started,
             cancelled: false,
+            lent: false,
             work: Work::Close,
         });
         let state = self
@@ -532,13 +520,7 @@ impl Driver for Uring {
     }
 
     fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
-        if self.foreign.set_interest(watch, interest)? {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "nothing is watched any more",
-        ))
+        self.foreign.set_interest(watch, interest)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -606,5 +588,22 @@ impl Driver for Uring {
 
     fn stale(&self) -> u64 {
         self.stale
+    }
+
+    fn before_fork(&mut self) -> io::Result<()> {
+        self.suspend()
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.resume()
+    }
+
+    fn disown(&mut self) {
+        self.phase = Phase::Held;
+        if let Some(ring) = self.ring.take() {
+            ring.disown();
+        }
+        self.handles = Table::default();
+        self.operations = Table::default();
     }
 }

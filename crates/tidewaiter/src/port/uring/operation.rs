@@ -109,6 +109,10 @@ pub(super) enum Work {
         gather: Option<Pinned<Gather>>,
     },
     Exit,
+    HangUp {
+        /// The kernel has said so, and is to end this.
+        seen: bool,
+    },
     /// Nothing for the ring: the set of what belongs to others has it.
     Watch,
     /// Nothing for the kernel: it waits for the handle's other operations.
@@ -123,6 +127,7 @@ impl Work {
             Work::Receive { .. } => RequestKind::Receive,
             Work::Send { .. } => RequestKind::Send,
             Work::Exit => RequestKind::Exit,
+            Work::HangUp { .. } => RequestKind::HangUp,
             Work::Watch => RequestKind::Watch,
             Work::Close => RequestKind::Close,
         }
@@ -137,7 +142,7 @@ impl Work {
             Work::Receive { pipe: true, .. } => "read",
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
-            Work::Exit => "poll",
+            Work::Exit | Work::HangUp { .. } => "poll",
             Work::Watch => "epoll_wait",
             Work::Close => "close",
         }
@@ -163,10 +168,20 @@ pub(super) struct Pending {
     pub(super) stage: Stage,
     /// Whoever submitted it wants it to end: it is not started again.
     pub(super) cancelled: bool,
+    /// The kernel has been asked, and its last report is to come.
+    pub(super) lent: bool,
     pub(super) work: Work,
 }
 
 impl Pending {
+    /// It was taken back from the kernel, to be started again later.
+    pub(super) fn park(&mut self) {
+        if matches!(self.work, Work::Connect(_)) {
+            // The kernel connects on by itself, and refuses to be asked again.
+            self.stage = Stage::Polling;
+        }
+    }
+
     /// The entry that asks the kernel for what `stage` says.
     ///
     /// Its addresses point to what `self` owns on the heap, so `self` may move, but must neither be
@@ -175,7 +190,7 @@ impl Pending {
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
             let events = match self.work {
-                Work::Send { .. } => libc::POLLOUT,
+                Work::Send { .. } | Work::Connect(_) => libc::POLLOUT,
                 _ => libc::POLLIN,
             };
             return poll(descriptor, events);
@@ -196,6 +211,9 @@ impl Pending {
                 gather,
             } => send(descriptor, *pipe, chunks, gather, spare),
             Work::Exit => poll(descriptor, libc::POLLIN),
+            // The kernel adds the end of the peer's side to what is asked for, and so would answer at once
+            // for ever when that has ended: multishot answers are for changes.
+            Work::HangUp { .. } => opcode::PollAdd::new(descriptor, 0).multi(true).build(),
             Work::Watch | Work::Close => unreachable!("this is not the ring's work"),
         }
     }
@@ -317,6 +335,7 @@ mod tests {
             token: Token(0),
             stage: Stage::Started,
             cancelled: false,
+            lent: true,
             work,
         }
     }

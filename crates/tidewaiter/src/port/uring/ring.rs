@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
@@ -78,9 +80,10 @@ impl Cqe {
     }
 }
 
-/// One io_uring instance. It must be entered by the thread that made it alone.
+/// One io_uring instance. It must be entered by the thread that made it alone: the kernel may insist.
 pub(super) struct Ring {
     io: IoUring,
+    thread: ThreadId,
     task_work: TaskWork,
     enter_flags: EnterFlags,
     /// What found no room in the submission queue, in order.
@@ -123,10 +126,29 @@ impl Ring {
         }
         Ok(Ring {
             io,
+            thread: thread::current().id(),
             task_work,
             enter_flags,
             backlog: VecDeque::new(),
         })
+    }
+
+    /// Whether this thread made it.
+    pub(super) fn is_ours(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+
+    /// Lets go of it in a copy of the process that it belongs to: its memory is not here, and its descriptor
+    /// is another name for the original's ring.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "unmapping could hit what has since been mapped in its place"
+    )]
+    pub(super) fn disown(self) {
+        let descriptor = self.io.as_raw_fd();
+        std::mem::forget(self.io);
+        // SAFETY: the descriptor is open, and its owner has just been forgotten.
+        drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
     }
 
     pub(super) fn task_work(&self) -> TaskWork {

@@ -42,6 +42,27 @@ fn bytes_go_both_ways_and_an_end_is_an_end() {
     );
 }
 
+/// Goal: what succeeds at once takes no packet, on connections that were accepted or made elsewhere, too.
+#[test]
+fn accepted_and_adopted_sockets_skip_the_queue_when_they_succeed_at_once() {
+    let mut port = port();
+    let (accepted, peer) = connected(&mut port);
+    let adopted = port.adopt(peer.into()).expect("a fresh socket");
+    for handle in [accepted, adopted] {
+        assert_eq!(
+            port.handles.get(handle.0).map(|entry| entry.skip),
+            Some(port.sockets.plain_handles)
+        );
+        let sending = send(&mut port, handle, b"at once".as_slice().into());
+        assert_eq!(port.ready.len(), usize::from(port.sockets.plain_handles));
+        assert!(matches!(
+            only(&mut port, sending),
+            Ok(Outcome::Sent { bytes: 7, .. })
+        ));
+    }
+    assert_eq!(port.stale(), 0);
+}
+
 #[test]
 fn a_reset_is_not_an_end() {
     let mut port = port();

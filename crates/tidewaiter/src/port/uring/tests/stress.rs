@@ -1,8 +1,6 @@
 //! Races, shortages and large amounts.
 
 use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -332,32 +330,6 @@ fn dropping_the_port_awaits_what_is_under_way() {
     assert!(received.len() < 64 << 20);
 }
 
-/// Goal: a signal whose handler has run does not end the wait early.
-#[test]
-fn a_signal_does_not_end_the_wait() {
-    let seen = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(libc::SIGUSR2, Arc::clone(&seen)).expect("a handler");
-    let mut harness = Harness::new();
-    // SAFETY: asks for nothing but this thread's own number.
-    let us = unsafe { libc::pthread_self() };
-    let brief = Duration::from_millis(50);
-    let started = Instant::now();
-    let signalling = thread::spawn(move || {
-        while !seen.load(Ordering::Acquire) {
-            // SAFETY: the thread waits for this one to end before it ends itself.
-            let failed = unsafe { libc::pthread_kill(us, libc::SIGUSR2) };
-            assert_eq!(failed, 0);
-        }
-    });
-    harness
-        .port
-        .wait(Some(brief), &mut harness.delivered)
-        .expect("a wait");
-    assert!(started.elapsed() >= brief, "{:?}", started.elapsed());
-    signalling.join().expect("signalling does not panic");
-    harness.finish();
-}
-
 #[test]
 fn a_completion_for_a_dead_operation_is_counted_and_dropped() {
     let mut harness = Harness::new();
@@ -370,7 +342,7 @@ fn a_completion_for_a_dead_operation_is_counted_and_dropped() {
         .build()
         .user_data(receive.0.to_u64());
     // SAFETY: a NOP has no addresses.
-    unsafe { harness.port.ring.push(late) };
+    unsafe { harness.port.ring_mut().push(late) };
     let again = harness.submit(ours, Request::Receive);
     theirs.write_all(b"alive").expect("we receive");
     assert_eq!(&*harness.receive(again), b"alive");

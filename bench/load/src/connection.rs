@@ -1,0 +1,180 @@
+//! One connection: what it has still to send, and what it awaits.
+
+use std::io::{self, Read, Write};
+use std::time::Instant;
+
+use crate::args::Mode;
+use crate::http::Answer;
+use crate::link::Link;
+use crate::tally::Tally;
+
+/// Reads and writes of one connection before others have their turn.
+const ROUNDS_MAX: usize = 32;
+
+/// What all connections of a run do.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) mode: Mode,
+    /// What is sent each time.
+    pub(crate) message: Vec<u8>,
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It waits for its socket.
+    Wait,
+    /// It could do more at once, but others have their turn first.
+    Again,
+    /// It is done: a new one takes its place.
+    Replace,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) link: Link,
+    readable: bool,
+    writable: bool,
+    /// The bytes of the message that the socket has not taken yet.
+    unsent: usize,
+    /// The bytes that have still to come back.
+    awaited: usize,
+    answer: Answer,
+    begun: Instant,
+}
+
+impl Connection {
+    pub(crate) fn new(link: Link, plan: &Plan) -> Connection {
+        let mut connection = Connection {
+            link,
+            readable: false,
+            writable: false,
+            unsent: 0,
+            awaited: 0,
+            answer: Answer::default(),
+            begun: Instant::now(),
+        };
+        connection.begin(plan);
+        connection
+    }
+
+    fn begin(&mut self, plan: &Plan) {
+        self.begun = Instant::now();
+        self.unsent = match plan.mode {
+            Mode::Receive => 0,
+            Mode::Echo | Mode::Send | Mode::Churn | Mode::Http => plan.message.len(),
+        };
+        self.awaited = plan.message.len();
+    }
+
+    /// What the poller says of the socket; it is said once, and remembered here.
+    pub(crate) fn ready(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    /// Sends and receives what the socket allows, for a while.
+    pub(crate) fn advance(
+        &mut self,
+        plan: &Plan,
+        buffer: &mut [u8],
+        tally: &mut Tally,
+    ) -> io::Result<Next> {
+        for _ in 0..ROUNDS_MAX {
+            self.send(plan, tally)?;
+            if self.receive(plan, buffer, tally)? == Next::Replace {
+                return Ok(Next::Replace);
+            }
+            if !self.readable && (!self.writable || self.unsent == 0) {
+                return Ok(Next::Wait);
+            }
+        }
+        Ok(Next::Again)
+    }
+
+    fn send(&mut self, plan: &Plan, tally: &mut Tally) -> io::Result<()> {
+        if !self.writable || self.unsent == 0 {
+            return Ok(());
+        }
+        let rest = &plan.message[plan.message.len() - self.unsent..];
+        let sent = self.link.write(rest).and_then(|sent| {
+            self.link.flush()?;
+            Ok(sent)
+        });
+        let Some(sent) = unless_blocked(sent)? else {
+            self.writable = false;
+            return Ok(());
+        };
+        tally.bytes_sent += sent as u64;
+        self.unsent -= sent;
+        if self.unsent == 0 && plan.mode == Mode::Send {
+            tally.messages += 1;
+            self.unsent = plan.message.len();
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, plan: &Plan, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Next> {
+        if !self.readable {
+            return Ok(Next::Wait);
+        }
+        let Some(count) = unless_blocked(self.link.read(buffer))? else {
+            self.readable = false;
+            return Ok(Next::Wait);
+        };
+        if count == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the server closed a connection",
+            ));
+        }
+        tally.bytes_received += count as u64;
+        if count < buffer.len() && self.link.short_read_is_last() {
+            self.readable = false;
+        }
+        if !self.completes(plan, &buffer[..count])? {
+            return Ok(Next::Wait);
+        }
+        tally.messages += 1;
+        tally.latencies.record(self.begun.elapsed());
+        self.begin(plan);
+        match plan.mode {
+            Mode::Churn => Ok(Next::Replace),
+            _ => Ok(Next::Wait),
+        }
+    }
+
+    /// Whether a message is complete with `bytes`.
+    fn completes(&mut self, plan: &Plan, bytes: &[u8]) -> io::Result<bool> {
+        match plan.mode {
+            Mode::Http => self.answer.take(bytes),
+            Mode::Send | Mode::Receive => Ok(false),
+            Mode::Echo | Mode::Churn => {
+                let left = self.awaited.checked_sub(bytes.len());
+                self.awaited = left.ok_or_else(|| {
+                    io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the server sent more than it got",
+                    )
+                })?;
+                Ok(self.awaited == 0)
+            }
+        }
+    }
+}
+
+/// `None` if the socket can do no more now.
+fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(count) => Ok(Some(count)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

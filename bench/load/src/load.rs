@@ -1,0 +1,141 @@
+//! The loop: connects, warms up, measures, reports.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::args::{Args, Mode};
+use crate::connection::{Connection, Next, Plan};
+use crate::http;
+use crate::link::Linker;
+use crate::tally::Tally;
+
+/// One local address has some 28000 ports, and a closed connection holds its own for a minute.
+const LOOPBACK_ADDRESSES: u8 = 200;
+
+const BUFFER_BYTES: usize = 256 * 1024;
+
+pub(crate) struct Load<'a> {
+    args: &'a Args,
+    plan: Plan,
+    poll: Poll,
+    linker: Linker,
+    connections: Vec<Connection>,
+    connected: u64,
+    /// Connections that can go on without a word from the poller.
+    unfinished: Vec<usize>,
+    tally: Tally,
+}
+
+impl Load<'_> {
+    pub(crate) fn new(args: &Args) -> io::Result<Load<'_>> {
+        let message = match args.mode {
+            Mode::Http => http::REQUEST.to_vec(),
+            _ => vec![b'x'; args.size.max(1)],
+        };
+        Ok(Load {
+            args,
+            plan: Plan {
+                mode: args.mode,
+                message,
+            },
+            poll: Poll::new()?,
+            linker: Linker::new(args)?,
+            connections: Vec::new(),
+            connected: 0,
+            unfinished: Vec::new(),
+            tally: Tally::default(),
+        })
+    }
+
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        for at in 0..self.args.connections {
+            // One after the other: no server's queue of connections is long enough for all at once.
+            let socket = std::net::TcpStream::connect(self.next_address())?;
+            socket.set_nonblocking(true)?;
+            let connection = self.connect(TcpStream::from_std(socket), at)?;
+            self.connections.push(connection);
+        }
+        self.drive(self.args.warm_up, None)?;
+        self.tally = Tally::default();
+        say("measuring")?;
+        let begun = Instant::now();
+        self.drive(self.args.duration, self.args.messages)?;
+        say(&self.tally.report(begun.elapsed()))
+    }
+
+    /// Where the next connection goes: churn spreads over the loopback's addresses.
+    fn next_address(&mut self) -> SocketAddr {
+        let turn = u8::try_from(self.connected % u64::from(LOOPBACK_ADDRESSES)).unwrap_or(0);
+        self.connected += 1;
+        let mut address = self.args.address;
+        if self.args.mode == Mode::Churn && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+            address.set_ip(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + turn)));
+        }
+        address
+    }
+
+    fn connect(&mut self, socket: TcpStream, at: usize) -> io::Result<Connection> {
+        let mut connection = Connection::new(self.linker.link(socket)?, &self.plan);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        registry.register(connection.link.socket(), Token(at), interest)?;
+        Ok(connection)
+    }
+
+    /// Lets the connections work for `duration`, or for so many messages.
+    fn drive(&mut self, duration: Duration, messages: Option<u64>) -> io::Result<()> {
+        let end = Instant::now() + duration;
+        let mut events = Events::with_capacity(1024);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while messages.is_none_or(|messages| self.tally.messages < messages) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let wait = if self.unfinished.is_empty() {
+                left
+            } else {
+                Duration::ZERO
+            };
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            for at in std::mem::take(&mut self.unfinished) {
+                self.advance(at, &mut buffer)?;
+            }
+            for event in &events {
+                let Token(at) = event.token();
+                self.connections[at].ready(event.is_readable(), event.is_writable());
+                self.advance(at, &mut buffer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, at: usize, buffer: &mut [u8]) -> io::Result<()> {
+        let next = self.connections[at].advance(&self.plan, buffer, &mut self.tally)?;
+        match next {
+            Next::Wait => {}
+            Next::Again if self.unfinished.contains(&at) => {}
+            Next::Again => self.unfinished.push(at),
+            Next::Replace => {
+                let address = self.next_address();
+                let fresh = self.connect(TcpStream::connect(address)?, at)?;
+                let mut old = std::mem::replace(&mut self.connections[at], fresh);
+                self.poll.registry().deregister(old.link.socket())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut output = io::stdout();
+    writeln!(output, "{line}")?;
+    output.flush()
+}

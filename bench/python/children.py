@@ -1,0 +1,266 @@
+"""Child processes, each workload measured inside one process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+
+from twisted.internet.protocol import ProcessProtocol
+
+from told import begin, end, tell
+
+CHILD = str(Path(__file__).with_name("child.py"))
+# The smallest programs that every system has: one that ends at once, and one that says something.
+BRIEF = ["hostname.exe"] if os.name == "nt" else ["true"]
+TALKER = ["hostname.exe"] if os.name == "nt" else ["echo", "x"]
+WARM_UP = 3
+TALKERS = 20
+IN_SERIES = 30 if os.name == "nt" else 300
+AT_A_TIME = 8
+STDOUT_MEBIBYTES = 32 if os.name == "nt" else 512
+SILENT = 10
+SILENT_SECONDS = 5.0
+
+
+class Talker(ProcessProtocol):
+    """Notes when the child's first output comes."""
+
+    def __init__(self, ended: Callable[[float], None]) -> None:
+        self.ended = ended
+        self.began = perf_counter()
+        self.first: float | None = None
+
+    def outReceived(self, data: bytes) -> None:
+        if self.first is None:
+            self.first = perf_counter()
+
+    def processEnded(self, reason) -> None:
+        if self.first is None:
+            raise RuntimeError(f"the child said nothing: {reason.value}")
+        self.ended(self.first - self.began)
+
+
+def first_output(reactor) -> None:
+    """Milliseconds from the spawn to the first output, one child after the other."""
+    times: list[float] = []
+
+    def ended(seconds: float) -> None:
+        times.append(seconds * 1000)
+        if len(times) == WARM_UP:
+            begin()
+        if len(times) < WARM_UP + TALKERS:
+            spawn()
+        else:
+            end()
+            reactor.stop()
+
+    def spawn() -> None:
+        _spawn(reactor, Talker(ended), TALKER)
+
+    _run(reactor, spawn)
+    tell(result={"value": median(times[WARM_UP:])})
+
+
+class Brief(ProcessProtocol):
+    """Tells when the child has ended."""
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self.ended = ended
+
+    def processEnded(self, reason) -> None:
+        self.ended()
+
+
+def _spawn_and_reap(reactor, at_a_time: int) -> None:
+    """Children per second, with so many alive at any time."""
+    count = 0
+    started = began_cpu = 0.0
+    seconds = cpu = 0.0
+
+    def ended() -> None:
+        nonlocal count, started, began_cpu, seconds, cpu
+        count += 1
+        if count == WARM_UP * at_a_time:
+            begin()
+            started, began_cpu = perf_counter(), process_time()
+        done = count - WARM_UP * at_a_time
+        if done == IN_SERIES:
+            seconds, cpu = perf_counter() - started, process_time() - began_cpu
+            end()
+            reactor.stop()
+        elif done < IN_SERIES:
+            _spawn(reactor, Brief(ended), BRIEF)
+
+    def first() -> None:
+        for _ in range(at_a_time):
+            _spawn(reactor, Brief(ended), BRIEF)
+
+    _run(reactor, first)
+    tell(result={"value": IN_SERIES / seconds, "cpu_us": cpu / IN_SERIES * 1e6})
+
+
+def spawn_series(reactor) -> None:
+    """Children per second, each spawned when the one before it was reaped."""
+    _spawn_and_reap(reactor, 1)
+
+
+def spawn_many(reactor) -> None:
+    """Children per second, eight at a time."""
+    _spawn_and_reap(reactor, AT_A_TIME)
+
+
+class Writer(ProcessProtocol):
+    """Counts what a child writes."""
+
+    def __init__(self, reactor) -> None:
+        self.reactor = reactor
+        self.received = 0
+        self.seconds = self.cpu = 0.0
+
+    def outReceived(self, data: bytes) -> None:
+        if not self.received:
+            begin()
+            self.started, self.started_cpu = perf_counter(), process_time()
+        self.received += len(data)
+
+    def processEnded(self, reason) -> None:
+        self.seconds = perf_counter() - self.started
+        self.cpu = process_time() - self.started_cpu
+        end()
+        self.reactor.stop()
+
+
+def child_stdout(reactor) -> None:
+    """MiB per second that a child's standard output brings."""
+    writer = Writer(reactor)
+    command = [sys.executable, CHILD, "write", str(STDOUT_MEBIBYTES)]
+    _run(reactor, lambda: _spawn(reactor, writer, command))
+    if writer.received != STDOUT_MEBIBYTES * 2**20:
+        raise RuntimeError(f"{writer.received} bytes came of {STDOUT_MEBIBYTES} MiB")
+    cpu_per_gib = writer.cpu / STDOUT_MEBIBYTES * 1024
+    tell(
+        result={
+            "value": STDOUT_MEBIBYTES / writer.seconds,
+            "cpu_s_per_gib": cpu_per_gib,
+        }
+    )
+
+
+class Silent(ProcessProtocol):
+    """Waits for the first word of a child that says nothing more."""
+
+    def __init__(self, ready: Callable[[], None], ended: Callable[[], None]) -> None:
+        self.ready = ready
+        self.ended = ended
+
+    def outReceived(self, data: bytes) -> None:
+        self.ready()
+
+    def processEnded(self, reason) -> None:
+        self.ended()
+
+
+def silent_children(reactor) -> None:
+    """Times that the loop wakes up in five seconds with ten silent children."""
+    turns = _turn_counter(reactor)
+    ready = ended = 0
+    children = []
+    before: tuple[int, float] = (0, 0.0)
+    result: dict[str, float] = {}
+
+    def one_ready() -> None:
+        nonlocal ready
+        ready += 1
+        if ready == SILENT:
+            reactor.callLater(0.5, measure)
+
+    def measure() -> None:
+        nonlocal before
+        begin()
+        before = (turns(), process_time())
+        reactor.callLater(SILENT_SECONDS, measured)
+
+    def measured() -> None:
+        # One turn is that of this timer itself.
+        result["value"] = turns() - before[0] - 1
+        result["cpu_ms"] = (process_time() - before[1]) * 1000
+        end()
+        for child in children:
+            child.closeStdin()
+
+    def one_ended() -> None:
+        nonlocal ended
+        ended += 1
+        if ended == SILENT:
+            reactor.stop()
+
+    def spawn() -> None:
+        for _ in range(SILENT):
+            protocol = Silent(one_ready, one_ended)
+            command = [sys.executable, CHILD, "silent"]
+            children.append(_spawn(reactor, protocol, command))
+
+    _run(reactor, spawn)
+    tell(result=result)
+
+
+def _turn_counter(reactor) -> Callable[[], int]:
+    """Counts the turns of the loop; ours counts them itself."""
+    if hasattr(reactor, "metrics"):
+        return lambda: reactor.metrics()["turns"]
+    count = 0
+    iterate = reactor.doIteration
+
+    def counted(timeout) -> None:
+        nonlocal count
+        count += 1
+        iterate(timeout)
+
+    reactor.doIteration = counted
+    return lambda: count
+
+
+def _spawn(reactor, protocol: ProcessProtocol, command: list[str]):
+    return reactor.spawnProcess(protocol, _path_of(command[0]), command, env=None)
+
+
+def _path_of(program: str) -> str:
+    """Where it is: looked for once, since Twisted looks nowhere."""
+    found = _PATHS.get(program)
+    if found is None:
+        import shutil
+
+        found = shutil.which(program)
+        if found is None:
+            raise RuntimeError(f"{program} is not on the path")
+        _PATHS[program] = found
+    return found
+
+
+_PATHS: dict[str, str] = {}
+
+
+def _run(reactor, first: Callable) -> None:
+    reactor.callWhenRunning(first)
+    # A child that is never heard of must not hold up the whole comparison.
+    deadline = reactor.callLater(120, reactor.stop)
+    deadline_at = time.monotonic() + 120
+    reactor.run()
+    if time.monotonic() >= deadline_at:
+        raise RuntimeError("not finished after two minutes")
+    if deadline.active():
+        deadline.cancel()
+
+
+CHILDREN: dict[str, Callable] = {
+    "first-output": first_output,
+    "spawn-series": spawn_series,
+    "spawn-many": spawn_many,
+    "child-stdout": child_stdout,
+    "silent-children": silent_children,
+}

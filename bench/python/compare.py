@@ -1,0 +1,256 @@
+"""Compares two Twisted reactors: interleaved rounds, each in fresh processes, medians with spread.
+
+    python bench/python/compare.py --ours tidewaiter.twisted --peer twisted.internet.epollreactor
+
+Without names of workloads it runs those of the system. See the README beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalogue import ROWS, Row
+from noise import Watch, cpu_seconds, wine_server
+from report import Comparison, Run, table, write_csv
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+# A run that takes longer hangs.
+RUN_SECONDS_MAX = 180
+TRIES = 3
+# With `--assert`, a row that misses its aim is measured so many times longer before it fails.
+PATIENCE = 3
+
+
+class Failed(Exception):
+    """A run that gave no figure, and why."""
+
+
+@dataclass
+class Bench:
+    """What all runs have in common."""
+
+    python: list[str]
+    load: str | None
+    seconds: float
+    port: str | None
+    windows: bool
+
+    def run(self, row: Row, module: str, ours: bool) -> Run:
+        """One measurement in fresh processes; what fails by chance, as Wine does, is tried again."""
+        for left in reversed(range(TRIES)):
+            watch = Watch()
+            try:
+                value, extra = (self._served if row.load else self._alone)(row, module, ours)
+            except Failed as failed:
+                if not left:
+                    raise
+                print(f"{row.name} is tried again: {failed}", file=sys.stderr)
+            else:
+                return Run(value, watch.stop(), extra)
+        raise AssertionError("the last try returns or raises")
+
+    def _alone(self, row: Row, module: str, ours: bool) -> tuple[float, dict[str, float]]:
+        wine = wine_server() if self.windows else None
+        wine_before = wine_after = None
+        result: dict[str, float] | None = None
+        with self._process(row, module, ours) as (process, lines):
+            for line in lines:
+                if line.get("mark") == "begin" and wine:
+                    wine_before = cpu_seconds(wine)
+                elif line.get("mark") == "end" and wine:
+                    wine_after = cpu_seconds(wine)
+                elif "result" in line:
+                    result = line["result"]
+            process.wait()
+        if result is None:
+            raise Failed("the process ended without a result")
+        if wine_before is not None and wine_after is not None:
+            result["wineserver_ms"] = (wine_after - wine_before) * 1000
+        return result.pop("value"), result
+
+    def _served(self, row: Row, module: str, ours: bool) -> tuple[float, dict[str, float]]:
+        if self.load is None:
+            raise Failed("there is no load program: build it, or name it with --load")
+        with self._process(row, module, ours) as (process, lines):
+            port = next((line["port"] for line in lines if "port" in line), None)
+            if port is None:
+                raise Failed("the server did not start")
+            cpu, told = self._drive(row, port, process.pid)
+            process.terminate()
+            for line in lines:
+                told.update(line.get("result", {}))
+            process.wait()
+        if row.per == "gib":
+            passed = (told.pop("bytes_sent") + told.pop("bytes_received")) / 2**30
+            told["mib_per_s"] = passed * 1024 / told["seconds"]
+            return cpu / passed, told
+        told["rate"] = told["messages"] / told["seconds"]
+        told["server_share"] = cpu / told["seconds"]
+        return cpu / told["messages"] * 1e6, told
+
+    def _drive(self, row: Row, port: int, server: int) -> tuple[float, dict[str, float]]:
+        """Runs the load program; the server's CPU time is read when the measured time begins and ends."""
+        command = [str(self.load), f"127.0.0.1:{port}", *row.load]
+        command += ["--duration", str(int(self.seconds * 1000))]
+        with _started(command, core=1) as (load, output):
+            if output.readline().strip() != "measuring":
+                raise Failed("the load program did not begin")
+            before = cpu_seconds(server)
+            last = output.readline()
+            after = cpu_seconds(server)
+            if load.wait() != 0 or not last:
+                raise Failed("the load program failed")
+        if before is None or after is None:
+            raise Failed("this system does not tell the CPU time of another process")
+        return after - before, json.loads(last)
+
+    @contextmanager
+    def _process(self, row: Row, module: str, ours: bool):
+        environment = dict(os.environ)
+        if ours and self.port:
+            environment["TIDEWAITER_PORT"] = self.port
+        command = [*self.python, str(HERE / "measure.py"), row.workload, module]
+        core = 0 if row.pinned else None
+        with _started(command, core=core, environment=environment) as (process, output):
+            yield process, (json.loads(line) for line in output if line.startswith("{"))
+
+
+@contextmanager
+def _started(command: list[str], core: int | None, environment: dict[str, str] | None = None):
+    """A process with its output as lines; it is ended, and what it complained of becomes the error."""
+    # Pipes throughout: Windows's Python under Wine does not start with a file as its standard error.
+    process = subprocess.Popen(
+        [*_taskset(core), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    overdue = threading.Timer(RUN_SECONDS_MAX, process.kill)
+    overdue.start()
+    failure = None
+    try:
+        yield process, process.stdout
+    except (Failed, OSError, ValueError) as error:
+        failure = str(error)
+    finally:
+        overdue.cancel()
+        process.kill()
+        complaint = process.communicate()[1].strip()[-2000:]
+    if failure or complaint:
+        raise Failed(": ".join(filter(None, [failure, complaint])))
+
+
+def _taskset(core: int | None) -> list[str]:
+    """What holds a command to one core, if there are two and a program that does it."""
+    program = shutil.which("taskset") if core is not None and (os.cpu_count() or 1) > 1 else None
+    return [program, "--cpu-list", str(core)] if program else []
+
+
+def compare(bench: Bench, row: Row, arguments: argparse.Namespace) -> Comparison:
+    """All rounds of one row, ours and the peer in turn; who begins changes from round to round."""
+    comparison = Comparison(row)
+    rounds = arguments.rounds
+    sides = [(comparison.ours, arguments.ours, True), (comparison.peer, arguments.peer, False)]
+    number = 0
+    try:
+        while number < rounds:
+            for runs, module, ours in sides if number % 2 == 0 else reversed(sides):
+                runs.append(bench.run(row, module, ours))
+            number += 1
+            missed = comparison.reached() is False
+            if number == rounds and arguments.demand and missed:
+                rounds = min(rounds + 2, arguments.rounds * PATIENCE)
+    except Failed as failed:
+        comparison.failure = str(failed)
+    return comparison
+
+
+def _chosen(names: list[str], windows: bool) -> Iterator[Row]:
+    unknown = set(names) - {row.name for row in ROWS}
+    if unknown:
+        raise SystemExit(f"no such workload: {', '.join(sorted(unknown))}")
+    here = {"all", "nt" if windows else "posix"}
+    for row in ROWS:
+        if row.name in names or (not names and row.system in here):
+            yield row
+
+
+def _load_program(arguments: argparse.Namespace, rows: list[Row]) -> str | None:
+    """The one named, or the one built now."""
+    if arguments.load or not any(row.load for row in rows):
+        return arguments.load
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        return None
+    build = [cargo, "build", "--quiet", "--release", "--package", "tidewaiter-load"]
+    if any("--tls" in row.load for row in rows):
+        build += ["--features", "tls"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    name = "tidewaiter-load" + (".exe" if os.name == "nt" else "")
+    return str(target / "release" / name)
+
+
+def _raise_descriptor_limit() -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("workloads", nargs="*", help="those of the system, if none is named")
+    default_peer = "iocpreactor" if os.name == "nt" else "epollreactor"
+    parser.add_argument("--ours", default="tidewaiter.twisted", help="a module with install()")
+    parser.add_argument("--peer", default=f"twisted.internet.{default_peer}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="measured under load")
+    parser.add_argument("--port", help="force ours onto it: uring, poll, iocp")
+    parser.add_argument("--load", help="the load program; built with cargo if not given")
+    parser.add_argument("--python", default=sys.executable, help="may be 'wine …/python.exe'")
+    parser.add_argument("--csv", type=Path, help="every single run, into this file")
+    parser.add_argument("--assert", dest="demand", action="store_true", help="fail if an aim is missed")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measures, prints as it goes, and returns whether all aims are reached if that was asked."""
+    arguments = _arguments()
+    python = [arguments.python] if Path(arguments.python).exists() else shlex.split(arguments.python)
+    windows = os.name == "nt" or Path(python[0]).name.startswith("wine")
+    rows = list(_chosen(arguments.workloads, windows))
+    _raise_descriptor_limit()
+    load = _load_program(arguments, rows)
+    bench = Bench(python, load, arguments.seconds, arguments.port, windows)
+    print(f"ours {arguments.ours}, peer {arguments.peer}, {arguments.rounds} rounds")
+    comparisons = []
+    for row in rows:
+        comparisons.append(compare(bench, row, arguments))
+        print(table(comparisons[-1:]).split("\n")[1], flush=True)
+    print("\n" + table(comparisons))
+    if arguments.csv:
+        write_csv(arguments.csv, comparisons)
+    missed = [one for one in comparisons if one.reached() is False]
+    failed = any(one.failure for one in comparisons)
+    return 1 if failed or (arguments.demand and missed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Servers that the load program drives. They run until they are terminated."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import sys
+from collections.abc import Callable
+
+from twisted.internet.protocol import Factory, Protocol
+
+from told import tell
+
+PIECE = bytes(64 * 1024)
+# As many connections may wait to be accepted: 1000 come at once.
+BACKLOG = 1024
+
+
+class Echo(Protocol):
+    """Sends back what comes."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class Sink(Protocol):
+    """Takes what comes."""
+
+    def dataReceived(self, data: bytes) -> None:
+        pass
+
+
+class Source(Protocol):
+    """Sends without end, as fast as the transport asks for more."""
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        self.transport.write(PIECE)
+
+    def stopProducing(self) -> None:
+        pass
+
+
+def echo(reactor) -> None:
+    _listen(reactor, Factory.forProtocol(Echo))
+
+
+def sink(reactor) -> None:
+    _listen(reactor, Factory.forProtocol(Sink))
+
+
+def source(reactor) -> None:
+    _listen(reactor, Factory.forProtocol(Source))
+
+
+def tls_echo(reactor) -> None:
+    from twisted.internet import ssl
+
+    options = ssl.PrivateCertificate.loadPEM(_certificate()).options()
+    port = reactor.listenSSL(0, Factory.forProtocol(Echo), options, backlog=BACKLOG)
+    _serve(reactor, port)
+
+
+def web(reactor) -> None:
+    from twisted.web.resource import Resource
+    from twisted.web.server import Site
+
+    class Page(Resource):
+        isLeaf = True
+
+        def render_GET(self, request) -> bytes:
+            request.setHeader(b"Content-Type", b"text/plain")
+            return b"hello, world\n" * 8
+
+    _listen(reactor, Site(Page()))
+
+
+def _listen(reactor, factory: Factory) -> None:
+    factory.noisy = False
+    _serve(reactor, reactor.listenTCP(0, factory, backlog=BACKLOG))
+
+
+def _serve(reactor, port) -> None:
+    reactor.callWhenRunning(tell, port=port.getHost().port)
+    reactor.run()
+    tell(result={"peak_kib": _peak_kib()})
+
+
+def _peak_kib() -> int | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak
+
+
+def _certificate() -> bytes:
+    """A key and its own certificate, of this moment, in PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bench")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([loopback]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private + certificate.public_bytes(pem)
+
+
+SERVERS: dict[str, Callable] = {
+    "echo": echo,
+    "sink": sink,
+    "source": source,
+    "tls-echo": tls_echo,
+    "web": web,
+}

@@ -1,0 +1,304 @@
+"""TCP over the port: Twisted's own connections, listeners and connectors, with the data's way in Rust."""
+
+from __future__ import annotations
+
+import os
+import socket
+from weakref import WeakKeyDictionary, ref
+
+from twisted.internet import error, main, tcp
+from twisted.internet._newtls import startTLS
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.python import log
+from twisted.python.failure import Failure
+
+from tidewaiter._tidewaiter import Stream
+
+_DONE = Failure(main.CONNECTION_DONE)
+_LOST = Failure(main.CONNECTION_LOST)
+
+
+class _View(socket.socket):
+    """
+    A socket that belongs to the port: Python may look at it and set its options.
+
+    Closing it has the port close it: the system may give its number to another socket only once the
+    port is done with this one.
+    """
+
+    __slots__ = ()
+
+    def _real_close(self, _ss=socket.socket) -> None:
+        self.detach()
+        owner = _owners.pop(self, None)
+        owner = owner and owner()
+        if owner is not None:
+            owner._closedByHand()
+
+    def __del__(self) -> None:
+        self.detach()
+
+
+_owners: WeakKeyDictionary[_View, ref] = WeakKeyDictionary()
+
+
+def _given_away(skt: socket.socket, owner) -> _View:
+    """The same socket, which from now on belongs to the port, and to the transport `owner`."""
+    if type(skt) is socket.socket:
+        skt.__class__ = _View
+    else:
+        skt = _View(skt.family, skt.type, skt.proto, fileno=skt.detach())
+    _owners[skt] = ref(owner)
+    return skt
+
+
+class _Plain:
+    """What TLS, once started on a connection, writes its own bytes with."""
+
+    write = Stream._write
+    writeSequence = Stream._writeSequence
+    loseConnection = Stream._loseConnection
+    registerProducer = Stream._registerProducer
+    unregisterProducer = Stream._unregisterProducer
+
+
+class Connection(Stream, tcp.Connection):
+    """A connection whose bytes come and go through the port."""
+
+    _aborting = False
+
+    def __init__(self, skt: socket.socket | None, protocol, reactor=None) -> None:
+        self.reactor = reactor
+        self.protocol = protocol
+        if skt is not None:
+            self.socket = skt
+
+    def __getattr__(self, name: str):
+        # Most connections never need a socket object: it is made for those that ask.
+        if name != "socket":
+            raise AttributeError(name)
+        descriptor = self._descriptor()
+        if descriptor is None:
+            raise AttributeError(name)
+        skt = _View(self.addressFamily, socket.SOCK_STREAM, 0, fileno=descriptor)
+        _owners[skt] = ref(self)
+        self.socket = skt
+        return skt
+
+    def fileno(self) -> int:
+        skt = self.__dict__.get("socket")
+        if skt is not None:
+            return skt.fileno()
+        descriptor = self._descriptor()
+        return -1 if descriptor is None else descriptor
+
+    def startTLS(self, ctx, normal=True) -> None:
+        startTLS(self, ctx, normal, _Plain)
+
+    def abortConnection(self) -> None:
+        if self.disconnected or self._aborting:
+            return
+        self._aborting = True
+        self.stopReading()
+        if not self._abort():
+            reason = Failure(error.ConnectionAborted())
+            self.reactor.callLater(0, self.connectionLost, reason)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if not self._lose(reason.check(error.ConnectionAborted) is not None):
+            return
+        producer = self.producer
+        if producer is not None:
+            producer.stopProducing()
+            self.producer = None
+        self._forgetSocket()
+        protocol = self.protocol
+        del self.protocol
+        protocol.connectionLost(reason)
+
+    def _forgetSocket(self) -> None:
+        skt = self.__dict__.pop("socket", None)
+        if skt is not None:
+            skt.detach()
+
+    def _closedByHand(self) -> None:
+        """Somebody closed the socket: nobody is told, as if it had been Twisted's own."""
+        self._lose(False)
+
+    # What the loop calls.
+
+    def _streamEnded(self) -> None:
+        self.stopReading()
+        self.readConnectionLost(_DONE)
+
+    def _streamWriteEnded(self) -> None:
+        protocol = IHalfCloseableProtocol(self.protocol, None)
+        if protocol is not None:
+            protocol.writeConnectionLost()
+
+    def _streamLost(self, how: str) -> None:
+        if how == "done":
+            self.connectionLost(_DONE)
+        elif how == "aborted":
+            self.connectionLost(Failure(error.ConnectionAborted()))
+        else:
+            self.connectionLost(_LOST)
+
+    def _streamFailed(self, exception: BaseException) -> None:
+        """A callback of this connection raised `exception`."""
+        failure = Failure(exception, type(exception), exception.__traceback__)
+        log.err(failure)
+        self.connectionLost(failure)
+
+
+class Server(Connection, tcp.Server):
+    """A connection that a `Port` accepted."""
+
+    _base = Connection
+    addressFamily = socket.AF_INET
+
+    def __init__(self, sock, protocol, client, server, sessionno, reactor) -> None:
+        Connection.__init__(self, sock, protocol, reactor)
+        if len(client) != 2:
+            self._addressType = IPv6Address
+            self.addressFamily = socket.AF_INET6
+        self.server = server
+        self.client = client
+        self.sessionno = sessionno
+        self.hostname = client[0]
+        self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{self.hostname}"
+        self.repstr = (
+            f"<{protocol.__class__.__name__} #{sessionno} on {server._realPortNumber}>"
+        )
+        self._adopt(reactor._core)
+        self.startReading()
+        self.connected = 1
+
+
+class Client(Connection, tcp.Client):
+    """A connection that a `Connector` makes."""
+
+    _base = Connection
+    _commonConnection = Connection
+    __init__ = tcp.Client.__init__
+    connectionLost = tcp.Client.connectionLost
+
+    def doConnect(self) -> None:
+        if not hasattr(self, "connector"):
+            # It was given up before the address was known.
+            return
+        skt = self.socket
+        self._connect(self.reactor._core, skt.fileno(), self.realAddress)
+        self.socket = _given_away(skt, self)
+
+    def _closeSocket(self, orderly: bool) -> None:
+        skt = self.socket
+        if self._cancel():
+            skt.detach()
+        else:
+            skt.close()
+
+    def _collectSocketDetails(self) -> None:
+        del self.socket
+
+    # What the loop calls.
+
+    def _streamMade(self) -> None:
+        self._connectDone()
+
+    def _streamRefused(self, failure: OSError) -> None:
+        number = failure.errno
+        if number is None:
+            self.failIfNotConnected(error.ConnectError(string=str(failure)))
+        else:
+            self.failIfNotConnected(error.getConnectError((number, os.strerror(number))))
+
+
+class Port(tcp.Port):
+    """A listener whose connections are accepted by the port."""
+
+    transport = Server
+    deferred: Deferred[None] | None = None
+    _listener = None
+
+    def startReading(self) -> None:
+        if self._listener is not None:
+            self._listener.resume()
+            return
+        skt = self.socket
+        self._listener = self.reactor._core.listen(skt.fileno(), self)
+        self.socket = _given_away(skt, self)
+        self.fileno = self.socket.fileno
+
+    def stopReading(self) -> None:
+        if self._listener is not None:
+            self._listener.pause()
+
+    def stopWriting(self) -> None:
+        pass
+
+    def loseConnection(self, connDone: Failure = _DONE) -> Deferred[None] | None:
+        """
+        Stop listening. The returned Deferred fires when the address is free again.
+        """
+        self.disconnecting = True
+        if not self.connected:
+            return None
+        if self.deferred is None:
+            self.deferred = Deferred()
+            self._listener.stop()
+        return self.deferred
+
+    stopListening = loseConnection
+
+    def _closeSocket(self, orderly: bool) -> None:
+        self._listener.stop()
+        self.socket.detach()
+
+    def _closedByHand(self) -> None:
+        self._listener.stop()
+
+    # What the loop calls.
+
+    def _accepted(self, address) -> None:
+        log.callWithLogger(self, self._accept, address)
+
+    def _accept(self, address) -> None:
+        try:
+            if len(address) == 4:
+                address = tcp._getrealname(address)
+            protocol = self.factory.buildProtocol(self._buildAddr(address))
+            if protocol is None:
+                return
+            number = self.sessionno
+            self.sessionno = number + 1
+            transport = self.transport(None, protocol, address, self, number, self.reactor)
+            protocol.makeConnection(transport)
+        except BaseException:
+            log.deferr()
+
+    def _acceptFailed(self, number: int | None) -> None:
+        """Make room by the descriptor that Twisted keeps for this, and send whoever waits away."""
+        with tcp._BuffersLogs(self._logger.namespace, self._logger.observer) as logger:
+            clients = tcp._accept(logger, range(self.numberAccepts), self.socket, tcp._reservedFD)
+            for skt, _ in clients:
+                skt.close()
+
+    def _closed(self) -> None:
+        deferred, self.deferred = self.deferred, None
+        try:
+            if self.connected:
+                log.callWithLogger(self, self.connectionLost, _DONE)
+        finally:
+            if deferred is not None:
+                deferred.callback(None)
+
+
+class Connector(tcp.Connector):
+    """Makes `Client` connections."""
+
+    def _makeTransport(self) -> Client:
+        return Client(self.host, self.port, self.bindAddress, self, self.reactor)

@@ -1,0 +1,154 @@
+//! Sockets that Python listens with.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use tidewaiter::port::RawDescriptor;
+use tidewaiter::{Factory, Protocol, Transport};
+
+use crate::core::{Core, Loop};
+use crate::failures::refused;
+use crate::lock::Locked;
+use crate::sockets;
+use crate::stream::Bridge;
+
+/// A listening socket on the loop.
+///
+/// The loop calls, on the object that it was given: `_accepted(address)`, `_acceptFailed(errno)` and
+/// `_closed()`.
+#[pyclass(frozen, module = "tidewaiter._tidewaiter")]
+pub(crate) struct Listener(Locked<(tidewaiter::Listener, Weak<Loop>)>);
+
+/// Where connections come in: the Python object behind it is in the loop's table.
+struct Doorman {
+    home: Weak<Loop>,
+    slot: usize,
+}
+
+/// One connection at the door.
+#[derive(Clone)]
+pub(crate) struct Door {
+    home: Weak<Loop>,
+    slot: usize,
+    peer: SocketAddr,
+}
+
+fn tell(
+    home: &Weak<Loop>,
+    slot: usize,
+    call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+) {
+    let Some(inside) = home.upgrade() else { return };
+    Python::attach(|py| {
+        let object = match inside.listeners.borrow().get(slot) {
+            Some(object) => object.bind(py).clone(),
+            None => return,
+        };
+        if let Err(error) = inside.call(&object, || call(&object).map(drop)) {
+            inside.report("listener", &error, &object);
+        }
+    });
+}
+
+impl Door {
+    /// Has Python make an object for the connection. Closes it if Python does not take it.
+    pub(crate) fn open(&self, transport: &Transport, bridge: &Bridge) {
+        let Some(inside) = self.home.upgrade() else {
+            return;
+        };
+        inside.accepted.replace(Some((transport.clone(), bridge.clone())));
+        tell(&self.home, self.slot, |object| {
+            let address = sockets::tuple(object.py(), self.peer)?;
+            object.call_method1(intern!(object.py(), "_accepted"), (address,))
+        });
+        if let Some((transport, _)) = inside.accepted.take() {
+            transport.close_connection();
+        }
+    }
+}
+
+impl Factory for Doorman {
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        let door = Door {
+            home: self.home.clone(),
+            slot: self.slot,
+            peer,
+        };
+        Some(Box::new(Bridge::new(self.home.clone(), Some(door))))
+    }
+
+    fn accept_failed(&mut self, _: &tidewaiter::Listener, error: &io::Error) {
+        let number = error.raw_os_error();
+        tell(&self.home, self.slot, |object| {
+            object.call_method1(intern!(object.py(), "_acceptFailed"), (number,))
+        });
+    }
+
+    fn listener_closed(&mut self, _: &tidewaiter::Listener) {
+        tell(&self.home, self.slot, |object| {
+            object.call_method0(intern!(object.py(), "_closed"))
+        });
+        let Some(inside) = self.home.upgrade() else {
+            return;
+        };
+        let object = inside.listeners.borrow_mut().try_remove(self.slot);
+        Python::attach(|_| drop(object));
+    }
+}
+
+#[pymethods]
+impl Core {
+    /// Accepts connections on the listening socket with that number, which is the loop's from here on.
+    fn listen(
+        &self,
+        py: Python<'_>,
+        descriptor: RawDescriptor,
+        object: Py<PyAny>,
+    ) -> PyResult<Listener> {
+        let inside = self.enter(py)?;
+        let slot = inside.listeners.borrow_mut().insert(object);
+        let home = Rc::downgrade(&inside);
+        let doorman = Doorman {
+            home: home.clone(),
+            slot,
+        };
+        let listener = inside
+            .reactor
+            .listen_tcp_on(sockets::listener(descriptor), doorman)
+            .map_err(|error| refused("listen", &error))?;
+        Ok(Listener(Locked::new((listener, home))))
+    }
+}
+
+#[pymethods]
+impl Listener {
+    /// Accepts no more until resumed; connections wait in the backlog.
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        self.get(py)?.pause_accepting();
+        Ok(())
+    }
+
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        self.get(py)?.resume_accepting();
+        Ok(())
+    }
+
+    /// Closes the socket; `_closed` follows from the loop.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        self.get(py)?.stop_listening();
+        Ok(())
+    }
+}
+
+impl Listener {
+    fn get<'a>(&'a self, py: Python<'a>) -> PyResult<&'a tidewaiter::Listener> {
+        let (listener, home) = self.0.get(py);
+        if let Some(inside) = home.upgrade() {
+            inside.check_thread()?;
+        }
+        Ok(listener)
+    }
+}

@@ -1,0 +1,75 @@
+//! Python's sockets and addresses, as the library takes them.
+
+#![expect(
+    unsafe_code,
+    reason = "a number becomes an owned socket: that Python gave it up cannot be seen from here"
+)]
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
+
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use tidewaiter::port::RawDescriptor;
+
+#[cfg(unix)]
+fn owned(descriptor: RawDescriptor) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+
+    // SAFETY: the Python side hands over sockets that it opened, once each, and makes its own object
+    // for the number one that does not close it.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) }
+}
+
+#[cfg(windows)]
+fn owned(descriptor: RawDescriptor) -> std::os::windows::io::OwnedSocket {
+    use std::os::windows::io::FromRawSocket;
+
+    // SAFETY: as on Unix: it was opened by Python, and given up.
+    unsafe { std::os::windows::io::OwnedSocket::from_raw_socket(descriptor) }
+}
+
+/// Takes over an unconnected socket.
+pub(crate) fn stream(descriptor: RawDescriptor) -> TcpStream {
+    TcpStream::from(owned(descriptor))
+}
+
+/// Takes over a listening socket.
+pub(crate) fn listener(descriptor: RawDescriptor) -> TcpListener {
+    TcpListener::from(owned(descriptor))
+}
+
+/// An address as Python writes it: `(host, port)`, or `(host, port, flow, scope)`.
+pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
+    let host: String = tuple.get_item(0)?.extract()?;
+    let port: i64 = tuple.get_item(1)?.extract()?;
+    // As Python itself says it.
+    let port = u16::try_from(port)
+        .map_err(|_| PyOverflowError::new_err("connect_ex(): port must be 0-65535."))?;
+    // The scope is in the number that follows, too.
+    let bare = host.split('%').next().unwrap_or_default();
+    let ip: IpAddr = bare
+        .parse()
+        .map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
+    match ip {
+        IpAddr::V6(ip) if tuple.len() == 4 => {
+            let (flow, scope) = (tuple.get_item(2)?.extract()?, tuple.get_item(3)?.extract()?);
+            Ok(SocketAddrV6::new(ip, port, flow, scope).into())
+        }
+        _ => Ok(SocketAddr::new(ip, port)),
+    }
+}
+
+/// As [`address`], the other way.
+pub(crate) fn tuple<'py>(py: Python<'py>, address: SocketAddr) -> PyResult<Bound<'py, PyTuple>> {
+    match address {
+        SocketAddr::V4(address) => (address.ip().to_string(), address.port()).into_pyobject(py),
+        SocketAddr::V6(address) => (
+            address.ip().to_string(),
+            address.port(),
+            address.flowinfo(),
+            address.scope_id(),
+        )
+            .into_pyobject(py),
+    }
+}

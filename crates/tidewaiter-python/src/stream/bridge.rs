@@ -1,0 +1,176 @@
+//! From the library's callbacks to Python's.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tidewaiter::{ConnectError, Factory, Protocol, Reactor, Reason, Transport};
+
+use super::Stream;
+use crate::core::Loop;
+use crate::failures::os_error;
+use crate::listener::Door;
+
+/// The protocol of every connection: finds the Python object that stands for it, and calls that.
+///
+/// It holds no reference to Python: the objects are in the loop's table, where the garbage collector sees
+/// them.
+#[derive(Clone)]
+pub(crate) struct Bridge {
+    home: Weak<Loop>,
+    /// Where the table has the stream, once there is one.
+    slot: Rc<Cell<Option<usize>>>,
+    /// Who accepted the connection, if that is where it comes from.
+    door: Option<Door>,
+}
+
+impl Bridge {
+    /// Leads nowhere yet.
+    pub(crate) fn new(home: Weak<Loop>, door: Option<Door>) -> Bridge {
+        Bridge {
+            home,
+            slot: Rc::default(),
+            door,
+        }
+    }
+
+    /// From here on, calls go to `stream`.
+    pub(super) fn lead_to(&self, stream: &Bound<'_, Stream>, inside: &Loop) {
+        let state = stream.get().state(stream.py());
+        state.inside.replace(self.home.clone());
+        state.bridge.replace(Some(self.clone()));
+        let slot = inside.streams.borrow_mut().insert(stream.clone().unbind());
+        self.slot.set(Some(slot));
+    }
+
+    /// Calls the stream's object, in its log context; what is raised loses the connection.
+    pub(super) fn enter(&self, call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>) {
+        let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
+            return;
+        };
+        Python::attach(|py| {
+            let stream = match inside.streams.borrow().get(slot) {
+                Some(stream) => stream.bind(py).clone(),
+                None => return,
+            };
+            let state = stream.get().state(py);
+            let entered = inside.in_context(py, |context| state.context(py, context), || {
+                let named = state.protocol.borrow().as_ref().map(|protocol| protocol.bind(py).clone());
+                inside.call(named.as_ref().unwrap_or(stream.as_any()), || call(&stream))
+            });
+            if let Err(error) = entered {
+                let failed = stream.call_method1(intern!(py, "_streamFailed"), (error.value(py),));
+                if let Err(error) = failed {
+                    inside.report("stream", &error, stream.as_any());
+                }
+            }
+        });
+    }
+
+    /// The connection is gone: nothing leads to the stream any more.
+    fn leave(&self) {
+        let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
+            return;
+        };
+        let stream = inside.streams.borrow_mut().remove(slot);
+        Python::attach(|_| drop(stream));
+    }
+}
+
+impl Protocol for Bridge {
+    fn connection_made(&mut self, transport: &Transport) {
+        match &self.door {
+            Some(door) => door.open(transport, self),
+            None => self.enter(|stream| {
+                let state = stream.get().state(stream.py());
+                state.begin(transport);
+                stream.call_method0(intern!(stream.py(), "_streamMade")).map(drop)
+            }),
+        }
+        self.enter(|stream| {
+            stream.get().state(stream.py()).pause_if_not_reading(transport);
+            Ok(())
+        });
+    }
+
+    fn data_received(&mut self, _: &Transport, data: &[u8]) {
+        self.enter(|stream| {
+            let py = stream.py();
+            let state = stream.get().state(py);
+            if state.lost.get() {
+                return Ok(());
+            }
+            let protocol = stream.get().protocol(py)?;
+            protocol
+                .call_method1(intern!(py, "dataReceived"), (PyBytes::new(py, data),))
+                .map(drop)
+        });
+    }
+
+    fn read_connection_lost(&mut self, _: &Transport) {
+        self.tell("_streamEnded");
+    }
+
+    fn write_connection_lost(&mut self, _: &Transport) {
+        self.enter(|stream| {
+            stream.get().state(stream.py()).write_disconnected.set(true);
+            Ok(())
+        });
+        self.tell("_streamWriteEnded");
+    }
+
+    fn connection_lost(&mut self, _: &Transport, reason: Reason) {
+        let how = match reason {
+            Reason::Done => "done",
+            Reason::Aborted => "aborted",
+            _ => "lost",
+        };
+        self.enter(|stream| {
+            if stream.get().state(stream.py()).lost.get() {
+                return Ok(());
+            }
+            stream.call_method1(intern!(stream.py(), "_streamLost"), (how,)).map(drop)
+        });
+        self.leave();
+    }
+}
+
+impl Bridge {
+    /// Calls a method of the stream, as long as the connection was not lost.
+    fn tell(&self, method: &str) {
+        self.enter(|stream| {
+            if stream.get().state(stream.py()).lost.get() {
+                return Ok(());
+            }
+            stream.call_method0(method).map(drop)
+        });
+    }
+}
+
+/// Makes one connection for a stream that is there already.
+pub(crate) struct Caller(pub(crate) Bridge);
+
+impl Factory for Caller {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self.0.clone()))
+    }
+
+    fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
+        let raised = match error.io_error() {
+            Some(source) => os_error("connect", source),
+            None => os_error("connect", &std::io::Error::other(error.to_string())),
+        };
+        self.0.enter(|stream| {
+            if !stream.get().is_live(stream.py()) {
+                return Ok(());
+            }
+            stream
+                .call_method1(intern!(stream.py(), "_streamRefused"), (raised.value(stream.py()),))
+                .map(drop)
+        });
+        self.0.leave();
+    }
+}

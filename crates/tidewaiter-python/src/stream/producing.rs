@@ -1,0 +1,193 @@
+//! Who fills a connection, and is told when to pause. Unlike the library's producers, Python's are told
+//! inside of the write that fills the buffer: they loop until then.
+
+use std::cell::{Cell, RefCell};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use tidewaiter::{Producer, ProducerKind, Transport};
+
+use super::bridge::Bridge;
+use super::{State, Stream};
+
+#[derive(Default)]
+pub(super) struct Producing {
+    producer: RefCell<Option<Py<PyAny>>>,
+    streaming: Cell<bool>,
+    paused: Cell<bool>,
+    /// Whether something was written since the last time that everything was sent.
+    owed: Cell<bool>,
+}
+
+impl Producing {
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&*self.producer.borrow())
+    }
+
+    pub(super) fn take(&self) -> Option<Py<PyAny>> {
+        self.producer.take()
+    }
+
+    fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let producer = self.producer.borrow();
+        producer.as_ref().map(|producer| producer.bind(py).clone())
+    }
+}
+
+/// Hears from the transport that everything was sent.
+struct Drained(Bridge);
+
+impl Producer for Drained {
+    // It is registered as a pull producer, which is never paused.
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {
+        self.0.enter(|stream| {
+            let py = stream.py();
+            let state = stream.get().state(py);
+            if !state.producing.owed.replace(false) {
+                return Ok(());
+            }
+            let Some(producer) = state.producing.get(py) else {
+                return Ok(());
+            };
+            if state.producing.streaming.get() && !state.producing.paused.get() {
+                // It has the room it wants: nothing but what it has yet to write holds the end back.
+                if let Some(transport) = state.transport()? {
+                    transport.unregister_producer();
+                }
+                return Ok(());
+            }
+            state.producing.paused.set(false);
+            producer.call_method0(intern!(py, "resumeProducing")).map(drop)
+        });
+    }
+}
+
+impl State {
+    /// Something was written: pauses a push producer when that was too much.
+    pub(super) fn wrote(&self, stream: &Bound<'_, Stream>, transport: &Transport) -> PyResult<()> {
+        let producing = &self.producing;
+        producing.owed.set(true);
+        if !producing.streaming.get() || transport.queued() <= self.buffer_size.get() {
+            return Ok(());
+        }
+        let py = stream.py();
+        let Some(producer) = producing.get(py) else {
+            return Ok(());
+        };
+        if !producing.paused.replace(true) {
+            self.listen_for_drain(transport);
+        }
+        producer.call_method0(intern!(py, "pauseProducing")).map(drop)
+    }
+
+    /// The connection is up, and a pull producer may be there already.
+    pub(super) fn resume_pull_producer(&self, transport: &Transport) {
+        let registered = self.producing.producer.borrow().is_some();
+        if registered && !self.producing.streaming.get() {
+            self.listen_for_drain(transport);
+        }
+    }
+
+    /// Has the transport tell when everything was sent, and wait for the producer before it closes.
+    pub(super) fn listen_for_drain(&self, transport: &Transport) {
+        if let Some(bridge) = self.bridge() {
+            transport.register_producer(Drained(bridge), ProducerKind::Pull);
+        }
+    }
+}
+
+#[pymethods]
+impl Stream {
+    /// Registers `producer`, with the TLS protocol if that was started.
+    #[pyo3(name = "registerProducer")]
+    fn register_producer(
+        slf: &Bound<'_, Self>,
+        producer: &Bound<'_, PyAny>,
+        streaming: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        if !slf.get().state(py).tls.get() {
+            return Stream::_register_producer(slf, producer, streaming);
+        }
+        let protocol = slf.get().protocol(py)?;
+        protocol
+            .call_method1(intern!(py, "registerProducer"), (producer, streaming))
+            .map(drop)
+    }
+
+    #[pyo3(name = "unregisterProducer")]
+    fn unregister_producer(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        if !slf.get().state(py).tls.get() {
+            return Stream::_unregister_producer(slf);
+        }
+        let protocol = slf.get().protocol(py)?;
+        protocol.call_method0(intern!(py, "unregisterProducer")).map(drop)
+    }
+
+    #[pyo3(name = "_registerProducer")]
+    fn _register_producer(
+        slf: &Bound<'_, Self>,
+        producer: &Bound<'_, PyAny>,
+        streaming: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state(py);
+        let producing = &state.producing;
+        if let Some(present) = producing.get(py) {
+            return Err(PyRuntimeError::new_err(format!(
+                "Cannot register producer {producer}, because producer {present} was never unregistered."
+            )));
+        }
+        if state.disconnected.get() {
+            return producer.call_method0(intern!(py, "stopProducing")).map(drop);
+        }
+        producing.producer.replace(Some(producer.clone().unbind()));
+        producing.streaming.set(streaming.is_truthy()?);
+        producing.paused.set(false);
+        if producing.streaming.get() {
+            return Ok(());
+        }
+        if let Some(transport) = state.transport()? {
+            state.listen_for_drain(&transport);
+        }
+        producer.call_method0(intern!(py, "resumeProducing")).map(drop)
+    }
+
+    #[pyo3(name = "_unregisterProducer")]
+    fn _unregister_producer(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let state = slf.get().state(slf.py());
+        let producer = state.producing.take();
+        state.producing.streaming.set(false);
+        drop(producer);
+        if let Some(transport) = state.transport()? {
+            transport.unregister_producer();
+        }
+        Ok(())
+    }
+
+    #[getter]
+    fn producer<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.state(py).producing.get(py)
+    }
+
+    #[setter]
+    fn set_producer(&self, py: Python<'_>, value: Option<Py<PyAny>>) {
+        let replaced = self.state(py).producing.producer.replace(value);
+        drop(replaced);
+    }
+
+    #[getter(streamingProducer)]
+    fn streaming_producer(&self, py: Python<'_>) -> bool {
+        self.state(py).producing.streaming.get()
+    }
+
+    #[getter(producerPaused)]
+    fn producer_paused(&self, py: Python<'_>) -> bool {
+        self.state(py).producing.paused.get()
+    }
+}

@@ -1,0 +1,168 @@
+//! The half of a connection that Python writes to.
+
+use bytes::Bytes;
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyList};
+use tidewaiter::Transport;
+
+use super::{State, Stream};
+
+/// From this size on, what is written is kept, not copied: below, keeping costs more.
+const KEPT_BYTES: usize = 8 * 1024;
+
+/// The bytes that Python wants to be sent.
+fn bytes_of<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
+    data.cast::<PyBytes>()
+        .map_err(|_| PyTypeError::new_err("Data must be bytes"))
+}
+
+impl State {
+    /// The transport, if it would still send something.
+    fn writable(&self) -> PyResult<Option<Transport>> {
+        if !self.connected.get() || self.write_disconnected.get() {
+            return Ok(None);
+        }
+        self.transport()
+    }
+
+    /// How many bytes were written and not yet sent.
+    pub(super) fn queued(&self) -> usize {
+        let transport = self.transport.borrow();
+        transport.as_ref().map_or(0, Transport::queued)
+    }
+}
+
+fn send(transport: &Transport, data: &Bound<'_, PyBytes>) {
+    let bytes = data.as_bytes();
+    if bytes.len() < KEPT_BYTES {
+        transport.write(bytes);
+    } else {
+        transport.write_bytes(Bytes::from_owner(PyBackedBytes::from(data.clone())));
+    }
+}
+
+#[pymethods]
+impl Stream {
+    /// Sends `data`, through TLS if that was started.
+    fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let state = slf.get().state(slf.py());
+        if !state.tls.get() {
+            return Stream::_write(slf, data);
+        }
+        state.through_tls(slf.py(), |protocol| protocol.call_method1(intern!(slf.py(), "write"), (data,)))
+    }
+
+    #[pyo3(name = "writeSequence")]
+    fn write_sequence(slf: &Bound<'_, Self>, iovec: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state(py);
+        if !state.tls.get() {
+            return Stream::_write_sequence(slf, iovec);
+        }
+        state.through_tls(py, |protocol| protocol.call_method1(intern!(py, "writeSequence"), (iovec,)))
+    }
+
+    /// Closes once everything written is sent, telling the TLS peer first.
+    #[pyo3(name = "loseConnection")]
+    fn lose_connection(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state(py);
+        if !state.tls.get() {
+            return Stream::_lose_connection(slf);
+        }
+        if state.disconnecting.get() {
+            return Ok(());
+        }
+        state.through_tls(py, |protocol| protocol.call_method0(intern!(py, "loseConnection")))
+    }
+
+    /// Sends `data` as it is.
+    fn _write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let data = bytes_of(data)?;
+        let state = slf.get().state(slf.py());
+        if let Some(transport) = state.writable()? {
+            send(&transport, data);
+            state.wrote(slf, &transport)?;
+        }
+        Ok(())
+    }
+
+    #[pyo3(name = "_writeSequence")]
+    fn _write_sequence(slf: &Bound<'_, Self>, iovec: &Bound<'_, PyAny>) -> PyResult<()> {
+        let pieces = iovec.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        for piece in &pieces {
+            bytes_of(piece)?;
+        }
+        let state = slf.get().state(slf.py());
+        let Some(transport) = state.writable()? else {
+            return Ok(());
+        };
+        for piece in &pieces {
+            send(&transport, bytes_of(piece)?);
+        }
+        state.wrote(slf, &transport)
+    }
+
+    #[pyo3(name = "_loseConnection")]
+    fn _lose_connection(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state(py);
+        if !state.connected.get() || state.disconnecting.get() {
+            return Ok(());
+        }
+        state.reading.set(false);
+        if state.write_disconnected.get() {
+            // Nothing is left to be sent that could be waited for.
+            slf.call_method1(intern!(py, "_streamLost"), (intern!(py, "done"),))?;
+            return Ok(());
+        }
+        state.disconnecting.set(true);
+        if let Some(transport) = state.transport()? {
+            transport.lose_connection();
+        }
+        Ok(())
+    }
+
+    /// Tells the peer that no more follows, once everything written is sent.
+    #[pyo3(name = "loseWriteConnection")]
+    fn lose_write_connection(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state(py);
+        state.write_disconnecting.set(true);
+        if let Some(transport) = state.transport()? {
+            transport.lose_write_connection();
+        }
+        Ok(())
+    }
+
+    /// How many bytes were written and not yet sent.
+    #[getter(_tempDataLen)]
+    fn queued(&self, py: Python<'_>) -> usize {
+        self.state(py).queued()
+    }
+
+    /// Empty when everything written is sent. What is not yet sent is out of Python's reach: an empty
+    /// piece stands for it.
+    #[getter(_tempDataBuffer)]
+    fn queue<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pieces = if self.state(py).queued() == 0 { 0 } else { 1 };
+        PyList::new(py, std::iter::repeat_n(PyBytes::new(py, b""), pieces))
+    }
+}
+
+impl State {
+    /// Calls the TLS protocol that stands between, while the connection is up.
+    fn through_tls<'py>(
+        &self,
+        py: Python<'py>,
+        call: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        let protocol = self.protocol.borrow().as_ref().map(|protocol| protocol.bind(py).clone());
+        match protocol {
+            Some(protocol) if self.connected.get() => call(&protocol).map(drop),
+            _ => Ok(()),
+        }
+    }
+}

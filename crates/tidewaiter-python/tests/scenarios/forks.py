@@ -1,0 +1,162 @@
+"""Forks of a process that has a reactor: neither side may disturb the other."""
+
+import gc
+import multiprocessing
+import os
+import sys
+
+from scenarios.pairs import ADDRESS, SideFactory, connect, python
+from twisted.internet import protocol
+
+KEPT = []
+
+
+def _echoes(reactor, times, over, then=None):
+    """Sends a byte to and fro over one connection `times` times, then calls `over`; `then` after the first."""
+
+    def answer(side):
+        side.transport.write(b"b")
+
+    def again(side):
+        count = len(client.received)
+        if count == 1 and then is not None:
+            then()
+        if count == times:
+            over()
+        else:
+            # With a timer between them, so that timers are seen to go on as well.
+            reactor.callLater(0.001, side.transport.write, b"a")
+
+    server = SideFactory(dataReceived=answer)
+    client = SideFactory(dataReceived=again, connectionMade=lambda side: side.transport.write(b"a"))
+    KEPT.append(connect(reactor, server, client))
+    return server, client
+
+
+def _end_as_a_program(reactor):
+    """In a forked child: leaves the loop, drops all it inherited, and ends as programs do."""
+    reactor.crash()
+
+
+def _take_down(reactor):
+    """In a forked child: takes down all it inherited."""
+    for port in KEPT:
+        port.stopListening()
+    reactor.removeAll()
+    os._exit(3)
+
+
+def _leave(reactor):
+    os._exit(3)
+
+
+WAYS = {"leaving at once": _leave, "ending as a program": _end_as_a_program, "taking everything down": _take_down}
+
+
+def while_running(reactor, way):
+    """A callback forks, the child ends in some way, and the parent's connection, timers and children go on."""
+    statuses = []
+
+    def fork():
+        pid = os.fork()
+        if pid == 0:
+            return WAYS[way](reactor)
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    class Child(protocol.ProcessProtocol):
+        def processEnded(self, reason):
+            ended.append(reason.value.exitCode)
+            reactor.stop()
+
+    def spawn():
+        arguments = python("raise SystemExit(5)")
+        reactor.spawnProcess(Child(), arguments[0], arguments, os.environ)
+
+    ended = []
+    parent = os.getpid()
+    server, client = _echoes(reactor, 100, spawn, fork)
+    reactor.run()
+    if os.getpid() != parent:
+        del server, client
+        KEPT.clear()
+        gc.collect()
+        sys.exit(3)
+    return {"statuses": statuses, "echoes": len(client.received), "ended": ended}
+
+
+def _in_child(pipe):
+    pipe.send(os.getpid() != os.getppid())
+    pipe.close()
+
+
+def multiprocess(reactor):
+    """multiprocessing's forked children come and go in a thread while the loop is busy."""
+    results = []
+
+    def work():
+        context = multiprocessing.get_context("fork")
+        for _ in range(5):
+            ours, theirs = context.Pipe()
+            child = context.Process(target=_in_child, args=(theirs,))
+            child.start()
+            results.append(ours.recv())
+            child.join()
+            results.append(child.exitcode)
+
+    server, client = _echoes(reactor, 200, reactor.stop, lambda: reactor.callInThread(work))
+    reactor.run()
+    return {"results": results, "echoes": len(client.received)}
+
+
+def _daemonize(before=None, after=None):
+    """What user code does to become a daemon: the child goes on, the parent leaves."""
+    if before is not None:
+        before()
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if after is not None:
+        after()
+
+
+def into_background(reactor, path, with_hooks):
+    """Listens, forks, and runs in the child; `with_hooks` calls the reactor as twistd does."""
+    server = SideFactory(dataReceived=lambda side: side.transport.write(side.factory.received))
+    server.on["connectionLost"] = lambda side: reactor.stop()
+    port = reactor.listenTCP(0, server, interface=ADDRESS)
+    reactor.callLater(0, print, "a timer armed before the fork")
+    with open(path + ".new", "w") as file:
+        file.write(str(port.getHost().port))
+    os.rename(path + ".new", path)
+    before = getattr(reactor, "beforeDaemonize", None) if with_hooks else None
+    after = getattr(reactor, "afterDaemonize", None) if with_hooks else None
+    _daemonize(before, after)
+    reactor.run()
+    return server.received.decode()
+
+
+def fresh_in_child(reactor):
+    """A forked child makes a reactor of its own and uses it, while the parent waits in its loop."""
+    from scenario import reactor_class
+
+    statuses = []
+
+    def fork():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                own = reactor_class()()
+                server, client = _echoes(own, 10, own.stop)
+                own.run(installSignalHandlers=False)
+                os._exit(len(client.received))
+            finally:
+                os._exit(99)
+        reactor.callInThread(wait, pid)
+
+    def wait(pid):
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        reactor.callFromThread(reactor.stop)
+
+    _echoes(reactor, 1_000_000, None, fork)
+    reactor.run()
+    return statuses

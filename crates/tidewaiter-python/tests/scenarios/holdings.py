@@ -1,0 +1,67 @@
+"""What a process holds: objects, descriptors, memory."""
+
+import gc
+import os
+import sys
+from collections import Counter
+
+
+def descriptors():
+    """How many descriptors (handles, on Windows) this process has open."""
+    if sys.platform != "win32":
+        return len(os.listdir("/proc/self/fd"))
+    import ctypes
+
+    count = ctypes.c_ulong()
+    kernel = ctypes.windll.kernel32
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    kernel.GetProcessHandleCount(ctypes.c_void_p(kernel.GetCurrentProcess()), ctypes.byref(count))
+    return count.value
+
+
+def resident():
+    """The bytes of memory that are this process's own and not swapped out, or None where nobody tells."""
+    return _status("RssAnon")
+
+
+def resident_peak():
+    """The most that `resident` (with files) has been, in bytes."""
+    return _status("VmHWM")
+
+
+def reset_peak():
+    """Forgets the peak so far."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def _status(name):
+    try:
+        with open("/proc/self/status") as file:
+            lines = dict(line.split(":", 1) for line in file)
+    except OSError:
+        return None
+    return int(lines[name].split()[0]) * 1024
+
+
+class Holdings:
+    """What is held now, to be compared with what was held before."""
+
+    def __init__(self):
+        for _ in range(3):
+            gc.collect()
+        self.descriptors = descriptors()
+        self.resident = resident()
+        self.blocks = sys.getallocatedblocks()
+        self.kinds = Counter(type(thing).__qualname__ for thing in gc.get_objects())
+
+    def since(self, before):
+        """What there is more of now than `before`."""
+        more = {kind: count for kind, count in (self.kinds - before.kinds).items()}
+        return {
+            "descriptors": self.descriptors - before.descriptors,
+            "resident": self.resident - before.resident if self.resident is not None else 0,
+            "blocks": self.blocks - before.blocks,
+            "objects": sum(more.values()),
+            "kinds": dict(Counter(more).most_common(8)),
+        }

@@ -1,0 +1,65 @@
+"""Ctrl-C, at any moment."""
+
+import os
+import random
+import signal
+import threading
+import time
+
+from scenario import LOG
+from scenarios.pairs import SideFactory, connect
+from twisted.internet import task
+
+
+def _busy(reactor):
+    """Connections and timers, so that a signal finds the loop in all its parts."""
+    answer = lambda side: side.transport.write(b"x" * 1000)
+    for _ in range(4):
+        server, client = SideFactory(dataReceived=answer), SideFactory(connectionMade=answer, dataReceived=answer)
+        connect(reactor, server, client)
+    task.LoopingCall(reactor.callLater, 0, lambda: None).start(0.001)
+
+
+def handled(reactor):
+    """Runs until interrupted from outside; Twisted's handler is installed, so the loop stops."""
+    _busy(reactor)
+    reactor.callWhenRunning(reactor.callLater, 0, print, "running")
+    reactor.run()
+    print("stopped by", reactor._exitSignal)
+    return "ended"
+
+
+def unhandled(reactor, times, busy):
+    """Python's own handler raises KeyboardInterrupt wherever the loop is. It is raised by `run`, or logged; none is lost.
+
+    After each the loop goes on, be it by itself or by another `run`.
+    """
+    # In a callback it loses the connection whose callback it was, as any other exception would.
+    chance = random.Random(5)
+    raised = 0
+    sent = 0
+    over = threading.Event()
+
+    def interrupt():
+        nonlocal sent
+        for _ in range(times):
+            time.sleep(chance.random() * 0.01)
+            sent += 1
+            os.kill(os.getpid(), signal.SIGINT)
+            while raised + LOG.count("KeyboardInterrupt") < sent:
+                time.sleep(0.0005)
+        over.set()
+        reactor.callFromThread(reactor.stop)
+
+    if busy:
+        _busy(reactor)
+    thread = threading.Thread(target=interrupt)
+    reactor.callWhenRunning(thread.start)
+    while not over.is_set():
+        try:
+            reactor.run(installSignalHandlers=False)
+        except KeyboardInterrupt:
+            raised += 1
+            reactor.crash()
+    thread.join()
+    return {"sent": sent, "raised": raised, "logged": LOG.count("KeyboardInterrupt")}

@@ -1,0 +1,164 @@
+"""Runs what needs a reactor in a process of its own, so that a hang or a crash costs one test.
+
+`TEST_REACTOR` names the reactor: `tidewaiter` unless set. With `epoll`, `select` or `iocp` the same tests show
+what Twisted's own reactors do, which is how each of them was proved.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+REACTOR = os.environ.get("TEST_REACTOR", "tidewaiter")
+OURS = REACTOR == "tidewaiter"
+WINDOWS = sys.platform == "win32"
+HERE = pathlib.Path(__file__).resolve().parent
+EXAMPLES = HERE.parents[2] / "examples" / "python"
+
+ours_only = unittest.skipUnless(OURS, "a promise of tidewaiter that Twisted's own reactors do not make")
+needs_fork = unittest.skipUnless(hasattr(os, "fork"), "this system has no fork")
+needs_proc = unittest.skipUnless(os.path.isdir("/proc/self/fd"), "needs /proc to count what a process holds")
+needs_posix = unittest.skipIf(WINDOWS, "what is tested here exists on POSIX only")
+
+
+class Finished:
+    """What a process left behind."""
+
+    def __init__(self, code, output, errors, result, left_over):
+        self.code = code
+        self.output = output
+        self.errors = errors
+        self.result = result
+        self.left_over = left_over
+
+    def __str__(self):
+        return f"exit code {self.code}\noutput:\n{self.output}\nerrors:\n{self.errors}"
+
+
+class Process:
+    """A started process, alone in its session, that is never waited for without a limit."""
+
+    def __init__(self, arguments, environment=None, folder=None):
+        variables = {**os.environ, "PYTHONUNBUFFERED": "1", "TEST_REACTOR": REACTOR, **(environment or {})}
+        self.arguments = [str(argument) for argument in arguments]
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self._output = pathlib.Path(self._folder.name, "output")
+        self._errors = pathlib.Path(self._folder.name, "errors")
+        with self._output.open("wb") as output, self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                self.arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=variables,
+                cwd=folder,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    def output(self):
+        """What it has written so far."""
+        return self._output.read_text("utf-8", "replace")
+
+    def errors(self):
+        """What it has written to its standard error so far."""
+        return self._errors.read_text("utf-8", "replace")
+
+    def signal(self, number):
+        self._process.send_signal(number)
+
+    def wait_for(self, what, seconds=20.0):
+        """Waits until `what()` is true, and returns that; fails if the process ends before, or time is up."""
+        limit = time.monotonic() + seconds
+        while True:
+            ended = self._process.poll() is not None
+            found = what()
+            if found:
+                return found
+            if ended or time.monotonic() > limit:
+                why = "ended" if ended else f"did nothing for {seconds} s"
+                raise AssertionError(f"{self.arguments} {why}, before what was expected of it:\n{self.finish(0.1)}")
+            time.sleep(0.01)
+
+    def finish(self, seconds=20.0):
+        """Waits for the end, at most `seconds`; kills it and whatever it left behind."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            code = f"none: killed after {seconds} s"
+        left_over = _kill_session(self.pid)
+        finished = Finished(code, self.output(), self.errors(), None, left_over)
+        self._folder.cleanup()
+        return finished
+
+
+def run(arguments, seconds=20.0, environment=None, folder=None):
+    """Runs a program to its end, at most `seconds`."""
+    return Process(arguments, environment, folder).finish(seconds)
+
+
+def scenario(module, function, *arguments, seconds=30.0, environment=None):
+    """Runs `scenarios.module.function(reactor, *arguments)` in a fresh interpreter with the reactor installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        result_path = pathlib.Path(folder, "result.json")
+        process = start_scenario(module, function, *arguments, path=result_path, seconds=seconds, environment=environment)
+        finished = process.finish(seconds + 5.0)
+        if result_path.exists():
+            finished.result = json.loads(result_path.read_text("utf-8"))
+    return finished
+
+
+def start_scenario(module, function, *arguments, path="", seconds=30.0, environment=None):
+    """As `scenario`, but does not wait: for those to which something is done from outside."""
+    command = [sys.executable, "-X", "faulthandler", HERE / "scenario.py", module, function, json.dumps(arguments)]
+    return Process([*command, path, seconds], environment)
+
+
+class ReactorTestCase(unittest.TestCase):
+    """Tests that run scenarios."""
+
+    maxDiff = None
+
+    def scenario(self, module, function, *arguments, **options):
+        """The result of a scenario that must end well, and leave no process behind."""
+        finished = scenario(module, function, *arguments, **options)
+        self.assertEqual(finished.code, 0, finished)
+        self.assertEqual(finished.left_over, [], f"processes left behind\n{finished}")
+        self.assertIsNotNone(finished.result, f"no result\n{finished}")
+        return finished.result
+
+    def assertEndedWell(self, finished):
+        """No complaint, no trace of one, no process left."""
+        self.assertEqual(finished.code, 0, finished)
+        self.assertEqual(finished.left_over, [], finished)
+        self.assertNotIn("Traceback", finished.errors + finished.output, finished)
+
+
+def end_process(pid, number):
+    """Sends a signal to a process that is not our child, unless it is gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _kill_session(session):
+    """Kills what is left of a session, and says what it was. Where there is no /proc nothing is known, nor done."""
+    left_over = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            after_name = entry.joinpath("stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            state, its_session = after_name[0], int(after_name[3])
+            if its_session == session and state != "Z":
+                left_over.append(entry.joinpath("cmdline").read_text("utf-8", "replace").replace("\0", " "))
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            continue  # It went while we looked.
+    return left_over

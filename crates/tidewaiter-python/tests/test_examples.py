@@ -1,0 +1,51 @@
+"""The examples do what their first lines say."""
+
+import re
+import signal
+import socket
+import sys
+import unittest
+
+import support
+from support import EXAMPLES, needs_posix, ours_only
+
+# What of the tests has been seen to run on Windows; the lane for it runs these modules.
+ON_WINDOWS = ("test_endings", "test_examples", "test_exceptions", "test_metrics", "test_reactors", "test_strangers")
+
+
+@ours_only
+class Examples(unittest.TestCase):
+    def test_every_example_says_in_its_first_line_how_to_run_it(self):
+        examples = sorted(EXAMPLES.glob("*.py"))
+        self.assertTrue(examples)
+        for example in examples:
+            with self.subTest(example.name):
+                self.assertIn(f"Run: python examples/python/{example.name}", example.read_text("utf-8").splitlines()[0])
+
+    @needs_posix
+    def test_echo(self):
+        process = support.Process([sys.executable, EXAMPLES / "echo.py", "0"])
+        found = process.wait_for(lambda: re.search(r"listening on 127.0.0.1:(\d+)\s", process.output()))
+        with socket.create_connection(("127.0.0.1", int(found[1])), 10) as connection:
+            connection.sendall(b"hello")
+            self.assertEqual(connection.recv(100), b"hello")
+        process.signal(signal.SIGINT)
+        finished = process.finish()
+        self.assertEqual((finished.code, finished.errors), (0, ""), finished)
+
+    def test_spawn(self):
+        code = "import sys; print('out'); sys.stdout.flush(); print('err', file=sys.stderr); raise SystemExit(3)"
+        finished = support.run([sys.executable, EXAMPLES / "spawn.py", sys.executable, "-c", code])
+        self.assertEqual((finished.code, finished.errors), (0, ""), finished)
+        lines = finished.output.splitlines()
+        self.assertEqual(sorted(lines[:-1]), ["error: err", "output: out"], finished)
+        self.assertEqual(lines[-1], "ended with code 3")
+
+    def test_timers(self):
+        finished = support.run([sys.executable, EXAMPLES / "timers.py", "3"])
+        self.assertEqual((finished.code, finished.errors), (0, ""), finished)
+        self.assertEqual(finished.output.splitlines()[:4], ["3", "2", "1", "0"])
+
+
+if __name__ == "__main__":
+    unittest.main()

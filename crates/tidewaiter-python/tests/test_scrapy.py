@@ -1,0 +1,37 @@
+"""Scrapy, unchanged, runs on the reactor that its setting names."""
+
+import importlib.util
+import json
+import sys
+import unittest
+
+import support
+
+PAGES = 300
+REACTORS = {"tidewaiter": "tidewaiter.twisted.Reactor", "epoll": "twisted.internet.epollreactor.EPollReactor"}
+
+
+@unittest.skipUnless(support.REACTOR in REACTORS, "no name for this reactor that Scrapy knows")
+@unittest.skipUnless(importlib.util.find_spec("scrapy"), "Scrapy is not among what is installed on this system")
+class Scrapy(unittest.TestCase):
+    maxDiff = None
+
+    def test_a_site_is_crawled_whole(self):
+        crawl = [sys.executable, support.HERE / "scenarios" / "site.py", REACTORS[support.REACTOR], PAGES]
+        finished = support.run(crawl, seconds=60)
+        self.assertEqual((finished.code, finished.errors), (0, ""), finished)
+        found = json.loads(finished.output)
+        self.assertTrue(found.pop("reactor").startswith(REACTORS[support.REACTOR].rpartition(".")[0]), finished)
+        # Each page is linked to from one other, and each has two links; one in ten redirects.
+        expected = {
+            "pages": PAGES,
+            "words": PAGES * (PAGES - 1) // 2,
+            "scraped": PAGES,
+            "statuses": {"200": PAGES, "302": PAGES // 10, "404": PAGES + 1},
+            "reason": "finished",
+        }
+        self.assertEqual(found, expected)
+
+
+if __name__ == "__main__":
+    unittest.main()

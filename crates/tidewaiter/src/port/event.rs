@@ -1,0 +1,51 @@
+//! An event descriptor, by which a wait is ended on Linux.
+
+#![expect(unsafe_code, reason = "a descriptor is replaced under its number")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::waker::Notify;
+
+/// Its counter is never read: each write is a new event. It lives as long as there are wakers.
+#[derive(Clone)]
+pub(super) struct Event(Arc<OwnedFd>);
+
+impl Event {
+    pub(super) fn new() -> io::Result<Event> {
+        Ok(Event(Arc::new(fresh()?)))
+    }
+
+    /// Makes it another event, that no other process has, for all who know it.
+    pub(super) fn renew(&self) -> io::Result<()> {
+        let fresh = fresh()?;
+        let (from, to) = (fresh.as_raw_fd(), self.0.as_raw_fd());
+        // SAFETY: both are open. The number stays ours and stays that of an event descriptor, so whoever
+        // holds it can use it all the same; the call replaces it in one step.
+        if unsafe { libc::dup3(from, to, libc::O_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
+fn fresh() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
+}
+
+impl AsFd for Event {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Notify for Event {
+    fn notify(&self) {
+        // Cannot fail but for a full counter, which takes 2^64 wake-ups. One system call that leaves
+        // `errno` alone: safe in a signal handler.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}

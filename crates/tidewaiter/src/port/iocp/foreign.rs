@@ -1,0 +1,126 @@
+//! Waitable objects that belong to others.
+
+use std::io;
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::ptr;
+
+use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
+
+use super::Iocp;
+use super::entry::Live;
+use super::wait::Wait;
+use crate::port::table::Key;
+use crate::port::{
+    Completion, Failure, Operation, Outcome, RawDescriptor, Readiness, RequestKind, Token,
+};
+
+impl Iocp {
+    pub(super) fn begin_watch(
+        &mut self,
+        handle: RawDescriptor,
+        token: Token,
+    ) -> io::Result<Operation> {
+        let object = share(handle)?;
+        let operation = self.operations.insert(Live {
+            handle: Key::from_u64(0),
+            token,
+            kind: RequestKind::Watch,
+            records: 0,
+            ending: None,
+            wait: None,
+        });
+        let started = Wait::start(self.packets, &self.queue, object.as_handle(), operation);
+        match started {
+            Ok(wait) => {
+                let live = self.operations.get_mut(operation);
+                live.expect("inserted above").wait = Some(wait);
+            }
+            Err(error) => {
+                self.operations.remove(operation);
+                return Err(error);
+            }
+        }
+        self.objects.insert(operation, object);
+        self.in_flight += 1;
+        Ok(Operation(operation))
+    }
+
+    /// The object's packet has come: it is waited for again once the report has been delivered.
+    pub(super) fn signalled(&mut self, operation: Key) {
+        let live = self
+            .operations
+            .get_mut(operation)
+            .expect("looked up before");
+        live.wait = None;
+        if live.ending.is_some() {
+            return self.end_watch(operation, Failure::Cancelled);
+        }
+        self.signalled.push(operation);
+        let readiness = Readiness {
+            readable: true,
+            ..Readiness::default()
+        };
+        self.report(operation, Outcome::Ready(readiness));
+    }
+
+    /// Waits again for what was reported.
+    pub(super) fn watch_on(&mut self) {
+        for operation in std::mem::take(&mut self.signalled) {
+            // It may have been cancelled meanwhile.
+            let (Some(live), Some(object)) = (
+                self.operations.get_mut(operation),
+                self.objects.get(&operation),
+            ) else {
+                continue;
+            };
+            match Wait::start(self.packets, &self.queue, object.as_handle(), operation) {
+                Ok(wait) => live.wait = Some(wait),
+                Err(error) => self.end_watch(operation, Failure::os("wait for a handle", error)),
+            }
+        }
+    }
+
+    pub(super) fn cancel_watch(&mut self, operation: Key) {
+        let Some(live) = self.operations.get_mut(operation) else {
+            return;
+        };
+        if live.ending.is_some() {
+            return;
+        }
+        live.ending = Some(Failure::Cancelled);
+        // A packet that was posted comes; the operation ends with it.
+        if live.wait.as_mut().is_none_or(Wait::cancel) {
+            self.end_watch(operation, Failure::Cancelled);
+        }
+    }
+
+    fn end_watch(&mut self, operation: Key, failure: Failure) {
+        // The wait ends before the handle that it was made with is closed.
+        let live = self.operations.remove(operation).expect("it ends once");
+        let token = live.token;
+        drop(live);
+        self.objects.remove(&operation);
+        self.done.push_back(Completion {
+            token,
+            operation: Operation(operation),
+            kind: RequestKind::Watch,
+            result: Err(failure),
+            more: false,
+        });
+    }
+}
+
+/// A handle of our own for the object, so that it stays while it is waited for, whatever its owner does.
+fn share(handle: RawDescriptor) -> io::Result<OwnedHandle> {
+    // The names of nothing, and of this process.
+    let address = match usize::try_from(handle) {
+        Ok(address) if !matches!(address, 0 | usize::MAX) => address,
+        _ => {
+            let code = ERROR_INVALID_HANDLE.cast_signed();
+            return Err(io::Error::from_raw_os_error(code));
+        }
+    };
+    // SAFETY: it is only passed to `DuplicateHandle`, which fails for what is not open.
+    let theirs = unsafe { BorrowedHandle::borrow_raw(ptr::with_exposed_provenance_mut(address)) };
+    theirs.try_clone_to_owned()
+}

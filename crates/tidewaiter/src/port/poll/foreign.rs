@@ -1,0 +1,64 @@
+//! Descriptors that belong to others: the selector watches the set that they are in.
+
+use std::io;
+
+use super::super::foreign::Foreign;
+use super::super::table::Key;
+use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
+use super::{Place, PollPort};
+
+/// What the set's events carry; no handle's key is this one.
+pub(super) const FOREIGN: Key = Key {
+    index: u32::MAX - 1,
+    generation: u32::MAX,
+};
+
+/// Watching has no handle.
+const NO_PLACE: Place = Place {
+    handle: Key {
+        index: 0,
+        generation: 0,
+    },
+    direction: None,
+};
+
+impl PollPort {
+    pub(super) fn begin_watch(
+        &mut self,
+        descriptor: RawDescriptor,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<Operation> {
+        if self.foreign.open()?
+            && let Err(error) = self.watch_foreign()
+        {
+            self.foreign = Foreign::default();
+            return Err(error);
+        }
+        let operation = Operation(self.operations.insert(NO_PLACE));
+        let added = self.foreign.add(operation, descriptor, interest, token);
+        if let Err(error) = added {
+            self.operations.remove(operation.0);
+            return Err(error);
+        }
+        Ok(operation)
+    }
+
+    /// Delivers what is ready of others'.
+    pub(super) fn visit_foreign(
+        &mut self,
+        completions: &mut Vec<Completion>,
+        limit: usize,
+    ) -> io::Result<()> {
+        let ready = std::mem::take(&mut self.foreign_ready) || self.foreign.is_always_ready();
+        if ready && self.foreign.collect(completions, limit)? {
+            self.watch_foreign()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn watch_foreign(&mut self) -> io::Result<()> {
+        let set = self.foreign.descriptor();
+        set.map_or(Ok(()), |set| self.selector.add_level(set, FOREIGN))
+    }
+}

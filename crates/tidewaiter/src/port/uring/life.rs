@@ -1,0 +1,174 @@
+//! From the first wait to the last: which thread and which process the ring belongs to.
+//!
+//! The kernel is asked for nothing before the first wait, because the thread that asks first is the one
+//! that the ring belongs to. So, too, when the ring was given up before a fork: the operations stay in
+//! their table, and the wait that comes next makes a new ring and starts them again.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::super::table::Key;
+use super::super::{Completion, Driver, Failure, Operation};
+use super::foreign::ForeignPoll;
+use super::operation::Work;
+use super::ring::{Ring, Wait};
+use super::{BufferRing, Rc, Uring};
+
+/// How long dropping a port waits for its cancelled operations.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Whether the kernel is to be asked for what operations want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not before the next wait: it has nothing in hand.
+    Held,
+    Active,
+    /// No more: what it has in hand is being taken back.
+    Suspending,
+}
+
+impl Uring {
+    /// The ring, which there is while the phase is not `Held`.
+    pub(super) fn ring_mut(&mut self) -> &mut Ring {
+        self.ring.as_mut().expect("the kernel is not asked without")
+    }
+
+    /// Makes this thread the ring's, and asks the kernel for all that was submitted so far.
+    pub(super) fn activate(&mut self) -> io::Result<()> {
+        if !self.ring.as_ref().is_some_and(Ring::is_ours) {
+            self.ring = None;
+            let ring = Ring::set_up(&self.setup.options, self.setup.task_work)?;
+            self.buffers = BufferRing::register(&ring, &self.setup.options)?;
+            self.ring = Some(ring);
+        }
+        self.phase = Phase::Active;
+        self.watch_waker();
+        self.start_all();
+        Ok(())
+    }
+
+    /// Starts what the kernel does not have, or ends it if it was cancelled meanwhile.
+    fn start_all(&mut self) {
+        let idle = |work: &Work| !matches!(work, Work::Watch | Work::Close);
+        let held: Vec<(Key, bool)> = self
+            .operations
+            .iter()
+            .filter(|(_, pending)| !pending.lent && idle(&pending.work))
+            .map(|(key, pending)| (key, pending.cancelled))
+            .collect();
+        for (key, cancelled) in held {
+            if cancelled {
+                self.end_unstarted(key);
+            } else {
+                self.start(key);
+            }
+        }
+    }
+
+    fn end_unstarted(&mut self, key: Key) {
+        let pending = self.operations.get(key).expect("it was just listed");
+        self.due.push_back(Completion {
+            token: pending.token,
+            operation: Operation(key),
+            kind: pending.work.kind(),
+            result: Err(Failure::Cancelled),
+            more: false,
+        });
+        self.retire(key);
+    }
+
+    /// Takes everything back from the kernel, and gives the ring up.
+    pub(super) fn suspend(&mut self) -> io::Result<()> {
+        if self.phase == Phase::Active {
+            self.phase = Phase::Suspending;
+            let taken = self.take_back();
+            if let Err(error) = taken {
+                self.phase = Phase::Active;
+                self.start_all();
+                return Err(error);
+            }
+        }
+        // With the ring gone, the kernel writes to none of the buffers that the program still holds.
+        self.ring = None;
+        self.phase = Phase::Held;
+        self.foreign_poll = ForeignPoll::Idle;
+        self.buffers.keep_in_children()
+    }
+
+    /// Cancels what the kernel has in hand, and keeps what has completed all the same.
+    fn take_back(&mut self) -> io::Result<()> {
+        let lent = self.operations.iter().filter(|(_, pending)| pending.lent);
+        let lent: Vec<Key> = lent.map(|(key, _)| key).collect();
+        for key in lent {
+            self.push_cancel(key);
+        }
+        let deadline = Instant::now() + DRAIN_MAX;
+        let mut kept: Vec<Completion> = self.due.drain(..).collect();
+        let mut result = Ok(());
+        while result.is_ok() && self.operations.iter().any(|(_, pending)| pending.lent) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            result = match self.ring_mut().enter(Wait::UpTo(left)) {
+                Ok(_) if left.is_zero() => Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "io_uring does not give its operations back",
+                )),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            while let Some(cqe) = self.ring_mut().next() {
+                self.finish(cqe, &mut kept);
+                kept.extend(self.due.drain(..));
+            }
+        }
+        self.due = kept.into();
+        result
+    }
+
+    /// Lets the next wait make a new ring, in this process.
+    pub(super) fn resume(&mut self) -> io::Result<()> {
+        self.foreign.renew()?;
+        self.bell.event.renew()?;
+        // What came to the old event, or was lost with it, ends the next wait.
+        self.bell.waker.acknowledge();
+        self.bell.waker.wake();
+        Ok(())
+    }
+
+    /// Awaits the last completion of everything, delivering none. Whether that worked out.
+    fn drain(&mut self) -> bool {
+        if self.phase != Phase::Active {
+            return true;
+        }
+        let keys: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.cancel_key(key);
+        }
+        let deadline = Instant::now() + DRAIN_MAX;
+        let mut undelivered = Vec::new();
+        while !self.operations.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.wait(Some(left), &mut undelivered).is_err() {
+                return false;
+            }
+            undelivered.clear();
+        }
+        true
+    }
+}
+
+impl Drop for Uring {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the kernel may still touch is never freed"
+    )]
+    fn drop(&mut self) {
+        if !self.drain() {
+            log::error!(
+                "io_uring does not give back {} operations",
+                self.operations.len()
+            );
+            std::mem::forget(std::mem::take(&mut self.operations));
+            std::mem::forget(Rc::clone(&self.buffers));
+        }
+    }
+}

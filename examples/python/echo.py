@@ -1,0 +1,19 @@
+"""An echo server. Run: python examples/python/echo.py 7000, then from elsewhere: nc 127.0.0.1 7000"""
+
+import sys
+
+import tidewaiter.twisted
+
+tidewaiter.twisted.install()  # The one line that makes it run on tidewaiter: before the reactor is imported.
+
+from twisted.internet import protocol, reactor
+
+
+class Echo(protocol.Protocol):
+    def dataReceived(self, data):
+        self.transport.write(data)
+
+
+port = reactor.listenTCP(int(sys.argv[1]), protocol.Factory.forProtocol(Echo), interface="127.0.0.1")
+print(f"listening on {port.getHost().host}:{port.getHost().port}", flush=True)
+reactor.run()

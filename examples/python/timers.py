@@ -1,0 +1,22 @@
+"""Counts down in tenths of a second, then shows what the loop did. Run: python examples/python/timers.py 5"""
+
+import sys
+
+import tidewaiter.twisted
+
+tidewaiter.twisted.install()
+
+from twisted.internet import reactor
+
+
+def count(left):
+    print(left, flush=True)
+    if left:
+        reactor.callLater(0.1, count, left - 1)
+    else:
+        reactor.stop()
+
+
+reactor.callWhenRunning(count, int(sys.argv[1]))
+reactor.run()
+print(reactor.metrics())
