@@ -1,4 +1,4 @@
-"""Starts a child, prints what it writes as it comes, and how it ended. Run: python examples/python/spawn.py python --version"""
+"""Starts a child, prints what it writes, and how it ended. Run: python examples/python/spawn.py python --version"""
 
 import os
 import shutil

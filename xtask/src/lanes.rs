@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::context::{Context, has, output};
+use crate::python;
 use crate::runner::{Step, Stop, Tally};
 use crate::setup::{component, rust_target, rustup, toolchain};
 use crate::tidy;
@@ -85,6 +86,42 @@ pub(crate) const LANES: &[Lane] = &[
         Required,
         "the real ports under AddressSanitizer",
         asan,
+    ),
+    lane(
+        "python-lint",
+        Required,
+        "the Python files are laid out by ruff, which finds no fault",
+        python::lint,
+    ),
+    lane(
+        "python",
+        Required,
+        "the wheel, its types, its own tests, the Python examples",
+        python::package,
+    ),
+    lane(
+        "twisted-uring",
+        Required,
+        "Twisted's suites for every reactor, on io_uring",
+        python::twisted_uring,
+    ),
+    lane(
+        "twisted-poll",
+        Required,
+        "Twisted's suites for every reactor, on readiness",
+        python::twisted_poll,
+    ),
+    lane(
+        "twisted",
+        Required,
+        "all of Twisted's tests with our reactor installed",
+        python::twisted,
+    ),
+    lane(
+        "twisted-windows",
+        Required,
+        "the wheel for Windows, its tests and Twisted's, under Wine",
+        python::twisted_windows,
     ),
     lane(
         "miri",
@@ -222,7 +259,7 @@ fn on_port(context: &Context, port: &str) -> Result<Tally, Stop> {
 }
 
 #[cfg(target_os = "linux")]
-fn ring_allowed() -> Result<(), Stop> {
+pub(crate) fn ring_allowed() -> Result<(), Stop> {
     io_uring::IoUring::new(2).map(drop).map_err(|error| {
         Stop::missing(
             format!("io_uring is refused here: {error}"),
@@ -232,7 +269,7 @@ fn ring_allowed() -> Result<(), Stop> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ring_allowed() -> Result<(), Stop> {
+pub(crate) fn ring_allowed() -> Result<(), Stop> {
     Err(Stop::Foreign("io_uring is Linux's".to_owned()))
 }
 

@@ -8,6 +8,7 @@
 
 mod context;
 mod lanes;
+mod python;
 mod runner;
 mod setup;
 mod test;

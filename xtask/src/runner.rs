@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -111,6 +112,12 @@ impl Step {
 
     pub(crate) fn args(mut self, arguments: &[&str]) -> Step {
         self.command.args(arguments);
+        self
+    }
+
+    /// Adds a path, which need not be Unicode.
+    pub(crate) fn path(mut self, path: &Path) -> Step {
+        self.command.arg(path);
         self
     }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::context::{Context, has, output};
+use crate::python;
 use crate::runner::{Step, Stop};
 use crate::wine::Wine;
 
@@ -28,6 +29,8 @@ pub(crate) fn run(context: &Context) -> bool {
         ("rustfmt", component("rustfmt", "cargo-fmt")),
         ("clippy", component("clippy", "cargo-clippy")),
         ("Windows lane", Wine::ready(context).map(drop)),
+        ("Python lanes", python::ready(context)),
+        ("Windows Python", python::windows_ready(context).map(drop)),
     ];
     let mut complete = true;
     for (name, part) in parts {

@@ -23,6 +23,8 @@ const TOOLS: &[Tool] = &[
 /// Debian's toolchain for browsers: recent enough, and with the standard library's source.
 const DEBIAN_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+
 /// A lane that is ready to build and run Windows programs.
 #[derive(Debug)]
 pub(crate) struct Wine {
@@ -62,16 +64,33 @@ impl Wine {
     pub(crate) fn cargo(&self, context: &Context, arguments: &[&str]) -> Step {
         let step = match self.std {
             Library::Prebuilt => Step::cargo(context, arguments),
+            Library::FromSource => Step::new(context, DEBIAN_CARGO, arguments),
+        };
+        self.environment(self.compiler(step))
+            .args(&["--target", TARGET])
+            .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
+    }
+
+    /// Makes a command that calls cargo, or is it, build for Windows.
+    pub(crate) fn compiler(&self, step: Step) -> Step {
+        match self.std {
+            Library::Prebuilt => step,
             // Debian's names are not in front of rustup's on the path, hence the folders.
-            Library::FromSource => Step::new(context, "/usr/bin/cargo", arguments)
+            Library::FromSource => step
                 .args(&["-Zbuild-std"])
+                .env("CARGO", DEBIAN_CARGO)
                 .env("RUSTC", "/usr/bin/rustc")
                 .env("RUSTDOC", "/usr/bin/rustdoc")
                 .env("RUSTC_BOOTSTRAP", "1"),
-        };
+        }
+    }
+
+    /// Runs a Windows program.
+    pub(crate) fn program(&self, context: &Context, program: &Path, arguments: &[&str]) -> Step {
+        let step = Step::new(context, "wine", &[])
+            .path(program)
+            .args(arguments);
         self.environment(step)
-            .args(&["--target", TARGET])
-            .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
     }
 
     /// Ends what a test may have left running in the prefix, and the server itself.
@@ -137,7 +156,7 @@ fn debian_rust() -> bool {
         Path::new(sysroot.trim())
             .join("lib/rustlib/src/rust/library/std")
             .is_dir()
-            && Path::new("/usr/bin/cargo").is_file()
+            && Path::new(DEBIAN_CARGO).is_file()
     })
 }
 

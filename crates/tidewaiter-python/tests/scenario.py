@@ -60,7 +60,7 @@ def install():
 
 
 def _show_where_it_hangs(seconds):
-    """Ends the process before the parent loses patience. Not faulthandler's own timer: that hangs in forked children."""
+    """Ends the process before the parent loses patience. Not faulthandler's timer: that hangs in forked children."""
     time.sleep(seconds)
     faulthandler.dump_traceback(all_threads=True)
     os._exit(1)

@@ -9,9 +9,6 @@ import unittest
 import support
 from support import EXAMPLES, needs_posix, ours_only
 
-# What of the tests has been seen to run on Windows; the lane for it runs these modules.
-ON_WINDOWS = ("test_endings", "test_examples", "test_exceptions", "test_metrics", "test_reactors", "test_strangers")
-
 
 @ours_only
 class Examples(unittest.TestCase):

@@ -16,7 +16,7 @@ class Interrupts(ReactorTestCase):
         for number in (signal.SIGINT, signal.SIGTERM) * 3:
             with self.subTest(number):
                 process = support.start_scenario("interrupts", "handled")
-                process.wait_for(lambda: "running" in process.output())
+                process.wait_for(lambda process=process: "running" in process.output())
                 time.sleep(chance.random() * 0.1)
                 process.signal(number)
                 finished = process.finish()

@@ -46,7 +46,11 @@ def interfaces_of(reactor):
     names = []
     for name in dir(interfaces):
         interface = getattr(interfaces, name)
-        if name.startswith("IReactor") and issubclass(type(interface), type(Interface)) and interface.providedBy(reactor):
+        if (
+            name.startswith("IReactor")
+            and issubclass(type(interface), type(Interface))
+            and interface.providedBy(reactor)
+        ):
             verifyObject(interface, reactor)
             names.append(name)
     return names

@@ -5,8 +5,9 @@ import os
 import sys
 import threading
 
-from scenarios.pairs import Side, SideFactory, connect, python
 from twisted.internet import protocol
+
+from scenarios.pairs import Side, SideFactory, connect, python
 
 KEPT = []
 

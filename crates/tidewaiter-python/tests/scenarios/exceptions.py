@@ -3,9 +3,10 @@
 import os
 import socket
 
-from scenarios.pairs import ADDRESS, Raised, Side, SideFactory, connect, failures, losing, python, raising, until
 from twisted.internet import defer, error, interfaces, protocol, threads
 from zope.interface import implementer
+
+from scenarios.pairs import ADDRESS, Raised, Side, SideFactory, connect, failures, losing, python, raising, until
 
 
 def _outcome(server, client):

@@ -5,8 +5,9 @@ import multiprocessing
 import os
 import sys
 
-from scenarios.pairs import ADDRESS, SideFactory, connect, python
 from twisted.internet import protocol
+
+from scenarios.pairs import ADDRESS, SideFactory, connect, python
 
 KEPT = []
 

@@ -57,7 +57,7 @@ class Holdings:
 
     def since(self, before):
         """What there is more of now than `before`."""
-        more = {kind: count for kind, count in (self.kinds - before.kinds).items()}
+        more = dict(self.kinds - before.kinds)
         return {
             "descriptors": self.descriptors - before.descriptors,
             "resident": self.resident - before.resident if self.resident is not None else 0,

@@ -7,8 +7,9 @@ import threading
 import time
 
 from scenario import LOG
-from scenarios.pairs import SideFactory, connect
 from twisted.internet import task
+
+from scenarios.pairs import SideFactory, connect
 
 
 def _busy(reactor):
@@ -30,7 +31,7 @@ def handled(reactor):
 
 
 def unhandled(reactor, times, busy):
-    """Python's own handler raises KeyboardInterrupt wherever the loop is. It is raised by `run`, or logged; none is lost.
+    """Python's own handler raises KeyboardInterrupt wherever the loop is. `run` raises it or logs it; none is lost.
 
     After each the loop goes on, be it by itself or by another `run`.
     """

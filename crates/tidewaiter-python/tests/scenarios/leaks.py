@@ -5,9 +5,10 @@ import itertools
 import os
 import weakref
 
+from twisted.internet import defer, protocol, task
+
 from scenarios.holdings import Holdings
 from scenarios.pairs import Side, SideFactory, connect, losing, python
-from twisted.internet import defer, protocol, task
 
 AT_ONCE = 100
 
@@ -25,8 +26,8 @@ def _rounds(reactor, work):
 
     results = []
     reactor.callWhenRunning(
-        lambda: defer.ensureDeferred(main(reactor)).addCallbacks(results.append, _trace).addBoth(
-            lambda _: reactor.stop()
+        lambda: (
+            defer.ensureDeferred(main(reactor)).addCallbacks(results.append, _trace).addBoth(lambda _: reactor.stop())
         )
     )
     reactor.run()

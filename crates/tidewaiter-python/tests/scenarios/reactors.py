@@ -5,6 +5,7 @@ import threading
 import weakref
 
 from scenario import reactor_class
+
 from scenarios.holdings import descriptors
 from scenarios.pairs import ADDRESS, SideFactory, failures, losing
 

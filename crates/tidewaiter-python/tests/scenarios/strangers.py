@@ -6,8 +6,9 @@ import threading
 import time
 
 from scenario import LOG
-from scenarios.pairs import ADDRESS, SideFactory, failures, python
 from twisted.internet import protocol
+
+from scenarios.pairs import ADDRESS, SideFactory, failures, python
 
 NO_SIGNALS = {"installSignalHandlers": False}
 

@@ -24,8 +24,9 @@ class _Reader(threading.Thread):
         with socket.create_connection((ADDRESS, self.number)) as connection:
             while got := connection.recv_into(buffer):
                 start = self.count % 256
-                self.right = self.right and buffer[:got] == PATTERN[start : start + got] + (
-                    PATTERN[: max(0, start + got - PIECE)]
+                self.right = (
+                    self.right
+                    and buffer[:got] == PATTERN[start : start + got] + (PATTERN[: max(0, start + got - PIECE)])
                 )
                 self.count += got
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet import base, error
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet

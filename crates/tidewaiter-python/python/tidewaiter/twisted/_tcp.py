@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary, ref
 
 from twisted.internet import error, main, tcp
 from twisted.internet._newtls import startTLS
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -170,9 +169,7 @@ class Server(Connection, tcp.Server):
         self.sessionno = sessionno
         self.hostname = client[0]
         self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{self.hostname}"
-        self.repstr = (
-            f"<{protocol.__class__.__name__} #{sessionno} on {server._realPortNumber}>"
-        )
+        self.repstr = f"<{protocol.__class__.__name__} #{sessionno} on {server._realPortNumber}>"
         self._adopt(reactor._core)
         self.startReading()
         self.connected = 1

@@ -1,0 +1,175 @@
+"""Runs test modules in worker processes, with a limit on each test, and collects what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+WORKER = Path(__file__).with_name("worker.py")
+# How many modules share a process: enough to pay for its start, few enough that the work spreads.
+MODULES_PER_WORKER = 8
+# A test may take this long by Twisted's own count; after twice that its process is ended.
+TEST_SECONDS = 30.0
+
+BAD = ("fail", "error", "unexpected", "hang", "crash")
+
+
+@dataclass
+class Outcome:
+    """What one test came to; `loaded` is said of a module alone."""
+
+    module: str
+    status: str
+    detail: str = ""
+
+    @property
+    def bad(self) -> bool:
+        return self.status in BAD
+
+
+@dataclass
+class Suite:
+    """Which tests, and on which reactor."""
+
+    kind: str
+    reactor: str
+    pattern: str = ""
+    jobs: int = 1
+    verbose: bool = False
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def run(self, modules: list[str], only: set[str] | None = None) -> dict[str, Outcome]:
+        """Runs the tests of these modules, or `only` those with these names."""
+        parts = [modules[at : at + MODULES_PER_WORKER] for at in range(0, len(modules), MODULES_PER_WORKER)]
+        folder = Path(tempfile.mkdtemp(prefix="conformance-"))
+        try:
+            with NullDevice(), ThreadPoolExecutor(self.jobs) as pool:
+                results = pool.map(lambda part: self.run_part(part, only, folder), parts)
+                return {name: outcome for part in results for name, outcome in part.items()}
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def run_part(self, modules: list[str], only: set[str] | None, folder: Path) -> dict[str, Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        complete = False
+        while not complete:
+            plan = {
+                "suite": self.kind,
+                "reactor": self.reactor,
+                "pattern": self.pattern,
+                "modules": modules,
+                "only": None if only is None else sorted(only),
+                "finished": [name for name, it in outcomes.items() if it.status != "loaded"],
+                "seconds": TEST_SECONDS,
+            }
+            complete = self.run_worker(plan, Path(tempfile.mkdtemp(dir=folder)), outcomes)
+        return outcomes
+
+    def run_worker(self, plan: dict[str, Any], folder: Path, outcomes: dict[str, Outcome]) -> bool:
+        """Returns whether the whole plan ran; otherwise one test, which is named, ended it."""
+        worker = Worker(plan, folder)
+        current: str | None = None
+        try:
+            while (record := worker.record()) and "done" not in record:
+                if "begin" in record:
+                    current = record["begin"]
+                    outcomes[current] = Outcome(record["module"], "begun")
+                elif current is not None:
+                    outcomes[current] = Outcome(outcomes[current].module, record["status"], record["detail"])
+                    self.say(current, outcomes[current])
+            status = "" if record else "crash"
+        except queue.Empty:
+            status = "hang"
+        output = worker.end(ask=status == "hang")
+        if not status:
+            return True
+        if current is None:
+            raise RuntimeError(f"a worker did not start ({status}):\n{output}")
+        # One that dies between two tests dies of what the first of them left behind.
+        outcomes[current] = Outcome(outcomes[current].module, status, output)
+        self.say(current, outcomes[current])
+        return False
+
+    def say(self, name: str, outcome: Outcome) -> None:
+        if outcome.bad or (self.verbose and outcome.status != "loaded"):
+            print(f"{outcome.status:6} {name}", flush=True)
+
+
+class Worker:
+    """One process, and the records it sends."""
+
+    def __init__(self, plan: dict[str, Any], folder: Path) -> None:
+        self.folder = folder
+        plan_file = folder / "plan.json"
+        plan_file.write_text(json.dumps(plan), encoding="utf-8")
+        programs = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+        with open(folder / "output.txt", "wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(WORKER.absolute()), str(plan_file)],
+                cwd=folder,
+                env=os.environ | {"LC_ALL": "C.UTF-8", "PATH": programs},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.records: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self) -> None:
+        """From a thread, since not every system can wait on a pipe with a limit."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.endswith(b"\n"):
+                self.records.put(json.loads(line))
+        self.records.put({})
+
+    def record(self) -> dict[str, Any]:
+        """The next record; empty at the end, and `queue.Empty` when it takes too long."""
+        return self.records.get(timeout=2 * TEST_SECONDS)
+
+    def end(self, ask: bool) -> str:
+        """Ends the process and what it started, and returns the last it had to say.
+
+        `ask` makes it say where it hangs, which takes a signal that faulthandler sees.
+        """
+        if ask and os.name == "posix":
+            self.process.send_signal(signal.SIGABRT)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        if os.name == "posix":
+            self.end_group()
+        code = self.process.wait()
+        output = (self.folder / "output.txt").read_text(encoding="utf-8", errors="replace")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return f"{output[-3000:]}\nexit code {code}"
+
+    def end_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class NullDevice:
+    """Gives the null device its mode back: run as root, `test_logfile` takes it away."""
+
+    def __enter__(self) -> None:
+        self.mode = stat.S_IMODE(os.stat(os.devnull).st_mode) if os.name == "posix" else None
+
+    def __exit__(self, *reason: object) -> None:
+        if self.mode is not None and stat.S_IMODE(os.stat(os.devnull).st_mode) != self.mode:
+            os.chmod(os.devnull, self.mode)

@@ -1,0 +1,188 @@
+"""Runs test modules of Twisted in this process; standard output gets a line of JSON for each test.
+
+A hang or a crash costs this process alone: the supervisor starts another, which goes on with the
+next test.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+# Nothing here may import `twisted.internet.reactor`: which reactor that is, the plan says.
+from twisted.internet import main as internet_main
+from twisted.internet.test import reactormixins
+from twisted.python import log
+from twisted.python.reflect import namedAny
+from twisted.trial import reporter, runner, unittest, util
+
+# A test that reports several times has the last of these that it reported.
+RANKS = ("pass", "todo", "skip", "unexpected", "fail", "error")
+
+
+class Verdict(reporter.TestResult):
+    """Keeps the worst that one test says of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = ""
+        self.detail = ""
+
+    def note(self, status: str, detail: str = "") -> None:
+        if not self.status or RANKS.index(status) > RANKS.index(self.status):
+            self.status, self.detail = status, detail
+
+    def addSuccess(self, test: Any) -> None:
+        self.note("pass")
+
+    def addSkip(self, test: Any, reason: object) -> None:
+        self.note("skip", str(reason))
+
+    def addFailure(self, test: Any, fail: Any) -> None:
+        self.note("fail", traceback_of(fail))
+
+    def addError(self, test: Any, error: Any) -> None:
+        self.note("error", traceback_of(error))
+
+    def addExpectedFailure(self, test: Any, failure: Any, todo: Any = None) -> None:
+        self.note("todo")
+
+    def addUnexpectedSuccess(self, test: Any, todo: Any = None) -> None:
+        self.note("unexpected", "passes, though Twisted expects it to fail")
+
+
+def traceback_of(failure: Any) -> str:
+    """The end of a traceback, which trial hands over in two forms."""
+    text = failure.getTraceback() if hasattr(failure, "getTraceback") else repr(failure[1])
+    return str(text)[-3000:]
+
+
+def refuse_silence() -> None:
+    """Makes a reactor that cannot be built an error: Twisted would skip every test for it."""
+    build_or_skip = reactormixins.ReactorBuilder.buildReactor
+
+    def build(self: Any) -> Any:
+        try:
+            return build_or_skip(self)
+        except unittest.SkipTest as reason:
+            if "does not provide" in str(reason):
+                raise
+            raise AssertionError(f"the reactor could not be built: {reason}") from reason
+
+    reactormixins.ReactorBuilder.buildReactor = build
+
+
+def prepare(plan: dict[str, Any]) -> None:
+    """Chooses the reactor, before any test module is loaded."""
+    reactor = namedAny(plan["reactor"])
+    if plan["suite"] == "builder":
+        reactormixins.ReactorBuilder._reactors = [plan["reactor"]]
+        refuse_silence()
+    else:
+        reactormixins.ReactorBuilder._reactors = []
+        internet_main.installReactor(reactor())
+    util.DEFAULT_TIMEOUT_DURATION = plan["seconds"]
+    reactormixins.DEFAULT_TIMEOUT_DURATION = plan["seconds"]
+    log.startLoggingWithObserver(log.FileLogObserver(sys.stderr).emit, setStdout=False)
+
+
+def leaves(suite: Any) -> Iterator[Any]:
+    """The tests of a suite of suites."""
+    try:
+        parts = iter(suite)
+    except TypeError:
+        yield suite
+        return
+    for part in parts:
+        yield from leaves(part)
+
+
+class Run:
+    """The tests of one plan, one after another."""
+
+    def __init__(self, plan: dict[str, Any], records: TextIO) -> None:
+        self.plan = plan
+        self.records = records
+        self.finished = set(plan["finished"])
+        self.only = None if plan["only"] is None else set(plan["only"])
+        self.pattern = re.compile(plan["pattern"])
+        self.name = plan["reactor"].rpartition(".")[2]
+
+    def tell(self, **record: str) -> None:
+        self.records.write(json.dumps(record) + "\n")
+
+    def identify(self, test: Any) -> str:
+        """A test's name without the reactor's, so that it is the same for each."""
+        return str(test.id()).replace(f"_{self.name}Tests.", ".")
+
+    def wanted(self, test: Any, name: str) -> bool:
+        builder = isinstance(test, reactormixins.ReactorBuilder)
+        generated = builder and type(test).__name__.endswith(f"_{self.name}Tests")
+        return (
+            (generated or self.plan["suite"] == "global")
+            and name not in self.finished
+            and (self.only is None or name in self.only)
+            and self.pattern.search(name) is not None
+        )
+
+    def module(self, module: str) -> None:
+        loading = f"{module} (loading)"
+        if loading in self.finished:
+            return
+        self.tell(begin=loading, module=module)
+        try:
+            tests = list(leaves(runner.TestLoader().loadByName(module)))
+        except BaseException as error:
+            self.tell(end=loading, status="error", detail=repr(error))
+            return
+        self.tell(end=loading, status="loaded", detail="")
+        for test in tests:
+            name = self.identify(test)
+            if self.wanted(test, name):
+                self.test(module, name, test)
+
+    def test(self, module: str, name: str, test: Any) -> None:
+        folder = os.getcwd()
+        self.tell(begin=name, module=module)
+        verdict = Verdict()
+        try:
+            test(verdict)
+        except BaseException as error:
+            verdict.note("error", f"{error!r} came out of the test")
+        os.chdir(folder)
+        if not verdict.status:
+            verdict.note("error", "the test reported nothing")
+        self.tell(end=name, status=verdict.status, detail=verdict.detail)
+
+
+def main() -> None:
+    # Tests write to standard output: the records go elsewhere, where no child inherits them.
+    records = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    faulthandler.enable()
+    plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    prepare(plan)
+    warnings.simplefilter("ignore")
+    run = Run(plan, records)
+    for module in plan["modules"]:
+        run.module(module)
+    if plan["suite"] == "global":
+        # As trial does at the end of a run: thread pools end, so that the process can.
+        from twisted.internet import reactor
+
+        reactor.fireSystemEvent("shutdown")
+    run.tell(done="yes")
+    # What tests left behind is theirs; it shall not decide how this process ends.
+    records.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
