@@ -344,9 +344,13 @@ impl Core {
         let inside = self.enter(py)?;
         let streams = inside.streams.borrow();
         let listeners = inside.listeners.borrow();
-        let live = streams.iter().filter(|(_, stream)| stream.get().is_live(py));
+        let live = streams
+            .iter()
+            .filter(|(_, stream)| stream.get().is_live(py));
         let live = live.map(|(_, stream)| stream.clone_ref(py).into_any());
-        Ok(live.chain(listeners.iter().map(|(_, listener)| listener.clone_ref(py))).collect())
+        Ok(live
+            .chain(listeners.iter().map(|(_, listener)| listener.clone_ref(py)))
+            .collect())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

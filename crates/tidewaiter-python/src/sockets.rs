@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use tidewaiter::port::RawDescriptor;
@@ -42,7 +42,10 @@ pub(crate) fn listener(descriptor: RawDescriptor) -> TcpListener {
 /// An address as Python writes it: `(host, port)`, or `(host, port, flow, scope)`.
 pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
     let host: String = tuple.get_item(0)?.extract()?;
-    let port: u16 = tuple.get_item(1)?.extract()?;
+    let port: i64 = tuple.get_item(1)?.extract()?;
+    // As Python itself says it.
+    let port = u16::try_from(port)
+        .map_err(|_| PyOverflowError::new_err("connect_ex(): port must be 0-65535."))?;
     // The scope is in the number that follows, too.
     let bare = host.split('%').next().unwrap_or_default();
     let ip: IpAddr = bare

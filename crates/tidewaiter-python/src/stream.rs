@@ -149,7 +149,13 @@ impl Stream {
             buffer_size: Cell::new(BUFFER_SIZE),
             protocol: RefCell::new(None),
             producing: producing::Producing::default(),
-            logstr: RefCell::new("Uninitialized".into_pyobject(py).expect("it is a string").into_any().unbind()),
+            logstr: RefCell::new(
+                "Uninitialized"
+                    .into_pyobject(py)
+                    .expect("it is a string")
+                    .into_any()
+                    .unbind(),
+            ),
             context: RefCell::new(None),
         }))
     }
@@ -180,7 +186,9 @@ impl Stream {
         let bridge = Bridge::new(Rc::downgrade(&inside), None);
         bridge.lead_to(slf, &inside);
         let socket = sockets::stream(descriptor);
-        let connector = inside.reactor.connect_tcp_with(socket, peer, Caller(bridge));
+        let connector = inside
+            .reactor
+            .connect_tcp_with(socket, peer, Caller(bridge));
         slf.get().state(py).connector.replace(Some(connector));
         Ok(())
     }
@@ -333,14 +341,15 @@ impl Stream {
     }
 
     #[setter]
-    fn set_protocol(&self, py: Python<'_>, value: Option<Py<PyAny>>) {
-        let replaced = self.state(py).protocol.replace(value);
+    fn set_protocol(&self, py: Python<'_>, value: Py<PyAny>) {
+        let replaced = self.state(py).protocol.replace(Some(value));
         drop(replaced);
     }
 
     #[deleter]
     fn delete_protocol(&self, py: Python<'_>) {
-        self.set_protocol(py, None);
+        let deleted = self.state(py).protocol.take();
+        drop(deleted);
     }
 
     #[getter]

@@ -60,6 +60,7 @@ class Process:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        self._finished = None
 
     def output(self):
         """What it has written so far."""
@@ -86,7 +87,9 @@ class Process:
             time.sleep(0.01)
 
     def finish(self, seconds=20.0):
-        """Waits for the end, at most `seconds`; kills it and whatever it left behind."""
+        """Waits for the end, at most `seconds`; kills it and whatever it left behind. May be called again."""
+        if self._finished is not None:
+            return self._finished
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -94,9 +97,9 @@ class Process:
             self._process.wait()
             code = f"none: killed after {seconds} s"
         left_over = _kill_session(self.pid)
-        finished = Finished(code, self.output(), self.errors(), None, left_over)
+        self._finished = Finished(code, self.output(), self.errors(), None, left_over)
         self._folder.cleanup()
-        return finished
+        return self._finished
 
 
 def run(arguments, seconds=20.0, environment=None, folder=None):

@@ -1,6 +1,5 @@
 """Scrapy, unchanged, runs on the reactor that its setting names."""
 
-import importlib.util
 import json
 import sys
 import unittest
@@ -11,8 +10,8 @@ PAGES = 300
 REACTORS = {"tidewaiter": "tidewaiter.twisted.Reactor", "epoll": "twisted.internet.epollreactor.EPollReactor"}
 
 
+@support.needs_posix
 @unittest.skipUnless(support.REACTOR in REACTORS, "no name for this reactor that Scrapy knows")
-@unittest.skipUnless(importlib.util.find_spec("scrapy"), "Scrapy is not among what is installed on this system")
 class Scrapy(unittest.TestCase):
     maxDiff = None
 

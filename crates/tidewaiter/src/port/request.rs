@@ -48,6 +48,14 @@ pub enum Request {
     Send(Chunks),
     /// On a child process: waits for its end. Completes with [`Outcome::Exited`].
     Exit,
+    /// On a connected stream socket or a writable pipe: waits until it is of no more use. Completes with
+    /// [`Outcome::HungUp`] once both directions have ended, or nobody reads the pipe any more; with an
+    /// error when the connection was reset. The peer's end of file alone is no hang-up: bytes may be left
+    /// to be received. One such operation at a time on one handle, beside all others.
+    ///
+    /// For connections that are not being received from: of the others, receiving tells. I/O completion
+    /// ports have no such thing ([`Unsupported`](io::ErrorKind::Unsupported)).
+    HangUp,
 }
 
 impl Request {
@@ -60,6 +68,7 @@ impl Request {
             Request::Receive => RequestKind::Receive,
             Request::Send(_) => RequestKind::Send,
             Request::Exit => RequestKind::Exit,
+            Request::HangUp => RequestKind::HangUp,
         }
     }
 }
@@ -78,6 +87,8 @@ pub enum RequestKind {
     Send,
     /// [`Request::Exit`].
     Exit,
+    /// [`Request::HangUp`].
+    HangUp,
     /// [`Port::watch`](super::Port::watch) or [`Port::watch_handle`](super::Port::watch_handle).
     Watch,
     /// [`Port::close`](super::Port::close).
@@ -111,6 +122,8 @@ pub enum Outcome {
     },
     /// The child process ended.
     Exited(ExitStatus),
+    /// Both directions have ended, or a pipe has no reader: see [`Request::HangUp`].
+    HungUp,
     /// A descriptor that is watched is ready; a handle that is watched is signalled, which counts as
     /// readable.
     Ready(Readiness),

@@ -4,6 +4,7 @@
 //! user's calls ([`Transport`], in `transport.rs`). Calls never enter the protocol: what they set off
 //! comes back through the loop.
 
+mod pausing;
 mod producing;
 
 use std::cell::{Cell, RefCell};
@@ -20,7 +21,7 @@ use crate::port::{
     Buffer, Chunks, CloseMode, Completion, Failure, Handle, Operation, Outcome, Request,
     RequestKind, Token,
 };
-use crate::reactor::{Live, Reactor};
+use crate::reactor::{Live, LiveKind, Reactor};
 use producing::Registered;
 
 /// Above this many queued bytes, producers are paused.
@@ -82,10 +83,27 @@ pub(super) struct State {
     read_ended: bool,
     receiving: Option<Operation>,
     paused: bool,
-    /// What arrived while paused, to be delivered first on resumption.
-    held: VecDeque<Buffer>,
-    /// An end of file arrived behind what is held.
-    held_end: bool,
+    held: Held,
+    hang_up: HangUp,
+}
+
+/// What arrived while paused, to be delivered first on resumption.
+#[derive(Default)]
+struct Held {
+    buffers: VecDeque<Buffer>,
+    /// An end of file arrived behind them.
+    end: bool,
+}
+
+/// What is known of a hang-up, which the port tells when nothing is being received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HangUp {
+    /// The port was not asked.
+    Unasked,
+    /// It was, and will say so.
+    Awaited,
+    /// There was one, in order: what is left is to be received.
+    Seen,
 }
 
 pub(crate) struct Stream {
@@ -145,12 +163,15 @@ impl Stream {
     pub(crate) fn begin(self: &Rc<Self>) {
         self.enter(|protocol, transport| protocol.connection_made(transport));
         self.receive_more();
+        // Nothing is being received of a pipe to write to, or after a pause from the first moment on.
+        self.await_hang_up();
     }
 
     /// Calls the protocol. A panic in it loses the connection.
     fn enter(self: &Rc<Self>, call: impl FnOnce(&mut dyn Protocol, &Transport)) {
         let transport = Transport::of(self);
-        let entered = self.reactor.guard("a protocol", || {
+        let peer = || transport.peer_addr();
+        let entered = self.reactor.guard_for("a protocol", peer, || {
             call(&mut **self.protocol.borrow_mut(), &transport);
         });
         if entered.is_none() {
@@ -174,10 +195,10 @@ impl Stream {
         let mut state = self.state.borrow_mut();
         let wanted = state.phase == Phase::Open
             && !state.leaving
-            && !state.paused
+            && (!state.paused || state.hung_up())
             && !state.read_ended
-            && state.held.is_empty()
-            && !state.held_end;
+            && state.held.buffers.is_empty()
+            && !state.held.end;
         if !wanted || state.receiving.is_some() || self.kind == StreamKind::PipeWriter {
             return;
         }
@@ -205,8 +226,8 @@ impl Stream {
         if state.phase != Phase::Open || state.leaving {
             return;
         }
-        if state.paused || !state.held.is_empty() {
-            state.held.push_back(buffer);
+        if state.paused || !state.held.buffers.is_empty() {
+            state.held.buffers.push_back(buffer);
             // Cancelled only now: most pauses end before anything arrives.
             let receiving = state.receiving;
             drop(state);
@@ -224,12 +245,13 @@ impl Stream {
         if state.phase != Phase::Open || state.leaving {
             return;
         }
-        if state.paused || !state.held.is_empty() {
-            state.held_end = true;
+        // Behind a hang-up that nothing is held of, a pause keeps nothing back.
+        if (state.paused && !state.hung_up()) || !state.held.buffers.is_empty() {
+            state.held.end = true;
             return;
         }
         state.read_ended = true;
-        let both_ended = state.write == WriteSide::Finished;
+        let both_ended = state.write == WriteSide::Finished || state.hung_up();
         drop(state);
         if self.kind == StreamKind::PipeReader {
             self.close(CloseMode::Graceful, Reason::Done);
@@ -241,54 +263,12 @@ impl Stream {
         }
     }
 
-    /// Delivers the first of what arrived while the stream was paused, and has the loop come back for
-    /// the others, until it is paused again: what one delivery sets off happens before the next.
-    fn release_held(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.paused || state.phase != Phase::Open || state.leaving {
-            return;
-        }
-        if let Some(buffer) = state.held.pop_front() {
-            drop(state);
-            self.deliver(&buffer);
-            let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.release_held());
-            return;
-        }
-        let ended = std::mem::take(&mut state.held_end);
-        drop(state);
-        if ended {
-            self.end_of_file();
-        } else {
-            self.receive_more();
-        }
-    }
-
     fn deliver(self: &Rc<Self>, data: &[u8]) {
         self.reactor
             .counters()
             .bytes_received
             .add(data.len() as u64);
         self.enter(|protocol, transport| protocol.data_received(transport, data));
-    }
-
-    pub(super) fn pause(&self) {
-        self.state.borrow_mut().paused = true;
-    }
-
-    pub(super) fn resume(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if !std::mem::take(&mut state.paused) || state.phase != Phase::Open {
-            return;
-        }
-        let held = !state.held.is_empty() || state.held_end;
-        drop(state);
-        if held {
-            let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.release_held());
-        } else {
-            self.receive_more();
-        }
     }
 
     // Sending.
@@ -502,12 +482,18 @@ impl Stream {
 }
 
 impl Live for Stream {
+    fn kind(&self) -> LiveKind {
+        LiveKind::Transport
+    }
+
     fn completed(self: Rc<Self>, completion: Completion) {
+        let received_last = completion.kind == RequestKind::Receive && !completion.more;
         if !completion.more {
             let mut state = self.state.borrow_mut();
             match completion.kind {
                 RequestKind::Receive => state.receiving = None,
                 RequestKind::Send => state.sending = None,
+                RequestKind::HangUp => state.hang_up = HangUp::Unasked,
                 _ => {}
             }
         }
@@ -515,9 +501,13 @@ impl Live for Stream {
             Ok(Outcome::Received(buffer)) => self.received(buffer),
             Ok(Outcome::EndOfFile) => self.end_of_file(),
             Ok(Outcome::Sent { bytes, rest }) => self.sent(bytes, rest),
+            Ok(Outcome::HungUp) => self.hung_up(),
             Ok(Outcome::Closed) => self.closed(),
             Ok(outcome) => log::error!("a stream was answered with {outcome:?}"),
             Err(failure) => self.failed(failure),
+        }
+        if received_last {
+            self.await_hang_up();
         }
     }
 
@@ -569,14 +559,18 @@ impl State {
             read_ended: false,
             receiving: None,
             paused: false,
-            held: VecDeque::new(),
-            held_end: false,
+            held: Held::default(),
+            hang_up: HangUp::Unasked,
         }
     }
 
     /// How many bytes are on their way: queued, or in the OS's hands and not yet reported sent.
     pub(super) fn queued(&self) -> usize {
         self.queue.len() + self.sending.map_or(0, |(_, bytes)| bytes)
+    }
+
+    fn hung_up(&self) -> bool {
+        self.hang_up == HangUp::Seen
     }
 
     pub(super) fn is_open(&self) -> bool {

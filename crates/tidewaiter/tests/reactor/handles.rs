@@ -104,7 +104,7 @@ fn a_process_can_be_watched() {
     let mut child = Command::new("cmd.exe");
     let child = child.args(["/c", "set /p line="]).stdin(Stdio::piped());
     let mut child = child.stdout(Stdio::null()).spawn().unwrap();
-    let handle = child.as_raw_handle() as isize;
+    let handle = child.as_raw_handle().addr() as u64;
     let input = Cell::new(child.stdin.take());
     let ended = reactor.watch_handle(handle, |watch| {
         watch.stop();
@@ -122,7 +122,7 @@ fn a_process_can_be_watched() {
 #[test]
 fn refusals_name_the_handle() {
     let reactor = reactor();
-    for handle in [0, -1, 0x7fff_fff0] {
+    for handle in [0, u64::MAX, 0x7fff_fff0] {
         match reactor.watch_handle(handle, |_| ()) {
             Err(Error::Watch { descriptor, source }) => {
                 assert_eq!(descriptor, handle);

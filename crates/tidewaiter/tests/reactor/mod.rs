@@ -3,6 +3,7 @@
 mod backpressure;
 mod connecting;
 mod embedding;
+mod hanging_up;
 mod lifecycle;
 mod listening;
 mod made_elsewhere;

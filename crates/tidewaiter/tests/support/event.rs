@@ -31,7 +31,7 @@ impl Event {
     }
 
     /// Its name for the system.
-    pub(crate) fn number(&self) -> isize {
-        self.0.as_raw_handle() as isize
+    pub(crate) fn number(&self) -> u64 {
+        self.0.as_raw_handle().addr() as u64
     }
 }

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
-from tidewaiter._tidewaiter import Core, DelayedCall
-from tidewaiter.twisted._tcp import Connector, Port
+from tidewaiter._tidewaiter import Core, DelayedCall, Stream
+from tidewaiter.twisted._tcp import Client, Connector, Port
 
 _log = Logger(namespace="tidewaiter")
 
@@ -159,19 +159,29 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
             self._watch(fd)
 
     def addReader(self, reader) -> None:
+        if isinstance(reader, Stream):
+            reader.startReading()
+            return
         self._add(reader, self._reads)
 
     def addWriter(self, writer) -> None:
         self._add(writer, self._writes)
 
     def removeReader(self, reader) -> None:
+        if isinstance(reader, Stream):
+            reader.stopReading()
+            return
         self._remove(reader, self._reads)
 
     def removeWriter(self, writer) -> None:
         self._remove(writer, self._writes)
 
+    def _live(self):
+        """The connections and listeners that go through the port."""
+        return [each for each in self._core.live() if each.connected or isinstance(each, Client)]
+
     def getReaders(self):
-        streams = [each for each in self._core.live() if getattr(each, "reading", True)]
+        streams = [each for each in self._live() if getattr(each, "reading", True)]
         return [self._selectables[fd] for fd in self._reads] + streams
 
     def getWriters(self):
@@ -179,7 +189,7 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
 
     def removeAll(self):
         readers = [self._selectables[fd] for fd in self._reads]
-        live = self._core.live()
+        live = self._live()
         for each in live:
             each.stopReading()
         return self._removeAll(readers, self.getWriters()) + live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from weakref import WeakKeyDictionary, ref
 
 from twisted.internet import error, main, tcp
 from twisted.internet._newtls import startTLS
@@ -23,30 +24,34 @@ class _View(socket.socket):
     """
     A socket that belongs to the port: Python may look at it and set its options.
 
-    Closing it here ends the connection, but leaves the number to its owner: the system may give it to
-    another socket only once the port is done with this one.
+    Closing it has the port close it: the system may give its number to another socket only once the
+    port is done with this one.
     """
 
     __slots__ = ()
 
     def _real_close(self, _ss=socket.socket) -> None:
-        try:
-            self.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # It is not connected.
         self.detach()
+        owner = _owners.pop(self, None)
+        owner = owner and owner()
+        if owner is not None:
+            owner._closedByHand()
 
     def __del__(self) -> None:
         self.detach()
 
 
-def _given_away(skt: socket.socket) -> socket.socket:
-    """The same socket, which from now on belongs to the port."""
+_owners: WeakKeyDictionary[_View, ref] = WeakKeyDictionary()
+
+
+def _given_away(skt: socket.socket, owner) -> _View:
+    """The same socket, which from now on belongs to the port, and to the transport `owner`."""
     if type(skt) is socket.socket:
         skt.__class__ = _View
-        return skt
-    family, kind, proto = skt.family, skt.type, skt.proto
-    return _View(family, kind, proto, fileno=skt.detach())
+    else:
+        skt = _View(skt.family, skt.type, skt.proto, fileno=skt.detach())
+    _owners[skt] = ref(owner)
+    return skt
 
 
 class _Plain:
@@ -77,8 +82,10 @@ class Connection(Stream, tcp.Connection):
         descriptor = self._descriptor()
         if descriptor is None:
             raise AttributeError(name)
-        self.socket = _View(self.addressFamily, socket.SOCK_STREAM, 0, fileno=descriptor)
-        return self.socket
+        skt = _View(self.addressFamily, socket.SOCK_STREAM, 0, fileno=descriptor)
+        _owners[skt] = ref(self)
+        self.socket = skt
+        return skt
 
     def fileno(self) -> int:
         skt = self.__dict__.get("socket")
@@ -115,6 +122,10 @@ class Connection(Stream, tcp.Connection):
         skt = self.__dict__.pop("socket", None)
         if skt is not None:
             skt.detach()
+
+    def _closedByHand(self) -> None:
+        """Somebody closed the socket: nobody is told, as if it had been Twisted's own."""
+        self._lose(False)
 
     # What the loop calls.
 
@@ -169,6 +180,8 @@ class Client(Connection, tcp.Client):
 
     _base = Connection
     _commonConnection = Connection
+    __init__ = tcp.Client.__init__
+    connectionLost = tcp.Client.connectionLost
 
     def doConnect(self) -> None:
         if not hasattr(self, "connector"):
@@ -176,7 +189,7 @@ class Client(Connection, tcp.Client):
             return
         skt = self.socket
         self._connect(self.reactor._core, skt.fileno(), self.realAddress)
-        self.socket = _given_away(skt)
+        self.socket = _given_away(skt, self)
 
     def _closeSocket(self, orderly: bool) -> None:
         skt = self.socket
@@ -214,7 +227,7 @@ class Port(tcp.Port):
             return
         skt = self.socket
         self._listener = self.reactor._core.listen(skt.fileno(), self)
-        self.socket = _given_away(skt)
+        self.socket = _given_away(skt, self)
         self.fileno = self.socket.fileno
 
     def stopReading(self) -> None:
@@ -241,6 +254,9 @@ class Port(tcp.Port):
     def _closeSocket(self, orderly: bool) -> None:
         self._listener.stop()
         self.socket.detach()
+
+    def _closedByHand(self) -> None:
+        self._listener.stop()
 
     # What the loop calls.
 

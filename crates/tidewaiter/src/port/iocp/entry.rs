@@ -40,6 +40,7 @@ impl Body {
             Request::Receive => matches!(self, Body::Stream(_) | Body::PipeReader(_)),
             Request::Send(_) => matches!(self, Body::Stream(_) | Body::PipeWriter(_)),
             Request::Exit => matches!(self, Body::Process(_)),
+            Request::HangUp => matches!(self, Body::Stream(_) | Body::PipeWriter(_)),
         }
     }
 
@@ -98,6 +99,10 @@ impl Entry {
             Request::Receive if self.receiving => Err(invalid("it is receiving already")),
             Request::Send(_) if self.sending => Err(invalid("it is sending already")),
             Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
+            Request::HangUp => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "completion ports tell of a hang-up only who receives or sends",
+            )),
             _ => Ok(()),
         }
     }

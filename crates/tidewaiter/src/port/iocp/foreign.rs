@@ -113,13 +113,14 @@ impl Iocp {
 /// A handle of our own for the object, so that it stays while it is waited for, whatever its owner does.
 fn share(handle: RawDescriptor) -> io::Result<OwnedHandle> {
     // The names of nothing, and of this process.
-    if matches!(handle, 0 | -1) {
-        let code = ERROR_INVALID_HANDLE.cast_signed();
-        return Err(io::Error::from_raw_os_error(code));
-    }
-    // SAFETY: it is only passed to `DuplicateHandle`, which fails for what is not open.
-    let theirs = unsafe {
-        BorrowedHandle::borrow_raw(ptr::with_exposed_provenance_mut(handle.cast_unsigned()))
+    let address = match usize::try_from(handle) {
+        Ok(address) if !matches!(address, 0 | usize::MAX) => address,
+        _ => {
+            let code = ERROR_INVALID_HANDLE.cast_signed();
+            return Err(io::Error::from_raw_os_error(code));
+        }
     };
+    // SAFETY: it is only passed to `DuplicateHandle`, which fails for what is not open.
+    let theirs = unsafe { BorrowedHandle::borrow_raw(ptr::with_exposed_provenance_mut(address)) };
     theirs.try_clone_to_owned()
 }

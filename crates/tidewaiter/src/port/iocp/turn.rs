@@ -85,6 +85,7 @@ impl Iocp {
                 self.send(record);
             }
             Request::Connect(peer) => self.connect(operation, peer),
+            Request::HangUp => unreachable!("`Entry::check` refuses it"),
         }
     }
 
@@ -143,7 +144,7 @@ impl Iocp {
                 _ => self.received(record, finish),
             },
             RequestKind::Send => self.sent(record, finish),
-            RequestKind::Exit | RequestKind::Watch | RequestKind::Close => {
+            RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
                 unreachable!("they have no records")
             }
         }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer};
 use socket2::{SockAddr, Socket};
@@ -14,8 +15,8 @@ use super::super::buffer::{Lease, Pool};
 use super::super::chunks::Chunks;
 use super::super::request::{Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::super::socket::{Socket as FreeSocket, SocketRepr};
-use super::selector;
 use super::sigpipe::{self, Quiet};
+use super::{Readiness, selector};
 use crate::process::OsProcess;
 
 /// The most pieces of memory sent in one call.
@@ -26,6 +27,12 @@ const SEND_MAX: usize = 1 << 30;
 
 /// The most connections taken from one listener before the other handles have their turn.
 const ACCEPTS_MAX: usize = 32;
+
+/// Asking does not wait.
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 /// What a handle stands for.
 #[derive(Debug)]
@@ -47,13 +54,15 @@ impl AsFd for Source {
     }
 }
 
-/// The two things that can go on at once on one handle.
+/// The things that can go on at once on one handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     /// Accept, receive, exit.
     Input,
     /// Connect, send.
     Output,
+    /// Waiting for a hang-up.
+    HangUp,
 }
 
 impl Direction {
@@ -61,6 +70,7 @@ impl Direction {
         match request {
             Request::Accept | Request::Receive | Request::Exit => Direction::Input,
             Request::Connect(_) | Request::Send(_) => Direction::Output,
+            Request::HangUp => Direction::HangUp,
         }
     }
 }
@@ -79,6 +89,7 @@ enum Work {
     Accept,
     Receive,
     Exit,
+    HangUp,
     Connect(SocketAddr),
     /// Connecting was begun: being writable will tell what came of it.
     Connecting,
@@ -95,6 +106,7 @@ impl Task {
                 Request::Accept => Work::Accept,
                 Request::Receive => Work::Receive,
                 Request::Exit => Work::Exit,
+                Request::HangUp => Work::HangUp,
                 Request::Connect(peer) => Work::Connect(peer),
                 Request::Send(chunks) => Work::Send(chunks),
             },
@@ -141,12 +153,15 @@ pub(super) struct Entry {
     pub(super) queued: bool,
     pub(super) input: Option<Task>,
     pub(super) output: Option<Task>,
+    pub(super) hang_up: Option<Task>,
     /// Further accepts and waits for the same exit: each takes the place of `input` in its turn.
     pub(super) waiting: VecDeque<Task>,
     /// Directions whose cancelled operation is not yet delivered, and so still under way.
     pub(super) ending: Vec<Direction>,
     readable: bool,
     writable: bool,
+    /// It may have hung up: to be asked.
+    hung_up: bool,
     /// The peer has ended or failed: having read all bytes that were there does not mean that nothing
     /// is left to be read.
     ended: bool,
@@ -166,11 +181,13 @@ impl Entry {
             queued: false,
             input: None,
             output: None,
+            hang_up: None,
             waiting: VecDeque::new(),
             ending: Vec::new(),
             readable: false,
             // The first attempt tells: most can be written to at once.
             writable: true,
+            hung_up: false,
             ended: false,
             short_is_all,
             broken: None,
@@ -181,6 +198,7 @@ impl Entry {
         match direction {
             Direction::Input => &mut self.input,
             Direction::Output => &mut self.output,
+            Direction::HangUp => &mut self.hang_up,
         }
     }
 
@@ -226,17 +244,18 @@ impl Entry {
     }
 
     /// Remembers what the selector reported.
-    pub(super) fn note(&mut self, readable: bool, writable: bool, ended: bool) {
-        self.readable |= readable;
-        self.writable |= writable;
-        self.ended |= ended;
+    pub(super) fn note(&mut self, readiness: Readiness) {
+        self.readable |= readiness.readable;
+        self.writable |= readiness.writable;
+        self.ended |= readiness.ended;
+        self.hung_up |= readiness.hung_up;
     }
 
     /// Whether there is anything that may succeed now.
     pub(super) fn wants_attempt(&self) -> bool {
         let input = self.input.is_some() && (self.readable || !self.watched);
         let output = self.output.is_some() && (self.writable || !self.watched);
-        input || output
+        input || output || (self.hang_up.is_some() && self.hung_up)
     }
 
     /// How many attempts one visit may make.
@@ -252,6 +271,7 @@ impl Entry {
         let ready = match direction {
             Direction::Input => self.readable,
             Direction::Output => self.writable,
+            Direction::HangUp => self.hung_up,
         };
         if self.watched && !ready {
             return Attempt::NotReady;
@@ -263,6 +283,7 @@ impl Entry {
             Work::Accept => self.attempt_accept(),
             Work::Receive => self.attempt_receive(tools),
             Work::Exit => self.attempt_exit(),
+            Work::HangUp => self.attempt_hang_up(),
             Work::Connect(peer) => {
                 let peer = *peer;
                 task.work = Work::Connecting;
@@ -329,6 +350,28 @@ impl Entry {
         }
     }
 
+    fn attempt_hang_up(&mut self) -> Attempt {
+        let mut asked = [PollFd::new(&self.source, PollFlags::empty())];
+        // What was reported of a socket that was not connected then no longer holds.
+        match poll(&mut asked, Some(&NOW)) {
+            Ok(0) => {
+                self.hung_up = false;
+                return Attempt::NotReady;
+            }
+            Ok(_) => {}
+            Err(Errno::INTR | Errno::AGAIN) => return Attempt::NotReady,
+            Err(error) => return Attempt::Last(Err(Failure::os("poll", error.into()))),
+        }
+        let error = match &self.source {
+            Source::Stream(socket) => socket.take_error(),
+            _ => Ok(None),
+        };
+        Attempt::Last(match error {
+            Ok(None) => Ok(Outcome::HungUp),
+            Ok(Some(error)) | Err(error) => Err(Failure::os("poll", error)),
+        })
+    }
+
     fn attempt_connect(&mut self, peer: SocketAddr) -> Attempt {
         let Source::Stream(socket) = &self.source else {
             unreachable!("`accepts` lets no other source connect");
@@ -337,6 +380,7 @@ impl Entry {
         self.readable = false;
         self.writable = false;
         self.ended = false;
+        self.hung_up = false;
         match socket.connect(&SockAddr::from(peer)) {
             Ok(()) => {
                 self.writable = true;

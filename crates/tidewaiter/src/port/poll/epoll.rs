@@ -181,6 +181,7 @@ fn readiness(key: Key, flags: epoll::EventFlags) -> Readiness {
         readable: ended || flags.contains(epoll::EventFlags::IN),
         writable: failed || flags.contains(epoll::EventFlags::OUT),
         ended,
+        hung_up: failed,
     }
 }
 

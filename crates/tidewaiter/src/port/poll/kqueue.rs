@@ -140,6 +140,8 @@ impl Selector {
                 // `polling` does not pass on whether the peer has ended: assume that it has, and read
                 // until the kernel says that there is nothing more.
                 ended: event.readable,
+                // Nor that: whoever wants to know asks.
+                hung_up: true,
             });
         }
         if self.shared.notified.swap(false, Ordering::AcqRel) {

@@ -67,6 +67,8 @@ struct Readiness {
     writable: bool,
     /// The peer has ended, or may have: it is to be read until the kernel says so.
     ended: bool,
+    /// It has hung up or failed, or may have.
+    hung_up: bool,
 }
 
 /// Opens the port, or says why that is refused.
@@ -192,7 +194,7 @@ impl PollPort {
                 *stale += 1;
                 return;
             };
-            entry.note(readiness.readable, readiness.writable, readiness.ended);
+            entry.note(readiness);
             if !entry.queued && entry.wants_attempt() {
                 entry.queued = true;
                 ready.push_back(readiness.key);
@@ -218,7 +220,7 @@ impl PollPort {
             };
             entry.queued = false;
             // Input first: an error of the connection is told once, and means most to the receiver.
-            for direction in [Direction::Input, Direction::Output] {
+            for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
                 self.visit(key, direction, &mut tools, completions, limit);
             }
             self.queue_if_ready(key);
@@ -369,7 +371,8 @@ impl Driver for PollPort {
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
         let entry = self.remove(handle).ok_or_else(closed)?;
-        let under_way = [&entry.input, &entry.output].into_iter().flatten();
+        let under_way = [&entry.input, &entry.output, &entry.hang_up];
+        let under_way = under_way.into_iter().flatten();
         for task in under_way.chain(&entry.waiting) {
             self.finish_cancelled(task);
         }
@@ -536,6 +539,7 @@ fn check(source: &Source, request: &Request) -> io::Result<()> {
         Request::Receive => matches!(source, Source::Stream(_) | Source::Reader(_)),
         Request::Send(_) => matches!(source, Source::Stream(_) | Source::Writer(_)),
         Request::Exit => matches!(source, Source::Process(_)),
+        Request::HangUp => matches!(source, Source::Stream(_) | Source::Writer(_)),
     };
     match request {
         _ if !known => Err(invalid("this kind of handle does not know such requests")),

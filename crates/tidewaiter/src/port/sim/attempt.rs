@@ -86,6 +86,9 @@ impl SimDriver {
                 let status = world.child(child).status?;
                 Some(Ok(Outcome::Exited(status)))
             }
+            (Task::HangUp, object) => hang_up(world, object)
+                .transpose()
+                .map(|result| named("poll", result)),
             (Task::Silence, _) => None,
             (task, object) => unreachable!("{task:?} was submitted on {object:?}"),
         }
@@ -178,6 +181,16 @@ fn read(world: &mut World, channel: Key, pool: &Rc<Pool>) -> Option<Buffer> {
     let most = Faults::shorten(most, world.faults.short_receives, &mut world.random);
     let count = world.read_channel(channel, &mut lease.as_mut_slice()[..most]);
     Some(lease.filled(count))
+}
+
+/// Whether nothing more can be said either way.
+fn hang_up(world: &World, object: Object) -> io::Result<Option<Outcome>> {
+    let over = match object {
+        Object::Stream(end) => world.is_over(end)?,
+        Object::Writer(channel) => !world.channel(channel).has_reader(),
+        _ => unreachable!("such requests are for connections and pipes to write to"),
+    };
+    Ok(over.then_some(Outcome::HungUp))
 }
 
 fn send(world: &mut World, running: &mut Running, object: Object) -> io::Result<Option<Outcome>> {

@@ -49,6 +49,7 @@ pub(super) enum Task {
     Receive,
     Send(Chunks),
     Exit,
+    HangUp,
     Close(CloseMode),
 }
 
@@ -223,6 +224,7 @@ fn suits(object: Object, kind: RequestKind) -> bool {
             )
         }
         RequestKind::Exit => matches!(object, Object::Process(_)),
+        RequestKind::HangUp => matches!(object, Object::Stream(_) | Object::Writer(_)),
         RequestKind::Watch => false,
         RequestKind::Close => true,
     }
@@ -253,7 +255,7 @@ impl Driver for SimDriver {
         }
         let alone = matches!(
             kind,
-            RequestKind::Connect | RequestKind::Receive | RequestKind::Send
+            RequestKind::Connect | RequestKind::Receive | RequestKind::Send | RequestKind::HangUp
         );
         if alone && self.is_busy(handle, kind) {
             return Err(unsuitable("one such operation is under way already"));
@@ -267,6 +269,7 @@ impl Driver for SimDriver {
             }
             Request::Send(chunks) => Task::Send(chunks),
             Request::Exit => Task::Exit,
+            Request::HangUp => Task::HangUp,
         };
         Ok(self.start(handle, kind, task, token))
     }

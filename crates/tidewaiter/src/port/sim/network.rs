@@ -257,6 +257,15 @@ impl World {
         Ok(())
     }
 
+    /// Whether both sides of a connection have ended; fails when it was reset.
+    pub(super) fn is_over(&self, end: End) -> io::Result<bool> {
+        let connection = self.connection(end);
+        if connection.reset {
+            return Err(io::Error::from(io::ErrorKind::ConnectionReset));
+        }
+        Ok(connection.writing == [false; 2])
+    }
+
     /// The channel to receive from, once there is something to receive, be it the end of file.
     pub(super) fn receive_from(&mut self, end: End) -> io::Result<Option<Key>> {
         let connection = self.connection(end);

@@ -61,6 +61,7 @@ impl Uring {
             (Stage::Started, Work::Connect(_)) => finish_connect(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => finish_connecting(pending, &self.handles, cqe),
             (_, Work::Exit) => finish_exit(pending, &self.handles, cqe),
+            (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
                 finish_poll(pending, cqe, self.buffers.is_exhausted(), &self.pool)
             }
@@ -72,6 +73,9 @@ impl Uring {
         if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
             pending.park();
             return;
+        }
+        if cqe.more() && matches!(pending.work, Work::HangUp { seen: true }) {
+            self.push_cancel(key);
         }
         self.report(key, next, completions);
     }
@@ -299,6 +303,37 @@ fn finish_exit(
         // Process descriptors may wake without cause.
         Ok(None) => Next::Again(None),
         Err(error) => Next::End(Err(Failure::os("waitid", error))),
+    }
+}
+
+fn finish_hang_up(
+    pending: &mut Pending,
+    handles: &super::super::table::Table<HandleState>,
+    cqe: Cqe,
+) -> Next {
+    let Work::HangUp { seen } = &mut pending.work else {
+        unreachable!("only waits for hang-ups are finished here");
+    };
+    let hang_up = i32::from(libc::POLLHUP | libc::POLLERR);
+    *seen |= errno(cqe).is_none() && cqe.result & hang_up != 0;
+    match (*seen, cqe.more(), errno(cqe)) {
+        (_, true, _) => Next::GoOn(None),
+        (false, false, Some(errno)) => failed(pending, errno),
+        (false, false, None) => Next::Again(None),
+        (true, false, _) => {
+            let state = handles
+                .get(pending.handle)
+                .expect("a handle outlives its operations");
+            Next::End(hung_up(state.socket().ok()))
+        }
+    }
+}
+
+/// How a connection has ended: by a reset, or in order.
+fn hung_up(socket: Option<&socket2::Socket>) -> Result<Outcome, Failure> {
+    match socket.map_or(Ok(None), socket2::Socket::take_error) {
+        Ok(None) => Ok(Outcome::HungUp),
+        Ok(Some(error)) | Err(error) => Err(Failure::os("poll", error)),
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct HandleState {
     pub(super) thing: Thing,
     pub(super) receiving: Option<Key>,
     pub(super) sending: Option<Key>,
+    pub(super) hanging_up: Option<Key>,
     /// Accepting, connecting, waiting for an end. Takes no memory on a connection that was accepted.
     others: Vec<Key>,
     pub(super) closing: Option<Closing>,
@@ -40,6 +41,7 @@ impl HandleState {
             thing,
             receiving: None,
             sending: None,
+            hanging_up: None,
             others: Vec::new(),
             closing: None,
         }
@@ -72,6 +74,7 @@ impl HandleState {
         match kind {
             RequestKind::Receive => self.receiving = Some(key),
             RequestKind::Send => self.sending = Some(key),
+            RequestKind::HangUp => self.hanging_up = Some(key),
             _ => self.others.push(key),
         }
     }
@@ -82,19 +85,23 @@ impl HandleState {
             self.receiving = None;
         } else if self.sending == Some(key) {
             self.sending = None;
+        } else if self.hanging_up == Some(key) {
+            self.hanging_up = None;
         } else {
             self.others.retain(|other| *other != key);
         }
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.receiving.is_none() && self.sending.is_none() && self.others.is_empty()
+        let streaming = [self.receiving, self.sending, self.hanging_up];
+        streaming == [None; 3] && self.others.is_empty()
     }
 
     /// Takes no more requests from here on; returns what is under way.
     pub(super) fn begin_closing(&mut self, operation: Key, mode: CloseMode) -> Vec<Key> {
         self.closing = Some(Closing { operation, mode });
-        let streaming = self.receiving.into_iter().chain(self.sending);
+        let streaming = [self.receiving, self.sending, self.hanging_up];
+        let streaming = streaming.into_iter().flatten();
         streaming.chain(self.others.iter().copied()).collect()
     }
 }

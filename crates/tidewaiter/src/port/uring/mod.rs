@@ -162,7 +162,7 @@ impl Uring {
         let info = PortInfo {
             kind: PortKind::Uring,
             reason,
-            features: features(&ring, abilities),
+            features: probe::features(&ring, abilities),
         };
         Ok(Uring {
             info,
@@ -294,6 +294,12 @@ impl Uring {
                 })
             }
             (Request::Exit, Thing::Process(_)) => Ok(Work::Exit),
+            (Request::HangUp, Thing::Stream(_) | Thing::Writer(_)) => {
+                if state.hanging_up.is_some() {
+                    return Err(invalid("a hang-up is being waited for already"));
+                }
+                Ok(Work::HangUp { seen: false })
+            }
             _ => Err(invalid("this kind of handle does not know such requests")),
         }
     }
@@ -357,23 +363,6 @@ impl Uring {
         }
         Ok(())
     }
-}
-
-fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
-    let optional = [
-        (abilities.multishot_receive, "multishot receive"),
-        (abilities.multishot_read, "multishot read"),
-        (ring.no_iowait(), "no iowait"),
-    ];
-    let always = [ring.task_work().name(), "buffer ring", "multishot accept"];
-    let optional = optional
-        .into_iter()
-        .filter_map(|(have, name)| have.then_some(name));
-    always
-        .into_iter()
-        .chain(optional)
-        .map(str::to_owned)
-        .collect()
 }
 
 impl Driver for Uring {

@@ -109,6 +109,10 @@ pub(super) enum Work {
         gather: Option<Pinned<Gather>>,
     },
     Exit,
+    HangUp {
+        /// The kernel has said so, and is to end this.
+        seen: bool,
+    },
     /// Nothing for the ring: the set of what belongs to others has it.
     Watch,
     /// Nothing for the kernel: it waits for the handle's other operations.
@@ -123,6 +127,7 @@ impl Work {
             Work::Receive { .. } => RequestKind::Receive,
             Work::Send { .. } => RequestKind::Send,
             Work::Exit => RequestKind::Exit,
+            Work::HangUp { .. } => RequestKind::HangUp,
             Work::Watch => RequestKind::Watch,
             Work::Close => RequestKind::Close,
         }
@@ -137,7 +142,7 @@ impl Work {
             Work::Receive { pipe: true, .. } => "read",
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
-            Work::Exit => "poll",
+            Work::Exit | Work::HangUp { .. } => "poll",
             Work::Watch => "epoll_wait",
             Work::Close => "close",
         }
@@ -206,6 +211,9 @@ impl Pending {
                 gather,
             } => send(descriptor, *pipe, chunks, gather, spare),
             Work::Exit => poll(descriptor, libc::POLLIN),
+            // The kernel adds the end of the peer's side to what is asked for, and so would answer at once
+            // for ever when that has ended: multishot answers are for changes.
+            Work::HangUp { .. } => opcode::PollAdd::new(descriptor, 0).multi(true).build(),
             Work::Watch | Work::Close => unreachable!("this is not the ring's work"),
         }
     }

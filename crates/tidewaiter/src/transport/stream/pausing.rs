@@ -1,0 +1,101 @@
+//! The half of a stream that does not receive for a while, and yet learns of the connection's end.
+
+use std::rc::Rc;
+
+use super::{HangUp, Phase, Stream, StreamKind};
+use crate::error::Reason;
+use crate::port::{CloseMode, Request};
+
+impl Stream {
+    pub(in crate::transport) fn pause(&self) {
+        self.state.borrow_mut().paused = true;
+    }
+
+    pub(in crate::transport) fn resume(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        if !std::mem::take(&mut state.paused) || state.phase != Phase::Open {
+            return;
+        }
+        let held = !state.held.buffers.is_empty() || state.held.end;
+        drop(state);
+        if held {
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.release_held());
+        } else {
+            self.receive_more();
+        }
+    }
+
+    /// Delivers the first of what arrived while the stream was paused, and has the loop come back for
+    /// the others, until it is paused again: what one delivery sets off happens before the next.
+    pub(super) fn release_held(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        if state.paused || state.phase != Phase::Open || state.leaving {
+            return;
+        }
+        if let Some(buffer) = state.held.buffers.pop_front() {
+            drop(state);
+            self.deliver(&buffer);
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.release_held());
+            return;
+        }
+        let ended = std::mem::take(&mut state.held.end);
+        drop(state);
+        if ended {
+            self.end_of_file();
+        } else {
+            self.receive_more();
+        }
+    }
+
+    /// Has the port tell of a reset, as long as no receive does. Once asked for, it stays under way: many
+    /// pauses cost no more than one.
+    pub(super) fn await_hang_up(&self) {
+        let mut state = self.state.borrow_mut();
+        let told = state.receiving.is_some() || state.hang_up != HangUp::Unasked;
+        if state.phase != Phase::Open || state.leaving || told {
+            return;
+        }
+        if self.kind == StreamKind::PipeReader {
+            return;
+        }
+        let submitted =
+            self.reactor
+                .port_mut()
+                .submit(self.handle, Request::HangUp, self.token.get());
+        match submitted {
+            Ok(_) => state.hang_up = HangUp::Awaited,
+            // Not every port has it: then the next receive or send tells.
+            Err(error) => log::debug!("a hang-up will be noticed late: {error}"),
+        }
+    }
+
+    /// Nothing more can be said either way, but something may be left to be received.
+    pub(super) fn hung_up(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        state.hang_up = HangUp::Seen;
+        if self.kind == StreamKind::PipeWriter {
+            let queued = state.queued();
+            drop(state);
+            // Otherwise the send under way fails, and says what was lost.
+            if queued == 0 {
+                self.close(CloseMode::Graceful, Reason::Done);
+            }
+            return;
+        }
+        let (read_ended, held_end) = (
+            state.read_ended,
+            state.held.end && state.held.buffers.is_empty(),
+        );
+        drop(state);
+        if read_ended {
+            self.close(CloseMode::Graceful, Reason::Done);
+        } else if held_end {
+            self.state.borrow_mut().held.end = false;
+            self.end_of_file();
+        } else {
+            self.receive_more();
+        }
+    }
+}
