@@ -62,6 +62,14 @@ impl Stream {
         self.0.get(py)
     }
 
+    /// Puts `stream` over a pipe that is open.
+    pub(crate) fn open(stream: &Bound<'_, Self>, transport: &Transport) {
+        let state = stream.get().state(stream.py());
+        state.begin(transport);
+        state.connected.set(true);
+        state.reading.set(true);
+    }
+
     /// Whether Python was not yet told that it is lost.
     pub(crate) fn is_live(&self, py: Python<'_>) -> bool {
         !self.state(py).lost.get()
@@ -232,6 +240,13 @@ impl Stream {
             }
         }
         Ok(true)
+    }
+
+    /// Takes a pipe's stream off the loop: for it, the loop calls the child.
+    fn _leave(&self, py: Python<'_>) {
+        if let Some(bridge) = self.state(py).bridge() {
+            bridge.leave();
+        }
     }
 
     /// Has the connection reset; `_streamLost` follows from the loop. Returns whether there was one.

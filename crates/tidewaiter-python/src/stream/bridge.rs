@@ -38,7 +38,7 @@ impl Bridge {
     }
 
     /// From here on, calls go to `stream`.
-    pub(super) fn lead_to(&self, stream: &Bound<'_, Stream>, inside: &Loop) {
+    pub(crate) fn lead_to(&self, stream: &Bound<'_, Stream>, inside: &Loop) {
         let state = stream.get().state(stream.py());
         state.inside.replace(self.home.clone());
         state.bridge.replace(Some(self.clone()));
@@ -79,7 +79,7 @@ impl Bridge {
     }
 
     /// The connection is gone: nothing leads to the stream any more.
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
             return;
         };
