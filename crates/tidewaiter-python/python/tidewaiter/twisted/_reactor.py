@@ -225,11 +225,7 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
             raise ValueError("Using childFDs is not supported with usePTY=True.")
         process = None
         if not getattr(self, "_neverUseSpawn", False):
-            process = spawn(
-                self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
-            )
+            process = spawn(self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
         if process is None:
-            process = super().spawnProcess(
-                processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
-            )
+            process = super().spawnProcess(processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
         return process
