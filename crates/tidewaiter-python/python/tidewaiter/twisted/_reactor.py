@@ -16,6 +16,7 @@ from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
 from tidewaiter._tidewaiter import Core, DelayedCall, Stream
+from tidewaiter.twisted._process import spawn
 from tidewaiter.twisted._tcp import Client, Connector, Port
 
 _log = Logger(namespace="tidewaiter")
@@ -224,3 +225,30 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
         connector = Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
+
+    # IReactorProcess.
+
+    def spawnProcess(
+        self,
+        processProtocol,
+        executable,
+        args=(),
+        env={},
+        path=None,
+        uid=None,
+        gid=None,
+        usePTY=0,
+        childFDs=None,
+    ):
+        if usePTY and childFDs is not None:
+            raise ValueError("Using childFDs is not supported with usePTY=True.")
+        process = None
+        if not getattr(self, "_neverUseSpawn", False):
+            process = spawn(
+                self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
+            )
+        if process is None:
+            process = super().spawnProcess(
+                processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
+            )
+        return process
