@@ -300,6 +300,18 @@ impl Core {
         self.remote.wake();
     }
 
+    /// To be called before the process forks, if the loop is to live on in the child alone.
+    fn before_fork(&self, py: Python<'_>) -> PyResult<()> {
+        let outcome = self.enter(py)?.reactor.before_fork();
+        outcome.map_err(|error| refused("getting ready for a fork", &error))
+    }
+
+    /// To be called after `before_fork` and a fork, in the process in which the loop lives on.
+    fn after_fork(&self, py: Python<'_>) -> PyResult<()> {
+        let outcome = self.enter(py)?.reactor.after_fork();
+        outcome.map_err(|error| refused("living on after a fork", &error))
+    }
+
     /// Has the loop call `callable(*args, **kwargs)`, after all that was asked for before. From any
     /// thread.
     #[pyo3(signature = (callable, *args, **kwargs))]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import base, error
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet
+from twisted.internet.interfaces import IDelayedCall, IReactorDaemonize, IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
 from twisted.logger import Logger
 from twisted.python import context, log
@@ -52,7 +53,7 @@ class _Waker:
         self.wakeUp = core.wake
 
 
-@implementer(IReactorFDSet)
+@implementer(IReactorDaemonize, IReactorFDSet)
 class Reactor(_PollLikeMixin, PosixReactorBase):
     _POLL_IN = Core.READABLE
     _POLL_OUT = Core.WRITABLE
@@ -60,6 +61,7 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
 
     def __init__(self, port: str | None = None) -> None:
         self._core = Core(port)
+        self._process = os.getpid()
         self._core.set_on_error(_report)
         # Straight into the loop, unless a subclass has its own.
         for name, method in (
@@ -118,6 +120,23 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
     def crash(self) -> None:
         super().crash()
         self._core.interrupt()
+
+    def startRunning(self, installSignalHandlers: bool = True) -> None:
+        if self._process != os.getpid():
+            raise RuntimeError(
+                "the process has forked, and the reactor is its parent's: to take it along, "
+                "call beforeDaemonize before the fork, and afterDaemonize after it"
+            )
+        super().startRunning(installSignalHandlers)
+
+    # IReactorDaemonize.
+
+    def beforeDaemonize(self) -> None:
+        self._core.before_fork()
+
+    def afterDaemonize(self) -> None:
+        self._core.after_fork()
+        self._process = os.getpid()
 
     # IReactorFDSet.
 
