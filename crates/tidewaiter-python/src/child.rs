@@ -148,7 +148,7 @@ impl ProcessProtocol for Household {
             let Some(protocol) = child.get().protocol_of(py) else {
                 return Ok(());
             };
-            let called = inside.call(&protocol, || {
+            let called = inside.call(&protocol, "childDataReceived", || {
                 let data = PyBytes::new(py, data);
                 protocol.call_method1(intern!(py, "childDataReceived"), (child_fd, data))
             });
@@ -163,7 +163,7 @@ impl ProcessProtocol for Household {
 
     fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
         self.enter(|inside, child| {
-            inside.call(child.as_any(), || {
+            inside.call(child.as_any(), "_childConnectionLost", || {
                 child.call_method1(intern!(child.py(), "_childConnectionLost"), (child_fd,))
             })?;
             Ok(())
@@ -172,7 +172,7 @@ impl ProcessProtocol for Household {
 
     fn process_exited(&mut self, _: &Process, status: ExitStatus) {
         self.enter(|inside, child| {
-            inside.call(child.as_any(), || {
+            inside.call(child.as_any(), "_childExited", || {
                 child.call_method1(intern!(child.py(), "_childExited"), (encoded(status),))
             })?;
             Ok(())
@@ -219,7 +219,9 @@ impl Child {
         process.detach();
         let state = slf.get().0.get(py);
         state.inside.replace(Rc::downgrade(&inside));
-        slot.set(Some(inside.children.borrow_mut().insert(slf.clone().unbind())));
+        slot.set(Some(
+            inside.children.borrow_mut().insert(slf.clone().unbind()),
+        ));
         let pid = process.pid();
         state.process.replace(Some(process));
         Ok(Some(pid))

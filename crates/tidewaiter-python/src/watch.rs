@@ -42,7 +42,7 @@ fn ready(py: Python<'_>, inside: &Loop, slot: usize, descriptor: RawDescriptor, 
         .map(|entry| entry.callback.bind(py).clone());
     drop(watched);
     let Some(callback) = callback else { return };
-    let called = inside.call(&callback, || callback.call1((descriptor, bits(ready))));
+    let called = inside.call_on_behalf(&callback, || callback.call1((descriptor, bits(ready))));
     if let Err(error) = called {
         inside.report("watch", &error, &callback);
     }
@@ -58,8 +58,8 @@ impl Core {
     const DISCONNECTED: u8 = DISCONNECTED;
 
     /// Has `callback(descriptor, bits)` called in each turn in which `descriptor` is ready for what
-    /// `interest` (`READABLE`, `WRITABLE`, or both) says, or is `DISCONNECTED`. Returns a number to name
-    /// this watch by.
+    /// `interest` (`READABLE`, `WRITABLE`, or both) says, or is `DISCONNECTED`. What the callback returns,
+    /// unless `None`, is named if it was slow. Returns a number to name this watch by.
     fn watch(
         &self,
         py: Python<'_>,
@@ -113,7 +113,10 @@ impl Core {
 
     /// Ends a watch, at once: the descriptor may be closed right after.
     fn unwatch(&self, py: Python<'_>, number: usize) -> PyResult<()> {
-        let inside = self.enter(py)?;
+        let inside = match self.inside(py) {
+            Some(inside) if inside.is_copy() => return Ok(()),
+            _ => self.enter(py)?,
+        };
         let entry = inside.watched.borrow_mut().try_remove(number);
         let entry = entry.ok_or_else(|| PyKeyError::new_err(number))?;
         if let Some(watch) = &entry.watch {

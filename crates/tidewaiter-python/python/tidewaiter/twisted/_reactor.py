@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import base, error
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet
+from twisted.internet.interfaces import IDelayedCall, IReactorDaemonize, IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
-from twisted.logger import Logger
 from twisted.python import context, log
-from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
+from tidewaiter import Metrics, _forks
 from tidewaiter._tidewaiter import Core, DelayedCall, Stream
 from tidewaiter.twisted._process import spawn
+from tidewaiter.twisted import _insight
 from tidewaiter.twisted._tcp import Client, Connector, Port
-
-_log = Logger(namespace="tidewaiter")
 
 # What Twisted's own delayed calls are and raise.
 classImplements(DelayedCall, IDelayedCall)
@@ -30,21 +29,6 @@ DelayedCall._repr = None
 DelayedCall.creator = None
 
 
-def _failure(exception: BaseException) -> Failure:
-    return Failure(exception, type(exception), exception.__traceback__)
-
-
-_MESSAGES = {
-    "timer": "while handling timed call",
-    "thread": "while calling from thread",
-}
-
-
-def _report(what: str, exception: BaseException, subject: object) -> None:
-    """Log what a callback raised, as Twisted's own main loop does."""
-    _log.failure(_MESSAGES.get(what, "Unexpected error in main loop"), _failure(exception))
-
-
 class _Waker:
     """Ends the wait of a loop, from any thread."""
 
@@ -52,15 +36,23 @@ class _Waker:
         self.wakeUp = core.wake
 
 
-@implementer(IReactorFDSet)
+@implementer(IReactorDaemonize, IReactorFDSet)
 class Reactor(_PollLikeMixin, PosixReactorBase):
     _POLL_IN = Core.READABLE
     _POLL_OUT = Core.WRITABLE
     _POLL_DISCONNECTED = Core.DISCONNECTED
 
-    def __init__(self, port: str | None = None) -> None:
+    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
+        """
+        `port` is the kind of completion port: the best one unless said. A warning is logged of callbacks
+        that take longer than `slow_callback` seconds, or as many as `TIDEWAITER_SLOW_CALLBACK` says.
+        """
         self._core = Core(port)
-        self._core.set_on_error(_report)
+        self._core.set_on_error(_insight.report)
+        self._core.set_on_log(_insight.forward)
+        self._core.set_debug(base.DelayedCall, traceback.format_stack)
+        self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
+        _forks.follow(self._core)
         # Straight into the loop, unless a subclass has its own.
         for name, method in (
             ("callLater", self._core.call_later),
@@ -76,6 +68,24 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
 
     def installWaker(self) -> None:
         self.waker = _Waker(self._core)
+
+    # Insight.
+
+    @property
+    def slow_callback(self) -> float | None:
+        """A warning is logged of callbacks that take longer, in seconds; `None`: of none."""
+        return self._slow_callback
+
+    @slow_callback.setter
+    def slow_callback(self, limit: float | None) -> None:
+        if limit is not None and not limit >= 0:
+            raise ValueError(f"{limit} is not a number of seconds")
+        self._slow_callback = limit
+        self._core.set_on_slow(limit, _insight.warn_of_slow)
+
+    def metrics(self) -> Metrics:
+        """What the reactor did since it was made, and what it has in hand now."""
+        return self._core.metrics()
 
     # Time and threads.
 
@@ -98,6 +108,7 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
     def mainLoop(self) -> None:
         self._enterContext()
         while self._started:
+            self._core.check_process()
             with base._topHandler:
                 self._core.run(self)
         base._log.info("Main loop terminated.")
@@ -119,12 +130,23 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
         super().crash()
         self._core.interrupt()
 
+    # IReactorDaemonize.
+
+    def beforeDaemonize(self) -> None:
+        """Everything that was set up lives on in the process that then calls `afterDaemonize`."""
+        self._core.before_fork()
+
+    def afterDaemonize(self) -> None:
+        self._core.after_fork()
+
     # IReactorFDSet.
 
-    def _ready(self, fd: int, event: int) -> None:
+    def _ready(self, fd: int, event: int) -> object:
+        """Returns whom it was for."""
         selectable = self._selectables.get(fd)
         if selectable is not None:
             log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+        return selectable
 
     def _watch(self, fd: int) -> None:
         """Watch `fd` for what is in `_reads` and `_writes`."""
