@@ -39,7 +39,7 @@ _MEANT = {
     "_closed": "doStop",
     "_streamMade": "buildProtocol or its protocol's connectionMade",
     "_streamRefused": "clientConnectionFailed",
-    "_streamEnded": "readConnectionLost",
+    "_streamEnded": "readConnectionLost or connectionLost",
     "_streamWriteEnded": "writeConnectionLost",
     "_streamLost": "connectionLost",
     "_childConnectionLost": "childConnectionLost",
