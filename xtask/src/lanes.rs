@@ -96,7 +96,7 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "python",
         Required,
-        "the wheel, its types, its own tests, the Python examples",
+        "the wheel, its types, its own tests, two applications",
         python::package,
     ),
     lane(
@@ -173,6 +173,9 @@ const CROSS_TARGETS: &[&str] = &[
 /// The tests themselves; their documentation's examples are a lane of their own.
 const TEST_KINDS: &[&str] = &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
 
+/// Programs with Python's extension in them would need Python's library to link: it is tested as a wheel.
+const WITHOUT_PYTHON: &[&str] = &["--exclude", "tidewaiter-python"];
+
 fn folder(context: &Context, name: &str) -> PathBuf {
     context.target.join(name)
 }
@@ -232,6 +235,7 @@ fn docs(context: &Context) -> Result<Tally, Stop> {
 
 fn tests(context: &Context) -> Result<Tally, Stop> {
     Step::cargo(context, &["test", "--workspace"])
+        .args(WITHOUT_PYTHON)
         .args(TEST_KINDS)
         .run(context)
         .and_then(Tally::at_least_one)
@@ -252,6 +256,7 @@ fn poll(context: &Context) -> Result<Tally, Stop> {
 /// The tests of the layers above the port take their port from the environment, as users do.
 fn on_port(context: &Context, port: &str) -> Result<Tally, Stop> {
     Step::cargo(context, &["test", "--workspace", "--exclude", "xtask"])
+        .args(WITHOUT_PYTHON)
         .args(TEST_KINDS)
         .env("TIDEWAITER_PORT", port)
         .run(context)
@@ -274,13 +279,16 @@ pub(crate) fn ring_allowed() -> Result<(), Stop> {
 }
 
 fn doctests(context: &Context) -> Result<Tally, Stop> {
-    Step::cargo(context, &["test", "--workspace", "--doc", "--no-fail-fast"]).run(context)
+    Step::cargo(context, &["test", "--workspace", "--doc", "--no-fail-fast"])
+        .args(WITHOUT_PYTHON)
+        .run(context)
 }
 
 fn windows(context: &Context) -> Result<Tally, Stop> {
     let wine = Wine::ready(context)?;
     let outcome = wine
         .cargo(context, &["test", "--workspace", "--exclude", "xtask"])
+        .args(WITHOUT_PYTHON)
         .args(TEST_KINDS)
         .run(context);
     wine.stop(context);

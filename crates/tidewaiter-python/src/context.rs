@@ -13,7 +13,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(stack: Bound<'_, PyList>, key: Py<PyAny>, base: Bound<'_, PyDict>) -> Context {
+    pub(crate) fn new(
+        stack: Bound<'_, PyList>,
+        key: Py<PyAny>,
+        base: Bound<'_, PyDict>,
+    ) -> Context {
         Context {
             stack: stack.unbind(),
             key,

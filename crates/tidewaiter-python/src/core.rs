@@ -15,6 +15,7 @@ use slab::Slab;
 use tidewaiter::port::PortKind;
 use tidewaiter::{Reactor, Remote, Transport};
 
+use crate::child::Child;
 use crate::context::Context;
 use crate::failures::{os_error, refused};
 use crate::lock::{Locked, Waiting};
@@ -44,6 +45,7 @@ pub(crate) struct Loop {
     pub(crate) watched: RefCell<Slab<Watched>>,
     pub(crate) streams: RefCell<Slab<Py<Stream>>>,
     pub(crate) listeners: RefCell<Slab<Py<PyAny>>>,
+    pub(crate) children: RefCell<Slab<Py<Child>>>,
     /// A connection on its way from the library to the Python object that is being made for it.
     pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
     context: RefCell<Option<Context>>,
@@ -215,6 +217,7 @@ impl Core {
             watched: RefCell::default(),
             streams: RefCell::default(),
             listeners: RefCell::default(),
+            children: RefCell::default(),
             accepted: RefCell::default(),
             context: RefCell::default(),
             waiting: Arc::clone(&waiting),
@@ -344,9 +347,13 @@ impl Core {
         let inside = self.enter(py)?;
         let streams = inside.streams.borrow();
         let listeners = inside.listeners.borrow();
-        let live = streams.iter().filter(|(_, stream)| stream.get().is_live(py));
+        let live = streams
+            .iter()
+            .filter(|(_, stream)| stream.get().is_live(py));
         let live = live.map(|(_, stream)| stream.clone_ref(py).into_any());
-        Ok(live.chain(listeners.iter().map(|(_, listener)| listener.clone_ref(py))).collect())
+        Ok(live
+            .chain(listeners.iter().map(|(_, listener)| listener.clone_ref(py)))
+            .collect())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -367,6 +374,9 @@ impl Core {
         }
         for (_, listener) in inside.listeners.borrow().iter() {
             visit.call(listener)?;
+        }
+        for (_, child) in inside.children.borrow().iter() {
+            visit.call(child)?;
         }
         if let Some(context) = inside.context.borrow().as_ref() {
             context.traverse(&visit)?;

@@ -3,6 +3,7 @@
 //! What is here is neutral: it knows Python's calls, not Twisted's rules, which stand in
 //! `python/tidewaiter/twisted`. It is written against the library's public interface alone.
 
+mod child;
 mod context;
 mod core;
 mod failures;
@@ -18,6 +19,8 @@ use pyo3::prelude::*;
 /// The extension module.
 #[pymodule(gil_used = true)]
 mod _tidewaiter {
+    #[pymodule_export]
+    use super::child::Child;
     #[pymodule_export]
     use super::core::Core;
     #[pymodule_export]

@@ -59,7 +59,9 @@ impl Door {
         let Some(inside) = self.home.upgrade() else {
             return;
         };
-        inside.accepted.replace(Some((transport.clone(), bridge.clone())));
+        inside
+            .accepted
+            .replace(Some((transport.clone(), bridge.clone())));
         tell(&self.home, self.slot, |object| {
             let address = sockets::tuple(object.py(), self.peer)?;
             object.call_method1(intern!(object.py(), "_accepted"), (address,))

@@ -62,6 +62,14 @@ impl Stream {
         self.0.get(py)
     }
 
+    /// Puts `stream` over a pipe that is open.
+    pub(crate) fn open(stream: &Bound<'_, Self>, transport: &Transport) {
+        let state = stream.get().state(stream.py());
+        state.begin(transport);
+        state.connected.set(true);
+        state.reading.set(true);
+    }
+
     /// Whether Python was not yet told that it is lost.
     pub(crate) fn is_live(&self, py: Python<'_>) -> bool {
         !self.state(py).lost.get()
@@ -149,7 +157,13 @@ impl Stream {
             buffer_size: Cell::new(BUFFER_SIZE),
             protocol: RefCell::new(None),
             producing: producing::Producing::default(),
-            logstr: RefCell::new("Uninitialized".into_pyobject(py).expect("it is a string").into_any().unbind()),
+            logstr: RefCell::new(
+                "Uninitialized"
+                    .into_pyobject(py)
+                    .expect("it is a string")
+                    .into_any()
+                    .unbind(),
+            ),
             context: RefCell::new(None),
         }))
     }
@@ -180,7 +194,9 @@ impl Stream {
         let bridge = Bridge::new(Rc::downgrade(&inside), None);
         bridge.lead_to(slf, &inside);
         let socket = sockets::stream(descriptor);
-        let connector = inside.reactor.connect_tcp_with(socket, peer, Caller(bridge));
+        let connector = inside
+            .reactor
+            .connect_tcp_with(socket, peer, Caller(bridge));
         slf.get().state(py).connector.replace(Some(connector));
         Ok(())
     }
@@ -224,6 +240,13 @@ impl Stream {
             }
         }
         Ok(true)
+    }
+
+    /// Takes a pipe's stream off the loop: for it, the loop calls the child.
+    fn _leave(&self, py: Python<'_>) {
+        if let Some(bridge) = self.state(py).bridge() {
+            bridge.leave();
+        }
     }
 
     /// Has the connection reset; `_streamLost` follows from the loop. Returns whether there was one.

@@ -38,8 +38,8 @@ mod transport;
 
 pub use error::{ConnectError, Error, Reason};
 pub use reactor::{
-    DelayedCall, Hold, Metrics, Phase, Reactor, ReactorBuilder, Remote, SystemEvent, TriggerId,
-    Watch, WorkLost,
+    DelayedCall, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote, SlowCallback,
+    SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,
 };
 pub use transport::{
     Adopter, ChildFd, ConnectOptions, Connector, Factory, GroupListener, Listener, Process,

@@ -9,6 +9,7 @@ mod support {
     pub(crate) mod alone;
     pub(crate) mod real_child;
     pub(crate) mod roles;
+    pub(crate) mod system;
 }
 
 #[path = "reactor/mod.rs"]
@@ -18,6 +19,10 @@ mod promises;
 mod children;
 #[path = "reactor/descriptors.rs"]
 mod descriptors;
+
+#[cfg(target_os = "linux")]
+#[path = "reactor/forking.rs"]
+mod forking;
 
 #[path = "reactor/watching.rs"]
 mod watching;

@@ -38,7 +38,7 @@ impl Bridge {
     }
 
     /// From here on, calls go to `stream`.
-    pub(super) fn lead_to(&self, stream: &Bound<'_, Stream>, inside: &Loop) {
+    pub(crate) fn lead_to(&self, stream: &Bound<'_, Stream>, inside: &Loop) {
         let state = stream.get().state(stream.py());
         state.inside.replace(self.home.clone());
         state.bridge.replace(Some(self.clone()));
@@ -57,10 +57,18 @@ impl Bridge {
                 None => return,
             };
             let state = stream.get().state(py);
-            let entered = inside.in_context(py, |context| state.context(py, context), || {
-                let named = state.protocol.borrow().as_ref().map(|protocol| protocol.bind(py).clone());
-                inside.call(named.as_ref().unwrap_or(stream.as_any()), || call(&stream))
-            });
+            let entered = inside.in_context(
+                py,
+                |context| state.context(py, context),
+                || {
+                    let named = state
+                        .protocol
+                        .borrow()
+                        .as_ref()
+                        .map(|protocol| protocol.bind(py).clone());
+                    inside.call(named.as_ref().unwrap_or(stream.as_any()), || call(&stream))
+                },
+            );
             if let Err(error) = entered {
                 let failed = stream.call_method1(intern!(py, "_streamFailed"), (error.value(py),));
                 if let Err(error) = failed {
@@ -71,7 +79,7 @@ impl Bridge {
     }
 
     /// The connection is gone: nothing leads to the stream any more.
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
             return;
         };
@@ -87,11 +95,16 @@ impl Protocol for Bridge {
             None => self.enter(|stream| {
                 let state = stream.get().state(stream.py());
                 state.begin(transport);
-                stream.call_method0(intern!(stream.py(), "_streamMade")).map(drop)
+                stream
+                    .call_method0(intern!(stream.py(), "_streamMade"))
+                    .map(drop)
             }),
         }
         self.enter(|stream| {
-            stream.get().state(stream.py()).pause_if_not_reading(transport);
+            stream
+                .get()
+                .state(stream.py())
+                .pause_if_not_reading(transport);
             Ok(())
         });
     }
@@ -132,7 +145,9 @@ impl Protocol for Bridge {
             if stream.get().state(stream.py()).lost.get() {
                 return Ok(());
             }
-            stream.call_method1(intern!(stream.py(), "_streamLost"), (how,)).map(drop)
+            stream
+                .call_method1(intern!(stream.py(), "_streamLost"), (how,))
+                .map(drop)
         });
         self.leave();
     }
@@ -168,7 +183,10 @@ impl Factory for Caller {
                 return Ok(());
             }
             stream
-                .call_method1(intern!(stream.py(), "_streamRefused"), (raised.value(stream.py()),))
+                .call_method1(
+                    intern!(stream.py(), "_streamRefused"),
+                    (raised.value(stream.py()),),
+                )
                 .map(drop)
         });
         self.0.leave();

@@ -61,7 +61,9 @@ impl Producer for Drained {
                 return Ok(());
             }
             state.producing.paused.set(false);
-            producer.call_method0(intern!(py, "resumeProducing")).map(drop)
+            producer
+                .call_method0(intern!(py, "resumeProducing"))
+                .map(drop)
         });
     }
 }
@@ -81,7 +83,9 @@ impl State {
         if !producing.paused.replace(true) {
             self.listen_for_drain(transport);
         }
-        producer.call_method0(intern!(py, "pauseProducing")).map(drop)
+        producer
+            .call_method0(intern!(py, "pauseProducing"))
+            .map(drop)
     }
 
     /// The connection is up, and a pull producer may be there already.
@@ -126,7 +130,9 @@ impl Stream {
             return Stream::_unregister_producer(slf);
         }
         let protocol = slf.get().protocol(py)?;
-        protocol.call_method0(intern!(py, "unregisterProducer")).map(drop)
+        protocol
+            .call_method0(intern!(py, "unregisterProducer"))
+            .map(drop)
     }
 
     #[pyo3(name = "_registerProducer")]
@@ -144,7 +150,9 @@ impl Stream {
             )));
         }
         if state.disconnected.get() {
-            return producer.call_method0(intern!(py, "stopProducing")).map(drop);
+            return producer
+                .call_method0(intern!(py, "stopProducing"))
+                .map(drop);
         }
         producing.producer.replace(Some(producer.clone().unbind()));
         producing.streaming.set(streaming.is_truthy()?);
@@ -155,7 +163,9 @@ impl Stream {
         if let Some(transport) = state.transport()? {
             state.listen_for_drain(&transport);
         }
-        producer.call_method0(intern!(py, "resumeProducing")).map(drop)
+        producer
+            .call_method0(intern!(py, "resumeProducing"))
+            .map(drop)
     }
 
     #[pyo3(name = "_unregisterProducer")]

@@ -52,7 +52,9 @@ impl Stream {
         if !state.tls.get() {
             return Stream::_write(slf, data);
         }
-        state.through_tls(slf.py(), |protocol| protocol.call_method1(intern!(slf.py(), "write"), (data,)))
+        state.through_tls(slf.py(), |protocol| {
+            protocol.call_method1(intern!(slf.py(), "write"), (data,))
+        })
     }
 
     #[pyo3(name = "writeSequence")]
@@ -62,7 +64,9 @@ impl Stream {
         if !state.tls.get() {
             return Stream::_write_sequence(slf, iovec);
         }
-        state.through_tls(py, |protocol| protocol.call_method1(intern!(py, "writeSequence"), (iovec,)))
+        state.through_tls(py, |protocol| {
+            protocol.call_method1(intern!(py, "writeSequence"), (iovec,))
+        })
     }
 
     /// Closes once everything written is sent, telling the TLS peer first.
@@ -76,7 +80,9 @@ impl Stream {
         if state.disconnecting.get() {
             return Ok(());
         }
-        state.through_tls(py, |protocol| protocol.call_method0(intern!(py, "loseConnection")))
+        state.through_tls(py, |protocol| {
+            protocol.call_method0(intern!(py, "loseConnection"))
+        })
     }
 
     /// Sends `data` as it is.
@@ -159,7 +165,11 @@ impl State {
         py: Python<'py>,
         call: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<()> {
-        let protocol = self.protocol.borrow().as_ref().map(|protocol| protocol.bind(py).clone());
+        let protocol = self
+            .protocol
+            .borrow()
+            .as_ref()
+            .map(|protocol| protocol.bind(py).clone());
         match protocol {
             Some(protocol) if self.connected.get() => call(&protocol).map(drop),
             _ => Ok(()),

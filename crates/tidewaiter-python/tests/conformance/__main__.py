@@ -28,6 +28,9 @@ REACTORS = {
     "iocp": "twisted.internet.iocpreactor.reactor.IOCPReactor",
 }
 
+# More failures than this are one failure, of the reactor.
+TOO_MANY = 50
+
 
 def modules_of(kind: str) -> list[str]:
     """The names of Twisted's test modules, or of those with suites for every reactor."""
@@ -61,6 +64,10 @@ class Judgement:
         self.outcomes = suite.run(modules)
         self.flaky: set[str] = set()
         failures = self.bad()
+        self.failures = failures
+        if len(failures) > TOO_MANY:
+            print(f"{len(failures)} tests fail, too many to look at each: no test is run again")
+            return
         again = run_again(suite, self.outcomes, failures)
         for name in failures & again.keys():
             if not again[name].bad:

@@ -22,7 +22,7 @@ WORKER = Path(__file__).with_name("worker.py")
 # How many modules share a process: enough to pay for its start, few enough that the work spreads.
 MODULES_PER_WORKER = 8
 # A test may take this long by Twisted's own count; after twice that its process is ended.
-TEST_SECONDS = 30.0
+TEST_SECONDS = 20.0
 
 BAD = ("fail", "error", "unexpected", "hang", "crash")
 

@@ -242,9 +242,14 @@ impl Command {
             let error = unsupported("no child has a pseudo-terminal here");
             return Err((SpawnStep::Terminal, error));
         }
-        if self.user.is_some() {
-            let error = unsupported("a child runs as the user that we are here");
-            return Err((SpawnStep::User, error));
+        if let Some(user) = &self.user {
+            let User {
+                user,
+                group,
+                groups,
+            } = user;
+            let message = format!("no child can be of user {user}, group {group}, {groups:?} here");
+            return Err((SpawnStep::User, unsupported(&message)));
         }
         for (&number, &stdio) in &self.descriptors {
             let refused = match stdio {
@@ -258,11 +263,6 @@ impl Command {
             }
         }
         Ok([0, 1, 2].map(|number| self.descriptors[&number]))
-    }
-
-    /// Whether the child leads a process group.
-    pub(crate) fn leads_group(&self) -> bool {
-        self.own_group || self.terminal.is_some()
     }
 
     /// The program, as given.

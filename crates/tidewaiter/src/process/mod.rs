@@ -6,6 +6,7 @@ mod status;
 mod stdio;
 
 pub use command::Command;
+#[cfg(unix)]
 pub(crate) use command::{Terminal, TerminalEnds, User};
 pub use error::{SpawnError, SpawnStep};
 pub use status::{ExitStatus, Signal, SignalTarget};

@@ -6,8 +6,10 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::metrics::Counters;
+use super::pace::{SlowCallback, SlowLimit};
 use super::remote::Others;
 use super::timers::Timers;
 use super::triggers::Triggers;
@@ -26,6 +28,7 @@ pub struct ReactorBuilder {
     workers_max: usize,
     signals: bool,
     around_wait: Option<Arc<AroundWait>>,
+    slow: Option<Arc<SlowLimit>>,
 }
 
 impl Default for ReactorBuilder {
@@ -36,6 +39,7 @@ impl Default for ReactorBuilder {
             workers_max: WORKERS_MAX,
             signals: true,
             around_wait: None,
+            slow: None,
         }
     }
 }
@@ -95,6 +99,24 @@ impl ReactorBuilder {
         self
     }
 
+    /// Calls `report` whenever a callback has kept the loop from everything else for longer than `limit`,
+    /// with what it was. Costs a look at the clock for each callback; nothing unless set.
+    ///
+    /// It is called on the reactor's thread, once the callback has ended, so that what a program notes down
+    /// in its callbacks can name the one that was slow.
+    #[must_use]
+    pub fn slow_callback(
+        mut self,
+        limit: Duration,
+        report: impl Fn(&SlowCallback) + Send + Sync + 'static,
+    ) -> ReactorBuilder {
+        self.slow = Some(Arc::new(SlowLimit {
+            limit,
+            report: Box::new(report),
+        }));
+        self
+    }
+
     /// Makes the reactor, on this thread, for this thread.
     ///
     /// # Errors
@@ -119,6 +141,7 @@ impl ReactorBuilder {
             settings: Settings {
                 handle_signals: self.signals && self.simulation.is_none(),
                 around_wait: self.around_wait,
+                slow: self.slow,
             },
             life: Cell::new(Life::Idle),
             in_turn: Cell::new(false),

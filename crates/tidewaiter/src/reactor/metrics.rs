@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use super::pace::{Pace, TurnTimes};
+
 /// A number that only the loop's thread counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(Cell<u64>);
@@ -16,6 +18,18 @@ impl Counter {
     }
 }
 
+/// What kind of thing lives on a reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LiveKind {
+    Transport,
+    Listener,
+    Child,
+    /// What is counted with the whole alone.
+    Other,
+}
+
+const KINDS: usize = LiveKind::Other as usize + 1;
+
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) turns: Counter,
@@ -29,9 +43,26 @@ pub(crate) struct Counters {
     pub(crate) spawned: Counter,
     pub(crate) bytes_received: Counter,
     pub(crate) bytes_sent: Counter,
+    pub(super) pace: Pace,
+    /// How many things live, by kind.
+    kinds: [Cell<usize>; KINDS],
 }
 
 impl Counters {
+    pub(super) fn count_in(&self, kind: LiveKind) {
+        let count = &self.kinds[kind as usize];
+        count.set(count.get() + 1);
+    }
+
+    pub(super) fn count_out(&self, kind: LiveKind) {
+        let count = &self.kinds[kind as usize];
+        count.set(count.get() - 1);
+    }
+
+    fn living(&self, kind: LiveKind) -> usize {
+        self.kinds[kind as usize].get()
+    }
+
     pub(crate) fn snapshot(
         &self,
         pending_calls: usize,
@@ -53,9 +84,27 @@ impl Counters {
             bytes_sent: self.bytes_sent.get(),
             pending_calls,
             live,
+            living: Living {
+                transports: self.living(LiveKind::Transport),
+                listeners: self.living(LiveKind::Listener),
+                children: self.living(LiveKind::Child),
+            },
             in_flight,
+            turn_times: self.pace.times(),
         }
     }
+}
+
+/// How many things of a kind live on a reactor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Living {
+    /// Connections and pipes.
+    pub transports: usize,
+    /// Listeners.
+    pub listeners: usize,
+    /// Children that run, or whose pipes are open.
+    pub children: usize,
 }
 
 /// What a reactor did since it was made, and what it has in hand now.
@@ -88,6 +137,10 @@ pub struct Metrics {
     pub pending_calls: usize,
     /// Listeners, connections, pipes and children that live.
     pub live: usize,
+    /// The most important of them by kind.
+    pub living: Living,
     /// Operations that the OS has in hand.
     pub in_flight: usize,
+    /// How long turns took.
+    pub turn_times: TurnTimes,
 }

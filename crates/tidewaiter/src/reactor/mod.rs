@@ -8,6 +8,7 @@ mod delayed;
 mod forking;
 mod inbox;
 mod metrics;
+mod pace;
 mod remote;
 mod run;
 mod timers;
@@ -26,7 +27,9 @@ use std::time::{Duration, Instant};
 
 pub use builder::ReactorBuilder;
 pub use delayed::DelayedCall;
-pub use metrics::Metrics;
+pub(crate) use metrics::LiveKind;
+pub use metrics::{Living, Metrics};
+pub use pace::{SlowCallback, TurnTimes};
 pub use remote::{Remote, WorkLost};
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
 pub use watch::Watch;
@@ -41,6 +44,11 @@ use triggers::Triggers;
 
 /// Something that lives on a reactor and is answered by its port.
 pub(crate) trait Live: Any {
+    /// What it is counted as; always the same.
+    fn kind(&self) -> LiveKind {
+        LiveKind::Other
+    }
+
     /// One of its operations completed.
     fn completed(self: Rc<Self>, completion: Completion);
 
@@ -105,6 +113,7 @@ pub struct Reactor {
 struct Settings {
     handle_signals: bool,
     around_wait: Option<Arc<AroundWait>>,
+    slow: Option<Arc<pace::SlowLimit>>,
 }
 
 struct Core {
@@ -206,6 +215,7 @@ impl Reactor {
     /// [`Error::Stopped`] once the reactor drains.
     pub(crate) fn register(&self, live: Rc<dyn Live>) -> Result<Token, Error> {
         self.check_open()?;
+        self.core.counters.count_in(live.kind());
         Ok(Token(self.core.live.borrow_mut().insert(live).to_u64()))
     }
 
@@ -237,6 +247,9 @@ impl Reactor {
     pub(crate) fn unregister(&self, token: Token) {
         let live = self.core.live.borrow_mut().remove(Key::from_u64(token.0));
         debug_assert!(live.is_some(), "whoever unregisters was registered");
+        if let Some(live) = live {
+            self.core.counters.count_out(live.kind());
+        }
     }
 
     /// Has `callback` called by the loop, in this turn or the next.
@@ -283,6 +296,7 @@ impl Reactor {
         drop(core.timers.replace(Timers::new(self.now())));
         let mut killed = Vec::new();
         for (key, live) in core.live.take().into_entries() {
+            core.counters.count_out(live.kind());
             if live.abandon() {
                 killed.push(Token(key.to_u64()));
             }

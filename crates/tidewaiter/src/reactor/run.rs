@@ -48,6 +48,7 @@ impl Reactor {
         }
         core.crashed.set(false);
         core.life.set(Life::Running);
+        core.counters.pace.rest();
         core.in_turn.set(true);
         for phase in [Phase::Before, Phase::During, Phase::After] {
             self.fire(SystemEvent::Startup, phase);

@@ -1,8 +1,9 @@
 //! One turn of the loop, the whole of it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Key, Reactor};
 use crate::error::Error;
@@ -18,12 +19,16 @@ impl Reactor {
     pub(super) fn turn(&self, limit: Option<Duration>) -> Result<(), Error> {
         let core = &*self.core;
         core.counters.turns.add(1);
+        self.mark_time();
         self.fire_timers();
         self.run_soon();
         self.flush();
-        let timeout = self.wait_limit(limit);
+        let now = self.now();
+        core.counters.pace.before_wait(now);
+        let timeout = self.wait_limit(limit, now);
         let mut completions = core.completions.take();
         let waited = self.wait(timeout, &mut completions);
+        core.counters.pace.after_wait(self.now());
         core.counters.completions.add(completions.len() as u64);
         // What was owed before the wait comes before what the wait brought, such as the end of a child
         // whose beginning is still owed.
@@ -46,7 +51,7 @@ impl Reactor {
             return self.port_mut().wait(timeout, completions);
         };
         let mut waited = None;
-        self.guard("the hook around waits", || {
+        self.catch("the hook around waits", || {
             hook(&mut || {
                 waited.get_or_insert_with(|| self.port_mut().wait(timeout, completions));
             });
@@ -94,7 +99,7 @@ impl Reactor {
     }
 
     /// How long the port may wait.
-    fn wait_limit(&self, limit: Option<Duration>) -> Option<Duration> {
+    fn wait_limit(&self, limit: Option<Duration>, now: Instant) -> Option<Duration> {
         let core = &*self.core;
         if !core.soon.borrow().is_empty() || core.crashed.get() || self.ready_to_advance() {
             return Some(Duration::ZERO);
@@ -102,7 +107,7 @@ impl Reactor {
         let Some(deadline) = core.timers.borrow_mut().next_deadline() else {
             return limit;
         };
-        let left = deadline.saturating_duration_since(self.now());
+        let left = deadline.saturating_duration_since(now);
         Some(limit.map_or(left, |limit| limit.min(left)))
     }
 
@@ -149,8 +154,26 @@ impl Reactor {
         others.calls.replace(calls);
     }
 
-    /// Runs a callback; a panic in it is logged, counted, and goes no further. `None`: it panicked.
-    pub(crate) fn guard<R>(&self, what: &str, callback: impl FnOnce() -> R) -> Option<R> {
+    /// Runs a callback; a panic in it is logged, counted, and goes no further. `None`: it panicked. That
+    /// it takes long is reported, if anybody wants to know.
+    pub(crate) fn guard<R>(&self, what: &'static str, callback: impl FnOnce() -> R) -> Option<R> {
+        self.guard_for(what, || None, callback)
+    }
+
+    /// As [`guard`](Reactor::guard), for a callback about a connection to `peer`.
+    pub(crate) fn guard_for<R>(
+        &self,
+        what: &'static str,
+        peer: impl FnOnce() -> Option<SocketAddr>,
+        callback: impl FnOnce() -> R,
+    ) -> Option<R> {
+        let result = self.catch(what, callback);
+        self.judge(what, peer);
+        result
+    }
+
+    /// As [`guard`](Reactor::guard), however long it takes.
+    pub(super) fn catch<R>(&self, what: &str, callback: impl FnOnce() -> R) -> Option<R> {
         // No state of the reactor is borrowed while a callback runs, so a panic leaves all of it whole;
         // the callback's own state is its owner's, who is not called again.
         match catch_unwind(AssertUnwindSafe(callback)) {

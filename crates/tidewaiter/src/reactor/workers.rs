@@ -415,6 +415,28 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_ends_the_threads_and_keeps_the_jobs() {
+        let workers = Workers::new(2, "test");
+        let running = hold(&workers);
+        running.begun.recv().unwrap();
+        assert_eq!(
+            workers.pause(Duration::ZERO),
+            1,
+            "it goes on: one is at work"
+        );
+        let waiting = hold(&workers);
+        waiting.begun.recv().unwrap();
+        drop((running, waiting));
+        assert_eq!(workers.pause(PATIENCE), 0);
+        assert!(workers.shared.lock().handles.is_empty());
+        let later = hold(&workers);
+        assert_eq!(counts(&workers), (0, 1), "it waits, without a thread");
+        workers.go_on();
+        later.begun.recv().unwrap();
+        assert_eq!(counts(&workers), (1, 0));
+    }
+
+    #[test]
     fn shutdown_drops_what_waits_awaits_what_runs_and_refuses_more() {
         let workers = Workers::new(1, "test");
         let running = hold(&workers);

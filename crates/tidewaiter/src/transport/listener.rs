@@ -15,7 +15,7 @@ use crate::port::{
     CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, RawDescriptor,
     Request, Socket, Token,
 };
-use crate::reactor::{Live, Reactor};
+use crate::reactor::{Live, LiveKind, Reactor};
 
 /// After accepting failed, the first attempt anew comes after this long...
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -334,6 +334,10 @@ pub(super) fn begin_connection(
 }
 
 impl Live for Inner {
+    fn kind(&self) -> LiveKind {
+        LiveKind::Listener
+    }
+
     fn completed(self: Rc<Self>, completion: Completion) {
         if !completion.more {
             self.accepting.set(None);

@@ -16,7 +16,7 @@ use crate::port::{
 use crate::process::{
     Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
 };
-use crate::reactor::{Live, Reactor};
+use crate::reactor::{Live, LiveKind, Reactor};
 
 /// A descriptor of the child's: 0 is its standard input, 1 its output, 2 its error output; others are
 /// what [`Command::fd`] made of them.
@@ -235,6 +235,10 @@ impl Inner {
 }
 
 impl Live for Inner {
+    fn kind(&self) -> LiveKind {
+        LiveKind::Child
+    }
+
     fn completed(self: Rc<Self>, completion: Completion) {
         match completion.result {
             Ok(Outcome::Exited(status)) => self.exited(status),

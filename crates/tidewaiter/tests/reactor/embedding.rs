@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidewaiter::{Error, Reactor};
+use tidewaiter::{Error, Metrics, Reactor, SlowCallback};
 
-use super::support::reactor;
+use super::support::{Countdown, Echo, Script, pair, reactor, run_clean};
 
 /// Longer than anything here takes; only a failure waits for it.
 const LONG: Duration = Duration::from_secs(60);
@@ -117,4 +118,101 @@ fn calls_that_a_call_adds_are_made_in_the_next_turn_which_does_not_wait() {
     assert_eq!(calls.try_iter().collect::<Vec<_>>(), ["first"]);
     reactor.iterate(None).unwrap();
     assert_eq!(calls.try_iter().collect::<Vec<_>>(), ["second"]);
+}
+
+/// What counts as slow; what does not has to be done within it on a busy machine.
+const SLOW: Duration = Duration::from_millis(300);
+
+/// A reactor that reports what is slow.
+fn judging() -> (Reactor, Receiver<SlowCallback>) {
+    let (sender, reports) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let builder = Reactor::builder().signals(false);
+    let reactor = crate::open(builder.slow_callback(SLOW, move |slow| {
+        let sender = sender.lock().expect("nothing panics with it");
+        sender.send(slow.clone()).expect("the test listens");
+    }));
+    (reactor, reports)
+}
+
+/// Keeps the loop from everything else.
+fn dawdle(reactor: &Reactor) {
+    let start = reactor.now();
+    while reactor.now() - start <= SLOW {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn slow_callbacks_are_reported_by_what_they_are() {
+    if crate::SIMULATED {
+        // No callback takes any simulated time.
+        return;
+    }
+    let (reactor, reports) = judging();
+    // What the program does between the turns is no callback's fault.
+    dawdle(&reactor);
+    reactor.call_later(Duration::ZERO, |_| ());
+    reactor.call_later(Duration::ZERO, dawdle);
+    reactor.remote().call(|_| ()).unwrap();
+    reactor.iterate(None).unwrap();
+    let slow = reports.try_recv().expect("one was slow");
+    assert_eq!((slow.what, slow.peer), ("a delayed call", None));
+    assert!(slow.elapsed > SLOW && slow.to_string().starts_with("a delayed call took "));
+    assert!(reports.try_recv().is_err(), "nothing else was");
+    assert!(reactor.metrics().turn_times.max() < SLOW);
+    reactor.iterate(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_slow_protocol_is_reported_with_its_peer() {
+    if crate::SIMULATED {
+        return;
+    }
+    let (reactor, reports) = judging();
+    let done = Countdown::new(1);
+    let client = Script::new()
+        .made(|transport| transport.write(b"?"))
+        .data(|transport, _| {
+            dawdle(transport.reactor());
+            transport.lose_connection();
+        })
+        .then_done(&done);
+    let listener = pair(&reactor, client, Echo);
+    run_clean(&reactor);
+    let slow = reports.try_recv().expect("one was slow");
+    assert_eq!(slow.what, "a protocol");
+    assert_eq!(slow.peer, Some(listener.local_addr()));
+    assert!(reports.try_recv().is_err(), "no other, nor this one again");
+    let times = reactor.metrics().turn_times;
+    assert!(times.max() > SLOW && times.percentile(100) == times.max());
+}
+
+#[test]
+fn metrics_tell_kinds_and_turns_apart() {
+    let reactor = reactor();
+    let kinds = |metrics: &Metrics| {
+        let living = metrics.living;
+        (living.listeners, living.transports, living.children)
+    };
+    assert_eq!(kinds(&reactor.metrics()), (0, 0, 0));
+    let done = Countdown::new(1);
+    let client = Script::new()
+        .made(|transport| transport.write(b"?"))
+        .data(move |transport, _| {
+            let metrics = transport.reactor().metrics();
+            assert_eq!(kinds(&metrics), (1, 2, 0), "{metrics:?}");
+            transport.lose_connection();
+        })
+        .then_done(&done);
+    let _listener = pair(&reactor, client, Echo);
+    assert_eq!(kinds(&reactor.metrics()).0, 1);
+    run_clean(&reactor);
+    let metrics = reactor.metrics();
+    assert_eq!(kinds(&metrics), (0, 0, 0));
+    assert_eq!(
+        metrics.turn_times.count(),
+        metrics.turns - 1,
+        "one between two waits"
+    );
 }

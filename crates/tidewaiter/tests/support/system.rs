@@ -1,6 +1,7 @@
 //! What tests need of the system that Rust's library does not have.
 
 #![cfg(target_os = "linux")]
+#![allow(dead_code, reason = "not every suite needs all")]
 #![expect(unsafe_code, reason = "calls to the system")]
 
 use std::io;

@@ -10,6 +10,7 @@ from twisted.python import log
 from zope.interface import implementer
 
 from tidewaiter._tidewaiter import Core, Stream
+from tidewaiter.twisted._process import spawn
 from tidewaiter.twisted._reactor import LoopReactor
 
 
@@ -93,3 +94,30 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
     def removeAll(self):
         readers = [self._selectables[fd] for fd in self._reads]
         return self._removeAll(readers, self.getWriters()) + super().removeAll()
+
+    # IReactorProcess.
+
+    def spawnProcess(
+        self,
+        processProtocol,
+        executable,
+        args=(),
+        env={},
+        path=None,
+        uid=None,
+        gid=None,
+        usePTY=0,
+        childFDs=None,
+    ):
+        if usePTY and childFDs is not None:
+            raise ValueError("Using childFDs is not supported with usePTY=True.")
+        process = None
+        if not getattr(self, "_neverUseSpawn", False):
+            process = spawn(
+                self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
+            )
+        if process is None:
+            process = super().spawnProcess(
+                processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
+            )
+        return process

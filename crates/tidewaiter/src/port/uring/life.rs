@@ -5,14 +5,17 @@
 //! their table, and the wait that comes next makes a new ring and starts them again.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
+
+use io_uring::{opcode, types};
 
 use super::super::table::Key;
 use super::super::{Completion, Driver, Failure, Operation};
 use super::foreign::ForeignPoll;
 use super::operation::Work;
 use super::ring::{Ring, Wait};
-use super::{BufferRing, Rc, Uring};
+use super::{BufferRing, Rc, Uring, WAKE};
 
 /// How long dropping a port waits for its cancelled operations.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -153,6 +156,19 @@ impl Uring {
             undelivered.clear();
         }
         true
+    }
+}
+
+impl Uring {
+    /// Asks the kernel for a completion each time that the waker is used.
+    pub(super) fn watch_waker(&mut self) {
+        let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
+        let entry = opcode::PollAdd::new(types::Fd(self.bell.event.as_fd().as_raw_fd()), readable)
+            .multi(true)
+            .build()
+            .user_data(WAKE);
+        // SAFETY: polling has no addresses.
+        unsafe { self.ring_mut().push(entry) };
     }
 }
 

@@ -23,11 +23,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use io_uring::{opcode, squeue, types};
+use io_uring::{opcode, squeue};
 
 use super::buffer::Pool;
 use super::event::Event;
@@ -162,7 +162,7 @@ impl Uring {
         let info = PortInfo {
             kind: PortKind::Uring,
             reason,
-            features: features(&ring, abilities),
+            features: probe::features(&ring, abilities),
         };
         Ok(Uring {
             info,
@@ -189,17 +189,6 @@ impl Uring {
             },
             stale: 0,
         })
-    }
-
-    /// Asks the kernel for a completion each time that the waker is used.
-    fn watch_waker(&mut self) {
-        let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
-        let entry = opcode::PollAdd::new(types::Fd(self.bell.event.as_fd().as_raw_fd()), readable)
-            .multi(true)
-            .build()
-            .user_data(WAKE);
-        // SAFETY: polling has no addresses.
-        unsafe { self.ring_mut().push(entry) };
     }
 
     /// Asks the kernel for what the operation's stage says, now or once the kernel may be asked.
@@ -363,23 +352,6 @@ impl Uring {
         }
         Ok(())
     }
-}
-
-fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
-    let optional = [
-        (abilities.multishot_receive, "multishot receive"),
-        (abilities.multishot_read, "multishot read"),
-        (ring.no_iowait(), "no iowait"),
-    ];
-    let always = [ring.task_work().name(), "buffer ring", "multishot accept"];
-    let optional = optional
-        .into_iter()
-        .filter_map(|(have, name)| have.then_some(name));
-    always
-        .into_iter()
-        .chain(optional)
-        .map(str::to_owned)
-        .collect()
 }
 
 impl Driver for Uring {

@@ -72,6 +72,24 @@ pub(super) fn abilities(
     })
 }
 
+/// What there is to tell about a ring.
+pub(super) fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
+    let optional = [
+        (abilities.multishot_receive, "multishot receive"),
+        (abilities.multishot_read, "multishot read"),
+        (ring.no_iowait(), "no iowait"),
+    ];
+    let always = [ring.task_work().name(), "buffer ring", "multishot accept"];
+    let optional = optional
+        .into_iter()
+        .filter_map(|(have, name)| have.then_some(name));
+    always
+        .into_iter()
+        .chain(optional)
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Receives one byte and the end of file through one request.
 fn receives_many(ring: &mut Ring, buffers: &BufferRing) -> io::Result<bool> {
     let (ours, mut theirs) = UnixStream::pair()?;

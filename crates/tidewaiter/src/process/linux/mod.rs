@@ -50,7 +50,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
         process: OsProcess {
             pidfd,
             pid,
-            own_group: command.leads_group(),
+            own_group: command.own_group || command.terminal.is_some(),
             status: Cell::new(None),
         },
         pipes: descriptors.pipes,

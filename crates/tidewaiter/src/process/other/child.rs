@@ -19,10 +19,14 @@ pub(super) fn start(
     plan: &Plan<'_>,
 ) -> Result<Pid, (SpawnStep, io::Error)> {
     let pipes = |error| (SpawnStep::Pipes, error);
-    let (reports, writer) = io::pipe().map_err(pipes)?;
+    let (reports, original) = io::pipe().map_err(pipes)?;
     // Where nothing of the child's is placed over it.
-    let writer = descriptors.copy_aside(writer.as_raw_fd()).map_err(pipes)?;
+    let writer = descriptors
+        .copy_aside(original.as_raw_fd())
+        .map_err(pipes)?;
+    drop(original);
     let pid = fork_child(plan, writer.as_raw_fd()).map_err(|error| (SpawnStep::Process, error))?;
+    // The reports end when the child's own one is closed, too.
     drop(writer);
     let mut report = Vec::with_capacity(REPORT_BYTES);
     let end = File::from(std::os::fd::OwnedFd::from(reports)).read_to_end(&mut report);

@@ -1,0 +1,288 @@
+"""Child processes over the port: their output, their end and what they are sent come through it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from twisted.internet import main
+from twisted.internet._baseprocess import BaseProcess
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IConsumer, IProcessTransport, IPushProducer
+from twisted.python import log
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tidewaiter._tidewaiter import Child, Stream
+
+if TYPE_CHECKING:
+    from tidewaiter.twisted._reactor import LoopReactor
+
+_LOST = Failure(main.CONNECTION_LOST)
+_DONE = Failure(main.CONNECTION_DONE)
+
+# Where a child's standard streams lead unless the caller says otherwise.
+STANDARD_FDS = {0: "w", 1: "r", 2: "r"}
+
+
+@implementer(IPushProducer, IConsumer)
+class _Pipe(Stream):
+    """One end of a pipe to a child, ours."""
+
+    def __init__(self, process: Process, childFD: int) -> None:
+        self.proc = process
+        self.name = childFD
+        process._pipe(childFD, self)
+
+    def fileno(self) -> int:
+        descriptor = self._descriptor()
+        return -1 if descriptor is None else descriptor
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends, or the pipe has: nothing more goes through it."""
+        if not self._lose(False):
+            return
+        self._leave()
+        producer = self.producer
+        if producer is not None:
+            self.producer = None
+            producer.stopProducing()
+        self.proc.childConnectionLost(self.name, reason)
+
+    # What the loop calls.
+
+    def _streamFailed(self, exception: BaseException) -> None:
+        """A producer that writes here raised `exception`."""
+        failure = Failure(exception, type(exception), exception.__traceback__)
+        log.err(failure)
+        self.connectionLost(failure)
+
+
+@implementer(IProcessTransport, IConsumer, IPushProducer)
+class Process(Child, BaseProcess):
+    """A running child process."""
+
+    status = -1
+
+    def __init__(self, reactor: LoopReactor, proto, pid: int | None = None) -> None:
+        BaseProcess.__init__(self, proto)
+        self._reactor = reactor
+        self.pipes: dict[int, _Pipe] = {}
+
+    def _start(self, program: tuple, childFDs: dict[int, object]) -> bool:
+        """
+        Start the program and tell the protocol. Returns whether it runs: the process was made in vain
+        if it could not execute the program.
+        """
+        self.pid = self._spawn(self._reactor._core, program)
+        if self.pid is None:
+            return False
+        for childFD, target in childFDs.items():
+            if isinstance(target, str):
+                self.pipes[childFD] = _Pipe(self, childFD)
+        try:
+            if self.proto is not None:
+                self.proto.makeConnection(self)
+        except BaseException:
+            log.err()
+        return True
+
+    def _getReason(self, status: int) -> BaseException:
+        if status == 0:
+            return ProcessDone(status)
+        if os.WIFEXITED(status):
+            return ProcessTerminated(os.WEXITSTATUS(status), None, status)
+        return ProcessTerminated(None, os.WTERMSIG(status), status)
+
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__} pid={self.pid} status={self.status}>"
+
+    # What the loop calls.
+
+    def _childFailed(self, childFD: int, exception: BaseException) -> None:
+        """`childDataReceived` raised `exception`: no more is read from there."""
+        failure = Failure(exception, type(exception), exception.__traceback__)
+        log.err(failure)
+        self._pipeLost(childFD, failure)
+
+    def _childConnectionLost(self, childFD: int) -> None:
+        self._pipeLost(childFD, _DONE)
+
+    def _pipeLost(self, childFD: int, reason: Failure) -> None:
+        pipe = self.pipes.get(childFD)
+        if pipe is not None:
+            pipe.connectionLost(reason)
+
+    def _childExited(self, status: int) -> None:
+        self.processEnded(status)
+
+    def childConnectionLost(self, childFD: int, reason: Failure) -> None:
+        """The pipe at the child's descriptor `childFD` is closed."""
+        del self.pipes[childFD]
+        try:
+            self.proto.childConnectionLost(childFD)
+        except BaseException:
+            log.err()
+        self.maybeCallProcessEnded()
+
+    def maybeCallProcessEnded(self) -> None:
+        if self.lostProcess and not self.pipes:
+            BaseProcess.maybeCallProcessEnded(self)
+
+    # IProcessTransport.
+
+    def signalProcess(self, signalID: str | int) -> None:
+        if self.pid is None:
+            raise ProcessExitedAlready()
+        self._signal(signalID)
+
+    def _signal(self, signalID: str | int) -> None:
+        import signal
+
+        if signalID in ("HUP", "STOP", "INT", "KILL", "TERM"):
+            signalID = getattr(signal, f"SIG{signalID}")
+        try:
+            os.kill(self.pid, signalID)
+        except ProcessLookupError:
+            raise ProcessExitedAlready() from None
+
+    def writeToChild(self, childFD: int, data: bytes) -> None:
+        self.pipes[childFD].write(data)
+
+    def closeChildFD(self, descriptor: int) -> None:
+        pipe = self.pipes.get(descriptor)
+        if pipe is not None:
+            pipe.loseConnection()
+
+    def closeStdin(self) -> None:
+        self.closeChildFD(0)
+
+    def closeStdout(self) -> None:
+        self.closeChildFD(1)
+
+    def closeStderr(self) -> None:
+        self.closeChildFD(2)
+
+    def loseConnection(self) -> None:
+        for childFD in list(self.pipes):
+            self.closeChildFD(childFD)
+
+    def write(self, data: bytes) -> None:
+        """Write to the child's standard input; what comes too late is dropped."""
+        if 0 in self.pipes:
+            self.pipes[0].write(data)
+
+    def writeSequence(self, seq) -> None:
+        if 0 in self.pipes:
+            self.pipes[0].writeSequence(seq)
+
+    def getHost(self):
+        raise NotImplementedError()
+
+    def getPeer(self):
+        raise NotImplementedError()
+
+    # IConsumer, for the child's standard input, and IPushProducer, for its output.
+
+    def registerProducer(self, producer, streaming) -> None:
+        if 0 in self.pipes:
+            self.pipes[0].registerProducer(producer, streaming)
+        else:
+            producer.stopProducing()
+
+    def unregisterProducer(self) -> None:
+        if 0 in self.pipes:
+            self.pipes[0].unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        for pipe in self.pipes.values():
+            pipe.stopReading()
+
+    def resumeProducing(self) -> None:
+        for pipe in self.pipes.values():
+            pipe.startReading()
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+
+class PTYProcess(Process):
+    """A child process with a terminal of its own: all it writes comes as from its descriptor 1."""
+
+    def childConnectionLost(self, childFD: int, reason: Failure) -> None:
+        del self.pipes[childFD]
+        self.maybeCallProcessEnded()
+
+    def fileno(self) -> int:
+        """The number of our end of the terminal, to set its size with; -1 when it is closed."""
+        return self.pipes[1].fileno() if 1 in self.pipes else -1
+
+    def closeStdin(self) -> None:
+        """A terminal's directions cannot be closed apart."""
+
+    def closeStdout(self) -> None:
+        """A terminal's directions cannot be closed apart."""
+
+    def closeStderr(self) -> None:
+        """A terminal's directions cannot be closed apart."""
+
+    def loseConnection(self) -> None:
+        for childFD in list(self.pipes):
+            self.pipes[childFD].loseConnection()
+
+    def closeChildFD(self, descriptor: int) -> None:
+        raise NotImplementedError()
+
+    def writeToChild(self, childFD: int, data: bytes) -> None:
+        raise NotImplementedError()
+
+
+def _groups(uid: int, gid: int) -> list[int]:
+    import pwd
+
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return [gid]
+    return os.getgrouplist(name, gid)
+
+
+def _user(uid: int | None, gid: int | None) -> tuple[int, int, list[int]] | None:
+    if uid is None and gid is None:
+        return None
+    uid = os.geteuid() if uid is None else uid
+    gid = os.getegid() if gid is None else gid
+    return uid, gid, _groups(uid, gid)
+
+
+def _text(value) -> str:
+    return os.fsdecode(value)
+
+
+def _program(executable, args, env, path, fds, pty, user) -> tuple:
+    """What the port starts, in the order in which it takes it."""
+    if env is not None:
+        env = [(_text(name), _text(value)) for name, value in env.items()]
+    path = None if path is None else _text(path)
+    return (_text(executable), [_text(arg) for arg in args], env, path, list(fds.items()), pty, user)
+
+
+def spawn(reactor, proto, executable, args, env, path, uid, gid, usePTY, childFDs):
+    """
+    Start a child on a POSIX system. Returns `None` if the program cannot be executed: Twisted's own code
+    then says so on the child's standard error, as applications expect.
+    """
+    user = _user(uid, gid)
+    if usePTY:
+        ends = list(usePTY[:2]) if isinstance(usePTY, (tuple, list)) else []
+        process = PTYProcess(reactor, proto)
+        program = _program(executable, args, env, path, {}, ends, user)
+        fds = {0: "w", 1: "r"}
+    else:
+        process = Process(reactor, proto)
+        fds = STANDARD_FDS if childFDs is None else childFDs
+        program = _program(executable, args, env, path, fds, None, user)
+    return process if process._start(program, fds) else None

@@ -1,0 +1,290 @@
+//! A child process as Python sees it.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use tidewaiter::port::RawDescriptor;
+use tidewaiter::process::{Command, ExitStatus, Stdio};
+use tidewaiter::{ChildFd, Process, ProcessProtocol};
+
+use crate::core::{Core, Loop};
+use crate::failures::os_error;
+use crate::lock::Locked;
+use crate::stream::{Bridge, Stream};
+
+struct State {
+    process: RefCell<Option<Process>>,
+    inside: RefCell<Weak<Loop>>,
+    protocol: RefCell<Option<Py<PyAny>>>,
+}
+
+/// A child process. To be subclassed.
+///
+/// The loop calls, on the subclass: `proto.childDataReceived(childFD, data)`, `_childFailed(childFD,
+/// exception)` with what that raised, `_childConnectionLost(childFD)` and `_childExited(status)`.
+#[pyclass(frozen, subclass, module = "tidewaiter._tidewaiter")]
+pub(crate) struct Child(Locked<State>);
+
+/// What Python says of a child's descriptor.
+#[derive(FromPyObject)]
+enum Target {
+    Descriptor(RawDescriptor),
+    Direction(String),
+}
+
+impl Target {
+    fn stdio(self) -> PyResult<Stdio> {
+        match self {
+            Target::Descriptor(number) => Ok(Stdio::Descriptor(number)),
+            Target::Direction(way) if way == "w" => Ok(Stdio::PipeToChild),
+            Target::Direction(way) if way == "r" => Ok(Stdio::PipeFromChild),
+            Target::Direction(way) => Err(PyTypeError::new_err(format!(
+                "{way:?} should be \"r\", \"w\" or an int"
+            ))),
+        }
+    }
+}
+
+/// What is started, as Python gives it.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Program {
+    executable: OsString,
+    args: Vec<OsString>,
+    /// `None`: ours.
+    env: Option<Vec<(OsString, OsString)>>,
+    path: Option<PathBuf>,
+    /// By their numbers in the child.
+    fds: Vec<(ChildFd, Target)>,
+    /// Empty for none, `(master, slave)` for a pseudo-terminal that is open.
+    pty: Option<Vec<RawDescriptor>>,
+    /// The user, the group, and the supplementary groups.
+    user: Option<(u32, u32, Vec<u32>)>,
+}
+
+impl Program {
+    fn command(self) -> PyResult<Command> {
+        let mut args = self.args.into_iter();
+        let mut command = Command::new(self.executable).own_group(false);
+        if let Some(name) = args.next() {
+            command = command.arg0(name);
+        }
+        command = command.args(args);
+        if let Some(env) = self.env {
+            command = command.env_clear();
+            for (name, value) in env {
+                command = command.env(name, value);
+            }
+        }
+        if let Some(path) = self.path {
+            command = command.current_dir(path);
+        }
+        for number in 0..3 {
+            command = command.fd(number, Stdio::Closed);
+        }
+        for (number, target) in self.fds {
+            command = command.fd(number, target.stdio()?);
+        }
+        command = match self.pty.as_deref() {
+            None => command,
+            Some([master, slave]) => command.pty_of(*master, *slave),
+            Some(_) => command.pty(),
+        };
+        if let Some((user, group, groups)) = self.user {
+            command = command.user(user, group, groups);
+        }
+        Ok(command)
+    }
+}
+
+/// The status as the OS's wait calls encode it on Unix; the exit code on Windows.
+fn encoded(status: ExitStatus) -> i64 {
+    match status {
+        ExitStatus::Code(code) if cfg!(windows) => i64::from(code),
+        ExitStatus::Code(code) => i64::from(code) << 8,
+        ExitStatus::Signal {
+            number,
+            core_dumped,
+        } => i64::from(number) | if core_dumped { 0x80 } else { 0 },
+        // As if it had failed: to say that all went well would be a guess.
+        _ => 255 << 8,
+    }
+}
+
+/// Finds the Python object of a child, and calls it.
+struct Household {
+    home: Weak<Loop>,
+    slot: Rc<Cell<Option<usize>>>,
+}
+
+impl Household {
+    fn enter(&self, call: impl FnOnce(&Loop, &Bound<'_, Child>) -> PyResult<()>) {
+        let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
+            return;
+        };
+        Python::attach(|py| {
+            let child = match inside.children.borrow().get(slot) {
+                Some(child) => child.bind(py).clone(),
+                None => return,
+            };
+            if let Err(error) = call(&inside, &child) {
+                inside.report("child", &error, child.as_any());
+            }
+        });
+    }
+}
+
+impl ProcessProtocol for Household {
+    fn child_data_received(&mut self, _: &Process, child_fd: ChildFd, data: &[u8]) {
+        self.enter(|inside, child| {
+            let py = child.py();
+            let Some(protocol) = child.get().protocol_of(py) else {
+                return Ok(());
+            };
+            let called = inside.call(&protocol, || {
+                let data = PyBytes::new(py, data);
+                protocol.call_method1(intern!(py, "childDataReceived"), (child_fd, data))
+            });
+            match called {
+                Ok(_) => Ok(()),
+                Err(error) => child
+                    .call_method1(intern!(py, "_childFailed"), (child_fd, error.value(py)))
+                    .map(drop),
+            }
+        });
+    }
+
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+        self.enter(|inside, child| {
+            inside.call(child.as_any(), || {
+                child.call_method1(intern!(child.py(), "_childConnectionLost"), (child_fd,))
+            })?;
+            Ok(())
+        });
+    }
+
+    fn process_exited(&mut self, _: &Process, status: ExitStatus) {
+        self.enter(|inside, child| {
+            inside.call(child.as_any(), || {
+                child.call_method1(intern!(child.py(), "_childExited"), (encoded(status),))
+            })?;
+            Ok(())
+        });
+    }
+
+    fn process_ended(&mut self, _: &Process, _: ExitStatus) {
+        let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
+            return;
+        };
+        let child = inside.children.borrow_mut().remove(slot);
+        Python::attach(|_| drop(child));
+    }
+}
+
+#[pymethods]
+impl Child {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Child {
+        Child(Locked::new(State {
+            process: RefCell::new(None),
+            inside: RefCell::new(Weak::new()),
+            protocol: RefCell::new(None),
+        }))
+    }
+
+    /// Starts the program, and returns its number; `None` if the process was made and could not become
+    /// what was asked for, as when there is no such program.
+    fn _spawn(slf: &Bound<'_, Self>, core: &Core, program: Program) -> PyResult<Option<u32>> {
+        let py = slf.py();
+        let inside = core.enter(py)?;
+        let slot = Rc::new(Cell::new(None));
+        let household = Household {
+            home: Rc::downgrade(&inside),
+            slot: Rc::clone(&slot),
+        };
+        let process = match inside.reactor.spawn_process(&program.command()?, household) {
+            Ok(process) => process,
+            Err(error) if error.is_in_child() && !cfg!(windows) => return Ok(None),
+            Err(error) => return Err(os_error(&error.to_string(), &error.source)),
+        };
+        // It is no business of the reactor's to end what the application started.
+        process.detach();
+        let state = slf.get().0.get(py);
+        state.inside.replace(Rc::downgrade(&inside));
+        slot.set(Some(inside.children.borrow_mut().insert(slf.clone().unbind())));
+        let pid = process.pid();
+        state.process.replace(Some(process));
+        Ok(Some(pid))
+    }
+
+    /// Puts `stream` over the pipe at the child's descriptor `child_fd`.
+    fn _pipe(&self, py: Python<'_>, child_fd: ChildFd, stream: &Bound<'_, Stream>) -> PyResult<()> {
+        let state = self.0.get(py);
+        let process = state.process.borrow().clone();
+        let inside = state.inside.borrow().upgrade();
+        let (Some(process), Some(inside)) = (process, inside) else {
+            return Err(PyRuntimeError::new_err("no process was started"));
+        };
+        inside.check_thread()?;
+        let transport = process
+            .pipe(child_fd)
+            .ok_or_else(|| PyAttributeError::new_err(format!("there is no pipe at {child_fd}")))?;
+        Bridge::new(Rc::downgrade(&inside), None).lead_to(stream, &inside);
+        Stream::open(stream, &transport);
+        Ok(())
+    }
+
+    /// Ends the process without asking.
+    fn _kill(&self, py: Python<'_>) -> PyResult<()> {
+        use tidewaiter::process::{Signal, SignalTarget};
+
+        let state = self.0.get(py);
+        if let Some(inside) = state.inside.borrow().upgrade() {
+            inside.check_thread()?;
+        }
+        let process = state.process.borrow().clone();
+        let killed = process.map(|process| process.signal(Signal::Kill, SignalTarget::Process));
+        match killed {
+            Some(Err(error)) => Err(os_error("kill", &error)),
+            _ => Ok(()),
+        }
+    }
+
+    #[getter]
+    fn proto<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.protocol_of(py)
+    }
+
+    #[setter]
+    fn set_proto(&self, py: Python<'_>, value: Option<Py<PyAny>>) {
+        let replaced = self.0.get(py).protocol.replace(value);
+        drop(replaced);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.0.visited().protocol.try_borrow() {
+            Ok(protocol) => visit.call(&*protocol),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let cleared = Python::attach(|py| self.0.get(py).protocol.take());
+        drop(cleared);
+    }
+}
+
+impl Child {
+    fn protocol_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let protocol = self.0.get(py).protocol.borrow();
+        protocol.as_ref().map(|protocol| protocol.bind(py).clone())
+    }
+}

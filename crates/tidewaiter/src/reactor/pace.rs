@@ -1,0 +1,224 @@
+//! How long the loop is kept from waiting: by whole turns, and by single callbacks.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::Reactor;
+
+/// How many classes of durations are told apart.
+const CLASSES: usize = 32;
+
+/// How long turns took: from the end of one wait to the beginning of the next, which is what something
+/// new may have to wait before it is seen.
+///
+/// Durations are counted in classes, each twice as long as the one before: below 1 µs, below 2 µs, below
+/// 4 µs, and so on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnTimes {
+    classes: [u64; CLASSES],
+    total: Duration,
+    max: Duration,
+}
+
+impl TurnTimes {
+    fn add(&mut self, elapsed: Duration) {
+        let bits = u64::BITS - saturating_micros(elapsed).leading_zeros();
+        let class = usize::try_from(bits).map_or(CLASSES - 1, |bits| bits.min(CLASSES - 1));
+        self.classes[class] += 1;
+        self.total = self.total.saturating_add(elapsed);
+        self.max = self.max.max(elapsed);
+    }
+
+    /// How many turns there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.classes.iter().sum()
+    }
+
+    /// How long they took together.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// The longest one; zero if there was none.
+    #[must_use]
+    pub fn max(&self) -> Duration {
+        self.max
+    }
+
+    /// A duration that so many percent of the turns did not exceed: the upper end of the class that the
+    /// last of them is in, hence up to twice too long. Zero if there were none.
+    #[must_use]
+    pub fn percentile(&self, percent: u8) -> Duration {
+        let share = u128::from(self.count()) * u128::from(percent.min(100));
+        let rank = share.div_ceil(100);
+        let mut seen = 0;
+        for (end, count) in self.classes() {
+            seen += u128::from(count);
+            if seen >= rank {
+                return end.min(self.max);
+            }
+        }
+        self.max
+    }
+
+    /// The upper end of each class, and how many turns fell into it. The last one has no end, but the
+    /// longest turn's.
+    pub fn classes(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        let ends = (0_u32..).map(|class| Duration::from_micros(1 << class));
+        let last = self.classes.len() - 1;
+        let counts = self.classes.iter().copied().enumerate();
+        ends.zip(counts).map(move |(end, (class, count))| {
+            let end = if class == last { self.max } else { end };
+            (end, count)
+        })
+    }
+}
+
+fn saturating_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A callback that kept the loop from everything else for longer than it should.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SlowCallback {
+    /// What was called: "a protocol", "a delayed call", "a call from another thread", …
+    pub what: &'static str,
+    /// Whose connection it was about, if it was about one.
+    pub peer: Option<SocketAddr>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for SlowCallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} took {:?}", self.what, self.elapsed)?;
+        match self.peer {
+            Some(peer) => write!(f, " for {peer}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whom to tell of callbacks that take longer than the limit.
+pub(super) struct SlowLimit {
+    pub(super) limit: Duration,
+    pub(super) report: Box<dyn Fn(&SlowCallback) + Send + Sync>,
+}
+
+/// What the loop remembers of the time.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    times: RefCell<TurnTimes>,
+    /// When the last wait ended.
+    since: Cell<Option<Instant>>,
+    /// When the last callback ended, or what comes before callbacks.
+    mark: Cell<Option<Instant>>,
+}
+
+impl Pace {
+    pub(super) fn times(&self) -> TurnTimes {
+        self.times.borrow().clone()
+    }
+
+    /// A wait begins: the turn that is over lasted since the last one ended.
+    pub(super) fn before_wait(&self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            let elapsed = now.saturating_duration_since(since);
+            self.times.borrow_mut().add(elapsed);
+        }
+    }
+
+    pub(super) fn after_wait(&self, now: Instant) {
+        self.since.set(Some(now));
+        self.mark.set(Some(now));
+    }
+
+    /// The loop does not go on for now: that is nobody's delay.
+    pub(super) fn rest(&self) {
+        self.since.set(None);
+    }
+}
+
+impl Reactor {
+    /// Callbacks follow: what was before them is none of their doing.
+    pub(super) fn mark_time(&self) {
+        if self.core.settings.slow.is_some() {
+            self.core.counters.pace.mark.set(Some(self.now()));
+        }
+    }
+
+    /// A callback has ended. Of one within another, the inner one is judged: the outer one's time begins
+    /// where that ended.
+    pub(super) fn judge(&self, what: &'static str, peer: impl FnOnce() -> Option<SocketAddr>) {
+        let Some(slow) = &self.core.settings.slow else {
+            return;
+        };
+        // Without its owner, the reactor has no clock.
+        let Some(now) = self.core.port.borrow().as_ref().map(crate::port::Port::now) else {
+            return;
+        };
+        let Some(mark) = self.core.counters.pace.mark.replace(Some(now)) else {
+            return;
+        };
+        let elapsed = now.saturating_duration_since(mark);
+        if elapsed > slow.limit {
+            let peer = peer();
+            let callback = SlowCallback {
+                what,
+                peer,
+                elapsed,
+            };
+            self.catch("the report of a slow callback", || (slow.report)(&callback));
+            self.mark_time();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CLASSES, TurnTimes};
+    use std::time::Duration;
+
+    #[test]
+    fn durations_fall_into_classes_by_powers_of_two() {
+        let mut times = TurnTimes::default();
+        assert_eq!((times.count(), times.percentile(99)), (0, Duration::ZERO));
+        for micros in [0, 1, 2, 3, 4, 1000] {
+            times.add(Duration::from_micros(micros));
+        }
+        times.add(Duration::MAX);
+        let taken: Vec<_> = times.classes().filter(|(_, count)| *count > 0).collect();
+        let micros = Duration::from_micros;
+        let expected = [
+            (micros(1), 1),
+            (micros(2), 1),
+            (micros(4), 2),
+            (micros(8), 1),
+            (micros(1024), 1),
+            (Duration::MAX, 1),
+        ];
+        assert_eq!(taken, expected);
+        assert_eq!(times.classes().count(), CLASSES);
+        assert_eq!(times.count(), 7);
+        assert_eq!((times.total(), times.max()), (Duration::MAX, Duration::MAX));
+    }
+
+    #[test]
+    fn percentiles_are_upper_ends_and_never_above_the_longest() {
+        let mut times = TurnTimes::default();
+        for _ in 0..98 {
+            times.add(Duration::from_micros(3));
+        }
+        times.add(Duration::from_micros(100));
+        times.add(Duration::from_micros(1100));
+        assert_eq!(times.percentile(50), Duration::from_micros(4));
+        assert_eq!(times.percentile(98), Duration::from_micros(4));
+        assert_eq!(times.percentile(99), Duration::from_micros(128));
+        assert_eq!(times.percentile(100), Duration::from_micros(1100));
+    }
+}
