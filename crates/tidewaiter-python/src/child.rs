@@ -163,7 +163,7 @@ impl ProcessProtocol for Household {
 
     fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
         self.enter(|inside, child| {
-            inside.call(child.as_any(), "_childConnectionLost", || {
+            inside.call(&Child::named(child), "_childConnectionLost", || {
                 child.call_method1(intern!(child.py(), "_childConnectionLost"), (child_fd,))
             })?;
             Ok(())
@@ -172,7 +172,7 @@ impl ProcessProtocol for Household {
 
     fn process_exited(&mut self, _: &Process, status: ExitStatus) {
         self.enter(|inside, child| {
-            inside.call(child.as_any(), "_childExited", || {
+            inside.call(&Child::named(child), "_childExited", || {
                 child.call_method1(intern!(child.py(), "_childExited"), (encoded(status),))
             })?;
             Ok(())
@@ -212,7 +212,7 @@ impl Child {
         };
         let process = match inside.reactor.spawn_process(&program.command()?, household) {
             Ok(process) => process,
-            Err(error) if error.is_in_child() => return Ok(None),
+            Err(error) if error.is_in_child() && !cfg!(windows) => return Ok(None),
             Err(error) => return Err(os_error(&error.to_string(), &error.source)),
         };
         // It is no business of the reactor's to end what the application started.
@@ -285,6 +285,12 @@ impl Child {
 }
 
 impl Child {
+    /// By whom to name its callbacks.
+    fn named<'py>(child: &Bound<'py, Child>) -> Bound<'py, PyAny> {
+        let protocol = child.get().protocol_of(child.py());
+        protocol.unwrap_or_else(|| child.as_any().clone())
+    }
+
     fn protocol_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let protocol = self.0.get(py).protocol.borrow();
         protocol.as_ref().map(|protocol| protocol.bind(py).clone())

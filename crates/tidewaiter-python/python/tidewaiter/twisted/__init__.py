@@ -10,7 +10,12 @@ Before anything imports `twisted.internet.reactor`::
 or, with Twisted's own commands, ``--reactor=tidewaiter``.
 """
 
-from tidewaiter.twisted._reactor import Reactor
+import sys
+
+if sys.platform == "win32":
+    from tidewaiter.twisted._windows import IOCPReactor as Reactor
+else:
+    from tidewaiter.twisted._posix import Reactor
 
 __all__ = ["Reactor", "install"]
 

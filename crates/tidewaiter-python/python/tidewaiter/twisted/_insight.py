@@ -11,7 +11,6 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tidewaiter._tidewaiter import Child
 from tidewaiter.twisted._tcp import Client, Port
 
 _log = Logger(namespace="tidewaiter")
@@ -56,9 +55,9 @@ def _method_name(called: object, method: str) -> str:
     if isinstance(called, Port):
         called = called.factory
     elif isinstance(called, Client):
-        called = called.connector.factory
-    elif isinstance(called, Child):
-        called = called.proto
+        # Once it has failed, it has let go of its connector.
+        connector = getattr(called, "connector", None)
+        called = called if connector is None else connector.factory
     while hasattr(called, "wrappedProtocol"):
         # As TLS is.
         called = called.wrappedProtocol
@@ -110,8 +109,6 @@ def report(what: str, exception: BaseException, subject: object) -> None:
     failure = Failure(exception, type(exception), exception.__traceback__)
     creator = getattr(subject, "creator", None) if what == "timer" else None
     if creator:
-        _log.failure(
-            "while handling timed call {previous()}", failure, previous=lambda: _indented(creator)
-        )
+        _log.failure("while handling timed call {previous()}", failure, previous=lambda: _indented(creator))
     else:
         _log.failure(_MESSAGES.get(what, "Unexpected error in main loop"), failure)

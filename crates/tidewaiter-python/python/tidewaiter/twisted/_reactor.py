@@ -1,21 +1,18 @@
-"""The reactor class."""
+"""What the reactors of all systems have in common: the loop, time, threads and TCP."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet import base, error
-from twisted.internet.interfaces import IDelayedCall, IReactorDaemonize, IReactorFDSet
-from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
-from twisted.python import context, log
+from twisted.internet.interfaces import IDelayedCall, IReactorTCP
+from twisted.python import context
 from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
 from tidewaiter import Metrics, _forks
-from tidewaiter._tidewaiter import Core, DelayedCall, Stream
-from tidewaiter.twisted._process import spawn
+from tidewaiter._tidewaiter import Core, DelayedCall
 from tidewaiter.twisted import _insight
 from tidewaiter.twisted._tcp import Client, Connector, Port
 
@@ -36,11 +33,9 @@ class _Waker:
         self.wakeUp = core.wake
 
 
-@implementer(IReactorDaemonize, IReactorFDSet)
-class Reactor(_PollLikeMixin, PosixReactorBase):
-    _POLL_IN = Core.READABLE
-    _POLL_OUT = Core.WRITABLE
-    _POLL_DISCONNECTED = Core.DISCONNECTED
+@implementer(IReactorTCP)
+class LoopReactor(base.ReactorBase):
+    """A reactor whose loop is a completion port's."""
 
     def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
         """
@@ -58,12 +53,8 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
             ("callLater", self._core.call_later),
             ("callFromThread", self._core.call_from_thread),
         ):
-            if getattr(type(self), name) is getattr(Reactor, name):
+            if getattr(type(self), name) is getattr(LoopReactor, name):
                 setattr(self, name, method)
-        self._reads: set[int] = set()
-        self._writes: set[int] = set()
-        self._selectables: dict[int, Any] = {}
-        self._watches: dict[int, int] = {}
         super().__init__()
 
     def installWaker(self) -> None:
@@ -130,92 +121,23 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
         super().crash()
         self._core.interrupt()
 
-    # IReactorDaemonize.
-
-    def beforeDaemonize(self) -> None:
-        """Everything that was set up lives on in the process that then calls `afterDaemonize`."""
-        self._core.before_fork()
-
-    def afterDaemonize(self) -> None:
-        self._core.after_fork()
-
-    # IReactorFDSet.
-
-    def _ready(self, fd: int, event: int) -> object:
-        """Returns whom it was for."""
-        selectable = self._selectables.get(fd)
-        if selectable is not None:
-            log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
-        return selectable
-
-    def _watch(self, fd: int) -> None:
-        """Watch `fd` for what is in `_reads` and `_writes`."""
-        interest = (fd in self._reads) * Core.READABLE | (fd in self._writes) * Core.WRITABLE
-        number = self._watches.get(fd)
-        if number is None:
-            self._watches[fd] = self._core.watch(fd, interest, self._ready)
-        elif interest:
-            self._core.rewatch(number, interest)
-        else:
-            del self._watches[fd], self._selectables[fd]
-            self._core.unwatch(number)
-
-    def _add(self, selectable, these: set[int]) -> None:
-        fd = selectable.fileno()
-        if fd in these:
-            return
-        these.add(fd)
-        try:
-            self._watch(fd)
-        except BaseException:
-            these.remove(fd)
-            raise
-        self._selectables[fd] = selectable
-
-    def _remove(self, selectable, these: set[int]) -> None:
-        fd = selectable.fileno()
-        if fd == -1:
-            # It was closed behind our back: find it by what it is.
-            fd = next((fd for fd, known in self._selectables.items() if known is selectable), -1)
-        if fd in these:
-            these.remove(fd)
-            self._watch(fd)
-
-    def addReader(self, reader) -> None:
-        if isinstance(reader, Stream):
-            reader.startReading()
-            return
-        self._add(reader, self._reads)
-
-    def addWriter(self, writer) -> None:
-        self._add(writer, self._writes)
-
-    def removeReader(self, reader) -> None:
-        if isinstance(reader, Stream):
-            reader.stopReading()
-            return
-        self._remove(reader, self._reads)
-
-    def removeWriter(self, writer) -> None:
-        self._remove(writer, self._writes)
+    # Connections and listeners.
 
     def _live(self):
         """The connections and listeners that go through the port."""
         return [each for each in self._core.live() if each.connected or isinstance(each, Client)]
 
     def getReaders(self):
-        streams = [each for each in self._live() if getattr(each, "reading", True)]
-        return [self._selectables[fd] for fd in self._reads] + streams
+        return [each for each in self._live() if getattr(each, "reading", True)]
 
     def getWriters(self):
-        return [self._selectables[fd] for fd in self._writes]
+        return []
 
     def removeAll(self):
-        readers = [self._selectables[fd] for fd in self._reads]
         live = self._live()
         for each in live:
             each.stopReading()
-        return self._removeAll(readers, self.getWriters()) + live
+        return live
 
     # IReactorTCP.
 
@@ -228,30 +150,3 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
         connector = Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
-
-    # IReactorProcess.
-
-    def spawnProcess(
-        self,
-        processProtocol,
-        executable,
-        args=(),
-        env={},
-        path=None,
-        uid=None,
-        gid=None,
-        usePTY=0,
-        childFDs=None,
-    ):
-        if usePTY and childFDs is not None:
-            raise ValueError("Using childFDs is not supported with usePTY=True.")
-        process = None
-        if not getattr(self, "_neverUseSpawn", False):
-            process = spawn(
-                self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
-            )
-        if process is None:
-            process = super().spawnProcess(
-                processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
-            )
-        return process
