@@ -8,7 +8,10 @@ use pyo3::prelude::*;
 /// An OS error as Python's own, with its number, so that `errno` and the subclass are right.
 pub(crate) fn os_error(what: &str, error: &io::Error) -> PyErr {
     match error.raw_os_error() {
-        Some(number) => PyOSError::new_err((number, format!("{what}: {error}"))),
+        // The last is for Windows, where Python finds the `errno` for it.
+        Some(number) => {
+            PyOSError::new_err((number, format!("{what}: {error}"), None::<()>, number))
+        }
         None => PyOSError::new_err(format!("{what}: {error}")),
     }
 }

@@ -7,8 +7,12 @@ mod child;
 mod context;
 mod core;
 mod failures;
+mod forks;
+mod hooks;
 mod listener;
 mod lock;
+mod metrics;
+mod records;
 mod sockets;
 mod stream;
 mod timer;
@@ -33,6 +37,7 @@ mod _tidewaiter {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::records::begin();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -85,8 +85,17 @@ impl State {
         }
     }
 
-    /// The transport, while there is one and this thread may touch it.
+    /// The transport, while there is one and this thread may touch it. In a copy of the process it is in
+    /// there is none: what is done to a connection there is done to nothing.
     fn transport(&self) -> PyResult<Option<Transport>> {
+        if self
+            .inside
+            .borrow()
+            .upgrade()
+            .is_some_and(|inside| inside.is_copy())
+        {
+            return Ok(None);
+        }
         self.check_thread()?;
         Ok(self.transport.borrow().clone())
     }
@@ -381,9 +390,15 @@ impl Stream {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let state = self.0.visited();
-        visit.call(&*state.protocol.borrow())?;
-        visit.call(&*state.logstr.borrow())?;
-        visit.call(&*state.context.borrow())?;
+        if let Ok(protocol) = state.protocol.try_borrow() {
+            visit.call(&*protocol)?;
+        }
+        if let Ok(logstr) = state.logstr.try_borrow() {
+            visit.call(&*logstr)?;
+        }
+        if let Ok(context) = state.context.try_borrow() {
+            visit.call(&*context)?;
+        }
         state.producing.traverse(&visit)
     }
 

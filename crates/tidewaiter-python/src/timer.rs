@@ -76,6 +76,9 @@ impl DelayedCall {
             call: RefCell::new(Some(call)),
         };
         let delayed = Py::new(py, DelayedCall(Locked::new(state)))?;
+        if let Some(origin) = inside.origin(py)? {
+            delayed.bind(py).setattr(intern!(py, "creator"), origin)?;
+        }
         let slot = inside.timers.borrow_mut().insert(delayed.clone_ref(py));
         let home = Rc::downgrade(inside);
         let armed = inside.reactor.call_later(duration(delay), move |_| {
@@ -106,7 +109,7 @@ fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
             kwargs,
         )
     };
-    let made = inside.call(&callable, || callable.call(&args, kwargs.as_ref()));
+    let made = inside.call(&callable, "", || callable.call(&args, kwargs.as_ref()));
     if let Err(error) = made {
         inside.report("timer", &error, delayed.bind(py).as_any());
     }
@@ -171,6 +174,11 @@ impl DelayedCall {
         let py = slf.py();
         let state = slf.get().0.get(py);
         let (inside, armed) = state.pending(&slf.get_type())?;
+        if inside.debugs(py)? {
+            // What is shown of it hereafter is what it was.
+            let shown = slf.as_any().repr()?;
+            slf.setattr(intern!(py, "_repr"), shown)?;
+        }
         armed.cancel();
         state.fate.set(Fate::Cancelled);
         let entry = inside.timers.borrow_mut().try_remove(state.slot.get());
@@ -239,7 +247,9 @@ impl DelayedCall {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let call = self.0.visited().call.borrow();
+        let Ok(call) = self.0.visited().call.try_borrow() else {
+            return Ok(());
+        };
         let Some(call) = call.as_ref() else {
             return Ok(());
         };

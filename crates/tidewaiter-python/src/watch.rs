@@ -1,16 +1,16 @@
-//! Descriptors that belong to Python code, watched for readiness.
+//! Descriptors and handles that belong to Python code, watched for readiness.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use tidewaiter::port::{Interest, RawDescriptor, Readiness};
-use tidewaiter::{Error, Watch};
+use tidewaiter::{Error, Reactor, Watch};
 
 use crate::core::{Core, Loop};
 use crate::failures::{os_error, refused};
 
-/// A descriptor that is watched, and who is told.
+/// What is watched, and who is told.
 pub(crate) struct Watched {
     watch: Option<Watch>,
     pub(crate) callback: Py<PyAny>,
@@ -35,16 +35,52 @@ fn bits(ready: Readiness) -> u8 {
     bits
 }
 
-fn ready(py: Python<'_>, inside: &Loop, slot: usize, descriptor: RawDescriptor, ready: Readiness) {
-    let watched = inside.watched.borrow();
-    let callback = watched
-        .get(slot)
-        .map(|entry| entry.callback.bind(py).clone());
-    drop(watched);
-    let Some(callback) = callback else { return };
-    let called = inside.call(&callback, || callback.call1((descriptor, bits(ready))));
-    if let Err(error) = called {
-        inside.report("watch", &error, &callback);
+/// Calls whoever watches in that slot.
+fn tell(
+    home: &Weak<Loop>,
+    slot: usize,
+    call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+) {
+    let Some(inside) = home.upgrade() else { return };
+    Python::attach(|py| {
+        let watched = inside.watched.borrow();
+        let callback = watched
+            .get(slot)
+            .map(|entry| entry.callback.bind(py).clone());
+        drop(watched);
+        let Some(callback) = callback else { return };
+        if let Err(error) = inside.call_on_behalf(&callback, || call(&callback)) {
+            inside.report("watch", &error, &callback);
+        }
+    });
+}
+
+/// Puts `callback` into the table, and starts the watch that calls it.
+fn start(
+    inside: &Rc<Loop>,
+    callback: Py<PyAny>,
+    begin: impl FnOnce(&Reactor, Weak<Loop>, usize) -> Result<Watch, Error>,
+) -> PyResult<usize> {
+    let entry = Watched {
+        watch: None,
+        callback,
+    };
+    let slot = inside.watched.borrow_mut().insert(entry);
+    match begin(&inside.reactor, Rc::downgrade(inside), slot) {
+        Ok(watch) => {
+            inside.watched.borrow_mut()[slot].watch = Some(watch);
+            Ok(slot)
+        }
+        Err(error) => {
+            let entry = inside.watched.borrow_mut().remove(slot);
+            drop(entry);
+            Err(match error {
+                Error::Watch { descriptor, source } => {
+                    os_error(&format!("descriptor {descriptor}"), &source)
+                }
+                other => refused("watch", &other),
+            })
+        }
     }
 }
 
@@ -58,8 +94,8 @@ impl Core {
     const DISCONNECTED: u8 = DISCONNECTED;
 
     /// Has `callback(descriptor, bits)` called in each turn in which `descriptor` is ready for what
-    /// `interest` (`READABLE`, `WRITABLE`, or both) says, or is `DISCONNECTED`. Returns a number to name
-    /// this watch by.
+    /// `interest` (`READABLE`, `WRITABLE`, or both) says, or is `DISCONNECTED`. What the callback returns,
+    /// unless `None`, is named if it was slow. Returns a number to name this watch by.
     fn watch(
         &self,
         py: Python<'_>,
@@ -67,35 +103,28 @@ impl Core {
         interest: u8,
         callback: Py<PyAny>,
     ) -> PyResult<usize> {
-        let inside = self.enter(py)?;
-        let entry = Watched {
-            watch: None,
-            callback,
-        };
-        let slot = inside.watched.borrow_mut().insert(entry);
-        let home = Rc::downgrade(&inside);
-        let watch = inside
-            .reactor
-            .watch(descriptor, wanted(interest), move |_, what| {
-                if let Some(inside) = home.upgrade() {
-                    Python::attach(|py| ready(py, &inside, slot, descriptor, what));
-                }
-            });
-        match watch {
-            Ok(watch) => {
-                inside.watched.borrow_mut()[slot].watch = Some(watch);
-                Ok(slot)
-            }
-            Err(error) => {
-                drop(inside.watched.borrow_mut().remove(slot));
-                Err(match error {
-                    Error::Watch { descriptor, source } => {
-                        os_error(&format!("descriptor {descriptor}"), &source)
-                    }
-                    other => refused("watch", &other),
-                })
-            }
-        }
+        start(&self.enter(py)?, callback, |reactor, home, slot| {
+            reactor.watch(descriptor, wanted(interest), move |_, ready| {
+                tell(&home, slot, |callback| {
+                    callback.call1((descriptor, bits(ready)))
+                });
+            })
+        })
+    }
+
+    /// Windows. Has `callback()` called each time that the waitable object with that handle is signalled.
+    /// Returns a number to name this watch by.
+    fn watch_handle(
+        &self,
+        py: Python<'_>,
+        handle: RawDescriptor,
+        callback: Py<PyAny>,
+    ) -> PyResult<usize> {
+        start(&self.enter(py)?, callback, |reactor, home, slot| {
+            reactor.watch_handle(handle, move |_| {
+                tell(&home, slot, |callback| callback.call0());
+            })
+        })
     }
 
     /// Changes what the watch is for, at once.
@@ -113,7 +142,10 @@ impl Core {
 
     /// Ends a watch, at once: the descriptor may be closed right after.
     fn unwatch(&self, py: Python<'_>, number: usize) -> PyResult<()> {
-        let inside = self.enter(py)?;
+        let inside = match self.inside(py) {
+            Some(inside) if inside.is_copy() => return Ok(()),
+            _ => self.enter(py)?,
+        };
         let entry = inside.watched.borrow_mut().try_remove(number);
         let entry = entry.ok_or_else(|| PyKeyError::new_err(number))?;
         if let Some(watch) = &entry.watch {

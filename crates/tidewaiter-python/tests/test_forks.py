@@ -44,9 +44,14 @@ class Forks(ReactorTestCase):
         self.assertEqual(self.scenario("forks", "fresh_in_child"), [10])
 
     def test_what_was_set_up_before_a_fork_serves_in_the_child(self):
+        for with_hooks in (True, False):
+            with self.subTest(with_hooks=with_hooks):
+                self._daemon_serves(with_hooks)
+
+    def _daemon_serves(self, with_hooks):
         with tempfile.TemporaryDirectory() as folder:
             address, result = pathlib.Path(folder, "port"), pathlib.Path(folder, "result")
-            process = support.start_scenario("forks", "into_background", str(address), True, path=result)
+            process = support.start_scenario("forks", "into_background", str(address), with_hooks, path=result)
             self.assertTrue(_wait_until(address.exists), "no port")
             answer = _talk(int(address.read_text()), b"hello")
             self.assertTrue(_wait_until(lambda: result.exists() and result.read_text()), "the daemon did not end")
@@ -57,13 +62,14 @@ class Forks(ReactorTestCase):
         self.assertEqual(finished.errors, "")
 
     @ours_only
-    def test_running_in_a_child_what_was_not_readied_for_the_fork_is_refused(self):
-        with tempfile.TemporaryDirectory() as folder:
-            process = support.start_scenario("forks", "into_background", str(pathlib.Path(folder, "port")), False)
-            self.assertTrue(_wait_until(lambda: "RuntimeError" in process.errors()), "it was not refused")
-            finished = process.finish()
-        self.assertIn("call beforeDaemonize before the fork", finished.errors)
-        self.assertEqual(finished.left_over, [])
+    def test_a_reactor_that_runs_is_refused_to_the_child(self):
+        outcome = self.scenario("forks", "used_in_child")
+        self.assertEqual(outcome["refused"], ["callLater", "listenTCP", "iterate", "run"])
+        self.assertIn("belongs to the parent", outcome["message"])
+
+    @ours_only
+    def test_servers_may_fork_their_workers_before_they_run(self):
+        self.assertEqual(self.scenario("forks", "workers"), {"statuses": [0, 0], "answers": ["hello", "hello"]})
 
 
 SERVICE = """

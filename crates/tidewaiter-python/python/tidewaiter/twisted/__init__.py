@@ -10,9 +10,17 @@ Before anything imports `twisted.internet.reactor`::
 or, with Twisted's own commands, ``--reactor=tidewaiter``.
 """
 
-from tidewaiter.twisted._reactor import Reactor
+import sys
+
+if sys.platform == "win32":
+    from tidewaiter.twisted._windows import IOCPReactor as Reactor
+else:
+    from tidewaiter.twisted._posix import Reactor
 
 __all__ = ["Reactor", "install"]
+
+# Twisted's own programs look for `install` in the module of the class.
+Reactor.__module__ = __name__
 
 
 def install() -> Reactor:

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tidewaiter._tidewaiter import Child, Stream
 
 if TYPE_CHECKING:
-    from tidewaiter.twisted._reactor import Reactor
+    from tidewaiter.twisted._reactor import LoopReactor
 
 _LOST = Failure(main.CONNECTION_LOST)
 _DONE = Failure(main.CONNECTION_DONE)
@@ -70,7 +70,7 @@ class Process(Child, BaseProcess):
 
     status = -1
 
-    def __init__(self, reactor: Reactor, proto, pid: int | None = None) -> None:
+    def __init__(self, reactor: LoopReactor, proto, pid: int | None = None) -> None:
         BaseProcess.__init__(self, proto)
         self._reactor = reactor
         self.pipes: dict[int, _Pipe] = {}
@@ -96,8 +96,6 @@ class Process(Child, BaseProcess):
     def _getReason(self, status: int) -> BaseException:
         if status == 0:
             return ProcessDone(status)
-        if os.name == "nt":
-            return ProcessTerminated(status)
         if os.WIFEXITED(status):
             return ProcessTerminated(os.WEXITSTATUS(status), None, status)
         return ProcessTerminated(None, os.WTERMSIG(status), status)

@@ -1,25 +1,20 @@
-"""The reactor class."""
+"""What the reactors of all systems have in common: the loop, time, threads and TCP."""
 
 from __future__ import annotations
 
-import os
+import traceback
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet import base, error
-from twisted.internet.interfaces import IDelayedCall, IReactorDaemonize, IReactorFDSet
-from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
-from twisted.logger import Logger
-from twisted.python import context, log
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IDelayedCall, IReactorTCP
+from twisted.python import context
 from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
-from tidewaiter._tidewaiter import Core, DelayedCall, Stream
-from tidewaiter.twisted._process import spawn
+from tidewaiter import Metrics, _forks
+from tidewaiter._tidewaiter import Core, DelayedCall
+from tidewaiter.twisted import _insight
 from tidewaiter.twisted._tcp import Client, Connector, Port
-
-_log = Logger(namespace="tidewaiter")
 
 # What Twisted's own delayed calls are and raise.
 classImplements(DelayedCall, IDelayedCall)
@@ -31,21 +26,6 @@ DelayedCall._repr = None
 DelayedCall.creator = None
 
 
-def _failure(exception: BaseException) -> Failure:
-    return Failure(exception, type(exception), exception.__traceback__)
-
-
-_MESSAGES = {
-    "timer": "while handling timed call",
-    "thread": "while calling from thread",
-}
-
-
-def _report(what: str, exception: BaseException, subject: object) -> None:
-    """Log what a callback raised, as Twisted's own main loop does."""
-    _log.failure(_MESSAGES.get(what, "Unexpected error in main loop"), _failure(exception))
-
-
 class _Waker:
     """Ends the wait of a loop, from any thread."""
 
@@ -53,31 +33,50 @@ class _Waker:
         self.wakeUp = core.wake
 
 
-@implementer(IReactorDaemonize, IReactorFDSet)
-class Reactor(_PollLikeMixin, PosixReactorBase):
-    _POLL_IN = Core.READABLE
-    _POLL_OUT = Core.WRITABLE
-    _POLL_DISCONNECTED = Core.DISCONNECTED
+@implementer(IReactorTCP)
+class LoopReactor(base.ReactorBase):
+    """A reactor whose loop is a completion port's."""
 
-    def __init__(self, port: str | None = None) -> None:
+    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
+        """
+        `port` is the kind of completion port: the best one unless said. A warning is logged of callbacks
+        that take longer than `slow_callback` seconds, or as many as `TIDEWAITER_SLOW_CALLBACK` says.
+        """
         self._core = Core(port)
-        self._process = os.getpid()
-        self._core.set_on_error(_report)
+        self._core.set_on_error(_insight.report)
+        self._core.set_on_log(_insight.forward)
+        self._core.set_debug(base.DelayedCall, traceback.format_stack)
+        self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
+        _forks.follow(self._core)
         # Straight into the loop, unless a subclass has its own.
         for name, method in (
             ("callLater", self._core.call_later),
             ("callFromThread", self._core.call_from_thread),
         ):
-            if getattr(type(self), name) is getattr(Reactor, name):
+            if getattr(type(self), name) is getattr(LoopReactor, name):
                 setattr(self, name, method)
-        self._reads: set[int] = set()
-        self._writes: set[int] = set()
-        self._selectables: dict[int, Any] = {}
-        self._watches: dict[int, int] = {}
         super().__init__()
 
     def installWaker(self) -> None:
         self.waker = _Waker(self._core)
+
+    # Insight.
+
+    @property
+    def slow_callback(self) -> float | None:
+        """A warning is logged of callbacks that take longer, in seconds; `None`: of none."""
+        return self._slow_callback
+
+    @slow_callback.setter
+    def slow_callback(self, limit: float | None) -> None:
+        if limit is not None and not limit >= 0:
+            raise ValueError(f"{limit} is not a number of seconds")
+        self._slow_callback = limit
+        self._core.set_on_slow(limit, _insight.warn_of_slow)
+
+    def metrics(self) -> Metrics:
+        """What the reactor did since it was made, and what it has in hand now."""
+        return self._core.metrics()
 
     # Time and threads.
 
@@ -100,6 +99,7 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
     def mainLoop(self) -> None:
         self._enterContext()
         while self._started:
+            self._core.check_process()
             with base._topHandler:
                 self._core.run(self)
         base._log.info("Main loop terminated.")
@@ -121,98 +121,23 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
         super().crash()
         self._core.interrupt()
 
-    def startRunning(self, installSignalHandlers: bool = True) -> None:
-        if self._process != os.getpid():
-            raise RuntimeError(
-                "the process has forked, and the reactor is its parent's: to take it along, "
-                "call beforeDaemonize before the fork, and afterDaemonize after it"
-            )
-        super().startRunning(installSignalHandlers)
-
-    # IReactorDaemonize.
-
-    def beforeDaemonize(self) -> None:
-        self._core.before_fork()
-
-    def afterDaemonize(self) -> None:
-        self._core.after_fork()
-        self._process = os.getpid()
-
-    # IReactorFDSet.
-
-    def _ready(self, fd: int, event: int) -> None:
-        selectable = self._selectables.get(fd)
-        if selectable is not None:
-            log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
-
-    def _watch(self, fd: int) -> None:
-        """Watch `fd` for what is in `_reads` and `_writes`."""
-        interest = (fd in self._reads) * Core.READABLE | (fd in self._writes) * Core.WRITABLE
-        number = self._watches.get(fd)
-        if number is None:
-            self._watches[fd] = self._core.watch(fd, interest, self._ready)
-        elif interest:
-            self._core.rewatch(number, interest)
-        else:
-            del self._watches[fd], self._selectables[fd]
-            self._core.unwatch(number)
-
-    def _add(self, selectable, these: set[int]) -> None:
-        fd = selectable.fileno()
-        if fd in these:
-            return
-        these.add(fd)
-        try:
-            self._watch(fd)
-        except BaseException:
-            these.remove(fd)
-            raise
-        self._selectables[fd] = selectable
-
-    def _remove(self, selectable, these: set[int]) -> None:
-        fd = selectable.fileno()
-        if fd == -1:
-            # It was closed behind our back: find it by what it is.
-            fd = next((fd for fd, known in self._selectables.items() if known is selectable), -1)
-        if fd in these:
-            these.remove(fd)
-            self._watch(fd)
-
-    def addReader(self, reader) -> None:
-        if isinstance(reader, Stream):
-            reader.startReading()
-            return
-        self._add(reader, self._reads)
-
-    def addWriter(self, writer) -> None:
-        self._add(writer, self._writes)
-
-    def removeReader(self, reader) -> None:
-        if isinstance(reader, Stream):
-            reader.stopReading()
-            return
-        self._remove(reader, self._reads)
-
-    def removeWriter(self, writer) -> None:
-        self._remove(writer, self._writes)
+    # Connections and listeners.
 
     def _live(self):
         """The connections and listeners that go through the port."""
         return [each for each in self._core.live() if each.connected or isinstance(each, Client)]
 
     def getReaders(self):
-        streams = [each for each in self._live() if getattr(each, "reading", True)]
-        return [self._selectables[fd] for fd in self._reads] + streams
+        return [each for each in self._live() if getattr(each, "reading", True)]
 
     def getWriters(self):
-        return [self._selectables[fd] for fd in self._writes]
+        return []
 
     def removeAll(self):
-        readers = [self._selectables[fd] for fd in self._reads]
         live = self._live()
         for each in live:
             each.stopReading()
-        return self._removeAll(readers, self.getWriters()) + live
+        return live
 
     # IReactorTCP.
 
@@ -225,26 +150,3 @@ class Reactor(_PollLikeMixin, PosixReactorBase):
         connector = Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
-
-    # IReactorProcess.
-
-    def spawnProcess(
-        self,
-        processProtocol,
-        executable,
-        args=(),
-        env={},
-        path=None,
-        uid=None,
-        gid=None,
-        usePTY=0,
-        childFDs=None,
-    ):
-        if usePTY and childFDs is not None:
-            raise ValueError("Using childFDs is not supported with usePTY=True.")
-        process = None
-        if not getattr(self, "_neverUseSpawn", False):
-            process = spawn(self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
-        if process is None:
-            process = super().spawnProcess(processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
-        return process

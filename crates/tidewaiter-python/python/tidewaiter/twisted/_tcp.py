@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from weakref import WeakKeyDictionary, ref
 
@@ -211,7 +210,7 @@ class Client(Connection, tcp.Client):
         if number is None:
             self.failIfNotConnected(error.ConnectError(string=str(failure)))
         else:
-            self.failIfNotConnected(error.getConnectError((number, os.strerror(number))))
+            self.failIfNotConnected(error.getConnectError((number, tcp.strerror(number))))
 
 
 class Port(tcp.Port):

@@ -1,0 +1,130 @@
+"""The reactor of POSIX systems: other people's descriptors, and what Twisted builds on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorDaemonize, IReactorFDSet
+from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
+from twisted.python import log
+from zope.interface import implementer
+
+from tidewaiter._tidewaiter import Core, Stream
+from tidewaiter.twisted._process import spawn
+from tidewaiter.twisted._reactor import LoopReactor
+
+
+@implementer(IReactorDaemonize, IReactorFDSet)
+class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
+    _POLL_IN = Core.READABLE
+    _POLL_OUT = Core.WRITABLE
+    _POLL_DISCONNECTED = Core.DISCONNECTED
+
+    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
+        self._reads: set[int] = set()
+        self._writes: set[int] = set()
+        self._selectables: dict[int, Any] = {}
+        self._watches: dict[int, int] = {}
+        super().__init__(port, slow_callback)
+
+    # IReactorDaemonize.
+
+    def beforeDaemonize(self) -> None:
+        """Everything that was set up lives on in the process that then calls `afterDaemonize`."""
+        self._core.before_fork()
+
+    def afterDaemonize(self) -> None:
+        self._core.after_fork()
+
+    # IReactorFDSet.
+
+    def _ready(self, fd: int, event: int) -> object:
+        """Returns whom it was for."""
+        selectable = self._selectables.get(fd)
+        if selectable is not None:
+            log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+        return selectable
+
+    def _watch(self, fd: int) -> None:
+        """Watch `fd` for what is in `_reads` and `_writes`."""
+        interest = (fd in self._reads) * Core.READABLE | (fd in self._writes) * Core.WRITABLE
+        number = self._watches.get(fd)
+        if number is None:
+            self._watches[fd] = self._core.watch(fd, interest, self._ready)
+        elif interest:
+            self._core.rewatch(number, interest)
+        else:
+            del self._watches[fd], self._selectables[fd]
+            self._core.unwatch(number)
+
+    def _add(self, selectable, these: set[int]) -> None:
+        fd = selectable.fileno()
+        if fd in these:
+            return
+        these.add(fd)
+        try:
+            self._watch(fd)
+        except BaseException:
+            these.remove(fd)
+            raise
+        self._selectables[fd] = selectable
+
+    def _remove(self, selectable, these: set[int]) -> None:
+        fd = selectable.fileno()
+        if fd == -1:
+            # It was closed behind our back: find it by what it is.
+            fd = next((fd for fd, known in self._selectables.items() if known is selectable), -1)
+        if fd in these:
+            these.remove(fd)
+            self._watch(fd)
+
+    def addReader(self, reader) -> None:
+        if isinstance(reader, Stream):
+            reader.startReading()
+            return
+        self._add(reader, self._reads)
+
+    def addWriter(self, writer) -> None:
+        self._add(writer, self._writes)
+
+    def removeReader(self, reader) -> None:
+        if isinstance(reader, Stream):
+            reader.stopReading()
+            return
+        self._remove(reader, self._reads)
+
+    def removeWriter(self, writer) -> None:
+        self._remove(writer, self._writes)
+
+    def getReaders(self):
+        return [self._selectables[fd] for fd in self._reads] + super().getReaders()
+
+    def getWriters(self):
+        return [self._selectables[fd] for fd in self._writes]
+
+    def removeAll(self):
+        readers = [self._selectables[fd] for fd in self._reads]
+        return self._removeAll(readers, self.getWriters()) + super().removeAll()
+
+    # IReactorProcess.
+
+    def spawnProcess(
+        self,
+        processProtocol,
+        executable,
+        args=(),
+        env={},  # noqa: B006 it is Twisted's own default, and stays as it is
+        path=None,
+        uid=None,
+        gid=None,
+        usePTY=0,
+        childFDs=None,
+    ):
+        if usePTY and childFDs is not None:
+            raise ValueError("Using childFDs is not supported with usePTY=True.")
+        process = None
+        if executable is not None and not getattr(self, "_neverUseSpawn", False):
+            process = spawn(self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
+        if process is None:
+            process = super().spawnProcess(processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
+        return process
