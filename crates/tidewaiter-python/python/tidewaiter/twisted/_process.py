@@ -38,6 +38,9 @@ class _Pipe(Stream):
         descriptor = self._descriptor()
         return -1 if descriptor is None else descriptor
 
+    def logPrefix(self) -> str:
+        return "-"
+
     def stopProducing(self) -> None:
         self.loseConnection()
 
@@ -72,7 +75,7 @@ class Process(Child, BaseProcess):
         self._reactor = reactor
         self.pipes: dict[int, _Pipe] = {}
 
-    def _start(self, program: tuple, childFDs: dict[int, object]) -> bool:
+    def _start(self, program: dict[str, object], childFDs: dict[int, object]) -> bool:
         """
         Start the program and tell the protocol. Returns whether it runs: the process was made in vain
         if it could not execute the program.
@@ -262,12 +265,19 @@ def _text(value) -> str:
     return os.fsdecode(value)
 
 
-def _program(executable, args, env, path, fds, pty, user) -> tuple:
-    """What the port starts, in the order in which it takes it."""
+def _program(executable, args, env, path, fds, pty=None, user=None) -> dict[str, object]:
+    """What the port is to start."""
     if env is not None:
         env = [(_text(name), _text(value)) for name, value in env.items()]
-    path = None if path is None else _text(path)
-    return (_text(executable), [_text(arg) for arg in args], env, path, list(fds.items()), pty, user)
+    return {
+        "executable": _text(executable),
+        "args": [_text(arg) for arg in args],
+        "env": env,
+        "path": None if path is None else _text(path),
+        "fds": list(fds.items()),
+        "pty": pty,
+        "user": user,
+    }
 
 
 def spawn(reactor, proto, executable, args, env, path, uid, gid, usePTY, childFDs):
