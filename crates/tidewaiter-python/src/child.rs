@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyProcessLookupError, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -72,7 +73,9 @@ struct Program {
 impl Program {
     fn command(self) -> PyResult<Command> {
         let mut args = self.args.into_iter();
-        let mut command = Command::new(self.executable).own_group(false);
+        let mut command = Command::new(self.executable)
+            .own_group(false)
+            .without_window();
         if let Some(name) = args.next() {
             command = command.arg0(name);
         }
@@ -255,6 +258,9 @@ impl Child {
         let process = state.process.borrow().clone();
         let killed = process.map(|process| process.signal(Signal::Kill, SignalTarget::Process));
         match killed {
+            Some(Err(error)) if error.kind() == ErrorKind::NotFound => {
+                Err(PyProcessLookupError::new_err(error.to_string()))
+            }
             Some(Err(error)) => Err(os_error("kill", &error)),
             _ => Ok(()),
         }

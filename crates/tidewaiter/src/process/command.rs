@@ -55,6 +55,7 @@ pub struct Command {
     /// By their numbers in the child; what is missing is closed there.
     pub(crate) descriptors: BTreeMap<u32, Stdio>,
     pub(crate) own_group: bool,
+    pub(crate) without_window: bool,
     pub(crate) terminal: Option<Terminal>,
     pub(crate) user: Option<User>,
 }
@@ -71,6 +72,7 @@ impl Command {
             directory: None,
             descriptors: BTreeMap::from([0, 1, 2].map(|number| (number, Stdio::Pipe))),
             own_group: true,
+            without_window: false,
             terminal: None,
             user: None,
         }
@@ -179,6 +181,16 @@ impl Command {
     #[must_use]
     pub fn own_group(mut self, own_group: bool) -> Command {
         self.own_group = own_group;
+        self
+    }
+
+    /// Windows. Runs a console program in a console of its own that has no window (`CREATE_NO_WINDOW`):
+    /// none appears, even if we have no console, and Ctrl-C in ours does not reach it; but nor does
+    /// [`Signal::Interrupt`](super::Signal::Interrupt) or [`Signal::Terminate`](super::Signal::Terminate).
+    /// Without effect on other systems.
+    #[must_use]
+    pub fn without_window(mut self) -> Command {
+        self.without_window = true;
         self
     }
 

@@ -123,7 +123,7 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
         if usePTY and childFDs is not None:
             raise ValueError("Using childFDs is not supported with usePTY=True.")
         process = None
-        if not getattr(self, "_neverUseSpawn", False):
+        if executable is not None and not getattr(self, "_neverUseSpawn", False):
             process = spawn(self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
         if process is None:
             process = super().spawnProcess(processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)

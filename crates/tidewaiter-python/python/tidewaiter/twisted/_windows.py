@@ -1,19 +1,22 @@
-"""The reactor of Windows: its events, and signals that are heard at once."""
+"""The reactor of Windows: its events and children, and signals that are heard at once."""
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
 from functools import partial
 
 from twisted.internet import posixbase
-from twisted.internet.interfaces import IReactorSSL, IReactorWin32Events
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IReactorProcess, IReactorSSL, IReactorWin32Events
 from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import classImplements, implementer
 
 from tidewaiter._tidewaiter import Core, Stream
+from tidewaiter.twisted._process import STANDARD_FDS, Process, _program
 from tidewaiter.twisted._reactor import LoopReactor
 
 
@@ -60,6 +63,73 @@ class _Alarm(Stream):
     _streamEnded = _streamWriteEnded = _streamLost = _streamFailed = _ignore
 
 
+# What the OS says of a file that is no program.
+_ERROR_BAD_EXE_FORMAT = 193
+
+
+class _Child(Process):
+    """A running child process of Windows, which has no signals: it can be ended."""
+
+    def _getReason(self, status: int) -> BaseException:
+        return ProcessTerminated(status) if status else ProcessDone(status)
+
+    def _signal(self, signalID: str | int) -> None:
+        # Others are of no effect, as with Twisted's own.
+        if signalID not in ("INT", "TERM", "KILL"):
+            return
+        try:
+            self._kill()
+        except ProcessLookupError:
+            raise ProcessExitedAlready() from None
+
+
+def _interpreter(script: str) -> str | None:
+    """The program that a script's first line names."""
+    with open(script, errors="replace") as file:
+        if file.read(2) == "#!":
+            return file.readline(1024).strip("\n")
+    return None
+
+
+def _is_script(executable: str, error: OSError) -> bool:
+    """Whether it failed since it is a file, but no program."""
+    if isinstance(error, FileNotFoundError):
+        return os.path.isfile(executable)
+    return error.winerror == _ERROR_BAD_EXE_FORMAT
+
+
+def _spawn(reactor, proto, executable, args, env, path) -> _Child:
+    executable = os.fsdecode(executable)
+    if os.path.isfile(executable):
+        # It is not searched for.
+        executable = os.path.abspath(executable)
+    # Much does not work without some of our own variables.
+    merged = {**os.environ, **{os.fsdecode(name): value for name, value in (env or {}).items()}}
+    child = _Child(reactor, proto)
+
+    def start(executable: str, args) -> None:
+        program = _program(executable, args, merged, path, STANDARD_FDS, None, None)
+        child._start(program, STANDARD_FDS)
+
+    try:
+        start(executable, args)
+    except OSError as error:
+        if not _is_script(executable, error):
+            raise
+        interpreter = _interpreter(executable)
+        if interpreter is None:
+            message = f"{executable!r} is neither a Windows executable, nor a script with a shebang line"
+            raise OSError(message) from None
+        try:
+            start(interpreter, [executable, *args])
+        except OSError as second:
+            raise OSError(
+                f"{executable!r} has an invalid shebang line: "
+                f"{interpreter!r} is not a valid executable"
+            ) from second
+    return child
+
+
 def _missing(what: str):
     def method(self, *args: object, **kw: object):
         raise NotImplementedError(f"{what} on Windows come with a later version of tidewaiter")
@@ -67,7 +137,7 @@ def _missing(what: str):
     return method
 
 
-@implementer(IReactorWin32Events)
+@implementer(IReactorWin32Events, IReactorProcess)
 class IOCPReactor(LoopReactor):
     # The class has the name, and the attribute `handles`, by which Twisted's tests know a reactor on
     # completion ports.
@@ -129,6 +199,32 @@ class IOCPReactor(LoopReactor):
         if self._events.get(handle) == watch:
             self.removeEvent(handle)
         fd.connectionLost(Failure(lost))
+
+    # IReactorProcess.
+
+    def spawnProcess(
+        self,
+        processProtocol,
+        executable,
+        args=(),
+        env={},  # noqa: B006 (it is the interface's, and never changed)
+        path=None,
+        uid=None,
+        gid=None,
+        usePTY=False,
+        childFDs=None,
+    ):
+        if uid is not None:
+            raise ValueError("Setting UID is unsupported on this platform.")
+        if gid is not None:
+            raise ValueError("Setting GID is unsupported on this platform.")
+        if usePTY:
+            raise ValueError("PTYs are unsupported on this platform.")
+        if childFDs not in (None, STANDARD_FDS):
+            raise ValueError(
+                "Custom child file descriptor mappings are unsupported on this platform."
+            )
+        return _spawn(self, processProtocol, executable, args, env, path)
 
     # What has no transport of ours yet, and none of Twisted's works with.
 

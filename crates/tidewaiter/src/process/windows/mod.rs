@@ -109,6 +109,7 @@ fn image(command: &Command) -> Result<Image, (SpawnStep, io::Error)> {
         environment: environment.block(),
         directory: directory.map(terminated),
         own_group: command.own_group,
+        without_window: command.without_window,
     })
 }
 
