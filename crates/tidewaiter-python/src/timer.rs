@@ -42,6 +42,10 @@ struct State {
 pub(crate) struct DelayedCall(Locked<State>);
 
 /// Seconds since the epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Twisted shows the time of delayed calls by the wall clock; the library fires them by its own"
+)]
 fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
@@ -57,8 +61,7 @@ impl DelayedCall {
         args: Py<PyTuple>,
         kwargs: Option<Py<PyDict>>,
     ) -> PyResult<Py<DelayedCall>> {
-        // Not "less than": what is no number is refused too.
-        if !(delay >= 0.0) {
+        if delay.is_nan() || delay < 0.0 {
             let message = format!("{delay} is not greater than or equal to 0 seconds");
             return Err(PyAssertionError::new_err(message));
         }

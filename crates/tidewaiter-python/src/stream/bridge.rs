@@ -64,7 +64,7 @@ impl Bridge {
             let state = stream.get().state(py);
             let entered = inside.in_context(
                 py,
-                |context| state.context(py, context),
+                |context| state.name.context(py, context),
                 || {
                     let named = state
                         .protocol

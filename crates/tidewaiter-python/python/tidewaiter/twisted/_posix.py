@@ -113,7 +113,7 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
         processProtocol,
         executable,
         args=(),
-        env={},  # noqa: B006 it is Twisted's own default, and stays as it is
+        env={},
         path=None,
         uid=None,
         gid=None,

@@ -124,8 +124,7 @@ def _spawn(reactor, proto, executable, args, env, path) -> _Child:
             start(interpreter, [executable, *args])
         except OSError as second:
             raise OSError(
-                f"{executable!r} has an invalid shebang line: "
-                f"{interpreter!r} is not a valid executable"
+                f"{executable!r} has an invalid shebang line: {interpreter!r} is not a valid executable"
             ) from second
     return child
 
@@ -221,9 +220,7 @@ class IOCPReactor(LoopReactor):
         if usePTY:
             raise ValueError("PTYs are unsupported on this platform.")
         if childFDs not in (None, STANDARD_FDS):
-            raise ValueError(
-                "Custom child file descriptor mappings are unsupported on this platform."
-            )
+            raise ValueError("Custom child file descriptor mappings are unsupported on this platform.")
         return _spawn(self, processProtocol, executable, args, env, path)
 
     # What has no transport of ours yet, and none of Twisted's works with.
