@@ -83,6 +83,7 @@ class Process(Child, BaseProcess):
         self.pid = self._spawn(self._reactor._core, program)
         if self.pid is None:
             return False
+        self._expect()
         for childFD, target in childFDs.items():
             if isinstance(target, str):
                 self.pipes[childFD] = _Pipe(self, childFD)
@@ -92,6 +93,31 @@ class Process(Child, BaseProcess):
         except BaseException:
             log.err()
         return True
+
+    def _expect(self) -> None:
+        """Twisted's own list of children has this one, too, until it has ended."""
+        from twisted.internet.process import reapProcessHandlers
+
+        reapProcessHandlers[self.pid] = self
+
+    def reapProcess(self) -> None:
+        """
+        Take note of the child's end, if nobody else does: while the reactor runs, the port sees to that.
+        """
+        if self._reactor.running or self.pid is None:
+            return
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid:
+            self.processEnded(status)
+
+    def processEnded(self, status: int) -> None:
+        from twisted.internet.process import reapProcessHandlers
+
+        reapProcessHandlers.pop(self.pid, None)
+        BaseProcess.processEnded(self, status)
 
     def _getReason(self, status: int) -> BaseException:
         if status == 0:
@@ -120,7 +146,8 @@ class Process(Child, BaseProcess):
             pipe.connectionLost(reason)
 
     def _childExited(self, status: int) -> None:
-        self.processEnded(status)
+        if self.pid is not None:
+            self.processEnded(status)
 
     def childConnectionLost(self, childFD: int, reason: Failure) -> None:
         """The pipe at the child's descriptor `childFD` is closed."""

@@ -219,8 +219,10 @@ class Port(tcp.Port):
     transport = Server
     deferred: Deferred[None] | None = None
     _listener = None
+    reading = False
 
     def startReading(self) -> None:
+        self.reading = True
         if self._listener is not None:
             self._listener.resume()
             return
@@ -230,6 +232,7 @@ class Port(tcp.Port):
         self.fileno = self.socket.fileno
 
     def stopReading(self) -> None:
+        self.reading = False
         if self._listener is not None:
             self._listener.pause()
 
@@ -245,13 +248,24 @@ class Port(tcp.Port):
             return None
         if self.deferred is None:
             self.deferred = Deferred()
+            if self._shouldShutdown:
+                self._refuse()
             self._listener.stop()
         return self.deferred
 
     stopListening = loseConnection
 
+    def _refuse(self) -> None:
+        """From here on nobody connects, even if the port has yet to let go of the socket."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # Some systems know no such thing for listening sockets.
+
     def _closeSocket(self, orderly: bool) -> None:
         self._listener.stop()
+        # It may listen again.
+        self._listener = None
         self.socket.detach()
 
     def _closedByHand(self) -> None:
