@@ -226,6 +226,10 @@ impl Stream {
             if reset {
                 transport.abort_connection();
             } else {
+                if transport.queued() == 0 {
+                    // The peer hears of it now, and not only once the port is done with the socket.
+                    transport.lose_write_connection();
+                }
                 transport.close_connection();
             }
         }

@@ -27,6 +27,13 @@ DelayedCall._repr = None
 DelayedCall.creator = None
 
 
+def _is_busy(transport: Stream | Port) -> bool:
+    """Whether a transport that does not read waits for something else than its user."""
+    if isinstance(transport, Port):
+        return False
+    return not transport.connected or transport.disconnecting or transport._tempDataLen > 0
+
+
 class _Waker:
     """Ends the wait of a loop, from any thread."""
 
@@ -175,11 +182,17 @@ class LoopReactor(base.ReactorBase):
         return []
 
     def removeAll(self):
-        live = [each for each in self._live() if each.reading or each not in self._removed]
+        live = [each for each in self._live() if each.reading or (_is_busy(each) and each not in self._removed)]
         for each in live:
             each.stopReading()
         self._removed.update(live)
         return live
+
+    def disconnectAll(self) -> None:
+        """Those that neither read nor write are told of the end, too."""
+        for each in self._live():
+            each.startReading()
+        super().disconnectAll()
 
     # IReactorTCP.
 

@@ -10,6 +10,7 @@ from twisted.internet._newtls import startTLS
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.task import deferLater
 from twisted.python import log
 from twisted.python.failure import Failure
 
@@ -247,10 +248,12 @@ class Port(tcp.Port):
         if not self.connected:
             return None
         if self.deferred is None:
-            self.deferred = Deferred()
             if self._shouldShutdown:
                 self._refuse()
             self._listener.stop()
+            self._free: Deferred[None] = Deferred()
+            self.deferred = deferLater(self.reactor, 0, self.connectionLost, connDone)
+            self.deferred.addCallback(lambda _: self._free)
         return self.deferred
 
     stopListening = loseConnection
@@ -263,6 +266,8 @@ class Port(tcp.Port):
             pass  # Some systems know no such thing for listening sockets.
 
     def _closeSocket(self, orderly: bool) -> None:
+        if self._shouldShutdown:
+            self._refuse()
         self._listener.stop()
         # It may listen again.
         self._listener = None
@@ -298,13 +303,9 @@ class Port(tcp.Port):
                 skt.close()
 
     def _closed(self) -> None:
-        deferred, self.deferred = self.deferred, None
-        try:
-            if self.connected:
-                log.callWithLogger(self, self.connectionLost, _DONE)
-        finally:
-            if deferred is not None:
-                deferred.callback(None)
+        if self.deferred is not None:
+            self.deferred = None
+            self._free.callback(None)
 
 
 class Connector(tcp.Connector):
