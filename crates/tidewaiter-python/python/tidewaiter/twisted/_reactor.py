@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.internet import base, error
 from twisted.internet.interfaces import IDelayedCall, IReactorTCP
 from twisted.python import context
 from twisted.python.log import ILogContext
+from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
 
 from tidewaiter import Metrics, _forks
@@ -20,10 +22,13 @@ from tidewaiter.twisted._tcp import Client, Connector, Port
 classImplements(DelayedCall, IDelayedCall)
 DelayedCall.AlreadyCalled = error.AlreadyCalled
 DelayedCall.AlreadyCancelled = error.AlreadyCancelled
-DelayedCall.__repr__ = base.DelayedCall.__repr__
-DelayedCall.seconds = staticmethod(base.runtimeSeconds)
-DelayedCall._repr = None
-DelayedCall.creator = None
+for _name, _value in {
+    "__repr__": base.DelayedCall.__repr__,
+    "seconds": staticmethod(runtimeSeconds),
+    "_repr": None,
+    "creator": None,
+}.items():
+    setattr(DelayedCall, _name, _value)
 
 
 class _Waker:
@@ -80,13 +85,13 @@ class LoopReactor(base.ReactorBase):
 
     # Time and threads.
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object):
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Any:
         return self._core.call_later(delay, callable, *args, **kw)
 
     def callFromThread(self, f: Callable[..., object], *args: object, **kw: object) -> None:
         self._core.call_from_thread(f, *args, **kw)
 
-    def getDelayedCalls(self):
+    def getDelayedCalls(self) -> Sequence[Any]:
         return self._core.delayed_calls()
 
     # The loop.
@@ -123,17 +128,17 @@ class LoopReactor(base.ReactorBase):
 
     # Connections and listeners.
 
-    def _live(self):
+    def _live(self) -> list[Any]:
         """The connections and listeners that go through the port."""
         return [each for each in self._core.live() if each.connected or isinstance(each, Client)]
 
-    def getReaders(self):
+    def getReaders(self) -> list[Any]:
         return [each for each in self._live() if getattr(each, "reading", True)]
 
-    def getWriters(self):
+    def getWriters(self) -> list[Any]:
         return []
 
-    def removeAll(self):
+    def removeAll(self) -> list[Any]:
         live = self._live()
         for each in live:
             each.stopReading()
@@ -141,12 +146,19 @@ class LoopReactor(base.ReactorBase):
 
     # IReactorTCP.
 
-    def listenTCP(self, port, factory, backlog=50, interface=""):
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
         listening = Port(port, factory, backlog, interface, self)
         listening.startListening()
         return listening
 
-    def connectTCP(self, host, port, factory, timeout=30.0, bindAddress=None):
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30.0,
+        bindAddress: Any = None,
+    ) -> Any:
         connector = Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
