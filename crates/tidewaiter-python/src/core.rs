@@ -17,7 +17,7 @@ use tidewaiter::{Reactor, Remote, Transport};
 
 use crate::child::Child;
 use crate::context::Context;
-use crate::failures::{os_error, refused};
+use crate::failures::{no_turn, os_error};
 use crate::forks::Belonging;
 use crate::hooks::Hooks;
 use crate::lock::{Locked, Waiting};
@@ -150,7 +150,11 @@ impl Core {
             records::deliver(py, inside);
         }
         inside.belonging.in_turn.set(nested);
-        turned.map_err(|error| refused("a turn of the loop", &error))?;
+        if inside.is_copy() {
+            // One of the callbacks has forked, and this is the child: what the port says is no news.
+            return Ok(());
+        }
+        turned.map_err(|error| no_turn(&error))?;
         // Python's signal handlers run in Python's main thread, and here is where it comes by.
         py.check_signals()
     }

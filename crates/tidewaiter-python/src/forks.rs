@@ -10,7 +10,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::core::{Core, Loop};
-use crate::failures::refused;
+use crate::failures::{no_turn, refused};
 
 /// Where a loop stands, as far as forks are concerned.
 #[derive(Default)]
@@ -53,7 +53,7 @@ impl Loop {
     pub(crate) fn take_up(&self) -> PyResult<()> {
         if self.belonging.suspended.get() {
             let taken = self.reactor.after_fork();
-            taken.map_err(|error| refused("the reactor cannot go on after a fork", &error))?;
+            taken.map_err(|error| no_turn(&error))?;
             self.belonging.suspended.set(false);
         }
         Ok(())
@@ -73,10 +73,14 @@ impl Core {
     }
 
     /// For `os.register_at_fork`: makes the loop ready, unless it is in a turn.
-    fn _before_any_fork(&self, py: Python<'_>) -> PyResult<()> {
-        match self.enter(py) {
-            Ok(inside) if !inside.belonging.in_turn.get() => inside.suspend(),
-            _ => Ok(()),
+    fn _before_any_fork(&self, py: Python<'_>) {
+        let Ok(inside) = self.enter(py) else { return };
+        if inside.belonging.in_turn.get() {
+            return;
+        }
+        if let Err(error) = inside.suspend() {
+            // It stays with this process, as if it were in a turn.
+            log::debug!("{error}");
         }
     }
 

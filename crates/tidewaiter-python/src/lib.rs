@@ -28,6 +28,8 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::core::Core;
     #[pymodule_export]
+    use super::failures::PortFailure;
+    #[pymodule_export]
     use super::listener::Listener;
     #[pymodule_export]
     use super::stream::Stream;

@@ -7,9 +7,12 @@ from typing_extensions import disjoint_base
 
 from tidewaiter._metrics import Metrics
 
-__all__ = ["Child", "Core", "DelayedCall", "Listener", "Stream", "__version__"]
+__all__ = ["Child", "Core", "DelayedCall", "Listener", "PortFailure", "Stream", "__version__"]
 
 __version__: str
+
+class PortFailure(OSError):
+    """The completion port failed: the loop cannot go on."""
 
 @final
 class Core:

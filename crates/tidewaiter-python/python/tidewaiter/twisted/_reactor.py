@@ -14,7 +14,7 @@ from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
 
 from tidewaiter import Metrics, _forks
-from tidewaiter._tidewaiter import Core, DelayedCall
+from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure
 from tidewaiter.twisted import _insight
 from tidewaiter.twisted._tcp import Client, Connector, Port
 
@@ -58,7 +58,7 @@ class LoopReactor(base.ReactorBase):
             ("callLater", self._core.call_later),
             ("callFromThread", self._core.call_from_thread),
         ):
-            if getattr(type(self), name) is getattr(LoopReactor, name):
+            if getattr(type(self), name) is getattr(LoopReactor, name) and not self._clock_replaced():
                 setattr(self, name, method)
         super().__init__()
 
@@ -85,14 +85,23 @@ class LoopReactor(base.ReactorBase):
 
     # Time and threads.
 
+    def _clock_replaced(self) -> bool:
+        """
+        Whether a subclass has a clock of its own: its delayed calls are kept by Twisted's own code, which
+        looks at that clock. The loop's timers look at the system's.
+        """
+        return type(self).seconds is not base.ReactorBase.seconds
+
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Any:
+        if self._clock_replaced():
+            return super().callLater(delay, callable, *args, **kw)
         return self._core.call_later(delay, callable, *args, **kw)
 
     def callFromThread(self, f: Callable[..., object], *args: object, **kw: object) -> None:
         self._core.call_from_thread(f, *args, **kw)
 
     def getDelayedCalls(self) -> Sequence[Any]:
-        return self._core.delayed_calls()
+        return self._core.delayed_calls() + list(super().getDelayedCalls())
 
     # The loop.
 
@@ -103,14 +112,24 @@ class LoopReactor(base.ReactorBase):
 
     def mainLoop(self) -> None:
         self._enterContext()
+        if self._clock_replaced():
+            super().mainLoop()
+            return
         while self._started:
             self._core.check_process()
-            with base._topHandler:
+            try:
                 self._core.run(self)
+            except PortFailure:
+                # It would only fail again.
+                raise
+            except BaseException:
+                base._log.failure("Unexpected error in main loop")
         base._log.info("Main loop terminated.")
 
     def runUntilCurrent(self) -> None:
-        if self._justStopped:
+        if self._clock_replaced():
+            super().runUntilCurrent()
+        elif self._justStopped:
             self._justStopped = False
             self.fireSystemEvent("shutdown")
 

@@ -108,7 +108,7 @@ def _spawn(reactor, proto, executable, args, env, path) -> _Child:
     child = _Child(reactor, proto)
 
     def start(executable: str, args) -> None:
-        program = _program(executable, args, merged, path, STANDARD_FDS, None, None)
+        program = _program(executable, args, merged, path, STANDARD_FDS)
         child._start(program, STANDARD_FDS)
 
     try:
