@@ -21,6 +21,9 @@ def _wait_until(what, seconds=20.0):
     return True
 
 
+takes_along = unittest.skipUnless(sys.platform == "linux", "a port on kqueue does not outlive a fork")
+
+
 @needs_fork
 class Forks(ReactorTestCase):
     def test_a_fork_in_a_callback_leaves_the_parent_undisturbed(self):
@@ -43,6 +46,7 @@ class Forks(ReactorTestCase):
     def test_a_child_may_have_a_reactor_of_its_own(self):
         self.assertEqual(self.scenario("forks", "fresh_in_child"), [10])
 
+    @takes_along
     def test_what_was_set_up_before_a_fork_serves_in_the_child(self):
         for with_hooks in (True, False):
             with self.subTest(with_hooks=with_hooks):
@@ -68,6 +72,7 @@ class Forks(ReactorTestCase):
         self.assertIn("belongs to the parent", outcome["message"])
 
     @ours_only
+    @takes_along
     def test_servers_may_fork_their_workers_before_they_run(self):
         self.assertEqual(self.scenario("forks", "workers"), {"statuses": [0, 0], "answers": ["hello", "hello"]})
 
