@@ -44,7 +44,7 @@ pub(crate) struct Loop {
     context: RefCell<Option<Context>>,
     /// How many calls that other threads asked for were made.
     pub(crate) thread_calls: Cell<u64>,
-    waiting: Arc<Waiting>,
+    pub(crate) waiting: Arc<Waiting>,
 }
 
 impl Loop {
@@ -56,7 +56,7 @@ impl Loop {
                 "the reactor waits in another thread: only callFromThread may be called from this one",
             ));
         }
-        Ok(())
+        self.take_up_in_child()
     }
 
     /// Makes `call` with `named` on top of the thread's stack of contexts.

@@ -1,5 +1,6 @@
 """A fork of a process that has imported the reactor, that has it, or that runs it, disturbs neither side."""
 
+import json
 import pathlib
 import signal
 import socket
@@ -59,7 +60,9 @@ class Forks(ReactorTestCase):
             self.assertTrue(_wait_until(address.exists), "no port")
             answer = _talk(int(address.read_text()), b"hello")
             self.assertTrue(_wait_until(lambda: result.exists() and result.read_text()), "the daemon did not end")
+            told = json.loads(result.read_text())
             finished = process.finish()
+        self.assertEqual(told, {"received": "hello", "failures": []})
         self.assertEqual(answer, b"hello", finished)
         self.assertEqual(finished.code, 0, finished)
         self.assertIn("a timer armed before the fork", finished.output)
