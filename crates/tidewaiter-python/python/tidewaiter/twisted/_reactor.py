@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakSet
 
 from twisted.internet import base, error
 from twisted.internet.interfaces import IDelayedCall, IReactorTCP
 from twisted.python import context
 from twisted.python.log import ILogContext
+from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
 
 from tidewaiter import Metrics, _forks
@@ -21,10 +23,13 @@ from tidewaiter.twisted._tcp import Client, Connector, Port
 classImplements(DelayedCall, IDelayedCall)
 DelayedCall.AlreadyCalled = error.AlreadyCalled
 DelayedCall.AlreadyCancelled = error.AlreadyCancelled
-DelayedCall.__repr__ = base.DelayedCall.__repr__
-DelayedCall.seconds = staticmethod(base.runtimeSeconds)
-DelayedCall._repr = None
-DelayedCall.creator = None
+for _name, _value in {
+    "__repr__": base.DelayedCall.__repr__,
+    "seconds": staticmethod(runtimeSeconds),
+    "_repr": None,
+    "creator": None,
+}.items():
+    setattr(DelayedCall, _name, _value)
 
 
 def _is_busy(transport: Stream | Port) -> bool:
@@ -113,7 +118,7 @@ class LoopReactor(base.ReactorBase):
         """
         return type(self).seconds is not LoopReactor.seconds
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object):
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Any:
         if self._clock_replaced():
             return super().callLater(delay, callable, *args, **kw)
         call = self._core.call_later(delay, callable, *args, **kw)
@@ -124,7 +129,7 @@ class LoopReactor(base.ReactorBase):
     def callFromThread(self, f: Callable[..., object], *args: object, **kw: object) -> None:
         self._core.call_from_thread(f, *args, **kw)
 
-    def getDelayedCalls(self):
+    def getDelayedCalls(self) -> Sequence[Any]:
         return self._core.delayed_calls() + list(super().getDelayedCalls())
 
     # The loop.
@@ -171,17 +176,17 @@ class LoopReactor(base.ReactorBase):
 
     # Connections and listeners.
 
-    def _live(self):
+    def _live(self) -> list[Any]:
         """The connections and listeners that go through the port."""
         return [each for each in self._core.live() if each.connected or isinstance(each, Client)]
 
-    def getReaders(self):
+    def getReaders(self) -> list[Any]:
         return [each for each in self._live() if each.reading]
 
-    def getWriters(self):
+    def getWriters(self) -> list[Any]:
         return []
 
-    def removeAll(self):
+    def removeAll(self) -> list[Any]:
         live = [each for each in self._live() if each.reading or (_is_busy(each) and each not in self._removed)]
         for each in live:
             each.stopReading()
@@ -196,12 +201,19 @@ class LoopReactor(base.ReactorBase):
 
     # IReactorTCP.
 
-    def listenTCP(self, port, factory, backlog=50, interface=""):
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
         listening = Port(port, factory, backlog, interface, self)
         listening.startListening()
         return listening
 
-    def connectTCP(self, host, port, factory, timeout=30.0, bindAddress=None):
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30.0,
+        bindAddress: Any = None,
+    ) -> Any:
         connector = Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
