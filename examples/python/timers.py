@@ -1,4 +1,4 @@
-"""Counts down in tenths of a second, then shows what the loop did. Run: python examples/python/timers.py 5"""
+"""Counts down in tenths of a second. Run: python examples/python/timers.py 5"""
 
 import sys
 
@@ -19,4 +19,3 @@ def count(left):
 
 reactor.callWhenRunning(count, int(sys.argv[1]))
 reactor.run()
-print(reactor.metrics())

@@ -151,7 +151,7 @@ impl ProcessProtocol for Household {
             let Some(protocol) = child.get().protocol_of(py) else {
                 return Ok(());
             };
-            let called = inside.call(&protocol, || {
+            let called = inside.call(&protocol, "childDataReceived", || {
                 let data = PyBytes::new(py, data);
                 protocol.call_method1(intern!(py, "childDataReceived"), (child_fd, data))
             });
@@ -166,7 +166,7 @@ impl ProcessProtocol for Household {
 
     fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
         self.enter(|inside, child| {
-            inside.call(child.as_any(), || {
+            inside.call(&Child::named(child), "_childConnectionLost", || {
                 child.call_method1(intern!(child.py(), "_childConnectionLost"), (child_fd,))
             })?;
             Ok(())
@@ -175,7 +175,7 @@ impl ProcessProtocol for Household {
 
     fn process_exited(&mut self, _: &Process, status: ExitStatus) {
         self.enter(|inside, child| {
-            inside.call(child.as_any(), || {
+            inside.call(&Child::named(child), "_childExited", || {
                 child.call_method1(intern!(child.py(), "_childExited"), (encoded(status),))
             })?;
             Ok(())
@@ -222,7 +222,9 @@ impl Child {
         process.detach();
         let state = slf.get().0.get(py);
         state.inside.replace(Rc::downgrade(&inside));
-        slot.set(Some(inside.children.borrow_mut().insert(slf.clone().unbind())));
+        slot.set(Some(
+            inside.children.borrow_mut().insert(slf.clone().unbind()),
+        ));
         let pid = process.pid();
         state.process.replace(Some(process));
         Ok(Some(pid))
@@ -289,6 +291,12 @@ impl Child {
 }
 
 impl Child {
+    /// By whom to name its callbacks.
+    fn named<'py>(child: &Bound<'py, Child>) -> Bound<'py, PyAny> {
+        let protocol = child.get().protocol_of(child.py());
+        protocol.unwrap_or_else(|| child.as_any().clone())
+    }
+
     fn protocol_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let protocol = self.0.get(py).protocol.borrow();
         protocol.as_ref().map(|protocol| protocol.bind(py).clone())

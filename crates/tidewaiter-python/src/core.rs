@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -17,22 +17,14 @@ use tidewaiter::{Reactor, Remote, Transport};
 
 use crate::child::Child;
 use crate::context::Context;
-use crate::failures::{os_error, refused};
+use crate::failures::{no_turn, os_error};
+use crate::forks::Belonging;
+use crate::hooks::Hooks;
 use crate::lock::{Locked, Waiting};
+use crate::records;
 use crate::stream::{Bridge, Stream};
 use crate::timer::DelayedCall;
 use crate::watch::Watched;
-
-/// What Python wants to be told.
-#[derive(Default)]
-struct Hooks {
-    /// Called as `on_error(what, exception, subject)`.
-    on_error: RefCell<Option<Py<PyAny>>>,
-    /// Called as `on_slow(callable, seconds)`...
-    on_slow: RefCell<Option<Py<PyAny>>>,
-    /// ...when a callback took longer than this.
-    slow: Cell<Option<Duration>>,
-}
 
 /// A reactor, and what Python keeps on it.
 ///
@@ -40,7 +32,8 @@ struct Hooks {
 /// garbage collector sees every reference, and a reactor that is dropped takes all of it along.
 pub(crate) struct Loop {
     pub(crate) reactor: Reactor,
-    hooks: Hooks,
+    pub(crate) hooks: Hooks,
+    pub(crate) belonging: Belonging,
     pub(crate) timers: RefCell<Slab<Py<DelayedCall>>>,
     pub(crate) watched: RefCell<Slab<Watched>>,
     pub(crate) streams: RefCell<Slab<Py<Stream>>>,
@@ -49,12 +42,15 @@ pub(crate) struct Loop {
     /// A connection on its way from the library to the Python object that is being made for it.
     pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
     context: RefCell<Option<Context>>,
+    /// How many calls that other threads asked for were made.
+    pub(crate) thread_calls: Cell<u64>,
     waiting: Arc<Waiting>,
 }
 
 impl Loop {
     /// Whether this thread may touch the loop now.
     pub(crate) fn check_thread(&self) -> PyResult<()> {
+        self.check_process()?;
         if self.waiting.now() {
             return Err(PyRuntimeError::new_err(
                 "the reactor waits in another thread: only callFromThread may be called from this one",
@@ -80,46 +76,34 @@ impl Loop {
         }
         result
     }
+}
 
-    /// Calls Python, and tells it if that took too long, naming `named`.
-    pub(crate) fn call<R>(
-        &self,
-        named: &Bound<'_, PyAny>,
-        callback: impl FnOnce() -> PyResult<R>,
-    ) -> PyResult<R> {
-        let Some(limit) = self.hooks.slow.get() else {
-            return callback();
-        };
-        let started = Instant::now();
-        let result = callback();
-        let took = started.elapsed();
-        if took > limit {
-            self.tell(named.py(), &self.hooks.on_slow, |hook| {
-                hook.call1((named, took.as_secs_f64()))
-            });
+impl Loop {
+    /// Visits what of Python is in the tables. One that is being changed is not looked at: what is in it
+    /// lives on then, until the next collection.
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.hooks.traverse(visit)?;
+        visit_all(&self.timers, |call| visit.call(call))?;
+        visit_all(&self.watched, |watched| visit.call(&watched.callback))?;
+        visit_all(&self.streams, |stream| visit.call(stream))?;
+        visit_all(&self.listeners, |listener| visit.call(listener))?;
+        visit_all(&self.children, |child| visit.call(child))?;
+        match self.context.try_borrow() {
+            Ok(context) => context
+                .as_ref()
+                .map_or(Ok(()), |context| context.traverse(visit)),
+            Err(_) => Ok(()),
         }
-        result
     }
+}
 
-    /// Tells Python of an exception that a callback raised.
-    pub(crate) fn report(&self, what: &str, error: &PyErr, subject: &Bound<'_, PyAny>) {
-        let py = subject.py();
-        self.tell(py, &self.hooks.on_error, |hook| {
-            hook.call1((what, error.value(py), subject))
-        });
-    }
-
-    fn tell<'py>(
-        &self,
-        py: Python<'py>,
-        hook: &RefCell<Option<Py<PyAny>>>,
-        call: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
-    ) {
-        let hook = hook.borrow().as_ref().map(|hook| hook.bind(py).clone());
-        if let Some(Err(error)) = hook.map(|hook| call(&hook)) {
-            // Nobody is left to tell.
-            error.write_unraisable(py, None);
-        }
+fn visit_all<T>(
+    table: &RefCell<Slab<T>>,
+    visit: impl Fn(&T) -> Result<(), PyTraverseError>,
+) -> Result<(), PyTraverseError> {
+    match table.try_borrow() {
+        Ok(table) => table.iter().try_for_each(|(_, entry)| visit(entry)),
+        Err(_) => Ok(()),
     }
 }
 
@@ -145,18 +129,28 @@ pub(crate) struct Core {
 impl Core {
     /// The loop, for the thread that may touch it.
     pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<Rc<Loop>> {
-        let inside = self.inside.get(py).borrow().clone();
+        let inside = self.inside(py);
         let inside = inside.ok_or_else(|| PyRuntimeError::new_err("the reactor is gone"))?;
         inside.check_thread()?;
         Ok(inside)
     }
 
+    /// The loop, for whoever will not touch it while another thread waits there.
+    pub(crate) fn inside(&self, py: Python<'_>) -> Option<Rc<Loop>> {
+        self.inside.get(py).borrow().clone()
+    }
+
     fn one_turn(&self, py: Python<'_>, inside: &Loop, limit: Option<Duration>) -> PyResult<()> {
-        inside
-            .reactor
-            .iterate(limit)
-            .map_err(|error| refused("a turn of the loop", &error))?;
-        self.make_remote_calls(py, inside);
+        inside.take_up()?;
+        inside.check_process()?;
+        let nested = inside.belonging.in_turn.replace(true);
+        let turned = inside.reactor.iterate(limit);
+        if turned.is_ok() {
+            self.make_remote_calls(py, inside);
+            records::deliver(py, inside);
+        }
+        inside.belonging.in_turn.set(nested);
+        turned.map_err(|error| no_turn(&error))?;
         // Python's signal handlers run in Python's main thread, and here is where it comes by.
         py.check_signals()
     }
@@ -169,7 +163,8 @@ impl Core {
                 return;
             };
             let callable = call.callable.bind(py);
-            let made = inside.call(callable, || {
+            inside.thread_calls.set(inside.thread_calls.get() + 1);
+            let made = inside.call(callable, "", || {
                 callable.call(
                     call.args.bind(py),
                     call.kwargs.as_ref().map(|kwargs| kwargs.bind(py)),
@@ -213,6 +208,7 @@ impl Core {
         let inside = Loop {
             reactor,
             hooks: Hooks::default(),
+            belonging: Belonging::default(),
             timers: RefCell::default(),
             watched: RefCell::default(),
             streams: RefCell::default(),
@@ -220,6 +216,7 @@ impl Core {
             children: RefCell::default(),
             accepted: RefCell::default(),
             context: RefCell::default(),
+            thread_calls: Cell::default(),
             waiting: Arc::clone(&waiting),
         };
         Ok(Core {
@@ -227,28 +224,6 @@ impl Core {
             calls: Locked::new(RefCell::default()),
             remote,
         })
-    }
-
-    /// Has `on_error(what, exception, subject)` called with each exception that a callback raises.
-    fn set_on_error(&self, py: Python<'_>, on_error: Option<Py<PyAny>>) -> PyResult<()> {
-        let replaced = self.enter(py)?.hooks.on_error.replace(on_error);
-        drop(replaced);
-        Ok(())
-    }
-
-    /// Has `on_slow(callable, seconds)` called when a callback takes longer than `limit` seconds; `None`:
-    /// never.
-    fn set_on_slow(
-        &self,
-        py: Python<'_>,
-        limit: Option<f64>,
-        on_slow: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let inside = self.enter(py)?;
-        inside.hooks.slow.set(limit.map(duration));
-        let replaced = inside.hooks.on_slow.replace(on_slow);
-        drop(replaced);
-        Ok(())
     }
 
     /// Has callbacks of streams made with `{key: {**base, "system": name}}` on top of `stack`, which is
@@ -275,13 +250,15 @@ impl Core {
     }
 
     /// Makes turns while `owner._started`; has `owner.runUntilCurrent()` called before a turn when
-    /// `owner._justStopped`.
+    /// `owner._justStopped`. Returns early in a copy of the process that was forked in a turn.
     fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = owner.py();
         let inside = self.enter(py)?;
         while owner.getattr(intern!(py, "_started"))?.is_truthy()? {
             if owner.getattr(intern!(py, "_justStopped"))?.is_truthy()? {
                 owner.call_method0(intern!(py, "runUntilCurrent"))?;
+            } else if inside.is_copy() {
+                break;
             } else {
                 self.one_turn(py, &inside, None)?;
             }
@@ -291,7 +268,10 @@ impl Core {
 
     /// Keeps the turn that is under way from waiting.
     fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
-        self.enter(py)?.reactor.crash();
+        match self.inside(py) {
+            Some(inside) if inside.is_copy() => {}
+            _ => self.enter(py)?.reactor.crash(),
+        }
         Ok(())
     }
 
@@ -344,7 +324,10 @@ impl Core {
 
     /// The streams that are not lost, and the listeners.
     fn live(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        let inside = self.enter(py)?;
+        let inside = match self.inside(py) {
+            Some(inside) if inside.is_copy() => inside,
+            _ => self.enter(py)?,
+        };
         let streams = inside.streams.borrow();
         let listeners = inside.listeners.borrow();
         let live = streams
@@ -357,34 +340,17 @@ impl Core {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let inside = self.inside.visited().borrow();
-        let Some(inside) = inside.as_ref() else {
-            return Ok(());
-        };
-        visit.call(&*inside.hooks.on_error.borrow())?;
-        visit.call(&*inside.hooks.on_slow.borrow())?;
-        for (_, call) in inside.timers.borrow().iter() {
-            visit.call(call)?;
+        if let Ok(inside) = self.inside.visited().try_borrow()
+            && let Some(inside) = inside.as_ref()
+        {
+            inside.traverse(&visit)?;
         }
-        for (_, watched) in inside.watched.borrow().iter() {
-            visit.call(&watched.callback)?;
-        }
-        for (_, stream) in inside.streams.borrow().iter() {
-            visit.call(stream)?;
-        }
-        for (_, listener) in inside.listeners.borrow().iter() {
-            visit.call(listener)?;
-        }
-        for (_, child) in inside.children.borrow().iter() {
-            visit.call(child)?;
-        }
-        if let Some(context) = inside.context.borrow().as_ref() {
-            context.traverse(&visit)?;
-        }
-        for call in self.calls.visited().borrow().iter() {
-            visit.call(&call.callable)?;
-            visit.call(&call.args)?;
-            visit.call(&call.kwargs)?;
+        if let Ok(calls) = self.calls.visited().try_borrow() {
+            for call in calls.iter() {
+                visit.call(&call.callable)?;
+                visit.call(&call.args)?;
+                visit.call(&call.kwargs)?;
+            }
         }
         Ok(())
     }

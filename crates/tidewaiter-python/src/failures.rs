@@ -2,6 +2,7 @@
 
 use std::io;
 
+use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
@@ -14,6 +15,24 @@ pub(crate) fn os_error(what: &str, error: &io::Error) -> PyErr {
             PyOSError::new_err((number, format!("{what}: {error}"), None::<()>, number))
         }
         None => io::Error::new(error.kind(), format!("{what}: {error}")).into(),
+    }
+}
+
+create_exception!(
+    tidewaiter._tidewaiter,
+    PortFailure,
+    PyOSError,
+    "The completion port failed: the loop cannot go on."
+);
+
+/// Why a turn of the loop came to nothing.
+pub(crate) fn no_turn(error: &tidewaiter::Error) -> PyErr {
+    match error {
+        tidewaiter::Error::Port(source) => {
+            let message = format!("the completion port failed: {source}");
+            PortFailure::new_err((source.raw_os_error(), message))
+        }
+        other => refused("a turn of the loop", other),
     }
 }
 

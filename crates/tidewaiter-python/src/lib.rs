@@ -8,8 +8,12 @@ mod child;
 mod context;
 mod core;
 mod failures;
+mod forks;
+mod hooks;
 mod listener;
 mod lock;
+mod metrics;
+mod records;
 mod sockets;
 mod stream;
 mod timer;
@@ -25,6 +29,8 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::core::Core;
     #[pymodule_export]
+    use super::failures::PortFailure;
+    #[pymodule_export]
     use super::listener::Listener;
     #[pymodule_export]
     use super::stream::Stream;
@@ -34,6 +40,7 @@ mod _tidewaiter {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::records::begin();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

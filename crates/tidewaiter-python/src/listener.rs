@@ -36,9 +36,11 @@ pub(crate) struct Door {
     peer: SocketAddr,
 }
 
+/// Calls the object; `method` is for those who want to know what took long.
 fn tell(
     home: &Weak<Loop>,
     slot: usize,
+    method: &str,
     call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
 ) {
     let Some(inside) = home.upgrade() else { return };
@@ -47,7 +49,7 @@ fn tell(
             Some(object) => object.bind(py).clone(),
             None => return,
         };
-        if let Err(error) = inside.call(&object, || call(&object).map(drop)) {
+        if let Err(error) = inside.call(&object, method, || call(&object).map(drop)) {
             inside.report("listener", &error, &object);
         }
     });
@@ -62,7 +64,7 @@ impl Door {
         inside
             .accepted
             .replace(Some((transport.clone(), bridge.clone())));
-        tell(&self.home, self.slot, |object| {
+        tell(&self.home, self.slot, "_accepted", |object| {
             let address = sockets::tuple(object.py(), self.peer)?;
             object.call_method1(intern!(object.py(), "_accepted"), (address,))
         });
@@ -84,13 +86,13 @@ impl Factory for Doorman {
 
     fn accept_failed(&mut self, _: &tidewaiter::Listener, error: &io::Error) {
         let number = error.raw_os_error();
-        tell(&self.home, self.slot, |object| {
+        tell(&self.home, self.slot, "_acceptFailed", |object| {
             object.call_method1(intern!(object.py(), "_acceptFailed"), (number,))
         });
     }
 
     fn listener_closed(&mut self, _: &tidewaiter::Listener) {
-        tell(&self.home, self.slot, |object| {
+        tell(&self.home, self.slot, "_closed", |object| {
             object.call_method0(intern!(object.py(), "_closed"))
         });
         let Some(inside) = self.home.upgrade() else {
@@ -120,7 +122,11 @@ impl Core {
         let listener = inside
             .reactor
             .listen_tcp_on(sockets::listener(descriptor), doorman)
-            .map_err(|error| refused("listen", &error))?;
+            .map_err(|error| {
+                let object = inside.listeners.borrow_mut().try_remove(slot);
+                drop(object);
+                refused("listen", &error)
+            })?;
         Ok(Listener(Locked::new((listener, home))))
     }
 }
@@ -129,28 +135,29 @@ impl Core {
 impl Listener {
     /// Accepts no more until resumed; connections wait in the backlog.
     fn pause(&self, py: Python<'_>) -> PyResult<()> {
-        self.get(py)?.pause_accepting();
-        Ok(())
+        self.with(py, tidewaiter::Listener::pause_accepting)
     }
 
     fn resume(&self, py: Python<'_>) -> PyResult<()> {
-        self.get(py)?.resume_accepting();
-        Ok(())
+        self.with(py, tidewaiter::Listener::resume_accepting)
     }
 
     /// Closes the socket; `_closed` follows from the loop.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        self.get(py)?.stop_listening();
-        Ok(())
+        self.with(py, tidewaiter::Listener::stop_listening)
     }
 }
 
 impl Listener {
-    fn get<'a>(&'a self, py: Python<'a>) -> PyResult<&'a tidewaiter::Listener> {
+    /// In a copy of the process that it is in there is nothing to do it to.
+    fn with(&self, py: Python<'_>, act: impl FnOnce(&tidewaiter::Listener)) -> PyResult<()> {
         let (listener, home) = self.0.get(py);
-        if let Some(inside) = home.upgrade() {
-            inside.check_thread()?;
+        match home.upgrade() {
+            Some(inside) if inside.is_copy() => return Ok(()),
+            Some(inside) => inside.check_thread()?,
+            None => {}
         }
-        Ok(listener)
+        act(listener);
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyTuple};
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Connector, Transport};
 
-use crate::context::Context;
+use crate::context::LogName;
 use crate::core::{Core, Loop};
 use crate::lock::Locked;
 use crate::sockets;
@@ -45,9 +45,7 @@ pub(crate) struct State {
 
     protocol: RefCell<Option<Py<PyAny>>>,
     producing: producing::Producing,
-    /// What callbacks are logged as, and the context that says so, once it was needed.
-    logstr: RefCell<Py<PyAny>>,
-    context: RefCell<Option<Py<PyDict>>>,
+    name: LogName,
 }
 
 /// The state of one connection, and the calls on it that must be fast. To be subclassed.
@@ -85,8 +83,17 @@ impl State {
         }
     }
 
-    /// The transport, while there is one and this thread may touch it.
+    /// The transport, while there is one and this thread may touch it. In a copy of the process it is in
+    /// there is none: what is done to a connection there is done to nothing.
     fn transport(&self) -> PyResult<Option<Transport>> {
+        if self
+            .inside
+            .borrow()
+            .upgrade()
+            .is_some_and(|inside| inside.is_copy())
+        {
+            return Ok(None);
+        }
         self.check_thread()?;
         Ok(self.transport.borrow().clone())
     }
@@ -107,16 +114,6 @@ impl State {
 
     fn bridge(&self) -> Option<Bridge> {
         self.bridge.borrow().clone()
-    }
-
-    /// What is logged meanwhile, it logs as this stream's.
-    fn context(&self, py: Python<'_>, context: &Context) -> PyResult<Py<PyDict>> {
-        if let Some(made) = self.context.borrow().as_ref() {
-            return Ok(made.clone_ref(py));
-        }
-        let made = context.naming(py, self.logstr.borrow().bind(py))?;
-        self.context.replace(Some(made.clone_ref(py)));
-        Ok(made)
     }
 
     fn set_reading(&self, reading: bool) -> PyResult<()> {
@@ -157,14 +154,7 @@ impl Stream {
             buffer_size: Cell::new(BUFFER_SIZE),
             protocol: RefCell::new(None),
             producing: producing::Producing::default(),
-            logstr: RefCell::new(
-                "Uninitialized"
-                    .into_pyobject(py)
-                    .expect("it is a string")
-                    .into_any()
-                    .unbind(),
-            ),
-            context: RefCell::new(None),
+            name: LogName::new(py),
         }))
     }
 
@@ -369,21 +359,20 @@ impl Stream {
 
     #[getter]
     fn logstr(&self, py: Python<'_>) -> Py<PyAny> {
-        self.state(py).logstr.borrow().clone_ref(py)
+        self.state(py).name.get(py)
     }
 
     #[setter]
     fn set_logstr(&self, py: Python<'_>, value: Py<PyAny>) {
-        let state = self.state(py);
-        let replaced = (state.logstr.replace(value), state.context.take());
-        drop(replaced);
+        self.state(py).name.set(value);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let state = self.0.visited();
-        visit.call(&*state.protocol.borrow())?;
-        visit.call(&*state.logstr.borrow())?;
-        visit.call(&*state.context.borrow())?;
+        if let Ok(protocol) = state.protocol.try_borrow() {
+            visit.call(&*protocol)?;
+        }
+        state.name.traverse(&visit)?;
         state.producing.traverse(&visit)
     }
 
@@ -391,7 +380,7 @@ impl Stream {
         let cleared = Python::attach(|py| {
             let state = self.0.get(py);
             let producer = state.producing.take();
-            (state.protocol.take(), state.context.take(), producer)
+            (state.protocol.take(), state.name.clear(), producer)
         });
         drop(cleared);
     }

@@ -42,6 +42,10 @@ struct State {
 pub(crate) struct DelayedCall(Locked<State>);
 
 /// Seconds since the epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Twisted shows the time of delayed calls by the wall clock; the library fires them by its own"
+)]
 fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
@@ -57,8 +61,7 @@ impl DelayedCall {
         args: Py<PyTuple>,
         kwargs: Option<Py<PyDict>>,
     ) -> PyResult<Py<DelayedCall>> {
-        // Not "less than": what is no number is refused too.
-        if !(delay >= 0.0) {
+        if delay.is_nan() || delay < 0.0 {
             let message = format!("{delay} is not greater than or equal to 0 seconds");
             return Err(PyAssertionError::new_err(message));
         }
@@ -76,6 +79,9 @@ impl DelayedCall {
             call: RefCell::new(Some(call)),
         };
         let delayed = Py::new(py, DelayedCall(Locked::new(state)))?;
+        if let Some(origin) = inside.origin(py)? {
+            delayed.bind(py).setattr(intern!(py, "creator"), origin)?;
+        }
         let slot = inside.timers.borrow_mut().insert(delayed.clone_ref(py));
         let home = Rc::downgrade(inside);
         let armed = inside.reactor.call_later(duration(delay), move |_| {
@@ -106,7 +112,7 @@ fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
             kwargs,
         )
     };
-    let made = inside.call(&callable, || callable.call(&args, kwargs.as_ref()));
+    let made = inside.call(&callable, "", || callable.call(&args, kwargs.as_ref()));
     if let Err(error) = made {
         inside.report("timer", &error, delayed.bind(py).as_any());
     }
@@ -171,6 +177,11 @@ impl DelayedCall {
         let py = slf.py();
         let state = slf.get().0.get(py);
         let (inside, armed) = state.pending(&slf.get_type())?;
+        if inside.debugs(py)? {
+            // What is shown of it hereafter is what it was.
+            let shown = slf.as_any().repr()?;
+            slf.setattr(intern!(py, "_repr"), shown)?;
+        }
         armed.cancel();
         state.fate.set(Fate::Cancelled);
         let entry = inside.timers.borrow_mut().try_remove(state.slot.get());
@@ -239,7 +250,9 @@ impl DelayedCall {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let call = self.0.visited().call.borrow();
+        let Ok(call) = self.0.visited().call.try_borrow() else {
+            return Ok(());
+        };
         let Some(call) = call.as_ref() else {
             return Ok(());
         };

@@ -49,7 +49,7 @@ fn tell(
             .map(|entry| entry.callback.bind(py).clone());
         drop(watched);
         let Some(callback) = callback else { return };
-        if let Err(error) = inside.call(&callback, || call(&callback)) {
+        if let Err(error) = inside.call_on_behalf(&callback, || call(&callback)) {
             inside.report("watch", &error, &callback);
         }
     });
@@ -94,8 +94,8 @@ impl Core {
     const DISCONNECTED: u8 = DISCONNECTED;
 
     /// Has `callback(descriptor, bits)` called in each turn in which `descriptor` is ready for what
-    /// `interest` (`READABLE`, `WRITABLE`, or both) says, or is `DISCONNECTED`. Returns a number to name
-    /// this watch by.
+    /// `interest` (`READABLE`, `WRITABLE`, or both) says, or is `DISCONNECTED`. What the callback returns,
+    /// unless `None`, is named if it was slow. Returns a number to name this watch by.
     fn watch(
         &self,
         py: Python<'_>,
@@ -142,7 +142,10 @@ impl Core {
 
     /// Ends a watch, at once: the descriptor may be closed right after.
     fn unwatch(&self, py: Python<'_>, number: usize) -> PyResult<()> {
-        let inside = self.enter(py)?;
+        let inside = match self.inside(py) {
+            Some(inside) if inside.is_copy() => return Ok(()),
+            _ => self.enter(py)?,
+        };
         let entry = inside.watched.borrow_mut().try_remove(number);
         let entry = entry.ok_or_else(|| PyKeyError::new_err(number))?;
         if let Some(watch) = &entry.watch {

@@ -43,14 +43,18 @@ class Buildbot(unittest.TestCase):
         created = support.run([sys.executable, "-c", create, "create-master", "-q", "-n", folder], seconds=40)
         self.assertEqual(created.code, 0, created)
         shutil.copyfile(support.HERE / "scenarios" / "master_cfg.py", folder / "master.cfg")
-        return support.Process([*TWISTD, "--nodaemon", "--pidfile=", "--logfile=-", "-y", "buildbot.tac"], folder=folder)
+        return support.Process(
+            [*TWISTD, "--nodaemon", "--pidfile=", "--logfile=-", "-y", "buildbot.tac"], folder=folder
+        )
 
     def _start_worker(self, folder, port):
         create = "from buildbot_worker.scripts.runner import run; run()"
         arguments = ["create-worker", "-q", "-n", folder, f"127.0.0.1:{port}", "worker", "secret"]
         created = support.run([sys.executable, "-c", create, *arguments])
         self.assertEqual(created.code, 0, created)
-        return support.Process([*TWISTD, "--nodaemon", "--pidfile=", "--logfile=-", "-y", "buildbot.tac"], folder=folder)
+        return support.Process(
+            [*TWISTD, "--nodaemon", "--pidfile=", "--logfile=-", "-y", "buildbot.tac"], folder=folder
+        )
 
     def _check(self, result, said):
         steps = {step["name"]: step for step in result["steps"]}

@@ -61,6 +61,16 @@ class Forks(ReactorTestCase):
         self.assertIn("a timer armed before the fork", finished.output)
         self.assertEqual(finished.errors, "")
 
+    @ours_only
+    def test_a_reactor_that_runs_is_refused_to_the_child(self):
+        outcome = self.scenario("forks", "used_in_child")
+        self.assertEqual(outcome["refused"], ["callLater", "listenTCP", "iterate", "run"])
+        self.assertIn("belongs to the parent", outcome["message"])
+
+    @ours_only
+    def test_servers_may_fork_their_workers_before_they_run(self):
+        self.assertEqual(self.scenario("forks", "workers"), {"statuses": [0, 0], "answers": ["hello", "hello"]})
+
 
 SERVICE = """
 from twisted.application import internet, service

@@ -20,15 +20,15 @@ class Leaks(ReactorTestCase):
 
     @needs_proc
     def test_100_000_connections_leave_nothing(self):
-        self.assertNothingLeft(self.scenario("leaks", "connections", 100_000, seconds=120.0))
+        self.assertNothingLeft(self.scenario("leaks", "connections", 100_000, seconds=240.0))
 
     @needs_proc
     def test_2000_children_leave_nothing(self):
-        self.assertNothingLeft(self.scenario("leaks", "children", 2_000, seconds=60.0))
+        self.assertNothingLeft(self.scenario("leaks", "children", 2_000, seconds=120.0))
 
     @needs_proc
     def test_100_000_calls_leave_nothing(self):
-        self.assertNothingLeft(self.scenario("leaks", "calls", 100_000, seconds=60.0))
+        self.assertNothingLeft(self.scenario("leaks", "calls", 100_000, seconds=120.0))
 
     def test_cycles_through_what_the_reactor_gives_out_are_collected(self):
         left = self.scenario("leaks", "cycles")

@@ -4,6 +4,7 @@ A reactor on completion ports: io_uring on Linux, I/O completion ports on Window
 `tidewaiter.twisted` is the drop-in reactor for Twisted. This module itself needs no Twisted.
 """
 
+from tidewaiter._metrics import Metrics, TurnTimes
 from tidewaiter._tidewaiter import __version__
 
-__all__ = ["__version__"]
+__all__ = ["Metrics", "TurnTimes", "__version__"]

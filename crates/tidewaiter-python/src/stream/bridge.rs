@@ -46,8 +46,13 @@ impl Bridge {
         self.slot.set(Some(slot));
     }
 
-    /// Calls the stream's object, in its log context; what is raised loses the connection.
-    pub(super) fn enter(&self, call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>) {
+    /// Calls the stream's object, in its log context; what is raised loses the connection. `method` is for
+    /// those who want to know what took long.
+    pub(super) fn enter(
+        &self,
+        method: &str,
+        call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>,
+    ) {
         let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
             return;
         };
@@ -59,14 +64,15 @@ impl Bridge {
             let state = stream.get().state(py);
             let entered = inside.in_context(
                 py,
-                |context| state.context(py, context),
+                |context| state.name.context(py, context),
                 || {
                     let named = state
                         .protocol
                         .borrow()
                         .as_ref()
                         .map(|protocol| protocol.bind(py).clone());
-                    inside.call(named.as_ref().unwrap_or(stream.as_any()), || call(&stream))
+                    let named = named.as_ref().unwrap_or(stream.as_any());
+                    inside.call(named, method, || call(&stream))
                 },
             );
             if let Err(error) = entered {
@@ -92,7 +98,7 @@ impl Protocol for Bridge {
     fn connection_made(&mut self, transport: &Transport) {
         match &self.door {
             Some(door) => door.open(transport, self),
-            None => self.enter(|stream| {
+            None => self.enter("_streamMade", |stream| {
                 let state = stream.get().state(stream.py());
                 state.begin(transport);
                 stream
@@ -100,7 +106,7 @@ impl Protocol for Bridge {
                     .map(drop)
             }),
         }
-        self.enter(|stream| {
+        self.enter("_streamMade", |stream| {
             stream
                 .get()
                 .state(stream.py())
@@ -110,7 +116,7 @@ impl Protocol for Bridge {
     }
 
     fn data_received(&mut self, _: &Transport, data: &[u8]) {
-        self.enter(|stream| {
+        self.enter("dataReceived", |stream| {
             let py = stream.py();
             let state = stream.get().state(py);
             if state.lost.get() {
@@ -128,7 +134,7 @@ impl Protocol for Bridge {
     }
 
     fn write_connection_lost(&mut self, _: &Transport) {
-        self.enter(|stream| {
+        self.enter("_streamWriteEnded", |stream| {
             stream.get().state(stream.py()).write_disconnected.set(true);
             Ok(())
         });
@@ -141,7 +147,7 @@ impl Protocol for Bridge {
             Reason::Aborted => "aborted",
             _ => "lost",
         };
-        self.enter(|stream| {
+        self.enter("_streamLost", |stream| {
             if stream.get().state(stream.py()).lost.get() {
                 return Ok(());
             }
@@ -156,7 +162,7 @@ impl Protocol for Bridge {
 impl Bridge {
     /// Calls a method of the stream, as long as the connection was not lost.
     fn tell(&self, method: &str) {
-        self.enter(|stream| {
+        self.enter(method, |stream| {
             if stream.get().state(stream.py()).lost.get() {
                 return Ok(());
             }
@@ -178,7 +184,7 @@ impl Factory for Caller {
             Some(source) => os_error("connect", source),
             None => os_error("connect", &std::io::Error::other(error.to_string())),
         };
-        self.0.enter(|stream| {
+        self.0.enter("_streamRefused", |stream| {
             if !stream.get().is_live(stream.py()) {
                 return Ok(());
             }

@@ -23,7 +23,10 @@ pub(super) struct Producing {
 
 impl Producing {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&*self.producer.borrow())
+        match self.producer.try_borrow() {
+            Ok(producer) => visit.call(&*producer),
+            Err(_) => Ok(()),
+        }
     }
 
     pub(super) fn take(&self) -> Option<Py<PyAny>> {
@@ -44,7 +47,7 @@ impl Producer for Drained {
     fn pause_producing(&mut self) {}
 
     fn resume_producing(&mut self) {
-        self.0.enter(|stream| {
+        self.0.enter("resumeProducing", |stream| {
             let py = stream.py();
             let state = stream.get().state(py);
             if !state.producing.owed.replace(false) {

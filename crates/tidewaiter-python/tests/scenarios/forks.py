@@ -161,3 +161,60 @@ def fresh_in_child(reactor):
     _echoes(reactor, 1_000_000, None, fork)
     reactor.run()
     return statuses
+
+
+def used_in_child(reactor):
+    """A callback forks; in the child, what would do something with the reactor raises."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+
+    def attempt():
+        refused = []
+        message = ""
+        ways = {
+            "callLater": lambda: reactor.callLater(0, int),
+            "listenTCP": lambda: reactor.listenTCP(0, SideFactory(), interface=ADDRESS),
+            "iterate": lambda: reactor.iterate(0),
+        }
+        for name, way in ways.items():
+            try:
+                way()
+            except RuntimeError as error:
+                refused.append(name)
+                message = str(error)
+        return refused, message
+
+    def fork():
+        if os.fork() == 0:
+            KEPT.append(attempt())
+
+    parent = os.getpid()
+    reactor.callWhenRunning(reactor.callLater, 0, fork)
+    reactor.callLater(0.001, lambda: reactor.callLater(0, reactor.stop) if os.getpid() == parent else None)
+    try:
+        reactor.run()
+    except RuntimeError:
+        if os.getpid() != parent:
+            refused, message = KEPT.pop()
+            theirs.send({"refused": [*refused, "run"], "message": message})
+            os._exit(0)
+    return ours.recv() if ours.poll(10) else None
+
+
+def workers(reactor):
+    """Forks two workers, one after the other, which serve what the parent listens at; the parent never runs."""
+    import socket
+
+    server = SideFactory(dataReceived=lambda side: side.transport.write(side.factory.received))
+    server.on["connectionLost"] = lambda side: reactor.stop()
+    host = reactor.listenTCP(0, server, interface=ADDRESS).getHost()
+    statuses, answers = [], []
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            reactor.run()
+            os._exit(0)
+        with socket.create_connection((host.host, host.port), 10) as connection:
+            connection.sendall(b"hello")
+            answers.append(connection.recv(100).decode())
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    return {"statuses": statuses, "answers": answers}

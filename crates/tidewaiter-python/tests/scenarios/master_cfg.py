@@ -58,7 +58,9 @@ class Witness(BuildbotService):
 
 factory = util.BuildFactory(
     [
-        steps.ShellCommand(name="hello", command="echo hello from $LOGNAME_OF_TEST", env={"LOGNAME_OF_TEST": "a shell"}),
+        steps.ShellCommand(
+            name="hello", command="echo hello from $LOGNAME_OF_TEST", env={"LOGNAME_OF_TEST": "a shell"}
+        ),
         steps.ShellCommand(name="lines", command=_python(f"for line in range({LINES}): print('line', line)")),
         steps.ShellCommand(name="error", command="echo to the error >&2; exit 3", flunkOnFailure=False),
         steps.ShellCommand(name="input", command=["cat"], initialStdin="what was given\n"),

@@ -48,7 +48,7 @@ impl Reactor {
     }
 
     /// Whether this process is a copy of the one that the reactor belongs to.
-    pub(super) fn is_copied(&self) -> bool {
+    pub(crate) fn is_copied(&self) -> bool {
         let port = self.core.port.borrow();
         port.as_ref().is_some_and(crate::port::Port::is_elsewhere)
     }

@@ -19,6 +19,9 @@ else:
 
 __all__ = ["Reactor", "install"]
 
+# Twisted's own programs look for `install` in the module of the class.
+Reactor.__module__ = __name__
+
 
 def install() -> Reactor:
     """

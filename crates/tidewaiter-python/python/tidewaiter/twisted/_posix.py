@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.interfaces import IReactorDaemonize, IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
 from twisted.python import log
 from zope.interface import implementer
@@ -14,25 +14,36 @@ from tidewaiter.twisted._process import spawn
 from tidewaiter.twisted._reactor import LoopReactor
 
 
-@implementer(IReactorFDSet)
+@implementer(IReactorDaemonize, IReactorFDSet)
 class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
     _POLL_IN = Core.READABLE
     _POLL_OUT = Core.WRITABLE
     _POLL_DISCONNECTED = Core.DISCONNECTED
 
-    def __init__(self, port: str | None = None) -> None:
+    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
         self._reads: set[int] = set()
         self._writes: set[int] = set()
         self._selectables: dict[int, Any] = {}
         self._watches: dict[int, int] = {}
-        super().__init__(port)
+        super().__init__(port, slow_callback)
+
+    # IReactorDaemonize.
+
+    def beforeDaemonize(self) -> None:
+        """Everything that was set up lives on in the process that then calls `afterDaemonize`."""
+        self._core.before_fork()
+
+    def afterDaemonize(self) -> None:
+        self._core.after_fork()
 
     # IReactorFDSet.
 
-    def _ready(self, fd: int, event: int) -> None:
+    def _ready(self, fd: int, event: int) -> object:
+        """Returns whom it was for."""
         selectable = self._selectables.get(fd)
         if selectable is not None:
             log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+        return selectable
 
     def _watch(self, fd: int) -> None:
         """Watch `fd` for what is in `_reads` and `_writes`."""
@@ -112,12 +123,8 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
         if usePTY and childFDs is not None:
             raise ValueError("Using childFDs is not supported with usePTY=True.")
         process = None
-        if not getattr(self, "_neverUseSpawn", False):
-            process = spawn(
-                self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
-            )
+        if executable is not None and not getattr(self, "_neverUseSpawn", False):
+            process = spawn(self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
         if process is None:
-            process = super().spawnProcess(
-                processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
-            )
+            process = super().spawnProcess(processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
         return process

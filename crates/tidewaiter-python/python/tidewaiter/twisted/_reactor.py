@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 
 from twisted.internet import base, error
 from twisted.internet.interfaces import IDelayedCall, IReactorTCP
-from twisted.logger import Logger
 from twisted.python import context
-from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
-from tidewaiter._tidewaiter import Core, DelayedCall
+from tidewaiter import Metrics, _forks
+from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure
+from tidewaiter.twisted import _insight
 from tidewaiter.twisted._tcp import Client, Connector, Port
-
-_log = Logger(namespace="tidewaiter")
 
 # What Twisted's own delayed calls are and raise.
 classImplements(DelayedCall, IDelayedCall)
@@ -25,21 +24,6 @@ DelayedCall.__repr__ = base.DelayedCall.__repr__
 DelayedCall.seconds = staticmethod(base.runtimeSeconds)
 DelayedCall._repr = None
 DelayedCall.creator = None
-
-
-def _failure(exception: BaseException) -> Failure:
-    return Failure(exception, type(exception), exception.__traceback__)
-
-
-_MESSAGES = {
-    "timer": "while handling timed call",
-    "thread": "while calling from thread",
-}
-
-
-def _report(what: str, exception: BaseException, subject: object) -> None:
-    """Log what a callback raised, as Twisted's own main loop does."""
-    _log.failure(_MESSAGES.get(what, "Unexpected error in main loop"), _failure(exception))
 
 
 class _Waker:
@@ -53,31 +37,66 @@ class _Waker:
 class LoopReactor(base.ReactorBase):
     """A reactor whose loop is a completion port's."""
 
-    def __init__(self, port: str | None = None) -> None:
+    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
+        """
+        `port` is the kind of completion port: the best one unless said. A warning is logged of callbacks
+        that take longer than `slow_callback` seconds, or as many as `TIDEWAITER_SLOW_CALLBACK` says.
+        """
         self._core = Core(port)
-        self._core.set_on_error(_report)
+        self._core.set_on_error(_insight.report)
+        self._core.set_on_log(_insight.forward)
+        self._core.set_debug(base.DelayedCall, traceback.format_stack)
+        self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
+        _forks.follow(self._core)
         # Straight into the loop, unless a subclass has its own.
         for name, method in (
             ("callLater", self._core.call_later),
             ("callFromThread", self._core.call_from_thread),
         ):
-            if getattr(type(self), name) is getattr(LoopReactor, name):
+            if getattr(type(self), name) is getattr(LoopReactor, name) and not self._clock_replaced():
                 setattr(self, name, method)
         super().__init__()
 
     def installWaker(self) -> None:
         self.waker = _Waker(self._core)
 
+    # Insight.
+
+    @property
+    def slow_callback(self) -> float | None:
+        """A warning is logged of callbacks that take longer, in seconds; `None`: of none."""
+        return self._slow_callback
+
+    @slow_callback.setter
+    def slow_callback(self, limit: float | None) -> None:
+        if limit is not None and not limit >= 0:
+            raise ValueError(f"{limit} is not a number of seconds")
+        self._slow_callback = limit
+        self._core.set_on_slow(limit, _insight.warn_of_slow)
+
+    def metrics(self) -> Metrics:
+        """What the reactor did since it was made, and what it has in hand now."""
+        return self._core.metrics()
+
     # Time and threads.
 
+    def _clock_replaced(self) -> bool:
+        """
+        Whether a subclass has a clock of its own: its delayed calls are kept by Twisted's own code, which
+        looks at that clock. The loop's timers look at the system's.
+        """
+        return type(self).seconds is not base.ReactorBase.seconds
+
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object):
+        if self._clock_replaced():
+            return super().callLater(delay, callable, *args, **kw)
         return self._core.call_later(delay, callable, *args, **kw)
 
     def callFromThread(self, f: Callable[..., object], *args: object, **kw: object) -> None:
         self._core.call_from_thread(f, *args, **kw)
 
     def getDelayedCalls(self):
-        return self._core.delayed_calls()
+        return self._core.delayed_calls() + list(super().getDelayedCalls())
 
     # The loop.
 
@@ -88,13 +107,24 @@ class LoopReactor(base.ReactorBase):
 
     def mainLoop(self) -> None:
         self._enterContext()
+        if self._clock_replaced():
+            super().mainLoop()
+            return
         while self._started:
-            with base._topHandler:
+            self._core.check_process()
+            try:
                 self._core.run(self)
+            except PortFailure:
+                # It would only fail again.
+                raise
+            except BaseException:
+                base._log.failure("Unexpected error in main loop")
         base._log.info("Main loop terminated.")
 
     def runUntilCurrent(self) -> None:
-        if self._justStopped:
+        if self._clock_replaced():
+            super().runUntilCurrent()
+        elif self._justStopped:
             self._justStopped = False
             self.fireSystemEvent("shutdown")
 

@@ -80,8 +80,7 @@ def _spawn(reactor, proto, executable, args, env, path) -> _Child:
             start(interpreter, [executable, *args])
         except OSError as second:
             raise OSError(
-                f"{executable!r} has an invalid shebang line: "
-                f"{interpreter!r} is not a valid executable"
+                f"{executable!r} has an invalid shebang line: {interpreter!r} is not a valid executable"
             ) from second
     return child
 
@@ -98,9 +97,9 @@ class IOCPReactor(LoopReactor):
     # The class has the name, and the attribute `handles`, by which Twisted's tests know a reactor on
     # completion ports.
 
-    def __init__(self, port: str | None = None) -> None:
+    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
         self._events: dict[int, int] = {}
-        super().__init__(port)
+        super().__init__(port, slow_callback)
 
     def mainLoop(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -137,7 +136,7 @@ class IOCPReactor(LoopReactor):
         There may be any number of events.
         """
         handle = int(event)
-        signalled = partial(log.callWithLogger, fd, self._runAction, handle, fd, action)
+        signalled = partial(self._signalled, handle, fd, action)
         watch = self._core.watch_handle(handle, signalled)
         previous = self._events.pop(handle, None)
         if previous is not None:
@@ -146,6 +145,11 @@ class IOCPReactor(LoopReactor):
 
     def removeEvent(self, event) -> None:
         self._core.unwatch(self._events.pop(int(event)))
+
+    def _signalled(self, handle: int, fd, action: str) -> object:
+        """Returns whom it was for."""
+        log.callWithLogger(fd, self._runAction, handle, fd, action)
+        return fd
 
     def _runAction(self, handle: int, fd, action: str) -> None:
         watch = self._events[handle]
@@ -182,9 +186,7 @@ class IOCPReactor(LoopReactor):
         if usePTY:
             raise ValueError("PTYs are unsupported on this platform.")
         if childFDs not in (None, STANDARD_FDS):
-            raise ValueError(
-                "Custom child file descriptor mappings are unsupported on this platform."
-            )
+            raise ValueError("Custom child file descriptor mappings are unsupported on this platform.")
         return _spawn(self, processProtocol, executable, args, env, path)
 
     # What has no transport of ours yet, and none of Twisted's works with.

@@ -1,0 +1,114 @@
+"""What the reactor tells of itself, in Twisted's log."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Sequence
+
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from tidewaiter.twisted._tcp import Client, Port
+
+_log = Logger(namespace="tidewaiter")
+
+VARIABLE = "TIDEWAITER_SLOW_CALLBACK"
+
+
+def slow_limit() -> float | None:
+    """How long callbacks may take, in seconds, by the environment."""
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return None
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not limit >= 0:
+        raise ValueError(f"{VARIABLE} is {text!r}: it should be a number of seconds")
+    return limit
+
+
+# Which of the application's methods are called by way of ours.
+_MEANT = {
+    "_accepted": "buildProtocol or its protocol's connectionMade",
+    "_closed": "doStop",
+    "_streamMade": "buildProtocol or its protocol's connectionMade",
+    "_streamRefused": "clientConnectionFailed",
+    "_streamEnded": "readConnectionLost or connectionLost",
+    "_streamWriteEnded": "writeConnectionLost",
+    "_streamLost": "connectionLost",
+    "_childConnectionLost": "childConnectionLost",
+    "_childExited": "processExited or processEnded",
+}
+
+
+def _class_name(thing: object) -> str:
+    kind = type(thing)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _method_name(called: object, method: str) -> str:
+    if isinstance(called, Port):
+        called = called.factory
+    elif isinstance(called, Client):
+        # Once it has failed, it has let go of its connector.
+        connector = getattr(called, "connector", None)
+        called = called if connector is None else connector.factory
+    while hasattr(called, "wrappedProtocol"):
+        # As TLS is.
+        called = called.wrappedProtocol
+    return f"{_class_name(called)}.{_MEANT.get(method, method)}"
+
+
+def _callable_name(called: object) -> str:
+    while isinstance(called, (functools.partial, LoopingCall)):
+        called = called.func if isinstance(called, functools.partial) else called.f
+    name = getattr(called, "__qualname__", None)
+    if name is None:
+        return _class_name(called)
+    module = getattr(called, "__module__", None)
+    return name if module is None else f"{module}.{name}"
+
+
+def name_of(called: object, method: str) -> str:
+    """How programmers find what was called: `method` of `called`, or `called` itself if that is empty."""
+    return _method_name(called, method) if method else _callable_name(called)
+
+
+def warn_of_slow(called: object, method: str, seconds: float) -> None:
+    _log.warn(
+        "{callback} kept the reactor from everything else for {seconds:.3f} seconds",
+        callback=name_of(called, method),
+        seconds=seconds,
+    )
+
+
+def forward(level: str, target: str, message: str) -> None:
+    """Log what the library has to say."""
+    log = Logger(namespace=target.replace("::", "."))
+    (log.error if level == "ERROR" else log.warn)("{message}", message=message)
+
+
+def _indented(creator: Sequence[str]) -> str:
+    lines = "".join(creator).rstrip().replace("\n", "\n C:")
+    return f"\n C: from a DelayedCall created here:\n C:{lines}\n"
+
+
+_MESSAGES = {
+    "timer": "while handling timed call",
+    "thread": "while calling from thread",
+}
+
+
+def report(what: str, exception: BaseException, subject: object) -> None:
+    """Log what a callback raised, as Twisted's own main loop does."""
+    failure = Failure(exception, type(exception), exception.__traceback__)
+    creator = getattr(subject, "creator", None) if what == "timer" else None
+    if creator:
+        _log.failure("while handling timed call {previous()}", failure, previous=lambda: _indented(creator))
+    else:
+        _log.failure(_MESSAGES.get(what, "Unexpected error in main loop"), failure)

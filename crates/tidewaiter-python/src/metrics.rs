@@ -1,0 +1,66 @@
+//! What a loop did and has in hand, as Python's plain values.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use tidewaiter::TurnTimes;
+
+use crate::core::Core;
+
+fn turn_times<'py>(py: Python<'py>, times: &TurnTimes) -> PyResult<Bound<'py, PyDict>> {
+    let result = PyDict::new(py);
+    result.set_item("count", times.count())?;
+    result.set_item("total", times.total().as_secs_f64())?;
+    result.set_item("max", times.max().as_secs_f64())?;
+    for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99)] {
+        result.set_item(name, times.percentile(percent).as_secs_f64())?;
+    }
+    let classes = times.classes().filter(|(_, count)| *count > 0);
+    let classes: Vec<_> = classes
+        .map(|(end, count)| (end.as_secs_f64(), count))
+        .collect();
+    result.set_item("classes", classes)?;
+    Ok(result)
+}
+
+#[pymethods]
+impl Core {
+    /// What happened on the loop since it was made, and what it has in hand now.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let inside = self.enter(py)?;
+        let port = inside.reactor.port_info();
+        let metrics = inside.reactor.metrics();
+        let result = PyDict::new(py);
+        result.set_item("port", port.kind.to_string())?;
+        result.set_item("port_reason", port.reason)?;
+        result.set_item("port_features", port.features)?;
+        let counts = [
+            ("turns", metrics.turns),
+            ("completions", metrics.completions),
+            ("late_completions", metrics.late_completions),
+            ("delayed_calls_made", metrics.timers_fired),
+            ("thread_calls_made", inside.thread_calls.get()),
+            ("slow_callbacks", inside.hooks.slow_count.get()),
+            ("accepted", metrics.accepted),
+            ("connected", metrics.connected),
+            ("spawned", metrics.spawned),
+            ("bytes_received", metrics.bytes_received),
+            ("bytes_sent", metrics.bytes_sent),
+        ];
+        for (name, count) in counts {
+            result.set_item(name, count)?;
+        }
+        let living = [
+            ("delayed_calls", metrics.pending_calls),
+            ("transports", metrics.living.transports),
+            ("listeners", metrics.living.listeners),
+            ("children", metrics.living.children),
+            ("watches", inside.watched.borrow().len()),
+            ("in_flight", metrics.in_flight),
+        ];
+        for (name, count) in living {
+            result.set_item(name, count)?;
+        }
+        result.set_item("turn_times", turn_times(py, &metrics.turn_times)?)?;
+        Ok(result)
+    }
+}
