@@ -151,19 +151,20 @@ class IOCPReactor(LoopReactor):
         log.callWithLogger(fd, self._runAction, handle, fd, action)
         return fd
 
-    def _runAction(self, handle: int, fd, action: str) -> None:
+    def _runAction(self, handle: int, fd, action: str) -> object:
+        """Returns whom it was for."""
         watch = self._events[handle]
         try:
             lost = getattr(fd, action)()
         except BaseException as exception:
             log.err()
             lost = exception
-        if not lost:
-            return
-        # It may be another one by now.
-        if self._events.get(handle) == watch:
-            self.removeEvent(handle)
-        fd.connectionLost(Failure(lost))
+        if lost:
+            # It may be another one by now.
+            if self._events.get(handle) == watch:
+                self.removeEvent(handle)
+            fd.connectionLost(Failure(lost))
+        return fd
 
     # IReactorProcess.
 
