@@ -3,6 +3,7 @@
 //! What is here is neutral: it knows Python's calls, not Twisted's rules, which stand in
 //! `python/tidewaiter/twisted`. It is written against the library's public interface alone.
 
+mod alarm;
 mod child;
 mod context;
 mod core;
