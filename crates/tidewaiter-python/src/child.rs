@@ -16,7 +16,7 @@ use tidewaiter::process::{Command, ExitStatus, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
 use crate::core::{Core, Loop};
-use crate::failures::os_error;
+use crate::failures::{os_error, raised};
 use crate::lock::Locked;
 use crate::stream::{Bridge, Stream};
 
@@ -159,7 +159,7 @@ impl ProcessProtocol for Household {
             match called {
                 Ok(_) => Ok(()),
                 Err(error) => child
-                    .call_method1(intern!(py, "_childFailed"), (child_fd, error.value(py)))
+                    .call_method1(intern!(py, "_childFailed"), (child_fd, raised(py, &error)))
                     .map(drop),
             }
         });

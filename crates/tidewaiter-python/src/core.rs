@@ -44,7 +44,7 @@ pub(crate) struct Loop {
     context: RefCell<Option<Context>>,
     /// How many calls that other threads asked for were made.
     pub(crate) thread_calls: Cell<u64>,
-    waiting: Arc<Waiting>,
+    pub(crate) waiting: Arc<Waiting>,
 }
 
 impl Loop {
@@ -56,7 +56,7 @@ impl Loop {
                 "the reactor waits in another thread: only callFromThread may be called from this one",
             ));
         }
-        Ok(())
+        self.take_up_in_child()
     }
 
     /// Makes `call` with `named` on top of the thread's stack of contexts.
@@ -150,6 +150,10 @@ impl Core {
             records::deliver(py, inside);
         }
         inside.belonging.in_turn.set(nested);
+        if inside.is_copy() {
+            // One of the callbacks has forked, and this is the child: what the port says is no news.
+            return Ok(());
+        }
         turned.map_err(|error| no_turn(&error))?;
         // Python's signal handlers run in Python's main thread, and here is where it comes by.
         py.check_signals()

@@ -3,8 +3,13 @@
 use std::io;
 
 use pyo3::create_exception;
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyBaseException, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
+
+/// The exception, which knows where it was raised.
+pub(crate) fn raised(py: Python<'_>, error: &PyErr) -> Py<PyBaseException> {
+    error.clone_ref(py).into_value(py)
+}
 
 /// An OS error as Python's own: with its number, if there is one, so that `errno` is right; of the subclass for
 /// its kind.
@@ -21,7 +26,7 @@ pub(crate) fn os_error(what: &str, error: &io::Error) -> PyErr {
 create_exception!(
     tidewaiter._tidewaiter,
     PortFailure,
-    PyOSError,
+    PyRuntimeError,
     "The completion port failed: the loop cannot go on."
 );
 
@@ -29,8 +34,7 @@ create_exception!(
 pub(crate) fn no_turn(error: &tidewaiter::Error) -> PyErr {
     match error {
         tidewaiter::Error::Port(source) => {
-            let message = format!("the completion port failed: {source}");
-            PortFailure::new_err((source.raw_os_error(), message))
+            PortFailure::new_err(format!("the completion port failed: {source}"))
         }
         other => refused("a turn of the loop", other),
     }

@@ -210,9 +210,10 @@ impl Stream {
         Ok(transport.and_then(|transport| transport.raw_descriptor()))
     }
 
-    /// Takes note that the connection is over, and has it closed: by a reset, if asked for. Returns
-    /// whether that is news.
-    fn _lose(&self, py: Python<'_>, reset: bool) -> PyResult<bool> {
+    /// Takes note that the connection is over, and has it closed: by a reset, if asked for; without a
+    /// word to the peer, if it may be shared with others. Returns whether that is news.
+    #[pyo3(signature = (reset, shared=false))]
+    fn _lose(&self, py: Python<'_>, reset: bool, shared: bool) -> PyResult<bool> {
         let state = self.state(py);
         let transport = state.transport()?;
         if state.lost.replace(true) {
@@ -226,6 +227,10 @@ impl Stream {
             if reset {
                 transport.abort_connection();
             } else {
+                if transport.queued() == 0 && !shared {
+                    // The peer hears of it now, and not only once the port is done with the socket.
+                    transport.lose_write_connection();
+                }
                 transport.close_connection();
             }
         }

@@ -172,6 +172,12 @@ impl DelayedCall {
         self.0.get(py).time.get()
     }
 
+    /// Shows another time; it is made when it would have been.
+    #[setter]
+    fn set_time(&self, py: Python<'_>, time: f64) {
+        self.0.get(py).time.set(time);
+    }
+
     /// Keeps the call from being made.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();

@@ -8,9 +8,10 @@ import time
 import weakref
 
 from scenario import LOG, reactor_class
+from twisted.internet import base, protocol, task
+
 from scenarios.holdings import descriptors
 from scenarios.pairs import ADDRESS, SideFactory, connect, losing, python, until
-from twisted.internet import base, protocol, task
 
 
 def metrics(reactor):

@@ -121,6 +121,20 @@ fn share_port(_socket: &Socket) -> io::Result<()> {
     ))
 }
 
+/// Makes room in a pipe for as much as the OS gives everybody: 1 MiB. That it is no pipe, or that this user
+/// has taken all the memory that there is for pipes, changes nothing.
+#[cfg(target_os = "linux")]
+pub(super) fn widen_pipe(pipe: std::os::fd::BorrowedFd<'_>) {
+    const WIDE_BYTES: usize = 1 << 20;
+    if let Err(error) = rustix::pipe::fcntl_setpipe_size(pipe, WIDE_BYTES) {
+        log::debug!("a pipe stays as narrow as it is: {error}");
+    }
+}
+
+/// Other systems widen pipes by themselves.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(super) fn widen_pipe(_pipe: std::os::fd::BorrowedFd<'_>) {}
+
 #[cfg(test)]
 mod tests {
     use super::{ListenOptions, listen, local_addr, stream};

@@ -53,6 +53,8 @@ mod request;
 mod signals;
 pub mod sim;
 mod socket;
+#[cfg(unix)]
+mod surge;
 mod table;
 #[cfg(target_os = "linux")]
 mod uring;

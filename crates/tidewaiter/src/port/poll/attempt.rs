@@ -15,6 +15,7 @@ use super::super::buffer::{Lease, Pool};
 use super::super::chunks::Chunks;
 use super::super::request::{Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::super::socket::{Socket as FreeSocket, SocketRepr};
+use super::super::surge::Surge;
 use super::sigpipe::{self, Quiet};
 use super::{Readiness, selector};
 use crate::process::OsProcess;
@@ -171,6 +172,8 @@ pub(super) struct Entry {
     /// The error of a send that broke the connection. The kernel tells it once: without this, a later
     /// receive would take the reset for an end of file.
     broken: Option<Errno>,
+    /// Of a pipe that is read.
+    surge: Surge,
 }
 
 impl Entry {
@@ -191,6 +194,7 @@ impl Entry {
             ended: false,
             short_is_all,
             broken: None,
+            surge: Surge::default(),
         }
     }
 
@@ -330,6 +334,9 @@ impl Entry {
             Ok(Some(length)) => {
                 let drained = length < lease.capacity() && self.short_is_all && !self.ended;
                 self.readable = !drained;
+                if let Source::Reader(pipe) = &self.source {
+                    self.surge.note(pipe.as_fd(), length, lease.capacity());
+                }
                 Attempt::More(Outcome::Received(lease.filled(length)))
             }
             Err(failure) => Attempt::Last(Err(failure)),

@@ -87,6 +87,11 @@ impl BufferRing {
         self.mapping.wipe_in_children(false)
     }
 
+    /// How many bytes fit into a buffer.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether the program holds every buffer.
     pub(super) fn is_exhausted(&self) -> bool {
         self.lent.get() == self.count

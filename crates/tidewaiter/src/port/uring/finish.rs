@@ -54,7 +54,7 @@ impl Uring {
         let next = match (pending.stage, &pending.work) {
             (Stage::Started, Work::Receive { .. }) => {
                 let received = received(cqe, &self.buffers);
-                finish_receive(pending, cqe, received)
+                finish_receive(pending, cqe, received, self.buffers.bytes())
             }
             (Stage::Started, Work::Send { .. }) => finish_send(pending, cqe),
             (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
@@ -183,8 +183,30 @@ fn received(cqe: Cqe, buffers: &std::rc::Rc<super::buffers::BufferRing>) -> Opti
     }
 }
 
-fn finish_receive(pending: &mut Pending, cqe: Cqe, received: Option<Outcome>) -> Next {
-    if received.is_some() {
+/// A pipe that surges gets more room.
+fn note_surge(pending: &mut Pending, outcome: &Outcome, bytes_max: usize) {
+    let (
+        Work::Receive {
+            pipe: Some(surge), ..
+        },
+        Outcome::Received(buffer),
+    ) = (&mut pending.work, outcome)
+    else {
+        return;
+    };
+    // SAFETY: the handle's descriptor stays open until its last operation has completed.
+    let pipe = unsafe { BorrowedFd::borrow_raw(pending.descriptor) };
+    surge.note(pipe, buffer.len(), bytes_max);
+}
+
+fn finish_receive(
+    pending: &mut Pending,
+    cqe: Cqe,
+    received: Option<Outcome>,
+    bytes_max: usize,
+) -> Next {
+    if let Some(outcome) = &received {
+        note_surge(pending, outcome, bytes_max);
         return if cqe.more() {
             Next::GoOn(received)
         } else {
@@ -195,7 +217,7 @@ fn finish_receive(pending: &mut Pending, cqe: Cqe, received: Option<Outcome>) ->
         _ if cqe.more() => Next::GoOn(None),
         (None, _) => Next::End(Ok(Outcome::EndOfFile)),
         // A pseudo-terminal says so when nobody has its other end.
-        (Some(libc::EIO), Work::Receive { pipe: true, .. }) => Next::End(Ok(Outcome::EndOfFile)),
+        (Some(libc::EIO), Work::Receive { pipe: Some(_), .. }) => Next::End(Ok(Outcome::EndOfFile)),
         (Some(libc::EINTR), _) => Next::Again(None),
         // No buffer was left, even if no data was there: see to it when there is.
         (Some(libc::ENOBUFS | libc::EAGAIN), _) => poll_first(pending),
@@ -345,7 +367,7 @@ fn finish_poll(pending: &mut Pending, cqe: Cqe, exhausted: bool, pool: &std::rc:
     match pending.work {
         // The program holds every buffer of the ring, and may never let go of them.
         Work::Receive { pipe, .. } if exhausted && !pending.cancelled => {
-            receive_directly(pending, pipe, pool)
+            receive_directly(pending, pipe.is_some(), pool)
         }
         _ => {
             pending.stage = Stage::Started;

@@ -33,6 +33,7 @@ use super::buffer::Pool;
 use super::event::Event;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
+use super::surge::Surge;
 use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{
@@ -258,8 +259,8 @@ impl Uring {
                 if state.receiving.is_some() {
                     return Err(invalid("the handle is already receiving"));
                 }
-                let pipe = matches!(state.thing, Thing::Reader(_));
-                let multishot = if pipe {
+                let pipe = matches!(state.thing, Thing::Reader(_)).then(Surge::default);
+                let multishot = if pipe.is_some() {
                     self.setup.abilities.multishot_read
                 } else {
                     self.setup.abilities.multishot_receive

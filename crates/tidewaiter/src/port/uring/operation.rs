@@ -7,6 +7,7 @@ use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
 use super::super::chunks::Chunks;
+use super::super::surge::Surge;
 use super::super::table::Key;
 use super::super::{RequestKind, Token};
 use super::buffers::GROUP;
@@ -99,7 +100,8 @@ pub(super) enum Work {
     Accept,
     Connect(Pinned<SockAddr>),
     Receive {
-        pipe: bool,
+        /// What came of it, if this is a pipe.
+        pipe: Option<Surge>,
         multishot: bool,
     },
     Send {
@@ -138,8 +140,8 @@ impl Work {
         match self {
             Work::Accept => "accept4",
             Work::Connect(_) => "connect",
-            Work::Receive { pipe: false, .. } => "recv",
-            Work::Receive { pipe: true, .. } => "read",
+            Work::Receive { pipe: None, .. } => "recv",
+            Work::Receive { pipe: Some(_), .. } => "read",
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
             Work::Exit | Work::HangUp { .. } => "poll",
@@ -204,7 +206,7 @@ impl Pending {
                 let address = unsafe { &*address.as_ptr() };
                 opcode::Connect::new(descriptor, address.as_ptr().cast(), address.len()).build()
             }
-            Work::Receive { pipe, multishot } => receive(descriptor, *pipe, *multishot),
+            Work::Receive { pipe, multishot } => receive(descriptor, pipe.is_some(), *multishot),
             Work::Send {
                 pipe,
                 chunks,

@@ -245,3 +245,36 @@ fn a_program_that_does_not_ignore_sigpipe_survives_it() {
     harness.close(writer, CloseMode::Graceful);
     harness.finish();
 }
+
+/// Goal: a pipe that brings much has room for more soon, and one that brings little stays as it is.
+#[test]
+fn a_pipe_that_was_full_gets_more_room_on_every_kernel() {
+    const PIECE: usize = 48 * 1024;
+    for allowed in KERNELS {
+        let mut harness = Harness::with(&PortOptions::default(), allowed);
+        let (reader, writer) = pipe();
+        let narrow = rustix::pipe::fcntl_getpipe_size(&writer).expect("it is a pipe");
+        let reader = harness.adopt(Resource::PipeReader(reader));
+        let receive = harness.submit(reader, Request::Receive);
+        let mut pass = |bytes: usize| {
+            rustix::io::write(&writer, &vec![0; bytes]).expect("there is room");
+            let mut left = bytes;
+            while left > 0 {
+                left -= harness.receive(receive).len();
+            }
+            rustix::pipe::fcntl_getpipe_size(&writer).expect("it is a pipe")
+        };
+        for _ in 0..10 {
+            assert_eq!(pass(PIECE - 1), narrow, "each time the reader caught up");
+        }
+        pass(PIECE);
+        assert!(pass(PIECE) > narrow, "it never did");
+        drop(writer);
+        assert!(matches!(
+            harness.next(receive).result,
+            Ok(Outcome::EndOfFile)
+        ));
+        harness.close(reader, CloseMode::Graceful);
+        harness.finish();
+    }
+}
