@@ -17,6 +17,7 @@ use tidewaiter::{Reactor, Remote, Transport};
 
 use crate::child::Child;
 use crate::context::Context;
+use crate::endings::Running;
 use crate::failures::{no_turn, os_error};
 use crate::forks::Belonging;
 use crate::hooks::Hooks;
@@ -258,6 +259,7 @@ impl Core {
     fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = owner.py();
         let inside = self.enter(py)?;
+        let _running = Running::begin(&self.remote);
         while owner.getattr(intern!(py, "_started"))?.is_truthy()? {
             if owner.getattr(intern!(py, "_justStopped"))?.is_truthy()? {
                 owner.call_method0(intern!(py, "runUntilCurrent"))?;

@@ -11,6 +11,8 @@ __all__ = ["Child", "Core", "DelayedCall", "Listener", "PortFailure", "Stream", 
 
 __version__: str
 
+def _end() -> None: ...
+
 class PortFailure(RuntimeError):
     """The completion port failed: the loop cannot go on."""
 

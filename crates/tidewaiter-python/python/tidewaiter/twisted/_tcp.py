@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -232,6 +233,7 @@ class Port(tcp.Port):
             self._listener.resume()
             return
         skt = self.socket
+        self._process = os.getpid()
         self._listener = self.reactor._core.listen(skt.fileno(), self)
         self.socket = _given_away(skt, self)
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
@@ -264,7 +266,12 @@ class Port(tcp.Port):
     stopListening = loseConnection
 
     def _refuse(self) -> None:
-        """From here on nobody connects, even if the port has yet to let go of the socket."""
+        """
+        From here on nobody connects, even if the port has yet to let go of the socket: unless it is the
+        parent's, too, of a process that was forked.
+        """
+        if self._process != os.getpid():
+            return
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
