@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
 
-from twisted.internet import base, error
+from twisted.internet import base, error, main
 from twisted.internet.interfaces import IDelayedCall, IReactorTCP
-from twisted.python import context
+from twisted.python import context, log
+from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
@@ -195,9 +196,9 @@ class LoopReactor(base.ReactorBase):
 
     def disconnectAll(self) -> None:
         """Those that neither read nor write are told of the end, too."""
-        for each in self._live():
-            each.startReading()
         super().disconnectAll()
+        for each in self._live():
+            log.callWithLogger(each, each.connectionLost, Failure(main.CONNECTION_LOST))
 
     # IReactorTCP.
 
