@@ -22,8 +22,6 @@ DelayedCall.AlreadyCalled = error.AlreadyCalled
 DelayedCall.AlreadyCancelled = error.AlreadyCancelled
 DelayedCall.__repr__ = base.DelayedCall.__repr__
 DelayedCall.seconds = staticmethod(base.runtimeSeconds)
-DelayedCall._repr = None
-DelayedCall.creator = None
 
 
 class _Waker:
