@@ -24,12 +24,7 @@ from tidewaiter.twisted._tcp import Client, Connector, Port
 classImplements(DelayedCall, IDelayedCall)
 DelayedCall.AlreadyCalled = error.AlreadyCalled
 DelayedCall.AlreadyCancelled = error.AlreadyCancelled
-for _name, _value in {
-    "__repr__": base.DelayedCall.__repr__,
-    "seconds": staticmethod(runtimeSeconds),
-    "_repr": None,
-    "creator": None,
-}.items():
+for _name, _value in {"__repr__": base.DelayedCall.__repr__, "clock": staticmethod(runtimeSeconds)}.items():
     setattr(DelayedCall, _name, _value)
 
 
