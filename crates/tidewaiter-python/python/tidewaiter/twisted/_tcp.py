@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, ref
 from twisted.internet import error, main, tcp
 from twisted.internet._newtls import startTLS
 from twisted.internet.address import IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import deferLater
 from twisted.python import log
@@ -257,13 +257,21 @@ class Port(tcp.Port):
             if self._shouldShutdown:
                 self._refuse()
             self._listener.stop()
-            self._free: Deferred[None] = Deferred()
-            self.deferred = deferLater(self.reactor, 0, self.connectionLost, connDone)
-            self.deferred.addCallback(lambda _: self._free)
+            self.deferred = self._stopped(connDone)
         stopped: Deferred[None] = self.deferred
         return stopped
 
     stopListening = loseConnection
+
+    def _stopped(self, connDone: Failure) -> Deferred[None]:
+        self._free: Deferred[None] = Deferred()
+        try:
+            lost = deferLater(self.reactor, 0, self.connectionLost, connDone)
+        except RuntimeError:
+            # In a copy of the process there is no later, and the address is the parent's.
+            self.connectionLost(connDone)
+            return succeed(None)
+        return lost.addCallback(lambda _: self._free)
 
     def _refuse(self) -> None:
         """
