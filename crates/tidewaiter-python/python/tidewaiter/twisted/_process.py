@@ -19,6 +19,12 @@ from tidewaiter._tidewaiter import Child, Stream
 if TYPE_CHECKING:
     from tidewaiter.twisted._reactor import LoopReactor
 
+if os.name == "posix":
+    from twisted.internet.process import reapProcessHandlers
+else:
+    # Twisted keeps no such list there.
+    reapProcessHandlers = {}
+
 _LOST = Failure(main.CONNECTION_LOST)
 _DONE = Failure(main.CONNECTION_DONE)
 
@@ -97,8 +103,6 @@ class Process(Child, BaseProcess):
 
     def _expect(self) -> None:
         """Twisted's own list of children has this one, too, until it has ended."""
-        from twisted.internet.process import reapProcessHandlers
-
         reapProcessHandlers[self.pid] = self
 
     def reapProcess(self) -> None:
@@ -115,8 +119,6 @@ class Process(Child, BaseProcess):
             self.processEnded(status)
 
     def processEnded(self, status: int) -> None:
-        from twisted.internet.process import reapProcessHandlers
-
         reapProcessHandlers.pop(self.pid, None)
         BaseProcess.processEnded(self, status)
 
