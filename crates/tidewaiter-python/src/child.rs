@@ -16,7 +16,7 @@ use tidewaiter::process::{Command, ExitStatus, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
 use crate::core::{Core, Loop};
-use crate::failures::os_error;
+use crate::failures::{os_error, raised};
 use crate::lock::Locked;
 use crate::stream::{Bridge, Stream};
 
@@ -74,7 +74,8 @@ impl Program {
     fn command(self) -> PyResult<Command> {
         let mut args = self.args.into_iter();
         let mut command = Command::new(self.executable)
-            .own_group(false)
+            // Elsewhere a signal at the terminal reaches children, as it always did.
+            .own_group(cfg!(windows))
             .without_window();
         if let Some(name) = args.next() {
             command = command.arg0(name);
@@ -158,7 +159,7 @@ impl ProcessProtocol for Household {
             match called {
                 Ok(_) => Ok(()),
                 Err(error) => child
-                    .call_method1(intern!(py, "_childFailed"), (child_fd, error.value(py)))
+                    .call_method1(intern!(py, "_childFailed"), (child_fd, raised(py, &error)))
                     .map(drop),
             }
         });

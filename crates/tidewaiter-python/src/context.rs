@@ -1,5 +1,7 @@
 //! The context in which callbacks log.
 
+use std::cell::RefCell;
+
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -45,6 +47,55 @@ impl Context {
         visit.call(&self.stack)?;
         visit.call(&self.key)?;
         visit.call(&self.base)
+    }
+}
+
+/// What callbacks are logged as, and the context that says so, once it was needed.
+pub(crate) struct LogName {
+    name: RefCell<Py<PyAny>>,
+    context: RefCell<Option<Py<PyDict>>>,
+}
+
+impl LogName {
+    pub(crate) fn new(py: Python<'_>) -> LogName {
+        let name = intern!(py, "Uninitialized").clone();
+        LogName {
+            name: RefCell::new(name.into_any().unbind()),
+            context: RefCell::new(None),
+        }
+    }
+
+    pub(crate) fn get(&self, py: Python<'_>) -> Py<PyAny> {
+        self.name.borrow().clone_ref(py)
+    }
+
+    pub(crate) fn set(&self, name: Py<PyAny>) {
+        let replaced = (self.name.replace(name), self.clear());
+        drop(replaced);
+    }
+
+    /// The context that says so, in `context`'s stack.
+    pub(crate) fn context(&self, py: Python<'_>, context: &Context) -> PyResult<Py<PyDict>> {
+        if let Some(made) = self.context.borrow().as_ref() {
+            return Ok(made.clone_ref(py));
+        }
+        let made = context.naming(py, self.name.borrow().bind(py))?;
+        self.context.replace(Some(made.clone_ref(py)));
+        Ok(made)
+    }
+
+    pub(crate) fn clear(&self) -> Option<Py<PyDict>> {
+        self.context.take()
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(name) = self.name.try_borrow() {
+            visit.call(&*name)?;
+        }
+        match self.context.try_borrow() {
+            Ok(context) => visit.call(&*context),
+            Err(_) => Ok(()),
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use tidewaiter::{Reactor, Remote, Transport};
 
 use crate::child::Child;
 use crate::context::Context;
-use crate::failures::{os_error, refused};
+use crate::endings::Running;
+use crate::failures::{no_turn, os_error};
 use crate::forks::Belonging;
 use crate::hooks::Hooks;
 use crate::lock::{Locked, Waiting};
@@ -46,7 +47,7 @@ pub(crate) struct Loop {
     pub(crate) thread_calls: Cell<u64>,
     /// Whether the owner of the loop may want it to end: it is asked before the next turn.
     interrupted: Cell<bool>,
-    waiting: Arc<Waiting>,
+    pub(crate) waiting: Arc<Waiting>,
 }
 
 impl Loop {
@@ -58,7 +59,7 @@ impl Loop {
                 "the reactor waits in another thread: only callFromThread may be called from this one",
             ));
         }
-        Ok(())
+        self.take_up_in_child()
     }
 
     /// Makes `call` with `named` on top of the thread's stack of contexts.
@@ -152,7 +153,11 @@ impl Core {
             records::deliver(py, inside);
         }
         inside.belonging.in_turn.set(nested);
-        turned.map_err(|error| refused("a turn of the loop", &error))?;
+        if inside.is_copy() {
+            // One of the callbacks has forked, and this is the child: what the port says is no news.
+            return Ok(());
+        }
+        turned.map_err(|error| no_turn(&error))?;
         // Python's signal handlers run in Python's main thread, and here is where it comes by.
         py.check_signals()
     }
@@ -258,6 +263,7 @@ impl Core {
     fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = owner.py();
         let inside = self.enter(py)?;
+        let _running = Running::begin(&self.remote);
         inside.interrupted.set(true);
         loop {
             while inside.interrupted.replace(false) {

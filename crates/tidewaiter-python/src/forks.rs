@@ -1,8 +1,9 @@
 //! Processes that fork.
 //!
-//! A loop that makes no turn when the process forks is there in both: whichever makes the next turn takes
-//! it up, as with daemons and with servers that fork their workers before they run. One that is in a turn
-//! stays with its process: the copy refuses to do anything but to be taken down, which disturbs nobody.
+//! A loop that makes no turn when the process forks is there in both: the parent takes it up with its next
+//! turn, the child when it does anything with it, as with daemons and with servers that fork their workers
+//! before they run. One that is in a turn stays with its process: the copy refuses to do anything but to be
+//! taken down, which disturbs nobody.
 
 use std::cell::Cell;
 
@@ -10,7 +11,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::core::{Core, Loop};
-use crate::failures::refused;
+use crate::endings;
+use crate::failures::{no_turn, refused};
 
 /// Where a loop stands, as far as forks are concerned.
 #[derive(Default)]
@@ -19,6 +21,8 @@ pub(crate) struct Belonging {
     pub(crate) in_turn: Cell<bool>,
     /// It was made ready for a fork, and has made no turn since.
     suspended: Cell<bool>,
+    /// This process is a child, and may have it.
+    offered: Cell<bool>,
     /// This process is a copy of the one that it belongs to.
     copied: Cell<bool>,
 }
@@ -49,12 +53,21 @@ impl Loop {
         Ok(())
     }
 
+    /// To be called before anything is done with the loop.
+    pub(crate) fn take_up_in_child(&self) -> PyResult<()> {
+        if self.belonging.offered.get() {
+            return self.take_up();
+        }
+        Ok(())
+    }
+
     /// To be called before each turn.
     pub(crate) fn take_up(&self) -> PyResult<()> {
         if self.belonging.suspended.get() {
             let taken = self.reactor.after_fork();
-            taken.map_err(|error| refused("the reactor cannot go on after a fork", &error))?;
+            taken.map_err(|error| no_turn(&error))?;
             self.belonging.suspended.set(false);
+            self.belonging.offered.set(false);
         }
         Ok(())
     }
@@ -73,19 +86,26 @@ impl Core {
     }
 
     /// For `os.register_at_fork`: makes the loop ready, unless it is in a turn.
-    fn _before_any_fork(&self, py: Python<'_>) -> PyResult<()> {
-        match self.enter(py) {
-            Ok(inside) if !inside.belonging.in_turn.get() => inside.suspend(),
-            _ => Ok(()),
+    fn _before_any_fork(&self, py: Python<'_>) {
+        let Some(inside) = self.inside(py) else {
+            return;
+        };
+        if inside.is_copy() || inside.waiting.now() || inside.belonging.in_turn.get() {
+            return;
+        }
+        if let Err(error) = inside.suspend() {
+            // It stays with this process, as if it were in a turn.
+            log::debug!("{error}");
         }
     }
 
     /// For `os.register_at_fork`: takes note that this process is a child.
     fn _in_child(&self, py: Python<'_>) {
-        if let Some(inside) = self.inside(py)
-            && !inside.belonging.suspended.get()
-        {
-            inside.belonging.copied.set(true);
+        endings::forget_others();
+        if let Some(inside) = self.inside(py) {
+            let offered = inside.belonging.suspended.get();
+            inside.belonging.offered.set(offered);
+            inside.belonging.copied.set(!offered);
         }
     }
 

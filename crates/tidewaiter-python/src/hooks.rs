@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::core::{Core, Loop, duration};
+use crate::failures::raised;
 
 type Hook = RefCell<Option<Py<PyAny>>>;
 
@@ -108,7 +109,7 @@ impl Loop {
     pub(crate) fn report(&self, what: &str, error: &PyErr, subject: &Bound<'_, PyAny>) {
         let py = subject.py();
         self.tell(py, &self.hooks.on_error, |hook| {
-            hook.call1((what, error.value(py), subject))
+            hook.call1((what, raised(py, error), subject))
         });
     }
 

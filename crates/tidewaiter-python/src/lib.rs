@@ -3,9 +3,11 @@
 //! What is here is neutral: it knows Python's calls, not Twisted's rules, which stand in
 //! `python/tidewaiter/twisted`. It is written against the library's public interface alone.
 
+mod alarm;
 mod child;
 mod context;
 mod core;
+mod endings;
 mod failures;
 mod forks;
 mod hooks;
@@ -27,6 +29,10 @@ mod _tidewaiter {
     use super::child::Child;
     #[pymodule_export]
     use super::core::Core;
+    #[pymodule_export]
+    use super::endings::end;
+    #[pymodule_export]
+    use super::failures::PortFailure;
     #[pymodule_export]
     use super::listener::Listener;
     #[pymodule_export]

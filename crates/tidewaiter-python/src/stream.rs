@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyTuple};
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Connector, Transport};
 
-use crate::context::Context;
+use crate::context::LogName;
 use crate::core::{Core, Loop};
 use crate::lock::Locked;
 use crate::sockets;
@@ -45,9 +45,7 @@ pub(crate) struct State {
 
     protocol: RefCell<Option<Py<PyAny>>>,
     producing: producing::Producing,
-    /// What callbacks are logged as, and the context that says so, once it was needed.
-    logstr: RefCell<Py<PyAny>>,
-    context: RefCell<Option<Py<PyDict>>>,
+    name: LogName,
 }
 
 /// The state of one connection, and the calls on it that must be fast. To be subclassed.
@@ -85,6 +83,12 @@ impl State {
         }
     }
 
+    /// Whether the socket is the parent's, whose loop was copied when it forked.
+    fn is_copied(&self) -> bool {
+        let inside = self.inside.borrow().upgrade();
+        inside.is_some_and(|inside| inside.is_copy())
+    }
+
     /// The transport, while there is one and this thread may touch it. In a copy of the process it is in
     /// there is none: what is done to a connection there is done to nothing.
     fn transport(&self) -> PyResult<Option<Transport>> {
@@ -116,16 +120,6 @@ impl State {
 
     fn bridge(&self) -> Option<Bridge> {
         self.bridge.borrow().clone()
-    }
-
-    /// What is logged meanwhile, it logs as this stream's.
-    fn context(&self, py: Python<'_>, context: &Context) -> PyResult<Py<PyDict>> {
-        if let Some(made) = self.context.borrow().as_ref() {
-            return Ok(made.clone_ref(py));
-        }
-        let made = context.naming(py, self.logstr.borrow().bind(py))?;
-        self.context.replace(Some(made.clone_ref(py)));
-        Ok(made)
     }
 
     fn set_reading(&self, reading: bool) -> PyResult<()> {
@@ -166,14 +160,7 @@ impl Stream {
             buffer_size: Cell::new(BUFFER_SIZE),
             protocol: RefCell::new(None),
             producing: producing::Producing::default(),
-            logstr: RefCell::new(
-                "Uninitialized"
-                    .into_pyobject(py)
-                    .expect("it is a string")
-                    .into_any()
-                    .unbind(),
-            ),
-            context: RefCell::new(None),
+            name: LogName::new(py),
         }))
     }
 
@@ -229,9 +216,10 @@ impl Stream {
         Ok(transport.and_then(|transport| transport.raw_descriptor()))
     }
 
-    /// Takes note that the connection is over, and has it closed: by a reset, if asked for. Returns
-    /// whether that is news.
-    fn _lose(&self, py: Python<'_>, reset: bool) -> PyResult<bool> {
+    /// Takes note that the connection is over, and has it closed: by a reset, if asked for; without a
+    /// word to the peer, if it may be shared with others. Returns whether that is news.
+    #[pyo3(signature = (reset, shared=false))]
+    fn _lose(&self, py: Python<'_>, reset: bool, shared: bool) -> PyResult<bool> {
         let state = self.state(py);
         let transport = state.transport()?;
         if state.lost.replace(true) {
@@ -245,6 +233,11 @@ impl Stream {
             if reset {
                 transport.abort_connection();
             } else {
+                let shared = shared || state.is_copied();
+                if transport.queued() == 0 && !shared {
+                    // The peer hears of it now, and not only once the port is done with the socket.
+                    transport.lose_write_connection();
+                }
                 transport.close_connection();
             }
         }
@@ -378,14 +371,12 @@ impl Stream {
 
     #[getter]
     fn logstr(&self, py: Python<'_>) -> Py<PyAny> {
-        self.state(py).logstr.borrow().clone_ref(py)
+        self.state(py).name.get(py)
     }
 
     #[setter]
     fn set_logstr(&self, py: Python<'_>, value: Py<PyAny>) {
-        let state = self.state(py);
-        let replaced = (state.logstr.replace(value), state.context.take());
-        drop(replaced);
+        self.state(py).name.set(value);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -393,12 +384,7 @@ impl Stream {
         if let Ok(protocol) = state.protocol.try_borrow() {
             visit.call(&*protocol)?;
         }
-        if let Ok(logstr) = state.logstr.try_borrow() {
-            visit.call(&*logstr)?;
-        }
-        if let Ok(context) = state.context.try_borrow() {
-            visit.call(&*context)?;
-        }
+        state.name.traverse(&visit)?;
         state.producing.traverse(&visit)
     }
 
@@ -406,7 +392,7 @@ impl Stream {
         let cleared = Python::attach(|py| {
             let state = self.0.get(py);
             let producer = state.producing.take();
-            (state.protocol.take(), state.context.take(), producer)
+            (state.protocol.take(), state.name.clear(), producer)
         });
         drop(cleared);
     }

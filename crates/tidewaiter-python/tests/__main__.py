@@ -8,7 +8,15 @@ import unittest
 from pathlib import Path
 
 # Which modules have been seen to pass on Windows, as far as they do not skip themselves.
-ON_WINDOWS = ["test_endings", "test_examples", "test_exceptions", "test_reactors", "test_strangers"]
+ON_WINDOWS = [
+    "test_endings",
+    "test_examples",
+    "test_exceptions",
+    "test_interrupts",
+    "test_reactors",
+    "test_strangers",
+    "test_windows",
+]
 
 # A run that takes longer hangs: where, its threads' stacks say.
 LIMIT_SECONDS = 540

@@ -55,7 +55,7 @@ def install():
     from twisted.logger import globalLogBeginner
 
     globalLogBeginner.beginLoggingTo([LOG], redirectStandardIO=False)
-    assert type(reactor).__name__ == CLASS, f"{reactor} is not the reactor that was asked for"
+    assert type(reactor) is reactor_class(), f"{reactor} is not the reactor that was asked for"
     return reactor
 
 
@@ -70,6 +70,8 @@ def main():
     module, function, arguments, result_path, seconds = sys.argv[1:]
     threading.Thread(target=_show_where_it_hangs, args=(float(seconds),), daemon=True).start()
     sys.modules["scenario"] = sys.modules["__main__"]
+    # A Python made for embedding does not look beside its program.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     reactor = install()
     scenario = getattr(importlib.import_module(f"scenarios.{module}"), function)
     result = scenario(reactor, *json.loads(arguments))

@@ -23,7 +23,6 @@ class Interrupts(ReactorTestCase):
                 self.assertEndedWell(finished)
                 self.assertIn(f"stopped by {int(number)}", finished.output)
 
-    @needs_posix
     def test_without_handlers_every_interrupt_is_heard_and_the_loop_goes_on(self):
         for busy in (False, True):
             with self.subTest(busy=busy):

@@ -1,13 +1,14 @@
 """
 Loops in processes that fork: with `os.fork`, or by way of it, as `multiprocessing` does.
 
-A loop that makes no turn during the fork is of use in both processes, or in either. One that does belongs
-to the parent: its copy in the child refuses to be used.
+On Linux, a loop that makes no turn during the fork is of use in both processes, or in either. One that does
+belongs to the parent: its copy in the child refuses to be used. On other systems every loop does.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from weakref import WeakSet
 
 from tidewaiter._tidewaiter import Core
@@ -30,5 +31,7 @@ def _in_child() -> None:
         core._in_child()
 
 
-if hasattr(os, "register_at_fork"):
+if sys.platform == "linux":
     os.register_at_fork(before=_before, after_in_child=_in_child)
+elif sys.platform != "win32":
+    os.register_at_fork(after_in_child=_in_child)

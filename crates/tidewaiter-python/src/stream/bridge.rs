@@ -11,7 +11,7 @@ use tidewaiter::{ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
 use super::Stream;
 use crate::core::Loop;
-use crate::failures::os_error;
+use crate::failures::{os_error, raised};
 use crate::listener::Door;
 
 /// The protocol of every connection: finds the Python object that stands for it, and calls that.
@@ -64,7 +64,7 @@ impl Bridge {
             let state = stream.get().state(py);
             let entered = inside.in_context(
                 py,
-                |context| state.context(py, context),
+                |context| state.name.context(py, context),
                 || {
                     if !inside.is_timed() {
                         return call(&stream);
@@ -79,7 +79,8 @@ impl Bridge {
                 },
             );
             if let Err(error) = entered {
-                let failed = stream.call_method1(intern!(py, "_streamFailed"), (error.value(py),));
+                let failed =
+                    stream.call_method1(intern!(py, "_streamFailed"), (raised(py, &error),));
                 if let Err(error) = failed {
                     inside.report("stream", &error, stream.as_any());
                 }
@@ -183,7 +184,7 @@ impl Factory for Caller {
     }
 
     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
-        let raised = match error.io_error() {
+        let refused = match error.io_error() {
             Some(source) => os_error("connect", source),
             None => os_error("connect", &std::io::Error::other(error.to_string())),
         };
@@ -194,7 +195,7 @@ impl Factory for Caller {
             stream
                 .call_method1(
                     intern!(stream.py(), "_streamRefused"),
-                    (raised.value(stream.py()),),
+                    (refused.value(stream.py()),),
                 )
                 .map(drop)
         });

@@ -7,7 +7,7 @@ import sys
 
 from twisted.internet import protocol
 
-from scenarios.pairs import ADDRESS, SideFactory, connect, python
+from scenarios.pairs import ADDRESS, SideFactory, connect, failures, python
 
 KEPT = []
 
@@ -133,7 +133,7 @@ def into_background(reactor, path, with_hooks):
     after = getattr(reactor, "afterDaemonize", None) if with_hooks else None
     _daemonize(before, after)
     reactor.run()
-    return server.received.decode()
+    return {"received": server.received.decode(), "failures": failures()}
 
 
 def fresh_in_child(reactor):

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sys
 import threading
 import time
 
@@ -10,6 +11,8 @@ from scenario import LOG
 from twisted.internet import task
 
 from scenarios.pairs import SideFactory, connect
+
+WINDOWS = sys.platform == "win32"
 
 
 def _busy(reactor):
@@ -19,6 +22,14 @@ def _busy(reactor):
         server, client = SideFactory(dataReceived=answer), SideFactory(connectionMade=answer, dataReceived=answer)
         connect(reactor, server, client)
     task.LoopingCall(reactor.callLater, 0, lambda: None).start(0.001)
+
+
+def _interrupt():
+    """Ctrl-C, as it were."""
+    if WINDOWS:
+        signal.raise_signal(signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def handled(reactor):
@@ -46,7 +57,7 @@ def unhandled(reactor, times, busy):
         for _ in range(times):
             time.sleep(chance.random() * 0.01)
             sent += 1
-            os.kill(os.getpid(), signal.SIGINT)
+            _interrupt()
             while raised + LOG.count("KeyboardInterrupt") < sent:
                 time.sleep(0.0005)
         over.set()

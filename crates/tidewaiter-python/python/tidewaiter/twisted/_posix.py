@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorDaemonize, IReactorFDSet
@@ -57,7 +58,7 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
             del self._watches[fd], self._selectables[fd]
             self._core.unwatch(number)
 
-    def _add(self, selectable, these: set[int]) -> None:
+    def _add(self, selectable: Any, these: set[int]) -> None:
         fd = selectable.fileno()
         if fd in these:
             return
@@ -69,7 +70,7 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
             raise
         self._selectables[fd] = selectable
 
-    def _remove(self, selectable, these: set[int]) -> None:
+    def _remove(self, selectable: Any, these: set[int]) -> None:
         fd = selectable.fileno()
         if fd == -1:
             # It was closed behind our back: find it by what it is.
@@ -78,48 +79,49 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
             these.remove(fd)
             self._watch(fd)
 
-    def addReader(self, reader) -> None:
+    def addReader(self, reader: Any) -> None:
         if isinstance(reader, Stream):
             reader.startReading()
             return
         self._add(reader, self._reads)
 
-    def addWriter(self, writer) -> None:
+    def addWriter(self, writer: Any) -> None:
         self._add(writer, self._writes)
 
-    def removeReader(self, reader) -> None:
+    def removeReader(self, reader: Any) -> None:
         if isinstance(reader, Stream):
             reader.stopReading()
             return
         self._remove(reader, self._reads)
 
-    def removeWriter(self, writer) -> None:
+    def removeWriter(self, writer: Any) -> None:
         self._remove(writer, self._writes)
 
-    def getReaders(self):
+    def getReaders(self) -> list[Any]:
         return [self._selectables[fd] for fd in self._reads] + super().getReaders()
 
-    def getWriters(self):
+    def getWriters(self) -> list[Any]:
         return [self._selectables[fd] for fd in self._writes]
 
-    def removeAll(self):
+    def removeAll(self) -> list[Any]:
         readers = [self._selectables[fd] for fd in self._reads]
-        return self._removeAll(readers, self.getWriters()) + super().removeAll()
+        removed: list[Any] = self._removeAll(readers, self.getWriters())
+        return removed + super().removeAll()
 
     # IReactorProcess.
 
     def spawnProcess(
         self,
-        processProtocol,
-        executable,
-        args=(),
-        env={},  # noqa: B006 it is Twisted's own default, and stays as it is
-        path=None,
-        uid=None,
-        gid=None,
-        usePTY=0,
-        childFDs=None,
-    ):
+        processProtocol: Any,
+        executable: str | bytes,
+        args: Sequence[str | bytes] = (),
+        env: Mapping[Any, Any] | None = {},
+        path: str | bytes | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        usePTY: Any = 0,
+        childFDs: Mapping[int, Any] | None = None,
+    ) -> Any:
         if usePTY and childFDs is not None:
             raise ValueError("Using childFDs is not supported with usePTY=True.")
         process = None

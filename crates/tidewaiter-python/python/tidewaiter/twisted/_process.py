@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
 from twisted.internet._baseprocess import BaseProcess
@@ -17,6 +18,12 @@ from tidewaiter._tidewaiter import Child, Stream
 
 if TYPE_CHECKING:
     from tidewaiter.twisted._reactor import LoopReactor
+
+if os.name == "posix":
+    from twisted.internet.process import reapProcessHandlers
+else:
+    # Twisted keeps no such list there.
+    reapProcessHandlers = {}
 
 _LOST = Failure(main.CONNECTION_LOST)
 _DONE = Failure(main.CONNECTION_DONE)
@@ -70,12 +77,12 @@ class Process(Child, BaseProcess):
 
     status = -1
 
-    def __init__(self, reactor: LoopReactor, proto, pid: int | None = None) -> None:
+    def __init__(self, reactor: LoopReactor, proto: Any, pid: int | None = None) -> None:
         BaseProcess.__init__(self, proto)
         self._reactor = reactor
         self.pipes: dict[int, _Pipe] = {}
 
-    def _start(self, program: dict[str, object], childFDs: dict[int, object]) -> bool:
+    def _start(self, program: dict[str, object], childFDs: Mapping[int, object]) -> bool:
         """
         Start the program and tell the protocol. Returns whether it runs: the process was made in vain
         if it could not execute the program.
@@ -83,6 +90,7 @@ class Process(Child, BaseProcess):
         self.pid = self._spawn(self._reactor._core, program)
         if self.pid is None:
             return False
+        self._expect()
         for childFD, target in childFDs.items():
             if isinstance(target, str):
                 self.pipes[childFD] = _Pipe(self, childFD)
@@ -92,6 +100,27 @@ class Process(Child, BaseProcess):
         except BaseException:
             log.err()
         return True
+
+    def _expect(self) -> None:
+        """Twisted's own list of children has this one, too, until it has ended."""
+        reapProcessHandlers[self.pid] = self
+
+    def reapProcess(self) -> None:
+        """
+        Take note of the child's end, if nobody else does: while the reactor runs, the port sees to that.
+        """
+        if self._reactor.running or self.pid is None:
+            return
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid:
+            self.processEnded(status)
+
+    def processEnded(self, status: int) -> None:
+        reapProcessHandlers.pop(self.pid, None)
+        BaseProcess.processEnded(self, status)
 
     def _getReason(self, status: int) -> BaseException:
         if status == 0:
@@ -120,7 +149,8 @@ class Process(Child, BaseProcess):
             pipe.connectionLost(reason)
 
     def _childExited(self, status: int) -> None:
-        self.processEnded(status)
+        if self.pid is not None:
+            self.processEnded(status)
 
     def childConnectionLost(self, childFD: int, reason: Failure) -> None:
         """The pipe at the child's descriptor `childFD` is closed."""
@@ -145,10 +175,12 @@ class Process(Child, BaseProcess):
     def _signal(self, signalID: str | int) -> None:
         import signal
 
+        pid: Any = self.pid
+        number: Any = signalID
         if signalID in ("HUP", "STOP", "INT", "KILL", "TERM"):
-            signalID = getattr(signal, f"SIG{signalID}")
+            number = getattr(signal, f"SIG{signalID}")
         try:
-            os.kill(self.pid, signalID)
+            os.kill(pid, number)
         except ProcessLookupError:
             raise ProcessExitedAlready() from None
 
@@ -178,19 +210,19 @@ class Process(Child, BaseProcess):
         if 0 in self.pipes:
             self.pipes[0].write(data)
 
-    def writeSequence(self, seq) -> None:
+    def writeSequence(self, seq: Iterable[bytes]) -> None:
         if 0 in self.pipes:
             self.pipes[0].writeSequence(seq)
 
-    def getHost(self):
+    def getHost(self) -> Any:
         raise NotImplementedError()
 
-    def getPeer(self):
+    def getPeer(self) -> Any:
         raise NotImplementedError()
 
     # IConsumer, for the child's standard input, and IPushProducer, for its output.
 
-    def registerProducer(self, producer, streaming) -> None:
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
         if 0 in self.pipes:
             self.pipes[0].registerProducer(producer, streaming)
         else:
@@ -261,18 +293,24 @@ def _user(uid: int | None, gid: int | None) -> tuple[int, int, list[int]] | None
     return uid, gid, _groups(uid, gid)
 
 
-def _text(value) -> str:
+def _text(value: str | bytes) -> str:
     return os.fsdecode(value)
 
 
-def _program(executable, args, env, path, fds, pty=None, user=None) -> dict[str, object]:
+def _program(
+    executable: str | bytes,
+    args: Iterable[str | bytes],
+    env: Mapping[Any, Any] | None,
+    path: str | bytes | None,
+    fds: Mapping[int, Any],
+    pty: list[int] | None = None,
+    user: tuple[int, int, list[int]] | None = None,
+) -> dict[str, object]:
     """What the port is to start."""
-    if env is not None:
-        env = [(_text(name), _text(value)) for name, value in env.items()]
     return {
         "executable": _text(executable),
         "args": [_text(arg) for arg in args],
-        "env": env,
+        "env": None if env is None else [(_text(name), _text(value)) for name, value in env.items()],
         "path": None if path is None else _text(path),
         "fds": list(fds.items()),
         "pty": pty,
@@ -280,7 +318,18 @@ def _program(executable, args, env, path, fds, pty=None, user=None) -> dict[str,
     }
 
 
-def spawn(reactor, proto, executable, args, env, path, uid, gid, usePTY, childFDs):
+def spawn(
+    reactor: LoopReactor,
+    proto: Any,
+    executable: str | bytes,
+    args: Iterable[str | bytes],
+    env: Mapping[Any, Any] | None,
+    path: str | bytes | None,
+    uid: int | None,
+    gid: int | None,
+    usePTY: Any,
+    childFDs: Mapping[int, Any] | None,
+) -> Process | None:
     """
     Start a child on a POSIX system. Returns `None` if the program cannot be executed: Twisted's own code
     then says so on the child's standard error, as applications expect.
@@ -288,9 +337,9 @@ def spawn(reactor, proto, executable, args, env, path, uid, gid, usePTY, childFD
     user = _user(uid, gid)
     if usePTY:
         ends = list(usePTY[:2]) if isinstance(usePTY, (tuple, list)) else []
-        process = PTYProcess(reactor, proto)
+        process: Process = PTYProcess(reactor, proto)
         program = _program(executable, args, env, path, {}, ends, user)
-        fds = {0: "w", 1: "r"}
+        fds: Mapping[int, Any] = {0: "w", 1: "r"}
     else:
         process = Process(reactor, proto)
         fds = STANDARD_FDS if childFDs is None else childFDs

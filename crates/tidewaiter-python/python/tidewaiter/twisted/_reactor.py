@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakSet
 
-from twisted.internet import base, error
+from twisted.internet import base, error, main
 from twisted.internet.interfaces import IDelayedCall, IReactorTCP
-from twisted.python import context
+from twisted.python import context, log
+from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
+from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
 
 from tidewaiter import Metrics, _forks
-from tidewaiter._tidewaiter import Core, DelayedCall
+from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure, Stream
 from tidewaiter.twisted import _insight
 from tidewaiter.twisted._tcp import Client, Connector, Port
 
@@ -20,8 +24,15 @@ from tidewaiter.twisted._tcp import Client, Connector, Port
 classImplements(DelayedCall, IDelayedCall)
 DelayedCall.AlreadyCalled = error.AlreadyCalled
 DelayedCall.AlreadyCancelled = error.AlreadyCancelled
-DelayedCall.__repr__ = base.DelayedCall.__repr__
-DelayedCall.seconds = staticmethod(base.runtimeSeconds)
+for _name, _value in {"__repr__": base.DelayedCall.__repr__, "clock": staticmethod(runtimeSeconds)}.items():
+    setattr(DelayedCall, _name, _value)
+
+
+def _is_busy(transport: Stream | Port) -> bool:
+    """Whether a transport that does not read waits for something else than its user."""
+    if isinstance(transport, Port):
+        return False
+    return not transport.connected or transport.disconnecting or transport._tempDataLen > 0
 
 
 class _Waker:
@@ -45,15 +56,23 @@ class LoopReactor(base.ReactorBase):
         self._core.set_on_log(_insight.forward)
         self._core.set_debug(base.DelayedCall, traceback.format_stack)
         self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
+        # Who was told to be of no interest any more, and is not told again unless it reads.
+        self._removed: WeakSet[Stream | Port] = WeakSet()
         _forks.follow(self._core)
-        # Straight into the loop, unless a subclass has its own.
-        for name, method in (
-            ("callLater", self._core.call_later),
-            ("callFromThread", self._core.call_from_thread),
-        ):
-            if getattr(type(self), name) is getattr(LoopReactor, name):
-                setattr(self, name, method)
+        self._shorten()
         super().__init__()
+
+    def _shorten(self) -> None:
+        """Have calls go straight into the loop, unless a subclass, or a clock, must see them first."""
+        clock = self._clock_replaced() or self.seconds is not base.runtimeSeconds
+        for name, method, seen in (
+            ("callLater", self._core.call_later, clock),
+            ("callFromThread", self._core.call_from_thread, False),
+        ):
+            if seen or getattr(type(self), name) is not getattr(LoopReactor, name):
+                self.__dict__.pop(name, None)
+            else:
+                self.__dict__[name] = method
 
     def installWaker(self) -> None:
         self.waker = _Waker(self._core)
@@ -78,14 +97,36 @@ class LoopReactor(base.ReactorBase):
 
     # Time and threads.
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object):
-        return self._core.call_later(delay, callable, *args, **kw)
+    @property
+    def seconds(self) -> Callable[[], float]:
+        """The clock that delayed calls show their time by: the system's, unless another one is put here."""
+        return self.__dict__.get("_seconds", base.runtimeSeconds)
+
+    @seconds.setter
+    def seconds(self, clock: Callable[[], float]) -> None:
+        self._seconds = clock
+        self._shorten()
+
+    def _clock_replaced(self) -> bool:
+        """
+        Whether a subclass has a clock of its own: its delayed calls are kept by Twisted's own code, which
+        looks at that clock. The loop's timers look at the system's.
+        """
+        return type(self).seconds is not LoopReactor.seconds
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Any:
+        if self._clock_replaced():
+            return super().callLater(delay, callable, *args, **kw)
+        call = self._core.call_later(delay, callable, *args, **kw)
+        if self.seconds is not base.runtimeSeconds:
+            call.time, call.seconds = self.seconds() + delay, self.seconds
+        return call
 
     def callFromThread(self, f: Callable[..., object], *args: object, **kw: object) -> None:
         self._core.call_from_thread(f, *args, **kw)
 
-    def getDelayedCalls(self):
-        return self._core.delayed_calls()
+    def getDelayedCalls(self) -> Sequence[Any]:
+        return self._core.delayed_calls() + list(super().getDelayedCalls())
 
     # The loop.
 
@@ -96,14 +137,24 @@ class LoopReactor(base.ReactorBase):
 
     def mainLoop(self) -> None:
         self._enterContext()
+        if self._clock_replaced():
+            super().mainLoop()
+            return
         while self._started:
             self._core.check_process()
-            with base._topHandler:
+            try:
                 self._core.run(self)
+            except PortFailure:
+                # It would only fail again.
+                raise
+            except BaseException:
+                base._log.failure("Unexpected error in main loop")
         base._log.info("Main loop terminated.")
 
     def runUntilCurrent(self) -> None:
-        if self._justStopped:
+        if self._clock_replaced():
+            super().runUntilCurrent()
+        elif self._justStopped:
             self._justStopped = False
             self.fireSystemEvent("shutdown")
 
@@ -121,30 +172,44 @@ class LoopReactor(base.ReactorBase):
 
     # Connections and listeners.
 
-    def _live(self):
+    def _live(self) -> list[Any]:
         """The connections and listeners that go through the port."""
         return [each for each in self._core.live() if each.connected or isinstance(each, Client)]
 
-    def getReaders(self):
-        return [each for each in self._live() if getattr(each, "reading", True)]
+    def getReaders(self) -> list[Any]:
+        return [each for each in self._live() if each.reading]
 
-    def getWriters(self):
+    def getWriters(self) -> list[Any]:
         return []
 
-    def removeAll(self):
-        live = self._live()
+    def removeAll(self) -> list[Any]:
+        live = [each for each in self._live() if each.reading or (_is_busy(each) and each not in self._removed)]
         for each in live:
             each.stopReading()
+        self._removed.update(live)
         return live
+
+    def disconnectAll(self) -> None:
+        """Those that neither read nor write are told of the end, too."""
+        super().disconnectAll()
+        for each in self._live():
+            log.callWithLogger(each, each.connectionLost, Failure(main.CONNECTION_LOST))
 
     # IReactorTCP.
 
-    def listenTCP(self, port, factory, backlog=50, interface=""):
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
         listening = Port(port, factory, backlog, interface, self)
         listening.startListening()
         return listening
 
-    def connectTCP(self, host, port, factory, timeout=30.0, bindAddress=None):
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30.0,
+        bindAddress: Any = None,
+    ) -> Any:
         connector = Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector

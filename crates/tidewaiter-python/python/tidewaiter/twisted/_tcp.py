@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from twisted.internet import error, main, tcp
 from twisted.internet._newtls import startTLS
 from twisted.internet.address import IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.task import deferLater
 from twisted.python import log
 from twisted.python.failure import Failure
 
@@ -29,10 +32,10 @@ class _View(socket.socket):
 
     __slots__ = ()
 
-    def _real_close(self, _ss=socket.socket) -> None:
+    def _real_close(self, _ss: type[socket.socket] = socket.socket) -> None:
         self.detach()
-        owner = _owners.pop(self, None)
-        owner = owner and owner()
+        known = _owners.pop(self, None)
+        owner = None if known is None else known()
         if owner is not None:
             owner._closedByHand()
 
@@ -40,10 +43,10 @@ class _View(socket.socket):
         self.detach()
 
 
-_owners: WeakKeyDictionary[_View, ref] = WeakKeyDictionary()
+_owners: WeakKeyDictionary[socket.socket, ref[Any]] = WeakKeyDictionary()
 
 
-def _given_away(skt: socket.socket, owner) -> _View:
+def _given_away(skt: socket.socket, owner: Any) -> socket.socket:
     """The same socket, which from now on belongs to the port, and to the transport `owner`."""
     if type(skt) is socket.socket:
         skt.__class__ = _View
@@ -68,13 +71,13 @@ class Connection(Stream, tcp.Connection):
 
     _aborting = False
 
-    def __init__(self, skt: socket.socket | None, protocol, reactor=None) -> None:
+    def __init__(self, skt: socket.socket | None, protocol: Any, reactor: Any = None) -> None:
         self.reactor = reactor
         self.protocol = protocol
         if skt is not None:
             self.socket = skt
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         # Most connections never need a socket object: it is made for those that ask.
         if name != "socket":
             raise AttributeError(name)
@@ -87,13 +90,13 @@ class Connection(Stream, tcp.Connection):
         return skt
 
     def fileno(self) -> int:
-        skt = self.__dict__.get("socket")
+        skt: socket.socket | None = self.__dict__.get("socket")
         if skt is not None:
             return skt.fileno()
         descriptor = self._descriptor()
         return -1 if descriptor is None else descriptor
 
-    def startTLS(self, ctx, normal=True) -> None:
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
         startTLS(self, ctx, normal, _Plain)
 
     def abortConnection(self) -> None:
@@ -124,7 +127,7 @@ class Connection(Stream, tcp.Connection):
 
     def _closedByHand(self) -> None:
         """Somebody closed the socket: nobody is told, as if it had been Twisted's own."""
-        self._lose(False)
+        self._lose(False, True)
 
     # What the loop calls.
 
@@ -133,7 +136,7 @@ class Connection(Stream, tcp.Connection):
         self.readConnectionLost(_DONE)
 
     def _streamWriteEnded(self) -> None:
-        protocol = IHalfCloseableProtocol(self.protocol, None)
+        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
         if protocol is not None:
             protocol.writeConnectionLost()
 
@@ -158,7 +161,9 @@ class Server(Connection, tcp.Server):
     _base = Connection
     addressFamily = socket.AF_INET
 
-    def __init__(self, sock, protocol, client, server, sessionno, reactor) -> None:
+    def __init__(
+        self, sock: socket.socket | None, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any
+    ) -> None:
         Connection.__init__(self, sock, protocol, reactor)
         if len(client) != 2:
             self._addressType = IPv6Address
@@ -210,26 +215,31 @@ class Client(Connection, tcp.Client):
         if number is None:
             self.failIfNotConnected(error.ConnectError(string=str(failure)))
         else:
-            self.failIfNotConnected(error.getConnectError((number, tcp.strerror(number))))
+            text = tcp.strerror(number)  # type: ignore[attr-defined]
+            self.failIfNotConnected(error.getConnectError((number, text)))
 
 
 class Port(tcp.Port):
     """A listener whose connections are accepted by the port."""
 
     transport = Server
-    deferred: Deferred[None] | None = None
-    _listener = None
+    deferred: Any = None
+    _listener: Any = None
+    reading = False
 
     def startReading(self) -> None:
+        self.reading = True
         if self._listener is not None:
             self._listener.resume()
             return
         skt = self.socket
+        self._process = os.getpid()
         self._listener = self.reactor._core.listen(skt.fileno(), self)
         self.socket = _given_away(skt, self)
-        self.fileno = self.socket.fileno
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
 
     def stopReading(self) -> None:
+        self.reading = False
         if self._listener is not None:
             self._listener.pause()
 
@@ -244,14 +254,43 @@ class Port(tcp.Port):
         if not self.connected:
             return None
         if self.deferred is None:
-            self.deferred = Deferred()
+            if self._shouldShutdown:
+                self._refuse()
             self._listener.stop()
-        return self.deferred
+            self.deferred = self._stopped(connDone)
+        stopped: Deferred[None] = self.deferred
+        return stopped
 
     stopListening = loseConnection
 
+    def _stopped(self, connDone: Failure) -> Deferred[None]:
+        self._free: Deferred[None] = Deferred()
+        try:
+            lost = deferLater(self.reactor, 0, self.connectionLost, connDone)
+        except RuntimeError:
+            # In a copy of the process there is no later, and the address is the parent's.
+            self.connectionLost(connDone)
+            return succeed(None)
+        return lost.addCallback(lambda _: self._free)
+
+    def _refuse(self) -> None:
+        """
+        From here on nobody connects, even if the port has yet to let go of the socket: unless it is the
+        parent's, too, of a process that was forked.
+        """
+        if self._process != os.getpid():
+            return
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # Some systems know no such thing for listening sockets.
+
     def _closeSocket(self, orderly: bool) -> None:
+        if self._shouldShutdown:
+            self._refuse()
         self._listener.stop()
+        # It may listen again.
+        self._listener = None
         self.socket.detach()
 
     def _closedByHand(self) -> None:
@@ -259,14 +298,15 @@ class Port(tcp.Port):
 
     # What the loop calls.
 
-    def _accepted(self, address) -> None:
+    def _accepted(self, address: tuple[Any, ...]) -> None:
         log.callWithLogger(self, self._accept, address)
 
-    def _accept(self, address) -> None:
+    def _accept(self, address: tuple[Any, ...]) -> None:
         try:
             if len(address) == 4:
                 address = tcp._getrealname(address)
-            protocol = self.factory.buildProtocol(self._buildAddr(address))
+            factory: Any = self.factory
+            protocol = factory.buildProtocol(self._buildAddr(address))
             if protocol is None:
                 return
             number = self.sessionno
@@ -284,17 +324,14 @@ class Port(tcp.Port):
                 skt.close()
 
     def _closed(self) -> None:
-        deferred, self.deferred = self.deferred, None
-        try:
-            if self.connected:
-                log.callWithLogger(self, self.connectionLost, _DONE)
-        finally:
-            if deferred is not None:
-                deferred.callback(None)
+        if self.deferred is not None:
+            self.deferred = None
+            self._free.callback(None)
 
 
 class Connector(tcp.Connector):
     """Makes `Client` connections."""
 
     def _makeTransport(self) -> Client:
-        return Client(self.host, self.port, self.bindAddress, self, self.reactor)
+        client: Client = Client(self.host, self.port, self.bindAddress, self, self.reactor)
+        return client

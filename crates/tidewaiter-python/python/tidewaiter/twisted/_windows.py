@@ -15,53 +15,8 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import classImplements, implementer
 
-from tidewaiter._tidewaiter import Core, Stream
 from tidewaiter.twisted._process import STANDARD_FDS, Process, _program
 from tidewaiter.twisted._reactor import LoopReactor
-
-
-class _Alarm(Stream):
-    """
-    Ends the wait of the loop when a signal has come, so that Python's main thread looks after it.
-
-    Python's own handler only takes a note, in another thread, and sends a byte where it was told to:
-    to a socket whose other end is on the loop.
-    """
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self.protocol = self
-        self._sending = socket.socket()
-        with socket.socket() as door:
-            door.bind(("127.0.0.1", 0))
-            door.listen(1)
-            self._sending.connect(door.getsockname())
-            self._sending.setblocking(False)
-            self._listener = core.listen(door.detach(), self)
-
-    def __enter__(self) -> None:
-        self._previous = signal.set_wakeup_fd(self._sending.fileno(), warn_on_full_buffer=False)
-
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._previous)
-        self._sending.close()
-        self._listener.stop()
-        self._lose(False)
-
-    # What the loop calls: of what comes, only that it comes matters.
-
-    def _accepted(self, address) -> None:
-        if address == self._sending.getsockname():
-            self._adopt(self._core)
-            self.startReading()
-            self._listener.stop()
-
-    def _ignore(self, *_: object) -> None:
-        pass
-
-    dataReceived = _acceptFailed = _closed = _ignore
-    _streamEnded = _streamWriteEnded = _streamLost = _streamFailed = _ignore
-
 
 # What the OS says of a file that is no program.
 _ERROR_BAD_EXE_FORMAT = 193
@@ -108,7 +63,7 @@ def _spawn(reactor, proto, executable, args, env, path) -> _Child:
     child = _Child(reactor, proto)
 
     def start(executable: str, args) -> None:
-        program = _program(executable, args, merged, path, STANDARD_FDS, None, None)
+        program = _program(executable, args, merged, path, STANDARD_FDS)
         child._start(program, STANDARD_FDS)
 
     try:
@@ -124,8 +79,7 @@ def _spawn(reactor, proto, executable, args, env, path) -> _Child:
             start(interpreter, [executable, *args])
         except OSError as second:
             raise OSError(
-                f"{executable!r} has an invalid shebang line: "
-                f"{interpreter!r} is not a valid executable"
+                f"{executable!r} has an invalid shebang line: {interpreter!r} is not a valid executable"
             ) from second
     return child
 
@@ -151,8 +105,18 @@ class IOCPReactor(LoopReactor):
             # Signals are the main thread's.
             super().mainLoop()
             return
-        with _Alarm(self._core):
-            super().mainLoop()
+        # A signal interrupts no wait: Python's own handler takes a note, in another thread, and sends a
+        # byte to where it was told.
+        receiving, sending = socket.socketpair()
+        sending.setblocking(False)
+        self._core.wake_on(receiving.detach())
+        with sending:
+            previous = signal.set_wakeup_fd(-1)
+            try:
+                signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
+                super().mainLoop()
+            finally:
+                signal.set_wakeup_fd(previous)
 
     @property
     def handles(self):
@@ -186,19 +150,20 @@ class IOCPReactor(LoopReactor):
         log.callWithLogger(fd, self._runAction, handle, fd, action)
         return fd
 
-    def _runAction(self, handle: int, fd, action: str) -> None:
+    def _runAction(self, handle: int, fd, action: str) -> object:
+        """Returns whom it was for."""
         watch = self._events[handle]
         try:
             lost = getattr(fd, action)()
         except BaseException as exception:
             log.err()
             lost = exception
-        if not lost:
-            return
-        # It may be another one by now.
-        if self._events.get(handle) == watch:
-            self.removeEvent(handle)
-        fd.connectionLost(Failure(lost))
+        if lost:
+            # It may be another one by now.
+            if self._events.get(handle) == watch:
+                self.removeEvent(handle)
+            fd.connectionLost(Failure(lost))
+        return fd
 
     # IReactorProcess.
 
@@ -221,9 +186,7 @@ class IOCPReactor(LoopReactor):
         if usePTY:
             raise ValueError("PTYs are unsupported on this platform.")
         if childFDs not in (None, STANDARD_FDS):
-            raise ValueError(
-                "Custom child file descriptor mappings are unsupported on this platform."
-            )
+            raise ValueError("Custom child file descriptor mappings are unsupported on this platform.")
         return _spawn(self, processProtocol, executable, args, env, path)
 
     # What has no transport of ours yet, and none of Twisted's works with.

@@ -1,0 +1,221 @@
+"""What only Windows has: events, and signals that Python's handler takes note of in another thread."""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+
+from scenario import LOG
+from twisted.internet import error, interfaces, protocol
+from twisted.internet.defer import Deferred, DeferredList
+
+PATIENCE = 60
+
+
+def _give_up(reactor):
+    """Ends the loop, if what should end it does not."""
+    return reactor.callLater(PATIENCE, reactor.crash)
+
+
+def stopped_by_signals(reactor):
+    """Python's handlers run at once, though nothing else happens; whoever was told of signals before is so again."""
+    told, telling = socket.socketpair()
+    telling.setblocking(False)
+    signal.set_wakeup_fd(telling.fileno())
+    heard = []
+
+    def handler(number, _frame):
+        heard.append(number)
+        reactor.crash()
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGBREAK] * 5
+    for number in set(numbers):
+        signal.signal(number, handler)
+    for number in numbers:
+        thread = threading.Thread(target=signal.raise_signal, args=[number])
+        reactor.callWhenRunning(thread.start)
+        limit = _give_up(reactor)
+        reactor.run(installSignalHandlers=False)
+        limit.cancel()
+        thread.join()
+    return {
+        "heard": heard == numbers,
+        "restored": signal.set_wakeup_fd(-1) == telling.fileno(),
+        "log": LOG.failures,
+    }
+
+
+def stopped_by_twisteds_handler(reactor, name):
+    """The handlers that `run` installs stop the reactor."""
+    thread = threading.Thread(target=signal.raise_signal, args=[getattr(signal, name)])
+    reactor.callWhenRunning(thread.start)
+    _give_up(reactor)
+    reactor.run()
+    return signal.Signals(reactor._exitSignal).name
+
+
+class Event:
+    """An event of the system, with the number that pywin32's handles have too."""
+
+    _system = ctypes.WinDLL("kernel32", use_last_error=True) if sys.platform == "win32" else None
+
+    def __init__(self):
+        self._system.CreateEventW.restype = ctypes.c_void_p
+        self._number = self._system.CreateEventW(None, False, False, None)
+
+    def __int__(self):
+        return self._number
+
+    def set(self):
+        self._system.SetEvent(ctypes.c_void_p(self._number))
+
+
+class Watcher:
+    """Counts how often an event was signalled, and in which thread."""
+
+    def __init__(self, called):
+        self.called = called
+        self.count = 0
+        self.threads = set()
+        self.lost = []
+
+    def logPrefix(self):
+        return "watcher"
+
+    def occurred(self):
+        self.count += 1
+        self.threads.add(threading.get_ident())
+        self.called()
+
+    def broken(self):
+        raise ZeroDivisionError("broken on purpose")
+
+    def connectionLost(self, reason):
+        self.lost.append(reason.type.__name__)
+        self.called()
+
+
+def many_events(reactor, number):
+    """More events than `WaitForMultipleObjects` takes; each is heard as often as it is set, until removed."""
+    missing = 0
+
+    def called():
+        nonlocal missing
+        missing -= 1
+        if not missing:
+            reactor.crash()
+
+    def go(these):
+        nonlocal missing
+        missing = len(these)
+        reactor.callWhenRunning(lambda: [event.set() for event in these])
+        limit = _give_up(reactor)
+        reactor.run(installSignalHandlers=False)
+        limit.cancel()
+
+    events = [Event() for _ in range(number)]
+    watchers = [Watcher(called) for _ in events]
+    for event, watcher in zip(events, watchers, strict=True):
+        reactor.addEvent(event, watcher, "occurred")
+    go(events)
+    go(events)
+    for event in events[1:]:
+        reactor.removeEvent(event)
+    # The order in which they are set is not that in which they are heard: nothing must be left of these.
+    for event in events[1:]:
+        event.set()
+    go(events[:1])
+    reactor.addEvent(int(events[1]), watchers[1], "broken")
+    go(events[1:2])
+    try:
+        reactor.removeEvent(events[1])
+    except KeyError:
+        lost_is_removed = True
+    else:
+        lost_is_removed = False
+    return {
+        "counts": [watcher.count for watcher in watchers],
+        "here": {ident for watcher in watchers for ident in watcher.threads} == {threading.get_ident()},
+        "lost": [watchers[0].lost, watchers[1].lost],
+        "lost is removed": lost_is_removed,
+        "log": LOG.failures,
+    }
+
+
+class Child(protocol.ProcessProtocol):
+    """Remembers what a child wrote and how it ended."""
+
+    def __init__(self, ended):
+        self.output = b""
+        self.calls = []
+        self.ended = ended
+
+    def outReceived(self, data):
+        self.output += data
+        if b"kill me" in self.output and "kill" not in self.calls:
+            self.calls.append("kill")
+            self.transport.signalProcess("KILL")
+
+    def processExited(self, reason):
+        self.calls.append("exited")
+        try:
+            self.transport.signalProcess("KILL")
+        except error.ProcessExitedAlready:
+            self.calls.append("too late")
+
+    def processEnded(self, reason):
+        self.calls.append(["ended", type(reason.value).__name__, reason.value.exitCode, reason.value.signal])
+        self.ended.callback(None)
+
+
+def children(reactor, folder, arguments):
+    """What the caller says reaches the child; how it ends comes back, in Twisted's order."""
+    tell = "import os, sys; print(sys.argv[1:], os.environ['GIVEN'], 'SYSTEMROOT' in os.environ, os.getcwd())"
+    wait = "import sys; print('kill me', flush=True); sys.stdin.read()"
+    started = [
+        ([sys.executable, "-c", tell, *arguments], {"GIVEN": "yes", "PYTHONUTF8": "1"}, folder),
+        ([b"another name", b"-c", b"raise SystemExit(3)"], None, None),
+        ([sys.executable, "-c", wait], {}, None),
+    ]
+    protocols = []
+
+    def start():
+        for args, env, path in started:
+            child = Child(Deferred())
+            reactor.spawnProcess(child, sys.executable, args, env, path, childFDs={0: "w", 1: "r", 2: "r"})
+            protocols.append(child)
+        DeferredList([child.ended for child in protocols]).addCallback(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(start)
+    _give_up(reactor)
+    reactor.run()
+    return {
+        "told": protocols[0].output.decode("utf-8", "replace").strip(),
+        "calls": [child.calls for child in protocols],
+        "log": LOG.failures,
+    }
+
+
+def refusals(reactor):
+    """What Windows does not have is refused, in words."""
+    spawn = reactor.spawnProcess
+    attempts = {
+        "uid": lambda: spawn(protocol.ProcessProtocol(), sys.executable, uid=1),
+        "gid": lambda: spawn(protocol.ProcessProtocol(), sys.executable, gid=1),
+        "usePTY": lambda: spawn(protocol.ProcessProtocol(), sys.executable, usePTY=True),
+        "childFDs": lambda: spawn(protocol.ProcessProtocol(), sys.executable, childFDs={0: "w", 1: "r"}),
+        "no program": lambda: spawn(protocol.ProcessProtocol(), os.path.join(os.getcwd(), "no such.exe")),
+        "UDP": lambda: reactor.listenUDP(0, protocol.DatagramProtocol()),
+        "UNIX": lambda: reactor.listenUNIX("name", protocol.Factory()),
+        "adopted": lambda: reactor.adoptStreamPort(1, socket.AF_INET, protocol.Factory()),
+    }
+    raised = {}
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except Exception as exception:
+            raised[name] = type(exception).__name__
+    provided = [interfaces.IReactorUDP, interfaces.IReactorUNIX, interfaces.IReactorSocket, interfaces.IReactorFDSet]
+    return {"raised": raised, "claimed": [each.__name__ for each in provided if each.providedBy(reactor)]}

@@ -1,0 +1,53 @@
+"""What only Windows has: its events, its children, and signals that interrupt no wait by themselves."""
+
+import os
+import unittest
+
+from support import WINDOWS, ReactorTestCase, ours_only
+
+
+@unittest.skipUnless(WINDOWS, "what is tested here exists on Windows only")
+class Windows(ReactorTestCase):
+    def test_a_signal_is_heard_at_once_and_the_wakeup_descriptor_is_restored(self):
+        outcome = self.scenario("windows", "stopped_by_signals", seconds=90)
+        self.assertEqual(outcome, {"heard": True, "restored": True, "log": []})
+
+    def test_twisteds_own_handlers_stop_the_reactor(self):
+        for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+            with self.subTest(name):
+                self.assertEqual(self.scenario("windows", "stopped_by_twisteds_handler", name, seconds=90), name)
+
+    def test_events_are_watched_in_any_number(self):
+        outcome = self.scenario("windows", "many_events", 200, seconds=90)
+        expected = {
+            "counts": [3] + [2] * 199,
+            "here": True,
+            "lost": [[], ["ZeroDivisionError"]],
+            "lost is removed": True,
+            "log": ["ZeroDivisionError: broken on purpose"],
+        }
+        self.assertEqual(outcome, expected)
+
+    def test_children_get_what_is_given_and_end_in_order(self):
+        folder, arguments = os.getcwd(), ["a b", '"quoted"', "back\\slash\\", "", "ä"]
+        outcome = self.scenario("windows", "children", folder, arguments, seconds=90)
+        calls = [
+            ["exited", "too late", ["ended", "ProcessDone", 0, None]],
+            ["exited", "too late", ["ended", "ProcessTerminated", 3, None]],
+            ["kill", "exited", "too late", ["ended", "ProcessTerminated", 1, None]],
+        ]
+        self.assertEqual(outcome, {"told": f"{arguments} yes True {folder}", "calls": calls, "log": []})
+
+    @ours_only
+    def test_what_windows_or_we_do_not_have_is_refused(self):
+        outcome = self.scenario("windows", "refusals")
+        expected = {
+            **dict.fromkeys(["uid", "gid", "usePTY", "childFDs"], "ValueError"),
+            "no program": "FileNotFoundError",
+            **dict.fromkeys(["UDP", "UNIX", "adopted"], "NotImplementedError"),
+        }
+        self.assertEqual(outcome, {"raised": expected, "claimed": []})
+
+
+if __name__ == "__main__":
+    unittest.main()
