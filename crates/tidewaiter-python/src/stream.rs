@@ -236,6 +236,7 @@ impl Stream {
                 let shared = shared || state.is_copied();
                 if transport.queued() == 0 && !shared {
                     // The peer hears of it now, and not only once the port is done with the socket.
+                    transport.unregister_producer();
                     transport.lose_write_connection();
                 }
                 transport.close_connection();
