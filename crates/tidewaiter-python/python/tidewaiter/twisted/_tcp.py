@@ -8,7 +8,6 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from twisted.internet import error, main, tcp
-from twisted.internet._newtls import startTLS
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -17,6 +16,12 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from tidewaiter._tidewaiter import Stream
+
+try:
+    from twisted.internet._newtls import startTLS
+except ImportError:
+    # pyOpenSSL is missing: there is no TLS then, and all the rest.
+    startTLS = None
 
 _DONE = Failure(main.CONNECTION_DONE)
 _LOST = Failure(main.CONNECTION_LOST)
@@ -97,6 +102,8 @@ class Connection(Stream, tcp.Connection):
         return -1 if descriptor is None else descriptor
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        if startTLS is None:
+            raise NotImplementedError("TLS needs pyOpenSSL: install twisted[tls]")
         startTLS(self, ctx, normal, _Plain)
 
     def abortConnection(self) -> None:
