@@ -116,7 +116,8 @@ class Connection(Stream, tcp.Connection):
             self.reactor.callLater(0, self.connectionLost, reason)
 
     def connectionLost(self, reason: Failure) -> None:
-        if not self._lose(reason.check(error.ConnectionAborted) is not None):
+        aborted = reason is not _DONE and reason.check(error.ConnectionAborted) is not None
+        if not self._lose(aborted):
             return
         producer = self.producer
         if producer is not None:
@@ -306,9 +307,6 @@ class Port(tcp.Port):
     # What the loop calls.
 
     def _accepted(self, address: tuple[Any, ...]) -> None:
-        log.callWithLogger(self, self._accept, address)
-
-    def _accept(self, address: tuple[Any, ...]) -> None:
         try:
             if len(address) == 4:
                 address = tcp._getrealname(address)
