@@ -25,7 +25,6 @@ else:
     # Twisted keeps no such list there.
     reapProcessHandlers = {}
 
-_LOST = Failure(main.CONNECTION_LOST)
 _DONE = Failure(main.CONNECTION_DONE)
 
 # Where a child's standard streams lead unless the caller says otherwise.

@@ -9,7 +9,6 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from twisted.internet import error, main, tcp
-from twisted.internet._newtls import startTLS
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -18,6 +17,12 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from tidewaiter._tidewaiter import Stream
+
+try:
+    from twisted.internet._newtls import startTLS
+except ImportError:
+    # pyOpenSSL is missing: there is no TLS then, and all the rest.
+    startTLS = None
 
 _DONE = Failure(main.CONNECTION_DONE)
 _LOST = Failure(main.CONNECTION_LOST)
@@ -98,6 +103,8 @@ class Connection(Stream, tcp.Connection):
         return -1 if descriptor is None else descriptor
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        if startTLS is None:
+            raise NotImplementedError("TLS needs pyOpenSSL: install twisted[tls]")
         startTLS(self, ctx, normal, _Plain)
 
     def abortConnection(self) -> None:
@@ -110,7 +117,8 @@ class Connection(Stream, tcp.Connection):
             self.reactor.callLater(0, self.connectionLost, reason)
 
     def connectionLost(self, reason: Failure) -> None:
-        if not self._lose(reason.check(error.ConnectionAborted) is not None):
+        aborted = reason is not _DONE and reason.check(error.ConnectionAborted) is not None
+        if not self._lose(aborted):
             return
         producer = self.producer
         if producer is not None:
@@ -314,9 +322,6 @@ class Port(tcp.Port):
     # What the loop calls.
 
     def _accepted(self, address: tuple[Any, ...]) -> None:
-        log.callWithLogger(self, self._accept, address)
-
-    def _accept(self, address: tuple[Any, ...]) -> None:
         try:
             if len(address) == 4:
                 address = tcp._getrealname(address)

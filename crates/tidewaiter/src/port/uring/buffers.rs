@@ -27,10 +27,6 @@ const ALIGNMENT: usize = 4096;
 const TAIL_OFFSET: usize = 14;
 const _: () = assert!(size_of::<BufRingEntry>() == TAIL_OFFSET + 2);
 
-/// Buffers begin this much further apart than they are long, so that the beginnings of all of them, which
-/// is all that small messages need, have room side by side in the processor's cache.
-const STAGGER: usize = 64;
-
 /// A ring of equal buffers, shared with the kernel.
 pub(super) struct BufferRing {
     mapping: Mapping,
@@ -68,9 +64,8 @@ impl BufferRing {
         let (count, bytes) = (options.receive_buffers, options.receive_bytes);
         let buffers_start =
             (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(ALIGNMENT);
-        let len = bytes
-            .checked_add(STAGGER)
-            .and_then(|stride| stride.checked_mul(usize::from(count)))
+        let len = usize::from(count)
+            .checked_mul(bytes)
             .and_then(|len| len.checked_add(buffers_start))
             .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let buffers = BufferRing {
@@ -134,7 +129,7 @@ impl BufferRing {
 
     fn address(&self, id: u16) -> NonNull<u8> {
         self.mapping
-            .at(self.buffers_start + usize::from(id) * (self.bytes + STAGGER))
+            .at(self.buffers_start + usize::from(id) * self.bytes)
     }
 }
 
