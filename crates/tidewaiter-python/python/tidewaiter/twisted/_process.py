@@ -14,7 +14,8 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tidewaiter._tidewaiter import Child, Stream
+from tidewaiter._tidewaiter import Child
+from tidewaiter.twisted._flow import Flow, failure_of
 
 if TYPE_CHECKING:
     from tidewaiter.twisted._reactor import LoopReactor
@@ -32,17 +33,13 @@ STANDARD_FDS = {0: "w", 1: "r", 2: "r"}
 
 
 @implementer(IPushProducer, IConsumer)
-class _Pipe(Stream):
+class _Pipe(Flow):
     """One end of a pipe to a child, ours."""
 
     def __init__(self, process: Process, childFD: int) -> None:
         self.proc = process
         self.name = childFD
         process._pipe(childFD, self)
-
-    def fileno(self) -> int:
-        descriptor = self._descriptor()
-        return -1 if descriptor is None else descriptor
 
     def logPrefix(self) -> str:
         return "-"
@@ -55,19 +52,8 @@ class _Pipe(Stream):
         if not self._lose(False):
             return
         self._leave()
-        producer = self.producer
-        if producer is not None:
-            self.producer = None
-            producer.stopProducing()
+        self._stopProducer()
         self.proc.childConnectionLost(self.name, reason)
-
-    # What the loop calls.
-
-    def _streamFailed(self, exception: BaseException) -> None:
-        """A producer that writes here raised `exception`."""
-        failure = Failure(exception, type(exception), exception.__traceback__)
-        log.err(failure)
-        self.connectionLost(failure)
 
 
 @implementer(IProcessTransport, IConsumer, IPushProducer)
@@ -135,7 +121,7 @@ class Process(Child, BaseProcess):
 
     def _childFailed(self, childFD: int, exception: BaseException) -> None:
         """`childDataReceived` raised `exception`: no more is read from there."""
-        failure = Failure(exception, type(exception), exception.__traceback__)
+        failure = failure_of(exception)
         log.err(failure)
         self._pipeLost(childFD, failure)
 

@@ -17,6 +17,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from tidewaiter._tidewaiter import Stream
+from tidewaiter.twisted._flow import Flow
 
 try:
     from twisted.internet._newtls import startTLS
@@ -72,7 +73,7 @@ class _Plain:
     unregisterProducer = Stream._unregisterProducer
 
 
-class Connection(Stream, tcp.Connection):
+class Connection(Flow, tcp.Connection):
     """A connection whose bytes come and go through the port."""
 
     _aborting = False
@@ -99,8 +100,7 @@ class Connection(Stream, tcp.Connection):
         skt: socket.socket | None = self.__dict__.get("socket")
         if skt is not None:
             return skt.fileno()
-        descriptor = self._descriptor()
-        return -1 if descriptor is None else descriptor
+        return super().fileno()
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
         if startTLS is None:
@@ -120,10 +120,7 @@ class Connection(Stream, tcp.Connection):
         aborted = reason is not _DONE and reason.check(error.ConnectionAborted) is not None
         if not self._lose(aborted):
             return
-        producer = self.producer
-        if producer is not None:
-            producer.stopProducing()
-            self.producer = None
+        self._stopProducer()
         self._forgetSocket()
         protocol = self.protocol
         del self.protocol
@@ -157,12 +154,6 @@ class Connection(Stream, tcp.Connection):
             self.connectionLost(Failure(error.ConnectionAborted()))
         else:
             self.connectionLost(_LOST)
-
-    def _streamFailed(self, exception: BaseException) -> None:
-        """A callback of this connection raised `exception`."""
-        failure = Failure(exception, type(exception), exception.__traceback__)
-        log.err(failure)
-        self.connectionLost(failure)
 
 
 class Server(Connection, tcp.Server):
