@@ -113,13 +113,15 @@ impl Factory for Doorman {
 
 #[pymethods]
 impl Core {
-    /// Accepts connections on the listening socket with that number, which is the loop's from here on.
+    /// Accepts connections on the listening socket with that number, which is the loop's from here on: if
+    /// this raises, it is closed.
     fn listen(
         &self,
         py: Python<'_>,
         descriptor: RawDescriptor,
         object: Py<PyAny>,
     ) -> PyResult<Listener> {
+        let socket = sockets::listener(descriptor);
         let inside = self.enter(py)?;
         let slot = inside.listeners.borrow_mut().insert(object);
         let home = Rc::downgrade(&inside);
@@ -129,7 +131,7 @@ impl Core {
         };
         let listener = inside
             .reactor
-            .listen_tcp_on(sockets::listener(descriptor), doorman)
+            .listen_tcp_on(socket, doorman)
             .map_err(|error| {
                 let object = inside.listeners.borrow_mut().try_remove(slot);
                 drop(object);

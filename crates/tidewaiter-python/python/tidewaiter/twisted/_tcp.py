@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -135,7 +136,8 @@ class Connection(Stream, tcp.Connection):
 
     def _closedByHand(self) -> None:
         """Somebody closed the socket: nobody is told, as if it had been Twisted's own."""
-        self._lose(False, True)
+        if not self._cancel():
+            self._lose(False, True)
 
     # What the loop calls.
 
@@ -232,19 +234,23 @@ class Port(tcp.Port):
 
     transport = Server
     deferred: Any = None
-    _listener: Any = None
     reading = False
+    _listener: Any = None
+    # What fires when the socket is closed, and those of earlier ones that are not yet.
+    _free: Deferred[None]
+    _unclosed: Sequence[Deferred[None]] = ()
 
     def startReading(self) -> None:
         self.reading = True
         if self._listener is not None:
             self._listener.resume()
             return
-        skt = self.socket
         self._process = os.getpid()
-        self._listener = self.reactor._core.listen(skt.fileno(), self)
-        self.socket = _given_away(skt, self)
+        self.socket = _given_away(self.socket, self)
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self._listener = self.reactor._core.listen(self.socket.fileno(), self)
+        self._free = Deferred()
+        self._unclosed = [*self._unclosed, self._free]
 
     def stopReading(self) -> None:
         self.reading = False
@@ -262,6 +268,7 @@ class Port(tcp.Port):
         if not self.connected:
             return None
         if self.deferred is None:
+            self.reading = False
             if self._shouldShutdown:
                 self._refuse()
             self._listener.stop()
@@ -272,14 +279,22 @@ class Port(tcp.Port):
     stopListening = loseConnection
 
     def _stopped(self, connDone: Failure) -> Deferred[None]:
-        self._free: Deferred[None] = Deferred()
+        free = self._free
         try:
             lost = deferLater(self.reactor, 0, self.connectionLost, connDone)
         except RuntimeError:
             # In a copy of the process there is no later, and the address is the parent's.
             self.connectionLost(connDone)
             return succeed(None)
-        return lost.addCallback(lambda _: self._free)
+        return lost.addCallback(lambda _: free)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if not self.connected:
+            return
+        try:
+            super().connectionLost(reason)
+        finally:
+            self.deferred = None
 
     def _refuse(self) -> None:
         """
@@ -329,9 +344,8 @@ class Port(tcp.Port):
                 skt.close()
 
     def _closed(self) -> None:
-        if self.deferred is not None:
-            self.deferred = None
-            self._free.callback(None)
+        free, *self._unclosed = self._unclosed
+        free.callback(None)
 
 
 class Connector(tcp.Connector):
