@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from tidewaiter.twisted._reactor import LoopReactor
 
 if os.name == "posix":
-    from twisted.internet.process import reapProcessHandlers
+    from twisted.internet import process as _twisted
 else:
-    # Twisted keeps no such list there.
-    reapProcessHandlers = {}
+    # Twisted keeps no list of children there.
+    _twisted: Any = SimpleNamespace(reapProcessHandlers={})
 
 _DONE = Failure(main.CONNECTION_DONE)
 
@@ -88,7 +89,8 @@ class Process(Child, BaseProcess):
 
     def _expect(self) -> None:
         """Twisted's own list of children has this one, too, until it has ended."""
-        reapProcessHandlers[self.pid] = self
+        # Looked up each time: its own tests put another one there.
+        _twisted.reapProcessHandlers[self.pid] = self
 
     def reapProcess(self) -> None:
         """
@@ -104,7 +106,7 @@ class Process(Child, BaseProcess):
             self.processEnded(status)
 
     def processEnded(self, status: int) -> None:
-        reapProcessHandlers.pop(self.pid, None)
+        _twisted.reapProcessHandlers.pop(self.pid, None)
         BaseProcess.processEnded(self, status)
 
     def _getReason(self, status: int) -> BaseException:
