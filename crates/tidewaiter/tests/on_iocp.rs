@@ -10,6 +10,7 @@ mod support {
     pub(crate) mod reader;
     pub(crate) mod real_child;
     pub(crate) mod roles;
+    pub(crate) mod system;
 }
 
 mod promises {

@@ -8,6 +8,7 @@ mod support {
     pub(crate) mod reader;
     pub(crate) mod roles;
     pub(crate) mod sim_child;
+    pub(crate) mod system;
 }
 
 mod promises {

@@ -14,6 +14,9 @@ const LONG: Duration = Duration::from_secs(60);
 /// Waits for `timeout`, which must bring nothing and take all of it.
 #[track_caller]
 fn assert_full_wait(harness: &mut Harness, timeout: Duration) {
+    // Those that other tests send to the process would end the wait, as they should.
+    #[cfg(target_os = "linux")]
+    crate::support::system::without_signals();
     let start = harness.port.now();
     let count = harness.turn(Some(timeout));
     let elapsed = harness.port.now() - start;

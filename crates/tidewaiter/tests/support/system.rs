@@ -21,6 +21,17 @@ pub(crate) fn signal_thread(thread: Pid, signal: i32) -> io::Result<()> {
     }
 }
 
+/// Blocks all signals to this thread, until it ends: those that other tests send to the process are for others.
+pub(crate) fn without_signals() {
+    let mut all = std::mem::MaybeUninit::uninit();
+    // SAFETY: the set is ours, and `sigfillset` only writes to it.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the set was filled, and nobody wants the one that it replaces.
+    let failed =
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut()) };
+    assert_eq!(failed, 0, "all signals can be asked to be blocked");
+}
+
 /// Forks; the child does `work`, and ends with 0, or 1 if that panics.
 ///
 /// Of this process's threads only the one that calls is in the child, so nothing else may go on here.

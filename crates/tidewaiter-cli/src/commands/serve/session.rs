@@ -35,8 +35,7 @@ pub(super) struct Session {
     started: Instant,
     process: RefCell<Option<Process>>,
     status: Cell<Option<ExitStatus>>,
-    client_over: Cell<bool>,
-    child_over: Cell<bool>,
+    over: Over,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     activity: Activity,
@@ -44,6 +43,14 @@ pub(super) struct Session {
     ending: Cell<bool>,
     /// Calls that only matter while the session lives.
     timers: RefCell<Vec<DelayedCall>>,
+}
+
+/// What of a session has come to its end.
+struct Over {
+    client: Cell<bool>,
+    /// The child has said all, and the client was told so.
+    child_silent: Cell<bool>,
+    child: Cell<bool>,
 }
 
 /// When something moved last.
@@ -65,8 +72,11 @@ impl Session {
             started: now,
             process: RefCell::new(None),
             status: Cell::new(None),
-            client_over: Cell::new(false),
-            child_over: Cell::new(true),
+            over: Over {
+                client: Cell::new(false),
+                child_silent: Cell::new(false),
+                child: Cell::new(true),
+            },
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             activity: Activity {
@@ -100,7 +110,7 @@ impl Session {
             }
         };
         log::debug!(peer:% = self.peer, pid = process.pid(); "connected");
-        self.child_over.set(false);
+        self.over.child.set(false);
         // Each side is read no faster than the other one takes it.
         if let Some(stdin) = process.pipe(0) {
             stdin.register_producer(self.client.clone(), ProducerKind::Push);
@@ -166,13 +176,15 @@ impl Session {
     }
 
     pub(super) fn client_lost(self: &Rc<Self>, reason: &Reason) {
-        self.client_over.set(true);
+        self.over.client.set(true);
         match reason {
+            // It only answers the child's end, of which we may hear a moment later.
+            Reason::Done if self.over.child_silent.get() => {}
             Reason::Done => self.because("client closed"),
             Reason::Reset(_) => self.because("client reset"),
             other => self.because(other.to_string()),
         }
-        if self.child_over.get() {
+        if self.over.child.get() {
             self.finish();
             return;
         }
@@ -200,6 +212,7 @@ impl Session {
 
     /// The child has said all: so the client sees the end.
     pub(super) fn child_said_all(&self) {
+        self.over.child_silent.set(true);
         self.client.unregister_producer();
         self.client.lose_write_connection();
     }
@@ -217,8 +230,8 @@ impl Session {
 
     /// The child and all its pipes are gone.
     pub(super) fn child_ended(self: &Rc<Self>) {
-        self.child_over.set(true);
-        if self.client_over.get() {
+        self.over.child.set(true);
+        if self.over.client.get() {
             self.finish();
         } else {
             self.leave_client();
@@ -231,7 +244,7 @@ impl Session {
     /// to close its side. Closed at once, with something unread, the connection would be reset, and what
     /// is under way lost.
     pub(super) fn leave_client(self: &Rc<Self>) {
-        if self.child_over.get() {
+        if self.over.child.get() {
             self.client.unregister_producer();
             self.client.lose_write_connection();
             self.later(CLIENT_LIMIT, |session| session.client.lose_connection());
@@ -249,7 +262,7 @@ impl Session {
 
     /// Asks the child and its descendants to end, and ends them by force a little later.
     pub(super) fn end_tree(self: &Rc<Self>) {
-        if self.child_over.get() || self.ending.replace(true) {
+        if self.over.child.get() || self.ending.replace(true) {
             return;
         }
         self.signal(Signal::Terminate);
@@ -258,7 +271,7 @@ impl Session {
 
     /// Ends the child and its descendants by force.
     pub(super) fn kill(self: &Rc<Self>) {
-        if self.child_over.get() {
+        if self.over.child.get() {
             return;
         }
         self.ending.set(true);
@@ -269,14 +282,14 @@ impl Session {
     /// Somebody out of reach holds the child's pipes: lets go of them, unless the client is still busy
     /// with what came through.
     fn cut_off(self: &Rc<Self>) {
-        if self.client_over.get() || !self.client.is_congested() {
+        if self.over.client.get() || !self.client.is_congested() {
             for child_fd in 0..3 {
                 if let Some(pipe) = self.pipe(child_fd) {
                     pipe.abort_connection();
                 }
             }
         }
-        if !self.child_over.get() {
+        if !self.over.child.get() {
             self.later(KILL_AFTER, Session::cut_off);
         }
     }
