@@ -333,7 +333,10 @@ fn asan(context: &Context) -> Result<Tally, Stop> {
         "leaks are {}looked for",
         if leaks == 1 { "" } else { "not " }
     );
+    // That one leaks what the kernel may still write to, and shows that it is no worse.
+    let leaky = ["--", "--skip", "dropping_on_another_thread_neither_hangs"];
     cargo(leaks, &["--no-fail-fast", "--lib", "--tests"])
+        .args(if leaks == 1 { &leaky } else { &[] })
         .run(context)
         .and_then(Tally::at_least_one)
 }

@@ -127,9 +127,15 @@ impl Reactor {
             .register(Rc::clone(&inner) as Rc<dyn Live>)
             .map_err(|error| adopted(io::Error::other(error)))?;
         inner.token.set(token);
-        self.port_mut()
-            .submit(handle, Request::Exit, token)
-            .map_err(adopted)?;
+        let awaited = self.port_mut().submit(handle, Request::Exit, token);
+        if let Err(error) = awaited {
+            // Nothing is left running: an error of this would mean that it has ended by itself.
+            let _ = self
+                .port_mut()
+                .signal(handle, Signal::Kill, SignalTarget::Tree);
+            self.unregister(token);
+            return Err(adopted(error));
+        }
         let streams = inner.open_pipes(&pipes);
         self.counters().spawned.add(1);
         let begun = Rc::clone(&inner);
