@@ -24,7 +24,9 @@ impl Core {
     fn wake_on(&self, py: Python<'_>, descriptor: RawDescriptor) -> PyResult<()> {
         let inside = self.enter(py)?;
         let socket = sockets::stream(descriptor);
-        let peer = socket.peer_addr().map_err(|error| os_error("a socket to wake by", &error))?;
+        let peer = socket
+            .peer_addr()
+            .map_err(|error| os_error("a socket to wake by", &error))?;
         inside
             .reactor
             .adopt_tcp(socket, peer, Alarm)
