@@ -1,1 +1,1 @@
-"""What all comparisons share: processes held to cores, the load program, other programs' share, figures as text."""
+"""What all comparisons share: processes, the load program, other programs' share, figures as text."""

@@ -27,6 +27,7 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
     """Lines of cells, each column as wide as it must be."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     )
     return "\n".join(text)

@@ -23,7 +23,9 @@ class Failed(Exception):
 
 
 @contextmanager
-def started(command: list[str], core: int | None, environment: dict[str, str] | None = None):
+def started(
+    command: list[str], core: int | None, environment: dict[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen, Iterable[str]]]:
     """A process with its output as lines; it is ended, and what it complained of becomes the error."""
     # Pipes throughout: Windows's Python under Wine does not start with a file as its standard error.
     process = subprocess.Popen(

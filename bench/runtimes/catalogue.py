@@ -24,9 +24,9 @@ LATENCIES = (Figure("p50_us", "p50 us"), Figure("p99_us", "p99 us"), Figure("p99
 class Workload:
     """One table.
 
-    Where `load` is given, the peer is a server that the load program drives with these arguments; `per` says what
-    its value is: CPU per "message", CPU per "gib" that passes, or "memory" per connection. Else the peer measures
-    itself and tells its value.
+    Where `load` is given, the peer is a server that the load program drives with these arguments; `per`
+    says what its value is: CPU per "message", CPU per "gib" that passes, or "memory" per connection. Else
+    the peer measures itself and tells its value.
     """
 
     name: str

@@ -18,7 +18,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from catalogue import IDLE_CONNECTIONS, PEERS, WORKLOADS, Peer, Workload
 from harness.noise import Watch
-from harness.processes import Failed, build, drive, load_program, memory_kib, raise_descriptor_limit, started, told
+from harness.processes import (
+    Failed,
+    build,
+    drive,
+    load_program,
+    memory_kib,
+    raise_descriptor_limit,
+    started,
+    told,
+)
 from plots import write_plot
 from report import Result, Run, table, write_csv
 
@@ -102,7 +111,7 @@ def measure(bench: Bench, workload: Workload, peers: Sequence[Peer], rounds: int
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cargo xtask bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("workloads", nargs="*", help="names, or the beginnings of names; all if none is given")
+    parser.add_argument("workloads", nargs="*", help="names, or beginnings of names; all if none is given")
     parser.add_argument("--peers", help="names, separated by commas; all if it is not given")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="measured under load")

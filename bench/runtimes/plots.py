@@ -51,12 +51,12 @@ def _bar(at: int, result: Result, values: Sequence[float], longest: float) -> st
     centre = top + BAR_HEIGHT / 2
     name = result.peer.name
     color = FLOOR if result.peer.floor else OURS if name.startswith("tidewaiter") else PEER
-    note = ", disturbed" if result.disturbed() else ""
+    label = f"x {median(values):.2f}" + (", disturbed" if result.disturbed() else "")
     return "\n".join(
         [
             f'<text x="{NAMES_WIDTH - 8}" y="{centre + 4:.1f}" text-anchor="end">{escape(name)}</text>',
             f'<rect x="{NAMES_WIDTH}" y="{top}" width="{middle:.1f}" height="{BAR_HEIGHT}" fill="{color}"/>',
             f'<path d="M{NAMES_WIDTH + least:.1f} {centre:.1f}H{NAMES_WIDTH + most:.1f}" stroke="#3c4043"/>',
-            f'<text x="{NAMES_WIDTH + most + 6:.1f}" y="{centre + 4:.1f}">x {median(values):.2f}{note}</text>',
+            f'<text x="{NAMES_WIDTH + most + 6:.1f}" y="{centre + 4:.1f}">{label}</text>',
         ]
     )

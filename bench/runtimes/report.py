@@ -93,8 +93,9 @@ def write_csv(path: Path, tables: Iterable[tuple[Workload, Sequence[Result]]]) -
     for workload, results in tables:
         for result in results:
             for number, run in enumerate(result.runs, 1):
-                head = {"workload": workload.name, "unit": workload.unit, "peer": result.peer.name}
-                lines.append(head | {"round": number, "value": run.value, "others_share": run.others} | run.figures)
+                line = {"workload": workload.name, "unit": workload.unit, "peer": result.peer.name}
+                line |= {"round": number, "value": run.value, "others_share": run.others}
+                lines.append(line | run.figures)
     names = dict.fromkeys(name for line in lines for name in line)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
