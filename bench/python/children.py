@@ -16,8 +16,8 @@ from told import begin, end, tell
 
 CHILD = str(Path(__file__).with_name("child.py"))
 # The smallest programs that every system has: one that ends at once, and one that says something.
-BRIEF = ["hostname.exe"] if os.name == "nt" else ["true"]
-TALKER = ["hostname.exe"] if os.name == "nt" else ["echo", "x"]
+BRIEF = ["chcp.com"] if os.name == "nt" else ["true"]
+TALKER = ["chcp.com"] if os.name == "nt" else ["echo", "x"]
 WARM_UP = 3
 TALKERS = 20
 IN_SERIES = 30 if os.name == "nt" else 300

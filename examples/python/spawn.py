@@ -16,10 +16,16 @@ class Child(protocol.ProcessProtocol):
         self.transport.closeStdin()
 
     def outReceived(self, data):
-        print("output:", data.decode(errors="replace").rstrip(), flush=True)
+        self.show("output:", data)
 
     def errReceived(self, data):
-        print("error:", data.decode(errors="replace").rstrip(), flush=True)
+        self.show("error:", data)
+
+    def show(self, whence, data):
+        # It comes in pieces, as the child wrote it: some are but the end of a line.
+        text = data.decode(errors="replace").rstrip()
+        if text:
+            print(whence, text, flush=True)
 
     def processEnded(self, reason):
         print("ended with code", reason.value.exitCode, flush=True)

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
@@ -77,6 +78,7 @@ impl std::ops::AddAssign for Tally {
 pub(crate) struct Step {
     command: Command,
     settings: Vec<String>,
+    errors_piped: bool,
 }
 
 impl Step {
@@ -97,6 +99,7 @@ impl Step {
         Step {
             command,
             settings: Vec::new(),
+            errors_piped: false,
         }
     }
 
@@ -121,6 +124,12 @@ impl Step {
         self
     }
 
+    /// Gives it a pipe as standard error, for those that do not start without.
+    pub(crate) fn errors_piped(mut self) -> Step {
+        self.errors_piped = true;
+        self
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(mut self, context: &Context) -> Result<Tally, Stop> {
         let line = self.shown();
@@ -128,6 +137,9 @@ impl Step {
         let started = Instant::now();
         let failed = |what: String| Stop::Failed(format!("`{line}`: {what}"));
         self.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        if self.errors_piped {
+            self.command.stderr(Stdio::piped());
+        }
         if !context.interactive {
             own_group(&mut self.command);
         }
@@ -135,6 +147,10 @@ impl Step {
             .command
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
+        if let Some(mut errors) = child.stderr.take() {
+            // It ends with the child, and with those that the child left its standard error to.
+            thread::spawn(move || std::io::copy(&mut errors, &mut std::io::stderr()));
+        }
         let tally = follow(&mut child, started, context.interactive);
         if tally.is_none() {
             kill_group(&mut child);

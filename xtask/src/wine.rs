@@ -87,9 +87,11 @@ impl Wine {
 
     /// Runs a Windows program.
     pub(crate) fn program(&self, context: &Context, program: &Path, arguments: &[&str]) -> Step {
+        // CPython for Windows does not start here with a file as standard error.
         let step = Step::new(context, "wine", &[])
             .path(program)
-            .args(arguments);
+            .args(arguments)
+            .errors_piped();
         self.environment(step)
     }
 

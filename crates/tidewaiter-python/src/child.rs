@@ -74,7 +74,8 @@ impl Program {
     fn command(self) -> PyResult<Command> {
         let mut args = self.args.into_iter();
         let mut command = Command::new(self.executable)
-            .own_group(false)
+            // Elsewhere a signal at the terminal reaches children, as it always did.
+            .own_group(cfg!(windows))
             .without_window();
         if let Some(name) = args.next() {
             command = command.arg0(name);

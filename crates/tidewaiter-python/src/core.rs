@@ -17,6 +17,7 @@ use tidewaiter::{Reactor, Remote, Transport};
 
 use crate::child::Child;
 use crate::context::Context;
+use crate::endings::Running;
 use crate::failures::{no_turn, os_error};
 use crate::forks::Belonging;
 use crate::hooks::Hooks;
@@ -44,6 +45,8 @@ pub(crate) struct Loop {
     context: RefCell<Option<Context>>,
     /// How many calls that other threads asked for were made.
     pub(crate) thread_calls: Cell<u64>,
+    /// Whether the owner of the loop may want it to end: it is asked before the next turn.
+    interrupted: Cell<bool>,
     pub(crate) waiting: Arc<Waiting>,
 }
 
@@ -221,6 +224,7 @@ impl Core {
             accepted: RefCell::default(),
             context: RefCell::default(),
             thread_calls: Cell::default(),
+            interrupted: Cell::new(false),
             waiting: Arc::clone(&waiting),
         };
         Ok(Core {
@@ -254,27 +258,39 @@ impl Core {
     }
 
     /// Makes turns while `owner._started`; has `owner.runUntilCurrent()` called before a turn when
-    /// `owner._justStopped`. Returns early in a copy of the process that was forked in a turn.
+    /// `owner._justStopped`. Looks at these when it begins, and after each [`interrupt`](Core::interrupt)
+    /// alone: to ask before each turn would cost as much as a short one does. Returns early in a copy of the process that was forked in a turn.
     fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = owner.py();
         let inside = self.enter(py)?;
-        while owner.getattr(intern!(py, "_started"))?.is_truthy()? {
-            if owner.getattr(intern!(py, "_justStopped"))?.is_truthy()? {
-                owner.call_method0(intern!(py, "runUntilCurrent"))?;
-            } else if inside.is_copy() {
-                break;
-            } else {
-                self.one_turn(py, &inside, None)?;
+        let _running = Running::begin(&self.remote);
+        inside.interrupted.set(true);
+        loop {
+            while inside.interrupted.replace(false) {
+                if !owner.getattr(intern!(py, "_started"))?.is_truthy()? {
+                    return Ok(());
+                }
+                if owner.getattr(intern!(py, "_justStopped"))?.is_truthy()? {
+                    owner.call_method0(intern!(py, "runUntilCurrent"))?;
+                    inside.interrupted.set(true);
+                }
             }
+            if inside.is_copy() {
+                return Ok(());
+            }
+            self.one_turn(py, &inside, None)?;
         }
-        Ok(())
     }
 
     /// Keeps the turn that is under way from waiting.
     fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
         match self.inside(py) {
             Some(inside) if inside.is_copy() => {}
-            _ => self.enter(py)?.reactor.crash(),
+            _ => {
+                let inside = self.enter(py)?;
+                inside.reactor.crash();
+                inside.interrupted.set(true);
+            }
         }
         Ok(())
     }

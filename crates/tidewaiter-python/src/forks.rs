@@ -11,6 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::core::{Core, Loop};
+use crate::endings;
 use crate::failures::{no_turn, refused};
 
 /// Where a loop stands, as far as forks are concerned.
@@ -100,6 +101,7 @@ impl Core {
 
     /// For `os.register_at_fork`: takes note that this process is a child.
     fn _in_child(&self, py: Python<'_>) {
+        endings::forget_others();
         if let Some(inside) = self.inside(py) {
             let offered = inside.belonging.suspended.get();
             inside.belonging.offered.set(offered);

@@ -82,6 +82,11 @@ impl Loop {
         })
     }
 
+    /// Whether anybody wants to know of slow callbacks.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.hooks.slow.get().is_some()
+    }
+
     fn measure<R>(
         &self,
         callback: impl FnOnce() -> PyResult<R>,

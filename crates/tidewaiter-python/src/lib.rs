@@ -7,6 +7,7 @@ mod alarm;
 mod child;
 mod context;
 mod core;
+mod endings;
 mod failures;
 mod forks;
 mod hooks;
@@ -28,6 +29,8 @@ mod _tidewaiter {
     use super::child::Child;
     #[pymodule_export]
     use super::core::Core;
+    #[pymodule_export]
+    use super::endings::end;
     #[pymodule_export]
     use super::failures::PortFailure;
     #[pymodule_export]

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
+use crate::endings;
+
 /// A value that is reached with the interpreter lock held.
 pub(crate) struct Locked<T>(T);
 
@@ -61,7 +63,10 @@ impl Waiting {
         let carried = Carried(wait);
         Python::attach(|py| {
             self.0.store(true, Ordering::Relaxed);
-            py.detach(move || carried.call());
+            py.detach(move || {
+                carried.call();
+                endings::stay_if_over();
+            });
             self.0.store(false, Ordering::Relaxed);
         });
     }

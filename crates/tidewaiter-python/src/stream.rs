@@ -83,6 +83,12 @@ impl State {
         }
     }
 
+    /// Whether the socket is the parent's, whose loop was copied when it forked.
+    fn is_copied(&self) -> bool {
+        let inside = self.inside.borrow().upgrade();
+        inside.is_some_and(|inside| inside.is_copy())
+    }
+
     /// The transport, while there is one and this thread may touch it. In a copy of the process it is in
     /// there is none: what is done to a connection there is done to nothing.
     fn transport(&self) -> PyResult<Option<Transport>> {
@@ -227,8 +233,10 @@ impl Stream {
             if reset {
                 transport.abort_connection();
             } else {
+                let shared = shared || state.is_copied();
                 if transport.queued() == 0 && !shared {
                     // The peer hears of it now, and not only once the port is done with the socket.
+                    transport.unregister_producer();
                     transport.lose_write_connection();
                 }
                 transport.close_connection();

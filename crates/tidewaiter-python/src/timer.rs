@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyAssertionError, PyAttributeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::core::{Loop, duration};
 use crate::lock::Locked;
@@ -35,10 +35,16 @@ struct State {
     time: Cell<f64>,
     fate: Cell<Fate>,
     call: RefCell<Option<Call>>,
+    /// What Python sets on it besides, once it does: most calls have nothing, and a dictionary for each
+    /// would cost more than all the rest.
+    attributes: RefCell<Option<Py<PyDict>>>,
 }
 
+/// What the class has and objects may have another of.
+const SETTABLE: [&str; 3] = ["creator", "_repr", "seconds"];
+
 /// A call that waits for its time.
-#[pyclass(frozen, weakref, dict, module = "tidewaiter._tidewaiter")]
+#[pyclass(frozen, weakref, module = "tidewaiter._tidewaiter")]
 pub(crate) struct DelayedCall(Locked<State>);
 
 /// Seconds since the epoch.
@@ -77,10 +83,13 @@ impl DelayedCall {
             time: Cell::new(now() + delay),
             fate: Cell::new(Fate::Pending),
             call: RefCell::new(Some(call)),
+            attributes: RefCell::new(None),
         };
         let delayed = Py::new(py, DelayedCall(Locked::new(state)))?;
         if let Some(origin) = inside.origin(py)? {
-            delayed.bind(py).setattr(intern!(py, "creator"), origin)?;
+            delayed
+                .get()
+                .set_attribute(intern!(py, "creator"), &origin)?;
         }
         let slot = inside.timers.borrow_mut().insert(delayed.clone_ref(py));
         let home = Rc::downgrade(inside);
@@ -172,12 +181,6 @@ impl DelayedCall {
         self.0.get(py).time.get()
     }
 
-    /// Shows another time; it is made when it would have been.
-    #[setter]
-    fn set_time(&self, py: Python<'_>, time: f64) {
-        self.0.get(py).time.set(time);
-    }
-
     /// Keeps the call from being made.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
@@ -255,7 +258,63 @@ impl DelayedCall {
         self.get_time(py) <= other.get_time(py)
     }
 
+    /// Where it was asked for, while that is being remembered.
+    #[getter]
+    fn creator<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.attribute(intern!(py, "creator"))
+    }
+
+    /// The clock that it shows its time by: the class's `clock`, unless it was given another one.
+    #[getter]
+    fn seconds<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        match slf.get().attribute(intern!(py, "seconds"))? {
+            Some(clock) => Ok(clock),
+            None => slf.get_type().getattr(intern!(py, "clock")),
+        }
+    }
+
+    #[getter]
+    fn _repr<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.attribute(intern!(py, "_repr"))
+    }
+
+    /// Comes here with what the class does not know.
+    fn __getattr__<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        self.attribute(name)?
+            .ok_or_else(|| PyAttributeError::new_err(name.clone().unbind()))
+    }
+
+    fn __setattr__(
+        slf: &Bound<'_, Self>,
+        name: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if name == "time" {
+            // It shows another time, and is made when it would have been.
+            slf.get().0.get(slf.py()).time.set(value.extract()?);
+            return Ok(());
+        }
+        let ours = SETTABLE.iter().any(|settable| name == settable);
+        if !ours && slf.get_type().hasattr(name)? {
+            return Err(PyAttributeError::new_err(format!(
+                "{name} is not to be set"
+            )));
+        }
+        slf.get().set_attribute(name, value)
+    }
+
+    fn __delattr__(&self, name: &Bound<'_, PyString>) -> PyResult<()> {
+        let attributes = self.attributes(name.py());
+        let deleted = attributes.map(|attributes| attributes.del_item(name));
+        match deleted {
+            Some(Ok(())) => Ok(()),
+            _ => Err(PyAttributeError::new_err(name.clone().unbind())),
+        }
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&*self.0.visited().attributes.borrow())?;
         let Ok(call) = self.0.visited().call.try_borrow() else {
             return Ok(());
         };
@@ -268,8 +327,11 @@ impl DelayedCall {
     }
 
     fn __clear__(&self) {
-        let call = Python::attach(|py| self.0.get(py).call.take());
-        drop(call);
+        let cleared = Python::attach(|py| {
+            let state = self.0.get(py);
+            (state.call.take(), state.attributes.take())
+        });
+        drop(cleared);
     }
 }
 
@@ -279,5 +341,30 @@ impl DelayedCall {
         call.as_ref()
             .map(of)
             .ok_or_else(|| PyAttributeError::new_err(name))
+    }
+
+    fn attributes<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyDict>> {
+        let attributes = self.0.get(py).attributes.borrow();
+        attributes.as_ref().map(|set| set.bind(py).clone())
+    }
+
+    fn attribute<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.attributes(name.py()) {
+            Some(attributes) => attributes.get_item(name),
+            None => Ok(None),
+        }
+    }
+
+    fn set_attribute(&self, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = name.py();
+        let attributes = self.attributes(py).unwrap_or_else(|| {
+            let made = PyDict::new(py);
+            self.0
+                .get(py)
+                .attributes
+                .replace(Some(made.clone().unbind()));
+            made
+        });
+        attributes.set_item(name, value)
     }
 }

@@ -66,6 +66,9 @@ impl Bridge {
                 py,
                 |context| state.name.context(py, context),
                 || {
+                    if !inside.is_timed() {
+                        return call(&stream);
+                    }
                     let named = state
                         .protocol
                         .borrow()

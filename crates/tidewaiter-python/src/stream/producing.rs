@@ -37,6 +37,12 @@ impl Producing {
         let producer = self.producer.borrow();
         producer.as_ref().map(|producer| producer.bind(py).clone())
     }
+
+    /// The producer, if it wants to hear when there is room.
+    fn waiting<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let waits = !self.streaming.get() || self.paused.get();
+        self.get(py).filter(|_| waits)
+    }
 }
 
 /// Hears from the transport that everything was sent.
@@ -50,23 +56,23 @@ impl Producer for Drained {
         self.0.enter("resumeProducing", |stream| {
             let py = stream.py();
             let state = stream.get().state(py);
-            if !state.producing.owed.replace(false) {
-                return Ok(());
-            }
-            let Some(producer) = state.producing.get(py) else {
-                return Ok(());
-            };
-            if state.producing.streaming.get() && !state.producing.paused.get() {
-                // It has the room it wants: nothing but what it has yet to write holds the end back.
-                if let Some(transport) = state.transport()? {
-                    transport.unregister_producer();
+            let owed = state.producing.owed.replace(false);
+            match state.producing.waiting(py) {
+                Some(producer) if owed => {
+                    state.producing.paused.set(false);
+                    producer
+                        .call_method0(intern!(py, "resumeProducing"))
+                        .map(drop)
                 }
-                return Ok(());
+                Some(_) => Ok(()),
+                None => {
+                    // Nobody waits for room: from here on, only what is queued holds the end back.
+                    if let Some(transport) = state.transport()? {
+                        transport.unregister_producer();
+                    }
+                    Ok(())
+                }
             }
-            state.producing.paused.set(false);
-            producer
-                .call_method0(intern!(py, "resumeProducing"))
-                .map(drop)
         });
     }
 }
@@ -97,6 +103,12 @@ impl State {
         if registered && !self.producing.streaming.get() {
             self.listen_for_drain(transport);
         }
+    }
+
+    /// To be called before an end is asked for: until everything is sent, more may be written.
+    pub(super) fn hold_end_open(&self, transport: &Transport) {
+        self.producing.owed.set(true);
+        self.listen_for_drain(transport);
     }
 
     /// Has the transport tell when everything was sent, and wait for the producer before it closes.
@@ -164,6 +176,7 @@ impl Stream {
             return Ok(());
         }
         if let Some(transport) = state.transport()? {
+            producing.owed.set(transport.queued() > 0);
             state.listen_for_drain(&transport);
         }
         producer
@@ -178,7 +191,12 @@ impl Stream {
         state.producing.streaming.set(false);
         drop(producer);
         if let Some(transport) = state.transport()? {
-            transport.unregister_producer();
+            if state.disconnecting.get() || state.write_disconnecting.get() {
+                // The loop will find that nobody holds the end back; until then, more may be written.
+                state.listen_for_drain(&transport);
+            } else {
+                transport.unregister_producer();
+            }
         }
         Ok(())
     }

@@ -127,6 +127,7 @@ impl Stream {
         }
         state.disconnecting.set(true);
         if let Some(transport) = state.transport()? {
+            state.hold_end_open(&transport);
             transport.lose_connection();
         }
         Ok(())
@@ -138,6 +139,7 @@ impl Stream {
         let state = self.state(py);
         state.write_disconnecting.set(true);
         if let Some(transport) = state.transport()? {
+            state.hold_end_open(&transport);
             transport.lose_write_connection();
         }
         Ok(())

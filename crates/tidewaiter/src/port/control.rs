@@ -121,12 +121,18 @@ fn share_port(_socket: &Socket) -> io::Result<()> {
     ))
 }
 
-/// Makes room in a pipe for as much as the OS gives everybody: 1 MiB. That it is no pipe, or that this user
-/// has taken all the memory that there is for pipes, changes nothing.
+/// Makes room in a pipe for 256 KiB, a few reads' worth: more would only leave the processor's cache. That
+/// it is no pipe, or that this user has taken all the memory that there is for pipes, changes nothing.
 #[cfg(target_os = "linux")]
 pub(super) fn widen_pipe(pipe: std::os::fd::BorrowedFd<'_>) {
-    const WIDE_BYTES: usize = 1 << 20;
-    if let Err(error) = rustix::pipe::fcntl_setpipe_size(pipe, WIDE_BYTES) {
+    const WIDE_BYTES: usize = 1 << 18;
+    let widened = rustix::pipe::fcntl_getpipe_size(pipe).and_then(|size| {
+        if size < WIDE_BYTES {
+            rustix::pipe::fcntl_setpipe_size(pipe, WIDE_BYTES)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = widened {
         log::debug!("a pipe stays as narrow as it is: {error}");
     }
 }

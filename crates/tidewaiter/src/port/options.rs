@@ -62,6 +62,9 @@ pub struct PortOptions {
     pub kind: Option<PortKind>,
     /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set.
     pub receive_bytes: usize,
+    /// The same for a Unix pipe that has been full, if that is more: 64 KiB unless set. Such pipes are read
+    /// directly, and on Linux get more room.
+    pub full_pipe_bytes: usize,
     /// How many receive buffers the port keeps ready; a power of two up to 32768: 256 unless set.
     pub receive_buffers: u16,
     /// Entries in io_uring's submission queue; a power of two up to 32768: 1024 unless set.
@@ -76,6 +79,7 @@ impl Default for PortOptions {
         PortOptions {
             kind: None,
             receive_bytes: 16 * 1024,
+            full_pipe_bytes: 64 * 1024,
             receive_buffers: 256,
             submission_entries: 1024,
             completion_entries: 8192,

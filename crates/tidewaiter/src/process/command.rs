@@ -184,10 +184,8 @@ impl Command {
         self
     }
 
-    /// Windows. Runs a console program in a console of its own that has no window (`CREATE_NO_WINDOW`):
-    /// none appears, even if we have no console, and Ctrl-C in ours does not reach it; but nor does
-    /// [`Signal::Interrupt`](super::Signal::Interrupt) or [`Signal::Terminate`](super::Signal::Terminate).
-    /// Without effect on other systems.
+    /// Windows. When we have no console ourselves, as services and graphical programs, a console program
+    /// gets one that is not shown. Without effect on other programs, and on other systems.
     #[must_use]
     pub fn without_window(mut self) -> Command {
         self.without_window = true;

@@ -278,7 +278,9 @@ impl<T> Timers<T> {
     }
 
     fn release_held_back(&mut self) {
-        self.heap.extend(self.held_back.drain(..).map(Reverse));
+        if !self.held_back.is_empty() {
+            self.heap.extend(self.held_back.drain(..).map(Reverse));
+        }
     }
 
     /// Sweeps once the dead entries are the majority: each sweep is paid for by as many disarmings.

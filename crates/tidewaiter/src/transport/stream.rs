@@ -276,13 +276,8 @@ impl Stream {
     /// Lets `fill` add to the queue, if what it adds can still be sent.
     pub(super) fn write(self: &Rc<Self>, fill: impl FnOnce(&mut Chunks)) {
         let mut state = self.state.borrow_mut();
-        // Who asked for an end while a producer is registered waits for what that one still writes.
-        let ending = state.leaving || state.write == WriteSide::Finishing;
-        let writable = state.phase == Phase::Open
-            && !(ending && state.producer.is_none())
-            && state.write != WriteSide::Finished
-            && self.kind != StreamKind::PipeReader;
-        if !writable {
+        if state.phase != Phase::Open || !state.takes_more() || self.kind == StreamKind::PipeReader
+        {
             return;
         }
         if !state.queue.has_storage() {
@@ -570,6 +565,13 @@ impl State {
     /// How many bytes are on their way: queued, or in the OS's hands and not yet reported sent.
     pub(super) fn queued(&self) -> usize {
         self.queue.len() + self.sending.map_or(0, |(_, bytes)| bytes)
+    }
+
+    /// Whether the end of the write side lets anything more be written.
+    fn takes_more(&self) -> bool {
+        // Who asked for an end while a producer is registered waits for what that one still writes.
+        let ending = self.leaving || self.write == WriteSide::Finishing;
+        self.write != WriteSide::Finished && !(ending && self.producer.is_none())
     }
 
     fn hung_up(&self) -> bool {

@@ -262,6 +262,40 @@ fn a_half_close_waits_for_the_producer_and_sends_what_it_writes() {
     assert_eq!(checker.received.get(), size);
 }
 
+/// Goal: while an end waits for a producer, another one may take its place, and is waited for.
+#[test]
+fn a_producer_that_holds_an_end_back_may_be_replaced() {
+    let size = 10 * PIECE;
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let first = Rc::new(Account::default());
+    let second = Rc::new(Account::default());
+    let accounts = [Rc::clone(&first), Rc::clone(&second)];
+    let client = Script::new()
+        .made(move |transport| {
+            for account in accounts.clone() {
+                let source = Source {
+                    to: transport.clone(),
+                    kind: ProducerKind::Pull,
+                    size,
+                    account,
+                };
+                transport.register_producer(source, ProducerKind::Pull);
+                transport.lose_connection();
+            }
+        })
+        .then_done(&countdown);
+    let checker = Rc::new(Checker::default());
+    let check = Rc::clone(&checker);
+    let server = Script::new()
+        .data(move |_, data| check.take(data))
+        .then_done(&countdown);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(first.resumed.get(), 0);
+    assert_eq!(second.stopped.get(), 0);
+    assert_eq!(checker.received.get(), size);
+}
+
 /// Goal: not one call more after a pause; what arrived meanwhile comes in order, then the end.
 #[test]
 fn a_paused_connection_is_not_called_and_misses_nothing() {

@@ -19,7 +19,12 @@ from tidewaiter._tidewaiter import Child, Stream
 if TYPE_CHECKING:
     from tidewaiter.twisted._reactor import LoopReactor
 
-_LOST = Failure(main.CONNECTION_LOST)
+if os.name == "posix":
+    from twisted.internet.process import reapProcessHandlers
+else:
+    # Twisted keeps no such list there.
+    reapProcessHandlers = {}
+
 _DONE = Failure(main.CONNECTION_DONE)
 
 # Where a child's standard streams lead unless the caller says otherwise.
@@ -97,8 +102,6 @@ class Process(Child, BaseProcess):
 
     def _expect(self) -> None:
         """Twisted's own list of children has this one, too, until it has ended."""
-        from twisted.internet.process import reapProcessHandlers
-
         reapProcessHandlers[self.pid] = self
 
     def reapProcess(self) -> None:
@@ -115,8 +118,6 @@ class Process(Child, BaseProcess):
             self.processEnded(status)
 
     def processEnded(self, status: int) -> None:
-        from twisted.internet.process import reapProcessHandlers
-
         reapProcessHandlers.pop(self.pid, None)
         BaseProcess.processEnded(self, status)
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
 
-from twisted.internet import base, error
+from twisted.internet import base, error, main
 from twisted.internet.interfaces import IDelayedCall, IReactorTCP
-from twisted.python import context
+from twisted.python import context, log
+from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
@@ -23,12 +24,7 @@ from tidewaiter.twisted._tcp import Client, Connector, Port
 classImplements(DelayedCall, IDelayedCall)
 DelayedCall.AlreadyCalled = error.AlreadyCalled
 DelayedCall.AlreadyCancelled = error.AlreadyCancelled
-for _name, _value in {
-    "__repr__": base.DelayedCall.__repr__,
-    "seconds": staticmethod(runtimeSeconds),
-    "_repr": None,
-    "creator": None,
-}.items():
+for _name, _value in {"__repr__": base.DelayedCall.__repr__, "clock": staticmethod(runtimeSeconds)}.items():
     setattr(DelayedCall, _name, _value)
 
 
@@ -195,9 +191,9 @@ class LoopReactor(base.ReactorBase):
 
     def disconnectAll(self) -> None:
         """Those that neither read nor write are told of the end, too."""
-        for each in self._live():
-            each.startReading()
         super().disconnectAll()
+        for each in self._live():
+            log.callWithLogger(each, each.connectionLost, Failure(main.CONNECTION_LOST))
 
     # IReactorTCP.
 

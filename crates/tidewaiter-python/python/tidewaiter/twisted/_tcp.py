@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -9,7 +10,7 @@ from weakref import WeakKeyDictionary, ref
 from twisted.internet import error, main, tcp
 from twisted.internet._newtls import startTLS
 from twisted.internet.address import IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import deferLater
 from twisted.python import log
@@ -232,6 +233,7 @@ class Port(tcp.Port):
             self._listener.resume()
             return
         skt = self.socket
+        self._process = os.getpid()
         self._listener = self.reactor._core.listen(skt.fileno(), self)
         self.socket = _given_away(skt, self)
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
@@ -255,16 +257,29 @@ class Port(tcp.Port):
             if self._shouldShutdown:
                 self._refuse()
             self._listener.stop()
-            self._free: Deferred[None] = Deferred()
-            self.deferred = deferLater(self.reactor, 0, self.connectionLost, connDone)
-            self.deferred.addCallback(lambda _: self._free)
+            self.deferred = self._stopped(connDone)
         stopped: Deferred[None] = self.deferred
         return stopped
 
     stopListening = loseConnection
 
+    def _stopped(self, connDone: Failure) -> Deferred[None]:
+        self._free: Deferred[None] = Deferred()
+        try:
+            lost = deferLater(self.reactor, 0, self.connectionLost, connDone)
+        except RuntimeError:
+            # In a copy of the process there is no later, and the address is the parent's.
+            self.connectionLost(connDone)
+            return succeed(None)
+        return lost.addCallback(lambda _: self._free)
+
     def _refuse(self) -> None:
-        """From here on nobody connects, even if the port has yet to let go of the socket."""
+        """
+        From here on nobody connects, even if the port has yet to let go of the socket: unless it is the
+        parent's, too, of a process that was forked.
+        """
+        if self._process != os.getpid():
+            return
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -18,7 +18,6 @@ from zope.interface import classImplements, implementer
 from tidewaiter.twisted._process import STANDARD_FDS, Process, _program
 from tidewaiter.twisted._reactor import LoopReactor
 
-
 # What the OS says of a file that is no program.
 _ERROR_BAD_EXE_FORMAT = 193
 

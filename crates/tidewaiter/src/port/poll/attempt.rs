@@ -118,14 +118,17 @@ impl Task {
 /// What attempts need, of the port and of the round they are made in.
 pub(super) struct Tools {
     pool: Rc<Pool>,
+    /// For wide pipes.
+    wide: Rc<Pool>,
     /// From the round's first write to a pipe on.
     quiet: Option<Quiet>,
 }
 
 impl Tools {
-    pub(super) fn new(pool: &Rc<Pool>) -> Tools {
+    pub(super) fn new(pool: &Rc<Pool>, wide: &Rc<Pool>) -> Tools {
         Tools {
             pool: Rc::clone(pool),
+            wide: Rc::clone(wide),
             quiet: None,
         }
     }
@@ -321,7 +324,12 @@ impl Entry {
     }
 
     fn attempt_receive(&mut self, tools: &Tools) -> Attempt {
-        let mut lease = tools.pool.lease();
+        let pool = if self.surge.is_wide() {
+            &tools.wide
+        } else {
+            &tools.pool
+        };
+        let mut lease = pool.lease();
         match receive(&self.source, &mut lease) {
             Ok(None) => {
                 self.readable = false;

@@ -38,7 +38,9 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
+use super::{
+    BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control, surge,
+};
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
 use children::abandon;
@@ -81,6 +83,8 @@ struct PollPort {
     selector: Selector,
     waker: Waker,
     pool: Rc<Pool>,
+    /// For wide pipes.
+    wide: Rc<Pool>,
     handles: Table<Entry>,
     foreign: Foreign,
     /// Some of those are ready, and were not looked at yet.
@@ -117,6 +121,7 @@ impl PollPort {
             selector,
             waker: Waker::new(notify),
             pool: Pool::new(options.receive_bytes.max(1), options.receive_buffers.into()),
+            wide: surge::wide_pool(options),
             handles: Table::default(),
             foreign: Foreign::default(),
             foreign_ready: false,
@@ -209,7 +214,7 @@ impl PollPort {
     /// One round over the queue: each handle is visited at most once, in turn, so that one that is
     /// always ready does not starve the others.
     fn visit_ready(&mut self, completions: &mut Vec<Completion>, limit: usize) {
-        let mut tools = Tools::new(&self.pool);
+        let mut tools = Tools::new(&self.pool, &self.wide);
         for _ in 0..self.ready.len() {
             if completions.len() >= limit {
                 return;

@@ -63,7 +63,12 @@ impl Uring {
             (_, Work::Exit) => finish_exit(pending, &self.handles, cqe),
             (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
-                finish_poll(pending, cqe, self.buffers.is_exhausted(), &self.pool)
+                let pool = if pending.is_wide() {
+                    Some(&self.wide)
+                } else {
+                    self.buffers.is_exhausted().then_some(&self.pool)
+                };
+                finish_poll(pending, cqe, pool)
             }
             (Stage::Started, Work::Watch | Work::Close) => {
                 unreachable!("this is never the kernel's work")
@@ -74,7 +79,7 @@ impl Uring {
             pending.park();
             return;
         }
-        if cqe.more() && matches!(pending.work, Work::HangUp { seen: true }) {
+        if cqe.more() && pending.is_to_be_taken_back() {
             self.push_cancel(key);
         }
         self.report(key, next, completions);
@@ -207,12 +212,15 @@ fn finish_receive(
 ) -> Next {
     if let Some(outcome) = &received {
         note_surge(pending, outcome, bytes_max);
-        return if cqe.more() {
-            Next::GoOn(received)
-        } else {
-            Next::Again(received)
-        };
+        if cqe.more() {
+            return Next::GoOn(received);
+        }
+        if pending.is_wide() {
+            pending.stage = Stage::Polling;
+        }
+        return Next::Again(received);
     }
+    let taken_back = pending.is_wide() && !pending.cancelled;
     match (errno(cqe), &mut pending.work) {
         _ if cqe.more() => Next::GoOn(None),
         (None, _) => Next::End(Ok(Outcome::EndOfFile)),
@@ -221,6 +229,7 @@ fn finish_receive(
         (Some(libc::EINTR), _) => Next::Again(None),
         // No buffer was left, even if no data was there: see to it when there is.
         (Some(libc::ENOBUFS | libc::EAGAIN), _) => poll_first(pending),
+        (Some(libc::ECANCELED), _) if taken_back => poll_first(pending),
         // Not every descriptor that can be read can be read by multishot.
         (Some(libc::EBADFD), Work::Receive { multishot, .. }) if *multishot => {
             *multishot = false;
@@ -360,13 +369,19 @@ fn hung_up(socket: Option<&socket2::Socket>) -> Result<Outcome, Failure> {
 }
 
 /// What was waited for can be tried now.
-fn finish_poll(pending: &mut Pending, cqe: Cqe, exhausted: bool, pool: &std::rc::Rc<Pool>) -> Next {
+///
+/// There is a `pool` if it is to be received into memory of our own: because the pipe is wide, or because
+/// the program holds every buffer of the ring, and may never let go of them.
+fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&std::rc::Rc<Pool>>) -> Next {
+    // The cancellation was for the read before, which had ended by itself.
+    if errno(cqe) == Some(libc::ECANCELED) && pending.is_wide() && !pending.cancelled {
+        return Next::Again(None);
+    }
     if let Some(errno) = errno(cqe) {
         return failed(pending, errno);
     }
-    match pending.work {
-        // The program holds every buffer of the ring, and may never let go of them.
-        Work::Receive { pipe, .. } if exhausted && !pending.cancelled => {
+    match (&pending.work, pool) {
+        (Work::Receive { pipe, .. }, Some(pool)) if !pending.cancelled => {
             receive_directly(pending, pipe.is_some(), pool)
         }
         _ => {

@@ -33,7 +33,7 @@ use super::buffer::Pool;
 use super::event::Event;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
-use super::surge::Surge;
+use super::surge::{self, Surge};
 use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{
@@ -93,6 +93,8 @@ struct Uring {
     buffers: Rc<BufferRing>,
     /// Buffers for when the program holds all those of the ring.
     pool: Rc<Pool>,
+    /// For wide pipes.
+    wide: Rc<Pool>,
     spare: Vec<Pinned<Gather>>,
     /// How pipes are written to, once that was asked.
     write_flags: Option<WriteFlags>,
@@ -180,6 +182,7 @@ impl Uring {
             foreign_poll: ForeignPoll::default(),
             buffers,
             pool: Pool::new(options.receive_bytes, SPARE_MAX),
+            wide: surge::wide_pool(options),
             spare: Vec::new(),
             write_flags: None,
             due: VecDeque::new(),

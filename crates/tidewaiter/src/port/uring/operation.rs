@@ -176,6 +176,21 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Whether it reads a wide pipe: directly, without the ring's buffers.
+    pub(super) fn is_wide(&self) -> bool {
+        matches!(&self.work, Work::Receive { pipe: Some(surge), .. } if surge.is_wide())
+    }
+
+    /// Whether the kernel, which would go on with it, is to end it. Says so once.
+    pub(super) fn is_to_be_taken_back(&mut self) -> bool {
+        let wide = self.is_wide();
+        match &mut self.work {
+            Work::HangUp { seen } => *seen,
+            Work::Receive { multishot, .. } => wide && std::mem::take(multishot),
+            _ => false,
+        }
+    }
+
     /// It was taken back from the kernel, to be started again later.
     pub(super) fn park(&mut self) {
         if matches!(self.work, Work::Connect(_)) {

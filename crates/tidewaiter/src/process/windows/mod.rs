@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
-use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
+use windows_sys::Win32::System::Console::{
+    CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent, GetConsoleCP,
+};
 use windows_sys::Win32::System::JobObjects::{
     JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JobObjectBasicAccountingInformation,
     QueryInformationJobObject, TerminateJobObject,
@@ -102,6 +104,7 @@ fn image(command: &Command) -> Result<Image, (SpawnStep, io::Error)> {
         let message = "arguments cannot be passed safely to a batch file: run cmd.exe with /c";
         return Err(refused(invalid(message)));
     }
+    let hidden = command.without_window && !has_console() && search::is_console_program(&file);
     let file = wide(file.as_os_str()).map_err(refused)?;
     Ok(Image {
         file: terminated(file),
@@ -109,8 +112,14 @@ fn image(command: &Command) -> Result<Image, (SpawnStep, io::Error)> {
         environment: environment.block(),
         directory: directory.map(terminated),
         own_group: command.own_group,
-        without_window: command.without_window,
+        hidden,
     })
+}
+
+/// Whether children inherit a console from us.
+fn has_console() -> bool {
+    // SAFETY: no memory is involved.
+    unsafe { GetConsoleCP() != 0 }
 }
 
 /// The first of the files to try that is one.

@@ -1,6 +1,8 @@
 //! Where a program is looked for.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// The files to try in turn for `program`, given the child's search path.
@@ -30,6 +32,26 @@ pub(super) fn is_batch_file(file: &Path) -> bool {
     let name = file.as_os_str().to_string_lossy();
     let name = name.trim_end_matches(['.', ' ']).to_ascii_lowercase();
     name.ends_with(".bat") || name.ends_with(".cmd")
+}
+
+/// Whether this is a program for consoles, as its header says; not when that cannot be read.
+pub(super) fn is_console_program(file: &Path) -> bool {
+    const HEADER_AT: u64 = 0x3c;
+    const SUBSYSTEM_AT: u64 = 0x5c;
+    const FOR_CONSOLES: u16 = 3;
+    let subsystem = || -> io::Result<u16> {
+        let mut file = File::open(file)?;
+        let mut header = [0; 4];
+        file.seek(SeekFrom::Start(HEADER_AT))?;
+        file.read_exact(&mut header)?;
+        let mut subsystem = [0; 2];
+        file.seek(SeekFrom::Start(
+            u64::from(u32::from_le_bytes(header)) + SUBSYSTEM_AT,
+        ))?;
+        file.read_exact(&mut subsystem)?;
+        Ok(u16::from_le_bytes(subsystem))
+    };
+    subsystem().is_ok_and(|subsystem| subsystem == FOR_CONSOLES)
 }
 
 #[cfg(test)]
@@ -62,5 +84,14 @@ mod tests {
             assert!(is_batch_file(Path::new(name)), "{name}");
         }
         assert!(!is_batch_file(Path::new("bat.exe")));
+    }
+
+    #[test]
+    fn console_programs_are_told_from_others() {
+        let system = Path::new(r"C:\Windows\System32");
+        assert!(is_console_program(&system.join("cmd.exe")));
+        for other in ["notepad.exe", "kernel32.dll.missing"] {
+            assert!(!is_console_program(&system.join(other)), "{other}");
+        }
     }
 }

@@ -8,11 +8,11 @@ use std::ptr;
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::JobObjects::{AssignProcessToJobObject, CreateJobObjectW};
 use windows_sys::Win32::System::Threading::{
-    CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT,
-    CreateProcessW, DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT,
-    InitializeProcThreadAttributeList, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
-    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES,
-    STARTUPINFOEXW, TerminateProcess, UpdateProcThreadAttribute,
+    CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW,
+    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, InitializeProcThreadAttributeList,
+    PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_INFORMATION,
+    ResumeThread, STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess,
+    UpdateProcThreadAttribute,
 };
 
 /// What is started, all of it null-terminated.
@@ -23,7 +23,8 @@ pub(super) struct Image {
     pub(super) environment: Vec<u16>,
     pub(super) directory: Option<Vec<u16>>,
     pub(super) own_group: bool,
-    pub(super) without_window: bool,
+    /// Whether the window that it opens first is not shown.
+    pub(super) hidden: bool,
 }
 
 /// A process that was started.
@@ -94,14 +95,15 @@ fn create(
         startup.StartupInfo.hStdError,
     ] = streams;
     startup.lpAttributeList = attributes.as_mut_ptr();
-    let asked_for = [
-        (image.own_group, CREATE_NEW_PROCESS_GROUP),
-        (image.without_window, CREATE_NO_WINDOW),
-    ];
-    let flags = asked_for
-        .iter()
-        .filter(|(asked, _)| *asked)
-        .fold(flags, |flags, (_, flag)| flags | flag);
+    if image.hidden {
+        // What is not said then, is zero: hidden.
+        startup.StartupInfo.dwFlags |= STARTF_USESHOWWINDOW;
+    }
+    let group = if image.own_group {
+        CREATE_NEW_PROCESS_GROUP
+    } else {
+        0
+    };
     // It may be written to.
     let mut command_line = image.command_line.clone();
     let mut made = PROCESS_INFORMATION::default();
@@ -115,7 +117,7 @@ fn create(
             ptr::null(),
             ptr::null(),
             i32::from(!list.is_empty()),
-            EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | flags,
+            EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | group | flags,
             image.environment.as_ptr().cast(),
             image.directory.as_ref().map_or(ptr::null(), Vec::as_ptr),
             (&raw const startup).cast(),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::super::producer::{Producer, ProducerKind};
-use super::{Phase, Stream, WriteSide};
+use super::{Phase, Stream};
 
 type Shared = Rc<RefCell<dyn Producer>>;
 
@@ -39,7 +39,7 @@ impl Stream {
             paused: false,
         };
         let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || state.leaving || state.write != WriteSide::Open {
+        if state.phase != Phase::Open || !state.takes_more() {
             drop(state);
             self.stop_producer(registered);
             return;

@@ -1,0 +1,189 @@
+"""Connections that are closed while there is still something to say."""
+
+import os
+
+from twisted.internet import protocol
+
+from scenarios.pairs import Side, SideFactory, connect, failures, python, until
+
+
+def _play(reactor, act):
+    """A server does `act` with its transport as soon as it has one; what became of it."""
+    server = SideFactory(connectionMade=lambda side: act(side.transport))
+    client = SideFactory()
+    connect(reactor, server, client)
+    until(reactor, lambda: server.lost and client.lost)
+    return {"received": client.received.decode(), "server": server.lost, "client": client.lost, "log": failures()}
+
+
+def written_after(reactor, method, queued):
+    """What is written after the end was asked for, in the same callback, is sent."""
+
+    def act(transport):
+        if queued:
+            transport.write(b"early, ")
+        getattr(transport, method)()
+        transport.write(b"late")
+
+    return _play(reactor, act)
+
+
+class _Counting(Side):
+    """Counts what it receives, and starts only when it is told to."""
+
+    size = 0
+    last = b""
+
+    def connectionMade(self):
+        self.transport.pauseProducing()
+        super().connectionMade()
+
+    def dataReceived(self, data):
+        self.size += len(data)
+        self.last = (self.last + data)[-5:]
+
+
+def written_while_sending(reactor, size):
+    """What is written later on is sent, as long as not everything before it is."""
+
+    def act(side):
+        side.transport.write(b"x" * size)
+        side.transport.loseConnection()
+        reactor.callLater(0.05, side.transport.write, b"late")
+        reactor.callLater(0.1, lambda: client.sides[0].transport.resumeProducing())
+
+    server, client = SideFactory(connectionMade=act), SideFactory(_Counting)
+    connect(reactor, server, client)
+    until(reactor, lambda: server.lost and client.lost)
+    side = client.sides[0]
+    return {"size": side.size, "last": side.last.decode(), "server": server.lost}
+
+
+def written_to_child(reactor):
+    """The input of a child, too, takes what is written right after it was closed."""
+
+    class Echo(protocol.ProcessProtocol):
+        received = b""
+        ended = False
+
+        def connectionMade(self):
+            self.transport.closeStdin()
+            self.transport.write(b"late")
+
+        def outReceived(self, data):
+            self.received += data
+
+        def processEnded(self, reason):
+            self.ended = True
+
+    echo = Echo()
+    arguments = python("import sys; sys.stdout.write(sys.stdin.read())")
+    reactor.callWhenRunning(reactor.spawnProcess, echo, arguments[0], arguments, os.environ)
+    until(reactor, lambda: echo.ended)
+    return echo.received.decode()
+
+
+def aborted_after(reactor, method, queued):
+    """To abort ends at once what was to end in order."""
+
+    def act(transport):
+        if queued:
+            transport.write(b"x" * queued)
+        getattr(transport, method)()
+        transport.abortConnection()
+
+    return _play(reactor, act)
+
+
+def both_ends(reactor):
+    """A connection whose write side was to be closed is closed altogether, after what was written."""
+
+    def act(transport):
+        transport.write(b"all of it")
+        transport.loseWriteConnection()
+        transport.loseConnection()
+
+    return _play(reactor, act)
+
+
+class _Puller:
+    """Writes a piece each time it is asked, and a word after it has said that this was all."""
+
+    def __init__(self, transport, pieces):
+        self.transport = transport
+        self.pieces = pieces
+        self.asked = 0
+        self.stopped = 0
+
+    def resumeProducing(self):
+        self.asked += 1
+        if self.asked <= self.pieces:
+            self.transport.write(b"piece, ")
+        if self.asked == self.pieces:
+            self.transport.unregisterProducer()
+            self.transport.write(b"end")
+
+    def stopProducing(self):
+        self.stopped += 1
+
+
+def pulled(reactor, when):
+    """A pull producer writes all it has, though the end was asked for `before` or `after` it was registered."""
+    producers = []
+
+    def act(transport):
+        producers.append(_Puller(transport, 3))
+        if when == "before":
+            transport.loseConnection()
+        transport.registerProducer(producers[0], False)
+        if when == "after":
+            transport.loseConnection()
+
+    outcome = _play(reactor, act)
+    return {**outcome, "asked": producers[0].asked, "stopped": producers[0].stopped}
+
+
+def asked_once(reactor):
+    """A pull producer that has nothing to write is asked when it is registered, and not again."""
+    producers = []
+
+    def register(transport):
+        producers.append(_Puller(transport, 0))
+        transport.registerProducer(producers[0], False)
+        reactor.callLater(0.1, finish, transport, producers[0])
+
+    def finish(transport, producer):
+        counted.append(producer.asked)
+        transport.unregisterProducer()
+        transport.loseConnection()
+
+    counted = []
+
+    def act(transport):
+        transport.write(b"sent before")
+        reactor.callLater(0.1, register, transport)
+
+    _play(reactor, act)
+    return counted
+
+
+class _Pusher(_Puller):
+    def resumeProducing(self):
+        self.asked += 1
+
+    def pauseProducing(self):
+        raise AssertionError("there is room")
+
+
+def pushed(reactor):
+    """A push producer that is not paused holds no end back, and is told of it."""
+    producers = []
+
+    def act(transport):
+        producers.append(_Pusher(transport, 0))
+        transport.loseConnection()
+        transport.registerProducer(producers[0], True)
+        transport.write(b"late")
+
+    outcome = _play(reactor, act)
+    return {**outcome, "asked": producers[0].asked, "stopped": producers[0].stopped}

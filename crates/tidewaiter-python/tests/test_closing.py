@@ -1,0 +1,62 @@
+"""Closing waits for what is still to be said, as with Twisted's own transports."""
+
+import unittest
+
+from support import ReactorTestCase
+
+DONE = ["ConnectionDone"]
+PIECES = "piece, piece, piece, end"
+
+
+class Closing(ReactorTestCase):
+    def test_what_is_written_right_after_is_sent(self):
+        for method in ("loseConnection", "loseWriteConnection"):
+            for queued in (False, True):
+                with self.subTest(method, queued=queued):
+                    outcome = self.scenario("closing", "written_after", method, queued)
+                    expected = "early, late" if queued else "late"
+                    self.assertEqual(outcome, {"received": expected, "server": DONE, "client": DONE, "log": []})
+
+    def test_what_is_written_while_something_is_being_sent_is_sent(self):
+        size = 30_000_000
+        outcome = self.scenario("closing", "written_while_sending", size)
+        self.assertEqual(outcome, {"size": size + 4, "last": "xlate", "server": DONE})
+
+    def test_what_is_written_to_a_child_right_after_is_sent(self):
+        self.assertEqual(self.scenario("closing", "written_to_child"), "late")
+
+    def test_aborting_ends_it_at_once(self):
+        for method in ("loseConnection", "loseWriteConnection"):
+            for queued in (0, 10_000_000):
+                with self.subTest(method, queued=queued):
+                    outcome = self.scenario("closing", "aborted_after", method, queued)
+                    self.assertEqual(outcome["server"], ["ConnectionAborted"])
+                    self.assertEqual(outcome["client"], ["ConnectionLost"])
+                    self.assertEqual(outcome["log"], [])
+
+    def test_closing_the_write_side_first_changes_nothing(self):
+        outcome = self.scenario("closing", "both_ends")
+        self.assertEqual(outcome, {"received": "all of it", "server": DONE, "client": DONE, "log": []})
+
+
+class ClosingWithProducers(ReactorTestCase):
+    def test_a_pull_producer_is_waited_for(self):
+        for when in ("before", "after"):
+            with self.subTest(when):
+                outcome = self.scenario("closing", "pulled", when)
+                self.assertEqual(outcome["received"], PIECES)
+                self.assertEqual((outcome["asked"], outcome["stopped"]), (3, 0))
+                self.assertEqual((outcome["server"], outcome["log"]), (DONE, []))
+
+    def test_a_pull_producer_is_asked_once_for_each_time_that_all_is_sent(self):
+        self.assertEqual(self.scenario("closing", "asked_once"), [1])
+
+    def test_a_push_producer_with_room_is_stopped(self):
+        outcome = self.scenario("closing", "pushed")
+        self.assertEqual(outcome["received"], "late")
+        self.assertEqual((outcome["asked"], outcome["stopped"]), (0, 1))
+        self.assertEqual((outcome["server"], outcome["log"]), (DONE, []))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,18 @@
+"""Delayed calls are the objects that Twisted's are."""
+
+import unittest
+
+from support import ReactorTestCase
+
+
+class DelayedCalls(ReactorTestCase):
+    def test_a_program_notes_down_on_them_what_it_wants(self):
+        seen = self.scenario("timers", "attributes")
+        self.assertEqual(seen, [False, None, "mine", ["somewhere"], True, False, None, False])
+
+    def test_they_tell_where_they_come_from(self):
+        self.assertEqual(self.scenario("timers", "origin"), [True, True])
+
+
+if __name__ == "__main__":
+    unittest.main()
