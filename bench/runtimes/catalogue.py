@@ -65,7 +65,7 @@ def _stream(name: str, task: str, *load: str) -> Workload:
 
 
 _CHURN = ("--mode", "churn", "--connections", "16")
-IDLE_CONNECTIONS = 1000
+IDLE_CONNECTIONS = 5000
 _IDLE = ("--mode", "idle", "--connections", str(IDLE_CONNECTIONS))
 _TIMER_FIGURES = (
     Figure("arm_ns", "arm ns"),

@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 
-use bench_common::net::{self, PIECE_BYTES};
+use bench_common::net::{self, BUFFER_BYTES, PIECE_BYTES};
 use io_uring::{IoUring, cqueue};
 use slab::Slab;
 
@@ -28,7 +28,11 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn listen(role: Role) -> io::Result<Server> {
         let ring = ring::open()?;
-        let buffers = Buffers::register(&ring)?;
+        let bytes = match role {
+            Role::Echo | Role::Source => BUFFER_BYTES,
+            Role::Sink => PIECE_BYTES,
+        };
+        let buffers = Buffers::register(&ring, bytes)?;
         Ok(Server {
             role,
             ring,
