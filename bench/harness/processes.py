@@ -87,7 +87,8 @@ def build(packages: Iterable[str], folder: str = "", features: Iterable[str] = (
     command = [cargo, "build", "--quiet", "--release", "--target-dir", str(target)]
     command += [argument for package in packages for argument in ("--package", package)]
     command += [argument for feature in features for argument in ("--features", feature)]
-    subprocess.run(command, cwd=ROOT / folder, check=True)
+    if subprocess.run(command, cwd=ROOT / folder, check=False).returncode:
+        raise SystemExit(f"`{' '.join(command)}` failed in `{ROOT / folder}`")
     return target / "release"
 
 

@@ -45,7 +45,7 @@ impl Buffers {
         unsafe {
             ring.submitter().register_buf_ring_with_flags(
                 start.as_ptr() as u64,
-                COUNT,
+                count,
                 GROUP,
                 0,
             )?;
