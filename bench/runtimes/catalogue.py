@@ -52,6 +52,8 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
     # It is no peer but what the kernel sets: the others are measured by it.
     floor: bool = False
+    # What must be installed, as pkg-config calls it, and Debian's name for it.
+    library: tuple[str, str] | None = None
 
 
 def _echo(name: str, size: int, connections: int) -> Workload:
@@ -113,4 +115,5 @@ PEERS = (
     Peer("compio", "bench-compio"),
     Peer("monoio", "bench-monoio"),
     Peer("mio", "bench-mio"),
+    Peer("libuv", "bench-libuv", library=("libuv", "libuv1-dev")),
 )

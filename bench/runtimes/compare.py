@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,6 +123,18 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _is_here(peer: Peer) -> bool:
+    """Whether what the peer needs is installed; says so if not."""
+    if peer.library is None:
+        return True
+    library, package = peer.library
+    pkg_config = shutil.which("pkg-config")
+    if pkg_config and subprocess.run([pkg_config, "--exists", library], check=False).returncode == 0:
+        return True
+    print(f"{peer.name} is left out: install {package} and pkg-config (these are Debian's names)")
+    return False
+
+
 def _chosen(arguments: argparse.Namespace) -> tuple[list[Workload], list[Peer]]:
     beginnings = tuple(arguments.workloads) or ("",)
     for name in arguments.workloads:
@@ -151,6 +165,7 @@ def main() -> int:
         print("workloads:", *(workload.name for workload in workloads))
         print("peers:", *(peer.name for peer in peers))
         return 0
+    peers = [peer for peer in peers if _is_here(peer)]
     raise_descriptor_limit()
     bench = _built(peers, arguments.seconds)
     tables = []
