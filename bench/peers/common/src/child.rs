@@ -38,7 +38,7 @@ impl Default for Count {
 
 impl Count {
     /// Whether there is another child to be spawned.
-    pub fn next(&mut self) -> bool {
+    pub fn takes_another(&mut self) -> bool {
         let more = self.spawned < WARM_UP + CHILDREN;
         self.spawned += usize::from(more);
         more
@@ -103,6 +103,10 @@ pub fn writer() -> PathBuf {
 }
 
 /// What the writing child does, on another core than its parent, which is held to the first.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a child has nothing to put in order"
+)]
 pub(crate) fn write_and_exit() -> ! {
     let mut second = CpuSet::new();
     second.set(1);
@@ -110,10 +114,7 @@ pub(crate) fn write_and_exit() -> ! {
     let _ = sched_setaffinity(None, &second);
     let piece = [b'x'; PIECE_BYTES];
     let mut output = std::io::stdout().lock();
-    for _ in 0..WRITTEN_BYTES / PIECE_BYTES {
-        if output.write_all(&piece).is_err() {
-            std::process::exit(1);
-        }
-    }
-    std::process::exit(0)
+    let mut pieces = 0..WRITTEN_BYTES / PIECE_BYTES;
+    let written = pieces.try_for_each(|_| output.write_all(&piece));
+    std::process::exit(i32::from(written.is_err()))
 }

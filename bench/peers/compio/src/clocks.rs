@@ -46,7 +46,8 @@ pub(crate) async fn threads() -> io::Result<()> {
     let (sender, mut receiver) = mpsc::unbounded::<Call>();
     threads::start(
         move |call| sender.unbounded_send(call).expect("the loop runs"),
-        || std::process::exit(0),
+        // The sender goes with the thread, and ends the loop.
+        || {},
     );
     while let Some(call) = receiver.next().await {
         call();

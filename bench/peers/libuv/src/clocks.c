@@ -73,6 +73,11 @@ void uv_side_wake(void)
     uv_async_send(&async);
 }
 
+void uv_side_stop(void)
+{
+    uv_stop(uv_default_loop());
+}
+
 int uv_side_threads(void)
 {
     uv_loop_t *loop = uv_default_loop();
@@ -80,5 +85,6 @@ int uv_side_threads(void)
     if (error)
         return error;
     threads_start();
-    return uv_run(loop, UV_RUN_DEFAULT);
+    /* More than zero: the handle is still there. */
+    return uv_run(loop, UV_RUN_DEFAULT) < 0;
 }

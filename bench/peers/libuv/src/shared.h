@@ -12,6 +12,7 @@ int uv_side_serve(int listener, int role);
 int uv_side_timers(void);
 int uv_side_threads(void);
 void uv_side_wake(void);
+void uv_side_stop(void);
 int uv_side_spawn(size_t at_a_time, const char *program);
 int uv_side_child_stdout(const char *program, const char *argument);
 

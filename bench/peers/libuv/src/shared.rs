@@ -17,6 +17,7 @@ pub(crate) mod ffi {
         pub(crate) safe fn uv_side_timers() -> c_int;
         pub(crate) safe fn uv_side_threads() -> c_int;
         pub(super) safe fn uv_side_wake();
+        pub(super) safe fn uv_side_stop();
         pub(super) fn uv_side_spawn(at_a_time: usize, program: *const c_char) -> c_int;
         pub(super) fn uv_side_child_stdout(
             program: *const c_char,
@@ -102,7 +103,7 @@ extern "C" fn threads_start() {
         sender.send(call).expect("the loop runs");
         ffi::uv_side_wake();
     };
-    threads::start(post, || std::process::exit(0));
+    threads::start(post, || ffi::uv_side_stop());
 }
 
 // SAFETY: no other function has this name.
@@ -117,7 +118,7 @@ extern "C" fn threads_run_calls() {
 // SAFETY: no other function has this name.
 #[unsafe(no_mangle)]
 extern "C" fn child_next() -> c_int {
-    c_int::from(locked(&COUNT).next())
+    c_int::from(locked(&COUNT).takes_another())
 }
 
 // SAFETY: no other function has this name.

@@ -1,10 +1,14 @@
 //! Calls from another thread: a channel of the standard library, and a waker.
 
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use bench_common::threads::{self, Call};
 use mio::{Events, Poll, Token, Waker};
+
+/// The last call has run.
+static ENDED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn run() -> io::Result<()> {
     let mut poll = Poll::new()?;
@@ -14,7 +18,7 @@ pub(crate) fn run() -> io::Result<()> {
         sender.send(call).expect("the loop runs");
         waker.wake().expect("the loop can be woken");
     };
-    threads::start(post, || std::process::exit(0));
+    threads::start(post, || ENDED.store(true, Ordering::Relaxed));
     let mut events = Events::with_capacity(16);
     loop {
         match poll.poll(&mut events, None) {
@@ -23,6 +27,9 @@ pub(crate) fn run() -> io::Result<()> {
         }
         for call in receiver.try_iter() {
             call();
+        }
+        if ENDED.load(Ordering::Relaxed) {
+            return Ok(());
         }
     }
 }

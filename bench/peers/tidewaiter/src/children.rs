@@ -24,7 +24,7 @@ impl ProcessProtocol for Brief {
 }
 
 fn next(reactor: &Reactor, count: &Rc<RefCell<Count>>) -> Result<(), SpawnError> {
-    if count.borrow_mut().next() {
+    if count.borrow_mut().takes_another() {
         let command = Command::new(child::BRIEF)
             .stdin(Stdio::Inherit)
             .stdout(Stdio::Inherit)

@@ -41,7 +41,8 @@ pub(crate) async fn threads() -> io::Result<()> {
     let (sender, mut receiver) = mpsc::unbounded_channel::<Call>();
     threads::start(
         move |call| assert!(sender.send(call).is_ok(), "the loop runs"),
-        || std::process::exit(0),
+        // The sender goes with the thread, and ends the loop.
+        || {},
     );
     while let Some(call) = receiver.recv().await {
         call();
