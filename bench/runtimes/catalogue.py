@@ -66,6 +66,7 @@ def _stream(name: str, task: str, *load: str) -> Workload:
     return Workload(name, task, "CPU s/GiB", figures, load, per="gib")
 
 
+_CONNECTIONS = (1, 64, 1000, 10_000)
 _CHURN = ("--mode", "churn", "--connections", "16")
 IDLE_CONNECTIONS = 5000
 _IDLE = ("--mode", "idle", "--connections", str(IDLE_CONNECTIONS))
@@ -79,8 +80,8 @@ _TIMER_FIGURES = (
 )
 
 WORKLOADS = (
-    *(_echo(f"echo-64-c{count}", 64, count) for count in (1, 64, 1000)),
-    *(_echo(f"echo-16k-c{count}", 16384, count) for count in (1, 64, 1000)),
+    *(_echo(f"echo-64-c{count}", 64, count) for count in _CONNECTIONS),
+    *(_echo(f"echo-16k-c{count}", 16384, count) for count in _CONNECTIONS),
     Workload("churn", "echo", "CPU us/connection", (RATE, *LATENCIES, PEAK), _CHURN),
     _stream("stream-in", "sink", "--mode", "send", "--size", "65536"),
     _stream("stream-out", "source", "--mode", "receive"),
