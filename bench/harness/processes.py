@@ -62,6 +62,19 @@ def told(output: Iterable[str]) -> Iterator[dict]:
     return (json.loads(line) for line in output if line.startswith("{"))
 
 
+def cpu_per(unit: str, cpu: float, figures: dict[str, float]) -> float:
+    """The server's CPU: seconds per "gib" that passed, or microseconds per "message"; adds the rate."""
+    figures["server_share"] = cpu / figures["seconds"]
+    if unit == "gib":
+        passed = (figures["bytes_sent"] + figures["bytes_received"]) / 2**30
+        figures["mib_per_s"] = passed * 1024 / figures["seconds"]
+        return cpu / passed
+    if not figures["messages"]:
+        raise Failed("no message came back in the measured time")
+    figures["rate"] = figures["messages"] / figures["seconds"]
+    return cpu / figures["messages"] * 1e6
+
+
 def drive(load: str, arguments: Iterable[str], port: int, server: int) -> tuple[float, dict[str, float]]:
     """Runs the load program; the server's CPU time is read when the measured time begins and ends."""
     command = [load, f"127.0.0.1:{port}", *arguments]

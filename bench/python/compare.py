@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from catalogue import ROWS, Row
 from harness.noise import Watch, cpu_seconds, wine_server
-from harness.processes import Failed, drive, load_program, raise_descriptor_limit, started, told
+from harness.processes import Failed, cpu_per, drive, load_program, raise_descriptor_limit, started, told
 from report import Comparison, Run, table, write_csv
 
 TRIES = 3
@@ -92,13 +92,7 @@ class Bench:
             overdue.cancel()
             if "peak_kib" not in figures:
                 print(f"{row.name}: {module} did not stop when terminated", file=sys.stderr)
-        if row.per == "gib":
-            passed = (figures.pop("bytes_sent") + figures.pop("bytes_received")) / 2**30
-            figures["mib_per_s"] = passed * 1024 / figures["seconds"]
-            return cpu / passed, figures
-        figures["rate"] = figures["messages"] / figures["seconds"]
-        figures["server_share"] = cpu / figures["seconds"]
-        return cpu / figures["messages"] * 1e6, figures
+        return cpu_per(row.per, cpu, figures), figures
 
     @contextmanager
     def _process(self, row: Row, module: str, ours: bool):

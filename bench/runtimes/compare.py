@@ -23,6 +23,7 @@ from harness.noise import Watch
 from harness.processes import (
     Failed,
     build,
+    cpu_per,
     drive,
     load_program,
     memory_kib,
@@ -70,18 +71,10 @@ class Bench:
         arguments = [*workload.load, "--duration", str(int(self.seconds * 1000))]
         cpu, figures = drive(self.load, arguments, first["port"], process.pid)
         figures["peak_kib"] = memory_kib(process.pid, "VmHWM")
-        figures["server_share"] = cpu / figures["seconds"]
         if workload.per == "memory":
             # At its most: the connections are gone by now.
             return (figures["peak_kib"] - before_kib) * 1024 / IDLE_CONNECTIONS, figures
-        if workload.per == "gib":
-            passed = (figures["bytes_sent"] + figures["bytes_received"]) / 2**30
-            figures["mib_per_s"] = passed * 1024 / figures["seconds"]
-            return cpu / passed, figures
-        if not figures["messages"]:
-            raise Failed("no message came back in the measured time")
-        figures["rate"] = figures["messages"] / figures["seconds"]
-        return cpu / figures["messages"] * 1e6, figures
+        return cpu_per(workload.per, cpu, figures), figures
 
     def _alone(self, _workload: Workload, process, lines):
         for line in lines:

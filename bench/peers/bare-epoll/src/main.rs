@@ -1,6 +1,7 @@
 //! The floor for readiness: one epoll, level-triggered; a read and a write where there is something to be done, and
 //! nothing else.
 
+mod children;
 mod connection;
 
 use std::io;
@@ -20,16 +21,16 @@ const EVENTS_MAX: usize = 1024;
 const LISTENER: u64 = u64::MAX;
 
 fn main() -> io::Result<()> {
-    let role = match Workload::from_arguments() {
-        Workload::Echo => Role::Echo,
-        Workload::Sink => Role::Sink,
-        Workload::Source => Role::Source,
-        _ => {
+    match Workload::from_arguments() {
+        Workload::Echo => Server::listen(Role::Echo)?.run(),
+        Workload::Sink => Server::listen(Role::Sink)?.run(),
+        Workload::Source => Server::listen(Role::Source)?.run(),
+        Workload::Spawn { at_a_time } => children::spawn(at_a_time),
+        Workload::Timers | Workload::Threads | Workload::ChildStdout => {
             tell::unsupported();
-            return Ok(());
+            Ok(())
         }
-    };
-    Server::listen(role)?.run()
+    }
 }
 
 struct Server {
