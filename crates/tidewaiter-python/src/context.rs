@@ -79,7 +79,8 @@ impl LogName {
         if let Some(made) = self.context.borrow().as_ref() {
             return Ok(made.clone_ref(py));
         }
-        let made = context.naming(py, self.name.borrow().bind(py))?;
+        let name = self.get(py);
+        let made = context.naming(py, name.bind(py))?;
         self.context.replace(Some(made.clone_ref(py)));
         Ok(made)
     }

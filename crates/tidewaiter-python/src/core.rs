@@ -42,7 +42,7 @@ pub(crate) struct Loop {
     pub(crate) children: RefCell<Slab<Py<Child>>>,
     /// A connection on its way from the library to the Python object that is being made for it.
     pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
-    context: RefCell<Option<Context>>,
+    context: RefCell<Option<Rc<Context>>>,
     /// How many calls that other threads asked for were made.
     pub(crate) thread_calls: Cell<u64>,
     /// Whether the owner of the loop may want it to end: it is asked before the next turn.
@@ -69,8 +69,10 @@ impl Loop {
         named: impl FnOnce(&Context) -> PyResult<Py<PyDict>>,
         call: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<R> {
-        let stack = match self.context.borrow().as_ref() {
-            Some(context) => Some(context.push(py, named(context)?)?),
+        // Not borrowed meanwhile: whatever makes Python objects may have it collect others.
+        let context = self.context.borrow().clone();
+        let stack = match context {
+            Some(context) => Some(context.push(py, named(&context)?)?),
             None => None,
         };
         let result = call();
@@ -244,7 +246,7 @@ impl Core {
         base: Bound<'_, PyDict>,
     ) -> PyResult<()> {
         let context = Context::new(stack, key, base);
-        let replaced = self.enter(py)?.context.replace(Some(context));
+        let replaced = self.enter(py)?.context.replace(Some(Rc::new(context)));
         drop(replaced);
         Ok(())
     }
@@ -259,7 +261,8 @@ impl Core {
 
     /// Makes turns while `owner._started`; has `owner.runUntilCurrent()` called before a turn when
     /// `owner._justStopped`. Looks at these when it begins, and after each [`interrupt`](Core::interrupt)
-    /// alone: to ask before each turn would cost as much as a short one does. Returns early in a copy of the process that was forked in a turn.
+    /// alone: to ask before each turn would cost as much as a short one does. Returns early in a copy of the
+    /// process that was forked in a turn.
     fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = owner.py();
         let inside = self.enter(py)?;

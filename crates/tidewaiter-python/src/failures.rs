@@ -36,6 +36,9 @@ pub(crate) fn no_turn(error: &tidewaiter::Error) -> PyErr {
         tidewaiter::Error::Port(source) => {
             PortFailure::new_err(format!("the completion port failed: {source}"))
         }
+        tidewaiter::Error::Running => PyRuntimeError::new_err(
+            "a callback asked for a turn of the loop, which is in the middle of one: turns are not nested",
+        ),
         other => refused("a turn of the loop", other),
     }
 }

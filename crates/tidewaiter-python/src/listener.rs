@@ -17,8 +17,8 @@ use crate::stream::Bridge;
 
 /// A listening socket on the loop.
 ///
-/// The loop calls, on the object that it was given: `_accepted(address)`, `_acceptFailed(errno)` and
-/// `_closed()`.
+/// The loop calls, on the object that it was given: `_accepted(address)`, in the log context of what its
+/// `logPrefix()` says, `_acceptFailed(errno)` and `_closed()`.
 #[pyclass(frozen, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Listener(Locked<(tidewaiter::Listener, Weak<Loop>)>);
 
@@ -65,8 +65,16 @@ impl Door {
             .accepted
             .replace(Some((transport.clone(), bridge.clone())));
         tell(&self.home, self.slot, "_accepted", |object| {
-            let address = sockets::tuple(object.py(), self.peer)?;
-            object.call_method1(intern!(object.py(), "_accepted"), (address,))
+            let py = object.py();
+            let address = sockets::tuple(py, self.peer)?;
+            inside.in_context(
+                py,
+                |context| {
+                    let prefix = object.call_method0(intern!(py, "logPrefix"))?;
+                    context.naming(py, &prefix)
+                },
+                || object.call_method1(intern!(py, "_accepted"), (address,)),
+            )
         });
         if let Some((transport, _)) = inside.accepted.take() {
             transport.close_connection();
@@ -105,13 +113,15 @@ impl Factory for Doorman {
 
 #[pymethods]
 impl Core {
-    /// Accepts connections on the listening socket with that number, which is the loop's from here on.
+    /// Accepts connections on the listening socket with that number, which is the loop's from here on: if
+    /// this raises, it is closed.
     fn listen(
         &self,
         py: Python<'_>,
         descriptor: RawDescriptor,
         object: Py<PyAny>,
     ) -> PyResult<Listener> {
+        let socket = sockets::listener(descriptor);
         let inside = self.enter(py)?;
         let slot = inside.listeners.borrow_mut().insert(object);
         let home = Rc::downgrade(&inside);
@@ -121,7 +131,7 @@ impl Core {
         };
         let listener = inside
             .reactor
-            .listen_tcp_on(sockets::listener(descriptor), doorman)
+            .listen_tcp_on(socket, doorman)
             .map_err(|error| {
                 let object = inside.listeners.borrow_mut().try_remove(slot);
                 drop(object);

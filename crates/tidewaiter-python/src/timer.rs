@@ -314,7 +314,9 @@ impl DelayedCall {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&*self.0.visited().attributes.borrow())?;
+        if let Ok(attributes) = self.0.visited().attributes.try_borrow() {
+            visit.call(&*attributes)?;
+        }
         let Ok(call) = self.0.visited().call.try_borrow() else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import ReactorTestCase
+from support import ReactorTestCase, ours_only
 
 DONE = ["ConnectionDone"]
 PIECES = "piece, piece, piece, end"
@@ -56,6 +56,24 @@ class ClosingWithProducers(ReactorTestCase):
         self.assertEqual(outcome["received"], "late")
         self.assertEqual((outcome["asked"], outcome["stopped"]), (0, 1))
         self.assertEqual((outcome["server"], outcome["log"]), (DONE, []))
+
+
+class ClosingPorts(ReactorTestCase):
+    @ours_only
+    def test_stopping_twice_is_as_good_as_once(self):
+        for when in ("at once", "in one turn"):
+            with self.subTest(when):
+                outcome = self.scenario("closing", "stopped_again", when)
+                self.assertEqual(outcome, {"fired": ["None", "None"], "stops": ["doStop"], "log": []})
+
+    @ours_only
+    def test_one_whose_socket_was_closed_by_hand_can_be_stopped(self):
+        self.assertEqual(self.scenario("closing", "closed_by_hand"), {"fired": ["None"], "log": []})
+
+    @ours_only
+    def test_a_connection_in_the_making_whose_socket_was_closed_by_hand_times_out(self):
+        outcome = self.scenario("closing", "connecting_closed_by_hand")
+        self.assertEqual(outcome, {"failed": ["TimeoutError"], "made": 0, "log": []})
 
 
 if __name__ == "__main__":

@@ -103,6 +103,18 @@ class Tools(unittest.TestCase):
         self.assertNotIn("Traceback", finished.output + finished.errors)
 
 
+def _without(*packages):
+    """Code that makes these packages missing."""
+    return f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {packages!r}:
+            raise ImportError(f"{{name}} was asked for")
+sys.meta_path.insert(0, Blocker())
+"""
+
+
 class Installing(ReactorTestCase):
     def test_no_event_loop_of_asyncio_is_involved(self):
         self.assertEqual(self.scenario("dropin", "without_asyncio"), "no running event loop")
@@ -132,14 +144,33 @@ class Installing(ReactorTestCase):
             self.assertEqual(here - provided, set())
 
     @ours_only
+    def test_the_reactor_needs_no_openssl(self):
+        code = """
+import tidewaiter.twisted
+tidewaiter.twisted.install()
+from twisted.internet import protocol, reactor
+class Greeter(protocol.Protocol):
+    def connectionMade(self):
+        self.transport.write(b"hello")
+        self.transport.loseConnection()
+class Caller(protocol.Protocol):
+    def dataReceived(self, data):
+        print(data.decode())
+        try:
+            self.transport.startTLS(None)
+        except NotImplementedError as error:
+            print(error)
+        reactor.stop()
+port = reactor.listenTCP(0, protocol.Factory.forProtocol(Greeter), interface="127.0.0.1")
+reactor.connectTCP("127.0.0.1", port.getHost().port, protocol.ClientFactory.forProtocol(Caller))
+reactor.run()
+"""
+        finished = support.run([sys.executable, "-c", _without("OpenSSL") + code])
+        self.assertEqual((finished.code, finished.errors), (0, ""), finished)
+        self.assertEqual(finished.output.split("\n")[:2], ["hello", "TLS needs pyOpenSSL: install twisted[tls]"])
+
     def test_the_package_is_imported_without_twisted(self):
         code = """
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("twisted", "zope"):
-            raise ImportError(f"{name} was asked for")
-sys.meta_path.insert(0, Blocker())
 import tidewaiter
 print(tidewaiter.__version__)
 try:
@@ -147,7 +178,7 @@ try:
 except ImportError as error:
     print(error)
 """
-        finished = support.run([sys.executable, "-c", code])
+        finished = support.run([sys.executable, "-c", _without("twisted", "zope") + code])
         self.assertEqual((finished.code, finished.errors), (0, ""), finished)
         self.assertRegex(finished.output, r"^\d+\.\d+\.\d+\S*\s+(twisted|zope).* was asked for\s*$")
 

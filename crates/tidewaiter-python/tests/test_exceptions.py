@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import ReactorTestCase, needs_posix
+from support import OURS, ReactorTestCase, needs_posix, ours_only
 
 
 def _logged(*places):
@@ -70,6 +70,13 @@ class ExceptionsInConnections(ReactorTestCase):
     def test_a_producer_that_cannot_stop_is_logged(self):
         outcome = self.scenario("exceptions", "producing", "stopProducing", True)
         self.assertEqual(outcome["log"], _logged("stopProducing"))
+        if OURS:
+            self.assertEqual(outcome["server"], ["ConnectionLost"])
+
+    @ours_only
+    def test_a_producer_that_cannot_stop_hides_no_end_of_a_process(self):
+        outcome = self.scenario("exceptions", "producing_for_child")
+        self.assertEqual(outcome, {"log": _logged("stopProducing"), "ended": ["ProcessDone"]})
 
 
 class ExceptionsInCalls(ReactorTestCase):

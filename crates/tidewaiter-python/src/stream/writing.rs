@@ -37,7 +37,8 @@ impl State {
 
 fn send(transport: &Transport, data: &Bound<'_, PyBytes>) {
     let bytes = data.as_bytes();
-    if bytes.len() < KEPT_BYTES {
+    // A subclass may do anything when it is let go of, and that is where nothing may be called.
+    if bytes.len() < KEPT_BYTES || !data.is_exact_instance_of::<PyBytes>() {
         transport.write(bytes);
     } else {
         transport.write_bytes(Bytes::from_owner(PyBackedBytes::from(data.clone())));

@@ -3,8 +3,9 @@
 import os
 
 from twisted.internet import protocol
+from twisted.internet.defer import maybeDeferred
 
-from scenarios.pairs import Side, SideFactory, connect, failures, python, until
+from scenarios.pairs import ADDRESS, Side, SideFactory, connect, failures, python, until
 
 
 def _play(reactor, act):
@@ -187,3 +188,49 @@ def pushed(reactor):
 
     outcome = _play(reactor, act)
     return {**outcome, "asked": producers[0].asked, "stopped": producers[0].stopped}
+
+
+def stopped_again(reactor, when):
+    """
+    A port is told to stop twice: every Deferred fires, and the factory hears of it once. The second time
+    comes with the data that was there in the very turn of the first.
+    """
+    fired, stops = [], []
+    port = reactor.listenTCP(0, SideFactory(), interface=ADDRESS)
+    port.factory.doStop = lambda: stops.append("doStop")
+
+    def stop(side=None):
+        maybeDeferred(port.stopListening).addBoth(lambda result: fired.append(str(result)))
+
+    def begin():
+        if when == "at once":
+            stop()
+        else:
+            client.sides[0].transport.getHandle().send(b"at once")
+        stop()
+
+    server = SideFactory(dataReceived=stop)
+    client = SideFactory(connectionMade=lambda side: reactor.callLater(0.05, begin))
+    connect(reactor, server, client)
+    until(reactor, lambda: len(fired) == 2)
+    return {"fired": fired, "stops": stops, "log": failures()}
+
+
+def closed_by_hand(reactor):
+    """The socket of a port is closed by somebody: to stop it is done at once."""
+    fired = []
+    port = reactor.listenTCP(0, SideFactory(), interface=ADDRESS)
+    port.socket.close()
+    reactor.callLater(0.05, lambda: maybeDeferred(port.stopListening).addBoth(lambda r: fired.append(str(r))))
+    until(reactor, lambda: fired)
+    return {"fired": fired, "log": failures()}
+
+
+def connecting_closed_by_hand(reactor):
+    """The socket of a connection in the making is closed by somebody: the time limit is what tells."""
+    server, client = SideFactory(), SideFactory()
+    port = reactor.listenTCP(0, server, interface=ADDRESS)
+    connector = reactor.connectTCP(ADDRESS, port.getHost().port, client, timeout=0.2)
+    reactor.callLater(0, connector.transport.socket.close)
+    until(reactor, lambda: client.failed)
+    return {"failed": client.failed, "made": len(client.sides), "log": failures()}

@@ -141,7 +141,36 @@ def producing(reactor, method, streaming):
         client.on["dataReceived"] = lambda side: side.transport.abortConnection()
     connect(reactor, server, client)
     until(reactor, lambda: client.lost and (server.lost or failures()))
-    return {"log": failures(), "client": client.lost, "heard": heard}
+    return {"log": failures(), "client": client.lost, "server": server.lost, "heard": heard}
+
+
+class _IdleProducer:
+    """Produces nothing, and does not like to be stopped."""
+
+    def resumeProducing(self):
+        pass
+
+    def pauseProducing(self):
+        pass
+
+    stopProducing = raising("stopProducing")
+
+
+def producing_for_child(reactor):
+    """A producer for a child's input cannot be stopped; the process is heard to its end nevertheless."""
+    ended = []
+
+    class Quitting(protocol.ProcessProtocol):
+        def connectionMade(self):
+            self.transport.registerProducer(_IdleProducer(), True)
+
+        def processEnded(self, reason):
+            ended.append(reason.type.__name__)
+
+    arguments = python("pass")
+    reactor.callWhenRunning(reactor.spawnProcess, Quitting(), arguments[0], arguments, os.environ)
+    until(reactor, lambda: ended)
+    return {"log": failures(), "ended": ended}
 
 
 def timers(reactor):

@@ -388,10 +388,11 @@ impl Inner {
         };
         let started = opened.and_then(|handle| {
             let request = Request::Connect(address);
-            let operation = self
+            let submitted = self
                 .reactor
                 .port_mut()
-                .submit(handle, request, self.token.get())?;
+                .submit(handle, request, self.token.get());
+            let operation = submitted.inspect_err(|_| close_unawaited(&self.reactor, handle))?;
             Ok(Attempt {
                 id,
                 address,

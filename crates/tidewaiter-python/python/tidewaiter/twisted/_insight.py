@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from tidewaiter.twisted._flow import failure_of
 from tidewaiter.twisted._tcp import Client, Port
 
 _log = Logger(namespace="tidewaiter")
@@ -106,7 +106,7 @@ _MESSAGES = {
 
 def report(what: str, exception: BaseException, subject: object) -> None:
     """Log what a callback raised, as Twisted's own main loop does."""
-    failure = Failure(exception, type(exception), exception.__traceback__)
+    failure = failure_of(exception)
     creator = getattr(subject, "creator", None) if what == "timer" else None
     if creator:
         _log.failure("while handling timed call {previous()}", failure, previous=lambda: _indented(creator))

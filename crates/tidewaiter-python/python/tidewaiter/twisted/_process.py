@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
@@ -14,16 +15,17 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tidewaiter._tidewaiter import Child, Stream
+from tidewaiter._tidewaiter import Child
+from tidewaiter.twisted._flow import Flow, failure_of
 
 if TYPE_CHECKING:
     from tidewaiter.twisted._reactor import LoopReactor
 
 if os.name == "posix":
-    from twisted.internet.process import reapProcessHandlers
+    from twisted.internet import process as _twisted
 else:
-    # Twisted keeps no such list there.
-    reapProcessHandlers = {}
+    # Twisted keeps no list of children there.
+    _twisted: Any = SimpleNamespace(reapProcessHandlers={})
 
 _DONE = Failure(main.CONNECTION_DONE)
 
@@ -32,17 +34,13 @@ STANDARD_FDS = {0: "w", 1: "r", 2: "r"}
 
 
 @implementer(IPushProducer, IConsumer)
-class _Pipe(Stream):
+class _Pipe(Flow):
     """One end of a pipe to a child, ours."""
 
     def __init__(self, process: Process, childFD: int) -> None:
         self.proc = process
         self.name = childFD
         process._pipe(childFD, self)
-
-    def fileno(self) -> int:
-        descriptor = self._descriptor()
-        return -1 if descriptor is None else descriptor
 
     def logPrefix(self) -> str:
         return "-"
@@ -55,19 +53,8 @@ class _Pipe(Stream):
         if not self._lose(False):
             return
         self._leave()
-        producer = self.producer
-        if producer is not None:
-            self.producer = None
-            producer.stopProducing()
+        self._stopProducer()
         self.proc.childConnectionLost(self.name, reason)
-
-    # What the loop calls.
-
-    def _streamFailed(self, exception: BaseException) -> None:
-        """A producer that writes here raised `exception`."""
-        failure = Failure(exception, type(exception), exception.__traceback__)
-        log.err(failure)
-        self.connectionLost(failure)
 
 
 @implementer(IProcessTransport, IConsumer, IPushProducer)
@@ -102,7 +89,8 @@ class Process(Child, BaseProcess):
 
     def _expect(self) -> None:
         """Twisted's own list of children has this one, too, until it has ended."""
-        reapProcessHandlers[self.pid] = self
+        # Looked up each time: its own tests put another one there.
+        _twisted.reapProcessHandlers[self.pid] = self
 
     def reapProcess(self) -> None:
         """
@@ -118,7 +106,7 @@ class Process(Child, BaseProcess):
             self.processEnded(status)
 
     def processEnded(self, status: int) -> None:
-        reapProcessHandlers.pop(self.pid, None)
+        _twisted.reapProcessHandlers.pop(self.pid, None)
         BaseProcess.processEnded(self, status)
 
     def _getReason(self, status: int) -> BaseException:
@@ -135,7 +123,7 @@ class Process(Child, BaseProcess):
 
     def _childFailed(self, childFD: int, exception: BaseException) -> None:
         """`childDataReceived` raised `exception`: no more is read from there."""
-        failure = Failure(exception, type(exception), exception.__traceback__)
+        failure = failure_of(exception)
         log.err(failure)
         self._pipeLost(childFD, failure)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from twisted.internet import error, main, tcp
-from twisted.internet._newtls import startTLS
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -17,6 +17,13 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from tidewaiter._tidewaiter import Stream
+from tidewaiter.twisted._flow import Flow
+
+try:
+    from twisted.internet._newtls import startTLS
+except ImportError:
+    # pyOpenSSL is missing: there is no TLS then, and all the rest.
+    startTLS = None
 
 _DONE = Failure(main.CONNECTION_DONE)
 _LOST = Failure(main.CONNECTION_LOST)
@@ -66,7 +73,7 @@ class _Plain:
     unregisterProducer = Stream._unregisterProducer
 
 
-class Connection(Stream, tcp.Connection):
+class Connection(Flow, tcp.Connection):
     """A connection whose bytes come and go through the port."""
 
     _aborting = False
@@ -93,10 +100,11 @@ class Connection(Stream, tcp.Connection):
         skt: socket.socket | None = self.__dict__.get("socket")
         if skt is not None:
             return skt.fileno()
-        descriptor = self._descriptor()
-        return -1 if descriptor is None else descriptor
+        return super().fileno()
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        if startTLS is None:
+            raise NotImplementedError("TLS needs pyOpenSSL: install twisted[tls]")
         startTLS(self, ctx, normal, _Plain)
 
     def abortConnection(self) -> None:
@@ -109,12 +117,10 @@ class Connection(Stream, tcp.Connection):
             self.reactor.callLater(0, self.connectionLost, reason)
 
     def connectionLost(self, reason: Failure) -> None:
-        if not self._lose(reason.check(error.ConnectionAborted) is not None):
+        aborted = reason is not _DONE and reason.check(error.ConnectionAborted) is not None
+        if not self._lose(aborted):
             return
-        producer = self.producer
-        if producer is not None:
-            producer.stopProducing()
-            self.producer = None
+        self._stopProducer()
         self._forgetSocket()
         protocol = self.protocol
         del self.protocol
@@ -127,7 +133,8 @@ class Connection(Stream, tcp.Connection):
 
     def _closedByHand(self) -> None:
         """Somebody closed the socket: nobody is told, as if it had been Twisted's own."""
-        self._lose(False, True)
+        if not self._cancel():
+            self._lose(False, True)
 
     # What the loop calls.
 
@@ -147,12 +154,6 @@ class Connection(Stream, tcp.Connection):
             self.connectionLost(Failure(error.ConnectionAborted()))
         else:
             self.connectionLost(_LOST)
-
-    def _streamFailed(self, exception: BaseException) -> None:
-        """A callback of this connection raised `exception`."""
-        failure = Failure(exception, type(exception), exception.__traceback__)
-        log.err(failure)
-        self.connectionLost(failure)
 
 
 class Server(Connection, tcp.Server):
@@ -224,19 +225,23 @@ class Port(tcp.Port):
 
     transport = Server
     deferred: Any = None
-    _listener: Any = None
     reading = False
+    _listener: Any = None
+    # What fires when the socket is closed, and those of earlier ones that are not yet.
+    _free: Deferred[None]
+    _unclosed: Sequence[Deferred[None]] = ()
 
     def startReading(self) -> None:
         self.reading = True
         if self._listener is not None:
             self._listener.resume()
             return
-        skt = self.socket
         self._process = os.getpid()
-        self._listener = self.reactor._core.listen(skt.fileno(), self)
-        self.socket = _given_away(skt, self)
+        self.socket = _given_away(self.socket, self)
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self._listener = self.reactor._core.listen(self.socket.fileno(), self)
+        self._free = Deferred()
+        self._unclosed = [*self._unclosed, self._free]
 
     def stopReading(self) -> None:
         self.reading = False
@@ -254,6 +259,7 @@ class Port(tcp.Port):
         if not self.connected:
             return None
         if self.deferred is None:
+            self.reading = False
             if self._shouldShutdown:
                 self._refuse()
             self._listener.stop()
@@ -264,14 +270,22 @@ class Port(tcp.Port):
     stopListening = loseConnection
 
     def _stopped(self, connDone: Failure) -> Deferred[None]:
-        self._free: Deferred[None] = Deferred()
+        free = self._free
         try:
             lost = deferLater(self.reactor, 0, self.connectionLost, connDone)
         except RuntimeError:
             # In a copy of the process there is no later, and the address is the parent's.
             self.connectionLost(connDone)
             return succeed(None)
-        return lost.addCallback(lambda _: self._free)
+        return lost.addCallback(lambda _: free)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if not self.connected:
+            return
+        try:
+            super().connectionLost(reason)
+        finally:
+            self.deferred = None
 
     def _refuse(self) -> None:
         """
@@ -299,9 +313,6 @@ class Port(tcp.Port):
     # What the loop calls.
 
     def _accepted(self, address: tuple[Any, ...]) -> None:
-        log.callWithLogger(self, self._accept, address)
-
-    def _accept(self, address: tuple[Any, ...]) -> None:
         try:
             if len(address) == 4:
                 address = tcp._getrealname(address)
@@ -324,9 +335,8 @@ class Port(tcp.Port):
                 skt.close()
 
     def _closed(self) -> None:
-        if self.deferred is not None:
-            self.deferred = None
-            self._free.callback(None)
+        free, *self._unclosed = self._unclosed
+        free.callback(None)
 
 
 class Connector(tcp.Connector):
