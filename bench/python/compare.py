@@ -8,11 +8,8 @@ Without names of workloads it runs those of the system. See the README beside it
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
-import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,23 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
 from catalogue import ROWS, Row
-from noise import Watch, cpu_seconds, wine_server
+from harness.noise import Watch, cpu_seconds, wine_server
+from harness.processes import Failed, cpu_per, drive, load_program, raise_descriptor_limit, started, told
 from report import Comparison, Run, table, write_csv
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-# A run that takes longer hangs.
-RUN_SECONDS_MAX = 180
 TRIES = 3
 # A server that takes longer to stop is killed; what was measured before still counts.
 STOP_SECONDS_MAX = 5
 # With `--assert`, a row that misses its aim is measured so many times longer before it fails.
 PATIENCE = 3
-
-
-class Failed(Exception):
-    """A run that gave no figure, and why."""
 
 
 @dataclass
@@ -89,38 +82,17 @@ class Bench:
             port = next((line["port"] for line in lines if "port" in line), None)
             if port is None:
                 raise Failed("the server did not start")
-            cpu, told = self._drive(row, port, process.pid)
+            seconds = ["--duration", str(int(self.seconds * 1000))]
+            cpu, figures = drive(self.load, [*row.load, *seconds], port, process.pid)
             process.terminate()
             overdue = threading.Timer(STOP_SECONDS_MAX, process.kill)
             overdue.start()
             for line in lines:
-                told.update(line.get("result", {}))
+                figures.update(line.get("result", {}))
             overdue.cancel()
-            if "peak_kib" not in told:
+            if "peak_kib" not in figures:
                 print(f"{row.name}: {module} did not stop when terminated", file=sys.stderr)
-        if row.per == "gib":
-            passed = (told.pop("bytes_sent") + told.pop("bytes_received")) / 2**30
-            told["mib_per_s"] = passed * 1024 / told["seconds"]
-            return cpu / passed, told
-        told["rate"] = told["messages"] / told["seconds"]
-        told["server_share"] = cpu / told["seconds"]
-        return cpu / told["messages"] * 1e6, told
-
-    def _drive(self, row: Row, port: int, server: int) -> tuple[float, dict[str, float]]:
-        """Runs the load program; the server's CPU time is read when the measured time begins and ends."""
-        command = [str(self.load), f"127.0.0.1:{port}", *row.load]
-        command += ["--duration", str(int(self.seconds * 1000))]
-        with _started(command, core=1) as (load, output):
-            if output.readline().strip() != "measuring":
-                raise Failed("the load program did not begin")
-            before = cpu_seconds(server)
-            last = output.readline()
-            after = cpu_seconds(server)
-            if load.wait() != 0 or not last:
-                raise Failed("the load program failed")
-        if before is None or after is None:
-            raise Failed("this system does not tell the CPU time of another process")
-        return after - before, json.loads(last)
+        return cpu_per(row.per, cpu, figures), figures
 
     @contextmanager
     def _process(self, row: Row, module: str, ours: bool):
@@ -129,41 +101,8 @@ class Bench:
             environment["TIDEWAITER_PORT"] = self.port
         command = [*self.python, str(HERE / "measure.py"), row.workload, module]
         core = 0 if row.pinned else None
-        with _started(command, core=core, environment=environment) as (process, output):
-            yield process, (json.loads(line) for line in output if line.startswith("{"))
-
-
-@contextmanager
-def _started(command: list[str], core: int | None, environment: dict[str, str] | None = None):
-    """A process with its output as lines; it is ended, and what it complained of becomes the error."""
-    # Pipes throughout: Windows's Python under Wine does not start with a file as its standard error.
-    process = subprocess.Popen(
-        [*_taskset(core), *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        text=True,
-    )
-    overdue = threading.Timer(RUN_SECONDS_MAX, process.kill)
-    overdue.start()
-    failure = None
-    try:
-        yield process, process.stdout
-    except (Failed, OSError, ValueError) as error:
-        failure = str(error)
-    finally:
-        overdue.cancel()
-        process.kill()
-        complaint = process.communicate()[1].strip()[-2000:]
-    if failure or complaint:
-        raise Failed(": ".join(filter(None, [failure, complaint])))
-
-
-def _taskset(core: int | None) -> list[str]:
-    """What holds a command to one core, if there are two and a program that does it."""
-    program = shutil.which("taskset") if core is not None and (os.cpu_count() or 1) > 1 else None
-    return [program, "--cpu-list", str(core)] if program else []
+        with started(command, core=core, environment=environment) as (process, output):
+            yield process, told(output)
 
 
 def compare(bench: Bench, row: Row, arguments: argparse.Namespace) -> Comparison:
@@ -199,25 +138,7 @@ def _load_program(arguments: argparse.Namespace, rows: list[Row]) -> str | None:
     """The one named, or the one built now."""
     if arguments.load or not any(row.load for row in rows):
         return arguments.load
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        return None
-    build = [cargo, "build", "--quiet", "--release", "--package", "tidewaiter-load"]
-    if any("--tls" in row.load for row in rows):
-        build += ["--features", "tls"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    name = "tidewaiter-load" + (".exe" if os.name == "nt" else "")
-    return str(target / "release" / name)
-
-
-def _raise_descriptor_limit() -> None:
-    try:
-        import resource
-    except ImportError:
-        return
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return load_program(["tls"] if any("--tls" in row.load for row in rows) else [])
 
 
 def _arguments() -> argparse.Namespace:
@@ -242,7 +163,7 @@ def main() -> int:
     python = [arguments.python] if Path(arguments.python).exists() else shlex.split(arguments.python)
     windows = os.name == "nt" or Path(python[0]).name.startswith("wine")
     rows = list(_chosen(arguments.workloads, windows))
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     load = _load_program(arguments, rows)
     bench = Bench(python, load, arguments.seconds, arguments.port, windows)
     print(f"ours {arguments.ours}, peer {arguments.peer}, {arguments.rounds} rounds")

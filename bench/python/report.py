@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from catalogue import Row
-from noise import DISTURBED
+from harness.figures import columns, ratio, spread
+from harness.noise import DISTURBED
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Comparison:
         """How many times better ours was, round by round. Both were measured within seconds of each other."""
         pairs = zip(self.ours, self.peer, strict=True)
         if self.row.more_is_better:
-            return [_ratio(ours.value, peer.value) for ours, peer in pairs]
-        return [_ratio(peer.value, ours.value) for ours, peer in pairs]
+            return [ratio(ours.value, peer.value) for ours, peer in pairs]
+        return [ratio(peer.value, ours.value) for ours, peer in pairs]
 
     def reached(self) -> bool | None:
         """Whether the aim is reached; None without an aim."""
@@ -53,20 +54,6 @@ class Comparison:
         return sum(1 for run in runs if run.others is not None and run.others > DISTURBED)
 
 
-def _ratio(above: float, below: float) -> float:
-    if below:
-        return above / below
-    return float("inf") if above else 1.0
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{_short(median(values))} ({_short(min(values))}..{_short(max(values))})"
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 def _cells(comparison: Comparison) -> list[str]:
     row = comparison.row
     if comparison.failure:
@@ -78,9 +65,9 @@ def _cells(comparison: Comparison) -> list[str]:
     return [
         row.name,
         row.unit,
-        _spread([run.value for run in comparison.ours]),
-        _spread([run.value for run in comparison.peer]),
-        "x " + _spread(comparison.gains()),
+        spread([run.value for run in comparison.ours]),
+        spread([run.value for run in comparison.peer]),
+        "x " + spread(comparison.gains()),
         aim,
         reached,
         f"disturbed {disturbed}/{runs}" if disturbed else "",
@@ -92,11 +79,7 @@ def table(comparisons: Iterable[Comparison]) -> str:
     comparisons = list(comparisons)
     head = ["workload", "unit", "ours", "peer", "gain", "aim", "", ""]
     lines = [head, *map(_cells, comparisons)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    text = [columns(lines)]
     text += [f"{one.row.name} failed: {one.failure}" for one in comparisons if one.failure]
     return "\n".join(text)
 

@@ -6,6 +6,7 @@
     reason = "a command's report is its standard output, and its complaint the standard error"
 )]
 
+mod bench;
 mod context;
 mod lanes;
 mod python;
@@ -28,6 +29,7 @@ usage: cargo xtask COMMAND
           --list           name the lanes, run nothing
           --install        install system packages too (as root it does so anyway)
   tidy    check the rules of the code that no lint knows
+  bench   compare with other runtimes; `bench --help` tells more
   setup   install what the lanes need: system packages, Rust targets, the Wine prefix
   ci      setup, then test --require-all
 ";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "test" => test::Options::parse(options)
             .and_then(|options| test::run(&Context::find(options.install)?, &options)),
         "tidy" => no_options(options).and_then(|()| tidy::run(&Context::find(false)?.root)),
+        "bench" => Context::find(false).and_then(|context| bench::run(&context, options)),
         "setup" => no_options(options).and_then(|()| Ok(setup::run(&Context::find(true)?))),
         "ci" => no_options(options).and_then(|()| ci()),
         "help" | "--help" | "-h" => {

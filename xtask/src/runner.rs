@@ -166,6 +166,14 @@ impl Step {
         }
     }
 
+    /// Runs it at our own terminal, for as long as it takes, and says whether it succeeded.
+    pub(crate) fn run_openly(mut self) -> Result<bool, String> {
+        let line = self.shown();
+        let status = self.command.stdin(Stdio::null()).status();
+        let status = status.map_err(|error| format!("`{line}`: {error}"))?;
+        Ok(status.success())
+    }
+
     /// Runs it with its output thrown away, and says whether it succeeded.
     pub(crate) fn succeeds(mut self) -> bool {
         self.command

@@ -46,6 +46,8 @@ pub(crate) enum Mode {
     Receive,
     /// As echo, with a new connection for each message
     Churn,
+    /// Echoes one message, and is silent from then on
+    Idle,
     /// Asks for `/`, awaits the whole answer, and begins again on the same connection
     Http,
 }

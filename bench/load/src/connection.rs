@@ -62,7 +62,7 @@ impl Connection {
         self.begun = Instant::now();
         self.unsent = match plan.mode {
             Mode::Receive => 0,
-            Mode::Echo | Mode::Send | Mode::Churn | Mode::Http => plan.message.len(),
+            Mode::Echo | Mode::Send | Mode::Churn | Mode::Idle | Mode::Http => plan.message.len(),
         };
         self.awaited = plan.message.len();
     }
@@ -137,7 +137,9 @@ impl Connection {
         }
         tally.messages += 1;
         tally.latencies.record(self.begun.elapsed());
-        self.begin(plan);
+        if plan.mode != Mode::Idle {
+            self.begin(plan);
+        }
         match plan.mode {
             Mode::Churn => Ok(Next::Replace),
             _ => Ok(Next::Wait),
@@ -149,7 +151,7 @@ impl Connection {
         match plan.mode {
             Mode::Http => self.answer.take(bytes),
             Mode::Send | Mode::Receive => Ok(false),
-            Mode::Echo | Mode::Churn => {
+            Mode::Echo | Mode::Churn | Mode::Idle => {
                 let left = self.awaited.checked_sub(bytes.len());
                 self.awaited = left.ok_or_else(|| {
                     io::Error::new(

@@ -13,6 +13,9 @@ const OS_FOLDERS: &[&str] = &[
     "crates/tidewaiter/src/process/",
 ];
 
+/// Peers of the benchmarks: an io_uring with nothing around it, and a library of C.
+const BENCHMARKS: &[&str] = &["bench/peers/bare-uring/", "bench/peers/libuv/"];
+
 /// Where the Python package states what the compiler cannot know: what the interpreter lock protects, and
 /// which numbers are sockets that Python gave up.
 const PYTHON_PROMISES: &[&str] = &[
@@ -75,7 +78,7 @@ fn stands_in(source: &Source, places: &[&str]) -> bool {
 
 /// Unsafe code stands where the OS is called, and nowhere else: not in tests of other things either.
 pub(super) fn unsafe_code(source: &Source) -> Vec<Breach> {
-    let places = [OS_FOLDERS, PYTHON_PROMISES, TEST_SUPPORT];
+    let places = [OS_FOLDERS, BENCHMARKS, PYTHON_PROMISES, TEST_SUPPORT];
     if places.iter().any(|places| stands_in(source, places)) {
         return Vec::new();
     }

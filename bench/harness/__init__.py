@@ -1,0 +1,1 @@
+"""What all comparisons share: processes, the load program, other programs' share, figures as text."""

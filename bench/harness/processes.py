@@ -1,0 +1,132 @@
+"""Processes that are measured, and the load program that drives them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.noise import cpu_seconds
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# A run that takes longer hangs.
+RUN_SECONDS_MAX = 180
+
+
+class Failed(Exception):
+    """A run that gave no figure, and why."""
+
+
+@contextmanager
+def started(
+    command: list[str], core: int | None, environment: dict[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen, Iterable[str]]]:
+    """A process with its output as lines; it is ended, and what it complained of becomes the error."""
+    # Pipes throughout: Windows's Python under Wine does not start with a file as its standard error.
+    process = subprocess.Popen(
+        [*_taskset(core), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    overdue = threading.Timer(RUN_SECONDS_MAX, process.kill)
+    overdue.start()
+    failure = None
+    try:
+        yield process, process.stdout
+    except (Failed, OSError, ValueError) as error:
+        failure = str(error)
+    finally:
+        overdue.cancel()
+        process.kill()
+        complaint = process.communicate()[1].strip()[-2000:]
+    if failure or complaint:
+        raise Failed(": ".join(filter(None, [failure, complaint])))
+
+
+def _taskset(core: int | None) -> list[str]:
+    """What holds a command to one core, if there are two and a program that does it."""
+    program = shutil.which("taskset") if core is not None and (os.cpu_count() or 1) > 1 else None
+    return [program, "--cpu-list", str(core)] if program else []
+
+
+def told(output: Iterable[str]) -> Iterator[dict]:
+    """What the process tells: the lines of its output that are JSON."""
+    return (json.loads(line) for line in output if line.startswith("{"))
+
+
+def cpu_per(unit: str, cpu: float, figures: dict[str, float]) -> float:
+    """The server's CPU: seconds per "gib" that passed, or microseconds per "message"; adds the rate."""
+    figures["server_share"] = cpu / figures["seconds"]
+    if unit == "gib":
+        passed = (figures["bytes_sent"] + figures["bytes_received"]) / 2**30
+        figures["mib_per_s"] = passed * 1024 / figures["seconds"]
+        return cpu / passed
+    if not figures["messages"]:
+        raise Failed("no message came back in the measured time")
+    figures["rate"] = figures["messages"] / figures["seconds"]
+    return cpu / figures["messages"] * 1e6
+
+
+def drive(load: str, arguments: Iterable[str], port: int, server: int) -> tuple[float, dict[str, float]]:
+    """Runs the load program; the server's CPU time is read when the measured time begins and ends."""
+    command = [load, f"127.0.0.1:{port}", *arguments]
+    with started(command, core=1) as (process, output):
+        if output.readline().strip() != "measuring":
+            raise Failed("the load program did not begin")
+        before = cpu_seconds(server)
+        last = output.readline()
+        after = cpu_seconds(server)
+        if process.wait() != 0 or not last:
+            raise Failed("the load program failed")
+    if before is None or after is None:
+        raise Failed("this system does not tell the CPU time of another process")
+    return after - before, json.loads(last)
+
+
+def build(packages: Iterable[str], folder: str = "", features: Iterable[str] = ()) -> Path | None:
+    """Builds packages of the workspace in `folder`, as they are released; where their programs are then."""
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        return None
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / folder
+    command = [cargo, "build", "--quiet", "--release", "--target-dir", str(target)]
+    command += [argument for package in packages for argument in ("--package", package)]
+    command += [argument for feature in features for argument in ("--features", feature)]
+    if subprocess.run(command, cwd=ROOT / folder, check=False).returncode:
+        raise SystemExit(f"`{' '.join(command)}` failed in `{ROOT / folder}`")
+    return target / "release"
+
+
+def load_program(features: Iterable[str] = ()) -> str | None:
+    """The load program, built now; None where there is no cargo."""
+    folder = build(["tidewaiter-load"], features=features)
+    name = "tidewaiter-load" + (".exe" if os.name == "nt" else "")
+    return str(folder / name) if folder else None
+
+
+def raise_descriptor_limit() -> None:
+    """Thousands of connections take as many descriptors, in us and in what we start."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def memory_kib(process: int, kind: str) -> float | None:
+    """What a live process holds: "VmRSS" now, "VmHWM" at most; None where that is not known."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    line = next((line for line in status.split("\n") if line.startswith(f"{kind}:")), None)
+    return float(line.split()[1]) if line else None

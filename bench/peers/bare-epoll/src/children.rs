@@ -1,0 +1,53 @@
+//! Children: `posix_spawn`, and a pidfd in the epoll.
+
+use std::io;
+use std::process::{Child, Command};
+
+use bench_common::child::{self, Count};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use slab::Slab;
+
+/// A child, and what becomes readable when it ends.
+struct Living {
+    child: Child,
+    pidfd: OwnedFd,
+}
+
+pub(crate) fn spawn(at_a_time: usize) -> io::Result<()> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let mut count = Count::default();
+    let mut living = Slab::new();
+    for _ in 0..at_a_time {
+        next(&epoll, &mut count, &mut living)?;
+    }
+    let mut events: Vec<Event> = Vec::with_capacity(64);
+    while !living.is_empty() {
+        events.clear();
+        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
+        for event in &events {
+            let at = usize::try_from(event.data.u64()).expect("we gave it");
+            let mut ended: Living = living.remove(at);
+            // Closing would not do: a child that is being made may still have a copy.
+            epoll::delete(&epoll, &ended.pidfd)?;
+            ended.child.wait()?;
+            count.reaped();
+            next(&epoll, &mut count, &mut living)?;
+        }
+    }
+    Ok(())
+}
+
+fn next(epoll: &OwnedFd, count: &mut Count, living: &mut Slab<Living>) -> io::Result<()> {
+    if !count.takes_another() {
+        return Ok(());
+    }
+    let child = Command::new(child::BRIEF).spawn()?;
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    let place = living.vacant_entry();
+    let data = EventData::new_u64(place.key() as u64);
+    epoll::add(epoll, &pidfd, data, EventFlags::IN)?;
+    place.insert(Living { child, pidfd });
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! One connection: it reads into the loop's buffer and keeps only what could not be sent.
+
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+/// What all connections of a server do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Echo,
+    Sink,
+    Source,
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Wait,
+    Close,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) socket: OwnedFd,
+    unsent: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: OwnedFd) -> Connection {
+        Connection {
+            socket,
+            unsent: Vec::new(),
+        }
+    }
+
+    /// Whether it waits until it may send again.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// One read and one write at most: the epoll tells again of what is left.
+    pub(crate) fn advance(&mut self, role: Role, buffer: &mut [u8]) -> Result<Next, Errno> {
+        if self.is_blocked() {
+            let sent = self.send(&self.unsent)?;
+            self.unsent.drain(..sent);
+            return Ok(Next::Wait);
+        }
+        if role == Role::Source {
+            self.send(buffer)?;
+            return Ok(Next::Wait);
+        }
+        let count = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+            Err(Errno::AGAIN) => return Ok(Next::Wait),
+            other => other?.0,
+        };
+        if count == 0 {
+            return Ok(Next::Close);
+        }
+        if role == Role::Echo {
+            let sent = self.send(&buffer[..count])?;
+            self.unsent.extend_from_slice(&buffer[sent..count]);
+        }
+        Ok(Next::Wait)
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+            Err(Errno::AGAIN) => Ok(0),
+            other => other,
+        }
+    }
+}

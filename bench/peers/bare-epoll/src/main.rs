@@ -1,0 +1,120 @@
+//! The floor for readiness: one epoll, level-triggered; a read and a write where there is something to be done, and
+//! nothing else.
+
+mod children;
+mod connection;
+
+use std::io;
+use std::net::TcpListener;
+
+use bench_common::net::{self, PIECE_BYTES};
+use bench_common::{Workload, tell};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use slab::Slab;
+
+use crate::connection::{Connection, Next, Role};
+
+const EVENTS_MAX: usize = 1024;
+const LISTENER: u64 = u64::MAX;
+
+fn main() -> io::Result<()> {
+    match Workload::from_arguments() {
+        Workload::Echo => Server::listen(Role::Echo)?.run(),
+        Workload::Sink => Server::listen(Role::Sink)?.run(),
+        Workload::Source => Server::listen(Role::Source)?.run(),
+        Workload::Spawn { at_a_time } => children::spawn(at_a_time),
+        Workload::Timers | Workload::Threads | Workload::ChildStdout => {
+            tell::unsupported();
+            Ok(())
+        }
+    }
+}
+
+struct Server {
+    role: Role,
+    epoll: OwnedFd,
+    listener: TcpListener,
+    connections: Slab<Connection>,
+    buffer: Vec<u8>,
+}
+
+impl Server {
+    fn listen(role: Role) -> io::Result<Server> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let listener = net::listener()?;
+        epoll::add(
+            &epoll,
+            &listener,
+            EventData::new_u64(LISTENER),
+            EventFlags::IN,
+        )?;
+        Ok(Server {
+            role,
+            epoll,
+            listener,
+            connections: Slab::new(),
+            buffer: vec![b'x'; PIECE_BYTES],
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS_MAX);
+        loop {
+            events.clear();
+            match epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                None,
+            ) {
+                Err(Errno::INTR) => continue,
+                other => other?,
+            };
+            for event in &events {
+                match event.data.u64() {
+                    LISTENER => self.accept()?,
+                    at => self.advance(usize::try_from(at).expect("we gave it"))?,
+                }
+            }
+        }
+    }
+
+    /// Accepts one; the listener is told of again while more wait.
+    fn accept(&mut self) -> io::Result<()> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = accept_with(&self.listener, flags)?;
+        let place = self.connections.vacant_entry();
+        let data = EventData::new_u64(place.key() as u64);
+        epoll::add(&self.epoll, &socket, data, interest(self.role, false))?;
+        place.insert(Connection::new(socket));
+        Ok(())
+    }
+
+    fn advance(&mut self, at: usize) -> io::Result<()> {
+        let connection = &mut self.connections[at];
+        let was_blocked = connection.is_blocked();
+        if connection.advance(self.role, &mut self.buffer) == Ok(Next::Wait) {
+            let blocked = connection.is_blocked();
+            if blocked != was_blocked {
+                let data = EventData::new_u64(at as u64);
+                let interest = interest(self.role, blocked);
+                epoll::modify(&self.epoll, &connection.socket, data, interest)?;
+            }
+        } else {
+            // A connection that fails is closed as one that ends; that takes it off the epoll too.
+            self.connections.remove(at);
+        }
+        Ok(())
+    }
+}
+
+/// Nothing more is read while the peer does not take what was.
+fn interest(role: Role, blocked: bool) -> EventFlags {
+    if role == Role::Source || blocked {
+        EventFlags::OUT
+    } else {
+        EventFlags::IN
+    }
+}

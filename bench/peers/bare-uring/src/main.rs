@@ -1,0 +1,27 @@
+//! The floor for completions: one io_uring with single issuer and deferred task work, multishot accept, and
+//! multishot receive on a ring of buffers; what was received is sent from where it is.
+
+mod buffers;
+mod connection;
+mod ring;
+mod server;
+
+use std::io;
+
+use bench_common::{Workload, tell};
+
+use crate::connection::Role;
+use crate::server::Server;
+
+fn main() -> io::Result<()> {
+    let role = match Workload::from_arguments() {
+        Workload::Echo => Role::Echo,
+        Workload::Sink => Role::Sink,
+        Workload::Source => Role::Source,
+        _ => {
+            tell::unsupported();
+            return Ok(());
+        }
+    };
+    Server::listen(role)?.run()
+}

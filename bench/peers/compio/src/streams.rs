@@ -1,0 +1,58 @@
+//! Servers: a task for each connection.
+
+use std::io;
+
+use bench_common::net::{self, BUFFER_BYTES, PIECE_BYTES};
+use compio::BufResult;
+use compio::buf::{IntoInner, IoBuf};
+use compio::io::{AsyncRead, AsyncWriteExt};
+use compio::net::{TcpListener, TcpStream};
+
+/// Sends back what comes.
+pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+    loop {
+        let BufResult(count, read) = stream.read(buffer).await;
+        let count = count?;
+        if count == 0 {
+            return Ok(());
+        }
+        let BufResult(written, slice) = stream.write_all(read.slice(..count)).await;
+        written?;
+        buffer = slice.into_inner();
+    }
+}
+
+/// Takes what comes.
+pub(crate) async fn sink(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(PIECE_BYTES);
+    loop {
+        let BufResult(count, read) = stream.read(buffer).await;
+        if count? == 0 {
+            return Ok(());
+        }
+        buffer = read;
+    }
+}
+
+/// Sends without end.
+pub(crate) async fn source(mut stream: TcpStream) -> io::Result<()> {
+    let mut piece = vec![b'x'; PIECE_BYTES];
+    loop {
+        let BufResult(written, sent) = stream.write_all(piece).await;
+        written?;
+        piece = sent;
+    }
+}
+
+/// Listens; `handle` is a connection's whole life.
+pub(crate) async fn serve<F>(handle: fn(TcpStream) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    let listener = TcpListener::from_std(net::listener()?)?;
+    loop {
+        let (stream, _peer) = listener.accept().await?;
+        compio::runtime::spawn(handle(stream)).detach();
+    }
+}

@@ -1,0 +1,90 @@
+/* Timers, and calls from another thread. */
+
+#include "shared.h"
+
+#include <stdlib.h>
+#include <uv.h>
+
+struct timer {
+    uv_timer_t timer;
+    int64_t number;
+    struct timer *next;
+};
+
+static void never(uv_timer_t *timer)
+{
+    (void)timer;
+    abort();
+}
+
+static void fired(uv_timer_t *timer)
+{
+    if (plan_fired(((struct timer *)timer)->number))
+        uv_stop(timer->loop);
+}
+
+/* Rounded up. libuv's clock knows milliseconds as well, so some are early by less than one. */
+static uint64_t milliseconds(uint64_t delay_us)
+{
+    return delay_us / 1000 + 1;
+}
+
+int uv_side_timers(void)
+{
+    uv_loop_t *loop = uv_default_loop();
+    struct timer *cancelled = NULL;
+    uint64_t delay_us;
+    int64_t number;
+    while (plan_next(&delay_us, &number)) {
+        struct timer *timer = malloc(sizeof *timer);
+        if (!timer || uv_timer_init(loop, &timer->timer) < 0)
+            abort();
+        timer->number = number;
+        if (number < 0) {
+            timer->next = cancelled;
+            cancelled = timer;
+        } else {
+            /* The loop's clock stands still until it turns. */
+            uv_update_time(loop);
+        }
+        uv_timer_start(&timer->timer, number < 0 ? never : fired, milliseconds(delay_us), 0);
+    }
+    plan_armed();
+    while (cancelled) {
+        struct timer *timer = cancelled;
+        cancelled = timer->next;
+        /* The handle could be started again, as its users would. */
+        uv_timer_stop(&timer->timer);
+    }
+    plan_cancelled();
+    return uv_run(loop, UV_RUN_DEFAULT) < 0;
+}
+
+static uv_async_t async;
+
+static void called(uv_async_t *handle)
+{
+    (void)handle;
+    threads_run_calls();
+}
+
+void uv_side_wake(void)
+{
+    uv_async_send(&async);
+}
+
+void uv_side_stop(void)
+{
+    uv_stop(uv_default_loop());
+}
+
+int uv_side_threads(void)
+{
+    uv_loop_t *loop = uv_default_loop();
+    int error = uv_async_init(loop, &async, called);
+    if (error)
+        return error;
+    threads_start();
+    /* More than zero: the handle is still there. */
+    return uv_run(loop, UV_RUN_DEFAULT) < 0;
+}

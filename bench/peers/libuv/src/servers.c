@@ -1,0 +1,120 @@
+/* Servers: what comes is read into one buffer and sent back at once; what the socket does not take is kept. */
+
+#include "shared.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#define BACKLOG 1024
+#define PIECE_BYTES (64 * 1024)
+
+struct connection {
+    uv_tcp_t tcp;
+    uv_write_t write;
+    char *unsent;
+};
+
+static char buffer[PIECE_BYTES];
+static enum role role_of_all;
+
+static void closed(uv_handle_t *handle)
+{
+    struct connection *connection = (struct connection *)handle;
+    free(connection->unsent);
+    free(connection);
+}
+
+static void close_connection(struct connection *connection)
+{
+    if (!uv_is_closing((uv_handle_t *)connection))
+        uv_close((uv_handle_t *)connection, closed);
+}
+
+static void allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *to)
+{
+    (void)handle;
+    (void)suggested;
+    *to = uv_buf_init(buffer, sizeof buffer);
+}
+
+static void received(uv_stream_t *stream, ssize_t count, const uv_buf_t *from);
+
+static void sent(uv_write_t *request, int status)
+{
+    struct connection *connection = request->data;
+    free(connection->unsent);
+    connection->unsent = NULL;
+    if (status < 0 || uv_read_start(request->handle, allocate, received) < 0)
+        close_connection(connection);
+}
+
+/* Sends the rest when the socket takes it; nothing is read until then. */
+static void send_rest(struct connection *connection, const char *rest, size_t count)
+{
+    uv_stream_t *stream = (uv_stream_t *)connection;
+    uv_read_stop(stream);
+    connection->unsent = malloc(count);
+    if (!connection->unsent)
+        abort();
+    memcpy(connection->unsent, rest, count);
+    uv_buf_t buf = uv_buf_init(connection->unsent, (unsigned int)count);
+    if (uv_write(&connection->write, stream, &buf, 1, sent) < 0)
+        close_connection(connection);
+}
+
+static void received(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
+{
+    struct connection *connection = (struct connection *)stream;
+    if (count < 0) {
+        close_connection(connection);
+        return;
+    }
+    if (count == 0 || role_of_all != ROLE_ECHO)
+        return;
+    uv_buf_t buf = uv_buf_init(from->base, (unsigned int)count);
+    int taken = uv_try_write(stream, &buf, 1);
+    if (taken == UV_EAGAIN)
+        taken = 0;
+    if (taken < 0)
+        close_connection(connection);
+    else if (taken < count)
+        send_rest(connection, from->base + taken, (size_t)(count - taken));
+}
+
+static void send_piece(uv_write_t *request, int status)
+{
+    struct connection *connection = request->data;
+    uv_buf_t buf = uv_buf_init(buffer, sizeof buffer);
+    uv_stream_t *stream = (uv_stream_t *)connection;
+    if (status < 0 || uv_write(request, stream, &buf, 1, send_piece) < 0)
+        close_connection(connection);
+}
+
+static void connected(uv_stream_t *listener, int status)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+    if (status < 0 || !connection || uv_tcp_init(listener->loop, &connection->tcp) < 0)
+        abort();
+    uv_stream_t *stream = (uv_stream_t *)connection;
+    connection->write.data = connection;
+    if (uv_accept(listener, stream) < 0)
+        close_connection(connection);
+    else if (role_of_all == ROLE_SOURCE)
+        send_piece(&connection->write, 0);
+    else if (uv_read_start(stream, allocate, received) < 0)
+        close_connection(connection);
+}
+
+int uv_side_serve(int listener, int role)
+{
+    uv_loop_t *loop = uv_default_loop();
+    uv_tcp_t server;
+    role_of_all = role;
+    int error = uv_tcp_init(loop, &server);
+    if (!error)
+        error = uv_tcp_open(&server, listener);
+    if (!error)
+        error = uv_listen((uv_stream_t *)&server, BACKLOG, connected);
+    return error ? error : uv_run(loop, UV_RUN_DEFAULT);
+}

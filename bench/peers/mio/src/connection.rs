@@ -1,0 +1,111 @@
+//! One connection: it reads into the loop's buffer and keeps only what could not be sent.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use mio::net::TcpStream;
+
+/// What all connections of a server do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Echo,
+    Sink,
+    Source,
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Wait,
+    Close,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    /// What was read and could not be sent; nothing is read meanwhile.
+    unsent: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream) -> Connection {
+        Connection {
+            stream,
+            unsent: Vec::new(),
+        }
+    }
+
+    /// Does what the socket allows: the poller tells of each change once.
+    pub(crate) fn advance(&mut self, role: Role, buffer: &mut [u8]) -> io::Result<Next> {
+        match role {
+            Role::Echo => self.echo(buffer),
+            Role::Sink => self.sink(buffer),
+            Role::Source => self.source(buffer),
+        }
+    }
+
+    fn echo(&mut self, buffer: &mut [u8]) -> io::Result<Next> {
+        if !self.flush()? {
+            return Ok(Next::Wait);
+        }
+        while let Some(count) = unless_blocked(self.stream.read(buffer))? {
+            if count == 0 {
+                return Ok(Next::Close);
+            }
+            if !self.send(&buffer[..count])? {
+                return Ok(Next::Wait);
+            }
+            // A short read has emptied the socket: the next bytes are told of anew.
+            if count < buffer.len() {
+                return Ok(Next::Wait);
+            }
+        }
+        Ok(Next::Wait)
+    }
+
+    fn sink(&mut self, buffer: &mut [u8]) -> io::Result<Next> {
+        while let Some(count) = unless_blocked(self.stream.read(buffer))? {
+            if count == 0 {
+                return Ok(Next::Close);
+            }
+            if count < buffer.len() {
+                break;
+            }
+        }
+        Ok(Next::Wait)
+    }
+
+    fn source(&mut self, buffer: &[u8]) -> io::Result<Next> {
+        while unless_blocked(self.stream.write(buffer))?.is_some() {}
+        Ok(Next::Wait)
+    }
+
+    /// Sends what is left; whether all is sent.
+    fn flush(&mut self) -> io::Result<bool> {
+        if self.unsent.is_empty() {
+            return Ok(true);
+        }
+        let unsent = std::mem::take(&mut self.unsent);
+        self.send(&unsent)
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
+        while !bytes.is_empty() {
+            match unless_blocked(self.stream.write(bytes))? {
+                Some(count) => bytes = &bytes[count..],
+                None => {
+                    self.unsent = bytes.to_vec();
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// `None` if the socket can do no more now.
+fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        other => other.map(Some),
+    }
+}

@@ -1,0 +1,25 @@
+//! mio in the benchmarks: readiness, edge-triggered, with the loop written by its user. It has nothing for timers
+//! and child processes.
+
+mod connection;
+mod server;
+mod threads;
+
+use std::io;
+
+use bench_common::{Workload, tell};
+
+use crate::connection::Role;
+
+fn main() -> io::Result<()> {
+    match Workload::from_arguments() {
+        Workload::Echo => server::serve(Role::Echo),
+        Workload::Sink => server::serve(Role::Sink),
+        Workload::Source => server::serve(Role::Source),
+        Workload::Threads => threads::run(),
+        Workload::Timers | Workload::Spawn { .. } | Workload::ChildStdout => {
+            tell::unsupported();
+            Ok(())
+        }
+    }
+}

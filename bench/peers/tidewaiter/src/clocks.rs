@@ -1,0 +1,45 @@
+//! Timers, and calls from another thread.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bench_common::threads;
+use bench_common::timers::{self, Firings};
+use tidewaiter::Reactor;
+
+pub(crate) fn timers(reactor: &Reactor) {
+    reactor.call_when_running(|reactor| {
+        let firings = Rc::new(Firings::default());
+        let mut cancelled = Vec::new();
+        for timer in timers::plan() {
+            if timer.kept {
+                let due = Instant::now() + timer.delay;
+                let firings = Rc::clone(&firings);
+                reactor.call_later(timer.delay, move |reactor| {
+                    if firings.fired(due) {
+                        reactor.stop();
+                    }
+                });
+            } else {
+                cancelled.push(reactor.call_later(timer.delay, |_| {}));
+            }
+        }
+        firings.armed();
+        for call in cancelled {
+            call.cancel();
+        }
+        firings.cancelled();
+    });
+}
+
+pub(crate) fn threads(reactor: &Reactor) {
+    let remote = reactor.remote();
+    let stopper = reactor.remote();
+    // The loop turns before the first call comes.
+    reactor.call_later(Duration::from_millis(10), move |_| {
+        threads::start(
+            move |call| remote.call(|_| call()).expect("the loop runs"),
+            move || stopper.stop().expect("the loop runs"),
+        );
+    });
+}

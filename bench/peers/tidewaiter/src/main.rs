@@ -1,0 +1,23 @@
+//! tidewaiter in the benchmarks; `TIDEWAITER_PORT` chooses the port.
+
+mod children;
+mod clocks;
+mod streams;
+
+use bench_common::Workload;
+use tidewaiter::Reactor;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let workload = Workload::from_arguments();
+    let reactor = Reactor::new()?;
+    match workload {
+        Workload::Echo => streams::serve(&reactor, || streams::Echo)?,
+        Workload::Sink => streams::serve(&reactor, || streams::Sink)?,
+        Workload::Source => streams::serve(&reactor, || streams::Source)?,
+        Workload::Timers => clocks::timers(&reactor),
+        Workload::Threads => clocks::threads(&reactor),
+        Workload::Spawn { at_a_time } => children::spawn(&reactor, at_a_time)?,
+        Workload::ChildStdout => children::stdout(&reactor)?,
+    }
+    Ok(reactor.run()?)
+}

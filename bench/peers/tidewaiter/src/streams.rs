@@ -1,0 +1,69 @@
+//! Servers.
+
+use std::error::Error;
+
+use bench_common::net::{self, PIECE_BYTES};
+use bytes::Bytes;
+use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Transport};
+
+/// Sends back what comes, and reads no faster than the peer does.
+pub(crate) struct Echo;
+
+impl Protocol for Echo {
+    fn connection_made(&mut self, transport: &Transport) {
+        transport.register_producer(transport.clone(), ProducerKind::Push);
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data);
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) {
+        transport.unregister_producer();
+        transport.lose_connection();
+    }
+}
+
+/// Takes what comes.
+pub(crate) struct Sink;
+
+impl Protocol for Sink {
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+}
+
+/// Sends without end, as fast as the transport asks for more.
+pub(crate) struct Source;
+
+impl Protocol for Source {
+    fn connection_made(&mut self, transport: &Transport) {
+        let pieces = Pieces {
+            transport: transport.clone(),
+            piece: Bytes::from_static(&[b'x'; PIECE_BYTES]),
+        };
+        transport.register_producer(pieces, ProducerKind::Pull);
+    }
+
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+}
+
+struct Pieces {
+    transport: Transport,
+    piece: Bytes,
+}
+
+impl Producer for Pieces {
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {
+        self.transport.write_bytes(self.piece.clone());
+    }
+}
+
+/// Listens; each connection gets what `protocol` makes.
+pub(crate) fn serve<P: Protocol + 'static>(
+    reactor: &Reactor,
+    mut protocol: impl FnMut() -> P + 'static,
+) -> Result<(), Box<dyn Error>> {
+    reactor.listen_tcp_on(net::listener()?, move |_peer| protocol())?;
+    Ok(())
+}

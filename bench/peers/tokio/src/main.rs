@@ -1,0 +1,30 @@
+//! tokio in the benchmarks: `PROGRAM WORKLOAD [multi]`, on one thread or on its multi-threaded runtime.
+
+mod children;
+mod clocks;
+mod streams;
+
+use std::io;
+
+use bench_common::Workload;
+use tokio::runtime::Builder;
+
+fn main() -> io::Result<()> {
+    let workload = Workload::from_arguments();
+    let mut builder = match std::env::args().nth(2).as_deref() {
+        Some("multi") => Builder::new_multi_thread(),
+        _ => Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build()?;
+    runtime.block_on(async {
+        match workload {
+            Workload::Echo => streams::serve(streams::echo).await,
+            Workload::Sink => streams::serve(streams::sink).await,
+            Workload::Source => streams::serve(streams::source).await,
+            Workload::Timers => clocks::timers().await,
+            Workload::Threads => clocks::threads().await,
+            Workload::Spawn { at_a_time } => children::spawn(at_a_time).await,
+            Workload::ChildStdout => children::stdout().await,
+        }
+    })
+}

@@ -1,0 +1,46 @@
+//! Servers: a task for each connection.
+
+use std::io;
+
+use bench_common::net::{self, BUFFER_BYTES, PIECE_BYTES};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Sends back what comes.
+pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
+    }
+}
+
+/// Takes what comes.
+pub(crate) async fn sink(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
+}
+
+/// Sends without end.
+pub(crate) async fn source(mut stream: TcpStream) -> io::Result<()> {
+    let piece = vec![b'x'; PIECE_BYTES];
+    loop {
+        stream.write_all(&piece).await?;
+    }
+}
+
+/// Listens; `handle` is a connection's whole life.
+pub(crate) async fn serve<F>(handle: fn(TcpStream) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let listener = TcpListener::from_std(net::listener()?)?;
+    loop {
+        let (stream, _peer) = listener.accept().await?;
+        tokio::spawn(handle(stream));
+    }
+}

@@ -1,0 +1,62 @@
+"""Plots as SVG: a bar for each peer, as long as its value is in relation to the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from xml.sax.saxutils import escape
+
+from catalogue import Workload
+from report import Result, bases, ratios
+
+WIDTH = 720
+NAMES_WIDTH = 150
+LABELS_WIDTH = 120
+ROW_HEIGHT = 24
+HEAD_HEIGHT = 44
+BAR_HEIGHT = 14
+FLOOR, OURS, PEER = "#9aa0a6", "#1a73e8", "#c8a165"
+STYLE = "text { font: 12px sans-serif; fill: #3c4043 } .title { font-size: 14px; font-weight: bold }"
+
+
+def write_plot(folder: Path, workload: Workload, results: Sequence[Result]) -> None:
+    """Writes `folder/WORKLOAD.svg`."""
+    by = bases(results)
+    if not by:
+        return
+    base = by[0]
+    bars = [(result, ratios(result, base)) for result in results if result.complete]
+    longest = max(max(values) for _, values in bars)
+    height = HEAD_HEIGHT + ROW_HEIGHT * len(bars) + 8
+    better = "more" if workload.more_is_better else "less"
+    title = f"{workload.name}: {workload.unit}, in relation to {base.peer.name} ({better} is better)"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" role="img">',
+        f"<title>{escape(title)}</title><style>{STYLE}</style>",
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text class="title" x="8" y="20">{escape(title)}</text>',
+        *(_bar(at, result, values, longest) for at, (result, values) in enumerate(bars)),
+        "</svg>",
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{workload.name}.svg").write_text("\n".join(parts) + "\n")
+
+
+def _bar(at: int, result: Result, values: Sequence[float], longest: float) -> str:
+    """The name, the bar of the median, a line from the least to the most, and the median as text."""
+    scale = (WIDTH - NAMES_WIDTH - LABELS_WIDTH) / longest if longest else 0
+    middle, least, most = (value * scale for value in (median(values), min(values), max(values)))
+    top = HEAD_HEIGHT + at * ROW_HEIGHT - 10
+    centre = top + BAR_HEIGHT / 2
+    name = result.peer.name
+    color = FLOOR if result.peer.floor else OURS if name.startswith("tidewaiter") else PEER
+    label = f"x {median(values):.2f}" + (", disturbed" if result.disturbed() else "")
+    return "\n".join(
+        [
+            f'<text x="{NAMES_WIDTH - 8}" y="{centre + 4:.1f}" text-anchor="end">{escape(name)}</text>',
+            f'<rect x="{NAMES_WIDTH}" y="{top}" width="{middle:.1f}" height="{BAR_HEIGHT}" fill="{color}"/>',
+            f'<path d="M{NAMES_WIDTH + least:.1f} {centre:.1f}H{NAMES_WIDTH + most:.1f}" stroke="#3c4043"/>',
+            f'<text x="{NAMES_WIDTH + most + 6:.1f}" y="{centre + 4:.1f}">{label}</text>',
+        ]
+    )
