@@ -202,10 +202,10 @@ class Process(Child, BaseProcess):
             self.pipes[0].writeSequence(seq)
 
     def getHost(self) -> Any:
-        raise NotImplementedError()
+        raise NotImplementedError("a child process has no address")
 
     def getPeer(self) -> Any:
-        raise NotImplementedError()
+        raise NotImplementedError("a child process has no address")
 
     # IConsumer, for the child's standard input, and IPushProducer, for its output.
 
@@ -256,10 +256,10 @@ class PTYProcess(Process):
             self.pipes[childFD].loseConnection()
 
     def closeChildFD(self, descriptor: int) -> None:
-        raise NotImplementedError()
+        raise NotImplementedError("a terminal is closed as a whole: loseConnection")
 
     def writeToChild(self, childFD: int, data: bytes) -> None:
-        raise NotImplementedError()
+        raise NotImplementedError("a terminal is written to as a whole: write")
 
 
 def _groups(uid: int, gid: int) -> list[int]:
