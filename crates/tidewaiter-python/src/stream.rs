@@ -92,12 +92,7 @@ impl State {
     /// The transport, while there is one and this thread may touch it. In a copy of the process it is in
     /// there is none: what is done to a connection there is done to nothing.
     fn transport(&self) -> PyResult<Option<Transport>> {
-        if self
-            .inside
-            .borrow()
-            .upgrade()
-            .is_some_and(|inside| inside.is_copy())
-        {
+        if self.is_copied() {
             return Ok(None);
         }
         self.check_thread()?;
@@ -233,7 +228,6 @@ impl Stream {
             if reset {
                 transport.abort_connection();
             } else {
-                let shared = shared || state.is_copied();
                 if transport.queued() == 0 && !shared {
                     // The peer hears of it now, and not only once the port is done with the socket.
                     transport.unregister_producer();

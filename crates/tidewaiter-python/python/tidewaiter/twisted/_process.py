@@ -63,7 +63,7 @@ class Process(Child, BaseProcess):
 
     status = -1
 
-    def __init__(self, reactor: LoopReactor, proto: Any, pid: int | None = None) -> None:
+    def __init__(self, reactor: LoopReactor, proto: Any) -> None:
         BaseProcess.__init__(self, proto)
         self._reactor = reactor
         self.pipes: dict[int, _Pipe] = {}
@@ -189,8 +189,8 @@ class Process(Child, BaseProcess):
         self.closeChildFD(2)
 
     def loseConnection(self) -> None:
-        for childFD in list(self.pipes):
-            self.closeChildFD(childFD)
+        for pipe in list(self.pipes.values()):
+            pipe.loseConnection()
 
     def write(self, data: bytes) -> None:
         """Write to the child's standard input; what comes too late is dropped."""
@@ -251,10 +251,6 @@ class PTYProcess(Process):
     def closeStderr(self) -> None:
         """A terminal's directions cannot be closed apart."""
 
-    def loseConnection(self) -> None:
-        for childFD in list(self.pipes):
-            self.pipes[childFD].loseConnection()
-
     def closeChildFD(self, descriptor: int) -> None:
         raise NotImplementedError("a terminal is closed as a whole: loseConnection")
 
@@ -280,10 +276,6 @@ def _user(uid: int | None, gid: int | None) -> tuple[int, int, list[int]] | None
     return uid, gid, _groups(uid, gid)
 
 
-def _text(value: str | bytes) -> str:
-    return os.fsdecode(value)
-
-
 def _program(
     executable: str | bytes,
     args: Iterable[str | bytes],
@@ -295,10 +287,10 @@ def _program(
 ) -> dict[str, object]:
     """What the port is to start."""
     return {
-        "executable": _text(executable),
-        "args": [_text(arg) for arg in args],
-        "env": None if env is None else [(_text(name), _text(value)) for name, value in env.items()],
-        "path": None if path is None else _text(path),
+        "executable": os.fsdecode(executable),
+        "args": [os.fsdecode(arg) for arg in args],
+        "env": None if env is None else [(os.fsdecode(name), os.fsdecode(value)) for name, value in env.items()],
+        "path": None if path is None else os.fsdecode(path),
         "fds": list(fds.items()),
         "pty": pty,
         "user": user,

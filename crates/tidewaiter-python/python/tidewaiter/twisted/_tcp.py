@@ -260,8 +260,7 @@ class Port(tcp.Port):
             return None
         if self.deferred is None:
             self.reading = False
-            if self._shouldShutdown:
-                self._refuse()
+            self._refuse()
             self._listener.stop()
             self.deferred = self._stopped(connDone)
         stopped: Deferred[None] = self.deferred
@@ -292,7 +291,7 @@ class Port(tcp.Port):
         From here on nobody connects, even if the port has yet to let go of the socket: unless it is the
         parent's, too, of a process that was forked.
         """
-        if self._process != os.getpid():
+        if not self._shouldShutdown or self._process != os.getpid():
             return
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
@@ -300,8 +299,7 @@ class Port(tcp.Port):
             pass  # Some systems know no such thing for listening sockets.
 
     def _closeSocket(self, orderly: bool) -> None:
-        if self._shouldShutdown:
-            self._refuse()
+        self._refuse()
         self._listener.stop()
         # It may listen again.
         self._listener = None
