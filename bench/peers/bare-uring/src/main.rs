@@ -18,6 +18,7 @@ fn main() -> io::Result<()> {
         Workload::Echo => Role::Echo,
         Workload::Sink => Role::Sink,
         Workload::Source => Role::Source,
+        Workload::Both => Role::Both,
         _ => {
             tell::unsupported();
             return Ok(());
