@@ -2,13 +2,14 @@
 //! nothing else.
 
 mod children;
+mod clocks;
 mod connection;
 
 use std::io;
 use std::net::TcpListener;
 
+use bench_common::Workload;
 use bench_common::net::{self, PIECE_BYTES};
-use bench_common::{Workload, tell};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -27,10 +28,9 @@ fn main() -> io::Result<()> {
         Workload::Source => Server::listen(Role::Source)?.run(),
         Workload::Both => Server::listen(Role::Both)?.run(),
         Workload::Spawn { at_a_time } => children::spawn(at_a_time),
-        Workload::Timers | Workload::Threads | Workload::ChildStdout => {
-            tell::unsupported();
-            Ok(())
-        }
+        Workload::Timers => clocks::timers(),
+        Workload::Threads => clocks::threads(),
+        Workload::ChildStdout => children::stdout(),
     }
 }
 

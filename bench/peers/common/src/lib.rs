@@ -2,6 +2,7 @@
 //! the listening socket, the sizes of the workloads, and what they tell the program that started them.
 
 pub mod child;
+pub mod floor;
 pub mod net;
 pub mod tell;
 pub mod threads;
