@@ -82,7 +82,7 @@ def drive(
     server: int,
     clock: Callable[[int], float | None] = cpu_seconds,
 ) -> tuple[float, dict[str, float]]:
-    """Runs the load program; the server's CPU time, by `clock`, is read when the measured time begins and ends."""
+    """Runs the load program; `clock` tells the server's CPU time when the measured time begins and ends."""
     command = [load, f"127.0.0.1:{port}", *arguments]
     with started(command, core=1) as (process, output):
         if output.readline().strip() != "measuring":

@@ -30,8 +30,14 @@ def missing() -> str | None:
         return f"there is no `{LINKER}`, mingw's compiler: `cargo xtask setup` installs it"
     prefix = os.environ.get("WINEPREFIX")
     if prefix is None or not (Path(prefix) / "system.reg").is_file():
-        return "`WINEPREFIX` does not name a Wine prefix: `cargo xtask setup` makes one in `target/windows/prefix`"
+        return "`WINEPREFIX` names no Wine prefix: `cargo xtask setup` makes target/windows/prefix"
     return None
+
+
+def setting() -> dict[str, str]:
+    """What a reader must know besides."""
+    told = subprocess.run(["wine", "--version"], capture_output=True, text=True, check=False)
+    return {"wine": told.stdout.strip()}
 
 
 @contextmanager

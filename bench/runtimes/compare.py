@@ -18,8 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import catalogue
 import windows
+
+import catalogue
+import markdown
+import records
+from aims import judged
 from catalogue import IDLE_CONNECTIONS, Peer, Workload
 from harness import wine
 from harness.noise import Watch, cpu_seconds
@@ -35,7 +39,9 @@ from harness.processes import (
     told,
 )
 from plots import write_plot
-from report import Result, Run, table, write_csv
+from report import text
+from results import Result, Run
+from setting import setting
 
 
 class Unsupported(Exception):
@@ -114,13 +120,13 @@ class Bench:
 def measure(bench: Bench, workload: Workload, peers: Sequence[Peer], rounds: int) -> list[Result]:
     """All rounds of one workload: everybody in turn, and another one begins each time."""
     results = [Result(peer) for peer in peers]
-    for number in range(rounds):
-        start = number % len(results)
+    for number in range(1, rounds + 1):
+        start = (number - 1) % len(results)
         for result in [*results[start:], *results[:start]]:
             if result.failure or result.unsupported:
                 continue
             try:
-                result.runs.append(bench.run(workload, result.peer))
+                result.runs[0, number] = bench.run(workload, result.peer)
             except Unsupported:
                 result.unsupported = True
             except Failed as failed:
@@ -137,6 +143,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--csv", type=Path, help="every single run, into this file")
     parser.add_argument("--plots", type=Path, help="a plot for each workload, into this folder")
     parser.add_argument("--wine", action="store_true", help="Windows programs, run by Wine")
+    parser.add_argument("--markdown", type=Path, help="all tables and aims, into this file")
+    parser.add_argument("--assert", dest="aims_count", action="store_true", help="fail if an aim is missed")
+    parser.add_argument(
+        "--report",
+        nargs="+",
+        type=Path,
+        metavar="CSV",
+        help="measure nothing, but report what earlier runs wrote with --csv",
+    )
     parser.add_argument("--list", action="store_true", help="name workloads and peers, run nothing")
     return parser.parse_args()
 
@@ -155,8 +170,9 @@ def _is_here(peer: Peer) -> bool:
 
 def _chosen(arguments: argparse.Namespace) -> tuple[list[Workload], list[Peer]]:
     source = windows if arguments.wine else catalogue
-    beginnings = tuple(arguments.workloads) or ("",)
-    for name in arguments.workloads:
+    prefix = windows.PREFIX if arguments.wine else ""
+    beginnings = tuple(prefix + name for name in arguments.workloads) or ("",)
+    for name in beginnings:
         if not any(workload.name.startswith(name) for workload in source.WORKLOADS):
             raise SystemExit(f"no workload is named `{name}`")
     names = arguments.peers.split(",") if arguments.peers else [peer.name for peer in source.PEERS]
@@ -179,30 +195,56 @@ def _built(peers: Sequence[Peer], seconds: float, under_wine: bool) -> Bench:
     return Bench(programs, load, seconds, under_wine)
 
 
-def main() -> int:
-    """Measures, prints each table as soon as it is complete, and returns whether nothing failed."""
-    arguments = _arguments()
-    workloads, peers = _chosen(arguments)
-    if arguments.list:
-        print("workloads:", *(workload.name for workload in workloads))
-        print("peers:", *(peer.name for peer in peers))
-        return 0
+def _measured(arguments: argparse.Namespace, workloads: Sequence[Workload], peers: Sequence[Peer]):
+    """Measures, and prints each table as soon as it is complete."""
     if arguments.wine and (missing := wine.missing()):
         raise SystemExit(missing)
     peers = [peer for peer in peers if _is_here(peer)]
+    told = setting(peers) | (wine.setting() if arguments.wine else {})
     raise_descriptor_limit()
     bench = _built(peers, arguments.seconds, arguments.wine)
     tables = []
     for workload in workloads:
         results = measure(bench, workload, peers, arguments.rounds)
         tables.append((workload, results))
-        print(table(workload, results) + "\n", flush=True)
+        print(text(workload, results) + "\n", flush=True)
         # Anew each time: what was measured is kept if somebody ends us.
         if arguments.csv:
-            write_csv(arguments.csv, tables)
-        if arguments.plots:
-            write_plot(arguments.plots, workload, results)
-    return int(any(result.failure for _, results in tables for result in results))
+            records.write(arguments.csv, told, tables)
+    return [told], tables
+
+
+def _reported(arguments: argparse.Namespace, workloads: Sequence[Workload], peers: Sequence[Peer]):
+    """Reads what was measured earlier, and prints the tables."""
+    settings, found = records.read(arguments.report)
+    tables = [
+        (workload, [result for result in results if result.peer in peers])
+        for workload, results in found
+        if workload in workloads
+    ]
+    for table in tables:
+        print(text(*table) + "\n")
+    return settings, tables
+
+
+def main() -> int:
+    """Measures or reads, reports, and returns whether nothing failed."""
+    arguments = _arguments()
+    workloads, peers = _chosen(arguments)
+    if arguments.list:
+        print("workloads:", *(workload.name for workload in workloads))
+        print("peers:", *(peer.name for peer in peers))
+        return 0
+    settings, tables = (_reported if arguments.report else _measured)(arguments, workloads, peers)
+    for table in tables if arguments.plots else []:
+        write_plot(arguments.plots, *table)
+    if arguments.markdown:
+        markdown.write(arguments.markdown, settings, tables, arguments.plots)
+    failed = any(result.failure for _, results in tables for result in results)
+    missed = sum(1 for table in tables for verdict in judged(*table) if verdict.reached is False)
+    if missed and arguments.aims_count:
+        print(f"aims missed: {missed}")
+    return int(failed or (missed > 0 and arguments.aims_count))
 
 
 if __name__ == "__main__":
