@@ -25,6 +25,8 @@ class Comparison(ABC):
     # As it is typed.
     command = "cargo xtask bench"
     name: str
+    # Of all workloads' names; it need not be typed.
+    prefix = ""
     workloads: Sequence[Workload]
     peers: Sequence[Peer]
 
@@ -38,7 +40,7 @@ class Comparison(ABC):
 
     @abstractmethod
     def versions(self, peers: Sequence[Peer]) -> list[str]:
-        """What is measured, each with its version."""
+        """What is measured, and what runs it, each with its version."""
 
     @abstractmethod
     def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
@@ -72,16 +74,17 @@ def options(description: str) -> argparse.ArgumentParser:
 
 
 def _chosen(comparison: Comparison, arguments: argparse.Namespace) -> tuple[list[Workload], list[Peer]]:
-    beginnings = tuple(arguments.workloads) or ("",)
-    for name in arguments.workloads:
+    prefix = comparison.prefix
+    named = [prefix + name.removeprefix(prefix) for name in arguments.workloads]
+    for name in named:
         if not any(workload.name.startswith(name) for workload in comparison.workloads):
             raise SystemExit(f"no workload is named `{name}`")
     names = arguments.peers.split(",") if arguments.peers else [peer.name for peer in comparison.peers]
     unknown = set(names) - {peer.name for peer in comparison.peers}
     if unknown:
         raise SystemExit(f"no peer is named `{', '.join(sorted(unknown))}`")
-    begun = [workload for workload in comparison.workloads if workload.name.startswith(beginnings)]
-    workloads = [one for one in begun if one.name in arguments.workloads or comparison.belongs(one)]
+    begun = [workload for workload in comparison.workloads if workload.name.startswith(tuple(named) or "")]
+    workloads = [one for one in begun if one.name in named or comparison.belongs(one)]
     return workloads, [peer for peer in comparison.peers if peer.name in names]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from subprocess import Popen
 
 from harness.aims import judged
-from harness.noise import Watch
+from harness.noise import Watch, cpu_seconds
 from harness.processes import Failed, cpu_per, memory_kib, started, told
 from harness.results import Result, Run
 from harness.workload import Peer, Workload
@@ -14,6 +14,8 @@ from harness.workload import Peer, Workload
 # A row whose aims decide is measured so many times longer before it misses one.
 PATIENCE = 3
 
+# The CPU time of a process, in seconds.
+Clock = Callable[[int], float | None]
 # Drives the server at a port, whose process is the second: its CPU time, and what the load program tells.
 Drive = Callable[[int, int], tuple[float, dict[str, float]]]
 Measured = tuple[float, dict[str, float]]
@@ -23,28 +25,22 @@ class Unsupported(Exception):
     """The peer has nothing for the workload."""
 
 
-def _unmarked(_mark: str) -> None:
-    pass
-
-
 def run(
     command: list[str],
     workload: Workload,
     environment: Mapping[str, str],
     drive: Drive,
-    marked: Callable[[str], None] = _unmarked,
+    clock: Clock = cpu_seconds,
 ) -> Run:
-    """One measurement, in fresh processes.
-
-    A peer that measures itself may mark where the measured time begins and ends.
-    """
+    """One measurement, in fresh processes. `clock` is read where a peer that measures itself says so."""
     watch = Watch()
     core = 0 if workload.pinned else None
     with started(command, core, dict(environment)) as (process, output):
         lines = told(output)
-        measured = (
-            _served(workload, process, lines, drive) if workload.load else _alone(process, lines, marked)
-        )
+        if workload.load:
+            measured = _served(workload, process, lines, drive)
+        else:
+            measured = _alone(workload, process, lines, clock)
     # Outside of the process, whose failures are errors: this is none.
     if measured is None:
         raise Unsupported
@@ -66,17 +62,31 @@ def _served(workload: Workload, process: Popen, lines: Iterator[dict], drive: Dr
     return cpu_per(workload.per, cpu, figures), figures
 
 
-def _alone(process: Popen, lines: Iterator[dict], marked: Callable[[str], None]) -> Measured | None:
+def _alone(workload: Workload, process: Popen, lines: Iterator[dict], clock: Clock) -> Measured | None:
+    before = after = None
     for line in lines:
         if "unsupported" in line:
             return None
-        if "mark" in line:
-            marked(line["mark"])
+        if "begin" in line:
+            before = clock(process.pid)
+        if "end" in line or ("result" in line and after is None):
+            after = clock(process.pid)
         if "result" in line:
             figures = line["result"]
             process.wait()
-            return figures.pop("value"), figures
+            if before is not None and after is not None:
+                figures["outside_cpu_ms"] = (after - before) * 1000
+            return _value(workload, figures), figures
     raise Failed("the process ended without a result")
+
+
+def _value(workload: Workload, figures: dict[str, float]) -> float:
+    told = figures.pop("value")
+    if workload.per != "operation":
+        return told
+    if "outside_cpu_ms" not in figures:
+        raise Failed("the CPU time was not to be had")
+    return figures["outside_cpu_ms"] * 1000 / figures["operations"]
 
 
 def measure(

@@ -20,7 +20,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from catalogue import ON_WINDOWS, ONLY_ON_WINDOWS, PEERS, WINDOWS_PEERS, WORKLOADS, WRK
-from harness.noise import cpu_seconds, wine_server
+from harness import wine
+from harness.noise import cpu_seconds
 from harness.processes import Failed, drive, load_program, started
 from harness.program import Comparison, compare, options
 from harness.results import Run
@@ -36,7 +37,9 @@ WARM_UP_SECONDS = 1
 class Reactors(Comparison):
     """Programs in one Python, which may be Windows's under Wine."""
 
+    command = "cargo xtask bench python"
     name = "python"
+    prefix = "python-"
     workloads = WORKLOADS
     peers = (*PEERS, *WINDOWS_PEERS)
 
@@ -79,33 +82,13 @@ class Reactors(Comparison):
 
     def _run(self, workload: Workload, peer: Peer) -> Run:
         command = [*self.python, str(HERE / "measure.py"), workload.task, *peer.arguments]
-        wine = WineServer() if self.windows else None
-        marked = {"marked": wine.marked} if wine else {}
-        result = run(command, workload, os.environ | peer.environment, self._drive(workload), **marked)
-        if wine:
-            result.figures |= wine.figures
-        return result
+        clock = wine.cpu_with_server if self.windows and os.name != "nt" else cpu_seconds
+        return run(command, workload, os.environ | peer.environment, self._drive(workload), clock)
 
     def _drive(self, workload: Workload) -> Drive:
         if _is_for_wrk(workload):
             return partial(drive_wrk, workload.load, max(1, round(self.seconds)))
         return partial(drive, self.load, [*workload.load, "--duration", str(int(self.seconds * 1000))])
-
-
-class WineServer:
-    """What Wine's server takes between the marks of a run: part of every call into the system."""
-
-    def __init__(self) -> None:
-        self._process = wine_server()
-        self._began: float | None = None
-        self.figures: dict[str, float] = {}
-
-    def marked(self, mark: str) -> None:
-        now = cpu_seconds(self._process) if self._process else None
-        if mark == "begin":
-            self._began = now
-        elif now is not None and self._began is not None:
-            self.figures["wineserver_ms"] = (now - self._began) * 1000
 
 
 def _is_for_wrk(workload: Workload) -> bool:

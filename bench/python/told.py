@@ -19,9 +19,9 @@ def tell(**what: object) -> None:
 
 def begin() -> None:
     """The measured time begins."""
-    tell(mark="begin")
+    tell(begin=True)
 
 
 def end() -> None:
     """The measured time has ended."""
-    tell(mark="end")
+    tell(end=True)

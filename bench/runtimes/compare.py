@@ -12,16 +12,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import windows
+
 from catalogue import PEERS, WORKLOADS
+from harness import wine
+from harness.noise import cpu_seconds
 from harness.processes import ROOT, build, drive, load_program
 from harness.program import Comparison, compare, options
 from harness.results import Run
-from harness.runs import run
+from harness.runs import Clock, run
 from harness.setting import first_line, output
 from harness.workload import Peer, Workload
 
@@ -50,17 +53,50 @@ class Runtimes(Comparison):
         return list(dict.fromkeys(filter(None, map(_version, peers))))
 
     def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
-        packages = dict.fromkeys(peer.package for peer in peers)
-        programs = build(packages, folder="bench/peers")
+        self._build([peer.package for peer in peers])
+
+    def _build(self, packages: Sequence[str], triple: str | None = None) -> None:
+        programs = build(dict.fromkeys(packages), folder="bench/peers", triple=triple)
         load = load_program()
         if programs is None or load is None:
             raise SystemExit("cargo is not there to build the peers")
         self.programs, self.load = programs, load
 
     def run(self, workload: Workload, peer: Peer) -> Run:
-        command = [str(self.programs / peer.package), workload.task, *peer.arguments]
-        load = [*workload.load, "--duration", str(int(self.seconds * 1000))]
-        return run(command, workload, os.environ | peer.environment, partial(drive, self.load, load))
+        return self._run(workload, peer, [str(self.programs / peer.package)], {}, cpu_seconds)
+
+    def _run(
+        self, workload: Workload, peer: Peer, program: list[str], environment: dict[str, str], clock: Clock
+    ) -> Run:
+        def driven(port: int, server: int) -> tuple[float, dict[str, float]]:
+            load = [*workload.load, "--duration", str(int(self.seconds * 1000))]
+            return drive(self.load, load, port, server, clock)
+
+        command = [*program, workload.task, *peer.arguments]
+        return run(command, workload, os.environ | peer.environment | environment, driven, clock)
+
+
+class UnderWine(Runtimes):
+    """The same programs, built for Windows."""
+
+    name = "wine"
+    prefix = windows.PREFIX
+    workloads = windows.WORKLOADS
+    peers = windows.PEERS
+
+    def versions(self, peers: Sequence[Peer]) -> list[str]:
+        return [*super().versions(peers), *wine.setting().values()]
+
+    def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
+        if missing := wine.missing():
+            raise SystemExit(missing)
+        # It has the program that children run.
+        self._build([*(peer.package for peer in peers), "bench-common"], wine.TARGET)
+
+    def run(self, workload: Workload, peer: Peer) -> Run:
+        program = ["wine", str(self.programs / f"{peer.package}.exe")]
+        with wine.fresh_server([str(self.programs / "bench-brief.exe")], core=0):
+            return self._run(workload, peer, program, wine.QUIET, wine.cpu_with_server)
 
 
 def _version(peer: Peer) -> str:
@@ -77,8 +113,11 @@ def _version(peer: Peer) -> str:
 
 def main() -> int:
     """Whether all went well."""
-    arguments = options(__doc__.partition("\n")[0]).parse_args()
-    return compare(Runtimes(arguments.seconds), arguments)
+    parser = options(__doc__.partition("\n")[0])
+    parser.add_argument("--wine", action="store_true", help="Windows programs, run by Wine")
+    arguments = parser.parse_args()
+    comparison = UnderWine if arguments.wine else Runtimes
+    return compare(comparison(arguments.seconds), arguments)
 
 
 if __name__ == "__main__":

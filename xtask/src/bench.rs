@@ -9,15 +9,13 @@ use crate::runner::{Step, Stop};
 const RUNTIMES: &str = "bench/runtimes/compare.py";
 const PYTHON: &str = "bench/python/compare.py";
 
-/// Hands `options` on to the program that has the workloads: Python's begin with `python`.
+/// Hands `options` on to the program that knows them: after the word `python`, that is Python's.
 pub(crate) fn run(context: &Context, options: &[String]) -> Result<bool, String> {
-    let for_python = options
-        .first()
-        .is_some_and(|workload| workload.starts_with("python"));
-    let (program, python) = if for_python {
-        (PYTHON, python::bench(context).map_err(told)?)
-    } else {
-        (RUNTIMES, interpreter()?)
+    let (program, python, options) = match options.split_first() {
+        Some((word, rest)) if word == "python" => {
+            (PYTHON, python::bench(context).map_err(told)?, rest)
+        }
+        _ => (RUNTIMES, interpreter()?, options),
     };
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     Step::new(context, python, &[program])
