@@ -45,7 +45,7 @@ class Workload:
 
     Where `load` is given, the peer is a server that the load program drives with these arguments; `per`
     says what its value is: CPU per "message", CPU per "gib" that passes, or "memory" per connection. Else
-    the peer measures itself and tells its value.
+    the peer measures itself and tells its value, unless that is the CPU per "operation", seen from outside.
     """
 
     name: str

@@ -18,11 +18,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import windows
+
+import catalogue
 import markdown
 import records
 from aims import judged
-from catalogue import IDLE_CONNECTIONS, PEERS, WORKLOADS, Peer, Workload
-from harness.noise import Watch
+from catalogue import IDLE_CONNECTIONS, Peer, Workload
+from harness import wine
+from harness.noise import Watch, cpu_seconds
 from harness.processes import (
     Failed,
     build,
@@ -51,12 +55,21 @@ class Bench:
     programs: Path
     load: str
     seconds: float
+    # The programs are Windows's, and Wine runs them.
+    under_wine: bool
 
     def run(self, workload: Workload, peer: Peer) -> Run:
         """One measurement, in fresh processes."""
+        if not self.under_wine:
+            return self._run(workload, peer, [str(self.programs / peer.package)])
+        brief = str(self.programs / "bench-brief.exe")
+        with wine.fresh_server([brief], core=0):
+            return self._run(workload, peer, ["wine", str(self.programs / f"{peer.package}.exe")])
+
+    def _run(self, workload: Workload, peer: Peer, program: list[str]) -> Run:
         watch = Watch()
-        command = [str(self.programs / peer.package), workload.task, *peer.arguments]
-        environment = os.environ | peer.environment
+        command = [*program, workload.task, *peer.arguments]
+        environment = os.environ | peer.environment | (wine.QUIET if self.under_wine else {})
         core = 0 if workload.pinned else None
         with started(command, core, environment) as (process, output):
             measure = self._served if workload.load else self._alone
@@ -74,21 +87,33 @@ class Bench:
             raise Failed("the server did not start")
         before_kib = memory_kib(process.pid, "VmRSS") or 0
         arguments = [*workload.load, "--duration", str(int(self.seconds * 1000))]
-        cpu, figures = drive(self.load, arguments, first["port"], process.pid)
+        cpu, figures = drive(self.load, arguments, first["port"], process.pid, self._clock)
         figures["peak_kib"] = memory_kib(process.pid, "VmHWM")
         if workload.per == "memory":
             # At its most: the connections are gone by now.
             return (figures["peak_kib"] - before_kib) * 1024 / IDLE_CONNECTIONS, figures
         return cpu_per(workload.per, cpu, figures), figures
 
-    def _alone(self, _workload: Workload, process, lines):
+    def _clock(self, process: int) -> float | None:
+        return wine.cpu_with_server(process) if self.under_wine else cpu_seconds(process)
+
+    def _alone(self, workload: Workload, process, lines):
+        before = after = None
         for line in lines:
             if "unsupported" in line:
                 return None
+            if "begin" in line:
+                before = self._clock(process.pid)
             if "result" in line:
+                after = self._clock(process.pid)
                 figures = line["result"]
                 process.wait()
-                return figures.pop("value"), figures
+                value = figures.pop("value")
+                if workload.per != "operation":
+                    return value, figures
+                if before is None or after is None:
+                    raise Failed("the CPU time was not to be had")
+                return (after - before) / figures["operations"] * 1e6, figures
         raise Failed("the process ended without a result")
 
 
@@ -117,6 +142,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="measured under load")
     parser.add_argument("--csv", type=Path, help="every single run, into this file")
     parser.add_argument("--plots", type=Path, help="a plot for each workload, into this folder")
+    parser.add_argument("--wine", action="store_true", help="Windows programs, run by Wine")
     parser.add_argument("--markdown", type=Path, help="all tables and aims, into this file")
     parser.add_argument("--assert", dest="aims_count", action="store_true", help="fail if an aim is missed")
     parser.add_argument(
@@ -143,33 +169,40 @@ def _is_here(peer: Peer) -> bool:
 
 
 def _chosen(arguments: argparse.Namespace) -> tuple[list[Workload], list[Peer]]:
-    beginnings = tuple(arguments.workloads) or ("",)
-    for name in arguments.workloads:
-        if not any(workload.name.startswith(name) for workload in WORKLOADS):
+    source = windows if arguments.wine else catalogue
+    prefix = windows.PREFIX if arguments.wine else ""
+    beginnings = tuple(prefix + name for name in arguments.workloads) or ("",)
+    for name in beginnings:
+        if not any(workload.name.startswith(name) for workload in source.WORKLOADS):
             raise SystemExit(f"no workload is named `{name}`")
-    names = arguments.peers.split(",") if arguments.peers else [peer.name for peer in PEERS]
-    unknown = set(names) - {peer.name for peer in PEERS}
+    names = arguments.peers.split(",") if arguments.peers else [peer.name for peer in source.PEERS]
+    unknown = set(names) - {peer.name for peer in source.PEERS}
     if unknown:
         raise SystemExit(f"no peer is named `{', '.join(sorted(unknown))}`")
-    workloads = [workload for workload in WORKLOADS if workload.name.startswith(beginnings)]
-    return workloads, [peer for peer in PEERS if peer.name in names]
+    workloads = [workload for workload in source.WORKLOADS if workload.name.startswith(beginnings)]
+    return workloads, [peer for peer in source.PEERS if peer.name in names]
 
 
-def _built(peers: Sequence[Peer], seconds: float) -> Bench:
+def _built(peers: Sequence[Peer], seconds: float, under_wine: bool) -> Bench:
     packages = dict.fromkeys(peer.package for peer in peers)
-    programs = build(packages, folder="bench/peers")
+    if under_wine:
+        # It has the program that children run.
+        packages["bench-common"] = None
+    programs = build(packages, folder="bench/peers", triple=wine.TARGET if under_wine else None)
     load = load_program()
     if programs is None or load is None:
         raise SystemExit("cargo is not there to build the peers")
-    return Bench(programs, load, seconds)
+    return Bench(programs, load, seconds, under_wine)
 
 
 def _measured(arguments: argparse.Namespace, workloads: Sequence[Workload], peers: Sequence[Peer]):
     """Measures, and prints each table as soon as it is complete."""
+    if arguments.wine and (missing := wine.missing()):
+        raise SystemExit(missing)
     peers = [peer for peer in peers if _is_here(peer)]
-    told = setting(peers)
+    told = setting(peers) | (wine.setting() if arguments.wine else {})
     raise_descriptor_limit()
-    bench = _built(peers, arguments.seconds)
+    bench = _built(peers, arguments.seconds, arguments.wine)
     tables = []
     for workload in workloads:
         results = measure(bench, workload, peers, arguments.rounds)

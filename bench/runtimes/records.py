@@ -7,10 +7,16 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from catalogue import PEERS, WORKLOADS, Workload
+import windows
+
+import catalogue
+from catalogue import Workload
 from results import Result, Round, Run
 
 Table = tuple[Workload, Sequence[Result]]
+
+_WORKLOADS = catalogue.WORKLOADS + windows.WORKLOADS
+_PEERS = catalogue.PEERS + windows.PEERS
 
 # What is not a figure of the run.
 _FIXED = ("workload", "unit", "peer", "round", "value", "others_share", "outcome")
@@ -54,15 +60,15 @@ def read(paths: Sequence[Path]) -> tuple[list[dict[str, str]], list[Table]]:
         settings.append({name: value for name, _, value in told})
         for line in csv.DictReader(lines[len(remarks) :]):
             _take(found, number, line)
-    unknown = found.keys() - {workload.name for workload in WORKLOADS}
+    unknown = found.keys() - {workload.name for workload in _WORKLOADS}
     if unknown:
         raise SystemExit(f"no workload is named `{', '.join(sorted(unknown))}`")
-    tables = [(workload, found[workload.name]) for workload in WORKLOADS if workload.name in found]
+    tables = [(workload, found[workload.name]) for workload in _WORKLOADS if workload.name in found]
     return settings, [(workload, _in_order(results)) for workload, results in tables]
 
 
 def _take(found: dict[str, dict[str, Result]], file: int, line: dict[str, str]) -> None:
-    peer = next((peer for peer in PEERS if peer.name == line["peer"]), None)
+    peer = next((peer for peer in _PEERS if peer.name == line["peer"]), None)
     if peer is None:
         raise SystemExit(f"no peer is named `{line['peer']}`")
     result = found.setdefault(line["workload"], {}).setdefault(peer.name, Result(peer))
@@ -79,4 +85,5 @@ def _take(found: dict[str, dict[str, Result]], file: int, line: dict[str, str]) 
 
 
 def _in_order(results: dict[str, Result]) -> list[Result]:
-    return [results[peer.name] for peer in PEERS if peer.name in results]
+    names = dict.fromkeys(peer.name for peer in _PEERS)
+    return [results[name] for name in names if name in results]

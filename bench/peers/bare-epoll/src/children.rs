@@ -45,7 +45,7 @@ fn next(epoll: &OwnedFd, count: &mut Count, living: &mut Slab<Living>) -> io::Re
     if !count.takes_another() {
         return Ok(());
     }
-    let child = Command::new(child::BRIEF).spawn()?;
+    let child = Command::new(child::brief()).spawn()?;
     let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     let place = living.vacant_entry();
     let data = EventData::new_u64(place.key() as u64);

@@ -4,6 +4,7 @@
 pub mod child;
 pub mod floor;
 pub mod net;
+mod system;
 pub mod tell;
 pub mod threads;
 pub mod timers;
@@ -47,6 +48,7 @@ impl Workload {
             "timers" => Workload::Timers,
             "threads" => Workload::Threads,
             "spawn-1" => Workload::Spawn { at_a_time: 1 },
+            "spawn-8" => Workload::Spawn { at_a_time: 8 },
             "spawn-32" => Workload::Spawn { at_a_time: 32 },
             "child-stdout" => Workload::ChildStdout,
             child::WRITER => child::write_and_exit(),
