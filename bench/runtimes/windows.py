@@ -1,12 +1,12 @@
 """What is measured of Windows programs under Wine, and who takes part.
 
-CPU times are of the program and of the Wine server: there a call into the kernel ends, and it costs as much as
-some thirty elsewhere. So they tell who asks the kernel for less, and say little of the speed of Windows.
+CPU times are of the program and of the Wine server: there a call into the kernel ends, and it costs as much
+as some thirty elsewhere. So they tell who asks the kernel for less, and say little of the speed of Windows.
 """
 
 from __future__ import annotations
 
-from catalogue import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
+from harness.workload import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
 PREFIX = "wine-"
 IOCP = "tidewaiter-iocp"
