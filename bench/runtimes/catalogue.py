@@ -101,4 +101,5 @@ PEERS = (
     Peer("monoio", "bench-monoio", crate="monoio"),
     Peer("mio", "bench-mio", crate="mio"),
     Peer("libuv", "bench-libuv", library=("libuv", "libuv1-dev")),
+    Peer("asio", "bench-asio", header=("boost/version.hpp", "BOOST_LIB_VERSION", "libboost-dev")),
 )

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <memory>
 #include <system_error>
 
 #include <boost/asio.hpp>
@@ -19,13 +20,16 @@ void spawn_next(asio::io_context &io, const char *program)
 {
     if (!child_next())
         return;
-    const auto ended = [&io, program](error_code error, int status) {
+    // It lives until it has ended.
+    auto child = std::make_shared<process::child>();
+    const auto ended = [&io, program, child](int status, std::error_code error) {
         if (error || status)
             std::abort();
         child_reaped();
-        spawn_next(io, program);
+        // Not at once: Boost.Process goes through all that it waits for, and must not be given another meanwhile.
+        asio::post(io, [&io, program] { spawn_next(io, program); });
     };
-    process::async_system(io, ended, process::exe = program);
+    *child = process::child(process::exe = program, io, process::on_exit = ended);
 }
 
 class output {
