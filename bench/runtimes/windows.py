@@ -1,7 +1,7 @@
 """What is measured of Windows programs under Wine, and who takes part.
 
-CPU times are of the program and of the Wine server: there a call into the kernel ends, and it costs as much as
-some thirty elsewhere. So they tell who asks the kernel for less, and say little of the speed of Windows.
+CPU times are of the program and of the Wine server: there a call into the kernel ends, and it costs as much
+as some thirty elsewhere. So they tell who asks the kernel for less, and say little of the speed of Windows.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <uv.h>
 
 /* Ours: each runs a loop to its end. A result other than zero is an error of libuv's. */
 enum role { ROLE_ECHO, ROLE_SINK, ROLE_SOURCE };
-int uv_side_serve(int listener, int role);
+int uv_side_serve(uv_os_sock_t listener, int role);
 int uv_side_timers(void);
 int uv_side_threads(void);
 void uv_side_wake(void);

@@ -11,9 +11,15 @@ use bench_common::timers::{self, Firings, Planned};
 pub(crate) mod ffi {
     use super::{c_char, c_int};
 
+    /// A socket, as `uv_os_sock_t`.
+    #[cfg(unix)]
+    pub(crate) type RawSocket = std::os::fd::RawFd;
+    #[cfg(windows)]
+    pub(crate) type RawSocket = std::os::windows::io::RawSocket;
+
     // SAFETY: these are as `shared.h` declares them.
     unsafe extern "C" {
-        pub(crate) safe fn uv_side_serve(listener: c_int, role: c_int) -> c_int;
+        pub(crate) safe fn uv_side_serve(listener: RawSocket, role: c_int) -> c_int;
         pub(crate) safe fn uv_side_timers() -> c_int;
         pub(crate) safe fn uv_side_threads() -> c_int;
         pub(super) safe fn uv_side_wake();
