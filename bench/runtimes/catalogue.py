@@ -104,7 +104,7 @@ def _echo(name: str, size: int, connections: int) -> Workload:
 
 
 def _stream(name: str, task: str, *load: str) -> Workload:
-    figures = (Figure("mib_per_s", "MiB/s", more_is_better=True), PEAK)
+    figures = (Figure("mib_per_s", "MiB/s", more_is_better=True), Figure("in_share", "share in"), PEAK)
     return Workload(name, task, "CPU s/GiB", figures, load, per="gib", aims=_leads(None))
 
 
@@ -135,6 +135,7 @@ WORKLOADS = (
     Workload("churn", "echo", "CPU us/connection", (RATE, *LATENCIES, PEAK), _CHURN, aims=_CHURN_AIMS),
     _stream("stream-in", "sink", "--mode", "send", "--size", "65536"),
     _stream("stream-out", "source", "--mode", "receive"),
+    _stream("stream-both", "both", "--mode", "both", "--size", "65536"),
     Workload("idle-memory", "echo", "bytes/connection", (PEAK,), _IDLE, per="memory"),
     Workload(
         "timers",

@@ -44,6 +44,8 @@ pub(crate) enum Mode {
     Send,
     /// Receives without end
     Receive,
+    /// Sends and receives without end, each for itself
+    Both,
     /// As echo, with a new connection for each message
     Churn,
     /// Echoes one message, and is silent from then on

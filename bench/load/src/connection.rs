@@ -62,7 +62,9 @@ impl Connection {
         self.begun = Instant::now();
         self.unsent = match plan.mode {
             Mode::Receive => 0,
-            Mode::Echo | Mode::Send | Mode::Churn | Mode::Idle | Mode::Http => plan.message.len(),
+            Mode::Echo | Mode::Send | Mode::Both | Mode::Churn | Mode::Idle | Mode::Http => {
+                plan.message.len()
+            }
         };
         self.awaited = plan.message.len();
     }
@@ -107,7 +109,7 @@ impl Connection {
         };
         tally.bytes_sent += sent as u64;
         self.unsent -= sent;
-        if self.unsent == 0 && plan.mode == Mode::Send {
+        if self.unsent == 0 && matches!(plan.mode, Mode::Send | Mode::Both) {
             tally.messages += 1;
             self.unsent = plan.message.len();
         }
@@ -150,7 +152,7 @@ impl Connection {
     fn completes(&mut self, plan: &Plan, bytes: &[u8]) -> io::Result<bool> {
         match plan.mode {
             Mode::Http => self.answer.take(bytes),
-            Mode::Send | Mode::Receive => Ok(false),
+            Mode::Send | Mode::Receive | Mode::Both => Ok(false),
             Mode::Echo | Mode::Churn | Mode::Idle => {
                 let left = self.awaited.checked_sub(bytes.len());
                 self.awaited = left.ok_or_else(|| {

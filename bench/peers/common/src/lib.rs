@@ -2,6 +2,7 @@
 //! the listening socket, the sizes of the workloads, and what they tell the program that started them.
 
 pub mod child;
+pub mod floor;
 pub mod net;
 mod system;
 pub mod tell;
@@ -18,6 +19,8 @@ pub enum Workload {
     Sink,
     /// Listens, and sends without end.
     Source,
+    /// Listens, takes what comes, and sends without end meanwhile.
+    Both,
     /// Arms timers, cancels most, and lets the rest fire.
     Timers,
     /// Has another thread bring calls into the loop.
@@ -41,6 +44,7 @@ impl Workload {
             "echo" => Workload::Echo,
             "sink" => Workload::Sink,
             "source" => Workload::Source,
+            "both" => Workload::Both,
             "timers" => Workload::Timers,
             "threads" => Workload::Threads,
             "spawn-1" => Workload::Spawn { at_a_time: 1 },

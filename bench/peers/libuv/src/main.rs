@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::Echo => serve(0)?,
         Workload::Sink => serve(1)?,
         Workload::Source => serve(2)?,
+        Workload::Both => serve(3)?,
         Workload::Timers => ffi::uv_side_timers(),
         Workload::Threads => ffi::uv_side_threads(),
         Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &text(child::brief())?),

@@ -8,7 +8,7 @@
 #include <uv.h>
 
 /* Ours: each runs a loop to its end. A result other than zero is an error of libuv's. */
-enum role { ROLE_ECHO, ROLE_SINK, ROLE_SOURCE };
+enum role { ROLE_ECHO, ROLE_SINK, ROLE_SOURCE, ROLE_BOTH };
 int uv_side_serve(uv_os_sock_t listener, int role);
 int uv_side_timers(void);
 int uv_side_threads(void);
