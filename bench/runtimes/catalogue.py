@@ -104,6 +104,14 @@ WORKLOADS = (
         (Figure("cpu_s_per_gib", "own CPU s/GiB"), PEAK),
         more_is_better=True,
     ),
+    Workload(
+        "child-stdout-socket",
+        "child-stdout-socket",
+        "MiB/s",
+        (Figure("cpu_s_per_gib", "own CPU s/GiB"), PEAK),
+        more_is_better=True,
+    ),
+    Workload("children-500", "children", "own CPU us/line", (RATE, *LATENCIES, PEAK)),
 )
 
 PEERS = (

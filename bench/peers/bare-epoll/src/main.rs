@@ -26,7 +26,11 @@ fn main() -> io::Result<()> {
         Workload::Sink => Server::listen(Role::Sink)?.run(),
         Workload::Source => Server::listen(Role::Source)?.run(),
         Workload::Spawn { at_a_time } => children::spawn(at_a_time),
-        Workload::Timers | Workload::Threads | Workload::ChildStdout => {
+        Workload::Timers
+        | Workload::Threads
+        | Workload::ChildStdout
+        | Workload::ChildStdoutSocket
+        | Workload::Children => {
             tell::unsupported();
             Ok(())
         }

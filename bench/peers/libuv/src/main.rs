@@ -18,9 +18,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::Timers => ffi::uv_side_timers(),
         Workload::Threads => ffi::uv_side_threads(),
         Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &CString::new(child::BRIEF)?),
-        Workload::ChildStdout => {
-            let program = CString::new(child::writer().into_os_string().into_encoded_bytes())?;
+        // Its pipes to children are sockets.
+        Workload::ChildStdout | Workload::ChildStdoutSocket => {
+            let program = CString::new(child::program().into_os_string().into_encoded_bytes())?;
             shared::child_stdout(&program, &CString::new(child::WRITER)?)
+        }
+        Workload::Children => {
+            let program = CString::new(child::program().into_os_string().into_encoded_bytes())?;
+            shared::children(&program, &CString::new(child::ECHOER)?)
         }
     };
     match result {

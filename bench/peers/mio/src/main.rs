@@ -17,7 +17,11 @@ fn main() -> io::Result<()> {
         Workload::Sink => server::serve(Role::Sink),
         Workload::Source => server::serve(Role::Source),
         Workload::Threads => threads::run(),
-        Workload::Timers | Workload::Spawn { .. } | Workload::ChildStdout => {
+        Workload::Timers
+        | Workload::Spawn { .. }
+        | Workload::ChildStdout
+        | Workload::ChildStdoutSocket
+        | Workload::Children => {
             tell::unsupported();
             Ok(())
         }

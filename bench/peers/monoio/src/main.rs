@@ -15,7 +15,10 @@ async fn main() -> io::Result<()> {
         Workload::Source => streams::serve(streams::source).await,
         Workload::Timers => clocks::timers().await,
         Workload::Threads => clocks::threads().await,
-        Workload::Spawn { .. } | Workload::ChildStdout => {
+        Workload::Spawn { .. }
+        | Workload::ChildStdout
+        | Workload::ChildStdoutSocket
+        | Workload::Children => {
             tell::unsupported();
             Ok(())
         }
