@@ -24,8 +24,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::Timers => ffi::uv_side_timers(),
         Workload::Threads => ffi::uv_side_threads(),
         Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &text(child::brief())?),
-        Workload::ChildStdout => {
-            shared::child_stdout(&text(child::writer())?, &CString::new(child::WRITER)?)
+        // Its pipes to children are sockets on Unix.
+        Workload::ChildStdout | Workload::ChildStdoutSocket => {
+            shared::child_stdout(&text(child::program())?, &CString::new(child::WRITER)?)
+        }
+        Workload::Children => {
+            shared::children(&text(child::program())?, &CString::new(child::ECHOER)?)
         }
     };
     match result {

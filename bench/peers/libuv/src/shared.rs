@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::sync::{LazyLock, Mutex, MutexGuard, mpsc};
 use std::time::Instant;
 
-use bench_common::child::{Count, Received};
+use bench_common::child::{self, Answer, Count, Lines, Received};
 use bench_common::threads::{self, Call};
 use bench_common::timers::{self, Firings, Planned};
 
@@ -29,6 +29,11 @@ pub(crate) mod ffi {
             program: *const c_char,
             argument: *const c_char,
         ) -> c_int;
+        pub(super) fn uv_side_children(
+            program: *const c_char,
+            argument: *const c_char,
+            count: usize,
+        ) -> c_int;
     }
 }
 
@@ -40,6 +45,11 @@ pub(crate) fn spawn(at_a_time: usize, program: &CStr) -> c_int {
 pub(crate) fn child_stdout(program: &CStr, argument: &CStr) -> c_int {
     // SAFETY: as above.
     unsafe { ffi::uv_side_child_stdout(program.as_ptr(), argument.as_ptr()) }
+}
+
+pub(crate) fn children(program: &CStr, argument: &CStr) -> c_int {
+    // SAFETY: as above.
+    unsafe { ffi::uv_side_children(program.as_ptr(), argument.as_ptr(), child::ECHOERS) }
 }
 
 /// What one of the workloads keeps here; the C side has one thread, and calls on it alone.
@@ -58,6 +68,7 @@ static TIMERS: LazyLock<Mutex<Timers>> = LazyLock::new(|| {
 });
 static CALLS: Mutex<Option<mpsc::Receiver<Call>>> = Mutex::new(None);
 static COUNT: LazyLock<Mutex<Count>> = LazyLock::new(Mutex::default);
+static LINES: LazyLock<Mutex<Lines>> = LazyLock::new(Mutex::default);
 static RECEIVED: LazyLock<Mutex<Received>> = LazyLock::new(Mutex::default);
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -143,4 +154,22 @@ extern "C" fn output_received(bytes: usize) {
 #[unsafe(no_mangle)]
 extern "C" fn output_ended() {
     locked(&RECEIVED).end();
+}
+
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn lines_begin(child: usize, length: &mut usize) -> *const c_char {
+    locked(&LINES).begin(child);
+    *length = child::LINE.len();
+    child::LINE.as_ptr().cast()
+}
+
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn lines_received(child: usize, bytes: usize) -> c_int {
+    match locked(&LINES).received(child, bytes) {
+        Answer::Await => 0,
+        Answer::Send => 1,
+        Answer::End | Answer::Over => 2,
+    }
 }
