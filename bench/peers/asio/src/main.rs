@@ -8,7 +8,7 @@ use std::ffi::{CString, NulError};
 use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 
-use bench_common::{Workload, child, net};
+use bench_common::{Workload, child, net, tell};
 
 use crate::shared::ffi;
 
@@ -22,8 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::Threads => ffi::asio_side_threads(),
         Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &text(child::brief())?),
         Workload::ChildStdout => {
-            shared::child_stdout(&text(child::writer())?, &CString::new(child::WRITER)?);
+            shared::child_stdout(&text(child::program())?, &CString::new(child::WRITER)?);
         }
+        Workload::Children => {
+            shared::children(&text(child::program())?, &CString::new(child::ECHOER)?);
+        }
+        Workload::ChildStdoutSocket => tell::unsupported(),
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 
 use super::terminal;
 use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal};
@@ -107,7 +108,10 @@ impl Descriptors {
         let childs = raw(number)?;
         let made = match (stdio, stdio.direction(number)) {
             (_, Some(direction)) => {
-                let (ours, theirs) = pipe(direction)?;
+                let (ours, theirs) = match stdio {
+                    Stdio::Socket => sockets()?,
+                    _ => pipe(direction)?,
+                };
                 self.pipes.push(ChildPipe {
                     child_fd: number,
                     direction,
@@ -193,6 +197,12 @@ pub(super) fn duplicate(descriptor: RawFd, least: RawFd) -> io::Result<OwnedFd> 
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// The two ends of a pair of sockets, as [`pipe`] has those of a pipe.
+fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok((ready(ours.into())?, theirs.into()))
+}
+
 /// A pipe: our end, which does not block, and the child's, which does.
 fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
@@ -200,9 +210,14 @@ fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
         PipeDirection::ToChild => (writer.into(), reader.into()),
         PipeDirection::FromChild => (reader.into(), writer.into()),
     };
+    Ok((ready(ours)?, theirs))
+}
+
+/// Our end, as it goes to the port.
+fn ready(ours: OwnedFd) -> io::Result<OwnedFd> {
     let ours = above_standard_streams(ours)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
-    Ok((ours, theirs))
+    Ok(ours)
 }
 
 /// The same descriptor, but not under the number of a standard stream, which it may have got in a
