@@ -166,16 +166,10 @@ impl Program {
             .as_deref()
             .and_then(|list| list.lines().map(Path::parse).collect())
             .ok_or_else(|| failed(PACKAGE, "does not list its paths"))?;
-        let said = |program, arguments: &[&str]| {
-            let said = output(program, arguments).unwrap_or_default();
-            said.trim().replace(['-', '\n'], " ")
-        };
-        let library = said("getconf", &["GNU_LIBC_VERSION"]);
-        let valgrind = said("valgrind", &["--version"]);
         Ok(Program {
             file,
             paths,
-            tools: format!("Rust {rust}, {library}, {valgrind}"),
+            tools: tools_here(&rust),
         })
     }
 
@@ -230,6 +224,22 @@ impl Program {
             .run(context)?;
         Ok(counts)
     }
+}
+
+/// What counts are made with on this machine.
+fn tools_here(rust: &str) -> String {
+    let said = |program, arguments: &[&str]| {
+        let said = output(program, arguments).unwrap_or_default();
+        said.trim().replace('-', " ")
+    };
+    let library = said("getconf", &["GNU_LIBC_VERSION"]);
+    let valgrind = said("valgrind", &["--version"]);
+    let kernel = said("uname", &["-r"]);
+    let kernel: Vec<&str> = kernel.split('.').take(2).collect();
+    format!(
+        "Rust {rust}, {library}, {valgrind}, Linux {}",
+        kernel.join(".")
+    )
 }
 
 /// The sum of all that callgrind counted; `None` if that is nothing.
