@@ -30,7 +30,7 @@ usage: cargo xtask COMMAND
           --list           name the lanes, run nothing
           --install        install system packages too (as root it does so anyway)
   tidy    check the rules of the code that no lint knows
-  bench   compare with other runtimes; `bench --help` tells more
+  bench   compare with other runtimes; `bench python`: with other reactors; `--help` tells more
   paths   compare the hot paths' instructions with the record; `paths --help` tells more
   setup   install what the lanes need: system packages, Rust targets, the Wine prefix
   ci      setup, then test --require-all
