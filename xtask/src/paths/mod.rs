@@ -13,7 +13,7 @@ use crate::context::{Context, output};
 use crate::lanes::{oldest_rust, ring_allowed};
 use crate::runner::{Step, Stop, Tally};
 use crate::setup::{Tool, toolchain, tools};
-use record::{Cost, Record, compare};
+use record::{Cost, Line, Record, compare};
 
 const PACKAGE: &str = "tidewaiter-paths";
 const RECORD: &str = "bench/paths/instructions.csv";
@@ -90,11 +90,8 @@ pub(crate) fn check(context: &Context) -> Result<Tally, Stop> {
         println!("recorded with {}", recorded.tools);
         println!("measured with {}", measured.tools);
     }
-    let wrong: Vec<String> = lines
-        .iter()
-        .filter(|line| line.finding.is_wrong())
-        .map(|line| format!("{} {}", line.path, line.finding.text()))
-        .collect();
+    let wrong = lines.iter().filter(|line| line.finding.is_wrong());
+    let wrong: Vec<String> = wrong.map(Line::complaint).collect();
     if wrong.is_empty() {
         return Ok(Tally::default());
     }
