@@ -78,7 +78,9 @@ class Peer:
     # It is no peer but what the kernel sets: the others are measured by it.
     floor: bool = False
     ours: bool = False
-    # The crate whose version is the peer's; that of a library is the system's.
+    # The crate whose version is the peer's; that of a library or header is the system's.
     crate: str | None = None
     # What must be installed, as pkg-config calls it, and Debian's name for it.
     library: tuple[str, str] | None = None
+    # The same of C++: a header, the macro in it that tells the version, and Debian's name.
+    header: tuple[str, str, str] | None = None

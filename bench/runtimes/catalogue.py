@@ -88,6 +88,14 @@ WORKLOADS = (
         # libuv's is a socket pair.
         aims=(Aim(URING, 1, ("tokio",)),),
     ),
+    Workload(
+        "child-stdout-socket",
+        "child-stdout-socket",
+        "MiB/s",
+        (Figure("cpu_s_per_gib", "own CPU s/GiB"), PEAK),
+        more_is_better=True,
+    ),
+    Workload("children-500", "children", "own CPU us/line", (RATE, *LATENCIES, PEAK)),
 )
 
 PEERS = (
@@ -101,4 +109,5 @@ PEERS = (
     Peer("monoio", "bench-monoio", crate="monoio"),
     Peer("mio", "bench-mio", crate="mio"),
     Peer("libuv", "bench-libuv", library=("libuv", "libuv1-dev")),
+    Peer("asio", "bench-asio", header=("boost/version.hpp", "BOOST_LIB_VERSION", "libboost-dev")),
 )

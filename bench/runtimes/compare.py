@@ -8,8 +8,6 @@ See the README in the folder above.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +19,12 @@ import windows
 from catalogue import PEERS, WORKLOADS
 from harness import wine
 from harness.noise import cpu_seconds
-from harness.processes import ROOT, build, drive, load_program
+from harness.processes import build, drive, load_program
 from harness.program import Comparison, compare, options
 from harness.results import Run
 from harness.runs import Clock, run
-from harness.setting import first_line, output
 from harness.workload import Peer, Workload
+from installed import is_installed, version
 
 
 class Runtimes(Comparison):
@@ -40,17 +38,10 @@ class Runtimes(Comparison):
         self.seconds = seconds
 
     def takes_part(self, peer: Peer) -> bool:
-        if peer.library is None:
-            return True
-        library, package = peer.library
-        pkg_config = shutil.which("pkg-config")
-        if pkg_config and subprocess.run([pkg_config, "--exists", library], check=False).returncode == 0:
-            return True
-        print(f"{peer.name} is left out: install {package} and pkg-config (these are Debian's names)")
-        return False
+        return is_installed(peer)
 
     def versions(self, peers: Sequence[Peer]) -> list[str]:
-        return list(dict.fromkeys(filter(None, map(_version, peers))))
+        return list(dict.fromkeys(filter(None, map(version, peers))))
 
     def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
         self._build([peer.package for peer in peers])
@@ -97,18 +88,6 @@ class UnderWine(Runtimes):
         program = ["wine", str(self.programs / f"{peer.package}.exe")]
         with wine.fresh_server([str(self.programs / "bench-brief.exe")], core=0):
             return self._run(workload, peer, program, wine.QUIET, wine.cpu_with_server)
-
-
-def _version(peer: Peer) -> str:
-    if peer.crate:
-        tree = ["cargo", "tree", "--package", peer.package, "--depth", "1", "--prefix", "none"]
-        lines = output(tree, ROOT / "bench" / "peers").split("\n")
-        versions = (line.split()[1] for line in lines if line.startswith(f"{peer.crate} v"))
-        return f"{peer.crate} {next(versions, '').removeprefix('v')}"
-    if peer.library:
-        name = peer.library[0]
-        return f"{name} {first_line(['pkg-config', '--modversion', name])}"
-    return ""
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ use crate::context::{Context, output};
 use crate::lanes::{oldest_rust, ring_allowed};
 use crate::runner::{Step, Stop, Tally};
 use crate::setup::{Tool, toolchain, tools};
-use record::{Cost, Record, compare};
+use record::{Cost, Line, Record, compare};
 
 const PACKAGE: &str = "tidewaiter-paths";
 const RECORD: &str = "bench/paths/instructions.csv";
@@ -90,11 +90,8 @@ pub(crate) fn check(context: &Context) -> Result<Tally, Stop> {
         println!("recorded with {}", recorded.tools);
         println!("measured with {}", measured.tools);
     }
-    let wrong: Vec<String> = lines
-        .iter()
-        .filter(|line| line.finding.is_wrong())
-        .map(|line| format!("{} {}", line.path, line.finding.text()))
-        .collect();
+    let wrong = lines.iter().filter(|line| line.finding.is_wrong());
+    let wrong: Vec<String> = wrong.map(Line::complaint).collect();
     if wrong.is_empty() {
         return Ok(Tally::default());
     }
@@ -166,16 +163,10 @@ impl Program {
             .as_deref()
             .and_then(|list| list.lines().map(Path::parse).collect())
             .ok_or_else(|| failed(PACKAGE, "does not list its paths"))?;
-        let said = |program, arguments: &[&str]| {
-            let said = output(program, arguments).unwrap_or_default();
-            said.trim().replace(['-', '\n'], " ")
-        };
-        let library = said("getconf", &["GNU_LIBC_VERSION"]);
-        let valgrind = said("valgrind", &["--version"]);
         Ok(Program {
             file,
             paths,
-            tools: format!("Rust {rust}, {library}, {valgrind}"),
+            tools: tools_here(&rust),
         })
     }
 
@@ -230,6 +221,22 @@ impl Program {
             .run(context)?;
         Ok(counts)
     }
+}
+
+/// What counts are made with on this machine.
+fn tools_here(rust: &str) -> String {
+    let said = |program, arguments: &[&str]| {
+        let said = output(program, arguments).unwrap_or_default();
+        said.trim().replace('-', " ")
+    };
+    let library = said("getconf", &["GNU_LIBC_VERSION"]);
+    let valgrind = said("valgrind", &["--version"]);
+    let kernel = said("uname", &["-r"]);
+    let kernel: Vec<&str> = kernel.split('.').take(2).collect();
+    format!(
+        "Rust {rust}, {library}, {valgrind}, Linux {}",
+        kernel.join(".")
+    )
 }
 
 /// The sum of all that callgrind counted; `None` if that is nothing.

@@ -79,7 +79,7 @@ impl Finding {
         !matches!(self, Finding::Same(_) | Finding::Cheaper(_))
     }
 
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         match self {
             Finding::Same(percent) => format!("{percent:+.2} %"),
             Finding::Dearer(percent) => {
@@ -107,6 +107,17 @@ impl Line {
         let (recorded, measured) = (figure(self.recorded), figure(self.measured));
         let finding = self.finding.text();
         format!("{:<22} {recorded:>9} {measured:>9}  {finding}", self.path)
+    }
+
+    /// The same as part of a sentence, of one that is wrong.
+    pub(super) fn complaint(&self) -> String {
+        let path = &self.path;
+        match (&self.finding, self.recorded, self.measured) {
+            (Finding::Dearer(percent), Some(recorded), Some(measured)) => {
+                format!("{path} {percent:+.2} % ({measured:.1} instead of {recorded:.1})")
+            }
+            (finding, ..) => format!("{path} {}", finding.text()),
+        }
     }
 }
 
@@ -220,9 +231,10 @@ mod tests {
             &[cost("echo", 1100.0)],
             &[],
         );
-        let text = lines[0].text();
-        for part in ["echo", "1000.0", "1100.0", "+10.00 %", "COSTS MORE"] {
-            assert!(text.contains(part), "{text}");
+        for text in [lines[0].text(), lines[0].complaint()] {
+            for part in ["echo", "1000.0", "1100.0", "+10.00 %"] {
+                assert!(text.contains(part), "{text}");
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <system_error>
 
 #include <boost/asio.hpp>
@@ -19,13 +21,16 @@ void spawn_next(asio::io_context &io, const char *program)
 {
     if (!child_next())
         return;
-    const auto ended = [&io, program](error_code error, int status) {
+    // It lives until it has ended.
+    auto child = std::make_shared<process::child>();
+    const auto ended = [&io, program, child](int status, std::error_code error) {
         if (error || status)
             std::abort();
         child_reaped();
-        spawn_next(io, program);
+        // Not at once: Boost.Process goes through all that it waits for, and must not be given another meanwhile.
+        asio::post(io, [&io, program] { spawn_next(io, program); });
     };
-    process::async_system(io, ended, process::exe = program);
+    *child = process::child(process::exe = program, io, process::on_exit = ended);
 }
 
 class output {
@@ -51,6 +56,66 @@ private:
     std::array<char, 64 * 1024> data_;
 };
 
+// Sends back what it is sent; it lives as long as something is to be called.
+class echoer : public std::enable_shared_from_this<echoer> {
+public:
+    echoer(asio::io_context &io, std::size_t number) : number_(number), in_(io), out_(io) {}
+
+    void start(asio::io_context &io, const char *program, const char *argument)
+    {
+        child_ = process::child(process::exe = program, process::args = argument, process::std_in < in_,
+                                process::std_out > out_, process::on_exit = ended(), io);
+        line_ = lines_begin(number_, &length_);
+        send();
+        receive();
+    }
+
+private:
+    std::function<void(int, std::error_code)> ended()
+    {
+        return [self = shared_from_this()](int status, std::error_code error) {
+            if (error || status)
+                std::abort();
+        };
+    }
+
+    void send()
+    {
+        auto self = shared_from_this();
+        asio::async_write(in_, asio::buffer(line_, length_), [self](error_code error, std::size_t) {
+            if (error)
+                std::abort();
+        });
+    }
+
+    void receive()
+    {
+        auto self = shared_from_this();
+        out_.async_read_some(asio::buffer(data_), [self](error_code error, std::size_t count) {
+            if (!error)
+                self->received(count);
+        });
+    }
+
+    void received(std::size_t count)
+    {
+        const int answer = lines_received(number_, count);
+        if (answer == LINES_SEND)
+            send();
+        else if (answer == LINES_END)
+            in_.close();
+        receive();
+    }
+
+    std::size_t number_;
+    process::async_pipe in_;
+    process::async_pipe out_;
+    process::child child_;
+    const char *line_ = nullptr;
+    std::size_t length_ = 0;
+    std::array<char, 16 * 1024> data_;
+};
+
 } // namespace
 
 void asio_side_spawn(size_t at_a_time, const char *program) noexcept
@@ -70,4 +135,12 @@ void asio_side_child_stdout(const char *program, const char *argument) noexcept
     output.receive();
     io.run();
     child.wait();
+}
+
+void asio_side_children(const char *program, const char *argument, size_t count) noexcept
+{
+    asio::io_context io(1);
+    for (size_t number = 0; number < count; number++)
+        std::make_shared<echoer>(io, number)->start(io, program, argument);
+    io.run();
 }

@@ -4,10 +4,11 @@
 mod shared;
 
 use std::error::Error;
-use std::ffi::CString;
+use std::ffi::{CString, NulError};
 use std::os::fd::IntoRawFd;
+use std::path::PathBuf;
 
-use bench_common::{Workload, child, net};
+use bench_common::{Workload, child, net, tell};
 
 use crate::shared::ffi;
 
@@ -19,11 +20,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::Both => ffi::asio_side_serve(net::listener()?.into_raw_fd(), 3),
         Workload::Timers => ffi::asio_side_timers(),
         Workload::Threads => ffi::asio_side_threads(),
-        Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &CString::new(child::BRIEF)?),
+        Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &text(child::brief())?),
         Workload::ChildStdout => {
-            let program = CString::new(child::writer().into_os_string().into_encoded_bytes())?;
-            shared::child_stdout(&program, &CString::new(child::WRITER)?);
+            shared::child_stdout(&text(child::program())?, &CString::new(child::WRITER)?);
         }
+        Workload::Children => {
+            shared::children(&text(child::program())?, &CString::new(child::ECHOER)?);
+        }
+        Workload::ChildStdoutSocket => tell::unsupported(),
     }
     Ok(())
+}
+
+fn text(path: PathBuf) -> Result<CString, NulError> {
+    CString::new(path.into_os_string().into_encoded_bytes())
 }

@@ -14,6 +14,7 @@ void asio_side_post(void *call) noexcept;
 void asio_side_stop() noexcept;
 void asio_side_spawn(size_t at_a_time, const char *program) noexcept;
 void asio_side_child_stdout(const char *program, const char *argument) noexcept;
+void asio_side_children(const char *program, const char *argument, size_t count) noexcept;
 
 // The Rust side's, beside `bench.h`.
 void threads_start();

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+use bench_common::child;
 use bench_common::threads::{self, Call};
 // It defines the rest of what the C++ side calls.
 use bench_native as _;
@@ -18,6 +19,11 @@ pub(crate) mod ffi {
         pub(super) safe fn asio_side_stop();
         pub(super) fn asio_side_spawn(at_a_time: usize, program: *const c_char);
         pub(super) fn asio_side_child_stdout(program: *const c_char, argument: *const c_char);
+        pub(super) fn asio_side_children(
+            program: *const c_char,
+            argument: *const c_char,
+            count: usize,
+        );
     }
 }
 
@@ -29,6 +35,11 @@ pub(crate) fn spawn(at_a_time: usize, program: &CStr) {
 pub(crate) fn child_stdout(program: &CStr, argument: &CStr) {
     // SAFETY: as above.
     unsafe { ffi::asio_side_child_stdout(program.as_ptr(), argument.as_ptr()) }
+}
+
+pub(crate) fn children(program: &CStr, argument: &CStr) {
+    // SAFETY: as above.
+    unsafe { ffi::asio_side_children(program.as_ptr(), argument.as_ptr(), child::ECHOERS) }
 }
 
 // SAFETY: no other function has this name.

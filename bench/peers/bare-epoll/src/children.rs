@@ -55,7 +55,7 @@ fn next(epoll: &OwnedFd, count: &mut Count, living: &mut Slab<Living>) -> io::Re
 }
 
 pub(crate) fn stdout() -> io::Result<()> {
-    let mut child = Command::new(child::writer())
+    let mut child = Command::new(child::program())
         .arg(child::WRITER)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -8,8 +8,8 @@ mod connection;
 use std::io;
 use std::net::TcpListener;
 
-use bench_common::Workload;
 use bench_common::net::{self, PIECE_BYTES};
+use bench_common::{Workload, tell};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -31,6 +31,10 @@ fn main() -> io::Result<()> {
         Workload::Timers => clocks::timers(),
         Workload::Threads => clocks::threads(),
         Workload::ChildStdout => children::stdout(),
+        Workload::ChildStdoutSocket | Workload::Children => {
+            tell::unsupported();
+            Ok(())
+        }
     }
 }
 

@@ -27,8 +27,12 @@ pub enum Workload {
     Threads,
     /// Spawns and reaps children, so many at a time.
     Spawn { at_a_time: usize },
-    /// Reads what a child writes to its standard output.
+    /// Reads what a child writes to its standard output, a pipe where there is a choice.
     ChildStdout,
+    /// The same, but the child's standard output is a socket.
+    ChildStdoutSocket,
+    /// Sends lines to many children, which send them back.
+    Children,
 }
 
 impl Workload {
@@ -51,6 +55,9 @@ impl Workload {
             "spawn-8" => Workload::Spawn { at_a_time: 8 },
             "spawn-32" => Workload::Spawn { at_a_time: 32 },
             "child-stdout" => Workload::ChildStdout,
+            "child-stdout-socket" => Workload::ChildStdoutSocket,
+            "children" => Workload::Children,
+            child::ECHOER => child::echo_and_exit(),
             child::WRITER => child::write_and_exit(),
             other => panic!("no workload is named `{other}`"),
         }

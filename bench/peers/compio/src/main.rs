@@ -6,7 +6,7 @@ mod streams;
 
 use std::io;
 
-use bench_common::Workload;
+use bench_common::{Workload, tell};
 
 #[compio::main]
 async fn main() -> io::Result<()> {
@@ -19,5 +19,10 @@ async fn main() -> io::Result<()> {
         Workload::Threads => clocks::threads().await,
         Workload::Spawn { at_a_time } => children::spawn(at_a_time).await,
         Workload::ChildStdout => children::stdout().await,
+        Workload::ChildStdoutSocket => {
+            tell::unsupported();
+            Ok(())
+        }
+        Workload::Children => children::echo().await,
     }
 }

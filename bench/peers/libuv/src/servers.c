@@ -109,7 +109,7 @@ static void connected(uv_stream_t *listener, int status)
         send_piece(&connection->write, 0);
 }
 
-int uv_side_serve(int listener, int role)
+int uv_side_serve(uv_os_sock_t listener, int role)
 {
     uv_loop_t *loop = uv_default_loop();
     uv_tcp_t server;

@@ -5,14 +5,17 @@
 
 #include "bench.h"
 
+#include <uv.h>
+
 /* Ours: each runs a loop to its end. A result other than zero is an error of libuv's. */
-int uv_side_serve(int listener, int role);
+int uv_side_serve(uv_os_sock_t listener, int role);
 int uv_side_timers(void);
 int uv_side_threads(void);
 void uv_side_wake(void);
 void uv_side_stop(void);
 int uv_side_spawn(size_t at_a_time, const char *program);
 int uv_side_child_stdout(const char *program, const char *argument);
+int uv_side_children(const char *program, const char *argument, size_t count);
 
 /* The Rust side's, beside `bench.h`. */
 void threads_start(void);

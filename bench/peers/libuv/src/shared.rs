@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::{Mutex, MutexGuard, mpsc};
 
+use bench_common::child;
 use bench_common::threads::{self, Call};
 // It defines the rest of what the C side calls.
 use bench_native as _;
@@ -10,9 +11,15 @@ use bench_native as _;
 pub(crate) mod ffi {
     use super::{c_char, c_int};
 
+    /// A socket, as `uv_os_sock_t`.
+    #[cfg(unix)]
+    pub(crate) type RawSocket = std::os::fd::RawFd;
+    #[cfg(windows)]
+    pub(crate) type RawSocket = std::os::windows::io::RawSocket;
+
     // SAFETY: these are as `shared.h` declares them.
     unsafe extern "C" {
-        pub(crate) safe fn uv_side_serve(listener: c_int, role: c_int) -> c_int;
+        pub(crate) safe fn uv_side_serve(listener: RawSocket, role: c_int) -> c_int;
         pub(crate) safe fn uv_side_timers() -> c_int;
         pub(crate) safe fn uv_side_threads() -> c_int;
         pub(super) safe fn uv_side_wake();
@@ -21,6 +28,11 @@ pub(crate) mod ffi {
         pub(super) fn uv_side_child_stdout(
             program: *const c_char,
             argument: *const c_char,
+        ) -> c_int;
+        pub(super) fn uv_side_children(
+            program: *const c_char,
+            argument: *const c_char,
+            count: usize,
         ) -> c_int;
     }
 }
@@ -33,6 +45,11 @@ pub(crate) fn spawn(at_a_time: usize, program: &CStr) -> c_int {
 pub(crate) fn child_stdout(program: &CStr, argument: &CStr) -> c_int {
     // SAFETY: as above.
     unsafe { ffi::uv_side_child_stdout(program.as_ptr(), argument.as_ptr()) }
+}
+
+pub(crate) fn children(program: &CStr, argument: &CStr) -> c_int {
+    // SAFETY: as above.
+    unsafe { ffi::uv_side_children(program.as_ptr(), argument.as_ptr(), child::ECHOERS) }
 }
 
 static CALLS: Mutex<Option<mpsc::Receiver<Call>>> = Mutex::new(None);

@@ -18,7 +18,11 @@ fn main() -> io::Result<()> {
         Workload::Source => server::serve(Role::Source),
         Workload::Both => server::serve(Role::Both),
         Workload::Threads => threads::run(),
-        Workload::Timers | Workload::Spawn { .. } | Workload::ChildStdout => {
+        Workload::Timers
+        | Workload::Spawn { .. }
+        | Workload::ChildStdout
+        | Workload::ChildStdoutSocket
+        | Workload::Children => {
             tell::unsupported();
             Ok(())
         }

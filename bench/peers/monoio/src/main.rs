@@ -16,7 +16,10 @@ async fn main() -> io::Result<()> {
         Workload::Both => streams::serve(streams::both).await,
         Workload::Timers => clocks::timers().await,
         Workload::Threads => clocks::threads().await,
-        Workload::Spawn { .. } | Workload::ChildStdout => {
+        Workload::Spawn { .. }
+        | Workload::ChildStdout
+        | Workload::ChildStdoutSocket
+        | Workload::Children => {
             tell::unsupported();
             Ok(())
         }

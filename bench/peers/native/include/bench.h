@@ -24,6 +24,11 @@ int child_next(void);
 void child_reaped(void);
 void output_received(size_t bytes);
 void output_ended(void);
+/* The first line of a child is sent; this is what all lines are. */
+const char *lines_begin(size_t child, size_t *length);
+/* What follows: the rest of the line is to come, another is to be sent, or the child has no more to do. */
+enum lines_answer { LINES_AWAIT, LINES_SEND, LINES_END };
+int lines_received(size_t child, size_t bytes);
 
 #ifdef __cplusplus
 }

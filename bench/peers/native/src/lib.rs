@@ -1,10 +1,10 @@
 //! The other side of `bench.h`. What is kept here has one user: a loop in C or C++, which has one thread.
 
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Instant;
 
-use bench_common::child::{Count, Received};
+use bench_common::child::{self, Answer, Count, Lines, Received};
 use bench_common::timers::{self, Firings, Planned};
 
 struct Timers {
@@ -21,6 +21,7 @@ static TIMERS: LazyLock<Mutex<Timers>> = LazyLock::new(|| {
     })
 });
 static COUNT: LazyLock<Mutex<Count>> = LazyLock::new(Mutex::default);
+static LINES: LazyLock<Mutex<Lines>> = LazyLock::new(Mutex::default);
 static RECEIVED: LazyLock<Mutex<Received>> = LazyLock::new(Mutex::default);
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,4 +86,22 @@ extern "C" fn output_received(bytes: usize) {
 #[unsafe(no_mangle)]
 extern "C" fn output_ended() {
     locked(&RECEIVED).end();
+}
+
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn lines_begin(child: usize, length: &mut usize) -> *const c_char {
+    locked(&LINES).begin(child);
+    *length = child::LINE.len();
+    child::LINE.as_ptr().cast()
+}
+
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn lines_received(child: usize, bytes: usize) -> c_int {
+    match locked(&LINES).received(child, bytes) {
+        Answer::Await => 0,
+        Answer::Send => 1,
+        Answer::End | Answer::Over => 2,
+    }
 }

@@ -6,7 +6,7 @@ mod streams;
 
 use std::io;
 
-use bench_common::Workload;
+use bench_common::{Workload, tell};
 use tokio::runtime::Builder;
 
 fn main() -> io::Result<()> {
@@ -26,6 +26,11 @@ fn main() -> io::Result<()> {
             Workload::Threads => clocks::threads().await,
             Workload::Spawn { at_a_time } => children::spawn(at_a_time).await,
             Workload::ChildStdout => children::stdout().await,
+            Workload::ChildStdoutSocket => {
+                tell::unsupported();
+                Ok(())
+            }
+            Workload::Children => children::echo().await,
         }
     })
 }

@@ -6,6 +6,10 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{CHILDREN, WRITTEN_BYTES, brief, cpu_time, move_to_second_core, peak_kib};
+pub(crate) use unix::{
+    CHILDREN, ECHOERS, LINES, WRITTEN_BYTES, brief, cpu_time, move_to_second_core, peak_kib,
+};
 #[cfg(windows)]
-pub(crate) use windows::{CHILDREN, WRITTEN_BYTES, brief, cpu_time, move_to_second_core, peak_kib};
+pub(crate) use windows::{
+    CHILDREN, ECHOERS, LINES, WRITTEN_BYTES, brief, cpu_time, move_to_second_core, peak_kib,
+};

@@ -7,6 +7,8 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 pub(crate) const CHILDREN: usize = 1000;
+pub(crate) const ECHOERS: usize = 500;
+pub(crate) const LINES: usize = 50_000;
 pub(crate) const WRITTEN_BYTES: usize = 512 * 1024 * 1024;
 
 /// The shortest program that every system has, by its path: nobody has to look for it.

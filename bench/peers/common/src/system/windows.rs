@@ -11,6 +11,8 @@ use windows_sys::Win32::System::Threading::{
 
 /// Under Wine, each call into the kernel costs what some thirty do elsewhere.
 pub(crate) const CHILDREN: usize = 100;
+pub(crate) const ECHOERS: usize = 20;
+pub(crate) const LINES: usize = 4000;
 pub(crate) const WRITTEN_BYTES: usize = 64 * 1024 * 1024;
 
 /// A program of ours that does nothing, beside this one: those of the system all do something.

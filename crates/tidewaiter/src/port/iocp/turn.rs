@@ -14,10 +14,9 @@ use super::{ACCEPTS, Iocp, pipe, socket};
 use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
 use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
-use crate::process::ExitStatus;
 
 /// How many turns in a row may do without a look at the queue.
-const UNPOLLED_MAX: u32 = 16;
+const UNPOLLED_MAX: u32 = 32;
 
 type Ended = Result<Outcome, Failure>;
 
@@ -288,8 +287,8 @@ impl Iocp {
         let (Body::Process(process), _) = self.body_of(operation) else {
             unreachable!("only processes exit");
         };
-        let result = match process.try_wait() {
-            Ok(status) => Ok(Outcome::Exited(status.unwrap_or(ExitStatus::Unknown))),
+        let result = match process.ended() {
+            Ok(status) => Ok(Outcome::Exited(status)),
             Err(error) => Err(Failure::os("GetExitCodeProcess", error)),
         };
         self.end(operation, result);
