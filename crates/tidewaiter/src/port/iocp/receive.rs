@@ -3,6 +3,7 @@
 //! A wait and a fetch are two calls into the system, a receive with memory is one. So some receives have
 //! memory before there are bytes: a bounded number, whose idle members make room for others.
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
@@ -39,31 +40,30 @@ struct Eager {
     since: u64,
 }
 
-/// The memory to receive into, and who has it in advance.
-pub(super) struct Memory {
+/// The memory to receive into, who has it in advance, and who goes on later.
+pub(super) struct Receiving {
     pool: Rc<Pool>,
     /// For pipes that were full.
     wide: Rc<Pool>,
     eager: Vec<Eager>,
     eager_max: usize,
     turns: u64,
+    /// Those that have delivered bytes, and go on once everything else at hand is done.
+    resting: VecDeque<Box<Record>>,
 }
 
-impl Memory {
-    pub(super) fn new(options: &PortOptions) -> Memory {
+impl Receiving {
+    pub(super) fn new(options: &PortOptions) -> Receiving {
         let wide_bytes = options.full_pipe_bytes.max(options.receive_bytes);
         let buffers = usize::from(options.receive_buffers);
-        Memory {
+        Receiving {
             pool: Pool::new(options.receive_bytes, buffers),
             wide: Pool::new(wide_bytes, WIDE_SPARE_MAX),
             eager: Vec::new(),
             eager_max: buffers.min(EAGER_MAX),
             turns: 0,
+            resting: VecDeque::new(),
         }
-    }
-
-    pub(super) fn turn(&mut self) {
-        self.turns += 1;
     }
 
     fn lease(&self, wide: bool) -> Lease {
@@ -99,7 +99,7 @@ impl Iocp {
     /// Receives, with memory if a place is free for that.
     pub(super) fn receive(&mut self, mut record: Box<Record>) {
         let operation = record.operation;
-        match self.memory.admit(operation) {
+        match self.receiving.admit(operation) {
             Ok(()) => record.lease = Some(self.lease_for(operation)),
             Err(Some(idle)) => {
                 let live = self.operations.get(idle);
@@ -112,7 +112,7 @@ impl Iocp {
     }
 
     fn lease_for(&self, operation: Key) -> Lease {
-        self.memory.lease(self.entry_of(operation).wide)
+        self.receiving.lease(self.entry_of(operation).wide)
     }
 
     fn start_receive(&mut self, record: Box<Record>) {
@@ -127,9 +127,13 @@ impl Iocp {
 
     /// Goes on with the receives that have delivered bytes.
     pub(super) fn receive_on(&mut self) {
-        self.memory.turn();
-        for _ in 0..self.resting.len() {
-            let record = self.resting.pop_front().expect("counted just now");
+        self.receiving.turns += 1;
+        for _ in 0..self.receiving.resting.len() {
+            let record = self
+                .receiving
+                .resting
+                .pop_front()
+                .expect("counted just now");
             let operation = record.operation;
             // It may have been cancelled meanwhile, or have ended.
             let live = self.operations.get(operation);
@@ -145,7 +149,7 @@ impl Iocp {
     /// Bytes have come or an end, or a wait for them is over.
     pub(super) fn received(&mut self, mut record: Box<Record>, finish: Finish) {
         let operation = record.operation;
-        let had_place = self.memory.dismiss(operation);
+        let had_place = self.receiving.dismiss(operation);
         let lease = record.lease.take();
         let waited = lease.is_none();
         if !waited && !had_place && finish.code == ERROR_OPERATION_ABORTED {
@@ -179,6 +183,6 @@ impl Iocp {
             record.lease = Some(self.lease_for(operation));
             return self.start_receive(record);
         }
-        self.resting.push_back(record);
+        self.receiving.resting.push_back(record);
     }
 }
