@@ -19,7 +19,7 @@ use crate::port::{Failure, Outcome, PortOptions};
 /// How many receives may hold memory before there are bytes.
 const EAGER_MAX: usize = 64;
 /// One of them that has waited for so many turns may lose its place.
-const IDLE_TURNS: u64 = 1024;
+pub(super) const IDLE_TURNS: u64 = 1024;
 /// How many pieces of memory for full pipes are kept for reuse.
 const WIDE_SPARE_MAX: usize = 4;
 
@@ -86,6 +86,11 @@ impl Receiving {
         let idle = members.find(|(_, member)| member.since + IDLE_TURNS < since);
         let idle = idle.map(|(at, _)| at);
         Err(idle.map(|at| self.eager.swap_remove(at).operation))
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_place(&self, operation: Key) -> bool {
+        (self.eager.iter()).any(|member| member.operation == operation)
     }
 
     /// Takes note that `operation` is back; returns whether it had a place.
