@@ -13,6 +13,7 @@ mod support {
 
 mod promises {
     mod belonging;
+    mod child_sockets;
     mod closing;
     mod data;
     mod errors;

@@ -17,6 +17,7 @@ mod support {
 mod promises {
     mod belonging;
     mod child_descriptors;
+    mod child_sockets;
     mod closing;
     mod data;
     mod descriptors;

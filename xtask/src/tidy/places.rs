@@ -13,8 +13,15 @@ const OS_FOLDERS: &[&str] = &[
     "crates/tidewaiter/src/process/",
 ];
 
-/// Peers of the benchmarks: an io_uring with nothing around it, and a library of C.
-const BENCHMARKS: &[&str] = &["bench/peers/bare-uring/", "bench/peers/libuv/"];
+/// Peers of the benchmarks: an io_uring with nothing around it, and libraries of C and C++; and what Windows tells
+/// of a process.
+const BENCHMARKS: &[&str] = &[
+    "bench/peers/asio/",
+    "bench/peers/bare-uring/",
+    "bench/peers/common/src/system/windows.rs",
+    "bench/peers/libuv/",
+    "bench/peers/native/",
+];
 
 /// Where the Python package states what the compiler cannot know: what the interpreter lock protects, and
 /// which numbers are sockets that Python gave up.
@@ -46,6 +53,8 @@ const OS_CHOICES: &[&str] = &[
     // The Python package's: what a number from Python is, and what Python's own code is told of a child.
     "crates/tidewaiter-python/src/sockets.rs",
     "crates/tidewaiter-python/src/child.rs",
+    "bench/peers/common/src/system/mod.rs",
+    "bench/peers/libuv/src/",
     "xtask/",
 ];
 

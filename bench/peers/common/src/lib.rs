@@ -2,7 +2,9 @@
 //! the listening socket, the sizes of the workloads, and what they tell the program that started them.
 
 pub mod child;
+pub mod floor;
 pub mod net;
+mod system;
 pub mod tell;
 pub mod threads;
 pub mod timers;
@@ -17,14 +19,20 @@ pub enum Workload {
     Sink,
     /// Listens, and sends without end.
     Source,
+    /// Listens, takes what comes, and sends without end meanwhile.
+    Both,
     /// Arms timers, cancels most, and lets the rest fire.
     Timers,
     /// Has another thread bring calls into the loop.
     Threads,
     /// Spawns and reaps children, so many at a time.
     Spawn { at_a_time: usize },
-    /// Reads what a child writes to its standard output.
+    /// Reads what a child writes to its standard output, a pipe where there is a choice.
     ChildStdout,
+    /// The same, but the child's standard output is a socket.
+    ChildStdoutSocket,
+    /// Sends lines to many children, which send them back.
+    Children,
 }
 
 impl Workload {
@@ -40,11 +48,16 @@ impl Workload {
             "echo" => Workload::Echo,
             "sink" => Workload::Sink,
             "source" => Workload::Source,
+            "both" => Workload::Both,
             "timers" => Workload::Timers,
             "threads" => Workload::Threads,
             "spawn-1" => Workload::Spawn { at_a_time: 1 },
+            "spawn-8" => Workload::Spawn { at_a_time: 8 },
             "spawn-32" => Workload::Spawn { at_a_time: 32 },
             "child-stdout" => Workload::ChildStdout,
+            "child-stdout-socket" => Workload::ChildStdoutSocket,
+            "children" => Workload::Children,
+            child::ECHOER => child::echo_and_exit(),
             child::WRITER => child::write_and_exit(),
             other => panic!("no workload is named `{other}`"),
         }

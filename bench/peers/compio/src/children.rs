@@ -5,12 +5,12 @@ use std::io;
 use std::process::Stdio;
 use std::rc::Rc;
 
-use bench_common::child::{self, Count, Received};
-use bench_common::net::PIECE_BYTES;
+use bench_common::child::{self, Answer, Count, Lines, Received};
+use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
 use compio::BufResult;
-use compio::io::AsyncRead;
+use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::process::Command;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 pub(crate) async fn spawn(at_a_time: usize) -> io::Result<()> {
     let count = Rc::default();
@@ -21,16 +21,19 @@ pub(crate) async fn spawn(at_a_time: usize) -> io::Result<()> {
 
 async fn one_after_the_other(count: Rc<RefCell<Count>>) -> io::Result<()> {
     while count.borrow_mut().takes_another() {
-        Command::new(child::BRIEF).spawn()?.wait().await?;
+        Command::new(child::brief()).spawn()?.wait().await?;
         count.borrow_mut().reaped();
     }
     Ok(())
 }
 
+fn piped<T>(_: T) -> io::Error {
+    io::Error::other("a pipe is a child's stream")
+}
+
 pub(crate) async fn stdout() -> io::Result<()> {
-    let mut command = Command::new(child::writer());
+    let mut command = Command::new(child::program());
     command.arg(child::WRITER);
-    let piped = |_| io::Error::other("a pipe is a child's output");
     command.stdin(Stdio::null()).map_err(piped)?;
     command.stdout(Stdio::piped()).map_err(piped)?;
     let mut child = command.spawn()?;
@@ -48,5 +51,40 @@ pub(crate) async fn stdout() -> io::Result<()> {
     }
     child.wait().await?;
     received.end();
+    Ok(())
+}
+
+pub(crate) async fn echo() -> io::Result<()> {
+    let lines = Rc::default();
+    let tasks = (0..child::ECHOERS).map(|number| echo_with(number, Rc::clone(&lines)));
+    let ended = join_all(tasks.map(compio::runtime::spawn)).await;
+    ended
+        .into_iter()
+        .try_for_each(|task| task.expect("nobody panics"))
+}
+
+async fn echo_with(number: usize, lines: Rc<RefCell<Lines>>) -> io::Result<()> {
+    let mut command = Command::new(child::program());
+    command.arg(child::ECHOER);
+    command.stdin(Stdio::piped()).map_err(piped)?;
+    command.stdout(Stdio::piped()).map_err(piped)?;
+    let mut child = command.spawn()?;
+    let mut input = child.stdin.take().expect("it is a pipe");
+    let mut output = child.stdout.take().expect("it is a pipe");
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+    lines.borrow_mut().begin(number);
+    input.write_all(child::LINE.as_slice()).await.0?;
+    loop {
+        let BufResult(count, read) = output.read(buffer).await;
+        buffer = read;
+        let answer = lines.borrow_mut().received(number, count?);
+        match answer {
+            Answer::Await => {}
+            Answer::Send => input.write_all(child::LINE.as_slice()).await.0?,
+            Answer::End | Answer::Over => break,
+        }
+    }
+    drop(input);
+    child.wait().await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ mod streams;
 
 use std::io;
 
-use bench_common::Workload;
+use bench_common::{Workload, tell};
 
 #[compio::main]
 async fn main() -> io::Result<()> {
@@ -14,9 +14,15 @@ async fn main() -> io::Result<()> {
         Workload::Echo => streams::serve(streams::echo).await,
         Workload::Sink => streams::serve(streams::sink).await,
         Workload::Source => streams::serve(streams::source).await,
+        Workload::Both => streams::serve(streams::both).await,
         Workload::Timers => clocks::timers().await,
         Workload::Threads => clocks::threads().await,
         Workload::Spawn { at_a_time } => children::spawn(at_a_time).await,
         Workload::ChildStdout => children::stdout().await,
+        Workload::ChildStdoutSocket => {
+            tell::unsupported();
+            Ok(())
+        }
+        Workload::Children => children::echo().await,
     }
 }

@@ -111,3 +111,92 @@ int uv_side_child_stdout(const char *program, const char *argument)
         error = uv_read_start((uv_stream_t *)&output, allocate, received);
     return error ? error : uv_run(loop, UV_RUN_DEFAULT);
 }
+
+/* A child that sends lines back. */
+struct echoer {
+    size_t number;
+    uv_process_t process;
+    uv_pipe_t input;
+    uv_pipe_t output;
+    uv_write_t writing;
+};
+
+static uv_buf_t line;
+
+static void written(uv_write_t *writing, int error)
+{
+    (void)writing;
+    if (error)
+        abort();
+}
+
+static void send_line(struct echoer *echoer)
+{
+    if (uv_write(&echoer->writing, (uv_stream_t *)&echoer->input, &line, 1, written))
+        abort();
+}
+
+static void line_received(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
+{
+    (void)from;
+    struct echoer *echoer = stream->data;
+    if (count < 0)
+        abort();
+    switch (count ? lines_received(echoer->number, (size_t)count) : LINES_AWAIT) {
+    case LINES_SEND:
+        send_line(echoer);
+        break;
+    case LINES_END:
+        uv_close((uv_handle_t *)&echoer->input, NULL);
+        uv_close((uv_handle_t *)&echoer->output, NULL);
+        break;
+    }
+}
+
+static int start_echoer(uv_loop_t *loop, struct echoer *echoer, const char *program, const char *argument)
+{
+    int error = uv_pipe_init(loop, &echoer->input, 0);
+    if (!error)
+        error = uv_pipe_init(loop, &echoer->output, 0);
+    if (error)
+        return error;
+    echoer->output.data = echoer;
+    char *arguments[] = {(char *)program, (char *)argument, NULL};
+    uv_stdio_container_t stdio[3] = {
+        {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&echoer->input},
+        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&echoer->output},
+        {.flags = UV_INHERIT_FD, .data.fd = 2},
+    };
+    uv_process_options_t options = {
+        .file = program,
+        .args = arguments,
+        .exit_cb = writer_exited,
+        .stdio = stdio,
+        .stdio_count = 3,
+    };
+    error = uv_spawn(loop, &echoer->process, &options);
+    if (!error)
+        error = uv_read_start((uv_stream_t *)&echoer->output, allocate, line_received);
+    if (error)
+        return error;
+    size_t length;
+    const char *text = lines_begin(echoer->number, &length);
+    line = uv_buf_init((char *)text, (unsigned int)length);
+    send_line(echoer);
+    return 0;
+}
+
+int uv_side_children(const char *program, const char *argument, size_t count)
+{
+    uv_loop_t *loop = uv_default_loop();
+    struct echoer *echoers = calloc(count, sizeof *echoers);
+    int error = echoers ? 0 : UV_ENOMEM;
+    for (size_t number = 0; number < count && !error; number++) {
+        echoers[number].number = number;
+        error = start_echoer(loop, &echoers[number], program, argument);
+    }
+    if (!error)
+        error = uv_run(loop, UV_RUN_DEFAULT);
+    free(echoers);
+    return error;
+}

@@ -3,8 +3,13 @@
 mod shared;
 
 use std::error::Error;
-use std::ffi::CString;
-use std::os::fd::IntoRawFd;
+use std::ffi::{CString, NulError, c_int};
+use std::io;
+#[cfg(unix)]
+use std::os::fd::IntoRawFd as _;
+#[cfg(windows)]
+use std::os::windows::io::IntoRawSocket as _;
+use std::path::PathBuf;
 
 use bench_common::{Workload, child, net};
 
@@ -12,19 +17,37 @@ use crate::shared::ffi;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let result = match Workload::from_arguments() {
-        Workload::Echo => ffi::uv_side_serve(net::listener()?.into_raw_fd(), 0),
-        Workload::Sink => ffi::uv_side_serve(net::listener()?.into_raw_fd(), 1),
-        Workload::Source => ffi::uv_side_serve(net::listener()?.into_raw_fd(), 2),
+        Workload::Echo => serve(0)?,
+        Workload::Sink => serve(1)?,
+        Workload::Source => serve(2)?,
+        Workload::Both => serve(3)?,
         Workload::Timers => ffi::uv_side_timers(),
         Workload::Threads => ffi::uv_side_threads(),
-        Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &CString::new(child::BRIEF)?),
-        Workload::ChildStdout => {
-            let program = CString::new(child::writer().into_os_string().into_encoded_bytes())?;
-            shared::child_stdout(&program, &CString::new(child::WRITER)?)
+        Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &text(child::brief())?),
+        // Its pipes to children are sockets on Unix.
+        Workload::ChildStdout | Workload::ChildStdoutSocket => {
+            shared::child_stdout(&text(child::program())?, &CString::new(child::WRITER)?)
+        }
+        Workload::Children => {
+            shared::children(&text(child::program())?, &CString::new(child::ECHOER)?)
         }
     };
     match result {
         0 => Ok(()),
         error => Err(format!("libuv's error {error}").into()),
     }
+}
+
+fn serve(role: c_int) -> io::Result<c_int> {
+    let listener = net::listener()?;
+    #[cfg(unix)]
+    let listener = listener.into_raw_fd();
+    #[cfg(windows)]
+    let listener = listener.into_raw_socket();
+    Ok(ffi::uv_side_serve(listener, role))
+}
+
+/// A path as C knows it.
+fn text(path: PathBuf) -> Result<CString, NulError> {
+    CString::new(path.into_os_string().into_encoded_bytes())
 }

@@ -16,8 +16,13 @@ fn main() -> io::Result<()> {
         Workload::Echo => server::serve(Role::Echo),
         Workload::Sink => server::serve(Role::Sink),
         Workload::Source => server::serve(Role::Source),
+        Workload::Both => server::serve(Role::Both),
         Workload::Threads => threads::run(),
-        Workload::Timers | Workload::Spawn { .. } | Workload::ChildStdout => {
+        Workload::Timers
+        | Workload::Spawn { .. }
+        | Workload::ChildStdout
+        | Workload::ChildStdoutSocket
+        | Workload::Children => {
             tell::unsupported();
             Ok(())
         }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use bench_common::child::{self, Count, Received};
+use bench_common::child::{self, Answer, Count, Lines, Received};
 use tidewaiter::process::{Command, ExitStatus, SpawnError, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor};
 
@@ -25,7 +25,7 @@ impl ProcessProtocol for Brief {
 
 fn next(reactor: &Reactor, count: &Rc<RefCell<Count>>) -> Result<(), SpawnError> {
     if count.borrow_mut().takes_another() {
-        let command = Command::new(child::BRIEF)
+        let command = Command::new(child::brief())
             .stdin(Stdio::Inherit)
             .stdout(Stdio::Inherit)
             .stderr(Stdio::Inherit);
@@ -60,11 +60,47 @@ impl ProcessProtocol for Writer {
     }
 }
 
-pub(crate) fn stdout(reactor: &Reactor) -> Result<(), SpawnError> {
-    let command = Command::new(child::writer())
+/// With a pipe, or a socket.
+pub(crate) fn stdout(reactor: &Reactor, output: Stdio) -> Result<(), SpawnError> {
+    let command = Command::new(child::program())
         .arg(child::WRITER)
         .stdin(Stdio::Null)
+        .stdout(output)
         .stderr(Stdio::Inherit);
     reactor.spawn_process(&command, Writer::default())?;
+    Ok(())
+}
+
+/// Sends a line, and another when it has come back.
+struct Echoer {
+    number: usize,
+    lines: Rc<RefCell<Lines>>,
+}
+
+impl ProcessProtocol for Echoer {
+    fn connection_made(&mut self, process: &Process) {
+        self.lines.borrow_mut().begin(self.number);
+        process.write(child::LINE);
+    }
+
+    fn child_data_received(&mut self, process: &Process, _child_fd: ChildFd, data: &[u8]) {
+        match self.lines.borrow_mut().received(self.number, data.len()) {
+            Answer::Await => {}
+            Answer::Send => process.write(child::LINE),
+            Answer::End => process.close_stdin(),
+            Answer::Over => process.reactor().stop(),
+        }
+    }
+}
+
+pub(crate) fn echo(reactor: &Reactor) -> Result<(), SpawnError> {
+    let lines = Rc::default();
+    for number in 0..child::ECHOERS {
+        let command = Command::new(child::program())
+            .arg(child::ECHOER)
+            .stderr(Stdio::Inherit);
+        let lines = Rc::clone(&lines);
+        reactor.spawn_process(&command, Echoer { number, lines })?;
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod streams;
 
 use bench_common::Workload;
 use tidewaiter::Reactor;
+use tidewaiter::process::Stdio;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let workload = Workload::from_arguments();
@@ -13,11 +14,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match workload {
         Workload::Echo => streams::serve(&reactor, || streams::Echo)?,
         Workload::Sink => streams::serve(&reactor, || streams::Sink)?,
-        Workload::Source => streams::serve(&reactor, || streams::Source)?,
+        // Ours reads anyway, whatever it sends.
+        Workload::Source | Workload::Both => streams::serve(&reactor, || streams::Source)?,
         Workload::Timers => clocks::timers(&reactor),
         Workload::Threads => clocks::threads(&reactor),
         Workload::Spawn { at_a_time } => children::spawn(&reactor, at_a_time)?,
-        Workload::ChildStdout => children::stdout(&reactor)?,
+        Workload::ChildStdout => children::stdout(&reactor, Stdio::Pipe)?,
+        Workload::ChildStdoutSocket => children::stdout(&reactor, Stdio::Socket)?,
+        Workload::Children => children::echo(&reactor)?,
     }
     Ok(reactor.run()?)
 }

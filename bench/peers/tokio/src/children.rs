@@ -4,9 +4,9 @@ use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use bench_common::child::{self, Count, Received};
-use bench_common::net::PIECE_BYTES;
-use tokio::io::AsyncReadExt;
+use bench_common::child::{self, Answer, Count, Lines, Received};
+use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
@@ -21,14 +21,14 @@ pub(crate) async fn spawn(at_a_time: usize) -> io::Result<()> {
 
 async fn one_after_the_other(count: Arc<Mutex<Count>>) -> io::Result<()> {
     while count.lock().expect("nobody panics").takes_another() {
-        Command::new(child::BRIEF).spawn()?.wait().await?;
+        Command::new(child::brief()).spawn()?.wait().await?;
         count.lock().expect("nobody panics").reaped();
     }
     Ok(())
 }
 
 pub(crate) async fn stdout() -> io::Result<()> {
-    let mut child = Command::new(child::writer())
+    let mut child = Command::new(child::program())
         .arg(child::WRITER)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -45,5 +45,39 @@ pub(crate) async fn stdout() -> io::Result<()> {
     }
     child.wait().await?;
     received.end();
+    Ok(())
+}
+
+pub(crate) async fn echo() -> io::Result<()> {
+    let lines = Arc::new(Mutex::new(Lines::default()));
+    let mut tasks = JoinSet::new();
+    for number in 0..child::ECHOERS {
+        tasks.spawn(echo_with(number, Arc::clone(&lines)));
+    }
+    tasks.join_all().await.into_iter().collect()
+}
+
+async fn echo_with(number: usize, lines: Arc<Mutex<Lines>>) -> io::Result<()> {
+    let mut child = Command::new(child::program())
+        .arg(child::ECHOER)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut input = child.stdin.take().expect("it is a pipe");
+    let mut output = child.stdout.take().expect("it is a pipe");
+    let mut buffer = vec![0; BUFFER_BYTES];
+    lines.lock().expect("nobody panics").begin(number);
+    input.write_all(child::LINE).await?;
+    loop {
+        let count = output.read(&mut buffer).await?;
+        let answer = lines.lock().expect("nobody panics").received(number, count);
+        match answer {
+            Answer::Await => {}
+            Answer::Send => input.write_all(child::LINE).await?,
+            Answer::End | Answer::Over => break,
+        }
+    }
+    drop(input);
+    child.wait().await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ mod streams;
 
 use std::io;
 
-use bench_common::Workload;
+use bench_common::{Workload, tell};
 use tokio::runtime::Builder;
 
 fn main() -> io::Result<()> {
@@ -21,10 +21,16 @@ fn main() -> io::Result<()> {
             Workload::Echo => streams::serve(streams::echo).await,
             Workload::Sink => streams::serve(streams::sink).await,
             Workload::Source => streams::serve(streams::source).await,
+            Workload::Both => streams::serve(streams::both).await,
             Workload::Timers => clocks::timers().await,
             Workload::Threads => clocks::threads().await,
             Workload::Spawn { at_a_time } => children::spawn(at_a_time).await,
             Workload::ChildStdout => children::stdout().await,
+            Workload::ChildStdoutSocket => {
+                tell::unsupported();
+                Ok(())
+            }
+            Workload::Children => children::echo().await,
         }
     })
 }

@@ -18,7 +18,7 @@
 //!    whose handler ran during it. A wake-up ends one wait, whichever it is: so look for what it may
 //!    have announced after each, before the next.
 //! 6. Closing is: cancel, see every completion of the handle, then close, then [`Outcome::Closed`].
-//! 7. An idle connection holds no receive buffer.
+//! 7. An idle connection holds no receive buffer. On Windows a bounded number of them may.
 //! 8. OS errors keep their identity: a reset is not an end of file.
 //!
 //! A port belongs to the thread that first waits: others may make it, submit to it and close its handles,
@@ -151,6 +151,11 @@ pub(crate) trait Driver: fmt::Debug {
     }
     fn waker(&self) -> Waker;
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
+    /// Sends what the OS takes of `data` at once; how much that is. None where that is no gain, as where
+    /// sends are handed over together.
+    fn send_now(&mut self, _handle: Handle, _data: &[u8]) -> Result<usize, Failure> {
+        Ok(0)
+    }
     fn cancel(&mut self, operation: Operation) -> bool;
     fn wait(
         &mut self,
@@ -234,6 +239,19 @@ impl Port {
     ) -> io::Result<Operation> {
         self.check_process()?;
         self.driver.submit(handle, request, token)
+    }
+
+    /// Sends what the OS takes of `data` here and now, without an operation or a copy, and returns how many
+    /// bytes that was: 0 if the rest is better submitted, as always while a send is under way on `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As a submitted send would complete with.
+    pub(crate) fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
+        if self.suspended || self.is_elsewhere() {
+            return Ok(0);
+        }
+        self.driver.send_now(handle, data)
     }
 
     /// Asks for an operation to end early. It still completes: with [`Failure::Cancelled`], or with

@@ -62,8 +62,8 @@ pub struct PortOptions {
     pub kind: Option<PortKind>,
     /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set.
     pub receive_bytes: usize,
-    /// The same for a Unix pipe that has been full, if that is more: 64 KiB unless set. Such pipes are read
-    /// directly, and on Linux get more room.
+    /// The same for a pipe that has been full, if that is more: 64 KiB unless set. On Unix such pipes are read
+    /// directly, and on Linux they get more room.
     pub full_pipe_bytes: usize,
     /// How many receive buffers the port keeps ready; a power of two up to 32768: 256 unless set.
     pub receive_buffers: u16,

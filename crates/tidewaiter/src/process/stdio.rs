@@ -10,6 +10,13 @@ pub enum Stdio {
     /// descriptor.
     #[default]
     Pipe,
+    /// As [`Pipe`](Stdio::Pipe), but each end is one of a pair of connected UNIX sockets, which hold more
+    /// and so bring large outputs faster. Bytes go one way all the same: what the child writes to its
+    /// standard input is never read.
+    ///
+    /// The child can tell: `/dev/stdout` and its like cannot be opened when they are sockets. On Windows,
+    /// and in a simulation, it is a pipe.
+    Socket,
     /// A pipe that we write to and the child reads, whatever the descriptor's number.
     PipeToChild,
     /// A pipe that the child writes to and we read, whatever the descriptor's number.
@@ -31,8 +38,8 @@ impl Stdio {
     /// Which way bytes go through the pipe at `child_fd`, if it is one.
     pub(crate) fn direction(self, child_fd: u32) -> Option<PipeDirection> {
         match self {
-            Stdio::Pipe if child_fd == 0 => Some(PipeDirection::ToChild),
-            Stdio::Pipe => Some(PipeDirection::FromChild),
+            Stdio::Pipe | Stdio::Socket if child_fd == 0 => Some(PipeDirection::ToChild),
+            Stdio::Pipe | Stdio::Socket => Some(PipeDirection::FromChild),
             Stdio::PipeToChild => Some(PipeDirection::ToChild),
             Stdio::PipeFromChild => Some(PipeDirection::FromChild),
             _ => None,

@@ -6,6 +6,7 @@
 
 mod pausing;
 mod producing;
+mod sending_now;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -38,7 +38,7 @@ impl Transport {
     /// or [`lose_write_connection`](Transport::lose_write_connection) is dropped, unless these still
     /// wait for a producer.
     pub fn write(&self, data: &[u8]) {
-        self.stream.write(|queue| queue.extend_from_slice(data));
+        self.stream.write_slice(data);
     }
 
     /// Sends `data` without copying it, after all that was written before. Otherwise as

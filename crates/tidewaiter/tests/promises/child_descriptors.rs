@@ -59,6 +59,17 @@ fn pipes_at_any_descriptor_work_as_any_pipe() {
     harness.finish();
 }
 
+#[test]
+fn a_stream_that_is_to_be_a_socket_is_one() {
+    let mut harness = Harness::new();
+    let command = shell("test -S /dev/stdin && test -S /dev/stdout && test -p /dev/stderr")
+        .stdin(Stdio::Socket)
+        .stdout(Stdio::Socket);
+    let spawned = start(&mut harness, &command);
+    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(0));
+    harness.finish();
+}
+
 /// Goal: that nobody has a terminal any more is an end of file, not an error.
 #[test]
 fn a_terminal_ends_as_a_pipe_does() {

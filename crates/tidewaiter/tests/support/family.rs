@@ -23,7 +23,7 @@ impl Child {
     }
 
     #[track_caller]
-    fn run(harness: &mut Harness, command: &Command) -> Child {
+    pub(crate) fn run(harness: &mut Harness, command: &Command) -> Child {
         let spawned = harness.port.spawn(command).expect("the child starts");
         let [Some(stdin), Some(stdout), Some(stderr)] =
             [0, 1, 2].map(|number| spawned.pipe(number))

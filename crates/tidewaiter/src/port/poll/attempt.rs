@@ -122,6 +122,8 @@ pub(super) struct Tools {
     wide: Rc<Pool>,
     /// From the round's first write to a pipe on.
     quiet: Option<Quiet>,
+    /// How many bytes the round has received.
+    pub(super) received: usize,
 }
 
 impl Tools {
@@ -130,6 +132,7 @@ impl Tools {
             pool: Rc::clone(pool),
             wide: Rc::clone(wide),
             quiet: None,
+            received: 0,
         }
     }
 }
@@ -323,7 +326,7 @@ impl Entry {
         }
     }
 
-    fn attempt_receive(&mut self, tools: &Tools) -> Attempt {
+    fn attempt_receive(&mut self, tools: &mut Tools) -> Attempt {
         let pool = if self.surge.is_wide() {
             &tools.wide
         } else {
@@ -342,6 +345,7 @@ impl Entry {
             Ok(Some(length)) => {
                 let drained = length < lease.capacity() && self.short_is_all && !self.ended;
                 self.readable = !drained;
+                tools.received += length;
                 if let Source::Reader(pipe) = &self.source {
                     self.surge.note(pipe.as_fd(), length, lease.capacity());
                 }
@@ -428,6 +432,35 @@ impl Entry {
         }
     }
 
+    /// Sends what the OS takes of `data` now, unless a send is under way or the socket is known to be full.
+    pub(super) fn send_now(&mut self, data: &[u8]) -> Result<usize, Failure> {
+        let may_succeed = self.output.is_none() && (self.writable || !self.watched);
+        if !may_succeed || !matches!(self.source, Source::Stream(_)) {
+            return Ok(0);
+        }
+        let data = &data[..data.len().min(SEND_MAX)];
+        match send(&self.source, &[IoSlice::new(data)], &mut None) {
+            Ok(bytes) => {
+                self.writable = bytes == data.len() || !self.short_is_all;
+                Ok(bytes)
+            }
+            Err(Errno::AGAIN) => {
+                self.writable = false;
+                Ok(0)
+            }
+            Err(error) => Err(self.broken_by(error)),
+        }
+    }
+
+    /// Takes note of the error that a send met.
+    fn broken_by(&mut self, error: Errno) -> Failure {
+        // EPIPE is what comes after the kernel has told the reason, or after our own shutdown.
+        if error != Errno::PIPE {
+            self.broken = Some(error);
+        }
+        Failure::os("send", error.into())
+    }
+
     fn attempt_send(&mut self, chunks: &mut Chunks, tools: &mut Tools) -> Attempt {
         // Most sends are of one piece, and need no list of many.
         let (mut one, mut many);
@@ -450,13 +483,7 @@ impl Entry {
                 self.writable = false;
                 Attempt::NotReady
             }
-            Err(error) => {
-                // EPIPE is what comes after the kernel has told the reason, or after our own shutdown.
-                if error != Errno::PIPE {
-                    self.broken = Some(error);
-                }
-                Attempt::Last(Err(Failure::os("send", error.into())))
-            }
+            Err(error) => Attempt::Last(Err(self.broken_by(error))),
         }
     }
 }

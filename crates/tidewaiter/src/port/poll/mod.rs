@@ -10,6 +10,7 @@ mod attempt;
 mod children;
 mod foreign;
 mod life;
+mod round;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
 mod selector;
@@ -42,10 +43,13 @@ use super::{
     BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control, surge,
 };
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
-use attempt::{Attempt, Direction, Entry, Source, Task, Tools};
+use attempt::{Direction, Entry, Source, Task};
 use children::abandon;
-use foreign::FOREIGN;
 use selector::Selector;
+
+/// How many completions of a wait may be those of what was just submitted, so that who sends without end
+/// does not starve the others.
+const FRESH_MAX: usize = BATCH_MAX / 2;
 
 /// How many changes of readiness are fetched at once.
 const EVENTS_MAX: usize = 256;
@@ -93,6 +97,13 @@ struct PollPort {
     operations: Table<Place>,
     /// The handles on which something may succeed now, each once.
     ready: VecDeque<Key>,
+    /// Those with something to send that was just submitted: it leaves, and lets go of its memory, before
+    /// more is received.
+    fresh: VecDeque<Key>,
+    /// How many of `ready` are visited before the kernel is asked again what became ready.
+    round: usize,
+    /// The last wait has asked.
+    asked: bool,
     /// What completed without an attempt: cancelled operations and closed handles.
     finished: VecDeque<Completion>,
     /// Closed handles whose completion is not yet delivered.
@@ -127,6 +138,9 @@ impl PollPort {
             foreign_ready: false,
             operations: Table::default(),
             ready: VecDeque::new(),
+            fresh: VecDeque::new(),
+            round: 0,
+            asked: false,
             finished: VecDeque::new(),
             closing: 0,
             stale: 0,
@@ -186,106 +200,6 @@ impl PollPort {
         }
     }
 
-    /// Asks the kernel what became ready.
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Ended> {
-        let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
-        let foreign_ready = &mut self.foreign_ready;
-        let ended = self.selector.wait(timeout, |readiness| {
-            if readiness.key == FOREIGN {
-                *foreign_ready = true;
-                return;
-            }
-            let Some(entry) = handles.get_mut(readiness.key) else {
-                *stale += 1;
-                return;
-            };
-            entry.note(readiness);
-            if !entry.queued && entry.wants_attempt() {
-                entry.queued = true;
-                ready.push_back(readiness.key);
-            }
-        })?;
-        if ended == Ended::Woken {
-            self.waker.acknowledge();
-        }
-        Ok(ended)
-    }
-
-    /// One round over the queue: each handle is visited at most once, in turn, so that one that is
-    /// always ready does not starve the others.
-    fn visit_ready(&mut self, completions: &mut Vec<Completion>, limit: usize) {
-        let mut tools = Tools::new(&self.pool, &self.wide);
-        for _ in 0..self.ready.len() {
-            if completions.len() >= limit {
-                return;
-            }
-            let key = self.ready.pop_front().expect("counted above");
-            let Some(entry) = self.handles.get_mut(key) else {
-                continue;
-            };
-            entry.queued = false;
-            // Input first: an error of the connection is told once, and means most to the receiver.
-            for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
-                self.visit(key, direction, &mut tools, completions, limit);
-            }
-            self.queue_if_ready(key);
-        }
-    }
-
-    fn visit(
-        &mut self,
-        key: Key,
-        direction: Direction,
-        tools: &mut Tools,
-        completions: &mut Vec<Completion>,
-        limit: usize,
-    ) {
-        let Some(entry) = self.handles.get_mut(key) else {
-            return;
-        };
-        let attempts = entry.attempts_max(direction).min(limit - completions.len());
-        for _ in 0..attempts {
-            let Some(task) = entry.slot(direction) else {
-                return;
-            };
-            let (operation, token, kind) = (task.operation, task.token, task.kind);
-            let (result, more) = match entry.attempt(direction, tools) {
-                Attempt::NotReady => return,
-                Attempt::More(outcome) => (Ok(outcome), true),
-                Attempt::Last(result) => (result, false),
-            };
-            if !more {
-                self.operations.remove(operation.0);
-                entry.promote();
-            }
-            completions.push(Completion {
-                token,
-                operation,
-                kind,
-                result,
-                more,
-            });
-        }
-    }
-
-    /// Delivers what completed without an attempt.
-    fn deliver_finished(&mut self, completions: &mut Vec<Completion>, limit: usize) {
-        while completions.len() < limit
-            && let Some(completion) = self.finished.pop_front()
-        {
-            if completion.kind == RequestKind::Close {
-                self.closing -= 1;
-            }
-            if let Some(place) = self.operations.remove(completion.operation.0)
-                && let Some(direction) = place.direction
-                && let Some(entry) = self.handles.get_mut(place.handle)
-            {
-                entry.forget_cancelled(direction);
-            }
-            completions.push(completion);
-        }
-    }
-
     fn finish_cancelled(&mut self, task: &Task) {
         self.finished.push_back(Completion {
             token: task.token,
@@ -321,8 +235,16 @@ impl Driver for PollPort {
             self.operations.remove(operation.0);
             return Err(invalid("the same is already under way on this handle"));
         }
-        self.queue_if_ready(handle.0);
+        match direction {
+            Direction::Output => self.fresh.push_back(handle.0),
+            Direction::Input | Direction::HangUp => self.queue_if_ready(handle.0),
+        }
         Ok(operation)
+    }
+
+    fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
+        let entry = self.handles.get_mut(handle.0);
+        entry.map_or(Ok(0), |entry| entry.send_now(data))
     }
 
     fn cancel(&mut self, operation: Operation) -> bool {
@@ -353,20 +275,28 @@ impl Driver for PollPort {
         let limit = first + BATCH_MAX;
         let mut left = timeout;
         loop {
-            let idle = self.finished.is_empty()
+            self.visit_fresh(completions, first + FRESH_MAX);
+            let idle = completions.len() == first
+                && self.finished.is_empty()
                 && self.ready.is_empty()
                 && !self.foreign.is_always_ready();
-            let ended = self.poll(if idle { left } else { Some(Duration::ZERO) })?;
+            let asked = if idle {
+                Some(self.poll(left)?)
+            } else if self.is_to_ask() {
+                Some(self.poll(Some(Duration::ZERO))?)
+            } else {
+                None
+            };
             self.deliver_finished(completions, limit);
             self.visit_foreign(completions, limit)?;
             self.visit_ready(completions, limit);
-            if ended != Ended::Plainly || completions.len() > first {
+            if completions.len() > first || asked.is_some_and(|ended| ended != Ended::Plainly) {
                 return Ok(());
             }
             // What seemed ready was not: wait for the rest of the time.
             if let Some(deadline) = deadline {
                 let rest = deadline.saturating_duration_since(self.now());
-                if rest.is_zero() {
+                if rest.is_zero() && asked.is_some() {
                     return Ok(());
                 }
                 left = Some(rest);

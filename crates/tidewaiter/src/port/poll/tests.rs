@@ -258,6 +258,71 @@ fn a_refused_connect_says_so_and_an_accepted_one_connects() {
     assert_eq!(port.peer_addr(handle).expect("its peer"), address);
 }
 
+/// Goal: what is tried at once leaves the order of bytes and the one send at a time as they are, and needs no
+/// wait; a socket that is full says so.
+#[test]
+fn what_is_sent_at_once_goes_before_what_is_submitted_then() {
+    let mut port = open();
+    let (handle, mut peer) = connection(&mut port);
+    assert_eq!(port.send_now(handle, b"first ").expect("sent"), 6);
+    send(&mut port, handle, &b"second "[..]);
+    assert_eq!(port.send_now(handle, b"never").expect("none"), 0);
+    assert!(matches!(
+        one(&mut port).result,
+        Ok(Outcome::Sent { bytes: 7, .. })
+    ));
+    assert_eq!(port.send_now(handle, b"third").expect("sent"), 5);
+    let mut found = [0; 18];
+    peer.read_exact(&mut found).expect("read");
+    assert_eq!(&found, b"first second third");
+    let piece = vec![1; 1 << 20];
+    let mut taken = 0;
+    loop {
+        match port.send_now(handle, &piece).expect("sent") {
+            0 => break,
+            bytes => taken += bytes,
+        }
+    }
+    send(&mut port, handle, &b"the end"[..]);
+    let mut found = vec![0; taken];
+    peer.read_exact(&mut found).expect("read");
+    let mut end = [0; 7];
+    assert!(matches!(
+        one(&mut port).result,
+        Ok(Outcome::Sent { bytes: 7, .. })
+    ));
+    peer.read_exact(&mut end).expect("read");
+    assert_eq!(&end, b"the end");
+}
+
+/// Goal: who sends without end leaves the others their share of a wait.
+#[test]
+fn those_that_send_without_end_do_not_starve_those_that_receive() {
+    let mut port = open();
+    let (receiver, mut peer) = connection(&mut port);
+    receive(&mut port, receiver);
+    let senders: Vec<_> = (0..BATCH_MAX).map(|_| connection(&mut port)).collect();
+    for (handle, _) in &senders {
+        send(&mut port, *handle, &b"x"[..]);
+    }
+    peer.write_all(b"here").expect("written");
+    for _ in 0..4 {
+        for completion in some(&mut port) {
+            if completion.kind == RequestKind::Receive {
+                return;
+            }
+            let operation = completion.operation;
+            assert_eq!(completion.kind, RequestKind::Send, "{operation:?}");
+        }
+        for (handle, _) in &senders {
+            // Refused where the one before is still under way.
+            let again = Request::Send(Chunks::from(&b"x"[..]));
+            let _ = port.submit(*handle, again, Token(2));
+        }
+    }
+    panic!("nothing was received in four waits");
+}
+
 /// Goal: one listener or one busy connection takes no more than its share of a wait.
 #[test]
 fn handles_that_are_always_ready_take_turns() {

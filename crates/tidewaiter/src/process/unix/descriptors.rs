@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use socket2::SockRef;
 
 use super::terminal;
 use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal};
@@ -107,7 +110,10 @@ impl Descriptors {
         let childs = raw(number)?;
         let made = match (stdio, stdio.direction(number)) {
             (_, Some(direction)) => {
-                let (ours, theirs) = pipe(direction)?;
+                let (ours, theirs) = match stdio {
+                    Stdio::Socket => sockets(direction)?,
+                    _ => pipe(direction)?,
+                };
                 self.pipes.push(ChildPipe {
                     child_fd: number,
                     direction,
@@ -193,6 +199,22 @@ pub(super) fn duplicate(descriptor: RawFd, least: RawFd) -> io::Result<OwnedFd> 
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// What a child's socket may hold. The OS may have a lower limit, and some double it, for what the memory
+/// costs besides.
+const SOCKET_BYTES: usize = 512 * 1024;
+
+/// The two ends of a pair of sockets, as [`pipe`] has those of a pipe.
+fn sockets(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let sender = match direction {
+        PipeDirection::ToChild => &ours,
+        PipeDirection::FromChild => &theirs,
+    };
+    // Where that is refused, the socket holds what sockets hold.
+    let _ = SockRef::from(sender).set_send_buffer_size(SOCKET_BYTES);
+    Ok((ready(ours.into())?, theirs.into()))
+}
+
 /// A pipe: our end, which does not block, and the child's, which does.
 fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
@@ -200,9 +222,14 @@ fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
         PipeDirection::ToChild => (writer.into(), reader.into()),
         PipeDirection::FromChild => (reader.into(), writer.into()),
     };
+    Ok((ready(ours)?, theirs))
+}
+
+/// Our end, as it goes to the port.
+fn ready(ours: OwnedFd) -> io::Result<OwnedFd> {
     let ours = above_standard_streams(ours)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
-    Ok((ours, theirs))
+    Ok(ours)
 }
 
 /// The same descriptor, but not under the number of a standard stream, which it may have got in a

@@ -1,9 +1,10 @@
 //! What a new program is given: its file, arguments, environment and directory, as the kernel wants them.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ptr;
 
 use super::candidates;
 use crate::process::Command;
@@ -16,7 +17,7 @@ pub(crate) struct Image {
     /// The arguments, the program's own name first.
     pub(crate) arguments: Vec<CString>,
     /// The environment, `NAME=value` each.
-    pub(crate) environment: Vec<CString>,
+    pub(crate) environment: Environment,
     /// The directory to start in, if not ours.
     pub(crate) directory: Option<CString>,
 }
@@ -28,8 +29,8 @@ impl Image {
     ///
     /// When a string contains a NUL, or a variable has a name that no variable can have.
     pub(crate) fn of(command: &Command) -> io::Result<Image> {
-        let variables = variables(command)?;
-        let path = variables.get(OsStr::new("PATH")).map(OsString::as_os_str);
+        let environment = Environment::of(command)?;
+        let path = environment.get("PATH");
         let files = candidates(&command.program, path)
             .into_iter()
             .map(|file| match command.directory {
@@ -43,14 +44,6 @@ impl Image {
         let arguments = std::iter::once(name)
             .chain(&command.args)
             .map(|argument| c_string(argument, "an argument"))
-            .collect::<io::Result<Vec<_>>>()?;
-        let environment = variables
-            .into_iter()
-            .map(|(mut entry, value)| {
-                entry.push("=");
-                entry.push(value);
-                c_string(&entry, "an environment variable")
-            })
             .collect::<io::Result<Vec<_>>>()?;
         let directory = command
             .directory
@@ -74,32 +67,83 @@ impl Image {
     }
 }
 
-/// The child's environment.
-fn variables(command: &Command) -> io::Result<BTreeMap<OsString, OsString>> {
-    let mut variables = BTreeMap::new();
-    if !command.env_clear {
-        variables.extend(std::env::vars_os());
-    }
-    for (name, value) in &command.env {
-        match value {
-            Some(_) if name.is_empty() || name.as_bytes().contains(&b'=') => {
+/// The variables of a new program, `NAME=value` and a NUL each.
+///
+/// They are one piece of memory: most programs have dozens, and each child gets them all.
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    bytes: Vec<u8>,
+    /// Where each of them begins.
+    starts: Vec<usize>,
+}
+
+impl Environment {
+    fn of(command: &Command) -> io::Result<Environment> {
+        let mut changes = BTreeMap::new();
+        for (name, value) in &command.env {
+            if value.is_some() && (name.is_empty() || name.as_bytes().contains(&b'=')) {
                 let message = format!("no environment variable can have the name {name:?}");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
-            Some(value) => variables.insert(name.clone(), value.clone()),
-            None => variables.remove(name),
-        };
+            changes.insert(name, value);
+        }
+        let mut environment = Environment::default();
+        if !command.env_clear {
+            for (name, value) in std::env::vars_os() {
+                if !changes.contains_key(&name) {
+                    environment.push(&name, &value)?;
+                }
+            }
+        }
+        for (name, value) in changes {
+            if let Some(value) = value {
+                environment.push(name, value)?;
+            }
+        }
+        Ok(environment)
     }
-    Ok(variables)
+
+    fn push(&mut self, name: &OsStr, value: &OsStr) -> io::Result<()> {
+        let start = self.bytes.len();
+        self.starts.push(start);
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.push(b'=');
+        self.bytes.extend_from_slice(value.as_bytes());
+        let entry = &self.bytes[start..];
+        if entry.contains(&0) {
+            return Err(contains_nul("an environment variable", entry));
+        }
+        self.bytes.push(0);
+        Ok(())
+    }
+
+    /// What a variable is set to.
+    fn get(&self, name: &str) -> Option<&OsStr> {
+        let value = self.starts.iter().find_map(|&start| {
+            let entry = &self.bytes[start..];
+            entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+        })?;
+        value.split(|byte| *byte == 0).next().map(OsStr::from_bytes)
+    }
+
+    /// Null-terminated, as `execve` wants them.
+    pub(crate) fn pointers(&self) -> Vec<*const c_char> {
+        let start = |&start: &usize| self.bytes[start..].as_ptr().cast();
+        let starts = self.starts.iter().map(start);
+        starts.chain([ptr::null()]).collect()
+    }
 }
 
 fn c_string(text: &OsStr, what: &str) -> io::Result<CString> {
-    CString::new(text.to_owned().into_vec()).map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{what} contains a NUL: {text:?}"),
-        )
-    })
+    CString::new(text.to_owned().into_vec()).map_err(|_| contains_nul(what, text.as_bytes()))
+}
+
+fn contains_nul(what: &str, text: &[u8]) -> io::Error {
+    let text = OsStr::from_bytes(text);
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{what} contains a NUL: {text:?}"),
+    )
 }
 
 #[cfg(test)]
@@ -107,12 +151,9 @@ mod tests {
     use super::*;
 
     fn environment(command: &Command) -> Vec<String> {
-        let image = Image::of(command).expect("the command is valid");
-        image
-            .environment
-            .into_iter()
-            .map(|entry| entry.into_string().expect("the tests use UTF-8"))
-            .collect()
+        let environment = Environment::of(command).expect("the command is valid");
+        let text = String::from_utf8(environment.bytes).expect("the tests use UTF-8");
+        text.split_terminator('\0').map(str::to_owned).collect()
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl<'a> Plan<'a> {
         Ok(Plan {
             files: pointers(&image.files),
             arguments: pointers(&image.arguments),
-            environment: pointers(&image.environment),
+            environment: image.environment.pointers(),
             directory: image.directory.as_ref().map_or(ptr::null(), |d| d.as_ptr()),
             own_group: command.own_group,
             terminal: command.terminal.is_some(),

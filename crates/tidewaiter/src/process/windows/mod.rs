@@ -128,7 +128,7 @@ fn find(command: &Command, environment: &Environment) -> Result<PathBuf, (SpawnS
         .get("PATH")
         .map_or_else(system_directory, OsStr::to_owned);
     let candidates = search::candidates(&command.program, &path);
-    if let Some(file) = candidates.iter().find(|file| file.is_file()) {
+    if let Some(file) = candidates.iter().find(|file| search::is_file(file)) {
         return std::path::absolute(file).map_err(|error| (SpawnStep::Search, error));
     }
     if Path::new(&command.program).has_root() && Path::new(&command.program).is_dir() {
@@ -187,11 +187,17 @@ impl OsProcess {
             WAIT_TIMEOUT => return Ok(None),
             _ => return Err(io::Error::last_os_error()),
         }
+        self.ended().map(Some)
+    }
+
+    /// How the process ended, which it did: its handle was seen signalled.
+    pub(crate) fn ended(&self) -> io::Result<ExitStatus> {
         let mut code = 0;
         // SAFETY: the handle is open, and there is room for the code.
         check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
-        self.status.set(Some(ExitStatus::Code(code)));
-        Ok(self.status.get())
+        let status = ExitStatus::Code(code);
+        self.status.set(Some(status));
+        Ok(status)
     }
 
     /// Sends a signal. A tree outlives its root: it is signalled as long as anything is left of it.

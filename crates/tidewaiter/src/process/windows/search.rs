@@ -3,7 +3,12 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::windows::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_DIRECTORY, GetFileAttributesW, INVALID_FILE_ATTRIBUTES,
+};
 
 /// The files to try in turn for `program`, given the child's search path.
 ///
@@ -25,6 +30,15 @@ pub(super) fn candidates(program: &OsStr, path: &OsStr) -> Vec<PathBuf> {
         .filter(|directory| !directory.as_os_str().is_empty())
         .map(|directory| directory.join(&file))
         .collect()
+}
+
+/// Whether this is there and no directory. Neither opened nor followed: programs that come with packages
+/// are links that only starting them can follow.
+pub(super) fn is_file(file: &Path) -> bool {
+    let name: Vec<u16> = file.as_os_str().encode_wide().chain([0]).collect();
+    // SAFETY: the name ends with a zero.
+    let attributes = unsafe { GetFileAttributesW(name.as_ptr()) };
+    attributes != INVALID_FILE_ATTRIBUTES && attributes & FILE_ATTRIBUTE_DIRECTORY == 0
 }
 
 /// Whether this is run by the command interpreter, which takes its arguments apart by rules of its own.
@@ -76,6 +90,15 @@ mod tests {
         assert_eq!(found(r".\x"), [Path::new(r".\x.exe")]);
         assert_eq!(found("d/x.exe"), [Path::new("d/x.exe")]);
         assert!(found("").is_empty());
+    }
+
+    #[test]
+    fn programs_are_files_that_are_there() {
+        let system = Path::new(r"C:\Windows\System32");
+        assert!(is_file(&system.join("cmd.exe")));
+        assert!(!is_file(system), "a directory");
+        assert!(!is_file(&system.join("missing.exe")));
+        assert!(!is_file(Path::new("")));
     }
 
     #[test]

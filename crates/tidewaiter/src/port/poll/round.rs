@@ -1,0 +1,151 @@
+//! What a wait does: it asks the kernel what became ready, and attempts what may succeed.
+
+use std::io;
+use std::time::Duration;
+
+use super::super::RequestKind;
+use super::super::request::Completion;
+use super::super::table::Key;
+use super::attempt::{Attempt, Direction, Tools};
+use super::foreign::FOREIGN;
+use super::{Ended, PollPort};
+
+/// A round that has received so many bytes ends: what is done with them finds them in the processor's
+/// cache, and their memory serves for the next.
+const RECEIVED_MAX: usize = 128 * 1024;
+
+impl PollPort {
+    /// Whether the kernel is to be asked, though there is something to do: once for each round over the
+    /// queue, as what it says would only stand at the queue's end; and in every other wait at least.
+    pub(super) fn is_to_ask(&mut self) -> bool {
+        let asked = std::mem::take(&mut self.asked);
+        let is_due = if self.ready.is_empty() {
+            !asked
+        } else {
+            self.round == 0
+        };
+        is_due || self.foreign.descriptor().is_some()
+    }
+
+    /// Asks the kernel what became ready.
+    pub(super) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Ended> {
+        let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
+        let foreign_ready = &mut self.foreign_ready;
+        let ended = self.selector.wait(timeout, |readiness| {
+            if readiness.key == FOREIGN {
+                *foreign_ready = true;
+                return;
+            }
+            let Some(entry) = handles.get_mut(readiness.key) else {
+                *stale += 1;
+                return;
+            };
+            entry.note(readiness);
+            if !entry.queued && entry.wants_attempt() {
+                entry.queued = true;
+                ready.push_back(readiness.key);
+            }
+        })?;
+        self.round = self.ready.len();
+        self.asked = true;
+        if ended == Ended::Woken {
+            self.waker.acknowledge();
+        }
+        Ok(ended)
+    }
+
+    /// Attempts what was just submitted, until there are `limit` completions.
+    pub(super) fn visit_fresh(&mut self, completions: &mut Vec<Completion>, limit: usize) {
+        let mut tools = Tools::new(&self.pool, &self.wide);
+        while completions.len() < limit
+            && let Some(key) = self.fresh.pop_front()
+        {
+            self.visit(key, &mut tools, completions, limit);
+        }
+    }
+
+    /// One round over the queue: each handle is visited at most once, in turn, so that one that is
+    /// always ready does not starve the others.
+    pub(super) fn visit_ready(&mut self, completions: &mut Vec<Completion>, limit: usize) {
+        let mut tools = Tools::new(&self.pool, &self.wide);
+        for _ in 0..self.ready.len() {
+            if completions.len() >= limit || tools.received >= RECEIVED_MAX {
+                return;
+            }
+            self.round = self.round.saturating_sub(1);
+            let key = self.ready.pop_front().expect("counted above");
+            if let Some(entry) = self.handles.get_mut(key) {
+                entry.queued = false;
+                self.visit(key, &mut tools, completions, limit);
+            }
+        }
+    }
+
+    fn visit(
+        &mut self,
+        key: Key,
+        tools: &mut Tools,
+        completions: &mut Vec<Completion>,
+        limit: usize,
+    ) {
+        // Input first: an error of the connection is told once, and means most to the receiver.
+        for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
+            self.attempt(key, direction, tools, completions, limit);
+        }
+        self.queue_if_ready(key);
+    }
+
+    fn attempt(
+        &mut self,
+        key: Key,
+        direction: Direction,
+        tools: &mut Tools,
+        completions: &mut Vec<Completion>,
+        limit: usize,
+    ) {
+        let Some(entry) = self.handles.get_mut(key) else {
+            return;
+        };
+        let attempts = entry.attempts_max(direction).min(limit - completions.len());
+        for _ in 0..attempts {
+            let Some(task) = entry.slot(direction) else {
+                return;
+            };
+            let (operation, token, kind) = (task.operation, task.token, task.kind);
+            let (result, more) = match entry.attempt(direction, tools) {
+                Attempt::NotReady => return,
+                Attempt::More(outcome) => (Ok(outcome), true),
+                Attempt::Last(result) => (result, false),
+            };
+            if !more {
+                self.operations.remove(operation.0);
+                entry.promote();
+            }
+            completions.push(Completion {
+                token,
+                operation,
+                kind,
+                result,
+                more,
+            });
+        }
+    }
+
+    /// Delivers what completed without an attempt.
+    pub(super) fn deliver_finished(&mut self, completions: &mut Vec<Completion>, limit: usize) {
+        while completions.len() < limit
+            && let Some(completion) = self.finished.pop_front()
+        {
+            if completion.kind == RequestKind::Close {
+                self.closing -= 1;
+            }
+            if let Some(place) = self.operations.remove(completion.operation.0)
+                && let Some(direction) = place.direction
+                && let Some(entry) = self.handles.get_mut(place.handle)
+            {
+                entry.forget_cancelled(direction);
+            }
+            completions.push(completion);
+        }
+    }
+}

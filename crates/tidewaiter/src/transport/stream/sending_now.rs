@@ -1,0 +1,50 @@
+//! The shortcut of large writes: what the OS takes at once is neither copied nor queued.
+
+use std::rc::Rc;
+
+use super::producing::Registered;
+use super::{Phase, Stream, StreamKind};
+
+/// From so many bytes on, a slice is offered to the OS at once: a call costs less than a copy. Smaller ones
+/// are gathered.
+const SEND_NOW_MIN: usize = 4 * 1024;
+
+impl Stream {
+    /// Writes `data`, and copies what the OS does not take at once.
+    pub(in crate::transport) fn write_slice(self: &Rc<Self>, data: &[u8]) {
+        let mut rest = data;
+        if data.len() >= SEND_NOW_MIN && self.may_send_now() {
+            rest = &data[self.send_now(data)..];
+        }
+        if !rest.is_empty() {
+            self.write(|queue| queue.extend_from_slice(rest));
+        }
+    }
+
+    /// Whether nothing is before what is written now. A producer that is pulled is asked for more when a
+    /// send has completed, so that it takes one.
+    fn may_send_now(&self) -> bool {
+        let state = self.state.borrow();
+        let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
+        state.phase == Phase::Open
+            && state.takes_more()
+            && state.queued() == 0
+            && !pull
+            && matches!(self.kind, StreamKind::Tcp(_))
+    }
+
+    /// Offers `data` to the OS; how many bytes it took. An error loses the connection.
+    fn send_now(&self, data: &[u8]) -> usize {
+        let sent = self.reactor.port_mut().send_now(self.handle, data);
+        match sent {
+            Ok(bytes) => {
+                self.reactor.counters().bytes_sent.add(bytes as u64);
+                bytes
+            }
+            Err(failure) => {
+                self.failed(failure);
+                0
+            }
+        }
+    }
+}
