@@ -125,7 +125,11 @@ impl Reactor {
             wake_up = core.timers.borrow_mut().wake_up(core.settings.timer_slack);
         }
         let left = wake_up.map(|wake_up| wake_up.saturating_duration_since(now));
-        (now, left.into_iter().chain(limit).min())
+        let timeout = left.into_iter().chain(limit).min();
+        if timeout == Some(Duration::ZERO) || core.others.inbox.may_wait() {
+            return (now, timeout);
+        }
+        (now, Some(Duration::ZERO))
     }
 
     fn dispatch(&self, completion: Completion) {

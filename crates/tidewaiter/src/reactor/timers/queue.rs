@@ -3,8 +3,8 @@
 //! What comes first stands in a binary heap that is kept small. What comes after the heap's horizon lies in
 //! classes, unsorted: one for each highest bit in which a deadline differs from the horizon, so that all of a
 //! class comes before all of the next. To add to a class is to append to a list. Once the heap is empty, or
-//! nearly so, the first class moves into it; one that is large is spread over finer classes before. An entry moves a few
-//! times, from list to list, where a single large heap would touch memory all over with each step.
+//! nearly so, the first class moves into it; one that is large is spread over finer classes before. An entry
+//! moves a few times, from list to list, where a single large heap would touch memory all over with each step.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -111,7 +111,7 @@ impl Queue {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn capacity(&self) -> usize {
         self.near.capacity() + self.far.iter().map(Vec::capacity).sum::<usize>()
     }
