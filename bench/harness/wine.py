@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ LINKER = "x86_64-w64-mingw32-gcc"
 QUIET = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml="}
 # A server that is told to end, or a first program in a new one, takes no longer.
 SECONDS_MAX = 60
+# A server that uses no more than this share of a core, for so long, rests.
+IDLE_SHARE = 0.005
+QUIET_SECONDS = 0.5
 
 
 def missing() -> str | None:
@@ -48,10 +52,24 @@ def fresh_server(warm_up: list[str], core: int) -> Iterator[None]:
     # It outlives the warm-up.
     _run([*taskset(core), "wineserver", f"--persistent={SECONDS_MAX}"])
     _run([*taskset(core), "wine", *warm_up])
+    _settle()
     try:
         yield
     finally:
         _run(["wineserver", "--kill"])
+
+
+def _settle() -> None:
+    """Waits until the server rests: the start of the services would count as the program's."""
+    overdue = time.monotonic() + SECONDS_MAX / 2
+    used = None
+    while time.monotonic() < overdue:
+        server = wine_server()
+        before, used = used, cpu_seconds(server) if server else None
+        if None not in (before, used) and used - before < QUIET_SECONDS * IDLE_SHARE:
+            return
+        time.sleep(QUIET_SECONDS)
+    raise Failed("the Wine server never rests")
 
 
 def _run(command: list[str]) -> None:
