@@ -66,7 +66,8 @@ def wine_server() -> int | None:
 
 def _serves(folder: Path, prefix: str) -> bool:
     try:
-        if (folder / "comm").read_text().strip() != "wineserver":
+        # Some distributions have one for each word size, "wineserver64".
+        if not (folder / "comm").read_text().startswith("wineserver"):
             return False
         environment = (folder / "environ").read_bytes().split(b"\0")
     except OSError:

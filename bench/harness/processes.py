@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def started(
     """A process with its output as lines; it is ended, and what it complained of becomes the error."""
     # Pipes throughout: Windows's Python under Wine does not start with a file as its standard error.
     process = subprocess.Popen(
-        [*_taskset(core), *command],
+        [*taskset(core), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -51,7 +51,7 @@ def started(
         raise Failed(": ".join(filter(None, [failure, complaint])))
 
 
-def _taskset(core: int | None) -> list[str]:
+def taskset(core: int | None) -> list[str]:
     """What holds a command to one core, if there are two and a program that does it."""
     program = shutil.which("taskset") if core is not None and (os.cpu_count() or 1) > 1 else None
     return [program, "--cpu-list", str(core)] if program else []
@@ -67,6 +67,7 @@ def cpu_per(unit: str, cpu: float, figures: dict[str, float]) -> float:
     figures["server_share"] = cpu / figures["seconds"]
     if unit == "gib":
         passed = (figures["bytes_sent"] + figures["bytes_received"]) / 2**30
+        figures["in_share"] = figures["bytes_sent"] / 2**30 / passed
         figures["mib_per_s"] = passed * 1024 / figures["seconds"]
         return cpu / passed
     if not figures["messages"]:
@@ -75,15 +76,21 @@ def cpu_per(unit: str, cpu: float, figures: dict[str, float]) -> float:
     return cpu / figures["messages"] * 1e6
 
 
-def drive(load: str, arguments: Iterable[str], port: int, server: int) -> tuple[float, dict[str, float]]:
-    """Runs the load program; the server's CPU time is read when the measured time begins and ends."""
+def drive(
+    load: str,
+    arguments: Iterable[str],
+    port: int,
+    server: int,
+    clock: Callable[[int], float | None] = cpu_seconds,
+) -> tuple[float, dict[str, float]]:
+    """Runs the load program; `clock` tells the server's CPU time when the measured time begins and ends."""
     command = [load, f"127.0.0.1:{port}", *arguments]
     with started(command, core=1) as (process, output):
         if output.readline().strip() != "measuring":
             raise Failed("the load program did not begin")
-        before = cpu_seconds(server)
+        before = clock(server)
         last = output.readline()
-        after = cpu_seconds(server)
+        after = clock(server)
         if process.wait() != 0 or not last:
             raise Failed("the load program failed")
     if before is None or after is None:
@@ -91,8 +98,16 @@ def drive(load: str, arguments: Iterable[str], port: int, server: int) -> tuple[
     return after - before, json.loads(last)
 
 
-def build(packages: Iterable[str], folder: str = "", features: Iterable[str] = ()) -> Path | None:
-    """Builds packages of the workspace in `folder`, as they are released; where their programs are then."""
+def build(
+    packages: Iterable[str],
+    folder: str = "",
+    features: Iterable[str] = (),
+    triple: str | None = None,
+) -> Path | None:
+    """Builds packages of the workspace in `folder`, as they are released; where their programs are then.
+
+    They are built for the system that the target `triple` names, or for this one.
+    """
     cargo = shutil.which("cargo")
     if cargo is None:
         return None
@@ -100,9 +115,10 @@ def build(packages: Iterable[str], folder: str = "", features: Iterable[str] = (
     command = [cargo, "build", "--quiet", "--release", "--target-dir", str(target)]
     command += [argument for package in packages for argument in ("--package", package)]
     command += [argument for feature in features for argument in ("--features", feature)]
+    command += ["--target", triple] if triple else []
     if subprocess.run(command, cwd=ROOT / folder, check=False).returncode:
         raise SystemExit(f"`{' '.join(command)}` failed in `{ROOT / folder}`")
-    return target / "release"
+    return target / (triple or "") / "release"
 
 
 def load_program(features: Iterable[str] = ()) -> str | None:

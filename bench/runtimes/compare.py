@@ -7,171 +7,117 @@ See the README in the folder above.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from catalogue import IDLE_CONNECTIONS, PEERS, WORKLOADS, Peer, Workload
-from harness.noise import Watch
-from harness.processes import (
-    Failed,
-    build,
-    cpu_per,
-    drive,
-    load_program,
-    memory_kib,
-    raise_descriptor_limit,
-    started,
-    told,
-)
-from plots import write_plot
-from report import Result, Run, table, write_csv
+import windows
+
+from catalogue import PEERS, WORKLOADS
+from harness import wine
+from harness.noise import cpu_seconds
+from harness.processes import ROOT, build, drive, load_program
+from harness.program import Comparison, compare, options
+from harness.results import Run
+from harness.runs import Clock, run
+from harness.setting import first_line, output
+from harness.workload import Peer, Workload
 
 
-class Unsupported(Exception):
-    """The peer has nothing for the workload."""
+class Runtimes(Comparison):
+    """Programs of bench/peers."""
 
+    name = "runtimes"
+    workloads = WORKLOADS
+    peers = PEERS
 
-@dataclass
-class Bench:
-    """What all runs have in common."""
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
-    programs: Path
-    load: str
-    seconds: float
+    def takes_part(self, peer: Peer) -> bool:
+        if peer.library is None:
+            return True
+        library, package = peer.library
+        pkg_config = shutil.which("pkg-config")
+        if pkg_config and subprocess.run([pkg_config, "--exists", library], check=False).returncode == 0:
+            return True
+        print(f"{peer.name} is left out: install {package} and pkg-config (these are Debian's names)")
+        return False
+
+    def versions(self, peers: Sequence[Peer]) -> list[str]:
+        return list(dict.fromkeys(filter(None, map(_version, peers))))
+
+    def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
+        self._build([peer.package for peer in peers])
+
+    def _build(self, packages: Sequence[str], triple: str | None = None) -> None:
+        programs = build(dict.fromkeys(packages), folder="bench/peers", triple=triple)
+        load = load_program()
+        if programs is None or load is None:
+            raise SystemExit("cargo is not there to build the peers")
+        self.programs, self.load = programs, load
 
     def run(self, workload: Workload, peer: Peer) -> Run:
-        """One measurement, in fresh processes."""
-        watch = Watch()
-        command = [str(self.programs / peer.package), workload.task, *peer.arguments]
-        environment = os.environ | peer.environment
-        core = 0 if workload.pinned else None
-        with started(command, core, environment) as (process, output):
-            measure = self._served if workload.load else self._alone
-            measured = measure(workload, process, told(output))
-        # Outside of the process, whose failures are errors: this is none.
-        if measured is None:
-            raise Unsupported
-        return Run(*measured, watch.stop())
+        return self._run(workload, peer, [str(self.programs / peer.package)], {}, cpu_seconds)
 
-    def _served(self, workload: Workload, process, lines):
-        first = next(lines, {})
-        if "unsupported" in first:
-            return None
-        if "port" not in first:
-            raise Failed("the server did not start")
-        before_kib = memory_kib(process.pid, "VmRSS") or 0
-        arguments = [*workload.load, "--duration", str(int(self.seconds * 1000))]
-        cpu, figures = drive(self.load, arguments, first["port"], process.pid)
-        figures["peak_kib"] = memory_kib(process.pid, "VmHWM")
-        if workload.per == "memory":
-            # At its most: the connections are gone by now.
-            return (figures["peak_kib"] - before_kib) * 1024 / IDLE_CONNECTIONS, figures
-        return cpu_per(workload.per, cpu, figures), figures
+    def _run(
+        self, workload: Workload, peer: Peer, program: list[str], environment: dict[str, str], clock: Clock
+    ) -> Run:
+        def driven(port: int, server: int) -> tuple[float, dict[str, float]]:
+            load = [*workload.load, "--duration", str(int(self.seconds * 1000))]
+            return drive(self.load, load, port, server, clock)
 
-    def _alone(self, _workload: Workload, process, lines):
-        for line in lines:
-            if "unsupported" in line:
-                return None
-            if "result" in line:
-                figures = line["result"]
-                process.wait()
-                return figures.pop("value"), figures
-        raise Failed("the process ended without a result")
+        command = [*program, workload.task, *peer.arguments]
+        return run(command, workload, os.environ | peer.environment | environment, driven, clock)
 
 
-def measure(bench: Bench, workload: Workload, peers: Sequence[Peer], rounds: int) -> list[Result]:
-    """All rounds of one workload: everybody in turn, and another one begins each time."""
-    results = [Result(peer) for peer in peers]
-    for number in range(rounds):
-        start = number % len(results)
-        for result in [*results[start:], *results[:start]]:
-            if result.failure or result.unsupported:
-                continue
-            try:
-                result.runs.append(bench.run(workload, result.peer))
-            except Unsupported:
-                result.unsupported = True
-            except Failed as failed:
-                result.failure = str(failed)
-    return results
+class UnderWine(Runtimes):
+    """The same programs, built for Windows."""
+
+    name = "wine"
+    prefix = windows.PREFIX
+    workloads = windows.WORKLOADS
+    peers = windows.PEERS
+
+    def versions(self, peers: Sequence[Peer]) -> list[str]:
+        return [*super().versions(peers), *wine.setting().values()]
+
+    def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
+        if missing := wine.missing():
+            raise SystemExit(missing)
+        # It has the program that children run.
+        self._build([*(peer.package for peer in peers), "bench-common"], wine.TARGET)
+
+    def run(self, workload: Workload, peer: Peer) -> Run:
+        program = ["wine", str(self.programs / f"{peer.package}.exe")]
+        with wine.fresh_server([str(self.programs / "bench-brief.exe")], core=0):
+            return self._run(workload, peer, program, wine.QUIET, wine.cpu_with_server)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="cargo xtask bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("workloads", nargs="*", help="names, or beginnings of names; all if none is given")
-    parser.add_argument("--peers", help="names, separated by commas; all if it is not given")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="measured under load")
-    parser.add_argument("--csv", type=Path, help="every single run, into this file")
-    parser.add_argument("--plots", type=Path, help="a plot for each workload, into this folder")
-    parser.add_argument("--list", action="store_true", help="name workloads and peers, run nothing")
-    return parser.parse_args()
-
-
-def _is_here(peer: Peer) -> bool:
-    """Whether what the peer needs is installed; says so if not."""
-    if peer.library is None:
-        return True
-    library, package = peer.library
-    pkg_config = shutil.which("pkg-config")
-    if pkg_config and subprocess.run([pkg_config, "--exists", library], check=False).returncode == 0:
-        return True
-    print(f"{peer.name} is left out: install {package} and pkg-config (these are Debian's names)")
-    return False
-
-
-def _chosen(arguments: argparse.Namespace) -> tuple[list[Workload], list[Peer]]:
-    beginnings = tuple(arguments.workloads) or ("",)
-    for name in arguments.workloads:
-        if not any(workload.name.startswith(name) for workload in WORKLOADS):
-            raise SystemExit(f"no workload is named `{name}`")
-    names = arguments.peers.split(",") if arguments.peers else [peer.name for peer in PEERS]
-    unknown = set(names) - {peer.name for peer in PEERS}
-    if unknown:
-        raise SystemExit(f"no peer is named `{', '.join(sorted(unknown))}`")
-    workloads = [workload for workload in WORKLOADS if workload.name.startswith(beginnings)]
-    return workloads, [peer for peer in PEERS if peer.name in names]
-
-
-def _built(peers: Sequence[Peer], seconds: float) -> Bench:
-    packages = dict.fromkeys(peer.package for peer in peers)
-    programs = build(packages, folder="bench/peers")
-    load = load_program()
-    if programs is None or load is None:
-        raise SystemExit("cargo is not there to build the peers")
-    return Bench(programs, load, seconds)
+def _version(peer: Peer) -> str:
+    if peer.crate:
+        tree = ["cargo", "tree", "--package", peer.package, "--depth", "1", "--prefix", "none"]
+        lines = output(tree, ROOT / "bench" / "peers").split("\n")
+        versions = (line.split()[1] for line in lines if line.startswith(f"{peer.crate} v"))
+        return f"{peer.crate} {next(versions, '').removeprefix('v')}"
+    if peer.library:
+        name = peer.library[0]
+        return f"{name} {first_line(['pkg-config', '--modversion', name])}"
+    return ""
 
 
 def main() -> int:
-    """Measures, prints each table as soon as it is complete, and returns whether nothing failed."""
-    arguments = _arguments()
-    workloads, peers = _chosen(arguments)
-    if arguments.list:
-        print("workloads:", *(workload.name for workload in workloads))
-        print("peers:", *(peer.name for peer in peers))
-        return 0
-    peers = [peer for peer in peers if _is_here(peer)]
-    raise_descriptor_limit()
-    bench = _built(peers, arguments.seconds)
-    tables = []
-    for workload in workloads:
-        results = measure(bench, workload, peers, arguments.rounds)
-        tables.append((workload, results))
-        print(table(workload, results) + "\n", flush=True)
-        # Anew each time: what was measured is kept if somebody ends us.
-        if arguments.csv:
-            write_csv(arguments.csv, tables)
-        if arguments.plots:
-            write_plot(arguments.plots, workload, results)
-    return int(any(result.failure for _, results in tables for result in results))
+    """Whether all went well."""
+    parser = options(__doc__.partition("\n")[0])
+    parser.add_argument("--wine", action="store_true", help="Windows programs, run by Wine")
+    arguments = parser.parse_args()
+    comparison = UnderWine if arguments.wine else Runtimes
+    return compare(comparison(arguments.seconds), arguments)
 
 
 if __name__ == "__main__":

@@ -44,12 +44,12 @@ pub(crate) enum Mode {
     Send,
     /// Receives without end
     Receive,
+    /// Sends and receives without end, each for itself
+    Both,
     /// As echo, with a new connection for each message
     Churn,
     /// Echoes one message, and is silent from then on
     Idle,
-    /// Asks for `/`, awaits the whole answer, and begins again on the same connection
-    Http,
 }
 
 fn milliseconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

@@ -9,11 +9,15 @@ fn main() {
     cc::Build::new()
         .files(sources)
         .includes(&libuv.include_paths)
+        .include("../native/include")
         .warnings(true)
         .extra_warnings(true)
         .opt_level(3)
         .compile("bench-libuv-side");
-    for source in sources.iter().chain(&["src/shared.h"]) {
+    for source in sources
+        .iter()
+        .chain(&["src/shared.h", "../native/include/bench.h"])
+    {
         println!("cargo::rerun-if-changed={source}");
     }
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 /// A thread's stack of contexts, as Twisted keeps it, and what goes on top of it.
 pub(crate) struct Context {
@@ -108,6 +108,9 @@ pub(crate) struct Pushed<'py> {
 
 impl Pushed<'_> {
     pub(crate) fn pop(self) -> PyResult<()> {
-        self.stack.del_slice(self.height, self.stack.len())
+        // Faster than deleting: that makes an object of the range.
+        let nothing = PyTuple::empty(self.stack.py());
+        self.stack
+            .set_slice(self.height, self.stack.len(), nothing.as_any())
     }
 }

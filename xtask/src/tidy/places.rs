@@ -13,8 +13,13 @@ const OS_FOLDERS: &[&str] = &[
     "crates/tidewaiter/src/process/",
 ];
 
-/// Peers of the benchmarks: an io_uring with nothing around it, and a library of C.
-const BENCHMARKS: &[&str] = &["bench/peers/bare-uring/", "bench/peers/libuv/"];
+/// Peers of the benchmarks: an io_uring with nothing around it, and libraries of C and C++.
+const BENCHMARKS: &[&str] = &[
+    "bench/peers/asio/",
+    "bench/peers/bare-uring/",
+    "bench/peers/libuv/",
+    "bench/peers/native/",
+];
 
 /// Where the Python package states what the compiler cannot know: what the interpreter lock protects, and
 /// which numbers are sockets that Python gave up.

@@ -1,9 +1,11 @@
-//! Children: `posix_spawn`, and a pidfd in the epoll.
+//! Children: `posix_spawn`, and a pidfd in the epoll. What a child writes is read as it comes: a loop has nothing to
+//! add to that, and the floor needs none.
 
-use std::io;
-use std::process::{Child, Command};
+use std::io::{self, Read};
+use std::process::{Child, Command, Stdio};
 
-use bench_common::child::{self, Count};
+use bench_common::child::{self, Count, Received};
+use bench_common::net::PIECE_BYTES;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -43,11 +45,32 @@ fn next(epoll: &OwnedFd, count: &mut Count, living: &mut Slab<Living>) -> io::Re
     if !count.takes_another() {
         return Ok(());
     }
-    let child = Command::new(child::BRIEF).spawn()?;
+    let child = Command::new(child::brief()).spawn()?;
     let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     let place = living.vacant_entry();
     let data = EventData::new_u64(place.key() as u64);
     epoll::add(epoll, &pidfd, data, EventFlags::IN)?;
     place.insert(Living { child, pidfd });
+    Ok(())
+}
+
+pub(crate) fn stdout() -> io::Result<()> {
+    let mut child = Command::new(child::writer())
+        .arg(child::WRITER)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut output = child.stdout.take().expect("it is a pipe");
+    let mut received = Received::default();
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        let count = output.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        received.add(count);
+    }
+    child.wait()?;
+    received.end();
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! One connection: it reads into the loop's buffer and keeps only what could not be sent.
 
+use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -10,6 +11,7 @@ pub(crate) enum Role {
     Echo,
     Sink,
     Source,
+    Both,
 }
 
 /// Whether a connection goes on.
@@ -49,9 +51,8 @@ impl Connection {
             self.send(buffer)?;
             return Ok(Next::Wait);
         }
-        let count = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-            Err(Errno::AGAIN) => return Ok(Next::Wait),
-            other => other?.0,
+        let Some(count) = self.receive(buffer)? else {
+            return Ok(Next::Wait);
         };
         if count == 0 {
             return Ok(Next::Close);
@@ -61,6 +62,25 @@ impl Connection {
             self.unsent.extend_from_slice(&buffer[sent..count]);
         }
         Ok(Next::Wait)
+    }
+
+    /// A read, a write, or one of each.
+    pub(crate) fn both(&self, ready: EventFlags, buffer: &mut [u8]) -> Result<Next, Errno> {
+        if ready.contains(EventFlags::OUT) {
+            self.send(buffer)?;
+        }
+        if ready.contains(EventFlags::IN) && self.receive(buffer)? == Some(0) {
+            return Ok(Next::Close);
+        }
+        Ok(Next::Wait)
+    }
+
+    /// `None` if nothing is there.
+    fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+        match recv(&self.socket, buffer, RecvFlags::empty()) {
+            Err(Errno::AGAIN) => Ok(None),
+            other => Ok(Some(other?.0)),
+        }
     }
 
     fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {

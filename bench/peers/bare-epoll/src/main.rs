@@ -2,13 +2,14 @@
 //! nothing else.
 
 mod children;
+mod clocks;
 mod connection;
 
 use std::io;
 use std::net::TcpListener;
 
+use bench_common::Workload;
 use bench_common::net::{self, PIECE_BYTES};
-use bench_common::{Workload, tell};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -25,11 +26,11 @@ fn main() -> io::Result<()> {
         Workload::Echo => Server::listen(Role::Echo)?.run(),
         Workload::Sink => Server::listen(Role::Sink)?.run(),
         Workload::Source => Server::listen(Role::Source)?.run(),
+        Workload::Both => Server::listen(Role::Both)?.run(),
         Workload::Spawn { at_a_time } => children::spawn(at_a_time),
-        Workload::Timers | Workload::Threads | Workload::ChildStdout => {
-            tell::unsupported();
-            Ok(())
-        }
+        Workload::Timers => clocks::timers(),
+        Workload::Threads => clocks::threads(),
+        Workload::ChildStdout => children::stdout(),
     }
 }
 
@@ -75,7 +76,7 @@ impl Server {
             for event in &events {
                 match event.data.u64() {
                     LISTENER => self.accept()?,
-                    at => self.advance(usize::try_from(at).expect("we gave it"))?,
+                    at => self.advance(usize::try_from(at).expect("we gave it"), event.flags)?,
                 }
             }
         }
@@ -92,10 +93,14 @@ impl Server {
         Ok(())
     }
 
-    fn advance(&mut self, at: usize) -> io::Result<()> {
+    fn advance(&mut self, at: usize, ready: EventFlags) -> io::Result<()> {
         let connection = &mut self.connections[at];
         let was_blocked = connection.is_blocked();
-        if connection.advance(self.role, &mut self.buffer) == Ok(Next::Wait) {
+        let next = match self.role {
+            Role::Both => connection.both(ready, &mut self.buffer),
+            role => connection.advance(role, &mut self.buffer),
+        };
+        if next == Ok(Next::Wait) {
             let blocked = connection.is_blocked();
             if blocked != was_blocked {
                 let data = EventData::new_u64(at as u64);
@@ -112,9 +117,10 @@ impl Server {
 
 /// Nothing more is read while the peer does not take what was.
 fn interest(role: Role, blocked: bool) -> EventFlags {
-    if role == Role::Source || blocked {
-        EventFlags::OUT
-    } else {
-        EventFlags::IN
+    match role {
+        Role::Both => EventFlags::IN | EventFlags::OUT,
+        Role::Source => EventFlags::OUT,
+        Role::Echo | Role::Sink if blocked => EventFlags::OUT,
+        Role::Echo | Role::Sink => EventFlags::IN,
     }
 }

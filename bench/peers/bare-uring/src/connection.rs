@@ -9,6 +9,13 @@ pub(crate) enum Role {
     Echo,
     Sink,
     Source,
+    Both,
+}
+
+impl Role {
+    pub(crate) fn sends_pieces(self) -> bool {
+        matches!(self, Role::Source | Role::Both)
+    }
 }
 
 /// A buffer with what was received.

@@ -2,6 +2,7 @@
 //! multishot receive on a ring of buffers; what was received is sent from where it is.
 
 mod buffers;
+mod clocks;
 mod connection;
 mod ring;
 mod server;
@@ -18,6 +19,9 @@ fn main() -> io::Result<()> {
         Workload::Echo => Role::Echo,
         Workload::Sink => Role::Sink,
         Workload::Source => Role::Source,
+        Workload::Both => Role::Both,
+        Workload::Timers => return clocks::timers(),
+        Workload::Threads => return clocks::threads(),
         _ => {
             tell::unsupported();
             return Ok(());

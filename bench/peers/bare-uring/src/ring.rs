@@ -80,10 +80,17 @@ pub(crate) fn close(socket: RawFd) -> Entry {
         .user_data(Tag::Close.encode())
 }
 
+/// Reads the number of an eventfd.
+pub(crate) fn read_number(event: RawFd, number: *mut u64) -> Entry {
+    let len = u32::try_from(size_of::<u64>()).expect("it is 8");
+    opcode::Read::new(Fd(event), number.cast(), len).build()
+}
+
 /// Puts a request into the queue, which is submitted first if it is full.
 pub(crate) fn push(ring: &mut IoUring, entry: &Entry) -> io::Result<()> {
     loop {
-        // SAFETY: what the entries point to lives as long as the process: the buffers and the piece of a source.
+        // SAFETY: what the entries point to lives as long as the process: the buffers, the piece
+        // of a source, and the number of an eventfd.
         if unsafe { ring.submission().push(entry) }.is_ok() {
             return Ok(());
         }

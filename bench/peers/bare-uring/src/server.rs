@@ -30,7 +30,7 @@ impl Server {
         let ring = ring::open()?;
         let bytes = match role {
             Role::Echo | Role::Source => BUFFER_BYTES,
-            Role::Sink => PIECE_BYTES,
+            Role::Sink | Role::Both => PIECE_BYTES,
         };
         let buffers = Buffers::register(&ring, bytes)?;
         Ok(Server {
@@ -92,7 +92,7 @@ impl Server {
         let at = self.connections.insert(Connection::new(socket));
         let at = u32::try_from(at).expect("there are not so many descriptors");
         ring::push(&mut self.ring, &ring::receive(socket, at))?;
-        if self.role == Role::Source {
+        if self.role.sends_pieces() {
             // It stands for the piece, which is no buffer of the ring.
             self.connections[at as usize].sending = Some(Filled { id: 0, len: 0 });
             self.send_piece(at)?;
@@ -134,7 +134,7 @@ impl Server {
         let connection = &mut self.connections[at as usize];
         let sent = connection.sending.take();
         connection.ended |= !succeeded;
-        if self.role == Role::Source {
+        if self.role.sends_pieces() {
             if !connection.ended {
                 connection.sending = sent;
                 return self.send_piece(at);

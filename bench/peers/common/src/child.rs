@@ -3,20 +3,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use rustix::thread::{CpuSet, sched_setaffinity};
-
 use crate::net::PIECE_BYTES;
+use crate::system::{self, CHILDREN, WRITTEN_BYTES};
 use crate::tell;
 use crate::watch::Watch;
 
-/// The shortest program that every system has, by its path: nobody has to look for it.
-pub const BRIEF: &str = "/bin/true";
 /// The argument that makes a peer a child which writes.
 pub const WRITER: &str = "write-to-stdout";
 /// Children before the measured ones.
-const WARM_UP: usize = 64;
-const CHILDREN: usize = 1000;
-const WRITTEN_BYTES: usize = 512 * 1024 * 1024;
+const WARM_UP: usize = CHILDREN / 16;
 
 /// Counts children that come and go, and says when to spawn another.
 #[derive(Debug)]
@@ -48,6 +43,7 @@ impl Count {
     pub fn reaped(&mut self) -> bool {
         self.reaped += 1;
         if self.reaped == WARM_UP {
+            tell::begin();
             self.watch = Watch::new();
         }
         let last = self.reaped == WARM_UP + CHILDREN;
@@ -56,6 +52,7 @@ impl Count {
             tell::result(&[
                 ("value", self.watch.cpu_us() / children),
                 ("rate", children / self.watch.wall_us() * 1e6),
+                ("operations", children),
             ]);
         }
         last
@@ -72,7 +69,10 @@ pub struct Received {
 impl Received {
     /// So much came.
     pub fn add(&mut self, bytes: usize) {
-        self.watch.get_or_insert_with(Watch::new);
+        self.watch.get_or_insert_with(|| {
+            tell::begin();
+            Watch::new()
+        });
         self.bytes += bytes;
     }
 
@@ -85,11 +85,20 @@ impl Received {
         assert_eq!(self.bytes, WRITTEN_BYTES, "all of the child's output comes");
         let watch = self.watch.as_ref().expect("something came");
         let gib = self.bytes as f64 / f64::from(1 << 30);
+        let rate = gib * 1024.0 / watch.wall_us() * 1e6;
         tell::result(&[
-            ("value", gib * 1024.0 / watch.wall_us() * 1e6),
+            ("value", rate),
+            ("rate", rate),
+            ("operations", gib * 1024.0),
             ("cpu_s_per_gib", watch.cpu_us() / 1e6 / gib),
         ]);
     }
+}
+
+/// The shortest program, by its path: nobody has to look for it.
+#[must_use]
+pub fn brief() -> PathBuf {
+    system::brief()
 }
 
 /// The writing child is this program again, with [`WRITER`] as its argument.
@@ -108,10 +117,7 @@ pub fn writer() -> PathBuf {
     reason = "a child has nothing to put in order"
 )]
 pub(crate) fn write_and_exit() -> ! {
-    let mut second = CpuSet::new();
-    second.set(1);
-    // A machine with one core has no other.
-    let _ = sched_setaffinity(None, &second);
+    system::move_to_second_core();
     let piece = [b'x'; PIECE_BYTES];
     let mut output = std::io::stdout().lock();
     let mut pieces = 0..WRITTEN_BYTES / PIECE_BYTES;

@@ -2,7 +2,9 @@
 //! the listening socket, the sizes of the workloads, and what they tell the program that started them.
 
 pub mod child;
+pub mod floor;
 pub mod net;
+mod system;
 pub mod tell;
 pub mod threads;
 pub mod timers;
@@ -17,6 +19,8 @@ pub enum Workload {
     Sink,
     /// Listens, and sends without end.
     Source,
+    /// Listens, takes what comes, and sends without end meanwhile.
+    Both,
     /// Arms timers, cancels most, and lets the rest fire.
     Timers,
     /// Has another thread bring calls into the loop.
@@ -40,9 +44,11 @@ impl Workload {
             "echo" => Workload::Echo,
             "sink" => Workload::Sink,
             "source" => Workload::Source,
+            "both" => Workload::Both,
             "timers" => Workload::Timers,
             "threads" => Workload::Threads,
             "spawn-1" => Workload::Spawn { at_a_time: 1 },
+            "spawn-8" => Workload::Spawn { at_a_time: 8 },
             "spawn-32" => Workload::Spawn { at_a_time: 32 },
             "child-stdout" => Workload::ChildStdout,
             child::WRITER => child::write_and_exit(),

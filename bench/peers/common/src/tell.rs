@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::system::peak_kib;
+
 /// The server listens.
 pub fn port(port: u16) {
     line(&format!("{{\"port\": {port}}}"));
@@ -10,6 +12,11 @@ pub fn port(port: u16) {
 /// This runtime has nothing for the workload; the peer ends.
 pub fn unsupported() {
     line("{\"unsupported\": true}");
+}
+
+/// What is measured begins now; it ends with the result. Who started us may have clocks of its own.
+pub fn begin() {
+    line("{\"begin\": true}");
 }
 
 /// What a workload that times itself has measured; times in microseconds unless the name says otherwise.
@@ -23,14 +30,6 @@ pub fn result(figures: &[(&str, f64)]) {
         "{{\"result\": {{{}, \"peak_kib\": {peak}}}}}",
         figures.join(", ")
     ));
-}
-
-/// The most memory that this process ever held, as the OS says.
-fn peak_kib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = peak.and_then(|peak| peak.trim().split(' ').next());
-    number.and_then(|number| number.parse().ok()).unwrap_or(0.0)
 }
 
 fn line(text: &str) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::system::cpu_time;
 
 /// Measures from when it is made.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +51,4 @@ pub fn quantile_us(times: &mut [Duration], share: f64) -> f64 {
     // A share of a length is in range, and rounds to whole numbers.
     let at = (last as f64 * share).round() as usize;
     times.get(at).map_or(0.0, |time| microseconds(*time))
-}
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::try_from(time).expect("no process has used less than nothing")
 }

@@ -21,7 +21,7 @@ pub(crate) async fn spawn(at_a_time: usize) -> io::Result<()> {
 
 async fn one_after_the_other(count: Rc<RefCell<Count>>) -> io::Result<()> {
     while count.borrow_mut().takes_another() {
-        Command::new(child::BRIEF).spawn()?.wait().await?;
+        Command::new(child::brief()).spawn()?.wait().await?;
         count.borrow_mut().reaped();
     }
     Ok(())

@@ -14,6 +14,7 @@ async fn main() -> io::Result<()> {
         Workload::Echo => streams::serve(streams::echo).await,
         Workload::Sink => streams::serve(streams::sink).await,
         Workload::Source => streams::serve(streams::source).await,
+        Workload::Both => streams::serve(streams::both).await,
         Workload::Timers => clocks::timers().await,
         Workload::Threads => clocks::threads().await,
         Workload::Spawn { at_a_time } => children::spawn(at_a_time).await,

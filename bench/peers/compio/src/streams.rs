@@ -7,6 +7,7 @@ use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
 use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
+use futures_util::future::try_join;
 
 /// Sends back what comes.
 pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
@@ -43,6 +44,13 @@ pub(crate) async fn source(mut stream: TcpStream) -> io::Result<()> {
         written?;
         piece = sent;
     }
+}
+
+/// Takes what comes, and sends without end.
+pub(crate) async fn both(stream: TcpStream) -> io::Result<()> {
+    let (reader, writer) = stream.into_split();
+    try_join(sink(reader), source(writer)).await?;
+    Ok(())
 }
 
 /// Listens; `handle` is a connection's whole life.

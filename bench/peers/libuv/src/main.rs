@@ -15,9 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::Echo => ffi::uv_side_serve(net::listener()?.into_raw_fd(), 0),
         Workload::Sink => ffi::uv_side_serve(net::listener()?.into_raw_fd(), 1),
         Workload::Source => ffi::uv_side_serve(net::listener()?.into_raw_fd(), 2),
+        Workload::Both => ffi::uv_side_serve(net::listener()?.into_raw_fd(), 3),
         Workload::Timers => ffi::uv_side_timers(),
         Workload::Threads => ffi::uv_side_threads(),
-        Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &CString::new(child::BRIEF)?),
+        Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &shared::text(child::brief())?),
         Workload::ChildStdout => {
             let program = CString::new(child::writer().into_os_string().into_encoded_bytes())?;
             shared::child_stdout(&program, &CString::new(child::WRITER)?)

@@ -16,6 +16,7 @@ struct connection {
 };
 
 static char buffer[PIECE_BYTES];
+static char piece[PIECE_BYTES];
 static enum role role_of_all;
 
 static void closed(uv_handle_t *handle)
@@ -85,7 +86,7 @@ static void received(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
 static void send_piece(uv_write_t *request, int status)
 {
     struct connection *connection = request->data;
-    uv_buf_t buf = uv_buf_init(buffer, sizeof buffer);
+    uv_buf_t buf = uv_buf_init(piece, sizeof piece);
     uv_stream_t *stream = (uv_stream_t *)connection;
     if (status < 0 || uv_write(request, stream, &buf, 1, send_piece) < 0)
         close_connection(connection);
@@ -98,12 +99,14 @@ static void connected(uv_stream_t *listener, int status)
         abort();
     uv_stream_t *stream = (uv_stream_t *)connection;
     connection->write.data = connection;
-    if (uv_accept(listener, stream) < 0)
+    if (uv_accept(listener, stream) < 0) {
         close_connection(connection);
-    else if (role_of_all == ROLE_SOURCE)
+        return;
+    }
+    if (role_of_all != ROLE_SOURCE && uv_read_start(stream, allocate, received) < 0)
+        close_connection(connection);
+    if (role_of_all == ROLE_SOURCE || role_of_all == ROLE_BOTH)
         send_piece(&connection->write, 0);
-    else if (uv_read_start(stream, allocate, received) < 0)
-        close_connection(connection);
 }
 
 int uv_side_serve(int listener, int role)

@@ -1,12 +1,11 @@
 //! The other side of `shared.h`.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::sync::{LazyLock, Mutex, MutexGuard, mpsc};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, mpsc};
 
-use bench_common::child::{Count, Received};
 use bench_common::threads::{self, Call};
-use bench_common::timers::{self, Firings, Planned};
+// It defines the rest of what the C side calls.
+use bench_native as _;
 
 pub(crate) mod ffi {
     use super::{c_char, c_int};
@@ -36,62 +35,10 @@ pub(crate) fn child_stdout(program: &CStr, argument: &CStr) -> c_int {
     unsafe { ffi::uv_side_child_stdout(program.as_ptr(), argument.as_ptr()) }
 }
 
-/// What one of the workloads keeps here; the C side has one thread, and calls on it alone.
-struct Timers {
-    plan: Box<dyn Iterator<Item = Planned> + Send>,
-    due: Vec<Instant>,
-    firings: Firings,
-}
-
-static TIMERS: LazyLock<Mutex<Timers>> = LazyLock::new(|| {
-    Mutex::new(Timers {
-        plan: Box::new(timers::plan()),
-        due: Vec::new(),
-        firings: Firings::default(),
-    })
-});
 static CALLS: Mutex<Option<mpsc::Receiver<Call>>> = Mutex::new(None);
-static COUNT: LazyLock<Mutex<Count>> = LazyLock::new(Mutex::default);
-static RECEIVED: LazyLock<Mutex<Received>> = LazyLock::new(Mutex::default);
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().expect("nobody panics in here")
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn plan_next(delay_us: &mut u64, number: &mut i64) -> c_int {
-    let timers = &mut *locked(&TIMERS);
-    let Some(planned) = timers.plan.next() else {
-        return 0;
-    };
-    *delay_us = u64::try_from(planned.delay.as_micros()).expect("it is some seconds");
-    *number = -1;
-    if planned.kept {
-        *number = i64::try_from(timers.due.len()).expect("there are not so many");
-        timers.due.push(Instant::now() + planned.delay);
-    }
-    1
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn plan_armed() {
-    locked(&TIMERS).firings.armed();
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn plan_cancelled() {
-    locked(&TIMERS).firings.cancelled();
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn plan_fired(number: i64) -> c_int {
-    let timers = locked(&TIMERS);
-    let number = usize::try_from(number).expect("we numbered it");
-    c_int::from(timers.firings.fired(timers.due[number]))
 }
 
 // SAFETY: no other function has this name.
@@ -113,28 +60,4 @@ extern "C" fn threads_run_calls() {
     for call in calls.iter().flat_map(mpsc::Receiver::try_iter) {
         call();
     }
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn child_next() -> c_int {
-    c_int::from(locked(&COUNT).takes_another())
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn child_reaped() {
-    locked(&COUNT).reaped();
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn output_received(bytes: usize) {
-    locked(&RECEIVED).add(bytes);
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn output_ended() {
-    locked(&RECEIVED).end();
 }

@@ -10,6 +10,7 @@ pub(crate) enum Role {
     Echo,
     Sink,
     Source,
+    Both,
 }
 
 /// Whether a connection goes on.
@@ -40,6 +41,7 @@ impl Connection {
             Role::Echo => self.echo(buffer),
             Role::Sink => self.sink(buffer),
             Role::Source => self.source(buffer),
+            Role::Both => self.both(buffer),
         }
     }
 
@@ -77,6 +79,19 @@ impl Connection {
     fn source(&mut self, buffer: &[u8]) -> io::Result<Next> {
         while unless_blocked(self.stream.write(buffer))?.is_some() {}
         Ok(Next::Wait)
+    }
+
+    /// Takes turns until the socket can do neither.
+    fn both(&mut self, buffer: &mut [u8]) -> io::Result<Next> {
+        loop {
+            let sent = unless_blocked(self.stream.write(buffer))?;
+            let count = unless_blocked(self.stream.read(buffer))?;
+            match (sent, count) {
+                (_, Some(0)) => return Ok(Next::Close),
+                (None, None) => return Ok(Next::Wait),
+                _ => {}
+            }
+        }
     }
 
     /// Sends what is left; whether all is sent.

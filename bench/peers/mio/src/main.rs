@@ -16,6 +16,7 @@ fn main() -> io::Result<()> {
         Workload::Echo => server::serve(Role::Echo),
         Workload::Sink => server::serve(Role::Sink),
         Workload::Source => server::serve(Role::Source),
+        Workload::Both => server::serve(Role::Both),
         Workload::Threads => threads::run(),
         Workload::Timers | Workload::Spawn { .. } | Workload::ChildStdout => {
             tell::unsupported();

@@ -3,7 +3,8 @@
 use std::io;
 
 use bench_common::net::{self, BUFFER_BYTES, PIECE_BYTES};
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use futures_util::future::try_join;
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, Splitable};
 use monoio::net::{TcpListener, TcpStream};
 
 /// Sends back what comes.
@@ -22,7 +23,7 @@ pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Takes what comes.
-pub(crate) async fn sink(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn sink(mut stream: impl AsyncReadRent) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(PIECE_BYTES);
     loop {
         let (count, read) = stream.read(buffer).await;
@@ -34,13 +35,20 @@ pub(crate) async fn sink(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Sends without end.
-pub(crate) async fn source(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn source(mut stream: impl AsyncWriteRent) -> io::Result<()> {
     let mut piece = vec![b'x'; PIECE_BYTES];
     loop {
         let (written, sent) = stream.write_all(piece).await;
         written?;
         piece = sent;
     }
+}
+
+/// Takes what comes, and sends without end.
+pub(crate) async fn both(stream: TcpStream) -> io::Result<()> {
+    let (reader, writer) = stream.into_split();
+    try_join(sink(reader), source(writer)).await?;
+    Ok(())
 }
 
 /// Listens; `handle` is a connection's whole life.

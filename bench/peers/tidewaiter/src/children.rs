@@ -25,7 +25,7 @@ impl ProcessProtocol for Brief {
 
 fn next(reactor: &Reactor, count: &Rc<RefCell<Count>>) -> Result<(), SpawnError> {
     if count.borrow_mut().takes_another() {
-        let command = Command::new(child::BRIEF)
+        let command = Command::new(child::brief())
             .stdin(Stdio::Inherit)
             .stdout(Stdio::Inherit)
             .stderr(Stdio::Inherit);

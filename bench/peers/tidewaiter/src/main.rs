@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match workload {
         Workload::Echo => streams::serve(&reactor, || streams::Echo)?,
         Workload::Sink => streams::serve(&reactor, || streams::Sink)?,
-        Workload::Source => streams::serve(&reactor, || streams::Source)?,
+        // Ours reads anyway, whatever it sends.
+        Workload::Source | Workload::Both => streams::serve(&reactor, || streams::Source)?,
         Workload::Timers => clocks::timers(&reactor),
         Workload::Threads => clocks::threads(&reactor),
         Workload::Spawn { at_a_time } => children::spawn(&reactor, at_a_time)?,

@@ -21,7 +21,7 @@ pub(crate) async fn spawn(at_a_time: usize) -> io::Result<()> {
 
 async fn one_after_the_other(count: Arc<Mutex<Count>>) -> io::Result<()> {
     while count.lock().expect("nobody panics").takes_another() {
-        Command::new(child::BRIEF).spawn()?.wait().await?;
+        Command::new(child::brief()).spawn()?.wait().await?;
         count.lock().expect("nobody panics").reaped();
     }
     Ok(())

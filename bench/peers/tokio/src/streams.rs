@@ -3,7 +3,7 @@
 use std::io;
 
 use bench_common::net::{self, BUFFER_BYTES, PIECE_BYTES};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Sends back what comes.
@@ -19,18 +19,25 @@ pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Takes what comes.
-pub(crate) async fn sink(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn sink(mut stream: impl AsyncRead + Unpin) -> io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
     while stream.read(&mut buffer).await? > 0 {}
     Ok(())
 }
 
 /// Sends without end.
-pub(crate) async fn source(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn source(mut stream: impl AsyncWrite + Unpin) -> io::Result<()> {
     let piece = vec![b'x'; PIECE_BYTES];
     loop {
         stream.write_all(&piece).await?;
     }
+}
+
+/// Takes what comes, and sends without end.
+pub(crate) async fn both(mut stream: TcpStream) -> io::Result<()> {
+    let (reader, writer) = stream.split();
+    tokio::try_join!(sink(reader), source(writer))?;
+    Ok(())
 }
 
 /// Listens; `handle` is a connection's whole life.

@@ -46,13 +46,8 @@ impl Bridge {
         self.slot.set(Some(slot));
     }
 
-    /// Calls the stream's object, in its log context; what is raised loses the connection. `method` is for
-    /// those who want to know what took long.
-    pub(super) fn enter(
-        &self,
-        method: &str,
-        call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>,
-    ) {
+    /// Looks at the stream's object, if there is one.
+    fn reach(&self, look: impl FnOnce(&Loop, &Bound<'_, Stream>)) {
         let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
             return;
         };
@@ -61,31 +56,57 @@ impl Bridge {
                 Some(stream) => stream.bind(py).clone(),
                 None => return,
             };
-            let state = stream.get().state(py);
-            let entered = inside.in_context(
-                py,
-                |context| state.name.context(py, context),
-                || {
-                    if !inside.is_timed() {
-                        return call(&stream);
-                    }
-                    let named = state
-                        .protocol
-                        .borrow()
-                        .as_ref()
-                        .map(|protocol| protocol.bind(py).clone());
-                    let named = named.as_ref().unwrap_or(stream.as_any());
-                    inside.call(named, method, || call(&stream))
-                },
-            );
-            if let Err(error) = entered {
-                let failed =
-                    stream.call_method1(intern!(py, "_streamFailed"), (raised(py, &error),));
-                if let Err(error) = failed {
-                    inside.report("stream", &error, stream.as_any());
-                }
+            look(&inside, &stream);
+        });
+    }
+
+    /// Calls the stream's object, in its log context; what is raised loses the connection. `method` is for
+    /// those who want to know what took long.
+    pub(super) fn enter(
+        &self,
+        method: &str,
+        call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>,
+    ) {
+        self.reach(|inside, stream| Bridge::call(inside, stream, method, call));
+    }
+
+    /// As [`enter`](Bridge::enter), as long as Python was not told that the connection is lost.
+    fn enter_live(&self, method: &str, call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>) {
+        self.reach(|inside, stream| {
+            if stream.get().is_live(stream.py()) {
+                Bridge::call(inside, stream, method, call);
             }
         });
+    }
+
+    fn call(
+        inside: &Loop,
+        stream: &Bound<'_, Stream>,
+        method: &str,
+        call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>,
+    ) {
+        let py = stream.py();
+        let state = stream.get().state(py);
+        let entered = inside.in_context(
+            py,
+            |context| state.name.context(py, context),
+            || {
+                if !inside.is_timed() {
+                    return call(stream);
+                }
+                let protocol = state.protocol.borrow();
+                let named = protocol.as_ref().map(|named| named.bind(py).clone());
+                drop(protocol);
+                let named = named.as_ref().unwrap_or(stream.as_any());
+                inside.call(named, method, || call(stream))
+            },
+        );
+        if let Err(error) = entered {
+            let failed = stream.call_method1(intern!(py, "_streamFailed"), (raised(py, &error),));
+            if let Err(error) = failed {
+                inside.report("stream", &error, stream.as_any());
+            }
+        }
     }
 
     /// The connection is gone: nothing leads to the stream any more.
@@ -110,22 +131,15 @@ impl Protocol for Bridge {
                     .map(drop)
             }),
         }
-        self.enter("_streamMade", |stream| {
-            stream
-                .get()
-                .state(stream.py())
-                .pause_if_not_reading(transport);
-            Ok(())
+        self.reach(|_, stream| {
+            let state = stream.get().state(stream.py());
+            state.pause_if_not_reading(transport);
         });
     }
 
     fn data_received(&mut self, _: &Transport, data: &[u8]) {
-        self.enter("dataReceived", |stream| {
+        self.enter_live("dataReceived", |stream| {
             let py = stream.py();
-            let state = stream.get().state(py);
-            if state.lost.get() {
-                return Ok(());
-            }
             let protocol = stream.get().protocol(py)?;
             protocol
                 .call_method1(intern!(py, "dataReceived"), (PyBytes::new(py, data),))
@@ -134,15 +148,20 @@ impl Protocol for Bridge {
     }
 
     fn read_connection_lost(&mut self, _: &Transport) {
-        self.tell("_streamEnded");
+        self.enter_live("_streamEnded", |stream| {
+            let ended = stream.call_method0(intern!(stream.py(), "_streamEnded"));
+            ended.map(drop)
+        });
     }
 
     fn write_connection_lost(&mut self, _: &Transport) {
-        self.enter("_streamWriteEnded", |stream| {
+        self.reach(|_, stream| {
             stream.get().state(stream.py()).write_disconnected.set(true);
-            Ok(())
         });
-        self.tell("_streamWriteEnded");
+        self.enter_live("_streamWriteEnded", |stream| {
+            let ended = stream.call_method0(intern!(stream.py(), "_streamWriteEnded"));
+            ended.map(drop)
+        });
     }
 
     fn connection_lost(&mut self, _: &Transport, reason: Reason) {
@@ -151,27 +170,12 @@ impl Protocol for Bridge {
             Reason::Aborted => "aborted",
             _ => "lost",
         };
-        self.enter("_streamLost", |stream| {
-            if stream.get().state(stream.py()).lost.get() {
-                return Ok(());
-            }
+        self.enter_live("_streamLost", |stream| {
             stream
                 .call_method1(intern!(stream.py(), "_streamLost"), (how,))
                 .map(drop)
         });
         self.leave();
-    }
-}
-
-impl Bridge {
-    /// Calls a method of the stream, as long as the connection was not lost.
-    fn tell(&self, method: &str) {
-        self.enter(method, |stream| {
-            if stream.get().state(stream.py()).lost.get() {
-                return Ok(());
-            }
-            stream.call_method0(method).map(drop)
-        });
     }
 }
 
@@ -188,10 +192,7 @@ impl Factory for Caller {
             Some(source) => os_error("connect", source),
             None => os_error("connect", &std::io::Error::other(error.to_string())),
         };
-        self.0.enter("_streamRefused", |stream| {
-            if !stream.get().is_live(stream.py()) {
-                return Ok(());
-            }
+        self.0.enter_live("_streamRefused", |stream| {
             stream
                 .call_method1(
                     intern!(stream.py(), "_streamRefused"),

@@ -62,8 +62,8 @@ pub struct PortOptions {
     pub kind: Option<PortKind>,
     /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set.
     pub receive_bytes: usize,
-    /// The same for a Unix pipe that has been full, and for a connection that brings as much at once, if that
-    /// is more: 64 KiB unless set. These are read directly, and such pipes get more room on Linux.
+    /// The same, if that is more, for a pipe that has been full and, on Unix, for a connection that brings
+    /// much at once: 64 KiB unless set. On Unix these are read directly, and on Linux such pipes get more room.
     pub full_pipe_bytes: usize,
     /// How many receive buffers the port keeps ready at most; a power of two up to 32768: 256 unless set.
     /// It begins with fewer.

@@ -16,6 +16,9 @@ pub struct Socket(pub(crate) SocketRepr);
 #[derive(Debug)]
 pub(crate) enum SocketRepr {
     Os(socket2::Socket),
+    /// One that a port made: it is the system's own handle, with nothing layered over it.
+    #[cfg(windows)]
+    Plain(socket2::Socket),
     Sim(super::sim::SimSocket),
 }
 
@@ -48,6 +51,8 @@ impl TryFrom<Socket> for TcpStream {
     fn try_from(socket: Socket) -> Result<TcpStream, Socket> {
         match socket.0 {
             SocketRepr::Os(os) => Ok(os.into()),
+            #[cfg(windows)]
+            SocketRepr::Plain(os) => Ok(os.into()),
             repr @ SocketRepr::Sim(_) => Err(Socket(repr)),
         }
     }

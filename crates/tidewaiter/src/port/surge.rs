@@ -30,8 +30,9 @@ pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {
 
 /// How much came through a pipe or a connection since the last pause.
 ///
-/// A connection's bytes cost less in large pieces, and hold large memory only while they are on their way. The writer of a pipe that is full waits for the reader, and each turn of the reader's brings no more
-/// than the pipe holds. Room costs memory that the OS limits, so only those that fill get more.
+/// The writer of a pipe that is full waits for the reader, and each turn of the reader's brings no more
+/// than the pipe holds. Room costs memory that the OS limits, so only those that fill get more. What a
+/// connection brings costs less in large pieces, but each takes large memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Surge {
     bytes: usize,
@@ -79,7 +80,7 @@ impl Surge {
 
 #[cfg(test)]
 mod tests {
-    use super::{CALM_BYTES, CALM_TIMES, Surge};
+    use super::{CALM_BYTES, CALM_TIMES, SURGE_BYTES, Surge};
 
     #[test]
     fn a_connection_is_wide_while_it_brings_much_without_a_pause() {

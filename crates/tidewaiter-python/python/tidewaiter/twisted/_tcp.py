@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -63,6 +64,32 @@ def _given_away(skt: socket.socket, owner: Any) -> socket.socket:
     return skt
 
 
+class _MadeWhenAskedFor:
+    """
+    The `socket` of a connection. Most connections never need one: it is made for those that ask, and then
+    found on the connection itself.
+    """
+
+    def __get__(self, connection: Any, _: type) -> Any:
+        if connection is None:
+            return self
+        descriptor = connection._descriptor()
+        if descriptor is None:
+            raise AttributeError("socket")
+        skt = _View(connection.addressFamily, socket.SOCK_STREAM, 0, fileno=descriptor)
+        _owners[skt] = ref(connection)
+        connection.socket = skt
+        return skt
+
+
+def _half_closeable(protocol: Any) -> Any:
+    """What hears of the ends of both ways, if `protocol` wants to: else `None`."""
+    if hasattr(protocol, "__conform__"):
+        return IHalfCloseableProtocol(protocol, None)
+    # As above, without an exception for each connection.
+    return IHalfCloseableProtocol.__adapt__(protocol)
+
+
 class _Plain:
     """What TLS, once started on a connection, writes its own bytes with."""
 
@@ -73,31 +100,24 @@ class _Plain:
     unregisterProducer = Stream._unregisterProducer
 
 
+# Inside of the class, `socket` is what connections have.
+_Socket = socket.socket
+
+
 class Connection(Flow, tcp.Connection):
     """A connection whose bytes come and go through the port."""
 
     _aborting = False
+    socket: Any = _MadeWhenAskedFor()
 
-    def __init__(self, skt: socket.socket | None, protocol: Any, reactor: Any = None) -> None:
+    def __init__(self, skt: _Socket | None, protocol: Any, reactor: Any = None) -> None:
         self.reactor = reactor
         self.protocol = protocol
         if skt is not None:
             self.socket = skt
 
-    def __getattr__(self, name: str) -> Any:
-        # Most connections never need a socket object: it is made for those that ask.
-        if name != "socket":
-            raise AttributeError(name)
-        descriptor = self._descriptor()
-        if descriptor is None:
-            raise AttributeError(name)
-        skt = _View(self.addressFamily, socket.SOCK_STREAM, 0, fileno=descriptor)
-        _owners[skt] = ref(self)
-        self.socket = skt
-        return skt
-
     def fileno(self) -> int:
-        skt: socket.socket | None = self.__dict__.get("socket")
+        skt: _Socket | None = self.__dict__.get("socket")
         if skt is not None:
             return skt.fileno()
         return super().fileno()
@@ -116,20 +136,24 @@ class Connection(Flow, tcp.Connection):
             reason = Failure(error.ConnectionAborted())
             self.reactor.callLater(0, self.connectionLost, reason)
 
+    def readConnectionLost(self, reason: Failure) -> None:
+        if _half_closeable(self.protocol) is None:
+            self.connectionLost(reason)
+        else:
+            super().readConnectionLost(reason)
+
     def connectionLost(self, reason: Failure) -> None:
         aborted = reason is not _DONE and reason.check(error.ConnectionAborted) is not None
         if not self._lose(aborted):
             return
-        self._stopProducer()
-        self._forgetSocket()
-        protocol = self.protocol
-        del self.protocol
-        protocol.connectionLost(reason)
-
-    def _forgetSocket(self) -> None:
+        if self.producer is not None:
+            self._stopProducer()
         skt = self.__dict__.pop("socket", None)
         if skt is not None:
             skt.detach()
+        protocol = self.protocol
+        del self.protocol
+        protocol.connectionLost(reason)
 
     def _closedByHand(self) -> None:
         """Somebody closed the socket: nobody is told, as if it had been Twisted's own."""
@@ -143,7 +167,7 @@ class Connection(Flow, tcp.Connection):
         self.readConnectionLost(_DONE)
 
     def _streamWriteEnded(self) -> None:
-        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
+        protocol = _half_closeable(self.protocol)
         if protocol is not None:
             protocol.writeConnectionLost()
 
@@ -165,7 +189,10 @@ class Server(Connection, tcp.Server):
     def __init__(
         self, sock: socket.socket | None, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any
     ) -> None:
-        Connection.__init__(self, sock, protocol, reactor)
+        self.reactor = reactor
+        self.protocol = protocol
+        if sock is not None:
+            self.socket = sock
         if len(client) != 2:
             self._addressType = IPv6Address
             self.addressFamily = socket.AF_INET6
@@ -173,11 +200,15 @@ class Server(Connection, tcp.Server):
         self.client = client
         self.sessionno = sessionno
         self.hostname = client[0]
-        self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{self.hostname}"
-        self.repstr = f"<{protocol.__class__.__name__} #{sessionno} on {server._realPortNumber}>"
+        self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{client[0]}"
+        self._protocolClass = protocol.__class__
         self._adopt(reactor._core)
         self.startReading()
         self.connected = 1
+
+    @cached_property
+    def repstr(self) -> str:  # type: ignore[override]
+        return f"<{self._protocolClass.__name__} #{self.sessionno} on {self.server._realPortNumber}>"
 
 
 class Client(Connection, tcp.Client):

@@ -64,6 +64,8 @@ pub(super) struct Entry {
     pub(super) body: Body,
     /// Operations that succeed at once post no packet.
     pub(super) skip: bool,
+    /// A pipe that was full: it is read in larger pieces.
+    pub(super) wide: bool,
     /// The operations under way.
     pub(super) operations: Vec<Key>,
     /// What the system holds of them.
@@ -79,6 +81,7 @@ impl Entry {
         Entry {
             body,
             skip: false,
+            wide: false,
             operations: Vec::new(),
             lent: Vec::new(),
             receiving: false,
@@ -114,6 +117,11 @@ impl Entry {
             RequestKind::Send => self.sending = under_way,
             _ => {}
         }
+    }
+
+    /// Takes note whether a receive filled its memory.
+    pub(super) fn note_full(&mut self, full: bool) {
+        self.wide |= full && matches!(self.body, Body::PipeReader(_));
     }
 
     /// Asks the system to end what it holds of `operation`.

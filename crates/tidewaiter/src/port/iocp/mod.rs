@@ -14,6 +14,7 @@ mod foreign;
 mod operation;
 mod pipe;
 mod queue;
+mod receive;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,6 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::windows::io::OwnedHandle;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,8 +35,8 @@ use self::entry::{Body, Entry, Live, closed, invalid};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::operation::{Finish, Record, Records};
 use self::queue::{Batch, Bell, Queue, skip_on_success};
+use self::receive::Memory;
 use self::wait::Wait;
-use super::buffer::Pool;
 use super::control;
 use super::socket::SocketRepr;
 use super::table::{Key, Table};
@@ -65,7 +65,7 @@ struct Iocp {
     waker: Waker,
     sockets: SocketFunctions,
     packets: Option<PacketFunctions>,
-    pool: Rc<Pool>,
+    memory: Memory,
     /// Before the handles, so that it is dropped first: waits refer to processes.
     operations: Table<Live>,
     handles: Table<Entry>,
@@ -77,8 +77,12 @@ struct Iocp {
     batch: Batch,
     /// What finished without a packet and is to be looked at by the next turn.
     ready: VecDeque<(Box<Record>, Finish)>,
+    /// Receives that have delivered bytes, and go on once everything else at hand is done.
+    resting: VecDeque<Box<Record>>,
     /// What the next wait delivers.
     done: VecDeque<Completion>,
+    /// How many turns have not looked at the queue, as there was enough to do without.
+    unpolled: u32,
     /// Operations whose last completion was not delivered yet.
     in_flight: usize,
     stale: u64,
@@ -107,7 +111,7 @@ impl Iocp {
             queue,
             sockets,
             packets,
-            pool: Pool::new(options.receive_bytes, options.receive_buffers.into()),
+            memory: Memory::new(options),
             handles: Table::default(),
             operations: Table::default(),
             objects: HashMap::new(),
@@ -115,7 +119,9 @@ impl Iocp {
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
+            resting: VecDeque::new(),
             done: VecDeque::new(),
+            unpolled: 0,
             in_flight: 0,
             stale: 0,
         })
@@ -354,6 +360,7 @@ impl Driver for Iocp {
                     let plain = has_plain_handle(&socket);
                     return self.insert(Body::Stream(socket), plain);
                 }
+                SocketRepr::Plain(socket) => return self.insert(Body::Stream(socket), true),
                 SocketRepr::Sim(_) => return Err(invalid("a simulated socket on a real port")),
             },
             Resource::Listener(listener) => {

@@ -11,20 +11,11 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 
 use super::operation::{Finish, Lent, Record, Started};
+use super::receive::Came;
 
 /// How many bytes one write hands over: it completes only when the reader took them all, or the pipe
 /// has room for them.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
-
-/// What a read came to.
-#[derive(Debug)]
-pub(super) enum Read {
-    /// The memory has this many bytes; none, if the read only waited for them.
-    Bytes(usize),
-    /// The last writer is gone.
-    End,
-    Failed(io::Error),
-}
 
 /// Reads into the record's memory, or, if it has none, waits for bytes.
 pub(super) fn start_read(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -> Started {
@@ -48,12 +39,12 @@ pub(super) fn start_read(pipe: &OwnedHandle, record: Box<Record>, skip: bool) ->
     called(lent, succeeded != 0, skip)
 }
 
-pub(super) fn finish_read(finish: Finish) -> Read {
+pub(super) fn finish_read(finish: Finish) -> Came {
     match finish.code {
         // A message pipe says that there is more of the message: bytes like others.
-        ERROR_SUCCESS | ERROR_MORE_DATA => Read::Bytes(finish.bytes),
-        ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED | ERROR_HANDLE_EOF => Read::End,
-        code => Read::Failed(io::Error::from_raw_os_error(code.cast_signed())),
+        ERROR_SUCCESS | ERROR_MORE_DATA => Came::Bytes(finish.bytes),
+        ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED | ERROR_HANDLE_EOF => Came::End,
+        code => Came::Failed(io::Error::from_raw_os_error(code.cast_signed())),
     }
 }
 
@@ -101,7 +92,7 @@ fn called(lent: Lent, succeeded: bool, skip: bool) -> Started {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finish, Read, finish_read, finish_write};
+    use super::{Came, Finish, finish_read, finish_write};
     use std::io::ErrorKind;
     use windows_sys::Win32::Foundation::{
         ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NO_DATA,
@@ -115,7 +106,7 @@ mod tests {
             ERROR_PIPE_NOT_CONNECTED,
             ERROR_HANDLE_EOF,
         ] {
-            assert!(matches!(finish_read(Finish { code, bytes: 0 }), Read::End));
+            assert!(matches!(finish_read(Finish { code, bytes: 0 }), Came::End));
         }
         for code in [ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, ERROR_NO_DATA] {
             let error = finish_write(Finish { code, bytes: 0 }).expect_err("nobody reads");
@@ -128,12 +119,12 @@ mod tests {
         let code = ERROR_MORE_DATA;
         assert!(matches!(
             finish_read(Finish { code, bytes: 5 }),
-            Read::Bytes(5)
+            Came::Bytes(5)
         ));
         let code = ERROR_ACCESS_DENIED;
         assert!(matches!(
             finish_read(Finish { code, bytes: 0 }),
-            Read::Failed(_)
+            Came::Failed(_)
         ));
     }
 }

@@ -1,7 +1,6 @@
 //! Socket operations: how each is started, and what its end means.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::windows::io::AsRawSocket;
 use std::ptr;
@@ -21,8 +20,8 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::extension::{SocketFunctions, internet_socket, raw};
 use super::operation::{ADDRESS_BYTES, Finish, Lent, Record, Started};
+use super::receive::Came;
 use crate::port::Failure;
-use crate::port::buffer::Lease;
 
 /// How many pieces one send gathers.
 const SEND_PIECES_MAX: usize = 64;
@@ -235,20 +234,26 @@ pub(super) fn finish_connect(socket: &Socket, finish: Finish) -> io::Result<()> 
     }
 }
 
-/// Waits for bytes, holding no memory for them.
+/// Receives into the record's memory, or, if it has none, waits for bytes.
 pub(super) fn start_receive(socket: &Socket, record: Box<Record>, skip: bool) -> Started {
-    let nothing = WSABUF {
-        len: 0,
-        buf: ptr::null_mut(),
+    let memory = match &record.lease {
+        Some(lease) => WSABUF {
+            len: u32::try_from(lease.capacity()).unwrap_or(u32::MAX),
+            buf: lease.as_ptr().as_ptr(),
+        },
+        None => WSABUF {
+            len: 0,
+            buf: ptr::null_mut(),
+        },
     };
     let lent = record.lend();
     let mut flags = 0;
-    // SAFETY: the socket is open until the packet; the list of one empty buffer is copied by the call;
-    // the OVERLAPPED is the lent record's.
+    // SAFETY: the socket is open until the packet; the list of one buffer is copied by the call; that
+    // memory, as the OVERLAPPED, belongs to the lent record.
     let failed = unsafe {
         WSARecv(
             raw(socket),
-            &raw const nothing,
+            &raw const memory,
             1,
             ptr::null_mut(),
             &raw mut flags,
@@ -259,20 +264,13 @@ pub(super) fn start_receive(socket: &Socket, record: Box<Record>, skip: bool) ->
     called(lent, failed == 0, skip)
 }
 
-/// Fetches what [`start_receive`] waited for: the number of bytes, 0 at the end. Never blocks, because
-/// the port's sockets are non-blocking.
-pub(super) fn finish_receive(
-    socket: &Socket,
-    lease: &mut Lease,
-    finish: Finish,
-) -> io::Result<usize> {
-    if finish.code != ERROR_SUCCESS {
-        return Err(error(finish.code));
+/// What came of a receive; one without memory has `waited` only.
+pub(super) fn finish_receive(finish: Finish, waited: bool) -> Came {
+    match (finish.code, finish.bytes) {
+        (ERROR_SUCCESS, 0) if !waited => Came::End,
+        (ERROR_SUCCESS, bytes) => Came::Bytes(bytes),
+        (code, _) => Came::Failed(error(code)),
     }
-    let memory = lease.as_mut_slice();
-    let room = ptr::from_mut(memory) as *mut [MaybeUninit<u8>];
-    // SAFETY: the same memory, borrowed on; `recv` writes initialised bytes only.
-    socket.recv(unsafe { &mut *room })
 }
 
 /// Sends the record's bytes, or the first of them.

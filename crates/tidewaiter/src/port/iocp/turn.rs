@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
 
-use super::entry::Body;
+use super::entry::{Body, Entry};
 use super::operation::{Finish, Record, Started};
 use super::queue::{Packet, milliseconds};
 use super::socket::Accepted;
@@ -15,6 +15,9 @@ use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
 use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
 use crate::process::ExitStatus;
+
+/// How many turns in a row may do without a look at the queue.
+const UNPOLLED_MAX: u32 = 16;
 
 type Ended = Result<Outcome, Failure>;
 
@@ -27,15 +30,21 @@ impl Iocp {
         if room == 0 {
             return Ok(false);
         }
-        // Half of a turn is for what needs no packet: neither kind can starve the other.
-        let ready = self.ready.len().min(room.div_ceil(2));
-        let idle = self.ready.is_empty() && self.done.is_empty();
-        for _ in 0..ready {
-            let (record, finish) = self.ready.pop_front().expect("counted above");
-            self.finish(record, finish);
+        self.finish_ready(room);
+        if self.done.is_empty() || self.unpolled == UNPOLLED_MAX {
+            self.receive_on();
+            self.finish_ready(room);
         }
-        let patience = if idle { milliseconds(timeout) } else { 0 };
-        let count = self.batch.fill(&self.queue, room - ready, patience)?;
+        // Looking at the queue is a call into the system, which is spared while there is enough to do.
+        let busy = !self.ready.is_empty() || !self.done.is_empty();
+        if busy && self.unpolled < UNPOLLED_MAX {
+            self.unpolled += 1;
+            return Ok(false);
+        }
+        self.unpolled = 0;
+        let patience = if busy { 0 } else { milliseconds(timeout) };
+        let room = BATCH_MAX.saturating_sub(self.done.len());
+        let count = self.batch.fill(&self.queue, room, patience)?;
         let mut woken = false;
         for index in 0..count {
             match self.batch.packet(index) {
@@ -51,6 +60,15 @@ impl Iocp {
             }
         }
         Ok(woken)
+    }
+
+    /// Looks at what ended without a packet: at no more than half a turn's worth, so that neither kind
+    /// can starve the other.
+    fn finish_ready(&mut self, room: usize) {
+        for _ in 0..self.ready.len().min(room.div_ceil(2)) {
+            let (record, finish) = self.ready.pop_front().expect("counted just now");
+            self.finish(record, finish);
+        }
     }
 
     /// The record that a packet is about, if the handle is alive and has it lent.
@@ -97,17 +115,25 @@ impl Iocp {
             .handle
     }
 
+    /// What is kept of a record's handle.
+    pub(super) fn entry_of(&self, operation: Key) -> &Entry {
+        let handle = self.handles.get(self.handle_of(operation));
+        handle.expect("a handle lives until its last operation has ended")
+    }
+
+    pub(super) fn entry_of_mut(&mut self, operation: Key) -> &mut Entry {
+        let handle = self.handles.get_mut(self.handle_of(operation));
+        handle.expect("a handle lives until its last operation has ended")
+    }
+
     /// Body and skip mode of a record's handle.
-    fn body_of(&self, operation: Key) -> (&Body, bool) {
-        let entry = self
-            .handles
-            .get(self.handle_of(operation))
-            .expect("a handle lives until its last operation has ended");
+    pub(super) fn body_of(&self, operation: Key) -> (&Body, bool) {
+        let entry = self.entry_of(operation);
         (&entry.body, entry.skip)
     }
 
     /// Keeps account of a record that the system was given.
-    fn started(&mut self, operation: Key, started: Started) {
+    pub(super) fn started(&mut self, operation: Key, started: Started) {
         let live = self.operations.get_mut(operation).expect("just started");
         live.records += 1;
         match started {
@@ -139,10 +165,7 @@ impl Iocp {
         match live.kind {
             RequestKind::Accept => self.accepted(record, finish),
             RequestKind::Connect => self.connected(record, finish),
-            RequestKind::Receive => match self.body_of(operation) {
-                (Body::PipeReader(_), _) => self.read(record, finish),
-                _ => self.received(record, finish),
-            },
+            RequestKind::Receive => self.received(record, finish),
             RequestKind::Send => self.sent(record, finish),
             RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
                 unreachable!("they have no records")
@@ -175,7 +198,10 @@ impl Iocp {
         self.records.put(record);
         match accepted {
             Accepted::Connection(socket, peer) => {
-                let socket = Socket(SocketRepr::Os(socket));
+                let socket = match self.sockets.plain_handles {
+                    true => Socket(SocketRepr::Plain(socket)),
+                    false => Socket(SocketRepr::Os(socket)),
+                };
                 self.report(operation, Outcome::Accepted { socket, peer });
             }
             Accepted::PeerGone => {}
@@ -208,81 +234,6 @@ impl Iocp {
             operation,
             result.map_err(|error| Failure::os("ConnectEx", error)),
         );
-    }
-
-    /// Waits for bytes, or, on a pipe and with memory at hand, reads them.
-    fn receive(&mut self, record: Box<Record>) {
-        let operation = record.operation;
-        let started = match self.body_of(operation) {
-            (Body::Stream(socket), skip) => socket::start_receive(socket, record, skip),
-            (Body::PipeReader(pipe), skip) => pipe::start_read(pipe, record, skip),
-            _ => unreachable!("nothing else receives"),
-        };
-        self.started(operation, started);
-    }
-
-    /// A socket has bytes, or an end.
-    fn received(&mut self, record: Box<Record>, finish: Finish) {
-        let operation = record.operation;
-        if self.is_ending(operation) {
-            // The bytes stay in the socket, for another operation.
-            self.records.put(record);
-            return self.end_if_idle(operation);
-        }
-        let mut lease = self.pool.lease();
-        let room = lease.capacity();
-        let (Body::Stream(socket), _) = self.body_of(operation) else {
-            unreachable!("pipes are read");
-        };
-        match socket::finish_receive(socket, &mut lease, finish) {
-            Ok(0) => self.end_with(record, Ok(Outcome::EndOfFile)),
-            Ok(bytes) => {
-                self.report(operation, Outcome::Received(lease.filled(bytes)));
-                match bytes == room {
-                    // There is likely more: the next turn looks, without asking to be told.
-                    true => self.started(operation, Started::Finished(record, finish)),
-                    false => self.receive(record),
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.receive(record),
-            Err(error) => self.end_with(record, Err(Failure::os("WSARecv", error))),
-        }
-    }
-
-    /// A pipe has bytes or an end, or the bytes were read.
-    fn read(&mut self, mut record: Box<Record>, finish: Finish) {
-        let operation = record.operation;
-        let bytes = match pipe::finish_read(finish) {
-            pipe::Read::Bytes(bytes) => bytes,
-            pipe::Read::End if self.is_ending(operation) => {
-                // As with bytes on a socket, another read will find it.
-                self.records.put(record);
-                return self.end_if_idle(operation);
-            }
-            pipe::Read::End => return self.end_with(record, Ok(Outcome::EndOfFile)),
-            pipe::Read::Failed(error) => {
-                return self.end_with(record, Err(Failure::os("ReadFile", error)));
-            }
-        };
-        let lease = record.lease.take();
-        let (waited, room) = match &lease {
-            None => (true, 0),
-            Some(lease) => (false, lease.capacity()),
-        };
-        if let Some(lease) = lease
-            && bytes > 0
-        {
-            self.report(operation, Outcome::Received(lease.filled(bytes)));
-        }
-        if self.is_ending(operation) {
-            self.records.put(record);
-            return self.end_if_idle(operation);
-        }
-        // After a wait, and where there is likely more, the next read is one with memory.
-        if waited || bytes == room {
-            record.lease = Some(self.pool.lease());
-        }
-        self.receive(record);
     }
 
     fn send(&mut self, record: Box<Record>) {
@@ -344,7 +295,7 @@ impl Iocp {
         self.end(operation, result);
     }
 
-    fn is_ending(&self, operation: Key) -> bool {
+    pub(super) fn is_ending(&self, operation: Key) -> bool {
         let live = self.operations.get(operation);
         live.is_some_and(|live| live.ending.is_some())
     }
@@ -375,7 +326,7 @@ impl Iocp {
     }
 
     /// Ends an operation that is to end and has no record left.
-    fn end_if_idle(&mut self, operation: Key) {
+    pub(super) fn end_if_idle(&mut self, operation: Key) {
         let Some(live) = self.operations.get_mut(operation) else {
             return;
         };
@@ -386,7 +337,7 @@ impl Iocp {
         }
     }
 
-    fn end_with(&mut self, record: Box<Record>, result: Ended) {
+    pub(super) fn end_with(&mut self, record: Box<Record>, result: Ended) {
         let operation = record.operation;
         self.records.put(record);
         self.end(operation, result);

@@ -18,7 +18,7 @@ use super::ring::Cqe;
 use super::{CANCELLING, HandleState, Uring, WAKE};
 
 /// How much a wait receives of what surges before it is dealt with, and its memory serves for the next.
-const SURGED_MAX: usize = 256 * 1024;
+const WIDE_MAX: usize = 256 * 1024;
 
 /// What follows from a completion of the kernel's.
 enum Next {
@@ -47,9 +47,9 @@ impl Uring {
         if foreign_ready {
             self.collect_foreign(limit, completions)?;
         }
-        self.surged = 0;
+        self.wide.taken = 0;
         while completions.len() < limit
-            && self.surged < SURGED_MAX
+            && self.wide.taken < WIDE_MAX
             && let Some(cqe) = self.ring_mut().next()
         {
             self.finish(cqe, completions);
@@ -98,8 +98,8 @@ impl Uring {
             (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
                 let pool = if pending.is_wide() {
-                    self.surged += self.wide.capacity();
-                    Some(&self.wide)
+                    self.wide.taken += self.wide.pool.capacity();
+                    Some(&self.wide.pool)
                 } else {
                     self.buffers.is_exhausted().then_some(&self.pool)
                 };

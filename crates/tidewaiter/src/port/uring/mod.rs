@@ -93,9 +93,7 @@ struct Uring {
     buffers: Rc<BufferRing>,
     /// Buffers for when the program holds all those of the ring.
     pool: Rc<Pool>,
-    /// For what surges, and how much of it this wait has received.
-    wide: Rc<Pool>,
-    surged: usize,
+    wide: Wide,
     spare: Vec<Pinned<Gather>>,
     /// How pipes are written to, once that was asked.
     write_flags: Option<WriteFlags>,
@@ -110,6 +108,12 @@ struct Setup {
     options: PortOptions,
     task_work: TaskWork,
     abilities: Abilities,
+}
+
+/// Memory for what surges, and how much of it this wait has received into.
+struct Wide {
+    pool: Rc<Pool>,
+    taken: usize,
 }
 
 struct Bell {
@@ -183,8 +187,10 @@ impl Uring {
             foreign_poll: ForeignPoll::default(),
             buffers,
             pool: Pool::new(options.receive_bytes, SPARE_MAX),
-            wide: surge::wide_pool(options),
-            surged: 0,
+            wide: Wide {
+                pool: surge::wide_pool(options),
+                taken: 0,
+            },
             spare: Vec::new(),
             write_flags: None,
             due: VecDeque::new(),

@@ -7,17 +7,19 @@ from pathlib import Path
 from statistics import median
 from xml.sax.saxutils import escape
 
-from catalogue import Workload
-from report import Result, bases, ratios
+from harness.results import Result, bases, ratios
+from harness.workload import Workload
 
 WIDTH = 720
 NAMES_WIDTH = 150
-LABELS_WIDTH = 120
+LABELS_WIDTH = 130
 ROW_HEIGHT = 24
 HEAD_HEIGHT = 44
 BAR_HEIGHT = 14
-FLOOR, OURS, PEER = "#9aa0a6", "#1a73e8", "#c8a165"
-STYLE = "text { font: 12px sans-serif; fill: #3c4043 } .title { font-size: 14px; font-weight: bold }"
+# All of them are legible on white and on black, so that a page may be either.
+FLOOR, OURS, PEER, TEXT = "#7d8590", "#1f7ae0", "#b8863b", "#6e7781"
+STYLE = f"text {{ font: 12px sans-serif; fill: {TEXT} }} .strong {{ font-weight: bold; fill: {OURS} }}"
+STYLE += " .title { font-size: 14px } rect { fill-opacity: 0.55 } path { stroke-width: 2 }"
 
 
 def write_plot(folder: Path, workload: Workload, results: Sequence[Result]) -> None:
@@ -26,7 +28,8 @@ def write_plot(folder: Path, workload: Workload, results: Sequence[Result]) -> N
     if not by:
         return
     base = by[0]
-    bars = [(result, ratios(result, base)) for result in results if result.complete]
+    pairs = ((result, ratios(result, base)) for result in results if result.complete)
+    bars = [(result, values) for result, values in pairs if values]
     longest = max(max(values) for _, values in bars)
     height = HEAD_HEIGHT + ROW_HEIGHT * len(bars) + 8
     better = "more" if workload.more_is_better else "less"
@@ -34,7 +37,6 @@ def write_plot(folder: Path, workload: Workload, results: Sequence[Result]) -> N
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" role="img">',
         f"<title>{escape(title)}</title><style>{STYLE}</style>",
-        '<rect width="100%" height="100%" fill="white"/>',
         f'<text class="title" x="8" y="20">{escape(title)}</text>',
         *(_bar(at, result, values, longest) for at, (result, values) in enumerate(bars)),
         "</svg>",
@@ -49,14 +51,15 @@ def _bar(at: int, result: Result, values: Sequence[float], longest: float) -> st
     middle, least, most = (value * scale for value in (median(values), min(values), max(values)))
     top = HEAD_HEIGHT + at * ROW_HEIGHT - 10
     centre = top + BAR_HEIGHT / 2
-    name = result.peer.name
-    color = FLOOR if result.peer.floor else OURS if name.startswith("tidewaiter") else PEER
-    label = f"x {median(values):.2f}" + (", disturbed" if result.disturbed() else "")
+    peer, name = result.peer, escape(result.peer.name)
+    color = FLOOR if peer.floor else OURS if peer.ours else PEER
+    strong = ' class="strong"' if peer.ours else ""
+    label = f"× {median(values):.2f}" + (", disturbed" if result.disturbed() else "")
     return "\n".join(
         [
-            f'<text x="{NAMES_WIDTH - 8}" y="{centre + 4:.1f}" text-anchor="end">{escape(name)}</text>',
+            f'<text{strong} x="{NAMES_WIDTH - 8}" y="{centre + 4:.1f}" text-anchor="end">{name}</text>',
             f'<rect x="{NAMES_WIDTH}" y="{top}" width="{middle:.1f}" height="{BAR_HEIGHT}" fill="{color}"/>',
-            f'<path d="M{NAMES_WIDTH + least:.1f} {centre:.1f}H{NAMES_WIDTH + most:.1f}" stroke="#3c4043"/>',
-            f'<text x="{NAMES_WIDTH + most + 6:.1f}" y="{centre + 4:.1f}">{label}</text>',
+            f'<path d="M{NAMES_WIDTH + least:.1f} {centre:.1f}H{NAMES_WIDTH + most:.1f}" stroke="{color}"/>',
+            f'<text{strong} x="{NAMES_WIDTH + most + 6:.1f}" y="{centre + 4:.1f}">{label}</text>',
         ]
     )

@@ -1,0 +1,60 @@
+"""Where and how was measured: the machine, the versions, the command."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness.processes import ROOT
+
+
+def setting(command: str, versions: Iterable[str]) -> dict[str, str]:
+    """What a reader must know to compare the figures with others."""
+    told = {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": shlex.join([*command.split(), *sys.argv[1:]]),
+        "commit": _commit(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "rustc": first_line(["rustc", "--version"]).removeprefix("rustc "),
+        "peers": ", ".join(versions),
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _commit() -> str:
+    commit = first_line(["git", "rev-parse", "--short=12", "HEAD"])
+    changed = commit and first_line(["git", "status", "--porcelain", "--untracked-files=no"])
+    return f"{commit} with changes" if changed else commit
+
+
+def _processor() -> str:
+    """Its name: Python knows it on few systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n")
+    except OSError:
+        return platform.processor()
+    model = next((line for line in lines if line.startswith("model name")), "")
+    return model.partition(": ")[2] or platform.processor()
+
+
+def first_line(command: Sequence[str]) -> str:
+    return output(command, ROOT).partition("\n")[0].strip()
+
+
+def output(command: Sequence[str], folder: Path) -> str:
+    """What a program prints; nothing where it is not there, or does not know."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout

@@ -1,0 +1,44 @@
+"""What is measured of Windows programs under Wine, and who takes part.
+
+CPU times are of the program and of the Wine server: there a call into the kernel ends, and it costs as much
+as some thirty elsewhere. So they tell who asks the kernel for less, and say little of the speed of Windows.
+"""
+
+from __future__ import annotations
+
+from harness.workload import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
+
+PREFIX = "wine-"
+IOCP = "tidewaiter-iocp"
+_AIMS = (Aim(IOCP, 1, EVERY_PEER),)
+
+
+def _served(name: str, unit: str, *load: str) -> Workload:
+    return Workload(PREFIX + name, "echo", f"CPU us/{unit}", (RATE, *LATENCIES, PEAK), load, aims=_AIMS)
+
+
+def _echo(name: str, size: int, connections: int) -> Workload:
+    return _served(name, "message", "--size", str(size), "--connections", str(connections))
+
+
+def _children(name: str, task: str, unit: str, rate: Figure = RATE) -> Workload:
+    return Workload(PREFIX + name, task, f"CPU us/{unit}", (rate, PEAK), per="operation", aims=_AIMS)
+
+
+_CONNECTIONS = (1, 64, 1000)
+
+WORKLOADS = (
+    *(_echo(f"echo-64-c{count}", 64, count) for count in _CONNECTIONS),
+    *(_echo(f"echo-16k-c{count}", 16384, count) for count in _CONNECTIONS),
+    _served("churn", "connection", "--mode", "churn", "--connections", "16"),
+    _children("spawn-1", "spawn-1", "child"),
+    _children("spawn-8", "spawn-8", "child"),
+    _children("child-stdout", "child-stdout", "MiB", Figure("rate", "MiB/s", more_is_better=True)),
+)
+
+PEERS = (
+    Peer(IOCP, "bench-tidewaiter", ours=True),
+    Peer("tokio", "bench-tokio", crate="tokio"),
+    Peer("compio", "bench-compio", crate="compio"),
+    Peer("libuv", "bench-libuv"),
+)
