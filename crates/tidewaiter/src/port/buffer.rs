@@ -94,11 +94,6 @@ impl Pool {
         })
     }
 
-    /// How many bytes each of its buffers has.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// Memory to receive into.
     pub(crate) fn lease(self: &Rc<Self>) -> Lease {
         let spare = self.spare.borrow_mut().pop();

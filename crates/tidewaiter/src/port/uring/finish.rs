@@ -17,8 +17,9 @@ use super::operation::{Pending, Stage, Work};
 use super::ring::Cqe;
 use super::{CANCELLING, HandleState, Uring, WAKE};
 
-/// How much a wait receives of what surges before it is dealt with, and its memory serves for the next.
-const WIDE_MAX: usize = 256 * 1024;
+/// How many pieces of memory a wait receives into of what surges: they are dealt with, and serve for the
+/// next, before there are more.
+const WIDE_MAX: usize = 4;
 
 /// What follows from a completion of the kernel's.
 enum Next {
@@ -98,7 +99,7 @@ impl Uring {
             (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
                 let pool = if pending.is_wide() {
-                    self.wide.taken += self.wide.pool.capacity();
+                    self.wide.taken += 1;
                     Some(&self.wide.pool)
                 } else {
                     self.buffers.is_exhausted().then_some(&self.pool)

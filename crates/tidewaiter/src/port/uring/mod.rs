@@ -110,7 +110,7 @@ struct Setup {
     abilities: Abilities,
 }
 
-/// Memory for what surges, and how much of it this wait has received into.
+/// Memory for what surges, and how many pieces of it this wait has received into.
 struct Wide {
     pool: Rc<Pool>,
     taken: usize,
