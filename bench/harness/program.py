@@ -84,7 +84,8 @@ def _chosen(comparison: Comparison, arguments: argparse.Namespace) -> tuple[list
     if unknown:
         raise SystemExit(f"no peer is named `{', '.join(sorted(unknown))}`")
     begun = [workload for workload in comparison.workloads if workload.name.startswith(tuple(named) or "")]
-    workloads = [one for one in begun if one.name in named or comparison.belongs(one)]
+    # What was measured elsewhere can be reported anywhere.
+    workloads = [one for one in begun if arguments.report or one.name in named or comparison.belongs(one)]
     return workloads, [peer for peer in comparison.peers if peer.name in names]
 
 
@@ -95,6 +96,8 @@ def _measured(comparison: Comparison, arguments: argparse.Namespace) -> Tables:
     """Measures, and prints each table as soon as it is complete."""
     workloads, peers = _chosen(comparison, arguments)
     peers = [peer for peer in peers if comparison.takes_part(peer)]
+    if not workloads or not peers:
+        raise SystemExit("nothing that was named can be measured here")
     raise_descriptor_limit()
     comparison.prepare(workloads, peers)
     told = setting(comparison.command, comparison.versions(peers))

@@ -22,7 +22,7 @@ WARM_UP = 3
 TALKERS = 20
 IN_SERIES = 30 if os.name == "nt" else 300
 AT_A_TIME = 8
-STDOUT_MEBIBYTES = 32 if os.name == "nt" else 256
+STDOUT_MEBIBYTES = 32 if os.name == "nt" else 128
 SILENT = 10
 SILENT_SECONDS = 5.0
 RUN_SECONDS_MAX = 60

@@ -34,6 +34,8 @@ class Source(asyncio.Protocol):
         self.send()
 
     def send(self) -> None:
+        if self.paused or self.transport.is_closing():
+            return
         self.transport.write(PIECE)
         if not self.paused:
             asyncio.get_running_loop().call_soon(self.send)

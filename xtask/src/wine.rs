@@ -101,7 +101,8 @@ impl Wine {
             .succeeds();
     }
 
-    fn environment(&self, step: Step) -> Step {
+    /// Has a command, and what it starts, use this prefix.
+    pub(crate) fn environment(&self, step: Step) -> Step {
         // Without Mono and Gecko nothing asks to download them.
         step.env("WINEPREFIX", &self.prefix)
             .env("WINEDEBUG", "-all")

@@ -18,7 +18,7 @@
 //!    whose handler ran during it. A wake-up ends one wait, whichever it is: so look for what it may
 //!    have announced after each, before the next.
 //! 6. Closing is: cancel, see every completion of the handle, then close, then [`Outcome::Closed`].
-//! 7. An idle connection holds no receive buffer.
+//! 7. An idle connection holds no receive buffer. On Windows a bounded number of them may.
 //! 8. OS errors keep their identity: a reset is not an end of file.
 //!
 //! A port belongs to the thread that first waits: others may make it, submit to it and close its handles,

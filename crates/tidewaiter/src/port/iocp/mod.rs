@@ -35,7 +35,7 @@ use self::entry::{Body, Entry, Live, closed, invalid};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::operation::{Finish, Record, Records};
 use self::queue::{Batch, Bell, Queue, skip_on_success};
-use self::receive::Memory;
+use self::receive::Receiving;
 use self::wait::Wait;
 use super::control;
 use super::socket::SocketRepr;
@@ -65,7 +65,7 @@ struct Iocp {
     waker: Waker,
     sockets: SocketFunctions,
     packets: Option<PacketFunctions>,
-    memory: Memory,
+    receiving: Receiving,
     /// Before the handles, so that it is dropped first: waits refer to processes.
     operations: Table<Live>,
     handles: Table<Entry>,
@@ -77,12 +77,8 @@ struct Iocp {
     batch: Batch,
     /// What finished without a packet and is to be looked at by the next turn.
     ready: VecDeque<(Box<Record>, Finish)>,
-    /// Receives that have delivered bytes, and go on once everything else at hand is done.
-    resting: VecDeque<Box<Record>>,
     /// What the next wait delivers.
     done: VecDeque<Completion>,
-    /// How many turns have not looked at the queue, as there was enough to do without.
-    unpolled: u32,
     /// Operations whose last completion was not delivered yet.
     in_flight: usize,
     stale: u64,
@@ -111,7 +107,7 @@ impl Iocp {
             queue,
             sockets,
             packets,
-            memory: Memory::new(options),
+            receiving: Receiving::new(options),
             handles: Table::default(),
             operations: Table::default(),
             objects: HashMap::new(),
@@ -119,9 +115,7 @@ impl Iocp {
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
-            resting: VecDeque::new(),
             done: VecDeque::new(),
-            unpolled: 0,
             in_flight: 0,
             stale: 0,
         })

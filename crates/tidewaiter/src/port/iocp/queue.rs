@@ -149,12 +149,15 @@ impl Notify for Bell {
 /// Room for one batch of packets, reused for every wait.
 pub(super) struct Batch {
     entries: Box<[OVERLAPPED_ENTRY; BATCH_MAX]>,
+    /// How many turns in a row took none, as there was enough to do without.
+    pub(super) missed: u32,
 }
 
 impl Batch {
     pub(super) fn new() -> Batch {
         Batch {
             entries: Box::new([OVERLAPPED_ENTRY::default(); BATCH_MAX]),
+            missed: 0,
         }
     }
 

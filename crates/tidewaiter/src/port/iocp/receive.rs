@@ -3,6 +3,7 @@
 //! A wait and a fetch are two calls into the system, a receive with memory is one. So some receives have
 //! memory before there are bytes: a bounded number, whose idle members make room for others.
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ use crate::port::{Failure, Outcome, PortOptions};
 /// How many receives may hold memory before there are bytes.
 const EAGER_MAX: usize = 64;
 /// One of them that has waited for so many turns may lose its place.
-const IDLE_TURNS: u64 = 1024;
+pub(super) const IDLE_TURNS: u64 = 1024;
 /// How many pieces of memory for full pipes are kept for reuse.
 const WIDE_SPARE_MAX: usize = 4;
 
@@ -39,31 +40,30 @@ struct Eager {
     since: u64,
 }
 
-/// The memory to receive into, and who has it in advance.
-pub(super) struct Memory {
+/// The memory to receive into, who has it in advance, and who goes on later.
+pub(super) struct Receiving {
     pool: Rc<Pool>,
     /// For pipes that were full.
     wide: Rc<Pool>,
     eager: Vec<Eager>,
     eager_max: usize,
     turns: u64,
+    /// Those that have delivered bytes, and go on once everything else at hand is done.
+    resting: VecDeque<Box<Record>>,
 }
 
-impl Memory {
-    pub(super) fn new(options: &PortOptions) -> Memory {
+impl Receiving {
+    pub(super) fn new(options: &PortOptions) -> Receiving {
         let wide_bytes = options.full_pipe_bytes.max(options.receive_bytes);
         let buffers = usize::from(options.receive_buffers);
-        Memory {
+        Receiving {
             pool: Pool::new(options.receive_bytes, buffers),
             wide: Pool::new(wide_bytes, WIDE_SPARE_MAX),
             eager: Vec::new(),
             eager_max: buffers.min(EAGER_MAX),
             turns: 0,
+            resting: VecDeque::new(),
         }
-    }
-
-    pub(super) fn turn(&mut self) {
-        self.turns += 1;
     }
 
     fn lease(&self, wide: bool) -> Lease {
@@ -88,6 +88,11 @@ impl Memory {
         Err(idle.map(|at| self.eager.swap_remove(at).operation))
     }
 
+    #[cfg(test)]
+    pub(super) fn has_place(&self, operation: Key) -> bool {
+        (self.eager.iter()).any(|member| member.operation == operation)
+    }
+
     /// Takes note that `operation` is back; returns whether it had a place.
     fn dismiss(&mut self, operation: Key) -> bool {
         let place = (self.eager.iter()).position(|member| member.operation == operation);
@@ -99,7 +104,7 @@ impl Iocp {
     /// Receives, with memory if a place is free for that.
     pub(super) fn receive(&mut self, mut record: Box<Record>) {
         let operation = record.operation;
-        match self.memory.admit(operation) {
+        match self.receiving.admit(operation) {
             Ok(()) => record.lease = Some(self.lease_for(operation)),
             Err(Some(idle)) => {
                 let live = self.operations.get(idle);
@@ -112,7 +117,7 @@ impl Iocp {
     }
 
     fn lease_for(&self, operation: Key) -> Lease {
-        self.memory.lease(self.entry_of(operation).wide)
+        self.receiving.lease(self.entry_of(operation).wide)
     }
 
     fn start_receive(&mut self, record: Box<Record>) {
@@ -127,9 +132,13 @@ impl Iocp {
 
     /// Goes on with the receives that have delivered bytes.
     pub(super) fn receive_on(&mut self) {
-        self.memory.turn();
-        for _ in 0..self.resting.len() {
-            let record = self.resting.pop_front().expect("counted just now");
+        self.receiving.turns += 1;
+        for _ in 0..self.receiving.resting.len() {
+            let record = self
+                .receiving
+                .resting
+                .pop_front()
+                .expect("counted just now");
             let operation = record.operation;
             // It may have been cancelled meanwhile, or have ended.
             let live = self.operations.get(operation);
@@ -145,7 +154,7 @@ impl Iocp {
     /// Bytes have come or an end, or a wait for them is over.
     pub(super) fn received(&mut self, mut record: Box<Record>, finish: Finish) {
         let operation = record.operation;
-        let had_place = self.memory.dismiss(operation);
+        let had_place = self.receiving.dismiss(operation);
         let lease = record.lease.take();
         let waited = lease.is_none();
         if !waited && !had_place && finish.code == ERROR_OPERATION_ABORTED {
@@ -179,6 +188,6 @@ impl Iocp {
             record.lease = Some(self.lease_for(operation));
             return self.start_receive(record);
         }
-        self.resting.push_back(record);
+        self.receiving.resting.push_back(record);
     }
 }

@@ -16,7 +16,7 @@ use crate::port::table::Key;
 use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
 
 /// How many turns in a row may do without a look at the queue.
-const UNPOLLED_MAX: u32 = 32;
+const MISSED_MAX: u32 = 32;
 
 type Ended = Result<Outcome, Failure>;
 
@@ -30,17 +30,17 @@ impl Iocp {
             return Ok(false);
         }
         self.finish_ready(room);
-        if self.done.is_empty() || self.unpolled == UNPOLLED_MAX {
+        if self.done.is_empty() || self.batch.missed == MISSED_MAX {
             self.receive_on();
             self.finish_ready(room);
         }
         // Looking at the queue is a call into the system, which is spared while there is enough to do.
         let busy = !self.ready.is_empty() || !self.done.is_empty();
-        if busy && self.unpolled < UNPOLLED_MAX {
-            self.unpolled += 1;
+        if busy && self.batch.missed < MISSED_MAX {
+            self.batch.missed += 1;
             return Ok(false);
         }
-        self.unpolled = 0;
+        self.batch.missed = 0;
         let patience = if busy { 0 } else { milliseconds(timeout) };
         let room = BATCH_MAX.saturating_sub(self.done.len());
         let count = self.batch.fill(&self.queue, room, patience)?;

@@ -7,7 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{close, connected, listen, only, port, receive, send, until};
-use crate::port::{Chunks, Driver, Failure, Outcome, Request, Token};
+use crate::port::iocp::Iocp;
+use crate::port::iocp::receive::IDLE_TURNS;
+use crate::port::{
+    Chunks, CloseMode, Driver, Failure, Operation, Outcome, PortOptions, Request, RequestKind,
+    Token,
+};
 
 #[test]
 fn bytes_go_both_ways_and_an_end_is_an_end() {
@@ -61,6 +66,62 @@ fn accepted_and_adopted_sockets_skip_the_queue_when_they_succeed_at_once() {
         ));
     }
     assert_eq!(port.stale(), 0);
+}
+
+/// Goal: memory in advance is for who is busy. An idle receive loses it to one that wants it, and still
+/// hears of its bytes.
+#[test]
+fn an_idle_receive_gives_its_memory_to_a_busy_one_and_misses_nothing() {
+    let options = PortOptions {
+        receive_buffers: 1,
+        ..PortOptions::default()
+    };
+    let mut port = Iocp::open(&options, "a test".to_owned()).expect("Windows has them");
+    let (idle, mut idle_peer) = connected(&mut port);
+    let (busy, mut busy_peer) = connected(&mut port);
+    let idle_receive = receive(&mut port, idle);
+    let busy_receive = receive(&mut port, busy);
+    assert!(port.receiving.has_place(idle_receive.0), "there was one");
+    assert!(!port.receiving.has_place(busy_receive.0), "and no other");
+    let mut completions = Vec::new();
+    let mut exchanges = 0;
+    while port.receiving.has_place(idle_receive.0) {
+        for _ in 0..IDLE_TURNS {
+            port.wait(Some(Duration::ZERO), &mut completions)
+                .expect("it waits");
+        }
+        assert!(completions.is_empty(), "{completions:?}");
+        busy_peer.write_all(b"busy").expect("connected");
+        received_from(&mut port, busy_receive);
+        // The receive goes on with the turn after.
+        port.wait(Some(Duration::ZERO), &mut completions)
+            .expect("it waits");
+        exchanges += 1;
+        assert!(exchanges < 3, "it was idle for long");
+    }
+    idle_peer.write_all(b"idle").expect("connected");
+    received_from(&mut port, idle_receive);
+    busy_peer.write_all(b"busy").expect("connected");
+    received_from(&mut port, busy_receive);
+    for handle in [idle, busy] {
+        let mut closed = false;
+        port.close(handle, CloseMode::Graceful, Token(9))
+            .expect("it is open");
+        until(&mut port, |_, completion| {
+            closed |= completion.kind == RequestKind::Close;
+            closed
+        });
+    }
+    assert_eq!((port.in_flight(), port.stale()), (0, 0));
+}
+
+/// Waits for the four bytes that come for `operation`.
+fn received_from(port: &mut Iocp, operation: Operation) {
+    until(port, |_, completion| {
+        assert_eq!(completion.operation, operation);
+        assert!(matches!(&completion.result, Ok(Outcome::Received(bytes)) if bytes.len() == 4));
+        true
+    });
 }
 
 #[test]
