@@ -94,8 +94,15 @@ WORKLOADS = (
         "MiB/s",
         (Figure("cpu_s_per_gib", "own CPU s/GiB"), PEAK),
         more_is_better=True,
+        aims=(Aim(URING, 1, ("libuv",)),),
     ),
-    Workload("children-500", "children", "own CPU us/line", (RATE, *LATENCIES, PEAK)),
+    Workload(
+        "children-500",
+        "children",
+        "own CPU us/line",
+        (RATE, *LATENCIES, PEAK),
+        aims=(Aim(URING, 1.5, ("tokio",), RATE), Aim(URING, 1, ("compio",))),
+    ),
 )
 
 PEERS = (

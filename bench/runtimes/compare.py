@@ -60,7 +60,8 @@ class Runtimes(Comparison):
         self, workload: Workload, peer: Peer, program: list[str], environment: dict[str, str], clock: Clock
     ) -> Run:
         def driven(port: int, server: int) -> tuple[float, dict[str, float]]:
-            load = [*workload.load, "--duration", str(int(self.seconds * 1000))]
+            milliseconds = int(self.seconds * 1000)
+            load = [*workload.load, "--warm-up", str(milliseconds // 4), "--duration", str(milliseconds)]
             return drive(self.load, load, port, server, clock)
 
         command = [*program, workload.task, *peer.arguments]
