@@ -123,7 +123,7 @@ impl Foreign {
     /// Whether something is ready that the kernel does not watch.
     pub(super) fn is_always_ready(&self) -> bool {
         let wanted = |key: &Key| self.watched[key].interest != Interest::NONE;
-        self.always.iter().any(wanted)
+        !self.always.is_empty() && self.always.iter().any(wanted)
     }
 
     /// Appends what is ready now, as long as there are fewer than `limit` completions.

@@ -25,11 +25,15 @@ pub(crate) struct TimerKey {
     generation: u32,
 }
 
-/// A moment between two armings: what was armed before it, and what since.
+/// A moment between two armings: what was armed before it, and what since. It has a time, too.
 ///
 /// Good until the next one is taken.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Epoch(u32);
+pub(crate) struct Epoch {
+    /// Nanoseconds since the base.
+    now: u64,
+    next_sequence: u32,
+}
 
 #[derive(Debug)]
 enum Slot<T> {
@@ -140,6 +144,9 @@ impl<T> Timers<T> {
 
     /// When the first timer is due.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        if self.is_empty() {
+            return None;
+        }
         self.release_held_back();
         let deadline = self.first()?.deadline;
         Some(self.to_instant(deadline))
@@ -155,24 +162,25 @@ impl<T> Timers<T> {
         Some(if shared { latest } else { due })
     }
 
-    /// Divides the timers armed so far from those to come. A turn takes it before it fires, so that
-    /// what its callbacks arm waits for the next turn, however short the delay.
-    pub(crate) fn epoch(&mut self) -> Epoch {
+    /// Divides, at `now`, the timers armed so far from those to come. A turn takes it before it fires, so
+    /// that what its callbacks arm waits for the next turn, however short the delay.
+    pub(crate) fn epoch(&mut self, now: Instant) -> Epoch {
         self.release_held_back();
         if self.next_sequence >= SEQUENCE_HIGH {
             self.renumber();
         }
-        Epoch(self.next_sequence)
+        Epoch {
+            now: self.to_nanoseconds(now),
+            next_sequence: self.next_sequence,
+        }
     }
 
-    /// Disarms the first timer that is due at `now` and was armed, or last rescheduled, before
-    /// `before`.
-    pub(crate) fn pop_due(&mut self, now: Instant, before: Epoch) -> Option<(TimerKey, T)> {
-        let now = self.to_nanoseconds(now);
+    /// Disarms the first timer that is due at `epoch` and was armed, or last rescheduled, before it.
+    pub(crate) fn pop_due(&mut self, epoch: Epoch) -> Option<(TimerKey, T)> {
         loop {
-            let entry = self.first().filter(|entry| entry.deadline <= now)?;
+            let entry = self.first().filter(|entry| entry.deadline <= epoch.now)?;
             self.queue.pop();
-            if entry.sequence >= before.0 {
+            if entry.sequence >= epoch.next_sequence {
                 self.held_back.push(entry);
                 continue;
             }
@@ -450,14 +458,14 @@ mod tests {
 
         /// Fires what is due, while each callback arms timers that are due as well.
         fn turn(&mut self, now: u64, armed_by_callbacks: u64) {
-            let epoch = self.timers.epoch();
+            let epoch = self.timers.epoch(self.at(now));
             let due: Vec<_> = self
                 .expected
                 .range(..(now + 1, 0))
                 .map(|(order, key)| (*order, *key))
                 .collect();
             for (order, key) in due {
-                let fired = self.timers.pop_due(self.at(now), epoch);
+                let fired = self.timers.pop_due(epoch);
                 assert_eq!(fired.map(|(key, _)| key), Some(key));
                 self.expected.remove(&order);
                 self.dead.push(key);
@@ -465,7 +473,7 @@ mod tests {
                     self.insert(now.saturating_sub(before_now * 7));
                 }
             }
-            assert!(self.timers.pop_due(self.at(now), epoch).is_none());
+            assert!(self.timers.pop_due(epoch).is_none());
         }
     }
 
@@ -524,9 +532,9 @@ mod tests {
         let near = timers.insert(base + Duration::from_secs(1 << 30), "near");
         assert_eq!(timers.sorted_keys(), [near, first, second]);
         assert!(timers.deadline(first) > timers.deadline(near));
-        let epoch = timers.epoch();
         let year = base + Duration::from_secs(366 * 24 * 3600);
-        assert!(timers.pop_due(year, epoch).is_none());
+        let epoch = timers.epoch(year);
+        assert!(timers.pop_due(epoch).is_none());
     }
 
     #[test]
@@ -536,10 +544,10 @@ mod tests {
         timers.next_sequence = u32::MAX - 2;
         let keys: Vec<_> = (0..8).map(|value| timers.insert(base, value)).collect();
         assert_eq!(timers.sorted_keys(), keys);
-        let epoch = timers.epoch();
+        let epoch = timers.epoch(base);
         for expected in 0..8 {
             assert_eq!(
-                timers.pop_due(base, epoch).map(|(_, value)| value),
+                timers.pop_due(epoch).map(|(_, value)| value),
                 Some(expected)
             );
         }

@@ -74,9 +74,9 @@ impl Reactor {
             return;
         }
         let now = self.turn_time();
-        let epoch = core.timers.borrow_mut().epoch();
+        let epoch = core.timers.borrow_mut().epoch(now);
         loop {
-            let due = core.timers.borrow_mut().pop_due(now, epoch);
+            let due = core.timers.borrow_mut().pop_due(epoch);
             let Some((_, callback)) = due else { break };
             core.counters.timers_fired.add(1);
             self.guard("a delayed call", || callback(self));
@@ -85,6 +85,12 @@ impl Reactor {
 
     /// Runs all callbacks that are owed, and, within a bound, those that they set off.
     fn run_soon(&self) {
+        if !self.core.soon.borrow().is_empty() {
+            self.run_owed();
+        }
+    }
+
+    fn run_owed(&self) {
         let owed = self.core.soon.borrow().len();
         for _ in 0..owed.max(CALLBACKS_MAX) {
             let next = self.core.soon.borrow_mut().pop_front();

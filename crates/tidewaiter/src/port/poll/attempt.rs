@@ -7,24 +7,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, SendAncillaryBuffer};
+use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
-use super::super::buffer::{Lease, Pool};
+use super::super::buffer::Pool;
 use super::super::chunks::Chunks;
-use super::super::request::{Failure, Operation, Outcome, Request, RequestKind, Token};
+use super::super::request::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::super::socket::{Socket as FreeSocket, SocketRepr};
 use super::super::surge::Surge;
-use super::sigpipe::{self, Quiet};
-use super::{Readiness, selector};
+use super::Readiness;
+use super::calls::{SEND_MAX, accept, gather, is_in_progress, receive, send};
+use super::sigpipe::Quiet;
 use crate::process::OsProcess;
 
 /// The most pieces of memory sent in one call.
 const PIECES_MAX: usize = 64;
-
-/// The most bytes sent in one call: kernels take somewhat less than 2 GiB, and some refuse more.
-const SEND_MAX: usize = 1 << 30;
 
 /// The most connections taken from one listener before the other handles have their turn.
 const ACCEPTS_MAX: usize = 32;
@@ -146,9 +143,6 @@ pub(super) enum Attempt {
     /// The last completion.
     Last(Result<Outcome, Failure>),
 }
-
-/// What a call came to: `None` when it would have blocked.
-type Called<T> = Result<Option<T>, Failure>;
 
 /// A handle: its source, what is known of its readiness, and what is under way.
 #[derive(Debug)]
@@ -276,19 +270,23 @@ impl Entry {
         }
     }
 
-    /// Attempts what is under way in `direction`, if it may succeed now.
-    pub(super) fn attempt(&mut self, direction: Direction, tools: &mut Tools) -> Attempt {
+    /// Attempts what is under way in `direction`, if it may succeed now. What has ended leaves its place to
+    /// the next one that waits.
+    pub(super) fn attempt(
+        &mut self,
+        direction: Direction,
+        tools: &mut Tools,
+    ) -> Option<Completion> {
         let ready = match direction {
             Direction::Input => self.readable,
             Direction::Output => self.writable,
             Direction::HangUp => self.hung_up,
         };
         if self.watched && !ready {
-            return Attempt::NotReady;
+            return None;
         }
-        let Some(mut task) = self.slot(direction).take() else {
-            return Attempt::NotReady;
-        };
+        let task = self.slot(direction).as_mut()?;
+        let (operation, token, kind) = (task.operation, task.token, task.kind);
         let attempt = match &mut task.work {
             Work::Accept => self.attempt_accept(),
             Work::Receive => self.attempt_receive(tools),
@@ -300,12 +298,24 @@ impl Entry {
                 self.attempt_connect(peer)
             }
             Work::Connecting => self.attempt_connected(),
-            Work::Send(chunks) => self.attempt_send(chunks, tools),
+            Work::Send(_) => self.attempt_send(tools),
         };
-        if !matches!(attempt, Attempt::Last(_)) {
-            *self.slot(direction) = Some(task);
+        let (result, more) = match attempt {
+            Attempt::NotReady => return None,
+            Attempt::More(outcome) => (Ok(outcome), true),
+            Attempt::Last(result) => (result, false),
+        };
+        if !more {
+            *self.slot(direction) = None;
+            self.promote();
         }
-        attempt
+        Some(Completion {
+            token,
+            operation,
+            kind,
+            result,
+            more,
+        })
     }
 
     fn attempt_accept(&mut self) -> Attempt {
@@ -470,7 +480,14 @@ impl Entry {
         Failure::os("send", error.into())
     }
 
-    fn attempt_send(&mut self, chunks: &mut Chunks, tools: &mut Tools) -> Attempt {
+    fn attempt_send(&mut self, tools: &mut Tools) -> Attempt {
+        let Some(Task {
+            work: Work::Send(chunks),
+            ..
+        }) = &mut self.output
+        else {
+            unreachable!("it was found to be a send");
+        };
         // Most sends are of one piece, and need no list of many.
         let (mut one, mut many);
         let pieces: &mut [IoSlice<'_>] = if chunks.count() == 1 {
@@ -495,99 +512,4 @@ impl Entry {
             Err(error) => Attempt::Last(Err(self.broken_by(error))),
         }
     }
-}
-
-/// Accepts a connection, if there is one that is not already dead.
-fn accept(listener: &Socket) -> Called<(Socket, SocketAddr)> {
-    loop {
-        match selector::accept(listener) {
-            Ok(accepted) => return Ok(Some(accepted)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if died_waiting(&error) => {}
-            Err(error) => return Err(Failure::os("accept", error)),
-        }
-    }
-}
-
-/// Whether it was the connection that failed, before it could be accepted: the next one may be alive.
-/// Linux reports errors of the network as errors of accepting, too.
-fn died_waiting(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(
-            Errno::INTR
-                | Errno::CONNABORTED
-                | Errno::CONNRESET
-                | Errno::PROTO
-                | Errno::NETDOWN
-                | Errno::NETUNREACH
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::NOPROTOOPT
-        )
-    ) || error.kind() == io::ErrorKind::ConnectionAborted
-}
-
-fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
-    let memory = lease.as_mut_slice();
-    let (call, received) = match source {
-        Source::Stream(socket) => (
-            "recv",
-            retry_on_intr(|| rustix::net::recv(socket, &mut *memory, RecvFlags::empty()))
-                .map(|(length, _)| length),
-        ),
-        _ => (
-            "read",
-            retry_on_intr(|| rustix::io::read(source, &mut *memory)),
-        ),
-    };
-    match received {
-        Ok(length) => Ok(Some(length)),
-        Err(Errno::AGAIN) => Ok(None),
-        // A pseudo-terminal says so when nobody has its other end.
-        Err(Errno::IO) if matches!(source, Source::Reader(_)) => Ok(Some(0)),
-        Err(error) => Err(Failure::os(call, error.into())),
-    }
-}
-
-/// Notes the pieces to send in one call; says how many, and how many bytes they are.
-fn gather<'a>(chunks: &'a Chunks, pieces: &mut [IoSlice<'a>]) -> (usize, usize) {
-    let (mut count, mut bytes) = (0, 0);
-    for (piece, slice) in pieces.iter_mut().zip(chunks.slices()) {
-        let slice = &slice[..slice.len().min(SEND_MAX - bytes)];
-        if slice.is_empty() {
-            break;
-        }
-        *piece = IoSlice::new(slice);
-        count += 1;
-        bytes += slice.len();
-    }
-    (count, bytes)
-}
-
-fn send(
-    source: &Source,
-    pieces: &[IoSlice<'_>],
-    quiet: &mut Option<Quiet>,
-) -> rustix::io::Result<usize> {
-    if let Source::Stream(socket) = source {
-        let mut control = SendAncillaryBuffer::default();
-        return retry_on_intr(|| {
-            rustix::net::sendmsg(socket, pieces, &mut control, sigpipe::SEND_FLAGS)
-        });
-    }
-    let quiet = quiet.get_or_insert_with(Quiet::new);
-    let sent = retry_on_intr(|| rustix::io::writev(source, pieces));
-    if sent == Err(Errno::PIPE) {
-        quiet.raised();
-    }
-    sent
-}
-
-/// An interrupted connect goes on in the background like any other.
-fn is_in_progress(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::INPROGRESS | Errno::INTR)
-    )
 }

@@ -7,6 +7,7 @@
 //! for [`Driver::wait`].
 
 mod attempt;
+mod calls;
 mod children;
 mod foreign;
 mod life;
@@ -269,8 +270,9 @@ impl Driver for PollPort {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        // A deadline beyond the clock's reach is none.
-        let deadline = timeout.and_then(|timeout| self.now().checked_add(timeout));
+        // A wait that is none needs no clock; and a deadline beyond its reach is none.
+        let waits = timeout.filter(|timeout| !timeout.is_zero());
+        let deadline = waits.and_then(|timeout| self.now().checked_add(timeout));
         let first = completions.len();
         let limit = first + BATCH_MAX;
         let mut left = timeout;
@@ -295,11 +297,10 @@ impl Driver for PollPort {
             }
             // What seemed ready was not: wait for the rest of the time.
             if let Some(deadline) = deadline {
-                let rest = deadline.saturating_duration_since(self.now());
-                if rest.is_zero() && asked.is_some() {
-                    return Ok(());
-                }
-                left = Some(rest);
+                left = Some(deadline.saturating_duration_since(self.now()));
+            }
+            if left == Some(Duration::ZERO) && asked.is_some() {
+                return Ok(());
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::RequestKind;
 use super::super::request::Completion;
 use super::super::table::Key;
-use super::attempt::{Attempt, Direction, Tools};
+use super::attempt::{Direction, Tools};
 use super::foreign::FOREIGN;
 use super::{Ended, PollPort};
 
@@ -94,46 +94,26 @@ impl PollPort {
         completions: &mut Vec<Completion>,
         limit: usize,
     ) {
-        // Input first: an error of the connection is told once, and means most to the receiver.
-        for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
-            self.attempt(key, direction, tools, completions, limit);
-        }
-        self.queue_if_ready(key);
-    }
-
-    fn attempt(
-        &mut self,
-        key: Key,
-        direction: Direction,
-        tools: &mut Tools,
-        completions: &mut Vec<Completion>,
-        limit: usize,
-    ) {
         let Some(entry) = self.handles.get_mut(key) else {
             return;
         };
-        let attempts = entry.attempts_max(direction).min(limit - completions.len());
-        for _ in 0..attempts {
-            let Some(task) = entry.slot(direction) else {
-                return;
-            };
-            let (operation, token, kind) = (task.operation, task.token, task.kind);
-            let (result, more) = match entry.attempt(direction, tools) {
-                Attempt::NotReady => return,
-                Attempt::More(outcome) => (Ok(outcome), true),
-                Attempt::Last(result) => (result, false),
-            };
-            if !more {
-                self.operations.remove(operation.0);
-                entry.promote();
+        // Input first: an error of the connection is told once, and means most to the receiver.
+        for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
+            let mut attempts = entry.attempts_max(direction);
+            while attempts > 0
+                && completions.len() < limit
+                && let Some(completion) = entry.attempt(direction, tools)
+            {
+                if !completion.more {
+                    self.operations.remove(completion.operation.0);
+                }
+                completions.push(completion);
+                attempts -= 1;
             }
-            completions.push(Completion {
-                token,
-                operation,
-                kind,
-                result,
-                more,
-            });
+        }
+        if !entry.queued && entry.wants_attempt() {
+            entry.queued = true;
+            self.ready.push_back(key);
         }
     }
 

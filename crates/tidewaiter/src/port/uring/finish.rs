@@ -33,6 +33,9 @@ enum Next {
 
 impl Uring {
     fn deliver_due(&mut self, limit: usize, completions: &mut Vec<Completion>) {
+        if self.due.is_empty() {
+            return;
+        }
         let room = limit.saturating_sub(completions.len());
         completions.extend(self.due.drain(..room.min(self.due.len())));
     }

@@ -142,10 +142,14 @@ impl Queue {
                 continue;
             }
             self.horizon = deadlines.max().expect("the class is marked as filled");
-            let all = self.near.len() + first.len();
-            let kept = first.drain(..).filter(|&entry| keep(entry));
-            self.near.extend(kept.map(Reverse));
-            self.len -= all - self.near.len();
+            for &entry in &*first {
+                if keep(entry) {
+                    self.near.push(Reverse(entry));
+                } else {
+                    self.len -= 1;
+                }
+            }
+            first.clear();
         }
     }
 
