@@ -122,8 +122,13 @@ impl Foreign {
 
     /// Whether something is ready that the kernel does not watch.
     pub(super) fn is_always_ready(&self) -> bool {
+        !self.always.is_empty() && self.is_one_wanted()
+    }
+
+    #[cold]
+    fn is_one_wanted(&self) -> bool {
         let wanted = |key: &Key| self.watched[key].interest != Interest::NONE;
-        !self.always.is_empty() && self.always.iter().any(wanted)
+        self.always.iter().any(wanted)
     }
 
     /// Appends what is ready now, as long as there are fewer than `limit` completions.

@@ -85,11 +85,13 @@ impl Reactor {
 
     /// Runs all callbacks that are owed, and, within a bound, those that they set off.
     fn run_soon(&self) {
+        // Most often there are none, and to find that is all this costs.
         if !self.core.soon.borrow().is_empty() {
             self.run_owed();
         }
     }
 
+    #[inline(never)]
     fn run_owed(&self) {
         let owed = self.core.soon.borrow().len();
         for _ in 0..owed.max(CALLBACKS_MAX) {
@@ -101,10 +103,11 @@ impl Reactor {
 
     /// Submits what the callbacks wrote: once a turn, so that many small writes leave as one.
     fn flush(&self) {
-        let mut unflushed = self.core.unflushed.take();
-        if !unflushed.is_empty() {
-            self.clock().spend();
+        if self.core.unflushed.borrow().is_empty() {
+            return;
         }
+        self.clock().spend();
+        let mut unflushed = self.core.unflushed.take();
         for live in unflushed.drain(..) {
             live.flush();
         }
@@ -172,8 +175,11 @@ impl Reactor {
     /// Makes the calls that have arrived. Those sent meanwhile are for the next turn.
     pub(super) fn take_remote_calls(&self) {
         let others = &self.core.others;
+        others.inbox.drain(&mut others.calls.borrow_mut());
+        if others.calls.borrow().is_empty() {
+            return;
+        }
         let mut calls = others.calls.take();
-        others.inbox.drain(&mut calls);
         while let Some(callback) = calls.pop_front() {
             self.core.counters.remote_calls.add(1);
             self.guard("a call from another thread", || callback(self));

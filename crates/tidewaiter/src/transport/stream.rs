@@ -309,10 +309,13 @@ impl Stream {
         if state.phase != Phase::Open || state.sending.is_some() || state.queue.is_empty() {
             return;
         }
-        let mut part = self.reactor.take_storage();
-        part.take_from(&mut state.queue, SEND_PIECES_MAX, SEND_BYTES_MAX);
-        if state.queue.is_empty() {
-            self.reactor.keep_storage(std::mem::take(&mut state.queue));
+        let mut part = std::mem::take(&mut state.queue);
+        if part.count() > SEND_PIECES_MAX || part.len() > SEND_BYTES_MAX {
+            state.queue = std::mem::replace(&mut part, self.reactor.take_storage());
+            part.take_from(&mut state.queue, SEND_PIECES_MAX, SEND_BYTES_MAX);
+            if state.queue.is_empty() {
+                self.reactor.keep_storage(std::mem::take(&mut state.queue));
+            }
         }
         let bytes = part.len();
         let submitted =

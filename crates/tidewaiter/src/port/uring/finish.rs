@@ -173,7 +173,9 @@ impl Uring {
             .get_mut(pending.handle)
             .expect("a handle outlives its operations");
         state.forget(key);
-        self.close_if_idle(pending.handle);
+        if state.closing.is_some() {
+            self.close_if_idle(pending.handle);
+        }
     }
 
     fn finish_wake(&mut self, cqe: Cqe) {

@@ -260,7 +260,12 @@ impl Uring {
     }
 
     /// Turns a request into work for the handle's kind, or refuses it.
-    fn work(&self, state: &HandleState, request: Request) -> io::Result<Work> {
+    fn work(
+        state: &HandleState,
+        request: Request,
+        abilities: Abilities,
+        write_flags: Option<WriteFlags>,
+    ) -> io::Result<Work> {
         match (request, &state.thing) {
             (Request::Accept, Thing::Listener(_)) => Ok(Work::Accept),
             (Request::Connect(peer), Thing::Stream(_)) => {
@@ -272,9 +277,9 @@ impl Uring {
                 }
                 let pipe = matches!(state.thing, Thing::Reader(_));
                 let multishot = if pipe {
-                    self.setup.abilities.multishot_read
+                    abilities.multishot_read
                 } else {
-                    self.setup.abilities.multishot_receive
+                    abilities.multishot_receive
                 };
                 Ok(Work::Receive {
                     pipe,
@@ -292,7 +297,7 @@ impl Uring {
                 }
                 Ok(Work::Send {
                     pipe: match state.thing {
-                        Thing::Writer(_) => self.write_flags,
+                        Thing::Writer(_) => write_flags,
                         _ => None,
                     },
                     chunks,
@@ -357,22 +362,21 @@ impl Driver for Uring {
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
-        let state = self.state(handle)?;
-        let pending = Pending {
+        let state = self.handles.get_mut(handle.0);
+        let state = state
+            .filter(|state| state.closing.is_none())
+            .ok_or_else(no_such_handle)?;
+        let kind = request.kind();
+        let work = Uring::work(state, request, self.setup.abilities, self.write_flags)?;
+        let key = self.operations.insert(Pending {
             handle: handle.0,
             descriptor: state.descriptor(),
             token,
             stage: Stage::Started,
             cancelled: false,
             lent: false,
-            work: self.work(state, request)?,
-        };
-        let kind = pending.work.kind();
-        let key = self.operations.insert(pending);
-        let state = self
-            .handles
-            .get_mut(handle.0)
-            .expect("it was there a moment ago");
+            work,
+        });
         state.note(key, kind);
         self.start(key);
         Ok(Operation(key))

@@ -128,6 +128,7 @@ impl Queue {
 
     /// Fills the heap from the first classes, with the entries that `keep` is true for. It asks after many at
     /// once, so that what the answers depend on is fetched from memory side by side, and is there when they fire.
+    #[inline(never)]
     fn refill(&mut self, keep: impl Fn(Entry) -> bool) {
         self.near_limit = 2 * NEAR_MAX;
         while self.near.len() < NEAR_MIN && self.filled != 0 {
