@@ -30,12 +30,28 @@ impl Chunk {
 /// No chunk in the queue is empty.
 #[derive(Debug, Default)]
 pub struct Chunks {
+    /// Behind a pointer: requests and completions pass a queue through many hands.
+    storage: Option<Box<Storage>>,
+}
+
+#[derive(Debug, Default)]
+struct Storage {
     list: VecDeque<Chunk>,
     /// How much of the first chunk is already gone.
     start: usize,
     len: usize,
     /// Memory of a chunk that is gone, for the next small write.
     spare: Vec<u8>,
+}
+
+impl Storage {
+    /// Keeps `memory` for the next small write, unless it is too large to be held in reserve.
+    fn keep(&mut self, mut memory: Vec<u8>) {
+        if memory.capacity() <= GATHER_BYTES && memory.capacity() > self.spare.capacity() {
+            memory.clear();
+            self.spare = memory;
+        }
+    }
 }
 
 impl Chunks {
@@ -48,33 +64,39 @@ impl Chunks {
     /// How many bytes are queued.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.storage.as_ref().map_or(0, |storage| storage.len)
     }
 
     /// Whether nothing is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// How many separate pieces of memory the bytes stand in.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.list.len()
+        self.storage
+            .as_ref()
+            .map_or(0, |storage| storage.list.len())
     }
 
     /// Appends a copy of `data`.
     pub fn extend_from_slice(&mut self, mut data: &[u8]) {
-        self.len += data.len();
-        if let Some(Chunk::Owned(last)) = self.list.back_mut() {
+        if data.is_empty() {
+            return;
+        }
+        let storage = self.storage.get_or_insert_default();
+        storage.len += data.len();
+        if let Some(Chunk::Owned(last)) = storage.list.back_mut() {
             let room = GATHER_BYTES.saturating_sub(last.len()).min(data.len());
             last.extend_from_slice(&data[..room]);
             data = &data[room..];
         }
         if !data.is_empty() {
-            let mut chunk = std::mem::take(&mut self.spare);
+            let mut chunk = std::mem::take(&mut storage.spare);
             chunk.extend_from_slice(data);
-            self.list.push_back(Chunk::Owned(chunk));
+            storage.list.push_back(Chunk::Owned(chunk));
         }
     }
 
@@ -82,17 +104,19 @@ impl Chunks {
     pub fn push(&mut self, data: impl Into<Bytes>) {
         let data = data.into();
         if !data.is_empty() {
-            self.len += data.len();
-            self.list.push_back(Chunk::Shared(data));
+            let storage = self.storage.get_or_insert_default();
+            storage.len += data.len();
+            storage.list.push_back(Chunk::Shared(data));
         }
     }
 
     /// The queued bytes, front first, piece by piece; no piece is empty.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = self.start;
-        self.list
-            .iter()
-            .map(move |chunk| &chunk.as_slice()[std::mem::take(&mut start)..])
+        let storage = self.storage.as_deref();
+        let (list, mut start) = storage.map_or_else(Default::default, |storage| {
+            (storage.list.iter(), storage.start)
+        });
+        list.map(move |chunk| &chunk.as_slice()[std::mem::take(&mut start)..])
     }
 
     /// Drops the first `count` bytes.
@@ -102,30 +126,25 @@ impl Chunks {
     /// When fewer are queued.
     pub fn advance(&mut self, mut count: usize) {
         assert!(
-            count <= self.len,
+            count <= self.len(),
             "cannot drop {count} of {} queued bytes",
-            self.len
+            self.len()
         );
-        self.len -= count;
-        while let Some(first) = self.list.front() {
-            let left = first.as_slice().len() - self.start;
+        let Some(storage) = &mut self.storage else {
+            return;
+        };
+        storage.len -= count;
+        while let Some(first) = storage.list.front() {
+            let left = first.as_slice().len() - storage.start;
             if count < left {
-                self.start += count;
+                storage.start += count;
                 return;
             }
             count -= left;
-            self.start = 0;
-            if let Some(Chunk::Owned(memory)) = self.list.pop_front() {
-                self.keep(memory);
+            storage.start = 0;
+            if let Some(Chunk::Owned(memory)) = storage.list.pop_front() {
+                storage.keep(memory);
             }
-        }
-    }
-
-    /// Keeps `memory` for the next small write, unless it is too large to be held in reserve.
-    fn keep(&mut self, mut memory: Vec<u8>) {
-        if memory.capacity() <= GATHER_BYTES && memory.capacity() > self.spare.capacity() {
-            memory.clear();
-            self.spare = memory;
         }
     }
 
@@ -137,24 +156,26 @@ impl Chunks {
     /// When this queue is not empty: a half-sent first piece has no place behind other bytes.
     pub fn take_from(&mut self, source: &mut Chunks, max_count: usize, max_bytes: usize) {
         assert!(self.is_empty(), "pieces are moved into an empty queue only");
-        if source.count() <= max_count && source.len <= max_bytes {
+        let all = source.count() <= max_count && source.len() <= max_bytes;
+        let Some(from) = source.storage.as_mut().filter(|_| !all) else {
             // All of it: with the storage, which in turn leaves ours to the source.
             std::mem::swap(self, source);
             return;
-        }
-        self.start = std::mem::take(&mut source.start);
-        while self.list.len() < max_count && self.len < max_bytes {
-            let Some(chunk) = source.list.pop_front() else {
+        };
+        let into = self.storage.get_or_insert_default();
+        into.start = std::mem::take(&mut from.start);
+        while into.list.len() < max_count && into.len < max_bytes {
+            let Some(chunk) = from.list.pop_front() else {
                 break;
             };
-            let start = if self.list.is_empty() { self.start } else { 0 };
-            self.len += chunk.as_slice().len() - start;
-            self.list.push_back(chunk);
+            let start = if into.list.is_empty() { into.start } else { 0 };
+            into.len += chunk.as_slice().len() - start;
+            into.list.push_back(chunk);
         }
-        source.len -= self.len;
-        if self.list.is_empty() {
+        from.len -= into.len;
+        if into.list.is_empty() {
             // Nothing was taken: the first piece is still there, and still half-sent.
-            source.start = std::mem::take(&mut self.start);
+            from.start = std::mem::take(&mut into.start);
         }
     }
 
@@ -168,24 +189,29 @@ impl Chunks {
             std::mem::swap(self, unsent);
             return;
         }
-        debug_assert_eq!(self.start, 0, "what was queued behind it is whole");
-        self.len += std::mem::take(&mut unsent.len);
-        self.start = std::mem::take(&mut unsent.start);
-        while let Some(chunk) = unsent.list.pop_back() {
-            self.list.push_front(chunk);
+        let (Some(into), Some(from)) = (&mut self.storage, &mut unsent.storage) else {
+            return;
+        };
+        debug_assert_eq!(into.start, 0, "what was queued behind it is whole");
+        into.len += std::mem::take(&mut from.len);
+        into.start = std::mem::take(&mut from.start);
+        while let Some(chunk) = from.list.pop_back() {
+            into.list.push_front(chunk);
         }
     }
 
     /// Whether anything would be allocated anew if this were dropped.
     pub(crate) fn has_storage(&self) -> bool {
-        self.list.capacity() > 0
+        self.storage.is_some()
     }
 
     /// Drops everything queued.
     pub fn clear(&mut self) {
-        self.list.clear();
-        self.start = 0;
-        self.len = 0;
+        if let Some(storage) = &mut self.storage {
+            storage.list.clear();
+            storage.start = 0;
+            storage.len = 0;
+        }
     }
 }
 
