@@ -1,68 +1,115 @@
-"""The rows of the comparison: what is measured, in which unit, and what we aim at."""
+"""What is measured, who takes part, and what we aim at."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from harness.workload import LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
+EPOLL, IOCP = "epollreactor", "iocpreactor"
+# Ours on the port that it takes by itself, on Linux and on Windows.
+URING, OURS_ON_WINDOWS = "tidewaiter-uring", "tidewaiter-iocp"
+_OURS = ("--reactor", "tidewaiter.twisted")
+_ASYNCIO = ("--reactor", "twisted.internet.asyncioreactor")
 
-@dataclass(frozen=True)
-class Row:
-    """One workload.
-
-    `gain` is how many times better ours is to be than the peer; `limit` bounds our own value instead.
-    Where `load` is given, `workload` is a server that the load program drives with these arguments, and the
-    value is the server's CPU time per message (`per="message"`) or per GiB that passes (`per="gib"`).
-    """
-
-    name: str
-    workload: str
-    unit: str
-    more_is_better: bool = False
-    load: tuple[str, ...] = ()
-    per: str = "message"
-    gain: float | None = None
-    limit: float | None = None
-    # Whether the process is held to the first core; the load program always has the second.
-    pinned: bool = True
-    # "all", "posix" or "nt": where it belongs to the default rows.
-    system: str = "all"
-
-
-def _served(name: str, workload: str, gain: float, *load: str, unit: str = "us/message") -> Row:
-    per = "gib" if unit.endswith("GiB") else "message"
-    return Row(name, workload, unit, load=load, per=per, gain=gain, system="posix")
-
-
-def _echo(size: int, connections: int, gain: float, name: str) -> Row:
-    load = ("--size", str(size), "--connections", str(connections))
-    return _served(name, "echo", gain, *load)
-
-
-ROWS: tuple[Row, ...] = (
-    # At most 0.40 of the peer's CPU.
-    _echo(64, 64, 2.5, "echo-64"),
-    _echo(64, 1000, 2.5, "echo-1000"),
-    _echo(65536, 64, 1.7, "echo-64k"),
-    _served("stream-in", "sink", 1.5, "--mode", "send", "--size", "65536", unit="s/GiB"),
-    _served("stream-out", "source", 1.3, "--mode", "receive", unit="s/GiB"),
-    _served("churn", "echo", 1.7, "--mode", "churn", "--connections", "16", unit="us/connection"),
-    _served("tls-echo", "tls-echo", 1.6, "--tls", "--connections", "64"),
-    _served("web", "web", 1.35, "--mode", "http", "--connections", "64", unit="us/request"),
-    Row("timer-arm", "timer-arm", "ns", gain=3),
-    Row("timer-fire", "timer-fire", "ns", gain=4),
-    Row("timer-chain", "timer-chain", "ns", gain=5, system="posix"),
-    Row("thread-calls", "thread-calls", "calls/s", more_is_better=True, gain=5, pinned=False),
-    Row("child-stdout", "child-stdout", "MiB/s", more_is_better=True, gain=3),
-    Row("first-output", "first-output", "ms", gain=8, pinned=False, system="nt"),
-    Row(
-        "spawn-series",
-        "spawn-series",
-        "children/s",
-        more_is_better=True,
-        gain=6,
-        pinned=False,
-        system="nt",
-    ),
-    Row("spawn-many", "spawn-many", "children/s", more_is_better=True, gain=1.5, pinned=False),
-    Row("silent-children", "silent-children", "wake-ups", limit=0, pinned=False, system="nt"),
+# The first is what the others are measured by.
+PEERS = (
+    Peer(EPOLL, "Twisted", ("--reactor", "twisted.internet.epollreactor")),
+    Peer(URING, "tidewaiter", _OURS, {"TIDEWAITER_PORT": "uring"}, ours=True),
+    Peer("tidewaiter-poll", "tidewaiter", _OURS, {"TIDEWAITER_PORT": "poll"}, ours=True),
+    Peer("asyncioreactor", "Twisted", _ASYNCIO),
+    Peer("asyncioreactor-uvloop", "uvloop", (*_ASYNCIO, "--loop", "uvloop")),
+    # Protocols of asyncio, without Twisted.
+    Peer("bare-uvloop", "uvloop", ("--loop", "uvloop")),
+    Peer("bare-rloop", "rloop", ("--loop", "rloop")),
 )
+WINDOWS_PEERS = (
+    Peer(IOCP, "Twisted", ("--reactor", "twisted.internet.iocpreactor")),
+    Peer(OURS_ON_WINDOWS, "tidewaiter", _OURS, ours=True),
+)
+
+# What drives a server where the arguments of the load begin with it; else it is bench/load.
+WRK = "wrk"
+
+_SERVER_FIGURES = (RATE, *LATENCIES, PEAK)
+_CPU_PER_CHILD = Figure("cpu_us", "own CPU us")
+# Of the process and, under Wine, of Wine's server, which does for it what a kernel does.
+_CPU = Figure("outside_cpu_ms", "CPU ms")
+
+
+def _aims(epoll: float, iocp: float | None = None) -> tuple[Aim, ...]:
+    """How many times epollreactor ours is to be; and iocpreactor, where there is an aim for that."""
+    aims = (Aim(URING, epoll, (EPOLL,)),)
+    return aims if iocp is None else (*aims, Aim(OURS_ON_WINDOWS, iocp, (IOCP,)))
+
+
+def _served(name: str, task: str, unit: str, most: float, *load: str) -> Workload:
+    return Workload(f"python-{name}", task, f"CPU us/{unit}", _SERVER_FIGURES, load, aims=_aims(most))
+
+
+def _echo(name: str, size: int, connections: int, most: float) -> Workload:
+    load = ("--size", str(size), "--connections", str(connections))
+    return _served(name, "echo", "message", most, *load)
+
+
+def _stream(name: str, task: str, most: float, *load: str) -> Workload:
+    figures = (Figure("mib_per_s", "MiB/s", more_is_better=True), PEAK)
+    return Workload(f"python-{name}", task, "CPU s/GiB", figures, load, per="gib", aims=_aims(most))
+
+
+def _clock(task: str, *aims: Aim, figures: tuple[Figure, ...] = ()) -> Workload:
+    return Workload(f"python-{task}", task, "CPU ns", figures, aims=aims)
+
+
+def _rate(task: str, unit: str, figure: Figure, *aims: Aim, pinned: bool = False) -> Workload:
+    figures = (figure, _CPU)
+    return Workload(
+        f"python-{task}", task, f"{unit}/s", figures, more_is_better=True, pinned=pinned, aims=aims
+    )
+
+
+WORKLOADS = (
+    _echo("echo-64", 64, 64, 0.34),
+    _echo("echo-1000", 64, 1000, 0.34),
+    _echo("echo-64k", 65536, 64, 1 / 1.7),
+    _stream("stream-in", "sink", 1 / 1.5, "--mode", "send", "--size", "65536"),
+    _stream("stream-out", "source", 1 / 1.3, "--mode", "receive"),
+    _served("churn", "echo", "connection", 1 / 1.7, "--mode", "churn", "--connections", "16"),
+    _served("tls-echo", "tls-echo", "message", 1 / 1.6, "--tls", "--connections", "64"),
+    _served("web", "web", "request", 1 / 1.35, WRK, "--threads", "1", "--connections", "64"),
+    _clock("timer-arm", *_aims(1 / 4, 1 / 3), figures=(Figure("cancel_ns", "cancel ns"),)),
+    _clock("timer-fire", *_aims(1 / 6, 1 / 4)),
+    _clock("timer-chain", *_aims(1 / 5)),
+    _rate("thread-calls", "calls", Figure("cpu_ns", "CPU ns"), *_aims(8, 5)),
+    _rate("child-stdout", "MiB", Figure("cpu_s_per_gib", "own CPU s/GiB"), *_aims(3.5, 3), pinned=True),
+    Workload(
+        "python-first-output",
+        "first-output",
+        "ms",
+        (_CPU,),
+        pinned=False,
+        aims=(Aim(OURS_ON_WINDOWS, 1 / 8, (IOCP,)),),
+    ),
+    _rate("spawn-series", "children", _CPU_PER_CHILD, Aim(OURS_ON_WINDOWS, 6, (IOCP,))),
+    _rate("spawn-many", "children", _CPU_PER_CHILD, *_aims(1.5, 1.5)),
+    Workload(
+        "python-silent-children",
+        "silent-children",
+        "wake-ups",
+        (_CPU,),
+        pinned=False,
+        aims=(Aim(OURS_ON_WINDOWS, 0),),
+    ),
+)
+
+# What is measured on Windows where nothing is named; there is no clock of another process's CPU time.
+ON_WINDOWS = {
+    "python-timer-arm",
+    "python-timer-fire",
+    "python-thread-calls",
+    "python-child-stdout",
+    "python-first-output",
+    "python-spawn-series",
+    "python-spawn-many",
+    "python-silent-children",
+}
+# What is measured elsewhere only where it is named.
+ONLY_ON_WINDOWS = {"python-first-output", "python-spawn-series", "python-silent-children"}

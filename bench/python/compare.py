@@ -1,182 +1,131 @@
-"""Compares two Twisted reactors: interleaved rounds, each in fresh processes, medians with spread.
+"""Compares Twisted reactors, and loops without Twisted: interleaved rounds, each run in fresh processes.
 
-    python bench/python/compare.py --ours tidewaiter.twisted --peer twisted.internet.epollreactor
+    cargo xtask bench python [workload...] [--peers NAME,NAME...] [--rounds N]
 
-Without names of workloads it runs those of the system. See the README beside it.
+See the README beside it.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
 import shlex
+import shutil
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from catalogue import ROWS, Row
-from harness.noise import Watch, cpu_seconds, wine_server
-from harness.processes import Failed, cpu_per, drive, load_program, raise_descriptor_limit, started, told
-from report import Comparison, Run, table, write_csv
+from catalogue import ON_WINDOWS, ONLY_ON_WINDOWS, PEERS, WINDOWS_PEERS, WORKLOADS, WRK
+from harness import wine
+from harness.noise import cpu_seconds
+from harness.processes import Failed, drive, load_program, started
+from harness.program import Comparison, compare, options
+from harness.results import Run
+from harness.runs import Drive, run
+from harness.setting import output
+from harness.workload import Peer, Workload
 
-TRIES = 3
-# A server that takes longer to stop is killed; what was measured before still counts.
-STOP_SECONDS_MAX = 5
-# With `--assert`, a row that misses its aim is measured so many times longer before it fails.
-PATIENCE = 3
+# On Wine, some runs fail by chance.
+TRIES_ON_WINDOWS = 3
+WARM_UP_SECONDS = 1
 
 
-@dataclass
-class Bench:
-    """What all runs have in common."""
+class Reactors(Comparison):
+    """Programs in one Python, which may be Windows's under Wine."""
 
-    python: list[str]
-    load: str | None
-    seconds: float
-    port: str | None
-    windows: bool
+    command = "cargo xtask bench python"
+    name = "python"
+    prefix = "python-"
+    workloads = WORKLOADS
+    peers = (*PEERS, *WINDOWS_PEERS)
 
-    def run(self, row: Row, module: str, ours: bool) -> Run:
-        """One measurement in fresh processes; what fails by chance, as Wine does, is tried again."""
-        for left in reversed(range(TRIES)):
-            watch = Watch()
+    def __init__(self, python: list[str], seconds: float) -> None:
+        self.python = python
+        self.seconds = seconds
+        self.windows = os.name == "nt" or Path(python[0]).name.startswith("wine")
+
+    def takes_part(self, peer: Peer) -> bool:
+        return peer in (WINDOWS_PEERS if self.windows else PEERS)
+
+    def belongs(self, workload: Workload) -> bool:
+        return workload.name in ON_WINDOWS if self.windows else workload.name not in ONLY_ON_WINDOWS
+
+    def versions(self, peers: Sequence[Peer]) -> list[str]:
+        packages = sorted({peer.package for peer in peers})
+        code = "import importlib.metadata as m, json, platform, sys\n"
+        code += "told = {'Python': platform.python_version()} | {p: m.version(p) for p in sys.argv[1:]}\n"
+        code += "print(json.dumps(told))"
+        told = output([*self.python, "-c", code, *packages], HERE)
+        return [f"{name} {version}" for name, version in json.loads(told or "{}").items()]
+
+    def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
+        if any(_is_for_wrk(workload) for workload in workloads) and not shutil.which(WRK):
+            raise SystemExit(
+                "wrk is not there: install it (Debian: `apt-get install wrk`), or name other workloads"
+            )
+        loads = any(workload.load and not _is_for_wrk(workload) for workload in workloads)
+        self.load = load_program(["tls"]) if loads else None
+        if loads and self.load is None:
+            raise SystemExit("cargo is not there to build the load program")
+
+    def run(self, workload: Workload, peer: Peer) -> Run:
+        for _ in range(TRIES_ON_WINDOWS - 1 if self.windows else 0):
             try:
-                value, extra = (self._served if row.load else self._alone)(row, module, ours)
+                return self._run(workload, peer)
             except Failed as failed:
-                if not left:
-                    raise
-                print(f"{row.name} is tried again: {failed}", file=sys.stderr)
-            else:
-                return Run(value, watch.stop(), extra)
-        raise AssertionError("the last try returns or raises")
+                print(f"{workload.name} is tried again: {failed}", file=sys.stderr)
+        return self._run(workload, peer)
 
-    def _alone(self, row: Row, module: str, ours: bool) -> tuple[float, dict[str, float]]:
-        wine = wine_server() if self.windows else None
-        wine_before = wine_after = None
-        result: dict[str, float] | None = None
-        with self._process(row, module, ours) as (process, lines):
-            for line in lines:
-                if line.get("mark") == "begin" and wine:
-                    wine_before = cpu_seconds(wine)
-                elif line.get("mark") == "end" and wine:
-                    wine_after = cpu_seconds(wine)
-                elif "result" in line:
-                    result = line["result"]
-            process.wait()
-        if result is None:
-            raise Failed("the process ended without a result")
-        if wine_before is not None and wine_after is not None:
-            result["wineserver_ms"] = (wine_after - wine_before) * 1000
-        return result.pop("value"), result
+    def _run(self, workload: Workload, peer: Peer) -> Run:
+        command = [*self.python, str(HERE / "measure.py"), workload.task, *peer.arguments]
+        clock = wine.cpu_with_server if self.windows and os.name != "nt" else cpu_seconds
+        return run(command, workload, os.environ | peer.environment, self._drive(workload), clock)
 
-    def _served(self, row: Row, module: str, ours: bool) -> tuple[float, dict[str, float]]:
-        if self.load is None:
-            raise Failed("there is no load program: build it, or name it with --load")
-        with self._process(row, module, ours) as (process, lines):
-            port = next((line["port"] for line in lines if "port" in line), None)
-            if port is None:
-                raise Failed("the server did not start")
-            seconds = ["--duration", str(int(self.seconds * 1000))]
-            cpu, figures = drive(self.load, [*row.load, *seconds], port, process.pid)
-            process.terminate()
-            overdue = threading.Timer(STOP_SECONDS_MAX, process.kill)
-            overdue.start()
-            for line in lines:
-                figures.update(line.get("result", {}))
-            overdue.cancel()
-            if "peak_kib" not in figures:
-                print(f"{row.name}: {module} did not stop when terminated", file=sys.stderr)
-        return cpu_per(row.per, cpu, figures), figures
-
-    @contextmanager
-    def _process(self, row: Row, module: str, ours: bool):
-        environment = dict(os.environ)
-        if ours and self.port:
-            environment["TIDEWAITER_PORT"] = self.port
-        command = [*self.python, str(HERE / "measure.py"), row.workload, module]
-        core = 0 if row.pinned else None
-        with started(command, core=core, environment=environment) as (process, output):
-            yield process, told(output)
+    def _drive(self, workload: Workload) -> Drive:
+        if _is_for_wrk(workload):
+            return partial(drive_wrk, workload.load, max(1, round(self.seconds)))
+        return partial(drive, self.load, [*workload.load, "--duration", str(int(self.seconds * 1000))])
 
 
-def compare(bench: Bench, row: Row, arguments: argparse.Namespace) -> Comparison:
-    """All rounds of one row, ours and the peer in turn; who begins changes from round to round."""
-    comparison = Comparison(row)
-    rounds = arguments.rounds
-    sides = [(comparison.ours, arguments.ours, True), (comparison.peer, arguments.peer, False)]
-    number = 0
-    try:
-        while number < rounds:
-            for runs, module, ours in sides if number % 2 == 0 else reversed(sides):
-                runs.append(bench.run(row, module, ours))
-            number += 1
-            missed = comparison.reached() is False
-            if number == rounds and arguments.demand and missed:
-                rounds = min(rounds + 2, arguments.rounds * PATIENCE)
-    except Failed as failed:
-        comparison.failure = str(failed)
-    return comparison
+def _is_for_wrk(workload: Workload) -> bool:
+    return workload.load[:1] == (WRK,)
 
 
-def _chosen(names: list[str], windows: bool) -> Iterator[Row]:
-    unknown = set(names) - {row.name for row in ROWS}
-    if unknown:
-        raise SystemExit(f"no such workload: {', '.join(sorted(unknown))}")
-    here = {"all", "nt" if windows else "posix"}
-    for row in ROWS:
-        if row.name in names or (not names and row.system in here):
-            yield row
+def drive_wrk(command: Sequence[str], seconds: int, port: int, server: int) -> tuple[float, dict[str, float]]:
+    """As `drive`, but with wrk, which knows whole seconds; it does not tell when its measured time begins."""
+    _wrk(command, WARM_UP_SECONDS, port)
+    before = cpu_seconds(server)
+    figures = _wrk(command, seconds, port)
+    after = cpu_seconds(server)
+    if before is None or after is None:
+        raise Failed("this system does not tell the CPU time of another process")
+    if figures.pop("errors"):
+        raise Failed("wrk had errors")
+    return after - before, figures
 
 
-def _load_program(arguments: argparse.Namespace, rows: list[Row]) -> str | None:
-    """The one named, or the one built now."""
-    if arguments.load or not any(row.load for row in rows):
-        return arguments.load
-    return load_program(["tls"] if any("--tls" in row.load for row in rows) else [])
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("workloads", nargs="*", help="those of the system, if none is named")
-    default_peer = "iocpreactor" if os.name == "nt" else "epollreactor"
-    parser.add_argument("--ours", default="tidewaiter.twisted", help="a module with install()")
-    parser.add_argument("--peer", default=f"twisted.internet.{default_peer}")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="measured under load")
-    parser.add_argument("--port", help="force ours onto it: uring, poll, iocp")
-    parser.add_argument("--load", help="the load program; built with cargo if not given")
-    parser.add_argument("--python", default=sys.executable, help="may be 'wine …/python.exe'")
-    parser.add_argument("--csv", type=Path, help="every single run, into this file")
-    parser.add_argument("--assert", dest="demand", action="store_true", help="fail if an aim is missed")
-    return parser.parse_args()
+def _wrk(command: Sequence[str], seconds: int, port: int) -> dict[str, float]:
+    options = ["--duration", f"{seconds}s", "--script", str(HERE / "wrk.lua")]
+    with started([*command, *options, f"http://127.0.0.1:{port}/"], core=1) as (process, lines):
+        told = next((line for line in lines if line.startswith("{")), None)
+        if process.wait() != 0 or told is None:
+            raise Failed("wrk failed")
+    return json.loads(told)
 
 
 def main() -> int:
-    """Measures, prints as it goes, and returns whether all aims are reached if that was asked."""
-    arguments = _arguments()
-    python = [arguments.python] if Path(arguments.python).exists() else shlex.split(arguments.python)
-    windows = os.name == "nt" or Path(python[0]).name.startswith("wine")
-    rows = list(_chosen(arguments.workloads, windows))
-    raise_descriptor_limit()
-    load = _load_program(arguments, rows)
-    bench = Bench(python, load, arguments.seconds, arguments.port, windows)
-    print(f"ours {arguments.ours}, peer {arguments.peer}, {arguments.rounds} rounds")
-    comparisons = []
-    for row in rows:
-        comparisons.append(compare(bench, row, arguments))
-        print(table(comparisons[-1:]).split("\n")[1], flush=True)
-    print("\n" + table(comparisons))
-    if arguments.csv:
-        write_csv(arguments.csv, comparisons)
-    missed = [one for one in comparisons if one.reached() is False]
-    failed = any(one.failure for one in comparisons)
-    return 1 if failed or (arguments.demand and missed) else 0
+    """Whether all went well."""
+    parser = options(__doc__.partition("\n")[0])
+    parser.add_argument("--python", default=sys.executable, help="may be 'wine …/python.exe'")
+    parser.set_defaults(seconds=1.0)
+    arguments = parser.parse_args()
+    one = Path(arguments.python).exists()
+    python = [arguments.python] if one else shlex.split(arguments.python)
+    return compare(Reactors(python, arguments.seconds), arguments)
 
 
 if __name__ == "__main__":

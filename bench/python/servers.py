@@ -1,19 +1,14 @@
-"""Servers that the load program drives. They run until they are terminated."""
+"""Servers on a reactor, for a load program to drive. They run until they are killed."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
-import sys
 from collections.abc import Callable
 
 from twisted.internet.protocol import Factory, Protocol
 
-from told import tell
-
-PIECE = bytes(64 * 1024)
-# As many connections may wait to be accepted: 1000 come at once.
-BACKLOG = 1024
+from told import BACKLOG, PIECE, tell
 
 
 class Echo(Protocol):
@@ -85,16 +80,6 @@ def _listen(reactor, factory: Factory) -> None:
 def _serve(reactor, port) -> None:
     reactor.callWhenRunning(tell, port=port.getHost().port)
     reactor.run()
-    tell(result={"peak_kib": _peak_kib()})
-
-
-def _peak_kib() -> int | None:
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def _certificate() -> bytes:

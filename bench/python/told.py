@@ -1,9 +1,14 @@
-"""What a measuring process tells the one that started it: one line of JSON each."""
+"""What measuring processes have in common: what they tell the one that started them, a line of JSON each."""
 
 from __future__ import annotations
 
 import json
 import sys
+
+# What all servers have in common: what a stream is sent in, and how many connections may wait to be
+# accepted, since 1000 come at once.
+PIECE = bytes(64 * 1024)
+BACKLOG = 1024
 
 
 def tell(**what: object) -> None:
@@ -14,9 +19,9 @@ def tell(**what: object) -> None:
 
 def begin() -> None:
     """The measured time begins."""
-    tell(mark="begin")
+    tell(begin=True)
 
 
 def end() -> None:
     """The measured time has ended."""
-    tell(mark="end")
+    tell(end=True)

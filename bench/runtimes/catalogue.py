@@ -2,82 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A column of the table: the name of what a run tells, and how it is shown."""
-
-    name: str
-    head: str
-    # The figure is divided by so much to be shown.
-    divisor: float = 1.0
-    more_is_better: bool = False
-
-
-RATE = Figure("rate", "rate/s", more_is_better=True)
-PEAK = Figure("peak_kib", "peak MiB", 1024)
-LATENCIES = (Figure("p50_us", "p50 us"), Figure("p99_us", "p99 us"), Figure("p999_us", "p99.9 us"))
-
-
-# In an `Aim`: all that are neither floors nor ours.
-EVERY_PEER = ("every peer",)
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What one of ours is to reach: at most so much, or at least if more is better.
-
-    The bound is in the unit that is shown or, where `by` names others, times what each of those has.
-    """
-
-    ours: str
-    bound: float
-    by: tuple[str, ...] = ()
-    # The value of the workload if it is none of the figures.
-    figure: Figure | None = None
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One table.
-
-    Where `load` is given, the peer is a server that the load program drives with these arguments; `per`
-    says what its value is: CPU per "message", CPU per "gib" that passes, or "memory" per connection. Else
-    the peer measures itself and tells its value, unless that is the CPU per "operation", seen from outside.
-    """
-
-    name: str
-    # What the peers call it.
-    task: str
-    # Of the value.
-    unit: str
-    figures: tuple[Figure, ...]
-    load: tuple[str, ...] = ()
-    per: str = "message"
-    more_is_better: bool = False
-    # Whether the process is held to the first core; the load program always has the second.
-    pinned: bool = True
-    aims: tuple[Aim, ...] = ()
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One program of bench/peers: `package` is its name there."""
-
-    name: str
-    package: str
-    arguments: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
-    # It is no peer but what the kernel sets: the others are measured by it.
-    floor: bool = False
-    ours: bool = False
-    # The crate whose version is the peer's; that of a library is the system's.
-    crate: str | None = None
-    # What must be installed, as pkg-config calls it, and Debian's name for it.
-    library: tuple[str, str] | None = None
-
+from harness.workload import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
 # Ours on the port that it takes by itself here, and on the other one.
 URING, POLL = "tidewaiter-uring", "tidewaiter-poll"
@@ -114,8 +39,7 @@ def _spawn(name: str) -> Workload:
 
 _CONNECTIONS = (1, 64, 1000, 10_000)
 _CHURN = ("--mode", "churn", "--connections", "16")
-IDLE_CONNECTIONS = 5000
-_IDLE = ("--mode", "idle", "--connections", str(IDLE_CONNECTIONS))
+_IDLE = ("--mode", "idle", "--connections", "5000")
 _ARM, _CANCEL = Figure("arm_ns", "arm ns"), Figure("cancel_ns", "cancel ns")
 _LATE_P50, _LATE_P99 = Figure("late_p50_us", "late p50 us"), Figure("late_p99_us", "late p99 us")
 _EARLY = Figure("early", "early")
@@ -170,8 +94,15 @@ WORKLOADS = (
         "MiB/s",
         (Figure("cpu_s_per_gib", "own CPU s/GiB"), PEAK),
         more_is_better=True,
+        aims=(Aim(URING, 1, ("libuv",)),),
     ),
-    Workload("children-500", "children", "own CPU us/line", (RATE, *LATENCIES, PEAK)),
+    Workload(
+        "children-500",
+        "children",
+        "own CPU us/line",
+        (RATE, *LATENCIES, PEAK),
+        aims=(Aim(URING, 1.5, ("tokio",), RATE), Aim(URING, 1, ("compio",))),
+    ),
 )
 
 PEERS = (
@@ -185,4 +116,5 @@ PEERS = (
     Peer("monoio", "bench-monoio", crate="monoio"),
     Peer("mio", "bench-mio", crate="mio"),
     Peer("libuv", "bench-libuv", library=("libuv", "libuv1-dev")),
+    Peer("asio", "bench-asio", header=("boost/version.hpp", "BOOST_LIB_VERSION", "libboost-dev")),
 )

@@ -6,7 +6,7 @@ as some thirty elsewhere. So they tell who asks the kernel for less, and say lit
 
 from __future__ import annotations
 
-from catalogue import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
+from harness.workload import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
 PREFIX = "wine-"
 IOCP = "tidewaiter-iocp"

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::context::{Context, has, output};
+use crate::paths;
 use crate::python;
 use crate::runner::{Step, Stop, Tally};
 use crate::setup::{component, rust_target, rustup, toolchain};
@@ -86,6 +87,12 @@ pub(crate) const LANES: &[Lane] = &[
         Required,
         "the real ports under AddressSanitizer",
         asan,
+    ),
+    lane(
+        "paths",
+        Required,
+        "no hot path takes over 3 % more instructions than recorded",
+        paths::check,
     ),
     lane(
         "python-lint",
@@ -380,7 +387,8 @@ fn miri(context: &Context) -> Result<Tally, Stop> {
     Ok(tally)
 }
 
-fn msrv(context: &Context) -> Result<Tally, Stop> {
+/// The oldest Rust that we promise, by its full number.
+pub(crate) fn oldest_rust(context: &Context) -> Result<String, Stop> {
     let manifest = std::fs::read_to_string(context.root.join("Cargo.toml"))
         .map_err(|error| Stop::Failed(format!("cannot read Cargo.toml: {error}")))?;
     let version = manifest
@@ -388,11 +396,15 @@ fn msrv(context: &Context) -> Result<Tally, Stop> {
         .find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'))
         .ok_or_else(|| Stop::Failed("Cargo.toml names no rust-version".to_owned()))?;
     // A version of two numbers would mean its latest patch; the promise starts with the first.
-    let version = if version.matches('.').count() < 2 {
+    Ok(if version.matches('.').count() < 2 {
         format!("{version}.0")
     } else {
         version.to_owned()
-    };
+    })
+}
+
+fn msrv(context: &Context) -> Result<Tally, Stop> {
+    let version = oldest_rust(context)?;
     toolchain(&version)?;
     Step::new(
         context,

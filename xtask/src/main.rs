@@ -9,6 +9,7 @@
 mod bench;
 mod context;
 mod lanes;
+mod paths;
 mod python;
 mod runner;
 mod setup;
@@ -29,7 +30,8 @@ usage: cargo xtask COMMAND
           --list           name the lanes, run nothing
           --install        install system packages too (as root it does so anyway)
   tidy    check the rules of the code that no lint knows
-  bench   compare with other runtimes; `bench --help` tells more
+  bench   compare with other runtimes; `bench python`: with other reactors; `--help` tells more
+  paths   compare the hot paths' instructions with the record; `paths --help` tells more
   setup   install what the lanes need: system packages, Rust targets, the Wine prefix
   ci      setup, then test --require-all
 ";
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             .and_then(|options| test::run(&Context::find(options.install)?, &options)),
         "tidy" => no_options(options).and_then(|()| tidy::run(&Context::find(false)?.root)),
         "bench" => Context::find(false).and_then(|context| bench::run(&context, options)),
+        "paths" => Context::find(false).and_then(|context| paths::run(&context, options)),
         "setup" => no_options(options).and_then(|()| Ok(setup::run(&Context::find(true)?))),
         "ci" => no_options(options).and_then(|()| ci()),
         "help" | "--help" | "-h" => {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::context::{Context, has, output};
+use crate::paths;
 use crate::python;
 use crate::runner::{Step, Stop};
 use crate::wine::Wine;
@@ -29,6 +30,7 @@ pub(crate) fn run(context: &Context) -> bool {
         ("rustfmt", component("rustfmt", "cargo-fmt")),
         ("clippy", component("clippy", "cargo-clippy")),
         ("Windows lane", Wine::ready(context).map(drop)),
+        ("hot paths", paths::ready(context)),
         ("Python lanes", python::ready(context)),
         ("Windows Python", python::windows_ready(context).map(drop)),
     ];

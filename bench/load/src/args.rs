@@ -50,8 +50,6 @@ pub(crate) enum Mode {
     Churn,
     /// Echoes one message, and is silent from then on
     Idle,
-    /// Asks for `/`, awaits the whole answer, and begins again on the same connection
-    Http,
 }
 
 fn milliseconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

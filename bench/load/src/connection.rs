@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 use std::time::Instant;
 
 use crate::args::Mode;
-use crate::http::Answer;
 use crate::link::Link;
 use crate::tally::Tally;
 
@@ -39,7 +38,6 @@ pub(crate) struct Connection {
     unsent: usize,
     /// The bytes that have still to come back.
     awaited: usize,
-    answer: Answer,
     begun: Instant,
 }
 
@@ -51,7 +49,6 @@ impl Connection {
             writable: false,
             unsent: 0,
             awaited: 0,
-            answer: Answer::default(),
             begun: Instant::now(),
         };
         connection.begin(plan);
@@ -62,9 +59,7 @@ impl Connection {
         self.begun = Instant::now();
         self.unsent = match plan.mode {
             Mode::Receive => 0,
-            Mode::Echo | Mode::Send | Mode::Both | Mode::Churn | Mode::Idle | Mode::Http => {
-                plan.message.len()
-            }
+            Mode::Echo | Mode::Send | Mode::Both | Mode::Churn | Mode::Idle => plan.message.len(),
         };
         self.awaited = plan.message.len();
     }
@@ -151,7 +146,6 @@ impl Connection {
     /// Whether a message is complete with `bytes`.
     fn completes(&mut self, plan: &Plan, bytes: &[u8]) -> io::Result<bool> {
         match plan.mode {
-            Mode::Http => self.answer.take(bytes),
             Mode::Send | Mode::Receive | Mode::Both => Ok(false),
             Mode::Echo | Mode::Churn | Mode::Idle => {
                 let left = self.awaited.checked_sub(bytes.len());

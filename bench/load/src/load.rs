@@ -9,7 +9,6 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::args::{Args, Mode};
 use crate::connection::{Connection, Next, Plan};
-use crate::http;
 use crate::link::Linker;
 use crate::tally::Tally;
 
@@ -32,15 +31,11 @@ pub(crate) struct Load<'a> {
 
 impl Load<'_> {
     pub(crate) fn new(args: &Args) -> io::Result<Load<'_>> {
-        let message = match args.mode {
-            Mode::Http => http::REQUEST.to_vec(),
-            _ => vec![b'x'; args.size.max(1)],
-        };
         Ok(Load {
             args,
             plan: Plan {
                 mode: args.mode,
-                message,
+                message: vec![b'x'; args.size.max(1)],
             },
             poll: Poll::new()?,
             linker: Linker::new(args)?,

@@ -6,7 +6,6 @@
 mod args;
 mod connection;
 mod histogram;
-mod http;
 mod link;
 mod load;
 mod tally;

@@ -13,13 +13,15 @@ fn main() {
     compiler()
         .files(SOURCES)
         .includes(includes)
+        .include("../native/include")
         .warnings(true)
         .extra_warnings(true)
         .compile("bench-libuv-side");
     if variable("CARGO_CFG_WINDOWS").is_some() {
         link_windows();
     }
-    for source in SOURCES.iter().chain(&["src/shared.h"]) {
+    let headers = ["src/shared.h", "../native/include/bench.h"];
+    for source in SOURCES.iter().chain(&headers) {
         println!("cargo::rerun-if-changed={source}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pyo3::exceptions::{PyAssertionError, PyAttributeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -20,6 +20,16 @@ enum Fate {
     Cancelled,
 }
 
+/// When a call is due.
+#[derive(Clone, Copy)]
+enum Time {
+    /// By the loop's clock. Hardly any call is asked for more, and a look at another clock for each would cost
+    /// as much as a short callback.
+    Due(Instant),
+    /// As it was shown to Python: in seconds since the epoch.
+    Shown(f64),
+}
+
 /// What is called, and with what.
 struct Call {
     callable: Py<PyAny>,
@@ -31,8 +41,7 @@ struct State {
     inside: Weak<Loop>,
     slot: Cell<usize>,
     armed: OnceCell<tidewaiter::DelayedCall>,
-    /// When it is due, in seconds since the epoch.
-    time: Cell<f64>,
+    time: Cell<Time>,
     fate: Cell<Fate>,
     call: RefCell<Option<Call>>,
     /// What Python sets on it besides, once it does: most calls have nothing, and a dictionary for each
@@ -55,6 +64,21 @@ pub(crate) struct DelayedCall(Locked<State>);
 fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// What the wall clock will show at `due`.
+fn shown(due: Instant) -> f64 {
+    let mut attempts_left = 3;
+    loop {
+        let before = Instant::now();
+        let wall = now();
+        attempts_left -= 1;
+        // Something else may have run between the two looks.
+        if before.elapsed() < Duration::from_micros(10) || attempts_left == 0 {
+            let left = due.saturating_duration_since(before).as_secs_f64();
+            return wall + left - before.saturating_duration_since(due).as_secs_f64();
+        }
+    }
 }
 
 impl DelayedCall {
@@ -80,7 +104,8 @@ impl DelayedCall {
             inside: Rc::downgrade(inside),
             slot: Cell::new(0),
             armed: OnceCell::new(),
-            time: Cell::new(now() + delay),
+            // Known once it is armed.
+            time: Cell::new(Time::Shown(0.0)),
             fate: Cell::new(Fate::Pending),
             call: RefCell::new(Some(call)),
             attributes: RefCell::new(None),
@@ -100,6 +125,10 @@ impl DelayedCall {
         });
         let state = delayed.get().0.get(py);
         state.slot.set(slot);
+        let due = armed
+            .due()
+            .map_or_else(|| Time::Shown(now() + delay), Time::Due);
+        state.time.set(due);
         // It was empty until now.
         let _ = state.armed.set(armed);
         Ok(delayed)
@@ -148,8 +177,19 @@ impl State {
         }
     }
 
+    fn time(&self) -> f64 {
+        match self.time.get() {
+            Time::Shown(time) => time,
+            Time::Due(due) => {
+                let time = shown(due);
+                self.time.set(Time::Shown(time));
+                time
+            }
+        }
+    }
+
     fn move_to(&self, armed: &tidewaiter::DelayedCall, time: f64) {
-        self.time.set(time);
+        self.time.set(Time::Shown(time));
         armed.reset(duration(time - now()));
     }
 }
@@ -173,12 +213,12 @@ impl DelayedCall {
     /// When the call is due: seconds since the epoch.
     #[pyo3(name = "getTime")]
     fn get_time(&self, py: Python<'_>) -> f64 {
-        self.0.get(py).time.get()
+        self.0.get(py).time()
     }
 
     #[getter]
     fn time(&self, py: Python<'_>) -> f64 {
-        self.0.get(py).time.get()
+        self.0.get(py).time()
     }
 
     /// Keeps the call from being made.
@@ -212,7 +252,7 @@ impl DelayedCall {
     fn delay(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let state = slf.get().0.get(slf.py());
         let (_, armed) = state.pending(&slf.get_type())?;
-        state.move_to(armed, state.time.get() + seconds);
+        state.move_to(armed, state.time() + seconds);
         Ok(())
     }
 
@@ -292,7 +332,8 @@ impl DelayedCall {
     ) -> PyResult<()> {
         if name == "time" {
             // It shows another time, and is made when it would have been.
-            slf.get().0.get(slf.py()).time.set(value.extract()?);
+            let state = slf.get().0.get(slf.py());
+            state.time.set(Time::Shown(value.extract()?));
             return Ok(());
         }
         let ours = SETTABLE.iter().any(|settable| name == settable);

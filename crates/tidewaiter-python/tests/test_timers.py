@@ -13,6 +13,9 @@ class DelayedCalls(ReactorTestCase):
     def test_they_tell_where_they_come_from(self):
         self.assertEqual(self.scenario("timers", "origin"), [True, True])
 
+    def test_they_show_when_they_are_due_by_the_wall_clock(self):
+        self.assertEqual(self.scenario("timers", "times"), [[True] * 3, True, True, 5])
+
 
 if __name__ == "__main__":
     unittest.main()

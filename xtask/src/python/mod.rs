@@ -18,9 +18,18 @@ const WHEEL_TIME: &str = "315532800";
 const TESTS: &str = "crates/tidewaiter-python/tests";
 const CONFORMANCE: &str = "crates/tidewaiter-python/tests/conformance";
 
+/// The profile of what is tested.
+const DEBUG: &str = "dev";
+
 /// How many of Twisted's tests pass on its own reactor, rounded down: fewer means that some got lost.
 const BUILDER_TESTS: &str = "290";
 const GLOBAL_TESTS: &str = "9500";
+
+/// The Python in an environment that has the package as it is released, and those it is compared with.
+pub(crate) fn bench(context: &Context) -> Result<PathBuf, Stop> {
+    let wheel = wheel(context, "release", None)?;
+    Environment::ready(context, "bench", Some(&wheel)).map(|python| python.interpreter())
+}
 
 /// Downloads all that the lanes on this system need.
 pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
@@ -41,7 +50,7 @@ pub(crate) fn lint(context: &Context) -> Result<Tally, Stop> {
 
 /// The wheel installs, its types are true, its tests pass, the examples run.
 pub(crate) fn package(context: &Context) -> Result<Tally, Stop> {
-    let wheel = wheel(context, None)?;
+    let wheel = wheel(context, DEBUG, None)?;
     tools(context)?
         .program(context, "abi3audit", &["--strict", "--summary"])
         .path(&wheel)
@@ -133,11 +142,11 @@ fn tools(context: &Context) -> Result<Environment, Stop> {
 
 /// An environment with the wheel in it.
 fn installed(context: &Context) -> Result<Environment, Stop> {
-    Environment::ready(context, "test", Some(&wheel(context, None)?))
+    Environment::ready(context, "test", Some(&wheel(context, DEBUG, None)?))
 }
 
-/// Builds the package as its users get it, but for debugging: for this system, or for Windows.
-fn wheel(context: &Context, wine: Option<&Wine>) -> Result<PathBuf, Stop> {
+/// Builds the package as its users get it, but for the profile: for this system, or for Windows.
+fn wheel(context: &Context, profile: &str, wine: Option<&Wine>) -> Result<PathBuf, Stop> {
     let tools = tools(context)?;
     let out = folder(context, wine.map_or("wheel", |_| "windows-dist"));
     emptied(&out)?;
@@ -145,7 +154,7 @@ fn wheel(context: &Context, wine: Option<&Wine>) -> Result<PathBuf, Stop> {
     let build = [
         "build",
         "--profile",
-        "dev",
+        profile,
         "--auditwheel",
         "skip",
         "--manifest-path",

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::python::environment::{
     Requirements, fetch, fingerprint, folder, interpreter, kept, pip, unzip,
 };
-use crate::python::{CONFORMANCE, TESTS, wheel};
+use crate::python::{CONFORMANCE, DEBUG, TESTS, wheel};
 use crate::runner::{Step, Stop, Tally};
 use crate::wine::Wine;
 
@@ -92,7 +92,7 @@ impl WindowsPython {
 /// The wheel for Windows imports, its tests pass, and Twisted's as far as on Twisted's own reactor.
 pub(crate) fn twisted_windows(context: &Context) -> Result<Tally, Stop> {
     let python = ready(context)?;
-    let wheel = wheel(context, Some(&python.wine))?;
+    let wheel = wheel(context, DEBUG, Some(&python.wine))?;
     let unpacked = folder(context, "windows-wheel");
     kept(&unpacked, &fingerprint(&wheel)?, || {
         unzip(context, &wheel, &unpacked)

@@ -13,12 +13,14 @@ const OS_FOLDERS: &[&str] = &[
     "crates/tidewaiter/src/process/",
 ];
 
-/// Peers of the benchmarks: an io_uring with nothing around it, and a library of C; and what Windows tells of
-/// a process.
+/// Peers of the benchmarks: an io_uring with nothing around it, and libraries of C and C++; and what Windows tells
+/// of a process.
 const BENCHMARKS: &[&str] = &[
+    "bench/peers/asio/",
     "bench/peers/bare-uring/",
-    "bench/peers/libuv/",
     "bench/peers/common/src/system/windows.rs",
+    "bench/peers/libuv/",
+    "bench/peers/native/",
 ];
 
 /// Where the Python package states what the compiler cannot know: what the interpreter lock protects, and

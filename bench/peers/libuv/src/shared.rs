@@ -1,12 +1,12 @@
 //! The other side of `shared.h`.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::sync::{LazyLock, Mutex, MutexGuard, mpsc};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, mpsc};
 
-use bench_common::child::{self, Answer, Count, Lines, Received};
+use bench_common::child;
 use bench_common::threads::{self, Call};
-use bench_common::timers::{self, Firings, Planned};
+// It defines the rest of what the C side calls.
+use bench_native as _;
 
 pub(crate) mod ffi {
     use super::{c_char, c_int};
@@ -52,63 +52,10 @@ pub(crate) fn children(program: &CStr, argument: &CStr) -> c_int {
     unsafe { ffi::uv_side_children(program.as_ptr(), argument.as_ptr(), child::ECHOERS) }
 }
 
-/// What one of the workloads keeps here; the C side has one thread, and calls on it alone.
-struct Timers {
-    plan: Box<dyn Iterator<Item = Planned> + Send>,
-    due: Vec<Instant>,
-    firings: Firings,
-}
-
-static TIMERS: LazyLock<Mutex<Timers>> = LazyLock::new(|| {
-    Mutex::new(Timers {
-        plan: Box::new(timers::plan()),
-        due: Vec::new(),
-        firings: Firings::default(),
-    })
-});
 static CALLS: Mutex<Option<mpsc::Receiver<Call>>> = Mutex::new(None);
-static COUNT: LazyLock<Mutex<Count>> = LazyLock::new(Mutex::default);
-static LINES: LazyLock<Mutex<Lines>> = LazyLock::new(Mutex::default);
-static RECEIVED: LazyLock<Mutex<Received>> = LazyLock::new(Mutex::default);
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().expect("nobody panics in here")
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn plan_next(delay_us: &mut u64, number: &mut i64) -> c_int {
-    let timers = &mut *locked(&TIMERS);
-    let Some(planned) = timers.plan.next() else {
-        return 0;
-    };
-    *delay_us = u64::try_from(planned.delay.as_micros()).expect("it is some seconds");
-    *number = -1;
-    if planned.kept {
-        *number = i64::try_from(timers.due.len()).expect("there are not so many");
-        timers.due.push(Instant::now() + planned.delay);
-    }
-    1
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn plan_armed() {
-    locked(&TIMERS).firings.armed();
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn plan_cancelled() {
-    locked(&TIMERS).firings.cancelled();
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn plan_fired(number: i64) -> c_int {
-    let timers = locked(&TIMERS);
-    let number = usize::try_from(number).expect("we numbered it");
-    c_int::from(timers.firings.fired(timers.due[number]))
 }
 
 // SAFETY: no other function has this name.
@@ -129,47 +76,5 @@ extern "C" fn threads_run_calls() {
     let calls = locked(&CALLS);
     for call in calls.iter().flat_map(mpsc::Receiver::try_iter) {
         call();
-    }
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn child_next() -> c_int {
-    c_int::from(locked(&COUNT).takes_another())
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn child_reaped() {
-    locked(&COUNT).reaped();
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn output_received(bytes: usize) {
-    locked(&RECEIVED).add(bytes);
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn output_ended() {
-    locked(&RECEIVED).end();
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn lines_begin(child: usize, length: &mut usize) -> *const c_char {
-    locked(&LINES).begin(child);
-    *length = child::LINE.len();
-    child::LINE.as_ptr().cast()
-}
-
-// SAFETY: no other function has this name.
-#[unsafe(no_mangle)]
-extern "C" fn lines_received(child: usize, bytes: usize) -> c_int {
-    match locked(&LINES).received(child, bytes) {
-        Answer::Await => 0,
-        Answer::Send => 1,
-        Answer::End | Answer::Over => 2,
     }
 }

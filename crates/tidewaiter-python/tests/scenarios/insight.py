@@ -74,8 +74,11 @@ def _timers(reactor):
 
 
 def _threads(reactor):
-    reactor.callInThread(reactor.callFromThread, _linger)
-    reactor.callInThread(reactor.callFromThread, reactor.stop)
+    def ask():
+        reactor.callFromThread(_linger)
+        reactor.callFromThread(reactor.stop)
+
+    reactor.callInThread(ask)
     reactor.run()
 
 

@@ -1,5 +1,7 @@
 """Delayed calls as objects."""
 
+import time
+
 from twisted.internet import base
 
 
@@ -23,3 +25,24 @@ def origin(reactor):
     call = reactor.callLater(1000, print)
     call.cancel()
     return "origin" in "".join(call.creator), "traceback at creation" in repr(call)
+
+
+def times(reactor):
+    """When a call is due: what the clock said when it was asked for, and the delay; the same ever after."""
+    delays = (1000, 0.01, 0)
+    before = time.time()
+    calls = [reactor.callLater(delay, lambda: None) for delay in delays]
+    unseen = reactor.callLater(0.02, reactor.crash)
+    after = time.time()
+
+    def fits(call, delay):
+        return before + delay - 0.001 <= call.getTime() <= after + delay + 0.001
+
+    fitting = [fits(call, delay) for call, delay in zip(calls, delays, strict=True)]
+    shown = [call.getTime() for call in calls]
+    reactor.run()
+    same = [call.getTime() for call in calls] == shown
+    calls[0].delay(5)
+    later = calls[0].getTime() - shown[0]
+    calls[0].cancel()
+    return fitting, fits(unseen, 0.02), same, later

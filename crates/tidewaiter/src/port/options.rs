@@ -62,10 +62,11 @@ pub struct PortOptions {
     pub kind: Option<PortKind>,
     /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set.
     pub receive_bytes: usize,
-    /// The same for a pipe that has been full, if that is more: 64 KiB unless set. On Unix such pipes are read
-    /// directly, and on Linux they get more room.
+    /// The same, if that is more, for a pipe that has been full and, on Unix, for a connection that brings
+    /// much at once: 64 KiB unless set. On Unix these are read directly, and on Linux such pipes get more room.
     pub full_pipe_bytes: usize,
-    /// How many receive buffers the port keeps ready; a power of two up to 32768: 256 unless set.
+    /// How many receive buffers the port keeps ready at most; a power of two up to 32768: 256 unless set.
+    /// It begins with fewer.
     pub receive_buffers: u16,
     /// Entries in io_uring's submission queue; a power of two up to 32768: 1024 unless set.
     pub submission_entries: u32,

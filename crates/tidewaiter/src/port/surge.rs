@@ -1,4 +1,4 @@
-//! Pipes that much comes through at once are made larger, and read in larger pieces.
+//! Pipes and connections that much comes through at once are read in larger pieces, and such pipes made larger.
 
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
@@ -9,11 +9,18 @@ use super::{PortOptions, control};
 /// A pipe that brings so much without a pause was full: as much as most have room for.
 const FULL_BYTES: usize = 64 * 1024;
 
-/// How many pieces of memory for wide pipes are kept for reuse: few, so that they stay in the processor's
+/// A connection that brings so much without a pause surges: less than the 64 KiB that Linux passes on at once.
+const SURGE_BYTES: usize = 32 * 1024;
+
+/// A connection no longer surges when it has brought no more than this, so many times in a row.
+const CALM_BYTES: usize = 16 * 1024;
+const CALM_TIMES: u8 = 8;
+
+/// How many pieces of memory for wide ones are kept for reuse: few, so that they stay in the processor's
 /// cache.
 const WIDE_SPARE_MAX: usize = 4;
 
-/// Memory for what wide pipes bring.
+/// Memory for what wide pipes and connections bring.
 pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {
     Pool::new(
         options.full_pipe_bytes.max(options.receive_bytes),
@@ -21,18 +28,21 @@ pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {
     )
 }
 
-/// How much came through a pipe since the last pause.
+/// How much came through a pipe or a connection since the last pause.
 ///
 /// The writer of a pipe that is full waits for the reader, and each turn of the reader's brings no more
-/// than the pipe holds. Room costs memory that the OS limits, so only those that fill get more.
+/// than the pipe holds. Room costs memory that the OS limits, so only those that fill get more. What a
+/// connection brings costs less in large pieces, but each takes large memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Surge {
     bytes: usize,
     wide: bool,
+    /// How many times in a row a wide connection has brought little.
+    calm: u8,
 }
 
 impl Surge {
-    /// Whether the pipe was full and is now wide.
+    /// Whether it is to be read in large pieces.
     pub(super) fn is_wide(&self) -> bool {
         self.wide
     }
@@ -49,5 +59,53 @@ impl Surge {
         } else if len < capacity {
             self.bytes = 0;
         }
+    }
+
+    /// Takes note of `len` bytes received from a connection, behind which there were `more`.
+    pub(super) fn note_connection(&mut self, len: usize, more: bool) {
+        if self.wide {
+            self.calm = if len <= CALM_BYTES { self.calm + 1 } else { 0 };
+            if self.calm == CALM_TIMES {
+                *self = Surge::default();
+            }
+            return;
+        }
+        self.bytes += len;
+        self.wide = self.bytes >= SURGE_BYTES;
+        if self.wide || !more {
+            self.bytes = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CALM_BYTES, CALM_TIMES, SURGE_BYTES, Surge};
+
+    #[test]
+    fn a_connection_is_wide_while_it_brings_much_without_a_pause() {
+        let mut surge = Surge::default();
+        for _ in 0..100 {
+            surge.note_connection(SURGE_BYTES / 2, true);
+            surge.note_connection(SURGE_BYTES / 4, false);
+            assert!(!surge.is_wide(), "it pauses");
+        }
+        for _ in 0..4 {
+            assert!(!surge.is_wide());
+            surge.note_connection(SURGE_BYTES / 4, true);
+        }
+        assert!(surge.is_wide());
+        for _ in 0..100 {
+            for _ in 1..CALM_TIMES {
+                surge.note_connection(CALM_BYTES, false);
+            }
+            surge.note_connection(CALM_BYTES + 1, false);
+            assert!(surge.is_wide(), "it brings much now and then");
+        }
+        for _ in 0..CALM_TIMES {
+            assert!(surge.is_wide());
+            surge.note_connection(1, true);
+        }
+        assert!(!surge.is_wide());
     }
 }

@@ -18,9 +18,10 @@ impl Reactor {
     /// Calls `callback` once, from the loop, no earlier than `delay` from now.
     ///
     /// Calls due at the same time are made in the order in which they were asked for. A delay of zero
-    /// means the next turn. How much later than asked depends on how long other callbacks take, and on
-    /// the OS's clock (about 50 µs on Linux, up to 16 ms on Windows). After [`stop`](Reactor::stop) has
-    /// ended the reactor, pending calls are dropped unmade.
+    /// means the next turn. How much later than asked depends on how long other callbacks take, on
+    /// the OS's clock (about 50 µs on Linux, up to 16 ms on Windows), and on the
+    /// [slack](super::ReactorBuilder::timer_slack) that calls due together may take. After
+    /// [`stop`](Reactor::stop) has ended the reactor, pending calls are dropped unmade.
     pub fn call_later(
         &self,
         delay: Duration,

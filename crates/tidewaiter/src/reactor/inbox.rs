@@ -7,12 +7,12 @@ use std::sync::PoisonError;
 #[cfg(loom)]
 use loom::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, Ordering, fence},
 };
 #[cfg(not(loom))]
 use std::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, Ordering, fence},
 };
 
 use crate::port::Waker;
@@ -36,6 +36,9 @@ struct Shared<T> {
     /// Whether the queue holds something. Written under the lock, and read without it, so that the
     /// consumer takes no lock when nothing was sent.
     filled: AtomicBool,
+    /// Whether the consumer waits, or is about to: else it looks here again before it does, and need not be
+    /// woken.
+    waiting: AtomicBool,
     waker: Waker,
 }
 
@@ -61,6 +64,7 @@ impl<T> Inbox<T> {
                     closed: false,
                 }),
                 filled: AtomicBool::new(false),
+                waiting: AtomicBool::new(false),
                 waker,
             }),
         }
@@ -73,13 +77,24 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Whether nothing has been sent, so that the consumer may wait. What is sent from here on wakes the port.
+    ///
+    /// To be called before each wait that may block.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.shared.waiting.store(true, Ordering::Relaxed);
+        // With the one in `send`: either we see that there is something, or its sender that we wait.
+        fence(Ordering::SeqCst);
+        !self.shared.filled.load(Ordering::Relaxed)
+    }
+
     /// Appends to `into` all that was sent before the wait that just ended, in the order of sending.
     ///
-    /// Takes no lock when there is nothing. To be called after each wait: what is sent later ends the
-    /// next one.
+    /// Takes no lock when there is nothing. To be called after each wait: what is sent later keeps the next
+    /// one from blocking, or ends it.
     pub(crate) fn drain(&self, into: &mut VecDeque<T>) {
+        self.shared.waiting.store(false, Ordering::Relaxed);
         // No stronger order is needed: a sender's `wake`, and the port's taking note of it, make its
-        // earlier store visible here. The values themselves are guarded by the lock.
+        // earlier store visible here, and so does what precedes a wait. The values are guarded by the lock.
         if !self.shared.filled.load(Ordering::Relaxed) {
             return;
         }
@@ -120,7 +135,7 @@ pub(crate) struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Puts `value` behind all that was sent, and wakes the port.
+    /// Puts `value` behind all that was sent, and wakes the port if it waits and nobody else does so.
     ///
     /// # Errors
     ///
@@ -130,10 +145,19 @@ impl<T> Sender<T> {
         if queue.closed {
             return Err(Closed(value));
         }
+        let first = queue.values.is_empty();
         queue.values.push_back(value);
-        self.shared.filled.store(true, Ordering::Relaxed);
+        if first {
+            self.shared.filled.store(true, Ordering::Relaxed);
+        }
         drop(queue);
-        self.shared.waker.wake();
+        // Who finds something there leaves the waking to whoever sent that: it has not been taken out.
+        if first {
+            fence(Ordering::SeqCst);
+            if self.shared.waiting.load(Ordering::Relaxed) {
+                self.shared.waker.wake();
+            }
+        }
         Ok(())
     }
 }
@@ -229,8 +253,10 @@ mod tests {
         let mut next = [0; 4];
         let mut taken = VecDeque::new();
         while next != [1000; 4] {
-            rings.recv().unwrap();
-            waker.acknowledge();
+            if inbox.may_wait() {
+                rings.recv().unwrap();
+                waker.acknowledge();
+            }
             inbox.drain(&mut taken);
             for (thread, number) in taken.drain(..) {
                 assert_eq!(number, next[thread]);
@@ -299,7 +325,9 @@ mod loom_tests {
             let mut next = vec![0; senders];
             let mut taken = VecDeque::new();
             while next.iter().any(|&count| count < values_each) {
-                bell.wait();
+                if inbox.may_wait() {
+                    bell.wait();
+                }
                 inbox.drain(&mut taken);
                 for (name, number) in taken.drain(..) {
                     assert_eq!(number, next[name]);

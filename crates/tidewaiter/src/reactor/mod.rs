@@ -4,6 +4,7 @@
 //! No borrow of its state is held across a callback, so that from any callback anything may be called.
 
 mod builder;
+mod clock;
 mod delayed;
 mod forking;
 mod inbox;
@@ -23,7 +24,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use builder::ReactorBuilder;
 pub use delayed::DelayedCall;
@@ -112,6 +113,7 @@ pub struct Reactor {
 /// What the builder was told, for the whole of a reactor's life.
 struct Settings {
     handle_signals: bool,
+    timer_slack: Duration,
     around_wait: Option<Arc<AroundWait>>,
     slow: Option<Arc<pace::SlowLimit>>,
 }
@@ -178,16 +180,6 @@ impl Reactor {
         };
         core.counters
             .snapshot(pending_calls, live, in_flight, stale)
-    }
-
-    /// The time by the reactor's clock: the OS's monotonic one, or that of the simulation.
-    ///
-    /// # Panics
-    ///
-    /// When the reactor itself, of which this is a clone, has been dropped.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        self.port().now()
     }
 
     pub(crate) fn counters(&self) -> &Counters {

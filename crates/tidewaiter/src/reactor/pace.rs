@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Reactor;
+use super::clock::Clock;
 
 /// How many classes of durations are told apart.
 const CLASSES: usize = 32;
@@ -114,6 +115,7 @@ pub(super) struct SlowLimit {
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     times: RefCell<TurnTimes>,
+    pub(super) clock: Clock,
     /// When the last wait ended.
     since: Cell<Option<Instant>>,
     /// When the last callback ended, or what comes before callbacks.

@@ -90,6 +90,8 @@ impl Reactor {
         if !self.core.in_turn.get() {
             self.core.crashed.set(false);
         }
+        // Who knows what the program did since the last turn.
+        self.clock().spend();
         self.one_turn(limit.into())
     }
 

@@ -1,15 +1,17 @@
 //! Deadlines and what waits for them. Time is an argument: nothing here reads a clock.
 //!
-//! A binary heap of 16-byte entries gives the order; the values stand in slots beside it. Disarming a
+//! A queue of 16-byte entries gives the order; the values stand in slots beside it. Disarming a
 //! timer only empties its slot and leaves the entry behind: entries that outlived their timer are
-//! skipped at the top, and swept out together once they are the majority. So arming and disarming cost
-//! constant time on average, and memory stays in proportion to the timers that are armed.
+//! skipped when they come first, and swept out together once they are the majority. So arming and disarming
+//! cost constant time on average, and memory stays in proportion to the timers that are armed.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+mod queue;
+
 use std::time::{Duration, Instant};
 
-/// A heap below this many entries is not worth sweeping.
+use queue::{Entry, Queue};
+
+/// A queue below this many entries is not worth sweeping.
 const SWEEP_MIN: usize = 64;
 
 /// Sequence numbers beyond this one are renumbered before the next turn fires.
@@ -28,18 +30,6 @@ pub(crate) struct TimerKey {
 /// Good until the next one is taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch(u32);
-
-/// A timer's place in the order. The fields' order is the firing order: deadline, then arming.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    /// Nanoseconds since the base.
-    deadline: u64,
-    /// Unique among the entries: tells whether the slot still holds the timer the entry stands for.
-    sequence: u32,
-    slot: u32,
-}
-
-const _: () = assert!(size_of::<Entry>() == 16);
 
 #[derive(Debug)]
 enum Slot<T> {
@@ -63,8 +53,8 @@ const _: () = assert!(size_of::<Slot<Box<dyn Send>>>() == 32);
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
     base: Instant,
-    heap: BinaryHeap<Reverse<Entry>>,
-    /// Due, but armed since the epoch: back into the heap before anyone looks at it afresh.
+    queue: Queue,
+    /// Due, but armed since the epoch: back into the queue before anyone looks at it afresh.
     held_back: Vec<Entry>,
     slots: Vec<Slot<T>>,
     vacant: Option<u32>,
@@ -78,7 +68,7 @@ impl<T> Timers<T> {
     pub(crate) fn new(base: Instant) -> Timers<T> {
         Timers {
             base,
-            heap: BinaryHeap::new(),
+            queue: Queue::new(),
             held_back: Vec::new(),
             slots: Vec::new(),
             vacant: None,
@@ -92,11 +82,11 @@ impl<T> Timers<T> {
         let deadline = self.to_nanoseconds(deadline);
         let sequence = self.take_sequence();
         let key = self.occupy(sequence, deadline, value);
-        self.heap.push(Reverse(Entry {
+        self.queue.push(Entry {
             deadline,
             sequence,
             slot: key.slot,
-        }));
+        });
         self.len += 1;
         key
     }
@@ -127,11 +117,11 @@ impl<T> Timers<T> {
         }
         *deadline = new_deadline;
         *sequence = new_sequence;
-        self.heap.push(Reverse(Entry {
+        self.queue.push(Entry {
             deadline: new_deadline,
             sequence: new_sequence,
             slot: key.slot,
-        }));
+        });
         self.sweep_if_worthwhile();
         true
     }
@@ -155,6 +145,16 @@ impl<T> Timers<T> {
         Some(self.to_instant(deadline))
     }
 
+    /// When to wake up for the first timer: when it is due; or, if the one after it is due within `slack`, as
+    /// late as that allows, so that one wake-up does for both.
+    pub(crate) fn wake_up(&mut self, slack: Duration) -> Option<Instant> {
+        let due = self.next_deadline()?;
+        let latest = due + slack;
+        let second = self.queue.second_deadline();
+        let shared = second.is_some_and(|second| self.to_instant(second) <= latest);
+        Some(if shared { latest } else { due })
+    }
+
     /// Divides the timers armed so far from those to come. A turn takes it before it fires, so that
     /// what its callbacks arm waits for the next turn, however short the delay.
     pub(crate) fn epoch(&mut self) -> Epoch {
@@ -171,7 +171,7 @@ impl<T> Timers<T> {
         let now = self.to_nanoseconds(now);
         loop {
             let entry = self.first().filter(|entry| entry.deadline <= now)?;
-            self.heap.pop();
+            self.queue.pop();
             if entry.sequence >= before.0 {
                 self.held_back.push(entry);
                 continue;
@@ -268,29 +268,23 @@ impl<T> Timers<T> {
 
     /// The first entry that stands for an armed timer.
     fn first(&mut self) -> Option<Entry> {
-        loop {
-            let Reverse(entry) = *self.heap.peek()?;
-            if is_current(&self.slots, entry) {
-                return Some(entry);
-            }
-            self.heap.pop();
-        }
+        let slots = &self.slots;
+        self.queue.first(|entry| is_current(slots, entry))
     }
 
     fn release_held_back(&mut self) {
-        if !self.held_back.is_empty() {
-            self.heap.extend(self.held_back.drain(..).map(Reverse));
+        for entry in self.held_back.drain(..) {
+            self.queue.push(entry);
         }
     }
 
     /// Sweeps once the dead entries are the majority: each sweep is paid for by as many disarmings.
     fn sweep_if_worthwhile(&mut self) {
-        if self.heap.len() < SWEEP_MIN || self.heap.len() / 2 < self.len {
+        if self.queue.len() < SWEEP_MIN || self.queue.len() / 2 < self.len {
             return;
         }
         let slots = &self.slots;
-        self.heap.retain(|&Reverse(entry)| is_current(slots, entry));
-        self.heap.shrink_to(self.heap.len() * 2);
+        self.queue.retain(|entry| is_current(slots, entry));
     }
 
     /// The next number in the order of arming.
@@ -319,7 +313,10 @@ impl<T> Timers<T> {
             self.next_sequence += 1;
         }
         self.held_back.clear();
-        self.heap = entries.into_iter().map(Reverse).collect();
+        self.queue = Queue::new();
+        for entry in entries {
+            self.queue.push(entry);
+        }
     }
 
     /// An entry for each armed timer, in slot order.
@@ -509,7 +506,11 @@ mod tests {
             assert_eq!(timers.remove(key), Some(value));
         }
         assert_eq!(timers.len(), 1);
-        assert!(timers.heap.capacity() <= 1024, "{}", timers.heap.capacity());
+        assert!(
+            timers.queue.capacity() <= 1024,
+            "{}",
+            timers.queue.capacity()
+        );
         assert!(timers.slots.capacity() <= 64, "{}", timers.slots.capacity());
     }
 

@@ -23,17 +23,16 @@ impl Reactor {
         self.fire_timers();
         self.run_soon();
         self.flush();
-        let now = self.now();
+        let (now, timeout) = self.wait_limit(limit);
         core.counters.pace.before_wait(now);
-        let timeout = self.wait_limit(limit, now);
         let mut completions = core.completions.take();
         let waited = self.wait(timeout, &mut completions);
-        // A wait that could not block ends when it began: a look at the clock costs as much as all else
-        // that a turn of a single callback does.
         let ended = match timeout {
+            // A wait that could not block ends when it began.
             Some(Duration::ZERO) if core.settings.slow.is_none() => now,
             _ => self.now(),
         };
+        self.clock().count_from_here();
         core.counters.pace.after_wait(ended);
         core.counters.completions.add(completions.len() as u64);
         // What was owed before the wait comes before what the wait brought, such as the end of a child
@@ -74,7 +73,7 @@ impl Reactor {
         if core.timers.borrow().is_empty() {
             return;
         }
-        let now = self.now();
+        let now = self.turn_time();
         let epoch = core.timers.borrow_mut().epoch();
         loop {
             let due = core.timers.borrow_mut().pop_due(now, epoch);
@@ -97,6 +96,9 @@ impl Reactor {
     /// Submits what the callbacks wrote: once a turn, so that many small writes leave as one.
     fn flush(&self) {
         let mut unflushed = self.core.unflushed.take();
+        if !unflushed.is_empty() {
+            self.clock().spend();
+        }
         for live in unflushed.drain(..) {
             live.flush();
         }
@@ -104,17 +106,30 @@ impl Reactor {
         self.core.unflushed.replace(unflushed);
     }
 
-    /// How long the port may wait.
-    fn wait_limit(&self, limit: Option<Duration>, now: Instant) -> Option<Duration> {
+    /// The time, and how long the port may wait from then on.
+    fn wait_limit(&self, limit: Option<Duration>) -> (Instant, Option<Duration>) {
         let core = &*self.core;
-        if !core.soon.borrow().is_empty() || core.crashed.get() || self.ready_to_advance() {
-            return Some(Duration::ZERO);
+        let due = core.timers.borrow_mut().next_deadline();
+        if let (Some(due), Some(seen)) = (due, self.clock().seen())
+            && due <= seen
+        {
+            // It was armed with no delay: no look at the clock would say otherwise.
+            return (seen, Some(Duration::ZERO));
         }
-        let Some(deadline) = core.timers.borrow_mut().next_deadline() else {
-            return limit;
-        };
-        let left = deadline.saturating_duration_since(now);
-        Some(limit.map_or(left, |limit| limit.min(left)))
+        let now = self.turn_time();
+        if !core.soon.borrow().is_empty() || core.crashed.get() || self.ready_to_advance() {
+            return (now, Some(Duration::ZERO));
+        }
+        let mut wake_up = due;
+        if due.is_some_and(|due| due > now) {
+            wake_up = core.timers.borrow_mut().wake_up(core.settings.timer_slack);
+        }
+        let left = wake_up.map(|wake_up| wake_up.saturating_duration_since(now));
+        let timeout = left.into_iter().chain(limit).min();
+        if timeout == Some(Duration::ZERO) || core.others.inbox.may_wait() {
+            return (now, timeout);
+        }
+        (now, Some(Duration::ZERO))
     }
 
     fn dispatch(&self, completion: Completion) {
@@ -180,6 +195,7 @@ impl Reactor {
 
     /// As [`guard`](Reactor::guard), however long it takes.
     pub(super) fn catch<R>(&self, what: &str, callback: impl FnOnce() -> R) -> Option<R> {
+        self.clock().spend();
         // No state of the reactor is borrowed while a callback runs, so a panic leaves all of it whole;
         // the callback's own state is its owner's, who is not called again.
         match catch_unwind(AssertUnwindSafe(callback)) {

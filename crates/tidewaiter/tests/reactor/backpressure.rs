@@ -12,7 +12,7 @@ use super::support::{Countdown, Log, Script, kind_of, pair, pattern, reactor, ru
 const HIGH_WATER: usize = 64 << 10;
 
 /// How much a connection receives at a time, at most, unless set.
-const RECEIVE: usize = 16 << 10;
+const RECEIVE: usize = 64 << 10;
 
 /// How much a producer of these tests writes at a time.
 const PIECE: usize = 10_000;

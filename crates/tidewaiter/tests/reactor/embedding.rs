@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use tidewaiter::{Error, Metrics, Reactor, SlowCallback};
+use tidewaiter::{Error, Metrics, Reactor, Remote, SlowCallback};
 
 use super::support::{Countdown, Echo, Script, pair, reactor, run_clean};
 
@@ -55,11 +55,13 @@ fn a_hook_that_waits_twice_waits_once() {
 
 #[test]
 fn without_the_hooks_leave_the_loop_does_not_wait_but_takes_what_is_there() {
-    let (reactor, calls) = hooked(|_| ());
+    let way_in = Arc::new(OnceLock::<Remote>::new());
+    let remote = Arc::clone(&way_in);
+    let (reactor, calls) = hooked(move |_| remote.get().unwrap().call(|_| ()).unwrap());
+    way_in.set(reactor.remote()).unwrap();
     let start = reactor.now();
     let called = Rc::new(Cell::new(0));
     for expected in 1..=3 {
-        reactor.remote().call(|_| ()).unwrap();
         let count = Rc::clone(&called);
         reactor.call_later(Duration::ZERO, move |_| count.set(count.get() + 1));
         reactor.iterate(LONG).unwrap();
@@ -72,11 +74,14 @@ fn without_the_hooks_leave_the_loop_does_not_wait_but_takes_what_is_there() {
 
 #[test]
 fn a_panic_in_the_hook_ends_neither_the_loop_nor_the_wait() {
-    let (reactor, _) = hooked(|wait| {
+    let way_in = Arc::new(OnceLock::<Remote>::new());
+    let remote = Arc::clone(&way_in);
+    let (reactor, _) = hooked(move |wait| {
+        remote.get().unwrap().call(|_| ()).unwrap();
         wait();
         panic!("as the test wants");
     });
-    reactor.remote().call(|_| ()).unwrap();
+    way_in.set(reactor.remote()).unwrap();
     reactor.iterate(LONG).unwrap();
     let metrics = reactor.metrics();
     assert_eq!((metrics.panics, metrics.remote_calls), (1, 1));

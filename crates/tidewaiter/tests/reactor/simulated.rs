@@ -1,6 +1,6 @@
 //! What only a simulated world can do to a reactor: faults on demand, and a clock.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -203,4 +203,45 @@ fn stormy_weather_leaves_nothing_behind() {
     let metrics = reactor.metrics();
     assert_eq!((metrics.live, metrics.in_flight, metrics.panics), (0, 0, 0));
     assert_eq!(sim.running_processes(), 0);
+}
+
+/// When each of these delayed calls is made, in microseconds, and how many turns that takes.
+fn made_at(slack: Option<Duration>, delays: &[u64]) -> (Vec<u128>, u64) {
+    let sim = Sim::new(3);
+    let builder = Reactor::builder().simulation(&sim);
+    let builder = match slack {
+        Some(slack) => builder.timer_slack(slack),
+        None => builder,
+    };
+    let (reactor, start) = (builder.build().unwrap(), sim.now());
+    let (times, left) = (
+        Rc::new(RefCell::new(Vec::new())),
+        Rc::new(Cell::new(delays.len())),
+    );
+    for &delay in delays {
+        let (times, left) = (Rc::clone(&times), Rc::clone(&left));
+        reactor.call_later(Duration::from_micros(delay), move |reactor| {
+            times.borrow_mut().push((reactor.now() - start).as_micros());
+            left.set(left.get() - 1);
+            if left.get() == 0 {
+                reactor.crash();
+            }
+        });
+    }
+    reactor.run().unwrap();
+    let times = times.take();
+    (times, reactor.metrics().turns)
+}
+
+/// Goal: calls that are due within the slack of the first are made in one turn, none of them early; one that is
+/// alone is on time; a simulation knows no slack unless asked.
+#[test]
+fn timer_slack_puts_delayed_calls_together_and_leaves_single_ones_alone() {
+    let delays = [1000, 1050, 1100, 1101, 9000];
+    let slack = Some(Duration::from_micros(100));
+    let (together, turns) = made_at(slack, &delays);
+    assert_eq!(together, [1100, 1100, 1100, 1101, 9000]);
+    let (exact, more_turns) = made_at(None, &delays);
+    assert_eq!(exact, delays.map(u128::from));
+    assert_eq!(more_turns, turns + 2);
 }

@@ -118,11 +118,11 @@ impl Task {
 /// What attempts need, of the port and of the round they are made in.
 pub(super) struct Tools {
     pool: Rc<Pool>,
-    /// For wide pipes.
+    /// For what surges.
     wide: Rc<Pool>,
     /// From the round's first write to a pipe on.
     quiet: Option<Quiet>,
-    /// How many bytes the round has received.
+    /// How many bytes of memory the round has received into, where that is much.
     pub(super) received: usize,
 }
 
@@ -178,7 +178,7 @@ pub(super) struct Entry {
     /// The error of a send that broke the connection. The kernel tells it once: without this, a later
     /// receive would take the reset for an end of file.
     broken: Option<Errno>,
-    /// Of a pipe that is read.
+    /// Of what is received.
     surge: Surge,
 }
 
@@ -345,9 +345,18 @@ impl Entry {
             Ok(Some(length)) => {
                 let drained = length < lease.capacity() && self.short_is_all && !self.ended;
                 self.readable = !drained;
-                tools.received += length;
-                if let Source::Reader(pipe) = &self.source {
-                    self.surge.note(pipe.as_fd(), length, lease.capacity());
+                tools.received += if self.surge.is_wide() {
+                    lease.capacity()
+                } else {
+                    length
+                };
+                match &self.source {
+                    Source::Reader(pipe) => {
+                        self.surge.note(pipe.as_fd(), length, lease.capacity());
+                    }
+                    _ => self
+                        .surge
+                        .note_connection(length, length == lease.capacity()),
                 }
                 Attempt::More(Outcome::Received(lease.filled(length)))
             }

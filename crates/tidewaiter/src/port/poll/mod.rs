@@ -87,7 +87,7 @@ struct PollPort {
     selector: Selector,
     waker: Waker,
     pool: Rc<Pool>,
-    /// For wide pipes.
+    /// For what surges.
     wide: Rc<Pool>,
     handles: Table<Entry>,
     foreign: Foreign,

@@ -56,6 +56,9 @@ impl PollPort {
 
     /// Attempts what was just submitted, until there are `limit` completions.
     pub(super) fn visit_fresh(&mut self, completions: &mut Vec<Completion>, limit: usize) {
+        if self.fresh.is_empty() {
+            return;
+        }
         let mut tools = Tools::new(&self.pool, &self.wide);
         while completions.len() < limit
             && let Some(key) = self.fresh.pop_front()
@@ -67,6 +70,9 @@ impl PollPort {
     /// One round over the queue: each handle is visited at most once, in turn, so that one that is
     /// always ready does not starve the others.
     pub(super) fn visit_ready(&mut self, completions: &mut Vec<Completion>, limit: usize) {
+        if self.ready.is_empty() {
+            return;
+        }
         let mut tools = Tools::new(&self.pool, &self.wide);
         for _ in 0..self.ready.len() {
             if completions.len() >= limit || tools.received >= RECEIVED_MAX {

@@ -2,7 +2,7 @@
 //!
 //! So an idle connection holds none, and one pool serves all.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::ptr::NonNull;
@@ -20,6 +20,10 @@ use super::ring::Ring;
 /// The number that requests select the buffers by: a ring has only these.
 pub(super) const GROUP: u16 = 0;
 
+/// How many buffers the kernel has to choose from at first. It takes them in turn, so that few of them stay
+/// in the processor's cache; there are more as soon as it runs out.
+const LISTED_MIN: u16 = 32;
+
 /// Buffers do not share a page with the ring's entries, as pages usually are.
 const ALIGNMENT: usize = 4096;
 
@@ -36,12 +40,21 @@ pub(super) struct BufferRing {
     bytes: usize,
     tail: Cell<u16>,
     lent: Cell<u16>,
+    /// How many the kernel has, and how many it is to have.
+    listed: Cell<u16>,
+    listed_max: Cell<u16>,
+    /// Those that neither the kernel nor the program has.
+    spare: RefCell<Vec<u16>>,
 }
 
 impl fmt::Debug for BufferRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lent, count, bytes) = (self.lent.get(), self.count, self.bytes);
-        write!(f, "BufferRing({lent} of {count} lent, {bytes} bytes each)")
+        let (lent, listed) = (self.lent.get(), self.listed.get());
+        let (count, bytes) = (self.count, self.bytes);
+        write!(
+            f,
+            "BufferRing({lent} of {count} lent, {listed} listed, {bytes} bytes each)"
+        )
     }
 }
 
@@ -59,7 +72,7 @@ impl BufferRing {
         Ok(Rc::new(buffers))
     }
 
-    /// Makes the buffers and lists them all.
+    /// Makes the buffers and lists the first.
     fn new(options: &PortOptions) -> io::Result<BufferRing> {
         let (count, bytes) = (options.receive_buffers, options.receive_bytes);
         let buffers_start =
@@ -75,10 +88,11 @@ impl BufferRing {
             bytes,
             tail: Cell::new(0),
             lent: Cell::new(0),
+            listed: Cell::new(0),
+            listed_max: Cell::new(count.min(LISTED_MIN)),
+            spare: RefCell::new((0..count).rev().collect()),
         };
-        for id in 0..count {
-            buffers.give(id);
-        }
+        buffers.fill_up();
         Ok(buffers)
     }
 
@@ -100,6 +114,7 @@ impl BufferRing {
     /// Wraps the buffer `id`, which a completion says the kernel filled with `len` bytes.
     pub(super) fn filled(self: &Rc<Self>, id: u16, len: usize) -> Buffer {
         debug_assert!(id < self.count && len <= self.bytes, "{len} bytes in {id}");
+        self.listed.set(self.listed.get() - 1);
         self.lent.set(self.lent.get() + 1);
         let lender: Rc<dyn Lender> = Rc::<BufferRing>::clone(self);
         // SAFETY: the kernel took the buffer out of the ring and is done with it, as its completion
@@ -107,8 +122,44 @@ impl BufferRing {
         unsafe { Buffer::new(self.address(id), len, u32::from(id), lender) }
     }
 
-    /// Puts the buffer `id`, unused, back into the ring.
-    pub(super) fn give(&self, id: u16) {
+    /// Takes back the buffer `id`, which a completion says the kernel took in vain.
+    pub(super) fn untaken(&self, id: u16) {
+        self.listed.set(self.listed.get() - 1);
+        self.give(id);
+    }
+
+    /// Lists spare buffers in place of those that are lent. To be done before the kernel receives.
+    pub(super) fn fill_up(&self) {
+        while self.listed.get() < self.listed_max.get() {
+            let Some(id) = self.spare.borrow_mut().pop() else {
+                return;
+            };
+            self.list(id);
+        }
+    }
+
+    /// After the kernel found none: whether there are some for it now. If there still are not, it is to have
+    /// more of them from here on.
+    pub(super) fn replenish(&self) -> bool {
+        if self.listed.get() == 0 {
+            let more = self.listed_max.get().saturating_mul(2).min(self.count);
+            self.listed_max.set(more);
+            self.fill_up();
+        }
+        self.listed.get() > 0
+    }
+
+    fn give(&self, id: u16) {
+        if self.listed.get() < self.listed_max.get() {
+            self.list(id);
+        } else {
+            self.spare.borrow_mut().push(id);
+        }
+    }
+
+    /// Puts the buffer `id` into the ring.
+    fn list(&self, id: u16) {
+        self.listed.set(self.listed.get() + 1);
         let tail = self.tail.get();
         let index = usize::from(tail & (self.count - 1));
         let entry = self.mapping.at(index * size_of::<BufRingEntry>());
@@ -143,7 +194,8 @@ impl Lender for BufferRing {
 #[cfg(test)]
 mod tests {
     use super::{
-        AtomicU16, BufRingEntry, BufferRing, Mapping, Ordering, PortOptions, Rc, TAIL_OFFSET,
+        AtomicU16, BufRingEntry, BufferRing, LISTED_MIN, Mapping, Ordering, PortOptions, Rc,
+        TAIL_OFFSET,
     };
 
     /// The kernel's view of the ring: the address that it was registered with, and its own place in it.
@@ -207,13 +259,44 @@ mod tests {
                 assert_eq!(*kept[2], [round; 5]);
                 kept.remove(1);
                 let unused = kernel.receive(b"nothing");
-                ring.give(unused);
+                ring.untaken(unused);
             }
         }
         assert_eq!((kept.len(), ring.lent.get()), (2, 2));
         assert_eq!(kernel.tail().wrapping_sub(kernel.head), 2);
         drop(kept);
         assert_eq!(kernel.tail().wrapping_sub(kernel.head), 4);
+    }
+
+    /// Goal: the kernel cycles through few buffers as long as these are enough, and gets more, up to all of
+    /// them, when they are not.
+    #[test]
+    fn few_buffers_are_in_use_until_more_are_needed() {
+        let options = PortOptions {
+            receive_buffers: 4 * LISTED_MIN,
+            receive_bytes: 8,
+            ..PortOptions::default()
+        };
+        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
+        let mut kernel = Kernel::of(&ring.mapping, ring.count);
+        for _ in 0..10 * LISTED_MIN {
+            let id = kernel.receive(b"short");
+            assert!(id < LISTED_MIN, "{id} is one of the first");
+            drop(ring.filled(id, 5));
+            ring.fill_up();
+        }
+        let mut kept = Vec::new();
+        for more in [true, true, false] {
+            assert!(ring.replenish(), "there are some already");
+            while kernel.head != kernel.tail() {
+                kept.push(ring.filled(kernel.receive(b"kept"), 4));
+            }
+            assert_eq!(ring.replenish(), more, "{ring:?}");
+        }
+        assert_eq!(kept.len(), 4 * usize::from(LISTED_MIN));
+        assert!(ring.is_exhausted());
+        drop(kept);
+        assert_eq!(kernel.tail().wrapping_sub(kernel.head), ring.count);
     }
 
     #[test]

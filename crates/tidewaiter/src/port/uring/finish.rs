@@ -10,11 +10,16 @@ use super::super::buffer::Pool;
 use super::super::socket::{Socket, SocketRepr};
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, control};
+use super::buffers::BufferRing;
 use super::foreign::FOREIGN;
 use super::life::Phase;
 use super::operation::{Pending, Stage, Work};
 use super::ring::Cqe;
 use super::{CANCELLING, HandleState, Uring, WAKE};
+
+/// How many pieces of memory a wait receives into of what surges: they are dealt with, and serve for the
+/// next, before there are more.
+const WIDE_MAX: usize = 4;
 
 /// What follows from a completion of the kernel's.
 enum Next {
@@ -27,6 +32,36 @@ enum Next {
 }
 
 impl Uring {
+    fn deliver_due(&mut self, limit: usize, completions: &mut Vec<Completion>) {
+        let room = limit.saturating_sub(completions.len());
+        completions.extend(self.due.drain(..room.min(self.due.len())));
+    }
+
+    /// Moves what has completed, up to `limit` completions in all.
+    pub(super) fn reap(
+        &mut self,
+        limit: usize,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        self.deliver_due(limit, completions);
+        let foreign_ready = self.is_foreign_ready();
+        if foreign_ready {
+            self.collect_foreign(limit, completions)?;
+        }
+        self.wide.taken = 0;
+        while completions.len() < limit
+            && self.wide.taken < WIDE_MAX
+            && let Some(cqe) = self.ring_mut().next()
+        {
+            self.finish(cqe, completions);
+        }
+        self.deliver_due(limit, completions);
+        if !foreign_ready && self.is_foreign_ready() {
+            self.collect_foreign(limit, completions)?;
+        }
+        Ok(())
+    }
+
     /// Acts upon one completion of the kernel's. Appends at most one to `completions`; what follows
     /// from it besides is due next.
     pub(super) fn finish(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
@@ -46,7 +81,7 @@ impl Uring {
         let Some(pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
             self.stale += 1;
             if let Some(id) = cqe.buffer() {
-                self.buffers.give(id);
+                self.buffers.untaken(id);
             }
             return;
         };
@@ -54,7 +89,7 @@ impl Uring {
         let next = match (pending.stage, &pending.work) {
             (Stage::Started, Work::Receive { .. }) => {
                 let received = received(cqe, &self.buffers);
-                finish_receive(pending, cqe, received, self.buffers.bytes())
+                finish_receive(pending, cqe, received, &self.buffers)
             }
             (Stage::Started, Work::Send { .. }) => finish_send(pending, cqe),
             (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
@@ -64,7 +99,8 @@ impl Uring {
             (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
                 let pool = if pending.is_wide() {
-                    Some(&self.wide)
+                    self.wide.taken += 1;
+                    Some(&self.wide.pool)
                 } else {
                     self.buffers.is_exhausted().then_some(&self.pool)
                 };
@@ -177,41 +213,44 @@ fn poll_first(pending: &mut Pending) -> Next {
 }
 
 /// The buffer that the kernel filled, or none, with one that it took in vain put back.
-fn received(cqe: Cqe, buffers: &std::rc::Rc<super::buffers::BufferRing>) -> Option<Outcome> {
+fn received(cqe: Cqe, buffers: &std::rc::Rc<BufferRing>) -> Option<Outcome> {
     let id = cqe.buffer()?;
     match usize::try_from(cqe.result) {
         Ok(len) if len > 0 => Some(Outcome::Received(buffers.filled(id, len))),
         _ => {
-            buffers.give(id);
+            buffers.untaken(id);
             None
         }
     }
 }
 
-/// A pipe that surges gets more room.
-fn note_surge(pending: &mut Pending, outcome: &Outcome, bytes_max: usize) {
-    let (
-        Work::Receive {
-            pipe: Some(surge), ..
-        },
-        Outcome::Received(buffer),
-    ) = (&mut pending.work, outcome)
-    else {
-        return;
+/// Takes note of what came, and how much of it there is.
+fn note_surge(pending: &mut Pending, len: usize, bytes_max: usize, more: bool) {
+    let Work::Receive { pipe, surge, .. } = &mut pending.work else {
+        unreachable!("only receives are noted");
     };
-    // SAFETY: the handle's descriptor stays open until its last operation has completed.
-    let pipe = unsafe { BorrowedFd::borrow_raw(pending.descriptor) };
-    surge.note(pipe, buffer.len(), bytes_max);
+    if *pipe {
+        // SAFETY: the handle's descriptor stays open until its last operation has completed.
+        let pipe = unsafe { BorrowedFd::borrow_raw(pending.descriptor) };
+        surge.note(pipe, len, bytes_max);
+    } else {
+        surge.note_connection(len, more);
+    }
 }
 
 fn finish_receive(
     pending: &mut Pending,
     cqe: Cqe,
     received: Option<Outcome>,
-    bytes_max: usize,
+    buffers: &BufferRing,
 ) -> Next {
-    if let Some(outcome) = &received {
-        note_surge(pending, outcome, bytes_max);
+    if let Some(Outcome::Received(buffer)) = &received {
+        note_surge(
+            pending,
+            buffer.len(),
+            buffers.bytes(),
+            cqe.has_more_behind(),
+        );
         if cqe.more() {
             return Next::GoOn(received);
         }
@@ -220,16 +259,19 @@ fn finish_receive(
         }
         return Next::Again(received);
     }
-    let taken_back = pending.is_wide() && !pending.cancelled;
+    let (by_us, wide) = (!pending.cancelled, pending.is_wide());
     match (errno(cqe), &mut pending.work) {
         _ if cqe.more() => Next::GoOn(None),
         (None, _) => Next::End(Ok(Outcome::EndOfFile)),
         // A pseudo-terminal says so when nobody has its other end.
-        (Some(libc::EIO), Work::Receive { pipe: Some(_), .. }) => Next::End(Ok(Outcome::EndOfFile)),
+        (Some(libc::EIO), Work::Receive { pipe: true, .. }) => Next::End(Ok(Outcome::EndOfFile)),
         (Some(libc::EINTR), _) => Next::Again(None),
+        (Some(libc::ENOBUFS), _) if buffers.replenish() => Next::Again(None),
         // No buffer was left, even if no data was there: see to it when there is.
         (Some(libc::ENOBUFS | libc::EAGAIN), _) => poll_first(pending),
-        (Some(libc::ECANCELED), _) if taken_back => poll_first(pending),
+        // Taken back from the kernel because of a surge, or before a fork.
+        (Some(libc::ECANCELED), _) if by_us && wide => poll_first(pending),
+        (Some(libc::ECANCELED), _) if by_us => Next::Again(None),
         // Not every descriptor that can be read can be read by multishot.
         (Some(libc::EBADFD), Work::Receive { multishot, .. }) if *multishot => {
             *multishot = false;
@@ -373,8 +415,9 @@ fn hung_up(socket: Option<&socket2::Socket>) -> Result<Outcome, Failure> {
 /// There is a `pool` if it is to be received into memory of our own: because the pipe is wide, or because
 /// the program holds every buffer of the ring, and may never let go of them.
 fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&std::rc::Rc<Pool>>) -> Next {
-    // The cancellation was for the read before, which had ended by itself.
-    if errno(cqe) == Some(libc::ECANCELED) && pending.is_wide() && !pending.cancelled {
+    let receives = matches!(pending.work, Work::Receive { .. });
+    // The cancellation was for the multishot before, which had ended by itself; or it is before a fork.
+    if errno(cqe) == Some(libc::ECANCELED) && receives && !pending.cancelled {
         return Next::Again(None);
     }
     if let Some(errno) = errno(cqe) {
@@ -382,7 +425,7 @@ fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&std::rc::Rc<Pool>>
     }
     match (&pending.work, pool) {
         (Work::Receive { pipe, .. }, Some(pool)) if !pending.cancelled => {
-            receive_directly(pending, pipe.is_some(), pool)
+            receive_directly(pending, *pipe, pool)
         }
         _ => {
             pending.stage = Stage::Started;
@@ -404,8 +447,29 @@ fn receive_directly(pending: &mut Pending, pipe: bool, pool: &std::rc::Rc<Pool>)
     match result {
         Ok(0) => Next::End(Ok(Outcome::EndOfFile)),
         Err(Errno::IO) if pipe => Next::End(Ok(Outcome::EndOfFile)),
-        Ok(len) => Next::Again(Some(Outcome::Received(lease.filled(len)))),
+        Ok(len) => {
+            if !pipe {
+                note_direct(pending, len, len == lease.capacity());
+            }
+            Next::Again(Some(Outcome::Received(lease.filled(len))))
+        }
         Err(Errno::AGAIN | Errno::INTR) => Next::Again(None),
         Err(errno) => failed(pending, errno.raw_os_error()),
+    }
+}
+
+/// Takes note of `len` bytes received directly: what has surged may be the kernel's again.
+fn note_direct(pending: &mut Pending, len: usize, more: bool) {
+    let Work::Receive {
+        surge, taken_back, ..
+    } = &mut pending.work
+    else {
+        unreachable!("only receives are noted");
+    };
+    let was_wide = surge.is_wide();
+    surge.note_connection(len, more);
+    if was_wide && !surge.is_wide() {
+        *taken_back = false;
+        pending.stage = Stage::Started;
     }
 }

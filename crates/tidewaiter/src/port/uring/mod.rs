@@ -93,8 +93,7 @@ struct Uring {
     buffers: Rc<BufferRing>,
     /// Buffers for when the program holds all those of the ring.
     pool: Rc<Pool>,
-    /// For wide pipes.
-    wide: Rc<Pool>,
+    wide: Wide,
     spare: Vec<Pinned<Gather>>,
     /// How pipes are written to, once that was asked.
     write_flags: Option<WriteFlags>,
@@ -109,6 +108,12 @@ struct Setup {
     options: PortOptions,
     task_work: TaskWork,
     abilities: Abilities,
+}
+
+/// Memory for what surges, and how many pieces of it this wait has received into.
+struct Wide {
+    pool: Rc<Pool>,
+    taken: usize,
 }
 
 struct Bell {
@@ -182,7 +187,10 @@ impl Uring {
             foreign_poll: ForeignPoll::default(),
             buffers,
             pool: Pool::new(options.receive_bytes, SPARE_MAX),
-            wide: surge::wide_pool(options),
+            wide: Wide {
+                pool: surge::wide_pool(options),
+                taken: 0,
+            },
             spare: Vec::new(),
             write_flags: None,
             due: VecDeque::new(),
@@ -262,13 +270,18 @@ impl Uring {
                 if state.receiving.is_some() {
                     return Err(invalid("the handle is already receiving"));
                 }
-                let pipe = matches!(state.thing, Thing::Reader(_)).then(Surge::default);
-                let multishot = if pipe.is_some() {
+                let pipe = matches!(state.thing, Thing::Reader(_));
+                let multishot = if pipe {
                     self.setup.abilities.multishot_read
                 } else {
                     self.setup.abilities.multishot_receive
                 };
-                Ok(Work::Receive { pipe, multishot })
+                Ok(Work::Receive {
+                    pipe,
+                    multishot,
+                    surge: Surge::default(),
+                    taken_back: false,
+                })
             }
             (Request::Send(chunks), Thing::Stream(_) | Thing::Writer(_)) => {
                 if state.sending.is_some() {
@@ -319,30 +332,6 @@ impl Uring {
             result: Ok(Outcome::Closed),
             more: false,
         });
-    }
-
-    fn deliver_due(&mut self, limit: usize, completions: &mut Vec<Completion>) {
-        let room = limit.saturating_sub(completions.len());
-        completions.extend(self.due.drain(..room.min(self.due.len())));
-    }
-
-    /// Moves what has completed, up to `limit` completions in all.
-    fn reap(&mut self, limit: usize, completions: &mut Vec<Completion>) -> io::Result<()> {
-        self.deliver_due(limit, completions);
-        let foreign_ready = self.is_foreign_ready();
-        if foreign_ready {
-            self.collect_foreign(limit, completions)?;
-        }
-        while completions.len() < limit
-            && let Some(cqe) = self.ring_mut().next()
-        {
-            self.finish(cqe, completions);
-        }
-        self.deliver_due(limit, completions);
-        if !foreign_ready && self.is_foreign_ready() {
-            self.collect_foreign(limit, completions)?;
-        }
-        Ok(())
     }
 
     fn adopt_writer(&mut self, pipe: OwnedFd) -> io::Result<Handle> {
@@ -414,6 +403,7 @@ impl Driver for Uring {
         }
         self.bell.rung = false;
         loop {
+            self.buffers.fill_up();
             self.watch_foreign();
             let ready = !self.due.is_empty()
                 || self.ring_mut().has_completions()

@@ -100,9 +100,11 @@ pub(super) enum Work {
     Accept,
     Connect(Pinned<SockAddr>),
     Receive {
-        /// What came of it, if this is a pipe.
-        pipe: Option<Surge>,
+        pipe: bool,
         multishot: bool,
+        surge: Surge,
+        /// The kernel was asked to end the multishot, because of a surge.
+        taken_back: bool,
     },
     Send {
         /// How to write, if this is a pipe.
@@ -140,8 +142,8 @@ impl Work {
         match self {
             Work::Accept => "accept4",
             Work::Connect(_) => "connect",
-            Work::Receive { pipe: None, .. } => "recv",
-            Work::Receive { pipe: Some(_), .. } => "read",
+            Work::Receive { pipe: false, .. } => "recv",
+            Work::Receive { pipe: true, .. } => "read",
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
             Work::Exit | Work::HangUp { .. } => "poll",
@@ -176,9 +178,9 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Whether it reads a wide pipe: directly, without the ring's buffers.
+    /// Whether it receives what surges: directly, without the ring's buffers.
     pub(super) fn is_wide(&self) -> bool {
-        matches!(&self.work, Work::Receive { pipe: Some(surge), .. } if surge.is_wide())
+        matches!(&self.work, Work::Receive { surge, .. } if surge.is_wide())
     }
 
     /// Whether the kernel, which would go on with it, is to end it. Says so once.
@@ -186,7 +188,7 @@ impl Pending {
         let wide = self.is_wide();
         match &mut self.work {
             Work::HangUp { seen } => *seen,
-            Work::Receive { multishot, .. } => wide && std::mem::take(multishot),
+            Work::Receive { taken_back, .. } => wide && !std::mem::replace(taken_back, true),
             _ => false,
         }
     }
@@ -221,7 +223,9 @@ impl Pending {
                 let address = unsafe { &*address.as_ptr() };
                 opcode::Connect::new(descriptor, address.as_ptr().cast(), address.len()).build()
             }
-            Work::Receive { pipe, multishot } => receive(descriptor, pipe.is_some(), *multishot),
+            Work::Receive {
+                pipe, multishot, ..
+            } => receive(descriptor, *pipe, *multishot),
             Work::Send {
                 pipe,
                 chunks,

@@ -102,7 +102,7 @@ fn receives_many(ring: &mut Ring, buffers: &BufferRing) -> io::Result<bool> {
     loop {
         let cqe = complete(ring)?;
         if let Some(id) = cqe.buffer() {
-            buffers.give(id);
+            buffers.untaken(id);
         }
         received |= cqe.result == 1;
         if !cqe.more() {

@@ -74,6 +74,11 @@ impl Cqe {
         io_uring::cqueue::more(self.flags)
     }
 
+    /// Whether the socket had more to be received.
+    pub(super) fn has_more_behind(self) -> bool {
+        io_uring::cqueue::sock_nonempty(self.flags)
+    }
+
     /// Which buffer of the buffer ring the kernel took.
     pub(super) fn buffer(self) -> Option<u16> {
         io_uring::cqueue::buffer_select(self.flags)

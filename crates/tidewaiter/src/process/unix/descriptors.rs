@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use socket2::SockRef;
+
 use super::terminal;
 use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal};
 
@@ -109,7 +111,7 @@ impl Descriptors {
         let made = match (stdio, stdio.direction(number)) {
             (_, Some(direction)) => {
                 let (ours, theirs) = match stdio {
-                    Stdio::Socket => sockets()?,
+                    Stdio::Socket => sockets(direction)?,
                     _ => pipe(direction)?,
                 };
                 self.pipes.push(ChildPipe {
@@ -197,9 +199,19 @@ pub(super) fn duplicate(descriptor: RawFd, least: RawFd) -> io::Result<OwnedFd> 
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// What a child's socket may hold. The OS may have a lower limit, and some double it, for what the memory
+/// costs besides.
+const SOCKET_BYTES: usize = 512 * 1024;
+
 /// The two ends of a pair of sockets, as [`pipe`] has those of a pipe.
-fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+fn sockets(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
+    let sender = match direction {
+        PipeDirection::ToChild => &ours,
+        PipeDirection::FromChild => &theirs,
+    };
+    // Where that is refused, the socket holds what sockets hold.
+    let _ = SockRef::from(sender).set_send_buffer_size(SOCKET_BYTES);
     Ok((ready(ours.into())?, theirs.into()))
 }
 

@@ -7,26 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from aims import judged
-from records import Table
-from report import failures, rows
-from results import Result
+from harness.aims import judged
+from harness.records import Table
+from harness.report import failures, rows
+from harness.results import Result
 
-# A file that has these lines keeps what stands around them.
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _OUTCOMES = {True: "reached", False: "**missed**", None: "not measured"}
 
 
 def write(
-    path: Path, settings: Sequence[dict[str, str]], tables: Sequence[Table], plots: Path | None
+    path: Path, name: str, settings: Sequence[dict[str, str]], tables: Sequence[Table], plots: Path | None
 ) -> None:
-    """Writes the file, or what stands between `BEGIN` and `END` in it."""
+    """Writes the file, or what stands in it between the lines for the comparison of that name."""
+    first, last = (f"<!-- measured {name}: {edge} -->" for edge in ("begin", "end"))
     parts = [_settings(settings, tables), _aims(tables)]
     parts += [_section(table, _link(path, plots, table)) for table in tables]
-    measured = f"{BEGIN}\n\n" + "\n\n".join(filter(None, parts)) + f"\n\n{END}\n"
+    measured = f"{first}\n\n" + "\n\n".join(filter(None, parts)) + f"\n\n{last}\n"
     old = path.read_text() if path.exists() else ""
-    before, begin, rest = old.partition(BEGIN + "\n")
-    _replaced, end, after = rest.partition(END + "\n")
+    before, begin, rest = old.partition(first + "\n")
+    _replaced, end, after = rest.partition(last + "\n")
     path.write_text(before + measured + after if begin and end else measured)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 from xml.sax.saxutils import escape
 
-from catalogue import Workload
-from results import Result, bases, ratios
+from harness.results import Result, bases, ratios
+from harness.workload import Workload
 
 WIDTH = 720
 NAMES_WIDTH = 150

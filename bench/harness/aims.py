@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from catalogue import EVERY_PEER, Aim, Workload
 from harness.figures import short, spread
-from results import Result, ratios
+from harness.results import Result, ratios
+from harness.workload import EVERY_PEER, Aim, Workload
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,10 @@ class Verdict:
 
 
 def judged(workload: Workload, results: Sequence[Result]) -> list[Verdict]:
-    """The aims of a workload, each with its verdict."""
+    """The aims of a workload for those of ours that take part, each with its verdict."""
+    here = {result.peer.name for result in results}
     complete = [result for result in results if result.complete]
-    return [_verdict(workload, aim, complete) for aim in workload.aims]
+    return [_verdict(workload, aim, complete) for aim in workload.aims if aim.ours in here]
 
 
 def _verdict(workload: Workload, aim: Aim, complete: Sequence[Result]) -> Verdict:

@@ -7,16 +7,10 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-import windows
-
-import catalogue
-from catalogue import Workload
-from results import Result, Round, Run
+from harness.results import Result, Round, Run
+from harness.workload import Peer, Workload
 
 Table = tuple[Workload, Sequence[Result]]
-
-_WORKLOADS = catalogue.WORKLOADS + windows.WORKLOADS
-_PEERS = catalogue.PEERS + windows.PEERS
 
 # What is not a figure of the run.
 _FIXED = ("workload", "unit", "peer", "round", "value", "others_share", "outcome")
@@ -45,8 +39,10 @@ def _lines(workload: Workload, results: Sequence[Result]) -> Iterable[dict[str, 
             yield line | {"outcome": result.failure or _UNSUPPORTED}
 
 
-def read(paths: Sequence[Path]) -> tuple[list[dict[str, str]], list[Table]]:
-    """What was told in each file, and the tables of all of them, in the order of the catalogue.
+def read(
+    paths: Sequence[Path], workloads: Sequence[Workload], peers: Sequence[Peer]
+) -> tuple[list[dict[str, str]], list[Table]]:
+    """What was told in each file, and the tables of all of them, in the order of `workloads` and `peers`.
 
     Rounds of several files stand beside each other; only what is of the same file is set in relation.
     """
@@ -59,16 +55,18 @@ def read(paths: Sequence[Path]) -> tuple[list[dict[str, str]], list[Table]]:
         told = (remark.removeprefix(_REMARK).strip().partition(": ") for remark in remarks)
         settings.append({name: value for name, _, value in told})
         for line in csv.DictReader(lines[len(remarks) :]):
-            _take(found, number, line)
-    unknown = found.keys() - {workload.name for workload in _WORKLOADS}
+            _take(found, number, line, peers)
+    unknown = found.keys() - {workload.name for workload in workloads}
     if unknown:
         raise SystemExit(f"no workload is named `{', '.join(sorted(unknown))}`")
-    tables = [(workload, found[workload.name]) for workload in _WORKLOADS if workload.name in found]
-    return settings, [(workload, _in_order(results)) for workload, results in tables]
+    tables = [(workload, found[workload.name]) for workload in workloads if workload.name in found]
+    return settings, [(workload, _in_order(results, peers)) for workload, results in tables]
 
 
-def _take(found: dict[str, dict[str, Result]], file: int, line: dict[str, str]) -> None:
-    peer = next((peer for peer in _PEERS if peer.name == line["peer"]), None)
+def _take(
+    found: dict[str, dict[str, Result]], file: int, line: dict[str, str], peers: Sequence[Peer]
+) -> None:
+    peer = next((peer for peer in peers if peer.name == line["peer"]), None)
     if peer is None:
         raise SystemExit(f"no peer is named `{line['peer']}`")
     result = found.setdefault(line["workload"], {}).setdefault(peer.name, Result(peer))
@@ -84,6 +82,5 @@ def _take(found: dict[str, dict[str, Result]], file: int, line: dict[str, str]) 
         result.runs[at] = Run(float(line["value"]), figures, others)
 
 
-def _in_order(results: dict[str, Result]) -> list[Result]:
-    names = dict.fromkeys(peer.name for peer in _PEERS)
-    return [results[name] for name in names if name in results]
+def _in_order(results: dict[str, Result], peers: Sequence[Peer]) -> list[Result]:
+    return [results[peer.name] for peer in peers if peer.name in results]

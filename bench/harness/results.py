@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from catalogue import Figure, Peer
 from harness.figures import ratio
 from harness.noise import DISTURBED
+from harness.workload import Figure, Peer
 
 # The file that a run was read from, counted from 0, and the round in it, counted from 1.
 Round = tuple[int, int]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from aims import judged
-from catalogue import Figure, Workload
+from harness.aims import judged
 from harness.figures import columns, short, spread
-from results import Result, bases, ratios
+from harness.results import Result, bases, ratios
+from harness.workload import Figure, Workload
 
 
 def times(values: Sequence[float]) -> str:
@@ -19,15 +19,17 @@ def times(values: Sequence[float]) -> str:
 def rows(workload: Workload, results: Sequence[Result]) -> list[list[str]]:
     """A head, and a row for each: the median with (least..most), times the floors, the other medians."""
     by = bases(results)
+    # What is told on some systems only has no column on the others.
+    figures = [figure for figure in workload.figures if any(result.shown(figure) for result in results)]
     heads = [f"by {base.peer.name}" for base in by]
-    heads += [figure.head for figure in workload.figures]
+    heads += [figure.head for figure in figures]
     better = "more" if workload.more_is_better else "less"
     head = [workload.name, workload.unit, *heads, f"({better} is better)"]
-    return [head, *(_cells(workload, result, by) for result in results)]
+    return [head, *(_cells(figures, result, by) for result in results)]
 
 
-def _cells(workload: Workload, result: Result, by: Sequence[Result]) -> list[str]:
-    empty = [""] * (len(by) + len(workload.figures) + 1)
+def _cells(figures: Sequence[Figure], result: Result, by: Sequence[Result]) -> list[str]:
+    empty = [""] * (len(by) + len(figures) + 1)
     if result.unsupported:
         return [result.peer.name, "-", *empty]
     if not result.complete:
@@ -37,7 +39,7 @@ def _cells(workload: Workload, result: Result, by: Sequence[Result]) -> list[str
         result.peer.name,
         spread(result.shown()),
         *(times(ratios(result, base)) for base in by),
-        *(_figure(result, figure) for figure in workload.figures),
+        *(_figure(result, figure) for figure in figures),
         f"disturbed {disturbed}/{len(result.runs)}" if disturbed else "",
     ]
 

@@ -1,0 +1,198 @@
+//! Which paths there are.
+
+use std::error::Error;
+
+use tidewaiter::port::PortKind;
+
+use crate::clocks::Phase;
+use crate::meter::Meter;
+use crate::{Outcome, children, clocks, streams};
+
+/// Walks a path for one round.
+pub(crate) type Walk = Box<dyn FnMut(Meter) -> Outcome>;
+
+/// Makes everything ready that a path takes.
+#[derive(Clone, Copy)]
+enum Prepare {
+    /// On each of the ports, which the name of the path ends with.
+    Port(fn(PortKind) -> Result<Walk, Box<dyn Error>>),
+    /// On the simulated port, whose clock and children repeat.
+    Simulated(fn() -> Result<Walk, Box<dyn Error>>),
+}
+use Prepare::{Port, Simulated};
+
+/// The ports that are measured: those of Linux, where callgrind is.
+const PORTS: [PortKind; 2] = [PortKind::Uring, PortKind::Poll];
+
+struct Entry {
+    name: &'static str,
+    /// What one operation is.
+    operation: &'static str,
+    /// How many operations one round is.
+    operations: u32,
+    /// How many rounds are counted; as many go before them.
+    rounds: u32,
+    prepare: Prepare,
+}
+
+const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "echo-64",
+        operation: "64 bytes come and are sent back; 64 connections in turn",
+        operations: 64,
+        rounds: 20,
+        prepare: Port(|port| streams::echo(port, 64, 64)),
+    },
+    Entry {
+        name: "echo-64-alone",
+        operation: "64 bytes come and are sent back; one connection",
+        operations: 1,
+        rounds: 200,
+        prepare: Port(|port| streams::echo(port, 1, 64)),
+    },
+    Entry {
+        name: "echo-16k",
+        operation: "16 KiB come and are sent back; 64 connections in turn",
+        operations: 64,
+        rounds: 20,
+        prepare: Port(|port| streams::echo(port, 64, 16 << 10)),
+    },
+    Entry {
+        name: "echo-64-simulated",
+        operation: "64 bytes go from one transport to another and back",
+        operations: 64,
+        rounds: 20,
+        prepare: Simulated(streams::echo_simulated),
+    },
+    Entry {
+        name: "churn",
+        operation: "a connection is accepted, echoes 64 bytes and ends",
+        operations: 1,
+        rounds: 200,
+        prepare: Port(streams::churn),
+    },
+    Entry {
+        name: "stream-in",
+        operation: "64 KiB come",
+        operations: 1,
+        rounds: 200,
+        prepare: Port(streams::sink),
+    },
+    Entry {
+        name: "stream-out",
+        operation: "64 KiB are sent",
+        operations: 1,
+        rounds: 200,
+        prepare: Port(streams::source),
+    },
+    Entry {
+        name: "timer-arm",
+        operation: "a delayed call is asked for; 10000 in turn",
+        operations: clocks::TIMERS,
+        rounds: 3,
+        prepare: Simulated(|| clocks::timers(Phase::Arm)),
+    },
+    Entry {
+        name: "timer-cancel",
+        operation: "one of 10000 delayed calls is cancelled; 9000 in turn",
+        operations: clocks::CANCELLED,
+        rounds: 3,
+        prepare: Simulated(|| clocks::timers(Phase::Cancel)),
+    },
+    Entry {
+        name: "timer-fire",
+        operation: "a delayed call is made; the 1000 that are left in turn",
+        operations: clocks::TIMERS - clocks::CANCELLED,
+        rounds: 3,
+        prepare: Simulated(|| clocks::timers(Phase::Fire)),
+    },
+    Entry {
+        name: "call-chain",
+        operation: "a delayed call of no delay asks for the next: a turn",
+        operations: clocks::LINKS,
+        rounds: 3,
+        prepare: Port(clocks::chain),
+    },
+    Entry {
+        name: "thread-call",
+        operation: "another thread sends a call, and the loop makes it; 1000 in turn",
+        operations: clocks::REMOTE_CALLS,
+        rounds: 3,
+        prepare: Port(clocks::thread_calls),
+    },
+    Entry {
+        name: "spawn",
+        operation: "a child is spawned, without pipes, and reaped",
+        operations: 1,
+        rounds: 20,
+        prepare: Port(children::spawn),
+    },
+    Entry {
+        name: "pipe-in",
+        operation: "64 KiB come through a pipe, as from a child; the port alone",
+        operations: 1,
+        rounds: 200,
+        prepare: Port(children::pipe),
+    },
+    Entry {
+        name: "child-echo-simulated",
+        operation: "64 bytes go to a child and come back",
+        operations: 1,
+        rounds: 200,
+        prepare: Simulated(children::echo_simulated),
+    },
+];
+
+/// What can be walked: an entry, on a port if it is one of many.
+pub(crate) struct Path {
+    entry: &'static Entry,
+    port: Option<PortKind>,
+}
+
+impl Path {
+    /// All paths there are.
+    pub(crate) fn all() -> Vec<Path> {
+        let ports = |entry: &Entry| match entry.prepare {
+            Port(_) => PORTS.map(Some).to_vec(),
+            Simulated(_) => vec![None],
+        };
+        let paths = |entry| {
+            ports(entry)
+                .into_iter()
+                .map(move |port| Path { entry, port })
+        };
+        ENTRIES.iter().flat_map(paths).collect()
+    }
+
+    pub(crate) fn name(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}-{port}", self.entry.name),
+            None => self.entry.name.to_owned(),
+        }
+    }
+
+    /// What one operation is.
+    pub(crate) fn operation(&self) -> &'static str {
+        self.entry.operation
+    }
+
+    /// How many operations are counted.
+    pub(crate) fn operations(&self) -> u32 {
+        self.entry.rounds * self.entry.operations
+    }
+
+    /// Walks it: all that is counted, and as much before it, in which grows what grows.
+    pub(crate) fn walk(&self) -> Outcome {
+        let mut walk = match (self.entry.prepare, self.port) {
+            (Port(prepare), Some(port)) => prepare(port)?,
+            (Simulated(prepare), _) => prepare()?,
+            (Port(_), None) => unreachable!("`all` gives it a port"),
+        };
+        for meter in [Meter::Off, Meter::On] {
+            for _ in 0..self.entry.rounds {
+                walk(meter)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! Connections: their other ends are plain sockets of the same thread.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidewaiter::port::PortKind;
+use tidewaiter::port::sim::Sim;
+use tidewaiter::{Listener, Producer, ProducerKind, Protocol, Reactor, Transport};
+
+use crate::catalogue::Walk;
+use crate::meter::Meter;
+
+const PIECE_BYTES: usize = 64 << 10;
+
+/// A read that takes so long waits for what will not come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends back what comes, and reads no faster than the peer does.
+struct Echo;
+
+impl Protocol for Echo {
+    fn connection_made(&mut self, transport: &Transport) {
+        transport.register_producer(transport.clone(), ProducerKind::Push);
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data);
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) {
+        transport.unregister_producer();
+        transport.lose_connection();
+    }
+}
+
+/// Takes what comes.
+struct Sink;
+
+impl Protocol for Sink {
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+}
+
+/// Sends a piece whenever the transport asks for more.
+struct Source;
+
+impl Protocol for Source {
+    fn connection_made(&mut self, transport: &Transport) {
+        let pieces = Pieces {
+            transport: transport.clone(),
+            piece: Bytes::from_static(&[b'x'; PIECE_BYTES]),
+        };
+        transport.register_producer(pieces, ProducerKind::Pull);
+    }
+
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+}
+
+struct Pieces {
+    transport: Transport,
+    piece: Bytes,
+}
+
+impl Producer for Pieces {
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {
+        self.transport.write_bytes(self.piece.clone());
+    }
+}
+
+/// Remembers its transport, so that it can be written to.
+struct Client(Rc<RefCell<Vec<Transport>>>);
+
+impl Protocol for Client {
+    fn connection_made(&mut self, transport: &Transport) {
+        self.0.borrow_mut().push(transport.clone());
+    }
+
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+}
+
+fn serve<P: Protocol + 'static>(
+    kind: PortKind,
+    protocol: impl Fn() -> P + 'static,
+) -> Result<(Reactor, Listener), Box<dyn Error>> {
+    let reactor = Reactor::builder().port(kind).signals(false).build()?;
+    let listener = reactor.listen_tcp(any_port(), move |_peer| protocol())?;
+    Ok((reactor, listener))
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn connect(listener: &Listener) -> std::io::Result<TcpStream> {
+    let client = TcpStream::connect(listener.local_addr())?;
+    client.set_nodelay(true)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    Ok(client)
+}
+
+/// Each connection gets a message, then all are echoed, then the echoes are taken.
+pub(crate) fn echo(
+    kind: PortKind,
+    connections: usize,
+    bytes: usize,
+) -> Result<Walk, Box<dyn Error>> {
+    let (reactor, listener) = serve(kind, || Echo)?;
+    let clients = (0..connections).map(|_| connect(&listener));
+    let mut clients = clients.collect::<std::io::Result<Vec<_>>>()?;
+    let message = vec![7; bytes];
+    let mut answer = vec![0; bytes];
+    let mut sent = 0;
+    Ok(Box::new(move |meter| {
+        for client in &mut clients {
+            client.write_all(&message)?;
+        }
+        sent += (connections * bytes) as u64;
+        meter.turn_until(&reactor, |metrics| metrics.bytes_sent >= sent)?;
+        for client in &mut clients {
+            client.read_exact(&mut answer)?;
+        }
+        Ok(())
+    }))
+}
+
+/// The same where the other ends are on the loop as well, and the port has no system below it.
+pub(crate) fn echo_simulated() -> Result<Walk, Box<dyn Error>> {
+    const CONNECTIONS: usize = 64;
+    let reactor = Reactor::builder().simulation(&Sim::new(0)).build()?;
+    let listener = reactor.listen_tcp(any_port(), |_peer| Echo)?;
+    let clients = Rc::<RefCell<Vec<Transport>>>::default();
+    for _ in 0..CONNECTIONS {
+        let clients = Rc::clone(&clients);
+        reactor.connect_tcp(listener.local_addr(), move |_peer| {
+            Client(Rc::clone(&clients))
+        });
+    }
+    Meter::Off.turn_until(&reactor, |metrics| {
+        metrics.living.transports == 2 * CONNECTIONS
+    })?;
+    let message = [7; 64];
+    let mut received = 0;
+    Ok(Box::new(move |meter| {
+        for client in clients.borrow().iter() {
+            meter.count(|| client.write(&message));
+        }
+        // Each message is received on either side.
+        received += (2 * CONNECTIONS * message.len()) as u64;
+        meter.turn_until(&reactor, |metrics| metrics.bytes_received >= received)
+    }))
+}
+
+/// A connection is made, echoes once, and is ended by the other side.
+pub(crate) fn churn(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
+    let (reactor, listener) = serve(kind, || Echo)?;
+    let message = [7; 64];
+    let mut sent = 0;
+    Ok(Box::new(move |meter| {
+        let mut client = connect(&listener)?;
+        client.write_all(&message)?;
+        sent += message.len() as u64;
+        meter.turn_until(&reactor, |metrics| metrics.bytes_sent >= sent)?;
+        client.read_exact(&mut [0; 64])?;
+        drop(client);
+        meter.turn_until(&reactor, |metrics| metrics.living.transports == 0)
+    }))
+}
+
+/// A connection brings data.
+pub(crate) fn sink(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
+    let (reactor, listener) = serve(kind, || Sink)?;
+    let mut client = connect(&listener)?;
+    let piece = vec![7; PIECE_BYTES];
+    let mut received = 0;
+    Ok(Box::new(move |meter| {
+        client.write_all(&piece)?;
+        received += PIECE_BYTES as u64;
+        meter.turn_until(&reactor, |metrics| metrics.bytes_received >= received)
+    }))
+}
+
+/// A connection takes data.
+pub(crate) fn source(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
+    let (reactor, listener) = serve(kind, || Source)?;
+    let mut client = connect(&listener)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut sent = 0;
+    Ok(Box::new(move |meter| {
+        sent += PIECE_BYTES as u64;
+        meter.turn_until(&reactor, |metrics| metrics.bytes_sent >= sent)?;
+        Ok(client.read_exact(&mut piece)?)
+    }))
+}

@@ -1,0 +1,22 @@
+// What the two sides of the program offer each other.
+
+#pragma once
+
+#include "bench.h"
+
+extern "C" {
+
+// Ours: each runs a loop to its end. What is thrown ends the program.
+void asio_side_serve(int listener, int role) noexcept;
+void asio_side_timers() noexcept;
+void asio_side_threads() noexcept;
+void asio_side_post(void *call) noexcept;
+void asio_side_stop() noexcept;
+void asio_side_spawn(size_t at_a_time, const char *program) noexcept;
+void asio_side_child_stdout(const char *program, const char *argument) noexcept;
+void asio_side_children(const char *program, const char *argument, size_t count) noexcept;
+
+// The Rust side's, beside `bench.h`.
+void threads_start();
+void call_run(void *call);
+}

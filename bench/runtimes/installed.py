@@ -1,0 +1,49 @@
+"""What peers need of the system, a library of C or a header of C++, and which versions are there."""
+
+from __future__ import annotations
+
+import os
+
+from harness.processes import ROOT
+from harness.setting import first_line, output
+from harness.workload import Peer
+
+
+def is_installed(peer: Peer) -> bool:
+    """Whether what the peer needs is there; says so if not."""
+    needed = peer.library or peer.header
+    if needed is None or version(peer):
+        return True
+    program = "pkg-config" if peer.library else "g++"
+    print(f"{peer.name} is left out: install {needed[-1]} and {program} (these are Debian's names)")
+    return False
+
+
+def version(peer: Peer) -> str:
+    """What the peer is, by name and version; nothing if it needs what is not there."""
+    if peer.crate:
+        return _named(peer.crate, _of_crate(peer.package, peer.crate))
+    if peer.library:
+        return _named(peer.library[0], first_line(["pkg-config", "--modversion", peer.library[0]]))
+    if peer.header:
+        return _named(peer.name, _of_header(*peer.header[:2]))
+    return ""
+
+
+def _named(name: str, number: str) -> str:
+    return f"{name} {number}" if number else ""
+
+
+def _of_crate(package: str, crate: str) -> str:
+    tree = ["cargo", "tree", "--package", package, "--depth", "1", "--prefix", "none"]
+    lines = output(tree, ROOT / "bench" / "peers").split("\n")
+    versions = (line.split()[1] for line in lines if line.startswith(f"{crate} v"))
+    return next(versions, "").removeprefix("v")
+
+
+def _of_header(header: str, macro: str) -> str:
+    compiler = os.environ.get("CXX", "c++")
+    macros = output([compiler, "-E", "-dM", "-include", header, "-x", "c++", os.devnull], ROOT)
+    lines = (line.split(maxsplit=2) for line in macros.split("\n"))
+    values = (words[2] for words in lines if words[1:2] == [macro])
+    return next(values, "").strip('"').replace("_", ".")

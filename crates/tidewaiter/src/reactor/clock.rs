@@ -1,0 +1,59 @@
+//! Looks at the clock, and what makes them unnecessary: one costs as much as a short callback does.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use super::Reactor;
+
+/// What the loop knows of the time.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    /// The time at the latest look.
+    seen: Cell<Option<Instant>>,
+    /// Nothing that takes time has been done since.
+    fresh: Cell<bool>,
+}
+
+impl Clock {
+    /// The time at the latest look: it is no earlier than this.
+    pub(super) fn seen(&self) -> Option<Instant> {
+        self.seen.get()
+    }
+
+    /// What was done since the latest look took no time that matters.
+    pub(super) fn count_from_here(&self) {
+        self.fresh.set(true);
+    }
+
+    /// Something is done that may take time.
+    pub(super) fn spend(&self) {
+        self.fresh.set(false);
+    }
+}
+
+impl Reactor {
+    pub(super) fn clock(&self) -> &Clock {
+        &self.core.counters.pace.clock
+    }
+
+    /// The time by the reactor's clock: the OS's monotonic one, or that of the simulation.
+    ///
+    /// # Panics
+    ///
+    /// When the reactor itself, of which this is a clone, has been dropped.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        let now = self.port().now();
+        self.clock().seen.set(Some(now));
+        now
+    }
+
+    /// The time as the loop needs it, between callbacks.
+    pub(super) fn turn_time(&self) -> Instant {
+        let clock = self.clock();
+        match clock.seen() {
+            Some(seen) if clock.fresh.replace(true) => seen,
+            _ => self.now(),
+        }
+    }
+}

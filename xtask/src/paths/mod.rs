@@ -1,0 +1,276 @@
+//! `cargo xtask paths`: how many instructions the hot paths take, by callgrind, beside what is recorded.
+//!
+//! Counts of one program repeat, on a loaded machine too. What else they depend on is held: the compiler
+//! is the oldest that we promise, by its number, since `stable` is another one every six weeks; the
+//! environment is empty; and the C library takes the same copying routines on every processor.
+
+mod profile;
+mod record;
+
+use std::path::PathBuf;
+
+use crate::context::{Context, output};
+use crate::lanes::{oldest_rust, ring_allowed};
+use crate::runner::{Step, Stop, Tally};
+use crate::setup::{Tool, toolchain, tools};
+use record::{Cost, Line, Record, compare};
+
+const PACKAGE: &str = "tidewaiter-paths";
+const RECORD: &str = "bench/paths/instructions.csv";
+const USAGE: &str = "\
+usage: cargo xtask paths [--record | --profile PATH]
+
+  counts the instructions of each hot path, and fails where they are over 3 % more than recorded
+
+  --record         makes the record anew, in bench/paths/instructions.csv
+  --profile PATH   shows the functions in which a path spends them
+";
+
+/// Where the counting begins and ends: see `bench/paths/src/meter.rs`.
+const COUNTED: &str = "tidewaiter_paths::meter::counted*";
+
+/// The C library has routines for copying by processor, which differ in instructions: all but the first are
+/// turned off, under the names of older and newer ones.
+const ROUTINES: &str = "GLIBC_TUNABLES=glibc.cpu.hwcaps=\
+    -AVX_Fast_Unaligned_Load,-AVX2,-AVX2_Usable,-AVX512F,-AVX512VL,-AVX512VL_Usable,-ERMS,-FSRM";
+
+const VALGRIND: Tool = Tool {
+    program: "valgrind",
+    packages: &["valgrind"],
+};
+
+/// The command.
+pub(crate) fn run(context: &Context, options: &[String]) -> Result<bool, String> {
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let outcome = match options[..] {
+        [] => check(context).map(drop),
+        ["--record"] => make_record(context),
+        ["--profile", name] => Program::build(context)
+            .and_then(|program| profile::show(context, &program, program.find(name)?)),
+        ["--help" | "-h"] => {
+            print!("{USAGE}");
+            return Ok(true);
+        }
+        _ => return Err(format!("`paths` has no such options\n\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(Stop::Failed(reason)) => {
+            println!("\n{reason}");
+            Ok(false)
+        }
+        Err(Stop::Foreign(reason)) => Err(reason),
+        Err(Stop::Missing { what, remedy }) => Err(format!("{what} (to get it: {remedy})")),
+    }
+}
+
+/// Installs what the lane needs.
+pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
+    if context.host != "x86_64-unknown-linux-gnu" {
+        let what = format!("recorded for 64-bit x86 Linux, not for {}", context.host);
+        return Err(Stop::Foreign(what));
+    }
+    tools(context, &[VALGRIND])?;
+    toolchain(&oldest_rust(context)?)
+}
+
+/// The lane: fails when a path costs more than is allowed.
+pub(crate) fn check(context: &Context) -> Result<Tally, Stop> {
+    let file = context.root.join(RECORD);
+    let text = std::fs::read_to_string(&file).map_err(|error| failed(RECORD, error))?;
+    let recorded = Record::parse(&text).map_err(|error| failed(RECORD, error))?;
+    let program = Program::build(context)?;
+    let (measured, left_out) = program.measure(context)?;
+    let lines = compare(&recorded, &measured.costs, &left_out);
+    println!("\n{:<22} {:>9} {:>9}", "path", "recorded", "measured");
+    for line in &lines {
+        println!("{}", line.text());
+    }
+    if recorded.tools != measured.tools {
+        println!("recorded with {}", recorded.tools);
+        println!("measured with {}", measured.tools);
+    }
+    let wrong = lines.iter().filter(|line| line.finding.is_wrong());
+    let wrong: Vec<String> = wrong.map(Line::complaint).collect();
+    if wrong.is_empty() {
+        return Ok(Tally::default());
+    }
+    Err(Stop::Failed(format!(
+        "{}; `cargo xtask paths --profile PATH` shows where, `--record` accepts it",
+        wrong.join("; ")
+    )))
+}
+
+fn make_record(context: &Context) -> Result<(), Stop> {
+    let program = Program::build(context)?;
+    let (measured, left_out) = program.measure(context)?;
+    if !left_out.is_empty() {
+        let what = format!("a record needs all paths, without {}", left_out.join(", "));
+        return Err(Stop::Failed(what));
+    }
+    let text = measured.text();
+    std::fs::write(context.root.join(RECORD), &text).map_err(|error| failed(RECORD, error))?;
+    println!("\n{RECORD}:\n{text}");
+    Ok(())
+}
+
+fn failed(what: &str, error: impl std::fmt::Display) -> Stop {
+    Stop::Failed(format!("{what}: {error}"))
+}
+
+/// A path, as the program lists it.
+#[derive(Debug)]
+struct Path {
+    name: String,
+    /// How many are counted.
+    operations: f64,
+    operation: String,
+}
+
+impl Path {
+    fn parse(line: &str) -> Option<Path> {
+        let mut parts = line.split('\t');
+        Some(Path {
+            name: parts.next()?.to_owned(),
+            operations: parts.next()?.parse().ok()?,
+            operation: parts.next()?.to_owned(),
+        })
+    }
+}
+
+/// The program that walks the paths.
+struct Program {
+    file: PathBuf,
+    paths: Vec<Path>,
+    /// The compiler, the C library and the tool that counts.
+    tools: String,
+}
+
+impl Program {
+    /// Builds it, as users build theirs.
+    fn build(context: &Context) -> Result<Program, Stop> {
+        ready(context)?;
+        let rust = oldest_rust(context)?;
+        let target = context.target.join("paths");
+        let cargo = ["run", &rust, "cargo", "build", "--release", "-p", PACKAGE];
+        Step::new(context, "rustup", &cargo)
+            .env("CARGO_TARGET_DIR", &target)
+            .env("RUSTFLAGS", "")
+            .run(context)?;
+        let file = target.join("release").join(PACKAGE);
+        let list = file.to_str().and_then(|file| output(file, &[]));
+        let paths = list
+            .as_deref()
+            .and_then(|list| list.lines().map(Path::parse).collect())
+            .ok_or_else(|| failed(PACKAGE, "does not list its paths"))?;
+        Ok(Program {
+            file,
+            paths,
+            tools: tools_here(&rust),
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<&Path, Stop> {
+        let path = self.paths.iter().find(|path| path.name == name);
+        path.ok_or_else(|| {
+            let names: Vec<&str> = self.paths.iter().map(|path| path.name.as_str()).collect();
+            let names = names.join(", ");
+            failed(name, format_args!("no such path; there are {names}"))
+        })
+    }
+
+    /// Measures all paths that this machine has a port for; also says which are left out.
+    fn measure(&self, context: &Context) -> Result<(Record, Vec<String>), Stop> {
+        let ring = ring_allowed();
+        if let Err(Stop::Missing { what, .. }) = &ring {
+            println!("left out: paths on uring, because {what}");
+        }
+        let (mut costs, mut left_out) = (Vec::new(), Vec::new());
+        for path in &self.paths {
+            let name = path.name.clone();
+            if ring.is_err() && name.ends_with("-uring") {
+                left_out.push(name);
+                continue;
+            }
+            let counts = self.count(context, path)?;
+            let counts = std::fs::read_to_string(&counts).map_err(|error| failed(&name, error))?;
+            let instructions = total(&counts).ok_or_else(|| failed(&name, "nothing counted"))?;
+            costs.push(Cost {
+                path: name,
+                instructions: instructions / path.operations,
+            });
+        }
+        let tools = self.tools.clone();
+        Ok((Record { tools, costs }, left_out))
+    }
+
+    /// Walks a path under callgrind; returns the file with the counts.
+    fn count(&self, context: &Context, path: &Path) -> Result<PathBuf, Stop> {
+        let counts = self.file.with_file_name(format!("{}.callgrind", path.name));
+        let counts_option = format!("--callgrind-out-file={}", counts.display());
+        let counted_option = format!("--toggle-collect={COUNTED}");
+        // It complains there of system calls that it does not know, which we do without then.
+        let log_option = format!("--log-file={}.log", counts.display());
+        // No variables of ours: children inherit them, and copying them would count.
+        let clean = ["-i", "PATH=/usr/local/bin:/usr/bin:/bin", ROUTINES];
+        Step::new(context, "env", &clean)
+            .args(&["valgrind", "--tool=callgrind", &log_option])
+            .args(&[&counted_option, &counts_option])
+            .path(&self.file)
+            .args(&[&path.name])
+            .run(context)?;
+        Ok(counts)
+    }
+}
+
+/// What counts are made with on this machine.
+fn tools_here(rust: &str) -> String {
+    let said = |program, arguments: &[&str]| {
+        let said = output(program, arguments).unwrap_or_default();
+        said.trim().replace('-', " ")
+    };
+    let library = said("getconf", &["GNU_LIBC_VERSION"]);
+    let valgrind = said("valgrind", &["--version"]);
+    let kernel = said("uname", &["-r"]);
+    let kernel: Vec<&str> = kernel.split('.').take(2).collect();
+    format!(
+        "Rust {rust}, {library}, {valgrind}, Linux {}",
+        kernel.join(".")
+    )
+}
+
+/// The sum of all that callgrind counted; `None` if that is nothing.
+fn total(counts: &str) -> Option<f64> {
+    let mut lines = counts.lines();
+    let total: f64 = lines
+        .find_map(|line| line.strip_prefix("totals: "))?
+        .parse()
+        .ok()?;
+    (total > 0.0).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_read_and_nothing_is_no_total() {
+        let counts =
+            |total| format!("events: Ir\nsummary: 12\n\nfn=(1) a\n1 12\ntotals: {total}\n");
+        assert_eq!(total(&counts(12)), Some(12.0));
+        assert_eq!(total(&counts(0)), None);
+        assert_eq!(total("events: Ir\n"), None);
+    }
+
+    #[test]
+    fn a_path_is_read_from_its_line() {
+        let path = Path::parse("echo-64-poll\t1280\t64 bytes, sent back").expect("it is one");
+        assert_eq!(
+            (path.name.as_str(), path.operations),
+            ("echo-64-poll", 1280.0)
+        );
+        assert_eq!(path.operation, "64 bytes, sent back");
+        assert!(Path::parse("echo-64-poll\tmany\tbytes").is_none());
+        assert!(Path::parse("").is_none());
+    }
+}
