@@ -49,8 +49,9 @@ use crate::process::{
     self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
 };
 
-/// How many connections of a listener can be accepted before the next turn.
-const ACCEPTS: usize = 4;
+/// How many connections of a listener can be accepted before the next turn. As many as may come at a time: what
+/// finds no socket waits in the backlog, and under Wine keeps its server busy.
+const ACCEPTS: usize = 32;
 /// How long a port that is dropped waits for the system to give its records back.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
