@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use slab::Slab;
-use tidewaiter::port::{PortKind, PortOptions};
+use tidewaiter::port::PortKind;
 use tidewaiter::{Reactor, Remote, Transport};
 
 use crate::child::Child;
@@ -189,17 +189,6 @@ impl Core {
     }
 }
 
-/// The most bytes that Python is told of at once, if they come over a network. A callback costs Python more than
-/// it costs Rust: with twice the library's usual size, half of those for bulk are saved. Beyond that, what is
-/// saved is lost again to memory that is in no cache.
-const RECEIVE_BYTES: usize = 32 * 1024;
-
-fn port_options() -> PortOptions {
-    let mut options = PortOptions::default();
-    options.receive_bytes = RECEIVE_BYTES;
-    options
-}
-
 /// A number of seconds as a duration; what is too long for one, or no number, is as long as can be.
 pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
@@ -215,7 +204,6 @@ impl Core {
         let waiting = Arc::new(Waiting::default());
         let released = Arc::clone(&waiting);
         let mut builder = Reactor::builder()
-            .port_options(port_options())
             .signals(false)
             .around_wait(move |wait| released.release(wait));
         if let Some(name) = port {
