@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use super::candidates;
@@ -67,10 +67,14 @@ impl Image {
     }
 }
 
+/// Most environments are no larger than this, and have no more variables.
+const USUAL_BYTES: usize = 4096;
+const USUAL_COUNT: usize = 64;
+
 /// The variables of a new program, `NAME=value` and a NUL each.
 ///
 /// They are one piece of memory: most programs have dozens, and each child gets them all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Environment {
     bytes: Vec<u8>,
     /// Where each of them begins.
@@ -87,7 +91,10 @@ impl Environment {
             }
             changes.insert(name, value);
         }
-        let mut environment = Environment::default();
+        let mut environment = Environment {
+            bytes: Vec::with_capacity(USUAL_BYTES),
+            starts: Vec::with_capacity(USUAL_COUNT),
+        };
         if !command.env_clear {
             for (name, value) in std::env::vars_os() {
                 if !changes.contains_key(&name) {
@@ -135,7 +142,7 @@ impl Environment {
 }
 
 fn c_string(text: &OsStr, what: &str) -> io::Result<CString> {
-    CString::new(text.to_owned().into_vec()).map_err(|_| contains_nul(what, text.as_bytes()))
+    CString::new(text.as_bytes()).map_err(|_| contains_nul(what, text.as_bytes()))
 }
 
 fn contains_nul(what: &str, text: &[u8]) -> io::Error {
