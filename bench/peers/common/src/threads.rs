@@ -12,8 +12,20 @@ const SINGLE_CALLS: u64 = 10_000;
 /// Long enough for an idle loop to wait again.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// What is brought into the loop.
+/// What is brought into the loop, where closures of any kind have to be made one.
 pub type Call = Box<dyn FnOnce() + Send>;
+
+/// The way into a loop.
+pub trait Post: Send + 'static {
+    /// Brings `call` into the loop.
+    fn post(&mut self, call: impl FnOnce() + Send + 'static);
+}
+
+impl<F: FnMut(Call) + Send + 'static> Post for F {
+    fn post(&mut self, call: impl FnOnce() + Send + 'static) {
+        self(Box::new(call));
+    }
+}
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -21,16 +33,15 @@ struct Seen {
     latencies: Mutex<Vec<Duration>>,
 }
 
-/// Starts the thread: `post` brings a call into the loop. The last one is `stop`, when the result is told; `post` is
-/// dropped then.
+/// Starts the thread. The last call is `stop`, when the result is told; `way` is dropped then.
 pub fn start(
-    mut post: impl FnMut(Call) + Send + 'static,
+    mut way: impl Post,
     stop: impl FnOnce() + Send + 'static,
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let seen = Arc::new(Seen::default());
-        let (rate, cpu_us) = many(&mut post, &seen);
-        one_by_one(&mut post, &seen);
+        let (rate, cpu_us) = many(&mut way, &seen);
+        one_by_one(&mut way, &seen);
         let mut latencies = seen.latencies.lock().expect("nobody panics in here");
         tell::result(&[
             ("value", rate),
@@ -39,21 +50,21 @@ pub fn start(
             ("p99_us", quantile_us(&mut latencies, 0.99)),
             ("p999_us", quantile_us(&mut latencies, 0.999)),
         ]);
-        post(Box::new(stop));
+        way.post(stop);
     })
 }
 
 /// Posts as fast as it can; calls per second, and the CPU of both threads per call.
-fn many(post: &mut impl FnMut(Call), seen: &Arc<Seen>) -> (f64, f64) {
+fn many(way: &mut impl Post, seen: &Arc<Seen>) -> (f64, f64) {
     let watch = Watch::new();
     for _ in 0..CALLS {
         let seen = Arc::clone(seen);
-        post(Box::new(move || {
+        way.post(move || {
             seen.calls.fetch_add(1, Ordering::Release);
-        }));
+        });
     }
     let (last, awaited) = mpsc::channel();
-    post(Box::new(move || last.send(()).expect("it is awaited")));
+    way.post(move || last.send(()).expect("it is awaited"));
     awaited.recv().expect("calls run in their order");
     assert_eq!(seen.calls.load(Ordering::Acquire), CALLS);
     let calls = CALLS as f64;
@@ -61,16 +72,16 @@ fn many(post: &mut impl FnMut(Call), seen: &Arc<Seen>) -> (f64, f64) {
 }
 
 /// Posts to a loop that waits, and notes how long each call takes to begin.
-fn one_by_one(post: &mut impl FnMut(Call), seen: &Arc<Seen>) {
+fn one_by_one(way: &mut impl Post, seen: &Arc<Seen>) {
     for number in 1..=SINGLE_CALLS {
         let call_seen = Arc::clone(seen);
         let posted = Instant::now();
-        post(Box::new(move || {
+        way.post(move || {
             let latency = posted.elapsed();
             let mut latencies = call_seen.latencies.lock().expect("nobody panics in here");
             latencies.push(latency);
             call_seen.calls.fetch_add(1, Ordering::Release);
-        }));
+        });
         while seen.calls.load(Ordering::Acquire) < CALLS + number {
             std::hint::spin_loop();
         }

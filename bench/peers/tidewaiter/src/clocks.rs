@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bench_common::threads;
+use bench_common::threads::{self, Post};
 use bench_common::timers::{self, Firings};
-use tidewaiter::Reactor;
+use tidewaiter::{Reactor, Remote};
 
 pub(crate) fn timers(reactor: &Reactor) {
     reactor.call_when_running(|reactor| {
@@ -37,9 +37,16 @@ pub(crate) fn threads(reactor: &Reactor) {
     let stopper = reactor.remote();
     // The loop turns before the first call comes.
     reactor.call_later(Duration::from_millis(10), move |_| {
-        threads::start(
-            move |call| remote.call(|_| call()).expect("the loop runs"),
-            move || stopper.stop().expect("the loop runs"),
-        );
+        threads::start(Calls(remote), move || {
+            stopper.stop().expect("the loop runs");
+        });
     });
+}
+
+struct Calls(Remote);
+
+impl Post for Calls {
+    fn post(&mut self, call: impl FnOnce() + Send + 'static) {
+        self.0.call(|_| call()).expect("the loop runs");
+    }
 }
