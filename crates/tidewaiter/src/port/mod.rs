@@ -162,6 +162,10 @@ pub(crate) trait Driver: fmt::Debug {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()>;
+    /// See [`Port::glance`]. Worth more than a wait only where that is a system call each time.
+    fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
+        self.wait(Some(Duration::ZERO), completions)
+    }
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation>;
     fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle>;
     fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle>;
@@ -288,6 +292,13 @@ impl Port {
     ) -> io::Result<()> {
         self.check_waiter()?;
         self.driver.wait(timeout, completions)
+    }
+
+    /// As [`wait`](Port::wait) with a timeout of zero, for who has asked the kernel just now and soon does
+    /// again: the port may leave that out, and does only what is known to be there to do.
+    pub(crate) fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
+        self.check_waiter()?;
+        self.driver.glance(completions)
     }
 
     /// Closes `handle`: no further request is taken; what is under way is cancelled and completes; then

@@ -1,9 +1,13 @@
 //! Looks at the clock, and what makes them unnecessary: one costs as much as a short callback does.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Reactor;
+
+/// A turn that need not wait leaves the kernel alone if it was asked in vain less than this ago. To ask costs as much as
+/// a short turn; once in this time, it is a few hundredths of it.
+const ASK_AGAIN: Duration = Duration::from_micros(10);
 
 /// What the loop knows of the time.
 #[derive(Debug, Default)]
@@ -12,12 +16,25 @@ pub(super) struct Clock {
     seen: Cell<Option<Instant>>,
     /// Nothing that takes time has been done since.
     fresh: Cell<bool>,
+    /// When the port last asked the kernel, if nothing came of it, nor has since.
+    asked_in_vain: Cell<Option<Instant>>,
 }
 
 impl Clock {
     /// The time at the latest look: it is no earlier than this.
     pub(super) fn seen(&self) -> Option<Instant> {
         self.seen.get()
+    }
+
+    /// The port has asked the kernel, and nothing came of it; `None`: something came.
+    pub(super) fn asked_in_vain(&self, now: Option<Instant>) {
+        self.asked_in_vain.set(now);
+    }
+
+    /// The port asked the kernel just before `now`, and nothing has come since.
+    pub(super) fn just_asked_in_vain(&self, now: Instant) -> bool {
+        let asked = self.asked_in_vain.get();
+        asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_AGAIN)
     }
 
     /// What was done since the latest look took no time that matters.

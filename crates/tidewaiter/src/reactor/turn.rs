@@ -20,18 +20,31 @@ impl Reactor {
         let core = &*self.core;
         core.counters.turns.add(1);
         self.mark_time();
-        self.fire_timers();
+        self.fire_timers(limit);
         self.run_soon();
         self.flush();
         let (now, timeout) = self.wait_limit(limit);
         core.counters.pace.before_wait(now);
         let mut completions = core.completions.take();
-        let waited = self.wait(timeout, &mut completions);
+        // Whoever gives a limit may make this one turn only, and wants all that there is.
+        let may_glance = limit.is_none() && timeout == Some(Duration::ZERO);
+        let glances = may_glance && self.clock().just_asked_in_vain(now);
+        let waited = if glances {
+            self.port_mut().glance(&mut completions)
+        } else {
+            self.wait(timeout, &mut completions)
+        };
         let ended = match timeout {
             // A wait that could not block ends when it began.
             Some(Duration::ZERO) if core.settings.slow.is_none() => now,
             _ => self.now(),
         };
+        if !completions.is_empty() {
+            // Where something came from, more may come.
+            self.clock().asked_in_vain(None);
+        } else if !glances {
+            self.clock().asked_in_vain(Some(ended));
+        }
         self.clock().count_from_here();
         core.counters.pace.after_wait(ended);
         core.counters.completions.add(completions.len() as u64);
@@ -68,12 +81,17 @@ impl Reactor {
     }
 
     /// Makes the delayed calls that are due. Those added meanwhile wait for the next turn.
-    fn fire_timers(&self) {
+    fn fire_timers(&self, limit: Option<Duration>) {
         let core = &*self.core;
-        if core.timers.borrow().is_empty() {
+        let Some(due) = core.timers.borrow_mut().next_deadline() else {
             return;
-        }
-        let now = self.turn_time();
+        };
+        let now = match self.clock().seen() {
+            // What has come due since that look is made in the next turn, after another look; this one does
+            // not wait then. A turn with a limit may be the last.
+            Some(seen) if due <= seen && limit.is_none() => seen,
+            _ => self.turn_time(),
+        };
         let epoch = core.timers.borrow_mut().epoch(now);
         loop {
             let due = core.timers.borrow_mut().pop_due(epoch);

@@ -110,6 +110,30 @@ fn one_that_stays_ready_starves_nobody() {
     assert!(turns - calls.get() < 10, "{} of {turns}", calls.get());
 }
 
+/// Goal: turns that do not wait, one upon the other, keep nothing else from being done.
+/// Method: beside an endless chain of calls without delay, a connection is made and its bytes are echoed; then a
+/// delayed call is due; then another thread stops the reactor.
+#[test]
+fn an_endless_chain_of_calls_starves_nobody() {
+    fn link(reactor: &Reactor) {
+        reactor.call_later(Duration::ZERO, link);
+    }
+    fn stop_from_another_thread(reactor: &Reactor) {
+        let remote = reactor.remote();
+        std::thread::spawn(move || remote.call(Reactor::stop).expect("it still runs"));
+    }
+    let reactor = reactor();
+    link(&reactor);
+    let client = Script::new()
+        .made(|transport| transport.write(b"hello"))
+        .data(|transport, _| {
+            let reactor = transport.reactor();
+            reactor.call_later(Duration::from_millis(5), stop_from_another_thread);
+        });
+    let _listener = pair(&reactor, client, Echo);
+    run_clean(&reactor);
+}
+
 /// Goal: what is asked for is reported, and what was dropped is not.
 /// Method: an idle socket is writable; then nothing; then readable once its peer writes.
 #[test]

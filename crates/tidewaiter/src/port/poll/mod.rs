@@ -305,6 +305,13 @@ impl Driver for PollPort {
         }
     }
 
+    fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
+        if self.has_work() {
+            return self.wait(Some(Duration::ZERO), completions);
+        }
+        Ok(())
+    }
+
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
         let entry = self.remove(handle).ok_or_else(closed)?;
         let under_way = [&entry.input, &entry.output, &entry.hang_up];

@@ -27,6 +27,15 @@ impl PollPort {
         is_due || self.foreign.descriptor().is_some()
     }
 
+    /// Whether there is something to do that the kernel need not be asked for.
+    pub(super) fn has_work(&self) -> bool {
+        !self.fresh.is_empty()
+            || !self.ready.is_empty()
+            || !self.finished.is_empty()
+            || self.foreign_ready
+            || self.foreign.is_always_ready()
+    }
+
     /// Asks the kernel what became ready.
     pub(super) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Ended> {
         let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
