@@ -16,8 +16,8 @@ pub(super) struct Clock {
     seen: Cell<Option<Instant>>,
     /// Nothing that takes time has been done since.
     fresh: Cell<bool>,
-    /// When the port last asked the kernel, if nothing came of it, nor has since.
-    asked_in_vain: Cell<Option<Instant>>,
+    /// When to ask the kernel again, which had nothing when it was last asked.
+    ask_again: Cell<Option<Instant>>,
 }
 
 impl Clock {
@@ -26,15 +26,24 @@ impl Clock {
         self.seen.get()
     }
 
-    /// The port has asked the kernel, and nothing came of it; `None`: something came.
-    pub(super) fn asked_in_vain(&self, now: Option<Instant>) {
-        self.asked_in_vain.set(now);
+    /// The time at the latest look, if it is another one by now.
+    pub(super) fn stale(&self) -> Option<Instant> {
+        if self.fresh.get() { None } else { self.seen() }
+    }
+
+    /// The port has asked the kernel, and nothing came of it.
+    pub(super) fn asked_in_vain(&self, now: Instant) {
+        self.ask_again.set(now.checked_add(ASK_AGAIN));
+    }
+
+    /// Something came from the kernel, or may have.
+    pub(super) fn something_came(&self) {
+        self.ask_again.set(None);
     }
 
     /// The port asked the kernel just before `now`, and nothing has come since.
     pub(super) fn just_asked_in_vain(&self, now: Instant) -> bool {
-        let asked = self.asked_in_vain.get();
-        asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_AGAIN)
+        self.ask_again.get().is_some_and(|then| now < then)
     }
 
     /// What was done since the latest look took no time that matters.

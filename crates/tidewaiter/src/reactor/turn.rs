@@ -26,25 +26,16 @@ impl Reactor {
         let (now, timeout) = self.wait_limit(limit);
         core.counters.pace.before_wait(now);
         let mut completions = core.completions.take();
-        // Whoever gives a limit may make this one turn only, and wants all that there is.
-        let may_glance = limit.is_none() && timeout == Some(Duration::ZERO);
-        let glances = may_glance && self.clock().just_asked_in_vain(now);
-        let waited = if glances {
-            self.port_mut().glance(&mut completions)
-        } else {
-            self.wait(timeout, &mut completions)
+        let waited = match timeout {
+            // Whoever gives a limit may make this one turn only, and wants all that there is.
+            Some(Duration::ZERO) if limit.is_none() => self.look(now, &mut completions),
+            _ => self.wait(timeout, &mut completions),
         };
         let ended = match timeout {
             // A wait that could not block ends when it began.
             Some(Duration::ZERO) if core.settings.slow.is_none() => now,
             _ => self.now(),
         };
-        if !completions.is_empty() {
-            // Where something came from, more may come.
-            self.clock().asked_in_vain(None);
-        } else if !glances {
-            self.clock().asked_in_vain(Some(ended));
-        }
         self.clock().count_from_here();
         core.counters.pace.after_wait(ended);
         core.counters.completions.add(completions.len() as u64);
@@ -62,8 +53,27 @@ impl Reactor {
         waited.map_err(Error::Port)
     }
 
+    /// Takes what is there, in a turn that need not wait.
+    fn look(&self, now: Instant, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let clock = self.clock();
+        let may_glance = clock.just_asked_in_vain(now);
+        let looked = if may_glance {
+            self.port_mut().glance(completions)
+        } else {
+            self.port_mut().wait(Some(Duration::ZERO), completions)
+        };
+        if !completions.is_empty() {
+            // Where something came from, more may come.
+            clock.something_came();
+        } else if !may_glance {
+            clock.asked_in_vain(now);
+        }
+        looked
+    }
+
     /// Waits at the port, by way of the hook if that may take time.
     fn wait(&self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        self.clock().something_came();
         let hook = self.core.settings.around_wait.as_deref();
         let Some(hook) = hook.filter(|_| timeout != Some(Duration::ZERO)) else {
             return self.port_mut().wait(timeout, completions);
@@ -83,13 +93,13 @@ impl Reactor {
     /// Makes the delayed calls that are due. Those added meanwhile wait for the next turn.
     fn fire_timers(&self, limit: Option<Duration>) {
         let core = &*self.core;
-        let Some(due) = core.timers.borrow_mut().next_deadline() else {
+        if core.timers.borrow().is_empty() {
             return;
-        };
-        let now = match self.clock().seen() {
+        }
+        let now = match self.clock().stale() {
             // What has come due since that look is made in the next turn, after another look; this one does
             // not wait then. A turn with a limit may be the last.
-            Some(seen) if due <= seen && limit.is_none() => seen,
+            Some(seen) if limit.is_none() && self.is_due(seen) => seen,
             _ => self.turn_time(),
         };
         let epoch = core.timers.borrow_mut().epoch(now);
@@ -99,6 +109,11 @@ impl Reactor {
             core.counters.timers_fired.add(1);
             self.guard("a delayed call", || callback(self));
         }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let due = self.core.timers.borrow_mut().next_deadline();
+        due.is_some_and(|due| due <= now)
     }
 
     /// Runs all callbacks that are owed, and, within a bound, those that they set off.
