@@ -26,11 +26,6 @@ impl Clock {
         self.seen.get()
     }
 
-    /// The time at the latest look, if it is another one by now.
-    pub(super) fn stale(&self) -> Option<Instant> {
-        if self.fresh.get() { None } else { self.seen() }
-    }
-
     /// The port has asked the kernel, and nothing came of it.
     pub(super) fn asked_in_vain(&self, now: Instant) {
         self.ask_again.set(now.checked_add(ASK_AGAIN));

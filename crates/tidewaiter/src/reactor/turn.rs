@@ -20,7 +20,7 @@ impl Reactor {
         let core = &*self.core;
         core.counters.turns.add(1);
         self.mark_time();
-        self.fire_timers(limit);
+        self.fire_timers();
         self.run_soon();
         self.flush();
         let (now, timeout) = self.wait_limit(limit);
@@ -91,17 +91,12 @@ impl Reactor {
     }
 
     /// Makes the delayed calls that are due. Those added meanwhile wait for the next turn.
-    fn fire_timers(&self, limit: Option<Duration>) {
+    fn fire_timers(&self) {
         let core = &*self.core;
         if core.timers.borrow().is_empty() {
             return;
         }
-        let now = match self.clock().stale() {
-            // What has come due since that look is made in the next turn, after another look; this one does
-            // not wait then. A turn with a limit may be the last.
-            Some(seen) if limit.is_none() && self.is_due(seen) => seen,
-            _ => self.turn_time(),
-        };
+        let now = self.turn_time();
         let epoch = core.timers.borrow_mut().epoch(now);
         loop {
             let due = core.timers.borrow_mut().pop_due(epoch);
@@ -109,11 +104,6 @@ impl Reactor {
             core.counters.timers_fired.add(1);
             self.guard("a delayed call", || callback(self));
         }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        let due = self.core.timers.borrow_mut().next_deadline();
-        due.is_some_and(|due| due <= now)
     }
 
     /// Runs all callbacks that are owed, and, within a bound, those that they set off.
