@@ -16,8 +16,8 @@ pub struct Socket(pub(crate) SocketRepr);
 #[derive(Debug)]
 pub(crate) enum SocketRepr {
     Os(socket2::Socket),
-    /// One that a port made: it is the system's own handle, with nothing layered over it.
-    #[cfg(windows)]
+    /// One that a port made: it does not block, and is the system's own handle, with nothing layered over
+    /// it.
     Plain(socket2::Socket),
     Sim(super::sim::SimSocket),
 }
@@ -50,9 +50,7 @@ impl TryFrom<Socket> for TcpStream {
     /// Takes the OS's socket out, in blocking mode or not as it was; fails for a simulated one.
     fn try_from(socket: Socket) -> Result<TcpStream, Socket> {
         match socket.0 {
-            SocketRepr::Os(os) => Ok(os.into()),
-            #[cfg(windows)]
-            SocketRepr::Plain(os) => Ok(os.into()),
+            SocketRepr::Os(os) | SocketRepr::Plain(os) => Ok(os.into()),
             repr @ SocketRepr::Sim(_) => Err(Socket(repr)),
         }
     }

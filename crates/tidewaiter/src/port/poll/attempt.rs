@@ -324,7 +324,7 @@ impl Entry {
         };
         match accept(listener) {
             Ok(Some((socket, peer))) => Attempt::More(Outcome::Accepted {
-                socket: FreeSocket(SocketRepr::Os(socket)),
+                socket: FreeSocket(SocketRepr::Plain(socket)),
                 peer,
             }),
             Ok(None) => {

@@ -29,7 +29,7 @@ impl PollPort {
                 PipeDirection::ToChild => Source::Writer(pipe),
                 PipeDirection::FromChild => Source::Reader(pipe),
             };
-            match self.register(source) {
+            match self.register_any(source) {
                 Ok(handle) => pipes.push(SpawnedPipe {
                     child_fd,
                     direction,

@@ -159,7 +159,15 @@ impl PollPort {
         }
     }
 
-    /// Takes `source` onto the port; gives it back if the OS refuses.
+    /// Takes a `source` that may block onto the port; gives it back if the OS refuses.
+    fn register_any(&mut self, source: Source) -> Result<Handle, (io::Error, Source)> {
+        match unblock(&source) {
+            Ok(()) => self.register(source),
+            Err(error) => Err((error, source)),
+        }
+    }
+
+    /// Takes a `source` that does not block onto the port; gives it back if the OS refuses.
     fn register(&mut self, source: Source) -> Result<Handle, (io::Error, Source)> {
         let short_is_all = match prepare(&source) {
             Ok(short_is_all) => short_is_all,
@@ -353,6 +361,9 @@ impl Driver for PollPort {
 
     fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
         let source = match resource {
+            Resource::Socket(Socket(SocketRepr::Plain(socket))) => {
+                return self.register(Source::Stream(socket)).map_err(reason);
+            }
             Resource::Socket(Socket(SocketRepr::Os(socket))) => Source::Stream(socket),
             Resource::Socket(Socket(SocketRepr::Sim(_))) => {
                 return Err(invalid("the socket is a simulated one"));
@@ -361,7 +372,7 @@ impl Driver for PollPort {
             Resource::PipeReader(pipe) => Source::Reader(pipe),
             Resource::PipeWriter(pipe) => Source::Writer(pipe),
         };
-        self.register(source).map_err(reason)
+        self.register_any(source).map_err(reason)
     }
 
     fn watch(
@@ -451,16 +462,18 @@ impl fmt::Debug for PollPort {
     }
 }
 
-/// Makes a source fit for the port. Says whether a short read or write of it has met the end of what was
-/// possible: of sockets and pipes, but not of terminals and other devices.
-fn prepare(source: &Source) -> io::Result<bool> {
-    if let Source::Process(_) = source {
-        return Ok(true);
-    }
+/// Has calls on a source return at once.
+fn unblock(source: &Source) -> io::Result<()> {
     let flags = fcntl_getfl(source)?;
     if !flags.contains(OFlags::NONBLOCK) {
         fcntl_setfl(source, flags | OFlags::NONBLOCK)?;
     }
+    Ok(())
+}
+
+/// Makes a source fit for the port. Says whether a short read or write of it has met the end of what was
+/// possible: of sockets and pipes, but not of terminals and other devices.
+fn prepare(source: &Source) -> io::Result<bool> {
     match source {
         Source::Stream(_) | Source::Writer(_) => sigpipe::prepare(source.as_fd())?,
         _ => {}

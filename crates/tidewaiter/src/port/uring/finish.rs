@@ -335,7 +335,7 @@ fn accepted(descriptor: i32) -> Option<Outcome> {
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
     let socket = socket2::Socket::from(descriptor);
     let peer = control::peer_addr(&socket).ok()?;
-    let socket = Socket(SocketRepr::Os(socket));
+    let socket = Socket(SocketRepr::Plain(socket));
     Some(Outcome::Accepted { socket, peer })
 }
 

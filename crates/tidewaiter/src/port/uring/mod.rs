@@ -462,7 +462,9 @@ impl Driver for Uring {
     fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
         match resource {
             Resource::Socket(socket) => match socket.0 {
-                SocketRepr::Os(socket) => Ok(self.keep(Thing::Stream(socket))),
+                SocketRepr::Os(socket) | SocketRepr::Plain(socket) => {
+                    Ok(self.keep(Thing::Stream(socket)))
+                }
                 SocketRepr::Sim(_) => Err(invalid("a simulated socket is for simulated ports")),
             },
             Resource::Listener(listener) => {
