@@ -94,13 +94,20 @@ pub(super) fn send(
     quiet: &mut Option<Quiet>,
 ) -> rustix::io::Result<usize> {
     if let Source::Stream(socket) = source {
-        let mut control = SendAncillaryBuffer::default();
-        return retry_on_intr(|| {
-            rustix::net::sendmsg(socket, pieces, &mut control, sigpipe::SEND_FLAGS)
+        return retry_on_intr(|| match pieces {
+            // The kernel need not look for a list.
+            [piece] => rustix::net::send(socket, piece, sigpipe::SEND_FLAGS),
+            _ => {
+                let mut control = SendAncillaryBuffer::default();
+                rustix::net::sendmsg(socket, pieces, &mut control, sigpipe::SEND_FLAGS)
+            }
         });
     }
     let quiet = quiet.get_or_insert_with(Quiet::new);
-    let sent = retry_on_intr(|| rustix::io::writev(source, pieces));
+    let sent = retry_on_intr(|| match pieces {
+        [piece] => rustix::io::write(source, piece),
+        _ => rustix::io::writev(source, pieces),
+    });
     if sent == Err(Errno::PIPE) {
         quiet.raised();
     }
