@@ -20,7 +20,8 @@ def setting(command: str, versions: Iterable[str]) -> dict[str, str]:
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "command": shlex.join([*command.split(), *sys.argv[1:]]),
         "commit": _commit(),
-        "system": f"{platform.system()} {platform.release()}",
+        # Without what a distribution appends.
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "rustc": first_line(["rustc", "--version"]).removeprefix("rustc "),

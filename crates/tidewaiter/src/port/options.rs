@@ -60,8 +60,7 @@ pub struct PortOptions {
     /// Which port to open. `None`: what the environment variable `TIDEWAITER_PORT` says, otherwise the
     /// best that this machine allows.
     pub kind: Option<PortKind>,
-    /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 17 KiB unless set. That is
-    /// room for a TLS record; and a message of 16 KiB does not fill it, so that the OS need not be asked for more.
+    /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set.
     pub receive_bytes: usize,
     /// The same, if that is more, for a pipe that has been full and, on Unix, for a connection that brings
     /// much at once: 64 KiB unless set. On Unix these are read directly, and on Linux such pipes get more room.
@@ -80,7 +79,7 @@ impl Default for PortOptions {
     fn default() -> Self {
         PortOptions {
             kind: None,
-            receive_bytes: 17 * 1024,
+            receive_bytes: 16 * 1024,
             full_pipe_bytes: 64 * 1024,
             receive_buffers: 256,
             submission_entries: 1024,
