@@ -21,11 +21,10 @@ sys.path.insert(0, str(HERE.parent))
 
 from catalogue import ON_WINDOWS, ONLY_ON_WINDOWS, PEERS, WINDOWS_PEERS, WORKLOADS, WRK
 from harness import wine
-from harness.noise import cpu_seconds
 from harness.processes import Failed, drive, load_program, started
 from harness.program import Comparison, compare, options
 from harness.results import Run
-from harness.runs import Drive, run
+from harness.runs import Clock, Drive, run
 from harness.setting import output
 from harness.workload import Peer, Workload
 
@@ -47,6 +46,8 @@ class Reactors(Comparison):
         self.python = python
         self.seconds = seconds
         self.windows = os.name == "nt" or Path(python[0]).name.startswith("wine")
+        if self.windows and os.name != "nt":
+            self.clock = wine.cpu_with_server
 
     def takes_part(self, peer: Peer) -> bool:
         return peer in (WINDOWS_PEERS if self.windows else PEERS)
@@ -72,35 +73,37 @@ class Reactors(Comparison):
         if loads and self.load is None:
             raise SystemExit("cargo is not there to build the load program")
 
-    def run(self, workload: Workload, peer: Peer) -> Run:
+    def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
         for _ in range(TRIES_ON_WINDOWS - 1 if self.windows else 0):
             try:
-                return self._run(workload, peer)
+                return self._run(workload, peer, clock)
             except Failed as failed:
                 print(f"{workload.name} is tried again: {failed}", file=sys.stderr)
-        return self._run(workload, peer)
+        return self._run(workload, peer, clock)
 
-    def _run(self, workload: Workload, peer: Peer) -> Run:
+    def _run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
         command = [*self.python, str(HERE / "measure.py"), workload.task, *peer.arguments]
-        clock = wine.cpu_with_server if self.windows and os.name != "nt" else cpu_seconds
-        return run(command, workload, os.environ | peer.environment, self._drive(workload), clock)
+        return run(command, workload, os.environ | peer.environment, self._drive(workload, clock), clock)
 
-    def _drive(self, workload: Workload) -> Drive:
+    def _drive(self, workload: Workload, clock: Clock) -> Drive:
         if _is_for_wrk(workload):
-            return partial(drive_wrk, workload.load, max(1, round(self.seconds)))
-        return partial(drive, self.load, [*workload.load, "--duration", str(int(self.seconds * 1000))])
+            return partial(drive_wrk, workload.load, max(1, round(self.seconds)), clock=clock)
+        duration = ["--duration", str(int(self.seconds * 1000))]
+        return partial(drive, self.load, [*workload.load, *duration], clock=clock)
 
 
 def _is_for_wrk(workload: Workload) -> bool:
     return workload.load[:1] == (WRK,)
 
 
-def drive_wrk(command: Sequence[str], seconds: int, port: int, server: int) -> tuple[float, dict[str, float]]:
+def drive_wrk(
+    command: Sequence[str], seconds: int, port: int, server: int, clock: Clock
+) -> tuple[float, dict[str, float]]:
     """As `drive`, but with wrk, which knows whole seconds; it does not tell when its measured time begins."""
     _wrk(command, WARM_UP_SECONDS, port)
-    before = cpu_seconds(server)
+    before = clock(server)
     figures = _wrk(command, seconds, port)
-    after = cpu_seconds(server)
+    after = clock(server)
     if before is None or after is None:
         raise Failed("this system does not tell the CPU time of another process")
     if figures.pop("errors"):
