@@ -22,7 +22,6 @@ import windows
 
 from catalogue import PEERS, PREFIX, WORKLOADS, WRK
 from harness import wine
-from harness.noise import cpu_seconds
 from harness.processes import Failed, drive, load_program, started
 from harness.program import Comparison, compare, options
 from harness.results import Run
@@ -74,8 +73,8 @@ class Reactors(Comparison):
         if loads and self.load is None:
             raise SystemExit("cargo is not there to build the load program")
 
-    def run(self, workload: Workload, peer: Peer) -> Run:
-        return self._run(workload, peer, {}, cpu_seconds)
+    def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
+        return self._run(workload, peer, {}, clock)
 
     def _run(self, workload: Workload, peer: Peer, environment: dict[str, str], clock: Clock) -> Run:
         command = [*self.python, str(HERE / "measure.py"), workload.task, *peer.arguments]
@@ -84,7 +83,7 @@ class Reactors(Comparison):
 
     def _drive(self, workload: Workload, clock: Clock) -> Drive:
         if _is_for_wrk(workload):
-            return partial(drive_wrk, workload.load, max(1, round(self.seconds)))
+            return partial(drive_wrk, workload.load, max(1, round(self.seconds)), clock=clock)
         load = [*workload.load, "--duration", str(int(self.seconds * 1000))]
         return partial(drive, self.load, load, clock=clock)
 
@@ -96,6 +95,7 @@ class UnderWine(Reactors):
     prefix = windows.WINE_PREFIX
     workloads = windows.WINE_WORKLOADS
     peers = windows.PEERS
+    clock = staticmethod(wine.cpu_with_server)
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -118,29 +118,31 @@ class UnderWine(Reactors):
         print(f"left out under Wine: {', '.join(windows.NOT_UNDER_WINE)}")
         super().prepare(workloads, peers)
 
-    def run(self, workload: Workload, peer: Peer) -> Run:
+    def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
         for _ in range(TRIES_UNDER_WINE - 1):
             try:
-                return self._on_fresh_server(workload, peer)
+                return self._on_fresh_server(workload, peer, clock)
             except Failed as failed:
                 print(f"{workload.name} is tried again: {failed}", file=sys.stderr)
-        return self._on_fresh_server(workload, peer)
+        return self._on_fresh_server(workload, peer, clock)
 
-    def _on_fresh_server(self, workload: Workload, peer: Peer) -> Run:
+    def _on_fresh_server(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
         with wine.fresh_server(windows.BRIEF, core=0):
-            return self._run(workload, peer, wine.QUIET, wine.cpu_with_server)
+            return self._run(workload, peer, wine.QUIET, clock)
 
 
 def _is_for_wrk(workload: Workload) -> bool:
     return workload.load[:1] == (WRK,)
 
 
-def drive_wrk(command: Sequence[str], seconds: int, port: int, server: int) -> tuple[float, dict[str, float]]:
+def drive_wrk(
+    command: Sequence[str], seconds: int, port: int, server: int, clock: Clock
+) -> tuple[float, dict[str, float]]:
     """As `drive`, but with wrk, which knows whole seconds; it does not tell when its measured time begins."""
     _wrk(command, WARM_UP_SECONDS, port)
-    before = cpu_seconds(server)
+    before = clock(server)
     figures = _wrk(command, seconds, port)
-    after = cpu_seconds(server)
+    after = clock(server)
     if before is None or after is None:
         raise Failed("this system does not tell the CPU time of another process")
     if figures.pop("errors"):
