@@ -51,6 +51,7 @@ impl HandleState {
         match &self.thing {
             Thing::Listener(socket) | Thing::Stream(socket) => socket.as_raw_fd(),
             Thing::Reader(pipe) | Thing::Writer(pipe) => pipe.as_raw_fd(),
+            Thing::Process(process) if process.is_by_number() => -1,
             Thing::Process(process) => process.as_fd().as_raw_fd(),
         }
     }
