@@ -46,7 +46,7 @@ impl Uring {
         });
         let pipes = pipes.collect();
         Ok(Spawned {
-            process: self.keep(Thing::Process(child.process)),
+            process: self.keep(Thing::Process(Box::new(child.process))),
             pid: child.pid,
             pipes,
         })
@@ -63,6 +63,9 @@ impl Uring {
 
     /// Reaps those that have ended and were not closed.
     pub(super) fn settle_ended(&mut self) {
+        if self.children.ended.is_empty() {
+            return;
+        }
         for key in self.children.ended.drain(..) {
             if let Some(state) = self.handles.get(key) {
                 state.process().settle();

@@ -14,7 +14,8 @@ pub(super) enum Thing {
     Stream(socket2::Socket),
     Reader(OwnedFd),
     Writer(OwnedFd),
-    Process(OsProcess),
+    /// In a place of its own: connections take less memory thus, and there are more of these.
+    Process(Box<OsProcess>),
 }
 
 /// How, and as which operation, a handle is being closed.
