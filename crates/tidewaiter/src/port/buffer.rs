@@ -94,6 +94,11 @@ impl Pool {
         })
     }
 
+    /// How many bytes fit into each buffer.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Memory to receive into.
     pub(crate) fn lease(self: &Rc<Self>) -> Lease {
         let spare = self.spare.borrow_mut().pop();

@@ -147,6 +147,47 @@ fn receiving_goes_on_while_the_program_keeps_every_buffer() {
     }
 }
 
+/// Goal: once a connection has brought much, a wait receives several large pieces of what is there, in order.
+/// Method: fill the socket, then receive it all, until that was seen.
+#[test]
+fn a_wait_receives_several_pieces_of_what_surges() {
+    for allowed in KERNELS {
+        let mut harness = Harness::with(&PortOptions::default(), allowed);
+        let (ours, mut theirs) = pair();
+        theirs.set_nonblocking(true).expect("an option");
+        let ours = harness.adopt(ours);
+        let receive = harness.submit(ours, Request::Receive);
+        let deadline = Instant::now() + PATIENCE;
+        let (mut sent, mut received, mut most) = (0, 0, 0);
+        while most < 2 {
+            assert!(Instant::now() < deadline, "one piece at a time");
+            let data = pattern(1 << 20);
+            while let Ok(count) = theirs.write(&data[sent % data.len()..]) {
+                sent += count;
+            }
+            while received < sent {
+                harness.wait();
+                let mut large = 0;
+                for completion in std::mem::take(&mut harness.delivered) {
+                    let Ok(Outcome::Received(piece)) = completion.result else {
+                        panic!("not received: {completion:?}");
+                    };
+                    for (index, byte) in piece.iter().enumerate() {
+                        assert_eq!(*byte, data[(received + index) % data.len()]);
+                    }
+                    received += piece.len();
+                    large += usize::from(piece.len() == 64 * 1024);
+                }
+                most = most.max(large);
+            }
+        }
+        assert!(harness.port.cancel(receive));
+        assert!(is_cancelled(&harness.last(receive)));
+        harness.close(ours, CloseMode::Graceful);
+        harness.finish();
+    }
+}
+
 #[test]
 fn a_buffer_outlives_its_port() {
     let mut harness = Harness::new();
