@@ -160,6 +160,7 @@ impl ReactorBuilder {
             unflushed: RefCell::new(Vec::new()),
             storage: RefCell::new(Vec::new()),
             completions: RefCell::new(Vec::new()),
+            delivering: RefCell::new(None),
             triggers: RefCell::new(Triggers::default()),
             others: Others::new(port.waker(), self.workers_max),
             signals: RefCell::new(None),

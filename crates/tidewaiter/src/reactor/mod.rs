@@ -37,7 +37,8 @@ pub use watch::Watch;
 
 use crate::error::Error;
 use crate::port::{
-    Chunks, Completion, Key, Port, PortInfo, RequestKind, ShutdownSignal, SignalWatch, Table, Token,
+    Buffer, Chunks, Completion, Key, Port, PortInfo, RequestKind, ShutdownSignal, SignalWatch,
+    Table, Token,
 };
 use metrics::Counters;
 use timers::Timers;
@@ -130,6 +131,8 @@ struct Core {
     /// Storage of drained send queues, for those that fill next.
     storage: RefCell<Vec<Chunks>>,
     completions: RefCell<Vec<Completion>>,
+    /// What a protocol is being given.
+    delivering: RefCell<Option<Buffer>>,
     triggers: RefCell<Triggers>,
     others: remote::Others,
     signals: RefCell<Option<SignalWatch>>,
@@ -268,6 +271,22 @@ impl Reactor {
         if storage.has_storage() && kept.len() < STORAGE_MAX {
             kept.push(storage);
         }
+    }
+
+    /// Calls `receive` with the bytes. What is written of them meanwhile can be [shared](Self::share_received).
+    pub(crate) fn deliver(&self, buffer: Buffer, receive: impl FnOnce(&[u8])) {
+        let delivering = &self.core.delivering;
+        let before = delivering.replace(Some(buffer));
+        debug_assert!(before.is_none(), "protocols are called one at a time");
+        if let Some(buffer) = &*delivering.borrow() {
+            receive(buffer);
+        }
+        delivering.take();
+    }
+
+    /// `part` as a buffer of its own, if it lies in what is being delivered and the port can spare the memory.
+    pub(crate) fn share_received(&self, part: &[u8]) -> Option<Buffer> {
+        self.core.delivering.borrow().as_ref()?.share(part)
     }
 
     /// Ends everything without callbacks: the owner is being dropped.
