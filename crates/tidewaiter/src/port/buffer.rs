@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::mem::ManuallyDrop;
+use std::num::NonZero;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -11,6 +12,12 @@ use std::rc::Rc;
 pub(crate) trait Lender {
     /// Takes back what was lent as `id`; `memory` is the pointer it was lent with.
     fn take_back(&self, id: u32, memory: NonNull<u8>);
+
+    /// Whether what was lent as `id`, and still is, has one more owner from here on. It is then taken back as
+    /// often as it has owners, and lent until the last time; `memory` may be any address in it.
+    fn lend_again(&self, _id: u32) -> bool {
+        false
+    }
 }
 
 /// Received bytes. The memory goes back to the port when this is dropped.
@@ -44,6 +51,21 @@ impl Buffer {
             id,
             lender,
         }
+    }
+
+    /// Another owner of `part`, if these bytes have it in them and the port can do without the memory for longer.
+    #[expect(unsafe_code, reason = "the other way to make a buffer")]
+    pub(crate) fn share(&self, part: &[u8]) -> Option<Buffer> {
+        let (all, range) = (self.as_ptr_range(), part.as_ptr_range());
+        let within = all.start <= range.start && range.end <= all.end;
+        let address = NonZero::new(range.start.addr()).filter(|_| within)?;
+        if !self.lender.lend_again(self.id) {
+            return None;
+        }
+        let memory = self.memory.with_addr(address);
+        // SAFETY: the part is within our bytes, which are initialised, and which the lender lets nobody write to
+        // before all their owners have given them back.
+        Some(unsafe { Buffer::new(memory, part.len(), self.id, Rc::clone(&self.lender)) })
     }
 }
 
@@ -94,6 +116,11 @@ impl Pool {
         })
     }
 
+    /// How many bytes fit into each buffer.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Memory to receive into.
     pub(crate) fn lease(self: &Rc<Self>) -> Lease {
         let spare = self.spare.borrow_mut().pop();
@@ -139,7 +166,7 @@ impl Lease {
 
     /// How many bytes there are to write to.
     pub(crate) fn capacity(&self) -> usize {
-        self.pool.capacity
+        self.pool.capacity()
     }
 
     /// The memory, to be received into here and now. Not while the OS has its address.

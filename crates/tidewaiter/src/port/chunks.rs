@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::buffer::Buffer;
+
 /// Small writes are gathered into a chunk of up to this many bytes, so that they leave in one call.
 const GATHER_BYTES: usize = 16 * 1024;
 
@@ -13,6 +15,8 @@ enum Chunk {
     Owned(Vec<u8>),
     /// Memory shared with the caller: passed on as it is.
     Shared(Bytes),
+    /// Where the port received it.
+    Received(Buffer),
 }
 
 impl Chunk {
@@ -20,13 +24,15 @@ impl Chunk {
         match self {
             Chunk::Owned(bytes) => bytes,
             Chunk::Shared(bytes) => bytes,
+            Chunk::Received(buffer) => buffer,
         }
     }
 }
 
 /// A queue of bytes to send.
 ///
-/// Memory given as [`Bytes`] or `Vec<u8>` is never copied; slices are, into chunks of 16 KiB.
+/// Memory given as [`Bytes`] or `Vec<u8>` is never copied, nor is what the port received and is sent on; slices are,
+/// into chunks of 16 KiB.
 /// No chunk in the queue is empty.
 #[derive(Debug, Default)]
 pub struct Chunks {
@@ -102,11 +108,20 @@ impl Chunks {
 
     /// Appends `data` without copying it.
     pub fn push(&mut self, data: impl Into<Bytes>) {
-        let data = data.into();
-        if !data.is_empty() {
+        self.push_chunk(Chunk::Shared(data.into()));
+    }
+
+    /// Appends what was received, where it is.
+    pub(crate) fn push_received(&mut self, data: Buffer) {
+        self.push_chunk(Chunk::Received(data));
+    }
+
+    fn push_chunk(&mut self, chunk: Chunk) {
+        let len = chunk.as_slice().len();
+        if len > 0 {
             let storage = self.storage.get_or_insert_default();
-            storage.len += data.len();
-            storage.list.push_back(Chunk::Shared(data));
+            storage.len += len;
+            storage.list.push_back(chunk);
         }
     }
 

@@ -13,7 +13,7 @@ use super::pace::{SlowCallback, SlowLimit};
 use super::remote::Others;
 use super::timers::Timers;
 use super::triggers::Triggers;
-use super::{AroundWait, Core, Life, Reactor, Settings};
+use super::{AroundWait, Core, Life, Memory, Reactor, Settings};
 use crate::port::sim::Sim;
 use crate::port::{Port, PortKind, PortOptions, Table};
 
@@ -158,7 +158,7 @@ impl ReactorBuilder {
             timers: RefCell::new(Timers::new(port.now())),
             soon: RefCell::new(VecDeque::new()),
             unflushed: RefCell::new(Vec::new()),
-            storage: RefCell::new(Vec::new()),
+            memory: Memory::default(),
             completions: RefCell::new(Vec::new()),
             triggers: RefCell::new(Triggers::default()),
             others: Others::new(port.waker(), self.workers_max),

@@ -37,7 +37,8 @@ pub use watch::Watch;
 
 use crate::error::Error;
 use crate::port::{
-    Chunks, Completion, Key, Port, PortInfo, RequestKind, ShutdownSignal, SignalWatch, Table, Token,
+    Buffer, Chunks, Completion, Key, Port, PortInfo, RequestKind, ShutdownSignal, SignalWatch,
+    Table, Token,
 };
 use metrics::Counters;
 use timers::Timers;
@@ -127,8 +128,7 @@ struct Core {
     soon: RefCell<VecDeque<Callback>>,
     /// Who has something to send.
     unflushed: RefCell<Vec<Rc<dyn Live>>>,
-    /// Storage of drained send queues, for those that fill next.
-    storage: RefCell<Vec<Chunks>>,
+    memory: Memory,
     completions: RefCell<Vec<Completion>>,
     triggers: RefCell<Triggers>,
     others: remote::Others,
@@ -139,6 +139,15 @@ struct Core {
     in_turn: Cell<bool>,
     crashed: Cell<bool>,
     counters: Counters,
+}
+
+/// Memory that passes between connections.
+#[derive(Default)]
+struct Memory {
+    /// Storage of drained send queues, for those that fill next.
+    storage: RefCell<Vec<Chunks>>,
+    /// What a protocol is being given.
+    delivering: RefCell<Option<Buffer>>,
 }
 
 /// How many drained send queues are kept for reuse.
@@ -258,16 +267,37 @@ impl Reactor {
 
     /// Storage for a send queue, warm if there is some.
     pub(crate) fn take_storage(&self) -> Chunks {
-        self.core.storage.borrow_mut().pop().unwrap_or_default()
+        self.core
+            .memory
+            .storage
+            .borrow_mut()
+            .pop()
+            .unwrap_or_default()
     }
 
     /// Gives the storage of a drained send queue back.
     pub(crate) fn keep_storage(&self, storage: Chunks) {
         debug_assert!(storage.is_empty(), "only drained queues are reused");
-        let mut kept = self.core.storage.borrow_mut();
+        let mut kept = self.core.memory.storage.borrow_mut();
         if storage.has_storage() && kept.len() < STORAGE_MAX {
             kept.push(storage);
         }
+    }
+
+    /// Calls `receive` with the bytes. What is written of them meanwhile can be [shared](Self::share_received).
+    pub(crate) fn deliver(&self, buffer: Buffer, receive: impl FnOnce(&[u8])) {
+        let delivering = &self.core.memory.delivering;
+        let before = delivering.replace(Some(buffer));
+        debug_assert!(before.is_none(), "protocols are called one at a time");
+        if let Some(buffer) = &*delivering.borrow() {
+            receive(buffer);
+        }
+        delivering.take();
+    }
+
+    /// `part` as a buffer of its own, if it lies in what is being delivered and the port can spare the memory.
+    pub(crate) fn share_received(&self, part: &[u8]) -> Option<Buffer> {
+        self.core.memory.delivering.borrow().as_ref()?.share(part)
     }
 
     /// Ends everything without callbacks: the owner is being dropped.

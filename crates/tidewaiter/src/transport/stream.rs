@@ -238,7 +238,7 @@ impl Stream {
             return;
         }
         drop(state);
-        self.deliver(&buffer);
+        self.deliver(buffer);
     }
 
     fn end_of_file(self: &Rc<Self>) {
@@ -262,14 +262,6 @@ impl Stream {
         if both_ended {
             self.close(CloseMode::Graceful, Reason::Done);
         }
-    }
-
-    fn deliver(self: &Rc<Self>, data: &[u8]) {
-        self.reactor
-            .counters()
-            .bytes_received
-            .add(data.len() as u64);
-        self.enter(|protocol, transport| protocol.data_received(transport, data));
     }
 
     // Sending.

@@ -9,13 +9,13 @@ use rustix::net::RecvFlags;
 use super::super::buffer::Pool;
 use super::super::socket::{Socket, SocketRepr};
 use super::super::table::Key;
-use super::super::{Completion, Failure, Operation, Outcome, control};
+use super::super::{Completion, Failure, Outcome, control};
 use super::buffers::BufferRing;
 use super::foreign::FOREIGN;
 use super::life::Phase;
 use super::operation::{Pending, Stage, Work};
 use super::ring::Cqe;
-use super::{CANCELLING, HandleState, Uring, WAKE};
+use super::{CANCELLING, HandleState, Uring, WAKE, Wide};
 
 /// How many pieces of memory a wait receives into of what surges: they are dealt with, and serve for the
 /// next, before there are more.
@@ -29,6 +29,16 @@ enum Next {
     Again(Option<Outcome>),
     /// The last completion.
     End(Result<Outcome, Failure>),
+}
+
+impl Next {
+    /// How many bytes it reports.
+    fn received(&self) -> usize {
+        match self {
+            Next::Again(Some(Outcome::Received(piece))) => piece.len(),
+            _ => 0,
+        }
+    }
 }
 
 impl Uring {
@@ -56,7 +66,7 @@ impl Uring {
             && self.wide.taken < WIDE_MAX
             && let Some(cqe) = self.ring_mut().next()
         {
-            self.finish(cqe, completions);
+            self.finish(cqe, limit, completions);
         }
         self.deliver_due(limit, completions);
         if !foreign_ready && self.is_foreign_ready() {
@@ -65,9 +75,9 @@ impl Uring {
         Ok(())
     }
 
-    /// Acts upon one completion of the kernel's. Appends at most one to `completions`; what follows
-    /// from it besides is due next.
-    pub(super) fn finish(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
+    /// Acts upon one completion of the kernel's. Appends to `completions`, which have room for one at least
+    /// before there are `limit`; what follows from it besides is due next.
+    pub(super) fn finish(&mut self, cqe: Cqe, limit: usize, completions: &mut Vec<Completion>) {
         if cqe.user_data == WAKE {
             self.finish_wake(cqe);
         } else if cqe.user_data == FOREIGN {
@@ -75,11 +85,11 @@ impl Uring {
         } else if cqe.user_data & CANCELLING != 0 {
             self.finish_cancel(cqe);
         } else {
-            self.finish_operation(cqe, completions);
+            self.finish_operation(cqe, limit, completions);
         }
     }
 
-    fn finish_operation(&mut self, cqe: Cqe, completions: &mut Vec<Completion>) {
+    fn finish_operation(&mut self, cqe: Cqe, limit: usize, completions: &mut Vec<Completion>) {
         let key = Key::from_u64(cqe.user_data);
         let Some(pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
             self.stale += 1;
@@ -103,13 +113,11 @@ impl Uring {
                 finish_exit(pending, &self.handles, cqe)
             }
             (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
+            (Stage::Polling, _) if pending.is_wide() => {
+                finish_wide(pending, key, cqe, &mut self.wide, limit, completions)
+            }
             (Stage::Polling, _) => {
-                let pool = if pending.is_wide() {
-                    self.wide.taken += 1;
-                    Some(&self.wide.pool)
-                } else {
-                    self.buffers.is_exhausted().then_some(&self.pool)
-                };
+                let pool = self.buffers.is_exhausted().then_some(&self.pool);
                 finish_poll(pending, cqe, pool)
             }
             (Stage::Started, Work::Watch | Work::Close) => {
@@ -129,13 +137,7 @@ impl Uring {
 
     fn report(&mut self, key: Key, next: Next, completions: &mut Vec<Completion>) {
         let pending = self.operations.get(key).expect("it was there a moment ago");
-        let completion = |result, more| Completion {
-            token: pending.token,
-            operation: Operation(key),
-            kind: pending.work.kind(),
-            result,
-            more,
-        };
+        let completion = |result, more| pending.completion(key, result, more);
         match next {
             Next::GoOn(outcome) => {
                 completions.extend(outcome.map(|outcome| completion(Ok(outcome), true)));
@@ -434,9 +436,7 @@ fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&std::rc::Rc<Pool>>
         return failed(pending, errno);
     }
     match (&pending.work, pool) {
-        (Work::Receive { pipe, .. }, Some(pool)) if !pending.cancelled => {
-            receive_directly(pending, *pipe, pool)
-        }
+        (Work::Receive { .. }, Some(pool)) if !pending.cancelled => receive_directly(pending, pool),
         _ => {
             pending.stage = Stage::Started;
             Next::Again(None)
@@ -444,8 +444,36 @@ fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&std::rc::Rc<Pool>>
     }
 }
 
+/// What surges has come, or will not.
+///
+/// As long as it fills whole pieces of memory, of which there are few, there is likely to be more. To have the
+/// kernel say so would cost a turn for each.
+fn finish_wide(
+    pending: &mut Pending,
+    key: Key,
+    cqe: Cqe,
+    wide: &mut Wide,
+    limit: usize,
+    completions: &mut Vec<Completion>,
+) -> Next {
+    let mut next = finish_poll(pending, cqe, Some(&wide.pool));
+    wide.taken += 1;
+    while wide.taken < WIDE_MAX
+        && completions.len() + 1 < limit
+        && next.received() == wide.pool.capacity()
+    {
+        let more = receive_directly(pending, &wide.pool);
+        wide.taken += 1;
+        if let Next::Again(Some(piece)) = std::mem::replace(&mut next, more) {
+            completions.push(pending.completion(key, Ok(piece), true));
+        }
+    }
+    next
+}
+
 /// Receives into memory of our own, without blocking, and waits for more.
-fn receive_directly(pending: &mut Pending, pipe: bool, pool: &std::rc::Rc<Pool>) -> Next {
+fn receive_directly(pending: &mut Pending, pool: &std::rc::Rc<Pool>) -> Next {
+    let pipe = matches!(pending.work, Work::Receive { pipe: true, .. });
     // SAFETY: the handle's descriptor stays open until its last operation has completed.
     let descriptor = unsafe { BorrowedFd::borrow_raw(pending.descriptor) };
     let mut lease = pool.lease();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use io_uring::{opcode, types};
 
 use super::super::table::Key;
-use super::super::{Completion, Driver, Failure, Operation};
+use super::super::{Completion, Driver, Failure};
 use super::foreign::ForeignPoll;
 use super::operation::Work;
 use super::ring::{Ring, Wait};
@@ -70,13 +70,8 @@ impl Uring {
 
     fn end_unstarted(&mut self, key: Key) {
         let pending = self.operations.get(key).expect("it was just listed");
-        self.due.push_back(Completion {
-            token: pending.token,
-            operation: Operation(key),
-            kind: pending.work.kind(),
-            result: Err(Failure::Cancelled),
-            more: false,
-        });
+        let completion = pending.completion(key, Err(Failure::Cancelled), false);
+        self.due.push_back(completion);
         self.retire(key);
     }
 
@@ -119,7 +114,7 @@ impl Uring {
                 Err(error) => Err(error),
             };
             while let Some(cqe) = self.ring_mut().next() {
-                self.finish(cqe, &mut kept);
+                self.finish(cqe, usize::MAX, &mut kept);
                 kept.extend(self.due.drain(..));
             }
         }

@@ -9,7 +9,7 @@ use socket2::SockAddr;
 use super::super::chunks::Chunks;
 use super::super::surge::Surge;
 use super::super::table::Key;
-use super::super::{RequestKind, Token};
+use super::super::{Completion, Failure, Operation, Outcome, RequestKind, Token};
 use super::buffers::GROUP;
 use super::pipes::WriteFlags;
 use crate::process::Mark;
@@ -192,6 +192,22 @@ impl Pending {
             Work::HangUp { seen } => *seen,
             Work::Receive { taken_back, .. } => wide && !std::mem::replace(taken_back, true),
             _ => false,
+        }
+    }
+
+    /// What is told of it.
+    pub(super) fn completion(
+        &self,
+        key: Key,
+        result: Result<Outcome, Failure>,
+        more: bool,
+    ) -> Completion {
+        Completion {
+            token: self.token,
+            operation: Operation(key),
+            kind: self.work.kind(),
+            result,
+            more,
         }
     }
 

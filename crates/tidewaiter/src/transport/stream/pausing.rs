@@ -35,7 +35,7 @@ impl Stream {
         }
         if let Some(buffer) = state.held.buffers.pop_front() {
             drop(state);
-            self.deliver(&buffer);
+            self.deliver(buffer);
             let stream = Rc::clone(self);
             self.reactor.soon(move |_| stream.release_held());
             return;

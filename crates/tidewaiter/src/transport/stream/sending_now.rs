@@ -1,24 +1,51 @@
-//! The shortcut of large writes: what the OS takes at once is neither copied nor queued.
+//! The shortcuts of large writes: what the OS takes at once is neither copied nor queued, and what was just
+//! received is sent from where it is.
 
 use std::rc::Rc;
 
 use super::producing::Registered;
 use super::{Phase, Stream, StreamKind};
+use crate::port::Buffer;
 
 /// From so many bytes on, a slice is offered to the OS at once: a call costs less than a copy. Smaller ones
 /// are gathered.
 const SEND_NOW_MIN: usize = 4 * 1024;
 
+/// From so many bytes on, the port's memory is kept for what a protocol sends on of what it received. Less is
+/// copied, and gathered: with 4 KiB, that costs no more.
+const SHARE_MIN: usize = 8 * 1024;
+
 impl Stream {
-    /// Writes `data`, and copies what the OS does not take at once.
+    /// Gives the protocol what was received.
+    pub(super) fn deliver(self: &Rc<Self>, buffer: Buffer) {
+        let counters = self.reactor.counters();
+        counters.bytes_received.add(buffer.len() as u64);
+        let receive =
+            |data: &[u8]| self.enter(|protocol, transport| protocol.data_received(transport, data));
+        if buffer.len() < SHARE_MIN {
+            receive(&buffer);
+        } else {
+            self.reactor.deliver(buffer, receive);
+        }
+    }
+
+    /// Writes `data`, and copies what the OS does not take at once, unless the port has it.
     pub(in crate::transport) fn write_slice(self: &Rc<Self>, data: &[u8]) {
         let mut rest = data;
         if data.len() >= SEND_NOW_MIN && self.may_send_now() {
             rest = &data[self.send_now(data)..];
         }
-        if !rest.is_empty() {
-            self.write(|queue| queue.extend_from_slice(rest));
+        if rest.is_empty() {
+            return;
         }
+        let shared = match rest.len() {
+            SHARE_MIN.. => self.reactor.share_received(rest),
+            _ => None,
+        };
+        self.write(|queue| match shared {
+            Some(buffer) => queue.push_received(buffer),
+            None => queue.extend_from_slice(rest),
+        });
     }
 
     /// Whether nothing is before what is written now. A producer that is pulled is asked for more when a

@@ -1,11 +1,12 @@
 //! Races, shortages and large amounts.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::super::{
-    Chunks, CloseMode, Driver, Outcome, PortOptions, Request, Resource, Token,
+    Chunks, CloseMode, Driver, Operation, Outcome, PortOptions, Request, Resource, Token,
 };
 use super::{Harness, KERNELS, PATIENCE, is_cancelled, pair, pipe};
 
@@ -143,6 +144,138 @@ fn receiving_goes_on_while_the_program_keeps_every_buffer() {
         ));
         harness.close(socket, CloseMode::Graceful);
         harness.close(pipe, CloseMode::Graceful);
+        harness.finish();
+    }
+}
+
+/// Goal: once a connection has brought much, a wait receives several large pieces of what is there, in order.
+/// Method: fill the socket, then receive it all, until that was seen.
+#[test]
+fn a_wait_receives_several_pieces_of_what_surges() {
+    for allowed in KERNELS {
+        let mut harness = Harness::with(&PortOptions::default(), allowed);
+        let (ours, mut theirs) = pair();
+        theirs.set_nonblocking(true).expect("an option");
+        let ours = harness.adopt(ours);
+        let receive = harness.submit(ours, Request::Receive);
+        let deadline = Instant::now() + PATIENCE;
+        let (mut sent, mut received, mut most) = (0, 0, 0);
+        while most < 2 {
+            assert!(Instant::now() < deadline, "one piece at a time");
+            let data = pattern(1 << 20);
+            while let Ok(count) = theirs.write(&data[sent % data.len()..]) {
+                sent += count;
+            }
+            while received < sent {
+                harness.wait();
+                let mut large = 0;
+                for completion in std::mem::take(&mut harness.delivered) {
+                    let Ok(Outcome::Received(piece)) = completion.result else {
+                        panic!("not received: {completion:?}");
+                    };
+                    for (index, byte) in piece.iter().enumerate() {
+                        assert_eq!(*byte, data[(received + index) % data.len()]);
+                    }
+                    received += piece.len();
+                    large += usize::from(piece.len() == 64 * 1024);
+                }
+                most = most.max(large);
+            }
+        }
+        assert!(harness.port.cancel(receive));
+        assert!(is_cancelled(&harness.last(receive)));
+        harness.close(ours, CloseMode::Graceful);
+        harness.finish();
+    }
+}
+
+/// Receives messages of their own each, and queues what comes: where it is, as often as the port allows. Returns
+/// what came, and how often that was.
+fn received_to_be_sent(
+    harness: &mut Harness,
+    receive: Operation,
+    theirs: &mut TcpStream,
+) -> (Vec<u8>, Chunks, usize) {
+    let (mut all, mut queue, mut shared) = (Vec::new(), Chunks::new(), 0);
+    let data = pattern(20_000);
+    for round in 0..200 {
+        let message = &data[round..round + 12_000];
+        theirs.write_all(message).expect("we receive");
+        let mut came = 0;
+        while came < message.len() {
+            let buffer = harness.receive(receive);
+            assert_eq!(*buffer, message[came..came + buffer.len()]);
+            came += buffer.len();
+            match buffer.share(&buffer) {
+                Some(same) => {
+                    shared += 1;
+                    queue.push_received(same);
+                }
+                None => queue.extend_from_slice(&buffer),
+            }
+        }
+        all.extend_from_slice(message);
+    }
+    (all, queue, shared)
+}
+
+/// Goal: what was received is sent from where it is; the kernel has enough other memory to receive into until
+/// then, and gets all of it back.
+#[test]
+fn what_was_received_is_sent_from_where_it_is() {
+    for allowed in KERNELS {
+        let mut harness = Harness::with(&PortOptions::default(), allowed);
+        let (ours, mut theirs) = pair();
+        let ours = harness.adopt(ours);
+        let receive = harness.submit(ours, Request::Receive);
+        let (data, mut queue, shared) = received_to_be_sent(&mut harness, receive, &mut theirs);
+        assert_eq!(shared, 256 / 4, "the rest was copied");
+        let reading = thread::spawn(move || {
+            let mut received = vec![0; data.len()];
+            theirs.read_exact(&mut received).expect("all of it comes");
+            assert!(received == data);
+        });
+        while !queue.is_empty() {
+            let send = harness.submit(ours, Request::Send(std::mem::take(&mut queue)));
+            match harness.next(send).result {
+                Ok(Outcome::Sent { mut rest, .. }) => queue.put_back(&mut rest),
+                other => panic!("not sent: {other:?}"),
+            }
+        }
+        reading.join().expect("what came is what was sent");
+        let end = harness.last(receive);
+        assert!(matches!(end.result, Ok(Outcome::EndOfFile)), "{end:?}");
+        harness.close(ours, CloseMode::Graceful);
+        let buffers = format!("{:?}", harness.port.buffers);
+        assert!(buffers.contains("(0 of 256 lent"), "{buffers}");
+        harness.finish();
+    }
+}
+
+/// Goal: a send out of received memory that is given up gives that back, and not before the kernel is done.
+/// Method: a peer that reads nothing, so that the send waits.
+#[test]
+fn a_send_that_is_given_up_gives_received_memory_back() {
+    for allowed in KERNELS {
+        let mut harness = Harness::with(&PortOptions::default(), allowed);
+        let (mut ours, mut theirs) = pair();
+        ours.set_nonblocking(true).expect("an option");
+        while ours.write(&[0; 1 << 16]).is_ok() {}
+        let ours = harness.adopt(ours);
+        let receive = harness.submit(ours, Request::Receive);
+        let (_, queue, _) = received_to_be_sent(&mut harness, receive, &mut theirs);
+        let send = harness.submit(ours, Request::Send(queue));
+        theirs.write_all(b"more").expect("we receive");
+        assert_eq!(&*harness.receive(receive), b"more");
+        harness.close(ours, CloseMode::Reset);
+        assert!(is_cancelled(&harness.last(receive)));
+        let ended = harness.next(send);
+        // The peer's OS may have made some room all the same.
+        let some = matches!(ended.result, Ok(Outcome::Sent { .. }));
+        assert!(some || is_cancelled(&ended), "{ended:?}");
+        drop(ended);
+        let buffers = format!("{:?}", harness.port.buffers);
+        assert!(buffers.contains("(0 of 256 lent"), "{buffers}");
         harness.finish();
     }
 }
