@@ -24,6 +24,10 @@ mod descriptors;
 #[path = "reactor/forking.rs"]
 mod forking;
 
+#[cfg(target_os = "linux")]
+#[path = "reactor/large_pieces.rs"]
+mod large_pieces;
+
 #[path = "reactor/watching.rs"]
 mod watching;
 

@@ -24,6 +24,9 @@ mod descriptors;
 #[path = "reactor/forking.rs"]
 mod forking;
 
+#[path = "reactor/large_pieces.rs"]
+mod large_pieces;
+
 #[path = "reactor/watching.rs"]
 mod watching;
 

@@ -191,6 +191,10 @@ pub(crate) trait Driver: fmt::Debug {
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor>;
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
+    /// See [`Port::hold_ends`]. Nothing where the OS has no such thing.
+    fn hold_ends(&mut self, _handle: Handle, _hold: bool) -> io::Result<()> {
+        Ok(())
+    }
     fn in_flight(&self) -> usize;
     fn open_handles(&self) -> usize;
     fn stale(&self) -> u64;
@@ -503,6 +507,16 @@ impl Port {
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
         self.driver.shutdown_write(handle)
+    }
+
+    /// Has the OS keep back what does not fill a segment, as the end of each send, for what is sent next;
+    /// or send it. To be told for no longer than one send follows the other. Linux has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Port::local_addr).
+    pub(crate) fn hold_ends(&mut self, handle: Handle, hold: bool) -> io::Result<()> {
+        self.driver.hold_ends(handle, hold)
     }
 
     /// How many operations are under way: submitted, and their last completion not yet delivered.

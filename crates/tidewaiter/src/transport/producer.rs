@@ -9,6 +9,9 @@ pub enum ProducerKind {
     /// when no more than the low one is left.
     Push,
     /// It writes once each time it is resumed: resumed whenever nothing is queued.
+    ///
+    /// On Linux, while it answers with 16 KiB or more each time, what does not fill a segment of TCP waits
+    /// for the next answer (`TCP_CORK`); when it does not, it is sent.
     Pull,
 }
 

@@ -112,6 +112,8 @@ pub(crate) struct Stream {
     pub(super) handle: Handle,
     pub(super) kind: StreamKind,
     token: Cell<Token>,
+    /// Whether the OS keeps the ends of sends back.
+    ends_held: Cell<bool>,
     pub(super) state: RefCell<State>,
     /// Borrowed while one of its callbacks runs: these come from the loop alone, one at a time.
     protocol: RefCell<Box<dyn Protocol>>,
@@ -147,6 +149,7 @@ impl Stream {
             handle,
             kind,
             token: Cell::new(Token::default()),
+            ends_held: Cell::new(false),
             state: RefCell::new(State::new()),
             protocol: RefCell::new(protocol),
         });
@@ -351,6 +354,7 @@ impl Stream {
             self.tell_producer();
         }
         if drained {
+            self.hold_ends_of_pieces();
             self.finish_if_drained();
         }
     }

@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::Socket;
 
 use super::super::event::Event;
@@ -201,4 +201,9 @@ pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
     // Only a listener of another family, made elsewhere, gives other addresses.
     let peer = peer.ok_or(Errno::AFNOSUPPORT)?;
     Ok((socket.into(), peer.try_into()?))
+}
+
+/// Whether what does not fill a segment waits for what is sent next.
+pub(super) fn hold_ends(socket: &Socket, hold: bool) -> io::Result<()> {
+    Ok(sockopt::set_tcp_cork(socket, hold)?)
 }

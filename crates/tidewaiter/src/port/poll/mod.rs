@@ -430,6 +430,10 @@ impl Driver for PollPort {
         control::shutdown_write(self.socket(handle)?)
     }
 
+    fn hold_ends(&mut self, handle: Handle, hold: bool) -> io::Result<()> {
+        selector::hold_ends(self.socket(handle)?, hold)
+    }
+
     fn in_flight(&self) -> usize {
         self.operations.len()
     }

@@ -29,6 +29,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue};
+use rustix::net::sockopt;
 
 use super::buffer::Pool;
 use super::event::Event;
@@ -537,6 +538,10 @@ impl Driver for Uring {
 
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
         control::shutdown_write(self.state(handle)?.socket()?)
+    }
+
+    fn hold_ends(&mut self, handle: Handle, hold: bool) -> io::Result<()> {
+        Ok(sockopt::set_tcp_cork(self.state(handle)?.socket()?, hold)?)
     }
 
     fn in_flight(&self) -> usize {

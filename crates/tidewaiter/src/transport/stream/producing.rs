@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::super::producer::{Producer, ProducerKind};
-use super::{Phase, Stream};
+use super::{Phase, Stream, StreamKind};
 
 type Shared = Rc<RefCell<dyn Producer>>;
+
+/// Of a pull producer that writes so much at a time, the ends of the pieces are held back.
+const LARGE_PIECE: usize = 16 * 1024;
 
 /// Who fills a stream.
 pub(super) struct Registered {
@@ -113,6 +116,22 @@ impl Stream {
             let faulty = self.state.borrow_mut().producer.take();
             self.reactor.guard("dropping a producer", || drop(faulty));
             self.panicked();
+        }
+    }
+
+    /// As long as a pull producer answers with one large piece after the other, what does not fill a segment
+    /// leaves with the next piece: alone it would cost both sides as much as a full one. To be called when
+    /// everything is sent and the producer, if there is one, has answered.
+    pub(super) fn hold_ends_of_pieces(&self) {
+        let state = self.state.borrow();
+        let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
+        let hold = pull && state.queue.len() >= LARGE_PIECE;
+        let tcp = matches!(self.kind, StreamKind::Tcp(_));
+        if state.phase != Phase::Open || !tcp || hold == self.ends_held.replace(hold) {
+            return;
+        }
+        if let Err(error) = self.reactor.port_mut().hold_ends(self.handle, hold) {
+            log::debug!("the ends of pieces are sent as they come: {error}");
         }
     }
 }
