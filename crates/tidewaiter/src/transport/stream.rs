@@ -514,7 +514,7 @@ impl Live for Stream {
     }
 
     fn flush(self: Rc<Self>) {
-        if !self.send_queued_now() {
+        if !self.reactor.sends_gathered_now() || !self.send_queued_now() {
             self.send_more();
         }
     }

@@ -245,6 +245,10 @@ impl Driver for PollPort {
         Ok(operation)
     }
 
+    fn sends_gathered_now(&self) -> bool {
+        true
+    }
+
     fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
         let entry = self.handles.get_mut(handle.0);
         entry.map_or(Ok(0), |entry| entry.send_now(data))
