@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from harness import markdown, records
+from harness import markdown, profile, records
 from harness.aims import judged
+from harness.figures import columns
+from harness.noise import cpu_seconds
 from harness.plots import write_plot
-from harness.processes import raise_descriptor_limit
+from harness.processes import Failed, raise_descriptor_limit
 from harness.records import Table
 from harness.report import text
 from harness.results import Run
-from harness.runs import measure
+from harness.runs import Clock, Unsupported, measure
 from harness.setting import setting
 from harness.workload import Peer, Workload
 
@@ -29,6 +32,8 @@ class Comparison(ABC):
     prefix = ""
     workloads: Sequence[Workload]
     peers: Sequence[Peer]
+    # The CPU time of what is measured, by the process that was started.
+    clock: Clock = staticmethod(cpu_seconds)
 
     def takes_part(self, peer: Peer) -> bool:
         """Whether the peer can be measured here; says so if it lacks something."""
@@ -47,8 +52,8 @@ class Comparison(ABC):
         """Builds what is to be measured, and what measures it."""
 
     @abstractmethod
-    def run(self, workload: Workload, peer: Peer) -> Run:
-        """One measurement, in fresh processes."""
+    def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
+        """One measurement, in fresh processes; `clock` is read as it begins and as it ends."""
 
 
 def options(description: str) -> argparse.ArgumentParser:
@@ -62,6 +67,12 @@ def options(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--plots", type=Path, help="a plot for each workload, into this folder")
     parser.add_argument("--markdown", type=Path, help="all tables and aims, into this file")
     parser.add_argument("--assert", dest="aims_count", action="store_true", help="fail if an aim is missed")
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FOLDER",
+        help="one run of each, and where its CPU time goes: a file for each workload, in this folder",
+    )
     parser.add_argument(
         "--report",
         nargs="+",
@@ -92,18 +103,46 @@ def _chosen(comparison: Comparison, arguments: argparse.Namespace) -> tuple[list
 Tables = tuple[list[dict[str, str]], list[Table]]
 
 
-def _measured(comparison: Comparison, arguments: argparse.Namespace) -> Tables:
-    """Measures, and prints each table as soon as it is complete."""
+def _prepared(
+    comparison: Comparison, arguments: argparse.Namespace
+) -> tuple[list[Workload], list[Peer], dict[str, str]]:
+    """What can be measured of what was named, now that it is built, and the setting."""
     workloads, peers = _chosen(comparison, arguments)
     peers = [peer for peer in peers if comparison.takes_part(peer)]
     if not workloads or not peers:
         raise SystemExit("nothing that was named can be measured here")
     raise_descriptor_limit()
     comparison.prepare(workloads, peers)
-    told = setting(comparison.command, comparison.versions(peers))
+    return workloads, peers, setting(comparison.command, comparison.versions(peers))
+
+
+def _profile(comparison: Comparison, arguments: argparse.Namespace) -> None:
+    """Samples a run of each, and prints and writes a table for each workload."""
+    if comparison.clock is not cpu_seconds:
+        raise SystemExit("profiles are of programs that run without Wine")
+    if missing := profile.missing():
+        raise SystemExit(missing)
+    workloads, peers, told = _prepared(comparison, arguments)
+    for workload in workloads:
+        profiles = []
+        for peer in peers:
+            try:
+                profiles.append(profile.profiled(comparison.run, workload, peer))
+            except Unsupported:
+                continue
+            except Failed as failed:
+                raise SystemExit(f"{workload.name} of {peer.name}: {failed}") from failed
+        print(columns(profile.table(workload, profiles)) + "\n", flush=True)
+        profile.write(arguments.profile, told, workload, profiles)
+
+
+def _measured(comparison: Comparison, arguments: argparse.Namespace) -> Tables:
+    """Measures, and prints each table as soon as it is complete."""
+    workloads, peers, told = _prepared(comparison, arguments)
+    once = partial(comparison.run, clock=comparison.clock)
     tables = []
     for workload in workloads:
-        results = measure(comparison.run, workload, peers, arguments.rounds, patient=arguments.aims_count)
+        results = measure(once, workload, peers, arguments.rounds, patient=arguments.aims_count)
         tables.append((workload, results))
         print(text(workload, results) + "\n", flush=True)
         # Anew each time: what was measured is kept if somebody ends us.
@@ -132,6 +171,9 @@ def compare(comparison: Comparison, arguments: argparse.Namespace) -> int:
         workloads, peers = _chosen(comparison, arguments)
         print("workloads:", *(workload.name for workload in workloads))
         print("peers:", *(peer.name for peer in peers))
+        return 0
+    if arguments.profile:
+        _profile(comparison, arguments)
         return 0
     settings, tables = (_reported if arguments.report else _measured)(comparison, arguments)
     for table in tables if arguments.plots else []:

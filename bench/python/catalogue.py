@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from harness.workload import LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
+# Of all workloads' names.
+PREFIX = "python-"
 EPOLL, IOCP = "epollreactor", "iocpreactor"
 # Ours on the port that it takes by itself, on Linux and on Windows.
 URING, OURS_ON_WINDOWS = "tidewaiter-uring", "tidewaiter-iocp"
-_OURS = ("--reactor", "tidewaiter.twisted")
+OURS = ("--reactor", "tidewaiter.twisted")
 _ASYNCIO = ("--reactor", "twisted.internet.asyncioreactor")
 
 # The first is what the others are measured by.
 PEERS = (
     Peer(EPOLL, "Twisted", ("--reactor", "twisted.internet.epollreactor")),
-    Peer(URING, "tidewaiter", _OURS, {"TIDEWAITER_PORT": "uring"}, ours=True),
-    Peer("tidewaiter-poll", "tidewaiter", _OURS, {"TIDEWAITER_PORT": "poll"}, ours=True),
+    Peer(URING, "tidewaiter", OURS, {"TIDEWAITER_PORT": "uring"}, ours=True),
+    Peer("tidewaiter-poll", "tidewaiter", OURS, {"TIDEWAITER_PORT": "poll"}, ours=True),
     Peer("asyncioreactor", "Twisted", _ASYNCIO),
     Peer("asyncioreactor-uvloop", "uvloop", (*_ASYNCIO, "--loop", "uvloop")),
     # Protocols of asyncio, without Twisted.
     Peer("bare-uvloop", "uvloop", ("--loop", "uvloop")),
     Peer("bare-rloop", "rloop", ("--loop", "rloop")),
-)
-WINDOWS_PEERS = (
-    Peer(IOCP, "Twisted", ("--reactor", "twisted.internet.iocpreactor")),
-    Peer(OURS_ON_WINDOWS, "tidewaiter", _OURS, ours=True),
 )
 
 # What drives a server where the arguments of the load begin with it; else it is bench/load.
@@ -42,7 +40,7 @@ def _aims(epoll: float, iocp: float | None = None) -> tuple[Aim, ...]:
 
 
 def _served(name: str, task: str, unit: str, most: float, *load: str) -> Workload:
-    return Workload(f"python-{name}", task, f"CPU us/{unit}", _SERVER_FIGURES, load, aims=_aims(most))
+    return Workload(f"{PREFIX}{name}", task, f"CPU us/{unit}", _SERVER_FIGURES, load, aims=_aims(most))
 
 
 def _echo(name: str, size: int, connections: int, most: float) -> Workload:
@@ -52,17 +50,17 @@ def _echo(name: str, size: int, connections: int, most: float) -> Workload:
 
 def _stream(name: str, task: str, most: float, *load: str) -> Workload:
     figures = (Figure("mib_per_s", "MiB/s", more_is_better=True), PEAK)
-    return Workload(f"python-{name}", task, "CPU s/GiB", figures, load, per="gib", aims=_aims(most))
+    return Workload(f"{PREFIX}{name}", task, "CPU s/GiB", figures, load, per="gib", aims=_aims(most))
 
 
 def _clock(task: str, *aims: Aim, figures: tuple[Figure, ...] = ()) -> Workload:
-    return Workload(f"python-{task}", task, "CPU ns", figures, aims=aims)
+    return Workload(f"{PREFIX}{task}", task, "CPU ns", figures, aims=aims)
 
 
 def _rate(task: str, unit: str, figure: Figure, *aims: Aim, pinned: bool = False) -> Workload:
     figures = (figure, _CPU)
     return Workload(
-        f"python-{task}", task, f"{unit}/s", figures, more_is_better=True, pinned=pinned, aims=aims
+        f"{PREFIX}{task}", task, f"{unit}/s", figures, more_is_better=True, pinned=pinned, aims=aims
     )
 
 
@@ -81,7 +79,7 @@ WORKLOADS = (
     _rate("thread-calls", "calls", Figure("cpu_ns", "CPU ns"), *_aims(8, 5)),
     _rate("child-stdout", "MiB", Figure("cpu_s_per_gib", "own CPU s/GiB"), *_aims(3.5, 3), pinned=True),
     Workload(
-        "python-first-output",
+        PREFIX + "first-output",
         "first-output",
         "ms",
         (_CPU,),
@@ -91,7 +89,7 @@ WORKLOADS = (
     _rate("spawn-series", "children", _CPU_PER_CHILD, Aim(OURS_ON_WINDOWS, 6, (IOCP,))),
     _rate("spawn-many", "children", _CPU_PER_CHILD, *_aims(1.5, 1.5)),
     Workload(
-        "python-silent-children",
+        PREFIX + "silent-children",
         "silent-children",
         "wake-ups",
         (_CPU,),
@@ -99,17 +97,3 @@ WORKLOADS = (
         aims=(Aim(OURS_ON_WINDOWS, 0),),
     ),
 )
-
-# What is measured on Windows where nothing is named; there is no clock of another process's CPU time.
-ON_WINDOWS = {
-    "python-timer-arm",
-    "python-timer-fire",
-    "python-thread-calls",
-    "python-child-stdout",
-    "python-first-output",
-    "python-spawn-series",
-    "python-spawn-many",
-    "python-silent-children",
-}
-# What is measured elsewhere only where it is named.
-ONLY_ON_WINDOWS = {"python-first-output", "python-spawn-series", "python-silent-children"}

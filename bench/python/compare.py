@@ -1,6 +1,6 @@
 """Compares Twisted reactors, and loops without Twisted: interleaved rounds, each run in fresh processes.
 
-    cargo xtask bench python [workload...] [--peers NAME,NAME...] [--rounds N]
+    cargo xtask bench python [workload...] [--peers NAME,NAME...] [--rounds N] [--wine]
 
 See the README beside it.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -19,40 +18,42 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from catalogue import ON_WINDOWS, ONLY_ON_WINDOWS, PEERS, WINDOWS_PEERS, WORKLOADS, WRK
+import windows
+
+from catalogue import PEERS, PREFIX, WORKLOADS, WRK
 from harness import wine
-from harness.noise import cpu_seconds
 from harness.processes import Failed, drive, load_program, started
 from harness.program import Comparison, compare, options
 from harness.results import Run
-from harness.runs import Drive, run
+from harness.runs import Clock, Drive, run
 from harness.setting import output
 from harness.workload import Peer, Workload
 
-# On Wine, some runs fail by chance.
-TRIES_ON_WINDOWS = 3
+# Under Wine, some runs fail by chance.
+TRIES_UNDER_WINE = 3
 WARM_UP_SECONDS = 1
 
 
 class Reactors(Comparison):
-    """Programs in one Python, which may be Windows's under Wine."""
+    """Programs in one Python."""
 
     command = "cargo xtask bench python"
     name = "python"
-    prefix = "python-"
+    prefix = PREFIX
     workloads = WORKLOADS
-    peers = (*PEERS, *WINDOWS_PEERS)
+    peers = (*PEERS, *windows.PEERS)
 
-    def __init__(self, python: list[str], seconds: float) -> None:
-        self.python = python
+    def __init__(self, seconds: float) -> None:
+        self.python = [sys.executable]
         self.seconds = seconds
-        self.windows = os.name == "nt" or Path(python[0]).name.startswith("wine")
 
     def takes_part(self, peer: Peer) -> bool:
-        return peer in (WINDOWS_PEERS if self.windows else PEERS)
+        return peer in (windows.PEERS if os.name == "nt" else PEERS)
 
     def belongs(self, workload: Workload) -> bool:
-        return workload.name in ON_WINDOWS if self.windows else workload.name not in ONLY_ON_WINDOWS
+        if os.name == "nt":
+            return workload.name in windows.NAMES
+        return workload.name not in windows.NOT_ELSEWHERE
 
     def versions(self, peers: Sequence[Peer]) -> list[str]:
         packages = sorted({peer.package for peer in peers})
@@ -72,35 +73,76 @@ class Reactors(Comparison):
         if loads and self.load is None:
             raise SystemExit("cargo is not there to build the load program")
 
-    def run(self, workload: Workload, peer: Peer) -> Run:
-        for _ in range(TRIES_ON_WINDOWS - 1 if self.windows else 0):
+    def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
+        return self._run(workload, peer, {}, clock)
+
+    def _run(self, workload: Workload, peer: Peer, environment: dict[str, str], clock: Clock) -> Run:
+        command = [*self.python, str(HERE / "measure.py"), workload.task, *peer.arguments]
+        environment = os.environ | peer.environment | environment
+        return run(command, workload, environment, self._drive(workload, clock), clock)
+
+    def _drive(self, workload: Workload, clock: Clock) -> Drive:
+        if _is_for_wrk(workload):
+            return partial(drive_wrk, workload.load, max(1, round(self.seconds)), clock=clock)
+        load = [*workload.load, "--duration", str(int(self.seconds * 1000))]
+        return partial(drive, self.load, load, clock=clock)
+
+
+class UnderWine(Reactors):
+    """The same in a Python for Windows, run by Wine."""
+
+    name = "python-wine"
+    prefix = windows.WINE_PREFIX
+    workloads = windows.WINE_WORKLOADS
+    peers = windows.PEERS
+    clock = staticmethod(wine.cpu_with_server)
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.python = ["wine", os.environ.get("WINDOWS_PYTHON", "")]
+
+    def takes_part(self, peer: Peer) -> bool:
+        return True
+
+    def belongs(self, workload: Workload) -> bool:
+        return True
+
+    def versions(self, peers: Sequence[Peer]) -> list[str]:
+        return [*super().versions(peers), *wine.setting().values()]
+
+    def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
+        if missing := wine.missing():
+            raise SystemExit(missing)
+        if not Path(self.python[-1]).is_file():
+            raise SystemExit("`WINDOWS_PYTHON` names no Python: `cargo xtask bench python --wine` makes one")
+        print(f"left out under Wine: {', '.join(windows.NOT_UNDER_WINE)}")
+        super().prepare(workloads, peers)
+
+    def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
+        for _ in range(TRIES_UNDER_WINE - 1):
             try:
-                return self._run(workload, peer)
+                return self._on_fresh_server(workload, peer, clock)
             except Failed as failed:
                 print(f"{workload.name} is tried again: {failed}", file=sys.stderr)
-        return self._run(workload, peer)
+        return self._on_fresh_server(workload, peer, clock)
 
-    def _run(self, workload: Workload, peer: Peer) -> Run:
-        command = [*self.python, str(HERE / "measure.py"), workload.task, *peer.arguments]
-        clock = wine.cpu_with_server if self.windows and os.name != "nt" else cpu_seconds
-        return run(command, workload, os.environ | peer.environment, self._drive(workload), clock)
-
-    def _drive(self, workload: Workload) -> Drive:
-        if _is_for_wrk(workload):
-            return partial(drive_wrk, workload.load, max(1, round(self.seconds)))
-        return partial(drive, self.load, [*workload.load, "--duration", str(int(self.seconds * 1000))])
+    def _on_fresh_server(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
+        with wine.fresh_server(windows.BRIEF, core=0):
+            return self._run(workload, peer, wine.QUIET, clock)
 
 
 def _is_for_wrk(workload: Workload) -> bool:
     return workload.load[:1] == (WRK,)
 
 
-def drive_wrk(command: Sequence[str], seconds: int, port: int, server: int) -> tuple[float, dict[str, float]]:
+def drive_wrk(
+    command: Sequence[str], seconds: int, port: int, server: int, clock: Clock
+) -> tuple[float, dict[str, float]]:
     """As `drive`, but with wrk, which knows whole seconds; it does not tell when its measured time begins."""
     _wrk(command, WARM_UP_SECONDS, port)
-    before = cpu_seconds(server)
+    before = clock(server)
     figures = _wrk(command, seconds, port)
-    after = cpu_seconds(server)
+    after = clock(server)
     if before is None or after is None:
         raise Failed("this system does not tell the CPU time of another process")
     if figures.pop("errors"):
@@ -120,12 +162,11 @@ def _wrk(command: Sequence[str], seconds: int, port: int) -> dict[str, float]:
 def main() -> int:
     """Whether all went well."""
     parser = options(__doc__.partition("\n")[0])
-    parser.add_argument("--python", default=sys.executable, help="may be 'wine …/python.exe'")
+    parser.add_argument("--wine", action="store_true", help="a Python for Windows, run by Wine")
     parser.set_defaults(seconds=1.0)
     arguments = parser.parse_args()
-    one = Path(arguments.python).exists()
-    python = [arguments.python] if one else shlex.split(arguments.python)
-    return compare(Reactors(python, arguments.seconds), arguments)
+    comparison = UnderWine if arguments.wine else Reactors
+    return compare(comparison(arguments.seconds), arguments)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import windows
 
 from catalogue import PEERS, WORKLOADS
 from harness import wine
-from harness.noise import cpu_seconds
 from harness.processes import build, drive, load_program
 from harness.program import Comparison, compare, options
 from harness.results import Run
@@ -53,8 +52,8 @@ class Runtimes(Comparison):
             raise SystemExit("cargo is not there to build the peers")
         self.programs, self.load = programs, load
 
-    def run(self, workload: Workload, peer: Peer) -> Run:
-        return self._run(workload, peer, [str(self.programs / peer.package)], {}, cpu_seconds)
+    def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
+        return self._run(workload, peer, [str(self.programs / peer.package)], {}, clock)
 
     def _run(
         self, workload: Workload, peer: Peer, program: list[str], environment: dict[str, str], clock: Clock
@@ -75,6 +74,7 @@ class UnderWine(Runtimes):
     prefix = windows.PREFIX
     workloads = windows.WORKLOADS
     peers = windows.PEERS
+    clock = staticmethod(wine.cpu_with_server)
 
     def versions(self, peers: Sequence[Peer]) -> list[str]:
         return [*super().versions(peers), *wine.setting().values()]
@@ -85,10 +85,10 @@ class UnderWine(Runtimes):
         # It has the program that children run.
         self._build([*(peer.package for peer in peers), "bench-common"], wine.TARGET)
 
-    def run(self, workload: Workload, peer: Peer) -> Run:
+    def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
         program = ["wine", str(self.programs / f"{peer.package}.exe")]
         with wine.fresh_server([str(self.programs / "bench-brief.exe")], core=0):
-            return self._run(workload, peer, program, wine.QUIET, wine.cpu_with_server)
+            return self._run(workload, peer, program, wine.QUIET, clock)
 
 
 def main() -> int:

@@ -10,46 +10,50 @@ use crate::wine::{self, Wine};
 
 const RUNTIMES: &str = "bench/runtimes/compare.py";
 const PYTHON: &str = "bench/python/compare.py";
-/// Measures Windows programs, which takes what the Windows lane takes.
+/// Measures Windows programs, which takes what the Windows lanes take.
 const UNDER_WINE: &str = "--wine";
 /// With one of these nothing is measured.
 const LOOKS: [&str; 4] = ["--list", "--report", "--help", "-h"];
 
 /// Hands `options` on to the program that knows them: after the word `python`, that is Python's.
 pub(crate) fn run(context: &Context, options: &[String]) -> Result<bool, String> {
-    let step = match options.split_first() {
-        Some((word, rest)) if word == "python" => {
-            let python = python::bench(context).map_err(told)?;
-            Step::new(context, python, &[PYTHON]).args(&borrowed(rest))
-        }
-        _ => runtimes(context, &borrowed(options))?,
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    prepared(context, &options)
+        .map_err(told)?
+        .env("CARGO_TARGET_DIR", &context.target)
+        .run_openly()
+}
+
+/// Sets up what is still missing of what `options` take.
+fn prepared(context: &Context, options: &[&str]) -> Result<Step, Stop> {
+    let (program, options) = match options.split_first() {
+        Some((&"python", rest)) => (PYTHON, rest),
+        _ => (RUNTIMES, options),
     };
-    step.env("CARGO_TARGET_DIR", &context.target).run_openly()
-}
-
-fn runtimes(context: &Context, options: &[&str]) -> Result<Step, String> {
-    let step = Step::new(context, interpreter()?, &[RUNTIMES]).args(options);
-    if options.contains(&UNDER_WINE) && !options.iter().any(|option| LOOKS.contains(option)) {
-        return under_wine(context, step).map_err(told);
+    let run_by = |python: PathBuf| Step::new(context, python, &[program]).args(options);
+    if options.iter().any(|option| LOOKS.contains(option)) {
+        return interpreter().map(run_by);
     }
-    Ok(step)
+    match (program, options.contains(&UNDER_WINE)) {
+        (PYTHON, false) => python::bench(context).map(run_by),
+        (PYTHON, true) => python::bench_under_wine(context, run_by(interpreter()?)),
+        (_, false) => interpreter().map(run_by),
+        (_, true) => under_wine(context, run_by(interpreter()?)),
+    }
 }
 
-/// Sets up what is still missing, and has `step` find it.
+/// Has `step` find a Wine prefix, and build for Windows.
 fn under_wine(context: &Context, step: Step) -> Result<Step, Stop> {
     rust_target(wine::TARGET)?;
     Ok(Wine::ready(context)?.environment(step))
 }
 
-fn interpreter() -> Result<PathBuf, String> {
+fn interpreter() -> Result<PathBuf, Stop> {
     let python = ["python3", "python"].into_iter().find(|name| has(name));
     python.map(PathBuf::from).ok_or_else(|| {
-        "the benchmarks need Python 3.10 or newer: `python3` is not on the path".to_owned()
+        let what = "no `python3` on the path, which the benchmarks need";
+        Stop::missing(what, "install Python 3.10 or newer")
     })
-}
-
-fn borrowed(options: &[String]) -> Vec<&str> {
-    options.iter().map(String::as_str).collect()
 }
 
 fn told(stop: Stop) -> String {

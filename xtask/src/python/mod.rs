@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::runner::{Step, Stop, Tally};
 use crate::wine::{self, Wine};
 use environment::{CRATE, Environment, Requirements, emptied, folder, only_file};
-pub(crate) use windows::{ready as windows_ready, twisted_windows};
+pub(crate) use windows::{bench_under_wine, ready as windows_ready, twisted_windows};
 
 /// So that the same source gives the same wheel: the start of the zip format's time, in seconds.
 const WHEEL_TIME: &str = "315532800";
@@ -21,13 +21,16 @@ const CONFORMANCE: &str = "crates/tidewaiter-python/tests/conformance";
 /// The profile of what is tested.
 const DEBUG: &str = "dev";
 
+/// That of what is measured.
+const RELEASE: &str = "release";
+
 /// How many of Twisted's tests pass on its own reactor, rounded down: fewer means that some got lost.
 const BUILDER_TESTS: &str = "290";
 const GLOBAL_TESTS: &str = "9500";
 
 /// The Python in an environment that has the package as it is released, and those it is compared with.
 pub(crate) fn bench(context: &Context) -> Result<PathBuf, Stop> {
-    let wheel = wheel(context, "release", None)?;
+    let wheel = wheel(context, RELEASE, None)?;
     Environment::ready(context, "bench", Some(&wheel)).map(|python| python.interpreter())
 }
 

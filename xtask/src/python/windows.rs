@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::python::environment::{
     Requirements, fetch, fingerprint, folder, interpreter, kept, pip, unzip,
 };
-use crate::python::{CONFORMANCE, DEBUG, TESTS, wheel};
+use crate::python::{CONFORMANCE, DEBUG, RELEASE, TESTS, wheel};
 use crate::runner::{Step, Stop, Tally};
 use crate::wine::Wine;
 
@@ -84,19 +84,32 @@ fn unpack(context: &Context, python: &Path, site: &Path) -> Result<(), Stop> {
 }
 
 impl WindowsPython {
+    /// One with our wheel, built in `profile`.
+    fn with_wheel(context: &Context, profile: &str) -> Result<WindowsPython, Stop> {
+        let python = ready(context)?;
+        let wheel = wheel(context, profile, Some(&python.wine))?;
+        let unpacked = folder(context, "windows-wheel");
+        kept(&unpacked, &fingerprint(&wheel)?, || {
+            unzip(context, &wheel, &unpacked)
+        })?;
+        Ok(python)
+    }
+
     fn run(&self, context: &Context, arguments: &[&str]) -> Step {
         self.wine.program(context, &self.program, arguments)
     }
 }
 
+/// Has a command find a Wine prefix, and a Windows Python with the package as it is released.
+pub(crate) fn bench_under_wine(context: &Context, step: Step) -> Result<Step, Stop> {
+    let python = WindowsPython::with_wheel(context, RELEASE)?;
+    let step = step.env("WINDOWS_PYTHON", &python.program);
+    Ok(python.wine.environment(step))
+}
+
 /// The wheel for Windows imports, its tests pass, and Twisted's as far as on Twisted's own reactor.
 pub(crate) fn twisted_windows(context: &Context) -> Result<Tally, Stop> {
-    let python = ready(context)?;
-    let wheel = wheel(context, DEBUG, Some(&python.wine))?;
-    let unpacked = folder(context, "windows-wheel");
-    kept(&unpacked, &fingerprint(&wheel)?, || {
-        unzip(context, &wheel, &unpacked)
-    })?;
+    let python = WindowsPython::with_wheel(context, DEBUG)?;
     let outcome = under_wine(context, &python);
     python.wine.stop(context);
     outcome

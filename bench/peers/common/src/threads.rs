@@ -40,6 +40,7 @@ pub fn start(
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let seen = Arc::new(Seen::default());
+        tell::begin();
         let (rate, cpu_us) = many(&mut way, &seen);
         one_by_one(&mut way, &seen);
         let mut latencies = seen.latencies.lock().expect("nobody panics in here");

@@ -68,7 +68,7 @@ pub struct PortOptions {
     /// much at once: 64 KiB unless set. On Unix these are read directly, and on Linux such pipes get more room.
     pub surge_bytes: usize,
     /// How many receive buffers the port keeps ready at most; a power of two up to 32768: 256 unless set.
-    /// It begins with fewer.
+    /// It begins with fewer. On Windows, busy connections have further ones to wait with, up to 16 MiB.
     pub receive_buffers: u16,
     /// Entries in io_uring's submission queue; a power of two up to 32768: 1024 unless set.
     pub submission_entries: u32,

@@ -66,3 +66,6 @@ pub(crate) struct ChildPipe {
 //   reaps it and returns how; remembers the status.
 // `OsProcess::signal(&self, Signal, SignalTarget) -> io::Result<()>`: `NotFound` after the end.
 pub(crate) use os::{OsProcess, spawn};
+// What io_uring knows besides: to await an end by the process's number.
+#[cfg(target_os = "linux")]
+pub(crate) use os::{Mark, spawn_by_number};

@@ -7,6 +7,7 @@ use socket2::{Domain, Socket};
 use windows_sys::Win32::Foundation::HANDLE;
 
 use super::operation::Lent;
+use super::receive::Habit;
 use super::socket::raw_handle;
 use super::wait::Wait;
 use crate::port::request::{Failure, Request, RequestKind, Token};
@@ -64,8 +65,9 @@ pub(super) struct Entry {
     pub(super) body: Body,
     /// Operations that succeed at once post no packet.
     pub(super) skip: bool,
-    /// A pipe that was full: it is read in larger pieces.
-    pub(super) wide: bool,
+    /// What it brought lately, and the place of a receive that holds memory in advance.
+    pub(super) habit: Habit,
+    pub(super) place: Option<usize>,
     /// The operations under way.
     pub(super) operations: Vec<Key>,
     /// What the system holds of them.
@@ -81,7 +83,8 @@ impl Entry {
         Entry {
             body,
             skip: false,
-            wide: false,
+            habit: Habit::default(),
+            place: None,
             operations: Vec::new(),
             lent: Vec::new(),
             receiving: false,
@@ -119,9 +122,10 @@ impl Entry {
         }
     }
 
-    /// Takes note whether a receive filled its memory.
-    pub(super) fn note_full(&mut self, full: bool) {
-        self.wide |= full && matches!(self.body, Body::PipeReader(_));
+    /// Takes note of `bytes` received in a turn, of `capacity` that there was memory for.
+    pub(super) fn note(&mut self, turn: u64, bytes: usize, capacity: usize) {
+        let full = bytes == capacity && matches!(self.body, Body::PipeReader(_));
+        self.habit.note(turn, bytes, full);
     }
 
     /// Asks the system to end what it holds of `operation`.

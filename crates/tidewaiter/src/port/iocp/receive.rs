@@ -1,7 +1,8 @@
 //! Receiving: with memory where bytes are likely, and otherwise by a wait for them that holds none.
 //!
 //! A wait and a fetch are two calls into the system, a receive with memory is one. So some receives have
-//! memory before there are bytes: a bounded number, whose idle members make room for others.
+//! memory before there are bytes: a few of any kind, and those that are busy, up to a bound in bytes. Idle
+//! ones make room for others.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,10 +17,16 @@ use crate::port::buffer::{Lease, Pool};
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome, PortOptions};
 
-/// How many receives may hold memory before there are bytes.
-const EAGER_MAX: usize = 64;
-/// One of them that has waited for so many turns may lose its place.
+/// How many receives may hold memory before there are bytes, be they busy or not.
+const FEW: usize = 64;
+/// How many bytes all that hold memory before there are bytes may hold: 1024 of the usual pieces.
+const EAGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// One that has waited for so many turns is idle, and may lose its memory.
 pub(super) const IDLE_TURNS: u64 = 1024;
+/// What brought bytes so many times without being idle is busy; what brought little so many times goes on so.
+const TIMES: u8 = 4;
+/// Those that bring less than this get no more memory in advance: a page.
+const LITTLE_BYTES: usize = 4096;
 /// How many pieces of memory for full pipes are kept for reuse.
 const WIDE_SPARE_MAX: usize = 4;
 
@@ -33,11 +40,49 @@ pub(super) enum Came {
     Failed(io::Error),
 }
 
+/// What a handle brought lately.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Habit {
+    /// A pipe that was full.
+    wide: bool,
+    /// The turn in which it brought bytes, how many times in a row it was not idle before, and how many of
+    /// the last it brought little.
+    turn: u64,
+    busy: u8,
+    little: u8,
+}
+
+impl Habit {
+    fn is_busy(self) -> bool {
+        self.busy == TIMES
+    }
+
+    /// Whether it gets little memory in advance.
+    fn is_little(self) -> bool {
+        self.little == TIMES && !self.wide
+    }
+
+    /// Takes note of `bytes` received in a turn; with `full`, a pipe's bytes filled the memory.
+    pub(super) fn note(&mut self, turn: u64, bytes: usize, full: bool) {
+        self.wide |= full && !self.is_little();
+        let idle = turn - self.turn > IDLE_TURNS;
+        self.busy = if idle { 0 } else { TIMES.min(self.busy + 1) };
+        let little = bytes < LITTLE_BYTES;
+        self.little = if little {
+            TIMES.min(self.little + 1)
+        } else {
+            0
+        };
+        self.turn = turn;
+    }
+}
+
 /// A receive that holds memory before there are bytes.
 #[derive(Clone, Copy, Debug)]
 struct Eager {
     operation: Key,
     since: u64,
+    bytes: usize,
 }
 
 /// The memory to receive into, who has it in advance, and who goes on later.
@@ -45,8 +90,15 @@ pub(super) struct Receiving {
     pool: Rc<Pool>,
     /// For pipes that were full.
     wide: Rc<Pool>,
+    /// For those that bring little.
+    little: Rc<Pool>,
+    /// Each entry knows its place here.
     eager: Vec<Eager>,
-    eager_max: usize,
+    eager_bytes: usize,
+    pub(super) eager_bytes_max: usize,
+    few: usize,
+    /// Which of them was looked at last.
+    hand: usize,
     turns: u64,
     /// Those that have delivered bytes, and go on once everything else at hand is done.
     resting: VecDeque<Box<Record>>,
@@ -55,69 +107,99 @@ pub(super) struct Receiving {
 impl Receiving {
     pub(super) fn new(options: &PortOptions) -> Receiving {
         let wide_bytes = options.surge_bytes.max(options.receive_bytes);
+        let little_bytes = options.receive_bytes.min(LITTLE_BYTES);
         let buffers = usize::from(options.receive_buffers);
         Receiving {
             pool: Pool::new(options.receive_bytes, buffers),
             wide: Pool::new(wide_bytes, WIDE_SPARE_MAX),
+            little: Pool::new(little_bytes, buffers),
             eager: Vec::new(),
-            eager_max: buffers.min(EAGER_MAX),
+            eager_bytes: 0,
+            eager_bytes_max: EAGER_BYTES_MAX,
+            few: buffers.min(FEW),
+            hand: 0,
             turns: 0,
             resting: VecDeque::new(),
         }
     }
 
-    fn lease(&self, wide: bool) -> Lease {
-        match wide {
+    fn lease(&self, habit: Habit) -> Lease {
+        match habit.wide {
             true => self.wide.lease(),
             false => self.pool.lease(),
         }
     }
 
-    /// Whether `operation` may have memory in advance. If not, another one may be idle: it is returned, has
-    /// lost its place, and is to be interrupted.
-    fn admit(&mut self, operation: Key) -> Result<(), Option<Key>> {
-        let since = self.turns;
-        if self.eager.len() < self.eager_max {
-            self.eager.push(Eager { operation, since });
-            return Ok(());
+    /// Memory before there are bytes, if such a one may have it.
+    fn lease_in_advance(&self, habit: Habit) -> Option<Lease> {
+        let room = self.eager_bytes < self.eager_bytes_max;
+        if self.eager.len() >= self.few && !(habit.is_busy() && room) {
+            return None;
         }
-        let mut members = self.eager.iter().enumerate();
-        // They stand in no order, but there are few.
-        let idle = members.find(|(_, member)| member.since + IDLE_TURNS < since);
-        let idle = idle.map(|(at, _)| at);
-        Err(idle.map(|at| self.eager.swap_remove(at).operation))
+        Some(match habit.is_little() {
+            true => self.little.lease(),
+            false => self.lease(habit),
+        })
+    }
+
+    /// Takes note of a receive with memory; returns its place.
+    fn admit(&mut self, operation: Key, bytes: usize) -> usize {
+        let since = self.turns;
+        self.eager_bytes += bytes;
+        self.eager.push(Eager {
+            operation,
+            since,
+            bytes,
+        });
+        self.eager.len() - 1
+    }
+
+    /// Frees a place; returns who stands there now.
+    fn dismiss(&mut self, place: usize) -> Option<Key> {
+        self.eager_bytes -= self.eager.swap_remove(place).bytes;
+        self.eager.get(place).map(|moved| moved.operation)
+    }
+
+    /// Looks at the next of those with memory: returned if it is idle.
+    fn next_idle(&mut self) -> Option<Key> {
+        self.hand = (self.hand + 1) % self.eager.len().max(1);
+        let eager = self.eager.get(self.hand)?;
+        (eager.since + IDLE_TURNS < self.turns).then_some(eager.operation)
     }
 
     #[cfg(test)]
     pub(super) fn has_place(&self, operation: Key) -> bool {
-        (self.eager.iter()).any(|member| member.operation == operation)
-    }
-
-    /// Takes note that `operation` is back; returns whether it had a place.
-    fn dismiss(&mut self, operation: Key) -> bool {
-        let place = (self.eager.iter()).position(|member| member.operation == operation);
-        place.map(|at| self.eager.swap_remove(at)).is_some()
+        (self.eager.iter()).any(|eager| eager.operation == operation)
     }
 }
 
 impl Iocp {
-    /// Receives, with memory if a place is free for that.
+    /// Receives, with memory if it may have it in advance.
     pub(super) fn receive(&mut self, mut record: Box<Record>) {
         let operation = record.operation;
-        match self.receiving.admit(operation) {
-            Ok(()) => record.lease = Some(self.lease_for(operation)),
-            Err(Some(idle)) => {
-                let live = self.operations.get(idle);
-                let entry = live.and_then(|live| self.handles.get(live.handle));
-                entry.inspect(|entry| entry.cancel(idle));
-            }
-            Err(None) => {}
+        let habit = self.entry_of(operation).habit;
+        if let Some(lease) = self.receiving.lease_in_advance(habit) {
+            let place = self.receiving.admit(operation, lease.capacity());
+            self.entry_of_mut(operation).place = Some(place);
+            record.lease = Some(lease);
+        } else if habit.is_busy()
+            && let Some(idle) = self.receiving.next_idle()
+        {
+            self.dismiss(idle);
+            self.entry_of(idle).cancel(idle);
         }
         self.start_receive(record);
     }
 
-    fn lease_for(&self, operation: Key) -> Lease {
-        self.receiving.lease(self.entry_of(operation).wide)
+    /// Takes its place from `operation`; returns whether it had one.
+    pub(super) fn dismiss(&mut self, operation: Key) -> bool {
+        let Some(place) = self.entry_of_mut(operation).place.take() else {
+            return false;
+        };
+        if let Some(moved) = self.receiving.dismiss(place) {
+            self.entry_of_mut(moved).place = Some(place);
+        }
+        true
     }
 
     fn start_receive(&mut self, record: Box<Record>) {
@@ -151,10 +233,9 @@ impl Iocp {
         }
     }
 
-    /// Bytes have come or an end, or a wait for them is over.
-    pub(super) fn received(&mut self, mut record: Box<Record>, finish: Finish) {
+    /// Bytes have come or an end, or a wait for them is over; or it lost the place that it had.
+    pub(super) fn received(&mut self, mut record: Box<Record>, finish: Finish, had_place: bool) {
         let operation = record.operation;
-        let had_place = self.receiving.dismiss(operation);
         let lease = record.lease.take();
         let waited = lease.is_none();
         if !waited && !had_place && finish.code == ERROR_OPERATION_ABORTED {
@@ -170,8 +251,9 @@ impl Iocp {
                 if let Some(lease) = lease
                     && bytes > 0
                 {
-                    let full = bytes == lease.capacity();
-                    self.entry_of_mut(operation).note_full(full);
+                    let turn = self.receiving.turns;
+                    self.entry_of_mut(operation)
+                        .note(turn, bytes, lease.capacity());
                     self.report(operation, Outcome::Received(lease.filled(bytes)));
                 }
             }
@@ -185,9 +267,45 @@ impl Iocp {
             return self.end_if_idle(operation);
         }
         if waited {
-            record.lease = Some(self.lease_for(operation));
+            record.lease = Some(self.receiving.lease(self.entry_of(operation).habit));
             return self.start_receive(record);
         }
         self.receiving.resting.push_back(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Habit, IDLE_TURNS, LITTLE_BYTES, TIMES};
+
+    #[test]
+    fn what_pauses_is_not_busy_until_it_comes_often_again() {
+        let mut habit = Habit::default();
+        for turn in 0..100 {
+            habit.note(turn * (IDLE_TURNS + 1), 1, false);
+            assert!(!habit.is_busy(), "it is idle in between");
+        }
+        let from = habit.turn;
+        for time in 1..=u64::from(TIMES) {
+            assert!(!habit.is_busy());
+            habit.note(from + time * IDLE_TURNS, 1, false);
+        }
+        assert!(habit.is_busy());
+        habit.note(habit.turn + IDLE_TURNS + 1, 1, false);
+        assert!(!habit.is_busy());
+    }
+
+    #[test]
+    fn little_memory_is_for_what_brings_little_and_a_full_pipe_is_wide_only_by_more() {
+        let mut habit = Habit::default();
+        for _ in 0..TIMES {
+            assert!(!habit.is_little());
+            habit.note(0, LITTLE_BYTES - 1, false);
+        }
+        assert!(habit.is_little());
+        habit.note(0, LITTLE_BYTES, true);
+        assert!(!habit.is_little() && !habit.wide, "there was little memory");
+        habit.note(0, 4 * LITTLE_BYTES, true);
+        assert!(habit.wide);
     }
 }

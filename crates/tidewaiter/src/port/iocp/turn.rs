@@ -155,16 +155,17 @@ impl Iocp {
             .get_mut(operation)
             .expect("an operation lives until its last record is back");
         live.records -= 1;
-        let cancelled = live.ending.is_some();
+        let (cancelled, kind) = (live.ending.is_some(), live.kind);
+        let had_place = self.dismiss(operation);
         // Nothing but our own cancelling says this; otherwise it is an error like others.
         if cancelled && finish.code == ERROR_OPERATION_ABORTED {
             self.records.put(record);
             return self.end_if_idle(operation);
         }
-        match live.kind {
+        match kind {
             RequestKind::Accept => self.accepted(record, finish),
             RequestKind::Connect => self.connected(record, finish),
-            RequestKind::Receive => self.received(record, finish),
+            RequestKind::Receive => self.received(record, finish, had_place),
             RequestKind::Send => self.sent(record, finish),
             RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
                 unreachable!("they have no records")

@@ -98,7 +98,10 @@ impl Uring {
             (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
             (Stage::Started, Work::Connect(_)) => finish_connect(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => finish_connecting(pending, &self.handles, cqe),
-            (_, Work::Exit) => finish_exit(pending, &self.handles, cqe),
+            (_, Work::Exit(_)) => {
+                self.children.ended.push(pending.handle);
+                finish_exit(pending, &self.handles, cqe)
+            }
             (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) => {
                 let pool = if pending.is_wide() {
@@ -370,8 +373,10 @@ fn finish_exit(
     handles: &super::super::table::Table<HandleState>,
     cqe: Cqe,
 ) -> Next {
-    if let Some(errno) = errno(cqe) {
-        return failed(pending, errno);
+    match errno(cqe) {
+        // Somebody else reaped it, or we did, to signal what is left of its tree.
+        None | Some(libc::ECHILD) => {}
+        Some(errno) => return failed(pending, errno),
     }
     let state = handles
         .get(pending.handle)

@@ -14,7 +14,8 @@ pub(super) enum Thing {
     Stream(socket2::Socket),
     Reader(OwnedFd),
     Writer(OwnedFd),
-    Process(OsProcess),
+    /// In a place of its own: connections take less memory thus, and there are more of these.
+    Process(Box<OsProcess>),
 }
 
 /// How, and as which operation, a handle is being closed.
@@ -51,6 +52,7 @@ impl HandleState {
         match &self.thing {
             Thing::Listener(socket) | Thing::Stream(socket) => socket.as_raw_fd(),
             Thing::Reader(pipe) | Thing::Writer(pipe) => pipe.as_raw_fd(),
+            Thing::Process(process) if process.is_by_number() => -1,
             Thing::Process(process) => process.as_fd().as_raw_fd(),
         }
     }

@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "the kernel reads and writes our memory")]
 
 mod buffers;
+mod children;
 mod finish;
 mod foreign;
 mod handle;
@@ -39,10 +40,11 @@ use super::waker::Waker;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
     PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
-    SpawnedPipe, Token, control,
+    Token, control,
 };
-use crate::process::{self, Command, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{Command, Signal, SignalTarget, SpawnError};
 use buffers::BufferRing;
+use children::Children;
 use foreign::ForeignPoll;
 use handle::{HandleState, Thing};
 use life::Phase;
@@ -66,12 +68,14 @@ const SPARE_MAX: usize = 64;
 struct Allowed {
     task_work: TaskWork,
     multishot: bool,
+    wait_by_number: bool,
 }
 
 impl Allowed {
     const ALL: Allowed = Allowed {
         task_work: TaskWork::Deferred,
         multishot: true,
+        wait_by_number: true,
     };
 }
 
@@ -95,19 +99,20 @@ struct Uring {
     pool: Rc<Pool>,
     wide: Wide,
     spare: Vec<Pinned<Gather>>,
-    /// How pipes are written to, once that was asked.
-    write_flags: Option<WriteFlags>,
+    children: Children,
     /// Last completions that are ready, of operations that are gone.
     due: VecDeque<Completion>,
     bell: Bell,
     stale: u64,
 }
 
-/// How rings are made.
+/// How rings are made, and what the kernel can do.
 struct Setup {
     options: PortOptions,
     task_work: TaskWork,
     abilities: Abilities,
+    /// How pipes are written to, once that was asked.
+    write_flags: Option<WriteFlags>,
 }
 
 /// Memory for what surges, and how many pieces of it this wait has received into.
@@ -166,6 +171,7 @@ impl Uring {
         let mut abilities = probe::abilities(&mut ring, &known, &buffers)?;
         abilities.multishot_receive &= allowed.multishot;
         abilities.multishot_read &= allowed.multishot;
+        abilities.wait_by_number &= allowed.wait_by_number;
         let event = Event::new()?;
         let info = PortInfo {
             kind: PortKind::Uring,
@@ -178,6 +184,7 @@ impl Uring {
                 options: options.clone(),
                 task_work: ring.task_work(),
                 abilities,
+                write_flags: None,
             },
             ring: Some(ring),
             phase: Phase::Held,
@@ -192,7 +199,7 @@ impl Uring {
                 taken: 0,
             },
             spare: Vec::new(),
-            write_flags: None,
+            children: Children::default(),
             due: VecDeque::new(),
             bell: Bell {
                 waker: Waker::new(Box::new(event.clone())),
@@ -304,7 +311,7 @@ impl Uring {
                     gather: None,
                 })
             }
-            (Request::Exit, Thing::Process(_)) => Ok(Work::Exit),
+            (Request::Exit, Thing::Process(process)) => Ok(Work::Exit(process.mark())),
             (Request::HangUp, Thing::Stream(_) | Thing::Writer(_)) => {
                 if state.hanging_up.is_some() {
                     return Err(invalid("a hang-up is being waited for already"));
@@ -328,6 +335,7 @@ impl Uring {
             // A socket that never was connected has nothing to reset.
             let _ = control::reset_on_close(socket);
         }
+        self.children.note_closed(&state.thing);
         drop(state);
         let pending = self.operations.remove(closing.operation);
         self.due.push_back(Completion {
@@ -345,8 +353,8 @@ impl Uring {
     }
 
     fn ask_write_flags(&mut self) -> io::Result<()> {
-        if self.write_flags.is_none() {
-            self.write_flags = Some(pipes::write_flags()?);
+        if self.setup.write_flags.is_none() {
+            self.setup.write_flags = Some(pipes::write_flags()?);
         }
         Ok(())
     }
@@ -367,7 +375,7 @@ impl Driver for Uring {
             .filter(|state| state.closing.is_none())
             .ok_or_else(no_such_handle)?;
         let kind = request.kind();
-        let work = Uring::work(state, request, self.setup.abilities, self.write_flags)?;
+        let work = Uring::work(state, request, self.setup.abilities, self.setup.write_flags)?;
         let key = self.operations.insert(Pending {
             handle: handle.0,
             descriptor: state.descriptor(),
@@ -406,6 +414,7 @@ impl Driver for Uring {
             self.activate()?;
         }
         self.bell.rung = false;
+        self.settle_ended();
         loop {
             self.buffers.fill_up();
             self.watch_foreign();
@@ -496,27 +505,7 @@ impl Driver for Uring {
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        // Asked before anything runs that would have to be ended again.
-        self.ask_write_flags().map_err(|source| SpawnError {
-            program: command.program().to_owned(),
-            step: SpawnStep::Adopt,
-            source,
-        })?;
-        let child = process::spawn(command)?;
-        let pipes = child.pipes.into_iter().map(|pipe| SpawnedPipe {
-            child_fd: pipe.child_fd,
-            direction: pipe.direction,
-            handle: self.keep(match pipe.direction {
-                PipeDirection::ToChild => Thing::Writer(pipe.pipe),
-                PipeDirection::FromChild => Thing::Reader(pipe.pipe),
-            }),
-        });
-        let pipes = pipes.collect();
-        Ok(Spawned {
-            process: self.keep(Thing::Process(child.process)),
-            pid: child.pid,
-            pipes,
-        })
+        self.spawn_child(command)
     }
 
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
@@ -577,5 +566,6 @@ impl Driver for Uring {
         }
         self.handles = Table::default();
         self.operations = Table::default();
+        self.children = Children::default();
     }
 }

@@ -12,6 +12,7 @@ use super::super::table::Key;
 use super::super::{RequestKind, Token};
 use super::buffers::GROUP;
 use super::pipes::WriteFlags;
+use crate::process::Mark;
 
 /// The most pieces that one send hands over.
 const PIECES_MAX: usize = 64;
@@ -112,7 +113,7 @@ pub(super) enum Work {
         chunks: Chunks,
         gather: Option<Pinned<Gather>>,
     },
-    Exit,
+    Exit(Mark),
     HangUp {
         /// The kernel has said so, and is to end this.
         seen: bool,
@@ -130,7 +131,7 @@ impl Work {
             Work::Connect(_) => RequestKind::Connect,
             Work::Receive { .. } => RequestKind::Receive,
             Work::Send { .. } => RequestKind::Send,
-            Work::Exit => RequestKind::Exit,
+            Work::Exit(_) => RequestKind::Exit,
             Work::HangUp { .. } => RequestKind::HangUp,
             Work::Watch => RequestKind::Watch,
             Work::Close => RequestKind::Close,
@@ -146,7 +147,8 @@ impl Work {
             Work::Receive { pipe: true, .. } => "read",
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
-            Work::Exit | Work::HangUp { .. } => "poll",
+            Work::Exit(Mark::Number(_)) => "waitid",
+            Work::Exit(_) | Work::HangUp { .. } => "poll",
             Work::Watch => "epoll_wait",
             Work::Close => "close",
         }
@@ -231,7 +233,9 @@ impl Pending {
                 chunks,
                 gather,
             } => send(descriptor, *pipe, chunks, gather, spare),
-            Work::Exit => poll(descriptor, libc::POLLIN),
+            Work::Exit(Mark::Descriptor) => poll(descriptor, libc::POLLIN),
+            Work::Exit(Mark::Number(number)) => await_end(*number),
+            Work::Exit(Mark::None) => opcode::Nop::new().build(),
             // The kernel adds the end of the peer's side to what is asked for, and so would answer at once
             // for ever when that has ended: multishot answers are for changes.
             Work::HangUp { .. } => opcode::PollAdd::new(descriptor, 0).multi(true).build(),
@@ -243,6 +247,12 @@ impl Pending {
 fn poll(descriptor: types::Fd, events: i16) -> squeue::Entry {
     let events = u32::try_from(events).expect("the events are small flags");
     opcode::PollAdd::new(descriptor, events).build()
+}
+
+/// Says when the process has ended, and leaves it to be reaped.
+fn await_end(number: u32) -> squeue::Entry {
+    let options = libc::WEXITED | libc::WNOWAIT | libc::__WALL;
+    opcode::WaitId::new(libc::P_PID, number, options).build()
 }
 
 fn receive(descriptor: types::Fd, pipe: bool, multishot: bool) -> squeue::Entry {

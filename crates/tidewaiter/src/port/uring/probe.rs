@@ -17,6 +17,8 @@ pub(super) struct Abilities {
     pub(super) multishot_receive: bool,
     /// Reading a pipe many times from one request (6.7).
     pub(super) multishot_read: bool,
+    /// Awaiting a process's end by its number (6.7).
+    pub(super) wait_by_number: bool,
 }
 
 /// The operations without which there is no port.
@@ -69,6 +71,7 @@ pub(super) fn abilities(
     Ok(Abilities {
         multishot_receive: receives_many(ring, buffers)?,
         multishot_read: probe.is_supported(opcode::ReadMulti::CODE),
+        wait_by_number: probe.is_supported(opcode::WaitId::CODE),
     })
 }
 
@@ -77,6 +80,7 @@ pub(super) fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
     let optional = [
         (abilities.multishot_receive, "multishot receive"),
         (abilities.multishot_read, "multishot read"),
+        (abilities.wait_by_number, "waitid"),
         (ring.no_iowait(), "no iowait"),
     ];
     let always = [ring.task_work().name(), "buffer ring", "multishot accept"];

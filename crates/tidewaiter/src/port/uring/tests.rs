@@ -25,10 +25,12 @@ const KERNELS: [Allowed; 3] = [
     Allowed {
         task_work: TaskWork::Cooperative,
         multishot: true,
+        wait_by_number: false,
     },
     Allowed {
         task_work: TaskWork::Interrupting,
         multishot: false,
+        wait_by_number: false,
     },
 ];
 

@@ -15,12 +15,15 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 use crate::process::SpawnStep;
 use crate::process::unix::{Image, Plan, Refusal, SignalsBlocked};
 
-/// Room for the child's few calls, for the dynamic linker among them, and for a sanitizer's spacing.
-const STACK_BYTES: usize = 64 * 1024;
+/// Room for the child's few calls, for the dynamic linker among them, and for a sanitizer's spacing. When 64
+/// KiB are freed, glibc's allocator tidies up, which takes longer than all else that we do for a child.
+const STACK_BYTES: usize = 60 * 1024;
 
 /// What the child does, and what came of it.
 struct Start<'a> {
     plan: &'a Plan<'a>,
+    /// Whether there is to be a pidfd.
+    by_pidfd: bool,
     /// Filled in by the kernel before the child runs.
     pidfd: AtomicI32,
     /// The child came to nothing: see `refusal`.
@@ -28,30 +31,33 @@ struct Start<'a> {
     refusal: [AtomicI32; 3],
 }
 
-/// Starts the program; returns once it runs.
+/// Starts the program; returns once it runs. There is a pidfd if that was asked for.
 pub(super) fn start(
     image: &Image,
     plan: &Plan<'_>,
-) -> Result<(Pid, OwnedFd), (SpawnStep, io::Error)> {
+    by_pidfd: bool,
+) -> Result<(Pid, Option<OwnedFd>), (SpawnStep, io::Error)> {
     let start = Start {
         plan,
+        by_pidfd,
         pidfd: AtomicI32::new(-1),
         failed: AtomicI32::new(0),
         refusal: Default::default(),
     };
     let pid = clone_child(&start).map_err(|error| (SpawnStep::Process, error))?;
     let pidfd = match start.pidfd.load(Ordering::Relaxed) {
-        -1 => {
+        -1 if by_pidfd => {
             reap(pid, None);
             return Err((SpawnStep::Process, no_pidfds()));
         }
+        -1 => None,
         // SAFETY: the kernel opened this descriptor for us, and nobody else knows of it.
-        number => unsafe { OwnedFd::from_raw_fd(number) },
+        number => Some(unsafe { OwnedFd::from_raw_fd(number) }),
     };
     if start.failed.load(Ordering::Relaxed) == 0 {
-        return Ok((pid, out_of_the_way(pidfd)));
+        return Ok((pid, pidfd.map(out_of_the_way)));
     }
-    reap(pid, Some(&pidfd));
+    reap(pid, pidfd.as_ref());
     let [step, detail, errno] = start.refusal.map(AtomicI32::into_inner);
     let refusal = Refusal {
         step,
@@ -67,7 +73,7 @@ fn no_pidfds() -> io::Error {
 }
 
 /// Moves a pidfd that got the number of a standard stream, in a program that closed its own.
-fn out_of_the_way(pidfd: OwnedFd) -> OwnedFd {
+pub(super) fn out_of_the_way(pidfd: OwnedFd) -> OwnedFd {
     if pidfd.as_raw_fd() > 2 {
         return pidfd;
     }
@@ -81,6 +87,10 @@ fn clone_child(start: &Start<'_>) -> io::Result<Pid> {
     let mut stack: Vec<MaybeUninit<u128>> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
     // SAFETY: one past the end of the allocation is a valid address of it.
     let top = unsafe { stack.as_mut_ptr().add(stack.capacity()) };
+    let watched = match start.by_pidfd {
+        true => libc::CLONE_PIDFD,
+        false => 0,
+    };
     // No handler of ours may run in the child, which has our memory.
     let blocked = SignalsBlocked::now()?;
     // The exit signal is none until the program runs (`execve` makes it SIGCHLD): a child that fails
@@ -92,7 +102,7 @@ fn clone_child(start: &Start<'_>) -> io::Result<Pid> {
         libc::clone(
             child,
             top.cast::<c_void>(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD,
+            libc::CLONE_VM | libc::CLONE_VFORK | watched,
             ptr::from_ref(start).cast_mut().cast::<c_void>(),
             start.pidfd.as_ptr(),
         )
@@ -122,8 +132,8 @@ fn reap(pid: Pid, pidfd: Option<&OwnedFd>) {
 extern "C" fn child(start: *mut c_void) -> c_int {
     // SAFETY: it is the `Start` that `clone_child` borrowed, and its thread stands still.
     let start = unsafe { &*start.cast::<Start<'_>>().cast_const() };
-    // Without a pidfd nobody could watch it.
-    if start.pidfd.load(Ordering::Relaxed) != -1 {
+    // Without the pidfd that was asked for nobody could watch it.
+    if !start.by_pidfd || start.pidfd.load(Ordering::Relaxed) != -1 {
         // SAFETY: this is such a child: neither CLONE_FILES nor CLONE_SIGHAND were asked for.
         let refusal = unsafe { start.plan.carry_out() };
         let numbers = [refusal.step, refusal.detail, refusal.errno];

@@ -10,29 +10,58 @@ mod child;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
 
 use super::unix::{Descriptors, Image, Plan, decode};
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
-/// A child process, by its pidfd: the descriptor is readable once the process ended.
+/// A child process, by its pidfd or by its number.
+///
+/// The number is the child's until the child is reaped, and so is all that one needs until then. What a
+/// process without a pidfd is spared is a file, an inode and a directory entry, which cost a sixth of the whole.
 #[derive(Debug)]
 pub(crate) struct OsProcess {
-    pidfd: OwnedFd,
+    /// Readable once the process ended.
+    pidfd: OnceCell<OwnedFd>,
     pid: Pid,
+    by_number: bool,
     own_group: bool,
     status: Cell<Option<ExitStatus>>,
+    /// It has ended and is to be reaped.
+    unreaped: Cell<bool>,
 }
 
-/// Starts a process; when that fails, nothing is left behind.
+/// What the end of a process is awaited by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Its pidfd.
+    Descriptor,
+    /// Its number, which it keeps until it is reaped.
+    Number(u32),
+    /// Nothing: it is known to have ended.
+    None,
+}
+
+/// Starts a process that has a pidfd; when that fails, nothing is left behind.
 ///
 /// The cost does not depend on how much memory we have: none of it is copied.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
+    start(command, true)
+}
+
+/// As [`spawn`], but the process has no pidfd: its end is awaited by its number, without reaping it.
+///
+/// Once it was seen to have ended, it is reaped when it is dropped, or by [`OsProcess::settle`].
+pub(crate) fn spawn_by_number(command: &Command) -> Result<OsChild, SpawnError> {
+    start(command, false)
+}
+
+fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
     let failed = |step| {
         move |source| SpawnError {
             program: command.program.clone(),
@@ -44,26 +73,79 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let descriptors = Descriptors::of(command).map_err(|(step, source)| failed(step)(source))?;
     let plan = Plan::new(command, &image, &descriptors).map_err(failed(SpawnStep::Arguments))?;
     let (pid, pidfd) =
-        child::start(&image, &plan).map_err(|(step, source)| failed(step)(source))?;
+        child::start(&image, &plan, by_pidfd).map_err(|(step, source)| failed(step)(source))?;
     Ok(OsChild {
         pid: pid.as_raw_nonzero().get().unsigned_abs(),
         process: OsProcess {
-            pidfd,
+            pidfd: pidfd.map(OnceCell::from).unwrap_or_default(),
             pid,
+            by_number: !by_pidfd,
             own_group: command.own_group || command.terminal.is_some(),
             status: Cell::new(None),
+            unreaped: Cell::new(false),
         },
         pipes: descriptors.pipes,
     })
 }
 
 impl OsProcess {
+    /// What its end is awaited by.
+    pub(crate) fn mark(&self) -> Mark {
+        if !self.by_number {
+            return Mark::Descriptor;
+        }
+        match self.status.get() {
+            None => Mark::Number(self.pid.as_raw_nonzero().get().unsigned_abs()),
+            // The number may be another one's by now.
+            Some(_) => Mark::None,
+        }
+    }
+
+    pub(crate) fn is_by_number(&self) -> bool {
+        self.by_number
+    }
+
     /// How the process ended, if it did. Never blocks.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
         if self.status.get().is_none() {
-            self.status.set(reap(self.pidfd.as_fd())?);
+            let status = match self.pidfd.get() {
+                Some(pidfd) => reap(pidfd.as_fd())?,
+                None => self.look()?,
+            };
+            self.status.set(status);
         }
         Ok(self.status.get())
+    }
+
+    /// How it ended, if it did, without reaping it.
+    fn look(&self) -> io::Result<Option<ExitStatus>> {
+        match wait(&WaitId::Pid(self.pid), WaitIdOptions::NOWAIT) {
+            Ok(status) => {
+                self.unreaped.set(status.is_some());
+                Ok(status)
+            }
+            // Somebody else reaped it.
+            Err(Errno::CHILD) => Ok(Some(ExitStatus::Unknown)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reaps it if it has ended. What is left of its tree can be signalled all the same.
+    pub(crate) fn settle(&self) {
+        if self.own_group && self.unreaped.get() && self.pidfd.get().is_none() {
+            // Without one, the group is known by its number alone, as on an older kernel.
+            if let Ok(pidfd) = pidfd_open(self.pid, PidfdFlags::empty()) {
+                self.pidfd.get_or_init(|| child::out_of_the_way(pidfd));
+            }
+        }
+        self.reap_by_number();
+    }
+
+    fn reap_by_number(&self) {
+        if self.unreaped.replace(false) {
+            // It has ended: an error means that somebody else was faster.
+            let _ = wait(&WaitId::Pid(self.pid), WaitIdOptions::empty());
+        }
     }
 
     /// Sends a signal. A tree outlives its root: it is signalled as long as anything is left of it.
@@ -76,9 +158,10 @@ impl OsProcess {
         };
         // Reaps it if it ended: what is left of it takes signals without any effect.
         let ended = self.try_wait()?.is_some();
+        self.settle();
         let result = match target {
             SignalTarget::Process if ended => Err(Errno::SRCH),
-            SignalTarget::Process => send(self.pidfd.as_fd(), number, 0),
+            SignalTarget::Process => self.signal_itself(number),
             SignalTarget::Tree if self.own_group => self.signal_group(number, ended),
             SignalTarget::Tree => return Err(no_group()),
         };
@@ -91,30 +174,44 @@ impl OsProcess {
         }
     }
 
+    fn signal_itself(&self, number: i32) -> Result<(), Errno> {
+        match self.pidfd.get() {
+            Some(pidfd) => send(pidfd.as_fd(), number, 0),
+            None => kill(self.pid.as_raw_nonzero().get(), number),
+        }
+    }
+
     fn signal_group(&self, number: i32, ended: bool) -> Result<(), Errno> {
         /// To the group whose number the process has or had; since Linux 6.9.
         const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
-        match send(self.pidfd.as_fd(), number, PIDFD_SIGNAL_PROCESS_GROUP) {
-            Err(Errno::INVAL) => {}
-            result => return result,
+        if let Some(pidfd) = self.pidfd.get() {
+            match send(pidfd.as_fd(), number, PIDFD_SIGNAL_PROCESS_GROUP) {
+                Err(Errno::INVAL) => {}
+                result => return result,
+            }
         }
-        // An older kernel, which knows the group by its number alone. The number stays the group's as
-        // long as the group has members; a process that has it after ours was reaped is a stranger's.
+        // The group by its number alone: the number is the process's own until that is reaped, and stays
+        // the group's as long as the group has members; a process that has it after ours was reaped is a
+        // stranger's.
         if ended && rustix::process::test_kill_process(self.pid) != Err(Errno::SRCH) {
             return Err(Errno::SRCH);
         }
-        let group = -self.pid.as_raw_nonzero().get();
-        // SAFETY: sends a signal to other processes; no memory of ours is involved.
-        match unsafe { libc::kill(group, number) } {
-            0 => Ok(()),
-            _ => Err(last_errno()),
-        }
+        kill(-self.pid.as_raw_nonzero().get(), number)
+    }
+}
+
+impl Drop for OsProcess {
+    fn drop(&mut self) {
+        self.reap_by_number();
     }
 }
 
 impl AsFd for OsProcess {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        let pidfd = self.pidfd.get();
+        pidfd
+            .expect("who has no pidfd is not awaited by it")
+            .as_fd()
     }
 }
 
@@ -127,18 +224,21 @@ fn no_group() -> io::Error {
 
 /// Takes note of how the process ended, if it did.
 fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-    // Without __WALL the kernel overlooks a child that has not got as far as running its program.
-    let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | all;
-    let waited =
-        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options));
-    match waited {
-        Ok(status) => Ok(status.map(|status| decode(&status))),
+    match wait(&WaitId::PidFd(pidfd), WaitIdOptions::empty()) {
+        Ok(status) => Ok(status),
         // Somebody else reaped it, or is about to.
         Err(Errno::CHILD) if has_ended(pidfd)? => Ok(Some(ExitStatus::Unknown)),
         Err(Errno::CHILD) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+fn wait(who: &WaitId<'_>, options: WaitIdOptions) -> Result<Option<ExitStatus>, Errno> {
+    // Without __WALL the kernel overlooks a child that has not got as far as running its program.
+    let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
+    let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG | all;
+    let waited = rustix::io::retry_on_intr(|| rustix::process::waitid(who.clone(), options));
+    Ok(waited?.map(|status| decode(&status)))
 }
 
 fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
@@ -166,6 +266,15 @@ fn send(pidfd: BorrowedFd<'_>, number: i32, flags: libc::c_uint) -> Result<(), E
         )
     };
     match result {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// To a process, or to a group, whose number is then negative.
+fn kill(target: libc::pid_t, number: i32) -> Result<(), Errno> {
+    // SAFETY: sends a signal to other processes; no memory of ours is involved.
+    match unsafe { libc::kill(target, number) } {
         0 => Ok(()),
         _ => Err(last_errno()),
     }

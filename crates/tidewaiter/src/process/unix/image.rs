@@ -97,31 +97,32 @@ impl Environment {
         };
         if !command.env_clear {
             for (name, value) in std::env::vars_os() {
+                // Nothing that the OS has as a variable contains a NUL.
                 if !changes.contains_key(&name) {
-                    environment.push(&name, &value)?;
+                    environment.push(&name, &value);
                 }
             }
         }
         for (name, value) in changes {
             if let Some(value) = value {
-                environment.push(name, value)?;
+                let entry = environment.push(name, value);
+                if entry.contains(&0) {
+                    return Err(contains_nul("an environment variable", entry));
+                }
             }
         }
         Ok(environment)
     }
 
-    fn push(&mut self, name: &OsStr, value: &OsStr) -> io::Result<()> {
+    /// Adds a variable, and returns it without the NUL.
+    fn push(&mut self, name: &OsStr, value: &OsStr) -> &[u8] {
         let start = self.bytes.len();
         self.starts.push(start);
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(b'=');
         self.bytes.extend_from_slice(value.as_bytes());
-        let entry = &self.bytes[start..];
-        if entry.contains(&0) {
-            return Err(contains_nul("an environment variable", entry));
-        }
         self.bytes.push(0);
-        Ok(())
+        &self.bytes[start..self.bytes.len() - 1]
     }
 
     /// What a variable is set to.

@@ -68,8 +68,39 @@ fn accepted_and_adopted_sockets_skip_the_queue_when_they_succeed_at_once() {
     assert_eq!(port.stale(), 0);
 }
 
-/// Goal: memory in advance is for who is busy. An idle receive loses it to one that wants it, and still
-/// hears of its bytes.
+/// Goal: what is busy gets memory in advance though there are few buffers, and misses nothing when more comes
+/// than its memory holds.
+#[test]
+fn a_busy_receive_has_memory_in_advance() {
+    let options = PortOptions {
+        receive_buffers: 1,
+        ..PortOptions::default()
+    };
+    let mut port = Iocp::open(&options, "a test".to_owned()).expect("Windows has them");
+    let (idle, _idle_peer) = connected(&mut port);
+    let (busy, mut peer) = connected(&mut port);
+    let idle = receive(&mut port, idle);
+    let busy = receive(&mut port, busy);
+    assert!(port.receiving.has_place(idle.0) && !port.receiving.has_place(busy.0));
+    let exchanges = exchange_until(&mut port, busy, &mut peer, |port| {
+        port.receiving.has_place(busy.0)
+    });
+    assert!(exchanges > 1, "it has to be busy first");
+    assert!(port.receiving.has_place(idle.0), "there is room for both");
+    let whole: Vec<u8> = (0..100_000).map(byte_at).collect();
+    peer.write_all(&whole).expect("the system has room for it");
+    let mut received = Vec::new();
+    until(&mut port, |_, completion| {
+        let Ok(Outcome::Received(buffer)) = completion.result else {
+            panic!("{completion:?}");
+        };
+        received.extend_from_slice(&buffer);
+        received.len() == whole.len()
+    });
+    assert_eq!(received, whole);
+}
+
+/// Goal: an idle receive loses its memory to a busy one if there is no more, and still hears of its bytes.
 #[test]
 fn an_idle_receive_gives_its_memory_to_a_busy_one_and_misses_nothing() {
     let options = PortOptions {
@@ -77,28 +108,23 @@ fn an_idle_receive_gives_its_memory_to_a_busy_one_and_misses_nothing() {
         ..PortOptions::default()
     };
     let mut port = Iocp::open(&options, "a test".to_owned()).expect("Windows has them");
+    port.receiving.eager_bytes_max = 1;
     let (idle, mut idle_peer) = connected(&mut port);
     let (busy, mut busy_peer) = connected(&mut port);
     let idle_receive = receive(&mut port, idle);
     let busy_receive = receive(&mut port, busy);
-    assert!(port.receiving.has_place(idle_receive.0), "there was one");
-    assert!(!port.receiving.has_place(busy_receive.0), "and no other");
-    let mut completions = Vec::new();
-    let mut exchanges = 0;
-    while port.receiving.has_place(idle_receive.0) {
-        for _ in 0..IDLE_TURNS {
-            port.wait(Some(Duration::ZERO), &mut completions)
-                .expect("it waits");
-        }
-        assert!(completions.is_empty(), "{completions:?}");
-        busy_peer.write_all(b"busy").expect("connected");
-        received_from(&mut port, busy_receive);
-        // The receive goes on with the turn after.
+    for _ in 0..=IDLE_TURNS {
+        let mut completions = Vec::new();
         port.wait(Some(Duration::ZERO), &mut completions)
             .expect("it waits");
-        exchanges += 1;
-        assert!(exchanges < 3, "it was idle for long");
+        assert!(completions.is_empty(), "{completions:?}");
     }
+    exchange_until(&mut port, busy_receive, &mut busy_peer, |port| {
+        !port.receiving.has_place(idle_receive.0)
+    });
+    exchange_until(&mut port, busy_receive, &mut busy_peer, |port| {
+        port.receiving.has_place(busy_receive.0)
+    });
     idle_peer.write_all(b"idle").expect("connected");
     received_from(&mut port, idle_receive);
     busy_peer.write_all(b"busy").expect("connected");
@@ -113,6 +139,28 @@ fn an_idle_receive_gives_its_memory_to_a_busy_one_and_misses_nothing() {
         });
     }
     assert_eq!((port.in_flight(), port.stale()), (0, 0));
+}
+
+/// Has `peer` send what comes for `operation` until `done`; returns how many times.
+fn exchange_until(
+    port: &mut Iocp,
+    operation: Operation,
+    peer: &mut TcpStream,
+    mut done: impl FnMut(&Iocp) -> bool,
+) -> u32 {
+    let mut times = 0;
+    while !done(port) {
+        assert!(times < 20, "that is busy");
+        times += 1;
+        peer.write_all(b"busy").expect("connected");
+        received_from(port, operation);
+        // The receive goes on with the turn after.
+        let mut completions = Vec::new();
+        port.wait(Some(Duration::ZERO), &mut completions)
+            .expect("it waits");
+        assert!(completions.is_empty(), "{completions:?}");
+    }
+    times
 }
 
 /// Waits for the four bytes that come for `operation`.

@@ -1,8 +1,13 @@
 //! Children: their pipes and their ends.
 
-use super::super::super::{CloseMode, Driver, Handle, Outcome, Request, RequestKind, Token};
-use super::{Harness, is_cancelled};
-use crate::process::{Command, ExitStatus, Signal, SignalTarget};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions};
+
+use super::super::super::{
+    CloseMode, Completion, Driver, Handle, Outcome, PortOptions, Request, RequestKind, Token,
+};
+use super::{Harness, KERNELS, is_cancelled};
+use crate::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 
 fn start(harness: &mut Harness, command: &Command) -> (Handle, [Handle; 3]) {
     let spawned = harness.port.spawn(command).expect("the program exists");
@@ -62,6 +67,53 @@ fn the_wait_for_an_end_can_be_cancelled_and_repeated() {
         harness.close(handle, CloseMode::Graceful);
     }
     harness.finish();
+}
+
+/// Goal: a child that has ended is reaped even if its handle stays open, as it does while another process
+/// has its output.
+#[test]
+fn a_child_that_is_not_closed_is_reaped_at_the_next_wait() {
+    for allowed in KERNELS {
+        let mut harness = Harness::with(&PortOptions::default(), allowed);
+        let command = Command::new("true").stdin(Stdio::Null);
+        let command = command.stdout(Stdio::Null).stderr(Stdio::Null);
+        let child = harness.port.spawn(&command).expect("true is there");
+        let exit = harness.submit(child.process, Request::Exit);
+        assert!(exited_well(&harness.next(exit)));
+        let again = harness.submit(child.process, Request::Exit);
+        assert!(exited_well(&harness.next(again)));
+        let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
+        let left = rustix::process::waitpid(pid, WaitOptions::NOHANG);
+        assert_eq!(left.err(), Some(Errno::CHILD), "it is not reaped");
+        harness.close(child.process, CloseMode::Graceful);
+        harness.finish();
+    }
+}
+
+/// Goal: the ends of more children come than are awaited by their numbers, and numbers are used again.
+#[test]
+fn the_ends_of_many_children_at_once_all_come() {
+    let mut harness = Harness::new();
+    for _ in 0..2 {
+        let command = Command::new("true").stdin(Stdio::Null);
+        let command = command.stdout(Stdio::Null).stderr(Stdio::Null);
+        let children: Vec<_> = (0..80)
+            .map(|_| {
+                let spawned = harness.port.spawn(&command);
+                let process = spawned.expect("true is there").process;
+                (process, harness.submit(process, Request::Exit))
+            })
+            .collect();
+        for (process, exit) in children {
+            assert!(exited_well(&harness.next(exit)));
+            harness.close(process, CloseMode::Graceful);
+        }
+    }
+    harness.finish();
+}
+
+fn exited_well(completion: &Completion) -> bool {
+    matches!(completion.result, Ok(Outcome::Exited(ExitStatus::Code(0))))
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn a_program_that_does_not_ignore_sigpipe_survives_it() {
     assert_ne!(before, libc::SIG_ERR);
     pipes::block_unless_ignored().expect("the mask can be set");
     let mut harness = Harness::new();
-    harness.port.write_flags = Some(pipes::WriteFlags(0));
+    harness.port.setup.write_flags = Some(pipes::WriteFlags(0));
     let (reader, writer) = pipe();
     drop(reader);
     let writer = harness.adopt(Resource::PipeWriter(writer));

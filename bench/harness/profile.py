@@ -1,0 +1,152 @@
+"""Where a process spends the CPU time that is measured: perf, Linux's, samples it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import markdown
+from harness.figures import short
+from harness.noise import cpu_seconds
+from harness.processes import Failed
+from harness.results import Run
+from harness.runs import Clock
+from harness.workload import Peer, Workload
+
+SAMPLES_PER_SECOND = 4999
+# Of each process, so many functions are shown.
+FUNCTIONS = 12
+NAME_LENGTH_MAX = 80
+SECONDS_TO_END = 30
+# What Rust appends to the name of a function to make it unique.
+_HASH = re.compile(r"::h[0-9a-f]{16}$")
+_LINE = re.compile(r"\s*([0-9.]+)%\s+\[(.)\]\s+(.+?)(?:\s+-\s+-)?\s*")
+
+
+def missing() -> str | None:
+    """What stands in the way of profiles here."""
+    if shutil.which("perf"):
+        return None
+    return "perf is not there: install it (Debian: `apt-get install linux-perf`)"
+
+
+class Profiler:
+    """A clock of CPU times: the first time that it is read, sampling begins, and the second time it ends."""
+
+    def __init__(self) -> None:
+        # Of all samples, by function.
+        self.shares: dict[str, float] = {}
+        self._sampler: _Sampler | None = None
+
+    def __call__(self, process: int) -> float | None:
+        if self._sampler is None:
+            self._sampler = _Sampler(process)
+        elif not self.shares:
+            self.shares = self._sampler.end()
+        return cpu_seconds(process)
+
+
+class _Sampler:
+    """perf at work, on all threads of a process."""
+
+    def __init__(self, process: int) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._samples = str(Path(self._folder.name) / "samples")
+        orders, self._orders = os.pipe()
+        self._answers, answers = os.pipe()
+        command = ["perf", "record", "--quiet", "--no-inherit", "--event", "cpu-clock"]
+        command += ["--freq", str(SAMPLES_PER_SECOND), "--pid", str(process), "--output", self._samples]
+        command += ["--delay", "-1", "--control", f"fd:{orders},{answers}"]
+        self._perf = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, pass_fds=(orders, answers)
+        )
+        os.close(orders)
+        os.close(answers)
+        self._order("enable")
+
+    def _order(self, order: str) -> None:
+        """Returns when perf has done it, or is gone."""
+        with suppress(BrokenPipeError):
+            os.write(self._orders, order.encode() + b"\n")
+            os.read(self._answers, 16)
+
+    def end(self) -> dict[str, float]:
+        """The share of the samples that each function has."""
+        self._order("stop")
+        os.close(self._orders)
+        os.close(self._answers)
+        complaint = self._perf.communicate(timeout=SECONDS_TO_END)[1].strip()
+        if self._perf.returncode:
+            raise Failed(f"perf failed: {complaint}")
+        command = ["perf", "report", "--stdio", "--input", self._samples, "--no-children", "--sort", "symbol"]
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        self._folder.cleanup()
+        found = [match.groups() for match in map(_LINE.fullmatch, told.stdout.split("\n")) if match]
+        if not found:
+            raise Failed("perf has no samples: the run was too short for it; try more `--seconds`")
+        shares = defaultdict(float)
+        for percent, *where in found:
+            shares[_function(*where)] += float(percent) / 100
+        return shares
+
+
+def _function(space: str, name: str) -> str:
+    """As a table shows it, the end of a long one; what is the kernel's says so."""
+    name = _HASH.sub("", name)
+    name = name if len(name) <= NAME_LENGTH_MAX else f"…{name[-NAME_LENGTH_MAX:]}"
+    return f"kernel: {name}" if space == "k" else name
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One run, and where its time went."""
+
+    peer: Peer
+    value: float
+    shares: dict[str, float]
+
+
+def profiled(run: Callable[[Workload, Peer, Clock], Run], workload: Workload, peer: Peer) -> Profile:
+    """A run of the peer, sampled."""
+    profiler = Profiler()
+    value = run(workload, peer, profiler).value
+    return Profile(peer, value, profiler.shares)
+
+
+def table(workload: Workload, profiles: Sequence[Profile]) -> list[list[str]]:
+    """A head, the sums, and a row for each of the functions that take most of any of the processes."""
+    costs = [_costs(workload, profile) for profile in profiles]
+    shown = {name for cost in costs for name in sorted(cost, key=cost.__getitem__)[-FUNCTIONS:]}
+    most = sorted(shown, key=lambda name: max(cost.get(name, 0.0) for cost in costs), reverse=True)
+    lines = [["", *(profile.peer.name for profile in profiles)]]
+    lines.append(["all", *(short(sum(cost.values())) for cost in costs)])
+    kernel = [sum(value for name, value in cost.items() if name.startswith("kernel: ")) for cost in costs]
+    lines.append(["all of the kernel", *map(short, kernel)])
+    return lines + [[f"`{name}`", *(short(cost.get(name, 0.0)) for cost in costs)] for name in most]
+
+
+def write(folder: Path, told: dict[str, str], workload: Workload, profiles: Sequence[Profile]) -> None:
+    """Writes the workload's profile as Markdown."""
+    unit = workload.unit if _is_cpu(workload) else "% of its CPU time"
+    title = f"# Profile of {workload.name}\n\n{unit} by function, its callees not included."
+    parts = [title, markdown.table(table(workload, profiles)), markdown.settings([told])]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{workload.name}.md").write_text("\n\n".join(parts) + "\n")
+
+
+def _costs(workload: Workload, profile: Profile) -> dict[str, float]:
+    whole = profile.value if _is_cpu(workload) else 100
+    return {name: share * whole for name, share in profile.shares.items()}
+
+
+def _is_cpu(workload: Workload) -> bool:
+    """Whether the workload's value is the CPU time of the process that is sampled."""
+    return "CPU" in workload.unit
