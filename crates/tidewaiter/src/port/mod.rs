@@ -151,6 +151,10 @@ pub(crate) trait Driver: fmt::Debug {
     }
     fn waker(&self) -> Waker;
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
+    /// Whether what was gathered is to be offered to [`Driver::send_now`] before it is submitted.
+    fn sends_gathered_now(&self) -> bool {
+        false
+    }
     /// Sends what the OS takes of `data` at once; how much that is. None where that is no gain, as where
     /// sends are handed over together.
     fn send_now(&mut self, _handle: Handle, _data: &[u8]) -> Result<usize, Failure> {
@@ -247,6 +251,11 @@ impl Port {
     ) -> io::Result<Operation> {
         self.check_process()?;
         self.driver.submit(handle, request, token)
+    }
+
+    /// Whether a send of what was gathered is better tried by [`send_now`](Port::send_now) first.
+    pub(crate) fn sends_gathered_now(&self) -> bool {
+        self.driver.sends_gathered_now()
     }
 
     /// Sends what the OS takes of `data` here and now, without an operation or a copy, and returns how many

@@ -60,11 +60,13 @@ pub struct PortOptions {
     /// Which port to open. `None`: what the environment variable `TIDEWAITER_PORT` says, otherwise the
     /// best that this machine allows.
     pub kind: Option<PortKind>,
-    /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set.
+    /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set. The
+    /// readiness port takes up to a sixteenth more from a connection: so it sees of a message of that length that
+    /// nothing is behind it.
     pub receive_bytes: usize,
-    /// The same, if that is more, for a pipe that has been full and, on Unix, for a connection that brings
+    /// The same, if that is more, for what surges: a pipe that has been full and, on Unix, a connection that brings
     /// much at once: 64 KiB unless set. On Unix these are read directly, and on Linux such pipes get more room.
-    pub full_pipe_bytes: usize,
+    pub surge_bytes: usize,
     /// How many receive buffers the port keeps ready at most; a power of two up to 32768: 256 unless set.
     /// It begins with fewer. On Windows, busy connections have further ones to wait with, up to 16 MiB.
     pub receive_buffers: u16,
@@ -80,7 +82,7 @@ impl Default for PortOptions {
         PortOptions {
             kind: None,
             receive_bytes: 16 * 1024,
-            full_pipe_bytes: 64 * 1024,
+            surge_bytes: 64 * 1024,
             receive_buffers: 256,
             submission_entries: 1024,
             completion_entries: 8192,

@@ -23,7 +23,7 @@ const WIDE_SPARE_MAX: usize = 4;
 /// Memory for what wide pipes and connections bring.
 pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {
     Pool::new(
-        options.full_pipe_bytes.max(options.receive_bytes),
+        options.surge_bytes.max(options.receive_bytes),
         WIDE_SPARE_MAX,
     )
 }

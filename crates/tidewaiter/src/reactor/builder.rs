@@ -169,6 +169,7 @@ impl ReactorBuilder {
                 timer_slack: self.timer_slack.unwrap_or(usual_slack),
                 around_wait: self.around_wait,
                 slow: self.slow,
+                sends_gathered_now: port.sends_gathered_now(),
             },
             life: Cell::new(Life::Idle),
             in_turn: Cell::new(false),

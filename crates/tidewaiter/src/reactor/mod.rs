@@ -117,6 +117,8 @@ struct Settings {
     timer_slack: Duration,
     around_wait: Option<Arc<AroundWait>>,
     slow: Option<Arc<pace::SlowLimit>>,
+    /// The port's.
+    sends_gathered_now: bool,
 }
 
 struct Core {
@@ -263,6 +265,11 @@ impl Reactor {
     /// Has [`Live::flush`] called before the loop waits.
     pub(crate) fn flush_soon(&self, live: Rc<dyn Live>) {
         self.core.unflushed.borrow_mut().push(live);
+    }
+
+    /// Whether what a turn gathered is better sent without an operation.
+    pub(crate) fn sends_gathered_now(&self) -> bool {
+        self.core.settings.sends_gathered_now
     }
 
     /// Storage for a send queue, warm if there is some.

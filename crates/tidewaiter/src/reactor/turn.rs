@@ -20,9 +20,13 @@ impl Reactor {
         let core = &*self.core;
         core.counters.turns.add(1);
         self.mark_time();
+        let sent_before = core.counters.bytes_sent.get();
         self.fire_timers();
         self.run_soon();
         self.flush();
+        // That something was sent is something that happened: whoever gave a limit may wait for it.
+        let sent = core.counters.bytes_sent.get() != sent_before;
+        let limit = limit.map(|limit| if sent { Duration::ZERO } else { limit });
         let (now, timeout) = self.wait_limit(limit);
         core.counters.pace.before_wait(now);
         let mut completions = core.completions.take();

@@ -510,7 +510,9 @@ impl Live for Stream {
     }
 
     fn flush(self: Rc<Self>) {
-        self.send_more();
+        if !self.reactor.sends_gathered_now() || !self.send_queued_now() {
+            self.send_more();
+        }
     }
 
     fn stop(self: Rc<Self>) {

@@ -49,7 +49,7 @@ impl Harness {
     pub(crate) fn with(options: &PortOptions) -> Harness {
         Harness {
             port: crate::open(options),
-            receive_bytes_max: options.full_pipe_bytes.max(options.receive_bytes),
+            receive_bytes_max: options.surge_bytes.max(options.receive_bytes),
             tokens: 0,
             live: HashMap::new(),
             ended: HashSet::new(),

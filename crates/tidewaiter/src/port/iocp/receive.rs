@@ -106,7 +106,7 @@ pub(super) struct Receiving {
 
 impl Receiving {
     pub(super) fn new(options: &PortOptions) -> Receiving {
-        let wide_bytes = options.full_pipe_bytes.max(options.receive_bytes);
+        let wide_bytes = options.surge_bytes.max(options.receive_bytes);
         let little_bytes = options.receive_bytes.min(LITTLE_BYTES);
         let buffers = usize::from(options.receive_buffers);
         Receiving {

@@ -10,11 +10,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
-use super::super::buffer::Pool;
+use super::super::buffer::{Lease, Pool};
 use super::super::chunks::Chunks;
+use super::super::options::PortOptions;
 use super::super::request::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::super::socket::{Socket as FreeSocket, SocketRepr};
-use super::super::surge::Surge;
+use super::super::surge::{self, Surge};
 use super::Readiness;
 use super::calls::{SEND_MAX, accept, gather, is_in_progress, receive, send};
 use super::sigpipe::Quiet;
@@ -25,6 +26,10 @@ const PIECES_MAX: usize = 64;
 
 /// The most connections taken from one listener before the other handles have their turn.
 const ACCEPTS_MAX: usize = 32;
+
+/// A receive counts for so many bytes at least: what the kernel and we have of a connection comes into the processor's
+/// cache, too, and is used again when the answer is sent.
+const RECEIVED_MIN: usize = 8 * 1024;
 
 /// Asking does not wait.
 const NOW: Timespec = Timespec {
@@ -112,22 +117,49 @@ impl Task {
     }
 }
 
-/// What attempts need, of the port and of the round they are made in.
-pub(super) struct Tools {
-    pool: Rc<Pool>,
+/// Memory to receive into.
+pub(super) struct Pools {
+    /// For pipes: whole pages, which is what their writers fill.
+    pipe: Rc<Pool>,
+    /// For connections: somewhat more, so that a message of just that size does not fill it, which would make us ask
+    /// for what is behind it.
+    connection: Rc<Pool>,
     /// For what surges.
     wide: Rc<Pool>,
+}
+
+impl Pools {
+    pub(super) fn new(options: &PortOptions) -> Pools {
+        let (bytes, spare) = (options.receive_bytes.max(1), options.receive_buffers.into());
+        Pools {
+            pipe: Pool::new(bytes, spare),
+            connection: Pool::new(bytes.saturating_add(bytes / 16), spare),
+            wide: surge::wide_pool(options),
+        }
+    }
+
+    fn lease(&self, source: &Source, wide: bool) -> Lease {
+        match source {
+            _ if wide => self.wide.lease(),
+            Source::Stream(_) => self.connection.lease(),
+            _ => self.pipe.lease(),
+        }
+    }
+}
+
+/// What attempts need, of the port and of the round they are made in.
+pub(super) struct Tools {
+    pools: Rc<Pools>,
     /// From the round's first write to a pipe on.
     quiet: Option<Quiet>,
-    /// How many bytes of memory the round has received into, where that is much.
+    /// How many bytes of memory the round has used by receiving, roughly.
     pub(super) received: usize,
 }
 
 impl Tools {
-    pub(super) fn new(pool: &Rc<Pool>, wide: &Rc<Pool>) -> Tools {
+    pub(super) fn new(pools: &Rc<Pools>) -> Tools {
         Tools {
-            pool: Rc::clone(pool),
-            wide: Rc::clone(wide),
+            pools: Rc::clone(pools),
             quiet: None,
             received: 0,
         }
@@ -257,9 +289,19 @@ impl Entry {
 
     /// Whether there is anything that may succeed now.
     pub(super) fn wants_attempt(&self) -> bool {
-        let input = self.input.is_some() && (self.readable || !self.watched);
-        let output = self.output.is_some() && (self.writable || !self.watched);
-        input || output || (self.hang_up.is_some() && self.hung_up)
+        self.is_due(Direction::Input)
+            || self.is_due(Direction::Output)
+            || self.is_due(Direction::HangUp)
+    }
+
+    /// Whether what is under way in `direction` may succeed now.
+    #[inline]
+    pub(super) fn is_due(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Input => (self.readable || !self.watched) && self.input.is_some(),
+            Direction::Output => (self.writable || !self.watched) && self.output.is_some(),
+            Direction::HangUp => self.hung_up && self.hang_up.is_some(),
+        }
     }
 
     /// How many attempts one visit may make.
@@ -270,21 +312,12 @@ impl Entry {
         }
     }
 
-    /// Attempts what is under way in `direction`, if it may succeed now. What has ended leaves its place to
-    /// the next one that waits.
+    /// Attempts what is under way in `direction`. What has ended leaves its place to the next one that waits.
     pub(super) fn attempt(
         &mut self,
         direction: Direction,
         tools: &mut Tools,
     ) -> Option<Completion> {
-        let ready = match direction {
-            Direction::Input => self.readable,
-            Direction::Output => self.writable,
-            Direction::HangUp => self.hung_up,
-        };
-        if self.watched && !ready {
-            return None;
-        }
         let task = self.slot(direction).as_mut()?;
         let (operation, token, kind) = (task.operation, task.token, task.kind);
         let attempt = match &mut task.work {
@@ -337,12 +370,7 @@ impl Entry {
     }
 
     fn attempt_receive(&mut self, tools: &mut Tools) -> Attempt {
-        let pool = if self.surge.is_wide() {
-            &tools.wide
-        } else {
-            &tools.pool
-        };
-        let mut lease = pool.lease();
+        let mut lease = tools.pools.lease(&self.source, self.surge.is_wide());
         match receive(&self.source, &mut lease) {
             Ok(None) => {
                 self.readable = false;
@@ -358,7 +386,7 @@ impl Entry {
                 tools.received += if self.surge.is_wide() {
                     lease.capacity()
                 } else {
-                    length
+                    length.max(RECEIVED_MIN)
                 };
                 match &self.source {
                     Source::Reader(pipe) => {

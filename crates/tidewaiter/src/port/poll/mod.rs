@@ -31,7 +31,6 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 
-use super::buffer::Pool;
 use super::foreign::Foreign;
 use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 use super::request::{
@@ -40,11 +39,9 @@ use super::request::{
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{
-    BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control, surge,
-};
+use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
-use attempt::{Direction, Entry, Source, Task};
+use attempt::{Direction, Entry, Pools, Source, Task};
 use children::abandon;
 use selector::Selector;
 
@@ -87,9 +84,7 @@ struct PollPort {
     info: PortInfo,
     selector: Selector,
     waker: Waker,
-    pool: Rc<Pool>,
-    /// For what surges.
-    wide: Rc<Pool>,
+    pools: Rc<Pools>,
     handles: Table<Entry>,
     foreign: Foreign,
     /// Some of those are ready, and were not looked at yet.
@@ -132,8 +127,7 @@ impl PollPort {
             info,
             selector,
             waker: Waker::new(notify),
-            pool: Pool::new(options.receive_bytes.max(1), options.receive_buffers.into()),
-            wide: surge::wide_pool(options),
+            pools: Rc::new(Pools::new(options)),
             handles: Table::default(),
             foreign: Foreign::default(),
             foreign_ready: false,
@@ -249,6 +243,10 @@ impl Driver for PollPort {
             Direction::Input | Direction::HangUp => self.queue_if_ready(handle.0),
         }
         Ok(operation)
+    }
+
+    fn sends_gathered_now(&self) -> bool {
+        true
     }
 
     fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::super::RequestKind;
 use super::super::request::Completion;
-use super::super::table::Key;
-use super::attempt::{Direction, Tools};
+use super::super::table::Table;
+use super::attempt::{Direction, Entry, Tools};
 use super::foreign::FOREIGN;
-use super::{Ended, PollPort};
+use super::{Ended, Place, PollPort};
 
 /// A round that has received so many bytes ends: what is done with them finds them in the processor's
 /// cache, and their memory serves for the next.
@@ -68,11 +68,18 @@ impl PollPort {
         if self.fresh.is_empty() {
             return;
         }
-        let mut tools = Tools::new(&self.pool, &self.wide);
+        let mut tools = Tools::new(&self.pools);
         while completions.len() < limit
             && let Some(key) = self.fresh.pop_front()
         {
-            self.visit(key, &mut tools, completions, limit);
+            let Some(entry) = self.handles.get_mut(key) else {
+                continue;
+            };
+            visit(entry, &mut self.operations, &mut tools, completions, limit);
+            if !entry.queued && entry.wants_attempt() {
+                entry.queued = true;
+                self.ready.push_back(key);
+            }
         }
     }
 
@@ -82,47 +89,21 @@ impl PollPort {
         if self.ready.is_empty() {
             return;
         }
-        let mut tools = Tools::new(&self.pool, &self.wide);
+        let mut tools = Tools::new(&self.pools);
         for _ in 0..self.ready.len() {
             if completions.len() >= limit || tools.received >= RECEIVED_MAX {
                 return;
             }
             self.round = self.round.saturating_sub(1);
             let key = self.ready.pop_front().expect("counted above");
-            if let Some(entry) = self.handles.get_mut(key) {
-                entry.queued = false;
-                self.visit(key, &mut tools, completions, limit);
+            let Some(entry) = self.handles.get_mut(key) else {
+                continue;
+            };
+            visit(entry, &mut self.operations, &mut tools, completions, limit);
+            entry.queued = entry.wants_attempt();
+            if entry.queued {
+                self.ready.push_back(key);
             }
-        }
-    }
-
-    fn visit(
-        &mut self,
-        key: Key,
-        tools: &mut Tools,
-        completions: &mut Vec<Completion>,
-        limit: usize,
-    ) {
-        let Some(entry) = self.handles.get_mut(key) else {
-            return;
-        };
-        // Input first: an error of the connection is told once, and means most to the receiver.
-        for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
-            let mut attempts = entry.attempts_max(direction);
-            while attempts > 0
-                && completions.len() < limit
-                && let Some(completion) = entry.attempt(direction, tools)
-            {
-                if !completion.more {
-                    self.operations.remove(completion.operation.0);
-                }
-                completions.push(completion);
-                attempts -= 1;
-            }
-        }
-        if !entry.queued && entry.wants_attempt() {
-            entry.queued = true;
-            self.ready.push_back(key);
         }
     }
 
@@ -141,6 +122,31 @@ impl PollPort {
                 entry.forget_cancelled(direction);
             }
             completions.push(completion);
+        }
+    }
+}
+
+/// Attempts what is under way on a handle and may succeed now, until there are `limit` completions.
+fn visit(
+    entry: &mut Entry,
+    operations: &mut Table<Place>,
+    tools: &mut Tools,
+    completions: &mut Vec<Completion>,
+    limit: usize,
+) {
+    // Input first: an error of the connection is told once, and means most to the receiver.
+    for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
+        let mut attempts = entry.attempts_max(direction);
+        while attempts > 0
+            && entry.is_due(direction)
+            && completions.len() < limit
+            && let Some(completion) = entry.attempt(direction, tools)
+        {
+            if !completion.more {
+                operations.remove(completion.operation.0);
+            }
+            completions.push(completion);
+            attempts -= 1;
         }
     }
 }

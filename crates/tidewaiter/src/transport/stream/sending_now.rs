@@ -1,10 +1,10 @@
-//! The shortcuts of large writes: what the OS takes at once is neither copied nor queued, and what was just
-//! received is sent from where it is.
+//! Shortcuts: of a large write, what the OS takes at once is neither copied nor queued, and what was just received
+//! is sent from where it is; of what is queued, what the OS takes at once is no operation.
 
 use std::rc::Rc;
 
 use super::producing::Registered;
-use super::{Phase, Stream, StreamKind};
+use super::{Phase, State, Stream, StreamKind};
 use crate::port::Buffer;
 
 /// From so many bytes on, a slice is offered to the OS at once: a call costs less than a copy. Smaller ones
@@ -48,14 +48,18 @@ impl Stream {
         });
     }
 
-    /// Whether nothing is before what is written now. A producer that is pulled is asked for more when a
-    /// send has completed, so that it takes one.
+    /// Whether nothing is before what is written now.
     fn may_send_now(&self) -> bool {
         let state = self.state.borrow();
+        state.takes_more() && state.queued() == 0 && self.sends_now(&state)
+    }
+
+    /// Whether a send needs no operation. A producer that is pulled is asked for more when a send has completed, so that
+    /// it takes one.
+    fn sends_now(&self, state: &State) -> bool {
         let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
         state.phase == Phase::Open
-            && state.takes_more()
-            && state.queued() == 0
+            && state.sending.is_none()
             && !pull
             && matches!(self.kind, StreamKind::Tcp(_))
     }
@@ -73,5 +77,36 @@ impl Stream {
                 0
             }
         }
+    }
+
+    /// Offers what is queued to the OS. Returns whether that was all there is to do: what is left is to be submitted.
+    pub(super) fn send_queued_now(self: &Rc<Self>) -> bool {
+        let mut state = self.state.borrow_mut();
+        // Of relief, an operation's completion tells; and many pieces are for one call that takes them all.
+        if state.congested || state.queue.count() != 1 || !self.sends_now(&state) {
+            return false;
+        }
+        let piece = state.queue.slices().next().unwrap_or_default();
+        let sent = self.reactor.port_mut().send_now(self.handle, piece);
+        match sent {
+            Ok(bytes) => {
+                self.reactor.counters().bytes_sent.add(bytes as u64);
+                state.queue.advance(bytes);
+            }
+            Err(failure) => {
+                drop(state);
+                self.failed(failure);
+                return true;
+            }
+        }
+        if !state.queue.is_empty() {
+            return false;
+        }
+        state.flush_owed = false;
+        let storage = std::mem::take(&mut state.queue);
+        drop(state);
+        self.reactor.keep_storage(storage);
+        self.finish_if_drained();
+        true
     }
 }
