@@ -61,11 +61,11 @@ pub struct PortOptions {
     /// best that this machine allows.
     pub kind: Option<PortKind>,
     /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set. The
-    /// readiness port takes up to a sixteenth more from a connection: so it sees of a message of that length that
-    /// nothing is behind it.
+    /// readiness port takes up to a sixteenth more from a connection, and Windows's port from all: so they see of a
+    /// message of that length that nothing is behind it.
     pub receive_bytes: usize,
-    /// The same, if that is more, for what surges: a pipe that has been full and, on Unix, a connection that brings
-    /// much at once: 64 KiB unless set. On Unix these are read directly, and on Linux such pipes get more room.
+    /// The same, if that is more, for what surges: a pipe that has been full, and a connection that brings much at
+    /// once: 64 KiB unless set. On Unix these are read directly, and on Linux such pipes get more room.
     pub surge_bytes: usize,
     /// How many receive buffers the port keeps ready at most; a power of two up to 32768: 256 unless set.
     /// It begins with fewer. On Windows, busy connections have further ones to wait with, up to 16 MiB.

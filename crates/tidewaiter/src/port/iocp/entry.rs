@@ -122,12 +122,6 @@ impl Entry {
         }
     }
 
-    /// Takes note of `bytes` received in a turn, of `capacity` that there was memory for.
-    pub(super) fn note(&mut self, turn: u64, bytes: usize, capacity: usize) {
-        let full = bytes == capacity && matches!(self.body, Body::PipeReader(_));
-        self.habit.note(turn, bytes, full);
-    }
-
     /// Asks the system to end what it holds of `operation`.
     pub(super) fn cancel(&self, operation: Key) {
         let handle = self.body.as_raw();

@@ -27,7 +27,10 @@ pub(super) const IDLE_TURNS: u64 = 1024;
 const TIMES: u8 = 4;
 /// Those that bring less than this get no more memory in advance: a page.
 const LITTLE_BYTES: usize = 4096;
-/// How many pieces of memory for full pipes are kept for reuse.
+/// What surges no longer does when it has brought no more than this, so many times in a row.
+const CALM_BYTES: usize = 16 * 1024;
+const CALM_TIMES: u8 = 8;
+/// How many pieces of memory for what surges are kept for reuse.
 const WIDE_SPARE_MAX: usize = 4;
 
 /// What a receive came to.
@@ -43,8 +46,9 @@ pub(super) enum Came {
 /// What a handle brought lately.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Habit {
-    /// A pipe that was full.
+    /// It fills the usual memory; and how many times in a row it was calm since.
     wide: bool,
+    calm: u8,
     /// The turn in which it brought bytes, how many times in a row it was not idle before, and how many of
     /// the last it brought little.
     turn: u64,
@@ -62,9 +66,17 @@ impl Habit {
         self.little == TIMES && !self.wide
     }
 
-    /// Takes note of `bytes` received in a turn; with `full`, a pipe's bytes filled the memory.
+    /// Takes note of `bytes` received in a turn; with `full`, they filled the memory.
     pub(super) fn note(&mut self, turn: u64, bytes: usize, full: bool) {
-        self.wide |= full && !self.is_little();
+        self.calm = if bytes <= CALM_BYTES {
+            self.calm.saturating_add(1)
+        } else {
+            0
+        };
+        self.wide = match self.wide {
+            true => self.calm < CALM_TIMES,
+            false => full && !self.is_little(),
+        };
         let idle = turn - self.turn > IDLE_TURNS;
         self.busy = if idle { 0 } else { TIMES.min(self.busy + 1) };
         let little = bytes < LITTLE_BYTES;
@@ -87,8 +99,9 @@ struct Eager {
 
 /// The memory to receive into, who has it in advance, and who goes on later.
 pub(super) struct Receiving {
+    /// A little more than is usual, so that a message of just that size does not fill it.
     pool: Rc<Pool>,
-    /// For pipes that were full.
+    /// For what surges.
     wide: Rc<Pool>,
     /// For those that bring little.
     little: Rc<Pool>,
@@ -110,7 +123,12 @@ impl Receiving {
         let little_bytes = options.receive_bytes.min(LITTLE_BYTES);
         let buffers = usize::from(options.receive_buffers);
         Receiving {
-            pool: Pool::new(options.receive_bytes, buffers),
+            pool: Pool::new(
+                options
+                    .receive_bytes
+                    .saturating_add(options.receive_bytes / 16),
+                buffers,
+            ),
             wide: Pool::new(wide_bytes, WIDE_SPARE_MAX),
             little: Pool::new(little_bytes, buffers),
             eager: Vec::new(),
@@ -252,8 +270,8 @@ impl Iocp {
                     && bytes > 0
                 {
                     let turn = self.receiving.turns;
-                    self.entry_of_mut(operation)
-                        .note(turn, bytes, lease.capacity());
+                    let full = bytes == lease.capacity();
+                    self.entry_of_mut(operation).habit.note(turn, bytes, full);
                     self.report(operation, Outcome::Received(lease.filled(bytes)));
                 }
             }
@@ -276,7 +294,7 @@ impl Iocp {
 
 #[cfg(test)]
 mod tests {
-    use super::{Habit, IDLE_TURNS, LITTLE_BYTES, TIMES};
+    use super::{CALM_BYTES, CALM_TIMES, Habit, IDLE_TURNS, LITTLE_BYTES, TIMES};
 
     #[test]
     fn what_pauses_is_not_busy_until_it_comes_often_again() {
@@ -296,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn little_memory_is_for_what_brings_little_and_a_full_pipe_is_wide_only_by_more() {
+    fn little_memory_is_for_what_brings_little() {
         let mut habit = Habit::default();
         for _ in 0..TIMES {
             assert!(!habit.is_little());
@@ -305,7 +323,25 @@ mod tests {
         assert!(habit.is_little());
         habit.note(0, LITTLE_BYTES, true);
         assert!(!habit.is_little() && !habit.wide, "there was little memory");
-        habit.note(0, 4 * LITTLE_BYTES, true);
-        assert!(habit.wide);
+    }
+
+    #[test]
+    fn what_fills_the_usual_memory_gets_more_until_it_is_calm() {
+        let mut habit = Habit::default();
+        habit.note(0, CALM_BYTES, false);
+        assert!(!habit.wide);
+        habit.note(0, CALM_BYTES + 1, true);
+        for _ in 0..100 {
+            for _ in 1..CALM_TIMES {
+                habit.note(0, CALM_BYTES, false);
+            }
+            habit.note(0, CALM_BYTES + 1, false);
+            assert!(habit.wide, "it brings much now and then");
+        }
+        for _ in 0..CALM_TIMES {
+            assert!(habit.wide);
+            habit.note(0, 1, false);
+        }
+        assert!(!habit.wide);
     }
 }
