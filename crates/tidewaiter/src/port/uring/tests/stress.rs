@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::super::super::{
     Chunks, CloseMode, Driver, Operation, Outcome, PortOptions, Request, Resource, Token,
 };
@@ -156,13 +158,16 @@ fn a_wait_receives_several_pieces_of_what_surges() {
         let mut harness = Harness::with(&PortOptions::default(), allowed);
         let (ours, mut theirs) = pair();
         theirs.set_nonblocking(true).expect("an option");
+        // Of itself it grows as the kernel sees fit, which may take long.
+        let room = SockRef::from(&ours).set_recv_buffer_size(1 << 20);
+        room.expect("an option");
         let ours = harness.adopt(ours);
         let receive = harness.submit(ours, Request::Receive);
         let deadline = Instant::now() + PATIENCE;
         let (mut sent, mut received, mut most) = (0, 0, 0);
+        let data = pattern(1 << 20);
         while most < 2 {
             assert!(Instant::now() < deadline, "one piece at a time");
-            let data = pattern(1 << 20);
             while let Ok(count) = theirs.write(&data[sent % data.len()..]) {
                 sent += count;
             }
