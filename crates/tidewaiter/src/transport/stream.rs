@@ -9,7 +9,6 @@ mod producing;
 mod sending_now;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use crate::port::{
     RequestKind, Token,
 };
 use crate::reactor::{Live, LiveKind, Reactor};
+use pausing::Held;
 use producing::Registered;
 
 /// Above this many queued bytes, producers are paused.
@@ -84,16 +84,9 @@ pub(super) struct State {
     read_ended: bool,
     receiving: Option<Operation>,
     paused: bool,
-    held: Held,
+    /// Apart, as few streams have it.
+    held: Option<Box<Held>>,
     hang_up: HangUp,
-}
-
-/// What arrived while paused, to be delivered first on resumption.
-#[derive(Default)]
-struct Held {
-    buffers: VecDeque<Buffer>,
-    /// An end of file arrived behind them.
-    end: bool,
 }
 
 /// What is known of a hang-up, which the port tells when nothing is being received.
@@ -201,8 +194,8 @@ impl Stream {
             && !state.leaving
             && (!state.paused || state.hung_up())
             && !state.read_ended
-            && state.held.buffers.is_empty()
-            && !state.held.end;
+            && !state.holds_bytes()
+            && !state.holds_end();
         if !wanted || state.receiving.is_some() || self.kind == StreamKind::PipeWriter {
             return;
         }
@@ -230,8 +223,8 @@ impl Stream {
         if state.phase != Phase::Open || state.leaving {
             return;
         }
-        if state.paused || !state.held.buffers.is_empty() {
-            state.held.buffers.push_back(buffer);
+        if state.paused || state.holds_bytes() {
+            state.held().buffers.push_back(buffer);
             // Cancelled only now: most pauses end before anything arrives.
             let receiving = state.receiving;
             drop(state);
@@ -250,8 +243,8 @@ impl Stream {
             return;
         }
         // Behind a hang-up that nothing is held of, a pause keeps nothing back.
-        if (state.paused && !state.hung_up()) || !state.held.buffers.is_empty() {
-            state.held.end = true;
+        if (state.paused && !state.hung_up()) || state.holds_bytes() {
+            state.held().end = true;
             return;
         }
         state.read_ended = true;
@@ -559,7 +552,7 @@ impl State {
             read_ended: false,
             receiving: None,
             paused: false,
-            held: Held::default(),
+            held: None,
             hang_up: HangUp::Unasked,
         }
     }
