@@ -64,29 +64,29 @@ enum WriteSide {
     Finished,
 }
 
+/// In the order of use, so that a message touches few cache lines of it.
+#[repr(C)]
 pub(super) struct State {
     phase: Phase,
-    /// Why, once `phase` is past `Open`.
-    reason: Option<Reason>,
     /// To be closed once everything queued is sent.
     leaving: bool,
-
     write: WriteSide,
-    queue: Chunks,
-    /// The send under way, and how many bytes it holds.
-    sending: Option<(Operation, usize)>,
     flush_owed: bool,
-    pub(super) high_water: usize,
-    pub(super) low_water: usize,
     congested: bool,
-    producer: Option<Registered>,
-
     read_ended: bool,
-    receiving: Option<Operation>,
     paused: bool,
+    hang_up: HangUp,
+    queue: Chunks,
     /// Apart, as few streams have it.
     held: Option<Box<Held>>,
-    hang_up: HangUp,
+    producer: Option<Registered>,
+    /// The send under way, and how many bytes it holds.
+    sending: Option<(Operation, usize)>,
+    pub(super) high_water: usize,
+    receiving: Option<Operation>,
+    pub(super) low_water: usize,
+    /// Why, once `phase` is past `Open`.
+    reason: Option<Reason>,
 }
 
 /// What is known of a hang-up, which the port tells when nothing is being received.
@@ -100,16 +100,18 @@ enum HangUp {
     Seen,
 }
 
+/// In the order of use, as its state.
+#[repr(C)]
 pub(crate) struct Stream {
-    pub(super) reactor: Reactor,
-    pub(super) handle: Handle,
-    pub(super) kind: StreamKind,
     token: Cell<Token>,
-    /// Whether the OS keeps the ends of sends back.
-    ends_held: Cell<bool>,
-    pub(super) state: RefCell<State>,
+    pub(super) handle: Handle,
+    pub(super) reactor: Reactor,
     /// Borrowed while one of its callbacks runs: these come from the loop alone, one at a time.
     protocol: RefCell<Box<dyn Protocol>>,
+    pub(super) state: RefCell<State>,
+    /// Whether the OS keeps the ends of sends back.
+    ends_held: Cell<bool>,
+    pub(super) kind: StreamKind,
 }
 
 impl Stream {

@@ -188,16 +188,15 @@ pub(super) enum Attempt {
 /// A handle: its source, what is known of its readiness, and what is under way.
 ///
 /// Small, as each of many handles is fetched into the processor's cache for every visit: what few have stands elsewhere.
+///
+/// Their order is that of their use: what a report of the selector's touches comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Entry {
-    pub(super) source: Source,
     /// Whether the selector reports changes; what it cannot watch is always ready.
     pub(super) watched: bool,
     /// Whether it stands in the queue of what is to be attempted.
     pub(super) queued: bool,
-    pub(super) input: Option<Task>,
-    pub(super) output: Option<Task>,
-    aside: Option<Box<Aside>>,
     readable: bool,
     writable: bool,
     /// It may have hung up: to be asked.
@@ -208,11 +207,15 @@ pub(super) struct Entry {
     /// Whether a read or write that did less than it was asked for has met the end of what was possible.
     /// That is so for sockets and pipes; a terminal, for one, gives a line at a time.
     short_is_all: bool,
+    pub(super) input: Option<Task>,
+    pub(super) source: Source,
+    /// Of what is received.
+    surge: Surge,
+    pub(super) output: Option<Task>,
+    aside: Option<Box<Aside>>,
     /// The error of a send that broke the connection. The kernel tells it once: without this, a later
     /// receive would take the reset for an end of file.
     broken: Option<Errno>,
-    /// Of what is received.
-    surge: Surge,
 }
 
 /// What few handles have.
