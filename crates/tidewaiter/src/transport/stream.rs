@@ -9,7 +9,6 @@ mod producing;
 mod sending_now;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use crate::port::{
     RequestKind, Token,
 };
 use crate::reactor::{Live, LiveKind, Reactor};
+use pausing::Held;
 use producing::Registered;
 
 /// Above this many queued bytes, producers are paused.
@@ -64,36 +64,29 @@ enum WriteSide {
     Finished,
 }
 
+/// In the order of use, so that a message touches few cache lines of it.
+#[repr(C)]
 pub(super) struct State {
     phase: Phase,
-    /// Why, once `phase` is past `Open`.
-    reason: Option<Reason>,
     /// To be closed once everything queued is sent.
     leaving: bool,
-
     write: WriteSide,
+    flush_owed: bool,
+    congested: bool,
+    read_ended: bool,
+    paused: bool,
+    hang_up: HangUp,
     queue: Chunks,
+    /// Apart, as few streams have it.
+    held: Option<Box<Held>>,
+    producer: Option<Registered>,
     /// The send under way, and how many bytes it holds.
     sending: Option<(Operation, usize)>,
-    flush_owed: bool,
     pub(super) high_water: usize,
-    pub(super) low_water: usize,
-    congested: bool,
-    producer: Option<Registered>,
-
-    read_ended: bool,
     receiving: Option<Operation>,
-    paused: bool,
-    held: Held,
-    hang_up: HangUp,
-}
-
-/// What arrived while paused, to be delivered first on resumption.
-#[derive(Default)]
-struct Held {
-    buffers: VecDeque<Buffer>,
-    /// An end of file arrived behind them.
-    end: bool,
+    pub(super) low_water: usize,
+    /// Why, once `phase` is past `Open`.
+    reason: Option<Reason>,
 }
 
 /// What is known of a hang-up, which the port tells when nothing is being received.
@@ -107,16 +100,18 @@ enum HangUp {
     Seen,
 }
 
+/// In the order of use, as its state.
+#[repr(C)]
 pub(crate) struct Stream {
-    pub(super) reactor: Reactor,
-    pub(super) handle: Handle,
-    pub(super) kind: StreamKind,
     token: Cell<Token>,
-    /// Whether the OS keeps the ends of sends back.
-    ends_held: Cell<bool>,
-    pub(super) state: RefCell<State>,
+    pub(super) handle: Handle,
+    pub(super) reactor: Reactor,
     /// Borrowed while one of its callbacks runs: these come from the loop alone, one at a time.
     protocol: RefCell<Box<dyn Protocol>>,
+    pub(super) state: RefCell<State>,
+    /// Whether the OS keeps the ends of sends back.
+    ends_held: Cell<bool>,
+    pub(super) kind: StreamKind,
 }
 
 impl Stream {
@@ -201,8 +196,8 @@ impl Stream {
             && !state.leaving
             && (!state.paused || state.hung_up())
             && !state.read_ended
-            && state.held.buffers.is_empty()
-            && !state.held.end;
+            && !state.holds_bytes()
+            && !state.holds_end();
         if !wanted || state.receiving.is_some() || self.kind == StreamKind::PipeWriter {
             return;
         }
@@ -230,8 +225,8 @@ impl Stream {
         if state.phase != Phase::Open || state.leaving {
             return;
         }
-        if state.paused || !state.held.buffers.is_empty() {
-            state.held.buffers.push_back(buffer);
+        if state.paused || state.holds_bytes() {
+            state.held().buffers.push_back(buffer);
             // Cancelled only now: most pauses end before anything arrives.
             let receiving = state.receiving;
             drop(state);
@@ -250,8 +245,8 @@ impl Stream {
             return;
         }
         // Behind a hang-up that nothing is held of, a pause keeps nothing back.
-        if (state.paused && !state.hung_up()) || !state.held.buffers.is_empty() {
-            state.held.end = true;
+        if (state.paused && !state.hung_up()) || state.holds_bytes() {
+            state.held().end = true;
             return;
         }
         state.read_ended = true;
@@ -559,7 +554,7 @@ impl State {
             read_ended: false,
             receiving: None,
             paused: false,
-            held: Held::default(),
+            held: None,
             hang_up: HangUp::Unasked,
         }
     }

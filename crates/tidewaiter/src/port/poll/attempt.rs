@@ -44,7 +44,7 @@ pub(super) enum Source {
     Stream(Socket),
     Reader(OwnedFd),
     Writer(OwnedFd),
-    Process(OsProcess),
+    Process(Box<OsProcess>),
 }
 
 impl AsFd for Source {
@@ -83,7 +83,6 @@ impl Direction {
 pub(super) struct Task {
     pub(super) operation: Operation,
     pub(super) token: Token,
-    pub(super) kind: RequestKind,
     work: Work,
 }
 
@@ -93,7 +92,7 @@ enum Work {
     Receive,
     Exit,
     HangUp,
-    Connect(SocketAddr),
+    Connect(Box<SocketAddr>),
     /// Connecting was begun: being writable will tell what came of it.
     Connecting,
     Send(Chunks),
@@ -104,15 +103,25 @@ impl Task {
         Task {
             operation,
             token,
-            kind: request.kind(),
             work: match request {
                 Request::Accept => Work::Accept,
                 Request::Receive => Work::Receive,
                 Request::Exit => Work::Exit,
                 Request::HangUp => Work::HangUp,
-                Request::Connect(peer) => Work::Connect(peer),
+                Request::Connect(peer) => Work::Connect(Box::new(peer)),
                 Request::Send(chunks) => Work::Send(chunks),
             },
+        }
+    }
+
+    pub(super) fn kind(&self) -> RequestKind {
+        match self.work {
+            Work::Accept => RequestKind::Accept,
+            Work::Receive => RequestKind::Receive,
+            Work::Exit => RequestKind::Exit,
+            Work::HangUp => RequestKind::HangUp,
+            Work::Connect(_) | Work::Connecting => RequestKind::Connect,
+            Work::Send(_) => RequestKind::Send,
         }
     }
 }
@@ -177,20 +186,17 @@ pub(super) enum Attempt {
 }
 
 /// A handle: its source, what is known of its readiness, and what is under way.
+///
+/// Small, as each of many handles is fetched into the processor's cache for every visit: what few have stands elsewhere.
+///
+/// Their order is that of their use: what a report of the selector's touches comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Entry {
-    pub(super) source: Source,
     /// Whether the selector reports changes; what it cannot watch is always ready.
     pub(super) watched: bool,
     /// Whether it stands in the queue of what is to be attempted.
     pub(super) queued: bool,
-    pub(super) input: Option<Task>,
-    pub(super) output: Option<Task>,
-    pub(super) hang_up: Option<Task>,
-    /// Further accepts and waits for the same exit: each takes the place of `input` in its turn.
-    pub(super) waiting: VecDeque<Task>,
-    /// Directions whose cancelled operation is not yet delivered, and so still under way.
-    pub(super) ending: Vec<Direction>,
     readable: bool,
     writable: bool,
     /// It may have hung up: to be asked.
@@ -201,11 +207,25 @@ pub(super) struct Entry {
     /// Whether a read or write that did less than it was asked for has met the end of what was possible.
     /// That is so for sockets and pipes; a terminal, for one, gives a line at a time.
     short_is_all: bool,
+    pub(super) input: Option<Task>,
+    pub(super) source: Source,
+    /// Of what is received.
+    surge: Surge,
+    pub(super) output: Option<Task>,
+    aside: Option<Box<Aside>>,
     /// The error of a send that broke the connection. The kernel tells it once: without this, a later
     /// receive would take the reset for an end of file.
     broken: Option<Errno>,
-    /// Of what is received.
-    surge: Surge,
+}
+
+/// What few handles have.
+#[derive(Debug, Default)]
+struct Aside {
+    hang_up: Option<Task>,
+    /// Further accepts and waits for the same exit: each takes the place of `input` in its turn.
+    waiting: VecDeque<Task>,
+    /// Directions whose cancelled operation is not yet delivered, and so still under way.
+    ending: Vec<Direction>,
 }
 
 impl Entry {
@@ -216,9 +236,7 @@ impl Entry {
             queued: false,
             input: None,
             output: None,
-            hang_up: None,
-            waiting: VecDeque::new(),
-            ending: Vec::new(),
+            aside: None,
             readable: false,
             // The first attempt tells: most can be written to at once.
             writable: true,
@@ -230,23 +248,39 @@ impl Entry {
         }
     }
 
-    pub(super) fn slot(&mut self, direction: Direction) -> &mut Option<Task> {
+    fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_default()
+    }
+
+    /// What is under way, and what waits for its turn.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
+        let aside = self
+            .aside
+            .iter()
+            .flat_map(|aside| aside.hang_up.iter().chain(&aside.waiting));
+        self.input.iter().chain(&self.output).chain(aside)
+    }
+
+    fn slot(&mut self, direction: Direction) -> &mut Option<Task> {
         match direction {
             Direction::Input => &mut self.input,
             Direction::Output => &mut self.output,
-            Direction::HangUp => &mut self.hang_up,
+            Direction::HangUp => &mut self.aside().hang_up,
         }
     }
 
     /// Puts `task` where it goes on; gives it back if only one such operation may be under way.
     pub(super) fn start(&mut self, direction: Direction, task: Task) -> Result<(), Task> {
-        let several = matches!(task.kind, RequestKind::Accept | RequestKind::Exit);
+        let several = matches!(task.work, Work::Accept | Work::Exit);
         if several && self.input.is_some() {
-            self.waiting.push_back(task);
+            self.aside().waiting.push_back(task);
             return Ok(());
         }
-        let taken = self.slot(direction).is_some();
-        if taken || (!several && self.ending.contains(&direction)) {
+        let ending = self
+            .aside
+            .as_ref()
+            .is_some_and(|aside| aside.ending.contains(&direction));
+        if self.slot(direction).is_some() || (!several && ending) {
             return Err(task);
         }
         *self.slot(direction) = Some(task);
@@ -256,26 +290,33 @@ impl Entry {
     /// Takes `operation` off the handle, if it is still to be attempted.
     pub(super) fn cancel(&mut self, operation: Operation, direction: Direction) -> Option<Task> {
         let is_it = |task: &Task| task.operation == operation;
-        let task = match self.slot(direction).take_if(|task| is_it(task)) {
+        let under_way = self.slot(direction).take_if(|task| is_it(task));
+        let aside = self.aside();
+        let task = match under_way {
             Some(task) => task,
-            None => self.waiting.remove(self.waiting.iter().position(is_it)?)?,
+            None => aside
+                .waiting
+                .remove(aside.waiting.iter().position(is_it)?)?,
         };
-        self.ending.push(direction);
+        aside.ending.push(direction);
         self.promote();
         Some(task)
     }
 
     /// The completion of an operation that was cancelled in `direction` is delivered.
     pub(super) fn forget_cancelled(&mut self, direction: Direction) {
-        if let Some(place) = self.ending.iter().position(|ending| *ending == direction) {
-            self.ending.swap_remove(place);
+        let ending = &mut self.aside().ending;
+        if let Some(place) = ending.iter().position(|ending| *ending == direction) {
+            ending.swap_remove(place);
         }
     }
 
     /// Lets the next one that waits take the place of an operation that has ended.
     pub(super) fn promote(&mut self) {
-        if self.input.is_none() {
-            self.input = self.waiting.pop_front();
+        if self.input.is_none()
+            && let Some(aside) = &mut self.aside
+        {
+            self.input = aside.waiting.pop_front();
         }
     }
 
@@ -300,14 +341,17 @@ impl Entry {
         match direction {
             Direction::Input => (self.readable || !self.watched) && self.input.is_some(),
             Direction::Output => (self.writable || !self.watched) && self.output.is_some(),
-            Direction::HangUp => self.hung_up && self.hang_up.is_some(),
+            Direction::HangUp => {
+                let aside = self.aside.as_ref().filter(|_| self.hung_up);
+                aside.is_some_and(|aside| aside.hang_up.is_some())
+            }
         }
     }
 
     /// How many attempts one visit may make.
     pub(super) fn attempts_max(&self, direction: Direction) -> usize {
         match (direction, &self.input) {
-            (Direction::Input, Some(task)) if task.kind == RequestKind::Accept => ACCEPTS_MAX,
+            (Direction::Input, Some(task)) if matches!(task.work, Work::Accept) => ACCEPTS_MAX,
             _ => 1,
         }
     }
@@ -319,14 +363,14 @@ impl Entry {
         tools: &mut Tools,
     ) -> Option<Completion> {
         let task = self.slot(direction).as_mut()?;
-        let (operation, token, kind) = (task.operation, task.token, task.kind);
+        let (operation, token, kind) = (task.operation, task.token, task.kind());
         let attempt = match &mut task.work {
             Work::Accept => self.attempt_accept(),
             Work::Receive => self.attempt_receive(tools),
             Work::Exit => self.attempt_exit(),
             Work::HangUp => self.attempt_hang_up(),
             Work::Connect(peer) => {
-                let peer = *peer;
+                let peer = **peer;
                 task.work = Work::Connecting;
                 self.attempt_connect(peer)
             }

@@ -38,9 +38,10 @@ impl PollPort {
                 Err((error, _)) => failure = Some(error),
             }
         }
+        let process = Source::Process(Box::new(child.process));
         let registered = match failure {
-            None => self.register(Source::Process(child.process)),
-            Some(error) => Err((error, Source::Process(child.process))),
+            None => self.register(process),
+            Some(error) => Err((error, process)),
         };
         match registered {
             Ok(process) => Ok(Spawned {
@@ -55,7 +56,7 @@ impl PollPort {
                 let Source::Process(process) = source else {
                     unreachable!("what was to be registered is given back");
                 };
-                Err((error, process))
+                Err((error, *process))
             }
         }
     }

@@ -207,7 +207,7 @@ impl PollPort {
         self.finished.push_back(Completion {
             token: task.token,
             operation: task.operation,
-            kind: task.kind,
+            kind: task.kind(),
             result: Err(Failure::Cancelled),
             more: false,
         });
@@ -320,9 +320,7 @@ impl Driver for PollPort {
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
         let entry = self.remove(handle).ok_or_else(closed)?;
-        let under_way = [&entry.input, &entry.output, &entry.hang_up];
-        let under_way = under_way.into_iter().flatten();
-        for task in under_way.chain(&entry.waiting) {
+        for task in entry.tasks() {
             self.finish_cancelled(task);
         }
         if mode == CloseMode::Reset

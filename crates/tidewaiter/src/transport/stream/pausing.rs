@@ -1,10 +1,34 @@
 //! The half of a stream that does not receive for a while, and yet learns of the connection's end.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::{HangUp, Phase, Stream, StreamKind};
+use super::{HangUp, Phase, State, Stream, StreamKind};
 use crate::error::Reason;
-use crate::port::{CloseMode, Request};
+use crate::port::{Buffer, CloseMode, Request};
+
+/// What arrived while paused, to be delivered first on resumption.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) buffers: VecDeque<Buffer>,
+    /// An end of file arrived behind them.
+    pub(super) end: bool,
+}
+
+impl State {
+    pub(super) fn held(&mut self) -> &mut Held {
+        self.held.get_or_insert_default()
+    }
+
+    pub(super) fn holds_bytes(&self) -> bool {
+        let held = self.held.as_ref();
+        held.is_some_and(|held| !held.buffers.is_empty())
+    }
+
+    pub(super) fn holds_end(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.end)
+    }
+}
 
 impl Stream {
     pub(in crate::transport) fn pause(&self) {
@@ -16,7 +40,7 @@ impl Stream {
         if !std::mem::take(&mut state.paused) || state.phase != Phase::Open {
             return;
         }
-        let held = !state.held.buffers.is_empty() || state.held.end;
+        let held = state.holds_bytes() || state.holds_end();
         drop(state);
         if held {
             let stream = Rc::clone(self);
@@ -33,14 +57,14 @@ impl Stream {
         if state.paused || state.phase != Phase::Open || state.leaving {
             return;
         }
-        if let Some(buffer) = state.held.buffers.pop_front() {
+        if let Some(buffer) = state.held().buffers.pop_front() {
             drop(state);
             self.deliver(buffer);
             let stream = Rc::clone(self);
             self.reactor.soon(move |_| stream.release_held());
             return;
         }
-        let ended = std::mem::take(&mut state.held.end);
+        let ended = std::mem::take(&mut state.held().end);
         drop(state);
         if ended {
             self.end_of_file();
@@ -84,15 +108,12 @@ impl Stream {
             }
             return;
         }
-        let (read_ended, held_end) = (
-            state.read_ended,
-            state.held.end && state.held.buffers.is_empty(),
-        );
+        let (read_ended, held_end) = (state.read_ended, state.holds_end() && !state.holds_bytes());
         drop(state);
         if read_ended {
             self.close(CloseMode::Graceful, Reason::Done);
         } else if held_end {
-            self.state.borrow_mut().held.end = false;
+            self.state.borrow_mut().held().end = false;
             self.end_of_file();
         } else {
             self.receive_more();
