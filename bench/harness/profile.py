@@ -84,14 +84,12 @@ class _Sampler:
         os.close(self._orders)
         os.close(self._answers)
         complaint = self._perf.communicate(timeout=SECONDS_TO_END)[1].strip()
-        if self._perf.returncode:
-            raise Failed(f"perf failed: {complaint}")
         command = ["perf", "report", "--stdio", "--input", self._samples, "--no-children", "--sort", "symbol"]
         told = subprocess.run(command, capture_output=True, text=True, check=False)
         self._folder.cleanup()
         found = [match.groups() for match in map(_LINE.fullmatch, told.stdout.split("\n")) if match]
         if not found:
-            raise Failed("perf has no samples: the run was too short for it; try more `--seconds`")
+            raise Failed(f"perf has no samples, which takes a longer run or more rights: {complaint}")
         shares = defaultdict(float)
         for percent, *where in found:
             shares[_function(*where)] += float(percent) / 100
