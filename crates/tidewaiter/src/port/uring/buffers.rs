@@ -271,18 +271,24 @@ mod tests {
         }
     }
 
+    /// A ring of so many buffers, of 8 bytes each, and who stands in for the kernel.
+    fn ring_of(count: u16) -> (Rc<BufferRing>, Kernel) {
+        let options = PortOptions {
+            receive_buffers: count,
+            receive_bytes: 8,
+            ..PortOptions::default()
+        };
+        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
+        let kernel = Kernel::of(&ring.mapping, ring.count);
+        (ring, kernel)
+    }
+
     /// Goal: the program reads what the kernel wrote, while the kernel writes on beside it, and what is
     /// dropped is the kernel's again. For Miri, which knows who may touch what.
     /// Method: stand in for the kernel, which has nothing but the ring's address.
     #[test]
     fn buffers_go_to_the_kernel_and_come_back_with_what_it_wrote() {
-        let options = PortOptions {
-            receive_buffers: 4,
-            receive_bytes: 8,
-            ..PortOptions::default()
-        };
-        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
-        let mut kernel = Kernel::of(&ring.mapping, ring.count);
+        let (ring, mut kernel) = ring_of(4);
         let mut kept = Vec::new();
         for round in 0..10 {
             let id = kernel.receive(&[round; 5]);
@@ -336,13 +342,7 @@ mod tests {
     /// more than a quarter of the buffers is kept so. For Miri, as above.
     #[test]
     fn a_shared_buffer_comes_back_when_its_last_owner_is_dropped() {
-        let options = PortOptions {
-            receive_buffers: 4,
-            receive_bytes: 8,
-            ..PortOptions::default()
-        };
-        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
-        let mut kernel = Kernel::of(&ring.mapping, ring.count);
+        let (ring, mut kernel) = ring_of(4);
         for _ in 0..10 {
             let first = ring.filled(kernel.receive(b"received"), 8);
             let part = first.share(&first[2..5]).expect("it is a part");
@@ -366,13 +366,7 @@ mod tests {
 
     #[test]
     fn when_the_program_holds_every_buffer_the_kernel_has_none() {
-        let options = PortOptions {
-            receive_buffers: 2,
-            receive_bytes: 8,
-            ..PortOptions::default()
-        };
-        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
-        let mut kernel = Kernel::of(&ring.mapping, ring.count);
+        let (ring, mut kernel) = ring_of(2);
         let kept = [b"one", b"two"].map(|data| {
             assert!(!ring.is_exhausted());
             ring.filled(kernel.receive(data), data.len())

@@ -40,8 +40,7 @@ use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
-    PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, SocketOption, Spawned,
-    Token, control,
+    PortInfo, PortKind, PortOptions, RawDescriptor, Request, SocketOption, Spawned, Token, control,
 };
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
 use buffers::BufferRing;
@@ -339,13 +338,9 @@ impl Uring {
         self.children.note_closed(&state.thing);
         drop(state);
         let pending = self.operations.remove(closing.operation);
-        self.due.push_back(Completion {
-            token: pending.expect("closing is under way until here").token,
-            operation: Operation(closing.operation),
-            kind: RequestKind::Close,
-            result: Ok(Outcome::Closed),
-            more: false,
-        });
+        let pending = pending.expect("closing is under way until here");
+        let completion = pending.completion(closing.operation, Ok(Outcome::Closed), false);
+        self.due.push_back(completion);
     }
 
     fn adopt_writer(&mut self, pipe: OwnedFd) -> io::Result<Handle> {
