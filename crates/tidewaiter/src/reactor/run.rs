@@ -76,9 +76,9 @@ impl Reactor {
     ///
     /// Returns after one wait, whatever ended it: a completion, a delayed call that is due with the next
     /// turn, a call from another thread, [`Remote::wake`](super::Remote::wake), a signal that the program
-    /// handled. With a limit, a turn that sent something does not wait. Without a limit, a turn that need not wait may leave the OS alone if it was asked, in vain, some
-    /// microseconds before. After [`crash`](Reactor::crash) in one of its callbacks the turn does not wait any more;
-    /// the next one does.
+    /// handled. With a limit, a turn that sent something does not wait. Without a limit, a turn that need not wait
+    /// may leave the OS alone if it was asked, in vain, some microseconds before. After [`crash`](Reactor::crash) in
+    /// one of its callbacks the turn does not wait any more; the next one does.
     ///
     /// # Errors
     ///

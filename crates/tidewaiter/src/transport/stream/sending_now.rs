@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::producing::Registered;
 use super::{Phase, State, Stream, StreamKind};
-use crate::port::Buffer;
+use crate::port::{Buffer, Failure};
 
 /// From so many bytes on, a slice is offered to the OS at once: a call costs less than a copy. Smaller ones
 /// are gathered.
@@ -66,17 +66,17 @@ impl Stream {
 
     /// Offers `data` to the OS; how many bytes it took. An error loses the connection.
     fn send_now(&self, data: &[u8]) -> usize {
-        let sent = self.reactor.port_mut().send_now(self.handle, data);
-        match sent {
-            Ok(bytes) => {
-                self.reactor.counters().bytes_sent.add(bytes as u64);
-                bytes
-            }
-            Err(failure) => {
-                self.failed(failure);
-                0
-            }
-        }
+        self.offer(data).unwrap_or_else(|failure| {
+            self.failed(failure);
+            0
+        })
+    }
+
+    /// Offers `data` to the OS; how many bytes it took.
+    fn offer(&self, data: &[u8]) -> Result<usize, Failure> {
+        let bytes = self.reactor.port_mut().send_now(self.handle, data)?;
+        self.reactor.counters().bytes_sent.add(bytes as u64);
+        Ok(bytes)
     }
 
     /// Offers what is queued to the OS. Returns whether that was all there is to do: what is left is to be submitted.
@@ -87,12 +87,8 @@ impl Stream {
             return false;
         }
         let piece = state.queue.slices().next().unwrap_or_default();
-        let sent = self.reactor.port_mut().send_now(self.handle, piece);
-        match sent {
-            Ok(bytes) => {
-                self.reactor.counters().bytes_sent.add(bytes as u64);
-                state.queue.advance(bytes);
-            }
+        match self.offer(piece) {
+            Ok(bytes) => state.queue.advance(bytes),
             Err(failure) => {
                 drop(state);
                 self.failed(failure);
