@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::context::{Context, has};
+use crate::install::rust_target;
 use crate::python;
 use crate::runner::{Step, Stop};
-use crate::setup::rust_target;
 use crate::wine::{self, Wine};
 
 const RUNTIMES: &str = "bench/runtimes/compare.py";

@@ -5,10 +5,11 @@
 use std::path::PathBuf;
 
 use crate::context::{Context, has, output};
+use crate::install::{component, rust_target, rustup, toolchain};
+use crate::machine::{oldest_rust, ring_allowed};
 use crate::paths;
 use crate::python;
 use crate::runner::{Step, Stop, Tally};
-use crate::setup::{component, rust_target, rustup, toolchain};
 use crate::tidy;
 use crate::wine::{self, Wine};
 
@@ -270,21 +271,6 @@ fn on_port(context: &Context, port: &str) -> Result<Tally, Stop> {
         .and_then(Tally::at_least_one)
 }
 
-#[cfg(target_os = "linux")]
-pub(crate) fn ring_allowed() -> Result<(), Stop> {
-    io_uring::IoUring::new(2).map(drop).map_err(|error| {
-        Stop::missing(
-            format!("io_uring is refused here: {error}"),
-            "allow it: seccomp profile, sysctl kernel.io_uring_disabled=0",
-        )
-    })
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn ring_allowed() -> Result<(), Stop> {
-    Err(Stop::Foreign("io_uring is Linux's".to_owned()))
-}
-
 fn doctests(context: &Context) -> Result<Tally, Stop> {
     Step::cargo(context, &["test", "--workspace", "--doc", "--no-fail-fast"])
         .args(WITHOUT_PYTHON)
@@ -385,22 +371,6 @@ fn miri(context: &Context) -> Result<Tally, Stop> {
     let mut tally = test(&context.host, MIRI_FILTERS)?;
     tally += test(wine::TARGET, MIRI_FILTERS_WINDOWS)?;
     Ok(tally)
-}
-
-/// The oldest Rust that we promise, by its full number.
-pub(crate) fn oldest_rust(context: &Context) -> Result<String, Stop> {
-    let manifest = std::fs::read_to_string(context.root.join("Cargo.toml"))
-        .map_err(|error| Stop::Failed(format!("cannot read Cargo.toml: {error}")))?;
-    let version = manifest
-        .lines()
-        .find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'))
-        .ok_or_else(|| Stop::Failed("Cargo.toml names no rust-version".to_owned()))?;
-    // A version of two numbers would mean its latest patch; the promise starts with the first.
-    Ok(if version.matches('.').count() < 2 {
-        format!("{version}.0")
-    } else {
-        version.to_owned()
-    })
 }
 
 fn msrv(context: &Context) -> Result<Tally, Stop> {

@@ -8,7 +8,9 @@
 
 mod bench;
 mod context;
+mod install;
 mod lanes;
+mod machine;
 mod paths;
 mod python;
 mod runner;

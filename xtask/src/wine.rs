@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::context::{Context, output};
+use crate::install::{self, Tool};
 use crate::runner::{Step, Stop};
-use crate::setup::{self, Tool};
 
 /// The target whose linker, mingw, exists on every system.
 pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -49,7 +49,7 @@ impl Wine {
                 "Windows runs these tests without Wine".to_owned(),
             ));
         }
-        setup::tools(context, TOOLS)?;
+        install::tools(context, TOOLS)?;
         let std = library(context)?;
         let wine = Wine {
             prefix: context.target.join("windows").join("prefix"),
@@ -140,11 +140,11 @@ impl Wine {
 }
 
 fn library(context: &Context) -> Result<Library, Stop> {
-    let Err(missing) = setup::rust_target(TARGET) else {
+    let Err(missing) = install::rust_target(TARGET) else {
         return Ok(Library::Prebuilt);
     };
     if !debian_rust() && context.install.is_some() {
-        setup::install(context, DEBIAN_RUST)?;
+        install::install(context, DEBIAN_RUST)?;
     }
     if debian_rust() {
         Ok(Library::FromSource)

@@ -6,10 +6,8 @@ use tidewaiter::port::PortKind;
 
 use crate::clocks::Phase;
 use crate::meter::Meter;
+use crate::walk::Walk;
 use crate::{Outcome, children, clocks, streams};
-
-/// Walks a path for one round.
-pub(crate) type Walk = Box<dyn FnMut(Meter) -> Outcome>;
 
 /// Makes everything ready that a path takes.
 #[derive(Clone, Copy)]

@@ -13,7 +13,7 @@ use tidewaiter::port::{Outcome, Port, PortKind, PortOptions, Request, Resource, 
 use tidewaiter::process::{Command, Stdio};
 use tidewaiter::{ProcessProtocol, Reactor};
 
-use crate::catalogue::Walk;
+use crate::walk::Walk;
 
 /// By its path, so that nobody looks for it.
 const BRIEF: &str = "/bin/true";

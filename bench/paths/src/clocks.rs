@@ -12,7 +12,7 @@ use tidewaiter::port::PortKind;
 use tidewaiter::port::sim::Sim;
 use tidewaiter::{Error as Refused, Reactor};
 
-use crate::catalogue::Walk;
+use crate::walk::Walk;
 
 /// How many delayed calls are asked for in a round.
 pub(crate) const TIMERS: u32 = 10_000;

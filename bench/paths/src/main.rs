@@ -9,13 +9,14 @@ mod children;
 mod clocks;
 mod meter;
 mod streams;
+mod walk;
 
 use std::error::Error;
 use std::io::Write;
 
 use catalogue::Path;
 
-/// What walking a path comes to.
+/// The result of walking a path.
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {

@@ -12,8 +12,8 @@ use tidewaiter::port::PortKind;
 use tidewaiter::port::sim::Sim;
 use tidewaiter::{Listener, Producer, ProducerKind, Protocol, Reactor, Transport};
 
-use crate::catalogue::Walk;
 use crate::meter::Meter;
+use crate::walk::Walk;
 
 const PIECE_BYTES: usize = 64 << 10;
 

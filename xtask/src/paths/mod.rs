@@ -10,9 +10,9 @@ mod record;
 use std::path::PathBuf;
 
 use crate::context::{Context, output};
-use crate::lanes::{oldest_rust, ring_allowed};
+use crate::install::{Tool, toolchain, tools};
+use crate::machine::{oldest_rust, ring_allowed};
 use crate::runner::{Step, Stop, Tally};
-use crate::setup::{Tool, toolchain, tools};
 use record::{Cost, Line, Record, compare};
 
 const PACKAGE: &str = "tidewaiter-paths";

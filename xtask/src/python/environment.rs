@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::context::{Context, output};
+use crate::install;
 use crate::runner::{Step, Stop};
-use crate::setup;
 
 /// Where the package stands.
 pub(super) const CRATE: &str = "crates/tidewaiter-python";
@@ -160,7 +160,7 @@ pub(super) fn interpreter(context: &Context) -> Result<String, Stop> {
         return Ok(version);
     }
     if context.install.is_some() {
-        setup::install(context, DEBIAN_PACKAGES)?;
+        install::install(context, DEBIAN_PACKAGES)?;
     }
     version().ok_or_else(|| {
         Stop::missing(

@@ -87,7 +87,7 @@ fn check_types(context: &Context, python: &Environment) -> Result<(), Stop> {
 
 /// Twisted's suites for every reactor, with ours on io_uring.
 pub(crate) fn twisted_uring(context: &Context) -> Result<Tally, Stop> {
-    crate::lanes::ring_allowed()?;
+    crate::machine::ring_allowed()?;
     builder(context, "uring")
 }
 
