@@ -1,4 +1,4 @@
-"""A whole run as Markdown, in the form in which a document of the project holds it."""
+"""A whole run as Markdown: all its tables in one file, and a line for each workload in another."""
 
 from __future__ import annotations
 
@@ -8,28 +8,69 @@ from pathlib import Path
 from statistics import median
 
 from harness.aims import judged
+from harness.figures import short
 from harness.records import Table
-from harness.report import failures, rows
-from harness.results import Result
+from harness.report import failures, rows, times
+from harness.results import Result, ratios
+from harness.workload import Workload
 
 _OUTCOMES = {True: "reached", False: "**missed**", None: "not measured"}
 
 
 def write(
-    path: Path, name: str, told: Sequence[dict[str, str]], tables: Sequence[Table], plots: Path | None
-) -> None:
-    """Writes the file, or what stands in it between the lines for the comparison of that name."""
-    first, last = (f"<!-- measured {name}: {edge} -->" for edge in ("begin", "end"))
+    folder: Path, name: str, told: Sequence[dict[str, str]], tables: Sequence[Table], plots: Path | None
+) -> Path:
+    """Writes the setting, the aims and all tables of a comparison into a file of its name."""
+    path = folder / f"{name}.md"
     results = [result for _workload, of_workload in tables for result in of_workload]
     disturbed = sum(result.disturbed() for result in results)
     runs = f"{sum(len(result.runs) for result in results)}, of which disturbed: {disturbed}"
-    parts = [settings([*told, {"runs": runs}]), _aims(tables)]
+    parts = [f"# Measured: {name}", settings([*told, {"runs": runs}]), _aims(tables)]
     parts += [_section(one, _link(path, plots, one)) for one in tables]
-    measured = f"{first}\n\n" + "\n\n".join(filter(None, parts)) + f"\n\n{last}\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(filter(None, parts)) + "\n")
+    return path
+
+
+def summarize(path: Path, name: str, tables: Sequence[Table], full: Path | None) -> None:
+    """Writes a line for each workload between the lines of `path` for the comparison of that name."""
+    first, last = (f"<!-- measured {name}: {edge} -->" for edge in ("begin", "end"))
+    measured = f"{first}\n\n{_summary(path, tables, full)}\n\n{last}\n"
     old = path.read_text() if path.exists() else ""
     before, begin, rest = old.partition(first + "\n")
     _replaced, end, after = rest.partition(last + "\n")
-    path.write_text(before + measured + after if begin and end else measured)
+    path.write_text(before + measured + after if begin and end else old + measured)
+
+
+def _summary(path: Path, tables: Sequence[Table], full: Path | None) -> str:
+    """What each of ours takes, and how many times the best of the others that is."""
+    ours = dict.fromkeys(one.peer.name for _, results in tables for one in results if one.peer.ours)
+    head = [cell for name in ours for cell in (name, "by the best other")]
+    lines = [["", "unit", *head]]
+    for workload, results in tables:
+        title = workload.name
+        if full:
+            title = f"[{title}]({Path(os.path.relpath(full, path.parent)).as_posix()}#{title})"
+        complete = {result.peer.name: result for result in results if result.complete}
+        cells = [cell for name in ours for cell in _beside_the_best(workload, complete, name)]
+        more = " (more is better)" if workload.more_is_better else ""
+        lines.append([title, f"{workload.unit}{more}", *cells])
+    return table(lines)
+
+
+def _beside_the_best(workload: Workload, complete: dict[str, Result], name: str) -> tuple[str, str]:
+    """The median of ours, and its ratio to the other that comes closest, or is further ahead than any."""
+    ours = complete.get(name)
+    if ours is None:
+        return "", ""
+    others = [one for one in complete.values() if not one.peer.ours and not one.peer.floor]
+    each = [(one.peer.name, ratios(ours, one)) for one in others]
+    closest = min if workload.more_is_better else max
+    compared = [one for one in each if one[1]]
+    if not compared:
+        return short(median(ours.shown())), ""
+    best, values = closest(compared, key=lambda one: median(one[1]))
+    return short(median(ours.shown())), f"{times(values)} {best}"
 
 
 def settings(told: Sequence[dict[str, str]]) -> str:
@@ -52,14 +93,14 @@ def _aims(tables: Sequence[Table]) -> str:
         *cells, _outcome = verdict.cells()
         lines.append([f"[{workload.name}](#{workload.name})", *cells, _OUTCOMES[verdict.reached]])
     reached = sum(1 for _, verdict in verdicts if verdict.reached)
-    return f"### Aims\n\n{reached} of {len(verdicts)} are reached.\n\n{table(lines)}"
+    return f"## Aims\n\n{reached} of {len(verdicts)} are reached.\n\n{table(lines)}"
 
 
 def _section(measured: Table, plot: str) -> str:
     workload, results = measured
     head, *lines = rows(workload, results)
     # Whatever wins is named in the heading; the table's corner stays empty.
-    title = f"### {workload.name}\n\n{head[1]}; {head[-1].strip('()')}."
+    title = f"## {workload.name}\n\n{head[1]}; {head[-1].strip('()')}."
     cells = [["", *head[1:-1], ""]]
     cells += [_row(result, line) for result, line in zip(results, lines, strict=True)]
     return "\n\n".join(filter(None, [title, plot, table(cells), *failures(results)]))

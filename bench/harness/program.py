@@ -65,7 +65,12 @@ def options(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=2.0, help="measured under load")
     parser.add_argument("--csv", type=Path, help="every single run, into this file")
     parser.add_argument("--plots", type=Path, help="a plot for each workload, into this folder")
-    parser.add_argument("--markdown", type=Path, help="all tables and aims, into this file")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FOLDER", help="all tables and aims, into a file in this folder"
+    )
+    parser.add_argument(
+        "--summary", type=Path, metavar="FILE", help="a line for each workload, into this Markdown file"
+    )
     parser.add_argument("--assert", dest="aims_count", action="store_true", help="fail if an aim is missed")
     parser.add_argument(
         "--profile",
@@ -178,8 +183,11 @@ def compare(comparison: Comparison, arguments: argparse.Namespace) -> int:
     settings, tables = (_reported if arguments.report else _measured)(comparison, arguments)
     for table in tables if arguments.plots else []:
         write_plot(arguments.plots, *table)
+    full = None
     if arguments.markdown:
-        markdown.write(arguments.markdown, comparison.name, settings, tables, arguments.plots)
+        full = markdown.write(arguments.markdown, comparison.name, settings, tables, arguments.plots)
+    if arguments.summary:
+        markdown.summarize(arguments.summary, comparison.name, tables, full)
     failed = any(result.failure for _, results in tables for result in results)
     missed = sum(1 for table in tables for verdict in judged(*table) if verdict.reached is False)
     if missed and arguments.aims_count:

@@ -91,6 +91,7 @@ type DocumentRule = fn(&str, &[(String, String)]) -> Vec<Breach>;
 const DOCUMENTS: &[(&str, DocumentRule)] = &[
     ("CHANGELOG.md", |text, _| changelog::shape(text)),
     ("ARCHITECTURE.md", layers::code_map),
+    ("BENCHMARKS.md", |text, _| sizes::summary(text)),
     ("README.md", |_, _| Vec::new()),
     ("CONTRIBUTING.md", |_, _| Vec::new()),
     ("LICENSE-MIT", |_, _| Vec::new()),

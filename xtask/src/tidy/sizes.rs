@@ -10,6 +10,8 @@ const FILE_LINES_MAX: usize = 600;
 const NESTING_MAX: usize = 3;
 const FIELDS_MAX: usize = 16;
 const TYPE_PARAMETERS_MAX: usize = 2;
+/// A page of figures is a summary as long as a reader sees it whole.
+const SUMMARY_LINES_MAX: usize = 120;
 
 /// A function's name, the line of its `fn`, and its body.
 struct Function {
@@ -108,6 +110,18 @@ fn depth(stream: &TokenStream) -> usize {
         }
     }
     deepest
+}
+
+/// The summary of the benchmarks stays one; the full tables stand elsewhere.
+pub(super) fn summary(text: &str) -> Vec<Breach> {
+    let lines = text.lines().count();
+    if lines <= SUMMARY_LINES_MAX {
+        return Vec::new();
+    }
+    let what = format!(
+        "has {lines} lines, more than {SUMMARY_LINES_MAX}: full tables belong in docs/benchmarks/"
+    );
+    vec![Breach::new(0, what)]
 }
 
 /// A file that does not fit into a head does more than one thing.
@@ -211,6 +225,12 @@ fn count_type_parameters(tokens: &[TokenTree]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_summary_is_short() {
+        assert_eq!(summary(&"line\n".repeat(SUMMARY_LINES_MAX)), []);
+        assert_eq!(summary(&"line\n".repeat(SUMMARY_LINES_MAX + 1)).len(), 1);
+    }
 
     fn source(text: &str) -> Source {
         Source::parse("crates/tidewaiter/src/reactor/turn.rs", text).expect("it is Rust")
