@@ -20,10 +20,10 @@ pub(crate) trait Lender {
     }
 }
 
-/// Received bytes. The memory goes back to the port when this is dropped.
+/// Received bytes. Dropping the buffer gives its memory back to the port.
 ///
-/// Ports have a limited number of receive buffers: one that keeps many alive makes the port receive
-/// into fresh memory. To keep bytes for long, copy them.
+/// A port has a limited number of receive buffers. While a program keeps many of them, the port receives
+/// into newly allocated memory: copy bytes that are to be kept for long. A buffer may outlive its port.
 pub struct Buffer {
     memory: NonNull<u8>,
     len: usize,

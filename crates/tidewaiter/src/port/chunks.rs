@@ -29,11 +29,10 @@ impl Chunk {
     }
 }
 
-/// A queue of bytes to send.
+/// A queue of bytes to send, made of pieces of memory.
 ///
-/// Memory given as [`Bytes`] or `Vec<u8>` is never copied, nor is what the port received and is sent on; slices are,
-/// into chunks of 16 KiB.
-/// No chunk in the queue is empty.
+/// Memory given as [`Bytes`] or `Vec<u8>` is never copied. Slices are copied: small ones are gathered into
+/// pieces of up to 16 KiB, a larger one gets a piece of its own. No piece is empty.
 #[derive(Debug, Default)]
 pub struct Chunks {
     /// Behind a pointer: requests and completions pass a queue through many hands.
@@ -61,7 +60,7 @@ impl Storage {
 }
 
 impl Chunks {
-    /// An empty queue. Allocates nothing.
+    /// Makes an empty queue. Allocates nothing.
     #[must_use]
     pub fn new() -> Chunks {
         Chunks::default()
@@ -79,7 +78,7 @@ impl Chunks {
         self.len() == 0
     }
 
-    /// How many separate pieces of memory the bytes stand in.
+    /// How many separate pieces of memory hold the bytes.
     #[must_use]
     pub fn count(&self) -> usize {
         self.storage
@@ -125,7 +124,7 @@ impl Chunks {
         }
     }
 
-    /// The queued bytes, front first, piece by piece; no piece is empty.
+    /// The queued bytes, piece by piece from the front. No piece is empty.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let storage = self.storage.as_deref();
         let (list, mut start) = storage.map_or_else(Default::default, |storage| {
@@ -138,7 +137,7 @@ impl Chunks {
     ///
     /// # Panics
     ///
-    /// When fewer are queued.
+    /// When fewer bytes are queued.
     pub fn advance(&mut self, mut count: usize) {
         assert!(
             count <= self.len(),
@@ -163,12 +162,12 @@ impl Chunks {
         }
     }
 
-    /// Moves whole pieces from the front of `source` to the end of this queue, until this one holds
-    /// `max_count` pieces or at least `max_bytes` bytes. Copies nothing.
+    /// Moves whole pieces from the front of `source` into this queue, until this queue holds `max_count`
+    /// pieces or at least `max_bytes` bytes. Copies nothing.
     ///
     /// # Panics
     ///
-    /// When this queue is not empty: a half-sent first piece has no place behind other bytes.
+    /// When this queue is not empty.
     pub fn take_from(&mut self, source: &mut Chunks, max_count: usize, max_bytes: usize) {
         assert!(self.is_empty(), "pieces are moved into an empty queue only");
         let all = source.count() <= max_count && source.len() <= max_bytes;
@@ -194,8 +193,10 @@ impl Chunks {
         }
     }
 
-    /// Moves what is left of `unsent` back to the front of this queue. Copies nothing; `unsent` keeps
-    /// its storage, or gets that of this queue if there was nothing in it.
+    /// Moves the bytes of `unsent` back to the front of this queue, and leaves `unsent` empty. Copies nothing.
+    ///
+    /// To be used with the `rest` of an [`Outcome::Sent`](super::Outcome::Sent), whose bytes came from the
+    /// front of this queue.
     pub fn put_back(&mut self, unsent: &mut Chunks) {
         if unsent.is_empty() {
             return;

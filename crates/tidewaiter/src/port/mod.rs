@@ -1,30 +1,37 @@
 //! A portable completion port: submit operations, wait, get completions.
 //!
 //! A [`Port`] is the one place that talks to the OS. It is I/O completion ports on Windows, io_uring on
-//! Linux, readiness (epoll, kqueue) where there is neither, and a deterministic simulation for tests.
-//! All of them keep the same promises:
+//! Linux, readiness (epoll, kqueue) where there is neither, and a deterministic [simulation](sim) for
+//! tests. All of them keep the same promises:
 //!
 //! 1. An operation owns everything the OS may touch until its last completion. Cancelling it, closing
 //!    the handle or dropping the port never frees that memory earlier.
-//! 2. Every submitted operation completes exactly once; a multishot one any number of times with
-//!    [`more`](Completion::more), then once without. So it is, too, for one that is cancelled or whose
-//!    handle is closed. Until its last completion has been delivered an operation is under way, even
-//!    after a cancel: a handle that receives, or sends, takes no other such request before. Dropping
-//!    the port cancels and awaits what is left, undelivered.
-//! 3. Submitting never calls back: what finishes at once still arrives through [`Port::wait`].
-//! 4. A [`Handle`] or [`Operation`] is never valid twice. Completions that the OS delivers for one that
-//!    is gone are counted ([`Port::stale`]) and dropped.
-//! 5. [`Port::wait`] rounds its timeout up, never spins, and ends early for a [`Waker`], and for a signal
-//!    whose handler ran during it. A wake-up ends one wait, whichever it is: so look for what it may
-//!    have announced after each, before the next.
-//! 6. Closing is: cancel, see every completion of the handle, then close, then [`Outcome::Closed`].
-//! 7. An idle connection holds no receive buffer. On Windows a bounded number of them may.
+//! 2. Every submitted operation completes exactly once. A multishot operation completes any number of
+//!    times with [`more`](Completion::more), then once without. Both hold for an operation that is
+//!    cancelled or whose handle is closed. An operation is under way until its last completion has been
+//!    delivered, even after a cancel: until then, its handle takes no second receive (or send). Dropping
+//!    the port cancels the operations that are left and waits for them, for up to 10 s, without
+//!    delivering them; memory that the OS does not give back in time is leaked.
+//! 3. Submitting never calls back. An operation that finishes at once is still delivered by
+//!    [`Port::wait`].
+//! 4. A [`Handle`] or [`Operation`] is never valid twice. The port counts and drops completions that the
+//!    OS delivers for an operation that is gone ([`Port::stale`]).
+//! 5. [`Port::wait`] rounds its timeout up and never spins. It ends early for a [`Waker`] and, with
+//!    io_uring and epoll, for a signal whose handler ran during it. Each wake-up ends one wait, maybe one
+//!    that was about to end anyway: after every wait, look for the news that a wake-up may have announced.
+//! 6. Closing a handle cancels its operations, delivers all their completions, closes the OS's handle, and
+//!    then delivers [`Outcome::Closed`].
+//! 7. An idle connection holds no receive buffer. On Windows, a bounded number of idle connections may.
 //! 8. OS errors keep their identity: a reset is not an end of file.
 //!
-//! A port belongs to the thread that first waits: others may make it, submit to it and close its handles,
-//! one at a time, and drop it; but none of them waits. It belongs to one process, too: a copy that `fork`
-//! makes has no use of it, and does it no harm, unless [`Port::before_fork`] and [`Port::after_fork`] take
-//! it there.
+//! A port belongs to the first thread that waits: other threads may make it, submit to it, close its
+//! handles and drop it, one thread at a time, but only that thread waits. (A [`Port`] is not [`Send`]; this
+//! is for code that shares one by its own `unsafe` means, under a lock.)
+//!
+//! A port also belongs to one process. In a copy of the process that `fork` made, its calls fail with
+//! [`ResourceBusy`](io::ErrorKind::ResourceBusy) and do the original no harm, unless
+//! [`Port::before_fork`] and [`Port::after_fork`] take the port there. (Linux before 4.14 cannot tell a copy
+//! from the original.)
 
 mod buffer;
 mod chunks;
@@ -82,10 +89,12 @@ pub use watch::{Interest, Readiness};
 
 use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
 
-/// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
+/// The OS's number of a socket, pipe or other object: a descriptor on Unix; a `SOCKET` or `HANDLE` on
+/// Windows.
 #[cfg(unix)]
 pub type RawDescriptor = std::os::fd::RawFd;
-/// The OS's number of a socket or pipe: a descriptor on Unix; a socket or handle on Windows.
+/// The OS's number of a socket, pipe or other object: a descriptor on Unix; a `SOCKET` or `HANDLE` on
+/// Windows.
 #[cfg(windows)]
 pub type RawDescriptor = u64;
 
@@ -95,11 +104,11 @@ pub(crate) const BATCH_MAX: usize = 256;
 /// A child process that a port has started.
 #[derive(Debug)]
 pub struct Spawned {
-    /// The process: submit [`Request::Exit`] on it.
+    /// The process. Submit [`Request::Exit`] on it to learn how it ends.
     pub process: Handle,
-    /// The OS's number for it.
+    /// The OS's number for the process.
     pub pid: u32,
-    /// Our ends of the pipes to the child, in the order of its descriptors.
+    /// Our ends of the pipes to the child, in the order of the child's descriptors.
     pub pipes: Vec<SpawnedPipe>,
 }
 
@@ -118,10 +127,10 @@ impl Spawned {
 pub struct SpawnedPipe {
     /// The child's descriptor at the other end.
     pub child_fd: u32,
-    /// Which way bytes go through it: whether we can [send](Request::Send) or
+    /// Which way bytes go through the pipe: whether we [send](Request::Send) or
     /// [receive](Request::Receive).
     pub direction: PipeDirection,
-    /// Our end.
+    /// The handle of our end.
     pub handle: Handle,
 }
 
@@ -129,10 +138,14 @@ pub struct SpawnedPipe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseMode {
-    /// What the OS already took is still sent.
+    /// The OS still sends the bytes that it already took; a send under way is cancelled.
+    ///
+    /// The OS may nevertheless reset a TCP connection, and drop what it still has to send, if received
+    /// bytes were left unread or more arrive after the close. To prevent that, call
+    /// [`Port::shutdown_write`] and receive until the end of file before closing.
     Graceful,
-    /// A TCP connection is reset: the peer sees an error, what was not yet sent is dropped. The same as
-    /// graceful for everything else.
+    /// The OS resets a TCP connection: the peer sees an error, and bytes not yet sent are dropped. The same
+    /// as `Graceful` for everything else.
     Reset,
 }
 
@@ -219,7 +232,8 @@ pub(crate) trait Driver: fmt::Debug {
     }
 }
 
-/// A completion port. See the [module](self) for its promises, and for an example.
+/// A completion port. See the [module](self) for its promises, and [`sim`] for an example that works on
+/// every port.
 pub struct Port {
     driver: Box<dyn Driver>,
     /// Which process it belongs to. `None`: there is no OS behind it.
@@ -238,11 +252,15 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// Only for what could never be started, and then no completion follows: the handle is closed
-    /// ([`NotFound`](io::ErrorKind::NotFound)), or it is of a kind that does not know such requests, is
-    /// already receiving or sending, or there is nothing to send
-    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)). It is receiving, or sending, until the last
-    /// completion of that operation has been delivered, even after a [`cancel`](Port::cancel).
+    /// Only for a request that could never be started; no completion follows then.
+    /// [`NotFound`](io::ErrorKind::NotFound) when the handle is closed or being closed.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when this kind of handle does not take such a request,
+    /// when the handle is receiving (or sending) already, or when there is nothing to send. A handle is
+    /// receiving until the last completion of its receive has been delivered, even after a
+    /// [`cancel`](Port::cancel). [`Unsupported`](io::ErrorKind::Unsupported) for [`Request::HangUp`] on
+    /// Windows. [`ResourceBusy`](io::ErrorKind::ResourceBusy) in a copy that `fork` made.
+    ///
+    /// A failure to start the operation, such as an OS error, is its completion.
     pub fn submit(
         &mut self,
         handle: Handle,
@@ -271,33 +289,33 @@ impl Port {
         self.driver.send_now(handle, data)
     }
 
-    /// Asks for an operation to end early. It still completes: with [`Failure::Cancelled`], or with
-    /// what it came to before the request took effect. Until then its handle stays taken: a receive
-    /// after a cancelled receive is submitted once that one's last completion was delivered.
+    /// Asks for an operation to end early. It still completes, with [`Failure::Cancelled`] or with its
+    /// result if it finished first. Its handle stays taken until then: submit the next receive once the
+    /// last completion of the cancelled one was delivered.
     ///
-    /// Returns whether the operation was still under way. Asking again changes nothing.
+    /// Returns whether the operation was still under way; always false in a copy that `fork` made.
+    /// Cancelling again, or cancelling a [`close`](Port::close), changes nothing.
     pub fn cancel(&mut self, operation: Operation) -> bool {
         self.check_process().is_ok() && self.driver.cancel(operation)
     }
 
-    /// Appends what completed to `completions`, at most some hundreds at a time.
+    /// Appends the completions that are ready to `completions`, at most 256 of them.
     ///
-    /// Waits up to `timeout` (`None`: for ever; zero: not at all) if nothing has completed yet. Returns
-    /// early, possibly with nothing, when a [`Waker`] says so. Several wake-ups may end one wait only,
-    /// and it may be one that was about to return anyway: look for what they announced after every
-    /// wait, before the next.
+    /// If none is ready, waits for up to `timeout` (`None`: without limit; zero: not at all). Returns early,
+    /// possibly with nothing, when a [`Waker`] was used. Several wake-ups may end only one wait, and it may
+    /// be one that was about to return anyway: look for the news that they announced after every wait.
     ///
-    /// Also returns early when a signal handler of the program interrupted it on this thread, so that
-    /// what the handler noted down can be looked at (io_uring, epoll). A signal that comes just before
-    /// the wait does not end it, and with kqueue and on Windows none does: a handler that must be heard
-    /// uses a [`Waker`].
+    /// With io_uring and epoll, also returns early when a signal handler of the program ran on this thread
+    /// during the wait, so that the caller can look at what the handler recorded. A signal that arrives just
+    /// before the wait does not end it, and with kqueue and on Windows no signal does: a handler that must be
+    /// heard uses a [`Waker`].
     ///
     /// # Errors
     ///
-    /// When the OS refuses to wait: the port is unusable then. The simulated port refuses to wait for
-    /// ever for what can never come. [`ResourceBusy`](io::ErrorKind::ResourceBusy) when the port belongs
-    /// to another thread or process, or is between [`before_fork`](Port::before_fork) and
-    /// [`after_fork`](Port::after_fork).
+    /// When the OS refuses to wait; the port is unusable then. [`Deadlock`](io::ErrorKind::Deadlock) when a
+    /// simulated port is to wait without limit for something that can never come.
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) when the port belongs to another thread or process, or
+    /// is between [`before_fork`](Port::before_fork) and [`after_fork`](Port::after_fork).
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -314,14 +332,16 @@ impl Port {
         self.driver.glance(completions)
     }
 
-    /// Closes `handle`: no further request is taken; what is under way is cancelled and completes; then
-    /// the OS's handle is closed, and a completion with `token` says [`Outcome::Closed`].
+    /// Closes `handle`. From this call on, the handle takes no request. Its operations are cancelled and
+    /// complete, then the OS's handle is closed, and a completion with `token` says [`Outcome::Closed`].
+    /// A close cannot fail otherwise, nor be cancelled.
     ///
-    /// Closing a process's handle neither ends nor awaits the process.
+    /// Closing the handle of a process neither ends the process nor waits for it.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when it is closed or being closed already.
+    /// [`NotFound`](io::ErrorKind::NotFound) when the handle is closed or being closed already;
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) in a copy that `fork` made.
     pub fn close(
         &mut self,
         handle: Handle,
@@ -332,41 +352,46 @@ impl Port {
         self.driver.close(handle, mode, token)
     }
 
-    /// A handle that ends this port's waits from other threads.
+    /// A waker, which ends this port's waits from other threads. It may outlive the port.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.driver.waker()
     }
 
-    /// Which backend this is, and why.
+    /// Which backend this is, and why it was chosen.
     #[must_use]
     pub fn info(&self) -> &PortInfo {
         self.driver.info()
     }
 
-    /// The time by this port's clock: the OS's monotonic one, or the simulation's.
+    /// The time by this port's clock: the OS's monotonic clock, or the simulation's.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.driver.now()
     }
 
-    /// Opens a TCP socket that listens.
+    /// Opens a listening TCP socket. Submit [`Request::Accept`] to accept connections.
+    ///
+    /// On Unix the socket has `SO_REUSEADDR`, so that a server that restarts can listen at once. On Windows
+    /// it has `SO_EXCLUSIVEADDRUSE`, so that no other program can take over the port.
     ///
     /// # Errors
     ///
-    /// What the OS says, among it [`AddrInUse`](io::ErrorKind::AddrInUse),
-    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) and
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied).
+    /// The OS's error, such as [`AddrInUse`](io::ErrorKind::AddrInUse),
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) or
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`Unsupported`](io::ErrorKind::Unsupported) for
+    /// [`ListenOptions::reuse_port`] where the OS does not spread connections.
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
         self.check_process()?;
         self.driver.listen(options)
     }
 
-    /// Opens a TCP socket to connect to `peer` with, bound to `local` if given.
+    /// Opens a TCP socket of the address family of `peer`, bound to `local` if given. This does not connect:
+    /// submit [`Request::Connect`].
     ///
     /// # Errors
     ///
-    /// What the OS says, among it [`AddrInUse`](io::ErrorKind::AddrInUse) and
+    /// The OS's error, such as [`AddrInUse`](io::ErrorKind::AddrInUse) or
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for `local`.
     pub fn open_stream(
         &mut self,
@@ -377,33 +402,36 @@ impl Port {
         self.driver.open_stream(peer, local)
     }
 
-    /// Takes over a socket or pipe that was made elsewhere: a stream socket may be connected already, or
-    /// be connected by [`Request::Connect`]. It may be made non-blocking, for all who share it.
+    /// Takes over a socket or pipe that was made elsewhere. A stream socket may be connected already, or be
+    /// connected later by [`Request::Connect`].
+    ///
+    /// The port may switch the socket or pipe to non-blocking mode, which every process that shares it
+    /// notices. A socket or pipe of Windows must allow overlapped I/O, and belongs to one port for good.
     ///
     /// # Errors
     ///
-    /// What the OS says, and [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this
-    /// port cannot serve. The resource is closed then.
+    /// The OS's error, or [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this port cannot
+    /// serve. The resource is closed then.
     pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
         self.check_process()?;
         self.driver.adopt(resource.into())
     }
 
-    /// Watches a descriptor that stays somebody else's: on Unix, anything that can be polled.
+    /// Unix. Watches a descriptor that belongs to somebody else: anything that can be polled.
     ///
-    /// The operation is multishot, without a handle: every wait reports with [`Outcome::Ready`] that it is
-    /// ready, as long as it is and `interest` includes it; hang-ups and errors are always reported. (On
-    /// systems with kqueue, they are as long as there is any interest.) What the OS has no readiness of,
-    /// as a file, is always ready.
+    /// The operation is multishot and has no handle. As long as the descriptor is ready in a way that
+    /// `interest` includes, every wait reports it with [`Outcome::Ready`], at most 128 descriptors at a time.
+    /// Hang-ups and errors are always reported; with kqueue, a hang-up is reported only while `interest`
+    /// includes writing. A regular file is always ready.
     ///
-    /// [`cancel`](Port::cancel) ends it at once: when that returns, the OS takes no more notice of the
-    /// descriptor, which its owner may close. To be cancelled *before* it is closed. Its last completion
-    /// is [`Failure::Cancelled`].
+    /// [`cancel`](Port::cancel) ends the watch at once: when that call returns, the OS no longer watches the
+    /// descriptor, and its owner may close it. Cancel the watch *before* the descriptor is closed. The last
+    /// completion is [`Failure::Cancelled`].
     ///
     /// # Errors
     ///
-    /// What the OS says if there is no such descriptor or it cannot be polled;
-    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when it is being watched already;
+    /// The OS's error if the descriptor is not open or cannot be polled;
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when this port watches the number already;
     /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
     pub fn watch(
         &mut self,
@@ -415,19 +443,20 @@ impl Port {
         self.driver.watch(descriptor, interest, token)
     }
 
-    /// Watches a waitable object that stays somebody else's: on Windows, what `WaitForSingleObject` takes,
-    /// as events, processes and timers, in any number. Not mutexes: these are owned by threads.
+    /// Windows. Watches a waitable object that belongs to somebody else: whatever `WaitForSingleObject` takes,
+    /// such as events, processes and timers, in any number; but not mutexes, which threads own.
     ///
-    /// The operation is multishot, without a handle: it reports with [`Outcome::Ready`] that the object is
-    /// signalled, and waits for it again in the wait that follows the report. So one that stays signalled
-    /// is reported in every wait, and an event that resets itself is consumed once for each report.
+    /// The operation is multishot and has no handle. It reports with [`Outcome::Ready`] (readable) that the
+    /// object is signalled, and begins to wait for the object again in the wait that follows the report. So
+    /// an object that stays signalled is reported in every wait, and an auto-reset event is consumed once for
+    /// each report.
     ///
-    /// [`cancel`](Port::cancel) ends it at once, as for [`watch`](Port::watch); its owner may then close
-    /// the handle. A signal that came before may have been consumed.
+    /// [`cancel`](Port::cancel) ends the watch at once, and the owner may then close the handle. A signal
+    /// that came before may have been consumed.
     ///
     /// # Errors
     ///
-    /// What the OS says if there is no such handle, or it cannot be waited for;
+    /// The OS's error if there is no such handle or it cannot be waited for;
     /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
     pub fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
         self.driver.watch_handle(handle, token)
@@ -437,29 +466,31 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when `watch` has been cancelled or is none; what the OS says
-    /// if the descriptor was closed meanwhile.
+    /// [`NotFound`](io::ErrorKind::NotFound) when `watch` was cancelled or is no watch; the OS's error if the
+    /// descriptor was closed meanwhile; [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in
+    /// simulations.
     pub fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
         self.check_process()?;
         self.driver.set_interest(watch, interest)
     }
 
-    /// Starts a child process.
+    /// Starts a child process, and returns once it runs its program.
     ///
     /// # Errors
     ///
-    /// [`SpawnError`] names the program, the step that failed and the OS's reason; nothing is left
-    /// running then.
+    /// [`SpawnError`] names the program, the step that failed and the OS's reason. Nothing is left running
+    /// then.
     pub fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         self.driver.spawn(command)
     }
 
-    /// Signals a child process, or its whole tree.
+    /// Sends a signal to a child process, or to its tree: see [`SignalTarget`].
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when the process has ended; what the OS says otherwise;
-    /// [`Unsupported`](io::ErrorKind::Unsupported) for a signal that this OS does not have.
+    /// [`NotFound`](io::ErrorKind::NotFound) when the process (for a tree: and everything else in it) has
+    /// ended, or the handle is closed. [`Unsupported`](io::ErrorKind::Unsupported) for a signal that this OS
+    /// does not have, and where [`Command::own_group`] says so. Otherwise the OS's error.
     pub fn signal(
         &mut self,
         process: Handle,
@@ -473,8 +504,9 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle,
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one that is no socket, or what the OS says.
+    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no socket, or whose socket has no
+    /// IP address, such as a UNIX socket; otherwise the OS's error.
     pub fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         self.driver.local_addr(handle)
     }
@@ -483,23 +515,24 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// As [`local_addr`](Port::local_addr).
+    /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         self.driver.peer_addr(handle)
     }
 
-    /// The OS's number of a socket or pipe, which stays the port's: to look at it, or to set an option
-    /// that the port does not know. It means nothing any more once the handle is being closed.
+    /// The OS's number of a socket or pipe, for inspection or for options that the port does not know. The
+    /// port still owns it: do not close it, and do not keep it. The OS may give the number to something else
+    /// as soon as [`close`](Port::close) was called.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle,
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one behind which is no socket or pipe of the OS.
+    /// [`NotFound`](io::ErrorKind::NotFound) once the handle is closed or being closed;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a process, and in simulations.
     pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
         self.driver.raw_descriptor(handle)
     }
 
-    /// Sets an option of a TCP socket.
+    /// Sets an option of a TCP socket. Does nothing in simulations.
     ///
     /// # Errors
     ///
@@ -508,8 +541,8 @@ impl Port {
         self.driver.set_option(handle, option)
     }
 
-    /// Tells the peer that nothing more will be sent; receiving goes on. A pipe has no such thing:
-    /// close it.
+    /// Half-closes a stream socket: the peer receives an end of file behind the bytes sent so far. Receiving
+    /// goes on. A pipe cannot be half-closed: close it.
     ///
     /// # Errors
     ///
@@ -528,7 +561,7 @@ impl Port {
         self.driver.hold_ends(handle, hold)
     }
 
-    /// How many operations are under way: submitted, and their last completion not yet delivered.
+    /// How many operations are under way: submitted, with their last completion not yet delivered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.driver.in_flight()
@@ -540,7 +573,7 @@ impl Port {
         self.driver.open_handles()
     }
 
-    /// How many completions came for operations that were no longer alive. Zero, unless the OS or this
+    /// How many completions the OS delivered for operations that were gone. Zero, unless the OS or this
     /// library is at fault.
     #[must_use]
     pub fn stale(&self) -> u64 {

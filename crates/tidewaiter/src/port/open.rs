@@ -9,13 +9,17 @@ use super::{Driver, Port, PortKind, PortOptions};
 const VARIABLE: &str = "TIDEWAITER_PORT";
 
 impl Port {
-    /// Opens the best port that this machine allows, or the one that `options` or the environment
-    /// variable `TIDEWAITER_PORT` ask for. [`info`](Port::info) says which one and why; so does the log.
+    /// Opens the kind of port that `options` asks for, otherwise the kind that the environment variable
+    /// `TIDEWAITER_PORT` names (`iocp`, `uring` or `poll`), otherwise the best that this machine allows: on
+    /// Linux io_uring, or readiness if the kernel refuses io_uring. [`info`](Port::info) and the log say which
+    /// one was opened and why.
     ///
     /// # Errors
     ///
-    /// When the port asked for is not to be had here (there is no silent replacement), when
-    /// `TIDEWAITER_PORT` names none, or when the OS refuses every one.
+    /// When the kind asked for cannot be opened (there is no silent replacement):
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if this OS does not have it, otherwise the OS's error.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a `TIDEWAITER_PORT` that names no kind, for options
+    /// out of range, and for [`PortKind::Sim`], whose ports come from a [`Sim`](super::sim::Sim).
     pub fn open(options: &PortOptions) -> io::Result<Port> {
         let (kind, reason) = match (options.kind, std::env::var_os(VARIABLE)) {
             (Some(kind), _) => (Some(kind), "asked for by the program".to_owned()),

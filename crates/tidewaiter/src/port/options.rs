@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The kinds of completion port.
+/// A kind of completion port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PortKind {
@@ -13,14 +13,16 @@ pub enum PortKind {
     Iocp,
     /// Linux io_uring.
     Uring,
-    /// Readiness (epoll, kqueue), with the operations performed when ready.
+    /// Readiness (epoll on Linux, kqueue on other Unixes): the port performs an operation once the OS says
+    /// that it can proceed.
     Poll,
-    /// The simulation: no OS at all.
+    /// The simulation, without an OS: see [`sim`](super::sim).
     Sim,
 }
 
 impl PortKind {
-    /// Its short name: `iocp`, `uring`, `poll` or `sim`. `TIDEWAITER_PORT` knows the first three.
+    /// The short name: `iocp`, `uring`, `poll` or `sim`. The environment variable `TIDEWAITER_PORT` takes the
+    /// first three.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,27 +55,46 @@ impl FromStr for PortKind {
     }
 }
 
-/// How to open a port.
+/// How to open a port: see [`Port::open`](super::Port::open).
+///
+/// The fields are public, the struct is not exhaustive: take the default and change fields.
+///
+/// ```
+/// use tidewaiter::port::PortOptions;
+///
+/// let mut options = PortOptions::default();
+/// options.receive_bytes = 4096;
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PortOptions {
-    /// Which port to open. `None`: what the environment variable `TIDEWAITER_PORT` says, otherwise the
-    /// best that this machine allows.
+    /// Which kind of port to open. `None`, the default: the kind that the environment variable
+    /// `TIDEWAITER_PORT` names, otherwise the best that this machine allows.
     pub kind: Option<PortKind>,
-    /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB unless set. The
-    /// readiness port takes up to a sixteenth more from a connection, and Windows's port from all: so they see of a
-    /// message of that length that nothing is behind it.
+    /// The most bytes that one [`Outcome::Received`](super::Outcome::Received) holds: 16 KiB by default, at
+    /// least 1, less than 2 GiB.
+    ///
+    /// The readiness port receives up to a sixteenth more from a connection, and the port of Windows from
+    /// everything: a message of exactly this length then does not fill the buffer, so the port sees that
+    /// nothing is behind it.
     pub receive_bytes: usize,
-    /// The same, if that is more, for what surges: a pipe that has been full, and a connection that brings much at
-    /// once: 64 KiB unless set. On Unix these are read directly, and on Linux such pipes get more room.
+    /// The most bytes that one `Received` holds while bytes arrive in bulk: from a pipe that was full, or from
+    /// a connection that brings much without a pause. 64 KiB by default; less than `receive_bytes` counts as
+    /// `receive_bytes`. On Linux, such a pipe is also enlarged to 256 KiB.
     pub surge_bytes: usize,
-    /// How many receive buffers the port keeps ready at most; a power of two up to 32768: 256 unless set.
-    /// It begins with fewer. On Windows, busy connections have further ones to wait with, up to 16 MiB.
+    /// How many receive buffers of `receive_bytes` the port has at most: 256 by default.
+    ///
+    /// io_uring takes a power of two from 1 to 32768, and begins with 32 of them. The other ports take any
+    /// number: so many unused buffers are kept for reuse. On Windows, busy connections may hold further
+    /// buffers, of up to 16 MiB together, while they wait for bytes.
     pub receive_buffers: u16,
-    /// Entries in io_uring's submission queue; a power of two up to 32768: 1024 unless set.
+    /// How many entries io_uring's submission queue has: 1024 by default, at least 1. The kernel rounds up
+    /// to a power of two, and down to 32768.
     pub submission_entries: u32,
-    /// Entries in io_uring's completion queue: 8192 unless set. More completions than that are kept by
-    /// the kernel and fetched later: nothing is lost, it only takes longer.
+    /// How many entries io_uring's completion queue has: 8192 by default, at least 1. The kernel rounds up
+    /// to a power of two, and down to 65536. It keeps further completions and delivers them later: none is
+    /// lost.
     pub completion_entries: u32,
 }
 
@@ -90,15 +111,15 @@ impl Default for PortOptions {
     }
 }
 
-/// What a port is, and why it was chosen.
+/// Which backend a port has, and why it was chosen.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PortInfo {
     /// The backend.
     pub kind: PortKind,
-    /// Why this one: "asked for by TIDEWAITER_PORT", "io_uring was refused: io_uring_setup: …".
+    /// Why it was chosen: "asked for by TIDEWAITER_PORT", "io_uring was refused: io_uring_setup: …".
     pub reason: String,
-    /// What it makes use of, a name each: "multishot receive", "deferred task work", …
+    /// The names of the OS's features that it uses: "multishot receive", "deferred task work", …
     pub features: Vec<String>,
 }
 
@@ -112,19 +133,22 @@ impl fmt::Display for PortInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
-    /// The address; port 0 lets the OS choose one.
+    /// The address to listen on; with port 0, the OS chooses one.
     pub address: SocketAddr,
-    /// How many connections may wait to be accepted; the OS may cap it. 1024 unless set.
+    /// How many connections may wait to be accepted: 1024 by default. The OS may cap it, on Linux to
+    /// `net.core.somaxconn`.
     pub backlog: u32,
-    /// Let several sockets listen on the same address, the kernel spreading connections over them
-    /// (Linux). An error of the kind [`Unsupported`](std::io::ErrorKind::Unsupported) elsewhere.
+    /// Whether several sockets may listen on the same address, over which the kernel spreads the connections
+    /// (Linux, and simulations): false by default. Each of the sockets must set it. On other systems,
+    /// listening fails with [`Unsupported`](std::io::ErrorKind::Unsupported).
     pub reuse_port: bool,
-    /// On an IPv6 address, take no IPv4 connections: true unless set.
+    /// Whether a listener on an IPv6 address refuses IPv4 connections: true by default. Without effect on an
+    /// IPv4 address.
     pub only_v6: bool,
 }
 
 impl ListenOptions {
-    /// Listen on `address`, everything else as usual.
+    /// Listens on `address`, with the defaults for everything else.
     #[must_use]
     pub fn new(address: SocketAddr) -> ListenOptions {
         ListenOptions {
@@ -146,8 +170,11 @@ impl From<SocketAddr> for ListenOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SocketOption {
-    /// Send small segments at once instead of gathering them (`TCP_NODELAY`).
+    /// Whether the OS sends small segments at once instead of gathering them (`TCP_NODELAY`). Ports leave the
+    /// OS's default, which is false.
     NoDelay(bool),
-    /// Probe an idle connection, first after this long (`None`: not at all). Whole seconds count.
+    /// How long a connection is idle before the OS first probes whether the peer is still there; `None`, the
+    /// default, never probes. At least one second; fractions of a second count on Windows alone. The OS
+    /// decides how often to probe and when to give up.
     KeepAlive(Option<Duration>),
 }

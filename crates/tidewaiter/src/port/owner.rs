@@ -6,21 +6,20 @@ use std::thread;
 use super::Port;
 
 impl Port {
-    /// To be called before the process forks, if the port is to live on in the child.
+    /// Prepares the port for a fork of the process, so that it can live on in the child. Call this before the
+    /// fork. Until [`after_fork`](Port::after_fork), the port does not wait.
     ///
-    /// Takes everything back from the OS: what has completed meanwhile is kept, to be delivered later; the
-    /// other operations are as if they had not begun. In parent and child alike,
-    /// [`after_fork`](Port::after_fork) makes the port usable again; whichever does without it only drops
-    /// it. Handles, operations and wakers stay valid, and no data is lost or doubled, as long as only one
-    /// of the two goes on to use them.
+    /// Takes all operations back from the OS. Those that have completed meanwhile are delivered later; the
+    /// others are as if they had not begun. The parent or the child then calls `after_fork` and uses the port;
+    /// the other one only drops its copy. Handles, operations and wakers stay valid, and no data is lost or
+    /// sent twice, as long as only one of the two processes uses them.
     ///
-    /// On Windows and in simulations, where nothing forks, this changes nothing but that the port does not
-    /// wait.
+    /// On Windows and in simulations, where nothing forks, this only keeps the port from waiting.
     ///
     /// # Errors
     ///
-    /// When the OS does not give its operations back; the port goes on as before then.
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) when it belongs to another thread or process.
+    /// When the OS does not give its operations back within 10 s; the port goes on as before then.
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) when the port belongs to another thread or process.
     pub fn before_fork(&mut self) -> io::Result<()> {
         self.check_process()?;
         self.check_thread()?;
@@ -31,17 +30,18 @@ impl Port {
         Ok(())
     }
 
-    /// To be called after the process has forked, in the process that goes on to use the port: this one
-    /// and the thread that then waits first are those that it belongs to.
+    /// Makes the port usable again after a fork. Call this in the process that goes on to use the port, be it
+    /// the parent or the child. From then on the port belongs to this process, and to the thread that waits
+    /// first.
     ///
-    /// Children of the parent are no children of the child: what awaited their ends
+    /// In the child, the parent's children are not children: waiting for their end
     /// ([`Request::Exit`](super::Request::Exit)) fails there.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) without [`before_fork`](Port::before_fork);
-    /// [`Unsupported`](io::ErrorKind::Unsupported) with kqueue; or what the OS says, and then it can be
-    /// called again.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) with kqueue. Otherwise the OS's error; the call can be
+    /// repeated then.
     pub fn after_fork(&mut self) -> io::Result<()> {
         if !self.suspended {
             return Err(io::Error::new(

@@ -11,50 +11,54 @@ use super::table::Key;
 use super::watch::Readiness;
 use crate::process::ExitStatus;
 
-/// A socket, pipe or process that a port takes care of.
+/// A socket, pipe or process that belongs to a port.
 ///
-/// Handles are never valid twice: one that was closed stays closed, whatever the OS does with its
-/// number. They mean something only to the port that gave them out.
+/// A handle is never valid twice: one that was closed stays closed, even when the OS uses its number again.
+/// A handle means something only to the port that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(pub(crate) Key);
 
-/// A submitted operation, to cancel it by.
+/// A submitted operation: see [`Port::cancel`](super::Port::cancel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Operation(pub(crate) Key);
 
-/// What the submitter wants to find in the completion: any number it likes.
+/// A number that the submitter chooses, and finds in the completions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
-/// An operation to start.
+/// An operation to start: see [`Port::submit`](super::Port::submit).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Request {
     /// On a listening socket: accepts connections. Multishot: each completion is an
     /// [`Outcome::Accepted`], until the operation is cancelled or fails.
     ///
-    /// A connection that died before it could be accepted is not an error and not reported. Running
-    /// out of descriptors or memory is, and ends the operation; connections not yet accepted stay in
-    /// the listener's backlog, to be accepted by a later operation.
+    /// A connection that died before it was accepted is not reported. The operation fails when descriptors
+    /// or memory run out; the connections that wait stay in the listener's backlog, for a later operation.
     Accept,
     /// On an unconnected stream socket: connects it. Completes with [`Outcome::Connected`].
+    ///
+    /// There is no time limit but the OS's own, which may be minutes: cancel the operation, or close the
+    /// handle.
     Connect(SocketAddr),
     /// On a stream socket or a readable pipe: receives. Multishot: each completion is an
-    /// [`Outcome::Received`] with at least one byte, the last one an [`Outcome::EndOfFile`] or an
-    /// error. One such operation at a time on one handle.
+    /// [`Outcome::Received`] with at least one byte; the last completion is an [`Outcome::EndOfFile`] or a
+    /// [`Failure`]. One such operation at a time on a handle.
+    ///
+    /// After a cancelled receive, bytes that were not delivered stay in the OS, for the next receive.
     Receive,
     /// On a stream socket or a writable pipe: sends. Completes with [`Outcome::Sent`] once the OS took
-    /// some or all of the bytes. One such operation at a time on one handle. Must not be empty.
+    /// some or all of the bytes. One such operation at a time on a handle. The bytes must not be empty.
     Send(Chunks),
-    /// On a child process: waits for its end. Completes with [`Outcome::Exited`].
+    /// On a child process: waits until it has ended. Completes with [`Outcome::Exited`].
     Exit,
-    /// On a connected stream socket or a writable pipe: waits until it is of no more use. Completes with
-    /// [`Outcome::HungUp`] once both directions have ended, or nobody reads the pipe any more; with an
-    /// error when the connection was reset. The peer's end of file alone is no hang-up: bytes may be left
-    /// to be received. One such operation at a time on one handle, beside all others.
+    /// On a connected stream socket or a writable pipe: waits until it is of no further use. Completes with
+    /// [`Outcome::HungUp`] once both directions of the connection have ended, or the pipe has no reader left;
+    /// fails when the connection was reset. The peer's end of file alone is no hang-up: bytes may be left to
+    /// receive. One such operation at a time on a handle, beside all others.
     ///
-    /// For connections that are not being received from: of the others, receiving tells. I/O completion
-    /// ports have no such thing ([`Unsupported`](io::ErrorKind::Unsupported)).
+    /// Use it on a connection that is not being received from; otherwise the receive reports the same. I/O
+    /// completion ports do not have it ([`Unsupported`](io::ErrorKind::Unsupported)).
     HangUp,
 }
 
@@ -73,7 +77,7 @@ impl Request {
     }
 }
 
-/// The kinds of [`Request`], and closing: what a completion answers.
+/// What a [`Completion`] answers: a kind of [`Request`], a watch or a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
@@ -95,52 +99,52 @@ pub enum RequestKind {
     Close,
 }
 
-/// What an operation came to.
+/// The result of an operation that succeeded.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A connection, not yet known to any port: pass it to [`Port::adopt`](super::Port::adopt) of this
-    /// port or of another one, on any thread.
+    /// A connection was accepted. It belongs to no port yet: pass it to [`Port::adopt`](super::Port::adopt)
+    /// of this port or of another port, on any thread. Dropping it closes it.
     Accepted {
         /// The connected socket.
         socket: Socket,
-        /// Who connected.
+        /// The peer's address.
         peer: SocketAddr,
     },
     /// The socket is connected.
     Connected,
     /// Bytes arrived: at least one.
     Received(Buffer),
-    /// The peer will send no more. This ends the operation; sending may go on.
+    /// The peer sends no more. This ends the operation; sending may go on.
     EndOfFile,
     /// The OS took bytes, not necessarily all.
     Sent {
-        /// How many, at least one.
+        /// How many bytes the OS took: at least one.
         bytes: usize,
-        /// What it did not take, and the storage of the rest, for reuse.
+        /// The bytes that the OS did not take, in their order, with the storage for reuse.
         rest: Chunks,
     },
-    /// The child process ended.
+    /// The child process has ended.
     Exited(ExitStatus),
-    /// Both directions have ended, or a pipe has no reader: see [`Request::HangUp`].
+    /// Both directions have ended, or the pipe has no reader left: see [`Request::HangUp`].
     HungUp,
-    /// A descriptor that is watched is ready; a handle that is watched is signalled, which counts as
-    /// readable.
+    /// A watched descriptor is ready, or a watched handle of Windows is signalled (readable).
     Ready(Readiness),
     /// The handle is closed: every completion of it has been delivered.
     Closed,
 }
 
-/// Why an operation did not do what was asked.
+/// Why an operation failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
     /// It was cancelled, or its handle was closed: what it asked for may or may not have happened.
     Cancelled,
-    /// The OS refused. The error keeps the OS's own code; resets, on every OS, have the kind
-    /// [`io::ErrorKind::ConnectionReset`].
+    /// The OS refused. The error keeps the OS's own code. A reset by the peer has the kind
+    /// [`io::ErrorKind::ConnectionReset`] on every OS; sending to a connection or pipe that is closed may
+    /// fail with [`io::ErrorKind::BrokenPipe`] instead.
     Os {
-        /// The system call, or what stands for it, for searching.
+        /// The name of the system call, or of the operation where several calls make it.
         call: &'static str,
         /// The OS's error.
         source: io::Error,
@@ -174,13 +178,13 @@ impl std::error::Error for Failure {
 /// The answer to an operation.
 #[derive(Debug)]
 pub struct Completion {
-    /// What the submitter gave.
+    /// The token that the submitter gave.
     pub token: Token,
-    /// The operation that this answers. Dead once `more` is false.
+    /// The operation that this answers. It has ended if `more` is false.
     pub operation: Operation,
-    /// What was asked.
+    /// What was asked for.
     pub kind: RequestKind,
-    /// What came of it.
+    /// The result.
     pub result: Result<Outcome, Failure>,
     /// Whether further completions of this operation follow (multishot operations only).
     pub more: bool,

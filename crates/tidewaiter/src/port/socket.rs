@@ -7,9 +7,9 @@ pub(crate) use std::os::fd::OwnedFd as OsPipe;
 #[cfg(windows)]
 pub(crate) use std::os::windows::io::OwnedHandle as OsPipe;
 
-/// A stream socket, connected or yet to be, that no port takes care of yet. Dropping it closes it.
+/// A stream socket that belongs to no port yet. It may be connected or not. Dropping it closes it.
 ///
-/// It can be sent to another thread, to be adopted by the port there.
+/// It can be sent to another thread, for a port there to [adopt](super::Port::adopt).
 #[derive(Debug)]
 pub struct Socket(pub(crate) SocketRepr);
 
@@ -28,7 +28,7 @@ impl From<TcpStream> for Socket {
     }
 }
 
-/// Any stream socket of the OS's, for instance one that is not yet connected.
+/// Takes any stream socket of the OS: a TCP or UNIX socket, connected or not.
 #[cfg(unix)]
 impl From<std::os::fd::OwnedFd> for Socket {
     fn from(descriptor: std::os::fd::OwnedFd) -> Socket {
@@ -36,7 +36,7 @@ impl From<std::os::fd::OwnedFd> for Socket {
     }
 }
 
-/// Any stream socket of the OS's, for instance one that is not yet connected.
+/// Takes any stream socket of the OS, connected or not.
 #[cfg(windows)]
 impl From<std::os::windows::io::OwnedSocket> for Socket {
     fn from(socket: std::os::windows::io::OwnedSocket) -> Socket {
@@ -47,7 +47,8 @@ impl From<std::os::windows::io::OwnedSocket> for Socket {
 impl TryFrom<Socket> for TcpStream {
     type Error = Socket;
 
-    /// Takes the OS's socket out, in blocking mode or not as it was; fails for a simulated one.
+    /// Takes the OS's socket out. Whether it blocks depends on what it was made from, and on the port that
+    /// accepted it: set the mode that you need. Fails for a simulated socket, and gives that back.
     fn try_from(socket: Socket) -> Result<TcpStream, Socket> {
         match socket.0 {
             SocketRepr::Os(os) | SocketRepr::Plain(os) => Ok(os.into()),
@@ -56,11 +57,12 @@ impl TryFrom<Socket> for TcpStream {
     }
 }
 
-/// Something made elsewhere that a port can take care of.
+/// Something made elsewhere that a port can take over: see [`Port::adopt`](super::Port::adopt).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Resource {
-    /// A stream socket, connected or to be connected.
+    /// A stream socket, connected or to be connected. On Windows it must allow overlapped I/O, as it does
+    /// unless it was made otherwise.
     Socket(Socket),
     /// A listening TCP socket.
     Listener(TcpListener),

@@ -29,9 +29,9 @@ struct Shared {
 
 /// Ends the current, or else the next, [`Port::wait`](super::Port::wait), from any thread.
 ///
-/// Waking never blocks. Wake-ups that come before the port took note of an earlier one are one with
-/// it; none is lost: whatever a thread did before `wake` is visible to the port's thread after the
-/// wait that the wake-up ended. Waking a port that is gone does nothing.
+/// Waking never blocks. Several wake-ups may end one wait together, but none is lost: everything that a
+/// thread did before it called [`wake`](Waker::wake) is visible to the port's thread after the wait that
+/// the wake-up ended. Waking a port that is gone does nothing.
 #[derive(Clone)]
 pub struct Waker {
     shared: Arc<Shared>,
@@ -47,7 +47,7 @@ impl Waker {
         }
     }
 
-    /// Ends the port's wait. Safe to call from a signal handler.
+    /// Ends the port's wait. Safe to call from a signal handler, except for the waker of a simulated port.
     pub fn wake(&self) {
         // Release: what this thread wrote before is seen by the one that acknowledges.
         if !self.shared.pending.swap(true, Ordering::AcqRel) {

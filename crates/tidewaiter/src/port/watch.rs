@@ -3,48 +3,48 @@
 #[cfg(doc)]
 use super::{Outcome, Port};
 
-/// Which kinds of readiness are to be reported: see [`Port::watch`].
+/// Which kinds of readiness a watch reports: see [`Port::watch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Interest {
-    /// That a read would not block.
+    /// Whether to report that a read would not block.
     pub readable: bool,
-    /// That a write would not block.
+    /// Whether to report that a write would not block.
     pub writable: bool,
 }
 
 impl Interest {
-    /// Readable, and nothing else.
+    /// Reading alone.
     pub const READABLE: Interest = Interest {
         readable: true,
         writable: false,
     };
-    /// Writable, and nothing else.
+    /// Writing alone.
     pub const WRITABLE: Interest = Interest {
         readable: false,
         writable: true,
     };
-    /// Neither: only what is always reported.
+    /// Neither: only hang-ups and errors, which are always reported (with kqueue, nothing at all).
     pub const NONE: Interest = Interest {
         readable: false,
         writable: false,
     };
 }
 
-/// What is ready: see [`Outcome::Ready`].
+/// How a watched descriptor is ready: see [`Outcome::Ready`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Readiness {
-    /// A read would not block: there are bytes, a connection, or the end.
+    /// A read would not block: there are bytes, a connection to accept, or the end of file.
     pub readable: bool,
     /// A write would not block.
     pub writable: bool,
     /// Both directions have ended, or the other end of a pipe is gone.
     pub hang_up: bool,
-    /// There is an error to be fetched.
+    /// The OS holds an error for the descriptor; a read or write returns it.
     pub error: bool,
 }
 
 impl Readiness {
-    /// As much of it as `interest` asks for; hang-ups and errors always are.
+    /// The part that `interest` asks for. Hang-ups and errors are always kept.
     #[must_use]
     pub fn only(self, interest: Interest) -> Readiness {
         Readiness {
@@ -54,7 +54,7 @@ impl Readiness {
         }
     }
 
-    /// Whether there is nothing to report.
+    /// Whether nothing is ready.
     #[must_use]
     pub fn is_none(self) -> bool {
         self == Readiness::default()

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::random::Random;
 
-/// How rough a simulated world is. All faults are off by default.
+/// Which faults a simulated world has, and how often. All are off by default.
 ///
-/// Probabilities reach from 0.0 (never) to 1.0 (always) and are drawn from the world's seed.
+/// Probabilities reach from 0.0 (never) to 1.0 (always); values outside count as the nearer end. Chance
+/// comes from the world's seed.
 ///
 /// ```
 /// use tidewaiter::port::sim::{Faults, Sim};
@@ -27,23 +28,23 @@ pub struct Faults {
     pub short_receives: f64,
     /// How likely a send takes only some of the bytes that there is room for.
     pub short_sends: f64,
-    /// How long a completion is on its way after the operation took effect.
+    /// How much later than its operation took effect a completion is delivered, by the simulated clock.
     pub delay: RangeInclusive<Duration>,
-    /// Whether completions that could be delivered together come in any order. The completions of one
-    /// operation keep theirs.
+    /// Whether completions that are due together come in any order. The completions of one operation stay in
+    /// order.
     pub reorder: bool,
     /// How likely a receive or send that could proceed finds its connection reset instead.
     pub resets: f64,
-    /// How likely a connect is refused although somebody listens.
+    /// How likely a connect is refused although there is a listener.
     pub refusals: f64,
     /// How likely a connect is never answered.
     pub silences: f64,
-    /// How likely accepting fails for want of resources. The connection stays in the backlog.
+    /// How likely accepting a connection fails for lack of descriptors. The connection stays in the backlog.
     pub accept_failures: f64,
-    /// How likely starting a process fails for want of resources.
+    /// How likely starting a process fails for lack of descriptors.
     pub spawn_failures: f64,
-    /// How many bytes a connection (each way) or a pipe takes while nobody reads: 64 KiB unless set,
-    /// at least 1. Counts for those made from now on.
+    /// How many bytes a connection (each way) or a pipe holds while nobody reads: 64 KiB by default; zero
+    /// counts as 1. A change affects connections and pipes made later.
     pub capacity: usize,
 }
 
@@ -65,8 +66,8 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Short receives and sends, delays of up to 20 ms, any order, and buffers of 1 KiB: everything that a
-    /// protocol has to bear without losing its connection.
+    /// Short receives and sends, delays of up to 20 ms, completions in any order, and buffers of 1 KiB:
+    /// faults that a protocol must survive without losing its connection.
     #[must_use]
     pub fn bumpy() -> Faults {
         Faults {
@@ -79,7 +80,7 @@ impl Faults {
         }
     }
 
-    /// [`bumpy`](Faults::bumpy), and a few per cent of everything else.
+    /// The faults of [`bumpy`](Faults::bumpy), and each of the others with a probability of 1 to 5 percent.
     #[must_use]
     pub fn stormy() -> Faults {
         Faults {
@@ -102,7 +103,7 @@ impl Faults {
     }
 }
 
-/// What can be made to fail on demand, with [`Sim::fail_next`](super::Sim::fail_next).
+/// A call that can be made to fail with [`Sim::fail_next`](super::Sim::fail_next).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Call {
@@ -110,13 +111,13 @@ pub enum Call {
     Listen,
     /// [`Port::open_stream`](crate::port::Port::open_stream).
     OpenStream,
-    /// Connecting: the next attempt.
+    /// The next attempt to connect.
     Connect,
-    /// Accepting, once a connection is there; it stays in the backlog.
+    /// The next accept of a connection that waits; the connection stays in the backlog.
     Accept,
-    /// Receiving: the next attempt, whether or not there is something to receive.
+    /// The next attempt to receive, whether or not there is something to receive.
     Receive,
-    /// Sending: the next attempt, whether or not there is room.
+    /// The next attempt to send, whether or not there is room.
     Send,
     /// [`Port::spawn`](crate::port::Port::spawn).
     Spawn,

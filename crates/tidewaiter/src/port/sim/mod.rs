@@ -1,39 +1,38 @@
 //! The simulated port: a kernel in memory, deterministic from a seed.
 //!
 //! A [`Sim`] is a small world: a network, a clock, programs that run as child processes, and
-//! [`Faults`]. Its [ports](Sim::port) keep the same promises as those over an OS, so that everything
-//! built on a [`Port`] can be tested on them: quickly, without sleeping, and with a failure that can be
-//! repeated, because the same seed and the same calls give the same completions in the same order.
+//! [`Faults`]. Its [ports](Sim::port) keep the same promises as the ports over an OS, so everything built on
+//! a [`Port`] can be tested on them, quickly and without sleeping. A failure can be repeated: the same seed
+//! and the same calls give the same completions in the same order.
 //!
 //! # The clock
 //!
-//! It moves only when told: by [`Sim::advance`], or by a [`Port::wait`] that finds nothing to deliver.
-//! Such a wait moves the clock to the next thing due, be it a delayed completion, a process's timer or
-//! its own timeout. An hour passes in no time.
+//! The clock moves only when told: by [`Sim::advance`], or by a [`Port::wait`] that finds nothing to
+//! deliver. Such a wait moves the clock to the next event: a delayed completion, a process's timer or the
+//! end of its own timeout. An hour passes in no time.
 //!
-//! A wait without a timeout for what can never come fails with
-//! [`Deadlock`](std::io::ErrorKind::Deadlock). Where other threads bring something, such as a pool of
-//! workers that ends its work with a [`Waker`](crate::port::Waker), the world has to be told, by
-//! [`Builder::patience`], for how long they may take in real time. A wait with a timeout never takes real
-//! time.
+//! A wait without a timeout for something that can never come fails with
+//! [`Deadlock`](std::io::ErrorKind::Deadlock). If another thread is to end the wait with a
+//! [`Waker`](crate::port::Waker), for instance a worker thread that has a result, tell the world by
+//! [`Builder::patience`] how long that may take in real time. A wait with a timeout never takes real time.
 //!
-//! With several ports on one thread, let each of them deliver what there is (a wait with the timeout
+//! With several ports on one thread, let each of them deliver its completions (a wait with a timeout of
 //! zero) before one of them moves the clock on.
 //!
 //! # The network
 //!
 //! All ports of a world are on one host that has every address, except those reserved for documentation
-//! (such as `192.0.2.1`): connecting there is never answered, and nothing can be bound to them. Sockets
-//! and pipes of the OS cannot be adopted.
+//! (such as `192.0.2.1`): a connect to such an address is never answered, and nothing can be bound to one.
+//! Sockets and pipes of the OS cannot be adopted. Socket options do nothing.
 //!
-//! A reset, be it ordered, by chance, or by closing a connection with bytes unread, drops what is on its
-//! way in both directions.
+//! A reset drops the bytes on their way in both directions. It comes from [`Sim::reset`], from
+//! [`Faults::resets`], or from closing a connection with received bytes unread.
 //!
 //! # Processes
 //!
 //! [`Sim::program`] gives a name to a [`Program`]; a [`Command`](crate::process::Command) of exactly
-//! this name starts it. The [`programs`] are ready-made. There is nothing to inherit:
-//! [`Stdio::Inherit`](crate::process::Stdio::Inherit) is the null device.
+//! this name starts it. [`programs`] has ready-made ones. A process has standard streams alone and inherits
+//! nothing: [`Stdio::Inherit`](crate::process::Stdio::Inherit) is the null device.
 //!
 //! # Example
 //!
@@ -105,20 +104,20 @@ use world::World;
 
 /// A simulated world. Clones are the same world. See the [module](self).
 ///
-/// It can be shared with other threads; but what runs on several threads is not deterministic.
+/// It can be shared with other threads, but a world used by several threads is not deterministic.
 #[derive(Clone)]
 pub struct Sim {
     shared: Arc<Shared>,
 }
 
 impl Sim {
-    /// A world without faults.
+    /// Makes a world without faults.
     #[must_use]
     pub fn new(seed: u64) -> Sim {
         Sim::builder(seed).build()
     }
 
-    /// A world to be set up first.
+    /// Sets up a world: its faults, its patience and the size of its receives.
     pub fn builder(seed: u64) -> Builder {
         let options = PortOptions::default();
         Builder {
@@ -129,7 +128,7 @@ impl Sim {
         }
     }
 
-    /// A new port of this world, for the thread that calls.
+    /// Opens a new port of this world.
     #[must_use]
     pub fn port(&self) -> Port {
         let info = PortInfo {
@@ -148,13 +147,13 @@ impl Sim {
         self.shared.now()
     }
 
-    /// How much time went by on the world's clock since it was made.
+    /// How far the world's clock has moved since the world was made.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.shared.lock().elapsed
     }
 
-    /// Moves the clock.
+    /// Moves the clock forward by `duration`. The timers of processes that are due on the way fire.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -171,12 +170,13 @@ impl Sim {
         });
     }
 
-    /// Replaces the faults from now on.
+    /// Replaces the faults. Operations that are already decided are not affected.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.change(|world| world.faults = faults);
     }
 
-    /// Makes the next `call` of any port of this world fail. Several orders queue up.
+    /// Makes the next `call` of any port of this world fail with an error of this kind. Several orders for
+    /// the same call queue up.
     ///
     /// ```
     /// # use std::io;
@@ -192,16 +192,17 @@ impl Sim {
         self.shared.change(|world| world.ordered.add(call, kind));
     }
 
-    /// Resets the connections that have an end at `address`, and returns how many there were.
+    /// Resets all connections that have an end at `address`, and returns how many it reset.
     ///
-    /// The address of a connecting socket stands for its one connection, that of a listener for all that
-    /// it accepted or has waiting.
+    /// The address of a connecting socket names its one connection. The address that clients connected to
+    /// names all their connections there, accepted or waiting in the backlog; for a listener on
+    /// `0.0.0.0` or `[::]`, that is not the address it listens on.
     pub fn reset(&self, address: SocketAddr) -> usize {
         self.shared.change(|world| world.reset_all(address))
     }
 
-    /// Registers a program: from now on, commands of this name run what `make` returns, a new one for
-    /// each process.
+    /// Registers a program: from now on, a command of this name runs what `make` returns, called once for
+    /// each process. Replaces an earlier program of this name.
     ///
     /// ```
     /// use tidewaiter::port::sim::{Sim, programs};
@@ -221,7 +222,7 @@ impl Sim {
             .change(|world| drop(world.programs.insert(name, maker)));
     }
 
-    /// How many processes are running, watched by a port or not.
+    /// How many processes are running, including those that no port has a handle of.
     #[must_use]
     pub fn running_processes(&self) -> usize {
         self.shared.lock().running_children()
@@ -248,21 +249,21 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// What goes wrong: nothing unless set.
+    /// Sets the faults: none by default.
     pub fn faults(mut self, faults: Faults) -> Builder {
         self.faults = faults;
         self
     }
 
-    /// How long, in real time, a wait without a timeout waits for other threads once nothing is left that
-    /// could come by itself: not at all unless set.
+    /// Sets how long, in real time, a wait without a timeout waits for other threads once nothing is left
+    /// that could come by itself: zero by default.
     pub fn patience(mut self, patience: Duration) -> Builder {
         self.patience = patience;
         self
     }
 
-    /// The most bytes that one [`Outcome::Received`](crate::port::Outcome::Received) holds: 16 KiB unless
-    /// set, at least 1.
+    /// Sets the most bytes that one [`Outcome::Received`](crate::port::Outcome::Received) holds: 16 KiB by
+    /// default. Zero counts as 1.
     pub fn receive_bytes(mut self, receive_bytes: usize) -> Builder {
         self.receive_bytes = receive_bytes.max(1);
         self

@@ -15,25 +15,26 @@ use crate::process::{ExitStatus, Signal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// It was started: always the first event.
+    /// The process was started: always the first event.
     Started,
-    /// Bytes arrived at its standard input. Told once for each arrival: what is left unread now is
-    /// announced again only together with more.
+    /// Bytes arrived at its standard input. Each arrival is announced once: bytes left unread are announced
+    /// again only when more arrive.
     Input,
-    /// Nobody can write to its standard input any more; bytes may still be left there to read.
+    /// No writer of its standard input is left, or it was started without one. Bytes may be left to read.
     InputEnded,
-    /// An output that was found full has room again, or lost its reader: write on.
+    /// An output that was found full has room again, or lost its last reader: write on.
     Room,
     /// The time that [`Process::set_timer`] asked for has come.
     Timer,
 }
 
-/// A program for simulated processes: it is told what happens, and acts through its [`Process`].
+/// A program for simulated processes: it receives events, and acts through its [`Process`].
 ///
-/// It is called from whatever changed its world: a submission, a wait, an advance of the clock. It must
-/// not use the [`Sim`](super::Sim) itself, which is busy calling it.
+/// It is called from within the call that changed its world: a submission, a wait, an advance of the clock.
+/// It must not use the [`Sim`](super::Sim) or a port itself: these are locked while it is called, and the
+/// call would block for ever.
 ///
-/// Closures of the same shape as [`event`](Program::event) are programs, too:
+/// A closure with the arguments of [`event`](Program::event) is a program, too:
 ///
 /// ```
 /// use tidewaiter::port::sim::{Event, Output, Process, Sim};
@@ -52,9 +53,10 @@ pub trait Program: Send {
     /// Something happened.
     fn event(&mut self, event: Event, process: &mut Process<'_>);
 
-    /// A signal came, other than [`Signal::Kill`], which ends every process unasked. Unless overridden,
-    /// it ends the process with the status of its number: 2 for [`Signal::Interrupt`], 15 for
-    /// [`Signal::Terminate`].
+    /// A signal came, other than [`Signal::Kill`], which ends every process without this call.
+    ///
+    /// The default ends the process, with [`ExitStatus::Signal`] and the signal's number: 2 for
+    /// [`Signal::Interrupt`], 15 for [`Signal::Terminate`].
     fn signal(&mut self, signal: Signal, process: &mut Process<'_>) {
         process.end(killed_by(signal));
     }
@@ -110,26 +112,27 @@ pub(super) struct Startup {
     pub(super) directory: Option<std::path::PathBuf>,
 }
 
-/// A simulated process, as its [`Program`] sees it.
+/// A simulated process, for its [`Program`].
 pub struct Process<'w> {
     pub(super) world: &'w mut World,
     pub(super) key: Key,
 }
 
 impl Process<'_> {
-    /// Its number.
+    /// The number of the process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.world.child(self.key).pid
     }
 
-    /// Its arguments, without its name.
+    /// The arguments of the process, without the program's name.
     #[must_use]
     pub fn args(&self) -> &[OsString] {
         &self.world.child(self.key).startup.args
     }
 
-    /// An environment variable. The environment holds what the command set, nothing of the host's.
+    /// The value of an environment variable. The environment holds the command's variables alone, none of
+    /// the host's.
     #[must_use]
     pub fn env(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
         let env = &self.world.child(self.key).startup.env;
@@ -137,19 +140,19 @@ impl Process<'_> {
         found.map(|(_, value)| value.as_os_str())
     }
 
-    /// The directory it was to start in, if the command names one.
+    /// The working directory that the command names, if it names one.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         self.world.child(self.key).startup.directory.as_deref()
     }
 
-    /// How much time of the simulated clock went by since the world was made.
+    /// How far the simulated clock has moved since the world was made.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.world.elapsed
     }
 
-    /// Takes up to `most` bytes from standard input: none when nothing is there.
+    /// Takes up to `most` bytes from standard input; none if nothing is there.
     pub fn read(&mut self, most: usize) -> Vec<u8> {
         let Some(channel) = self.world.child(self.key).streams[0] else {
             return Vec::new();
@@ -159,7 +162,7 @@ impl Process<'_> {
         bytes
     }
 
-    /// Whether standard input is closed, or everything was read and no more can come.
+    /// Whether standard input is closed, or has no writer left and was read to its end.
     #[must_use]
     pub fn input_ended(&self) -> bool {
         self.world.child(self.key).streams[0].is_none_or(|channel| {
@@ -168,9 +171,9 @@ impl Process<'_> {
         })
     }
 
-    /// How many bytes `output` takes now. When there are none, [`Event::Room`] says when there are.
+    /// How many bytes `output` takes now. After a result of zero, [`Event::Room`] follows once there is room.
     ///
-    /// A closed output, the null device and a pipe without reader have room for anything.
+    /// A closed output, the null device and a pipe without a reader have room for anything.
     pub fn room(&mut self, output: Output) -> usize {
         let number = output.number();
         let Some(channel) = self.world.child(self.key).streams[number] else {
@@ -186,11 +189,12 @@ impl Process<'_> {
     }
 
     /// Writes as much of `bytes` to `output` as there is room for, and returns how many bytes that
-    /// were. After a short write, [`Event::Room`] says when to write on.
+    /// were. After a short write, [`Event::Room`] follows once there is room. A closed output and the null
+    /// device take all bytes and drop them.
     ///
     /// # Errors
     ///
-    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when nobody can read it any more.
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when the pipe has no reader left.
     pub fn write(&mut self, output: Output, bytes: &[u8]) -> io::Result<usize> {
         let number = output.number();
         let Some(channel) = self.world.child(self.key).streams[number] else {
@@ -202,13 +206,13 @@ impl Process<'_> {
         Ok(count)
     }
 
-    /// Closes standard input: writing to it fails from now on, unless a relative still has it open.
+    /// Closes standard input. Writing to it fails from now on, unless a [forked](Process::fork) process has it
+    /// open.
     pub fn close_input(&mut self) {
         self.close(0, ChannelEnd::Reader);
     }
 
-    /// Closes `output`: its reader sees the end, unless a relative still has it open. What is written to
-    /// it later goes nowhere.
+    /// Closes `output`. Its reader sees the end of file, unless a [forked](Process::fork) process has it open.
     pub fn close_output(&mut self, output: Output) {
         self.close(output.number(), ChannelEnd::Writer);
     }
@@ -221,23 +225,24 @@ impl Process<'_> {
     }
 
     /// Starts another process with the same arguments, environment and open streams, and returns its
-    /// number. It belongs to this one's tree, and lives on when this one ends.
+    /// number. It belongs to the tree of this process, and lives on when this process ends.
     pub fn fork(&mut self, program: impl Program + 'static) -> u32 {
         self.world.fork_child(self.key, Box::new(program))
     }
 
-    /// Asks for [`Event::Timer`] after `delay` of the simulated clock, in place of an earlier request.
+    /// Asks for one [`Event::Timer`] after `delay` of the simulated clock. Replaces an earlier request.
     pub fn set_timer(&mut self, delay: Duration) {
         let due = self.world.elapsed.saturating_add(delay);
         self.world.child_mut(self.key).timer = Some(due);
     }
 
-    /// Ends the process with an exit code. No further event comes.
+    /// Ends the process with an exit code. Its streams are closed, and no further event comes.
     pub fn exit(&mut self, code: u32) {
         self.end(ExitStatus::Code(code));
     }
 
-    /// Ends the process. No further event comes; the first end counts.
+    /// Ends the process with this status. Its streams are closed, and no further event comes. Does nothing if
+    /// the process has ended already.
     pub fn end(&mut self, status: ExitStatus) {
         self.world.end_child(self.key, status);
     }

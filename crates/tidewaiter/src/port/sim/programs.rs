@@ -1,4 +1,4 @@
-//! Ready-made programs, one for each habit of child processes that causes trouble.
+//! Ready-made programs, each of which behaves as some troublesome child process does.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ const BROKEN_PIPE: Signal = Signal::Number(13);
 /// How much is written at once.
 const PIECE_BYTES: usize = 4096;
 
-/// Copies standard input to standard output, and exits with 0 at the end.
+/// Copies standard input to standard output, and exits with 0 at the end of file. If standard output has no
+/// reader left, SIGPIPE ends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Cat;
 
@@ -33,7 +34,7 @@ impl Program for Cat {
     }
 }
 
-/// Exits at once, with this code: `true` is `Exit(0)`, `false` is `Exit(1)`.
+/// Exits at once with this code: `true` is `Exit(0)`, `false` is `Exit(1)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit(pub u32);
 
@@ -57,8 +58,8 @@ impl Program for Sleep {
     }
 }
 
-/// Writes this many bytes to an output, as fast as they are taken, then exits with 0. The byte at place
-/// `n` is `n % 251`.
+/// Writes a number of bytes to an output, as fast as they are taken, then exits with 0. The byte at place
+/// `n` is `n % 251`. If the output has no reader left, SIGPIPE ends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Flood {
     output: Output,
@@ -67,7 +68,7 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Will write `bytes` to `output`.
+    /// Makes a program that writes `bytes` bytes to `output`.
     #[must_use]
     pub fn new(output: Output, bytes: usize) -> Flood {
         Flood {
@@ -102,7 +103,8 @@ impl Program for Flood {
     }
 }
 
-/// Closes its standard output and standard error at once, and lives on until its standard input ends.
+/// Closes its standard output and standard error at once, reads its standard input, and exits with 0 at the
+/// end of file.
 #[derive(Clone, Copy, Debug)]
 pub struct Mute;
 
@@ -119,7 +121,7 @@ impl Program for Mute {
     }
 }
 
-/// Never reads its standard input, writes nothing, and lives until it is killed by a signal.
+/// Reads and writes nothing, and lives until a signal ends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle;
 
@@ -127,7 +129,7 @@ impl Program for Idle {
     fn event(&mut self, _event: Event, _process: &mut Process<'_>) {}
 }
 
-/// As [`Idle`], but minds no signal except [`Signal::Kill`].
+/// As [`Idle`], but ignores every signal except [`Signal::Kill`].
 #[derive(Clone, Copy, Debug)]
 pub struct Stubborn;
 
@@ -137,7 +139,7 @@ impl Program for Stubborn {
     fn signal(&mut self, _signal: Signal, _process: &mut Process<'_>) {}
 }
 
-/// Exits with 0 at once, but leaves a process behind that holds its pipes open for this long.
+/// Exits with 0 at once, but leaves a process behind that holds the pipes open for this long.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaveBehind(pub Duration);
 
