@@ -59,9 +59,9 @@ pub(crate) struct Args {
     /// Log more
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
-    /// The completion port: uring, poll or iocp [default: TIDEWAITER_PORT, or the best there is]
+    /// The OS's interface to use: uring, poll or iocp [default: TIDEWAITER_PORT, or the best there is]
     #[arg(long, global = true, value_name = "KIND")]
-    pub(crate) port: Option<String>,
+    pub(crate) backend: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

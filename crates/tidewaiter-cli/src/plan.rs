@@ -73,10 +73,7 @@ impl Failure {
 
 /// Makes sense of what was typed, and sets the log up.
 pub(crate) fn plan(args: Args) -> Result<Plan, Failure> {
-    let port = match &args.port {
-        Some(name) => Some(name.parse().map_err(Failure::Usage)?),
-        None => None,
-    };
+    let port = args.backend.as_deref().map(backend).transpose()?;
     let usual = if matches!(args.command, Command::Serve(_)) {
         log::LevelFilter::Info
     } else {
@@ -148,6 +145,11 @@ pub(crate) fn reactor(port: Option<PortKind>) -> Result<Reactor, Failure> {
         io::ErrorKind::InvalidInput => Failure::usage(error),
         _ => Failure::failed(error),
     })
+}
+
+fn backend(name: &str) -> Result<PortKind, Failure> {
+    name.parse()
+        .map_err(|problem: String| Failure::Usage(format!("--backend: {problem}")))
 }
 
 fn address(text: &str) -> Result<HostPort, Failure> {

@@ -24,7 +24,9 @@ fn wrong_input_is_answered_in_one_line_with_code_2() {
         &["serve", "localhost:1", "--grace", "soon", "--", "x"],
         &["connect", "::1:7000"],
         &["connect", "localhost:99999"],
-        &["info", "--port", "carrier-pigeon"],
+        &["info", "--backend", "carrier-pigeon"],
+        // It would be taken for a TCP port.
+        &["connect", "localhost", "--port", "7000"],
         &["nonsense"],
     ] {
         let output = run(args);
@@ -46,6 +48,24 @@ fn a_port_that_is_taken_is_named_with_code_1() {
         message.contains(&format!("cannot listen on {address}")),
         "{message}"
     );
+}
+
+/// A label longer than 63 bytes is no name: no server is asked.
+#[test]
+fn a_name_that_does_not_resolve_is_named_once_with_code_1() {
+    let name = "x".repeat(64);
+    let address = format!("{name}:80");
+    for args in [
+        &["connect", &address][..],
+        &["serve", "-q", &address, "--", "x"],
+    ] {
+        let output = run(args);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {message}");
+        let expected = format!("tidewaiter: cannot resolve {name:?}: ");
+        assert!(message.starts_with(&expected), "{args:?}: {message}");
+        assert_eq!(message.matches(&name).count(), 1, "{args:?}: {message}");
+    }
 }
 
 #[test]

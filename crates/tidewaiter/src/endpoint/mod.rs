@@ -6,5 +6,5 @@ mod resolve;
 
 pub use parse::{HostPort, ParseHostPortError};
 pub(crate) use race::{ATTEMPT_DELAY, AttemptId, Race, Step};
-pub(crate) use resolve::literal;
 pub use resolve::resolve;
+pub(crate) use resolve::{literal, look_up};

@@ -52,26 +52,30 @@ pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
 /// What the OS says, with the host's name; [`NotFound`](io::ErrorKind::NotFound) when it knows the host
 /// but no address of it.
 pub fn resolve(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
+    look_up(target).map_err(|source| {
+        let host = target.host.clone();
+        io::Error::new(source.kind(), ResolveError { host, source })
+    })
+}
+
+/// As [`resolve`], but the error is the OS's own and does not name the host.
+pub(crate) fn look_up(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = (target.host.as_str(), target.port);
     if let Some(address) = literal(host, port) {
         return Ok(vec![address]);
     }
-    let found = (without_brackets(host), port).to_socket_addrs();
     let mut seen = HashSet::new();
-    let addresses: Vec<SocketAddr> = found
-        .map_err(|error| named(host, error))?
+    let addresses: Vec<SocketAddr> = (without_brackets(host), port)
+        .to_socket_addrs()?
         .filter(|&address| seen.insert(address))
         .collect();
     if addresses.is_empty() {
-        let nothing = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-        return Err(named(host, nothing));
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "it has no address",
+        ));
     }
     Ok(addresses)
-}
-
-fn named(host: &str, source: io::Error) -> io::Error {
-    let host = host.to_owned();
-    io::Error::new(source.kind(), ResolveError { host, source })
 }
 
 /// Takes the brackets off an IPv6 address, and off nothing else.

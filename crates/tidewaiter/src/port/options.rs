@@ -49,7 +49,7 @@ impl FromStr for PortKind {
             "uring" => Ok(PortKind::Uring),
             "poll" => Ok(PortKind::Poll),
             _ => Err(format!(
-                "unknown port {name:?}: expected `iocp`, `uring` or `poll`"
+                "unknown completion port {name:?}: expected `iocp`, `uring` or `poll`"
             )),
         }
     }

@@ -303,7 +303,7 @@ impl Inner {
             return;
         }
         self.reactor.defer_to_thread(
-            move || endpoint::resolve(&target),
+            move || endpoint::look_up(&target),
             move |_, resolved| inner.resolved(resolved),
         );
     }

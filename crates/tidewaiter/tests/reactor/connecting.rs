@@ -36,7 +36,10 @@ impl Factory for Outcome {
     }
 
     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
-        assert!(!error.to_string().is_empty());
+        let message = error.to_string();
+        assert!(!message.is_empty());
+        // The cause is part of the message, once: it does not tell again what was being done.
+        assert!(message.matches("cannot").count() <= 1, "{message}");
         self.log.add(match error {
             ConnectError::Resolve { .. } => "not resolved".to_owned(),
             ConnectError::Refused { address, .. } => format!("refused by {address}"),
