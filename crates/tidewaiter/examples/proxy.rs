@@ -75,5 +75,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (from, to) = (word(1, "127.0.0.1:7001"), word(2, "localhost:7000"));
     let reactor = Reactor::new()?;
     serve(&reactor, from.parse()?, to.parse()?)?;
-    Ok(reactor.run()?)
+    reactor.run()?;
+    Ok(())
 }

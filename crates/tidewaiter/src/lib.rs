@@ -38,8 +38,8 @@ mod transport;
 
 pub use error::{ConnectError, Error, Reason};
 pub use reactor::{
-    DelayedCall, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote, SlowCallback,
-    SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,
+    DelayedCall, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote, RunEnd,
+    SlowCallback, SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,
 };
 pub use transport::{
     Adopter, ChildFd, ConnectOptions, Connector, Factory, GroupListener, Listener, Process,

@@ -28,6 +28,9 @@ mod forking;
 #[path = "reactor/large_pieces.rs"]
 mod large_pieces;
 
+#[path = "reactor/signals.rs"]
+mod signals;
+
 #[path = "reactor/watching.rs"]
 mod watching;
 

@@ -70,10 +70,7 @@ pub(crate) fn look_up(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
         .filter(|&address| seen.insert(address))
         .collect();
     if addresses.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "it has no address",
-        ));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
     }
     Ok(addresses)
 }

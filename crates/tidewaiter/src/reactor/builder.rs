@@ -13,7 +13,7 @@ use super::pace::{SlowCallback, SlowLimit};
 use super::remote::Others;
 use super::timers::Timers;
 use super::triggers::Triggers;
-use super::{AroundWait, Core, Life, Memory, Reactor, Settings};
+use super::{AroundWait, Core, Life, Memory, Reactor, RunEnd, Settings};
 use crate::port::sim::Sim;
 use crate::port::{Port, PortKind, PortOptions, Table};
 
@@ -174,6 +174,8 @@ impl ReactorBuilder {
             life: Cell::new(Life::Idle),
             in_turn: Cell::new(false),
             crashed: Cell::new(false),
+            asked_to_end: Cell::new(false),
+            stopped_by: Cell::new(RunEnd::Stopped),
             counters: Counters::default(),
             port: RefCell::new(Some(port)),
         };

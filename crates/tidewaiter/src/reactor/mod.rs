@@ -32,6 +32,7 @@ pub(crate) use metrics::LiveKind;
 pub use metrics::{Living, Metrics};
 pub use pace::{SlowCallback, TurnTimes};
 pub use remote::{Remote, WorkLost};
+pub use run::RunEnd;
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
 pub use watch::Watch;
 
@@ -140,6 +141,10 @@ struct Core {
     life: Cell<Life>,
     in_turn: Cell<bool>,
     crashed: Cell<bool>,
+    /// A signal asked the process to end, and the program does not handle signals itself.
+    asked_to_end: Cell<bool>,
+    /// Why the reactor stops, once it does.
+    stopped_by: Cell<RunEnd>,
     counters: Counters,
 }
 

@@ -8,20 +8,38 @@ use super::{Life, Live, Reactor};
 use crate::error::Error;
 use crate::port::{ShutdownSignal, SignalWatch};
 
+/// How [`Reactor::run`] came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RunEnd {
+    /// The program stopped the reactor: by [`Reactor::stop`] or [`Remote::stop`](super::Remote::stop).
+    Stopped,
+    /// The reactor stopped because this signal asked the process to end. A program that has its own
+    /// [`Reactor::on_signal`] stops the reactor itself and gets [`RunEnd::Stopped`].
+    Signal(ShutdownSignal),
+    /// [`Reactor::crash`] was called: everything is as it was, and the reactor may be run again.
+    Crashed,
+}
+
 impl Reactor {
     /// Runs the loop until [`stop`](Reactor::stop) or [`crash`](Reactor::crash) is called, or a signal
-    /// asks the process to end.
+    /// asks the process to end, and tells which of these it was.
     ///
     /// Calls the startup triggers first. When stopped, calls the "before shutdown" triggers, goes on
     /// until nothing holds the shutdown back, ends every listener, connection and child, each with
     /// its last callbacks, and returns once all of that is done. Work that was given to threads and
     /// not yet begun is dropped; what runs is awaited for some seconds at most.
     ///
+    /// The first signal that asks the process to end stops the reactor. While a [`Hold`](super::Hold)
+    /// keeps the shutdown back, a second one [releases it](Reactor::release_holds); a hang-up (SIGHUP)
+    /// does not, as service managers send it along with SIGTERM. [`on_signal`](Reactor::on_signal)
+    /// replaces all of that.
+    ///
     /// # Errors
     ///
     /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when it
     /// was stopped before; [`Error::Port`] when the port fails.
-    pub fn run(&self) -> Result<(), Error> {
+    pub fn run(&self) -> Result<RunEnd, Error> {
         self.start()?;
         let result = self.run_until_stopped();
         self.core.signals.take();
@@ -47,6 +65,7 @@ impl Reactor {
             core.signals.replace(Some(watch));
         }
         core.crashed.set(false);
+        core.asked_to_end.set(false);
         core.life.set(Life::Running);
         core.counters.pace.rest();
         core.in_turn.set(true);
@@ -57,17 +76,17 @@ impl Reactor {
         Ok(())
     }
 
-    fn run_until_stopped(&self) -> Result<(), Error> {
+    fn run_until_stopped(&self) -> Result<RunEnd, Error> {
         while !self.core.crashed.get() {
             self.one_turn(None)?;
             self.core.in_turn.set(true);
             let complete = self.advance_shutdown();
             self.core.in_turn.set(false);
             if complete {
-                return Ok(());
+                return Ok(self.core.stopped_by.get());
             }
         }
-        Ok(())
+        Ok(RunEnd::Crashed)
     }
 
     /// Makes one turn of the loop, waiting up to `limit` (`None`: as long as it takes) for something to
@@ -108,10 +127,36 @@ impl Reactor {
     /// Asks the reactor to stop: see [`run`](Reactor::run) for what that does. Returns at once; does
     /// nothing unless the reactor runs, or when it is stopping already.
     pub fn stop(&self) {
+        self.stop_because(RunEnd::Stopped);
+    }
+
+    fn stop_because(&self, cause: RunEnd) {
         if self.core.life.get() == Life::Running {
             self.core.life.set(Life::Leaving);
+            self.core.stopped_by.set(cause);
+            self.core.triggers.borrow_mut().heed_holds();
             self.soon(|reactor| reactor.fire(SystemEvent::Shutdown, Phase::Before));
         }
+    }
+
+    /// Lets a shutdown go on although something holds it back: from now on no [`Hold`](super::Hold) has
+    /// any effect, neither those that live nor those that triggers still get. Does nothing unless the
+    /// reactor [is stopping](Reactor::stop).
+    ///
+    /// For programs that handle [signals](Reactor::on_signal) themselves and are asked to end a second time.
+    pub fn release_holds(&self) {
+        if self.core.life.get() == Life::Leaving {
+            self.core.triggers.borrow_mut().release_holds();
+        }
+    }
+
+    /// A signal that the program does not handle itself asks the process to end.
+    pub(super) fn asked_to_end(&self, signal: ShutdownSignal) {
+        let again = self.core.asked_to_end.replace(true);
+        if again && signal != ShutdownSignal::Hangup {
+            self.release_holds();
+        }
+        self.stop_because(RunEnd::Signal(signal));
     }
 
     /// Makes [`run`](Reactor::run) return at the end of this turn, and leaves everything as it is: it
@@ -126,7 +171,9 @@ impl Reactor {
         !matches!(self.core.life.get(), Life::Idle | Life::Stopped)
     }
 
-    /// Calls `callback`, instead of stopping, when the process is asked to end.
+    /// Calls `callback`, instead of stopping, each time that the process is asked to end. A second
+    /// request need not wait for what [holds](super::Hold) the shutdown back: see
+    /// [`release_holds`](Reactor::release_holds).
     pub fn on_signal(&self, callback: impl FnMut(&Reactor, ShutdownSignal) + 'static) {
         self.core
             .on_signal

@@ -33,7 +33,8 @@ pub struct TriggerId(u64);
 /// Holds the shutdown back as long as it, or a clone of it, lives.
 ///
 /// Triggers of [`Phase::Before`] and [`SystemEvent::Shutdown`] get one: whoever has work to finish
-/// keeps it until that is done. In other phases it holds nothing.
+/// keeps it until that is done. In other phases it holds nothing, nor after
+/// [`Reactor::release_holds`].
 #[derive(Clone)]
 pub struct Hold {
     _share: Rc<()>,
@@ -59,6 +60,8 @@ pub(super) struct Triggers {
     list: Vec<Trigger>,
     next_id: u64,
     holds: Weak<()>,
+    /// The shutdown waits for no hold any more.
+    released: bool,
 }
 
 impl Triggers {
@@ -73,7 +76,17 @@ impl Triggers {
 
     /// Whether somebody holds the shutdown back.
     pub(super) fn held(&self) -> bool {
-        self.holds.strong_count() > 0
+        !self.released && self.holds.strong_count() > 0
+    }
+
+    /// Has the shutdown that begins wait for holds.
+    pub(super) fn heed_holds(&mut self) {
+        self.released = false;
+    }
+
+    /// Has the shutdown wait for nobody.
+    pub(super) fn release_holds(&mut self) {
+        self.released = true;
     }
 }
 

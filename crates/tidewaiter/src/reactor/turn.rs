@@ -194,7 +194,7 @@ impl Reactor {
                         }
                     });
                 }
-                None => self.stop(),
+                None => self.asked_to_end(signal),
             }
         }
     }

@@ -14,7 +14,7 @@ use super::listener;
 use super::protocol::{Factory, Protocol};
 use crate::error::Error;
 use crate::port::{ListenOptions, Token};
-use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, SystemEvent};
+use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, RunEnd, SystemEvent};
 
 /// Reactors on several threads, to use several cores. They live and end together: when one of them
 /// stops (because it was told to, a signal came, or its port failed), all do.
@@ -50,7 +50,7 @@ use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, SystemEvent};
 /// ```
 pub struct ReactorGroup {
     remotes: Arc<[Remote]>,
-    threads: Vec<JoinHandle<Result<(), Error>>>,
+    threads: Vec<JoinHandle<Result<RunEnd, Error>>>,
 }
 
 /// A thread that was started, and waits to hear of the others.
@@ -257,7 +257,7 @@ impl ReactorGroup {
     }
 
     /// Waits until all reactors have stopped: of their own accord, for a signal, or because of
-    /// [`stop`](ReactorGroup::stop) or [`Remote::stop`] on another thread.
+    /// [`stop`](ReactorGroup::stop) or [`Remote::stop`] on another thread. Tells whether it was a signal.
     ///
     /// # Errors
     ///
@@ -267,12 +267,12 @@ impl ReactorGroup {
     ///
     /// When a thread of the group did outside of any callback, for instance where values that its
     /// callbacks own are dropped.
-    pub fn join(mut self) -> Result<(), Error> {
-        let mut result = Ok(());
+    pub fn join(mut self) -> Result<RunEnd, Error> {
+        let mut result = Ok(RunEnd::Stopped);
         let mut panicked = None;
         for ended in self.await_threads() {
             match ended {
-                Ok(ended) => result = result.and(ended),
+                Ok(ended) => result = result.and_then(|before| Ok(weightier(before, ended?))),
                 Err(panic) => panicked = Some(panic),
             }
         }
@@ -283,7 +283,7 @@ impl ReactorGroup {
     }
 
     /// Waits for the threads, save the one that this runs on, and returns how each ended.
-    fn await_threads(&mut self) -> Vec<thread::Result<Result<(), Error>>> {
+    fn await_threads(&mut self) -> Vec<thread::Result<Result<RunEnd, Error>>> {
         let here = thread::current().id();
         self.threads
             .drain(..)
@@ -298,7 +298,7 @@ impl Drop for ReactorGroup {
         self.stop();
         for ended in self.await_threads() {
             match ended {
-                Ok(Ok(())) => {}
+                Ok(Ok(_)) => {}
                 Ok(Err(error)) => log::error!("a reactor of the group failed: {error}"),
                 Err(_) => log::error!("a thread of the group panicked"),
             }
@@ -365,6 +365,15 @@ impl Factory for Local {
     }
 }
 
+/// Which of two ends of reactors tells how their group ended: the others of a group merely follow the
+/// one that a signal stopped.
+fn weightier(one: RunEnd, other: RunEnd) -> RunEnd {
+    match one {
+        RunEnd::Signal(_) => one,
+        _ => other,
+    }
+}
+
 /// A report of each thread; `None` when one has ended instead.
 fn gather(starting: &[Starting]) -> Option<Arc<[Remote]>> {
     let report = |thread: &Starting| thread.reports.recv().ok();
@@ -376,12 +385,12 @@ fn run_one(
     builder: ReactorBuilder,
     report: Sender<Remote>,
     gate: &Receiver<Arc<[Remote]>>,
-) -> Result<(), Error> {
+) -> Result<RunEnd, Error> {
     let reactor = builder.build().map_err(Error::Port)?;
     // Whoever starts the group awaits both reports, unless another thread has failed.
     let _ = report.send(reactor.remote());
     let Ok(remotes) = gate.recv() else {
-        return Ok(());
+        return Ok(RunEnd::Stopped);
     };
     // However this reactor ends, so do the others: when it begins to stop...
     let others = Arc::clone(&remotes);

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{Error, Hold, Phase, Reactor, SystemEvent, WorkLost};
+use tidewaiter::{Error, Hold, Phase, Reactor, RunEnd, SystemEvent, WorkLost};
 
 use super::support::{reactor, run};
 
@@ -69,13 +69,44 @@ fn a_hold_keeps_the_shutdown_back_and_the_reactor_working() {
     assert_eq!(reactor.metrics().panics, 0);
 }
 
+/// Goal: a program can end a shutdown that waits for somebody who never comes.
+#[test]
+fn released_holds_keep_nothing_back() {
+    for stop_first in [true, false] {
+        let reactor = reactor();
+        // Kept beyond the end of the loop.
+        let kept = Rc::new(RefCell::new(None));
+        let keep = Rc::clone(&kept);
+        let trigger = move |reactor: &Reactor, hold: Hold| {
+            keep.replace(Some(hold));
+            // A stopping reactor is not stopped again: this alone ends the wait.
+            reactor.stop();
+            if stop_first {
+                reactor.call_later(Duration::from_millis(1), Reactor::release_holds);
+            }
+        };
+        reactor.add_trigger(Phase::Before, SystemEvent::Shutdown, trigger);
+        reactor.call_when_running(move |reactor| {
+            // Nothing is held back yet, so there is nothing to release.
+            reactor.release_holds();
+            reactor.stop();
+            if !stop_first {
+                reactor.release_holds();
+            }
+        });
+        assert_eq!(run(&reactor), RunEnd::Stopped);
+        assert!(kept.borrow().is_some(), "the trigger was called");
+        assert_eq!(reactor.metrics().panics, 0);
+    }
+}
+
 #[test]
 fn a_crashed_reactor_runs_again_and_a_stopped_one_does_not() {
     let reactor = reactor();
     // It does not run: there is nothing to stop.
     reactor.stop();
     reactor.call_when_running(Reactor::crash);
-    reactor.run().unwrap();
+    assert_eq!(reactor.run().unwrap(), RunEnd::Crashed);
     assert!(!reactor.is_running());
     reactor.call_when_running(|reactor| {
         assert!(matches!(reactor.run(), Err(Error::Running)));
@@ -85,7 +116,7 @@ fn a_crashed_reactor_runs_again_and_a_stopped_one_does_not() {
         ));
         reactor.stop();
     });
-    reactor.run().unwrap();
+    assert_eq!(reactor.run().unwrap(), RunEnd::Stopped);
     assert!(matches!(reactor.run(), Err(Error::Stopped)));
     assert!(matches!(
         reactor.iterate(Duration::ZERO),

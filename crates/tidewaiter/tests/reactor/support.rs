@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{Listener, Metrics, Protocol, Reactor, Reason, Transport};
+use tidewaiter::{Listener, Metrics, Protocol, Reactor, Reason, RunEnd, Transport};
 
 /// How long a test may take before it has failed.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -22,11 +22,11 @@ pub(crate) fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Runs the reactor until the test stops it; fails when that takes too long.
+/// Runs the reactor until the test stops it, and tells how it ended; fails when that takes too long.
 ///
 /// The time is kept by a thread: a delayed call would be due at once on a simulated clock.
 #[track_caller]
-pub(crate) fn run(reactor: &Reactor) {
+pub(crate) fn run(reactor: &Reactor) -> RunEnd {
     let (over, is_over) = mpsc::channel::<()>();
     let remote = reactor.remote();
     let watch = thread::spawn(move || {
@@ -41,7 +41,7 @@ pub(crate) fn run(reactor: &Reactor) {
     drop(over);
     let late = watch.join().expect("it only waits");
     assert!(!late, "the test takes too long: {:?}", reactor.metrics());
-    result.expect("the reactor runs");
+    result.expect("the reactor runs")
 }
 
 /// As [`run`], and then checks that nothing panicked and nothing is left.
