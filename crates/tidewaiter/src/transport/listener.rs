@@ -15,7 +15,7 @@ use crate::port::{
     CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, RawDescriptor,
     Request, Socket, Token,
 };
-use crate::reactor::{Live, LiveKind, Reactor};
+use crate::reactor::{DelayedCall, Live, LiveKind, Reactor};
 
 /// After accepting failed, the first attempt anew comes after this long...
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -39,8 +39,15 @@ pub(super) struct Inner {
     accepting: Cell<Option<Operation>>,
     paused: Cell<bool>,
     closing: Cell<bool>,
-    /// How long to wait before the next attempt, while accepting fails.
-    retry: Cell<Option<Duration>>,
+    /// The next attempt, while accepting fails.
+    retry: RefCell<Option<Retry>>,
+}
+
+/// An attempt to accept again after a failure. There is one at a time, and nothing makes it earlier.
+struct Retry {
+    /// How long after the failure it comes.
+    wait: Duration,
+    call: DelayedCall,
 }
 
 /// A listening socket on a reactor. Dropping this changes nothing; clones are the same one.
@@ -146,7 +153,7 @@ impl Reactor {
             accepting: Cell::new(None),
             paused: Cell::new(false),
             closing: Cell::new(false),
-            retry: Cell::new(None),
+            retry: RefCell::default(),
         });
         inner
             .token
@@ -203,7 +210,7 @@ impl Listener {
         }
     }
 
-    /// Accepts again.
+    /// Accepts again. After a failure, not before the pause that follows it is over.
     pub fn resume_accepting(&self) {
         self.inner.paused.set(false);
         self.inner.accept_more();
@@ -223,6 +230,9 @@ impl Inner {
 
     fn accept_more(&self) {
         if self.paused.get() || !self.is_open() || self.accepting.get().is_some() {
+            return;
+        }
+        if self.retry.borrow().as_ref().is_some_and(Retry::is_pending) {
             return;
         }
         let submitted =
@@ -264,6 +274,7 @@ impl Inner {
 
     pub(super) fn close(&self) {
         if !self.closing.replace(true) {
+            self.end_retries();
             let closing =
                 self.reactor
                     .port_mut()
@@ -280,7 +291,7 @@ impl Inner {
             // It was accepted while the listener was being closed: as if still in the backlog.
             return;
         }
-        if self.retry.take().is_some() {
+        if self.end_retries() {
             log::info!("{}: accepting connections again", self.address);
         }
         self.reactor.counters().accepted.add(1);
@@ -301,12 +312,21 @@ impl Inner {
         }
     }
 
+    /// Accepting succeeded, or nobody wants it any more. Returns whether it had failed before.
+    fn end_retries(&self) -> bool {
+        let retry = self.retry.take();
+        if let Some(retry) = &retry {
+            retry.call.cancel();
+        }
+        retry.is_some()
+    }
+
     /// Accepting failed: descriptors or memory have run out, most likely. Tries again later.
     fn failed(self: &Rc<Self>, call: &str, error: &io::Error) {
         if !self.is_open() {
             return;
         }
-        let wait = match self.retry.get() {
+        let wait = match self.retry.take() {
             None => {
                 log::warn!(
                     "{}: {call}: {error}: accepting pauses, connections wait in the backlog",
@@ -314,12 +334,18 @@ impl Inner {
                 );
                 RETRY_FIRST
             }
-            Some(wait) => (wait * 2).min(RETRY_LAST),
+            Some(retry) => (retry.wait * 2).min(RETRY_LAST),
         };
-        self.retry.set(Some(wait));
         let inner = Rc::clone(self);
-        self.reactor.call_later(wait, move |_| inner.accept_more());
+        let call = self.reactor.call_later(wait, move |_| inner.accept_more());
+        self.retry.replace(Some(Retry { wait, call }));
         self.tell(|factory, listener| factory.accept_failed(listener, error));
+    }
+}
+
+impl Retry {
+    fn is_pending(&self) -> bool {
+        self.call.is_active()
     }
 }
 

@@ -144,6 +144,52 @@ fn accepting_pauses_while_descriptors_are_exhausted_and_recovers() {
     );
 }
 
+/// Counts failures to accept.
+struct Counts(Rc<Cell<u32>>);
+
+impl Factory for Counts {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        panic!("there is no descriptor");
+    }
+
+    fn accept_failed(&mut self, _: &Listener, _: &io::Error) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+fn pause_and_resume(listener: Listener, times_left: u32) {
+    let reactor = listener.reactor().clone();
+    reactor.call_later(Duration::from_millis(2), move |reactor| {
+        listener.pause_accepting();
+        listener.resume_accepting();
+        match times_left {
+            0 => reactor.stop(),
+            _ => pause_and_resume(listener, times_left - 1),
+        }
+    });
+}
+
+/// Goal: while descriptors are short, pauses and resumptions do not add attempts.
+#[test]
+fn pauses_and_resumptions_add_no_attempts_while_descriptors_are_exhausted() {
+    alone(
+        module_path!(),
+        "pauses_and_resumptions_add_no_attempts_while_descriptors_are_exhausted",
+        || {
+            let (reactor, failures) = (reactor(), Rc::new(Cell::new(0)));
+            let listener = reactor.listen_tcp(any_port(), Counts(Rc::clone(&failures)));
+            let listener = listener.unwrap();
+            let _peer = TcpStream::connect(listener.local_addr()).unwrap();
+            let limit = leave_free(0);
+            pause_and_resume(listener, 200);
+            run_clean(&reactor);
+            setrlimit(Resource::Nofile, limit).expect("it may be raised again");
+            // The pauses add up to more than six seconds by then.
+            assert!((1..10).contains(&failures.get()), "{}", failures.get());
+        },
+    );
+}
+
 /// Turns away whom it has no descriptor for, by one that it keeps in reserve.
 struct TurnsAway {
     reserve: Option<File>,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::sim::{Call, Faults, Sim};
-use tidewaiter::{ConnectError, ConnectOptions, Error, Factory, Protocol, Reactor};
+use tidewaiter::{ConnectError, ConnectOptions, Error, Factory, Listener, Protocol, Reactor};
 
 use crate::promises::processes::Watch;
 use crate::promises::support::{
@@ -98,6 +98,77 @@ fn accepting_recovers_from_failures_and_waits_longer_each_time() {
     assert_eq!(reactor.metrics().accepted, 1);
     // 50, 100, 200, 400 and 800 ms, and then a second.
     assert_eq!(sim.elapsed(), Duration::from_millis(2550));
+}
+
+/// Stops when a connection is accepted; counts failures, and pauses and resumes in each.
+struct Impatient(Rc<Cell<u32>>);
+
+impl Factory for Impatient {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        let accepted = Script::new().made(|transport| transport.reactor().stop());
+        Some(Box::new(accepted))
+    }
+
+    fn accept_failed(&mut self, listener: &Listener, _: &io::Error) {
+        self.0.set(self.0.get() + 1);
+        pause_and_resume(listener);
+    }
+}
+
+fn pause_and_resume(listener: &Listener) {
+    listener.pause_accepting();
+    listener.resume_accepting();
+}
+
+/// Pauses and resumes every few milliseconds, for ever.
+fn keep_pausing(listener: Listener) {
+    let reactor = listener.reactor().clone();
+    reactor.call_later(Duration::from_millis(3), move |_| {
+        pause_and_resume(&listener);
+        keep_pausing(listener);
+    });
+}
+
+/// Goal: whatever the program pauses and resumes, there is one next attempt, and it comes when it is due.
+#[test]
+fn pauses_and_resumptions_make_no_attempt_to_accept_earlier_or_more_often() {
+    let (sim, reactor) = world(Faults::default());
+    for _ in 0..6 {
+        sim.fail_next(Call::Accept, io::ErrorKind::QuotaExceeded);
+    }
+    let failures = Rc::new(Cell::new(0));
+    let listener = reactor.listen_tcp(any_port(), Impatient(Rc::clone(&failures)));
+    let listener = listener.unwrap();
+    reactor.connect_tcp(listener.local_addr(), |_: SocketAddr| Silent);
+    keep_pausing(listener);
+    run_clean(&reactor);
+    assert_eq!((failures.get(), reactor.metrics().accepted), (6, 1));
+    assert_eq!(sim.elapsed(), Duration::from_millis(2550));
+}
+
+/// Goal: a listener that ends takes its next attempt along.
+#[test]
+fn a_listener_that_is_closed_after_a_failure_leaves_no_call_behind() {
+    struct Close;
+    impl Factory for Close {
+        fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+            panic!("nobody is accepted");
+        }
+        fn accept_failed(&mut self, listener: &Listener, _: &io::Error) {
+            listener.stop_listening();
+        }
+        fn listener_closed(&mut self, listener: &Listener) {
+            assert!(listener.reactor().delayed_calls().is_empty());
+            listener.reactor().stop();
+        }
+    }
+    let (sim, reactor) = world(Faults::default());
+    sim.fail_next(Call::Accept, io::ErrorKind::QuotaExceeded);
+    let listener = reactor.listen_tcp(any_port(), Close).unwrap();
+    // Without a limit of its own, as that would be a delayed call as well.
+    let options = ConnectOptions::from(listener.local_addr()).timeout(None);
+    reactor.connect_tcp(options, |_: SocketAddr| Silent);
+    run_clean(&reactor);
 }
 
 #[test]
