@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, WaitId, WaitIdOptions, WaitOptions, test_kill_process, waitid, waitpid,
+};
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
@@ -243,6 +246,30 @@ fn much_passes_through_a_terminal_both_ways() {
     assert_eq!(log.take().last().unwrap(), "ended: signal 9");
 }
 
+/// Goal: a child is no zombie any more when its end is told, whatever else of it is still open.
+/// Method: a grandchild keeps a pipe for longer than the child lives.
+#[test]
+fn a_child_is_reaped_before_its_end_is_told() {
+    for own_group in [true, false] {
+        let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+        let command = shell("{ cat <&5 >&6; } & exit 2")
+            .own_group(own_group)
+            .fd(5, Stdio::PipeToChild)
+            .fd(6, Stdio::PipeFromChild);
+        let mut heard = Heard::deaf(&log, &countdown);
+        heard.on_exit = Some(Box::new(|process| {
+            let pid = pid_of(process);
+            let left = waitpid(pid, WaitOptions::NOHANG);
+            assert_eq!(left.err(), Some(Errno::CHILD), "it is not reaped");
+            assert_eq!(test_kill_process(pid.unwrap()), Err(Errno::SRCH));
+            process.close_fd(5);
+        }));
+        reactor.spawn_process(&command, heard).unwrap();
+        run_clean(&reactor);
+        assert_eq!(log.take().last().unwrap(), "ended: exit code 2");
+    }
+}
+
 #[test]
 fn children_that_end_before_the_loop_runs_are_told_and_reaped() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
@@ -254,7 +281,7 @@ fn children_that_end_before_the_loop_runs_are_told_and_reaped() {
     run_clean(&reactor);
     assert_eq!(log.take().last().unwrap(), "ended: exit code 3");
     let left = waitpid(pid, WaitOptions::NOHANG).unwrap_err();
-    assert_eq!(left, rustix::io::Errno::CHILD);
+    assert_eq!(left, Errno::CHILD);
 }
 
 #[test]
@@ -266,7 +293,7 @@ fn a_detached_child_is_reaped_by_a_reactor_that_runs() {
     run_clean(&reactor);
     assert_eq!(log.take().last().unwrap(), "ended: exit code 1");
     let left = waitpid(pid_of(&process), WaitOptions::NOHANG).unwrap_err();
-    assert_eq!(left, rustix::io::Errno::CHILD);
+    assert_eq!(left, Errno::CHILD);
 }
 
 /// Goal: dropping a reactor neither ends a detached child nor waits for it.

@@ -1,22 +1,18 @@
-//! Children: what their ends are awaited by, and when they are reaped.
+//! Children: what their ends are awaited by.
 
-use super::super::table::Key;
 use super::super::{Spawned, SpawnedPipe};
 use super::Uring;
 use super::handle::Thing;
 use crate::process::{self, Command, OsChild, PipeDirection, SpawnError, SpawnStep};
 
-/// How many children are awaited by their numbers: at each end of a child, the kernel asks all who wait
-/// so. Those beyond have pidfds.
+/// How many children are awaited by their numbers: at each end of a child, the kernel asks every operation
+/// that waits so. Those beyond have pidfds, as those have that lead a group.
 const BY_NUMBER_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Children {
     /// How many there are that were started without a pidfd.
     by_number: usize,
-    /// Those that may have ended. They are reaped when they are closed, which mostly follows at once, or
-    /// else at the next wait.
-    pub(super) ended: Vec<Key>,
 }
 
 impl Children {
@@ -57,19 +53,7 @@ impl Uring {
             return process::spawn(command);
         }
         let child = process::spawn_by_number(command)?;
-        self.children.by_number += 1;
+        self.children.by_number += usize::from(child.process.is_by_number());
         Ok(child)
-    }
-
-    /// Reaps those that have ended and were not closed.
-    pub(super) fn settle_ended(&mut self) {
-        if self.children.ended.is_empty() {
-            return;
-        }
-        for key in self.children.ended.drain(..) {
-            if let Some(state) = self.handles.get(key) {
-                state.process().settle();
-            }
-        }
     }
 }

@@ -108,10 +108,7 @@ impl Uring {
             (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
             (Stage::Started, Work::Connect(_)) => finish_connect(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => finish_connecting(pending, &self.handles, cqe),
-            (_, Work::Exit(_)) => {
-                self.children.ended.push(pending.handle);
-                finish_exit(pending, &self.handles, cqe)
-            }
+            (_, Work::Exit(_)) => finish_exit(pending, &self.handles, cqe),
             (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
             (Stage::Polling, _) if pending.is_wide() => {
                 finish_wide(pending, key, cqe, &mut self.wide, limit, completions)
@@ -376,7 +373,7 @@ fn finish_exit(
     cqe: Cqe,
 ) -> Next {
     match errno(cqe) {
-        // Somebody else reaped it, or we did, to signal what is left of its tree.
+        // Somebody else reaped it, or we did, for another request.
         None | Some(libc::ECHILD) => {}
         Some(errno) => return failed(pending, errno),
     }

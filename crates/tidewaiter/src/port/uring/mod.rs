@@ -410,7 +410,6 @@ impl Driver for Uring {
             self.activate()?;
         }
         self.bell.rung = false;
-        self.settle_ended();
         loop {
             self.buffers.fill_up();
             self.watch_foreign();

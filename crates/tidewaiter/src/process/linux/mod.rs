@@ -10,30 +10,29 @@ mod child;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::unix::{Descriptors, Image, Plan, decode};
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
 /// A child process, by its pidfd or by its number.
 ///
-/// The number is the child's until the child is reaped, and so is all that one needs until then. What a
-/// process without a pidfd is spared is a file, an inode and a directory entry, which cost a sixth of the whole.
+/// The number is the child's until the child is reaped, which happens when its end is seen: not before that,
+/// and not later. A process that leads a group has a pidfd, because its group outlives it and has no other
+/// name then. What a process without a pidfd is spared is a file, an inode and a directory entry, which cost
+/// a sixth of the whole.
 #[derive(Debug)]
 pub(crate) struct OsProcess {
     /// Readable once the process ended.
-    pidfd: OnceCell<OwnedFd>,
+    pidfd: Option<OwnedFd>,
     pid: Pid,
-    by_number: bool,
     own_group: bool,
     status: Cell<Option<ExitStatus>>,
-    /// It has ended and is to be reaped.
-    unreaped: Cell<bool>,
 }
 
 /// What the end of a process is awaited by.
@@ -54,11 +53,10 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     start(command, true)
 }
 
-/// As [`spawn`], but the process has no pidfd: its end is awaited by its number, without reaping it.
-///
-/// Once it was seen to have ended, it is reaped when it is dropped, or by [`OsProcess::settle`].
+/// As [`spawn`], but a process that leads no group has no pidfd: its end is awaited by its number, without
+/// reaping it.
 pub(crate) fn spawn_by_number(command: &Command) -> Result<OsChild, SpawnError> {
-    start(command, false)
+    start(command, command.leads_group())
 }
 
 fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
@@ -77,12 +75,10 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
     Ok(OsChild {
         pid: pid.as_raw_nonzero().get().unsigned_abs(),
         process: OsProcess {
-            pidfd: pidfd.map(OnceCell::from).unwrap_or_default(),
+            pidfd,
             pid,
-            by_number: !by_pidfd,
-            own_group: command.own_group || command.terminal.is_some(),
+            own_group: command.leads_group(),
             status: Cell::new(None),
-            unreaped: Cell::new(false),
         },
         pipes: descriptors.pipes,
     })
@@ -91,60 +87,48 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
 impl OsProcess {
     /// What its end is awaited by.
     pub(crate) fn mark(&self) -> Mark {
-        if !self.by_number {
-            return Mark::Descriptor;
-        }
-        match self.status.get() {
-            None => Mark::Number(self.pid.as_raw_nonzero().get().unsigned_abs()),
+        match (&self.pidfd, self.status.get()) {
+            (Some(_), _) => Mark::Descriptor,
+            (None, None) => Mark::Number(self.pid.as_raw_nonzero().get().unsigned_abs()),
             // The number may be another one's by now.
-            Some(_) => Mark::None,
+            (None, Some(_)) => Mark::None,
         }
     }
 
     pub(crate) fn is_by_number(&self) -> bool {
-        self.by_number
+        self.pidfd.is_none()
     }
 
-    /// How the process ended, if it did. Never blocks.
+    /// How the process ended, if it did: it is reaped then. Never blocks.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
         if self.status.get().is_none() {
-            let status = match self.pidfd.get() {
-                Some(pidfd) => reap(pidfd.as_fd())?,
-                None => self.look()?,
-            };
-            self.status.set(status);
+            self.status.set(self.wait(WaitIdOptions::empty())?);
         }
         Ok(self.status.get())
     }
 
-    /// How it ended, if it did, without reaping it.
-    fn look(&self) -> io::Result<Option<ExitStatus>> {
-        match wait(&WaitId::Pid(self.pid), WaitIdOptions::NOWAIT) {
-            Ok(status) => {
-                self.unreaped.set(status.is_some());
-                Ok(status)
-            }
-            // Somebody else reaped it.
-            Err(Errno::CHILD) => Ok(Some(ExitStatus::Unknown)),
+    /// Whether it has ended. It is not reaped.
+    fn has_ended(&self) -> io::Result<bool> {
+        Ok(self.status.get().is_some() || self.wait(WaitIdOptions::NOWAIT)?.is_some())
+    }
+
+    /// How it ended, if it did.
+    fn wait(&self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
+        let by = match &self.pidfd {
+            Some(pidfd) => WaitId::PidFd(pidfd.as_fd()),
+            None => WaitId::Pid(self.pid),
+        };
+        // Without __WALL the kernel overlooks a child that has not got as far as running its program.
+        let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
+        let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG | all;
+        match rustix::io::retry_on_intr(|| rustix::process::waitid(by.clone(), options)) {
+            Ok(status) => Ok(status.map(|status| decode(&status))),
+            // Somebody else reaped it, or is about to.
+            Err(Errno::CHILD) => match &self.pidfd {
+                Some(pidfd) if !is_readable(pidfd)? => Ok(None),
+                _ => Ok(Some(ExitStatus::Unknown)),
+            },
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Reaps it if it has ended. What is left of its tree can be signalled all the same.
-    pub(crate) fn settle(&self) {
-        if self.own_group && self.unreaped.get() && self.pidfd.get().is_none() {
-            // Without one, the group is known by its number alone, as on an older kernel.
-            if let Ok(pidfd) = pidfd_open(self.pid, PidfdFlags::empty()) {
-                self.pidfd.get_or_init(|| child::out_of_the_way(pidfd));
-            }
-        }
-        self.reap_by_number();
-    }
-
-    fn reap_by_number(&self) {
-        if self.unreaped.replace(false) {
-            // It has ended: an error means that somebody else was faster.
-            let _ = wait(&WaitId::Pid(self.pid), WaitIdOptions::empty());
         }
     }
 
@@ -156,13 +140,14 @@ impl OsProcess {
             Signal::Kill => libc::SIGKILL,
             Signal::Number(number) => number,
         };
-        // Reaps it if it ended: what is left of it takes signals without any effect.
-        let ended = self.try_wait()?.is_some();
-        self.settle();
         let result = match target {
-            SignalTarget::Process if ended => Err(Errno::SRCH),
+            SignalTarget::Process if self.has_ended()? => Err(Errno::SRCH),
             SignalTarget::Process => self.signal_itself(number),
-            SignalTarget::Tree if self.own_group => self.signal_group(number, ended),
+            SignalTarget::Tree if self.own_group => {
+                // Reaped if it has ended: what is left of it takes signals without any effect.
+                let ended = self.try_wait()?.is_some();
+                self.signal_group(number, ended)
+            }
             SignalTarget::Tree => return Err(no_group()),
         };
         match result {
@@ -175,7 +160,7 @@ impl OsProcess {
     }
 
     fn signal_itself(&self, number: i32) -> Result<(), Errno> {
-        match self.pidfd.get() {
+        match &self.pidfd {
             Some(pidfd) => send(pidfd.as_fd(), number, 0),
             None => kill(self.pid.as_raw_nonzero().get(), number),
         }
@@ -184,7 +169,7 @@ impl OsProcess {
     fn signal_group(&self, number: i32, ended: bool) -> Result<(), Errno> {
         /// To the group whose number the process has or had; since Linux 6.9.
         const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
-        if let Some(pidfd) = self.pidfd.get() {
+        if let Some(pidfd) = &self.pidfd {
             match send(pidfd.as_fd(), number, PIDFD_SIGNAL_PROCESS_GROUP) {
                 Err(Errno::INVAL) => {}
                 result => return result,
@@ -200,17 +185,11 @@ impl OsProcess {
     }
 }
 
-impl Drop for OsProcess {
-    fn drop(&mut self) {
-        self.reap_by_number();
-    }
-}
-
 impl AsFd for OsProcess {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        let pidfd = self.pidfd.get();
+        let pidfd = self.pidfd.as_ref();
         pidfd
-            .expect("who has no pidfd is not awaited by it")
+            .expect("a process without a pidfd is awaited by its number")
             .as_fd()
     }
 }
@@ -222,32 +201,13 @@ fn no_group() -> io::Error {
     )
 }
 
-/// Takes note of how the process ended, if it did.
-fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-    match wait(&WaitId::PidFd(pidfd), WaitIdOptions::empty()) {
-        Ok(status) => Ok(status),
-        // Somebody else reaped it, or is about to.
-        Err(Errno::CHILD) if has_ended(pidfd)? => Ok(Some(ExitStatus::Unknown)),
-        Err(Errno::CHILD) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn wait(who: &WaitId<'_>, options: WaitIdOptions) -> Result<Option<ExitStatus>, Errno> {
-    // Without __WALL the kernel overlooks a child that has not got as far as running its program.
-    let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
-    let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG | all;
-    let waited = rustix::io::retry_on_intr(|| rustix::process::waitid(who.clone(), options));
-    Ok(waited?.map(|status| decode(&status)))
-}
-
-fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+fn is_readable(pidfd: &OwnedFd) -> io::Result<bool> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let now = Timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    let mut descriptors = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    let mut descriptors = [PollFd::new(pidfd, PollFlags::IN)];
     let ready = rustix::io::retry_on_intr(|| poll(&mut descriptors, Some(&now)))?;
     Ok(ready > 0)
 }

@@ -187,79 +187,69 @@ fn a_tree_outlives_its_root_and_can_still_be_ended() {
     assert_eq!(read_all(output), "started\n");
 }
 
-/// Awaits the end of a process that has no pidfd of ours, and says how it ended.
-fn await_end_by_number(process: &OsProcess) -> ExitStatus {
-    let pidfd = pidfd_open(process.pid, PidfdFlags::empty()).expect("it is not reaped");
+/// Starts a process that has no pidfd of ours.
+fn spawn_numbered(command: &Command) -> OsChild {
+    let child = spawn_by_number(&command.clone().own_group(false)).expect("the program is there");
+    assert!(child.process.is_by_number());
+    child
+}
+
+/// Awaits the end of a process that has no pidfd of ours, without reaping it.
+fn await_end_by_number(process: &OsProcess) {
+    let flags = rustix::process::PidfdFlags::empty();
+    let pidfd = rustix::process::pidfd_open(process.pid, flags).expect("it is not reaped");
     await_readable(&pidfd);
-    let status = process.try_wait().expect("a child of ours can be awaited");
-    status.expect("its descriptor said that it ended")
 }
 
 fn is_there(process: &OsProcess) -> bool {
     rustix::process::test_kill_process(process.pid) != Err(Errno::SRCH)
 }
 
-/// Goal: the number is the child's as long as it is needed, and no longer.
+/// Goal: the number is the child's until its end is seen, and no longer.
 #[test]
-fn a_child_without_a_pidfd_is_reaped_when_it_is_settled_or_dropped() {
-    for drops in [false, true] {
-        let child = spawn_by_number(&shell("exit 3")).expect("sh is there");
-        let process = child.process;
-        assert_eq!(process.mark(), Mark::Number(child.pid));
-        assert_eq!(await_end_by_number(&process), ExitStatus::Code(3));
+fn a_child_without_a_pidfd_is_reaped_when_its_end_is_seen() {
+    let child = spawn_numbered(&shell("exit 3"));
+    let process = &child.process;
+    assert_eq!(process.mark(), Mark::Number(child.pid));
+    await_end_by_number(process);
+    assert!(is_there(process), "it was reaped early");
+    for _ in 0..2 {
+        let status = process.try_wait().expect("it can be awaited");
+        assert_eq!(status, Some(ExitStatus::Code(3)));
         assert_eq!(process.mark(), Mark::None);
-        assert!(is_there(&process), "it was reaped early");
-        let pid = process.pid;
-        if drops {
-            drop(process);
-        } else {
-            process.settle();
-            let status = process.try_wait().expect("it is remembered");
-            assert_eq!(status, Some(ExitStatus::Code(3)));
-        }
-        let reaped = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
-        assert_eq!(reaped.err(), Some(Errno::CHILD), "it is still there");
+        assert!(!is_there(process), "it is still there");
     }
 }
 
+/// Goal: a signal does not take the end from the one who awaits it, nor the number from a wait under way.
 #[test]
 fn a_child_without_a_pidfd_takes_signals_until_its_end() {
-    for target in [SignalTarget::Process, SignalTarget::Tree] {
-        let child = spawn_by_number(&Command::new("cat")).expect("cat is there");
-        let process = &child.process;
-        let kill = |target| process.signal(Signal::Kill, target);
-        kill(target).expect("it lives");
-        let killed = await_end_by_number(process);
+    let child = spawn_numbered(&Command::new("cat"));
+    let process = &child.process;
+    let kill = || process.signal(Signal::Kill, SignalTarget::Process);
+    kill().expect("it lives");
+    await_end_by_number(process);
+    for reaped in [false, true] {
+        assert_eq!(
+            kill().expect_err("it ended").kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(is_there(process), !reaped);
+        let killed = process.try_wait().expect("it can be awaited");
         assert!(matches!(
             killed,
-            ExitStatus::Signal {
+            Some(ExitStatus::Signal {
                 number: libc::SIGKILL,
                 ..
-            }
+            })
         ));
-        for target in [SignalTarget::Process, SignalTarget::Tree] {
-            let error = kill(target).expect_err("it has ended");
-            assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        }
     }
 }
 
-/// As [`a_tree_outlives_its_root_and_can_still_be_ended`].
-#[test]
-fn the_tree_of_a_child_without_a_pidfd_outlives_it_and_can_still_be_ended() {
-    let mut child = spawn_by_number(&shell("sleep 1000 & echo started")).expect("sh is there");
-    let output = child.take_pipe(1).expect("a pipe");
-    assert_eq!(await_end_by_number(&child.process), ExitStatus::Code(0));
-    child.process.settle();
-    let kill = || child.process.signal(Signal::Kill, SignalTarget::Tree);
-    kill().expect("the grandchild lives");
-    assert_eq!(read_all(output), "started\n");
-}
-
-/// Goal: who reaps all children, ours among them, makes us signal nobody else.
+/// Goal: somebody else who reaps all children, ours among them, makes us signal nobody else.
 #[test]
 fn a_child_without_a_pidfd_that_somebody_else_reaped_has_ended_somehow() {
-    let child = spawn_by_number(&Command::new("true")).expect("true is there");
+    let child = spawn_numbered(&Command::new("true"));
     let process = &child.process;
     let options = rustix::process::WaitOptions::empty();
     rustix::process::waitpid(Some(process.pid), options).expect("it is our child");
@@ -268,6 +258,23 @@ fn a_child_without_a_pidfd_that_somebody_else_reaped_has_ended_somehow() {
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     let status = process.try_wait().expect("its end is known");
     assert_eq!(status, Some(ExitStatus::Unknown));
+}
+
+/// Goal: what outlives its root can be signalled by something else than a number.
+#[test]
+fn a_child_that_leads_a_group_has_a_pidfd() {
+    for command in [
+        Command::new("cat"),
+        Command::new("cat").own_group(false).pty(),
+    ] {
+        let child = spawn_by_number(&command).expect("cat is there");
+        assert_eq!(child.process.mark(), Mark::Descriptor);
+        child
+            .process
+            .signal(Signal::Kill, SignalTarget::Tree)
+            .expect("it lives");
+        await_end(&child.process);
+    }
 }
 
 #[test]

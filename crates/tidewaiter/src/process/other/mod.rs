@@ -41,7 +41,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let process = OsProcess {
         ended,
         pid,
-        own_group: command.own_group || command.terminal.is_some(),
+        own_group: command.leads_group(),
         status: Arc::new(Mutex::new(None)),
     };
     if let Err(error) = process.await_end(ends) {

@@ -46,7 +46,7 @@ fn a_child_echoes_and_ends() {
 #[test]
 fn the_wait_for_an_end_can_be_cancelled_and_repeated() {
     let mut harness = Harness::new();
-    let (process, pipes) = start(&mut harness, &Command::new("cat"));
+    let (process, pipes) = start(&mut harness, &Command::new("cat").own_group(false));
     let exit = harness.submit(process, Request::Exit);
     assert!(harness.port.cancel(exit));
     assert!(is_cancelled(&harness.next(exit)));
@@ -69,25 +69,34 @@ fn the_wait_for_an_end_can_be_cancelled_and_repeated() {
     harness.finish();
 }
 
-/// Goal: a child that has ended is reaped even if its handle stays open, as it does while another process
-/// has its output.
+/// Goal: a child that has ended is reaped before that is told, on any kernel, and told to each who asked.
 #[test]
-fn a_child_that_is_not_closed_is_reaped_at_the_next_wait() {
-    for allowed in KERNELS {
+fn a_child_is_reaped_before_its_end_is_told() {
+    for (allowed, own_group) in KERNELS
+        .into_iter()
+        .flat_map(|one| [(one, true), (one, false)])
+    {
         let mut harness = Harness::with(&PortOptions::default(), allowed);
-        let command = Command::new("true").stdin(Stdio::Null);
-        let command = command.stdout(Stdio::Null).stderr(Stdio::Null);
-        let child = harness.port.spawn(&command).expect("true is there");
-        let exit = harness.submit(child.process, Request::Exit);
-        assert!(exited_well(&harness.next(exit)));
+        let child = harness.port.spawn(&quiet().own_group(own_group));
+        let child = child.expect("true is there");
+        let exits = [Request::Exit, Request::Exit].map(|exit| harness.submit(child.process, exit));
+        for exit in exits {
+            assert!(exited_well(&harness.next(exit)));
+            let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
+            let left = rustix::process::waitpid(pid, WaitOptions::NOHANG);
+            assert_eq!(left.err(), Some(Errno::CHILD), "it is not reaped");
+        }
         let again = harness.submit(child.process, Request::Exit);
         assert!(exited_well(&harness.next(again)));
-        let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
-        let left = rustix::process::waitpid(pid, WaitOptions::NOHANG);
-        assert_eq!(left.err(), Some(Errno::CHILD), "it is not reaped");
         harness.close(child.process, CloseMode::Graceful);
         harness.finish();
     }
+}
+
+/// What ends at once, has no pipes and leads no group: its end may be awaited by its number.
+fn quiet() -> Command {
+    let command = Command::new("true").own_group(false).stdin(Stdio::Null);
+    command.stdout(Stdio::Null).stderr(Stdio::Null)
 }
 
 /// Goal: the ends of more children come than are awaited by their numbers, and numbers are used again.
@@ -95,11 +104,9 @@ fn a_child_that_is_not_closed_is_reaped_at_the_next_wait() {
 fn the_ends_of_many_children_at_once_all_come() {
     let mut harness = Harness::new();
     for _ in 0..2 {
-        let command = Command::new("true").stdin(Stdio::Null);
-        let command = command.stdout(Stdio::Null).stderr(Stdio::Null);
         let children: Vec<_> = (0..80)
             .map(|_| {
-                let spawned = harness.port.spawn(&command);
+                let spawned = harness.port.spawn(&quiet());
                 let process = spawned.expect("true is there").process;
                 (process, harness.submit(process, Request::Exit))
             })
