@@ -35,14 +35,17 @@ pub(crate) struct User {
 
 /// A program to start as a child process: its arguments, environment, directory and descriptors.
 ///
-/// All three standard streams are pipes unless set otherwise. Nothing but them and what
-/// [`fd`](Command::fd) adds is passed on: no other descriptor or handle of ours, inheritable or not,
-/// reaches the child.
+/// All three standard streams are pipes by default. The child gets its standard streams and the descriptors
+/// added by [`fd`](Command::fd), and no other descriptor or handle of ours, inheritable or not.
 ///
-/// The program is searched for in the directories of the *child's* `PATH` unless it names a directory.
-/// A relative path is taken from our own working directory. On Windows, `.exe` is added to a name
-/// without an extension, and batch files are refused, because their arguments cannot be quoted safely:
-/// run `cmd.exe` with `/c` for these.
+/// A program without a directory in its name is looked up in the `PATH` of the *child's* environment; without
+/// a `PATH`, in `/bin` and `/usr/bin` on Unix, in `System32` on Windows. A relative path starts from our
+/// working directory, not the child's. Windows adds `.exe` to a name without an extension, and refuses batch
+/// files, because their arguments cannot be quoted safely: run `cmd.exe` with `/c` instead.
+///
+/// Nothing is checked before the command is started. Starting fails with
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if a string contains a NUL, or if the name of a variable is
+/// empty or contains `=`.
 #[derive(Clone, Debug)]
 pub struct Command {
     pub(crate) program: OsString,
@@ -61,7 +64,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// Starts `program`, without arguments, in our environment and directory, with pipes.
+    /// A command for `program`, without arguments, with our environment and directory, and with pipes for the
+    /// standard streams.
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         Command {
             program: program.as_ref().to_owned(),
@@ -93,14 +97,15 @@ impl Command {
         self
     }
 
-    /// What the program sees as its own name: the program as given, unless set.
+    /// Sets the name that the program sees as its own: the program as given by default. On Windows, it must not
+    /// contain a quotation mark.
     #[must_use]
     pub fn arg0(mut self, name: impl AsRef<OsStr>) -> Command {
         self.arg0 = Some(name.as_ref().to_owned());
         self
     }
 
-    /// Sets an environment variable. On Windows, names differing in case only are the same.
+    /// Sets an environment variable. On Windows, the case of a name does not matter.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Command {
         self.env
@@ -115,7 +120,7 @@ impl Command {
         self
     }
 
-    /// Starts from an empty environment instead of ours; forgets what was set before this call.
+    /// Starts from an empty environment instead of ours. Drops the variables set before this call.
     #[must_use]
     pub fn env_clear(mut self) -> Command {
         self.env_clear = true;
@@ -123,14 +128,14 @@ impl Command {
         self
     }
 
-    /// The directory to start in: ours, unless set.
+    /// Sets the working directory of the child: ours by default.
     #[must_use]
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Command {
         self.directory = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// Where standard input comes from.
+    /// Sets the child's standard input: a pipe by default.
     ///
     /// # Panics
     ///
@@ -140,7 +145,7 @@ impl Command {
         self.fd(0, stdio)
     }
 
-    /// Where standard output goes.
+    /// Sets the child's standard output: a pipe by default.
     ///
     /// # Panics
     ///
@@ -150,17 +155,17 @@ impl Command {
         self.fd(1, stdio)
     }
 
-    /// Where standard error goes.
+    /// Sets the child's standard error: a pipe by default.
     #[must_use]
     pub fn stderr(self, stdio: Stdio) -> Command {
         self.fd(2, stdio)
     }
 
-    /// What the child's descriptor `child_fd` is: closed, unless set, from 3 on.
+    /// Sets the child's descriptor `child_fd`. From 3 on, descriptors are closed by default.
     ///
-    /// Where numbers meet, as when two of ours are swapped, each comes to its place. Windows has
-    /// standard streams alone: there, [`Port::spawn`](crate::port::Port::spawn) refuses what goes
-    /// beyond.
+    /// The order of the calls does not matter, even if the numbers of two of our descriptors are to be swapped.
+    /// Windows and simulations have standard streams alone: there, starting the child fails with
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if anything else is set.
     ///
     /// # Panics
     ///
@@ -175,31 +180,37 @@ impl Command {
         self
     }
 
-    /// Whether the child leads a process group of its own (Unix: `setpgid`; Windows:
-    /// `CREATE_NEW_PROCESS_GROUP`), so that Ctrl-C at our terminal does not reach it and
-    /// [`SignalTarget::Tree`](super::SignalTarget::Tree) reaches all of it: true unless set.
+    /// Sets whether the child leads a process group of its own (Unix: `setpgid`; Windows:
+    /// `CREATE_NEW_PROCESS_GROUP`): true by default. Ctrl-C at our terminal does not reach such a child.
+    ///
+    /// With false, signals that need the group fail with [`Unsupported`](io::ErrorKind::Unsupported): on Unix
+    /// every signal to [`SignalTarget::Tree`](super::SignalTarget::Tree), hence
+    /// [`Process::kill`](crate::Process::kill); on Windows
+    /// [`Interrupt`](super::Signal::Interrupt) and [`Terminate`](super::Signal::Terminate). A child with a
+    /// [`pty`](Command::pty) leads a group in any case.
     #[must_use]
     pub fn own_group(mut self, own_group: bool) -> Command {
         self.own_group = own_group;
         self
     }
 
-    /// Windows. When we have no console ourselves, as services and graphical programs, a console program
-    /// gets one that is not shown. Without effect on other programs, and on other systems.
+    /// Windows. If we have no console ourselves, as services and graphical programs do, a console program
+    /// gets one that is not shown. Has no effect on other programs and on other systems.
     #[must_use]
     pub fn without_window(mut self) -> Command {
         self.without_window = true;
         self
     }
 
-    /// Unix. Gives the child a new pseudo-terminal: a session of its own, with the terminal as its
-    /// controlling one and as its three standard streams, whatever these were set to.
+    /// Unix. Gives the child a new pseudo-terminal: the child leads a session of its own, whose controlling
+    /// terminal this is. The terminal replaces the three standard streams, whatever they were set to.
     ///
-    /// What the child writes comes from its descriptor 1; what is written to its descriptor 0 is typed at
-    /// the terminal, which echoes it, as it is set up to do. Both pipes are of the terminal's other end:
-    /// the child is hung up when both are closed.
+    /// We receive the child's output from its descriptor 1. Bytes that we write to its descriptor 0 arrive as
+    /// if typed at the terminal, which by default echoes them. Both are the terminal's other end: closing both
+    /// hangs up the child (SIGHUP).
     ///
-    /// On Windows, and in a simulation, such a child is refused.
+    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in
+    /// simulations.
     #[must_use]
     pub fn pty(mut self) -> Command {
         let size = self.terminal.and_then(|terminal| terminal.size);
@@ -208,8 +219,8 @@ impl Command {
     }
 
     /// As [`pty`](Command::pty), but with a pseudo-terminal that is open already, given by our
-    /// descriptors of its two ends. Both are copied when the child is started, and may be closed then:
-    /// while the slave stays open, the child's end does not end what can be read.
+    /// descriptors of its two ends. Both must be open when the child is started, which copies them; close them
+    /// afterwards. While our slave end is open, no end of file follows the end of the child.
     #[must_use]
     pub fn pty_of(mut self, master: RawDescriptor, slave: RawDescriptor) -> Command {
         let size = self.terminal.and_then(|terminal| terminal.size);
@@ -218,8 +229,8 @@ impl Command {
         self
     }
 
-    /// How many rows and columns of characters the child's pseudo-terminal has, which it is given with
-    /// this.
+    /// Unix. Gives the child a pseudo-terminal, as [`pty`](Command::pty) does, of so many rows and columns of
+    /// characters.
     #[must_use]
     pub fn window_size(mut self, rows: u16, columns: u16) -> Command {
         let ends = self.terminal.and_then(|terminal| terminal.ends);
@@ -228,8 +239,10 @@ impl Command {
         self
     }
 
-    /// Unix. The child runs as the user and group of these numbers, with these supplementary groups and
-    /// no others; ours, unless set. That needs privileges as a rule.
+    /// Unix. Runs the child as this user and group, with exactly these supplementary groups: ours by default.
+    /// This needs privileges as a rule. Starting the child fails with
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for the number `u32::MAX`, and with
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
     #[must_use]
     pub fn user(mut self, user: u32, group: u32, groups: impl Into<Vec<u32>>) -> Command {
         let groups = groups.into();
@@ -281,7 +294,7 @@ impl Command {
         Ok([0, 1, 2].map(|number| self.descriptors[&number]))
     }
 
-    /// The program, as given.
+    /// The program, as it was given.
     #[must_use]
     pub fn program(&self) -> &OsStr {
         &self.program

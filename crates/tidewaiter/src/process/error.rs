@@ -8,46 +8,49 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpawnStep {
-    /// The arguments, environment or names cannot be passed to a program (they contain a NUL).
+    /// Encoding the arguments, the environment, the names and the user's number: one of them contains a NUL, a
+    /// variable's name is impossible, or the program is a batch file of Windows.
     Arguments,
-    /// The program was looked for in the search path, or as a file, and is not there.
+    /// Finding the program, in the search path or as a file: it is not there.
     Search,
     /// Making the pipes to the child.
     Pipes,
-    /// Giving the child its descriptor of this number: ours is not open, or the number is too high.
+    /// Giving the child its descriptor of this number: ours is not open, the number is too high, or the OS has
+    /// no such descriptors.
     Descriptor(u32),
     /// Making the pseudo-terminal, or giving it to the child.
     Terminal,
     /// Making the process.
     Process,
-    /// Changing to the working directory.
+    /// Changing to the child's working directory.
     Directory,
-    /// Giving it its supplementary groups.
+    /// Setting the child's supplementary groups.
     Groups,
-    /// Giving it its group.
+    /// Setting the child's group.
     Group,
-    /// Giving it its user.
+    /// Setting the child's user.
     User,
-    /// Running the program.
+    /// Running the program: it is not executable, or its interpreter is missing.
     Execute,
     /// Taking the new process and its pipes onto the port.
     Adopt,
 }
 
-/// A process could not be started: nothing was left running.
+/// Why a process could not be started. Nothing was left running.
 #[derive(Debug)]
 pub struct SpawnError {
-    /// The program, as it was asked for.
+    /// The program, as it was given.
     pub program: OsString,
-    /// What was being done.
+    /// The step that failed.
     pub step: SpawnStep,
     /// The OS's reason.
     pub source: io::Error,
 }
 
 impl SpawnError {
-    /// Whether the process was made, and failed at one of the steps that it does by itself before it runs
-    /// the program, as when the program is not there. What fails before is our own lack of something.
+    /// Whether the child could not do what was asked, such as run a program that is not there, enter a
+    /// directory or become a user. False if we could not ask, for lack of descriptors or processes for
+    /// instance.
     #[must_use]
     pub fn is_in_child(&self) -> bool {
         matches!(

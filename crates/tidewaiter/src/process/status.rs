@@ -6,29 +6,29 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExitStatus {
-    /// It exited by itself with this code: 0 to 255 on Unix, any 32 bits on Windows (where a process
-    /// that was terminated has the code its killer chose).
+    /// It exited with this code: 0 to 255 on Unix, any 32 bits on Windows. A process of Windows that was
+    /// terminated has the code that its terminator chose: 1 for [`Signal::Kill`].
     Code(u32),
-    /// It was killed by this signal (Unix).
+    /// A signal ended it (Unix).
     Signal {
         /// The signal's number.
         number: i32,
-        /// Whether memory was dumped.
+        /// Whether the kernel wrote a core dump.
         core_dumped: bool,
     },
-    /// It ended, but somebody else took note of how: the status is lost (Unix, where the host program
-    /// ignores SIGCHLD or reaps all children).
+    /// It ended, but how is lost (Unix): the program ignores SIGCHLD, other code of the program reaped the
+    /// child, or the process that waited is a fork of the child's parent.
     Unknown,
 }
 
 impl ExitStatus {
-    /// Whether the process exited by itself with the code 0.
+    /// Whether the process exited with the code 0.
     #[must_use]
     pub fn success(self) -> bool {
         self == ExitStatus::Code(0)
     }
 
-    /// The code it exited with, if it exited by itself.
+    /// The code that the process exited with; `None` if a signal ended it, or if it is unknown.
     #[must_use]
     pub fn code(self) -> Option<u32> {
         match self {
@@ -59,29 +59,37 @@ impl fmt::Display for ExitStatus {
     }
 }
 
-/// What can be sent to a child process.
+/// A signal that can be sent to a child process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Signal {
-    /// Interrupt, as Ctrl-C does: SIGINT; on Windows Ctrl-Break, which reaches only a process that was
-    /// started in a group of its own and shares our console.
+    /// Interrupts, as Ctrl-C does: SIGINT. On Windows Ctrl-Break, which reaches every process of the child's
+    /// group that shares our console, whichever the target; the child must lead a group of its own
+    /// ([`Command::own_group`](super::Command::own_group)).
     Interrupt,
-    /// Ask to end: SIGTERM; on Windows the same as [`Signal::Interrupt`].
+    /// Asks to end: SIGTERM. On Windows the same as [`Signal::Interrupt`].
     Terminate,
-    /// End now, without asking: SIGKILL; on Windows `TerminateProcess`, or `TerminateJobObject` for the
+    /// Ends at once, without asking: SIGKILL. On Windows `TerminateProcess`, or `TerminateJobObject` for the
     /// tree, with exit code 1.
     Kill,
-    /// Any signal by its number (Unix only).
+    /// Any signal by its number (Unix and simulations). The OS refuses a number that it does not know with
+    /// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
     Number(i32),
 }
 
-/// Who gets a [`Signal`].
+/// Which processes receive a [`Signal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignalTarget {
     /// The child alone.
     Process,
-    /// The child and its descendants: its process group on Unix (if it was started in its own one),
-    /// its job on Windows.
+    /// The child and the descendants that can be found, even after the child itself has ended.
+    ///
+    /// On Unix, these are the processes of the child's process group. A descendant that left the group is
+    /// *not* reached: a daemon that called `setsid`, or a job of an interactive shell. A child that does not
+    /// [lead a group](super::Command::own_group) has no tree
+    /// ([`Unsupported`](std::io::ErrorKind::Unsupported)). On Windows, these are the processes of the child's
+    /// job: all descendants, except those that another program started on their behalf, such as a service. In a
+    /// simulation, a tree is not reached any more once the child itself has ended.
     Tree,
 }

@@ -2,7 +2,7 @@
 
 use crate::port::RawDescriptor;
 
-/// What one of a child's descriptors is.
+/// Where one of a child's descriptors leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Stdio {
@@ -10,12 +10,12 @@ pub enum Stdio {
     /// descriptor.
     #[default]
     Pipe,
-    /// As [`Pipe`](Stdio::Pipe), but each end is one of a pair of connected UNIX sockets, which hold more
-    /// and so bring large outputs faster. Bytes go one way all the same: what the child writes to its
-    /// standard input is never read.
+    /// As [`Pipe`](Stdio::Pipe), but made of two connected UNIX sockets, which hold more than a pipe and so
+    /// carry large outputs faster. Bytes go one way all the same: nobody reads what the child writes to its
+    /// standard input.
     ///
-    /// The child can tell: `/dev/stdout` and its like cannot be opened when they are sockets. On Windows,
-    /// and in a simulation, it is a pipe.
+    /// A program can notice the difference: it cannot open `/dev/stdout` and the like if that is a socket. On
+    /// Windows and in simulations, this is a pipe.
     Socket,
     /// A pipe that we write to and the child reads, whatever the descriptor's number.
     PipeToChild,
@@ -23,14 +23,14 @@ pub enum Stdio {
     PipeFromChild,
     /// The null device.
     Null,
-    /// Our own descriptor of that number; closed if ours is.
+    /// Our own descriptor of the same number; closed if ours is closed. The null device in simulations.
     Inherit,
-    /// Our descriptor of this number (Unix), which must be open when the child is started. The child
-    /// gets a copy; nothing else is done with ours, and it may be closed once the child was started.
+    /// A copy of our descriptor of this number (Unix), which must be open when the child is started. Ours stays
+    /// as it is, and may be closed once the child was started.
     Descriptor(RawDescriptor),
-    /// Any but standard input and output: wherever standard output leads.
+    /// Wherever the child's standard output leads. Not for standard input and output themselves.
     Stdout,
-    /// Nothing: it is closed (Unix), or a null handle (Windows).
+    /// Nowhere: the descriptor is closed (Unix), or a null handle (Windows).
     Closed,
 }
 
