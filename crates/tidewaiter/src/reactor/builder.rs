@@ -11,9 +11,10 @@ use std::time::Duration;
 use super::metrics::Counters;
 use super::pace::{SlowCallback, SlowLimit};
 use super::remote::Others;
+use super::run::Ending;
 use super::timers::Timers;
 use super::triggers::Triggers;
-use super::{AroundWait, Core, Life, Memory, Reactor, RunEnd, Settings};
+use super::{AroundWait, Core, Life, Memory, Reactor, Settings};
 use crate::port::sim::Sim;
 use crate::port::{Port, PortKind, PortOptions, Table};
 
@@ -173,9 +174,7 @@ impl ReactorBuilder {
             },
             life: Cell::new(Life::Idle),
             in_turn: Cell::new(false),
-            crashed: Cell::new(false),
-            asked_to_end: Cell::new(false),
-            stopped_by: Cell::new(RunEnd::Stopped),
+            ending: Ending::new(),
             counters: Counters::default(),
             port: RefCell::new(Some(port)),
         };

@@ -140,11 +140,7 @@ struct Core {
     settings: Settings,
     life: Cell<Life>,
     in_turn: Cell<bool>,
-    crashed: Cell<bool>,
-    /// A signal asked the process to end, and the program does not handle signals itself.
-    asked_to_end: Cell<bool>,
-    /// Why the reactor stops, once it does.
-    stopped_by: Cell<RunEnd>,
+    ending: run::Ending,
     counters: Counters,
 }
 

@@ -1,5 +1,6 @@
 //! Starting and stopping.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,6 +20,26 @@ pub enum RunEnd {
     Signal(ShutdownSignal),
     /// [`Reactor::crash`] was called: everything is as it was, and the reactor may be run again.
     Crashed,
+}
+
+/// What asked the loop to end.
+pub(super) struct Ending {
+    /// [`Reactor::crash`] did.
+    pub(super) crashed: Cell<bool>,
+    /// A signal did that the program does not handle itself.
+    signalled: Cell<bool>,
+    /// Why the reactor stops, once it does.
+    cause: Cell<RunEnd>,
+}
+
+impl Ending {
+    pub(super) fn new() -> Ending {
+        Ending {
+            crashed: Cell::new(false),
+            signalled: Cell::new(false),
+            cause: Cell::new(RunEnd::Stopped),
+        }
+    }
 }
 
 impl Reactor {
@@ -64,8 +85,8 @@ impl Reactor {
             let watch = SignalWatch::install(self.port().waker()).map_err(Error::Port)?;
             core.signals.replace(Some(watch));
         }
-        core.crashed.set(false);
-        core.asked_to_end.set(false);
+        core.ending.crashed.set(false);
+        core.ending.signalled.set(false);
         core.life.set(Life::Running);
         core.counters.pace.rest();
         core.in_turn.set(true);
@@ -77,13 +98,13 @@ impl Reactor {
     }
 
     fn run_until_stopped(&self) -> Result<RunEnd, Error> {
-        while !self.core.crashed.get() {
+        while !self.core.ending.crashed.get() {
             self.one_turn(None)?;
             self.core.in_turn.set(true);
             let complete = self.advance_shutdown();
             self.core.in_turn.set(false);
             if complete {
-                return Ok(self.core.stopped_by.get());
+                return Ok(self.core.ending.cause.get());
             }
         }
         Ok(RunEnd::Crashed)
@@ -108,7 +129,7 @@ impl Reactor {
             return Err(Error::Stopped);
         }
         if !self.core.in_turn.get() {
-            self.core.crashed.set(false);
+            self.core.ending.crashed.set(false);
         }
         // Who knows what the program did since the last turn.
         self.clock().spend();
@@ -133,7 +154,7 @@ impl Reactor {
     fn stop_because(&self, cause: RunEnd) {
         if self.core.life.get() == Life::Running {
             self.core.life.set(Life::Leaving);
-            self.core.stopped_by.set(cause);
+            self.core.ending.cause.set(cause);
             self.core.triggers.borrow_mut().heed_holds();
             self.soon(|reactor| reactor.fire(SystemEvent::Shutdown, Phase::Before));
         }
@@ -152,7 +173,7 @@ impl Reactor {
 
     /// A signal that the program does not handle itself asks the process to end.
     pub(super) fn asked_to_end(&self, signal: ShutdownSignal) {
-        let again = self.core.asked_to_end.replace(true);
+        let again = self.core.ending.signalled.replace(true);
         if again && signal != ShutdownSignal::Hangup {
             self.release_holds();
         }
@@ -162,7 +183,7 @@ impl Reactor {
     /// Makes [`run`](Reactor::run) return at the end of this turn, and leaves everything as it is: it
     /// may be run again.
     pub fn crash(&self) {
-        self.core.crashed.set(true);
+        self.core.ending.crashed.set(true);
     }
 
     /// Whether the reactor runs: from the first startup trigger until it is stopped or crashed.

@@ -153,7 +153,7 @@ impl Reactor {
             return (seen, Some(Duration::ZERO));
         }
         let now = self.turn_time();
-        if !core.soon.borrow().is_empty() || core.crashed.get() || self.ready_to_advance() {
+        if !core.soon.borrow().is_empty() || core.ending.crashed.get() || self.ready_to_advance() {
             return (now, Some(Duration::ZERO));
         }
         let mut wake_up = due;
