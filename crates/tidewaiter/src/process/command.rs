@@ -254,12 +254,6 @@ impl Command {
         self
     }
 
-    /// Unix. Whether the child leads a process group: its own one, or that of its terminal's session.
-    #[cfg(unix)]
-    pub(crate) fn leads_group(&self) -> bool {
-        self.own_group || self.terminal.is_some()
-    }
-
     /// What the standard streams are, for systems without what belongs to Unix.
     ///
     /// # Errors

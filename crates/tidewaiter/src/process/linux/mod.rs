@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
-use super::unix::{Descriptors, Image, Plan, decode};
+use super::unix::{Descriptors, Image, Plan, decode, leads_group};
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
 /// A child process, by its pidfd or by its number.
@@ -56,7 +56,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
 /// As [`spawn`], but a process that leads no group has no pidfd: its end is awaited by its number, without
 /// reaping it.
 pub(crate) fn spawn_by_number(command: &Command) -> Result<OsChild, SpawnError> {
-    start(command, command.leads_group())
+    start(command, leads_group(command))
 }
 
 fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
@@ -77,7 +77,7 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
         process: OsProcess {
             pidfd,
             pid,
-            own_group: command.leads_group(),
+            own_group: leads_group(command),
             status: Cell::new(None),
         },
         pipes: descriptors.pipes,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
-use super::unix::{Descriptors, Image, Plan, decode};
+use super::unix::{Descriptors, Image, Plan, decode, leads_group};
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
 /// A child process. Its descriptor is the reading end of a pipe that the waiting thread closes, and that
@@ -41,7 +41,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let process = OsProcess {
         ended,
         pid,
-        own_group: command.leads_group(),
+        own_group: leads_group(command),
         status: Arc::new(Mutex::new(None)),
     };
     if let Err(error) = process.await_end(ends) {

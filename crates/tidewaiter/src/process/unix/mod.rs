@@ -17,5 +17,12 @@ pub(super) use plan::{Plan, Refusal};
 use search::candidates;
 pub(super) use signals::SignalsBlocked;
 
+use super::Command;
+
+/// Whether the child leads a process group: its own one, or that of its terminal's session.
+pub(super) fn leads_group(command: &Command) -> bool {
+    command.own_group || command.terminal.is_some()
+}
+
 #[cfg(test)]
 mod tests;
