@@ -71,13 +71,12 @@ mod watch;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 pub use buffer::Buffer;
 pub use chunks::Chunks;
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
-use origin::Origin;
+use owner::Gate;
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
@@ -87,7 +86,7 @@ pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
-use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep};
 
 /// The OS's number of a socket, pipe or other object: a descriptor on Unix; a `SOCKET` or `HANDLE` on
 /// Windows.
@@ -235,13 +234,7 @@ pub(crate) trait Driver: fmt::Debug {
 /// A completion port. See the [module](self) for its promises, and [`sim`] for an example that works on
 /// every port.
 pub struct Port {
-    driver: Box<dyn Driver>,
-    /// Which process it belongs to. `None`: there is no OS behind it.
-    origin: Option<Origin>,
-    /// The thread it belongs to: the one that waited first.
-    waiter: Option<Thread>,
-    /// Between `before_fork` and `after_fork`.
-    suspended: bool,
+    gate: Gate,
 }
 
 impl Port {
@@ -267,13 +260,12 @@ impl Port {
         request: Request,
         token: Token,
     ) -> io::Result<Operation> {
-        self.check_process()?;
-        self.driver.submit(handle, request, token)
+        self.gate.pass_mut()?.submit(handle, request, token)
     }
 
     /// Whether a send of what was gathered is better tried by [`send_now`](Port::send_now) first.
     pub(crate) fn sends_gathered_now(&self) -> bool {
-        self.driver.sends_gathered_now()
+        self.gate.books().sends_gathered_now()
     }
 
     /// Sends what the OS takes of `data` here and now, without an operation or a copy, and returns how many
@@ -283,10 +275,10 @@ impl Port {
     ///
     /// As a submitted send would complete with.
     pub(crate) fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
-        if self.suspended || self.is_elsewhere() {
-            return Ok(0);
+        match self.gate.pass_at_once() {
+            Some(driver) => driver.send_now(handle, data),
+            None => Ok(0),
         }
-        self.driver.send_now(handle, data)
     }
 
     /// Asks for an operation to end early. It still completes, with [`Failure::Cancelled`] or with its
@@ -296,7 +288,9 @@ impl Port {
     /// Returns whether the operation was still under way; always false in a copy that `fork` made.
     /// Cancelling again, or cancelling a [`close`](Port::close), changes nothing.
     pub fn cancel(&mut self, operation: Operation) -> bool {
-        self.check_process().is_ok() && self.driver.cancel(operation)
+        self.gate
+            .pass_mut()
+            .is_ok_and(|driver| driver.cancel(operation))
     }
 
     /// Appends the completions that are ready to `completions`, at most 256 of them.
@@ -321,15 +315,13 @@ impl Port {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        self.check_waiter()?;
-        self.driver.wait(timeout, completions)
+        self.gate.pass_to_wait()?.wait(timeout, completions)
     }
 
     /// As [`wait`](Port::wait) with a timeout of zero, for who has asked the kernel just now and soon does
     /// again: the port may leave that out, and does only what is known to be there to do.
     pub(crate) fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
-        self.check_waiter()?;
-        self.driver.glance(completions)
+        self.gate.pass_to_wait()?.glance(completions)
     }
 
     /// Closes `handle`. From this call on, the handle takes no request. Its operations are cancelled and
@@ -348,26 +340,25 @@ impl Port {
         mode: CloseMode,
         token: Token,
     ) -> io::Result<Operation> {
-        self.check_process()?;
-        self.driver.close(handle, mode, token)
+        self.gate.pass_mut()?.close(handle, mode, token)
     }
 
     /// A waker, which ends this port's waits from other threads. It may outlive the port.
     #[must_use]
     pub fn waker(&self) -> Waker {
-        self.driver.waker()
+        self.gate.books().waker().of(self.gate.origin())
     }
 
     /// Which backend this is, and why it was chosen.
     #[must_use]
     pub fn info(&self) -> &PortInfo {
-        self.driver.info()
+        self.gate.books().info()
     }
 
     /// The time by this port's clock: the OS's monotonic clock, or the simulation's.
     #[must_use]
     pub fn now(&self) -> Instant {
-        self.driver.now()
+        self.gate.books().now()
     }
 
     /// Opens a listening TCP socket. Submit [`Request::Accept`] to accept connections.
@@ -382,8 +373,7 @@ impl Port {
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`Unsupported`](io::ErrorKind::Unsupported) for
     /// [`ListenOptions::reuse_port`] where the OS does not spread connections.
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        self.check_process()?;
-        self.driver.listen(options)
+        self.gate.pass_mut()?.listen(options)
     }
 
     /// Opens a TCP socket of the address family of `peer`, bound to `local` if given. This does not connect:
@@ -398,8 +388,7 @@ impl Port {
         peer: SocketAddr,
         local: Option<SocketAddr>,
     ) -> io::Result<Handle> {
-        self.check_process()?;
-        self.driver.open_stream(peer, local)
+        self.gate.pass_mut()?.open_stream(peer, local)
     }
 
     /// Takes over a socket or pipe that was made elsewhere. A stream socket may be connected already, or be
@@ -413,8 +402,7 @@ impl Port {
     /// The OS's error, or [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this port cannot
     /// serve. The resource is closed then.
     pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
-        self.check_process()?;
-        self.driver.adopt(resource.into())
+        self.gate.pass_mut()?.adopt(resource.into())
     }
 
     /// Unix. Watches a descriptor that belongs to somebody else: anything that can be polled.
@@ -439,8 +427,7 @@ impl Port {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
-        self.check_process()?;
-        self.driver.watch(descriptor, interest, token)
+        self.gate.pass_mut()?.watch(descriptor, interest, token)
     }
 
     /// Windows. Watches a waitable object that belongs to somebody else: whatever `WaitForSingleObject` takes,
@@ -459,7 +446,7 @@ impl Port {
     /// The OS's error if there is no such handle or it cannot be waited for;
     /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
     pub fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
-        self.driver.watch_handle(handle, token)
+        self.gate.pass_mut()?.watch_handle(handle, token)
     }
 
     /// Changes what a [`watch`](Port::watch) reports, from the next wait on.
@@ -470,8 +457,7 @@ impl Port {
     /// descriptor was closed meanwhile; [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in
     /// simulations.
     pub fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
-        self.check_process()?;
-        self.driver.set_interest(watch, interest)
+        self.gate.pass_mut()?.set_interest(watch, interest)
     }
 
     /// Starts a child process, and returns once it runs its program.
@@ -481,7 +467,12 @@ impl Port {
     /// [`SpawnError`] names the program, the step that failed and the OS's reason. Nothing is left running
     /// then.
     pub fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        self.driver.spawn(command)
+        let driver = self.gate.pass_mut().map_err(|source| SpawnError {
+            program: command.program().to_owned(),
+            step: SpawnStep::Process,
+            source,
+        })?;
+        driver.spawn(command)
     }
 
     /// Sends a signal to a child process, or to its tree: see [`SignalTarget`].
@@ -497,7 +488,7 @@ impl Port {
         signal: Signal,
         target: SignalTarget,
     ) -> io::Result<()> {
-        self.driver.signal(process, signal, target)
+        self.gate.pass_mut()?.signal(process, signal, target)
     }
 
     /// The address that a socket is bound to.
@@ -508,7 +499,7 @@ impl Port {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no socket, or whose socket has no
     /// IP address, such as a UNIX socket; otherwise the OS's error.
     pub fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        self.driver.local_addr(handle)
+        self.gate.pass()?.local_addr(handle)
     }
 
     /// The address that a socket is connected to.
@@ -517,7 +508,7 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        self.driver.peer_addr(handle)
+        self.gate.pass()?.peer_addr(handle)
     }
 
     /// The OS's number of a socket or pipe, for inspection or for options that the port does not know. The
@@ -529,7 +520,7 @@ impl Port {
     /// [`NotFound`](io::ErrorKind::NotFound) once the handle is closed or being closed;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a process, and in simulations.
     pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        self.driver.raw_descriptor(handle)
+        self.gate.pass()?.raw_descriptor(handle)
     }
 
     /// Sets an option of a TCP socket. Does nothing in simulations.
@@ -538,7 +529,7 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr).
     pub fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
-        self.driver.set_option(handle, option)
+        self.gate.pass_mut()?.set_option(handle, option)
     }
 
     /// Half-closes a stream socket: the peer receives an end of file behind the bytes sent so far. Receiving
@@ -548,7 +539,7 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        self.driver.shutdown_write(handle)
+        self.gate.pass_mut()?.shutdown_write(handle)
     }
 
     /// Has the OS keep back what does not fill a segment, as the end of each send, for what is sent next;
@@ -558,31 +549,31 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr).
     pub(crate) fn hold_ends(&mut self, handle: Handle, hold: bool) -> io::Result<()> {
-        self.driver.hold_ends(handle, hold)
+        self.gate.pass_mut()?.hold_ends(handle, hold)
     }
 
     /// How many operations are under way: submitted, with their last completion not yet delivered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.driver.in_flight()
+        self.gate.books().in_flight()
     }
 
     /// How many handles are open or being closed.
     #[must_use]
     pub fn open_handles(&self) -> usize {
-        self.driver.open_handles()
+        self.gate.books().open_handles()
     }
 
     /// How many completions the OS delivered for operations that were gone. Zero, unless the OS or this
     /// library is at fault.
     #[must_use]
     pub fn stale(&self) -> u64 {
-        self.driver.stale()
+        self.gate.books().stale()
     }
 }
 
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.driver.fmt(f)
+        self.gate.books().fmt(f)
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::origin::Origin;
+use super::owner::Gate;
 use super::{Driver, Port, PortKind, PortOptions};
 
 /// The environment variable that forces a backend.
@@ -48,10 +49,7 @@ impl Port {
     /// A port over any driver; one without an origin knows no OS.
     pub(super) fn over(driver: Box<dyn Driver>, origin: Option<Origin>) -> Port {
         Port {
-            driver,
-            origin,
-            waiter: None,
-            suspended: false,
+            gate: Gate::new(driver, origin),
         }
     }
 }

@@ -1,9 +1,111 @@
 //! Whose a port is: one thread's, in one process.
 
 use std::io;
-use std::thread;
+use std::sync::Arc;
+use std::thread::{self, Thread};
 
-use super::Port;
+use super::origin::Origin;
+use super::{Driver, Port};
+
+/// The gate that every call of a port passes on its way to the driver.
+///
+/// A copy of the process, made by `fork`, shares sockets, children and the kernel's queues with the
+/// original. So nothing but [`Gate::books`] reaches the driver there.
+pub(super) struct Gate {
+    driver: Box<dyn Driver>,
+    /// Which process the port belongs to. `None`: there is no OS behind it.
+    origin: Option<Arc<Origin>>,
+    /// The thread that the port belongs to: the one that waited first.
+    waiter: Option<Thread>,
+    /// Between `before_fork` and `after_fork`.
+    suspended: bool,
+}
+
+impl Gate {
+    pub(super) fn new(driver: Box<dyn Driver>, origin: Option<Origin>) -> Gate {
+        Gate {
+            driver,
+            origin: origin.map(Arc::new),
+            waiter: None,
+            suspended: false,
+        }
+    }
+
+    /// The driver, to read what it keeps in its own memory. Makes no system call, so a copy may.
+    pub(super) fn books(&self) -> &dyn Driver {
+        &*self.driver
+    }
+
+    /// The driver, to ask the OS about something.
+    pub(super) fn pass(&self) -> io::Result<&dyn Driver> {
+        self.check_process()?;
+        Ok(&*self.driver)
+    }
+
+    /// The driver, to ask the OS for something.
+    pub(super) fn pass_mut(&mut self) -> io::Result<&mut dyn Driver> {
+        self.check_process()?;
+        Ok(&mut *self.driver)
+    }
+
+    /// The driver, to do at once what can be submitted as well; `None` where it is to be submitted.
+    pub(super) fn pass_at_once(&mut self) -> Option<&mut dyn Driver> {
+        if self.suspended {
+            return None;
+        }
+        self.pass_mut().ok()
+    }
+
+    /// The driver, to wait. The first thread to ask is the one that may.
+    pub(super) fn pass_to_wait(&mut self) -> io::Result<&mut dyn Driver> {
+        self.check_process()?;
+        if self.suspended {
+            return Err(busy(
+                "the port does not wait between `before_fork` and `after_fork`".to_owned(),
+            ));
+        }
+        self.check_thread()?;
+        if self.waiter.is_none() {
+            self.waiter = Some(thread::current());
+        }
+        Ok(&mut *self.driver)
+    }
+
+    pub(super) fn origin(&self) -> Option<Arc<Origin>> {
+        self.origin.clone()
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        let origin = self.origin.as_ref();
+        origin.is_some_and(|origin| origin.is_elsewhere())
+    }
+
+    fn check_process(&self) -> io::Result<()> {
+        if self.is_elsewhere() {
+            return Err(elsewhere());
+        }
+        Ok(())
+    }
+
+    fn check_thread(&self) -> io::Result<()> {
+        match &self.waiter {
+            Some(waiter) if waiter.id() != thread::current().id() => Err(busy(format!(
+                "the port belongs to thread {:?} ({:?}), which waited first",
+                waiter.name().unwrap_or("without a name"),
+                waiter.id()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if self.is_elsewhere() {
+            self.driver.disown();
+        }
+    }
+}
 
 impl Port {
     /// Prepares the port for a fork of the process, so that it can live on in the child. Call this before the
@@ -21,11 +123,12 @@ impl Port {
     /// When the OS does not give its operations back within 10 s; the port goes on as before then.
     /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) when the port belongs to another thread or process.
     pub fn before_fork(&mut self) -> io::Result<()> {
-        self.check_process()?;
-        self.check_thread()?;
-        if !self.suspended {
-            self.driver.before_fork()?;
-            self.suspended = true;
+        let gate = &mut self.gate;
+        gate.check_process()?;
+        gate.check_thread()?;
+        if !gate.suspended {
+            gate.driver.before_fork()?;
+            gate.suspended = true;
         }
         Ok(())
     }
@@ -43,74 +146,41 @@ impl Port {
     /// [`Unsupported`](io::ErrorKind::Unsupported) with kqueue. Otherwise the OS's error; the call can be
     /// repeated then.
     pub fn after_fork(&mut self) -> io::Result<()> {
-        if !self.suspended {
+        let gate = &mut self.gate;
+        if !gate.suspended {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the port was not made ready by `before_fork`",
             ));
         }
-        self.driver.after_fork()?;
-        if let Some(origin) = &self.origin {
+        gate.driver.after_fork()?;
+        if let Some(origin) = &gate.origin {
             origin.renew();
         }
-        self.waiter = None;
-        self.suspended = false;
+        gate.waiter = None;
+        gate.suspended = false;
         Ok(())
     }
 
     /// Lets go of a copy: closes its descriptors, and does nothing to what is still the original's.
     pub(crate) fn disown(&mut self) {
-        self.driver.disown();
+        self.gate.driver.disown();
+    }
+
+    /// Refuses in a process that is a copy, made by `fork`, of the one that the port belongs to.
+    pub(crate) fn check_process(&self) -> io::Result<()> {
+        self.gate.check_process()
     }
 
     /// Whether this process is a copy, made by `fork`, of the one that the port belongs to.
     pub(crate) fn is_elsewhere(&self) -> bool {
-        let origin = self.origin.as_ref();
-        origin.is_some_and(super::Origin::is_elsewhere)
-    }
-
-    pub(super) fn check_process(&self) -> io::Result<()> {
-        if self.is_elsewhere() {
-            return Err(busy(
-                "the port belongs to the process that this one is a copy of".to_owned(),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether this thread may wait; the first to ask is the one that may.
-    pub(super) fn check_waiter(&mut self) -> io::Result<()> {
-        self.check_process()?;
-        if self.suspended {
-            return Err(busy(
-                "the port does not wait between `before_fork` and `after_fork`".to_owned(),
-            ));
-        }
-        self.check_thread()?;
-        if self.waiter.is_none() {
-            self.waiter = Some(thread::current());
-        }
-        Ok(())
-    }
-
-    fn check_thread(&self) -> io::Result<()> {
-        match &self.waiter {
-            Some(waiter) if waiter.id() != thread::current().id() => Err(busy(format!(
-                "the port belongs to thread {:?} ({:?}), which waited first",
-                waiter.name().unwrap_or("without a name"),
-                waiter.id()
-            ))),
-            _ => Ok(()),
-        }
+        self.gate.is_elsewhere()
     }
 }
 
-impl Drop for Port {
-    fn drop(&mut self) {
-        if self.is_elsewhere() {
-            self.disown();
-        }
-    }
+/// What a copy is told.
+pub(super) fn elsewhere() -> io::Error {
+    busy("the port belongs to the process that this one is a copy of".to_owned())
 }
 
 fn busy(message: String) -> io::Error {

@@ -1,6 +1,7 @@
 //! Ending a port's wait early, from any thread.
 
 use std::fmt;
+use std::io;
 
 #[cfg(loom)]
 use loom::sync::{
@@ -21,6 +22,9 @@ pub(crate) trait Notify: Send + Sync {
     fn notify(&self);
 }
 
+use super::origin::Origin;
+use super::owner::elsewhere;
+
 struct Shared {
     /// A wake-up is under way that the port has not yet taken note of.
     pending: AtomicBool,
@@ -35,6 +39,8 @@ struct Shared {
 #[derive(Clone)]
 pub struct Waker {
     shared: Arc<Shared>,
+    /// Which process the port belongs to.
+    origin: Option<std::sync::Arc<Origin>>,
 }
 
 impl Waker {
@@ -44,11 +50,33 @@ impl Waker {
                 pending: AtomicBool::new(false),
                 notify,
             }),
+            origin: None,
+        }
+    }
+
+    /// The same, for a port of that origin.
+    pub(super) fn of(self, origin: Option<std::sync::Arc<Origin>>) -> Waker {
+        Waker { origin, ..self }
+    }
+
+    /// Refuses in a copy of the process that the port belongs to.
+    pub(crate) fn check_process(&self) -> io::Result<()> {
+        match &self.origin {
+            Some(origin) if origin.is_elsewhere() => Err(elsewhere()),
+            _ => Ok(()),
         }
     }
 
     /// Ends the port's wait. Safe to call from a signal handler, except for the waker of a simulated port.
+    /// Does nothing in a copy, made by `fork`, of the process that the port belongs to.
     pub fn wake(&self) {
+        if self
+            .origin
+            .as_ref()
+            .is_some_and(|origin| origin.is_elsewhere())
+        {
+            return;
+        }
         // Release: what this thread wrote before is seen by the one that acknowledges.
         if !self.shared.pending.swap(true, Ordering::AcqRel) {
             self.shared.notify.notify();

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{Life, Reactor};
 use crate::error::Error;
+use crate::port::Port;
 
 impl Reactor {
     /// To be called before the process forks, if the reactor is to live on in the child: as daemons do.
@@ -29,6 +30,7 @@ impl Reactor {
         if self.core.life.get() == Life::Stopped {
             return Err(Error::Stopped);
         }
+        self.check_process()?;
         self.core.others.before_fork().map_err(Error::Port)?;
         self.port_mut().before_fork().map_err(|error| {
             self.core.others.after_fork();
@@ -47,10 +49,17 @@ impl Reactor {
         Ok(())
     }
 
+    /// Refuses in a copy of the process that the reactor belongs to.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        let port = self.core.port.borrow();
+        let checked = port.as_ref().map_or(Ok(()), Port::check_process);
+        checked.map_err(Error::Port)
+    }
+
     /// Whether this process is a copy of the one that the reactor belongs to.
     pub(crate) fn is_copied(&self) -> bool {
         let port = self.core.port.borrow();
-        port.as_ref().is_some_and(crate::port::Port::is_elsewhere)
+        port.as_ref().is_some_and(Port::is_elsewhere)
     }
 
     /// Closes the copies of descriptors, and leaves all else as it is: what is on the reactor may kill

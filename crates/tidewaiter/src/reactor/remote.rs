@@ -39,8 +39,10 @@ impl Remote {
     /// # Errors
     ///
     /// [`Error::Stopped`] when the reactor has stopped: the call is dropped. Calls that were taken, and
-    /// that the loop did not come to before it stopped, are dropped as well.
+    /// that the loop did not come to before it stopped, are dropped as well. [`Error::Port`] in a copy of
+    /// the process that the reactor belongs to.
     pub fn call(&self, callback: impl FnOnce(&Reactor) + Send + 'static) -> Result<(), Error> {
+        self.check_process()?;
         self.sender
             .send(Box::new(callback))
             .map_err(|_| Error::Stopped)
@@ -50,9 +52,14 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] when it has stopped already.
+    /// As [`call`](Remote::call).
     pub fn stop(&self) -> Result<(), Error> {
         self.call(Reactor::stop)
+    }
+
+    /// Refuses in a copy of the process that the reactor belongs to.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        self.waker.check_process().map_err(Error::Port)
     }
 
     /// Makes the loop's current or next wait end. Several wake-ups may be one.
@@ -180,8 +187,13 @@ impl Reactor {
             // An error means that the reactor stopped: nobody is there to take the result.
             let _ = remote.call(move |reactor| reactor.finish_work(key, Some(Box::new(result))));
         });
-        if let Err(error) = self.core.others.workers.submit(job) {
-            let lost = WorkLost::NoThread(error.to_string());
+        let workers = &self.core.others.workers;
+        let submitted = match self.check_process() {
+            Ok(()) => workers.submit(job).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(reason) = submitted {
+            let lost = WorkLost::NoThread(reason);
             self.soon(move |reactor| reactor.finish_work(key, Some(Box::new(Err::<T, _>(lost)))));
         }
     }

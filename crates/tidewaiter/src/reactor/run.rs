@@ -81,6 +81,7 @@ impl Reactor {
             Life::Stopped => return Err(Error::Stopped),
             Life::Running | Life::Leaving | Life::Draining => return Err(Error::Running),
         }
+        self.check_process()?;
         if core.settings.handle_signals {
             let watch = SignalWatch::install(self.port().waker()).map_err(Error::Port)?;
             core.signals.replace(Some(watch));
@@ -128,6 +129,7 @@ impl Reactor {
         if self.core.life.get() == Life::Stopped {
             return Err(Error::Stopped);
         }
+        self.check_process()?;
         if !self.core.in_turn.get() {
             self.core.ending.crashed.set(false);
         }

@@ -261,13 +261,15 @@ impl ReactorGroup {
     ///
     /// # Errors
     ///
-    /// What the first reactor that failed said.
+    /// What the first reactor that failed said; [`Error::Port`] in a copy of the process, made by `fork`,
+    /// which has no such threads.
     ///
     /// # Panics
     ///
     /// When a thread of the group did outside of any callback, for instance where values that its
     /// callbacks own are dropped.
     pub fn join(mut self) -> Result<RunEnd, Error> {
+        self.check_process()?;
         let mut result = Ok(RunEnd::Stopped);
         let mut panicked = None;
         for ended in self.await_threads() {
@@ -282,11 +284,25 @@ impl ReactorGroup {
         }
     }
 
+    /// Refuses in a copy of the process, made by `fork`, that the group belongs to.
+    fn check_process(&self) -> Result<(), Error> {
+        self.remotes.iter().try_for_each(Remote::check_process)
+    }
+
     /// Waits for the threads, save the one that this runs on, and returns how each ended.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a copy of the process has no such threads to let go of"
+    )]
     fn await_threads(&mut self) -> Vec<thread::Result<Result<RunEnd, Error>>> {
         let here = thread::current().id();
-        self.threads
-            .drain(..)
+        let threads = std::mem::take(&mut self.threads);
+        if self.check_process().is_err() {
+            std::mem::forget(threads);
+            return Vec::new();
+        }
+        threads
+            .into_iter()
             .filter(|it| it.thread().id() != here)
             .map(JoinHandle::join)
             .collect()

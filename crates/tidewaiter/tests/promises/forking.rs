@@ -3,15 +3,23 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidewaiter::port::{Outcome, Request, Token};
+use tidewaiter::port::{
+    CloseMode, Completion, Handle, Interest, ListenOptions, Operation, Outcome, Port, PortOptions,
+    Request, Socket, SocketOption, Token,
+};
+use tidewaiter::process::{Signal, SignalTarget};
 
 use crate::support::alone::alone;
+use crate::support::family::Child;
 use crate::support::harness::{Harness, PATIENCE};
 use crate::support::reader::Reader;
+use crate::support::roles::Role;
 use crate::support::system::{fork, join};
 
 /// Bytes of a formula with a period that no size divides.
@@ -135,12 +143,13 @@ fn what_is_under_way_goes_on_in_the_child() {
     );
 }
 
-/// Goal: a child that knows nothing of the port can use and drop its copy, and the parent does not notice.
+/// Goal: every call of a copy is refused, and dropping it does nothing: connections, children, watches and
+/// waits of the original go on.
 #[test]
-fn a_copy_is_of_no_use_and_does_no_harm() {
+fn every_call_of_a_copy_is_refused_and_harmless() {
     alone(
         module_path!(),
-        "a_copy_is_of_no_use_and_does_no_harm",
+        "every_call_of_a_copy_is_refused_and_harmless",
         || {
             let std_listener = listener();
             let mut client = connect(&std_listener);
@@ -151,34 +160,135 @@ fn a_copy_is_of_no_use_and_does_no_harm() {
             let server = harness.adopt(socket);
             let mut reader = Reader::new(&mut harness, server);
             client.write_all(b"early").expect("it is connected");
-            let early = reader.take(&mut harness, 5);
-            assert_eq!(early, b"early");
-            let mut harness = Some(harness);
+            assert_eq!(reader.take(&mut harness, 5), b"early");
+            let child = Child::start(&mut harness, Role::Echo);
+            let mut output = child.output(&mut harness);
+            let (watched, mut other) = UnixStream::pair().expect("descriptors are free");
+            let mut watcher = crate::open(&PortOptions::default());
+            let watch = watcher
+                .watch(watched.as_raw_fd(), Interest::READABLE, Token(7))
+                .expect("a socket can be watched");
+            let parts = Parts {
+                listener,
+                server,
+                child: child.process,
+                accepting,
+            };
+            let mut both = Some((harness, watcher));
             for uses in [true, false] {
                 join(fork(|| {
-                    let mut harness = harness.take().expect("it is there");
+                    let (mut harness, mut watcher) = both.take().expect("they are there");
                     if uses {
-                        let port = &mut harness.port;
-                        let submitted = port.submit(listener, Request::Accept, Token(1));
-                        let waited = port.wait(None, &mut Vec::new());
-                        let closed =
-                            port.close(server, tidewaiter::port::CloseMode::Reset, Token(2));
-                        for error in [submitted.err(), waited.err(), closed.err()] {
-                            let kind = error.expect("it is another process's").kind();
-                            assert_eq!(kind, io::ErrorKind::ResourceBusy);
-                        }
-                        assert!(!port.cancel(accepting));
+                        use_all(&mut harness.port, &parts);
+                        stop_watching(&mut watcher, watch);
                     }
                     harness.drop_port();
                 }));
             }
-            let mut harness = harness.expect("the child had a copy");
+            let (mut harness, mut watcher) = both.expect("the child had copies");
+            // Nothing has come, not even a wake-up.
+            let (begun, still) = (Instant::now(), Duration::from_millis(20));
+            assert_eq!(harness.turn(Some(still)), 0);
+            assert!(begun.elapsed() >= still);
             client.write_all(b"after").expect("it is connected");
             assert_eq!(reader.take(&mut harness, 5), b"after");
+            harness.send_all(server, b"and back");
+            let mut answer = [0; 8];
+            client.read_exact(&mut answer).expect("it still sends");
+            harness.send_all(child.stdin, b"child");
+            assert_eq!(output.take(&mut harness, 5), b"child");
+            other.write_all(b"ready").expect("it is connected");
+            let mut completions = Vec::new();
+            watcher.wait(None, &mut completions).expect("it waits");
+            assert!(matches!(
+                completions[..],
+                [Completion {
+                    token: Token(7),
+                    result: Ok(Outcome::Ready(_)),
+                    ..
+                }]
+            ));
             let _later = connect(&std_listener);
             harness.accepted(accepting);
-            assert_eq!(harness.turn(Some(Duration::ZERO)), 0);
             harness.finish();
         },
     );
+}
+
+/// What the original has that a copy could do harm to.
+struct Parts {
+    listener: Handle,
+    server: Handle,
+    child: Handle,
+    accepting: Operation,
+}
+
+/// Makes the calls about a watch.
+fn stop_watching(port: &mut Port, watch: Operation) {
+    let changed = port.set_interest(watch, Interest::NONE);
+    let error = changed.expect_err("it is the original's");
+    assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+    assert!(!port.cancel(watch));
+}
+
+/// Makes every call that a port has.
+fn use_all(port: &mut Port, parts: &Parts) {
+    let (server, token) = (parts.server, Token(1));
+    let (spare, _) = UnixStream::pair().expect("descriptors are free");
+    let spare = Socket::from(OwnedFd::from(spare));
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let peer = Harness::deserted_address();
+    let mut refused = Vec::new();
+    let mut note = |call, result: Result<(), io::Error>| refused.push((call, result));
+    for (handle, request) in [
+        (parts.listener, Request::Accept),
+        (server, Request::Connect(peer)),
+        (server, Request::Receive),
+        (server, Request::Send(b"no".as_slice().into())),
+        (server, Request::HangUp),
+        (parts.child, Request::Exit),
+    ] {
+        note("submit", port.submit(handle, request, token).map(drop));
+    }
+    note("wait", port.wait(None, &mut Vec::new()));
+    note(
+        "listen",
+        port.listen(&ListenOptions::new(address)).map(drop),
+    );
+    note("open_stream", port.open_stream(peer, None).map(drop));
+    note("adopt", port.adopt(spare).map(drop));
+    let watched = port.watch(0, Interest::READABLE, token);
+    note("watch", watched.map(drop));
+    note("watch_handle", port.watch_handle(0, token).map(drop));
+    for (signal, target) in [
+        (Signal::Kill, SignalTarget::Tree),
+        (Signal::Terminate, SignalTarget::Process),
+    ] {
+        note("signal", port.signal(parts.child, signal, target));
+    }
+    note("local_addr", port.local_addr(server).map(drop));
+    note("peer_addr", port.peer_addr(server).map(drop));
+    note("raw_descriptor", port.raw_descriptor(server).map(drop));
+    note(
+        "set_option",
+        port.set_option(server, SocketOption::NoDelay(true)),
+    );
+    note("shutdown_write", port.shutdown_write(server));
+    note("before_fork", port.before_fork());
+    for handle in [parts.listener, server, parts.child] {
+        note(
+            "close",
+            port.close(handle, CloseMode::Reset, token).map(drop),
+        );
+    }
+    for (call, result) in refused {
+        let error = result.expect_err(call);
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{call}: {error}");
+    }
+    let spawned = port.spawn(&crate::child(Role::Echo)).expect_err("spawn");
+    assert_eq!(spawned.source.kind(), io::ErrorKind::ResourceBusy);
+    let unprepared = port.after_fork().expect_err("after_fork");
+    assert_eq!(unprepared.kind(), io::ErrorKind::InvalidInput);
+    assert!(!port.cancel(parts.accepting));
+    port.waker().wake();
 }

@@ -12,6 +12,11 @@ pub(super) struct Origin {
     page: Mapping,
 }
 
+// SAFETY: the mapping is only ever used as an atomic.
+unsafe impl Send for Origin {}
+// SAFETY: as above.
+unsafe impl Sync for Origin {}
+
 impl Origin {
     pub(super) fn here() -> io::Result<Origin> {
         let page = Mapping::new(size_of::<AtomicBool>())?;

@@ -1,10 +1,10 @@
 //! The number of the process tells.
 
-use std::cell::Cell;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(super) struct Origin {
-    process: Cell<u32>,
+    process: AtomicU32,
 }
 
 impl Origin {
@@ -14,17 +14,17 @@ impl Origin {
     )]
     pub(super) fn here() -> io::Result<Origin> {
         Ok(Origin {
-            process: Cell::new(std::process::id()),
+            process: AtomicU32::new(std::process::id()),
         })
     }
 
     /// Whether this process is a copy of the one that the port belongs to.
     pub(super) fn is_elsewhere(&self) -> bool {
-        self.process.get() != std::process::id()
+        self.process.load(Ordering::Relaxed) != std::process::id()
     }
 
     /// The port belongs to this process from here on.
     pub(super) fn renew(&self) {
-        self.process.set(std::process::id());
+        self.process.store(std::process::id(), Ordering::Relaxed);
     }
 }
