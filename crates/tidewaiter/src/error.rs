@@ -71,39 +71,40 @@ impl fmt::Display for Reason {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The name does not resolve.
+    /// The name could not be looked up, or it has no address of the local address's family.
     Resolve {
         /// The name.
         host: String,
         /// The resolver's reason.
         source: io::Error,
     },
-    /// Nobody listens there.
+    /// Nobody listens there. When several addresses failed, this is the error of the attempt that came furthest.
     Refused {
-        /// The last address tried.
+        /// The address of that attempt.
         address: SocketAddr,
         /// The OS's reason.
         source: io::Error,
     },
-    /// There is no way to that network or host.
+    /// No route leads to that host or network.
     Unreachable {
-        /// The last address tried.
+        /// The address of that attempt.
         address: SocketAddr,
         /// The OS's reason.
         source: io::Error,
     },
-    /// No answer within the time given, or within the OS's own limit.
+    /// The peer did not answer within [`ConnectOptions::timeout`](crate::ConnectOptions::timeout), or within the
+    /// OS's own limit.
     TimedOut {
-        /// The OS's reason, or ours: that one has no code of the OS's.
+        /// The OS's error, or our own, which carries no OS error code.
         source: io::Error,
     },
-    /// The connector was cancelled.
+    /// [`Connector::cancel`](crate::Connector::cancel) was called.
     Cancelled,
     /// The reactor stopped, or had stopped already.
     Stopped,
     /// The OS refused something else.
     Os {
-        /// The address tried.
+        /// The address of that attempt.
         address: SocketAddr,
         /// The OS's reason.
         source: io::Error,
@@ -111,7 +112,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// The reason, with the OS's own code where it is the OS's; `None` for what we ended ourselves.
+    /// The underlying error, with the OS's code if it is the OS's error; `None` for `Cancelled` and `Stopped`.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match self {
@@ -152,19 +153,19 @@ impl std::error::Error for ConnectError {
     }
 }
 
-/// Why a reactor did not do as asked.
+/// Why a reactor refused or failed to do something.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// It is running already, or in the middle of a turn.
+    /// The reactor is running already, or in the middle of a turn.
     Running,
-    /// It is not running.
+    /// The reactor is not running.
     NotRunning,
-    /// It has been stopped: a stopped reactor takes nothing new and is never run again.
+    /// The reactor is stopping or has stopped: it takes nothing new and is never run again.
     Stopped,
-    /// It cannot listen there.
+    /// The reactor cannot listen on the address.
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// The OS's reason.
         source: io::Error,
@@ -173,21 +174,21 @@ pub enum Error {
     ListenOn(io::Error),
     /// A connected socket made elsewhere cannot be taken over.
     Adopt {
-        /// Whom it is connected to.
+        /// The peer's address.
         peer: SocketAddr,
         /// The OS's reason.
         source: io::Error,
     },
     /// A descriptor, or a handle, cannot be watched.
     Watch {
-        /// Which.
+        /// The number of the descriptor or handle.
         descriptor: RawDescriptor,
         /// The OS's reason.
         source: io::Error,
     },
-    /// The completion port failed, and with it the reactor.
+    /// The completion port failed, or could not be opened.
     Port(io::Error),
-    /// The OS refuses a thread for a reactor.
+    /// The OS refused a thread for a reactor.
     Thread(io::Error),
 }
 

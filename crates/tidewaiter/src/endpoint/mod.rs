@@ -1,4 +1,4 @@
-//! Where to connect and listen.
+//! Names and addresses to connect to and to listen on.
 
 mod parse;
 mod race;

@@ -4,10 +4,11 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// A host and a port, written `host:port`, or `[host]:port` for an IPv6 address.
+/// A host and a port, written `host:port`, or `[address]:port` for an IPv6 address.
 ///
-/// The host is a name or an IP address, which is not looked up here; brackets are not part of it. It
-/// is never left out: all interfaces are `0.0.0.0:7000`, or `[::]:7000`.
+/// The host is a name or an IP address; parsing looks nothing up. An IPv6 address may end in `%` and the name
+/// or number of an interface. The host cannot be left out: listen on all interfaces with `0.0.0.0:7000` or
+/// `[::]:7000`.
 ///
 /// ```
 /// use tidewaiter::endpoint::HostPort;
@@ -21,7 +22,7 @@ use std::str::FromStr;
 pub struct HostPort {
     /// A name, or an IP address without brackets.
     pub host: String,
-    /// The port; to listen on 0 is to let the OS choose.
+    /// The port. To listen on port 0 lets the OS choose one.
     pub port: u16,
 }
 
@@ -35,7 +36,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// Why a text is no [`HostPort`]. Its message is one line that quotes the text.
+/// Why a text is not a [`HostPort`]. The message is one line that quotes the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseHostPortError {
     input: String,

@@ -41,16 +41,16 @@ pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address, port, 0, scope).into())
 }
 
-/// Looks a host up, which blocks for as long as the OS takes: seconds, if a name server is silent. An
-/// address needs no looking up.
+/// Looks up the addresses of a host with the OS's resolver. An IP address needs no lookup.
 ///
-/// The addresses are in the OS's order of preference (RFC 6724), each once. A reactor looks names up by
-/// itself, without blocking, when it connects; this is for those who listen on a name.
+/// This blocks for as long as the OS takes: many seconds if a name server is silent. A reactor that connects
+/// looks names up by itself, without blocking; use this to listen on a name.
+///
+/// The addresses are in the OS's order of preference (RFC 6724), each once.
 ///
 /// # Errors
 ///
-/// What the OS says, with the host's name; [`NotFound`](io::ErrorKind::NotFound) when it knows the host
-/// but no address of it.
+/// The OS's error, with the host's name; [`NotFound`](io::ErrorKind::NotFound) when the host has no address.
 pub fn resolve(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
     look_up(target).map_err(|source| {
         let host = target.host.clone();

@@ -27,7 +27,7 @@ const TIMER_SLACK: Duration = Duration::from_micros(100);
 /// How much of that Linux takes by itself when it waits for readiness.
 const READINESS_SLACK: Duration = Duration::from_micros(50);
 
-/// Sets a [`Reactor`] up.
+/// Sets up a [`Reactor`].
 #[derive(Clone)]
 pub struct ReactorBuilder {
     port: PortOptions,
@@ -54,63 +54,69 @@ impl Default for ReactorBuilder {
 }
 
 impl ReactorBuilder {
-    /// Waits at this kind of port, or fails where there is none; unless set, the best one is taken.
+    /// Sets the kind of port to wait at, as [`PortOptions::kind`]. [`build`](ReactorBuilder::build) fails if it
+    /// cannot be opened.
     #[must_use]
     pub fn port(mut self, kind: PortKind) -> ReactorBuilder {
         self.port.kind = Some(kind);
         self
     }
 
-    /// How the port is opened.
+    /// Sets all options of the port. Replaces the kind set by [`port`](ReactorBuilder::port), too.
     #[must_use]
     pub fn port_options(mut self, options: PortOptions) -> ReactorBuilder {
         self.port = options;
         self
     }
 
-    /// Waits at a port of this simulation instead of the OS's.
+    /// Waits at a port of this simulation instead of the OS's. The options of the port then have no effect, and
+    /// signals are left alone.
     #[must_use]
     pub fn simulation(mut self, simulation: &Sim) -> ReactorBuilder {
         self.simulation = Some(simulation.clone());
         self
     }
 
-    /// How many threads may run blocking work at once: 16 unless set. They start when there is work,
-    /// and end when there was none for a while.
+    /// Sets how many threads may run [blocking work](Reactor::defer_to_thread) and look up names at once: 16 by
+    /// default; zero counts as 1. Threads start when there is work, and end after 10 s without any.
     #[must_use]
     pub fn workers(mut self, workers_max: usize) -> ReactorBuilder {
         self.workers_max = workers_max.max(1);
         self
     }
 
-    /// Whether Ctrl-C, Ctrl-Break, SIGINT, SIGTERM and SIGHUP end a running reactor: true unless set.
-    /// Their previous meaning returns when the last reactor that handles them stops.
+    /// Sets whether a reactor that [runs](Reactor::run) handles the requests to end the process: true by default.
+    /// They are listed at [`ShutdownSignal`](crate::port::ShutdownSignal): SIGINT (Ctrl-C), SIGTERM and SIGHUP on
+    /// Unix; Ctrl-C, Ctrl-Break, the end of the console and of the system on Windows. They stop the reactor, or
+    /// call the callback of [`Reactor::on_signal`].
+    ///
+    /// The previous handling returns when the last reactor that handles them has stopped.
     #[must_use]
     pub fn signals(mut self, handle: bool) -> ReactorBuilder {
         self.signals = handle;
         self
     }
 
-    /// How much later than asked [delayed calls](Reactor::call_later) may be made, so that one wake-up does for
-    /// those that are due shortly after one another. Unless set: 100 µs; 50 µs on the port `poll`, where Linux
-    /// adds as much of its own; none in a simulation.
+    /// Sets how much later than due [delayed calls](Reactor::call_later) may be made, so that one wake-up serves
+    /// several that are due shortly after one another. The default is 100 µs; 50 µs on the port `poll`, where
+    /// Linux adds as much by itself; zero in a simulation.
     ///
-    /// A call that is due alone is not made later for this. More saves CPU time where very many are pending, zero
-    /// wakes up for each. No call is made early.
+    /// A call that is due alone is not made later for this, and no call is made early. A larger value saves CPU
+    /// time when very many calls are pending; zero wakes up for each.
     #[must_use]
     pub fn timer_slack(mut self, slack: Duration) -> ReactorBuilder {
         self.timer_slack = Some(slack);
         self
     }
 
-    /// Calls `hook` around each wait of the port that may block, for programs that hold something, such
-    /// as the lock of an interpreter, which other threads need meanwhile: let go of it, call the
-    /// argument, which waits, and take it back.
+    /// Calls `hook` around each wait of the port that may block. This is for programs that hold something that
+    /// other threads need meanwhile, such as the lock of an interpreter: release it, call the argument, which
+    /// waits, and take it back.
     ///
-    /// The hook is called on the reactor's thread, no borrow is held while it runs, and a panic in it is
-    /// treated as one in a callback. If it does not call its argument, the loop does not wait in this
-    /// turn: it takes what is there. Calling it again does nothing. Turns that need not wait do without
-    /// the hook.
+    /// The hook is called on the reactor's thread. Its argument waits on the first call and does nothing on
+    /// further ones. If the hook does not call it, the loop does not block in this turn, and only takes the
+    /// completions that are ready. A panic in the hook is logged and counted. A turn that need not wait does
+    /// not call the hook.
     #[must_use]
     pub fn around_wait(
         mut self,
@@ -120,11 +126,12 @@ impl ReactorBuilder {
         self
     }
 
-    /// Calls `report` whenever a callback has kept the loop from everything else for longer than `limit`,
-    /// with what it was. Costs a look at the clock for each callback; nothing unless set.
+    /// Calls `report` after each callback that took longer than `limit`. Costs one clock read for each callback;
+    /// by default nothing is measured.
     ///
-    /// It is called on the reactor's thread, once the callback has ended, so that what a program notes down
-    /// in its callbacks can name the one that was slow.
+    /// `report` is called on the reactor's thread right after the callback, so that records which the program
+    /// made in its callbacks can tell which one was slow. When one callback runs within another, the outer one's
+    /// time counts from the end of the inner one.
     #[must_use]
     pub fn slow_callback(
         mut self,
@@ -138,7 +145,7 @@ impl ReactorBuilder {
         self
     }
 
-    /// Makes the reactor, on this thread, for this thread.
+    /// Makes the reactor. It belongs to this thread.
     ///
     /// # Errors
     ///

@@ -57,7 +57,7 @@ impl Reactor {
         &self.core.counters.pace.clock
     }
 
-    /// The time by the reactor's clock: the OS's monotonic one, or that of the simulation.
+    /// The time by the reactor's clock: the OS's monotonic clock, or the simulation's.
     ///
     /// # Panics
     ///

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::timers::TimerKey;
 use super::{Core, Reactor};
 
-/// A call that waits for its time. Dropping this changes nothing: the call is made all the same.
+/// A call that waits for its time. Dropping this changes nothing: the call is made all the same. Clones name
+/// the same call.
 #[derive(Clone)]
 pub struct DelayedCall {
     core: Weak<Core>,
@@ -17,11 +18,11 @@ pub struct DelayedCall {
 impl Reactor {
     /// Calls `callback` once, from the loop, no earlier than `delay` from now.
     ///
-    /// Calls due at the same time are made in the order in which they were asked for. A delay of zero
-    /// means the next turn. How much later than asked depends on how long other callbacks take, on
-    /// the OS's clock (about 50 µs on Linux, up to 16 ms on Windows), and on the
-    /// [slack](super::ReactorBuilder::timer_slack) that calls due together may take. After
-    /// [`stop`](Reactor::stop) has ended the reactor, pending calls are dropped unmade.
+    /// A delay of zero means the next turn. Calls due at the same time are made in the order in which they were
+    /// requested. A call may be late by the time that other callbacks take, by the resolution of the OS's timers
+    /// (about 50 µs on Linux, up to 16 ms on Windows), and by the
+    /// [slack](super::ReactorBuilder::timer_slack). When the reactor has stopped, pending calls are dropped
+    /// unmade; so is a call requested after that.
     pub fn call_later(
         &self,
         delay: Duration,
@@ -39,7 +40,8 @@ impl Reactor {
         }
     }
 
-    /// The delayed calls that are pending, first the one that is due first.
+    /// The delayed calls that are pending, in the order in which they are due. Takes time in proportion to their
+    /// number.
     #[must_use]
     pub fn delayed_calls(&self) -> Vec<DelayedCall> {
         let keys = self.core.timers.borrow().sorted_keys();
@@ -60,7 +62,7 @@ impl Reactor {
 }
 
 impl DelayedCall {
-    /// Keeps the call from being made. Returns whether it was still pending.
+    /// Cancels the call, and drops its callback. Returns whether it was still pending.
     pub fn cancel(&self) -> bool {
         let Some(core) = self.core.upgrade() else {
             return false;
@@ -69,7 +71,7 @@ impl DelayedCall {
         removed.is_some()
     }
 
-    /// Makes the call due `delay` from now instead. Returns whether it was still pending.
+    /// Makes the call due `delay` from now instead. Returns whether it was still pending; if not, nothing changes.
     pub fn reset(&self, delay: Duration) -> bool {
         let Some(core) = self.core.upgrade() else {
             return false;
@@ -86,7 +88,7 @@ impl DelayedCall {
             .reschedule(self.key, deadline)
     }
 
-    /// Makes the call due `by` later than it was. Returns whether it was still pending.
+    /// Makes the call due `by` later than it was. Returns whether it was still pending; if not, nothing changes.
     pub fn delay(&self, by: Duration) -> bool {
         let (Some(core), Some(due)) = (self.core.upgrade(), self.due()) else {
             return false;
@@ -95,7 +97,8 @@ impl DelayedCall {
         core.timers.borrow_mut().reschedule(self.key, later)
     }
 
-    /// Whether the call is still pending: neither made, nor cancelled, nor dropped with the reactor.
+    /// Whether the call is still pending: neither made, nor cancelled, nor dropped by a reactor that ended. False
+    /// while the call is being made.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.due().is_some()

@@ -7,25 +7,25 @@ use crate::error::Error;
 use crate::port::Port;
 
 impl Reactor {
-    /// To be called before the process forks, if the reactor is to live on in the child: as daemons do.
+    /// Prepares the reactor for a fork of the process, so that it can live on in the child, as daemons do. Call
+    /// this before the fork.
     ///
-    /// The parent is to end afterwards, without the reactor being used or dropped, or to drop it: both
-    /// have the same connections. In the process that goes on,
-    /// [`after_fork`](Reactor::after_fork) makes the reactor usable again: with its listeners,
-    /// connections, what they have to send and had received, delayed calls, [`Remote`](super::Remote)s.
-    /// Between the two, the reactor makes no turns.
+    /// In the process that goes on to use the reactor, [`after_fork`](Reactor::after_fork) makes it usable again,
+    /// with its listeners, its connections and the bytes they have to send or received, its delayed calls and
+    /// its [`Remote`](super::Remote)s. Between the two calls, the reactor makes no turns. The other process must
+    /// not use its copy, because both have the same connections.
     ///
-    /// Other threads do not exist in the child, so none may be in a call to this reactor meanwhile; its
-    /// own are ended here once their work is done, and started again when there is more. Children of the
-    /// parent are not the child's: their ends are failures there.
+    /// Other threads do not exist in the child, so none may be in a call to this reactor meanwhile. The reactor's
+    /// own threads end in this call, once their work is done, and start again when there is more. The parent's
+    /// children are not children of the child: there, their exit status is
+    /// [`Unknown`](crate::process::ExitStatus::Unknown).
     ///
-    /// Where nothing forks, as on Windows, this does nothing.
+    /// Where nothing forks, as on Windows, the reactor only makes no turns until `after_fork`.
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] when it was stopped; [`Error::Port`] when its threads are still at work after
-    /// some seconds, or as [`Port::before_fork`](crate::port::Port::before_fork). The reactor goes on as
-    /// before then.
+    /// [`Error::Stopped`] when the reactor has stopped; [`Error::Port`] when its threads are still at work after
+    /// 5 s, or as [`Port::before_fork`](crate::port::Port::before_fork). The reactor goes on as before then.
     pub fn before_fork(&self) -> Result<(), Error> {
         if self.core.life.get() == Life::Stopped {
             return Err(Error::Stopped);
@@ -38,11 +38,13 @@ impl Reactor {
         })
     }
 
-    /// To be called after the process has forked, in the process that goes on to use the reactor.
+    /// Makes the reactor usable again after a fork. Call this in the process that goes on to use the reactor, be
+    /// it the parent or the child.
     ///
     /// # Errors
     ///
-    /// [`Error::Port`], as [`Port::after_fork`](crate::port::Port::after_fork).
+    /// [`Error::Port`] as [`Port::after_fork`](crate::port::Port::after_fork): always with kqueue, which does not
+    /// survive this.
     pub fn after_fork(&self) -> Result<(), Error> {
         self.port_mut().after_fork().map_err(Error::Port)?;
         self.core.others.after_fork();

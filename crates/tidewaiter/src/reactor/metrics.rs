@@ -95,11 +95,11 @@ impl Counters {
     }
 }
 
-/// How many things of a kind live on a reactor.
+/// How many things of each kind live on a reactor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Living {
-    /// Connections and pipes.
+    /// Connections, and pipes to and from children.
     pub transports: usize,
     /// Listeners.
     pub listeners: usize,
@@ -107,7 +107,7 @@ pub struct Living {
     pub children: usize,
 }
 
-/// What a reactor did since it was made, and what it has in hand now.
+/// What a reactor did since it was made, and what is under way on it now. See [`Reactor::metrics`](crate::Reactor::metrics).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -119,28 +119,29 @@ pub struct Metrics {
     pub late_completions: u64,
     /// Delayed calls that were made.
     pub timers_fired: u64,
-    /// Calls that came from other threads.
+    /// Calls from other threads that were made, results of [work](crate::Reactor::defer_to_thread) included.
     pub remote_calls: u64,
     /// Callbacks that panicked.
     pub panics: u64,
-    /// Connections accepted.
+    /// Connections that listeners accepted.
     pub accepted: u64,
-    /// Connections made.
+    /// Connections that were made to others.
     pub connected: u64,
-    /// Children started.
+    /// Children that were started.
     pub spawned: u64,
-    /// Bytes received, on sockets and pipes.
+    /// Bytes that protocols received, from sockets and pipes.
     pub bytes_received: u64,
-    /// Bytes sent, on sockets and pipes.
+    /// Bytes that the OS took to send, on sockets and pipes.
     pub bytes_sent: u64,
-    /// Delayed calls that wait for their time.
+    /// Delayed calls that are pending.
     pub pending_calls: usize,
-    /// Listeners, connections, pipes and children that live.
+    /// Everything that lives on the reactor: listeners, connections, pipes, children, connections being made,
+    /// watches and adopters.
     pub live: usize,
-    /// The most important of them by kind.
+    /// The most important kinds of these.
     pub living: Living,
-    /// Operations that the OS has in hand.
+    /// Operations under way at the port.
     pub in_flight: usize,
-    /// How long turns took.
+    /// How long the turns took.
     pub turn_times: TurnTimes,
 }

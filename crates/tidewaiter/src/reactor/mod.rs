@@ -90,13 +90,15 @@ enum Life {
 
 /// A single-threaded reactor: it waits at a completion port, and calls back.
 ///
-/// Everything on it happens on the thread that made it; [`Reactor::remote`] is the way in for others.
-/// Callbacks come from the loop alone, never from inside a call to the reactor or to a transport, and
-/// may call anything. One that panics loses the connection it belongs to; the loop goes on.
+/// A reactor belongs to the thread that made it. Other threads reach it through a
+/// [`Remote`](Reactor::remote). Callbacks come from the loop alone, never from inside a call to the reactor or
+/// to a transport, and may call anything. If a callback panics, the connection it belongs to is lost and the
+/// loop goes on.
 ///
-/// Cloning gives another name for the same reactor. The reactor ends with the value that
-/// [`new`](Reactor::new) or [`ReactorBuilder::build`] returned: dropping that one closes everything
-/// that still lives, without further callbacks.
+/// A clone is another name for the same reactor. The reactor ends with the value that [`new`](Reactor::new) or
+/// [`ReactorBuilder::build`] returned, not with its clones. Dropping that value without having stopped closes
+/// everything that lives on the reactor without further callbacks, drops what is still to be sent, and kills
+/// the children that are not [detached](crate::Process::detach), for whose end it waits up to 1 s.
 ///
 /// ```
 /// use std::time::Duration;
@@ -160,7 +162,8 @@ const STORAGE_MAX: usize = 256;
 const KILLED_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Reactor {
-    /// A reactor on the best port of this machine, or the one that `TIDEWAITER_PORT` names.
+    /// Makes a reactor on the port that the environment variable `TIDEWAITER_PORT` names, otherwise on the best
+    /// port of this machine.
     ///
     /// # Errors
     ///
@@ -169,19 +172,19 @@ impl Reactor {
         Reactor::builder().build()
     }
 
-    /// To choose the port, the number of worker threads, or to leave signals alone.
+    /// Sets up a reactor: its port, its worker threads, its signals, and more.
     #[must_use]
     pub fn builder() -> ReactorBuilder {
         ReactorBuilder::default()
     }
 
-    /// Which port the reactor waits at, and why that one.
+    /// Which port the reactor waits at, and why it was chosen.
     #[must_use]
     pub fn port_info(&self) -> PortInfo {
         self.port().info().clone()
     }
 
-    /// What happened so far, and what lives now.
+    /// Counts of what the reactor did so far and of what lives on it now.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let core = &*self.core;

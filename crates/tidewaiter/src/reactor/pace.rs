@@ -11,10 +11,10 @@ use super::clock::Clock;
 /// How many classes of durations are told apart.
 const CLASSES: usize = 32;
 
-/// How long turns took: from the end of one wait to the beginning of the next, which is what something
-/// new may have to wait before it is seen.
+/// How long turns took. A turn lasts from the end of one wait to the beginning of the next: an event that comes
+/// in between waits for so long until it is seen.
 ///
-/// Durations are counted in classes, each twice as long as the one before: below 1 µs, below 2 µs, below
+/// Durations are counted in 32 classes, each twice as long as the one before: below 1 µs, below 2 µs, below
 /// 4 µs, and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TurnTimes {
@@ -32,26 +32,26 @@ impl TurnTimes {
         self.max = self.max.max(elapsed);
     }
 
-    /// How many turns there were.
+    /// How many turns were measured.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.classes.iter().sum()
     }
 
-    /// How long they took together.
+    /// How long the turns took together.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.total
     }
 
-    /// The longest one; zero if there was none.
+    /// How long the longest turn took; zero if there was none.
     #[must_use]
     pub fn max(&self) -> Duration {
         self.max
     }
 
-    /// A duration that so many percent of the turns did not exceed: the upper end of the class that the
-    /// last of them is in, hence up to twice too long. Zero if there were none.
+    /// A duration that so many percent of the turns did not exceed: the upper end of a class, hence up to twice
+    /// the exact value. Zero if there were no turns; `percent` above 100 counts as 100.
     #[must_use]
     pub fn percentile(&self, percent: u8) -> Duration {
         let share = u128::from(self.count()) * u128::from(percent.min(100));
@@ -66,8 +66,8 @@ impl TurnTimes {
         self.max
     }
 
-    /// The upper end of each class, and how many turns fell into it. The last one has no end, but the
-    /// longest turn's.
+    /// The upper end of each class, and how many turns fell into it, shortest first. The last class has no upper
+    /// end; the longest turn stands for it.
     pub fn classes(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let ends = (0_u32..).map(|class| Duration::from_micros(1 << class));
         let last = self.classes.len() - 1;
@@ -83,15 +83,16 @@ fn saturating_micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A callback that kept the loop from everything else for longer than it should.
+/// A callback that took longer than the limit of
+/// [`ReactorBuilder::slow_callback`](super::ReactorBuilder::slow_callback).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SlowCallback {
     /// What was called: "a protocol", "a delayed call", "a call from another thread", …
     pub what: &'static str,
-    /// Whose connection it was about, if it was about one.
+    /// The peer's address, if the callback belongs to a TCP connection.
     pub peer: Option<SocketAddr>,
-    /// How long it took.
+    /// How long the callback took.
     pub elapsed: Duration,
 }
 

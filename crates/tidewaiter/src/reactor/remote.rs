@@ -25,8 +25,8 @@ const WORK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A way into the reactor from other threads.
 ///
-/// It never blocks, and what one thread sends is done in that order. It outlives the reactor: what is
-/// sent to one that has stopped comes back as an error.
+/// It never blocks. Calls that one thread sends are made in the order of sending. It may outlive the reactor:
+/// calls to a reactor that has stopped or was dropped are refused. Clones are the same one.
 #[derive(Clone)]
 pub struct Remote {
     sender: Sender<RemoteCall>,
@@ -34,13 +34,14 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Has `callback` called on the reactor's thread, by its loop.
+    /// Has `callback` called on the reactor's thread, by its loop. If the reactor does not run yet, the call
+    /// waits until it does.
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] when the reactor has stopped: the call is dropped. Calls that were taken, and
-    /// that the loop did not come to before it stopped, are dropped as well. [`Error::Port`] in a copy of
-    /// the process that the reactor belongs to.
+    /// [`Error::Stopped`] when the reactor has stopped; the callback is dropped. A callback that was accepted is
+    /// dropped too, on the reactor's thread, if the reactor ends before the call. [`Error::Port`] in a copy of
+    /// the process, made by `fork`, that does not own the reactor.
     pub fn call(&self, callback: impl FnOnce(&Reactor) + Send + 'static) -> Result<(), Error> {
         self.check_process()?;
         self.sender
@@ -48,7 +49,8 @@ impl Remote {
             .map_err(|_| Error::Stopped)
     }
 
-    /// Stops the reactor, as [`Reactor::stop`] does on its own thread.
+    /// Stops the reactor, as [`Reactor::stop`] does on its own thread. Returns at once. A reactor that does not
+    /// [run](Reactor::run) yet stops as soon as it does.
     ///
     /// # Errors
     ///
@@ -62,7 +64,7 @@ impl Remote {
         self.waker.check_process().map_err(Error::Port)
     }
 
-    /// Makes the loop's current or next wait end. Several wake-ups may be one.
+    /// Ends the current or the next wait of the loop. Several wake-ups may end one wait.
     pub fn wake(&self) {
         self.waker.wake();
     }
@@ -74,15 +76,15 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// Why work that was given to a thread has no result.
+/// Why [work given to a thread](Reactor::defer_to_thread) has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkLost {
-    /// It panicked.
+    /// The work panicked.
     Panicked,
-    /// The reactor stopped before it was done.
+    /// The reactor stopped before the work was done.
     Stopped,
-    /// No thread could be started for it.
+    /// No thread could be started for the work, for the OS's reason.
     NoThread(String),
 }
 
@@ -152,7 +154,7 @@ impl Others {
 }
 
 impl Reactor {
-    /// A way into this reactor from other threads.
+    /// Makes a way into this reactor for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
         let others = &self.core.others;
@@ -162,10 +164,15 @@ impl Reactor {
         }
     }
 
-    /// Runs `work` on a thread of the reactor's pool, and then calls `done` from the loop with what it
-    /// returned. For what would block.
+    /// Runs `work`, which may block, on a thread of the reactor's pool, and then calls `done` with its result,
+    /// from the loop.
     ///
-    /// `done` is called exactly once, unless the reactor is dropped before. Work cannot be cancelled.
+    /// Work beyond the [number of threads](super::ReactorBuilder::workers) waits in a queue, in order; it cannot
+    /// be cancelled. When the reactor stops, work not yet begun is dropped, and work under way is awaited for up
+    /// to 5 s; after that `done` is called with [`WorkLost::Stopped`], and the thread is left to end by itself.
+    ///
+    /// `done` is called exactly once, but is dropped uncalled if the reactor is dropped first, or if its threads
+    /// had ended already at the time of this call, because the reactor has stopped.
     pub fn defer_to_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

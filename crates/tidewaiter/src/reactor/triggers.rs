@@ -5,35 +5,35 @@ use std::rc::{Rc, Weak};
 
 use super::Reactor;
 
-/// What triggers are called for.
+/// An event in a reactor's life that triggers are called for: see [`Reactor::add_trigger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SystemEvent {
-    /// [`Reactor::run`] begins.
+    /// [`Reactor::run`] begins. [`Reactor::iterate`] alone does not cause this event.
     Startup,
-    /// The reactor was asked to stop.
+    /// The reactor stops. Dropping it or [`Reactor::crash`] does not cause this event.
     Shutdown,
 }
 
-/// When, about the event, a trigger is called.
+/// When a trigger is called, in relation to the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
-    /// First. At shutdown the reactor still works as ever, and goes on only when every [`Hold`] that
-    /// these triggers were given is gone.
+    /// First. At shutdown the reactor works as before, and goes on to the next phase only when every [`Hold`]
+    /// that these triggers were given is gone.
     Before,
-    /// Then. At shutdown, this is when everything that lives is told to end.
+    /// Second. At shutdown, listeners, connections and children begin to end right after these triggers.
     During,
-    /// Last. At shutdown, nothing lives any more.
+    /// Last. At shutdown, nothing lives on the reactor any more, and its threads take no more work.
     After,
 }
 
-/// Names a trigger, to remove it by.
+/// Names a trigger: see [`Reactor::remove_trigger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TriggerId(u64);
 
-/// Holds the shutdown back as long as it, or a clone of it, lives.
+/// Delays the shutdown as long as it, or a clone of it, lives.
 ///
-/// Triggers of [`Phase::Before`] and [`SystemEvent::Shutdown`] get one: whoever has work to finish
-/// keeps it until that is done. In other phases it holds nothing, nor after
+/// Triggers of [`Phase::Before`] and [`SystemEvent::Shutdown`] get one: keep it until the work that the shutdown
+/// must wait for is done. There is no time limit. A hold has no effect in other phases, nor after
 /// [`Reactor::release_holds`].
 #[derive(Clone)]
 pub struct Hold {
@@ -91,9 +91,11 @@ impl Triggers {
 }
 
 impl Reactor {
-    /// Has `callback` called once, at the next `event`, in the order in which triggers were added.
+    /// Has `callback` called once, at the next `event`. Triggers of one phase are called in the order in which
+    /// they were added; a trigger added while its phase is under way is called in it. A panic in a trigger is
+    /// logged, and the others are called all the same.
     ///
-    /// See [`Hold`] for how a trigger before the shutdown holds it back.
+    /// A trigger of [`Phase::Before`] and [`SystemEvent::Shutdown`] can delay the shutdown: see [`Hold`].
     pub fn add_trigger(
         &self,
         phase: Phase,
@@ -122,7 +124,8 @@ impl Reactor {
         removed.is_some()
     }
 
-    /// Calls `callback` in the next turn if the reactor runs, otherwise once it does.
+    /// Calls `callback` from the loop: soon if the reactor runs, otherwise once it does, after the startup
+    /// triggers added before this call.
     pub fn call_when_running(&self, callback: impl FnOnce(&Reactor) + 'static) {
         if self.is_running() {
             self.soon(callback);

@@ -13,10 +13,10 @@ use crate::port::{
 
 type OnReady = Box<dyn FnMut(&Watch, Readiness)>;
 
-/// A descriptor or handle that is watched for somebody: see [`Reactor::watch`] and
+/// The watch of a descriptor or handle that belongs to somebody else: see [`Reactor::watch`] and
 /// [`Reactor::watch_handle`].
 ///
-/// Clones are the same one. The reactor owns it: dropping all of them does not stop it.
+/// Clones are the same watch. The reactor owns it: dropping them does not stop it.
 #[derive(Clone)]
 pub struct Watch {
     watched: Rc<Watched>,
@@ -34,21 +34,21 @@ struct Watched {
 }
 
 impl Reactor {
-    /// Unix. Watches a descriptor that belongs to someone else, for libraries that do their own reading
-    /// and writing. The reactor never reads, writes or closes it, nor changes whether it blocks.
+    /// Unix. Watches a descriptor that belongs to somebody else, for libraries that read and write by
+    /// themselves. The reactor never reads, writes or closes it, nor changes whether it blocks.
     ///
-    /// `callback` is called in each turn of the loop, as long as the descriptor is ready and `interest`
-    /// includes it; a hang-up and an error are always reported. (On systems with kqueue, they are as long
-    /// as there is any interest.) What has no readiness, as a file, is always ready: while there is
-    /// interest in it, the loop does not wait.
+    /// `callback` is called in each turn of the loop as long as the descriptor is ready in a way that `interest`
+    /// includes. A hang-up and an error are always reported; with kqueue, a hang-up is reported only while
+    /// `interest` includes writing. A regular file is always ready: while there is interest in it, the loop
+    /// does not wait.
     ///
-    /// It is watched until [`Watch::stop`], or until the reactor stops; if the callback panics, it is
-    /// stopped. Stop it *before* the descriptor is closed, which may happen right after.
+    /// The watch lasts until [`Watch::stop`], until the callback panics, or until the reactor stops. Stop it
+    /// *before* the descriptor is closed; the descriptor may be closed right after.
     ///
     /// # Errors
     ///
-    /// [`Error::Watch`], with the OS's reason, if there is no such descriptor or it cannot be polled; with
-    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when it is watched already; with
+    /// [`Error::Watch`] with the OS's reason if the descriptor is not open or cannot be polled, with
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when this reactor watches it already, and with
     /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in a simulation. [`Error::Stopped`].
     pub fn watch(
         &self,
@@ -61,21 +61,20 @@ impl Reactor {
         })
     }
 
-    /// Windows. Watches a waitable object that belongs to someone else: an event, a process, a timer or
-    /// whatever else `WaitForSingleObject` takes; in any number. Not mutexes: these are owned by threads.
+    /// Windows. Watches a waitable object that belongs to somebody else: whatever `WaitForSingleObject` takes,
+    /// such as events, processes and timers, in any number; but not mutexes, which threads own.
     ///
-    /// `callback` is called each time that the object is signalled. It is waited for again after each
-    /// call: one that stays signalled has it called in each turn, and an event that resets itself is
-    /// consumed once for each call.
+    /// `callback` is called each time that the object is signalled. After each call, the reactor begins to wait
+    /// for the object again: for an object that stays signalled it is called in each turn, and an auto-reset
+    /// event is consumed once for each call.
     ///
-    /// It is watched until [`Watch::stop`], or until the reactor stops; if the callback panics, it is
-    /// stopped. The handle may be closed right after; a signal that came before may have been consumed.
+    /// The watch lasts until [`Watch::stop`], until the callback panics, or until the reactor stops. The handle
+    /// may be closed right after `stop`; a signal that came before may have been consumed.
     ///
     /// # Errors
     ///
-    /// [`Error::Watch`], with the OS's reason, if there is no such handle or it cannot be waited for; with
-    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in a simulation.
-    /// [`Error::Stopped`].
+    /// [`Error::Watch`] with the OS's reason if there is no such handle or it cannot be waited for, and with
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in a simulation. [`Error::Stopped`].
     pub fn watch_handle(
         &self,
         handle: RawDescriptor,
@@ -117,11 +116,11 @@ impl Reactor {
 }
 
 impl Watch {
-    /// Changes what is reported, at once: there is no further call for what `interest` does not include.
+    /// Changes what is reported, at once: no further call is made for anything that `interest` does not include.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when it was stopped; what the OS says if the descriptor was
+    /// [`NotFound`](io::ErrorKind::NotFound) when the watch was stopped; the OS's error if the descriptor was
     /// closed; [`Unsupported`](io::ErrorKind::Unsupported) for a handle of Windows.
     pub fn set_interest(&self, interest: Interest) -> io::Result<()> {
         let watched = &*self.watched;
@@ -139,31 +138,31 @@ impl Watch {
         Ok(())
     }
 
-    /// What is reported.
+    /// Which kinds of readiness are reported.
     #[must_use]
     pub fn interest(&self) -> Interest {
         self.watched.interest.get()
     }
 
-    /// Stops watching, at once: there is no further call, and the OS holds nothing of the descriptor any
-    /// more. Does nothing the second time.
+    /// Stops the watch at once: no further call is made, and the OS no longer watches the descriptor. Does nothing
+    /// if the watch was stopped already.
     pub fn stop(&self) {
         self.watched.end();
     }
 
-    /// Whether it was stopped, by whomever.
+    /// Whether the watch was stopped: by [`stop`](Watch::stop), a panic in its callback, or the reactor.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.watched.operation.get().is_none()
     }
 
-    /// What is watched.
+    /// The number of the descriptor or handle that is watched.
     #[must_use]
     pub fn descriptor(&self) -> RawDescriptor {
         self.watched.descriptor
     }
 
-    /// Where it is watched.
+    /// The reactor that this watch lives on.
     #[must_use]
     pub fn reactor(&self) -> &Reactor {
         &self.watched.reactor
