@@ -243,6 +243,9 @@ impl Command {
     /// This needs privileges as a rule. Starting the child fails with
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for the number `u32::MAX`, and with
     /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
+    ///
+    /// On Linux, such a child takes longer to start the more memory we have: until it runs its program it
+    /// has a copy of it, where other children share ours.
     #[must_use]
     pub fn user(mut self, user: u32, group: u32, groups: impl Into<Vec<u32>>) -> Command {
         let groups = groups.into();

@@ -4,9 +4,11 @@
 //! write, and signal, in the parent's name.
 
 use std::ffi::{c_int, c_void};
-use std::os::fd::RawFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
+use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
@@ -52,18 +54,39 @@ pub(crate) fn reset_signals() {
     };
 }
 
-/// Closes what is open from `first` to `last`, both of them included.
+/// Closes what is open in these ranges, first and last numbers included.
 ///
 /// # Safety
 ///
 /// The process must have nothing that uses these.
-pub(crate) unsafe fn close_all(first: RawFd, last: RawFd) {
+pub(crate) unsafe fn close_all(ranges: &[(RawFd, RawFd)]) {
+    for (at, &(first, last)) in ranges.iter().enumerate() {
+        // SAFETY: as the caller promises.
+        let refused = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
+        if refused != 0 {
+            // A kernel before 5.9, or a filter that does not know the call.
+            // SAFETY: as the caller promises.
+            return unsafe { close_one_by_one(&ranges[at..]) };
+        }
+    }
+}
+
+/// As [`close_all`], without `close_range`: closes what the kernel lists as open. Where there is nothing
+/// that lists it, no `/proc`, each number that the limit allows may be in use.
+///
+/// # Safety
+///
+/// As [`close_all`].
+unsafe fn close_one_by_one(ranges: &[(RawFd, RawFd)]) {
+    if let Some(&(first, _)) = ranges.first() {
+        // Makes room for the list's own descriptor, should all numbers be in use.
+        // SAFETY: as the caller promises.
+        unsafe { libc::close(first) };
+    }
     // SAFETY: as the caller promises.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
-    if closed == 0 {
+    if unsafe { close_listed(ranges) }.is_ok() {
         return;
     }
-    // A kernel before 5.9.
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -71,10 +94,44 @@ pub(crate) unsafe fn close_all(first: RawFd, last: RawFd) {
     // SAFETY: there is room for the limit.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     let end = RawFd::try_from(limit.rlim_cur).unwrap_or(RawFd::MAX);
-    for descriptor in first..=last.min(end) {
-        // SAFETY: as the caller promises.
-        unsafe { libc::close(descriptor) };
+    for &(first, last) in ranges {
+        for descriptor in first..=last.min(end) {
+            // SAFETY: as the caller promises.
+            unsafe { libc::close(descriptor) };
+        }
     }
+}
+
+/// Closes what `/proc` lists as open in these ranges. What is closed meanwhile does not change what is
+/// listed after it: the kernel goes on by number.
+///
+/// # Safety
+///
+/// As [`close_all`].
+unsafe fn close_listed(ranges: &[(RawFd, RawFd)]) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let list = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?;
+    let mut room = [MaybeUninit::uninit(); 2048];
+    let mut entries = RawDir::new(&list, &mut room);
+    while let Some(entry) = entries.next() {
+        let Some(number) = number(entry?.file_name().to_bytes()) else {
+            continue;
+        };
+        let named = |&(first, last): &(RawFd, RawFd)| (first..=last).contains(&number);
+        if ranges.iter().any(named) && number != list.as_raw_fd() {
+            // SAFETY: as the caller promises.
+            unsafe { libc::close(number) };
+        }
+    }
+    Ok(())
+}
+
+/// The descriptor of that name: there are two entries that are none.
+fn number(name: &[u8]) -> Option<RawFd> {
+    name.iter().try_fold(0, |number: RawFd, &digit| {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 pub(crate) fn set_groups(groups: &[Gid]) -> Result<(), Errno> {

@@ -2,12 +2,17 @@
 //!
 //! The child runs in our memory while this thread stands still, as after `vfork`: nothing is copied,
 //! and it says what failed by writing it down. But for that, it keeps to what a [`Plan`] does.
+//!
+//! A child that becomes another user gets a copy of our memory instead. The kernel marks the memory of a
+//! process that changes its user as not to be dumped or looked at by others. Shared memory would stay so
+//! marked for us, and the other user could look at it before the program runs.
 
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -24,11 +29,70 @@ struct Start<'a> {
     plan: &'a Plan<'a>,
     /// Whether there is to be a pidfd.
     by_pidfd: bool,
+    report: &'a Report,
+}
+
+/// What the kernel and the child write down for us.
+struct Report {
     /// Filled in by the kernel before the child runs.
     pidfd: AtomicI32,
     /// The child came to nothing: see `refusal`.
     failed: AtomicI32,
     refusal: [AtomicI32; 3],
+}
+
+impl Report {
+    fn new() -> Report {
+        Report {
+            pidfd: AtomicI32::new(-1),
+            failed: AtomicI32::new(0),
+            refusal: Default::default(),
+        }
+    }
+}
+
+/// A report in a page that a child shares even if the rest of its memory is a copy.
+struct SharedReport(NonNull<Report>);
+
+impl SharedReport {
+    fn new() -> io::Result<SharedReport> {
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours.
+        let page = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                size_of::<Report>(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if page == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let page = NonNull::new(page.cast::<Report>()).expect("mappings are not at zero");
+        // SAFETY: the page is writable, ours alone, and large and aligned enough for a report.
+        unsafe { page.write(Report::new()) };
+        Ok(SharedReport(page))
+    }
+}
+
+impl Deref for SharedReport {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        // SAFETY: `new` wrote a report there, which is mapped until this is dropped. What another process
+        // writes meanwhile are atomics.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for SharedReport {
+    fn drop(&mut self) {
+        // SAFETY: the range is the mapping that `new` made, and no reference to it is left.
+        let refused = unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<Report>()) };
+        debug_assert_eq!(refused, 0, "a mapping can be unmapped");
+    }
 }
 
 /// Starts the program; returns once it runs. There is a pidfd if that was asked for.
@@ -37,16 +101,31 @@ pub(super) fn start(
     plan: &Plan<'_>,
     by_pidfd: bool,
 ) -> Result<(Pid, Option<OwnedFd>), (SpawnStep, io::Error)> {
-    let start = Start {
-        plan,
-        by_pidfd,
-        pidfd: AtomicI32::new(-1),
-        failed: AtomicI32::new(0),
-        refusal: Default::default(),
+    let start = |report, memory| {
+        let start = Start {
+            plan,
+            by_pidfd,
+            report,
+        };
+        start_with(image, &start, memory)
     };
-    let pid = clone_child(&start).map_err(|error| (SpawnStep::Process, error))?;
-    let pidfd = match start.pidfd.load(Ordering::Relaxed) {
-        -1 if by_pidfd => {
+    if plan.changes_user() {
+        let report = SharedReport::new().map_err(|error| (SpawnStep::Process, error))?;
+        start(&report, Memory::Copied)
+    } else {
+        start(&Report::new(), Memory::Shared)
+    }
+}
+
+fn start_with(
+    image: &Image,
+    start: &Start<'_>,
+    memory: Memory,
+) -> Result<(Pid, Option<OwnedFd>), (SpawnStep, io::Error)> {
+    let pid = clone_child(start, memory).map_err(|error| (SpawnStep::Process, error))?;
+    let report = start.report;
+    let pidfd = match report.pidfd.load(Ordering::Relaxed) {
+        -1 if start.by_pidfd => {
             reap(pid, None);
             return Err((SpawnStep::Process, no_pidfds()));
         }
@@ -54,11 +133,14 @@ pub(super) fn start(
         // SAFETY: the kernel opened this descriptor for us, and nobody else knows of it.
         number => Some(unsafe { OwnedFd::from_raw_fd(number) }),
     };
-    if start.failed.load(Ordering::Relaxed) == 0 {
+    if report.failed.load(Ordering::Relaxed) == 0 {
         return Ok((pid, pidfd.map(out_of_the_way)));
     }
     reap(pid, pidfd.as_ref());
-    let [step, detail, errno] = start.refusal.map(AtomicI32::into_inner);
+    let [step, detail, errno] = report
+        .refusal
+        .each_ref()
+        .map(|number| number.load(Ordering::Relaxed));
     let refusal = Refusal {
         step,
         detail,
@@ -81,8 +163,17 @@ fn out_of_the_way(pidfd: OwnedFd) -> OwnedFd {
     rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).unwrap_or(pidfd)
 }
 
-/// Clones this process, without its memory, and waits until the child runs its program or has failed.
-fn clone_child(start: &Start<'_>) -> io::Result<Pid> {
+/// What memory a child has until it runs its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// Ours.
+    Shared,
+    /// Its own, a copy of ours but for what is mapped as shared.
+    Copied,
+}
+
+/// Clones this process, and waits until the child runs its program or has failed.
+fn clone_child(start: &Start<'_>, memory: Memory) -> io::Result<Pid> {
     // On the heap, where a sanitizer forgets what the child's frames left behind.
     let mut stack: Vec<MaybeUninit<u128>> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
     // SAFETY: one past the end of the allocation is a valid address of it.
@@ -91,20 +182,24 @@ fn clone_child(start: &Start<'_>) -> io::Result<Pid> {
         true => libc::CLONE_PIDFD,
         false => 0,
     };
+    let shared = match memory {
+        Memory::Shared => libc::CLONE_VM,
+        Memory::Copied => 0,
+    };
     // No handler of ours may run in the child, which has our memory.
     let blocked = SignalsBlocked::now()?;
     // The exit signal is none until the program runs (`execve` makes it SIGCHLD): a child that fails
     // before is no concern of the host's, neither of its SIGCHLD handler nor of a loop that reaps all.
     // SAFETY: the child runs on a stack of its own, which lives longer than it shares our memory,
     // because CLONE_VFORK suspends this thread until then; `start` lives as long, and is only read, but
-    // for its atomics; `child` keeps to what such a child may do.
+    // for its report's atomics; `child` keeps to what such a child may do.
     let pid = unsafe {
         libc::clone(
             child,
             top.cast::<c_void>(),
-            libc::CLONE_VM | libc::CLONE_VFORK | watched,
+            libc::CLONE_VFORK | shared | watched,
             ptr::from_ref(start).cast_mut().cast::<c_void>(),
-            start.pidfd.as_ptr(),
+            start.report.pidfd.as_ptr(),
         )
     };
     let error = io::Error::last_os_error();
@@ -133,14 +228,15 @@ extern "C" fn child(start: *mut c_void) -> c_int {
     // SAFETY: it is the `Start` that `clone_child` borrowed, and its thread stands still.
     let start = unsafe { &*start.cast::<Start<'_>>().cast_const() };
     // Without the pidfd that was asked for nobody could watch it.
-    if !start.by_pidfd || start.pidfd.load(Ordering::Relaxed) != -1 {
+    let report = start.report;
+    if !start.by_pidfd || report.pidfd.load(Ordering::Relaxed) != -1 {
         // SAFETY: this is such a child: neither CLONE_FILES nor CLONE_SIGHAND were asked for.
         let refusal = unsafe { start.plan.carry_out() };
         let numbers = [refusal.step, refusal.detail, refusal.errno];
-        for (place, number) in start.refusal.iter().zip(numbers) {
+        for (place, number) in report.refusal.iter().zip(numbers) {
             place.store(number, Ordering::Relaxed);
         }
-        start.failed.store(1, Ordering::Relaxed);
+        report.failed.store(1, Ordering::Relaxed);
     }
     127
 }

@@ -402,3 +402,111 @@ fn a_host_without_standard_streams_can_have_children() {
     assert_eq!((text.as_str(), status), ("out\nerr\n", ExitStatus::Code(0)));
     assert_eq!(inherited.1, ExitStatus::Code(8));
 }
+
+/// Goal: a child's change of its user is the child's alone, whether it comes to anything or not.
+/// Method: what the kernel says of our memory, which it marks when its owner changes.
+#[test]
+fn a_child_that_becomes_another_user_leaves_us_as_we_were() {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+    let is_root = rustix::process::geteuid().is_root();
+    let before = dumpable_behavior().expect("it is known");
+    assert_eq!(before, DumpableBehavior::Dumpable, "the tests' own state");
+    for spawn in [spawn, spawn_by_number] {
+        let another = |command: Command| command.own_group(false).user(12_345, 23_456, [34_567]);
+        match spawn(&another(shell("exit 7"))) {
+            Ok(child) => {
+                while child.process.try_wait().expect("it is ours").is_none() {
+                    std::thread::yield_now();
+                }
+                assert_eq!(
+                    child.process.try_wait().ok(),
+                    Some(Some(ExitStatus::Code(7)))
+                );
+            }
+            Err(error) => assert!(!is_root && error.step == SpawnStep::Groups, "{error}"),
+        }
+        let missing = another(Command::new("/nonexistent/x"));
+        let error = spawn(&missing).expect_err("it is not there");
+        let step = if is_root {
+            SpawnStep::Search
+        } else {
+            SpawnStep::Groups
+        };
+        assert_eq!(error.step, step, "{error}");
+        assert_eq!(dumpable_behavior().expect("it is known"), before);
+    }
+}
+
+/// From here on, the kernel refuses this process `close_range`, and ends it for closing a number from
+/// `least` on.
+fn refuse_to_close(least: u32) {
+    let number = |call: libc::c_long| u32::try_from(call).expect("calls have small numbers");
+    let step = |code: u32, yes, no, value| libc::sock_filter {
+        code: u16::try_from(code).expect("codes are small"),
+        jt: yes,
+        jf: no,
+        k: value,
+    };
+    let load = |offset| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
+    let is = |value, yes, no| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value);
+    let from = |value, yes, no| step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, yes, no, value);
+    let answer = |value| step(libc::BPF_RET | libc::BPF_K, 0, 0, value);
+    // The call's number, and half of its first argument.
+    let (call, argument) = (
+        0,
+        if cfg!(target_endian = "little") {
+            16
+        } else {
+            20
+        },
+    );
+    let mut filter = [
+        load(call),
+        is(number(libc::SYS_close_range), 3, 0),
+        is(number(libc::SYS_close), 0, 4),
+        load(argument),
+        from(least, 1, 2),
+        answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned()),
+        answer(libc::SECCOMP_RET_KILL_PROCESS),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).expect("it is short"),
+        filter: filter.as_mut_ptr(),
+    };
+    rustix::thread::set_no_new_privs(true).expect("anybody may have fewer");
+    // SAFETY: the kernel reads the program, which is as long as it says.
+    let set = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        )
+    };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+/// Goal: where the kernel does not close a range, what is open is closed, under whatever number, and nothing
+/// else is tried, however many numbers there may be.
+#[test]
+fn without_close_range_what_is_open_is_closed_and_no_other_number() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const HIGH: i32 = 900;
+    if !in_own_process(without_close_range_what_is_open_is_closed_and_no_other_number) {
+        return;
+    }
+    let kept = File::open("/dev/null").expect("it is there");
+    // SAFETY: copies a descriptor, which is closed only with this process.
+    let high = unsafe { libc::fcntl(kept.as_raw_fd(), libc::F_DUPFD, HIGH) };
+    assert_eq!(high, HIGH, "{}", io::Error::last_os_error());
+    refuse_to_close(HIGH.cast_unsigned() + 1);
+    let limits = getrlimit(Resource::Nofile);
+    let with = |current| Rlimit { current, ..limits };
+    // As many numbers as there may be, then fewer than are in use.
+    for current in [limits.maximum, Some(u64::from(HIGH.cast_unsigned()) / 2)] {
+        setrlimit(Resource::Nofile, with(current)).expect("any limit up to the hard one");
+        let (text, status) = run(&shell("ls /proc/self/fd").fd(7, Stdio::Null));
+        let (expected, ended) = ("0\n1\n2\n3\n7\n", ExitStatus::Code(0));
+        assert_eq!((text.as_str(), status), (expected, ended));
+    }
+}

@@ -32,18 +32,20 @@ pub(crate) fn reset_signals() {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) };
 }
 
-/// Has what is open from `first` to `last`, both of them included, closed when the program is run: until
+/// Has what is open in these ranges, first and last numbers included, closed when the program is run: until
 /// then, failures are told through one of these.
 ///
 /// # Safety
 ///
 /// The process must have nothing that wants these to be kept.
-pub(crate) unsafe fn close_all(first: RawFd, last: RawFd) {
+pub(crate) unsafe fn close_all(ranges: &[(RawFd, RawFd)]) {
     // SAFETY: only asks for a number.
     let end = unsafe { libc::getdtablesize() }.min(DESCRIPTORS_MAX);
-    for descriptor in first..=last.min(end) {
-        // SAFETY: as the caller promises.
-        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    for &(first, last) in ranges {
+        for descriptor in first..=last.min(end) {
+            // SAFETY: as the caller promises.
+            unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
     }
 }
 

@@ -112,6 +112,11 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// Whether the child becomes another user on the way.
+    pub(crate) fn changes_user(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// In the child: runs the program. Returns only when a step failed.
     ///
     /// # Safety
@@ -165,10 +170,8 @@ impl<'a> Plan<'a> {
         if let Some(user) = &self.user {
             user.assume()?;
         }
-        for &(first, last) in &self.gaps {
-            // SAFETY: as above.
-            unsafe { calls::close_all(first, last) };
-        }
+        // SAFETY: the child's own descriptors, that it has no use for.
+        unsafe { calls::close_all(&self.gaps) };
         Ok(())
     }
 
