@@ -31,6 +31,7 @@
 
 pub mod endpoint;
 mod error;
+mod panics;
 pub mod port;
 pub mod process;
 mod reactor;

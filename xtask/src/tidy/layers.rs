@@ -10,6 +10,7 @@ const LIBRARY: &str = "crates/tidewaiter/src/";
 /// Left to right as the data flows in. A module names those of its own layer and of the layers before
 /// it; to call further on it calls a trait of its own.
 const LAYERS: &[&[&str]] = &[
+    &["panics"],
     &["port", "process"],
     &["error"],
     &["reactor"],

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::buffer::Buffer;
+use crate::panics;
 
 /// Small writes are gathered into a chunk of up to this many bytes, so that they leave in one call.
 const GATHER_BYTES: usize = 16 * 1024;
@@ -47,6 +48,8 @@ struct Storage {
     len: usize,
     /// Memory of a chunk that is gone, for the next small write.
     spare: Vec<u8>,
+    /// The program's memory whose bytes were sent. It is dropped where the program's code may run.
+    sent: Vec<Bytes>,
 }
 
 impl Storage {
@@ -57,7 +60,40 @@ impl Storage {
             self.spare = memory;
         }
     }
+
+    /// Takes the first `count` bytes off the queue, and keeps the program's memory among them in `sent`.
+    fn take_off(&mut self, mut count: usize) {
+        self.len -= count;
+        while let Some(first) = self.list.front() {
+            let left = first.as_slice().len() - self.start;
+            if count < left {
+                self.start += count;
+                return;
+            }
+            count -= left;
+            self.start = 0;
+            match self.list.pop_front() {
+                Some(Chunk::Owned(memory)) => self.keep(memory),
+                Some(Chunk::Shared(bytes)) => self.sent.push(bytes),
+                Some(Chunk::Received(_)) | None => {}
+            }
+        }
+    }
 }
+
+impl Drop for Storage {
+    /// Drops one piece after the other. Otherwise a panic in one drop would leave this one, and two would
+    /// abort the process.
+    fn drop(&mut self) {
+        self.take_off(self.len);
+        for bytes in self.sent.drain(..) {
+            panics::drop_caught(OWNER, bytes);
+        }
+    }
+}
+
+/// What is named in the log when it panics.
+const OWNER: &str = "the drop of bytes to send";
 
 impl Chunks {
     /// Makes an empty queue. Allocates nothing.
@@ -138,27 +174,45 @@ impl Chunks {
     /// # Panics
     ///
     /// When fewer bytes are queued.
-    pub fn advance(&mut self, mut count: usize) {
+    pub fn advance(&mut self, count: usize) {
+        self.note_sent(count);
+        self.release_sent();
+    }
+
+    /// Takes the first `count` bytes off the queue: they were sent. [`Bytes`] among them are kept until
+    /// [`take_sent`](Chunks::take_sent), because dropping them may run the program's code.
+    ///
+    /// # Panics
+    ///
+    /// When fewer bytes are queued.
+    pub(crate) fn note_sent(&mut self, count: usize) {
         assert!(
             count <= self.len(),
             "cannot drop {count} of {} queued bytes",
             self.len()
         );
-        let Some(storage) = &mut self.storage else {
-            return;
-        };
-        storage.len -= count;
-        while let Some(first) = storage.list.front() {
-            let left = first.as_slice().len() - storage.start;
-            if count < left {
-                storage.start += count;
-                return;
-            }
-            count -= left;
-            storage.start = 0;
-            if let Some(Chunk::Owned(memory)) = storage.list.pop_front() {
-                storage.keep(memory);
-            }
+        if let Some(storage) = &mut self.storage {
+            storage.take_off(count);
+        }
+    }
+
+    /// Whether there is memory of what was sent.
+    pub(crate) fn holds_sent(&self) -> bool {
+        let storage = self.storage.as_ref();
+        storage.is_some_and(|storage| !storage.sent.is_empty())
+    }
+
+    /// The memory of what was sent and has not been dropped, in the order of sending.
+    pub(crate) fn take_sent(&mut self) -> impl Iterator<Item = Bytes> {
+        let storage = self.storage.iter_mut();
+        storage.flat_map(|storage| storage.sent.drain(..))
+    }
+
+    /// Drops the memory of what was sent, which a [completion](super::Completion::unsent) brings along. A panic
+    /// in the drop of [`Bytes`] is logged and goes no further.
+    pub fn release_sent(&mut self) {
+        for bytes in self.take_sent() {
+            panics::drop_caught(OWNER, bytes);
         }
     }
 
@@ -194,15 +248,17 @@ impl Chunks {
     }
 
     /// Moves the bytes of `unsent` back to the front of this queue, and leaves `unsent` empty. Copies nothing.
+    /// The memory of what was sent stays with `unsent`.
     ///
-    /// To be used with the `rest` of an [`Outcome::Sent`](super::Outcome::Sent), whose bytes came from the
-    /// front of this queue.
+    /// To be used with [`Completion::unsent`](super::Completion::unsent), whose bytes came from the front of
+    /// this queue.
     pub fn put_back(&mut self, unsent: &mut Chunks) {
         if unsent.is_empty() {
             return;
         }
         if self.is_empty() {
             std::mem::swap(self, unsent);
+            self.leave_sent_to(unsent);
             return;
         }
         let (Some(into), Some(from)) = (&mut self.storage, &mut unsent.storage) else {
@@ -216,6 +272,15 @@ impl Chunks {
         }
     }
 
+    /// Exchanges the memory of what was sent with `other`.
+    fn leave_sent_to(&mut self, other: &mut Chunks) {
+        if self.holds_sent() || other.holds_sent() {
+            let (own, other) = (&mut self.storage, &mut other.storage);
+            let (own, other) = (own.get_or_insert_default(), other.get_or_insert_default());
+            std::mem::swap(&mut own.sent, &mut other.sent);
+        }
+    }
+
     /// Whether anything would be allocated anew if this were dropped.
     pub(crate) fn has_storage(&self) -> bool {
         self.storage.is_some()
@@ -223,11 +288,7 @@ impl Chunks {
 
     /// Drops everything queued.
     pub fn clear(&mut self) {
-        if let Some(storage) = &mut self.storage {
-            storage.list.clear();
-            storage.start = 0;
-            storage.len = 0;
-        }
+        self.advance(self.len());
     }
 }
 

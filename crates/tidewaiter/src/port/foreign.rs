@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 
+use super::chunks::Chunks;
 use super::level_set::LevelSet;
 use super::request::{Completion, Failure, Operation, Outcome, RequestKind, Token};
 use super::table::Key;
@@ -200,6 +201,7 @@ fn report(key: Key, watched: &Watched, readiness: Readiness) -> Completion {
         kind: RequestKind::Watch,
         result: Ok(Outcome::Ready(readiness)),
         more: true,
+        unsent: Chunks::new(),
     }
 }
 

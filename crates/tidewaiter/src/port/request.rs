@@ -48,7 +48,8 @@ pub enum Request {
     /// After a cancelled receive, bytes that were not delivered stay in the OS, for the next receive.
     Receive,
     /// On a stream socket or a writable pipe: sends. Completes with [`Outcome::Sent`] once the OS took
-    /// some or all of the bytes. One such operation at a time on a handle. The bytes must not be empty.
+    /// some or all of the bytes. The others are in [`Completion::unsent`], however the operation ended. One
+    /// such operation at a time on a handle. The bytes must not be empty.
     Send(Chunks),
     /// On a child process: waits until it has ended. Completes with [`Outcome::Exited`].
     Exit,
@@ -117,12 +118,10 @@ pub enum Outcome {
     Received(Buffer),
     /// The peer sends no more. This ends the operation; sending may go on.
     EndOfFile,
-    /// The OS took bytes, not necessarily all.
+    /// The OS took bytes, not necessarily all: the others are in [`Completion::unsent`].
     Sent {
         /// How many bytes the OS took: at least one.
         bytes: usize,
-        /// The bytes that the OS did not take, in their order, with the storage for reuse.
-        rest: Chunks,
     },
     /// The child process has ended.
     Exited(ExitStatus),
@@ -188,4 +187,12 @@ pub struct Completion {
     pub result: Result<Outcome, Failure>,
     /// Whether further completions of this operation follow (multishot operations only).
     pub more: bool,
+    /// The bytes of a [`Request::Send`] that the OS did not take, in their order, whether the send succeeded,
+    /// failed or was cancelled. A send that failed or was cancelled may have sent some of them all the same.
+    /// Empty for every other request.
+    ///
+    /// The storage comes with them for reuse, and the memory of what was sent, until
+    /// [`Chunks::release_sent`]: dropping the program's memory may run the program's code, and a port runs
+    /// none.
+    pub unsent: Chunks,
 }

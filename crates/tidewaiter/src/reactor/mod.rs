@@ -151,6 +151,8 @@ struct Core {
 struct Memory {
     /// Storage of drained send queues, for those that fill next.
     storage: RefCell<Vec<Chunks>>,
+    /// Drained send queues with the memory of what was sent, which the loop is to drop.
+    sent: RefCell<Vec<Chunks>>,
     /// What a protocol is being given.
     delivering: RefCell<Option<Buffer>>,
 }
@@ -286,9 +288,20 @@ impl Reactor {
             .unwrap_or_default()
     }
 
-    /// Gives the storage of a drained send queue back.
+    /// Has the loop drop what will not be sent.
+    pub(crate) fn discard(&self, mut queue: Chunks) {
+        queue.note_sent(queue.len());
+        self.keep_storage(queue);
+    }
+
+    /// Gives the storage of a drained send queue back. The loop drops the memory of what was sent: that may
+    /// run the program's code.
     pub(crate) fn keep_storage(&self, storage: Chunks) {
         debug_assert!(storage.is_empty(), "only drained queues are reused");
+        if storage.holds_sent() {
+            self.core.memory.sent.borrow_mut().push(storage);
+            return;
+        }
         let mut kept = self.core.memory.storage.borrow_mut();
         if storage.has_storage() && kept.len() < STORAGE_MAX {
             kept.push(storage);

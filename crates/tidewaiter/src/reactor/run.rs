@@ -207,7 +207,7 @@ impl Reactor {
     pub(super) fn ready_to_advance(&self) -> bool {
         let core = &*self.core;
         match core.life.get() {
-            Life::Leaving => !core.triggers.borrow().held() && core.soon.borrow().is_empty(),
+            Life::Leaving => !core.triggers.borrow().held() && !self.owes_callbacks(),
             Life::Draining => core.live.borrow().is_empty(),
             Life::Idle | Life::Running | Life::Stopped => false,
         }
@@ -232,7 +232,7 @@ impl Reactor {
                 live.stop();
             }
         }
-        if !core.live.borrow().is_empty() || !core.soon.borrow().is_empty() {
+        if !core.live.borrow().is_empty() || self.owes_callbacks() {
             return false;
         }
         self.lose_work();

@@ -113,18 +113,39 @@ impl Reactor {
     /// Runs all callbacks that are owed, and, within a bound, those that they set off.
     fn run_soon(&self) {
         // Most often there are none, and to find that is all this costs.
-        if !self.core.soon.borrow().is_empty() {
+        if self.owes_callbacks() {
             self.run_owed();
         }
     }
 
+    /// Whether code of the program's is to be run by the loop.
+    pub(super) fn owes_callbacks(&self) -> bool {
+        !self.core.soon.borrow().is_empty() || !self.core.memory.sent.borrow().is_empty()
+    }
+
     #[inline(never)]
     fn run_owed(&self) {
+        self.drop_sent();
         let owed = self.core.soon.borrow().len();
         for _ in 0..owed.max(CALLBACKS_MAX) {
             let next = self.core.soon.borrow_mut().pop_front();
             let Some(callback) = next else { return };
             self.guard("a callback", || callback(self));
+        }
+    }
+
+    /// Drops the memory of what was sent.
+    pub(super) fn drop_sent(&self) {
+        let mut sent = self.core.memory.sent.take();
+        for mut storage in sent.drain(..) {
+            for bytes in storage.take_sent() {
+                self.guard("the drop of sent bytes", || drop(bytes));
+            }
+            self.keep_storage(storage);
+        }
+        let mut kept = self.core.memory.sent.borrow_mut();
+        if kept.is_empty() {
+            *kept = sent;
         }
     }
 
@@ -153,7 +174,7 @@ impl Reactor {
             return (seen, Some(Duration::ZERO));
         }
         let now = self.turn_time();
-        if !core.soon.borrow().is_empty() || core.ending.crashed.get() || self.ready_to_advance() {
+        if self.owes_callbacks() || core.ending.crashed.get() || self.ready_to_advance() {
             return (now, Some(Duration::ZERO));
         }
         let mut wake_up = due;

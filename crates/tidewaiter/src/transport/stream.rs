@@ -327,14 +327,15 @@ impl Stream {
         }
     }
 
-    fn sent(self: &Rc<Self>, bytes: usize, mut rest: Chunks) {
+    fn sent(self: &Rc<Self>, bytes: usize, mut unsent: Chunks) {
         self.reactor.counters().bytes_sent.add(bytes as u64);
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open {
+            self.reactor.discard(unsent);
             return;
         }
-        state.queue.put_back(&mut rest);
-        self.reactor.keep_storage(rest);
+        state.queue.put_back(&mut unsent);
+        self.reactor.keep_storage(unsent);
         let drained = state.queue.is_empty();
         let relieved = state.congested && state.queue.len() <= state.low_water;
         let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
@@ -432,12 +433,9 @@ impl Stream {
         state.phase = Phase::Closing;
         // Whatever befalls a connection that is to stop, it is lost because of the stop.
         state.reason.get_or_insert(reason);
-        let dropped = (
-            std::mem::take(&mut state.queue),
-            std::mem::take(&mut state.held),
-        );
+        let queue = std::mem::take(&mut state.queue);
+        state.held = None;
         drop(state);
-        drop(dropped);
         let closing = self
             .reactor
             .port_mut()
@@ -446,6 +444,7 @@ impl Stream {
             closing.is_ok() || self.reactor.is_copied(),
             "a stream closes its own handle, once"
         );
+        self.reactor.discard(queue);
     }
 
     /// The port has closed the handle: nothing of this stream is under way any more.
@@ -493,11 +492,14 @@ impl Live for Stream {
         match completion.result {
             Ok(Outcome::Received(buffer)) => self.received(buffer),
             Ok(Outcome::EndOfFile) => self.end_of_file(),
-            Ok(Outcome::Sent { bytes, rest }) => self.sent(bytes, rest),
+            Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
             Ok(Outcome::HungUp) => self.hung_up(),
             Ok(Outcome::Closed) => self.closed(),
             Ok(outcome) => log::error!("a stream was answered with {outcome:?}"),
-            Err(failure) => self.failed(failure),
+            Err(failure) => {
+                self.failed(failure);
+                self.reactor.discard(completion.unsent);
+            }
         }
         if received_last {
             self.await_hang_up();

@@ -118,11 +118,11 @@ fn nothing_is_lost_in_pauses() {
         if harness.is_live(sending) {
             continue;
         }
-        match harness.last(sending) {
-            Ok(Outcome::Sent { rest, .. }) if rest.is_empty() => break,
-            Ok(Outcome::Sent { rest, .. }) => sending = harness.send(client, rest),
-            other => panic!("it cannot be sent: {other:?}"),
+        let (_, unsent) = harness.sent(sending);
+        if unsent.is_empty() {
+            break;
         }
+        sending = harness.send(client, unsent);
     }
     harness.close_now(client);
     pause(&mut harness);

@@ -1,10 +1,14 @@
 //! Promise 1: an operation owns everything the OS may touch until its last completion.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
-use tidewaiter::port::{Buffer, CloseMode, Handle, Outcome, Request};
+use tidewaiter::port::{Buffer, Chunks, CloseMode, Handle, Operation, Outcome, Request};
 
 use crate::MANY;
 use crate::support::harness::Harness;
+use crate::support::reader::receive_exactly;
 
 /// Receives one buffer of what was sent.
 fn receive_buffer(harness: &mut Harness, handle: Handle) -> Buffer {
@@ -117,6 +121,115 @@ fn a_send_gives_its_memory_back_with_its_last_completion() {
     harness.finish();
 }
 
+/// Memory of a program's that counts how much of it was dropped.
+struct Counted(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_add(self.0.len(), Ordering::Relaxed);
+    }
+}
+
+/// `size` bytes in pieces of 1000, and how many of them were dropped so far.
+fn counted(size: usize) -> (Chunks, Arc<AtomicUsize>) {
+    let (mut chunks, dropped) = (Chunks::new(), Arc::new(AtomicUsize::new(0)));
+    while chunks.len() < size {
+        let piece = Counted(vec![7; 1000.min(size - chunks.len())], Arc::clone(&dropped));
+        chunks.push(Bytes::from_owner(piece));
+    }
+    (chunks, dropped)
+}
+
+/// Goal: to drop what was sent runs the program's code, which the port never does.
+#[test]
+fn what_was_sent_is_dropped_by_who_takes_the_completion() {
+    let mut harness = Harness::new();
+    let (client, server) = harness.pair();
+    let (chunks, dropped) = counted(2500);
+    let sending = harness.send(client, chunks);
+    receive_exactly(&mut harness, server, 2500);
+    harness.until("the send's end", |harness| !harness.is_live(sending));
+    assert_eq!(dropped.load(Ordering::Relaxed), 0);
+    let mut completion = harness.next(sending);
+    assert!(completion.unsent.is_empty());
+    completion.unsent.release_sent();
+    assert_eq!(dropped.load(Ordering::Relaxed), 2500);
+    harness.finish();
+}
+
+/// Goal: however a send ends, its last completion has all that was not sent; the harness checks how much.
+#[test]
+fn a_send_that_fails_gives_back_what_it_did_not_send() {
+    /// More than any OS takes at once.
+    const MUCH: usize = 4 << 20;
+    let ends: [fn(&mut Harness, Handle, Handle, Operation); 3] = [
+        |harness, _, _, sending| assert!(harness.port.cancel(sending)),
+        |harness, client, _, _| _ = harness.close(client, CloseMode::Graceful),
+        |harness, _, server, _| _ = harness.close(server, CloseMode::Reset),
+    ];
+    for (number, end) in ends.into_iter().enumerate() {
+        for stuck in [false, true] {
+            let mut harness = Harness::new();
+            let (client, server) = harness.pair();
+            let dropped = Arc::new(AtomicUsize::new(0));
+            let data = Bytes::from_owner(Counted(vec![7; MUCH], Arc::clone(&dropped)));
+            let sending = match stuck {
+                true => harness.send_until_stuck(client, &data).0,
+                false => harness.send(client, data.clone()),
+            };
+            drop(data);
+            end(&mut harness, client, server, sending);
+            harness.until("the send's end", |harness| !harness.is_live(sending));
+            assert_eq!(dropped.load(Ordering::Relaxed), 0, "end {number}");
+            let completion = harness.next(sending);
+            assert!(!stuck || completion.result.is_err(), "end {number}");
+            let unsent = completion.unsent.slices().flatten();
+            assert!(unsent.copied().all(|byte| byte == 7), "end {number}");
+            drop(completion);
+            assert_eq!(dropped.load(Ordering::Relaxed), MUCH, "end {number}");
+            harness.finish();
+        }
+    }
+}
+
+/// Goal: a panic in the drop of what the program gave goes no further, and the other pieces are dropped.
+#[test]
+fn a_panic_in_the_drop_of_what_is_sent_goes_no_further() {
+    struct Bomb;
+    impl AsRef<[u8]> for Bomb {
+        fn as_ref(&self) -> &[u8] {
+            b"bomb"
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a bomb was dropped");
+        }
+    }
+    let mut harness = Harness::new();
+    let (client, server) = harness.pair();
+    let (mut chunks, dropped) = counted(1000);
+    for _ in 0..2 {
+        chunks.push(Bytes::from_owner(Bomb));
+    }
+    let size = chunks.len();
+    let sending = harness.send(client, chunks);
+    receive_exactly(&mut harness, server, size);
+    drop(harness.sent(sending));
+    assert_eq!(dropped.load(Ordering::Relaxed), 1000);
+    let (mut chunks, dropped) = counted(1000);
+    chunks.push(Bytes::from_owner(Bomb));
+    harness.send(client, chunks);
+    harness.drop_port();
+    assert_eq!(dropped.load(Ordering::Relaxed), 1000);
+}
+
 /// Goal: outgoing bytes are taken by value: the sender may drop its share at once.
 #[test]
 fn the_caller_may_drop_what_it_sends() {
@@ -125,7 +238,7 @@ fn the_caller_may_drop_what_it_sends() {
     for number in 0..100u8 {
         let sending = harness.send(client, vec![number; 3000]);
         drop(vec![!number; 3000]);
-        let received = crate::support::reader::receive_exactly(&mut harness, server, 3000);
+        let received = receive_exactly(&mut harness, server, 3000);
         assert!(received.iter().all(|byte| *byte == number));
         assert!(matches!(harness.last(sending), Ok(Outcome::Sent { .. })));
     }

@@ -10,6 +10,7 @@ use super::operation::Lent;
 use super::receive::Habit;
 use super::socket::raw_handle;
 use super::wait::Wait;
+use crate::port::chunks::Chunks;
 use crate::port::request::{Failure, Request, RequestKind, Token};
 use crate::port::table::Key;
 use crate::process::OsProcess;
@@ -142,8 +143,24 @@ pub(super) struct Live {
     pub(super) records: usize,
     /// Why it ends, as soon as its last record is back.
     pub(super) ending: Option<Failure>,
+    /// What its record, which is back, has not sent.
+    pub(super) unsent: Chunks,
     /// The wait of an [`Request::Exit`].
     pub(super) wait: Option<Wait>,
+}
+
+impl Live {
+    pub(super) fn new(handle: Key, token: Token, kind: RequestKind) -> Live {
+        Live {
+            handle,
+            token,
+            kind,
+            records: 0,
+            ending: None,
+            unsent: Chunks::new(),
+            wait: None,
+        }
+    }
 }
 
 pub(super) fn closed() -> io::Error {

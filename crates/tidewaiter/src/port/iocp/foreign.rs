@@ -9,6 +9,7 @@ use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
 use super::Iocp;
 use super::entry::Live;
 use super::wait::Wait;
+use crate::port::chunks::Chunks;
 use crate::port::table::Key;
 use crate::port::{
     Completion, Failure, Operation, Outcome, RawDescriptor, Readiness, RequestKind, Token,
@@ -21,14 +22,8 @@ impl Iocp {
         token: Token,
     ) -> io::Result<Operation> {
         let object = share(handle)?;
-        let operation = self.operations.insert(Live {
-            handle: Key::from_u64(0),
-            token,
-            kind: RequestKind::Watch,
-            records: 0,
-            ending: None,
-            wait: None,
-        });
+        let live = Live::new(Key::from_u64(0), token, RequestKind::Watch);
+        let operation = self.operations.insert(live);
         let started = Wait::start(self.packets, &self.queue, object.as_handle(), operation);
         match started {
             Ok(wait) => {
@@ -106,6 +101,7 @@ impl Iocp {
             kind: RequestKind::Watch,
             result: Err(failure),
             more: false,
+            unsent: Chunks::new(),
         });
     }
 }

@@ -41,9 +41,9 @@ use super::control;
 use super::socket::SocketRepr;
 use super::table::{Key, Table};
 use super::{
-    BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
-    PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource, SocketOption,
-    Spawned, SpawnedPipe, Token, Waker,
+    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
+    Outcome, PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource,
+    SocketOption, Spawned, SpawnedPipe, Token, Waker,
 };
 use crate::process::{
     self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
@@ -233,6 +233,7 @@ impl Iocp {
             kind: RequestKind::Close,
             result: Ok(Outcome::Closed),
             more: false,
+            unsent: Chunks::new(),
         });
     }
 
@@ -259,14 +260,7 @@ impl Driver for Iocp {
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
         entry.check(&request)?;
         let kind = request.kind();
-        let operation = self.operations.insert(Live {
-            handle: handle.0,
-            token,
-            kind,
-            records: 0,
-            ending: None,
-            wait: None,
-        });
+        let operation = self.operations.insert(Live::new(handle.0, token, kind));
         entry.mark(kind, true);
         entry.operations.push(operation);
         self.in_flight += 1;
@@ -321,14 +315,8 @@ impl Driver for Iocp {
             // The connection is gone already, or not there yet: nothing to reset.
             log::debug!("closing without a reset: {error}");
         }
-        let operation = self.operations.insert(Live {
-            handle: handle.0,
-            token,
-            kind: RequestKind::Close,
-            records: 0,
-            ending: None,
-            wait: None,
-        });
+        let live = Live::new(handle.0, token, RequestKind::Close);
+        let operation = self.operations.insert(live);
         entry.closing = Some((operation, token));
         self.in_flight += 1;
         self.cancel_all(handle.0);

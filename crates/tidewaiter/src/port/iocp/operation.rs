@@ -196,11 +196,10 @@ impl Records {
         }
     }
 
-    /// Keeps `record` for reuse; what it still owns is dropped.
+    /// Keeps `record` for reuse; what it still owns of ours is dropped.
     pub(super) fn put(&mut self, mut record: Box<Record>) {
         record.socket = None;
         record.lease = None;
-        record.chunks = Chunks::new();
         if self.spare.len() < SPARE_MAX {
             self.spare.push(record);
         }

@@ -11,6 +11,7 @@ use super::queue::{Packet, milliseconds};
 use super::socket::Accepted;
 use super::wait::Wait;
 use super::{ACCEPTS, Iocp, pipe, socket};
+use crate::port::chunks::Chunks;
 use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
 use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
@@ -148,13 +149,14 @@ impl Iocp {
     }
 
     /// One of the system's operations ended: goes on with the one that it is a part of.
-    fn finish(&mut self, record: Box<Record>, finish: Finish) {
+    fn finish(&mut self, mut record: Box<Record>, finish: Finish) {
         let operation = record.operation;
         let live = self
             .operations
             .get_mut(operation)
             .expect("an operation lives until its last record is back");
         live.records -= 1;
+        live.unsent = std::mem::take(&mut record.chunks);
         let (cancelled, kind) = (live.ending.is_some(), live.kind);
         let had_place = self.dismiss(operation);
         // Nothing but our own cancelling says this; otherwise it is an error like others.
@@ -246,16 +248,16 @@ impl Iocp {
         self.started(operation, started);
     }
 
-    fn sent(&mut self, mut record: Box<Record>, finish: Finish) {
+    fn sent(&mut self, record: Box<Record>, finish: Finish) {
         let (call, result) = match self.body_of(record.operation) {
             (Body::PipeWriter(_), _) => ("WriteFile", pipe::finish_write(finish)),
             _ => ("WSASend", socket::finish_send(finish)),
         };
-        let mut rest = std::mem::take(&mut record.chunks);
         let result = match result {
             Ok(bytes) => {
-                rest.advance(bytes);
-                Ok(Outcome::Sent { bytes, rest })
+                let live = self.operations.get_mut(record.operation);
+                live.expect("it goes on").unsent.note_sent(bytes);
+                Ok(Outcome::Sent { bytes })
             }
             Err(error) => Err(Failure::os(call, error)),
         };
@@ -309,6 +311,7 @@ impl Iocp {
             kind: live.kind,
             result: Ok(outcome),
             more: true,
+            unsent: Chunks::new(),
         });
     }
 
@@ -360,6 +363,7 @@ impl Iocp {
             kind: live.kind,
             result,
             more: false,
+            unsent: live.unsent,
         });
         self.close_if_idle(live.handle);
     }

@@ -13,12 +13,13 @@ use socket2::{SockAddr, Socket};
 use super::super::buffer::{Lease, Pool};
 use super::super::chunks::Chunks;
 use super::super::options::PortOptions;
-use super::super::request::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
+use super::super::request::{Completion, Failure, Operation, Outcome, Request};
 use super::super::socket::{Socket as FreeSocket, SocketRepr};
 use super::super::surge::{self, Surge};
 use super::Readiness;
 use super::calls::{SEND_MAX, accept, gather, is_in_progress, receive, send};
 use super::sigpipe::Quiet;
+use super::task::{Task, Work};
 use crate::process::OsProcess;
 
 /// The most pieces of memory sent in one call.
@@ -74,54 +75,6 @@ impl Direction {
             Request::Accept | Request::Receive | Request::Exit => Direction::Input,
             Request::Connect(_) | Request::Send(_) => Direction::Output,
             Request::HangUp => Direction::HangUp,
-        }
-    }
-}
-
-/// An operation under way.
-#[derive(Debug)]
-pub(super) struct Task {
-    pub(super) operation: Operation,
-    pub(super) token: Token,
-    work: Work,
-}
-
-#[derive(Debug)]
-enum Work {
-    Accept,
-    Receive,
-    Exit,
-    HangUp,
-    Connect(Box<SocketAddr>),
-    /// Connecting was begun: being writable will tell what came of it.
-    Connecting,
-    Send(Chunks),
-}
-
-impl Task {
-    pub(super) fn new(operation: Operation, token: Token, request: Request) -> Task {
-        Task {
-            operation,
-            token,
-            work: match request {
-                Request::Accept => Work::Accept,
-                Request::Receive => Work::Receive,
-                Request::Exit => Work::Exit,
-                Request::HangUp => Work::HangUp,
-                Request::Connect(peer) => Work::Connect(Box::new(peer)),
-                Request::Send(chunks) => Work::Send(chunks),
-            },
-        }
-    }
-
-    pub(super) fn kind(&self) -> RequestKind {
-        match self.work {
-            Work::Accept => RequestKind::Accept,
-            Work::Receive => RequestKind::Receive,
-            Work::Exit => RequestKind::Exit,
-            Work::HangUp => RequestKind::HangUp,
-            Work::Connect(_) | Work::Connecting => RequestKind::Connect,
-            Work::Send(_) => RequestKind::Send,
         }
     }
 }
@@ -252,13 +205,13 @@ impl Entry {
         self.aside.get_or_insert_default()
     }
 
-    /// What is under way, and what waits for its turn.
-    pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
-        let aside = self
-            .aside
-            .iter()
-            .flat_map(|aside| aside.hang_up.iter().chain(&aside.waiting));
-        self.input.iter().chain(&self.output).chain(aside)
+    /// Takes off what is under way, and what waits for its turn.
+    pub(super) fn take_tasks(&mut self) -> impl Iterator<Item = Task> {
+        let Aside {
+            hang_up, waiting, ..
+        } = self.aside.take().map(|aside| *aside).unwrap_or_default();
+        let streaming = [self.input.take(), self.output.take(), hang_up];
+        streaming.into_iter().flatten().chain(waiting)
     }
 
     fn slot(&mut self, direction: Direction) -> &mut Option<Task> {
@@ -382,8 +335,10 @@ impl Entry {
             Attempt::More(outcome) => (Ok(outcome), true),
             Attempt::Last(result) => (result, false),
         };
+        let mut unsent = Chunks::new();
         if !more {
-            *self.slot(direction) = None;
+            let task = self.slot(direction).take();
+            unsent = task.map(Task::into_unsent).unwrap_or_default();
             self.promote();
         }
         Some(Completion {
@@ -392,6 +347,7 @@ impl Entry {
             kind,
             result,
             more,
+            unsent,
         })
     }
 
@@ -573,9 +529,8 @@ impl Entry {
         match send(&self.source, &pieces[..count], &mut tools.quiet) {
             Ok(bytes) => {
                 self.writable = bytes == asked || !self.short_is_all;
-                let mut rest = std::mem::take(chunks);
-                rest.advance(bytes);
-                Attempt::Last(Ok(Outcome::Sent { bytes, rest }))
+                chunks.note_sent(bytes);
+                Attempt::Last(Ok(Outcome::Sent { bytes }))
             }
             Err(Errno::AGAIN) => {
                 self.writable = false;

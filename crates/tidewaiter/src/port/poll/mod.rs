@@ -18,6 +18,7 @@ mod selector;
 #[cfg_attr(target_vendor = "apple", path = "sigpipe/apple.rs")]
 #[cfg_attr(not(target_vendor = "apple"), path = "sigpipe/mask.rs")]
 mod sigpipe;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 
+use super::chunks::Chunks;
 use super::foreign::Foreign;
 use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 use super::request::{
@@ -41,9 +43,10 @@ use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
-use attempt::{Direction, Entry, Pools, Source, Task};
+use attempt::{Direction, Entry, Pools, Source};
 use children::abandon;
 use selector::Selector;
+use task::Task;
 
 /// How many completions of a wait may be those of what was just submitted, so that who sends without end
 /// does not starve the others.
@@ -202,16 +205,6 @@ impl PollPort {
             self.ready.push_back(key);
         }
     }
-
-    fn finish_cancelled(&mut self, task: &Task) {
-        self.finished.push_back(Completion {
-            token: task.token,
-            operation: task.operation,
-            kind: task.kind(),
-            result: Err(Failure::Cancelled),
-            more: false,
-        });
-    }
 }
 
 impl Driver for PollPort {
@@ -265,7 +258,7 @@ impl Driver for PollPort {
         if let Some(entry) = self.handles.get_mut(place.handle)
             && let Some(task) = entry.cancel(operation, direction)
         {
-            self.finish_cancelled(&task);
+            self.finished.push_back(task.into_cancelled());
             self.queue_if_ready(place.handle);
         }
         true
@@ -319,10 +312,9 @@ impl Driver for PollPort {
     }
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
-        let entry = self.remove(handle).ok_or_else(closed)?;
-        for task in entry.tasks() {
-            self.finish_cancelled(task);
-        }
+        let mut entry = self.remove(handle).ok_or_else(closed)?;
+        let cancelled = entry.take_tasks().map(Task::into_cancelled);
+        self.finished.extend(cancelled);
         if mode == CloseMode::Reset
             && let Source::Stream(socket) = &entry.source
             && let Err(error) = control::reset_on_close(socket)
@@ -341,6 +333,7 @@ impl Driver for PollPort {
             kind: RequestKind::Close,
             result: Ok(Outcome::Closed),
             more: false,
+            unsent: Chunks::new(),
         });
         Ok(operation)
     }

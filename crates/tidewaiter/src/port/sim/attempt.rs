@@ -206,9 +206,8 @@ fn send(world: &mut World, running: &mut Running, object: Object) -> io::Result<
         _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
     };
     Ok(sent.map(|bytes| {
-        let mut rest = std::mem::take(chunks);
-        rest.advance(bytes);
-        Outcome::Sent { bytes, rest }
+        chunks.note_sent(bytes);
+        Outcome::Sent { bytes }
     }))
 }
 

@@ -164,21 +164,25 @@ impl SimDriver {
     fn take(&mut self, key: Key) -> Completion {
         let running = self.operations.get_mut(key).expect("it is under way");
         let Decided { result, more, .. } = running.result.take().expect("it is decided");
-        let completion = Completion {
-            token: running.token,
-            operation: Operation(key),
-            kind: running.kind,
-            result,
-            more,
-        };
-        let handle = running.handle;
-        if !more {
-            self.operations.remove(key);
+        let (token, kind, handle) = (running.token, running.kind, running.handle);
+        let mut unsent = Chunks::new();
+        if !more
+            && let Some(ended) = self.operations.remove(key)
+            && let Task::Send(chunks) = ended.task
+        {
+            unsent = chunks;
         }
-        if completion.kind == RequestKind::Close {
+        if kind == RequestKind::Close {
             self.handles.remove(handle.0);
         }
-        completion
+        Completion {
+            token,
+            operation: Operation(key),
+            kind,
+            result,
+            more,
+            unsent,
+        }
     }
 
     /// Takes note of a wake-up.

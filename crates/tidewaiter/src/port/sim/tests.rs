@@ -40,10 +40,23 @@ impl Bench {
 
     /// The next completion that answers `kind` on whatever handle.
     fn next(&mut self, kind: RequestKind) -> Result<Outcome, Failure> {
+        self.completion(kind).result
+    }
+
+    /// The end of the next send, which does not fail: how many bytes were sent, and the others.
+    fn sent(&mut self) -> (usize, Chunks) {
+        let completion = self.completion(RequestKind::Send);
+        match completion.result {
+            Ok(Outcome::Sent { bytes }) => (bytes, completion.unsent),
+            other => panic!("not sent: {other:?}"),
+        }
+    }
+
+    fn completion(&mut self, kind: RequestKind) -> Completion {
         loop {
             let found = self.unseen.iter().position(|seen| seen.kind == kind);
             if let Some(completion) = found.and_then(|place| self.unseen.remove(place)) {
-                return completion.result;
+                return completion;
             }
             let mut batch = Vec::new();
             let waited = self.port.wait(None, &mut batch);

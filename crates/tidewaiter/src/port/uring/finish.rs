@@ -133,24 +133,24 @@ impl Uring {
     }
 
     fn report(&mut self, key: Key, next: Next, completions: &mut Vec<Completion>) {
-        let pending = self.operations.get(key).expect("it was there a moment ago");
-        let completion = |result, more| pending.completion(key, result, more);
+        let pending = self.operations.get_mut(key);
+        let pending = pending.expect("it was there a moment ago");
         match next {
             Next::GoOn(outcome) => {
-                completions.extend(outcome.map(|outcome| completion(Ok(outcome), true)));
+                completions.extend(outcome.map(|outcome| pending.completion(key, outcome)));
             }
             Next::Again(outcome) => {
-                completions.extend(outcome.map(|outcome| completion(Ok(outcome), true)));
+                completions.extend(outcome.map(|outcome| pending.completion(key, outcome)));
                 if pending.cancelled {
                     self.due
-                        .push_back(completion(Err(Failure::Cancelled), false));
+                        .push_back(pending.last(key, Err(Failure::Cancelled)));
                     self.retire(key);
                 } else {
                     self.start(key);
                 }
             }
             Next::End(result) => {
-                completions.push(completion(result, false));
+                completions.push(pending.last(key, result));
                 self.retire(key);
             }
         }
@@ -297,9 +297,8 @@ fn finish_send(pending: &mut Pending, cqe: Cqe) -> Next {
             let Work::Send { chunks, .. } = &mut pending.work else {
                 unreachable!("only sends are finished here");
             };
-            let mut rest = std::mem::take(chunks);
-            rest.advance(bytes);
-            Next::End(Ok(Outcome::Sent { bytes, rest }))
+            chunks.note_sent(bytes);
+            Next::End(Ok(Outcome::Sent { bytes }))
         }
     }
 }
@@ -462,7 +461,7 @@ fn finish_wide(
         let more = receive_directly(pending, &wide.pool);
         wide.taken += 1;
         if let Next::Again(Some(piece)) = std::mem::replace(&mut next, more) {
-            completions.push(pending.completion(key, Ok(piece), true));
+            completions.push(pending.completion(key, piece));
         }
     }
     next

@@ -69,8 +69,8 @@ impl Uring {
     }
 
     fn end_unstarted(&mut self, key: Key) {
-        let pending = self.operations.get(key).expect("it was just listed");
-        let completion = pending.completion(key, Err(Failure::Cancelled), false);
+        let pending = self.operations.get_mut(key).expect("it was just listed");
+        let completion = pending.last(key, Err(Failure::Cancelled));
         self.due.push_back(completion);
         self.retire(key);
     }

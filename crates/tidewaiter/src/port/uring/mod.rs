@@ -338,8 +338,8 @@ impl Uring {
         self.children.note_closed(&state.thing);
         drop(state);
         let pending = self.operations.remove(closing.operation);
-        let pending = pending.expect("closing is under way until here");
-        let completion = pending.completion(closing.operation, Ok(Outcome::Closed), false);
+        let mut pending = pending.expect("closing is under way until here");
+        let completion = pending.last(closing.operation, Ok(Outcome::Closed));
         self.due.push_back(completion);
     }
 

@@ -195,19 +195,30 @@ impl Pending {
         }
     }
 
-    /// What is told of it.
-    pub(super) fn completion(
-        &self,
-        key: Key,
-        result: Result<Outcome, Failure>,
-        more: bool,
-    ) -> Completion {
+    /// What is told of it, if it goes on.
+    pub(super) fn completion(&self, key: Key, outcome: Outcome) -> Completion {
+        Completion {
+            token: self.token,
+            operation: Operation(key),
+            kind: self.work.kind(),
+            result: Ok(outcome),
+            more: true,
+            unsent: Chunks::new(),
+        }
+    }
+
+    /// What is told of its end. The kernel is done with it.
+    pub(super) fn last(&mut self, key: Key, result: Result<Outcome, Failure>) -> Completion {
         Completion {
             token: self.token,
             operation: Operation(key),
             kind: self.work.kind(),
             result,
-            more,
+            more: false,
+            unsent: match &mut self.work {
+                Work::Send { chunks, .. } => std::mem::take(chunks),
+                _ => Chunks::new(),
+            },
         }
     }
 

@@ -88,7 +88,7 @@ impl Stream {
         }
         let piece = state.queue.slices().next().unwrap_or_default();
         match self.offer(piece) {
-            Ok(bytes) => state.queue.advance(bytes),
+            Ok(bytes) => state.queue.note_sent(bytes),
             Err(failure) => {
                 drop(state);
                 self.failed(failure);

@@ -30,7 +30,7 @@ fn choke(port: &mut Iocp, handle: Handle) {
         port.wait(Some(Duration::from_millis(50)), &mut completions)
             .expect("it waits");
         rest = completions.pop().map(|completion| match completion.result {
-            Ok(Outcome::Sent { rest, .. }) => rest,
+            Ok(Outcome::Sent { .. }) => completion.unsent,
             other => panic!("{other:?}"),
         });
     }

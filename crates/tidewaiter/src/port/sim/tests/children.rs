@@ -64,10 +64,7 @@ fn cat_copies_more_than_any_buffer_holds() {
     let mut copied = Vec::new();
     while !rest.is_empty() {
         bench.submit(stdin, Request::Send(rest));
-        rest = match bench.next(RequestKind::Send) {
-            Ok(Outcome::Sent { rest, .. }) => rest,
-            other => panic!("not sent: {other:?}"),
-        };
+        rest = bench.sent().1;
     }
     close(&mut bench, stdin);
     while let Ok(Outcome::Received(bytes)) = bench.next(RequestKind::Receive) {
@@ -117,11 +114,9 @@ fn a_child_that_never_reads_fills_its_pipe() {
     let mut bench = Bench::new(sim);
     let (process, [stdin, ..]) = start(&mut bench, &Command::new("idle"));
     bench.send(stdin, &[0; 3000]);
-    let sent = bench.next(RequestKind::Send);
-    let Ok(Outcome::Sent { bytes: 1024, rest }) = sent else {
-        panic!("a pipe holds 1 KiB: {sent:?}");
-    };
-    bench.submit(stdin, Request::Send(rest));
+    let (bytes, unsent) = bench.sent();
+    assert_eq!(bytes, 1024, "a pipe holds 1 KiB");
+    bench.submit(stdin, Request::Send(unsent));
     let signalled = bench
         .port
         .signal(process, Signal::Terminate, SignalTarget::Process);

@@ -49,10 +49,9 @@ fn vectored_sends_keep_64_mib_in_order() {
         let mut part = Chunks::new();
         part.take_from(&mut queue, 100, usize::MAX);
         let send = harness.submit(ours, Request::Send(part));
-        match harness.next(send).result {
-            Ok(Outcome::Sent { mut rest, .. }) => queue.put_back(&mut rest),
-            other => panic!("not sent: {other:?}"),
-        }
+        let mut sent = harness.next(send);
+        assert!(matches!(sent.result, Ok(Outcome::Sent { .. })), "{sent:?}");
+        queue.put_back(&mut sent.unsent);
     }
     harness.close(ours, CloseMode::Graceful);
     let received = reading.join().expect("the reader does not panic");
@@ -80,9 +79,9 @@ fn a_pipe_carries_more_than_it_holds() {
             for completion in std::mem::take(&mut harness.delivered) {
                 match completion.result {
                     Ok(Outcome::Received(bytes)) => received.extend_from_slice(&bytes),
-                    Ok(Outcome::Sent { rest, .. }) => {
+                    Ok(Outcome::Sent { .. }) => {
                         send = None;
-                        queue = rest;
+                        queue = completion.unsent;
                     }
                     other => panic!("neither sent nor received: {other:?}"),
                 }
@@ -242,10 +241,9 @@ fn what_was_received_is_sent_from_where_it_is() {
         });
         while !queue.is_empty() {
             let send = harness.submit(ours, Request::Send(std::mem::take(&mut queue)));
-            match harness.next(send).result {
-                Ok(Outcome::Sent { mut rest, .. }) => queue.put_back(&mut rest),
-                other => panic!("not sent: {other:?}"),
-            }
+            let mut sent = harness.next(send);
+            assert!(matches!(sent.result, Ok(Outcome::Sent { .. })), "{sent:?}");
+            queue.put_back(&mut sent.unsent);
         }
         reading.join().expect("what came is what was sent");
         let end = harness.last(receive);

@@ -1,0 +1,74 @@
+//! An operation under way, in our own memory.
+
+use std::net::SocketAddr;
+
+use super::super::chunks::Chunks;
+use super::super::request::{Completion, Failure, Operation, Request, RequestKind, Token};
+
+/// An operation under way.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) operation: Operation,
+    pub(super) token: Token,
+    pub(super) work: Work,
+}
+
+#[derive(Debug)]
+pub(super) enum Work {
+    Accept,
+    Receive,
+    Exit,
+    HangUp,
+    Connect(Box<SocketAddr>),
+    /// Connecting was begun: being writable will tell what came of it.
+    Connecting,
+    Send(Chunks),
+}
+
+impl Task {
+    pub(super) fn new(operation: Operation, token: Token, request: Request) -> Task {
+        Task {
+            operation,
+            token,
+            work: match request {
+                Request::Accept => Work::Accept,
+                Request::Receive => Work::Receive,
+                Request::Exit => Work::Exit,
+                Request::HangUp => Work::HangUp,
+                Request::Connect(peer) => Work::Connect(Box::new(peer)),
+                Request::Send(chunks) => Work::Send(chunks),
+            },
+        }
+    }
+
+    pub(super) fn kind(&self) -> RequestKind {
+        match self.work {
+            Work::Accept => RequestKind::Accept,
+            Work::Receive => RequestKind::Receive,
+            Work::Exit => RequestKind::Exit,
+            Work::HangUp => RequestKind::HangUp,
+            Work::Connect(_) | Work::Connecting => RequestKind::Connect,
+            Work::Send(_) => RequestKind::Send,
+        }
+    }
+
+    /// What is left of a send.
+    pub(super) fn into_unsent(self) -> Chunks {
+        match self.work {
+            Work::Send(chunks) => chunks,
+            _ => Chunks::new(),
+        }
+    }
+
+    /// The completion of one that is not attempted any more.
+    pub(super) fn into_cancelled(self) -> Completion {
+        Completion {
+            token: self.token,
+            operation: self.operation,
+            kind: self.kind(),
+            result: Err(Failure::Cancelled),
+            more: false,
+            unsent: self.into_unsent(),
+        }
+    }
+}
