@@ -159,8 +159,6 @@ impl std::error::Error for ConnectError {
 pub enum Error {
     /// The reactor is running already, or in the middle of a turn.
     Running,
-    /// The reactor is not running.
-    NotRunning,
     /// The reactor is stopping or has stopped: it takes nothing new and is never run again.
     Stopped,
     /// The reactor cannot listen on the address.
@@ -196,7 +194,6 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Running => f.write_str("the reactor is running already"),
-            Error::NotRunning => f.write_str("the reactor is not running"),
             Error::Stopped => f.write_str("the reactor has been stopped"),
             Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Error::ListenOn(source) => write!(f, "cannot take over a listening socket: {source}"),
