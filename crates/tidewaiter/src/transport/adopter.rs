@@ -19,8 +19,8 @@ pub(super) struct Inlet {
     factory: RefCell<Box<dyn Factory>>,
 }
 
-/// Gives sockets from any thread to the reactor that made it, where each gets a protocol from one
-/// factory. Clones are the same one; dropping the last one drops the factory, on the reactor's thread.
+/// Passes connected sockets from any thread to the reactor that made it, where each gets a protocol from one
+/// factory. Clones are the same one. Dropping the last clone drops the factory, on the reactor's thread.
 #[derive(Clone)]
 pub struct Adopter {
     shared: Arc<Shared>,
@@ -32,8 +32,9 @@ struct Shared {
 }
 
 impl Reactor {
-    /// A way for other threads to put connected TCP sockets on this reactor: those that
-    /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over) accepted elsewhere, for instance.
+    /// Makes a way for other threads to put connected TCP sockets on this reactor, such as those that
+    /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over) accepted elsewhere. Of the factory, only
+    /// [`build_protocol`](Factory::build_protocol) is called.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
@@ -84,7 +85,8 @@ impl Reactor {
 impl Adopter {
     /// Has the reactor take over `socket`, which is connected to `peer`. Never blocks.
     ///
-    /// What then goes wrong on the reactor's thread is said in the log.
+    /// A later failure on the reactor's thread is logged, and closes the socket; so does a reactor that begins to
+    /// stop before it takes over the socket.
     ///
     /// # Errors
     ///

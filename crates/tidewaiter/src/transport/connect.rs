@@ -21,7 +21,7 @@ use crate::reactor::{DelayedCall, Live, Reactor, WorkLost};
 /// How long connecting may take unless set.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whom to connect to, and how.
+/// Where to connect to, and how.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     target: HostPort,
@@ -33,7 +33,7 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Connect to `port` of `host`: a name, or an IPv4 or IPv6 address.
+    /// Connects to `port` of `host`: a name, or an IPv4 or IPv6 address.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
         ConnectOptions {
@@ -48,15 +48,15 @@ impl ConnectOptions {
         }
     }
 
-    /// How long it may take altogether, resolving the name included: 30 s unless set. With `None`, as
-    /// long as the OS goes on trying.
+    /// Sets how long connecting may take altogether, looking up the name included: 30 s by default. With `None`,
+    /// the OS's own limits apply, which may be minutes.
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> ConnectOptions {
         self.timeout = timeout.into();
         self
     }
 
-    /// The local address to connect from; port 0 lets the OS choose one. Only addresses of the same
+    /// Sets the local address to connect from; with port 0, the OS chooses the port. Only addresses of the same
     /// family are tried.
     #[must_use]
     pub fn local_address(mut self, local: SocketAddr) -> ConnectOptions {
@@ -64,7 +64,8 @@ impl ConnectOptions {
         self
     }
 
-    /// How long an address may take before the next one is tried beside it: 250 ms unless set.
+    /// Sets how long an address has to answer before the next one is tried beside it: 250 ms by default, held
+    /// between 10 ms and 2 s.
     #[must_use]
     pub fn attempt_delay(mut self, delay: Duration) -> ConnectOptions {
         self.attempt_delay = delay;
@@ -120,19 +121,24 @@ struct Inner {
     unregistered: Cell<bool>,
 }
 
-/// A connection in the making. Dropping this changes nothing; clones are the same one.
+/// A connection that is being made. Dropping this changes nothing; clones are the same one.
 #[derive(Clone)]
 pub struct Connector {
     inner: Rc<Inner>,
 }
 
 impl Reactor {
-    /// Connects to a TCP server; once connected, the connection gets a protocol from `factory`, and if
-    /// it cannot be made, the factory hears of it. One of these happens exactly once, from the loop,
-    /// unless the reactor is dropped before, or was stopped already.
+    /// Connects to a TCP server.
     ///
-    /// A name is resolved by the OS, on a worker thread; its addresses are tried as RFC 8305 has it,
-    /// the next one beginning when the one before failed or has not answered within a while.
+    /// From the loop, either [`Factory::build_protocol`] is called once for the new connection, or
+    /// [`Factory::connection_failed`] with the reason. Neither is called if the reactor is dropped first or has
+    /// stopped already. A plain closure as factory is never told of a failure: the default of
+    /// `connection_failed` writes it to the log. Implement [`Factory`] to react to it.
+    ///
+    /// The OS looks a name up, on a [worker thread](super::super::ReactorBuilder::workers). The addresses are tried
+    /// as RFC 8305 ("happy eyeballs") says: alternating between IPv6 and IPv4, each attempt beginning when the
+    /// one before has failed or has not answered [for a while](ConnectOptions::attempt_delay). The first
+    /// address to answer wins.
     ///
     /// ```
     /// # use std::net::TcpListener;
@@ -167,11 +173,11 @@ impl Reactor {
         self.connect(options.into(), None, Box::new(factory))
     }
 
-    /// As [`connect_tcp`](Reactor::connect_tcp), with a socket that was made, and perhaps bound,
-    /// elsewhere. The socket is the reactor's from here on.
+    /// As [`connect_tcp`](Reactor::connect_tcp), with a stream socket that was made, and perhaps bound,
+    /// elsewhere. The socket belongs to the reactor from here on.
     ///
-    /// Whatever is wrong with it is told by the factory, too: nothing fails within the call. There is no
-    /// time limit but the OS's own; see [`Connector::cancel`].
+    /// If the socket is unusable, the factory is told, as of any other failure. There is no time limit but the
+    /// OS's own: see [`Connector::cancel`].
     ///
     /// ```
     /// # use std::net::TcpListener;
@@ -244,8 +250,8 @@ impl Reactor {
 }
 
 impl Connector {
-    /// Gives up: the factory hears of [`ConnectError::Cancelled`]. Does nothing once the connection is
-    /// made or has failed.
+    /// Gives up: [`Factory::connection_failed`] is called from the loop with [`ConnectError::Cancelled`]. Does
+    /// nothing once the connection is made or has failed.
     pub fn cancel(&self) {
         let inner = Rc::clone(&self.inner);
         self.inner
@@ -254,9 +260,8 @@ impl Connector {
     }
 
     /// The OS's number of the socket that is being connected: see
-    /// [`Transport::raw_descriptor`](super::Transport::raw_descriptor). `None` before that, when several
-    /// addresses are being tried, and once the outcome is settled; a socket made elsewhere has one from
-    /// the loop's first look at it.
+    /// [`Transport::raw_descriptor`](super::Transport::raw_descriptor). `None` before the loop has begun to
+    /// connect, while several addresses are being tried, and once the connection is made or has failed.
     #[must_use]
     pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
         let inner = &*self.inner;
@@ -268,7 +273,7 @@ impl Connector {
         }
     }
 
-    /// Whether neither a connection nor a failure has come of it yet.
+    /// Whether the connection is neither made nor failed yet.
     #[must_use]
     pub fn is_connecting(&self) -> bool {
         !self.inner.settled.get() && !self.inner.unregistered.get()

@@ -19,7 +19,7 @@ use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, RunEnd, SystemEvent
 /// Reactors on several threads, to use several cores. They live and end together: when one of them
 /// stops (because it was told to, a signal came, or its port failed), all do.
 ///
-/// Dropping the group stops it and waits for its threads.
+/// Dropping the group stops it and waits for its threads, each of which stops as [`Reactor::run`] describes.
 ///
 /// ```
 /// use tidewaiter::{Protocol, Reactor, ReactorGroup, Transport};
@@ -61,8 +61,8 @@ struct Starting {
 }
 
 impl ReactorGroup {
-    /// Starts `threads` threads, at least one, each with a reactor that `builder` sets up. Returns when
-    /// all of them run.
+    /// Starts this number of threads, each with a reactor that `builder` sets up; zero counts as 1. Returns when
+    /// all of the reactors run.
     ///
     /// # Errors
     ///
@@ -102,25 +102,25 @@ impl ReactorGroup {
         Err(group.join().err().unwrap_or(Error::Stopped))
     }
 
-    /// The ways into the reactors, in the order of the threads' numbers.
+    /// A [`Remote`] for each reactor, in the order of the threads' numbers.
     #[must_use]
     pub fn remotes(&self) -> &[Remote] {
         &self.remotes
     }
 
-    /// Listens for TCP connections and spreads them over the threads; `make_factory` is called once on
-    /// each thread, with its number, for the factory that makes the protocols there. That is all that
-    /// these factories are asked for.
+    /// Listens for TCP connections and spreads them over the threads. `make_factory` is called once on each
+    /// thread, with the thread's number from 0 on, and returns the factory that makes the protocols there. Of
+    /// these factories, only [`build_protocol`](Factory::build_protocol) is called.
     ///
-    /// Where the kernel spreads connections (Linux), each reactor has a socket of its own on the same
-    /// address. The kernel lets any other process of the same user that asks for sharing listen there
-    /// too: such a clash is no error. Elsewhere, this is
-    /// [`listen_tcp_handing_over`](ReactorGroup::listen_tcp_handing_over).
+    /// On Linux, where the kernel spreads connections, each reactor has a socket of its own on the same address.
+    /// Any other process of the same user may then listen on that address too, if it also sets `SO_REUSEPORT`:
+    /// such a clash is no error. On other systems, this is
+    /// [`listen_tcp_handing_over`](ReactorGroup::listen_tcp_handing_over). Blocks until all reactors listen.
     ///
     /// # Errors
     ///
-    /// As [`Reactor::listen_tcp`], and then none of the reactors listens. [`Error::Running`] when called
-    /// on one of the group's own threads, for which this would wait.
+    /// As [`Reactor::listen_tcp`]; none of the reactors listens then. [`Error::Running`] when called on one of the
+    /// group's own threads, because this call waits for them.
     ///
     /// # Panics
     ///
@@ -141,9 +141,9 @@ impl ReactorGroup {
         }
     }
 
-    /// Listens for TCP connections on the first reactor, which hands them round to all, itself
-    /// included: exactly as many to each, at the price of a wake-up for each. Otherwise as
-    /// [`listen_tcp`](ReactorGroup::listen_tcp).
+    /// Listens for TCP connections on the first reactor, which passes them to all reactors in turn, itself
+    /// included. Each reactor gets the same number of connections, at the cost of a wake-up for each connection.
+    /// Otherwise as [`listen_tcp`](ReactorGroup::listen_tcp).
     ///
     /// # Errors
     ///
@@ -256,18 +256,18 @@ impl ReactorGroup {
         stop_all(&self.remotes);
     }
 
-    /// Waits until all reactors have stopped: of their own accord, for a signal, or because of
-    /// [`stop`](ReactorGroup::stop) or [`Remote::stop`] on another thread. Tells whether it was a signal.
+    /// Waits until all reactors have stopped: because a callback stopped one of them, because of a signal, or
+    /// because of [`stop`](ReactorGroup::stop) or [`Remote::stop`] on another thread. Returns how: see [`RunEnd`].
     ///
     /// # Errors
     ///
-    /// What the first reactor that failed said; [`Error::Port`] in a copy of the process, made by `fork`,
-    /// which has no such threads.
+    /// The error of the first reactor, in the order of the threads' numbers, that failed; [`Error::Port`] in a
+    /// copy of the process, made by `fork`, which has no such threads.
     ///
     /// # Panics
     ///
-    /// When a thread of the group did outside of any callback, for instance where values that its
-    /// callbacks own are dropped.
+    /// When a thread of the group panicked outside of any callback, for instance while a value that a callback
+    /// owned was dropped.
     pub fn join(mut self) -> Result<RunEnd, Error> {
         self.check_process()?;
         let mut result = Ok(RunEnd::Stopped);
@@ -338,13 +338,14 @@ pub struct GroupListener {
 }
 
 impl GroupListener {
-    /// The address that is listened on, with the port that the OS chose.
+    /// The address that the group listens on; if port 0 was asked for, with the port that the OS chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops listening, soon; accepted connections live on. Does not wait.
+    /// Has every reactor of the group stop listening, and returns without waiting for that. Accepted connections
+    /// live on.
     pub fn stop_listening(&self) {
         for (remote, token) in &self.parts {
             let token = *token;

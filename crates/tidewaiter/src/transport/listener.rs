@@ -57,11 +57,12 @@ pub struct Listener {
 }
 
 impl Reactor {
-    /// Listens for TCP connections; each gets a protocol from `factory`.
+    /// Listens for TCP connections. Each connection gets a protocol from `factory`.
     ///
-    /// Accepting begins with the next turn. When descriptors or memory run out, accepting pauses, says
-    /// so once in the log, and goes on by itself when there are some again; connections wait in the
-    /// backlog meanwhile.
+    /// Accepting begins with the next turn. When descriptors or memory run out, connections wait in the backlog,
+    /// and the reactor tries again after 50 ms, then after twice as long each time, up to 1 s. The log says once
+    /// that accepting failed, and once that it works again; see also
+    /// [`Factory::accept_failed`](super::Factory::accept_failed).
     ///
     /// # Errors
     ///
@@ -74,8 +75,9 @@ impl Reactor {
         self.listen(&options.into(), Destination::Factory(Box::new(factory)))
     }
 
-    /// Listens for TCP connections and gives each to `take`, as it is: to be
-    /// [adopted](Reactor::adopt_tcp) by a reactor on any thread.
+    /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for a
+    /// reactor on any thread to [adopt](Reactor::adopt_tcp). Otherwise as [`listen_tcp`](Reactor::listen_tcp), but
+    /// nothing tells when the listener is closed.
     ///
     /// # Errors
     ///
@@ -88,13 +90,15 @@ impl Reactor {
         self.listen(&options.into(), Destination::HandOver(Box::new(take)))
     }
 
-    /// Listens with a TCP socket that was made elsewhere and is in listening state already, such as one
-    /// that a service manager passed on; each connection gets a protocol from `factory`. The socket is
-    /// the reactor's from here on. It is made non-blocking, for all who share it.
+    /// Listens with a TCP socket that listens already, such as one that a service manager passed on. Each
+    /// connection gets a protocol from `factory`.
+    ///
+    /// The socket belongs to the reactor from here on, even if this call fails. It is switched to non-blocking
+    /// mode, which every process that shares it notices.
     ///
     /// # Errors
     ///
-    /// [`Error::ListenOn`] with the reason, [`Error::Stopped`]. The socket is closed then.
+    /// [`Error::ListenOn`] with the OS's reason; [`Error::Stopped`]. The socket is closed then.
     ///
     /// ```
     /// # use tidewaiter::{Protocol, Reactor, Transport};
@@ -164,7 +168,7 @@ impl Reactor {
 }
 
 impl Listener {
-    /// The address that the socket listens on, with the port that the OS chose.
+    /// The address that the socket listens on; if port 0 was asked for, with the port that the OS chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.address
@@ -193,14 +197,14 @@ impl Listener {
         self.inner.token.get()
     }
 
-    /// Stops listening: what waits in the backlog is reset by the OS; accepted connections live on.
-    /// [`Factory::listener_closed`] tells when the socket is closed.
+    /// Stops listening. The OS resets connections that wait in the backlog; accepted connections live on. Once the
+    /// socket is closed, [`Factory::listener_closed`] is called. Does nothing the second time.
     pub fn stop_listening(&self) {
         self.inner.close();
     }
 
-    /// Accepts no more for now: connections wait in the backlog. Some that the OS had accepted already
-    /// may still come.
+    /// Accepts no more connections for now: they wait in the backlog. Connections that the port had accepted
+    /// already may still come, on Windows up to 32.
     pub fn pause_accepting(&self) {
         self.inner.paused.set(true);
         if let Some(operation) = self.inner.accepting.get()
@@ -210,7 +214,7 @@ impl Listener {
         }
     }
 
-    /// Accepts again. After a failure, not before the pause that follows it is over.
+    /// Accepts again. If accepting has failed, this does not shorten the pause that follows a failure.
     pub fn resume_accepting(&self) {
         self.inner.paused.set(false);
         self.inner.accept_more();
@@ -397,8 +401,8 @@ impl Live for Inner {
 }
 
 impl Reactor {
-    /// Takes over a connected TCP socket that was accepted or made elsewhere. `protocol` hears of it in
-    /// the next turn.
+    /// Takes over a connected TCP socket that was accepted or made elsewhere, whose peer is `peer`. The protocol's
+    /// [`connection_made`](super::Protocol::connection_made) is called from the loop.
     ///
     /// # Errors
     ///
