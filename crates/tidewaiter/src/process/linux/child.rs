@@ -24,6 +24,15 @@ use crate::process::unix::{Image, Plan, Refusal, SignalsBlocked};
 /// KiB are freed, glibc's allocator tidies up, which takes longer than all else that we do for a child.
 const STACK_BYTES: usize = 60 * 1024;
 
+/// What memory a child has until it runs its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// Ours.
+    Shared,
+    /// Its own, a copy of ours but for what is mapped as shared.
+    Copied,
+}
+
 /// What the child does, and what came of it.
 struct Start<'a> {
     plan: &'a Plan<'a>,
@@ -100,8 +109,9 @@ pub(super) fn start(
     image: &Image,
     plan: &Plan<'_>,
     by_pidfd: bool,
+    memory: Memory,
 ) -> Result<(Pid, Option<OwnedFd>), (SpawnStep, io::Error)> {
-    let start = |report, memory| {
+    let start = |report| {
         let start = Start {
             plan,
             by_pidfd,
@@ -109,11 +119,12 @@ pub(super) fn start(
         };
         start_with(image, &start, memory)
     };
-    if plan.changes_user() {
-        let report = SharedReport::new().map_err(|error| (SpawnStep::Process, error))?;
-        start(&report, Memory::Copied)
-    } else {
-        start(&Report::new(), Memory::Shared)
+    match memory {
+        Memory::Shared => start(&Report::new()),
+        Memory::Copied => {
+            let report = SharedReport::new().map_err(|error| (SpawnStep::Process, error))?;
+            start(&report)
+        }
     }
 }
 
@@ -161,15 +172,6 @@ fn out_of_the_way(pidfd: OwnedFd) -> OwnedFd {
     }
     // Without a free number it works where it is: better than ending what has just been started.
     rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).unwrap_or(pidfd)
-}
-
-/// What memory a child has until it runs its program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
-    /// Ours.
-    Shared,
-    /// Its own, a copy of ours but for what is mapped as shared.
-    Copied,
 }
 
 /// Clones this process, and waits until the child runs its program or has failed.

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
+use self::child::Memory;
 use super::unix::{Descriptors, Image, Plan, decode, leads_group};
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
@@ -70,8 +71,12 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
     let image = Image::of(command).map_err(failed(SpawnStep::Arguments))?;
     let descriptors = Descriptors::of(command).map_err(|(step, source)| failed(step)(source))?;
     let plan = Plan::new(command, &image, &descriptors).map_err(failed(SpawnStep::Arguments))?;
-    let (pid, pidfd) =
-        child::start(&image, &plan, by_pidfd).map_err(|(step, source)| failed(step)(source))?;
+    let memory = match command.user {
+        None => Memory::Shared,
+        Some(_) => Memory::Copied,
+    };
+    let (pid, pidfd) = child::start(&image, &plan, by_pidfd, memory)
+        .map_err(|(step, source)| failed(step)(source))?;
     Ok(OsChild {
         pid: pid.as_raw_nonzero().get().unsigned_abs(),
         process: OsProcess {

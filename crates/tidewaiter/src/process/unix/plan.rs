@@ -112,11 +112,6 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Whether the child becomes another user on the way.
-    pub(crate) fn changes_user(&self) -> bool {
-        self.user.is_some()
-    }
-
     /// In the child: runs the program. Returns only when a step failed.
     ///
     /// # Safety
