@@ -25,6 +25,24 @@ mod os;
 #[cfg(unix)]
 mod unix;
 
+/// Unix. Makes sure that the OS keeps how each child ended until somebody asks: it does not while SIGCHLD is
+/// ignored, and then every child's status is [`ExitStatus::Unknown`]. A program that was started by one that
+/// ignores SIGCHLD does so, too.
+///
+/// If SIGCHLD is ignored, its default action is restored, for the whole process; a handler is left alone. The
+/// reactor never does that by itself, because a signal's action belongs to the program. Call it before the
+/// first child is started. Returns whether SIGCHLD was ignored; on Windows, false.
+///
+/// # Errors
+///
+/// What the OS says, which does not happen on the systems that are supported.
+pub fn stop_ignoring_sigchld() -> std::io::Result<bool> {
+    #[cfg(unix)]
+    return unix::stop_ignoring_sigchld();
+    #[cfg(not(unix))]
+    return Ok(false);
+}
+
 /// What [`os::spawn`] made: the process, and our ends of the pipes to it.
 #[derive(Debug)]
 pub(crate) struct OsChild {

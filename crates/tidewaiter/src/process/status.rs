@@ -16,7 +16,8 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core dump.
         core_dumped: bool,
     },
-    /// It ended, but how is lost (Unix): the program ignores SIGCHLD, other code of the program reaped the
+    /// It ended, but how is lost (Unix): the program ignores SIGCHLD (see
+    /// [`stop_ignoring_sigchld`](super::stop_ignoring_sigchld)), other code of the program reaped the
     /// child, or the process that waited is a fork of the child's parent.
     Unknown,
 }

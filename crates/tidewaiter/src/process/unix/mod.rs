@@ -15,7 +15,7 @@ pub(super) use end::decode;
 pub(super) use image::Image;
 pub(super) use plan::{Plan, Refusal};
 use search::candidates;
-pub(super) use signals::SignalsBlocked;
+pub(super) use signals::{SignalsBlocked, stop_ignoring_sigchld};
 
 use super::Command;
 

@@ -1,4 +1,4 @@
-//! Keeping signals away from a child that has our handlers for a while.
+//! Keeping signals away from a child that has our handlers for a while, and the one that tells of its end.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -34,4 +34,25 @@ impl Drop for SignalsBlocked {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut())
         };
     }
+}
+
+pub(crate) fn stop_ignoring_sigchld() -> io::Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: changes nothing, and writes the present action to memory of that type.
+    let failed = unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), action.as_mut_ptr()) };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it has written the action.
+    let mut action = unsafe { action.assume_init() };
+    if action.sa_sigaction != libc::SIG_IGN {
+        return Ok(false);
+    }
+    action.sa_sigaction = libc::SIG_DFL;
+    // SAFETY: the action is the present one, save that it is the default one now.
+    let failed = unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut()) };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(true)
 }
