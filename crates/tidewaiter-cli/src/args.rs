@@ -36,7 +36,11 @@ or standard error have 2 seconds; then they are asked to end, and 2 seconds late
 On Unix, those that left COMMAND's process group are out of reach and only lose the connection. \
 Those that hold neither are left alone: they are services that COMMAND started.
 
-Ctrl-C or SIGTERM: no new connections; children have as long as --grace to finish. A second one ends them at once.
+Ctrl-C, SIGTERM or SIGHUP: no new connections; children have as long as --grace to finish, then they are ended. \
+A second Ctrl-C or SIGTERM ends them at once. SIGHUP comes when the terminal is closed, and reloads nothing; \
+started with SIGHUP ignored, as by nohup, the server takes no notice of it.
+
+As the first process of a container, it also reaps the processes whose parent has ended.
 
 On Unix, the limit of open files is raised as far as it goes, for COMMAND too: each connection takes five.";
 

@@ -50,6 +50,7 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/process/mod.rs",
     // The command's one: a limit that Windows does not have.
     "crates/tidewaiter-cli/src/commands/serve/limits.rs",
+    "crates/tidewaiter-cli/src/commands/serve/orphans.rs",
     // The Python package's: what a number from Python is, and what Python's own code is told of a child.
     "crates/tidewaiter-python/src/sockets.rs",
     "crates/tidewaiter-python/src/child.rs",

@@ -6,6 +6,7 @@ mod connect;
 mod drain;
 mod limits;
 mod metrics;
+mod reaping;
 mod sessions;
 mod shutdown;
 mod streams;

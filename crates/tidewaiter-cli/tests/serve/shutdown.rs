@@ -3,8 +3,9 @@
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io::Read;
+use std::net::Shutdown;
 
-use crate::support::{Server, field};
+use crate::support::{Server, exchange, field, rest};
 
 fn pid_of(number: u32) -> Pid {
     Pid::from_raw(number.try_into().expect("a pid")).expect("a pid")
@@ -26,6 +27,28 @@ pub(crate) fn interrupt(pid: u32) {
 
 fn is_gone(child: u32) -> bool {
     test_kill_process(pid_of(child)).is_err()
+}
+
+/// Goal: a terminal that is closed ends the server in order, and SIGHUP is no second request: service managers
+/// send one right behind SIGTERM.
+#[test]
+fn a_hang_up_drains_and_ends_nobody_at_once() {
+    for signals in [&[Signal::HUP][..], &[Signal::TERM, Signal::HUP]] {
+        let server = Server::start("echo", &["--grace", "1h"]);
+        let mut client = server.connect_to_child();
+        for &signal in signals {
+            kill_process(pid_of(server.pid()), signal).expect("it runs");
+            server.await_line(if signal == Signal::HUP {
+                "received hangup"
+            } else {
+                "received terminate"
+            });
+        }
+        assert_eq!(exchange(&mut client, b"still here"), b"still here");
+        client.shutdown(Shutdown::Write).expect("it is open");
+        assert_eq!(rest(&mut client), b"");
+        assert_eq!(server.wait().code(), Some(0));
+    }
 }
 
 #[test]

@@ -118,19 +118,28 @@ impl Server {
 
     /// The next line of the log that has `mark`.
     pub(crate) fn await_line(&self, mark: &str) -> String {
-        let lines = self.lines_up_to(mark);
+        self.await_any(&[mark])
+    }
+
+    /// The next line of the log that has one of `marks`.
+    pub(crate) fn await_any(&self, marks: &[&str]) -> String {
+        let lines = self.lines_up_to_any(marks);
         lines.into_iter().next_back().expect("it is the last one")
     }
 
     /// The lines of the log up to the next one that has `mark`.
     pub(crate) fn lines_up_to(&self, mark: &str) -> Vec<String> {
+        self.lines_up_to_any(&[mark])
+    }
+
+    fn lines_up_to_any(&self, marks: &[&str]) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             let line = self
                 .log
                 .recv_timeout(PATIENCE)
-                .unwrap_or_else(|error| panic!("no line with {mark:?}: {error}"));
-            let found = line.contains(mark);
+                .unwrap_or_else(|error| panic!("no line with {marks:?}: {error}"));
+            let found = marks.iter().any(|mark| line.contains(mark));
             lines.push(line);
             if found {
                 return lines;

@@ -5,6 +5,7 @@
 mod child;
 mod client;
 mod limits;
+mod orphans;
 mod report;
 mod server;
 mod session;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use tidewaiter::endpoint::{self, HostPort};
-use tidewaiter::{Error, Listener, Reactor};
+use tidewaiter::{Error, Listener, Reactor, process};
 
 use super::metrics;
 use crate::plan::{self, Failure, ServePlan};
@@ -27,6 +28,10 @@ const FORCED: u8 = 3;
 pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
     let reactor = plan::reactor(plan.port)?;
     limits::raise();
+    // It would cost us how each child ended.
+    if let Err(error) = process::stop_ignoring_sigchld() {
+        log::warn!("how children end may stay unknown: {error}");
+    }
     let (address, metrics_address) = (plan.address.clone(), plan.metrics.clone());
     let server = Server::new(&reactor, plan);
     let listeners = listen(&address, |address| {
@@ -37,6 +42,7 @@ pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
         log::info!(address:% = listener.local_addr(), port:% = reactor.port_info().kind; "listening");
     }
     server.set_listeners(listeners);
+    orphans::reap_if_first_process(&server);
     if let Some(address) = metrics_address {
         serve_metrics(&reactor, &server, &address)?;
     }

@@ -166,9 +166,13 @@ impl Server {
 
     // Ending.
 
-    /// The process was asked to end: drains the first time, ends all at once the second time.
+    /// The process was asked to end: drains the first time, ends all at once the second time. A hang-up is no
+    /// second time: service managers send one along with SIGTERM.
     pub(super) fn leave(self: &Rc<Self>, signal: ShutdownSignal) {
         if self.stage.get() != Stage::Serving {
+            if signal == ShutdownSignal::Hangup {
+                return;
+            }
             log::warn!(signal:% = signal, clients = self.current(); "asked again: ending all children now");
             self.end_now();
             return;
@@ -214,7 +218,7 @@ impl Server {
         self.reactor.stop();
     }
 
-    fn all(&self) -> Vec<Rc<Session>> {
+    pub(super) fn all(&self) -> Vec<Rc<Session>> {
         self.sessions.borrow().values().cloned().collect()
     }
 

@@ -341,7 +341,8 @@ impl Session {
         for timer in self.timers.take() {
             timer.cancel();
         }
-        let pid = self.process.take().map(|process| process.pid());
+        let pid = self.pid();
+        self.process.take();
         let elapsed = self
             .server
             .reactor
@@ -380,6 +381,11 @@ impl Session {
 
     fn pipe(&self, child_fd: u32) -> Option<Transport> {
         self.process.borrow().as_ref()?.pipe(child_fd)
+    }
+
+    /// The child's number, from its start to the end of the session.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process.borrow().as_ref().map(Process::pid)
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
