@@ -59,7 +59,7 @@ pub(crate) fn timers(counted: Phase) -> Result<Walk, Box<dyn Error>> {
         sim.advance(Duration::from_millis(SPAN_MS.into()));
         meter
             .only(counted == Phase::Fire)
-            .turn_until(&reactor, |metrics| metrics.pending_calls == 0)?;
+            .turn_until(&reactor, |metrics| metrics.living.delayed_calls == 0)?;
         let expected = TIMERS - CANCELLED;
         match fired.replace(0) {
             count if count == expected => Ok(()),
@@ -86,7 +86,7 @@ pub(crate) fn chain(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     Ok(Box::new(move |meter| {
         link(&reactor, LINKS);
         // Not waiting: the last one leaves nothing to wait for.
-        while reactor.metrics().pending_calls > 0 {
+        while reactor.metrics().living.delayed_calls > 0 {
             meter.count(|| reactor.iterate(Duration::ZERO))?;
         }
         Ok(())

@@ -50,7 +50,7 @@ impl Core {
             result.set_item(name, count)?;
         }
         let living = [
-            ("delayed_calls", metrics.pending_calls),
+            ("delayed_calls", metrics.living.delayed_calls),
             ("transports", metrics.living.transports),
             ("listeners", metrics.living.listeners),
             ("children", metrics.living.children),

@@ -83,6 +83,19 @@ fn handed_over_connections_go_round_exactly() {
     for (count, (_, thread)) in clients.iter().enumerate() {
         assert_eq!(*thread, count % THREADS);
     }
+    // Each answered, so each is counted already.
+    let (note, noted) = mpsc::channel();
+    for remote in group.remotes() {
+        let note = note.clone();
+        let look = move |reactor: &Reactor| {
+            let metrics = reactor.metrics();
+            note.send((metrics.accepted, metrics.adopted)).unwrap();
+        };
+        remote.call(look).unwrap();
+    }
+    let mut counts: Vec<_> = (0..THREADS).map(|_| noted.recv().unwrap()).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [(0, 4), (0, 4), (12, 4)]);
 }
 
 type Listen = fn(&ReactorGroup, SocketAddr, Made) -> Result<GroupListener, Error>;

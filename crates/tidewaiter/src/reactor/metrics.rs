@@ -39,6 +39,7 @@ pub(crate) struct Counters {
     pub(crate) remote_calls: Counter,
     pub(crate) panics: Counter,
     pub(crate) accepted: Counter,
+    pub(crate) adopted: Counter,
     pub(crate) connected: Counter,
     pub(crate) spawned: Counter,
     pub(crate) bytes_received: Counter,
@@ -65,7 +66,7 @@ impl Counters {
 
     pub(crate) fn snapshot(
         &self,
-        pending_calls: usize,
+        delayed_calls: usize,
         live: usize,
         in_flight: usize,
         stale: u64,
@@ -78,13 +79,14 @@ impl Counters {
             remote_calls: self.remote_calls.get(),
             panics: self.panics.get(),
             accepted: self.accepted.get(),
+            adopted: self.adopted.get(),
             connected: self.connected.get(),
             spawned: self.spawned.get(),
             bytes_received: self.bytes_received.get(),
             bytes_sent: self.bytes_sent.get(),
-            pending_calls,
             live,
             living: Living {
+                delayed_calls,
                 transports: self.living(LiveKind::Transport),
                 listeners: self.living(LiveKind::Listener),
                 children: self.living(LiveKind::Child),
@@ -95,10 +97,12 @@ impl Counters {
     }
 }
 
-/// How many things of each kind live on a reactor.
+/// How many things of each kind a reactor has in hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Living {
+    /// Delayed calls that are pending.
+    pub delayed_calls: usize,
     /// Connections, and pipes to and from children.
     pub transports: usize,
     /// Listeners.
@@ -123,8 +127,12 @@ pub struct Metrics {
     pub remote_calls: u64,
     /// Callbacks that panicked.
     pub panics: u64,
-    /// Connections that listeners accepted.
+    /// Connections accepted by this reactor's listeners, those included that they handed over.
     pub accepted: u64,
+    /// Connections taken over by [`adopt_tcp`](super::Reactor::adopt_tcp) or an
+    /// [`Adopter`](crate::Adopter). In a group that hands connections over, one that the first reactor
+    /// accepted counts here on the reactor that serves it.
+    pub adopted: u64,
     /// Connections that were made to others.
     pub connected: u64,
     /// Children that were started.
@@ -133,12 +141,10 @@ pub struct Metrics {
     pub bytes_received: u64,
     /// Bytes that the OS took to send, on sockets and pipes.
     pub bytes_sent: u64,
-    /// Delayed calls that are pending.
-    pub pending_calls: usize,
     /// Everything that lives on the reactor: listeners, connections, pipes, children, connections being made,
     /// watches and adopters.
     pub live: usize,
-    /// The most important kinds of these.
+    /// The most important kinds of these, and delayed calls.
     pub living: Living,
     /// Operations under way at the port.
     pub in_flight: usize,

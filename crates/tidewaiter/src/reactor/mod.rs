@@ -190,13 +190,13 @@ impl Reactor {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let core = &*self.core;
-        let (pending_calls, live) = (core.timers.borrow().len(), core.live.borrow().len());
+        let (delayed_calls, live) = (core.timers.borrow().len(), core.live.borrow().len());
         let (in_flight, stale) = match core.port.borrow().as_ref() {
             Some(port) => (port.in_flight(), port.stale()),
             None => (0, 0),
         };
         core.counters
-            .snapshot(pending_calls, live, in_flight, stale)
+            .snapshot(delayed_calls, live, in_flight, stale)
     }
 
     pub(crate) fn counters(&self) -> &Counters {

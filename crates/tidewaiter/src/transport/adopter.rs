@@ -127,6 +127,7 @@ impl Drop for Shared {
 
 impl Inlet {
     fn take(&self, socket: Socket, peer: SocketAddr) {
+        self.reactor.counters().adopted.add(1);
         let protocol = self
             .reactor
             .guard("a factory", || self.build_protocol(peer));

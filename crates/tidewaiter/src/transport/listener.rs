@@ -417,6 +417,7 @@ impl Reactor {
         let adopted = self.port_mut().adopt(socket.into());
         let handle = adopted.map_err(|source| Error::Adopt { peer, source })?;
         let stream = Stream::register(self, handle, StreamKind::Tcp(peer), Box::new(protocol))?;
+        self.counters().adopted.add(1);
         let begun = Rc::clone(&stream);
         self.soon(move |_| begun.begin());
         Ok(super::Transport::of(&stream))

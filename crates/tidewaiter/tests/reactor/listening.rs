@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{ConnectError, Error, Factory, Listener, Protocol, Reactor, Transport};
+use tidewaiter::{ConnectError, Error, Factory, Listener, Metrics, Protocol, Reactor, Transport};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, reactor, run_clean,
@@ -251,8 +251,10 @@ fn connections_are_handed_over_to_a_reactor_in_another_thread() {
     run_clean(&reactor);
     remote.stop().unwrap();
     let theirs = thread.join().unwrap();
-    assert_eq!((theirs.accepted, theirs.bytes_received), (0, 2000));
-    assert_eq!(reactor.metrics().accepted, 20);
+    let counts = |metrics: &Metrics| (metrics.accepted, metrics.adopted, metrics.connected);
+    assert_eq!(counts(&theirs), (0, 20, 0));
+    assert_eq!(theirs.bytes_received, 2000);
+    assert_eq!(counts(&reactor.metrics()), (20, 0, 20));
     assert_empty(&theirs);
 }
 
@@ -270,6 +272,7 @@ fn a_socket_made_elsewhere_is_adopted_or_refused() {
             "{error}"
         );
         assert!(error.to_string().contains(&peer.to_string()));
+        assert_eq!(reactor.metrics().adopted, 0);
         assert_empty(&reactor.metrics());
         return;
     }
