@@ -7,4 +7,4 @@ mod resolve;
 pub use parse::{HostPort, ParseHostPortError};
 pub(crate) use race::{ATTEMPT_DELAY, AttemptId, Race, Step};
 pub use resolve::resolve;
-pub(crate) use resolve::{literal, look_up};
+pub(crate) use resolve::{ask_os, literal, look_up};

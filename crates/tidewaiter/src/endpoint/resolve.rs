@@ -52,23 +52,29 @@ pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
 ///
 /// The OS's error, with the host's name; [`NotFound`](io::ErrorKind::NotFound) when the host has no address.
 pub fn resolve(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
-    look_up(target).map_err(|source| {
+    if let Some(address) = literal(&target.host, target.port) {
+        return Ok(vec![address]);
+    }
+    look_up(target, ask_os).map_err(|source| {
         let host = target.host.clone();
         io::Error::new(source.kind(), ResolveError { host, source })
     })
 }
 
-/// As [`resolve`], but the error is the OS's own and does not name the host.
-pub(crate) fn look_up(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
-    let (host, port) = (target.host.as_str(), target.port);
-    if let Some(address) = literal(host, port) {
-        return Ok(vec![address]);
-    }
+/// The OS's resolver.
+pub(crate) fn ask_os(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
+}
+
+/// The addresses that `resolver` has for a host, each once. The error is the resolver's own and does not name
+/// the host.
+pub(crate) fn look_up(
+    target: &HostPort,
+    resolver: impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>>,
+) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = resolver(without_brackets(&target.host), target.port)?;
     let mut seen = HashSet::new();
-    let addresses: Vec<SocketAddr> = (without_brackets(host), port)
-        .to_socket_addrs()?
-        .filter(|&address| seen.insert(address))
-        .collect();
+    addresses.retain(|&address| seen.insert(address));
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
     }

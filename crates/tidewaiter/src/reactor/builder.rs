@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::remote::Others;
 use super::run::Ending;
 use super::timers::Timers;
 use super::triggers::Triggers;
-use super::{AroundWait, Core, Life, Memory, Reactor, Settings};
+use super::{AroundWait, Core, Life, Memory, Reactor, Resolver, Settings};
 use crate::port::sim::Sim;
 use crate::port::{Port, PortKind, PortOptions, Table};
 
@@ -36,6 +37,7 @@ pub struct ReactorBuilder {
     signals: bool,
     timer_slack: Option<Duration>,
     around_wait: Option<Arc<AroundWait>>,
+    resolver: Option<Arc<Resolver>>,
     slow: Option<Arc<SlowLimit>>,
 }
 
@@ -48,6 +50,7 @@ impl Default for ReactorBuilder {
             signals: true,
             timer_slack: None,
             around_wait: None,
+            resolver: None,
             slow: None,
         }
     }
@@ -126,6 +129,35 @@ impl ReactorBuilder {
         self
     }
 
+    /// Has `resolver` look names up for [`connect_tcp`](Reactor::connect_tcp), instead of the OS. It is
+    /// given the host and the port, and returns the host's addresses, the best one first.
+    ///
+    /// It is called on threads of the reactor's own, several at once, and may block. Hosts that are
+    /// addresses already do not reach it. When the connection is given up meanwhile, its result is
+    /// dropped. A panic in it fails that connection.
+    ///
+    /// ```
+    /// use std::io;
+    /// use tidewaiter::Reactor;
+    ///
+    /// let reactor = Reactor::builder()
+    ///     .resolver(|host, port| match host {
+    ///         "database" => Ok(vec![([127, 0, 0, 1], port).into()]),
+    ///         _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such host")),
+    ///     })
+    ///     .build()?;
+    /// # let _ = reactor;
+    /// # Ok::<(), io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn resolver(
+        mut self,
+        resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> ReactorBuilder {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
     /// Calls `report` after each callback that took longer than `limit`. Costs one clock read for each callback;
     /// by default nothing is measured.
     ///
@@ -176,6 +208,7 @@ impl ReactorBuilder {
                 handle_signals: self.signals && self.simulation.is_none(),
                 timer_slack: self.timer_slack.unwrap_or(usual_slack),
                 around_wait: self.around_wait,
+                resolver: self.resolver,
                 slow: self.slow,
                 sends_gathered_now: port.sends_gathered_now(),
             },

@@ -22,6 +22,8 @@ use std::any::Any;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub use delayed::DelayedCall;
 pub(crate) use metrics::LiveKind;
 pub use metrics::{Living, Metrics};
 pub use pace::{SlowCallback, TurnTimes};
+pub(crate) use remote::Lookup;
 pub use remote::{Remote, WorkLost};
 pub use run::RunEnd;
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
@@ -74,6 +77,9 @@ type SignalCallback = Rc<RefCell<dyn FnMut(&Reactor, ShutdownSignal)>>;
 
 /// What is to happen around each wait: calls its argument, which waits.
 type AroundWait = dyn Fn(&mut dyn FnMut()) + Send + Sync;
+
+/// The addresses of a host, with the port that was asked for.
+pub(crate) type Resolver = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// Where a reactor is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +125,7 @@ struct Settings {
     handle_signals: bool,
     timer_slack: Duration,
     around_wait: Option<Arc<AroundWait>>,
+    resolver: Option<Arc<Resolver>>,
     slow: Option<Arc<pace::SlowLimit>>,
     /// The port's.
     sends_gathered_now: bool,
@@ -276,6 +283,11 @@ impl Reactor {
     /// Whether what a turn gathered is better sent without an operation.
     pub(crate) fn sends_gathered_now(&self) -> bool {
         self.core.settings.sends_gathered_now
+    }
+
+    /// Who looks names up, if it is not the OS.
+    pub(crate) fn resolver(&self) -> Option<Arc<Resolver>> {
+        self.core.settings.resolver.clone()
     }
 
     /// Storage for a send queue, warm if there is some.

@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::inbox::{Inbox, Sender};
-use super::workers::Workers;
+use super::workers::{JobId, Limits, Workers};
 use super::{Key, Reactor, Table};
 use crate::error::Error;
 use crate::port::Waker;
@@ -22,6 +22,16 @@ type Deliver = Box<dyn FnOnce(&Reactor, Option<Box<dyn Any + Send>>)>;
 
 /// How long running work is awaited when the reactor stops.
 const WORK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How many lookups may run and wait. A running one cannot be ended, however long its name server is silent, so
+/// one that nobody awaits any more does not count towards the 16, unless 48 others are as stuck.
+///
+/// At 30 ms each, 16 threads do 16 000 lookups in the 30 s that connecting may take: more need not wait.
+const LOOKUPS: Limits = Limits {
+    threads: 16,
+    replacements: 48,
+    waiting: 16 * 1024,
+};
 
 /// A way into the reactor from other threads.
 ///
@@ -107,34 +117,48 @@ pub(super) struct Others {
     pub(super) calls: RefCell<VecDeque<RemoteCall>>,
     waker: Waker,
     workers: Workers,
+    /// Apart from the user's work, so that neither waits for the other.
+    lookups: Workers,
     /// Who waits for the results of work that threads have in hand.
     pending: RefCell<Table<Deliver>>,
 }
 
 impl Others {
     pub(super) fn new(waker: Waker, workers_max: usize) -> Others {
+        let work = Limits {
+            threads: workers_max,
+            replacements: 0,
+            waiting: usize::MAX,
+        };
         Others {
             inbox: Inbox::new(waker.clone()),
             calls: RefCell::new(VecDeque::new()),
             waker,
-            workers: Workers::new(workers_max, "tidewaiter"),
+            workers: Workers::new(work, "tidewaiter"),
+            lookups: Workers::new(LOOKUPS, "tidewaiter-names"),
             pending: RefCell::new(Table::default()),
         }
     }
 
     /// Ends the threads, once their work is done: none would be there after a fork.
     pub(super) fn before_fork(&self) -> io::Result<()> {
-        match self.workers.pause(WORK_DEADLINE) {
-            0 => Ok(()),
-            left => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("{left} threads are still at work that was given to them"),
-            )),
+        let (working, looking_up) = (
+            self.workers.pause(WORK_DEADLINE),
+            self.lookups.pause(WORK_DEADLINE),
+        );
+        if working + looking_up == 0 {
+            return Ok(());
         }
+        self.after_fork();
+        let message = format!(
+            "{working} threads are still at work that was given to them, {looking_up} at looking names up"
+        );
+        Err(io::Error::new(io::ErrorKind::TimedOut, message))
     }
 
     pub(super) fn after_fork(&self) {
         self.workers.go_on();
+        self.lookups.go_on();
     }
 
     /// Takes no more calls, and drops those that wait.
@@ -147,10 +171,19 @@ impl Others {
     /// As [`close`](Others::close), and nobody is told of lost work.
     pub(super) fn abandon(&self) {
         self.close();
+        self.lookups.shutdown(Duration::ZERO);
         // Taken first: what is dropped may give us more work.
         let pending = self.pending.take();
         drop(pending);
     }
+}
+
+/// A lookup that a thread does, or will do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lookup {
+    /// Who waits for it.
+    pending: Key,
+    job: JobId,
 }
 
 impl Reactor {
@@ -178,6 +211,52 @@ impl Reactor {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
     ) {
+        let (key, submitted) = self.give_to(&self.core.others.workers, work, done);
+        if let Err(reason) = submitted {
+            let lost = WorkLost::NoThread(reason);
+            self.soon(move |reactor| reactor.finish_work(key, Some(Box::new(Err::<T, _>(lost)))));
+        }
+    }
+
+    /// As [`defer_to_thread`](Reactor::defer_to_thread), for a lookup: these have threads of their own.
+    ///
+    /// # Errors
+    ///
+    /// As many as may wait do, or there is no thread for it: `done` is dropped.
+    pub(crate) fn look_up<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
+    ) -> io::Result<Lookup> {
+        let (pending, submitted) = self.give_to(&self.core.others.lookups, work, done);
+        match submitted {
+            Ok(job) => Ok(Lookup { pending, job }),
+            Err(reason) => {
+                self.forget_work(pending);
+                Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason))
+            }
+        }
+    }
+
+    /// Nobody wants to know any more: what `done` would be is dropped, and the lookup holds nothing up.
+    pub(crate) fn give_up(&self, lookup: Lookup) {
+        self.core.others.lookups.give_up(lookup.job);
+        self.forget_work(lookup.pending);
+    }
+
+    fn forget_work(&self, key: Key) {
+        // Dropped outside of the borrow.
+        let deliver = self.core.others.pending.borrow_mut().remove(key);
+        drop(deliver);
+    }
+
+    /// Has a thread of `pool` run `work`, and `done` called with the result.
+    fn give_to<T: Send + 'static>(
+        &self,
+        pool: &Workers,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
+    ) -> (Key, Result<JobId, String>) {
         let deliver: Deliver = Box::new(move |reactor, result| {
             // Both ends of this are in this function, so the type is the right one.
             let result = result.and_then(|result| result.downcast().ok());
@@ -194,15 +273,11 @@ impl Reactor {
             // An error means that the reactor stopped: nobody is there to take the result.
             let _ = remote.call(move |reactor| reactor.finish_work(key, Some(Box::new(result))));
         });
-        let workers = &self.core.others.workers;
         let submitted = match self.check_process() {
-            Ok(()) => workers.submit(job).map_err(|error| error.to_string()),
+            Ok(()) => pool.submit(job).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        if let Err(reason) = submitted {
-            let lost = WorkLost::NoThread(reason);
-            self.soon(move |reactor| reactor.finish_work(key, Some(Box::new(Err::<T, _>(lost)))));
-        }
+        (key, submitted)
     }
 
     fn finish_work(&self, key: Key, result: Option<Box<dyn Any + Send>>) {
@@ -215,6 +290,7 @@ impl Reactor {
     /// Ends the threads, and tells those whose results will not come.
     pub(super) fn lose_work(&self) {
         let others = &self.core.others;
+        others.lookups.shutdown(Duration::ZERO);
         others.workers.shutdown(WORK_DEADLINE);
         // What was done in time is delivered; then nothing more is taken.
         self.take_remote_calls();

@@ -15,11 +15,28 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// What a worker runs, once.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
+/// A job within its pool; never that of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JobId(u64);
+
+/// How much a pool takes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Threads for jobs, at least one.
+    pub(crate) threads: usize,
+    /// Threads that may be started besides, one for each that is at a job that was given up.
+    pub(crate) replacements: usize,
+    /// Jobs that no thread has begun.
+    pub(crate) waiting: usize,
+}
+
 /// Why a job was not taken; the job is dropped.
 #[derive(Debug)]
 pub(crate) enum SubmitError {
     /// The pool was shut down.
     Stopped,
+    /// As many jobs as may wait do.
+    Full(usize),
     /// There is no thread, and the OS refuses to make one.
     NoThread(io::Error),
 }
@@ -28,6 +45,7 @@ impl fmt::Display for SubmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SubmitError::Stopped => f.write_str("the worker pool has been shut down"),
+            SubmitError::Full(waiting) => write!(f, "{waiting} others wait for a thread already"),
             SubmitError::NoThread(error) => {
                 write!(f, "cannot start a thread for the worker pool: {error}")
             }
@@ -38,18 +56,24 @@ impl fmt::Display for SubmitError {
 impl std::error::Error for SubmitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            SubmitError::Stopped => None,
+            SubmitError::Stopped | SubmitError::Full(_) => None,
             SubmitError::NoThread(error) => Some(error),
         }
     }
 }
 
 struct State {
-    /// Jobs that no thread has begun.
-    jobs: VecDeque<Job>,
-    /// Threads that live, and how many of them wait for work.
+    /// Jobs that no thread has begun, in ascending order.
+    jobs: VecDeque<(JobId, Job)>,
+    next_id: JobId,
+    /// Jobs that threads are at and that were not given up.
+    running: Vec<JobId>,
+    /// Threads that live.
     threads: usize,
+    /// How many of them have no job: they wait for one, or were just started and will look for one.
     idle: usize,
+    /// How many of them are at a job that was given up.
+    given_up: usize,
     /// What to join at shutdown. A thread that ends before takes its own handle out.
     handles: Vec<JoinHandle<()>>,
     /// Jobs wait; no thread begins one.
@@ -63,44 +87,53 @@ struct Shared {
     work: Condvar,
     /// A thread has ended.
     ended: Condvar,
-    max_threads: usize,
+    limits: Limits,
     name: String,
     idle_limit: Duration,
 }
 
 impl Shared {
+    /// How many threads there may be now.
+    fn threads_max(&self, state: &State) -> usize {
+        self.limits.threads + state.given_up.min(self.limits.replacements)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No job runs or ends under the lock: a panic elsewhere left the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A pool of at most so many threads, started when there is work for them and ended when there was
-/// none for ten seconds. Jobs beyond that wait, in order, in a queue without limit.
+/// A pool of threads, started when there is work for them and ended when there was none for ten
+/// seconds. Jobs beyond its threads wait, in order.
 pub(crate) struct Workers {
     shared: Arc<Shared>,
 }
 
 impl Workers {
-    /// A pool without threads yet. `name` is that of its threads; `max_threads` is at least one.
-    pub(crate) fn new(max_threads: usize, name: &str) -> Workers {
-        Workers::with_idle_limit(max_threads, name, IDLE_LIMIT)
+    /// A pool without threads yet. `name` is that of its threads.
+    pub(crate) fn new(limits: Limits, name: &str) -> Workers {
+        Workers::with_idle_limit(limits, name, IDLE_LIMIT)
     }
 
-    fn with_idle_limit(max_threads: usize, name: &str, idle_limit: Duration) -> Workers {
+    fn with_idle_limit(mut limits: Limits, name: &str, idle_limit: Duration) -> Workers {
+        limits.threads = limits.threads.max(1);
         Workers {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
                     jobs: VecDeque::new(),
+                    next_id: JobId(0),
+                    running: Vec::new(),
                     threads: 0,
                     idle: 0,
+                    given_up: 0,
                     handles: Vec::new(),
                     paused: false,
                     stopped: false,
                 }),
                 work: Condvar::new(),
                 ended: Condvar::new(),
-                max_threads: max_threads.max(1),
+                limits,
                 name: name.to_owned(),
                 idle_limit,
             }),
@@ -113,26 +146,22 @@ impl Workers {
     ///
     /// [`SubmitError`]; a job that is refused is dropped. That the OS refuses a further thread is no
     /// error while there is one.
-    pub(crate) fn submit(&self, job: Job) -> Result<(), SubmitError> {
+    pub(crate) fn submit(&self, job: Job) -> Result<JobId, SubmitError> {
         let mut state = self.shared.lock();
+        // A job that is refused here is dropped after the lock is released, as arguments are.
         if state.stopped {
-            drop(state);
             return Err(SubmitError::Stopped);
         }
-        state.jobs.push_back(job);
-        if state.paused {
-            return Ok(());
+        let waiting = state.jobs.len();
+        if waiting >= self.shared.limits.waiting {
+            return Err(SubmitError::Full(waiting));
         }
-        // Every idle thread takes one of the waiting jobs, those it was already woken for included.
-        if state.jobs.len() <= state.idle {
-            self.shared.work.notify_one();
-            return Ok(());
-        }
-        if state.threads >= self.shared.max_threads {
-            return Ok(());
-        }
-        let Err(error) = self.start_thread(&mut state) else {
-            return Ok(());
+        let id = state.next_id;
+        state.next_id = JobId(id.0 + 1);
+        state.jobs.push_back((id, job));
+        self.shared.work.notify_one();
+        let Err(error) = self.start_threads(&mut state) else {
+            return Ok(id);
         };
         if state.threads > 0 {
             log::debug!(
@@ -140,7 +169,7 @@ impl Workers {
                 state.threads,
                 self.shared.name
             );
-            return Ok(());
+            return Ok(id);
         }
         // Without a thread nothing else can be waiting.
         let refused = state.jobs.pop_back();
@@ -149,13 +178,38 @@ impl Workers {
         Err(SubmitError::NoThread(error))
     }
 
-    fn start_thread(&self, state: &mut State) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let handle = thread::Builder::new()
-            .name(self.shared.name.clone())
-            .spawn(move || work(&shared))?;
-        state.handles.push(handle);
-        state.threads += 1;
+    /// Nobody wants the result of a job any more. One that waits is dropped. One that runs cannot be ended,
+    /// but a replacement for its thread may be started.
+    pub(crate) fn give_up(&self, id: JobId) {
+        let mut state = self.shared.lock();
+        if let Ok(place) = state.jobs.binary_search_by_key(&id, |(id, _)| *id) {
+            let dropped = state.jobs.remove(place);
+            drop(state);
+            drop(dropped);
+        } else if let Some(place) = state.running.iter().position(|running| *running == id) {
+            state.running.swap_remove(place);
+            state.given_up += 1;
+            if let Err(error) = self.start_threads(&mut state) {
+                log::debug!("a pool cannot start a thread: {error}");
+            }
+        }
+    }
+
+    /// Starts threads for the jobs that wait, as far as the limits allow.
+    fn start_threads(&self, state: &mut State) -> io::Result<()> {
+        // Each idle thread will take one of the jobs, those included that it was already woken for.
+        while !state.paused
+            && state.jobs.len() > state.idle
+            && state.threads < self.shared.threads_max(state)
+        {
+            let shared = Arc::clone(&self.shared);
+            let handle = thread::Builder::new()
+                .name(self.shared.name.clone())
+                .spawn(move || work(&shared))?;
+            state.handles.push(handle);
+            state.threads += 1;
+            state.idle += 1;
+        }
         Ok(())
     }
 
@@ -189,13 +243,9 @@ impl Workers {
     pub(crate) fn go_on(&self) {
         let mut state = self.shared.lock();
         state.paused = false;
-        let wanted = state.jobs.len().min(self.shared.max_threads);
-        while state.threads < wanted {
-            if let Err(error) = self.start_thread(&mut state) {
-                // The next job that is submitted tries again.
-                log::warn!("a pool cannot start a thread: {error}");
-                return;
-            }
+        if let Err(error) = self.start_threads(&mut state) {
+            // The next job that is submitted tries again.
+            log::warn!("a pool cannot start a thread: {error}");
         }
     }
 
@@ -238,8 +288,9 @@ impl fmt::Debug for Workers {
         let state = self.shared.lock();
         f.debug_struct("Workers")
             .field("threads", &state.threads)
-            .field("max_threads", &self.shared.max_threads)
-            .field("queued", &state.jobs.len())
+            .field("limits", &self.shared.limits)
+            .field("waiting", &state.jobs.len())
+            .field("given_up", &state.given_up)
             .finish_non_exhaustive()
     }
 }
@@ -247,14 +298,21 @@ impl fmt::Debug for Workers {
 /// What a thread of the pool does.
 fn work(shared: &Shared) {
     let mut state = shared.lock();
+    state.idle -= 1;
     loop {
-        if state.paused && !state.stopped {
+        let surplus = state.threads > shared.threads_max(&state);
+        if (state.paused || surplus) && !state.stopped {
             break;
         }
-        if let Some(job) = state.jobs.pop_front() {
+        if let Some((id, job)) = state.jobs.pop_front() {
+            state.running.push(id);
             drop(state);
             run(job, &shared.name);
             state = shared.lock();
+            match state.running.iter().position(|running| *running == id) {
+                Some(place) => drop(state.running.swap_remove(place)),
+                None => state.given_up -= 1,
+            }
             continue;
         }
         if state.stopped {
@@ -312,7 +370,7 @@ fn message_of(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{SubmitError, Workers};
+    use super::{JobId, Limits, SubmitError, Workers};
     use std::sync::mpsc::{self, Receiver, Sender};
     use std::thread;
     use std::time::Duration;
@@ -320,8 +378,18 @@ mod tests {
     /// Far longer than anything here takes: a test that waits for it fails.
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    /// So many threads, and no other limit.
+    fn threads(count: usize) -> Limits {
+        Limits {
+            threads: count,
+            replacements: 0,
+            waiting: usize::MAX,
+        }
+    }
+
     /// A job that says it began, and goes on when told.
     struct Held {
+        id: JobId,
         begun: Receiver<()>,
         go: Sender<()>,
     }
@@ -329,13 +397,12 @@ mod tests {
     fn hold(workers: &Workers) -> Held {
         let (begin, begun) = mpsc::channel();
         let (go, going) = mpsc::channel();
-        workers
-            .submit(Box::new(move || {
-                let _ = begin.send(());
-                let _ = going.recv();
-            }))
-            .unwrap();
-        Held { begun, go }
+        let id = workers.submit(Box::new(move || {
+            let _ = begin.send(());
+            let _ = going.recv();
+        }));
+        let id = id.unwrap();
+        Held { id, begun, go }
     }
 
     /// How many threads there are, and how many jobs wait for one.
@@ -355,7 +422,7 @@ mod tests {
 
     #[test]
     fn threads_are_started_for_work_up_to_the_limit_and_the_rest_waits() {
-        let workers = Workers::new(2, "test");
+        let workers = Workers::new(threads(2), "test");
         assert_eq!(counts(&workers).0, 0);
         let held: Vec<Held> = (0..2).map(|_| hold(&workers)).collect();
         for job in &held {
@@ -372,7 +439,7 @@ mod tests {
 
     #[test]
     fn one_thread_runs_jobs_in_order_under_the_pools_name() {
-        let workers = Workers::new(1, "orderly");
+        let workers = Workers::new(threads(1), "orderly");
         let (report, reports) = mpsc::channel();
         for number in 0..100 {
             let report = report.clone();
@@ -390,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_panicking_job_ends_alone() {
-        let workers = Workers::new(1, "test");
+        let workers = Workers::new(threads(1), "test");
         workers
             .submit(Box::new(|| panic!("as the test wants it")))
             .unwrap();
@@ -401,7 +468,7 @@ mod tests {
 
     #[test]
     fn idle_threads_end_and_new_work_starts_new_ones() {
-        let workers = Workers::with_idle_limit(3, "test", Duration::from_millis(1));
+        let workers = Workers::with_idle_limit(threads(3), "test", Duration::from_millis(1));
         for _ in 0..2 {
             let held: Vec<Held> = (0..3).map(|_| hold(&workers)).collect();
             for job in &held {
@@ -416,7 +483,7 @@ mod tests {
 
     #[test]
     fn a_pause_ends_the_threads_and_keeps_the_jobs() {
-        let workers = Workers::new(2, "test");
+        let workers = Workers::new(threads(2), "test");
         let running = hold(&workers);
         running.begun.recv().unwrap();
         assert_eq!(
@@ -438,7 +505,7 @@ mod tests {
 
     #[test]
     fn shutdown_drops_what_waits_awaits_what_runs_and_refuses_more() {
-        let workers = Workers::new(1, "test");
+        let workers = Workers::new(threads(1), "test");
         let running = hold(&workers);
         running.begun.recv().unwrap();
         let waiting = hold(&workers);
@@ -448,5 +515,63 @@ mod tests {
         assert!(matches!(refused, Err(SubmitError::Stopped)));
         running.go.send(()).unwrap();
         assert_eq!(workers.shutdown(PATIENCE), 0);
+    }
+
+    #[test]
+    fn a_job_that_is_given_up_before_it_begins_is_dropped_at_once() {
+        let workers = Workers::new(threads(1), "test");
+        let running = hold(&workers);
+        running.begun.recv().unwrap();
+        let [first, second, third] = [(); 3].map(|()| hold(&workers));
+        workers.give_up(second.id);
+        workers.give_up(second.id);
+        assert!(second.begun.recv().is_err(), "dropped, never begun");
+        assert_eq!(counts(&workers), (1, 2));
+        drop(running);
+        first.begun.recv().unwrap();
+        drop(first);
+        third.begun.recv().unwrap();
+    }
+
+    #[test]
+    fn a_running_job_that_is_given_up_makes_way_within_the_limit_of_replacements() {
+        let limits = Limits {
+            replacements: 1,
+            ..threads(1)
+        };
+        let workers = Workers::new(limits, "test");
+        let [first, second, third] = [(); 3].map(|()| hold(&workers));
+        first.begun.recv().unwrap();
+        workers.give_up(first.id);
+        second.begun.recv().unwrap();
+        // Both threads are at jobs that nobody wants: there is no further one.
+        workers.give_up(second.id);
+        assert_eq!(counts(&workers), (2, 1));
+        // The next one to be done does the work.
+        drop(first);
+        third.begun.recv().unwrap();
+        drop(second);
+        wait_until_threads_are(&workers, 1);
+        drop(third);
+        assert_eq!(workers.shutdown(PATIENCE), 0);
+    }
+
+    #[test]
+    fn a_job_beyond_what_may_wait_is_refused_and_dropped() {
+        let limits = Limits {
+            waiting: 2,
+            ..threads(1)
+        };
+        let workers = Workers::new(limits, "test");
+        let running = hold(&workers);
+        running.begun.recv().unwrap();
+        let waiting = [(); 2].map(|()| hold(&workers));
+        let (owned, observed) = mpsc::channel::<()>();
+        let refused = workers.submit(Box::new(move || drop(owned)));
+        let error = refused.unwrap_err();
+        assert_eq!(error.to_string(), "2 others wait for a thread already");
+        assert!(observed.recv().is_err());
+        workers.give_up(waiting[0].id);
+        hold(&workers);
     }
 }

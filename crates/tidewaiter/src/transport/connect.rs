@@ -16,7 +16,7 @@ use crate::port::{
     CloseMode, Completion, Failure, Handle, Operation, Outcome, RawDescriptor, Request,
     RequestKind, Socket, Token,
 };
-use crate::reactor::{DelayedCall, Live, Reactor, WorkLost};
+use crate::reactor::{DelayedCall, Live, Lookup, Reactor, WorkLost};
 
 /// How long connecting may take unless set.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -112,6 +112,7 @@ struct Inner {
     socket: RefCell<Option<Socket>>,
     token: Cell<Token>,
     factory: RefCell<Option<Box<dyn Factory>>>,
+    lookup: Cell<Option<Lookup>>,
     race: RefCell<Option<Race>>,
     attempts: RefCell<Vec<Attempt>>,
     next_attempt: RefCell<Option<DelayedCall>>,
@@ -135,10 +136,14 @@ impl Reactor {
     /// stopped already. A plain closure as factory is never told of a failure: the default of
     /// `connection_failed` writes it to the log. Implement [`Factory`] to react to it.
     ///
-    /// The OS looks a name up, on a [worker thread](super::super::ReactorBuilder::workers). The addresses are tried
-    /// as RFC 8305 ("happy eyeballs") says: alternating between IPv6 and IPv4, each attempt beginning when the
-    /// one before has failed or has not answered [for a while](ConnectOptions::attempt_delay). The first
-    /// address to answer wins.
+    /// The OS, or the builder's [`resolver`](crate::ReactorBuilder::resolver), looks a name up, on a thread of its
+    /// own: at most 16 at a time, without using up the [workers](crate::ReactorBuilder::workers). Others wait, up
+    /// to 16 384 of them; one more fails with [`ConnectError::Resolve`]. A lookup whose connection was cancelled
+    /// or timed out makes way for the others.
+    ///
+    /// The addresses are tried as RFC 8305 ("happy eyeballs") says: alternating between IPv6 and IPv4, each
+    /// attempt beginning when the one before has failed or has not answered
+    /// [for a while](ConnectOptions::attempt_delay). The first address to answer wins.
     ///
     /// ```
     /// # use std::net::TcpListener;
@@ -227,6 +232,7 @@ impl Reactor {
             socket: RefCell::new(socket),
             token: Cell::new(Token::default()),
             factory: RefCell::new(Some(factory)),
+            lookup: Cell::new(None),
             race: RefCell::new(None),
             attempts: RefCell::new(Vec::new()),
             next_attempt: RefCell::new(None),
@@ -297,38 +303,50 @@ impl Inner {
             });
             self.limit.replace(Some(limit));
         }
-        let target = self.options.target.clone();
-        let inner = Rc::clone(self);
-        if let Some(address) = self
-            .options
-            .address
-            .or_else(|| endpoint::literal(&target.host, target.port))
-        {
-            self.reactor.soon(move |_| inner.start_race(vec![address]));
-            return;
+        let target = &self.options.target;
+        let literal = || endpoint::literal(&target.host, target.port);
+        match self.options.address.or_else(literal) {
+            Some(address) => {
+                let inner = Rc::clone(self);
+                self.reactor.soon(move |_| inner.start_race(vec![address]));
+            }
+            None => self.look_up(),
         }
-        self.reactor.defer_to_thread(
-            move || endpoint::look_up(&target),
+    }
+
+    /// Has a thread look the name up.
+    fn look_up(self: &Rc<Self>) {
+        let (target, resolver) = (self.options.target.clone(), self.reactor.resolver());
+        let inner = Rc::clone(self);
+        let lookup = self.reactor.look_up(
+            move || match resolver {
+                Some(resolver) => endpoint::look_up(&target, &*resolver),
+                None => endpoint::look_up(&target, endpoint::ask_os),
+            },
             move |_, resolved| inner.resolved(resolved),
         );
+        match lookup {
+            Ok(lookup) => self.lookup.set(Some(lookup)),
+            Err(source) => {
+                let inner = Rc::clone(self);
+                self.reactor.soon(move |_| inner.unresolved(source));
+            }
+        }
     }
 
     fn resolved(self: &Rc<Self>, resolved: Result<io::Result<Vec<SocketAddr>>, WorkLost>) {
+        self.lookup.set(None);
         match resolved {
             Ok(Ok(addresses)) => self.start_race(addresses),
-            Ok(Err(source)) => {
-                let host = self.options.target.host.clone();
-                self.fail(ConnectError::Resolve { host, source });
-            }
+            Ok(Err(source)) => self.unresolved(source),
             Err(WorkLost::Stopped) => self.fail(ConnectError::Stopped),
-            Err(lost) => {
-                let host = self.options.target.host.clone();
-                self.fail(ConnectError::Resolve {
-                    host,
-                    source: io::Error::other(lost),
-                });
-            }
+            Err(lost) => self.unresolved(io::Error::other(lost)),
         }
+    }
+
+    fn unresolved(self: &Rc<Self>, source: io::Error) {
+        let host = self.options.target.host.clone();
+        self.fail(ConnectError::Resolve { host, source });
     }
 
     fn start_race(self: &Rc<Self>, mut addresses: Vec<SocketAddr>) {
@@ -341,8 +359,7 @@ impl Inner {
         if addresses.is_empty() {
             let message = "no address of the local address's family";
             let source = io::Error::new(io::ErrorKind::AddrNotAvailable, message);
-            let host = self.options.target.host.clone();
-            self.fail(ConnectError::Resolve { host, source });
+            self.unresolved(source);
             return;
         }
         self.race
@@ -476,6 +493,9 @@ impl Inner {
             .flatten()
         {
             call.cancel();
+        }
+        if let Some(lookup) = self.lookup.take() {
+            self.reactor.give_up(lookup);
         }
         self.race.take();
         self.socket.take();

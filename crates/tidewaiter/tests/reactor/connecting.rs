@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tidewaiter::{ConnectError, ConnectOptions, Factory, Protocol, Reactor, Transport};
@@ -165,6 +166,151 @@ fn a_name_that_does_not_resolve_is_told_and_so_is_a_resolver_that_takes_too_long
     assert_eq!(connect((name.as_str(), 80)), "not resolved");
     let options = ConnectOptions::new("localhost", 80).timeout(Duration::ZERO);
     assert_eq!(connect(options), "timed out: no answer within 0ns");
+}
+
+/// A name server that says nothing about names that begin with "silent", until it is let go, and knows no
+/// other name.
+#[derive(Clone, Default)]
+struct NameServer(Arc<(Mutex<Answers>, Condvar)>);
+
+#[derive(Default)]
+struct Answers {
+    silent: usize,
+    let_go: bool,
+}
+
+impl NameServer {
+    fn answer(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
+        let (answers, changed) = &*self.0;
+        let mut answers = answers.lock().unwrap();
+        if host.starts_with("silent") {
+            answers.silent += 1;
+            changed.notify_all();
+            answers = changed.wait_while(answers, |it| !it.let_go).unwrap();
+        }
+        drop(answers);
+        Err(io::Error::new(io::ErrorKind::NotFound, "no such host"))
+    }
+
+    /// Waits until it was asked for so many names that it says nothing about.
+    fn await_silent(&self, count: usize) {
+        let (answers, changed) = &*self.0;
+        let answers = answers.lock().unwrap();
+        let limit = Duration::from_secs(60);
+        let asked = changed.wait_timeout_while(answers, limit, |it| it.silent < count);
+        assert!(!asked.unwrap().1.timed_out(), "never asked so often");
+    }
+
+    fn let_go(&self) {
+        let (answers, changed) = &*self.0;
+        answers.lock().unwrap().let_go = true;
+        changed.notify_all();
+    }
+
+    fn reactor(&self) -> Reactor {
+        let server = self.clone();
+        let resolver = move |host: &str, _: u16| server.answer(host);
+        crate::open(Reactor::builder().signals(false).resolver(resolver))
+    }
+}
+
+/// The names that a reactor has looked up at a time.
+const LOOKUPS_AT_ONCE: usize = 16;
+
+/// Goal: lookups that nobody awaits any more hold up neither others nor the user's work nor a stop, whether they
+/// had begun or not, and those that had not never begin.
+#[test]
+fn lookups_of_cancelled_connects_hold_nothing_up() {
+    if crate::SIMULATED {
+        // Threads take no simulated time, and the clock does not wait for them.
+        return;
+    }
+    let (server, log) = (NameServer::default(), Log::default());
+    let reactor = server.reactor();
+    let (cancelled, rest) = (Countdown::new(usize::MAX), Countdown::new(2));
+    let connectors: Vec<_> = (0..3 * LOOKUPS_AT_ONCE)
+        .map(|number| {
+            let name = format!("silent{number}");
+            let outcome = Outcome::new(&reactor, &Log::default(), &cancelled);
+            reactor.connect_tcp((name.as_str(), 80), outcome)
+        })
+        .collect();
+    server.await_silent(LOOKUPS_AT_ONCE);
+    // The last of those that wait goes first: none of them takes the place of one that runs.
+    for connector in connectors.iter().rev() {
+        connector.cancel();
+    }
+    // The user's work is done while every thread for lookups waits in vain.
+    let noted = log.clone();
+    reactor.defer_to_thread(
+        || (),
+        move |reactor, _| {
+            noted.add("worked");
+            rest.hit(reactor);
+            let outcome = Outcome::new(reactor, &noted, &rest);
+            reactor.connect_tcp(("unknown", 80), outcome);
+        },
+    );
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["worked", "not resolved"]);
+    assert_eq!(server.0.0.lock().unwrap().silent, LOOKUPS_AT_ONCE);
+    server.let_go();
+}
+
+/// Goal: the lookup of a connect whose time is over does not keep its thread from others.
+#[test]
+fn lookups_of_timed_out_connects_make_way() {
+    if crate::SIMULATED {
+        return;
+    }
+    let (server, log) = (NameServer::default(), Log::default());
+    let (reactor, countdown) = (server.reactor(), Countdown::new(2 * LOOKUPS_AT_ONCE));
+    for number in 0..2 * LOOKUPS_AT_ONCE {
+        let options = ConnectOptions::new(format!("silent{number}"), 80);
+        let after = Duration::from_millis(if number < LOOKUPS_AT_ONCE { 1 } else { 50 });
+        let outcome = Outcome::new(&reactor, &log, &countdown);
+        reactor.connect_tcp(options.timeout(after), outcome);
+    }
+    run_clean(&reactor);
+    assert!(log.take().iter().all(|it| it.starts_with("timed out")));
+    server.let_go();
+}
+
+/// Goal: the queue of lookups is bounded, what is beyond fails at once and says for which host, and a stop ends
+/// them all.
+#[test]
+fn more_lookups_than_may_wait_are_refused_by_name() {
+    if crate::SIMULATED {
+        return;
+    }
+    struct Refused(Log);
+
+    impl Factory for Refused {
+        fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+            panic!("{peer} should not answer");
+        }
+
+        fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+            if !matches!(error, ConnectError::Stopped) {
+                self.0.add(error.to_string());
+                reactor.stop();
+            }
+        }
+    }
+
+    let (server, log) = (NameServer::default(), Log::default());
+    let reactor = server.reactor();
+    let connect = |name: &str| {
+        reactor.connect_tcp((name, 80), Refused(log.clone()));
+    };
+    (0..LOOKUPS_AT_ONCE).for_each(|_| connect("silent"));
+    server.await_silent(LOOKUPS_AT_ONCE);
+    (0..16 * 1024).for_each(|_| connect("silent"));
+    connect("one-too-many");
+    run_clean(&reactor);
+    let said = "cannot resolve \"one-too-many\": 16384 others wait for a thread already";
+    assert_eq!(log.take(), [said]);
+    server.let_go();
 }
 
 /// Goal: of a name's addresses, the one that answers is taken, whichever family comes first.
