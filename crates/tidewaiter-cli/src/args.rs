@@ -10,10 +10,10 @@ use crate::plan::Failure;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    failed: cannot listen or connect, or the connection was lost
+  1    failed: cannot listen or connect, the connection was lost, or standard output failed
   2    the command line is wrong
-  3    serve: children had to be ended by force at shutdown
-  130  connect: interrupted";
+  3    serve: at shutdown, children did not end by themselves within --grace
+  130  connect: ended by Ctrl-C or a signal";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -21,15 +21,18 @@ Examples:
   tidewaiter serve '[::]:7000' --max-clients 100 --idle-timeout 5m -- ./handler --option
   tidewaiter serve localhost:7000 --metrics 127.0.0.1:9100 -- sh -c 'read name; echo hello $name'
 
-Each connection is the standard input and output of a COMMAND of its own, which learns who called from \
-REMOTE_ADDR and REMOTE_PORT, and from PROTO, TCPREMOTEIP, TCPREMOTEPORT, TCPLOCALIP and TCPLOCALPORT.
+Each connection gets a COMMAND of its own, and is its standard input and output. COMMAND finds the client's \
+address in the environment: in REMOTE_ADDR and REMOTE_PORT, and in PROTO, TCPREMOTEIP, TCPREMOTEPORT, \
+TCPLOCALIP and TCPLOCALPORT.
 
-When the client has said all, COMMAND's input ends; when COMMAND closes its output, the client sees the end.
+When the client ends its sending side, COMMAND's input ends. When COMMAND closes its output, the client \
+receives the end of file.
 
-A client that closes looks like one that has said all, and a reset goes unnoticed while COMMAND does not read \
-what came before it: a COMMAND that then neither ends nor writes lives until --idle-timeout ends it.
+A client that closes looks like one that only ends its sending side, and a reset goes unnoticed while COMMAND \
+does not read the bytes before it: a COMMAND that then neither ends nor writes lives until --idle-timeout.
 
-When the connection is lost, COMMAND has as long as --grace to end by itself; then it is ended.
+When the connection is lost, COMMAND has --grace to end by itself; then it is asked to end, and killed 2 \
+seconds later.
 
 When COMMAND ends, the connection ends. Processes that COMMAND left running and that still hold its output \
 or standard error have 2 seconds; then they are asked to end, and 2 seconds later killed. \
@@ -60,7 +63,7 @@ pub(crate) struct Args {
     /// Log warnings and errors only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Log more
+    /// Log details, too
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
     /// The OS's interface to use: uring, poll or iocp [default: TIDEWAITER_PORT, or the best there is]
@@ -76,21 +79,22 @@ pub(crate) enum Command {
     /// Join standard input and output to a connection
     #[command(after_help = CONNECT_EXAMPLES)]
     Connect(Connect),
-    /// Tell which completion port is used, and why
+    /// Show which completion port is used and why, and which others this system has
     Info,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
-    /// Where to listen: host:port or [v6]:port; port 0 lets the OS choose
+    /// Where to listen: host:port or [v6]:port, on every address of the host; port 0 lets the OS choose
     pub(crate) address: String,
-    /// How many commands run at once; further connections wait
+    /// How many commands run at once; further connections wait [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) max_clients: Option<String>,
-    /// Close a connection on which nothing moved for so long (30s, 5m, 500ms)
+    /// Close a connection, and end its COMMAND, after no byte moved either way for this long: 500ms, 30s, 5m,
+    /// 1h; a number alone means seconds [default: never]
     #[arg(long, value_name = "DURATION")]
     pub(crate) idle_timeout: Option<String>,
-    /// How long children may take to finish at shutdown, or when their client is lost
+    /// How long children may take to finish at shutdown, or after their client is lost
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub(crate) grace: String,
     /// Send COMMAND's standard error to the client too, instead of to the log
@@ -111,7 +115,7 @@ pub(crate) struct Serve {
 pub(crate) struct Connect {
     /// Where to connect to: host:port or [v6]:port
     pub(crate) address: String,
-    /// How long connecting may take
+    /// How long connecting may take, looking up the name included
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub(crate) timeout: String,
 }
