@@ -17,7 +17,7 @@ use tidewaiter::{Reactor, Remote, Transport};
 
 use crate::child::Child;
 use crate::context::Context;
-use crate::endings::Running;
+use crate::exits::Kept;
 use crate::failures::{no_turn, os_error};
 use crate::forks::Belonging;
 use crate::hooks::Hooks;
@@ -256,6 +256,7 @@ impl Core {
     #[pyo3(signature = (timeout=None))]
     fn turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let inside = self.enter(py)?;
+        let _kept = Kept::begin();
         self.one_turn(py, &inside, timeout.map(duration))
     }
 
@@ -266,7 +267,7 @@ impl Core {
     fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = owner.py();
         let inside = self.enter(py)?;
-        let _running = Running::begin(&self.remote);
+        let _kept = Kept::begin();
         inside.interrupted.set(true);
         loop {
             while inside.interrupted.replace(false) {

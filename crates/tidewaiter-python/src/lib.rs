@@ -8,6 +8,7 @@ mod child;
 mod context;
 mod core;
 mod endings;
+mod exits;
 mod failures;
 mod forks;
 mod hooks;

@@ -7,9 +7,11 @@ what Twisted's own reactors do, which is how each of them was proved.
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import unittest
@@ -24,6 +26,18 @@ ours_only = unittest.skipUnless(OURS, "a promise of tidewaiter that Twisted's ow
 needs_fork = unittest.skipUnless(hasattr(os, "fork"), "this system has no fork")
 needs_proc = unittest.skipUnless(os.path.isdir("/proc/self/fd"), "needs /proc to count what a process holds")
 needs_posix = unittest.skipIf(WINDOWS, "what is tested here exists on POSIX only")
+
+
+def embedding_program(folder):
+    """Builds the program that embeds this Python, in `folder`; skips the test where there is nothing to build with."""
+    variable = sysconfig.get_config_var
+    library = pathlib.Path(str(variable("LIBDIR")), str(variable("LDLIBRARY")))
+    compiler = shutil.which(str(variable("CC")).split()[0])
+    if compiler is None or library.suffix != ".so" or not library.exists():
+        raise unittest.SkipTest("needs a C compiler, and Python as a shared library")
+    program = pathlib.Path(folder, "embedding")
+    subprocess.run([compiler, "-o", program, HERE / "embedding.c", library, f"-Wl,-rpath,{library.parent}"], check=True)
+    return program
 
 
 class Finished:

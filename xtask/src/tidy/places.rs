@@ -23,9 +23,10 @@ const BENCHMARKS: &[&str] = &[
     "bench/peers/native/",
 ];
 
-/// Where the Python package states what the compiler cannot know: what the interpreter lock protects, and
-/// which numbers are sockets that Python gave up.
+/// Where the Python package states what the compiler cannot know: what happens to threads that Python ends, what
+/// the interpreter lock protects, and which numbers are sockets that Python gave up.
 const PYTHON_PROMISES: &[&str] = &[
+    "crates/tidewaiter-python/src/exits.rs",
     "crates/tidewaiter-python/src/lock.rs",
     "crates/tidewaiter-python/src/sockets.rs",
 ];
@@ -51,7 +52,9 @@ const OS_CHOICES: &[&str] = &[
     // The command's one: a limit that Windows does not have.
     "crates/tidewaiter-cli/src/commands/serve/limits.rs",
     "crates/tidewaiter-cli/src/commands/serve/orphans.rs",
-    // The Python package's: what a number from Python is, and what Python's own code is told of a child.
+    // The Python package's: how Python ends a thread, what a number from Python is, and what Python's own code is
+    // told of a child.
+    "crates/tidewaiter-python/src/exits.rs",
     "crates/tidewaiter-python/src/sockets.rs",
     "crates/tidewaiter-python/src/child.rs",
     "bench/peers/common/src/system/mod.rs",

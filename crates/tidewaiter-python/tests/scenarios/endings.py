@@ -1,9 +1,11 @@
 """Interpreters that end while there is still something alive on the reactor."""
 
 import atexit
+import functools
 import os
 import sys
 import threading
+import time
 
 from twisted.internet import protocol
 
@@ -75,16 +77,150 @@ def at_exit(reactor):
     return crashed(reactor)
 
 
-def in_daemon_thread(reactor):
-    """The loop runs in a daemon thread when the main thread ends."""
-    running = threading.Event()
-    reactor.callWhenRunning(_everything, reactor, running.set)
-    thread = threading.Thread(target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True)
-    thread.start()
-    running.wait(20)
-    # Threads of the pool are waited for by the interpreter: they are not daemons.
-    reactor.callFromThread(reactor.threadpool.stop)
-    return running.is_set()
+def _chain(reactor, ready):
+    """Short callbacks, and always one more to make: the loop never waits."""
+    ready()
+    reactor.callLater(0, _chain, reactor, lambda: None)
+
+
+def _compute(reactor, ready):
+    """One callback that does not return, and lets go of the interpreter's lock when it is asked to."""
+    ready()
+    while True:
+        pass
+
+
+def _sleep(reactor, ready):
+    """One callback that does not return, and hardly ever has the interpreter's lock."""
+    ready()
+    while True:
+        time.sleep(0.001)
+
+
+def _block(reactor, ready):
+    """One callback that waits in a call of C's for something that never comes."""
+    lock = threading.Lock()
+    lock.acquire()
+    ready()
+    lock.acquire()
+
+
+def _talk(reactor, ready):
+    """Connections that never rest."""
+
+    def answer(side):
+        ready()
+        side.transport.write(b"x")
+
+    KEPT.append(
+        connect(reactor, SideFactory(dataReceived=answer), SideFactory(connectionMade=answer, dataReceived=answer))
+    )
+
+
+class _Busy:
+    """Takes its time when it is let go of."""
+
+    def __del__(self, sleep=time.sleep):
+        for _ in range(5):
+            sleep(0.001)
+
+
+def _let_go(reactor, ready):
+    """Callbacks' arguments whose end, which the loop sees to, calls Python."""
+    ready()
+    reactor.callLater(0, lambda busy, loop: loop.append(loop) or _let_go(reactor, lambda: None), _Busy(), [])
+
+
+def _fork(reactor, ready, leave=os._exit):
+    """Callbacks that fork, of which the child ends at once."""
+    pid = os.fork()
+    if pid == 0:
+        leave(0)
+        return
+    os.waitpid(pid, 0)
+    ready()
+    reactor.callLater(0, _fork, reactor, lambda: None, leave)
+
+
+def _fork_and_return(reactor, ready):
+    """Callbacks that fork, of which the child returns, to a loop that is not its own."""
+    _fork(reactor, ready, leave=lambda code: None)
+
+
+_STATES = {
+    "idle": _everything,
+    "chain": _chain,
+    "computing": _compute,
+    "sleeping": _sleep,
+    "blocked": _block,
+    "talking": _talk,
+    "letting go": _let_go,
+    "forking": _fork,
+    "forking and returning": _fork_and_return,
+}
+
+
+def _in_thread(reactor, state, run, daemon):
+    """Has a thread run the loop, and returns once it is in that state."""
+    reached = threading.Event()
+    reactor.callLater(0, _STATES[state], reactor, reached.set)
+    threading.Thread(target=run, daemon=daemon).start()
+    return reached.wait(20)
+
+
+def _stop_pool(reactor):
+    """Threads of the pool are waited for by the interpreter: they are not daemons."""
+    if reactor.threadpool is not None:
+        reactor.threadpool.stop()
+
+
+def _run(reactor):
+    reactor.run(installSignalHandlers=False)
+
+
+def _iterate(reactor):
+    reactor.startRunning(installSignalHandlers=False)
+    while True:
+        reactor.iterate(0.001)
+
+
+def _until_forked(run, reactor):
+    """In a process that was forked by a callback the loop is refused, and its thread is the only one."""
+    try:
+        run(reactor)
+    except RuntimeError as error:
+        if "forked" not in str(error):
+            raise
+
+
+def in_daemon_thread(reactor, state, how="run"):
+    """The loop runs in a daemon thread when the main thread ends, which takes its time for that."""
+    run = _iterate if how == "iterate" else _run
+    reached = _in_thread(reactor, state, functools.partial(_until_forked, run, reactor), daemon=True)
+    # Let go of when nearly all else is gone: meanwhile the loop's thread has its turns.
+    sys.modules["busy"] = [_Busy() for _ in range(20)]
+    _stop_pool(reactor)
+    if how == "exit":
+        sys.exit(7)
+    return reached
+
+
+def in_thread(reactor):
+    """The interpreter waits for a thread that is no daemon, until its loop is stopped."""
+    reached = _in_thread(reactor, "idle", functools.partial(_run, reactor), daemon=False)
+    reactor.callFromThread(reactor.callLater, 0.1, reactor.stop)
+    return reached
+
+
+def forked_and_ended(reactor, state):
+    """The main thread forks while the loop runs in another: the child ends as it likes, with that state's copy."""
+    reached = _in_thread(reactor, state, functools.partial(_run, reactor), daemon=True)
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(9)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _stop_pool(reactor)
+    return [reached, code]
 
 
 def outlived(reactor, path):
