@@ -7,6 +7,7 @@ use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
     pub(crate) mod event;
+    pub(crate) mod number;
     pub(crate) mod real_child;
     pub(crate) mod roles;
 }
@@ -16,6 +17,9 @@ mod promises;
 
 #[path = "reactor/handles.rs"]
 mod handles;
+
+#[path = "reactor/strangers.rs"]
+mod strangers;
 
 use support::real_child::child;
 

@@ -7,6 +7,7 @@ use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
     pub(crate) mod alone;
+    pub(crate) mod number;
     pub(crate) mod real_child;
     pub(crate) mod roles;
     pub(crate) mod system;
@@ -30,6 +31,9 @@ mod large_pieces;
 
 #[path = "reactor/signals.rs"]
 mod signals;
+
+#[path = "reactor/strangers.rs"]
+mod strangers;
 
 #[path = "reactor/watching.rs"]
 mod watching;

@@ -326,6 +326,8 @@ impl Port {
 
     /// Closes `handle`. From this call on, the handle takes no request. Its operations are cancelled and
     /// complete, then the OS's handle is closed, and a completion with `token` says [`Outcome::Closed`].
+    /// A handle without any operation is closed within this call, so that its number and its address are
+    /// free when it returns.
     /// A close cannot fail otherwise, nor be cancelled.
     ///
     /// Closing the handle of a process neither ends the process nor waits for it.

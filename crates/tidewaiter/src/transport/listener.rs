@@ -197,8 +197,10 @@ impl Listener {
         self.inner.token.get()
     }
 
-    /// Stops listening. The OS resets connections that wait in the backlog; accepted connections live on. Once the
-    /// socket is closed, [`Factory::listener_closed`] is called. Does nothing the second time.
+    /// Stops listening. The OS resets connections that wait in the backlog; accepted connections live on.
+    ///
+    /// The loop closes the socket, and calls [`Factory::listener_closed`] right after that: nothing else gets
+    /// the number or the address of the socket before. Does nothing the second time.
     pub fn stop_listening(&self) {
         self.inner.close();
     }
@@ -267,27 +269,39 @@ impl Inner {
         });
     }
 
-    /// The port has closed the socket.
-    fn closed(self: &Rc<Self>) {
-        self.reactor.unregister(self.token.get());
+    /// Accepts nothing more; the socket is closed once the port has nothing under way on it, from the loop.
+    pub(super) fn close(self: &Rc<Self>) {
+        if self.closing.replace(true) {
+            return;
+        }
+        self.end_retries();
+        match self.accepting.get() {
+            Some(operation) => {
+                self.reactor.port_mut().cancel(operation);
+            }
+            None => {
+                let inner = Rc::clone(self);
+                self.reactor.soon(move |_| inner.release());
+            }
+        }
+    }
+
+    /// Closes the socket, and tells the factory before anything else can get its number or its address.
+    ///
+    /// Nothing is under way on the handle, so the port closes it within the call.
+    fn release(self: &Rc<Self>) {
+        let closing =
+            self.reactor
+                .port_mut()
+                .close(self.handle, CloseMode::Graceful, self.token.get());
+        debug_assert!(
+            closing.is_ok() || self.reactor.is_copied(),
+            "a listener closes its own handle, once"
+        );
         self.tell(|factory, listener| factory.listener_closed(listener));
         let destination = self.take_destination();
         self.reactor
             .guard("dropping a factory", || drop(destination));
-    }
-
-    pub(super) fn close(&self) {
-        if !self.closing.replace(true) {
-            self.end_retries();
-            let closing =
-                self.reactor
-                    .port_mut()
-                    .close(self.handle, CloseMode::Graceful, self.token.get());
-            debug_assert!(
-                closing.is_ok() || self.reactor.is_copied(),
-                "a listener closes its own handle, once"
-            );
-        }
     }
 
     fn accepted(&self, socket: Socket, peer: SocketAddr) {
@@ -372,21 +386,23 @@ impl Live for Inner {
     }
 
     fn completed(self: Rc<Self>, completion: Completion) {
+        let was_open = self.is_open();
         if !completion.more {
             self.accepting.set(None);
         }
         match completion.result {
             Ok(Outcome::Accepted { socket, peer }) => self.accepted(socket, peer),
-            Ok(Outcome::Closed) => return self.closed(),
+            Ok(Outcome::Closed) => return self.reactor.unregister(self.token.get()),
             Ok(outcome) => log::error!("a listener was answered with {outcome:?}"),
             Err(Failure::Cancelled) => {}
-            Err(Failure::Os { call, source }) => {
-                self.failed(call, &source);
-                return;
-            }
+            Err(Failure::Os { call, source }) => self.failed(call, &source),
         }
-        // Resumed while the cancellation was under way, or a port that accepts one at a time.
-        self.accept_more();
+        if was_open {
+            // Resumed while the cancellation was under way, or a port that accepts one at a time.
+            self.accept_more();
+        } else if self.accepting.get().is_none() {
+            self.release();
+        }
     }
 
     fn stop(self: Rc<Self>) {

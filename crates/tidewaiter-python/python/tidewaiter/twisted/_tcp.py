@@ -13,7 +13,6 @@ from twisted.internet import error, main, tcp
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.task import deferLater
 from twisted.python import log
 from twisted.python.failure import Failure
 
@@ -300,14 +299,13 @@ class Port(tcp.Port):
     stopListening = loseConnection
 
     def _stopped(self, connDone: Failure) -> Deferred[None]:
-        free = self._free
         try:
-            lost = deferLater(self.reactor, 0, self.connectionLost, connDone)
+            self.reactor._core.check_process()
         except RuntimeError:
             # In a copy of the process there is no later, and the address is the parent's.
             self.connectionLost(connDone)
             return succeed(None)
-        return lost.addCallback(lambda _: free)
+        return self._free.addCallback(lambda _: self.connectionLost(connDone))
 
     def connectionLost(self, reason: Failure) -> None:
         if not self.connected:
@@ -364,7 +362,10 @@ class Port(tcp.Port):
                 skt.close()
 
     def _closed(self) -> None:
+        """The port has closed a socket of this listener, just now: its number is free from here on."""
         free, *self._unclosed = self._unclosed
+        if free is self._free and self.connected:
+            self.socket.detach()
         free.callback(None)
 
 

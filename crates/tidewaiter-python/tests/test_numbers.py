@@ -1,0 +1,16 @@
+"""A descriptor's number is used for one thing alone, whatever is opened and closed meanwhile."""
+
+import unittest
+
+from support import ReactorTestCase
+
+
+class Numbers(ReactorTestCase):
+    def test_what_is_opened_right_after_a_listener_was_stopped_is_left_alone(self):
+        outcome = self.scenario("numbers", "listener_stopped")
+        expected = {"stopped": True, "again": True, "host": True, "unharmed": 8, "log": []}
+        self.assertEqual(outcome, expected)
+
+
+if __name__ == "__main__":
+    unittest.main()
