@@ -196,14 +196,14 @@ impl State {
 
 #[pymethods]
 impl DelayedCall {
-    /// What is raised about a call that was made. The Twisted side puts its own exception here.
+    /// The exception for changing a call that was made. The Twisted side puts its own here.
     #[classattr]
     #[pyo3(name = "AlreadyCalled")]
     fn already_called(py: Python<'_>) -> Py<PyType> {
         py.get_type::<PyValueError>().unbind()
     }
 
-    /// What is raised about a call that was cancelled.
+    /// The exception for changing a call that was cancelled.
     #[classattr]
     #[pyo3(name = "AlreadyCancelled")]
     fn already_cancelled(py: Python<'_>) -> Py<PyType> {
@@ -221,7 +221,7 @@ impl DelayedCall {
         self.0.get(py).time()
     }
 
-    /// Keeps the call from being made.
+    /// Cancels the call. Raises `AlreadyCalled` or `AlreadyCancelled` if it is not pending.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().0.get(py);
@@ -240,7 +240,7 @@ impl DelayedCall {
         Ok(())
     }
 
-    /// Makes the call due `seconds` from now instead.
+    /// Makes the call due `seconds` from now instead. Raises as `cancel`.
     fn reset(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let state = slf.get().0.get(slf.py());
         let (_, armed) = state.pending(&slf.get_type())?;
@@ -248,7 +248,7 @@ impl DelayedCall {
         Ok(())
     }
 
-    /// Makes the call due `seconds` later than it was; sooner, if negative.
+    /// Makes the call due `seconds` later than it was; sooner, if negative. Raises as `cancel`.
     fn delay(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let state = slf.get().0.get(slf.py());
         let (_, armed) = state.pending(&slf.get_type())?;
@@ -271,7 +271,7 @@ impl DelayedCall {
         self.0.get(py).fate.get() == Fate::Cancelled
     }
 
-    /// What is called. There is none any more once the call was cancelled.
+    /// The callable. Raises `AttributeError` once the call was cancelled.
     #[getter]
     fn func<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.part(py, "func", |call| call.callable.bind(py).clone())
@@ -298,13 +298,13 @@ impl DelayedCall {
         self.get_time(py) <= other.get_time(py)
     }
 
-    /// Where it was asked for, while that is being remembered.
+    /// The stack of the code that asked for the call, if `DelayedCall.debug` was set then.
     #[getter]
     fn creator<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.attribute(intern!(py, "creator"))
     }
 
-    /// The clock that it shows its time by: the class's `clock`, unless it was given another one.
+    /// The clock by which the call tells when it is due: the class's `clock`, unless it was given another one.
     #[getter]
     fn seconds<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();

@@ -7,25 +7,27 @@ from typing import TypedDict
 
 class TurnTimes(TypedDict):
     """
-    How long turns of the loop took, in seconds: from the end of one wait to the beginning of the next,
-    which is what something new may have to wait before it is seen.
+    How long the turns of a loop took, in seconds.
+
+    A turn lasts from the end of one wait to the beginning of the next: an event that comes in between waits for
+    so long until it is seen.
     """
 
     count: int
     total: float
     max: float
-    # So many percent of the turns took no longer; up to twice too long.
+    # The duration that 50, 90 or 99 percent of the turns did not exceed: up to twice the exact value.
     p50: float
     p90: float
     p99: float
-    # How many turns took up to so many seconds, and longer than the one before.
+    # The upper end of each class of durations, and how many turns fell into the class.
     classes: list[tuple[float, int]]
 
 
 class Metrics(TypedDict):
-    """What a loop did since it was made, and what it has in hand now."""
+    """What a loop did since it was made, and what is under way on it now."""
 
-    # The kind of completion port, why that one, and what it makes use of.
+    # The kind of completion port, why it was chosen, and which features of the system it uses.
     port: str
     port_reason: str
     port_features: list[str]
@@ -38,7 +40,7 @@ class Metrics(TypedDict):
     late_completions: int
     delayed_calls_made: int
     thread_calls_made: int
-    # Callbacks that took longer than the limit, while there was one.
+    # Callbacks that took longer than the limit, as long as one was set.
     slow_callbacks: int
     accepted: int
     connected: int
@@ -51,7 +53,7 @@ class Metrics(TypedDict):
     transports: int
     listeners: int
     children: int
-    # Descriptors of the application's that are watched for readiness.
+    # Descriptors, or events on Windows, that are watched for the application.
     watches: int
-    # Operations that the system has in hand.
+    # Operations under way at the port.
     in_flight: int

@@ -19,10 +19,10 @@ class PortFailure(RuntimeError):
 @final
 class Core:
     """
-    A loop on a completion port, with its timers, and the way in from other threads.
+    A loop on a completion port, with its timers and a way in from other threads.
 
-    Made in any thread, and run in one. While it waits there, other threads may only call
-    `call_from_thread` and `wake`.
+    It can be made in any thread, and runs in one. While it waits there, other threads may only call
+    `call_from_thread` and `wake`; all other calls raise `RuntimeError`.
     """
 
     READABLE: ClassVar[int]

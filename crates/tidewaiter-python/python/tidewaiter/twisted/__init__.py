@@ -25,9 +25,10 @@ Reactor.__module__ = __name__
 
 def install() -> Reactor:
     """
-    Makes this process's global reactor a `Reactor`, and returns it.
+    Install a `Reactor` as the global reactor of this process, and return it.
 
-    Raises `twisted.internet.error.ReactorAlreadyInstalledError` when there is one already.
+    Raises `twisted.internet.error.ReactorAlreadyInstalledError` if there is a global reactor already, `OSError` if
+    the completion port cannot be opened, and `ValueError` if `TIDEWAITER_SLOW_CALLBACK` is not a number.
     """
     from twisted.internet.main import installReactor
 

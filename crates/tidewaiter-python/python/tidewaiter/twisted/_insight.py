@@ -19,7 +19,7 @@ VARIABLE = "TIDEWAITER_SLOW_CALLBACK"
 
 
 def slow_limit() -> float | None:
-    """How long callbacks may take, in seconds, by the environment."""
+    """How long callbacks may take, in seconds, as the environment says; `None` if it does not."""
     text = os.environ.get(VARIABLE)
     if not text:
         return None

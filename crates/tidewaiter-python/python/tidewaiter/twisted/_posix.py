@@ -17,6 +17,13 @@ from tidewaiter.twisted._reactor import LoopReactor
 
 @implementer(IReactorDaemonize, IReactorFDSet)
 class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
+    """
+    A Twisted reactor that waits at a completion port: io_uring, or readiness where the kernel refuses that.
+
+    TCP connections, listeners, child processes and timers go through the port. It watches the descriptors of
+    everything else, such as UDP ports, UNIX sockets and `addReader`.
+    """
+
     _POLL_IN = Core.READABLE
     _POLL_OUT = Core.WRITABLE
     _POLL_DISCONNECTED = Core.DISCONNECTED
@@ -31,10 +38,14 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
     # IReactorDaemonize.
 
     def beforeDaemonize(self) -> None:
-        """Everything that was set up lives on in the process that then calls `afterDaemonize`."""
+        """
+        Prepare for a fork: listeners, connections and delayed calls live on in the process that then calls
+        `afterDaemonize`.
+        """
         self._core.before_fork()
 
     def afterDaemonize(self) -> None:
+        """Make the reactor usable again, in the process that goes on with it."""
         self._core.after_fork()
 
     # IReactorFDSet.

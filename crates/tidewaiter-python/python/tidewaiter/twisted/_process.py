@@ -93,9 +93,7 @@ class Process(Child, BaseProcess):
         _twisted.reapProcessHandlers[self.pid] = self
 
     def reapProcess(self) -> None:
-        """
-        Take note of the child's end, if nobody else does: while the reactor runs, the port sees to that.
-        """
+        """Reap the child if it has ended and the reactor does not run. While it runs, the port reaps."""
         if self._reactor.running or self.pid is None:
             return
         try:
@@ -193,7 +191,7 @@ class Process(Child, BaseProcess):
             pipe.loseConnection()
 
     def write(self, data: bytes) -> None:
-        """Write to the child's standard input; what comes too late is dropped."""
+        """Write to the child's standard input. Does nothing if that is closed."""
         if 0 in self.pipes:
             self.pipes[0].write(data)
 
@@ -232,7 +230,7 @@ class Process(Child, BaseProcess):
 
 
 class PTYProcess(Process):
-    """A child process with a terminal of its own: all it writes comes as from its descriptor 1."""
+    """A child process with a terminal of its own: its output comes from its descriptor 1."""
 
     def childConnectionLost(self, childFD: int, reason: Failure) -> None:
         del self.pipes[childFD]
@@ -243,13 +241,13 @@ class PTYProcess(Process):
         return self.pipes[1].fileno() if 1 in self.pipes else -1
 
     def closeStdin(self) -> None:
-        """A terminal's directions cannot be closed apart."""
+        """Do nothing: one direction of a terminal cannot be closed alone."""
 
     def closeStdout(self) -> None:
-        """A terminal's directions cannot be closed apart."""
+        """Do nothing: one direction of a terminal cannot be closed alone."""
 
     def closeStderr(self) -> None:
-        """A terminal's directions cannot be closed apart."""
+        """Do nothing: one direction of a terminal cannot be closed alone."""
 
     def closeChildFD(self, descriptor: int) -> None:
         raise NotImplementedError("a terminal is closed as a whole: loseConnection")

@@ -44,12 +44,17 @@ class _Waker:
 
 @implementer(IReactorTCP)
 class LoopReactor(base.ReactorBase):
-    """A reactor whose loop is a completion port's."""
+    """A Twisted reactor that waits at a completion port: the part that all systems share."""
 
     def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
         """
-        `port` is the kind of completion port: the best one unless said. A warning is logged of callbacks
-        that take longer than `slow_callback` seconds, or as many as `TIDEWAITER_SLOW_CALLBACK` says.
+        Open the completion port.
+
+        `port` is its kind: "uring", "poll" or "iocp". By default it is the kind that the environment variable
+        `TIDEWAITER_PORT` names, otherwise the best of this machine. `slow_callback` sets the attribute of this
+        name: by default to what `TIDEWAITER_SLOW_CALLBACK` says, otherwise to `None`.
+
+        Raises `OSError` if the port cannot be opened, and `ValueError` for a kind or a limit that makes no sense.
         """
         self._core = Core(port)
         self._core.set_on_error(_insight.report)
@@ -81,7 +86,7 @@ class LoopReactor(base.ReactorBase):
 
     @property
     def slow_callback(self) -> float | None:
-        """A warning is logged of callbacks that take longer, in seconds; `None`: of none."""
+        """A warning is logged of each callback that takes longer than this many seconds; with `None`, of none."""
         return self._slow_callback
 
     @slow_callback.setter
@@ -92,14 +97,18 @@ class LoopReactor(base.ReactorBase):
         self._core.set_on_slow(limit, _insight.warn_of_slow)
 
     def metrics(self) -> Metrics:
-        """What the reactor did since it was made, and what it has in hand now."""
+        """What the reactor did since it was made, and what is under way on it now."""
         return self._core.metrics()
 
     # Time and threads.
 
     @property
     def seconds(self) -> Callable[[], float]:
-        """The clock that delayed calls show their time by: the system's, unless another one is put here."""
+        """
+        The clock by which delayed calls tell when they are due: the system's by default.
+
+        The reactor's timers follow the system's monotonic clock in any case, unless a subclass overrides `seconds`.
+        """
         return self.__dict__.get("_seconds", base.runtimeSeconds)
 
     @seconds.setter
@@ -190,7 +199,7 @@ class LoopReactor(base.ReactorBase):
         return live
 
     def disconnectAll(self) -> None:
-        """Those that neither read nor write are told of the end, too."""
+        """End all connections and listeners, including those that neither read nor write at the moment."""
         super().disconnectAll()
         for each in self._live():
             log.callWithLogger(each, each.connectionLost, Failure(main.CONNECTION_LOST))

@@ -284,6 +284,8 @@ class Port(tcp.Port):
     def loseConnection(self, connDone: Failure = _DONE) -> Deferred[None] | None:
         """
         Stop listening. The returned Deferred fires when the address is free again.
+
+        Returns `None` if the port does not listen.
         """
         self.disconnecting = True
         if not self.connected:

@@ -93,6 +93,13 @@ def _missing(what: str):
 
 @implementer(IReactorWin32Events, IReactorProcess)
 class IOCPReactor(LoopReactor):
+    """
+    A Twisted reactor that waits at a completion port of Windows.
+
+    TCP connections, listeners, child processes, timers and events (`addEvent`) go through the port. UDP ports,
+    UNIX sockets and adopted sockets raise `NotImplementedError`.
+    """
+
     # The class has the name, and the attribute `handles`, by which Twisted's tests know a reactor on
     # completion ports.
 
@@ -131,8 +138,10 @@ class IOCPReactor(LoopReactor):
 
     def addEvent(self, event, fd, action: str) -> None:
         """
-        Call `fd`'s method named `action` each time that `event`, a handle or its number, is signalled.
-        There may be any number of events.
+        Call the method `action` of `fd` each time that `event`, a handle or its number, is signalled.
+
+        There may be any number of events. Adding one again replaces what is called for it. If the method raises or
+        returns something true, the event is removed, and `fd.connectionLost` is called.
         """
         handle = int(event)
         signalled = partial(self._signalled, handle, fd, action)
