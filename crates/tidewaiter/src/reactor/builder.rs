@@ -80,8 +80,9 @@ impl ReactorBuilder {
         self
     }
 
-    /// Sets how many threads may run [blocking work](Reactor::defer_to_thread) and look up names at once: 16 by
-    /// default; zero counts as 1. Threads start when there is work, and end after 10 s without any.
+    /// Sets how many threads may run [blocking work](Reactor::defer_to_thread) at once: 16 by default; zero counts
+    /// as 1. Threads start when there is work, and end after 10 s without any. Lookups of names have threads of
+    /// their own.
     #[must_use]
     pub fn workers(mut self, workers_max: usize) -> ReactorBuilder {
         self.workers_max = workers_max.max(1);
@@ -129,12 +130,12 @@ impl ReactorBuilder {
         self
     }
 
-    /// Has `resolver` look names up for [`connect_tcp`](Reactor::connect_tcp), instead of the OS. It is
-    /// given the host and the port, and returns the host's addresses, the best one first.
+    /// Has `resolver`, instead of the OS, look up names for [`connect_tcp`](Reactor::connect_tcp). It gets the
+    /// host and the port, and returns the host's addresses, the best one first.
     ///
-    /// It is called on threads of the reactor's own, several at once, and may block. Hosts that are
-    /// addresses already do not reach it. When the connection is given up meanwhile, its result is
-    /// dropped. A panic in it fails that connection.
+    /// `resolver` may block. It is called on threads of the reactor's own, on several at once. It is not called for
+    /// a host that is an IP address. Its result is dropped if the connection was given up meanwhile; a panic in
+    /// it fails the connection.
     ///
     /// ```
     /// use std::io;
