@@ -18,41 +18,48 @@ use crate::process::{
 };
 use crate::reactor::{Live, LiveKind, Reactor};
 
-/// A descriptor of the child's: 0 is its standard input, 1 its output, 2 its error output; others are
-/// what [`Command::fd`] made of them.
+/// The number of one of the child's descriptors: 0 is its standard input, 1 its output, 2 its error output. For
+/// others, see [`Command::fd`].
 pub type ChildFd = u32;
 
-/// What is done with a child process: the loop calls these, and never one of them from inside a call to
+/// The program's side of a child process. The loop makes these calls, never one of them from inside a call to
 /// the process.
 ///
-/// A panic in any of them is logged; the child is killed, and the later calls are made all the same.
+/// `connection_made` comes first and once, `process_ended` last and once. In between, each pipe brings
+/// `child_data_received` any number of times and then `child_connection_lost` once, and `process_exited` comes
+/// once, at any time: often before the last output.
+///
+/// If one of them panics, the panic is logged and the child is killed; the later calls are made all the same.
+/// After a child that was [detached](Process::detach) is left running, only its pipes' `child_connection_lost`
+/// follow.
 pub trait ProcessProtocol {
     /// The child runs, and its pipes are open.
     fn connection_made(&mut self, process: &Process) {
         let _ = process;
     }
 
-    /// The child wrote `data` to its descriptor `child_fd`: at least one byte.
+    /// The child, or a process that shares the pipe, wrote `data` to its descriptor `child_fd`: at least one byte,
+    /// cut anywhere. A terminal's output comes from descriptor 1.
     fn child_data_received(&mut self, process: &Process, child_fd: ChildFd, data: &[u8]) {
         let _ = (process, child_fd, data);
     }
 
-    /// The pipe at the child's descriptor `child_fd` is closed: by the child and all who shared it, by
-    /// us, or by an error.
+    /// The pipe at the child's descriptor `child_fd` is closed: by the child and all processes that share it, by
+    /// us, or because of an error.
     fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
         let _ = (process, child_fd);
     }
 
-    /// The child has ended. Its pipes may still be open, and hold data: those who inherited them keep
-    /// them so.
+    /// The child has ended, and was reaped. Its pipes may still hold output, and processes that inherited them may
+    /// keep them open.
     fn process_exited(&mut self, process: &Process, status: ExitStatus) {
         let _ = (process, status);
     }
 
-    /// The child has ended and all its pipes are closed: nothing more comes of it.
+    /// The child has ended and all its pipes are closed. This is the last call.
     ///
-    /// When the child has ended and its outputs are closed, its standard input is closed by us, once
-    /// what was written is sent or refused.
+    /// Once the child has ended and all pipes from it are closed, the reactor closes those to it, as soon as the
+    /// bytes written to them are sent or refused.
     fn process_ended(&mut self, process: &Process, status: ExitStatus) {
         let _ = (process, status);
     }
@@ -85,13 +92,15 @@ pub struct Process {
 }
 
 impl Reactor {
-    /// Starts a child process. `protocol` hears of it in the next turn.
+    /// Starts a child process, and returns once it runs its program. The protocol's
+    /// [`connection_made`](ProcessProtocol::connection_made) is called from the loop.
     ///
-    /// The child's pipes are transports, to be paused, resumed and given producers as any other.
+    /// The child's pipes are [transports](Process::pipe), which can be paused, resumed and given producers.
     ///
     /// # Errors
     ///
-    /// [`SpawnError`] names the program, what failed, and why; nothing is left running then.
+    /// [`SpawnError`] names the program, the step that failed and the reason. Nothing is left running then, and
+    /// the protocol is dropped without a call.
     pub fn spawn_process(
         &self,
         command: &Command,
@@ -324,13 +333,14 @@ impl Protocol for PipeProtocol {
 }
 
 impl Process {
-    /// The OS's number for the child.
+    /// The OS's number for the child. Once [`process_exited`](ProcessProtocol::process_exited) was called, the OS
+    /// may give it to another process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.inner.pid
     }
 
-    /// The transport at the child's descriptor `child_fd`; `None` if that is no pipe, or closed.
+    /// The transport of the pipe at the child's descriptor `child_fd`; `None` if that is no pipe, or is closed.
     #[must_use]
     pub fn pipe(&self, child_fd: ChildFd) -> Option<Transport> {
         let pipes = self.inner.pipes.borrow();
@@ -343,41 +353,42 @@ impl Process {
         self.inner.pipes.borrow().keys().copied().collect()
     }
 
-    /// Sends a copy of `data` to the child's standard input.
+    /// Sends a copy of `data` to the child's standard input. Does nothing if that is no pipe, or is closed.
     pub fn write(&self, data: &[u8]) {
         self.write_to(0, data);
     }
 
     /// Sends a copy of `data` to the child's descriptor `child_fd`. Does nothing if that is no pipe to
-    /// the child, or closed.
+    /// the child, or is closed.
     pub fn write_to(&self, child_fd: ChildFd, data: &[u8]) {
         if let Some(pipe) = self.pipe(child_fd) {
             pipe.write(data);
         }
     }
 
-    /// Closes the child's standard input, once everything written is sent and the producer registered
-    /// with it, if any, is unregistered.
+    /// Closes the child's standard input in order: once everything written is sent and the registered producer,
+    /// if any, is unregistered. See [`Transport::lose_connection`].
     pub fn close_stdin(&self) {
         self.close_fd(0);
     }
 
-    /// Closes the pipe at the child's descriptor `child_fd`, as [`close_stdin`](Process::close_stdin)
-    /// does. Does nothing if that is no pipe, or closed.
+    /// Closes the pipe at the child's descriptor `child_fd`: a pipe to the child in order, as
+    /// [`close_stdin`](Process::close_stdin) does, a pipe from the child at once. Does nothing if that is no pipe,
+    /// or is closed.
     pub fn close_fd(&self, child_fd: ChildFd) {
         if let Some(pipe) = self.pipe(child_fd) {
             pipe.lose_connection();
         }
     }
 
-    /// Closes all pipes: those to the child once everything written is sent.
+    /// Closes all pipes, each as [`close_fd`](Process::close_fd) does. This does not end the child.
     pub fn lose_connection(&self) {
         for child_fd in self.pipes() {
             self.close_fd(child_fd);
         }
     }
 
-    /// How the child ended; `None` while it runs.
+    /// How the child ended; `None` until [`process_exited`](ProcessProtocol::process_exited).
     #[must_use]
     pub fn status(&self) -> Option<ExitStatus> {
         self.inner.status.get()
@@ -400,7 +411,7 @@ impl Process {
             .signal(self.inner.handle, signal, target)
     }
 
-    /// Asks the child to end: SIGTERM, or Ctrl-Break on Windows.
+    /// Asks the child alone to end: SIGTERM; on Windows Ctrl-Break, which reaches its whole group.
     ///
     /// # Errors
     ///
@@ -418,9 +429,9 @@ impl Process {
         self.signal(Signal::Kill, SignalTarget::Tree)
     }
 
-    /// Lets the child live on when the reactor stops or is dropped; its pipes are closed all the same, and
-    /// its protocol hears nothing more after that. While the reactor runs, nothing changes; once it does
-    /// not, nobody awaits the child's end.
+    /// Lets the child live on when the reactor stops or is dropped. Until then, nothing changes. Then its pipes
+    /// are closed all the same, and nothing waits for its end or tells of it: on Unix the child may stay a zombie
+    /// after its end, until the program ends or reaps it.
     pub fn detach(&self) {
         self.inner.detached.set(true);
     }
