@@ -10,21 +10,22 @@ use crate::port::{Failure, RawDescriptor};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Reason {
-    /// In order: both sides had said all they wanted, or we closed it and everything was sent.
+    /// It ended in order: both sides have ended, or we closed it. Bytes that were written may be unsent only after
+    /// [`Transport::close_connection`](crate::Transport::close_connection), which drops them.
     Done,
-    /// The peer reset the connection, or its machine vanished: bytes may be lost.
+    /// The peer reset the connection, or nobody reads the pipe any more: bytes may be lost.
     Reset(io::Error),
-    /// We aborted it.
+    /// We called [`Transport::abort_connection`](crate::Transport::abort_connection).
     Aborted,
-    /// The network gave up waiting for the peer's machine.
+    /// The OS gave up waiting for the peer's machine to answer.
     TimedOut(io::Error),
-    /// The reactor stopped.
+    /// The reactor stopped: bytes may be unsent.
     Stopped,
-    /// One of its callbacks panicked.
+    /// A callback of the protocol or of a producer panicked.
     Panicked,
     /// The OS refused something else.
     Os {
-        /// The system call, or what stands for it.
+        /// The name of the system call, or of the operation where several calls make it.
         call: &'static str,
         /// The OS's reason.
         source: io::Error,
@@ -32,7 +33,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether nothing went wrong.
+    /// Whether this is [`Reason::Done`].
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self, Reason::Done)

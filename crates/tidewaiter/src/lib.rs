@@ -1,8 +1,9 @@
 //! A reactor on completion ports: sockets and child processes through one loop, on Windows and Unix.
 //!
-//! A [`Reactor`] waits at a completion [`port`]: real I/O completion ports on Windows, io_uring on
-//! Linux, a readiness poller elsewhere, or a deterministic [simulation](port::sim) for tests. Whatever
-//! completes there becomes a call on a [`Protocol`] or a [`ProcessProtocol`].
+//! A [`Reactor`] waits at a completion [`port`]: I/O completion ports on Windows, io_uring on Linux
+//! (epoll where the kernel refuses that), kqueue on other Unixes, or a deterministic
+//! [simulation](port::sim) for tests. Completions become calls on a [`Protocol`] or a
+//! [`ProcessProtocol`].
 //!
 //! ```
 //! use tidewaiter::{ConnectOptions, Protocol, Reactor, Transport};
@@ -24,8 +25,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The modules in the order in which data comes in: [`process`] (what to start, and how the OS does
-//! it), [`port`], [`reactor`](Reactor), [`endpoint`] (names and addresses), and the transports.
+//! To begin with, read [`Reactor`], [`Protocol`] and [`Transport`]; for child processes, [`process`] and
+//! [`ProcessProtocol`]; for names and addresses, [`endpoint`]. The [`port`] can also be used without a reactor.
 
 #![deny(unsafe_code)]
 

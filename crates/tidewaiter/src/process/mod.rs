@@ -1,4 +1,6 @@
-//! Child processes: what to start, how they end, and how the OS is asked for it.
+//! Child processes: which program to start and how, how a process ended, and the signals to send to it.
+//!
+//! [`Reactor::spawn_process`](crate::Reactor::spawn_process) starts a [`Command`].
 
 mod command;
 mod error;
