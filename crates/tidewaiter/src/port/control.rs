@@ -56,6 +56,33 @@ pub(super) fn shutdown_write(socket: &Socket) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)
 }
 
+/// How many bytes that were sent the peer's system has not acknowledged; an end that was sent may count as one.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+#[expect(unsafe_code, reason = "socket2 does not know this question")]
+pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
+    #[cfg(target_os = "freebsd")]
+    use libc::FIONWRITE as QUESTION;
+    #[cfg(target_os = "linux")]
+    use libc::TIOCOUTQ as QUESTION;
+    use std::os::fd::AsRawFd;
+
+    let mut count: std::ffi::c_int = 0;
+    // SAFETY: the question has one number of this type written, and there is room for it.
+    let failed = unsafe { libc::ioctl(socket.as_raw_fd(), QUESTION, &raw mut count) };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+pub(super) fn unacknowledged(_socket: &Socket) -> io::Result<usize> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this OS does not tell what is not acknowledged",
+    ))
+}
+
 /// Makes closing the socket reset its connection.
 pub(super) fn reset_on_close(socket: &Socket) -> io::Result<()> {
     socket.set_linger(Some(Duration::ZERO))

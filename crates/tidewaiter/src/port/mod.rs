@@ -206,6 +206,7 @@ pub(crate) trait Driver: fmt::Debug {
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor>;
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
+    fn unacknowledged(&self, handle: Handle) -> io::Result<usize>;
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
     /// See [`Port::hold_ends`]. Nothing where the OS has no such thing.
     fn hold_ends(&mut self, _handle: Handle, _hold: bool) -> io::Result<()> {
@@ -511,6 +512,17 @@ impl Port {
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         self.gate.pass()?.peer_addr(handle)
+    }
+
+    /// How many bytes the OS has taken to send and the peer's system has not acknowledged yet: what a peer that
+    /// does not read keeps waiting. An end of the sending side that is on its way may count as one byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`peer_addr`](Port::peer_addr), and [`Unsupported`](io::ErrorKind::Unsupported) on Windows and macOS,
+    /// which do not tell.
+    pub fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
+        self.gate.pass()?.unacknowledged(handle)
     }
 
     /// The OS's number of a socket or pipe, for inspection or for options that the port does not know. The

@@ -158,6 +158,20 @@ impl Transport {
         self.stream.reactor.port().local_addr(self.stream.handle)
     }
 
+    /// How many of the bytes that the OS has taken the peer's system has not acknowledged yet. It goes down as the
+    /// peer reads; that it is 0 means that the peer's *system* has all. An end of the sending side that is on
+    /// its way may count as one byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Transport::local_addr), and [`Unsupported`](io::ErrorKind::Unsupported) on Windows and
+    /// macOS, which do not tell.
+    pub fn unacknowledged(&self) -> io::Result<usize> {
+        self.check_open()?;
+        let port = self.stream.reactor.port();
+        port.unacknowledged(self.stream.handle)
+    }
+
     /// Whether small segments are sent at once (`TCP_NODELAY`) instead of being gathered by the OS.
     ///
     /// # Errors

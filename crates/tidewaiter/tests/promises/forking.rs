@@ -268,6 +268,7 @@ fn use_all(port: &mut Port, parts: &Parts) {
     }
     note("local_addr", port.local_addr(server).map(drop));
     note("peer_addr", port.peer_addr(server).map(drop));
+    note("unacknowledged", port.unacknowledged(server).map(drop));
     note("raw_descriptor", port.raw_descriptor(server).map(drop));
     note(
         "set_option",

@@ -1,12 +1,13 @@
 //! What sockets can be told and asked: options and addresses.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidewaiter::port::{ListenOptions, Outcome, PortKind, Request, SocketOption};
 
 use crate::support::harness::Harness;
-use crate::support::reader::receive_exactly;
+use crate::support::reader::{Reader, receive_exactly};
 
 #[test]
 fn options_of_a_connection_can_be_set() {
@@ -25,6 +26,32 @@ fn options_of_a_connection_can_be_set() {
                 .unwrap_or_else(|error| panic!("{option:?}: {error}"));
         }
     }
+    harness.finish();
+}
+
+/// Goal: what a peer that does not read keeps waiting is known, where the OS tells.
+#[test]
+fn what_the_peer_has_not_taken_is_told_until_it_has() {
+    let mut harness = Harness::new();
+    let (client, server) = harness.pair();
+    if cfg!(any(windows, target_vendor = "apple")) && !crate::SIMULATED {
+        let error = harness.port.unacknowledged(client).expect_err("unknown");
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        return harness.finish();
+    }
+    assert_eq!(harness.port.unacknowledged(client).ok(), Some(0));
+    let data = vec![b'x'; 1 << 20].into();
+    let (sending, taken) = harness.send_until_stuck(client, &data);
+    let waiting = harness.port.unacknowledged(client).expect("it is known");
+    assert!(waiting > 0);
+    let mut reader = Reader::new(&mut harness, server);
+    reader.take(&mut harness, taken);
+    // There is room for more of it now.
+    let (rest, _) = harness.sent(sending);
+    reader.take(&mut harness, rest);
+    harness.until("all is acknowledged", |harness| {
+        harness.port.unacknowledged(client).ok() == Some(0)
+    });
     harness.finish();
 }
 

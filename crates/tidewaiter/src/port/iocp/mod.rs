@@ -384,6 +384,10 @@ impl Driver for Iocp {
         control::peer_addr(self.entry(handle)?.body.socket()?)
     }
 
+    fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
+        control::unacknowledged(self.entry(handle)?.body.socket()?)
+    }
+
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
         match &self.entry(handle)?.body {
             Body::Process(_) => Err(invalid("the handle is a process")),

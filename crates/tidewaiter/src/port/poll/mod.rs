@@ -404,6 +404,10 @@ impl Driver for PollPort {
         control::peer_addr(self.socket(handle)?)
     }
 
+    fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
+        control::unacknowledged(self.socket(handle)?)
+    }
+
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
         match &self.entry(handle)?.source {
             Source::Process(_) => Err(invalid("the handle is a process")),

@@ -392,6 +392,13 @@ impl Driver for SimDriver {
         }
     }
 
+    fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
+        match self.object(handle)? {
+            Object::Stream(end) => Ok(self.shared.lock().under_way(end)),
+            _ => Err(unsuitable("only connections send")),
+        }
+    }
+
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         match self.object(handle)? {
             Object::Stream(end) => Ok(self.shared.lock().addresses(end).1),

@@ -224,6 +224,11 @@ impl World {
         (addresses[end.side], addresses[1 - end.side])
     }
 
+    /// How many bytes this end has sent and the other one has not received.
+    pub(super) fn under_way(&self, end: End) -> usize {
+        self.channel(self.connection(end).channels[end.side]).len()
+    }
+
     /// Resets a connection: both ends fail from now on, and what is on its way is lost.
     pub(super) fn reset(&mut self, connection: Key) {
         let Some(state) = self.connections.get_mut(connection) else {

@@ -518,6 +518,10 @@ impl Driver for Uring {
         control::peer_addr(self.state(handle)?.socket()?)
     }
 
+    fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
+        control::unacknowledged(self.state(handle)?.socket()?)
+    }
+
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
         let state = self.state(handle)?;
         match state.thing {
