@@ -219,7 +219,8 @@ pub(crate) trait Driver: fmt::Debug {
     fn before_fork(&mut self) -> io::Result<()> {
         Ok(())
     }
-    fn after_fork(&mut self) -> io::Result<()> {
+    /// Goes on after [`Driver::before_fork`]: in the same process, or in a copy of it, made by `fork`.
+    fn after_fork(&mut self, _in_copy: bool) -> io::Result<()> {
         Ok(())
     }
     /// This process is a copy of the one that the driver belongs to: it closes its copies of descriptors,

@@ -120,7 +120,8 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// When the OS does not give its operations back within 10 s; the port goes on as before then.
+    /// When the OS does not give its operations back within 10 s, or has no descriptor for a child process that
+    /// io_uring awaits by its number; the port goes on as before then.
     /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) when the port belongs to another thread or process.
     pub fn before_fork(&mut self) -> io::Result<()> {
         let gate = &mut self.gate;
@@ -137,14 +138,15 @@ impl Port {
     /// the parent or the child. From then on the port belongs to this process, and to the thread that waits
     /// first.
     ///
-    /// In the child, the parent's children are not children: waiting for their end
-    /// ([`Request::Exit`](super::Request::Exit)) fails there.
+    /// In the child, the parent's children are not children: [`Request::Exit`](super::Request::Exit) completes
+    /// there when such a process ends, as in the parent, but with
+    /// [`ExitStatus::Unknown`](crate::process::ExitStatus::Unknown).
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) without [`before_fork`](Port::before_fork);
-    /// [`Unsupported`](io::ErrorKind::Unsupported) with kqueue. Otherwise the OS's error; the call can be
-    /// repeated then.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) without [`before_fork`](Port::before_fork). In the child
+    /// also [`Unsupported`](io::ErrorKind::Unsupported) with kqueue, or the OS's error; the call can be repeated
+    /// then. In the parent this needs nothing from the OS.
     pub fn after_fork(&mut self) -> io::Result<()> {
         let gate = &mut self.gate;
         if !gate.suspended {
@@ -153,7 +155,8 @@ impl Port {
                 "the port was not made ready by `before_fork`",
             ));
         }
-        gate.driver.after_fork()?;
+        let in_copy = gate.is_elsewhere();
+        gate.driver.after_fork(in_copy)?;
         if let Some(origin) = &gate.origin {
             origin.renew();
         }

@@ -17,7 +17,7 @@ impl Reactor {
     ///
     /// Other threads do not exist in the child, so none may be in a call to this reactor meanwhile. The reactor's
     /// own threads end in this call, once their work is done, and start again when there is more. The parent's
-    /// children are not children of the child: there, their exit status is
+    /// children are not children of the child: their ends are told there, too, but their exit status is
     /// [`Unknown`](crate::process::ExitStatus::Unknown).
     ///
     /// Where nothing forks, as on Windows, the reactor only makes no turns until `after_fork`.
@@ -43,8 +43,8 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Port`] as [`Port::after_fork`](crate::port::Port::after_fork): always with kqueue, which does not
-    /// survive this.
+    /// [`Error::Port`] as [`Port::after_fork`](crate::port::Port::after_fork): in the child always with kqueue,
+    /// which does not survive a fork.
     pub fn after_fork(&self) -> Result<(), Error> {
         self.port_mut().after_fork().map_err(Error::Port)?;
         self.core.others.after_fork();

@@ -9,11 +9,12 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidewaiter::port::{
     CloseMode, Completion, Handle, Interest, ListenOptions, Operation, Outcome, Port, PortOptions,
     Request, Socket, SocketOption, Token,
 };
-use tidewaiter::process::{Signal, SignalTarget};
+use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 
 use crate::support::alone::alone;
 use crate::support::family::Child;
@@ -292,4 +293,87 @@ fn use_all(port: &mut Port, parts: &Parts) {
     assert_eq!(unprepared.kind(), io::ErrorKind::InvalidInput);
     assert!(!port.cancel(parts.accepting));
     port.waker().wake();
+}
+
+/// Goal: a child of the parent's that runs is not reported ended in the copy that goes on with the port: its
+/// end is, when it comes. The copy cannot learn how it ended.
+#[test]
+fn a_child_that_runs_on_is_not_reported_ended_in_a_copy() {
+    alone(
+        module_path!(),
+        "a_child_that_runs_on_is_not_reported_ended_in_a_copy",
+        || {
+            for own_group in [false, true] {
+                let mut harness = Harness::new();
+                let command = crate::child(Role::Echo).own_group(own_group);
+                let child = Child::run(&mut harness, &command);
+                let mut output = child.output(&mut harness);
+                harness.port.before_fork().expect("it can be suspended");
+                let mut harness = Some(harness);
+                let copy = fork(|| {
+                    let mut harness = harness.take().expect("it is there");
+                    harness.port.after_fork().expect("it can go on");
+                    harness.send_all(child.stdin, b"still here");
+                    assert_eq!(output.take(&mut harness, 10), b"still here");
+                    assert!(harness.is_live(child.exit));
+                    let (kill, target) = (Signal::Kill, SignalTarget::Process);
+                    let killed = harness.port.signal(child.process, kill, target);
+                    killed.expect("it runs");
+                    assert_eq!(child.status(&mut harness), ExitStatus::Unknown);
+                    harness.finish();
+                });
+                join(copy);
+                harness.expect("the child had a copy").drop_port();
+            }
+        },
+    );
+}
+
+/// Goal: a process that forks, and goes on with the port itself, needs nothing new from the OS for that, which
+/// may have none to give. Nothing is lost.
+#[test]
+fn the_original_goes_on_without_asking_for_anything_new() {
+    alone(
+        module_path!(),
+        "the_original_goes_on_without_asking_for_anything_new",
+        || {
+            let std_listener = listener();
+            let mut client = connect(&std_listener);
+            let mut harness = Harness::new();
+            let waker = harness.port.waker();
+            let server = harness.adopt(std_listener.accept().expect("it is connected").0);
+            let mut reader = Reader::new(&mut harness, server);
+            let child = Child::run(&mut harness, &crate::child(Role::Echo).own_group(false));
+            let mut output = child.output(&mut harness);
+            for _ in 0..3 {
+                harness.port.before_fork().expect("it can be suspended");
+                let mut taken = Some(harness);
+                join(fork(|| taken.take().expect("it is there").drop_port()));
+                harness = taken.expect("the child had a copy");
+                let limit = leave_no_descriptors();
+                harness.port.after_fork().expect("it can go on");
+                waker.wake();
+                harness.turn(None);
+                client.write_all(b"hello").expect("it is connected");
+                assert_eq!(reader.take(&mut harness, 5), b"hello");
+                setrlimit(Resource::Nofile, limit).expect("it may be raised again");
+                harness.send_all(child.stdin, b"child");
+                assert_eq!(output.take(&mut harness, 5), b"child");
+            }
+            assert!(harness.is_live(child.exit));
+            harness.finish();
+        },
+    );
+}
+
+/// Lowers the limit of descriptors so far that none is free; the limit until now.
+fn leave_no_descriptors() -> Rlimit {
+    let limit = getrlimit(Resource::Nofile);
+    let lowest_free = rustix::io::dup(io::stdin()).expect("a descriptor is free");
+    let none = Rlimit {
+        current: u64::try_from(lowest_free.as_raw_fd()).ok(),
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, none).expect("a limit may be lowered");
+    limit
 }

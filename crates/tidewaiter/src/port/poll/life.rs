@@ -9,7 +9,7 @@ use super::PollPort;
 impl PollPort {
     /// Watches everything anew, in this process: a copy's set of what is watched is still its original's,
     /// too. Nothing was lent to the kernel, so operations go on as they are.
-    pub(super) fn resume(&mut self) -> io::Result<()> {
+    pub(super) fn move_in(&mut self) -> io::Result<()> {
         self.selector.renew()?;
         let keys: Vec<Key> = self.handles.iter().map(|(key, _)| key).collect();
         for key in keys {

@@ -439,8 +439,11 @@ impl Driver for PollPort {
         self.stale
     }
 
-    fn after_fork(&mut self) -> io::Result<()> {
-        self.resume()
+    fn after_fork(&mut self, in_copy: bool) -> io::Result<()> {
+        match in_copy {
+            true => self.move_in(),
+            false => Ok(()),
+        }
     }
 
     fn disown(&mut self) {

@@ -68,7 +68,7 @@ impl BufferRing {
     /// Makes the buffers and hands them to the kernel.
     pub(super) fn register(ring: &Ring, options: &PortOptions) -> io::Result<Rc<BufferRing>> {
         let buffers = BufferRing::new(options)?;
-        buffers.mapping.wipe_in_children(true)?;
+        buffers.wipe_in_children(true)?;
         let address = buffers.mapping.start().as_ptr().expose_provenance() as u64;
         let submitter = ring.submitter();
         // SAFETY: the mapping has room for `count` entries at its start. The port keeps it until the
@@ -104,9 +104,10 @@ impl BufferRing {
         Ok(buffers)
     }
 
-    /// What the program holds is to be whole in children made by `fork`. The ring must be gone.
-    pub(super) fn keep_in_children(&self) -> io::Result<()> {
-        self.mapping.wipe_in_children(false)
+    /// Whether children made by `fork` find zeros in the buffers, or, for programs that go on there, what was
+    /// received. In the latter case the kernel must have nothing in hand that receives.
+    pub(super) fn wipe_in_children(&self, wipe: bool) -> io::Result<()> {
+        self.mapping.wipe_in_children(wipe)
     }
 
     /// How many bytes fit into a buffer.

@@ -1,8 +1,12 @@
 //! Children: what their ends are awaited by.
 
+use std::io;
+
+use super::super::table::Key;
 use super::super::{Spawned, SpawnedPipe};
 use super::Uring;
 use super::handle::Thing;
+use super::operation::Work;
 use crate::process::{self, Command, OsChild, PipeDirection, SpawnError, SpawnStep};
 
 /// How many children are awaited by their numbers: at each end of a child, the kernel asks every operation
@@ -24,6 +28,36 @@ impl Children {
 }
 
 impl Uring {
+    /// Gives a pidfd to each child that is known by its number alone. In a copy of this process the number
+    /// says nothing, as the child is none of the copy's: its parent reaps it, and others get the number.
+    pub(super) fn name_children(&mut self) -> io::Result<()> {
+        let keys: Vec<Key> = self.handles.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let state = self.handles.get_mut(key).expect("it was just listed");
+            if let Thing::Process(process) = &mut state.thing
+                && process.is_by_number()
+            {
+                process.name_by_descriptor()?;
+                self.children.by_number -= usize::from(!process.is_by_number());
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the ends of children that have got pidfds awaited by these.
+    pub(super) fn await_named(&mut self) {
+        let keys: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let pending = self.operations.get_mut(key).expect("it was just listed");
+            if let Work::Exit(mark) = &mut pending.work
+                && let Some(state) = self.handles.get(pending.handle)
+            {
+                *mark = state.process().mark();
+                pending.descriptor = state.descriptor();
+            }
+        }
+    }
+
     pub(super) fn spawn_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         // Asked before anything runs that would have to be ended again.
         self.ask_write_flags().map_err(|source| SpawnError {

@@ -183,9 +183,8 @@ impl Uring {
     fn finish_wake(&mut self, cqe: Cqe) {
         self.bell.waker.acknowledge();
         self.bell.rung = true;
-        if !cqe.more() {
-            self.watch_waker();
-        }
+        self.bell.watched = cqe.more();
+        self.watch_waker();
     }
 
     /// Only failures to cancel are reported. The operation completes by itself, as a rule: either it

@@ -1,8 +1,9 @@
 //! From the first wait to the last: which thread and which process the ring belongs to.
 //!
 //! The kernel is asked for nothing before the first wait, because the thread that asks first is the one
-//! that the ring belongs to. So, too, when the ring was given up before a fork: the operations stay in
-//! their table, and the wait that comes next makes a new ring and starts them again.
+//! that the ring belongs to. Before a fork, everything is taken back from the kernel: the operations stay in
+//! their table, and the next wait starts them again. The process that has the ring keeps it for that; a copy
+//! of the process makes a ring of its own.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -40,6 +41,8 @@ impl Uring {
     pub(super) fn activate(&mut self) -> io::Result<()> {
         if !self.ring.as_ref().is_some_and(Ring::is_ours) {
             self.ring = None;
+            self.bell.watched = false;
+            self.foreign_poll = ForeignPoll::Idle;
             let ring = Ring::set_up(&self.setup.options, self.setup.task_work)?;
             self.buffers = BufferRing::register(&ring, &self.setup.options)?;
             self.ring = Some(ring);
@@ -75,8 +78,10 @@ impl Uring {
         self.retire(key);
     }
 
-    /// Takes everything back from the kernel, and gives the ring up.
+    /// Takes everything back from the kernel, so that it writes to none of the buffers that the program
+    /// still holds.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
+        self.name_children()?;
         if self.phase == Phase::Active {
             self.phase = Phase::Suspending;
             let taken = self.take_back();
@@ -86,11 +91,9 @@ impl Uring {
                 return Err(error);
             }
         }
-        // With the ring gone, the kernel writes to none of the buffers that the program still holds.
-        self.ring = None;
         self.phase = Phase::Held;
-        self.foreign_poll = ForeignPoll::Idle;
-        self.buffers.keep_in_children()
+        self.await_named();
+        self.buffers.wipe_in_children(false)
     }
 
     /// Cancels what the kernel has in hand, and keeps what has completed all the same.
@@ -122,10 +125,22 @@ impl Uring {
         result
     }
 
-    /// Lets the next wait make a new ring, in this process.
-    pub(super) fn resume(&mut self) -> io::Result<()> {
+    /// This process is a copy: what the original's ring, event and set report is not for it.
+    pub(super) fn move_in(&mut self) -> io::Result<()> {
+        self.disown_ring();
         self.foreign.renew()?;
-        self.bell.event.renew()?;
+        self.bell.event.renew()
+    }
+
+    pub(super) fn disown_ring(&mut self) {
+        if let Some(ring) = self.ring.take() {
+            ring.disown();
+        }
+    }
+
+    /// Lets the next wait start again what was taken back.
+    pub(super) fn resume(&mut self) -> io::Result<()> {
+        self.buffers.wipe_in_children(true)?;
         // What came to the old event, or was lost with it, ends the next wait.
         self.bell.waker.acknowledge();
         self.bell.waker.wake();
@@ -155,8 +170,11 @@ impl Uring {
 }
 
 impl Uring {
-    /// Asks the kernel for a completion each time that the waker is used.
+    /// Asks the kernel for a completion each time that the waker is used, unless it was asked already.
     pub(super) fn watch_waker(&mut self) {
+        if std::mem::replace(&mut self.bell.watched, true) {
+            return;
+        }
         let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
         let entry = opcode::PollAdd::new(types::Fd(self.bell.event.as_fd().as_raw_fd()), readable)
             .multi(true)

@@ -124,6 +124,8 @@ struct Wide {
 struct Bell {
     waker: Waker,
     event: Event,
+    /// The ring reports that the waker is used.
+    watched: bool,
     /// The waker has been used since `wait` last looked.
     rung: bool,
 }
@@ -204,6 +206,7 @@ impl Uring {
             bell: Bell {
                 waker: Waker::new(Box::new(event.clone())),
                 event,
+                watched: false,
                 rung: false,
             },
             stale: 0,
@@ -558,15 +561,16 @@ impl Driver for Uring {
         self.suspend()
     }
 
-    fn after_fork(&mut self) -> io::Result<()> {
+    fn after_fork(&mut self, in_copy: bool) -> io::Result<()> {
+        if in_copy {
+            self.move_in()?;
+        }
         self.resume()
     }
 
     fn disown(&mut self) {
         self.phase = Phase::Held;
-        if let Some(ring) = self.ring.take() {
-            ring.disown();
-        }
+        self.disown_ring();
         self.handles = Table::default();
         self.operations = Table::default();
         self.children = Children::default();

@@ -166,7 +166,7 @@ fn no_pidfds() -> io::Error {
 }
 
 /// Moves a pidfd that got the number of a standard stream, in a program that closed its own.
-fn out_of_the_way(pidfd: OwnedFd) -> OwnedFd {
+pub(super) fn out_of_the_way(pidfd: OwnedFd) -> OwnedFd {
     if pidfd.as_raw_fd() > 2 {
         return pidfd;
     }

@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
 
 use self::child::Memory;
 use super::unix::{Descriptors, Image, Plan, decode, leads_group};
@@ -102,6 +102,23 @@ impl OsProcess {
 
     pub(crate) fn is_by_number(&self) -> bool {
         self.pidfd.is_none()
+    }
+
+    /// Gets a pidfd for a process that has none, if the number still is the process's own.
+    pub(crate) fn name_by_descriptor(&mut self) -> io::Result<()> {
+        if self.pidfd.is_some() || self.status.get().is_some() {
+            return Ok(());
+        }
+        let pidfd = match pidfd_open(self.pid, PidfdFlags::empty()) {
+            Ok(pidfd) => child::out_of_the_way(pidfd),
+            Err(Errno::SRCH) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        // If somebody else has reaped it, the number may be that of a stranger, who is no child of ours.
+        if self.wait(WaitIdOptions::NOWAIT)? != Some(ExitStatus::Unknown) {
+            self.pidfd = Some(pidfd);
+        }
+        Ok(())
     }
 
     /// How the process ended, if it did: it is reaped then. Never blocks.
