@@ -11,7 +11,7 @@ use super::world::World;
 use crate::port::table::Key;
 use crate::process::{ExitStatus, Signal};
 
-/// What happened to a simulated process.
+/// An event in the life of a simulated process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
