@@ -52,6 +52,7 @@ impl Core {
         let living = [
             ("delayed_calls", metrics.living.delayed_calls),
             ("transports", metrics.living.transports),
+            ("lingering", metrics.living.lingering),
             ("listeners", metrics.living.listeners),
             ("children", metrics.living.children),
             ("watches", inside.watched.borrow().len()),

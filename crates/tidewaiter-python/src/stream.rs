@@ -227,8 +227,10 @@ impl Stream {
         if let Some(transport) = transport {
             if reset {
                 transport.abort_connection();
+            } else if shared {
+                transport.release_connection();
             } else {
-                if transport.queued() == 0 && !shared {
+                if transport.queued() == 0 {
                     // The peer hears of it now, and not only once the port is done with the socket.
                     transport.unregister_producer();
                     transport.lose_write_connection();

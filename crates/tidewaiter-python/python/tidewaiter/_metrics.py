@@ -51,6 +51,8 @@ class Metrics(TypedDict):
     # Now.
     delayed_calls: int
     transports: int
+    # Transports whose end was told, and whose sockets are kept until the peer has ended, or for some seconds.
+    lingering: int
     listeners: int
     children: int
     # Descriptors, or events on Windows, that are watched for the application.

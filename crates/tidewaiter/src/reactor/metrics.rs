@@ -22,6 +22,8 @@ impl Counter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LiveKind {
     Transport,
+    /// A transport whose end was told.
+    Lingering,
     Listener,
     Child,
     /// What is counted with the whole alone.
@@ -60,6 +62,11 @@ impl Counters {
         count.set(count.get() - 1);
     }
 
+    pub(crate) fn recount(&self, from: LiveKind, to: LiveKind) {
+        self.count_out(from);
+        self.count_in(to);
+    }
+
     fn living(&self, kind: LiveKind) -> usize {
         self.kinds[kind as usize].get()
     }
@@ -88,6 +95,7 @@ impl Counters {
             living: Living {
                 delayed_calls,
                 transports: self.living(LiveKind::Transport),
+                lingering: self.living(LiveKind::Lingering),
                 listeners: self.living(LiveKind::Listener),
                 children: self.living(LiveKind::Child),
             },
@@ -105,6 +113,9 @@ pub struct Living {
     pub delayed_calls: usize,
     /// Connections, and pipes to and from children.
     pub transports: usize,
+    /// Connections and pipes whose end was told, and that are not closed yet: because the peer may still be
+    /// sending (see [`Transport::lose_connection`](crate::Transport::lose_connection)), or for a moment.
+    pub lingering: usize,
     /// Listeners.
     pub listeners: usize,
     /// Children that run, or whose pipes are open.

@@ -50,7 +50,7 @@ use triggers::Triggers;
 
 /// Something that lives on a reactor and is answered by its port.
 pub(crate) trait Live: Any {
-    /// What it is counted as; always the same.
+    /// What it is counted as.
     fn kind(&self) -> LiveKind {
         LiveKind::Other
     }

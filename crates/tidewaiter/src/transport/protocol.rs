@@ -7,11 +7,13 @@ use super::{Listener, Transport};
 use crate::error::{ConnectError, Reason};
 use crate::reactor::Reactor;
 
-/// What is done with a connection: the loop calls these, in this order, and never one of them from
-/// inside a call to the transport.
+/// What is done with a connection: the loop calls these, and never one of them from inside a call to the
+/// transport.
 ///
-/// `connection_made` comes first and once; `connection_lost` last and once. A panic in any of them
-/// loses the connection with [`Reason::Panicked`]; `connection_lost` is called even then.
+/// `connection_made` comes first and once; then `data_received`, any number of times, and after the last of it
+/// `read_connection_lost`, at most once; `write_connection_lost` at any point between, at most once;
+/// `connection_lost` last and once. A panic in any of them loses the connection with [`Reason::Panicked`];
+/// `connection_lost` is called even then.
 pub trait Protocol {
     /// The connection is up: it may be written to, and data will arrive.
     fn connection_made(&mut self, transport: &Transport) {
@@ -33,7 +35,10 @@ pub trait Protocol {
         let _ = transport;
     }
 
-    /// The connection is closed, and why. What is written from here on goes nowhere.
+    /// The connection has ended, and why. What is written from here on goes nowhere;
+    /// [`Transport::unsent`] tells how much of what was written before the OS never took. When this has
+    /// returned, the socket is closed, or kept for a while for the peer's sake: see
+    /// [`Transport::lose_connection`].
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
         let _ = (transport, reason);
     }

@@ -4,6 +4,7 @@
 //! user's calls ([`Transport`], in `transport.rs`). Calls never enter the protocol: what they set off
 //! comes back through the loop.
 
+mod ending;
 mod pausing;
 mod producing;
 mod sending_now;
@@ -11,17 +12,17 @@ mod sending_now;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::close_unawaited;
 use super::protocol::Protocol;
 use super::transport::Transport;
 use crate::error::{Error, Reason};
 use crate::port::{
-    Buffer, Chunks, CloseMode, Completion, Failure, Handle, Operation, Outcome, Request,
-    RequestKind, Token,
+    Buffer, Chunks, Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
 };
 use crate::reactor::{Live, LiveKind, Reactor};
+pub(super) use ending::Ending;
+use ending::{Farewell, Gone};
 use pausing::Held;
 use producing::Registered;
 
@@ -33,8 +34,6 @@ const LOW_WATER: usize = 16 * 1024;
 const SEND_PIECES_MAX: usize = 64;
 /// ...and no further piece once it has this many bytes.
 const SEND_BYTES_MAX: usize = 256 * 1024;
-/// How long a stopping reactor waits for a stream to send what it has queued.
-const STOP_FLUSH: Duration = Duration::from_secs(1);
 
 /// What a stream runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +49,11 @@ pub(crate) enum StreamKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The port was told to close the handle.
+    /// The end is to be told, once the send under way has come back.
     Closing,
-    /// It has, or the reactor is gone.
+    /// It was told: the connection lingers, or is being closed.
+    Told,
+    /// The port was told to close the handle, or the reactor is gone.
     Closed,
 }
 
@@ -85,8 +86,8 @@ pub(super) struct State {
     pub(super) high_water: usize,
     receiving: Option<Operation>,
     pub(super) low_water: usize,
-    /// Why, once `phase` is past `Open`.
-    reason: Option<Reason>,
+    /// Apart, as it is for the end.
+    farewell: Option<Box<Farewell>>,
 }
 
 /// What is known of a hang-up, which the port tells when nothing is being received.
@@ -178,26 +179,12 @@ impl Stream {
         }
     }
 
-    /// Loses the connection for a panic, even if it was about to close for another reason.
-    fn panicked(&self) {
-        self.close(CloseMode::Graceful, Reason::Panicked);
-        let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Closing {
-            state.reason = Some(Reason::Panicked);
-        }
-    }
-
     // Receiving.
 
     /// Receives, unless there is a reason not to.
-    fn receive_more(&self) {
+    fn receive_more(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
-        let wanted = state.phase == Phase::Open
-            && !state.leaving
-            && (!state.paused || state.hung_up())
-            && !state.read_ended
-            && !state.holds_bytes()
-            && !state.holds_end();
+        let wanted = state.delivers() || state.discards();
         if !wanted || state.receiving.is_some() || self.kind == StreamKind::PipeWriter {
             return;
         }
@@ -209,13 +196,7 @@ impl Stream {
             Ok(operation) => state.receiving = Some(operation),
             Err(source) => {
                 drop(state);
-                self.close(
-                    CloseMode::Graceful,
-                    Reason::Os {
-                        call: "receive",
-                        source,
-                    },
-                );
+                self.failed(Failure::os("receive", source));
             }
         }
     }
@@ -223,6 +204,8 @@ impl Stream {
     fn received(self: &Rc<Self>, buffer: Buffer) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open || state.leaving {
+            drop(state);
+            self.discard(buffer.len());
             return;
         }
         if state.paused || state.holds_bytes() {
@@ -242,6 +225,9 @@ impl Stream {
     fn end_of_file(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open || state.leaving {
+            state.read_ended = true;
+            drop(state);
+            self.let_go();
             return;
         }
         // Behind a hang-up that nothing is held of, a pause keeps nothing back.
@@ -253,12 +239,12 @@ impl Stream {
         let both_ended = state.write == WriteSide::Finished || state.hung_up();
         drop(state);
         if self.kind == StreamKind::PipeReader {
-            self.close(CloseMode::Graceful, Reason::Done);
+            self.close(Ending::InOrder, Reason::Done);
             return;
         }
         self.enter(|protocol, transport| protocol.read_connection_lost(transport));
         if both_ended {
-            self.close(CloseMode::Graceful, Reason::Done);
+            self.close(Ending::InOrder, Reason::Done);
         }
     }
 
@@ -267,8 +253,7 @@ impl Stream {
     /// Lets `fill` add to the queue, if what it adds can still be sent.
     pub(super) fn write(self: &Rc<Self>, fill: impl FnOnce(&mut Chunks)) {
         let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || !state.takes_more() || self.kind == StreamKind::PipeReader
-        {
+        if state.told() || !state.takes_more() || self.kind == StreamKind::PipeReader {
             return;
         }
         if !state.queue.has_storage() {
@@ -276,7 +261,7 @@ impl Stream {
         }
         fill(&mut state.queue);
         let queued = state.queued();
-        if queued == 0 {
+        if queued == 0 || state.phase == Phase::Closing {
             return;
         }
         let flush = state.sending.is_none() && !std::mem::replace(&mut state.flush_owed, true);
@@ -293,7 +278,7 @@ impl Stream {
     }
 
     /// Sends from the queue, unless a send is under way already.
-    fn send_more(&self) {
+    fn send_more(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         state.flush_owed = false;
         if state.phase != Phase::Open || state.sending.is_some() || state.queue.is_empty() {
@@ -316,13 +301,7 @@ impl Stream {
             Ok(operation) => state.sending = Some((operation, bytes)),
             Err(source) => {
                 drop(state);
-                self.close(
-                    CloseMode::Graceful,
-                    Reason::Os {
-                        call: "send",
-                        source,
-                    },
-                );
+                self.failed(Failure::os("send", source));
             }
         }
     }
@@ -330,12 +309,13 @@ impl Stream {
     fn sent(self: &Rc<Self>, bytes: usize, mut unsent: Chunks) {
         self.reactor.counters().bytes_sent.add(bytes as u64);
         let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open {
-            self.reactor.discard(unsent);
-            return;
-        }
         state.queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
+        if state.phase != Phase::Open {
+            drop(state);
+            self.end();
+            return;
+        }
         let drained = state.queue.is_empty();
         let relieved = state.congested && state.queue.len() <= state.low_water;
         let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
@@ -367,9 +347,8 @@ impl Stream {
             return;
         }
         if state.leaving {
-            let reason = state.reason.take().unwrap_or(Reason::Done);
             drop(state);
-            self.close(CloseMode::Graceful, reason);
+            self.close(Ending::InOrder, Reason::Done);
         } else if state.write == WriteSide::Finishing {
             state.write = WriteSide::Finished;
             let both_ended = state.read_ended;
@@ -380,18 +359,15 @@ impl Stream {
 
     fn end_writing(self: &Rc<Self>, both_ended: bool) {
         if self.kind == StreamKind::PipeWriter {
-            self.close(CloseMode::Graceful, Reason::Done);
+            self.close(Ending::InOrder, Reason::Done);
             return;
         }
-        if let Err(error) = self.reactor.port_mut().shutdown_write(self.handle) {
-            // The peer is gone already: receiving will say how.
-            log::debug!("shutdown: {error}");
-        }
+        self.shutdown_write();
         let stream = Rc::clone(self);
         self.reactor.soon(move |_| {
             stream.enter(|protocol, transport| protocol.write_connection_lost(transport));
             if both_ended {
-                stream.close(CloseMode::Graceful, Reason::Done);
+                stream.close(Ending::InOrder, Reason::Done);
             }
         });
     }
@@ -405,68 +381,20 @@ impl Stream {
         }
     }
 
+    /// Puts back what a send has not sent that failed or was cancelled, to be counted.
+    fn take_back(&self, mut unsent: Chunks) {
+        self.state.borrow_mut().queue.put_back(&mut unsent);
+        self.reactor.keep_storage(unsent);
+    }
+
     // Ending.
 
-    /// Closes once everything queued is sent and no producer is left.
-    pub(super) fn lose(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || std::mem::replace(&mut state.leaving, true) {
-            return;
-        }
-        let receiving = state.receiving;
-        let held = std::mem::take(&mut state.held);
-        drop(state);
-        drop(held);
-        if let Some(operation) = receiving {
-            self.reactor.port_mut().cancel(operation);
-        }
-        self.finish_if_drained();
-    }
-
-    /// Closes now: what is queued is dropped. [`Protocol::connection_lost`] follows from the loop, once
-    /// the port has let go of the handle.
-    pub(super) fn close(&self, mode: CloseMode, reason: Reason) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open {
-            return;
-        }
-        state.phase = Phase::Closing;
-        // Whatever befalls a connection that is to stop, it is lost because of the stop.
-        state.reason.get_or_insert(reason);
-        let queue = std::mem::take(&mut state.queue);
-        state.held = None;
-        drop(state);
-        let closing = self
-            .reactor
-            .port_mut()
-            .close(self.handle, mode, self.token.get());
-        debug_assert!(
-            closing.is_ok() || self.reactor.is_copied(),
-            "a stream closes its own handle, once"
-        );
-        self.reactor.discard(queue);
-    }
-
-    /// The port has closed the handle: nothing of this stream is under way any more.
-    fn closed(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        state.phase = Phase::Closed;
-        let reason = state.reason.take().unwrap_or(Reason::Done);
-        let producer = state.producer.take();
-        drop(state);
-        self.reactor.unregister(self.token.get());
-        if let Some(producer) = producer {
-            self.reactor.guard("a producer", || producer.stop());
-        }
-        self.enter(|protocol, transport| protocol.connection_lost(transport, reason));
-        // Whatever the protocol holds is let go of here, even if somebody keeps the transport.
-        let protocol = self.protocol.replace(Box::new(Gone));
-        self.reactor.guard("dropping a protocol", || drop(protocol));
-    }
-
-    fn failed(&self, failure: Failure) {
+    fn failed(self: &Rc<Self>, failure: Failure) {
         match Reason::of(failure) {
-            Some(reason) => self.close(CloseMode::Graceful, reason),
+            Some(reason) => {
+                self.close(Ending::AtOnce, reason);
+                self.let_go();
+            }
             // Resumed while the cancellation was under way.
             None => self.receive_more(),
         }
@@ -475,7 +403,7 @@ impl Stream {
 
 impl Live for Stream {
     fn kind(&self) -> LiveKind {
-        LiveKind::Transport
+        self.counted_as()
     }
 
     fn completed(self: Rc<Self>, completion: Completion) {
@@ -494,11 +422,12 @@ impl Live for Stream {
             Ok(Outcome::EndOfFile) => self.end_of_file(),
             Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
             Ok(Outcome::HungUp) => self.hung_up(),
-            Ok(Outcome::Closed) => self.closed(),
+            Ok(Outcome::Closed) => self.reactor.unregister(self.token.get()),
             Ok(outcome) => log::error!("a stream was answered with {outcome:?}"),
             Err(failure) => {
+                self.take_back(completion.unsent);
                 self.failed(failure);
-                self.reactor.discard(completion.unsent);
+                self.end();
             }
         }
         if received_last {
@@ -513,20 +442,7 @@ impl Live for Stream {
     }
 
     fn stop(self: Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open {
-            return;
-        }
-        state.reason = Some(Reason::Stopped);
-        drop(state);
-        self.finish();
-        if !self.state.borrow().is_open() {
-            return;
-        }
-        let stream = Rc::clone(&self);
-        self.reactor.call_later(STOP_FLUSH, move |_| {
-            stream.close(CloseMode::Graceful, Reason::Stopped);
-        });
+        self.stop_in_time();
     }
 
     fn abandon(&self) -> bool {
@@ -543,7 +459,6 @@ impl State {
     fn new() -> State {
         State {
             phase: Phase::Open,
-            reason: None,
             leaving: false,
             write: WriteSide::Open,
             queue: Chunks::new(),
@@ -558,6 +473,7 @@ impl State {
             paused: false,
             held: None,
             hang_up: HangUp::Unasked,
+            farewell: None,
         }
     }
 
@@ -580,11 +496,19 @@ impl State {
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
     }
-}
 
-/// Stands where a protocol was.
-struct Gone;
+    /// Whether the protocol knows of the end.
+    fn told(&self) -> bool {
+        matches!(self.phase, Phase::Told | Phase::Closed)
+    }
 
-impl Protocol for Gone {
-    fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// Whether to receive for the protocol.
+    fn delivers(&self) -> bool {
+        self.phase == Phase::Open
+            && !self.leaving
+            && (!self.paused || self.hung_up())
+            && !self.read_ended
+            && !self.holds_bytes()
+            && !self.holds_end()
+    }
 }

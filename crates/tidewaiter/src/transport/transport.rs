@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::producer::{Producer, ProducerKind};
-use super::stream::{Stream, StreamKind};
+use super::stream::{Ending, Stream, StreamKind};
 use crate::error::Reason;
-use crate::port::{CloseMode, RawDescriptor, SocketOption};
+use crate::port::{RawDescriptor, SocketOption};
 use crate::reactor::Reactor;
 
 /// A TCP connection or a pipe. Clones are the same one.
@@ -33,10 +33,11 @@ impl Transport {
 
     /// Sends a copy of `data`, after all that was written before.
     ///
-    /// Any amount is taken; who writes much should heed [`is_congested`](Transport::is_congested) or
-    /// register a [`Producer`]. What is written after [`lose_connection`](Transport::lose_connection)
-    /// or [`lose_write_connection`](Transport::lose_write_connection) is dropped, unless these still
-    /// wait for a producer.
+    /// Any amount is taken, and kept until the peer takes it: before you write much, check
+    /// [`is_congested`](Transport::is_congested) or register a [`Producer`]. What is written after
+    /// [`lose_connection`](Transport::lose_connection) or
+    /// [`lose_write_connection`](Transport::lose_write_connection) is dropped, unless these still wait for a
+    /// producer.
     pub fn write(&self, data: &[u8]) {
         self.stream.write_slice(data);
     }
@@ -49,10 +50,18 @@ impl Transport {
     }
 
     /// Closes the connection in order: sends what was written, waits for the registered producer, if
-    /// any, to be unregistered, then closes. Nothing more is received.
+    /// any, to be unregistered, then tells the peer that no more follows, and the protocol, with
+    /// [`Reason::Done`], that the connection is lost. Nothing more is delivered.
+    ///
+    /// A peer that is still sending receives all of that nevertheless. Systems reset a connection that is closed
+    /// before the peer has ended, and the peer then loses what it has not read. So the socket is kept for a
+    /// while, and what arrives is dropped, until the peer ends: for 2 s without a byte, 10 s in all, and 64 MiB
+    /// at most. [`Living::lingering`](crate::Living::lingering) counts such sockets. A pipe is closed at once.
     ///
     /// A peer that does not read keeps the connection open: see
-    /// [`abort_connection`](Transport::abort_connection).
+    /// [`abort_connection`](Transport::abort_connection). So does a producer that stays registered. A reactor
+    /// that stops waits for neither: see [`Reactor::run`]. A process that shares the socket has no connection any
+    /// more either: see [`release_connection`](Transport::release_connection).
     pub fn lose_connection(&self) {
         self.stream.lose();
     }
@@ -71,22 +80,34 @@ impl Transport {
     }
 
     /// Closes the connection now: what was written and not yet sent is dropped, and a TCP peer sees a
-    /// reset.
+    /// reset. The reason is [`Reason::Aborted`].
     pub fn abort_connection(&self) {
-        self.stream.close(CloseMode::Reset, Reason::Aborted);
+        self.stream.close(Ending::Reset, Reason::Aborted);
     }
 
-    /// Closes the connection now and in order: what was written and the OS has not yet taken is dropped,
-    /// and the producer, if any, is told to stop. The reason is [`Reason::Done`]. For a protocol that has
-    /// nothing more to say to this peer, whatever was still to be sent.
+    /// Closes the connection now and in order: what was written and the OS has not yet taken is dropped
+    /// ([`unsent`](Transport::unsent) tells how much), and the producer, if any, is told to stop. The reason is
+    /// [`Reason::Done`]. For a protocol that has nothing more to say to this peer, whatever was still to be sent.
     ///
-    /// The OS may yet reset a TCP connection of which it holds bytes that were not received.
+    /// The peer receives what the OS has taken, even if it is still sending: see
+    /// [`lose_connection`](Transport::lose_connection).
     pub fn close_connection(&self) {
-        self.stream.close(CloseMode::Graceful, Reason::Done);
+        self.stream.close(Ending::InOrder, Reason::Done);
+    }
+
+    /// Closes our handle of the connection now, and leaves the connection as it is: for a socket that another
+    /// process has, too, which was forked, or to which it was sent. What was written and the OS has not yet taken
+    /// is dropped, and the producer, if any, is told to stop. The reason is [`Reason::Done`].
+    ///
+    /// If nobody else has the socket, the OS ends the connection, or resets it if the peer is still sending.
+    pub fn release_connection(&self) {
+        self.stream.close(Ending::AtOnce, Reason::Done);
     }
 
     /// Receives no more until [`resume_producing`](Transport::resume_producing): no data is delivered
     /// after this call returns. The peer is slowed down by the network's own flow control.
+    ///
+    /// Nor is its end of file told meanwhile. A reset is, except on Windows.
     pub fn pause_producing(&self) {
         self.stream.pause();
     }
@@ -112,10 +133,23 @@ impl Transport {
         self.stream.unregister_producer();
     }
 
-    /// How many bytes were written and not yet taken by the OS.
+    /// How many bytes were written and not yet taken by the OS; 0 once the connection is closed:
+    /// [`unsent`](Transport::unsent) tells what was left.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.stream.state.borrow().queued()
+        let state = self.stream.state.borrow();
+        if state.is_open() { state.queued() } else { 0 }
+    }
+
+    /// How many bytes were written, in all, that the OS never took: known in and after
+    /// [`connection_lost`](super::Protocol::connection_lost), and 0 before. What was written after
+    /// [`lose_connection`](Transport::lose_connection), [`lose_write_connection`](Transport::lose_write_connection)
+    /// or `connection_lost` is not counted.
+    ///
+    /// That the OS took bytes does not mean that the peer has received them: only an answer of the peer says so.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.stream.state.borrow().unsent()
     }
 
     /// Whether more than the high water mark is queued, or was and has not yet drained to the low one.
@@ -172,7 +206,8 @@ impl Transport {
         port.unacknowledged(self.stream.handle)
     }
 
-    /// Whether small segments are sent at once (`TCP_NODELAY`) instead of being gathered by the OS.
+    /// Whether small segments are sent at once (`TCP_NODELAY`) instead of being gathered by the OS, which is the
+    /// default: what is written in one turn of the loop leaves together in any case.
     ///
     /// # Errors
     ///
@@ -210,8 +245,9 @@ impl Transport {
     /// It stays the reactor's: whoever closes it breaks this connection, and perhaps the next one.
     ///
     /// `None` for what is simulated, and as soon as the connection is being closed, be it by a call or
-    /// because it failed. From then on the OS may give the number to something else, even before
-    /// [`connection_lost`](super::Protocol::connection_lost): so ask for it each time.
+    /// because it failed. The number stays this connection's until
+    /// [`connection_lost`](super::Protocol::connection_lost) has returned; after that the OS may give it to
+    /// something else.
     #[must_use]
     pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
         if !self.is_open() {

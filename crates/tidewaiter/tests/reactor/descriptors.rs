@@ -15,7 +15,7 @@ use tidewaiter::{Factory, Listener, Process, ProcessProtocol, Protocol};
 
 use crate::promises::processes::Watch;
 use crate::promises::support::{
-    Countdown, Echo, Log, Script, Silent, any_port, reactor, run, run_clean,
+    Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
 };
 use crate::support::alone::alone;
 use crate::support::roles::{READY, Role};
@@ -413,4 +413,93 @@ fn a_detached_child_lives_on() {
         kill_process(pid, Signal::KILL).unwrap();
         rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
     });
+}
+
+/// Goal: what a stop leaves unsent is said, and whom it was for.
+#[test]
+fn a_stop_says_how_much_was_not_sent_and_to_whom() {
+    alone(
+        module_path!(),
+        "a_stop_says_how_much_was_not_sent_and_to_whom",
+        || {
+            keep_messages();
+            let reactor = reactor();
+            // It accepts nothing, and reads nothing.
+            let deaf = TcpListener::bind(any_port()).unwrap();
+            let address = deaf.local_addr().unwrap();
+            let unsent = Rc::new(Cell::new(0));
+            let told = Rc::clone(&unsent);
+            reactor.connect_tcp(address, move |_: SocketAddr| {
+                let told = Rc::clone(&told);
+                Script::new()
+                    .made(|transport| {
+                        transport.write_bytes(vec![0; 32 << 20]);
+                        transport.reactor().stop();
+                    })
+                    .lost(move |transport, _| told.set(transport.unsent()))
+            });
+            run_clean(&reactor);
+            let said = format!(
+                "WARN: Transport({address}): {} bytes were not sent when the reactor stopped",
+                unsent.get()
+            );
+            assert!(unsent.get() > 0);
+            let messages = MESSAGES.take();
+            assert_eq!(messages.last(), Some(&said), "{messages:?}");
+        },
+    );
+}
+
+/// Where the kernel says that a descriptor leads to.
+#[cfg(target_os = "linux")]
+fn leads_to(number: i32) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{number}")).ok()
+}
+
+/// Goal: the descriptor is the connection's until its protocol has been told, however it ends; then it is closed.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_descriptor_is_closed_after_its_connection_was_told() {
+    type End = fn(&tidewaiter::Transport);
+    let ways: [End; 4] = [
+        tidewaiter::Transport::lose_connection,
+        tidewaiter::Transport::close_connection,
+        tidewaiter::Transport::abort_connection,
+        |transport| transport.reactor().stop(),
+    ];
+    for (way, end) in ways.into_iter().enumerate() {
+        let reactor = reactor();
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let side = |ends: bool| {
+            let (opened, closed) = (Rc::clone(&seen), Rc::clone(&seen));
+            let number = Rc::new(Cell::new(0));
+            let noted = Rc::clone(&number);
+            Script::new()
+                .made(move |transport| {
+                    let number = transport.raw_descriptor().expect("it is open");
+                    noted.set(number);
+                    opened.borrow_mut().push(leads_to(number));
+                    if ends {
+                        end(transport);
+                    }
+                })
+                .lost(move |transport, _| {
+                    let now = leads_to(number.get());
+                    assert!(now.is_some() && closed.borrow().contains(&now), "{way}");
+                    if ends {
+                        transport.reactor().stop();
+                    }
+                })
+        };
+        pair(&reactor, side(true), side(false));
+        run_clean(&reactor);
+        let open = std::fs::read_dir("/proc/self/fd").expect("Linux has it");
+        let open: Vec<_> = open
+            .flatten()
+            .map(|entry| std::fs::read_link(entry.path()).ok())
+            .collect();
+        for opened in seen.take() {
+            assert!(!open.contains(&opened), "{way}: {opened:?} is closed");
+        }
+    }
 }

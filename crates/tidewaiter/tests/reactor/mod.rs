@@ -3,6 +3,7 @@
 mod backpressure;
 mod connecting;
 mod embedding;
+mod ending;
 mod hanging_up;
 mod lifecycle;
 mod listening;

@@ -7,7 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::sim::{Call, Faults, Sim};
-use tidewaiter::{ConnectError, ConnectOptions, Error, Factory, Listener, Protocol, Reactor};
+use tidewaiter::{
+    ConnectError, ConnectOptions, Error, Factory, Listener, Producer, ProducerKind, Protocol,
+    Reactor, Transport,
+};
 
 use crate::promises::processes::Watch;
 use crate::promises::support::{
@@ -315,4 +318,94 @@ fn timer_slack_puts_delayed_calls_together_and_leaves_single_ones_alone() {
     let (exact, more_turns) = made_at(None, &delays);
     assert_eq!(exact, delays.map(u128::from));
     assert_eq!(more_turns, turns + 2);
+}
+
+/// A server that answers and ends, and a client that does not end its side by itself; how many connections lingered
+/// after each of `looks`.
+fn lingering_after(client: Script, looks: &[Duration]) -> Vec<usize> {
+    let (_, reactor) = world(Faults::default());
+    let (log, countdown) = (Log::default(), Countdown::new(1));
+    let counts = Rc::new(RefCell::new(Vec::new()));
+    let (counted, looks) = (Rc::clone(&counts), looks.to_vec());
+    let server = Script::new()
+        .data(|transport, _| {
+            transport.write(b"answer");
+            transport.lose_connection();
+        })
+        .lost(move |transport, reason| {
+            assert!(reason.is_done(), "{reason}");
+            let last = looks.len() - 1;
+            for (number, look) in looks.iter().enumerate() {
+                let counted = Rc::clone(&counted);
+                transport.reactor().call_later(*look, move |reactor| {
+                    let living = reactor.metrics().living;
+                    counted.borrow_mut().push(living.lingering);
+                    if number == last {
+                        reactor.stop();
+                    }
+                });
+            }
+        });
+    let client = client.then_noted(&log, "client", &countdown);
+    pair(&reactor, client, server);
+    run(&reactor);
+    assert_eq!(reactor.metrics().live, 0);
+    counts.take()
+}
+
+fn milliseconds(looks: [u64; 2]) -> [Duration; 2] {
+    looks.map(Duration::from_millis)
+}
+
+#[test]
+fn a_connection_does_not_linger_for_a_silent_peer() {
+    let silent = Script::new()
+        .made(|transport| transport.write(b"question"))
+        .read_lost(|_| ());
+    let looks = milliseconds([1990, 2010]);
+    assert_eq!(lingering_after(silent, &looks), [1, 0]);
+}
+
+#[test]
+fn a_connection_does_not_linger_for_ever_for_a_peer_that_sends_a_little_now_and_then() {
+    fn send(transport: &Transport) {
+        transport.write(b"more");
+        let again = transport.clone();
+        let call = move |_: &Reactor| send(&again);
+        transport
+            .reactor()
+            .call_later(Duration::from_millis(300), call);
+    }
+    let trickling = Script::new().made(send).read_lost(|_| ());
+    let looks = milliseconds([9990, 10_010]);
+    assert_eq!(lingering_after(trickling, &looks), [1, 0]);
+}
+
+#[test]
+fn a_connection_does_not_linger_for_a_peer_that_sends_without_end() {
+    struct Endless(Transport);
+
+    impl Producer for Endless {
+        fn pause_producing(&mut self) {}
+
+        fn resume_producing(&mut self) {
+            self.0.write_bytes(vec![0; 1 << 20]);
+        }
+    }
+    let (_, reactor) = world(Faults::default());
+    let (log, countdown) = (Log::default(), Countdown::new(2));
+    let flood = Script::new()
+        .made(|transport| {
+            transport.register_producer(Endless(transport.clone()), ProducerKind::Pull);
+        })
+        .read_lost(|_| ())
+        .then_noted(&log, "client", &countdown);
+    let server = Script::new()
+        .data(|transport, _| transport.lose_connection())
+        .then_noted(&log, "server", &countdown);
+    pair(&reactor, flood, server);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["server: done", "client: reset"]);
+    let received = reactor.metrics().bytes_received;
+    assert!((64 << 20..65 << 20).contains(&received), "{received}");
 }

@@ -105,7 +105,8 @@ impl Session {
                 add(&self.server.totals.spawn_failures, 1);
                 log::error!(peer:% = self.peer; "{error}");
                 self.because("spawn failed");
-                self.client.lose_connection();
+                // What was short, its descriptor most likely, is not to be held by a connection that lingers.
+                self.client.release_connection();
                 return;
             }
         };

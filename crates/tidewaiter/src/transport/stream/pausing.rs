@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::{HangUp, Phase, State, Stream, StreamKind};
+use super::{Ending, HangUp, Phase, State, Stream, StreamKind};
 use crate::error::Reason;
-use crate::port::{Buffer, CloseMode, Request};
+use crate::port::{Buffer, Request};
 
 /// What arrived while paused, to be delivered first on resumption.
 #[derive(Default)]
@@ -99,19 +99,24 @@ impl Stream {
     pub(super) fn hung_up(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         state.hang_up = HangUp::Seen;
+        if state.phase != Phase::Open {
+            drop(state);
+            self.let_go();
+            return;
+        }
         if self.kind == StreamKind::PipeWriter {
             let queued = state.queued();
             drop(state);
             // Otherwise the send under way fails, and says what was lost.
             if queued == 0 {
-                self.close(CloseMode::Graceful, Reason::Done);
+                self.close(Ending::InOrder, Reason::Done);
             }
             return;
         }
         let (read_ended, held_end) = (state.read_ended, state.holds_end() && !state.holds_bytes());
         drop(state);
         if read_ended {
-            self.close(CloseMode::Graceful, Reason::Done);
+            self.close(Ending::InOrder, Reason::Done);
         } else if held_end {
             self.state.borrow_mut().held().end = false;
             self.end_of_file();

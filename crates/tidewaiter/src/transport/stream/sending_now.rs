@@ -65,7 +65,7 @@ impl Stream {
     }
 
     /// Offers `data` to the OS; how many bytes it took. An error loses the connection.
-    fn send_now(&self, data: &[u8]) -> usize {
+    fn send_now(self: &Rc<Self>, data: &[u8]) -> usize {
         self.offer(data).unwrap_or_else(|failure| {
             self.failed(failure);
             0
