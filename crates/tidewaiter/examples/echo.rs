@@ -11,18 +11,12 @@ struct Echo;
 
 impl Protocol for Echo {
     fn connection_made(&mut self, transport: &Transport) {
-        // Reads no faster than the peer reads: a transport is a producer, here its own.
-        transport.register_producer(transport.clone(), tidewaiter::ProducerKind::Push);
+        // Reads no faster than the peer reads.
+        transport.pause_while_congested();
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
         transport.write(data);
-    }
-
-    fn read_connection_lost(&mut self, transport: &Transport) {
-        // The peer has said all: nothing more is produced, and what is queued still goes out.
-        transport.unregister_producer();
-        transport.lose_connection();
     }
 
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {

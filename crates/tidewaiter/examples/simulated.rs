@@ -22,6 +22,7 @@ impl Protocol for Lengths {
         let silent = transport.clone();
         let close = move |_: &Reactor| silent.lose_connection();
         self.silence = Some(transport.reactor().call_later(HOUR, close));
+        transport.pause_while_congested();
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {

@@ -109,6 +109,46 @@ fn the_echo_server_sends_everything_back() {
     assert!(same);
 }
 
+/// Goal: none of the echoes that are shown can be made to hold what its peer does not read.
+#[test]
+fn every_echo_that_is_shown_reads_no_faster_than_its_peer() {
+    for shown in [
+        include_str!("../../../README.md"),
+        include_str!("../src/lib.rs"),
+        include_str!("../src/transport/group.rs"),
+        include_str!("../examples/echo.rs"),
+    ] {
+        let (_, echo) = shown.split_once("impl Protocol for Echo").expect("an echo");
+        let (made, _) = echo.split_once("fn data_received").expect("it receives");
+        assert!(
+            made.contains("transport.pause_while_congested();"),
+            "{echo}"
+        );
+    }
+}
+
+#[test]
+fn the_echo_takes_no_more_than_its_client_takes() {
+    let sim = Sim::new(1);
+    let reactor = Reactor::builder().simulation(&sim).build().expect("a port");
+    let echo = echo::serve(&reactor, any_port()).expect("a free address");
+    let client = Rc::new(RefCell::new(None));
+    let taken = Rc::new(RefCell::new(Vec::new()));
+    let (connected, taking) = (Rc::clone(&client), Rc::clone(&taken));
+    reactor.connect_tcp(echo.local_addr(), move |_| {
+        End::Both(Rc::clone(&connected), Rc::clone(&taking))
+    });
+    let left = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&left);
+    reactor.call_later(NAP / 2, move |_| {
+        counted.set(client.borrow().as_ref().map_or(0, Transport::queued));
+    });
+    reactor.run().expect("the port works");
+    // What is on its way is in the connection's buffers and in the echo's queue, of 64 KiB each.
+    assert!(left.get() > megabytes().len() - 512 * 1024, "{left:?}");
+    assert!(*taken.borrow() == megabytes());
+}
+
 #[test]
 fn the_proxy_passes_data_and_half_closes_on_both_ways() {
     let reactor = Reactor::builder().signals(false).build().expect("a port");
@@ -141,36 +181,35 @@ fn the_proxy_passes_data_and_half_closes_on_both_ways() {
 enum End {
     Sender(Rc<RefCell<Option<Transport>>>),
     Sluggard(Rc<RefCell<Vec<u8>>>),
+    Both(Rc<RefCell<Option<Transport>>>, Rc<RefCell<Vec<u8>>>),
 }
 
 const NAP: Duration = Duration::from_secs(60);
 
 impl Protocol for End {
     fn connection_made(&mut self, transport: &Transport) {
-        match self {
-            End::Sender(own) => {
-                transport.write_bytes(megabytes());
-                transport.lose_write_connection();
-                own.replace(Some(transport.clone()));
-            }
-            End::Sluggard(_) => {
-                transport.pause_producing();
-                let own = transport.clone();
-                let awake = move |_: &Reactor| own.resume_producing();
-                transport.reactor().call_later(NAP, awake);
-            }
+        if let End::Sender(own) | End::Both(own, _) = self {
+            transport.write_bytes(megabytes());
+            transport.lose_write_connection();
+            own.replace(Some(transport.clone()));
+        }
+        if let End::Sluggard(_) | End::Both(..) = self {
+            transport.pause_producing();
+            let own = transport.clone();
+            let awake = move |_: &Reactor| own.resume_producing();
+            transport.reactor().call_later(NAP, awake);
         }
     }
 
     fn data_received(&mut self, _: &Transport, data: &[u8]) {
-        if let End::Sluggard(taken) = self {
+        if let End::Sluggard(taken) | End::Both(_, taken) = self {
             taken.borrow_mut().extend_from_slice(data);
         }
     }
 
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
         assert!(reason.is_done(), "{reason}");
-        if let End::Sluggard(_) = self {
+        if let End::Sluggard(_) | End::Both(..) = self {
             transport.reactor().stop();
         }
     }

@@ -11,16 +11,11 @@ pub(crate) struct Echo;
 
 impl Protocol for Echo {
     fn connection_made(&mut self, transport: &Transport) {
-        transport.register_producer(transport.clone(), ProducerKind::Push);
+        transport.pause_while_congested();
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
         transport.write(data);
-    }
-
-    fn read_connection_lost(&mut self, transport: &Transport) {
-        transport.unregister_producer();
-        transport.lose_connection();
     }
 }
 

@@ -29,6 +29,10 @@ use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, RunEnd, SystemEvent
 /// struct Echo;
 ///
 /// impl Protocol for Echo {
+///     fn connection_made(&mut self, transport: &Transport) {
+///         transport.pause_while_congested(); // reads no faster than the peer reads
+///     }
+///
 ///     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
 ///         transport.write(data);
 ///     }

@@ -23,7 +23,7 @@ use crate::port::{
 use crate::reactor::{Live, LiveKind, Reactor};
 pub(super) use ending::Ending;
 use ending::{Farewell, Gone};
-use pausing::Held;
+use pausing::{Held, Pauses};
 use producing::Registered;
 
 /// Above this many queued bytes, producers are paused.
@@ -75,7 +75,7 @@ pub(super) struct State {
     flush_owed: bool,
     congested: bool,
     read_ended: bool,
-    paused: bool,
+    pauses: Pauses,
     hang_up: HangUp,
     queue: Chunks,
     /// Apart, as few streams have it.
@@ -208,7 +208,7 @@ impl Stream {
             self.discard(buffer.len());
             return;
         }
-        if state.paused || state.holds_bytes() {
+        if state.is_paused() || state.holds_bytes() {
             state.held().buffers.push_back(buffer);
             // Cancelled only now: most pauses end before anything arrives.
             let receiving = state.receiving;
@@ -231,7 +231,7 @@ impl Stream {
             return;
         }
         // Behind a hang-up that nothing is held of, a pause keeps nothing back.
-        if (state.paused && !state.hung_up()) || state.holds_bytes() {
+        if (state.is_paused() && !state.hung_up()) || state.holds_bytes() {
             state.held().end = true;
             return;
         }
@@ -322,12 +322,16 @@ impl Stream {
         if relieved {
             state.congested = false;
         }
+        let receives_on = relieved && state.pauses.while_congested;
         drop(state);
         if !drained {
             self.send_more();
         }
         if (relieved && !pull) || (drained && pull) {
             self.tell_producer();
+        }
+        if receives_on {
+            self.receive_on();
         }
         if drained {
             self.hold_ends_of_pieces();
@@ -470,7 +474,7 @@ impl State {
             producer: None,
             read_ended: false,
             receiving: None,
-            paused: false,
+            pauses: Pauses::default(),
             held: None,
             hang_up: HangUp::Unasked,
             farewell: None,
@@ -506,7 +510,7 @@ impl State {
     fn delivers(&self) -> bool {
         self.phase == Phase::Open
             && !self.leaving
-            && (!self.paused || self.hung_up())
+            && (!self.is_paused() || self.hung_up())
             && !self.read_ended
             && !self.holds_bytes()
             && !self.holds_end()

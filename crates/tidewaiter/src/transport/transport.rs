@@ -34,7 +34,8 @@ impl Transport {
     /// Sends a copy of `data`, after all that was written before.
     ///
     /// Any amount is taken, and kept until the peer takes it: before you write much, check
-    /// [`is_congested`](Transport::is_congested) or register a [`Producer`]. What is written after
+    /// [`is_congested`](Transport::is_congested) or register a [`Producer`]; to answer what was received, call
+    /// [`pause_while_congested`](Transport::pause_while_congested) once. What is written after
     /// [`lose_connection`](Transport::lose_connection) or
     /// [`lose_write_connection`](Transport::lose_write_connection) is dropped, unless these still wait for a
     /// producer.
@@ -117,12 +118,24 @@ impl Transport {
         self.stream.resume();
     }
 
+    /// From now on, receives nothing as long as [`is_congested`](Transport::is_congested): so what is written in
+    /// answer to what is received takes no more memory than the [water mark](Transport::set_water_marks) and one
+    /// answer. To be called once, as a rule in
+    /// [`connection_made`](super::Protocol::connection_made).
+    ///
+    /// This is a pause of its own: [`pause_producing`](Transport::pause_producing) and
+    /// [`resume_producing`](Transport::resume_producing) neither end it nor are ended by it.
+    pub fn pause_while_congested(&self) {
+        self.stream.pause_while_congested();
+    }
+
     /// Has `producer` paused and resumed as this transport's queue fills and drains, in place of the
     /// producer registered before. [`lose_connection`](Transport::lose_connection) waits until it is
     /// unregistered.
     ///
     /// A transport is a producer itself: registering one with another makes the first one receive no
-    /// faster than the second one sends.
+    /// faster than the second one sends. For a transport that answers itself, there is
+    /// [`pause_while_congested`](Transport::pause_while_congested).
     pub fn register_producer(&self, producer: impl Producer + 'static, kind: ProducerKind) {
         self.stream
             .register_producer(Rc::new(RefCell::new(producer)), kind);

@@ -474,3 +474,96 @@ fn a_transport_whose_consumer_is_lost_is_lost_too() {
     run_clean(&reactor);
     assert_eq!(log.take(), ["middle: reset", "near: reset"]);
 }
+
+/// Goal: what is answered to a peer that does not read takes no more memory than the water mark and what one call
+/// brings; then all of it comes back.
+#[test]
+fn an_echo_that_pauses_while_congested_holds_little_and_loses_nothing() {
+    let size = crate::MUCH;
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let checker = Rc::new(Checker::default());
+    let check = Rc::clone(&checker);
+    let client = Script::new()
+        .made(move |transport| {
+            transport.write_bytes(pattern(size));
+            transport.lose_write_connection();
+            transport.pause_producing();
+            let later = transport.clone();
+            transport
+                .reactor()
+                .call_later(Duration::from_millis(100), move |_| {
+                    later.resume_producing();
+                });
+        })
+        .data(move |_, data| check.take(data))
+        .then_done(&countdown);
+    let most = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&most);
+    let echo = Script::new()
+        .made(Transport::pause_while_congested)
+        .data(move |transport, data| {
+            assert!(!transport.is_congested(), "nothing is received meanwhile");
+            transport.write(data);
+            seen.set(seen.get().max(transport.queued()));
+        })
+        .then_done(&countdown);
+    pair(&reactor, client, echo);
+    run_clean(&reactor);
+    assert_eq!(checker.received.get(), size);
+    assert!(most.get() <= HIGH_WATER + RECEIVE, "{}", most.get());
+}
+
+/// Goal: a pause and a congestion are two reasons not to receive, and neither ends the other.
+#[test]
+fn a_pause_and_a_congestion_do_not_end_each_other() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let client = Script::new()
+        .made(|transport| {
+            transport.pause_producing();
+            transport.write(b"question");
+            let later = transport.clone();
+            transport
+                .reactor()
+                .call_later(Duration::from_millis(40), move |_| {
+                    later.resume_producing();
+                });
+        })
+        .then_done(&countdown);
+    let (noted, received) = (log.clone(), log.clone());
+    let server = Script::new()
+        .made(move |transport| {
+            transport.pause_while_congested();
+            transport.write_bytes(vec![0; 16 << 20]);
+            assert!(transport.is_congested());
+            transport.pause_producing();
+            transport.resume_producing();
+            let (paused, resumed) = (transport.clone(), transport.clone());
+            let reactor = transport.reactor();
+            reactor.call_later(Duration::from_millis(20), move |_| {
+                assert!(paused.is_congested(), "the peer does not read yet");
+                paused.pause_producing();
+            });
+            resume_when_relieved(resumed, noted.clone());
+        })
+        .data(move |transport, data| {
+            received.add(String::from_utf8_lossy(data));
+            transport.lose_connection();
+        })
+        .then_done(&countdown);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["resumed", "question"]);
+}
+
+/// Resumes a while after the congestion is over.
+fn resume_when_relieved(transport: Transport, log: Log) {
+    let reactor = transport.reactor().clone();
+    reactor.call_later(Duration::from_millis(20), move |_| {
+        if transport.is_congested() {
+            resume_when_relieved(transport, log);
+        } else {
+            log.add("resumed");
+            transport.resume_producing();
+        }
+    });
+}

@@ -15,6 +15,15 @@ pub(super) struct Held {
     pub(super) end: bool,
 }
 
+/// What keeps a stream from receiving.
+#[derive(Default)]
+pub(super) struct Pauses {
+    /// It was asked to pause.
+    asked: bool,
+    /// Being congested does.
+    pub(super) while_congested: bool,
+}
+
 impl State {
     pub(super) fn held(&mut self) -> &mut Held {
         self.held.get_or_insert_default()
@@ -28,16 +37,32 @@ impl State {
     pub(super) fn holds_end(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.end)
     }
+
+    /// Whether nothing is to be delivered for now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.pauses.asked || (self.pauses.while_congested && self.congested)
+    }
 }
 
 impl Stream {
     pub(in crate::transport) fn pause(&self) {
-        self.state.borrow_mut().paused = true;
+        self.state.borrow_mut().pauses.asked = true;
+    }
+
+    pub(in crate::transport) fn pause_while_congested(&self) {
+        self.state.borrow_mut().pauses.while_congested = true;
     }
 
     pub(in crate::transport) fn resume(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if !std::mem::take(&mut state.paused) || state.phase != Phase::Open {
+        if std::mem::take(&mut self.state.borrow_mut().pauses.asked) {
+            self.receive_on();
+        }
+    }
+
+    /// Goes on receiving after a pause, first what is held, unless there is another reason to pause.
+    pub(super) fn receive_on(self: &Rc<Self>) {
+        let state = self.state.borrow();
+        if state.is_paused() || state.phase != Phase::Open {
             return;
         }
         let held = state.holds_bytes() || state.holds_end();
@@ -54,7 +79,7 @@ impl Stream {
     /// the others, until it is paused again: what one delivery sets off happens before the next.
     pub(super) fn release_held(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
-        if state.paused || state.phase != Phase::Open || state.leaving {
+        if state.is_paused() || state.phase != Phase::Open || state.leaving {
             return;
         }
         if let Some(buffer) = state.held().buffers.pop_front() {
