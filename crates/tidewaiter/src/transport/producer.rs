@@ -25,12 +25,13 @@ pub trait Producer {
     /// Write on.
     fn resume_producing(&mut self);
 
-    /// Write no more at all: the transport is gone.
+    /// Write no more at all: the transport is gone, or takes nothing more.
     fn stop_producing(&mut self) {}
 }
 
-/// A transport that fills another one: it stops reading while the other has too much to send, and is
-/// [closed in order](Transport::lose_connection) when the other is gone.
+/// A transport that fills another one: it stops reading while the other has too much to send. When the other is
+/// gone, it reads on, so that its own other direction and its end are not held up: what it still brings goes to its
+/// protocol, as ever, and from there into a transport that takes nothing. To close it is the protocol's to decide.
 impl Producer for Transport {
     fn pause_producing(&mut self) {
         Transport::pause_producing(self);
@@ -41,6 +42,6 @@ impl Producer for Transport {
     }
 
     fn stop_producing(&mut self) {
-        self.lose_connection();
+        self.resume_producing();
     }
 }

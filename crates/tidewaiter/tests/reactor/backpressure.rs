@@ -444,35 +444,69 @@ fn a_transport_is_the_producer_of_another_one() {
     );
 }
 
-/// Goal: when the end that a proxy sends to is gone, its other end does not stay paused for ever.
+/// Goal: when the transport that another one fills is gone, that other one reads on, sends on, and ends in order.
 #[test]
-fn a_transport_whose_consumer_is_lost_is_lost_too() {
-    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
-    let proxy = Proxy {
-        most: Rc::default(),
-    };
+fn a_transport_whose_consumer_is_lost_reads_on_and_sends_on() {
+    let size = crate::MUCH;
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(3));
+    let answered = log.clone();
     let near = Script::new()
-        .made(|transport| transport.write_bytes(vec![0; 64 << 20]))
+        .made(move |transport| {
+            transport.write_bytes(vec![0; size]);
+            transport.lose_write_connection();
+        })
+        .data(move |_, data| answered.add(String::from_utf8_lossy(data)))
         .then_noted(&log, "near", &countdown);
     let near = RefCell::new(Some(near));
+    let front: Rc<RefCell<Option<Transport>>> = Rc::default();
+    let (keep, answering) = (Rc::clone(&front), Rc::clone(&front));
+    let (dropped, all) = (Rc::new(Cell::new(0)), Cell::new(0));
+    let in_vain = Rc::clone(&dropped);
     let middle = Script::new()
-        .made(move |transport| {
-            let near = near.borrow_mut().take().expect("connected once");
-            pair(transport.reactor(), near, proxy.towards(transport));
+        .made(move |consumer| {
+            let (near, keep) = (near.borrow_mut().take().expect("once"), Rc::clone(&keep));
+            let (filled, written) = (consumer.clone(), consumer.clone());
+            let in_vain = Rc::clone(&in_vain);
+            let all = all.clone();
+            let producer = Script::new()
+                .made(move |transport| {
+                    filled.register_producer(transport.clone(), ProducerKind::Push);
+                    keep.replace(Some(transport.clone()));
+                })
+                .data(move |_, data| {
+                    all.set(all.get() + data.len());
+                    if !written.is_open() {
+                        in_vain.set(in_vain.get() + data.len());
+                    }
+                    written.write(data);
+                });
+            pair(consumer.reactor(), near, producer);
         })
-        .then_noted(&log, "middle", &countdown);
+        .lost({
+            let (log, countdown) = (log.clone(), countdown.clone());
+            move |transport, reason| {
+                log.add(format!("middle: {}", kind_of(&reason)));
+                let other = answering.take().expect("connected first");
+                assert!(other.is_open(), "it is not ended by this");
+                other.write(b"it is gone");
+                countdown.hit(transport.reactor());
+            }
+        });
     // It reads nothing, and goes away once the proxy is stuck.
-    let far = Script::new().made(|transport| {
-        transport.pause_producing();
-        let later = transport.clone();
-        let call = move |_: &Reactor| later.abort_connection();
-        transport
-            .reactor()
-            .call_later(Duration::from_millis(100), call);
-    });
+    let far = Script::new()
+        .made(|transport| {
+            transport.pause_producing();
+            let later = transport.clone();
+            let call = move |_: &Reactor| later.abort_connection();
+            transport
+                .reactor()
+                .call_later(Duration::from_millis(100), call);
+        })
+        .lost(move |transport, _| countdown.hit(transport.reactor()));
     pair(&reactor, middle, far);
     run_clean(&reactor);
-    assert_eq!(log.take(), ["middle: reset", "near: reset"]);
+    assert_eq!(log.take(), ["middle: reset", "it is gone", "near: done"]);
+    assert!(dropped.get() > 0, "it read on");
 }
 
 /// Goal: what is answered to a peer that does not read takes no more memory than the water mark and what one call
