@@ -24,9 +24,13 @@ pub trait Protocol {
     /// cut them.
     fn data_received(&mut self, transport: &Transport, data: &[u8]);
 
-    /// The peer will send no more; sending may go on. Closes the connection, unless overridden.
+    /// The peer will send no more; sending may go on.
+    ///
+    /// Unless overridden, this ends the connection: it sends what was written and closes, as
+    /// [`Transport::lose_connection`] does, except that a registered producer is not waited for, but told to
+    /// stop. To have the producer finish, override this, and call `lose_connection` in it.
     fn read_connection_lost(&mut self, transport: &Transport) {
-        transport.lose_connection();
+        transport.finish();
     }
 
     /// What [`Transport::lose_write_connection`] asked for is done: everything was sent, and the peer

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::{Reactor, Transport};
+use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
 
 use super::support::{
     Countdown, Log, Script, any_port, kind_of, pair, pattern, reactor, run_clean,
@@ -278,6 +278,57 @@ fn a_stop_does_not_change_how_a_connection_ends_that_was_closed_before() {
         run_clean(&reactor);
         assert_eq!(log.take(), [format!("server: {told}")]);
     }
+}
+
+/// Its own producer, which never ends by itself. Handles the peer's end as protocols do by themselves.
+struct Registers {
+    log: Log,
+    countdown: Countdown,
+}
+
+struct Endless(Log);
+
+impl Producer for Endless {
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {}
+
+    fn stop_producing(&mut self) {
+        self.0.add("stopped");
+    }
+}
+
+impl Protocol for Registers {
+    fn connection_made(&mut self, transport: &Transport) {
+        transport.register_producer(Endless(self.log.clone()), ProducerKind::Push);
+        transport.write(&pattern(ANSWER));
+    }
+
+    fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+
+    fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
+        self.log.add(kind_of(&reason));
+        self.countdown.hit(transport.reactor());
+    }
+}
+
+#[test]
+fn the_default_at_the_peers_end_ends_the_connection_whatever_is_registered() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let received = Rc::new(Cell::new(0));
+    let count = Rc::clone(&received);
+    let client = Script::new()
+        .made(Transport::lose_write_connection)
+        .data(move |_, data| count.set(count.get() + data.len()))
+        .then_done(&countdown);
+    let server = Registers {
+        log: log.clone(),
+        countdown,
+    };
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["stopped", "done"]);
+    assert_eq!(received.get(), ANSWER, "what was written is sent");
 }
 
 /// Goal: while the end of a connection is told, nothing else can have its number.
