@@ -7,6 +7,7 @@ use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
     pub(crate) mod alone;
+    pub(crate) mod messages;
     pub(crate) mod number;
     pub(crate) mod real_child;
     pub(crate) mod roles;
@@ -24,6 +25,10 @@ mod descriptors;
 #[cfg(target_os = "linux")]
 #[path = "reactor/forking.rs"]
 mod forking;
+
+#[cfg(target_os = "linux")]
+#[path = "reactor/leaving_behind.rs"]
+mod leaving_behind;
 
 #[cfg(target_os = "linux")]
 #[path = "reactor/large_pieces.rs"]

@@ -6,6 +6,7 @@ use tidewaiter::process::ExitStatus;
 use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
+    pub(crate) mod messages;
     pub(crate) mod roles;
     pub(crate) mod sim_child;
 }

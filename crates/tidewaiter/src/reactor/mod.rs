@@ -64,9 +64,9 @@ pub(crate) trait Live: Any {
     /// The reactor stops: end now, and leave the table when all operations have completed.
     fn stop(self: Rc<Self>);
 
-    /// The reactor is gone without having stopped: do nothing ever again. Returns whether this is a
-    /// child that was killed, whose end is to be awaited.
-    fn abandon(&self) -> bool;
+    /// The reactor is gone without having stopped: do nothing ever again. If this is a child that was killed,
+    /// and whose end is to be awaited, returns what it is called.
+    fn abandon(&self) -> Option<String>;
 }
 
 /// A callback that the loop owes.
@@ -167,8 +167,10 @@ struct Memory {
 /// How many drained send queues are kept for reuse.
 const STORAGE_MAX: usize = 256;
 
-/// How long a reactor that is dropped waits for the ends of the children it killed.
-const KILLED_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a child that was killed may take to end, after which it is left behind: it is another user's by
+/// now, or it hangs in a call to the OS. To end takes a moment as a rule, but longer with much memory, or on a
+/// machine with much to do.
+pub(crate) const KILLED_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Reactor {
     /// Makes a reactor on the port that the environment variable `TIDEWAITER_PORT` names, otherwise on the best
@@ -355,8 +357,8 @@ impl Reactor {
         let mut killed = Vec::new();
         for (key, live) in core.live.take().into_entries() {
             core.counters.count_out(live.kind());
-            if live.abandon() {
-                killed.push(Token(key.to_u64()));
+            if let Some(name) = live.abandon() {
+                killed.push((Token(key.to_u64()), name));
             }
         }
         drop(core.completions.take());
@@ -366,22 +368,31 @@ impl Reactor {
     }
 
     /// Waits for the ends of children that were killed: on Unix, nobody else takes note of them.
-    fn await_killed(&self, mut killed: Vec<Token>) {
+    fn await_killed(&self, mut killed: Vec<(Token, String)>) {
         let deadline = self.now() + KILLED_DEADLINE;
         while !killed.is_empty() {
             let mut completions = Vec::new();
             let left = deadline.saturating_duration_since(self.now());
             let waited = self.port_mut().wait(Some(left), &mut completions);
-            killed.retain(|token| {
+            killed.retain(|(token, _)| {
                 let ended = |c: &Completion| c.kind == RequestKind::Exit && c.token == *token;
                 !completions.iter().any(ended)
             });
             if waited.is_err() || left.is_zero() {
-                log::warn!("{} children were killed and have not ended", killed.len());
+                for (_, name) in killed {
+                    report_left_behind(&name);
+                }
                 return;
             }
         }
     }
+}
+
+/// Says that a child is awaited no longer.
+pub(crate) fn report_left_behind(child: &dyn fmt::Display) {
+    log::error!(
+        "{child} still runs {KILLED_DEADLINE:?} after it was to be killed, and is left behind"
+    );
 }
 
 impl Clone for Reactor {

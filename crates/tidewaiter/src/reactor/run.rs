@@ -50,8 +50,8 @@ impl Reactor {
     /// until nothing holds the shutdown back, ends every listener, connection and child, each with
     /// its last callbacks, and returns once all of that is done. What was written has 1 s to be sent, and as
     /// long have peers that are still sending to end; [`Transport::unsent`](crate::Transport::unsent) and the
-    /// log tell what was not sent. Work that was given to threads and not yet begun is dropped; what runs is
-    /// awaited for some seconds at most.
+    /// log tell what was not sent. A child that does not end 5 s after it was killed is left behind. Work that
+    /// was given to threads and not yet begun is dropped; what runs is awaited for some seconds at most.
     ///
     /// The first signal that asks the process to end stops the reactor. While a [`Hold`](super::Hold)
     /// keeps the shutdown back, a second one [releases it](Reactor::release_holds); a hang-up (SIGHUP)

@@ -229,9 +229,9 @@ impl Live for Watched {
         self.end();
     }
 
-    fn abandon(&self) -> bool {
+    fn abandon(&self) -> Option<String> {
         self.operation.set(None);
         self.drop_callback();
-        false
+        None
     }
 }

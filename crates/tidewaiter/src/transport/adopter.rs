@@ -153,7 +153,7 @@ impl Live for Inlet {
         self.reactor.unregister(self.token.get());
     }
 
-    fn abandon(&self) -> bool {
-        false
+    fn abandon(&self) -> Option<String> {
+        None
     }
 }

@@ -579,10 +579,10 @@ impl Live for Inner {
         self.fail(ConnectError::Stopped);
     }
 
-    fn abandon(&self) -> bool {
+    fn abandon(&self) -> Option<String> {
         self.settled.set(true);
         drop(self.socket.take());
         drop(self.factory.take());
-        false
+        None
     }
 }

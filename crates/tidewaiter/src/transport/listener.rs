@@ -409,10 +409,10 @@ impl Live for Inner {
         self.close();
     }
 
-    fn abandon(&self) -> bool {
+    fn abandon(&self) -> Option<String> {
         self.closing.set(true);
         drop(self.take_destination());
-        false
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use crate::port::{
 use crate::process::{
     Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
 };
-use crate::reactor::{Live, LiveKind, Reactor};
+use crate::reactor::{KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
 
 /// The number of one of the child's descriptors: 0 is its standard input, 1 its output, 2 its error output. For
 /// others, see [`Command::fd`].
@@ -67,6 +68,7 @@ pub trait ProcessProtocol {
 
 pub(super) struct Inner {
     reactor: Reactor,
+    program: OsString,
     pid: u32,
     handle: Handle,
     token: Cell<Token>,
@@ -84,8 +86,10 @@ pub(super) struct Inner {
 
 /// A child process. Clones are the same one; dropping it changes nothing.
 ///
-/// When the reactor stops, children that still run are killed with all their descendants, unless they
-/// were [detached](Process::detach).
+/// When the reactor stops or is dropped, children that still run are [killed](Process::kill), unless they were
+/// [detached](Process::detach). One that has not ended 5 s after that is left behind, as if it were detached,
+/// and named in the log: the OS does not let us kill what became another user's, and a process that hangs in
+/// a call to the OS ends only when that returns.
 #[derive(Clone)]
 pub struct Process {
     inner: Rc<Inner>,
@@ -121,6 +125,7 @@ impl Reactor {
         } = self.port_mut().spawn(command)?;
         let inner = Rc::new(Inner {
             reactor: self.clone(),
+            program: command.program().to_owned(),
             pid,
             handle,
             token: Cell::new(Token::default()),
@@ -138,10 +143,8 @@ impl Reactor {
         inner.token.set(token);
         let awaited = self.port_mut().submit(handle, Request::Exit, token);
         if let Err(error) = awaited {
-            // Nothing is left running: an error of this would mean that it has ended by itself.
-            let _ = self
-                .port_mut()
-                .signal(handle, Signal::Kill, SignalTarget::Tree);
+            // Nothing is left running.
+            inner.end_tree();
             self.unregister(token);
             return Err(adopted(error));
         }
@@ -192,7 +195,7 @@ impl Inner {
             call(&mut **self.protocol.borrow_mut(), &process);
         });
         if entered.is_none() {
-            process.end_tree();
+            self.end_tree();
         }
     }
 
@@ -240,6 +243,38 @@ impl Inner {
         );
     }
 
+    /// Awaits its end no longer.
+    fn leave(self: &Rc<Self>) {
+        self.left.set(true);
+        self.end_if_over();
+    }
+
+    fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
+        if self.closed.get() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.reactor.port_mut().signal(self.handle, signal, target)
+    }
+
+    /// Kills it with its tree; alone if it has none.
+    fn kill(&self) -> io::Result<()> {
+        match self.signal(Signal::Kill, SignalTarget::Tree) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                self.signal(Signal::Kill, SignalTarget::Process)
+            }
+            result => result,
+        }
+    }
+
+    /// Kills it, and says so if that is refused.
+    fn end_tree(&self) {
+        if let Err(error) = self.kill()
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::error!("{self} cannot be killed: {error}");
+        }
+    }
+
     fn ended(self: &Rc<Self>) {
         self.reactor.unregister(self.token.get());
         if let Some(status) = self.status.get() {
@@ -249,6 +284,12 @@ impl Inner {
         let protocol = self.protocol.replace(Box::new(Gone));
         self.reactor
             .guard("dropping a process protocol", || drop(protocol));
+    }
+}
+
+impl fmt::Display for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "child {} ({:?})", self.pid, self.program)
     }
 }
 
@@ -264,10 +305,7 @@ impl Live for Inner {
             Ok(outcome) => log::error!("a process was answered with {outcome:?}"),
             Err(Failure::Cancelled) => {}
             Err(Failure::Os { call, source }) => {
-                log::error!(
-                    "child {}: {call}: {source}: its end goes unnoticed",
-                    self.pid
-                );
+                log::error!("{self}: {call}: {source}: its end goes unnoticed");
                 self.exited(ExitStatus::Unknown);
             }
         }
@@ -277,26 +315,30 @@ impl Live for Inner {
         if self.status.get().is_some() {
             return;
         }
-        if !self.detached.get() {
-            // Its end, and that of its pipes, is awaited as ever.
-            Process { inner: self }.end_tree();
-        } else {
-            self.left.set(true);
-            self.end_if_over();
+        if self.detached.get() {
+            self.leave();
+            return;
         }
+        // Its end, and that of its pipes, is awaited as ever, but not for ever.
+        self.end_tree();
+        let reactor = self.reactor.clone();
+        reactor.call_later(KILLED_DEADLINE, move |_| {
+            if self.status.get().is_none() {
+                report_left_behind(&self);
+                self.leave();
+            }
+        });
     }
 
-    fn abandon(&self) -> bool {
+    fn abandon(&self) -> Option<String> {
         let kills = self.status.get().is_none() && !self.detached.get();
         if kills {
-            let mut port = self.reactor.port_mut();
-            // An error means that it has ended by itself.
-            let _ = port.signal(self.handle, Signal::Kill, SignalTarget::Tree);
+            self.end_tree();
         }
         self.closed.set(true);
         let protocol = self.protocol.replace(Box::new(Gone));
         drop((protocol, self.pipes.take()));
-        kills
+        kills.then(|| self.to_string())
     }
 }
 
@@ -322,11 +364,7 @@ impl Protocol for PipeProtocol {
 
     fn connection_lost(&mut self, _: &Transport, reason: Reason) {
         if !matches!(reason, Reason::Done | Reason::Stopped | Reason::Aborted) {
-            log::debug!(
-                "child {}, descriptor {}: {reason}",
-                self.process.pid,
-                self.child_fd
-            );
+            log::debug!("{}, descriptor {}: {reason}", self.process, self.child_fd);
         }
         self.process.pipe_lost(self.child_fd);
     }
@@ -402,13 +440,7 @@ impl Process {
     /// what the OS says otherwise, and [`Unsupported`](io::ErrorKind::Unsupported) for a signal that
     /// this OS does not have.
     pub fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        if self.inner.closed.get() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.inner
-            .reactor
-            .port_mut()
-            .signal(self.inner.handle, signal, target)
+        self.inner.signal(signal, target)
     }
 
     /// Asks the child alone to end: SIGTERM; on Windows Ctrl-Break, which reaches its whole group.
@@ -420,13 +452,15 @@ impl Process {
         self.signal(Signal::Terminate, SignalTarget::Process)
     }
 
-    /// Ends the child and all its descendants, without asking.
+    /// Ends the child and its [tree](SignalTarget::Tree), without asking; the child alone if it leads no group
+    /// of its own.
     ///
     /// # Errors
     ///
-    /// As [`signal`](Process::signal).
+    /// As [`signal`](Process::signal), and [`PermissionDenied`](io::ErrorKind::PermissionDenied) where the OS
+    /// does not allow it, as for a child that became another user's.
     pub fn kill(&self) -> io::Result<()> {
-        self.signal(Signal::Kill, SignalTarget::Tree)
+        self.inner.kill()
     }
 
     /// Lets the child live on when the reactor stops or is dropped. Until then, nothing changes. Then its pipes
@@ -440,14 +474,6 @@ impl Process {
     #[must_use]
     pub fn reactor(&self) -> &Reactor {
         &self.inner.reactor
-    }
-
-    fn end_tree(&self) {
-        if let Err(error) = self.kill()
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log::error!("child {}: cannot be killed: {error}", self.pid());
-        }
     }
 }
 

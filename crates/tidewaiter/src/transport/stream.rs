@@ -449,13 +449,13 @@ impl Live for Stream {
         self.stop_in_time();
     }
 
-    fn abandon(&self) -> bool {
+    fn abandon(&self) -> Option<String> {
         self.state.borrow_mut().phase = Phase::Closed;
         let protocol = self.protocol.replace(Box::new(Gone));
         let producer = self.state.borrow_mut().producer.take();
         // Dropped outside of the borrow: they may call the transport.
         drop((protocol, producer));
-        false
+        None
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::process::{
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
-use crate::promises::support::{Countdown, Log, reactor, run_clean};
+use crate::promises::support::{Countdown, Log, reactor, run, run_clean};
 
 type OnData = Box<dyn FnMut(&Process, ChildFd, &str)>;
 type OnExit = Box<dyn FnMut(&Process)>;
@@ -294,6 +294,34 @@ fn a_detached_child_is_reaped_by_a_reactor_that_runs() {
     assert_eq!(log.take().last().unwrap(), "ended: exit code 1");
     let left = waitpid(pid_of(&process), WaitOptions::NOHANG).unwrap_err();
     assert_eq!(left, Errno::CHILD);
+}
+
+/// Goal: a child that leads no group, and so has no tree, is not forgotten.
+#[test]
+fn a_child_without_a_group_is_killed_by_a_stop_a_panic_and_a_drop() {
+    for panics in [false, true] {
+        let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+        let heard = Heard::new(&log, &countdown, move |process, _, _| {
+            assert!(!panics, "as the test wants");
+            process.reactor().stop();
+        });
+        let command = shell("echo ready; exec cat").own_group(false);
+        reactor.spawn_process(&command, heard).unwrap();
+        run(&reactor);
+        assert_eq!(log.take().last().unwrap(), "ended: signal 9");
+    }
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let (mut answers, answer) = io::pipe().unwrap();
+    let command = shell("exec cat")
+        .own_group(false)
+        .fd(4, Stdio::Descriptor(answer.as_raw_fd()));
+    reactor
+        .spawn_process(&command, Heard::deaf(&log, &countdown))
+        .unwrap();
+    drop((answer, reactor));
+    // It has the pipe until its end.
+    let mut answer = String::new();
+    answers.read_to_string(&mut answer).unwrap();
 }
 
 /// Goal: dropping a reactor neither ends a detached child nor waits for it.

@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::sync::Once;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
@@ -18,6 +17,7 @@ use crate::promises::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
 };
 use crate::support::alone::alone;
+use crate::support::messages;
 use crate::support::roles::{READY, Role};
 
 /// How many descriptors this process has open.
@@ -82,34 +82,6 @@ fn expect_no_relatives(group: u32) {
     }
 }
 
-thread_local! {
-    static MESSAGES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Keeps what each thread logs for it.
-struct Messages;
-
-impl log::Log for Messages {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let text = format!("{}: {}", record.level(), record.args());
-        MESSAGES.with_borrow_mut(|messages| messages.push(text));
-    }
-
-    fn flush(&self) {}
-}
-
-fn keep_messages() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&Messages).expect("there is no other one");
-        log::set_max_level(log::LevelFilter::Info);
-    });
-}
-
 /// Goal: without descriptors accepting pauses, says so once, and goes on by itself.
 /// Method: connections of the OS's wait in the backlog for some hundred milliseconds without any.
 #[test]
@@ -118,7 +90,7 @@ fn accepting_pauses_while_descriptors_are_exhausted_and_recovers() {
         module_path!(),
         "accepting_pauses_while_descriptors_are_exhausted_and_recovers",
         || {
-            keep_messages();
+            messages::keep();
             let (reactor, countdown) = (reactor(), Countdown::new(3));
             let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
                 let countdown = countdown.clone();
@@ -136,7 +108,7 @@ fn accepting_pauses_while_descriptors_are_exhausted_and_recovers() {
             run_clean(&reactor);
             assert_eq!(reactor.metrics().accepted, 3);
             drop(peers);
-            let messages = MESSAGES.take();
+            let messages = messages::take();
             let about = |text: &str| messages.iter().filter(|m| m.contains(text)).count();
             assert_eq!(about("accepting pauses"), 1, "{messages:?}");
             assert_eq!(about("accepting connections again"), 1, "{messages:?}");
@@ -422,7 +394,7 @@ fn a_stop_says_how_much_was_not_sent_and_to_whom() {
         module_path!(),
         "a_stop_says_how_much_was_not_sent_and_to_whom",
         || {
-            keep_messages();
+            messages::keep();
             let reactor = reactor();
             // It accepts nothing, and reads nothing.
             let deaf = TcpListener::bind(any_port()).unwrap();
@@ -444,7 +416,7 @@ fn a_stop_says_how_much_was_not_sent_and_to_whom() {
                 unsent.get()
             );
             assert!(unsent.get() > 0);
-            let messages = MESSAGES.take();
+            let messages = messages::take();
             assert_eq!(messages.last(), Some(&said), "{messages:?}");
         },
     );

@@ -16,6 +16,7 @@ use crate::promises::processes::Watch;
 use crate::promises::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, pattern, run, run_clean,
 };
+use crate::support::messages;
 use crate::support::roles::Role;
 use crate::support::sim_child::{child, register};
 
@@ -408,4 +409,31 @@ fn a_connection_does_not_linger_for_a_peer_that_sends_without_end() {
     assert_eq!(log.take(), ["server: done", "client: reset"]);
     let received = reactor.metrics().bytes_received;
     assert!((64 << 20..65 << 20).contains(&received), "{received}");
+}
+
+/// Goal: a stop comes to its end when a child may not be killed, and says which one it left.
+#[test]
+fn a_child_that_may_not_be_killed_is_left_behind_and_named() {
+    messages::keep();
+    let (sim, reactor) = world(Faults::default());
+    let (log, countdown) = (Log::default(), Countdown::new(1));
+    let watch = Watch::new(&log, &countdown).made(|process| process.reactor().stop());
+    let process = reactor.spawn_process(&child(Role::Deaf), watch).unwrap();
+    sim.fail_next(Call::Signal, io::ErrorKind::PermissionDenied);
+    let begun = sim.elapsed();
+    run_clean(&reactor);
+    assert_eq!(sim.elapsed() - begun, Duration::from_secs(5));
+    assert_eq!(log.take().len(), 4, "made, and three pipes lost");
+    assert_eq!((process.status(), sim.running_processes()), (None, 1));
+    let name = format!("ERROR: child {} (\"player\") ", process.pid());
+    let messages = messages::take().into_iter();
+    let messages: Vec<_> = messages.filter(|text| text.starts_with(&name)).collect();
+    let [refused, left] = &messages[..] else {
+        panic!("there should be two messages: {messages:?}");
+    };
+    assert!(
+        refused.contains("cannot be killed: permission denied"),
+        "{refused}"
+    );
+    assert!(left.contains("is left behind"), "{left}");
 }

@@ -54,3 +54,44 @@ pub(crate) fn join(child: Pid) {
     let (_, status) = ended.expect("it has ended");
     assert_eq!(status.exit_status(), Some(0), "{status:?}");
 }
+
+/// Holds a child where it ends: once killed, it ends when this is dropped, and not before.
+pub(crate) struct Held(Pid);
+
+impl Held {
+    pub(crate) fn hold(child: Pid) -> io::Result<Held> {
+        let (no_address, options) = (0, libc::PTRACE_O_TRACEEXIT);
+        // SAFETY: numbers are passed, and nothing is read or written here.
+        let traced = unsafe {
+            let child = child.as_raw_nonzero().get();
+            libc::ptrace(libc::PTRACE_SEIZE, child, no_address, options)
+        };
+        match traced {
+            0 => Ok(Held(child)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let begun = std::time::Instant::now();
+        loop {
+            // SAFETY: numbers are passed, and nothing is read or written here.
+            let let_go = unsafe {
+                let child = self.0.as_raw_nonzero().get();
+                libc::ptrace(libc::PTRACE_DETACH, child, 0, 0)
+            };
+            if let_go == 0 {
+                return;
+            }
+            // It was killed, and comes to its end in a moment: others may have seen that instead of us.
+            assert!(
+                begun.elapsed().as_secs() < 10,
+                "{}",
+                io::Error::last_os_error()
+            );
+            std::thread::yield_now();
+        }
+    }
+}

@@ -64,8 +64,10 @@ impl PollPort {
 
 /// Ends a child that could not be taken on, so that nothing is left running.
 pub(super) fn abandon(process: &OsProcess) {
-    let ended = process
-        .signal(Signal::Kill, SignalTarget::Tree)
+    let kill = |target| process.signal(Signal::Kill, target);
+    let ended = kill(SignalTarget::Tree)
+        // It may lead no group.
+        .or_else(|_| kill(SignalTarget::Process))
         .and_then(|()| {
             let mut end = [rustix::event::PollFd::new(
                 process,

@@ -267,6 +267,9 @@ impl World {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         }
         let tree = child.tree;
+        if let Some(error) = self.ordered.take(Call::Signal) {
+            return Err(error);
+        }
         let reached: Vec<Key> = match target {
             SignalTarget::Process => vec![key],
             SignalTarget::Tree => {

@@ -121,6 +121,8 @@ pub enum Call {
     Send,
     /// [`Port::spawn`](crate::port::Port::spawn).
     Spawn,
+    /// [`Port::signal`](crate::port::Port::signal) of a process that runs: none gets the signal.
+    Signal,
 }
 
 /// The failures that were ordered, oldest first.

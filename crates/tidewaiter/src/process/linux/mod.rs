@@ -144,7 +144,7 @@ impl OsProcess {
         let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
         let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG | all;
         match rustix::io::retry_on_intr(|| rustix::process::waitid(by.clone(), options)) {
-            Ok(status) => Ok(status.map(|status| decode(&status))),
+            Ok(status) => Ok(status.and_then(|status| decode(&status))),
             // Somebody else reaped it, or is about to.
             Err(Errno::CHILD) => match &self.pidfd {
                 Some(pidfd) if !is_readable(pidfd)? => Ok(None),

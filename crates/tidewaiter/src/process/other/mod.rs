@@ -67,7 +67,7 @@ fn note_end(pid: Pid, status: &Mutex<Option<ExitStatus>>) {
     let _ = wait(WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
     let mut status = lock(status);
     *status = Some(match wait(WaitIdOptions::EXITED) {
-        Ok(Some(ended)) => decode(&ended),
+        Ok(Some(ended)) => decode(&ended).unwrap_or(ExitStatus::Unknown),
         Ok(None) | Err(_) => ExitStatus::Unknown,
     });
 }

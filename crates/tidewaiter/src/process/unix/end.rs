@@ -4,16 +4,14 @@ use rustix::process::WaitIdStatus;
 
 use crate::process::ExitStatus;
 
-pub(crate) fn decode(status: &WaitIdStatus) -> ExitStatus {
+/// How it ended, if this is an end: of a child that we trace, its stops are told, too, asked for or not.
+pub(crate) fn decode(status: &WaitIdStatus) -> Option<ExitStatus> {
     if let Some(code) = status.exit_status() {
-        return ExitStatus::Code(code.cast_unsigned());
+        return Some(ExitStatus::Code(code.cast_unsigned()));
     }
-    match status.terminating_signal() {
-        Some(number) => ExitStatus::Signal {
-            number,
-            core_dumped: status.dumped(),
-        },
-        // Only ends were asked for, and these are two ways of ending.
-        None => ExitStatus::Unknown,
-    }
+    let number = status.terminating_signal()?;
+    Some(ExitStatus::Signal {
+        number,
+        core_dumped: status.dumped(),
+    })
 }
