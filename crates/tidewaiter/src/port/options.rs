@@ -145,6 +145,11 @@ pub struct ListenOptions {
     /// Whether a listener on an IPv6 address refuses IPv4 connections: true by default. Without effect on an
     /// IPv4 address.
     pub only_v6: bool,
+    /// Whether a reactor accepts the next connection only when the one before has its protocol and that was
+    /// told so: false by default. A [pause](crate::Listener::pause_accepting) in between leaves all further
+    /// ones in the backlog; otherwise the OS may have accepted some already. A connection costs a little more.
+    /// A [`Port`](super::Port) has [`Request::AcceptOne`](super::Request::AcceptOne) for this, and ignores it.
+    pub one_at_a_time: bool,
 }
 
 impl ListenOptions {
@@ -156,6 +161,7 @@ impl ListenOptions {
             backlog: 1024,
             reuse_port: false,
             only_v6: true,
+            one_at_a_time: false,
         }
     }
 }

@@ -36,6 +36,9 @@ pub enum Request {
     /// A connection that died before it was accepted is not reported. The operation fails when descriptors
     /// or memory run out; the connections that wait stay in the listener's backlog, for a later operation.
     Accept,
+    /// On a listening socket: accepts one connection, and completes with [`Outcome::Accepted`]. Otherwise as
+    /// [`Request::Accept`], which takes whatever arrives before it can be cancelled.
+    AcceptOne,
     /// On an unconnected stream socket: connects it. Completes with [`Outcome::Connected`].
     ///
     /// There is no time limit but the OS's own, which may be minutes: cancel the operation, or close the
@@ -68,7 +71,7 @@ impl Request {
     #[must_use]
     pub fn kind(&self) -> RequestKind {
         match self {
-            Request::Accept => RequestKind::Accept,
+            Request::Accept | Request::AcceptOne => RequestKind::Accept,
             Request::Connect(_) => RequestKind::Connect,
             Request::Receive => RequestKind::Receive,
             Request::Send(_) => RequestKind::Send,
@@ -82,7 +85,7 @@ impl Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
-    /// [`Request::Accept`].
+    /// [`Request::Accept`] or [`Request::AcceptOne`].
     Accept,
     /// [`Request::Connect`].
     Connect,

@@ -36,6 +36,7 @@ pub(super) struct Inner {
     address: SocketAddr,
     token: Cell<Token>,
     destination: RefCell<Destination>,
+    one_at_a_time: bool,
     accepting: Cell<Option<Operation>>,
     paused: Cell<bool>,
     closing: Cell<bool>,
@@ -120,11 +121,8 @@ impl Reactor {
         self.check_open()?;
         let adopted = self.port_mut().adopt(socket.into());
         let handle = adopted.map_err(Error::ListenOn)?;
-        self.listen_with(
-            handle,
-            Destination::Factory(Box::new(factory)),
-            Error::ListenOn,
-        )
+        let to = Destination::Factory(Box::new(factory));
+        self.listen_with(handle, to, false, Error::ListenOn)
     }
 
     fn listen(&self, options: &ListenOptions, to: Destination) -> Result<Listener, Error> {
@@ -134,13 +132,14 @@ impl Reactor {
             source,
         };
         let handle = self.port_mut().listen(options).map_err(failed)?;
-        self.listen_with(handle, to, failed)
+        self.listen_with(handle, to, options.one_at_a_time, failed)
     }
 
     fn listen_with(
         &self,
         handle: Handle,
         to: Destination,
+        one_at_a_time: bool,
         failed: impl FnOnce(io::Error) -> Error,
     ) -> Result<Listener, Error> {
         let address = self.port().local_addr(handle);
@@ -154,6 +153,7 @@ impl Reactor {
             address,
             token: Cell::new(Token::default()),
             destination: RefCell::new(to),
+            one_at_a_time,
             accepting: Cell::new(None),
             paused: Cell::new(false),
             closing: Cell::new(false),
@@ -206,7 +206,8 @@ impl Listener {
     }
 
     /// Accepts no more connections for now: they wait in the backlog. Connections that the port had accepted
-    /// already may still come, on Windows up to 32.
+    /// already may still come, on Windows up to 32, unless [`one_at_a_time`](ListenOptions::one_at_a_time) was
+    /// asked for.
     pub fn pause_accepting(&self) {
         self.inner.paused.set(true);
         if let Some(operation) = self.inner.accepting.get()
@@ -241,10 +242,13 @@ impl Inner {
         if self.retry.borrow().as_ref().is_some_and(Retry::is_pending) {
             return;
         }
-        let submitted =
-            self.reactor
-                .port_mut()
-                .submit(self.handle, Request::Accept, self.token.get());
+        let request = if self.one_at_a_time {
+            Request::AcceptOne
+        } else {
+            Request::Accept
+        };
+        let mut port = self.reactor.port_mut();
+        let submitted = port.submit(self.handle, request, self.token.get());
         match submitted {
             Ok(operation) => self.accepting.set(Some(operation)),
             Err(error) => log::error!("{}: accept: {error}", self.address),

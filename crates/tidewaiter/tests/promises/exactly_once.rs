@@ -127,6 +127,28 @@ fn a_multishot_accept_brings_every_connection_and_then_its_end() {
     harness.finish();
 }
 
+/// Goal: one accept takes one connection, and the others wait for the next one.
+#[test]
+fn an_accept_of_one_ends_with_the_first_connection() {
+    let mut harness = Harness::new();
+    let (listener, address) = harness.listen();
+    let idle = harness.submit(listener, Request::AcceptOne);
+    harness.port.cancel(idle);
+    harness.assert_cancelled(idle);
+    let clients: Vec<_> = (0..5).map(|_| harness.connect(address).0).collect();
+    for client in clients {
+        let accepting = harness.submit(listener, Request::AcceptOne);
+        let completion = harness.next(accepting);
+        assert!(!completion.more, "{completion:?}");
+        let Ok(Outcome::Accepted { peer, .. }) = completion.result else {
+            panic!("a connection should have come: {completion:?}");
+        };
+        assert_eq!(harness.port.local_addr(client).ok(), Some(peer));
+        assert!(!harness.is_live(accepting));
+    }
+    harness.finish();
+}
+
 #[test]
 fn several_accepts_on_one_listener_share_its_connections() {
     let mut harness = Harness::new();

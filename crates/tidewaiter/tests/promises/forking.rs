@@ -243,6 +243,7 @@ fn use_all(port: &mut Port, parts: &Parts) {
     let mut note = |call, result: Result<(), io::Error>| refused.push((call, result));
     for (handle, request) in [
         (parts.listener, Request::Accept),
+        (parts.listener, Request::AcceptOne),
         (server, Request::Connect(peer)),
         (server, Request::Receive),
         (server, Request::Send(b"no".as_slice().into())),

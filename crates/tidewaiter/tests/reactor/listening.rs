@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use tidewaiter::port::ListenOptions;
 use tidewaiter::{ConnectError, Error, Factory, Listener, Metrics, Protocol, Reactor, Transport};
 
 use super::support::{
@@ -179,6 +180,51 @@ fn a_paused_listener_leaves_connections_in_the_backlog() {
     run_clean(&reactor);
     assert_eq!(log.take(), ["connected", "resumed", "accepted"]);
     assert_eq!(reactor.metrics().accepted, 1);
+}
+
+/// Pauses with each connection, and resumes a little later.
+struct OneByOne {
+    listener: Rc<RefCell<Option<Listener>>>,
+    paused: Rc<Cell<bool>>,
+    countdown: Countdown,
+}
+
+impl Factory for OneByOne {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        assert!(!self.paused.replace(true), "it came in spite of the pause");
+        let listener = self.listener.borrow().clone().expect("it listens");
+        listener.pause_accepting();
+        let (reactor, paused) = (listener.reactor().clone(), Rc::clone(&self.paused));
+        let countdown = self.countdown.clone();
+        reactor.call_later(Duration::from_millis(5), move |reactor| {
+            paused.set(false);
+            listener.resume_accepting();
+            countdown.hit(reactor);
+        });
+        Some(Box::new(Silent))
+    }
+}
+
+/// Goal: whoever pauses with a connection has that one alone: no other one was accepted with it.
+#[test]
+fn one_at_a_time_a_pause_leaves_all_others_in_the_backlog() {
+    let (reactor, countdown) = (reactor(), Countdown::new(10));
+    let (place, paused) = (Rc::default(), Rc::default());
+    let factory = OneByOne {
+        listener: Rc::clone(&place),
+        paused,
+        countdown,
+    };
+    let mut options = ListenOptions::new(any_port());
+    options.one_at_a_time = true;
+    let listener = reactor.listen_tcp(options, factory).unwrap();
+    let address = listener.local_addr();
+    place.replace(Some(listener));
+    for _ in 0..10 {
+        reactor.connect_tcp(address, |_: SocketAddr| Silent);
+    }
+    run_clean(&reactor);
+    assert_eq!(reactor.metrics().accepted, 10);
 }
 
 #[test]

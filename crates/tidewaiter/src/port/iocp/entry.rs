@@ -37,7 +37,7 @@ impl Body {
     /// Whether such a thing can be asked for `request`.
     fn knows(&self, request: &Request) -> bool {
         match request {
-            Request::Accept => matches!(self, Body::Listener(..)),
+            Request::Accept | Request::AcceptOne => matches!(self, Body::Listener(..)),
             Request::Connect(_) => matches!(self, Body::Stream(_)),
             Request::Receive => matches!(self, Body::Stream(_) | Body::PipeReader(_)),
             Request::Send(_) => matches!(self, Body::Stream(_) | Body::PipeWriter(_)),
@@ -139,6 +139,8 @@ pub(super) struct Live {
     pub(super) handle: Key,
     pub(super) token: Token,
     pub(super) kind: RequestKind,
+    /// Accepting: the first connection is its end.
+    pub(super) once: bool,
     /// How many records it has with the system or in the local queue.
     pub(super) records: usize,
     /// Why it ends, as soon as its last record is back.
@@ -155,6 +157,7 @@ impl Live {
             handle,
             token,
             kind,
+            once: false,
             records: 0,
             ending: None,
             unsent: Chunks::new(),

@@ -92,6 +92,11 @@ impl Iocp {
                     self.accept(operation);
                 }
             }
+            Request::AcceptOne => {
+                let live = self.operations.get_mut(operation);
+                live.expect("it starts").once = true;
+                self.accept(operation);
+            }
             Request::Exit => self.watch(operation),
             Request::Receive => {
                 let record = self.records.take(operation);
@@ -204,7 +209,11 @@ impl Iocp {
                     true => Socket(SocketRepr::Plain(socket)),
                     false => Socket(SocketRepr::Os(socket)),
                 };
-                self.report(operation, Outcome::Accepted { socket, peer });
+                let outcome = Outcome::Accepted { socket, peer };
+                if self.operations.get(operation).is_some_and(|live| live.once) {
+                    return self.end(operation, Ok(outcome));
+                }
+                self.report(operation, outcome);
             }
             Accepted::PeerGone => {}
             Accepted::Failed(error) => self.fail(operation, Failure::os("AcceptEx", error)),

@@ -72,7 +72,9 @@ pub(super) enum Direction {
 impl Direction {
     pub(super) fn of(request: &Request) -> Direction {
         match request {
-            Request::Accept | Request::Receive | Request::Exit => Direction::Input,
+            Request::Accept | Request::AcceptOne | Request::Receive | Request::Exit => {
+                Direction::Input
+            }
             Request::Connect(_) | Request::Send(_) => Direction::Output,
             Request::HangUp => Direction::HangUp,
         }
@@ -224,7 +226,7 @@ impl Entry {
 
     /// Puts `task` where it goes on; gives it back if only one such operation may be under way.
     pub(super) fn start(&mut self, direction: Direction, task: Task) -> Result<(), Task> {
-        let several = matches!(task.work, Work::Accept | Work::Exit);
+        let several = matches!(task.work, Work::Accept | Work::AcceptOne | Work::Exit);
         if several && self.input.is_some() {
             self.aside().waiting.push_back(task);
             return Ok(());
@@ -319,6 +321,10 @@ impl Entry {
         let (operation, token, kind) = (task.operation, task.token, task.kind());
         let attempt = match &mut task.work {
             Work::Accept => self.attempt_accept(),
+            Work::AcceptOne => match self.attempt_accept() {
+                Attempt::More(accepted) => Attempt::Last(Ok(accepted)),
+                other => other,
+            },
             Work::Receive => self.attempt_receive(tools),
             Work::Exit => self.attempt_exit(),
             Work::HangUp => self.attempt_hang_up(),

@@ -490,7 +490,7 @@ fn prepare(source: &Source) -> io::Result<bool> {
 /// Refuses what a source does not know.
 fn check(source: &Source, request: &Request) -> io::Result<()> {
     let known = match request {
-        Request::Accept => matches!(source, Source::Listener(_)),
+        Request::Accept | Request::AcceptOne => matches!(source, Source::Listener(_)),
         Request::Connect(_) => matches!(source, Source::Stream(_)),
         Request::Receive => matches!(source, Source::Stream(_) | Source::Reader(_)),
         Request::Send(_) => matches!(source, Source::Stream(_) | Source::Writer(_)),

@@ -16,6 +16,7 @@ pub(super) struct Task {
 #[derive(Debug)]
 pub(super) enum Work {
     Accept,
+    AcceptOne,
     Receive,
     Exit,
     HangUp,
@@ -32,6 +33,7 @@ impl Task {
             token,
             work: match request {
                 Request::Accept => Work::Accept,
+                Request::AcceptOne => Work::AcceptOne,
                 Request::Receive => Work::Receive,
                 Request::Exit => Work::Exit,
                 Request::HangUp => Work::HangUp,
@@ -43,7 +45,7 @@ impl Task {
 
     pub(super) fn kind(&self) -> RequestKind {
         match self.work {
-            Work::Accept => RequestKind::Accept,
+            Work::Accept | Work::AcceptOne => RequestKind::Accept,
             Work::Receive => RequestKind::Receive,
             Work::Exit => RequestKind::Exit,
             Work::HangUp => RequestKind::HangUp,

@@ -49,9 +49,13 @@ impl SimDriver {
         let Some(result) = result else {
             return false;
         };
-        let more = matches!(result, Ok(Outcome::Accepted { .. } | Outcome::Received(_)));
         let due = world.delivery();
         let running = self.operations.get_mut(key).expect("looked up above");
+        let more = match result {
+            Ok(Outcome::Accepted { .. }) => matches!(running.task, Task::Accept),
+            Ok(Outcome::Received(_)) => true,
+            _ => false,
+        };
         running.result = Some(Decided { due, result, more });
         true
     }
@@ -65,7 +69,7 @@ impl SimDriver {
         let entry = self.handles.get_mut(handle.0);
         let object = &mut entry.expect("a handle outlives its operations").object;
         match (&mut running.task, *object) {
-            (Task::Accept, Object::Listener(listener)) => {
+            (Task::Accept | Task::AcceptOne, Object::Listener(listener)) => {
                 accept(world, listener, &self.shared).map(|result| named("accept", result))
             }
             (Task::Connect(peer), Object::Bound(local)) => {

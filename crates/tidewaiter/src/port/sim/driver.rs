@@ -43,6 +43,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) enum Task {
     Accept,
+    AcceptOne,
     Connect(SocketAddr),
     /// A connect that nobody answers.
     Silence,
@@ -266,6 +267,7 @@ impl Driver for SimDriver {
         }
         let task = match request {
             Request::Accept => Task::Accept,
+            Request::AcceptOne => Task::AcceptOne,
             Request::Connect(peer) => Task::Connect(peer),
             Request::Receive => Task::Receive,
             Request::Send(chunks) if chunks.is_empty() => {

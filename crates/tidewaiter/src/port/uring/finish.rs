@@ -105,7 +105,7 @@ impl Uring {
                 finish_receive(pending, cqe, received, &self.buffers)
             }
             (Stage::Started, Work::Send { .. }) => finish_send(pending, cqe),
-            (Stage::Started, Work::Accept) => finish_accept(pending, cqe),
+            (Stage::Started, Work::Accept { .. }) => finish_accept(pending, cqe),
             (Stage::Started, Work::Connect(_)) => finish_connect(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => finish_connecting(pending, &self.handles, cqe),
             (_, Work::Exit(_)) => finish_exit(pending, &self.handles, cqe),
@@ -322,10 +322,10 @@ fn finish_accept(pending: &mut Pending, cqe: Cqe) -> Next {
         ) => None,
         Some(errno) => return failed(pending, errno),
     };
-    if cqe.more() {
-        Next::GoOn(accepted)
-    } else {
-        Next::Again(accepted)
+    match (accepted, &pending.work) {
+        (Some(accepted), Work::Accept { one: true }) => Next::End(Ok(accepted)),
+        (accepted, _) if cqe.more() => Next::GoOn(accepted),
+        (accepted, _) => Next::Again(accepted),
     }
 }
 

@@ -277,7 +277,8 @@ impl Uring {
         write_flags: Option<WriteFlags>,
     ) -> io::Result<Work> {
         match (request, &state.thing) {
-            (Request::Accept, Thing::Listener(_)) => Ok(Work::Accept),
+            (Request::Accept, Thing::Listener(_)) => Ok(Work::Accept { one: false }),
+            (Request::AcceptOne, Thing::Listener(_)) => Ok(Work::Accept { one: true }),
             (Request::Connect(peer), Thing::Stream(_)) => {
                 Ok(Work::Connect(Pinned::new(peer.into())))
             }

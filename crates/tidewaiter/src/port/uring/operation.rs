@@ -98,7 +98,10 @@ impl Pinned<Gather> {
 /// What an operation is about, and what it owns until its last completion.
 #[derive(Debug)]
 pub(super) enum Work {
-    Accept,
+    Accept {
+        /// Not multishot.
+        one: bool,
+    },
     Connect(Pinned<SockAddr>),
     Receive {
         pipe: bool,
@@ -127,7 +130,7 @@ pub(super) enum Work {
 impl Work {
     pub(super) fn kind(&self) -> RequestKind {
         match self {
-            Work::Accept => RequestKind::Accept,
+            Work::Accept { .. } => RequestKind::Accept,
             Work::Connect(_) => RequestKind::Connect,
             Work::Receive { .. } => RequestKind::Receive,
             Work::Send { .. } => RequestKind::Send,
@@ -141,7 +144,7 @@ impl Work {
     /// The system call that stands for it.
     pub(super) fn call(&self) -> &'static str {
         match self {
-            Work::Accept => "accept4",
+            Work::Accept { .. } => "accept4",
             Work::Connect(_) => "connect",
             Work::Receive { pipe: false, .. } => "recv",
             Work::Receive { pipe: true, .. } => "read",
@@ -244,9 +247,15 @@ impl Pending {
             return poll(descriptor, events);
         }
         match &mut self.work {
-            Work::Accept => opcode::AcceptMulti::new(descriptor)
+            Work::Accept { one: false } => opcode::AcceptMulti::new(descriptor)
                 .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
                 .build(),
+            // The socket tells the peer's address.
+            Work::Accept { one: true } => {
+                opcode::Accept::new(descriptor, std::ptr::null_mut(), std::ptr::null_mut())
+                    .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+                    .build()
+            }
             Work::Connect(address) => {
                 // SAFETY: the pointer is `Pinned::new`'s, and addresses are only ever read.
                 let address = unsafe { &*address.as_ptr() };
