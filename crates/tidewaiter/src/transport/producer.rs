@@ -2,36 +2,40 @@
 
 use super::Transport;
 
-/// How a producer produces.
+/// When a producer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProducerKind {
-    /// It writes by itself until paused: paused when more than the high water mark is queued, resumed
-    /// when no more than the low one is left.
+    /// It writes by itself until it is paused. The transport pauses it when more bytes are queued than the high
+    /// [water mark](Transport::set_water_marks), and resumes it when no more than the low one are left.
     Push,
-    /// It writes once each time it is resumed: resumed whenever nothing is queued.
+    /// It writes once each time it is resumed. The transport resumes it whenever nothing is queued, first after
+    /// it is registered, and never pauses it.
     ///
-    /// On Linux, while it answers with 16 KiB or more each time, what does not fill a segment of TCP waits
-    /// for the next answer (`TCP_CORK`); when it does not, it is sent.
+    /// On Linux, while it writes 16 KiB or more each time, the last partial TCP segment is held back so that the next
+    /// write can fill it (`TCP_CORK`). When it writes less or nothing, the segment is sent.
     Pull,
 }
 
-/// Something that writes to a transport, and can be told to pause.
+/// Something that writes to a transport, and that the transport can pause: see
+/// [`Transport::register_producer`].
 ///
-/// The loop calls these, never a call to the transport.
+/// The loop makes these calls, never a call to the transport. A panic in one loses the connection.
 pub trait Producer {
-    /// Write no more for now. Called on push producers only.
+    /// Asks the producer to write no more for now. Called on [push producers](ProducerKind::Push) only.
     fn pause_producing(&mut self);
 
-    /// Write on.
+    /// Asks the producer to write: on, if it was paused, or once, if it is a [pull producer](ProducerKind::Pull).
     fn resume_producing(&mut self);
 
-    /// Write no more at all: the transport is gone, or takes nothing more.
+    /// Tells the producer to write no more at all: the transport is closed, or takes nothing more. This is the last
+    /// call. The default does nothing.
     fn stop_producing(&mut self) {}
 }
 
-/// A transport that fills another one: it stops reading while the other has too much to send. When the other is
-/// gone, it reads on, so that its own other direction and its end are not held up: what it still brings goes to its
-/// protocol, as ever, and from there into a transport that takes nothing. To close it is the protocol's to decide.
+/// A transport that fills another one. It stops receiving while the other is congested.
+///
+/// When the other is closed, it receives again, so that its other direction and its own end are not held up: its
+/// protocol still gets what it receives, but can pass it on to nobody. Whether to close it is up to its protocol.
 impl Producer for Transport {
     fn pause_producing(&mut self) {
         Transport::pause_producing(self);

@@ -7,71 +7,75 @@ use super::{Listener, Transport};
 use crate::error::{ConnectError, Reason};
 use crate::reactor::Reactor;
 
-/// What is done with a connection: the loop calls these, and never one of them from inside a call to the
+/// The program's side of a connection. The loop makes these calls, never one of them from inside a call to the
 /// transport.
 ///
-/// `connection_made` comes first and once; then `data_received`, any number of times, and after the last of it
-/// `read_connection_lost`, at most once; `write_connection_lost` at any point between, at most once;
-/// `connection_lost` last and once. A panic in any of them loses the connection with [`Reason::Panicked`];
-/// `connection_lost` is called even then.
+/// `connection_made` comes first and once, `connection_lost` last and once. In between, `data_received` comes any
+/// number of times, followed by `read_connection_lost` at most once. `write_connection_lost` comes at any time in
+/// between, at most once: even before `data_received`.
+///
+/// If one of them panics, the connection is lost with [`Reason::Panicked`]; `connection_lost` is called even then.
+/// No call comes any more once the reactor is dropped without having stopped.
 pub trait Protocol {
-    /// The connection is up: it may be written to, and data will arrive.
+    /// The connection is open: it can be written to, and data can arrive.
     fn connection_made(&mut self, transport: &Transport) {
         let _ = transport;
     }
 
-    /// Bytes arrived: at least one, at most what the port receives at a time, cut wherever the network
-    /// cut them.
+    /// Bytes arrived: at least one, at most what [the port](crate::port::PortOptions) receives at a time. They may be
+    /// cut anywhere: one `write` of the peer may arrive in several calls, and several in one.
     fn data_received(&mut self, transport: &Transport, data: &[u8]);
 
-    /// The peer will send no more; sending may go on.
+    /// The peer has ended its sending side: no more data will arrive. Sending may go on.
     ///
-    /// Unless overridden, this ends the connection: it sends what was written and closes, as
-    /// [`Transport::lose_connection`] does, except that a registered producer is not waited for, but told to
-    /// stop. To have the producer finish, override this, and call `lose_connection` in it.
+    /// The default closes the connection in order, as [`Transport::lose_connection`] does, but tells a registered
+    /// producer to stop instead of waiting for it. Override this to go on sending, and call
+    /// `lose_connection`, which lets the producer finish, or [`Transport::lose_write_connection`] at the end.
     fn read_connection_lost(&mut self, transport: &Transport) {
         transport.finish();
     }
 
-    /// What [`Transport::lose_write_connection`] asked for is done: everything was sent, and the peer
-    /// was told that no more follows.
+    /// Our sending side has ended, as [`Transport::lose_write_connection`] asked for: the OS has taken all bytes and
+    /// the end of file.
     fn write_connection_lost(&mut self, transport: &Transport) {
         let _ = transport;
     }
 
-    /// The connection has ended, and why. What is written from here on goes nowhere;
-    /// [`Transport::unsent`] tells how much of what was written before the OS never took. When this has
-    /// returned, the socket is closed, or kept for a while for the peer's sake: see
-    /// [`Transport::lose_connection`].
+    /// The connection has ended, for this reason. Bytes written from here on are dropped; [`Transport::unsent`] tells
+    /// how many of the bytes written before the OS never took. After this call the protocol is dropped, and the
+    /// socket is closed, or kept for a while for the peer's sake: see [`Transport::lose_connection`].
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
         let _ = (transport, reason);
     }
 }
 
-/// Makes a protocol for each connection.
+/// Makes a protocol for each connection. The loop makes these calls.
 ///
-/// Every closure from a peer's address to a protocol is one.
+/// A closure that takes the peer's address and returns a protocol is a factory, with the defaults of the other
+/// calls: it is not told when connecting or accepting fails.
+///
+/// If one of these calls panics, the panic is logged, and the connection it was for is closed.
 pub trait Factory {
-    /// The protocol for a connection to or from `peer`, or `None` to close it at once.
+    /// Makes the protocol for a connection to or from `peer`; `None` closes the connection at once.
     fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>>;
 
-    /// A connection that was asked for could not be made.
+    /// A connection could not be made, for this reason: see [`Reactor::connect_tcp`]. The default logs a warning.
     fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
         let _ = reactor;
         log::warn!("{error}");
     }
 
-    /// A connection could not be accepted: descriptors or memory have run out, most likely. It waits in
-    /// the backlog.
+    /// A connection could not be accepted, most likely because descriptors or memory have run out. It waits in the
+    /// backlog.
     ///
-    /// Accepting goes on by itself after a pause, and this is called again each time that it fails.
-    /// The log tells of the first time, and of the recovery.
+    /// The listener [tries again](Reactor::listen_tcp) after a pause, and this is called each time that it fails. The
+    /// log tells of the first failure and of the recovery.
     fn accept_failed(&mut self, listener: &Listener, error: &io::Error) {
         let _ = (listener, error);
     }
 
-    /// The listener's socket is closed, be it by [`Listener::stop_listening`] or because the reactor
-    /// stops: the address is free again. Nothing follows; the factory is dropped after this.
+    /// The listener's socket is closed, by [`Listener::stop_listening`] or because the reactor stops. Its address is
+    /// free again. This is the last call; the factory is dropped after it.
     fn listener_closed(&mut self, listener: &Listener) {
         let _ = listener;
     }

@@ -17,8 +17,8 @@ use crate::reactor::Reactor;
 
 /// A TCP connection or a pipe. Clones are the same one.
 ///
-/// Nothing here blocks, and nothing here calls back: what a call sets off comes from the loop later.
-/// Once the connection is closed, calls do nothing.
+/// No call blocks, and no call enters a protocol or a producer: their callbacks come from the loop later. Once the
+/// connection is closed, calls do nothing or return [`NotConnected`](io::ErrorKind::NotConnected).
 #[derive(Clone)]
 pub struct Transport {
     stream: Rc<Stream>,
@@ -31,38 +31,41 @@ impl Transport {
         }
     }
 
-    /// Sends a copy of `data`, after all that was written before.
+    /// Sends a copy of `data`, after everything that was written before.
     ///
-    /// Any amount is taken, and kept until the peer takes it: before you write much, check
-    /// [`is_congested`](Transport::is_congested) or register a [`Producer`]; to answer what was received, call
-    /// [`pause_while_congested`](Transport::pause_while_congested) once. What is written after
-    /// [`lose_connection`](Transport::lose_connection) or
-    /// [`lose_write_connection`](Transport::lose_write_connection) is dropped, unless these still wait for a
-    /// producer.
+    /// There is no limit: bytes stay in memory until the OS takes them. Before you write large amounts, check
+    /// [`is_congested`](Transport::is_congested) or register a [`Producer`]. To answer what you receive, call
+    /// [`pause_while_congested`](Transport::pause_while_congested) once.
+    ///
+    /// Bytes written after [`lose_connection`](Transport::lose_connection) or
+    /// [`lose_write_connection`](Transport::lose_write_connection) are dropped, unless that call still waits for a
+    /// producer. So are bytes written to a pipe that we read from.
     pub fn write(&self, data: &[u8]) {
         self.stream.write_slice(data);
     }
 
-    /// Sends `data` without copying it, after all that was written before. Otherwise as
-    /// [`write`](Transport::write).
+    /// Sends `data` without copying it, after everything that was written before. Otherwise as
+    /// [`write`](Transport::write). The memory is dropped by the loop once the OS has taken it.
     pub fn write_bytes(&self, data: impl Into<Bytes>) {
         let data = data.into();
         self.stream.write(|queue| queue.push(data));
     }
 
-    /// Closes the connection in order: sends what was written, waits for the registered producer, if
-    /// any, to be unregistered, then tells the peer that no more follows, and the protocol, with
-    /// [`Reason::Done`], that the connection is lost. Nothing more is delivered.
+    /// Closes the connection in order: sends the bytes that were written, waits until the registered producer, if
+    /// any, is unregistered, sends the end of file, and then calls
+    /// [`connection_lost`](super::Protocol::connection_lost) with [`Reason::Done`]. From this call on, nothing is
+    /// delivered; bytes that arrive are dropped.
     ///
-    /// A peer that is still sending receives all of that nevertheless. Systems reset a connection that is closed
-    /// before the peer has ended, and the peer then loses what it has not read. So the socket is kept for a
-    /// while, and what arrives is dropped, until the peer ends: for 2 s without a byte, 10 s in all, and 64 MiB
-    /// at most. [`Living::lingering`](crate::Living::lingering) counts such sockets. A pipe is closed at once.
+    /// The peer receives everything even if it is still sending. The OS would reset a connection that is closed
+    /// with received bytes unread, and the peer would lose what it had not read yet. So after `connection_lost`,
+    /// the reactor keeps the socket until the peer ends, and drops what arrives: for at most 10 s, 2 s without a
+    /// byte, and 64 MiB. [`Living::lingering`](crate::Living::lingering) counts such sockets. A pipe is closed at
+    /// once.
     ///
-    /// A peer that does not read keeps the connection open: see
-    /// [`abort_connection`](Transport::abort_connection). So does a producer that stays registered. A reactor
-    /// that stops waits for neither: see [`Reactor::run`]. A process that shares the socket has no connection any
-    /// more either: see [`release_connection`](Transport::release_connection).
+    /// The connection stays open as long as the peer does not read, and as long as the producer stays registered:
+    /// for a time limit, call [`abort_connection`](Transport::abort_connection) later. A reactor that stops waits
+    /// for neither: see [`Reactor::run`]. The end of file also ends the connection for other processes that share
+    /// the socket: see [`release_connection`](Transport::release_connection).
     pub fn lose_connection(&self) {
         self.stream.lose();
     }
@@ -73,113 +76,124 @@ impl Transport {
         self.stream.finish();
     }
 
-    /// Ends the sending side: sends what was written, waits for the registered producer, if any, to be
-    /// unregistered, then tells the peer that no more follows. Receiving goes on. A pipe is closed by
-    /// this.
+    /// Ends the sending side: sends the bytes that were written, waits until the registered producer, if any, is
+    /// unregistered, sends the end of file, and then calls
+    /// [`write_connection_lost`](super::Protocol::write_connection_lost). Receiving goes on. Once the peer has
+    /// ended its side too, the connection is closed with [`Reason::Done`].
+    ///
+    /// This closes a pipe that we write to, and does nothing to a pipe that we read from.
     pub fn lose_write_connection(&self) {
         self.stream.lose_write();
     }
 
-    /// Closes the connection now: what was written and not yet sent is dropped, and a TCP peer sees a
-    /// reset. The reason is [`Reason::Aborted`].
+    /// Closes the connection now, with [`Reason::Aborted`]. Bytes that the OS has not yet taken are dropped, and a
+    /// producer is told to stop. On TCP, the bytes that the OS has taken and not yet sent are dropped too, and the
+    /// peer sees a reset.
     pub fn abort_connection(&self) {
         self.stream.close(Ending::Reset, Reason::Aborted);
     }
 
-    /// Closes the connection now and in order: what was written and the OS has not yet taken is dropped
-    /// ([`unsent`](Transport::unsent) tells how much), and the producer, if any, is told to stop. The reason is
-    /// [`Reason::Done`]. For a protocol that has nothing more to say to this peer, whatever was still to be sent.
+    /// Closes the connection now and in order, with [`Reason::Done`]. Bytes that the OS has not yet taken are
+    /// dropped ([`unsent`](Transport::unsent) tells how many), and a producer is told to stop.
     ///
-    /// The peer receives what the OS has taken, even if it is still sending: see
+    /// The peer receives the bytes that the OS has taken, even if it is still sending: see
     /// [`lose_connection`](Transport::lose_connection).
     pub fn close_connection(&self) {
         self.stream.close(Ending::InOrder, Reason::Done);
     }
 
-    /// Closes our handle of the connection now, and leaves the connection as it is: for a socket that another
-    /// process has, too, which was forked, or to which it was sent. What was written and the OS has not yet taken
-    /// is dropped, and the producer, if any, is told to stop. The reason is [`Reason::Done`].
+    /// Closes our handle of the socket now, with [`Reason::Done`], and sends no end of file: the connection lives on
+    /// in another process that has the socket too, because it was forked or because it was sent the socket. Bytes
+    /// that the OS has not yet taken are dropped, and a producer is told to stop.
     ///
-    /// If nobody else has the socket, the OS ends the connection, or resets it if the peer is still sending.
+    /// If no other process has the socket, the OS ends the connection, or resets it if the peer is still sending.
     pub fn release_connection(&self) {
         self.stream.close(Ending::AtOnce, Reason::Done);
     }
 
-    /// Receives no more until [`resume_producing`](Transport::resume_producing): no data is delivered
-    /// after this call returns. The peer is slowed down by the network's own flow control.
+    /// Stops receiving until [`resume_producing`](Transport::resume_producing). No data is delivered after this call
+    /// returns; bytes that had arrived already are held. The network's flow control slows the peer down.
     ///
-    /// Nor is its end of file told meanwhile. A reset is, except on Windows.
+    /// While paused, the transport sees no end of file: `read_connection_lost` is not called before it is resumed.
+    /// A reset, or an end of both directions, is reported while paused, except on Windows, where the next send or
+    /// receive reports it.
     pub fn pause_producing(&self) {
         self.stream.pause();
     }
 
-    /// Receives again, first what had arrived already.
+    /// Receives again. Bytes held during the pause are delivered first. Does nothing unless paused by
+    /// [`pause_producing`](Transport::pause_producing).
     pub fn resume_producing(&self) {
         self.stream.resume();
     }
 
-    /// From now on, receives nothing as long as [`is_congested`](Transport::is_congested): so what is written in
-    /// answer to what is received takes no more memory than the [water mark](Transport::set_water_marks) and one
-    /// answer. To be called once, as a rule in
-    /// [`connection_made`](super::Protocol::connection_made).
+    /// From now on, receives nothing while [`is_congested`](Transport::is_congested). Use this when you answer what
+    /// you receive: the answers to a peer that does not read then take no more memory than the high
+    /// [water mark](Transport::set_water_marks) and one answer. Call it once, in
+    /// [`connection_made`](super::Protocol::connection_made) as a rule; it lasts for the connection's life.
     ///
-    /// This is a pause of its own: [`pause_producing`](Transport::pause_producing) and
-    /// [`resume_producing`](Transport::resume_producing) neither end it nor are ended by it.
+    /// This does not affect [`pause_producing`](Transport::pause_producing) and
+    /// [`resume_producing`](Transport::resume_producing): the transport receives when neither keeps it from it.
     pub fn pause_while_congested(&self) {
         self.stream.pause_while_congested();
     }
 
-    /// Has `producer` paused and resumed as this transport's queue fills and drains, in place of the
-    /// producer registered before. [`lose_connection`](Transport::lose_connection) waits until it is
-    /// unregistered.
+    /// Registers `producer`, which writes to this transport: it is paused and resumed as the transport's queue fills
+    /// and drains. It replaces a producer registered before, which is dropped without a call.
+    /// [`lose_connection`](Transport::lose_connection) waits until it is unregistered. If the transport is closed,
+    /// or takes nothing more, the producer is only told to stop.
     ///
-    /// A transport is a producer itself: registering one with another makes the first one receive no
-    /// faster than the second one sends. For a transport that answers itself, there is
+    /// A transport is a producer itself: register one with another, and the first one receives no faster than the
+    /// second one sends. For a transport that answers itself, there is
     /// [`pause_while_congested`](Transport::pause_while_congested).
     pub fn register_producer(&self, producer: impl Producer + 'static, kind: ProducerKind) {
         self.stream
             .register_producer(Rc::new(RefCell::new(producer)), kind);
     }
 
-    /// Forgets the producer: it has no more to write.
+    /// Drops the registered producer, without a call to it: it has no more to write. A
+    /// [`lose_connection`](Transport::lose_connection) that waited for it goes on.
     pub fn unregister_producer(&self) {
         self.stream.unregister_producer();
     }
 
-    /// How many bytes were written and not yet taken by the OS; 0 once the connection is closed:
-    /// [`unsent`](Transport::unsent) tells what was left.
+    /// How many bytes were written that the OS has not taken yet; 0 once the connection is closed, when
+    /// [`unsent`](Transport::unsent) tells how many were left.
     #[must_use]
     pub fn queued(&self) -> usize {
         let state = self.stream.state.borrow();
         if state.is_open() { state.queued() } else { 0 }
     }
 
-    /// How many bytes were written, in all, that the OS never took: known in and after
-    /// [`connection_lost`](super::Protocol::connection_lost), and 0 before. What was written after
-    /// [`lose_connection`](Transport::lose_connection), [`lose_write_connection`](Transport::lose_write_connection)
-    /// or `connection_lost` is not counted.
+    /// How many bytes were written in all that the OS never took: known in and after
+    /// [`connection_lost`](super::Protocol::connection_lost), 0 before. Bytes that [`write`](Transport::write)
+    /// dropped because the connection was ending or closed are not counted.
     ///
-    /// That the OS took bytes does not mean that the peer has received them: only an answer of the peer says so.
+    /// The peer may not have received all bytes that the OS took: only an answer from the peer proves that.
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.stream.state.borrow().unsent()
     }
 
-    /// Whether more than the high water mark is queued, or was and has not yet drained to the low one.
+    /// Whether the queue has exceeded the high [water mark](Transport::set_water_marks) and has not yet drained to the
+    /// low one.
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.stream.is_congested()
     }
 
-    /// Sets how many queued bytes pause a producer (`high`: 64 KiB unless set), and how many are left
-    /// when it is resumed (`low`, at most `high`: 16 KiB unless set).
+    /// Sets the number of queued bytes above which the transport is congested and a producer is paused (`high`: 64 KiB
+    /// by default), and the number at which both end (`low`: 16 KiB by default; more than `high` counts as `high`).
+    /// Takes effect with the next write or send.
     pub fn set_water_marks(&self, low: usize, high: usize) {
         let mut state = self.stream.state.borrow_mut();
         state.low_water = low.min(high);
         state.high_water = high;
     }
 
-    /// Whether the connection is neither closed nor about to be.
+    /// Whether the connection is open: from the beginning until it is closed, by a call or because it failed. It is
+    /// still open after [`lose_connection`](Transport::lose_connection) while that call has bytes to send or waits
+    /// for a producer.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.stream.state.borrow().is_open()
@@ -194,7 +208,7 @@ impl Transport {
         }
     }
 
-    /// Our own address.
+    /// Our own address of a TCP connection.
     ///
     /// # Errors
     ///
@@ -205,9 +219,9 @@ impl Transport {
         self.stream.reactor.port().local_addr(self.stream.handle)
     }
 
-    /// How many of the bytes that the OS has taken the peer's system has not acknowledged yet. It goes down as the
-    /// peer reads; that it is 0 means that the peer's *system* has all. An end of the sending side that is on
-    /// its way may count as one byte.
+    /// How many of the bytes that the OS has taken the peer's system has not acknowledged yet. The number decreases as
+    /// the peer reads. Zero means that the peer's *system* has all of them, not that the peer has read them. An end
+    /// of file that is not acknowledged yet may count as one byte.
     ///
     /// # Errors
     ///
@@ -219,8 +233,9 @@ impl Transport {
         port.unacknowledged(self.stream.handle)
     }
 
-    /// Whether small segments are sent at once (`TCP_NODELAY`) instead of being gathered by the OS, which is the
-    /// default: what is written in one turn of the loop leaves together in any case.
+    /// Sets whether the OS sends small segments at once (`TCP_NODELAY`) instead of gathering them (Nagle's
+    /// algorithm). False by default, as the OS has it. Small writes of one turn of the loop leave together in either
+    /// case.
     ///
     /// # Errors
     ///
@@ -229,7 +244,8 @@ impl Transport {
         self.set_option(SocketOption::NoDelay(enabled))
     }
 
-    /// Whether, and after how long, an idle connection is probed.
+    /// Sets whether, and after how long, the OS probes an idle connection: never (`None`) by default. See
+    /// [`SocketOption::KeepAlive`] for the units.
     ///
     /// # Errors
     ///
@@ -254,13 +270,12 @@ impl Transport {
         }
     }
 
-    /// The OS's number of the socket or pipe, to look at it, or to set options that are not known here.
-    /// It stays the reactor's: whoever closes it breaks this connection, and perhaps the next one.
+    /// The OS's number of the socket or pipe, for inspection or for options that are not offered here. The reactor
+    /// still owns it: do not close it.
     ///
-    /// `None` for what is simulated, and as soon as the connection is being closed, be it by a call or
-    /// because it failed. The number stays this connection's until
-    /// [`connection_lost`](super::Protocol::connection_lost) has returned; after that the OS may give it to
-    /// something else.
+    /// `None` for a simulated transport, and as soon as the connection is [not open](Transport::is_open) any more.
+    /// The OS does not give the number to anything else before
+    /// [`connection_lost`](super::Protocol::connection_lost) has returned; do not use it after that.
     #[must_use]
     pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
         if !self.is_open() {
@@ -277,7 +292,7 @@ impl Transport {
     }
 }
 
-/// Two names of the same connection are equal.
+/// Clones are equal: they name the same connection.
 impl PartialEq for Transport {
     fn eq(&self, other: &Transport) -> bool {
         Rc::ptr_eq(&self.stream, &other.stream)
