@@ -8,6 +8,8 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpawnStep {
+    /// Beginning at all: the reactor has been stopped.
+    Begin,
     /// Encoding the arguments, the environment, the names and the user's number: one of them contains a NUL, a
     /// variable's name is impossible, or the program is a batch file of Windows.
     Arguments,
@@ -68,6 +70,7 @@ impl SpawnError {
 impl fmt::Display for SpawnStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            SpawnStep::Begin => "no reactor for it",
             SpawnStep::Arguments => "its arguments or environment cannot be passed on",
             SpawnStep::Search => "not found",
             SpawnStep::Pipes => "no pipes for it",

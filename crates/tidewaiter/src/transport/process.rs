@@ -116,7 +116,7 @@ impl Reactor {
             source,
         };
         if let Err(error) = self.check_open() {
-            return Err(refused(SpawnStep::Adopt, io::Error::other(error)));
+            return Err(refused(SpawnStep::Begin, io::Error::other(error)));
         }
         let Spawned {
             process: handle,

@@ -394,7 +394,10 @@ fn what_cannot_be_started_is_named_and_the_reactor_goes_on() {
     run_clean(&reactor);
     check_events(&log.take(), ExitStatus::Code(4));
     let error = reactor.spawn_process(&crate::child(Role::Echo), watch());
-    assert_eq!(error.unwrap_err().step, SpawnStep::Adopt, "it has stopped");
+    let error = error.unwrap_err();
+    assert_eq!(error.step, SpawnStep::Begin);
+    let reason = "no reactor for it: the reactor has been stopped";
+    assert!(error.to_string().ends_with(reason), "{error}");
 }
 
 #[cfg(unix)]

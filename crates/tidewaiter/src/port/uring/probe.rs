@@ -139,7 +139,9 @@ pub(super) fn refused(step: &str, error: &io::Error) -> io::Error {
     let meaning = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => why_forbidden(),
         Some(libc::ENOSYS) => "the kernel has no io_uring, or a seccomp filter hides it",
-        Some(libc::ENOMEM) => "no memory for the ring (old kernels count it as locked memory)",
+        Some(libc::ENOMEM) => {
+            "no memory for the ring, which may count as locked memory (RLIMIT_MEMLOCK)"
+        }
         Some(libc::EINVAL) => "the kernel is too old: Linux 5.19 or later is needed",
         _ => return io::Error::new(error.kind(), format!("{step}: {error}")),
     };
