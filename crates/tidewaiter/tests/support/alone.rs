@@ -5,9 +5,12 @@ use std::process::Command;
 /// Set in the process that a test has for itself.
 const ALONE: &str = "TIDEWAITER_TEST_ALONE";
 
-/// Runs `body`, part of the test `name` of `module`, in a process in which nothing else goes on.
+/// Runs `body`, part of the test `name` of `module`, in a process in which nothing else goes on,
+/// and whose signals do what they do by default.
 pub(crate) fn alone(module: &str, name: &str, body: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
+        #[cfg(target_os = "linux")]
+        super::system::default_signals();
         return body();
     }
     let (_crate, module) = module.split_once("::").expect("tests are in a module");

@@ -32,6 +32,15 @@ pub(crate) fn without_signals() {
     assert_eq!(failed, 0, "all signals can be asked to be blocked");
 }
 
+/// Has the signals that ask a program to end do so: a shell's background job, as the tests may be, ignores some.
+pub(crate) fn default_signals() {
+    for number in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: no handler is given, but one of the system's own actions.
+        let before = unsafe { libc::signal(number, libc::SIG_DFL) };
+        assert_ne!(before, libc::SIG_ERR, "{}", io::Error::last_os_error());
+    }
+}
+
 /// Forks; the child does `work`, and ends with 0, or 1 if that panics.
 ///
 /// Of this process's threads only the one that calls is in the child, so nothing else may go on here.

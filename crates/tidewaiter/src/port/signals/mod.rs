@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::waker::Waker;
 
 /// A request to end the program, from the user or the system.
+///
+/// On Unix, a signal that the program was started to ignore stays ignored: SIGHUP under `nohup`, SIGINT in a shell's
+/// background jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ShutdownSignal {
@@ -24,7 +27,7 @@ pub enum ShutdownSignal {
     Interrupt,
     /// SIGTERM.
     Terminate,
-    /// The terminal is gone: SIGHUP. Not watched if it was ignored to begin with, as under `nohup`.
+    /// The terminal is gone: SIGHUP.
     Hangup,
     /// Ctrl-Break (Windows).
     Break,

@@ -24,9 +24,21 @@ impl Notify for ChannelNotify {
     }
 }
 
+/// Has the signal do what `action` says.
+#[expect(unsafe_code, reason = "the standard library does not set it")]
+fn dispose(number: i32, action: libc::sighandler_t) {
+    // SAFETY: no handler is given, but one of the system's own actions.
+    let before = unsafe { libc::signal(number, action) };
+    assert_ne!(before, libc::SIG_ERR);
+}
+
 /// Runs `body` in a child; the test of that `name` is to call this alone.
 fn in_child(name: &str, body: fn()) -> Option<ExitStatus> {
     if std::env::var_os(CHILD).is_some() {
+        // The tests may be a shell's background job.
+        for number in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            dispose(number, libc::SIG_DFL);
+        }
         body();
         return None;
     }
@@ -97,6 +109,23 @@ fn a_signal_ends_a_wait() {
         port.wait(None, &mut Vec::new()).expect("a wait");
         assert_eq!(watch.take(), Some(ShutdownSignal::Terminate));
         thread.join().expect("a thread").expect("raised");
+    });
+    assert!(status.is_none_or(|status| status.success()), "{status:?}");
+}
+
+#[test]
+fn what_was_ignored_to_begin_with_stays_ignored() {
+    let status = in_child("what_was_ignored_to_begin_with_stays_ignored", || {
+        for number in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            dispose(number, libc::SIG_IGN);
+        }
+        let (sender, _woken) = channel();
+        let waker = Waker::new(Box::new(ChannelNotify(sender)));
+        let watch = SignalWatch::install(waker).expect("watching");
+        for number in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            raise(number).expect("raised");
+            assert_eq!(watch.take(), None, "{number}");
+        }
     });
     assert!(status.is_none_or(|status| status.success()), "{status:?}");
 }

@@ -49,7 +49,7 @@ impl Registration {
         };
         let before = prepare()?;
         for ((number, signal), before) in WATCHED.into_iter().zip(before) {
-            if signal == ShutdownSignal::Hangup && before == Before::Ignored {
+            if before == Before::Ignored {
                 continue;
             }
             let inbox = Arc::clone(inbox);
