@@ -22,7 +22,7 @@ impl Core {
     /// Takes over the connected TCP socket with that number: whatever comes there is dropped, but ends the
     /// current or next wait. It is closed when its other end is.
     fn wake_on(&self, py: Python<'_>, descriptor: RawDescriptor) -> PyResult<()> {
-        let socket = sockets::stream(descriptor);
+        let socket = sockets::stream(descriptor)?;
         let inside = self.enter(py)?;
         let peer = socket
             .peer_addr()

@@ -121,7 +121,7 @@ impl Core {
         descriptor: RawDescriptor,
         object: Py<PyAny>,
     ) -> PyResult<Listener> {
-        let socket = sockets::listener(descriptor);
+        let socket = sockets::listener(descriptor)?;
         let inside = self.enter(py)?;
         let slot = inside.listeners.borrow_mut().insert(object);
         let home = Rc::downgrade(&inside);

@@ -13,30 +13,42 @@ use pyo3::types::PyTuple;
 use tidewaiter::port::RawDescriptor;
 
 #[cfg(unix)]
-fn owned(descriptor: RawDescriptor) -> std::os::fd::OwnedFd {
+fn owned(descriptor: RawDescriptor) -> PyResult<std::os::fd::OwnedFd> {
     use std::os::fd::FromRawFd;
 
+    // SAFETY: reads a flag of whatever has that number; an error says that nothing has.
+    if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+        return Err(no_socket(descriptor));
+    }
     // SAFETY: the Python side hands over sockets that it opened, once each, and makes its own object
     // for the number one that does not close it.
-    unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) }
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) })
 }
 
 #[cfg(windows)]
-fn owned(descriptor: RawDescriptor) -> std::os::windows::io::OwnedSocket {
+fn owned(descriptor: RawDescriptor) -> PyResult<std::os::windows::io::OwnedSocket> {
     use std::os::windows::io::FromRawSocket;
 
+    if descriptor == RawDescriptor::MAX {
+        return Err(no_socket(descriptor));
+    }
     // SAFETY: as on Unix: it was opened by Python, and given up.
-    unsafe { std::os::windows::io::OwnedSocket::from_raw_socket(descriptor) }
+    Ok(unsafe { std::os::windows::io::OwnedSocket::from_raw_socket(descriptor) })
 }
 
-/// Takes over an unconnected socket.
-pub(crate) fn stream(descriptor: RawDescriptor) -> TcpStream {
-    TcpStream::from(owned(descriptor))
+/// The number is what closed sockets have, or nothing has it.
+fn no_socket(descriptor: RawDescriptor) -> PyErr {
+    PyValueError::new_err(format!("{descriptor} is no socket"))
+}
+
+/// Takes over a socket, connected or not.
+pub(crate) fn stream(descriptor: RawDescriptor) -> PyResult<TcpStream> {
+    owned(descriptor).map(TcpStream::from)
 }
 
 /// Takes over a listening socket.
-pub(crate) fn listener(descriptor: RawDescriptor) -> TcpListener {
-    TcpListener::from(owned(descriptor))
+pub(crate) fn listener(descriptor: RawDescriptor) -> PyResult<TcpListener> {
+    owned(descriptor).map(TcpListener::from)
 }
 
 /// An address as Python writes it: `(host, port)`, or `(host, port, flow, scope)`.

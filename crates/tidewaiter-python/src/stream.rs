@@ -31,6 +31,8 @@ pub(crate) struct State {
     connector: RefCell<Option<Connector>>,
     /// There is one while the connection is up.
     transport: RefCell<Option<Transport>>,
+    /// The OS's number of it, which stays its own until it is lost: also while the port ends it.
+    descriptor: Cell<Option<RawDescriptor>>,
     /// Whether it was ever told to Python that the connection is lost.
     lost: Cell<bool>,
 
@@ -102,8 +104,15 @@ impl State {
     /// The connection is up.
     fn begin(&self, transport: &Transport) {
         self.transport.replace(Some(transport.clone()));
+        self.descriptor.set(transport.raw_descriptor());
         self.connector.take();
         self.resume_pull_producer(transport);
+    }
+
+    /// The connection is lost: its number may be another one's from here on.
+    fn end(&self) {
+        self.lost.set(true);
+        self.transport.take();
     }
 
     /// The loop receives unless told otherwise; Python's transports only once they are told to.
@@ -118,8 +127,9 @@ impl State {
     }
 
     fn set_reading(&self, reading: bool) -> PyResult<()> {
+        let transport = self.transport()?;
         self.reading.set(reading);
-        if let Some(transport) = self.transport()? {
+        if let Some(transport) = transport {
             if reading {
                 transport.resume_producing();
             } else {
@@ -144,6 +154,7 @@ impl Stream {
             bridge: RefCell::new(None),
             connector: RefCell::new(None),
             transport: RefCell::new(None),
+            descriptor: Cell::new(None),
             lost: Cell::new(false),
             connected: Cell::new(false),
             disconnected: Cell::new(false),
@@ -182,9 +193,9 @@ impl Stream {
         let py = slf.py();
         let inside = core.enter(py)?;
         let peer = sockets::address(address)?;
+        let socket = sockets::stream(descriptor)?;
         let bridge = Bridge::new(Rc::downgrade(&inside), None);
         bridge.lead_to(slf, &inside);
-        let socket = sockets::stream(descriptor);
         let connector = inside
             .reactor
             .connect_tcp_with(socket, peer, Caller(bridge));
@@ -205,10 +216,10 @@ impl Stream {
         Ok(connector.is_some())
     }
 
-    /// The OS's number of the socket; `None` when it is closed or closing.
+    /// The OS's number of the socket, until the connection is lost; then `None`.
     fn _descriptor(&self, py: Python<'_>) -> PyResult<Option<RawDescriptor>> {
-        let transport = self.state(py).transport()?;
-        Ok(transport.and_then(|transport| transport.raw_descriptor()))
+        let state = self.state(py);
+        Ok(state.transport()?.and(state.descriptor.get()))
     }
 
     /// Takes note that the connection is over, and has it closed: by a reset, if asked for; without a
@@ -242,10 +253,13 @@ impl Stream {
     }
 
     /// Takes a pipe's stream off the loop: for it, the loop calls the child.
-    fn _leave(&self, py: Python<'_>) {
-        if let Some(bridge) = self.state(py).bridge() {
+    fn _leave(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state(py);
+        state.transport()?;
+        if let Some(bridge) = state.bridge() {
             bridge.leave();
         }
+        Ok(())
     }
 
     /// Has the connection reset; `_streamLost` follows from the loop. Returns whether there was one.

@@ -157,7 +157,7 @@ fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
 }
 
 impl State {
-    /// The loop and the timer, as long as the call is pending.
+    /// The loop and the timer, as long as the call is pending and this thread may touch the loop.
     fn pending<'a>(
         &'a self,
         class: &Bound<'_, PyType>,
@@ -172,7 +172,10 @@ impl State {
             return Err(PyErr::from_value(wrong.call0()?));
         }
         match (self.inside.upgrade(), self.armed.get()) {
-            (Some(inside), Some(armed)) => Ok((inside, armed)),
+            (Some(inside), Some(armed)) => {
+                inside.check_thread()?;
+                Ok((inside, armed))
+            }
             _ => Err(PyValueError::new_err("the reactor of this call is gone")),
         }
     }

@@ -175,6 +175,7 @@ impl Protocol for Bridge {
                 .call_method1(intern!(stream.py(), "_streamLost"), (how,))
                 .map(drop)
         });
+        self.reach(|_, stream| stream.get().state(stream.py()).end());
         self.leave();
     }
 }

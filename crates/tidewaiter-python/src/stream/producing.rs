@@ -158,6 +158,7 @@ impl Stream {
     ) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().state(py);
+        let transport = state.transport()?;
         let producing = &state.producing;
         if let Some(present) = producing.get(py) {
             return Err(PyRuntimeError::new_err(format!(
@@ -175,7 +176,7 @@ impl Stream {
         if producing.streaming.get() {
             return Ok(());
         }
-        if let Some(transport) = state.transport()? {
+        if let Some(transport) = transport {
             producing.owed.set(transport.queued() > 0);
             state.listen_for_drain(&transport);
         }
@@ -187,10 +188,11 @@ impl Stream {
     #[pyo3(name = "_unregisterProducer")]
     fn _unregister_producer(slf: &Bound<'_, Self>) -> PyResult<()> {
         let state = slf.get().state(slf.py());
+        let transport = state.transport()?;
         let producer = state.producing.take();
         state.producing.streaming.set(false);
         drop(producer);
-        if let Some(transport) = state.transport()? {
+        if let Some(transport) = transport {
             if state.disconnecting.get() || state.write_disconnecting.get() {
                 // The loop will find that nobody holds the end back; until then, more may be written.
                 state.listen_for_drain(&transport);

@@ -120,6 +120,7 @@ impl Stream {
         if !state.connected.get() || state.disconnecting.get() {
             return Ok(());
         }
+        let transport = state.transport()?;
         state.reading.set(false);
         if state.write_disconnected.get() {
             // Nothing is left to be sent that could be waited for.
@@ -127,7 +128,7 @@ impl Stream {
             return Ok(());
         }
         state.disconnecting.set(true);
-        if let Some(transport) = state.transport()? {
+        if let Some(transport) = transport {
             state.hold_end_open(&transport);
             transport.lose_connection();
         }
@@ -138,8 +139,9 @@ impl Stream {
     #[pyo3(name = "loseWriteConnection")]
     fn lose_write_connection(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state(py);
+        let transport = state.transport()?;
         state.write_disconnecting.set(true);
-        if let Some(transport) = state.transport()? {
+        if let Some(transport) = transport {
             state.hold_end_open(&transport);
             transport.lose_write_connection();
         }

@@ -19,7 +19,7 @@ def _echo_server(reactor):
     return server, reactor.listenTCP(0, server, interface=ADDRESS)
 
 
-def _talk(port, message=b"hello"):
+def talk(port, message=b"hello"):
     with socket.create_connection((ADDRESS, port.getHost().port), 20) as connection:
         connection.settimeout(20)
         connection.sendall(message)
@@ -48,7 +48,7 @@ def loop_elsewhere(reactor):
     reactor.callLater(0, fired.set)
     thread = threading.Thread(target=reactor.run, kwargs=NO_SIGNALS)
     thread.start()
-    answer = _talk(port)
+    answer = talk(port)
     arguments = python("print('child')")
     reactor.callFromThread(reactor.spawnProcess, Child(), arguments[0], arguments, os.environ)
     reactor.callFromThread(reactor.callInThread, in_pool.set)
@@ -101,7 +101,7 @@ def foreign_calls(reactor):
         }
         for name, call in calls.items():
             _try(results, name, call)
-        results["talk"] = _talk(port).decode()
+        results["talk"] = talk(port).decode()
         reactor.callFromThread(reactor.stop)
 
     threading.Thread(target=work).start()
@@ -151,7 +151,7 @@ def hammered(reactor, seconds):
         reactor.callFromThread(reactor.callInThread, talk)
 
     def talk():
-        answers.append(_talk(port).decode())
+        answers.append(talk(port).decode())
         reactor.callFromThread(reactor.stop)
 
     kept, answers = [], []

@@ -172,12 +172,13 @@ class LoopReactor(base.ReactorBase):
         self._core.turn(delay)
 
     def stop(self) -> None:
-        super().stop()
+        # First, as it is refused in another thread than the loop's.
         self._core.interrupt()
+        super().stop()
 
     def crash(self) -> None:
-        super().crash()
         self._core.interrupt()
+        super().crash()
 
     # Connections and listeners.
 

@@ -1,0 +1,354 @@
+"""Numbers that nobody means, and calls from threads that have no business here."""
+
+import inspect
+import math
+import os
+import socket
+import sys
+import threading
+import time
+
+from tidewaiter._tidewaiter import Child, Core, DelayedCall, Listener, Stream
+from twisted.internet import protocol
+
+from scenarios.pairs import ADDRESS, SideFactory, connect, failures, python, until
+from scenarios.strangers import talk
+
+NUMBERS = [
+    *(
+        sign * number
+        for number in (0, 1, 5e-324, 1e9, 1e308, math.inf, 2**31, 2**32, 2**63, 2**64, 2**200)
+        for sign in (1, -1)
+    ),
+    math.nan,
+    65536,
+    sys.maxsize,
+]
+
+# What ends the process or makes it another one's: for the interpreter alone to call.
+_NOT_TO_BE_CALLED = {"_end", "_in_child", "__new__"}
+
+
+def _nothing(*_arguments, **_options):
+    pass
+
+
+def _outcome(call):
+    """What came of it; only exceptions of ordinary kinds are right."""
+    try:
+        call()
+        return "done"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        return f"NOT AN ORDINARY EXCEPTION: {type(error).__name__}: {error}"
+
+
+class _Waiting(protocol.ProcessProtocol):
+    ended = None
+    when_ended = staticmethod(_nothing)
+
+    def processEnded(self, reason):
+        self.ended = reason.type.__name__
+        self.when_ended()
+
+
+class _Fixture:
+    """One of everything, on a reactor that is about to run."""
+
+    def __init__(self, reactor):
+        self.reactor = reactor
+        self.core = reactor._core
+        self.server = SideFactory()
+        self.server.on["connectionMade"] = lambda side: setattr(side, "dataReceived", side.transport.write)
+        self.client = SideFactory()
+        self.port = connect(reactor, self.server, self.client)
+        self.call = reactor.callLater(1e6, _nothing)
+        self.child = _Waiting()
+        arguments = python("import sys; sys.stdin.read()")
+        reactor.spawnProcess(self.child, arguments[0], arguments, os.environ)
+        self.ours, self.theirs = socket.socketpair()
+        self.watch = self.core.watch(self.ours.fileno(), Core.READABLE, _nothing)
+
+    @property
+    def transport(self):
+        return self.client.sides[0].transport
+
+    @property
+    def ready(self):
+        return bool(self.client.sides and self.server.sides)
+
+    def program(self, **changed):
+        arguments = python("")
+        program = {"executable": arguments[0], "args": arguments, "env": None, "path": None}
+        return {**program, "fds": [], "pty": None, "user": None, **changed}
+
+    def finish(self):
+        """In the loop, once the calls were made: all of it still works, and ends."""
+        self.core.unwatch(self.watch)
+        self.call.cancel()
+        self.transport.abortConnection()
+        self.child.transport.signalProcess("KILL")
+        self.port.stopListening()
+
+
+def _methods_with_numbers(it):
+    """Every method that takes a number, as a call with that number."""
+    core, reactor = it.core, it.reactor
+    transport, process = it.transport, it.child.transport
+
+    def later(number):
+        reactor.callLater(number, _nothing).cancel()
+
+    def reset(number):
+        it.call.reset(number)
+
+    def delay(number):
+        it.call.delay(number)
+
+    def slow(number):
+        reactor.slow_callback = number
+        reactor.slow_callback = None
+
+    def on_slow(number):
+        core.set_on_slow(number, None)
+        core.set_on_slow(None, None)
+
+    def listen(number):
+        reactor.listenTCP(number, SideFactory(), interface=ADDRESS).stopListening()
+
+    def listen_long(number):
+        reactor.listenTCP(0, SideFactory(), number, ADDRESS).stopListening()
+
+    def connect_to(number):
+        reactor.connectTCP(ADDRESS, number, SideFactory()).stopConnecting()
+
+    def connect_within(number):
+        reactor.connectTCP(ADDRESS, it.port.getHost().port, SideFactory(), timeout=number).disconnect()
+
+    def buffer(number):
+        transport.bufferSize = number
+        transport.bufferSize = 1 << 16
+
+    def time(number):
+        it.call.time = number
+
+    def spawned(**program):
+        Child()._spawn(core, it.program(**program))
+
+    calls = {
+        "callLater": later,
+        "reset": reset,
+        "delay": delay,
+        "time": time,
+        "slow_callback": slow,
+        "set_on_slow": on_slow,
+        "listenTCP": listen,
+        "listenTCP, backlog": listen_long,
+        "connectTCP": connect_to,
+        "connectTCP, timeout": connect_within,
+        "bufferSize": buffer,
+        "_connect": lambda number: Stream()._connect(core, number, (ADDRESS, 1)),
+        "_connect, port": lambda number: Stream()._connect(core, -1, (ADDRESS, number)),
+        "_connect, flow": lambda number: Stream()._connect(core, -1, ("::1", 1, number, 0)),
+        "_connect, scope": lambda number: Stream()._connect(core, -1, ("::1", 1, 0, number)),
+        "wake_on": core.wake_on,
+        "listen": lambda number: core.listen(number, None),
+        "rewatch": lambda number: core.rewatch(number, Core.READABLE),
+        "rewatch, interest": lambda number: core.rewatch(it.watch, number),
+        "watch, interest": lambda number: core.unwatch(core.watch(it.theirs.fileno(), number, _nothing)),
+        "_pipe": lambda number: process._pipe(number, Stream()),
+        "writeToChild": lambda number: process.writeToChild(number, b""),
+        "signalProcess": lambda number: process.signalProcess(number if number <= 0 or number > 64 else 0),
+        "_spawn, user": lambda number: spawned(user=(number, 0, [])),
+        "_spawn, group": lambda number: spawned(user=(0, number, [])),
+        "_spawn, groups": lambda number: spawned(user=(0, 0, [number])),
+        "_spawn, descriptor": lambda number: spawned(fds=[(number, "w")]),
+        "_spawn, target": lambda number: spawned(fds=[(0, number)]),
+        "_spawn, terminal": lambda number: spawned(pty=[number, number]),
+    }
+    return calls
+
+
+# Which methods close the number that they are given, if there is such a descriptor: it is somebody's.
+_OWNING = ("_connect", "wake_on", "listen")
+# The descriptors of this process, and of the terminal that it may have.
+_OPEN = range(64)
+
+
+def numbers(reactor):
+    """Every method is given extreme numbers; then everything still works."""
+    it = _Fixture(reactor)
+    outcomes = {}
+
+    def act():
+        for name, method in _methods_with_numbers(it).items():
+            for number in NUMBERS:
+                if name in _OWNING and number in _OPEN:
+                    continue
+                outcomes[f"{name}({number})"] = _outcome(lambda method=method, number=number: method(number))
+        it.finish()
+
+    def ready():
+        if not it.ready:
+            reactor.callLater(0.001, ready)
+        else:
+            act()
+
+    reactor.callLater(0, ready)
+    # It waits outside of the loop, too.
+    for number in NUMBERS:
+        reactor.callFromThread(_nothing)
+        outcomes[f"iterate({number})"] = _outcome(lambda number=number: reactor.iterate(number))
+    until(reactor, lambda: it.client.lost and it.server.lost and it.child.ended)
+    return {"outcomes": outcomes, "ended": [it.client.lost, it.child.ended], "log": failures()}
+
+
+def _arguments(it):
+    """For every method of the extension, by its class: an object and the arguments."""
+    core, program = it.core, it.program()
+    transport, process = it.transport, it.child.transport
+    nobody = protocol.Protocol()
+    return {
+        Core: {
+            "turn": (0.0,),
+            "run": (it.reactor,),
+            "interrupt": (),
+            "wake": (),
+            "wake_on": (-1,),
+            "live": (),
+            "call_later": (1e6, _nothing),
+            "delayed_calls": (),
+            "call_from_thread": (_nothing,),
+            "watch": (it.theirs.fileno(), Core.READABLE, _nothing),
+            "watch_handle": (-1 if sys.platform != "win32" else 0, _nothing),
+            "rewatch": (it.watch, Core.READABLE),
+            "unwatch": (1 << 20,),
+            "listen": (-1, None),
+            "set_on_error": (None,),
+            "set_on_slow": (None, None),
+            "set_on_log": (None,),
+            "set_debug": (None, None),
+            "set_context": ([], "key", {}),
+            "metrics": (),
+            "before_fork": (),
+            "after_fork": (),
+            "check_process": (),
+            "_before_any_fork": (),
+        },
+        DelayedCall: {
+            "getTime": (),
+            "cancel": (),
+            "reset": (1e6,),
+            "delay": (1.0,),
+            "active": (),
+            "clock": (),
+        },
+        Stream: {
+            "_adopt": (core,),
+            "_connect": (core, -1, (ADDRESS, 1)),
+            "_cancel": (),
+            "_descriptor": (),
+            "_lose": (False,),
+            "_leave": (),
+            "_abort": (),
+            "startReading": (),
+            "stopReading": (),
+            "pauseProducing": (),
+            "resumeProducing": (),
+            "startWriting": (),
+            "stopWriting": (),
+            "write": (b"x",),
+            "writeSequence": ([b"x"],),
+            "loseConnection": (),
+            "loseWriteConnection": (),
+            "_write": (b"x",),
+            "_writeSequence": ([b"x"],),
+            "_loseConnection": (),
+            "registerProducer": (nobody, True),
+            "unregisterProducer": (),
+            "_registerProducer": (nobody, True),
+            "_unregisterProducer": (),
+        },
+        Child: {"_spawn": (core, program), "_pipe": (1, Stream()), "_kill": (), "_send_signal": (0,)},
+        Listener: {"pause": (), "resume": (), "stop": ()},
+    }, {Core: core, DelayedCall: it.call, Stream: transport, Child: process, Listener: it.port._listener}
+
+
+def _methods(kind):
+    """The names of all that can be called of a class of the extension."""
+    return {name for name, value in vars(kind).items() if inspect.isroutine(value) and not name.endswith("__")}
+
+
+def _calls_of_twisted(it):
+    """What applications call, on the classes that are Python's."""
+    reactor, transport, process = it.reactor, it.transport, it.child.transport
+    calls = {
+        "abortConnection": transport.abortConnection,
+        "stopListening": it.port.stopListening,
+        "signalProcess": lambda: process.signalProcess("KILL"),
+        "closeStdin": process.closeStdin,
+        "writeToChild": lambda: process.writeToChild(0, b"x"),
+        "process.pauseProducing": process.pauseProducing,
+        "stop": reactor.stop,
+        "crash": reactor.crash,
+        "removeAll": reactor.removeAll,
+        "disconnectAll": reactor.disconnectAll,
+        "getReaders": reactor.getReaders,
+    }
+    if hasattr(reactor, "addReader"):
+        calls["addReader"] = lambda: reactor.addReader(it.theirs)
+        calls["beforeDaemonize"] = reactor.beforeDaemonize
+    return calls
+
+
+def _wait_until_it_waits(core):
+    """Returns once the loop's thread waits at the port. It stays there as long as this thread does not wait itself."""
+    sys.setswitchinterval(60)
+    while _outcome(core.live) == "done":
+        time.sleep(0.001)
+
+
+def foreign(reactor):
+    """Every method is called by another thread while the loop waits; then everything still works."""
+    it = _Fixture(reactor)
+    ready = threading.Event()
+    outcomes, unknown, talked = {}, [], []
+
+    def work():
+        ready.wait(20)
+        arguments, objects = _arguments(it)
+        _wait_until_it_waits(it.core)
+        for kind in arguments:
+            unknown.extend(sorted(_methods(kind) - set(arguments[kind]) - _NOT_TO_BE_CALLED))
+            for name, given in arguments[kind].items():
+                method = getattr(objects[kind], name)
+                outcomes[f"{kind.__name__}.{name}"] = _outcome(lambda method=method, given=given: method(*given))
+        for name, call in _calls_of_twisted(it).items():
+            outcomes[name] = _outcome(call)
+        talked.append(talk(it.port).decode())
+        reactor.callFromThread(it.finish)
+
+    def look():
+        if it.ready:
+            ready.set()
+        else:
+            reactor.callLater(0.001, look)
+
+    def ended():
+        if it.client.lost and it.server.lost and it.child.ended:
+            reactor.stop()
+
+    reactor.callWhenRunning(look)
+    # Nothing but its own events wakes the loop: it waits whenever it has nothing to do.
+    it.client.on["connectionLost"] = it.server.on["connectionLost"] = lambda side: ended()
+    it.child.when_ended = ended
+    threading.Thread(target=work).start()
+    reactor.run()
+    return {
+        "outcomes": outcomes,
+        "unknown": unknown,
+        "talked": talked,
+        "ended": [it.client.lost, it.child.ended],
+        "log": failures(),
+    }
