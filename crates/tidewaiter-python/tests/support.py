@@ -28,6 +28,27 @@ needs_proc = unittest.skipUnless(os.path.isdir("/proc/self/fd"), "needs /proc to
 needs_posix = unittest.skipIf(WINDOWS, "what is tested here exists on POSIX only")
 
 
+def ports():
+    """The kinds of completion port that this machine has, one of which a scenario's environment may ask for."""
+    if not OURS:
+        return [None]
+    from tidewaiter._tidewaiter import Core
+
+    kinds = []
+    for kind in ("uring", "poll", "iocp"):
+        try:
+            Core(kind)
+            kinds.append(kind)
+        except OSError:
+            pass
+    return kinds
+
+
+def on(port):
+    """The environment that asks for that port."""
+    return {} if port is None else {"TIDEWAITER_PORT": port}
+
+
 def embedding_program(folder):
     """Builds the program that embeds this Python, in `folder`; skips the test where there is nothing to build with."""
     variable = sysconfig.get_config_var

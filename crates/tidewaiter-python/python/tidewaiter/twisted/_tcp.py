@@ -129,8 +129,8 @@ class Connection(Flow, tcp.Connection):
     def abortConnection(self) -> None:
         if self.disconnected or self._aborting:
             return
-        self._aborting = True
         self.stopReading()
+        self._aborting = True
         if not self._abort():
             reason = Failure(error.ConnectionAborted())
             self.reactor.callLater(0, self.connectionLost, reason)
@@ -274,9 +274,9 @@ class Port(tcp.Port):
         self._unclosed = [*self._unclosed, self._free]
 
     def stopReading(self) -> None:
-        self.reading = False
         if self._listener is not None:
             self._listener.pause()
+        self.reading = False
 
     def stopWriting(self) -> None:
         pass
@@ -287,13 +287,11 @@ class Port(tcp.Port):
 
         Returns `None` if the port does not listen.
         """
+        self.stopReading()
         self.disconnecting = True
         if not self.connected:
             return None
         if self.deferred is None:
-            self.reading = False
-            self._refuse()
-            self._listener.stop()
             self.deferred = self._stopped(connDone)
         stopped: Deferred[None] = self.deferred
         return stopped
@@ -330,6 +328,7 @@ class Port(tcp.Port):
             pass  # Some systems know no such thing for listening sockets.
 
     def _closeSocket(self, orderly: bool) -> None:
+        # In this order: once the port was told to stop, the number may be another socket's.
         self._refuse()
         self._listener.stop()
         # It may listen again.
@@ -342,6 +341,8 @@ class Port(tcp.Port):
     # What the loop calls.
 
     def _accepted(self, address: tuple[Any, ...]) -> None:
+        if self.disconnecting:
+            return
         try:
             if len(address) == 4:
                 address = tcp._getrealname(address)
@@ -358,6 +359,8 @@ class Port(tcp.Port):
 
     def _acceptFailed(self, number: int | None) -> None:
         """Make room by the descriptor that Twisted keeps for this, and send whoever waits away."""
+        if self.disconnecting:
+            return
         with tcp._BuffersLogs(self._logger.namespace, self._logger.observer) as logger:
             clients = tcp._accept(logger, range(self.numberAccepts), self.socket, tcp._reservedFD)
             for skt, _ in clients:
