@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::process::{Command, ExitStatus, Stdio};
+use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
 use crate::core::{Core, Loop};
@@ -250,21 +250,12 @@ impl Child {
 
     /// Ends the process without asking.
     fn _kill(&self, py: Python<'_>) -> PyResult<()> {
-        use tidewaiter::process::{Signal, SignalTarget};
+        self.send(py, Signal::Kill)
+    }
 
-        let state = self.0.get(py);
-        if let Some(inside) = state.inside.borrow().upgrade() {
-            inside.check_thread()?;
-        }
-        let process = state.process.borrow().clone();
-        let killed = process.map(|process| process.signal(Signal::Kill, SignalTarget::Process));
-        match killed {
-            Some(Err(error)) if error.kind() == ErrorKind::NotFound => {
-                Err(PyProcessLookupError::new_err(error.to_string()))
-            }
-            Some(Err(error)) => Err(os_error("kill", &error)),
-            _ => Ok(()),
-        }
+    /// Sends the process, and not its descendants, the signal with that number (Unix).
+    fn _send_signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
+        self.send(py, Signal::Number(number))
     }
 
     #[getter]
@@ -292,6 +283,23 @@ impl Child {
 }
 
 impl Child {
+    /// The loop knows whether the process's number is still its own.
+    fn send(&self, py: Python<'_>, signal: Signal) -> PyResult<()> {
+        let state = self.0.get(py);
+        if let Some(inside) = state.inside.borrow().upgrade() {
+            inside.check_thread()?;
+        }
+        let process = state.process.borrow().clone();
+        let process =
+            process.ok_or_else(|| PyProcessLookupError::new_err("no process was started"))?;
+        match process.signal(signal, SignalTarget::Process) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(PyProcessLookupError::new_err(error.to_string()))
+            }
+            sent => sent.map_err(|error| os_error("signal", &error)),
+        }
+    }
+
     /// By whom to name its callbacks.
     fn named<'py>(child: &Bound<'py, Child>) -> Bound<'py, PyAny> {
         let protocol = child.get().protocol_of(child.py());

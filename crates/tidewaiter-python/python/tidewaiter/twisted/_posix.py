@@ -7,11 +7,12 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorDaemonize, IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase, _PollLikeMixin
+from twisted.internet.process import reapProcessHandlers
 from twisted.python import log
 from zope.interface import implementer
 
 from tidewaiter._tidewaiter import Core, Stream
-from tidewaiter.twisted._process import spawn
+from tidewaiter.twisted._process import end_of, spawn
 from tidewaiter.twisted._reactor import LoopReactor
 
 
@@ -66,8 +67,8 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
         elif interest:
             self._core.rewatch(number, interest)
         else:
-            del self._watches[fd], self._selectables[fd]
             self._core.unwatch(number)
+            del self._watches[fd], self._selectables[fd]
 
     def _add(self, selectable: Any, these: set[int]) -> None:
         fd = selectable.fileno()
@@ -86,9 +87,14 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
         if fd == -1:
             # It was closed behind our back: find it by what it is.
             fd = next((fd for fd, known in self._selectables.items() if known is selectable), -1)
-        if fd in these:
-            these.remove(fd)
+        if fd not in these:
+            return
+        these.remove(fd)
+        try:
             self._watch(fd)
+        except BaseException:
+            these.add(fd)
+            raise
 
     def addReader(self, reader: Any) -> None:
         if isinstance(reader, Stream):
@@ -140,4 +146,21 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
             process = spawn(self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
         if process is None:
             process = super().spawnProcess(processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs)
+            self._follow(process)
         return process
+
+    def _follow(self, process: Any) -> None:
+        """Have Twisted's own code hear of its child's end, also where nobody handles SIGCHLD."""
+        pid = process.pid
+        if reapProcessHandlers.get(pid) is not process:
+            # It has ended, and is reaped.
+            return
+
+        def ended(*_: int) -> None:
+            self._core.unwatch(number)
+            end.close()
+            if reapProcessHandlers.get(pid) is process:
+                process.reapProcess()
+
+        end = end_of(pid)
+        number = self._core.watch(end.fileno(), Core.READABLE, ended)

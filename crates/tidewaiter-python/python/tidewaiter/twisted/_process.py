@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -160,12 +161,11 @@ class Process(Child, BaseProcess):
     def _signal(self, signalID: str | int) -> None:
         import signal
 
-        pid: Any = self.pid
         number: Any = signalID
         if signalID in ("HUP", "STOP", "INT", "KILL", "TERM"):
             number = getattr(signal, f"SIG{signalID}")
         try:
-            os.kill(pid, number)
+            self._send_signal(number)
         except ProcessLookupError:
             raise ProcessExitedAlready() from None
 
@@ -274,6 +274,21 @@ def _user(uid: int | None, gid: int | None) -> tuple[int, int, list[int]] | None
     return uid, gid, _groups(uid, gid)
 
 
+def _text(value: str | bytes) -> str:
+    text = os.fsdecode(value)
+    if "\0" in text:
+        raise ValueError("embedded null byte")
+    return text
+
+
+def _name(value: str | bytes) -> str:
+    """The name of a variable. On Windows some begin with "="."""
+    text = _text(value)
+    if not text or "=" in text[1:]:
+        raise ValueError("illegal environment variable name")
+    return text
+
+
 def _program(
     executable: str | bytes,
     args: Iterable[str | bytes],
@@ -285,14 +300,23 @@ def _program(
 ) -> dict[str, object]:
     """What the port is to start."""
     return {
-        "executable": os.fsdecode(executable),
-        "args": [os.fsdecode(arg) for arg in args],
-        "env": None if env is None else [(os.fsdecode(name), os.fsdecode(value)) for name, value in env.items()],
-        "path": None if path is None else os.fsdecode(path),
+        "executable": _text(executable),
+        "args": [_text(arg) for arg in args],
+        "env": None if env is None else [(_name(name), _text(value)) for name, value in env.items()],
+        "path": None if path is None else _text(path),
         "fds": list(fds.items()),
         "pty": pty,
         "user": user,
     }
+
+
+def end_of(pid: int) -> Any:
+    """What is ready to read, once our child with that number has ended."""
+    if hasattr(os, "pidfd_open"):
+        return open(os.pidfd_open(pid), "rb", buffering=0)
+    queue = select.kqueue()
+    queue.control([select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)], 0)
+    return queue
 
 
 def spawn(

@@ -1,0 +1,170 @@
+"""Children: their end, their number, and what cannot be started."""
+
+import os
+
+from twisted.internet import protocol
+
+from scenarios.pairs import failures, python, until
+
+NO_SIGNALS = {"installSignalHandlers": False}
+
+
+class _Noted(protocol.ProcessProtocol):
+    """Takes notes, and calls what it was given in each callback."""
+
+    def __init__(self, happened=None):
+        self.happened = happened or (lambda child, what: None)
+        self.received = b""
+        self.exit_code = None
+        self.ended = False
+        self.pid = None
+
+    def connectionMade(self):
+        self.pid = self.transport.pid
+
+    def childDataReceived(self, childFD, data):
+        self.received += data
+
+    def processExited(self, reason):
+        self.happened(self, "exited")
+
+    def processEnded(self, reason):
+        self.exit_code = reason.value.exitCode
+        self.ended = True
+        self.happened(self, "ended")
+
+
+def _is_there(pid):
+    """Whether a process has that number, if only one that nobody has reaped."""
+    try:
+        os.kill(pid, 0)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+def reaped(reactor, count):
+    """Whether the numbers of children that end together are still taken when they are told of."""
+    seen = []
+
+    def happened(child, what):
+        seen.append([what, _is_there(child.pid)])
+
+    children = [_Noted(happened) for _ in range(count)]
+
+    def begin():
+        for child in children:
+            arguments = python("raise SystemExit(3)")
+            reactor.spawnProcess(child, arguments[0], arguments, os.environ)
+        for child in children:
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    reactor.callWhenRunning(begin)
+    until(reactor, lambda: all(child.ended for child in children))
+    return {"seen": seen, "codes": [child.exit_code for child in children], "log": failures()}
+
+
+def signalled_late(reactor, count):
+    """Children that end together are all signalled by each of them when it is told of: what came of that."""
+    outcomes = set()
+
+    def happened(child, what):
+        for other in children:
+            try:
+                other.transport.signalProcess("KILL")
+                outcomes.add("done")
+            except Exception as error:
+                outcomes.add(type(error).__name__)
+
+    def kill(pid, number):
+        by_number.append(pid)
+
+    children = [_Noted(happened) for _ in range(count)]
+    by_number = []
+
+    def begin():
+        for child in children:
+            arguments = python("")
+            reactor.spawnProcess(child, arguments[0], arguments, os.environ)
+        for child in children:
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    reactor.callWhenRunning(begin)
+    original, os.kill = os.kill, kill
+    until(reactor, lambda: all(child.ended for child in children))
+    os.kill = original
+    return {"outcomes": sorted(outcomes), "by number": by_number, "log": failures()}
+
+
+def not_started(reactor, folder):
+    """Without a handler of SIGCHLD, children that cannot execute their program: what each of them came to."""
+    script = os.path.join(folder, "script")
+    with open(script, "w") as file:
+        file.write("no program")
+    cases = {
+        "fine": ("/bin/sh", ["sh", "-c", "exit 4"], {}),
+        "missing": (os.path.join(folder, "missing"), ["missing"], {}),
+        "not executable": (script, ["script"], {}),
+        "no such directory": ("/bin/sh", ["sh"], {"path": os.path.join(folder, "missing")}),
+        "no pipes": (os.path.join(folder, "missing"), ["missing"], {"childFDs": {}, "path": folder}),
+        "terminal": (os.path.join(folder, "missing"), ["missing"], {"usePTY": True}),
+    }
+    outcomes, children = {}, {}
+
+    def begin():
+        for name, (executable, arguments, options) in cases.items():
+            child = _Noted()
+            try:
+                reactor.spawnProcess(child, executable, arguments, env=None, **options)
+                children[name] = child
+            except OSError as error:
+                outcomes[name] = type(error).__name__
+
+    def look():
+        if not all(child.ended for child in children.values()):
+            reactor.callLater(0.005, look)
+        else:
+            reactor.stop()
+
+    reactor.callWhenRunning(begin)
+    reactor.callWhenRunning(look)
+    reactor.run(**NO_SIGNALS)
+    for name, child in children.items():
+        outcomes[name] = [child.exit_code, _is_there(child.pid)]
+    # Its terminal is closed before it has ended, which may kill it.
+    outcomes["terminal"][0] = "ended"
+    return {"outcomes": outcomes, "said": children["terminal"].received.decode(), "log": failures()}
+
+
+def unspeakable(reactor):
+    """What cannot be said to a child is refused before there is one."""
+    cases = {
+        "executable": {"executable": "a\0b"},
+        "argument": {"args": ["a", "b\0c"]},
+        "bytes": {"args": [b"a", b"b\0c"]},
+        "name": {"env": {"A\0B": "x"}},
+        "value": {"env": {"A": "x\0y"}},
+        "path": {"path": "/\0"},
+        "name with =": {"env": {"A=B": "x"}},
+        "no name": {"env": {"": "x"}},
+    }
+    outcomes = {}
+    for name, changed in cases.items():
+        arguments = {"executable": "/bin/sh", "args": ["sh"], "env": {}, "path": None, **changed}
+        try:
+            reactor.spawnProcess(_Noted(), **arguments)
+            outcomes[name] = "started"
+        except Exception as error:
+            outcomes[name] = type(error).__name__
+            import traceback
+
+            traceback.print_exc()
+    return outcomes
+
+
+def deaf_to_interrupts(reactor):
+    """Runs until it is asked to end; says which signal did that."""
+    reactor.callWhenRunning(print, "running")
+    reactor.run()
+    print("stopped by", reactor._exitSignal)
+    return "ended"
