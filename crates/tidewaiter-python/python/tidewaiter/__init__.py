@@ -1,15 +1,26 @@
 """
 A reactor on completion ports: io_uring on Linux, I/O completion ports on Windows, readiness elsewhere.
 
-`tidewaiter.twisted` is the drop-in reactor for Twisted. This module itself needs no Twisted.
+`tidewaiter.twisted` is the drop-in reactor for Twisted, imported when it is asked for: the rest needs no Twisted.
 """
 
 import atexit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from tidewaiter._metrics import Metrics, TurnTimes
 from tidewaiter._tidewaiter import __version__, _end
+
+if TYPE_CHECKING:
+    from tidewaiter import twisted as twisted
 
 __all__ = ["Metrics", "TurnTimes", "__version__"]
 
 # Loops in daemon threads would ask for the interpreter's lock after its end.
 atexit.register(_end)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "twisted":
+        return import_module("tidewaiter.twisted")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
