@@ -145,10 +145,12 @@ pub struct ListenOptions {
     /// Whether a listener on an IPv6 address refuses IPv4 connections: true by default. Without effect on an
     /// IPv4 address.
     pub only_v6: bool,
-    /// Whether a reactor accepts the next connection only when the one before has its protocol and that was
-    /// told so: false by default. A [pause](crate::Listener::pause_accepting) in between leaves all further
-    /// ones in the backlog; otherwise the OS may have accepted some already. A connection costs a little more.
-    /// A [`Port`](super::Port) has [`Request::AcceptOne`](super::Request::AcceptOne) for this, and ignores it.
+    /// Whether a reactor accepts connections one at a time, the next one after the
+    /// [`connection_made`](crate::Protocol::connection_made) of the one before: false by default. A
+    /// [pause](crate::Listener::pause_accepting) then leaves all further connections in the backlog; otherwise the
+    /// port may have accepted some already. Each connection costs a little more.
+    ///
+    /// A [`Port`](super::Port) ignores this: submit [`Request::AcceptOne`](super::Request::AcceptOne) instead.
     pub one_at_a_time: bool,
 }
 

@@ -184,8 +184,8 @@ impl Command {
     /// `CREATE_NEW_PROCESS_GROUP`): true by default. Ctrl-C at our terminal does not reach such a child.
     ///
     /// With false, signals that need the group fail with [`Unsupported`](io::ErrorKind::Unsupported): on Unix
-    /// every signal to [`SignalTarget::Tree`](super::SignalTarget::Tree), hence
-    /// [`Process::kill`](crate::Process::kill); on Windows
+    /// every signal to [`SignalTarget::Tree`](super::SignalTarget::Tree), so that
+    /// [`Process::kill`](crate::Process::kill) kills the child alone; on Windows
     /// [`Interrupt`](super::Signal::Interrupt) and [`Terminate`](super::Signal::Terminate). A child with a
     /// [`pty`](Command::pty) leads a group in any case.
     #[must_use]

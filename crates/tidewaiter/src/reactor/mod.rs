@@ -104,7 +104,7 @@ enum Life {
 /// A clone is another name for the same reactor. The reactor ends with the value that [`new`](Reactor::new) or
 /// [`ReactorBuilder::build`] returned, not with its clones. Dropping that value without having stopped closes
 /// everything that lives on the reactor without further callbacks, drops what is still to be sent, and kills
-/// the children that are not [detached](crate::Process::detach), for whose end it waits up to 1 s.
+/// the children that are not [detached](crate::Process::detach), for whose end it waits up to 5 s.
 ///
 /// ```
 /// use std::time::Duration;

@@ -9,16 +9,16 @@ use super::{Life, Live, Reactor};
 use crate::error::Error;
 use crate::port::{ShutdownSignal, SignalWatch};
 
-/// How [`Reactor::run`] came to its end.
+/// How [`Reactor::run`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RunEnd {
-    /// The program stopped the reactor: by [`Reactor::stop`] or [`Remote::stop`](super::Remote::stop).
+    /// The program stopped the reactor, by [`Reactor::stop`] or [`Remote::stop`](super::Remote::stop).
     Stopped,
-    /// The reactor stopped because this signal asked the process to end. A program that has its own
-    /// [`Reactor::on_signal`] stops the reactor itself and gets [`RunEnd::Stopped`].
+    /// This signal asked the process to end, and the reactor stopped because of it. A program with its own
+    /// [`Reactor::on_signal`] stops the reactor by itself and gets [`RunEnd::Stopped`].
     Signal(ShutdownSignal),
-    /// [`Reactor::crash`] was called: everything is as it was, and the reactor may be run again.
+    /// [`Reactor::crash`] was called. Everything is as it was, and the reactor may be run again.
     Crashed,
 }
 
@@ -44,24 +44,31 @@ impl Ending {
 
 impl Reactor {
     /// Runs the loop until [`stop`](Reactor::stop) or [`crash`](Reactor::crash) is called, or a signal
-    /// asks the process to end, and tells which of these it was.
+    /// asks the process to end. Returns which of these it was. The startup triggers are called first.
     ///
-    /// Calls the startup triggers first. When stopped, calls the "before shutdown" triggers, goes on
-    /// until nothing holds the shutdown back, ends every listener, connection and child, each with
-    /// its last callbacks, and returns once all of that is done. What was written has 1 s to be sent, and as
-    /// long have peers that are still sending to end; [`Transport::unsent`](crate::Transport::unsent) and the
-    /// log tell what was not sent. A child that does not end 5 s after it was killed is left behind. Work that
-    /// was given to threads and not yet begun is dropped; what runs is awaited for some seconds at most.
+    /// When the reactor stops, it takes these steps:
     ///
-    /// The first signal that asks the process to end stops the reactor. While a [`Hold`](super::Hold)
-    /// keeps the shutdown back, a second one [releases it](Reactor::release_holds); a hang-up (SIGHUP)
-    /// does not, as service managers send it along with SIGTERM. [`on_signal`](Reactor::on_signal)
-    /// replaces all of that.
+    /// 1. It calls the triggers [before](Phase::Before) the shutdown, and works as before until no
+    ///    [`Hold`](super::Hold) is left. There is no time limit.
+    /// 2. It calls the triggers [during](Phase::During) the shutdown. Then it takes nothing new, and ends everything
+    ///    that lives on it, each with its last callbacks. Listeners are closed. Connections and pipes have 1 s to send
+    ///    the bytes that were written, and peers that are still sending the same 1 s to end; producers are told to
+    ///    stop. [`Transport::unsent`](crate::Transport::unsent) and a warning in the log tell how many bytes were not
+    ///    sent. Children are killed, unless they are [detached](crate::Process::detach); a child that has not ended
+    ///    after 5 s is left behind.
+    /// 3. It drops work [given to threads](Reactor::defer_to_thread) that has not begun, and waits up to 5 s for work
+    ///    under way.
+    /// 4. It calls the triggers [after](Phase::After) the shutdown, drops the delayed calls that are pending, and
+    ///    returns.
+    ///
+    /// The first signal that asks the process to end stops the reactor. While a [`Hold`](super::Hold) delays the
+    /// shutdown, a second signal [releases it](Reactor::release_holds); SIGHUP does not, because service managers
+    /// send it along with SIGTERM. [`on_signal`](Reactor::on_signal) replaces both.
     ///
     /// # Errors
     ///
-    /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when it
-    /// was stopped before; [`Error::Port`] when the port fails.
+    /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when the reactor has
+    /// stopped before; [`Error::Port`] when the port fails, after which the reactor cannot be used any more.
     pub fn run(&self) -> Result<RunEnd, Error> {
         self.start()?;
         let result = self.run_until_stopped();
@@ -113,20 +120,22 @@ impl Reactor {
         Ok(RunEnd::Crashed)
     }
 
-    /// Makes one turn of the loop, waiting up to `limit` (`None`: as long as it takes) for something to
-    /// happen. For programs with a loop of their own; the reactor need not have been
-    /// [`run`](Reactor::run).
+    /// Makes one turn of the loop: makes the calls that are due, waits up to `limit` (`None`: without limit) for
+    /// something to happen, and makes the callbacks of that. This is for programs with a loop of their own; the
+    /// reactor need not be [running](Reactor::run).
     ///
-    /// Returns after one wait, whatever ended it: a completion, a delayed call that is due with the next
-    /// turn, a call from another thread, [`Remote::wake`](super::Remote::wake), a signal that the program
-    /// handled. With a limit, a turn that sent something does not wait. Without a limit, a turn that need not wait
-    /// may leave the OS alone if it was asked, in vain, some microseconds before. After [`crash`](Reactor::crash) in
-    /// one of its callbacks the turn does not wait any more; the next one does.
+    /// Waits once, whatever ends the wait: a completion, a delayed call that is due in the next turn, a call from
+    /// another thread, [`Remote::wake`](super::Remote::wake), or a signal that the program handled. A turn with a
+    /// limit does not wait if it has sent something. A turn without a limit that need not wait may skip the system
+    /// call if the last one, some microseconds before, found nothing. After [`crash`](Reactor::crash) in one of its
+    /// callbacks, a turn does not wait any more; the next turn does.
+    ///
+    /// Turns alone call no triggers and handle no signals, and [`stop`](Reactor::stop) has no effect on them.
     ///
     /// # Errors
     ///
-    /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when it
-    /// was stopped; [`Error::Port`] when the port fails.
+    /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when the reactor has
+    /// stopped; [`Error::Port`] when the port fails.
     pub fn iterate(&self, limit: impl Into<Option<Duration>>) -> Result<(), Error> {
         if self.core.life.get() == Life::Stopped {
             return Err(Error::Stopped);
@@ -149,8 +158,9 @@ impl Reactor {
         result
     }
 
-    /// Asks the reactor to stop: see [`run`](Reactor::run) for what that does. Returns at once; does
-    /// nothing unless the reactor runs, or when it is stopping already.
+    /// Asks the reactor to stop, and returns at once. See [`run`](Reactor::run) for the steps and their time limits:
+    /// bytes that were written have 1 s to be sent. Does nothing unless the reactor [runs](Reactor::run), or if it is
+    /// stopping already.
     pub fn stop(&self) {
         self.stop_because(RunEnd::Stopped);
     }
@@ -164,11 +174,10 @@ impl Reactor {
         }
     }
 
-    /// Lets a shutdown go on although something holds it back: from now on no [`Hold`](super::Hold) has
-    /// any effect, neither those that live nor those that triggers still get. Does nothing unless the
-    /// reactor [is stopping](Reactor::stop).
+    /// Lets a delayed shutdown go on: from now on no [`Hold`](super::Hold) has any effect, neither those that live
+    /// nor those that triggers still get. Does nothing unless the reactor [is stopping](Reactor::stop).
     ///
-    /// For programs that handle [signals](Reactor::on_signal) themselves and are asked to end a second time.
+    /// This is for programs that handle [signals](Reactor::on_signal) by themselves, and receive a second one.
     pub fn release_holds(&self) {
         if self.core.life.get() == Life::Leaving {
             self.core.triggers.borrow_mut().release_holds();
@@ -184,21 +193,25 @@ impl Reactor {
         self.stop_because(RunEnd::Signal(signal));
     }
 
-    /// Makes [`run`](Reactor::run) return at the end of this turn, and leaves everything as it is: it
-    /// may be run again.
+    /// Makes [`run`](Reactor::run) return at the end of this turn, and leaves everything as it is. The reactor may be
+    /// run again.
     pub fn crash(&self) {
         self.core.ending.crashed.set(true);
     }
 
-    /// Whether the reactor runs: from the first startup trigger until it is stopped or crashed.
+    /// Whether the reactor runs: from the first startup trigger until it has stopped or crashed. False for a reactor
+    /// that only [iterates](Reactor::iterate).
     #[must_use]
     pub fn is_running(&self) -> bool {
         !matches!(self.core.life.get(), Life::Idle | Life::Stopped)
     }
 
-    /// Calls `callback`, instead of stopping, each time that the process is asked to end. A second
-    /// request need not wait for what [holds](super::Hold) the shutdown back: see
-    /// [`release_holds`](Reactor::release_holds).
+    /// Has `callback` called, instead of stopping the reactor, each time that a signal asks the process to end.
+    /// Replaces an earlier callback. Signals are noticed only while the reactor [runs](Reactor::run), and only if
+    /// [`ReactorBuilder::signals`](super::ReactorBuilder::signals) was not set to false.
+    ///
+    /// On a second signal, call [`release_holds`](Reactor::release_holds) if the shutdown need not wait for
+    /// [`Hold`](super::Hold)s.
     pub fn on_signal(&self, callback: impl FnMut(&Reactor, ShutdownSignal) + 'static) {
         self.core
             .on_signal

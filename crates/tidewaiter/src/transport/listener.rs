@@ -206,8 +206,7 @@ impl Listener {
     }
 
     /// Accepts no more connections for now: they wait in the backlog. Connections that the port had accepted
-    /// already may still come, on Windows up to 32, unless [`one_at_a_time`](ListenOptions::one_at_a_time) was
-    /// asked for.
+    /// already may still come, on Windows up to 32; none with [`ListenOptions::one_at_a_time`].
     pub fn pause_accepting(&self) {
         self.inner.paused.set(true);
         if let Some(operation) = self.inner.accepting.get()

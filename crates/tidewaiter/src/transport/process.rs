@@ -87,9 +87,9 @@ pub(super) struct Inner {
 /// A child process. Clones are the same one; dropping it changes nothing.
 ///
 /// When the reactor stops or is dropped, children that still run are [killed](Process::kill), unless they were
-/// [detached](Process::detach). One that has not ended 5 s after that is left behind, as if it were detached,
-/// and named in the log: the OS does not let us kill what became another user's, and a process that hangs in
-/// a call to the OS ends only when that returns.
+/// [detached](Process::detach). A child that has not ended 5 s later is left behind, as if it were detached, and
+/// named in the log. That happens when the OS does not let us kill a process that became another user's, or when a
+/// process hangs in a system call.
 #[derive(Clone)]
 pub struct Process {
     inner: Rc<Inner>,
@@ -432,13 +432,15 @@ impl Process {
         self.inner.status.get()
     }
 
-    /// Sends a signal to the child, or to it and all its descendants.
+    /// Sends a signal to the child, or to its [tree](SignalTarget::Tree).
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when it has ended (for a tree: and all its descendants);
-    /// what the OS says otherwise, and [`Unsupported`](io::ErrorKind::Unsupported) for a signal that
-    /// this OS does not have.
+    /// [`NotFound`](io::ErrorKind::NotFound) when the child (for a tree: and everything else in it) has ended, or
+    /// when [`process_ended`](ProcessProtocol::process_ended) was called.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for a signal that this OS does not have, and where
+    /// [`Command::own_group`] says so. Otherwise the OS's error, such as
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a child that became another user's.
     pub fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
         self.inner.signal(signal, target)
     }
@@ -452,13 +454,13 @@ impl Process {
         self.signal(Signal::Terminate, SignalTarget::Process)
     }
 
-    /// Ends the child and its [tree](SignalTarget::Tree), without asking; the child alone if it leads no group
-    /// of its own.
+    /// Kills the child and its [tree](SignalTarget::Tree). On Unix, a descendant that left the child's process group,
+    /// by `setsid` for instance, escapes; and if the child does not lead a group ([`Command::own_group`]), only the
+    /// child itself is killed.
     ///
     /// # Errors
     ///
-    /// As [`signal`](Process::signal), and [`PermissionDenied`](io::ErrorKind::PermissionDenied) where the OS
-    /// does not allow it, as for a child that became another user's.
+    /// As [`signal`](Process::signal).
     pub fn kill(&self) -> io::Result<()> {
         self.inner.kill()
     }
