@@ -162,6 +162,11 @@ pub(crate) trait Driver: fmt::Debug {
         Instant::now()
     }
     fn waker(&self) -> Waker;
+    /// The thread that calls is the one that waits from here on. If this driver cannot wait, it may give
+    /// everything that it has to another one, which takes its place.
+    fn begin_waiting(&mut self) -> io::Result<Option<Box<dyn Driver>>> {
+        Ok(None)
+    }
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
     /// Whether what was gathered is to be offered to [`Driver::send_now`] before it is submitted.
     fn sends_gathered_now(&self) -> bool {
@@ -473,7 +478,7 @@ impl Port {
     pub fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         let driver = self.gate.pass_mut().map_err(|source| SpawnError {
             program: command.program().to_owned(),
-            step: SpawnStep::Process,
+            step: SpawnStep::Begin,
             source,
         })?;
         driver.spawn(command)

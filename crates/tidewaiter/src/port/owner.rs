@@ -66,6 +66,9 @@ impl Gate {
         }
         self.check_thread()?;
         if self.waiter.is_none() {
+            if let Some(successor) = self.driver.begin_waiting()? {
+                self.driver = successor;
+            }
             self.waiter = Some(thread::current());
         }
         Ok(&mut *self.driver)
@@ -141,6 +144,10 @@ impl Port {
     /// In the child, the parent's children are not children: [`Request::Exit`](super::Request::Exit) completes
     /// there when such a process ends, as in the parent, but with
     /// [`ExitStatus::Unknown`](crate::process::ExitStatus::Unknown).
+    ///
+    /// A child on io_uring needs a ring of its own, and the kernel may refuse it, for instance because the
+    /// memory that the user may lock is used up by the parent's ring. Then epoll serves from the first wait on,
+    /// also if the program asked for io_uring; the log and [`info`](Port::info) say so.
     ///
     /// # Errors
     ///

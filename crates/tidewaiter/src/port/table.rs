@@ -129,6 +129,26 @@ impl<T> Table<T> {
         self.len == 0
     }
 
+    /// The same table of other values, each made of the one that has its key, in slot order.
+    #[allow(
+        dead_code,
+        reason = "Linux alone has a port that gives way to another one"
+    )]
+    pub(crate) fn map<U>(self, mut make: impl FnMut(Key, T) -> U) -> Table<U> {
+        let slots = (0u32..).zip(self.slots).map(|(index, slot)| match slot {
+            Slot::Vacant { generation, next } => Slot::Vacant { generation, next },
+            Slot::Taken { generation, value } => Slot::Taken {
+                generation,
+                value: make(Key { index, generation }, value),
+            },
+        });
+        Table {
+            slots: slots.collect(),
+            vacant: self.vacant,
+            len: self.len,
+        }
+    }
+
     /// All live values with their keys, in slot order.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (Key, T)> {
         (0u32..)

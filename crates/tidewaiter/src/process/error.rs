@@ -8,7 +8,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpawnStep {
-    /// Beginning at all: the reactor has been stopped.
+    /// Beginning at all: the reactor has been stopped, or belongs to another process, which this one is a copy of.
     Begin,
     /// Encoding the arguments, the environment, the names and the user's number: one of them contains a NUL, a
     /// variable's name is impossible, or the program is a batch file of Windows.

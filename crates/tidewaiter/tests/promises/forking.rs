@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use tidewaiter::port::{
-    CloseMode, Completion, Handle, Interest, ListenOptions, Operation, Outcome, Port, PortOptions,
-    Request, Socket, SocketOption, Token,
+    CloseMode, Completion, Failure, Handle, Interest, ListenOptions, Operation, Outcome, Port,
+    PortKind, PortOptions, Request, Socket, SocketOption, Token,
 };
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 
@@ -28,6 +29,18 @@ fn pattern(size: usize) -> Vec<u8> {
     (0..size)
         .map(|n| (n.wrapping_mul(0x9e37_79b1) >> 24).to_le_bytes()[0])
         .collect()
+}
+
+/// Checks that `data` came over and over without a gap, and then how much of it was said to be sent.
+fn assert_whole(received: &[u8], data: &[u8]) {
+    let (body, count) = received.split_at(received.len() - 8);
+    let expected: Vec<u8> = data.iter().copied().cycle().take(body.len()).collect();
+    assert!(body == expected, "neither lost nor doubled");
+    assert_eq!(
+        count,
+        body.len().to_le_bytes(),
+        "as many as were said to be sent"
+    );
 }
 
 fn connect(listener: &TcpListener) -> TcpStream {
@@ -129,14 +142,7 @@ fn what_is_under_way_goes_on_in_the_child() {
             join(first);
             let mut received = Vec::new();
             client.read_to_end(&mut received).expect("an orderly end");
-            let (body, count) = received.split_at(received.len() - 8);
-            let expected: Vec<u8> = data.iter().copied().cycle().take(body.len()).collect();
-            assert!(body == expected, "neither lost nor doubled");
-            assert_eq!(
-                count,
-                body.len().to_le_bytes(),
-                "as many as were said to be sent"
-            );
+            assert_whole(&received, &data);
             let mut answer = String::new();
             later.read_to_string(&mut answer).expect("an orderly end");
             assert_eq!(answer, "done");
@@ -377,4 +383,128 @@ fn leave_no_descriptors() -> Rlimit {
     };
     setrlimit(Resource::Nofile, none).expect("a limit may be lowered");
     limit
+}
+
+/// Has the kernel refuse memory for a ring, in this process.
+fn leave_no_lockable_memory() {
+    let sets = capabilities(None).expect("they can be asked for");
+    let fewer = CapabilitySets {
+        effective: sets.effective.difference(CapabilitySet::IPC_LOCK),
+        ..sets
+    };
+    set_capabilities(None, fewer).expect("they can be lowered");
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Memlock, none).expect("a limit may be lowered");
+}
+
+/// Goal: where a copy gets no ring, because the memory for it is still the original's, it goes on all the same,
+/// with everything that is under way.
+#[test]
+fn a_copy_goes_on_without_memory_for_a_ring() {
+    alone(
+        module_path!(),
+        "a_copy_goes_on_without_memory_for_a_ring",
+        || {
+            let std_listener = listener();
+            let mut client = connect(&std_listener);
+            let mut harness = Harness::new();
+            let waker = harness.port.waker();
+            let server = harness.adopt(std_listener.accept().expect("it is connected").0);
+            let mut reader = Reader::new(&mut harness, server);
+            client.write_all(b"early").expect("it is connected");
+            harness.until("the first bytes", |harness| reader.absorb(harness));
+            let data = pattern(3 << 20);
+            let (sending, sent) = harness.send_until_stuck(server, &Bytes::from(data.clone()));
+            let listener = harness.adopt(std_listener.try_clone().expect("a copy"));
+            let accepting = harness.submit(listener, Request::Accept);
+            let doomed = harness.adopt(connect(&std_listener));
+            let (socket, _) = harness.accepted(accepting);
+            drop(socket);
+            let spare = harness.adopt(connect(&std_listener));
+            let hanging_up = harness.submit(spare, Request::HangUp);
+            harness.accepted(accepting);
+            let child = Child::run(&mut harness, &crate::child(Role::Echo).own_group(false));
+            let mut output = child.output(&mut harness);
+            harness.port.before_fork().expect("it can be suspended");
+            // Neither of these has begun, and one is never to.
+            let cancelled = harness.submit(doomed, Request::HangUp);
+            harness.port.cancel(cancelled);
+            let closing = harness.close(doomed, CloseMode::Reset);
+            let mut harness = Some(harness);
+            let copy = fork(|| {
+                let mut harness = harness.take().expect("it is there");
+                leave_no_lockable_memory();
+                harness.port.after_fork().expect("it can go on");
+                waker.wake();
+                harness.turn(None);
+                assert_eq!(harness.port.info().kind, PortKind::Poll);
+                assert_eq!(reader.take(&mut harness, 9), b"earlylate");
+                harness.assert_cancelled(cancelled);
+                assert!(matches!(harness.last(closing), Ok(Outcome::Closed)));
+                assert!(harness.is_live(hanging_up) && harness.is_live(child.exit));
+                match harness.last(sending) {
+                    Ok(Outcome::Sent { bytes, .. }) => {
+                        harness.send_all(server, &(sent + bytes).to_le_bytes());
+                    }
+                    other => panic!("it should be sent: {other:?}"),
+                }
+                // The original has the connection, too: closing alone would not end it.
+                harness
+                    .port
+                    .shutdown_write(server)
+                    .expect("it is connected");
+                harness.close_now(server);
+                harness.accepted(accepting);
+                harness.send_all(child.stdin, b"child");
+                assert_eq!(output.take(&mut harness, 5), b"child");
+                harness.finish();
+            });
+            client.write_all(b"late").expect("it is connected");
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).expect("an orderly end");
+            assert_whole(&received, &data);
+            let _later = connect(&std_listener);
+            join(copy);
+            harness.expect("the child had a copy").drop_port();
+        },
+    );
+}
+
+#[test]
+fn a_watch_goes_on_without_memory_for_a_ring() {
+    alone(
+        module_path!(),
+        "a_watch_goes_on_without_memory_for_a_ring",
+        || {
+            let (watched, mut other) = UnixStream::pair().expect("descriptors are free");
+            let mut port = crate::open(&PortOptions::default());
+            let watch = port
+                .watch(watched.as_raw_fd(), Interest::READABLE, Token(7))
+                .expect("a socket can be watched");
+            port.wait(Some(Duration::ZERO), &mut Vec::new())
+                .expect("it waits");
+            port.before_fork().expect("it can be suspended");
+            join(fork(|| {
+                leave_no_lockable_memory();
+                port.after_fork().expect("it can go on");
+                other.write_all(b"ready").expect("it is connected");
+                let mut completions = Vec::new();
+                while completions.is_empty() {
+                    port.wait(None, &mut completions).expect("it waits");
+                }
+                assert_eq!(port.info().kind, PortKind::Poll);
+                assert_eq!(completions[0].token, Token(7), "{completions:?}");
+                let none = port.set_interest(watch, Interest::NONE);
+                none.expect("it is watched");
+                assert!(port.cancel(watch));
+                completions.clear();
+                port.wait(None, &mut completions).expect("it waits");
+                assert!(matches!(completions[0].result, Err(Failure::Cancelled)));
+                assert_eq!(port.in_flight(), 0);
+            }));
+        },
+    );
 }

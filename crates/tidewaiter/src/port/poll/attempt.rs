@@ -40,7 +40,7 @@ const NOW: Timespec = Timespec {
 
 /// What a handle stands for.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(in super::super) enum Source {
     Listener(Socket),
     Stream(Socket),
     Reader(OwnedFd),

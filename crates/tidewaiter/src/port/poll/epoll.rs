@@ -37,14 +37,19 @@ impl Selector {
     /// A selector, and what ends its waits.
     pub(super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
         let event = Event::new()?;
+        Ok((Selector::with(event.clone())?, Box::new(event)))
+    }
+
+    /// A selector whose waits `event` ends.
+    pub(super) fn with(event: Event) -> io::Result<Selector> {
         let mut selector = Selector {
             epoll: set_with(&event)?,
-            event: event.clone(),
+            event,
             events: Vec::with_capacity(EVENTS_MAX),
             fine: true,
         };
         selector.fine = selector.wait_fine(Duration::ZERO).is_ok();
-        Ok((selector, Box::new(event)))
+        Ok(selector)
     }
 
     /// Makes it another one, empty, that no other process has; what ends its waits does so as before.

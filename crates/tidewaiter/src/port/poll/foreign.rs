@@ -14,7 +14,7 @@ pub(super) const FOREIGN: Key = Key {
 };
 
 /// Watching has no handle.
-const NO_PLACE: Place = Place {
+pub(super) const NO_PLACE: Place = Place {
     handle: Key {
         index: 0,
         generation: 0,

@@ -18,6 +18,8 @@ mod selector;
 #[cfg_attr(target_vendor = "apple", path = "sigpipe/apple.rs")]
 #[cfg_attr(not(target_vendor = "apple"), path = "sigpipe/mask.rs")]
 mod sigpipe;
+#[cfg(target_os = "linux")]
+mod successor;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -43,7 +45,11 @@ use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
-use attempt::{Direction, Entry, Pools, Source};
+#[cfg(target_os = "linux")]
+pub(super) use successor::{Estate, Inherited, Legacy, Successor};
+
+pub(super) use attempt::Source;
+use attempt::{Direction, Entry, Pools};
 use children::abandon;
 use selector::Selector;
 use task::Task;
@@ -107,6 +113,9 @@ struct PollPort {
     finished: VecDeque<Completion>,
     /// Closed handles whose completion is not yet delivered.
     closing: usize,
+    /// Operations of the port in whose place this one is that have ended, and whose last completion is not yet
+    /// delivered.
+    inherited: usize,
     stale: u64,
 }
 
@@ -121,15 +130,21 @@ struct Place {
 impl PollPort {
     fn open(options: &PortOptions, reason: String) -> io::Result<PollPort> {
         let (selector, notify) = Selector::open()?;
+        let waker = Waker::new(notify);
+        Ok(PollPort::over(options, reason, selector, waker))
+    }
+
+    /// A port without handles, whose waits `waker` ends by way of `selector`.
+    fn over(options: &PortOptions, reason: String, selector: Selector, waker: Waker) -> PollPort {
         let info = PortInfo {
             kind: PortKind::Poll,
             reason,
             features: selector.features(),
         };
-        Ok(PollPort {
+        PollPort {
             info,
             selector,
-            waker: Waker::new(notify),
+            waker,
             pools: Rc::new(Pools::new(options)),
             handles: Table::default(),
             foreign: Foreign::default(),
@@ -141,8 +156,9 @@ impl PollPort {
             asked: false,
             finished: VecDeque::new(),
             closing: 0,
+            inherited: 0,
             stale: 0,
-        })
+        }
     }
 
     fn entry(&self, handle: Handle) -> io::Result<&Entry> {
@@ -428,7 +444,7 @@ impl Driver for PollPort {
     }
 
     fn in_flight(&self) -> usize {
-        self.operations.len()
+        self.operations.len() + self.inherited
     }
 
     fn open_handles(&self) -> usize {
@@ -463,8 +479,8 @@ impl fmt::Debug for PollPort {
 }
 
 /// Has calls on a source return at once.
-fn unblock(source: &Source) -> io::Result<()> {
-    let flags = fcntl_getfl(source)?;
+fn unblock(source: impl AsFd) -> io::Result<()> {
+    let flags = fcntl_getfl(&source)?;
     if !flags.contains(OFlags::NONBLOCK) {
         fcntl_setfl(source, flags | OFlags::NONBLOCK)?;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::RequestKind;
 use super::super::request::Completion;
-use super::super::table::Table;
+use super::super::table::{Key, Table};
 use super::attempt::{Direction, Entry, Tools};
 use super::foreign::FOREIGN;
 use super::{Ended, Place, PollPort};
@@ -115,13 +115,22 @@ impl PollPort {
             if completion.kind == RequestKind::Close {
                 self.closing -= 1;
             }
-            if let Some(place) = self.operations.remove(completion.operation.0)
-                && let Some(direction) = place.direction
-                && let Some(entry) = self.handles.get_mut(place.handle)
-            {
-                entry.forget_cancelled(direction);
+            if !completion.more {
+                self.forget_finished(completion.operation.0);
             }
             completions.push(completion);
+        }
+    }
+
+    fn forget_finished(&mut self, operation: Key) {
+        let Some(place) = self.operations.remove(operation) else {
+            self.inherited -= 1;
+            return;
+        };
+        if let Some(direction) = place.direction
+            && let Some(entry) = self.handles.get_mut(place.handle)
+        {
+            entry.forget_cancelled(direction);
         }
     }
 }

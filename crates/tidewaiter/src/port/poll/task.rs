@@ -43,6 +43,15 @@ impl Task {
         }
     }
 
+    /// A connect that was begun already.
+    pub(super) fn connecting(operation: Operation, token: Token) -> Task {
+        Task {
+            operation,
+            token,
+            work: Work::Connecting,
+        }
+    }
+
     pub(super) fn kind(&self) -> RequestKind {
         match self.work {
             Work::Accept | Work::AcceptOne => RequestKind::Accept,

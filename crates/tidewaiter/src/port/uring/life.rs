@@ -14,12 +14,15 @@ use io_uring::{opcode, types};
 use super::super::table::Key;
 use super::super::{Completion, Driver, Failure};
 use super::foreign::ForeignPoll;
-use super::operation::Work;
+use super::operation::{Pending, Work};
 use super::ring::{Ring, Wait};
 use super::{BufferRing, Rc, Uring, WAKE};
 
 /// How long dropping a port waits for its cancelled operations.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// The last pause, of twice the one before each, before a ring is given up that there is no memory for.
+const PATIENCE_MAX: Duration = Duration::from_millis(128);
 
 /// Whether the kernel is to be asked for what operations want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,7 @@ impl Uring {
             self.ring = None;
             self.bell.watched = false;
             self.foreign_poll = ForeignPoll::Idle;
-            let ring = Ring::set_up(&self.setup.options, self.setup.task_work)?;
+            let ring = self.set_up_patiently()?;
             self.buffers = BufferRing::register(&ring, &self.setup.options)?;
             self.ring = Some(ring);
         }
@@ -53,29 +56,51 @@ impl Uring {
         Ok(())
     }
 
-    /// Starts what the kernel does not have, or ends it if it was cancelled meanwhile.
-    fn start_all(&mut self) {
-        let idle = |work: &Work| !matches!(work, Work::Watch | Work::Close);
-        let held: Vec<(Key, bool)> = self
-            .operations
-            .iter()
-            .filter(|(_, pending)| !pending.lent && idle(&pending.work))
-            .map(|(key, pending)| (key, pending.cancelled))
-            .collect();
-        for (key, cancelled) in held {
-            if cancelled {
-                self.end_unstarted(key);
-            } else {
-                self.start(key);
+    /// Makes a ring. The kernel counts its memory as locked by this user, and goes on counting that of a ring
+    /// that was given up for some milliseconds: so a lack of memory may be over soon.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kernel tells nobody when it gives memory back"
+    )]
+    fn set_up_patiently(&self) -> io::Result<Ring> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match Ring::set_up(&self.setup.options, self.setup.task_work) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::OutOfMemory && pause <= PATIENCE_MAX =>
+                {
+                    log::debug!("io_uring is tried again in {pause:?}: {error}");
+                    std::thread::sleep(pause);
+                    pause *= 2;
+                }
+                result => return result,
             }
         }
     }
 
-    fn end_unstarted(&mut self, key: Key) {
-        let pending = self.operations.get_mut(key).expect("it was just listed");
-        let completion = pending.last(key, Err(Failure::Cancelled));
-        self.due.push_back(completion);
-        self.retire(key);
+    /// Starts what the kernel does not have, save what was cancelled meanwhile.
+    fn start_all(&mut self) {
+        self.end_cancelled();
+        for key in self.keys_held(|pending| !matches!(pending.work, Work::Watch | Work::Close)) {
+            self.start(key);
+        }
+    }
+
+    /// Ends what was cancelled and the kernel does not have.
+    pub(super) fn end_cancelled(&mut self) {
+        for key in self.keys_held(|pending| pending.cancelled) {
+            let pending = self.operations.get_mut(key).expect("it was just listed");
+            let completion = pending.last(key, Err(Failure::Cancelled));
+            self.due.push_back(completion);
+            self.retire(key);
+        }
+    }
+
+    /// Those of the operations that the kernel does not have.
+    fn keys_held(&self, is_one: impl Fn(&Pending) -> bool) -> Vec<Key> {
+        let held = self.operations.iter();
+        let held = held.filter(|(_, pending)| !pending.lent && is_one(pending));
+        held.map(|(key, _)| key).collect()
     }
 
     /// Takes everything back from the kernel, so that it writes to none of the buffers that the program

@@ -17,6 +17,7 @@ mod operation;
 mod pipes;
 mod probe;
 mod ring;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -369,6 +370,13 @@ impl Driver for Uring {
         self.bell.waker.clone()
     }
 
+    fn begin_waiting(&mut self) -> io::Result<Option<Box<dyn Driver>>> {
+        match self.activate() {
+            Ok(()) => Ok(None),
+            Err(refusal) => self.give_way(&refusal).map(Some),
+        }
+    }
+
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let state = self.handles.get_mut(handle.0);
         let state = state
@@ -410,9 +418,7 @@ impl Driver for Uring {
             Some(Duration::ZERO) => Wait::No,
             Some(timeout) => Wait::UpTo(timeout),
         };
-        if self.phase != Phase::Active {
-            self.activate()?;
-        }
+        debug_assert_eq!(self.phase, Phase::Active, "whoever waits has begun to");
         self.bell.rung = false;
         loop {
             self.buffers.fill_up();

@@ -1,5 +1,6 @@
 //! Operations under way, and the memory that the kernel may touch for them.
 
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
@@ -7,9 +8,10 @@ use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
 use super::super::chunks::Chunks;
+use super::super::poll::Legacy;
 use super::super::surge::Surge;
 use super::super::table::Key;
-use super::super::{Completion, Failure, Operation, Outcome, RequestKind, Token};
+use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::buffers::GROUP;
 use super::pipes::WriteFlags;
 use crate::process::Mark;
@@ -69,6 +71,14 @@ impl Gather {
             header: unsafe { std::mem::zeroed() },
             pieces: [none; PIECES_MAX],
         }
+    }
+}
+
+impl Pinned<SockAddr> {
+    fn peer(&self) -> SocketAddr {
+        // SAFETY: the pointer is `new`'s, and addresses are only ever read.
+        let address = unsafe { self.0.as_ref() };
+        address.as_socket().expect("it was made of one")
     }
 }
 
@@ -223,6 +233,22 @@ impl Pending {
                 _ => Chunks::new(),
             },
         }
+    }
+
+    /// What another port is to go on with.
+    pub(super) fn into_legacy(self) -> Legacy {
+        Legacy::Request(match self.work {
+            Work::Connect(_) if self.stage == Stage::Polling => return Legacy::Connecting,
+            Work::Connect(address) => Request::Connect(address.peer()),
+            Work::Watch => return Legacy::Watch,
+            Work::Accept { one: false } => Request::Accept,
+            Work::Accept { one: true } => Request::AcceptOne,
+            Work::Receive { .. } => Request::Receive,
+            Work::Send { chunks, .. } => Request::Send(chunks),
+            Work::Exit(_) => Request::Exit,
+            Work::HangUp { .. } => Request::HangUp,
+            Work::Close => unreachable!("a handle without other operations is closed at once"),
+        })
     }
 
     /// It was taken back from the kernel, to be started again later.

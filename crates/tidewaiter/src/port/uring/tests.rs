@@ -47,8 +47,11 @@ impl Harness {
 
     fn with(options: &PortOptions, allowed: Allowed) -> Harness {
         let port = Uring::open(options, "asked for by a test".to_owned(), allowed);
+        let mut port = port.expect("this machine has io_uring");
+        let successor = port.begin_waiting().expect("it can wait");
+        assert!(successor.is_none(), "it waits itself");
         Harness {
-            port: port.expect("this machine has io_uring"),
+            port,
             delivered: Vec::new(),
         }
     }

@@ -1,0 +1,146 @@
+//! A readiness port in the place of another port, with everything that the other one had, under the same keys.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::super::event::Event;
+use super::super::foreign::Foreign;
+use super::super::options::PortOptions;
+use super::super::request::{Completion, Operation, Request, Token};
+use super::super::table::{Key, Table};
+use super::super::waker::Waker;
+use super::attempt::{Direction, Entry, Source};
+use super::foreign::{FOREIGN, NO_PLACE};
+use super::selector::Selector;
+use super::task::Task;
+use super::{Driver, Place, PollPort, RequestKind, prepare, unblock};
+
+/// What another port leaves. The OS has none of it in hand.
+pub(in super::super) struct Estate {
+    pub(in super::super) handles: Table<Source>,
+    pub(in super::super) operations: Table<Inherited>,
+    pub(in super::super) foreign: Foreign,
+    /// Completions that are to be delivered.
+    pub(in super::super) due: VecDeque<Completion>,
+    pub(in super::super) stale: u64,
+}
+
+/// An operation that goes on.
+pub(in super::super) struct Inherited {
+    pub(in super::super) handle: Key,
+    pub(in super::super) token: Token,
+    pub(in super::super) work: Legacy,
+}
+
+pub(in super::super) enum Legacy {
+    /// To be begun, or gone on with.
+    Request(Request),
+    /// A connect that the OS has begun.
+    Connecting,
+    /// A watch of a descriptor that belongs to somebody else.
+    Watch,
+}
+
+/// A readiness port that is about to take over. What can fail is done before it does.
+pub(in super::super) struct Successor {
+    port: PollPort,
+    /// Whether the selector watches the handles, in their order.
+    watched: Vec<bool>,
+}
+
+impl Successor {
+    /// A port that `waker` wakes by `event`.
+    pub(in super::super) fn new(
+        options: &PortOptions,
+        reason: String,
+        event: Event,
+        waker: Waker,
+    ) -> io::Result<Successor> {
+        let selector = Selector::with(event)?;
+        Ok(Successor {
+            port: PollPort::over(options, reason, selector, waker),
+            watched: Vec::new(),
+        })
+    }
+
+    /// Watches the next handle; there is no descriptor for one that is ready without.
+    pub(in super::super) fn watch(
+        &mut self,
+        key: Key,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let watched = match descriptor {
+            Some(descriptor) => {
+                unblock(descriptor)?;
+                self.port.selector.add(descriptor, key)?
+            }
+            None => false,
+        };
+        self.watched.push(watched);
+        Ok(())
+    }
+
+    /// Watches the set of descriptors that belong to others.
+    pub(in super::super) fn watch_foreign(&mut self, foreign: &Foreign) -> io::Result<()> {
+        let set = foreign.descriptor();
+        set.map_or(Ok(()), |set| self.port.selector.add_level(set, FOREIGN))
+    }
+
+    /// Takes everything over.
+    pub(in super::super) fn take_over(self, estate: Estate) -> Box<dyn Driver> {
+        let Successor { mut port, watched } = self;
+        let mut watched = watched.into_iter();
+        port.handles = estate.handles.map(|_, source| {
+            // It has been opened or adopted once, so nothing more can be refused.
+            let short_is_all = prepare(&source).unwrap_or(false);
+            let mut entry = Entry::new(source, short_is_all);
+            entry.watched = watched.next().unwrap_or(false);
+            entry
+        });
+        port.operations = estate
+            .operations
+            .map(|key, inherited| port.go_on_with(key, inherited));
+        port.foreign = estate.foreign;
+        port.closing = count(&estate.due, |one| one.kind == RequestKind::Close);
+        port.inherited = count(&estate.due, |one| !one.more);
+        port.finished = estate.due;
+        port.stale = estate.stale;
+        Box::new(port)
+    }
+}
+
+fn count(due: &VecDeque<Completion>, is_one: impl Fn(&Completion) -> bool) -> usize {
+    due.iter().filter(|completion| is_one(completion)).count()
+}
+
+impl PollPort {
+    fn go_on_with(&mut self, key: Key, inherited: Inherited) -> Place {
+        let Inherited {
+            handle,
+            token,
+            work,
+        } = inherited;
+        let operation = Operation(key);
+        let (direction, task) = match work {
+            Legacy::Request(request) => {
+                let direction = Direction::of(&request);
+                (direction, Task::new(operation, token, request))
+            }
+            Legacy::Connecting => (Direction::Output, Task::connecting(operation, token)),
+            Legacy::Watch => return NO_PLACE,
+        };
+        let entry = self.handles.get_mut(handle);
+        let entry = entry.expect("a handle outlives its operations");
+        let started = entry.start(direction, task);
+        debug_assert!(started.is_ok(), "the other port took it beside the others");
+        match direction {
+            Direction::Output => self.fresh.push_back(handle),
+            Direction::Input | Direction::HangUp => self.queue_if_ready(handle),
+        }
+        Place {
+            handle,
+            direction: Some(direction),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Giving way: where no ring is to be had any more, the readiness port takes everything over.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::super::Driver;
+use super::super::poll::{Estate, Inherited, Source, Successor};
+use super::Uring;
+use super::handle::{HandleState, Thing};
+
+impl Uring {
+    /// The readiness port, with all handles and operations, because the kernel gave this one no ring: after a
+    /// fork, or for another thread than the one that opened the port.
+    ///
+    /// # Errors
+    ///
+    /// What the OS says; this port is as before then, and the next wait tries all of it again.
+    pub(super) fn give_way(&mut self, refusal: &io::Error) -> io::Result<Box<dyn Driver>> {
+        self.end_cancelled();
+        self.name_children()?;
+        let reason = format!("io_uring was refused when the port began to wait: {refusal}");
+        let (event, waker) = (self.bell.event.clone(), self.bell.waker.clone());
+        let mut successor = Successor::new(&self.setup.options, reason, event, waker)?;
+        for (key, state) in self.handles.iter() {
+            successor.watch(key, state.pollable())?;
+        }
+        successor.watch_foreign(&self.foreign)?;
+        log::warn!("io_uring was refused, epoll goes on instead: {refusal}");
+        let operations = std::mem::take(&mut self.operations);
+        Ok(successor.take_over(Estate {
+            handles: std::mem::take(&mut self.handles).map(|_, state| state.into_source()),
+            operations: operations.map(|_, pending| Inherited {
+                handle: pending.handle,
+                token: pending.token,
+                work: pending.into_legacy(),
+            }),
+            foreign: std::mem::take(&mut self.foreign),
+            due: std::mem::take(&mut self.due),
+            stale: self.stale,
+        }))
+    }
+}
+
+impl HandleState {
+    /// What can be polled; `None` for a process that somebody else has reaped.
+    fn pollable(&self) -> Option<BorrowedFd<'_>> {
+        match &self.thing {
+            Thing::Listener(socket) | Thing::Stream(socket) => Some(socket.as_fd()),
+            Thing::Reader(pipe) | Thing::Writer(pipe) => Some(pipe.as_fd()),
+            Thing::Process(process) => (!process.is_by_number()).then(|| process.as_fd()),
+        }
+    }
+
+    fn into_source(self) -> Source {
+        match self.thing {
+            Thing::Listener(socket) => Source::Listener(socket),
+            Thing::Stream(socket) => Source::Stream(socket),
+            Thing::Reader(pipe) => Source::Reader(pipe),
+            Thing::Writer(pipe) => Source::Writer(pipe),
+            Thing::Process(process) => Source::Process(process),
+        }
+    }
+}
