@@ -43,9 +43,9 @@ impl AsFd for Event {
 }
 
 impl Notify for Event {
-    fn notify(&self) {
+    fn notify(&self) -> bool {
         // Cannot fail but for a full counter, which takes 2^64 wake-ups. One system call that leaves
         // `errno` alone: safe in a signal handler.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        rustix::io::write(&self.0, &1_u64.to_ne_bytes()).is_ok()
     }
 }

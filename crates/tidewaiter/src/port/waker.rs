@@ -18,8 +18,8 @@ use std::sync::{
 ///
 /// Must neither block nor allocate: it is called from signal handlers too.
 pub(crate) trait Notify: Send + Sync {
-    /// Makes the current or the next wait return.
-    fn notify(&self);
+    /// Makes the current or the next wait return. False if the OS refuses that: the next call tries again.
+    fn notify(&self) -> bool;
 }
 
 use super::origin::Origin;
@@ -78,8 +78,9 @@ impl Waker {
             return;
         }
         // Release: what this thread wrote before is seen by the one that acknowledges.
-        if !self.shared.pending.swap(true, Ordering::AcqRel) {
-            self.shared.notify.notify();
+        if !self.shared.pending.swap(true, Ordering::AcqRel) && !self.shared.notify.notify() {
+            // Nothing is under way that later ones could count on.
+            self.shared.pending.store(false, Ordering::Release);
         }
     }
 
@@ -105,8 +106,9 @@ mod calling {
     struct Calling<F>(F);
 
     impl<F: Fn() + Send + Sync> Notify for Calling<F> {
-        fn notify(&self) {
+        fn notify(&self) -> bool {
             (self.0)();
+            true
         }
     }
 
@@ -120,9 +122,34 @@ mod calling {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::Waker;
+    use super::{Notify, Waker};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Refuses the first calls, and counts all.
+    struct Refusing {
+        calls: Arc<AtomicUsize>,
+        refused: usize,
+    }
+
+    impl Notify for Refusing {
+        fn notify(&self) -> bool {
+            self.calls.fetch_add(1, Ordering::SeqCst) >= self.refused
+        }
+    }
+
+    #[test]
+    fn a_wake_up_that_the_os_refused_does_not_swallow_later_ones() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let waker = Waker::new(Box::new(Refusing {
+            calls: Arc::clone(&calls),
+            refused: 2,
+        }));
+        for _ in 0..5 {
+            waker.wake();
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 3);
+    }
 
     #[test]
     fn wakes_before_the_port_took_note_are_one() {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT};
@@ -27,6 +28,9 @@ const _: () = assert!(
     size_of::<usize>() == size_of::<u64>(),
     "completion keys carry a generation, which takes 64 bits"
 );
+
+/// How often posting is tried.
+const POST_ATTEMPTS: u32 = 16;
 
 /// `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`, in the type that its function takes.
 const SKIP_ON_SUCCESS: u8 = 1;
@@ -72,6 +76,8 @@ pub(super) const fn word(key: Key) -> usize {
 #[derive(Debug)]
 pub(super) struct Queue {
     handle: OwnedHandle,
+    /// A wake-up could not be posted.
+    missed: AtomicBool,
 }
 
 impl Queue {
@@ -83,7 +89,10 @@ impl Queue {
         }
         // SAFETY: the call made this handle just now, and nobody else knows it.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
-        Ok(Arc::new(Queue { handle }))
+        Ok(Arc::new(Queue {
+            handle,
+            missed: AtomicBool::new(false),
+        }))
     }
 
     pub(super) fn as_raw(&self) -> HANDLE {
@@ -105,13 +114,26 @@ impl Queue {
         self.post(KEY_WAIT, ptr::without_provenance(word(operation)))
     }
 
+    /// Whether a wake-up could not be posted since this was last asked.
+    pub(super) fn take_missed(&self) -> bool {
+        self.missed.load(Ordering::Relaxed) && self.missed.swap(false, Ordering::Acquire)
+    }
+
+    /// Posts a packet. Fails only when the kernel is out of nonpaged memory, for longer than some attempts take.
     fn post(&self, key: usize, overlapped: *const OVERLAPPED) -> io::Result<()> {
-        // SAFETY: the port is open; the pointer is handed through and never followed by the system.
-        let posted = unsafe { PostQueuedCompletionStatus(self.as_raw(), 0, key, overlapped) };
-        if posted == 0 {
-            return Err(io::Error::last_os_error());
+        let mut attempts = POST_ATTEMPTS;
+        loop {
+            attempts -= 1;
+            // SAFETY: the port is open; the pointer is handed through and never followed by the system.
+            let posted = unsafe { PostQueuedCompletionStatus(self.as_raw(), 0, key, overlapped) };
+            if posted != 0 {
+                return Ok(());
+            }
+            if attempts == 0 {
+                return Err(io::Error::last_os_error());
+            }
+            std::thread::yield_now();
         }
-        Ok(())
     }
 }
 
@@ -134,15 +156,13 @@ pub(super) fn skip_on_success(handle: HANDLE) -> bool {
 pub(super) struct Bell(pub(super) Arc<Queue>);
 
 impl Notify for Bell {
-    fn notify(&self) {
-        // Posting fails only when the kernel is out of nonpaged memory. Nothing can be told to anyone
-        // from here, and trying again costs no more than the wake-up it saves.
-        for _ in 0..16 {
-            if self.0.post(KEY_WAKE, ptr::null()).is_ok() {
-                return;
-            }
-            std::thread::yield_now();
+    fn notify(&self) -> bool {
+        let posted = self.0.post(KEY_WAKE, ptr::null()).is_ok();
+        if !posted {
+            // A wait under way cannot be ended without memory; the next one ends at once.
+            self.0.missed.store(true, Ordering::Release);
         }
+        posted
     }
 }
 
@@ -210,9 +230,35 @@ pub(super) fn milliseconds(timeout: Option<Duration>) -> u32 {
 }
 
 #[cfg(test)]
+impl Queue {
+    /// One that nothing can be posted to, as when the kernel has no memory for packets.
+    pub(super) fn refusing() -> Arc<Queue> {
+        let file = std::fs::File::open(std::env::current_exe().expect("we are a program"));
+        Arc::new(Queue {
+            handle: file.expect("it can be read").into(),
+            missed: AtomicBool::new(false),
+        })
+    }
+
+    /// As if a wake-up could not be posted.
+    pub(super) fn miss(&self) {
+        self.missed.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
 mod tests {
-    use super::{INFINITE, KEY_WAIT, KEY_WAKE, Key, milliseconds, word};
+    use super::{Bell, INFINITE, KEY_WAIT, KEY_WAKE, Key, Notify, Queue, milliseconds, word};
+    use std::sync::Arc;
     use std::time::Duration;
+
+    #[test]
+    fn a_wake_up_that_cannot_be_posted_is_noted() {
+        let queue = Queue::refusing();
+        assert!(!Bell(Arc::clone(&queue)).notify());
+        assert!(queue.take_missed());
+        assert!(!queue.take_missed(), "once");
+    }
 
     #[test]
     fn waits_are_rounded_up_and_never_taken_for_ever() {

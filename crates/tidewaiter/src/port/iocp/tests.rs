@@ -119,6 +119,19 @@ fn threads_wake_the_port_and_a_port_that_is_gone() {
     waker.wake();
 }
 
+/// Goal: what was announced by a wake-up that could not be posted is looked for without waiting.
+#[test]
+fn a_wake_up_that_could_not_be_posted_ends_the_next_wait() {
+    let mut port = port();
+    port.queue.miss();
+    let mut completions = Vec::new();
+    port.wait(None, &mut completions).expect("the port waits");
+    assert!(completions.is_empty());
+    let waker = port.waker();
+    waker.wake();
+    port.wait(None, &mut completions).expect("the port waits");
+}
+
 #[test]
 fn a_wait_lasts_as_long_as_it_was_asked_to() {
     let mut port = port();

@@ -42,10 +42,13 @@ impl Iocp {
             return Ok(false);
         }
         self.batch.missed = 0;
-        let patience = if busy { 0 } else { milliseconds(timeout) };
+        let mut woken = self.queue.take_missed();
+        let patience = match busy || woken {
+            true => 0,
+            false => milliseconds(timeout),
+        };
         let room = BATCH_MAX.saturating_sub(self.done.len());
         let count = self.batch.fill(&self.queue, room, patience)?;
-        let mut woken = false;
         for index in 0..count {
             match self.batch.packet(index) {
                 Packet::Wake => {

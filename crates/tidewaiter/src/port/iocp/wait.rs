@@ -180,7 +180,7 @@ impl Drop for PoolWait {
 unsafe extern "system" fn signalled(context: *mut c_void, _timed_out: bool) {
     // SAFETY: `PoolWait` registered this pointer, and frees it only after this call has ended.
     let post = unsafe { &*context.cast::<Post>() };
-    // A failure leaves nobody to tell; it means that the kernel is out of nonpaged memory.
+    // A failure leaves nobody to tell.
     let posted = post.queue.post_wait(post.operation).is_ok();
     post.posted.store(posted, Ordering::Release);
 }

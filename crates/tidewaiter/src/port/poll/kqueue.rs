@@ -155,10 +155,10 @@ impl Selector {
 struct PollerNotify(Arc<Shared>);
 
 impl Notify for PollerNotify {
-    fn notify(&self) {
+    fn notify(&self) -> bool {
         self.0.notified.store(true, Ordering::Release);
         // One `kevent` call. It fails only when the queue is gone, and then nobody waits.
-        let _ = self.0.poller.notify();
+        self.0.poller.notify().is_ok()
     }
 }
 

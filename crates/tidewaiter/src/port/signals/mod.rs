@@ -33,7 +33,8 @@ pub enum ShutdownSignal {
     Break,
     /// The console window is being closed (Windows), which leaves a few seconds.
     Close,
-    /// The user logs off or the system shuts down (Windows), which leaves a few seconds.
+    /// The user logs off or the system shuts down (Windows), which leaves a few seconds. A service, or whatever
+    /// else runs in session 0, is not asked to end when a user logs off.
     Shutdown,
 }
 

@@ -3,17 +3,19 @@
 use std::sync::mpsc::{Sender, channel};
 
 use windows_sys::Win32::Foundation::{FALSE, TRUE};
-use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT};
+use windows_sys::Win32::System::Console::{
+    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
+};
 
 use super::super::waker::{Notify, Waker};
-use super::os::handle;
+use super::os::{Asked, asked, handle};
 use super::{ShutdownSignal, SignalWatch};
 
 struct ChannelNotify(Sender<()>);
 
 impl Notify for ChannelNotify {
-    fn notify(&self) {
-        self.0.send(()).expect("the test listens");
+    fn notify(&self) -> bool {
+        self.0.send(()).is_ok()
     }
 }
 
@@ -44,4 +46,14 @@ fn every_watch_gets_every_event_until_it_is_dropped() {
     assert_eq!(second.take(), Some(ShutdownSignal::Interrupt));
     drop(second);
     assert_eq!(event(CTRL_C_EVENT), FALSE, "left to the default");
+}
+
+/// Goal: a service outlives the users that log off, and ends with the system; a user's program ends with its user.
+#[test]
+fn the_end_of_a_users_session_ends_only_what_runs_in_one() {
+    let end = Asked::End(ShutdownSignal::Shutdown);
+    assert_eq!(asked(CTRL_LOGOFF_EVENT, 0), Asked::GoOn);
+    assert_eq!(asked(CTRL_LOGOFF_EVENT, 1), end);
+    assert_eq!(asked(CTRL_SHUTDOWN_EVENT, 0), end);
+    assert_eq!(asked(CTRL_SHUTDOWN_EVENT, 1), end);
 }

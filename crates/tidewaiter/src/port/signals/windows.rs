@@ -10,6 +10,8 @@ use windows_sys::Win32::System::Console::{
     CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
     SetConsoleCtrlHandler,
 };
+use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
+use windows_sys::Win32::System::Threading::GetCurrentProcessId;
 use windows_sys::core::BOOL;
 
 use super::{Inbox, ShutdownSignal};
@@ -60,20 +62,54 @@ fn set_handler(add: BOOL) -> io::Result<()> {
     }
 }
 
+/// What an event asks of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    End(ShutdownSignal),
+    /// To go on as if nothing had happened.
+    GoOn,
+    /// What we know nothing of.
+    Unknown,
+}
+
+/// What `event` asks of a process in a session of that number.
+///
+/// The end of any user's session is told to all processes in session 0, where services and scheduled tasks
+/// run that belong to no user's session. They are not asked to end, and the default handler would end them. In
+/// any other session it is the session's own end.
+pub(super) fn asked(event: u32, session: u32) -> Asked {
+    match event {
+        CTRL_C_EVENT => Asked::End(ShutdownSignal::Interrupt),
+        CTRL_BREAK_EVENT => Asked::End(ShutdownSignal::Break),
+        CTRL_CLOSE_EVENT => Asked::End(ShutdownSignal::Close),
+        CTRL_LOGOFF_EVENT if session == 0 => Asked::GoOn,
+        CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT => Asked::End(ShutdownSignal::Shutdown),
+        _ => Asked::Unknown,
+    }
+}
+
+/// The session that this process is in; that of services if it cannot be told.
+fn session() -> u32 {
+    let mut session = 0;
+    // SAFETY: only asks for a number.
+    let process = unsafe { GetCurrentProcessId() };
+    // SAFETY: there is room for the number.
+    unsafe { ProcessIdToSessionId(process, &raw mut session) };
+    session
+}
+
 /// Passes an event on. False leaves it to the handlers installed before, and at last to the default,
 /// which ends the process.
 pub(super) unsafe extern "system" fn handle(event: u32) -> BOOL {
-    let signal = match event {
-        CTRL_C_EVENT => ShutdownSignal::Interrupt,
-        CTRL_BREAK_EVENT => ShutdownSignal::Break,
-        CTRL_CLOSE_EVENT => ShutdownSignal::Close,
-        CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT => ShutdownSignal::Shutdown,
-        _ => return FALSE,
-    };
     let watches = watches();
     if watches.is_empty() {
         return FALSE;
     }
+    let signal = match asked(event, session()) {
+        Asked::End(signal) => signal,
+        Asked::GoOn => return TRUE,
+        Asked::Unknown => return FALSE,
+    };
     for inbox in &*watches {
         inbox.put(signal);
     }

@@ -391,9 +391,10 @@ impl Bell {
 }
 
 impl Notify for Arc<Bell> {
-    fn notify(&self) {
+    fn notify(&self) -> bool {
         self.rung.store(true, Ordering::Release);
         self.thread().unpark();
+        true
     }
 }
 
