@@ -39,6 +39,21 @@ fn a_handle_that_was_closed_before_the_first_wait_is_closed() {
     on_another_thread(harness, Harness::finish);
 }
 
+/// Goal: operations hold no memory for ever because nobody is there any more who may await their end.
+#[test]
+fn a_port_that_is_dropped_after_its_thread_has_ended_takes_back_all_memory() {
+    let data = Bytes::from(vec![7; 4 << 20]);
+    let harness = on_another_thread(Harness::new(), |mut harness| {
+        let (_client, server) = harness.pair();
+        harness.receive(server);
+        harness.send_until_stuck(server, &data);
+        harness
+    });
+    assert!(!data.is_unique());
+    harness.drop_port();
+    assert!(data.is_unique(), "no operation holds memory any more");
+}
+
 #[test]
 fn another_thread_than_the_first_one_to_wait_is_refused_and_told_so() {
     let mut harness = Harness::new();

@@ -216,9 +216,17 @@ impl Drop for Uring {
         reason = "what the kernel may still touch is never freed"
     )]
     fn drop(&mut self) {
-        if !self.drain() {
+        if self.drain() {
+            return;
+        }
+        // What the kernel still has in hand is done by the thread that entered the ring, or by workers that
+        // end with it. Without that thread, all that is left to the kernel is to cancel it, which touches
+        // none of our memory.
+        let abandoned = self.ring.as_ref().is_some_and(Ring::outlives_its_thread);
+        self.ring = None;
+        if !abandoned {
             log::error!(
-                "io_uring does not give back {} operations",
+                "io_uring does not give back {} operations: their memory, and that of the buffers, is lost",
                 self.operations.len()
             );
             std::mem::forget(std::mem::take(&mut self.operations));

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Submitter, squeue};
@@ -85,10 +86,58 @@ impl Cqe {
     }
 }
 
+/// The thread that enters a ring.
+struct Issuer {
+    /// The OS's number of it.
+    number: libc::pid_t,
+    /// What ends with it, a moment earlier.
+    presence: Weak<()>,
+}
+
+thread_local! {
+    static PRESENCE: Arc<()> = Arc::new(());
+}
+
+/// How long a thread may take to end once its own code has.
+const ENDING_MAX: Duration = Duration::from_secs(1);
+
+impl Issuer {
+    fn this_thread() -> Issuer {
+        Issuer {
+            // SAFETY: has no arguments.
+            number: unsafe { libc::gettid() },
+            presence: PRESENCE
+                .try_with(Arc::downgrade)
+                .unwrap_or_else(|_| Weak::new()),
+        }
+    }
+
+    /// Whether it has ended. If its own code has, waits until the kernel is done with it, too.
+    fn has_ended(&self) -> bool {
+        let deadline = Instant::now() + ENDING_MAX;
+        while self.presence.strong_count() == 0 && Instant::now() < deadline {
+            if !self.is_known() {
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+
+    /// Whether this process has a thread of that number.
+    fn is_known(&self) -> bool {
+        let process = std::process::id();
+        // SAFETY: no signal is sent, and numbers are all that there is.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, self.number, 0) };
+        sent == 0
+    }
+}
+
 /// One io_uring instance. It must be entered by the thread that made it alone: the kernel may insist.
 pub(super) struct Ring {
     io: IoUring,
     thread: ThreadId,
+    issuer: Issuer,
     task_work: TaskWork,
     enter_flags: EnterFlags,
     /// What found no room in the submission queue, in order.
@@ -132,6 +181,7 @@ impl Ring {
         Ok(Ring {
             io,
             thread: thread::current().id(),
+            issuer: Issuer::this_thread(),
             task_work,
             enter_flags,
             backlog: VecDeque::new(),
@@ -141,6 +191,11 @@ impl Ring {
     /// Whether this thread made it.
     pub(super) fn is_ours(&self) -> bool {
         self.thread == thread::current().id()
+    }
+
+    /// Whether the thread that made it has ended: see [`Issuer::has_ended`].
+    pub(super) fn outlives_its_thread(&self) -> bool {
+        self.issuer.has_ended()
     }
 
     /// Lets go of it in a copy of the process that it belongs to: its memory is not here, and its descriptor

@@ -4,6 +4,7 @@ mod children;
 mod refusal;
 mod streams;
 mod stress;
+mod threads;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
