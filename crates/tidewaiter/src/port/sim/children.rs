@@ -11,8 +11,18 @@ use super::channel::ChannelEnd;
 use super::faults::{Call, too_many_open_files};
 use super::program::{Event, Process, Program, Startup, killed_by};
 use super::world::World;
+use crate::panics;
 use crate::port::table::Key;
 use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, SpawnStep, Stdio};
+
+/// How a process ends whose program panics.
+const ABORTED: ExitStatus = ExitStatus::Signal {
+    number: 6,
+    core_dumped: false,
+};
+
+/// What is named in the log when it panics.
+const PROGRAM: &str = "the drop of a simulated program";
 
 /// Makes what a new process runs.
 pub(super) type Maker = Box<dyn FnMut() -> Box<dyn Program> + Send>;
@@ -110,7 +120,10 @@ impl World {
             let source = io::Error::from(io::ErrorKind::NotFound);
             return Err(refuse(SpawnStep::Search, source));
         };
-        let program = maker();
+        let program = panics::catch(maker).map_err(|message| {
+            let message = format!("the function that makes the program panicked: {message}");
+            refuse(SpawnStep::Execute, io::Error::other(message))
+        })?;
         let (streams, pipes) = self.open_streams(stdio);
         let startup = Arc::new(Startup {
             args: command.args.clone(),
@@ -213,15 +226,23 @@ impl World {
                 continue;
             };
             let mut process = Process { world: self, key };
-            match work {
+            let called = panics::catch(|| match work {
                 Work::Event(event) => program.event(event, &mut process),
                 Work::Signal(signal) => program.signal(signal, &mut process),
+            });
+            if let Err(message) = called {
+                log::error!("a simulated program panicked: {message}");
+                self.end_child(key, ABORTED);
             }
             match self.children.get_mut(key) {
-                Some(child) if child.status.is_none() => child.program = Some(program),
+                Some(child) if child.status.is_none() => {
+                    child.program = Some(program);
+                    continue;
+                }
                 Some(child) if !child.watched => drop(self.children.remove(key)),
                 _ => {}
             }
+            panics::drop_caught(PROGRAM, program);
         }
     }
 
@@ -233,7 +254,8 @@ impl World {
         }
         child.status = Some(status);
         child.timer = None;
-        let running = child.program.take().is_none();
+        let program = child.program.take();
+        let running = program.is_none();
         let streams = std::mem::take(&mut child.streams);
         let forgotten = !child.watched && !running;
         for (channel, end) in streams.into_iter().zip(ENDS) {
@@ -245,6 +267,7 @@ impl World {
         if forgotten {
             self.children.remove(key);
         }
+        panics::drop_caught(PROGRAM, program);
     }
 
     /// No port asks for this process any more. It goes on by itself.

@@ -218,8 +218,11 @@ impl Sim {
     ) {
         let maker = Box::new(move || Box::new(make()) as Box<dyn Program>);
         let name = name.into();
-        self.shared
-            .change(|world| drop(world.programs.insert(name, maker)));
+        let replaced = self
+            .shared
+            .change(|world| world.programs.insert(name, maker));
+        // Unlocked: this is the program's code.
+        drop(replaced);
     }
 
     /// How many processes are running, including those that no port has a handle of.
@@ -297,7 +300,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// The world, to look at. A panic of some user's program does not make it unusable.
+    /// The world, to look at. A panic elsewhere does not make it unusable.
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -32,7 +32,9 @@ pub enum Event {
 ///
 /// It is called from within the call that changed its world: a submission, a wait, an advance of the clock.
 /// It must not use the [`Sim`](super::Sim) or a port itself: these are locked while it is called, and the
-/// call would block for ever.
+/// call would block for ever. The same holds for its `drop`.
+///
+/// A panic in it is logged and ends the process, as an abort would: with [`ExitStatus::Signal`] and the number 6.
 ///
 /// A closure with the arguments of [`event`](Program::event) is a program, too:
 ///

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Bench, error_kind};
 use crate::port::sim::{Faults, Sim, programs};
-use crate::port::{PortKind, Request, RequestKind};
+use crate::port::{Outcome, PortKind, Request, RequestKind};
 use crate::process::Command;
 
 #[test]
@@ -144,14 +144,19 @@ fn equal_seeds_give_equal_completions() {
 }
 
 #[test]
-fn a_program_that_panics_leaves_the_world_usable() {
+fn a_program_that_panics_ends_its_process_alone() {
     let sim = Sim::new(1);
     sim.program("bad", || {
         |_: super::super::Event, _: &mut super::super::Process<'_>| panic!("on purpose")
     });
     let mut bench = Bench::new(sim);
-    let spawn = std::panic::AssertUnwindSafe(|| drop(bench.port.spawn(&Command::new("bad"))));
-    assert!(std::panic::catch_unwind(spawn).is_err());
+    let bad = bench.port.spawn(&Command::new("bad")).expect("it starts");
+    bench.submit(bad.process, Request::Exit);
+    let ended = bench.next(RequestKind::Exit);
+    let Ok(Outcome::Exited(status)) = ended else {
+        panic!("it ends: {ended:?}");
+    };
+    assert_eq!(status.to_string(), "signal 6");
     let refused = "127.0.0.1:9".parse().expect("an address");
     bench.connect(refused);
     let result = bench.next(RequestKind::Connect);
