@@ -10,16 +10,19 @@ const PAYLOADS_MAX: usize = 16;
 /// Calls code of the program's. If it panics, returns the panic's message.
 pub(crate) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     // Callers borrow nothing of ours meanwhile, so a panic leaves all of it whole.
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
-        let message = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message")
-            .to_owned();
-        discard(payload);
-        message
-    })
+    catch_unwind(AssertUnwindSafe(call)).map_err(into_message)
+}
+
+#[cold]
+fn into_message(payload: Box<dyn Any + Send>) -> String {
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+        .to_owned();
+    discard(payload);
+    message
 }
 
 /// Drops a value of the program's. A panic in that is logged.
@@ -29,11 +32,12 @@ pub(crate) fn drop_caught<T>(what: &str, value: T) {
     }
 }
 
+/// Drops what a panic carried.
 #[expect(
     clippy::disallowed_methods,
     reason = "what panics at each attempt to drop it cannot be dropped"
 )]
-fn discard(mut payload: Box<dyn Any + Send>) {
+pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
     for _ in 0..PAYLOADS_MAX {
         match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             Ok(()) => return,

@@ -206,6 +206,7 @@ impl ReactorBuilder {
             signals: RefCell::new(None),
             on_signal: RefCell::new(None),
             settings: Settings {
+                port: port.info().clone(),
                 handle_signals: self.signals && self.simulation.is_none(),
                 timer_slack: self.timer_slack.unwrap_or(usual_slack),
                 around_wait: self.around_wait,

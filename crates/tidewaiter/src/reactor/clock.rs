@@ -57,14 +57,15 @@ impl Reactor {
         &self.core.counters.pace.clock
     }
 
-    /// The time by the reactor's clock: the OS's monotonic clock, or the simulation's.
-    ///
-    /// # Panics
-    ///
-    /// When the reactor itself, of which this is a clone, has been dropped.
+    /// The time by the reactor's clock: the OS's monotonic clock, or the simulation's. When the reactor itself,
+    /// of which this is a clone, has been dropped, the clock stands still.
     #[must_use]
     pub fn now(&self) -> Instant {
-        let now = self.port().now();
+        let port = self.core.port.borrow();
+        let Some(port) = &*port else {
+            return self.core.timers.borrow().base();
+        };
+        let now = port.now();
         self.clock().seen.set(Some(now));
         now
     }

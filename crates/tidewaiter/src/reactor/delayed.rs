@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use super::timers::TimerKey;
-use super::{Core, Reactor};
+use super::{Core, Life, Reactor};
 
 /// A call that waits for its time. Dropping this changes nothing: the call is made all the same. Clones name
 /// the same call.
@@ -34,10 +34,14 @@ impl Reactor {
             .timers
             .borrow_mut()
             .insert(deadline, Box::new(callback));
-        DelayedCall {
+        let call = DelayedCall {
             core: Rc::downgrade(&self.core),
             key,
+        };
+        if self.core.life.get() == Life::Stopped {
+            call.cancel();
         }
+        call
     }
 
     /// The delayed calls that are pending, in the order in which they are due. Takes time in proportion to their

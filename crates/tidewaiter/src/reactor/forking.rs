@@ -43,9 +43,13 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Port`] as [`Port::after_fork`](crate::port::Port::after_fork): in the child always with kqueue,
-    /// which does not survive a fork.
+    /// [`Error::Stopped`] when the reactor has stopped; [`Error::Port`] as
+    /// [`Port::after_fork`](crate::port::Port::after_fork): in the child always with kqueue, which does not survive a
+    /// fork.
     pub fn after_fork(&self) -> Result<(), Error> {
+        if self.core.life.get() == Life::Stopped {
+            return Err(Error::Stopped);
+        }
         self.port_mut().after_fork().map_err(Error::Port)?;
         self.core.others.after_fork();
         Ok(())

@@ -12,6 +12,7 @@ mod metrics;
 mod pace;
 mod remote;
 mod run;
+mod teardown;
 mod timers;
 mod triggers;
 mod turn;
@@ -40,9 +41,9 @@ pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
 pub use watch::Watch;
 
 use crate::error::Error;
+use crate::panics;
 use crate::port::{
-    Buffer, Chunks, Completion, Key, Port, PortInfo, RequestKind, ShutdownSignal, SignalWatch,
-    Table, Token,
+    Buffer, Chunks, Completion, Key, Port, PortInfo, ShutdownSignal, SignalWatch, Table, Token,
 };
 use metrics::Counters;
 use timers::Timers;
@@ -122,6 +123,7 @@ pub struct Reactor {
 
 /// What the builder was told, for the whole of a reactor's life.
 struct Settings {
+    port: PortInfo,
     handle_signals: bool,
     timer_slack: Duration,
     around_wait: Option<Arc<AroundWait>>,
@@ -192,7 +194,7 @@ impl Reactor {
     /// Which port the reactor waits at, and why it was chosen.
     #[must_use]
     pub fn port_info(&self) -> PortInfo {
-        self.port().info().clone()
+        self.core.settings.port.clone()
     }
 
     /// Counts of what the reactor did so far and of what lives on it now.
@@ -337,55 +339,6 @@ impl Reactor {
     pub(crate) fn share_received(&self, part: &[u8]) -> Option<Buffer> {
         self.core.memory.delivering.borrow().as_ref()?.share(part)
     }
-
-    /// Ends everything without callbacks: the owner is being dropped.
-    fn tear_down(&self) {
-        let core = &*self.core;
-        if self.is_copied() {
-            self.disown();
-            return;
-        }
-        core.life.set(Life::Stopped);
-        core.others.abandon();
-        // Each is moved out first: what is dropped may call back into the reactor.
-        drop(core.signals.take());
-        drop(core.on_signal.take());
-        drop(core.soon.take());
-        drop(core.unflushed.take());
-        drop(core.triggers.take());
-        drop(core.timers.replace(Timers::new(self.now())));
-        let mut killed = Vec::new();
-        for (key, live) in core.live.take().into_entries() {
-            core.counters.count_out(live.kind());
-            if let Some(name) = live.abandon() {
-                killed.push((Token(key.to_u64()), name));
-            }
-        }
-        drop(core.completions.take());
-        self.await_killed(killed);
-        // Dropping the port cancels and awaits what the OS still holds, and closes every handle.
-        drop(core.port.take());
-    }
-
-    /// Waits for the ends of children that were killed: on Unix, nobody else takes note of them.
-    fn await_killed(&self, mut killed: Vec<(Token, String)>) {
-        let deadline = self.now() + KILLED_DEADLINE;
-        while !killed.is_empty() {
-            let mut completions = Vec::new();
-            let left = deadline.saturating_duration_since(self.now());
-            let waited = self.port_mut().wait(Some(left), &mut completions);
-            killed.retain(|(token, _)| {
-                let ended = |c: &Completion| c.kind == RequestKind::Exit && c.token == *token;
-                !completions.iter().any(ended)
-            });
-            if waited.is_err() || left.is_zero() {
-                for (_, name) in killed {
-                    report_left_behind(&name);
-                }
-                return;
-            }
-        }
-    }
 }
 
 /// Says that a child is awaited no longer.
@@ -406,9 +359,23 @@ impl Clone for Reactor {
 
 impl Drop for Reactor {
     fn drop(&mut self) {
-        if self.owner {
+        if !self.owner {
+            return;
+        }
+        if self.core.in_turn.get() && !self.is_copied() {
+            self.end_after_turn();
+        } else {
             self.tear_down();
         }
+    }
+}
+
+impl Drop for Core {
+    /// Drops the program's hooks, which may panic.
+    fn drop(&mut self) {
+        panics::drop_caught("the drop of a hook", self.settings.around_wait.take());
+        panics::drop_caught("the drop of a hook", self.settings.slow.take());
+        panics::drop_caught("the drop of a resolver", self.settings.resolver.take());
     }
 }
 

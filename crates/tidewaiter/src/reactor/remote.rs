@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::inbox::{Inbox, Sender};
 use super::workers::{JobId, Limits, Workers};
-use super::{Key, Reactor, Table};
+use super::{Key, Life, Reactor, Table};
 use crate::error::Error;
+use crate::panics;
 use crate::port::Waker;
 
 /// A call on its way to the loop.
@@ -160,22 +161,6 @@ impl Others {
         self.workers.go_on();
         self.lookups.go_on();
     }
-
-    /// Takes no more calls, and drops those that wait.
-    pub(super) fn close(&self) {
-        self.inbox.close();
-        let mut calls = VecDeque::new();
-        self.inbox.drain(&mut calls);
-    }
-
-    /// As [`close`](Others::close), and nobody is told of lost work.
-    pub(super) fn abandon(&self) {
-        self.close();
-        self.lookups.shutdown(Duration::ZERO);
-        // Taken first: what is dropped may give us more work.
-        let pending = self.pending.take();
-        drop(pending);
-    }
 }
 
 /// A lookup that a thread does, or will do.
@@ -212,7 +197,12 @@ impl Reactor {
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
     ) {
         let (key, submitted) = self.give_to(&self.core.others.workers, work, done);
-        if let Err(reason) = submitted {
+        let Err(reason) = submitted else {
+            return;
+        };
+        if self.core.life.get() == Life::Stopped {
+            self.forget_work(key);
+        } else {
             let lost = WorkLost::NoThread(reason);
             self.soon(move |reactor| reactor.finish_work(key, Some(Box::new(Err::<T, _>(lost)))));
         }
@@ -268,8 +258,10 @@ impl Reactor {
         let key = self.core.others.pending.borrow_mut().insert(deliver);
         let remote = self.remote();
         let job = Box::new(move || {
-            let work = std::panic::AssertUnwindSafe(work);
-            let result = std::panic::catch_unwind(work).map_err(|_| WorkLost::Panicked);
+            let result = panics::catch(work).map_err(|message| {
+                log::error!("work given to a thread panicked: {message}");
+                WorkLost::Panicked
+            });
             // An error means that the reactor stopped: nobody is there to take the result.
             let _ = remote.call(move |reactor| reactor.finish_work(key, Some(Box::new(result))));
         });
@@ -287,6 +279,26 @@ impl Reactor {
         }
     }
 
+    /// Takes no more calls from other threads, and drops those that wait.
+    pub(super) fn refuse_calls(&self) {
+        let others = &self.core.others;
+        others.inbox.close();
+        let mut calls = VecDeque::new();
+        others.inbox.drain(&mut calls);
+        for call in calls {
+            self.drop_guarded("the drop of a call from another thread", call);
+        }
+    }
+
+    /// Lets go of work that threads have in hand, and tells nobody.
+    pub(super) fn abandon_work(&self) {
+        self.core.others.lookups.shutdown(Duration::ZERO);
+        // Taken first: what is dropped may give us more work.
+        for (_, deliver) in self.core.others.pending.take().into_entries() {
+            self.drop_guarded("the drop of a callback for lost work", deliver);
+        }
+    }
+
     /// Ends the threads, and tells those whose results will not come.
     pub(super) fn lose_work(&self) {
         let others = &self.core.others;
@@ -294,7 +306,7 @@ impl Reactor {
         others.workers.shutdown(WORK_DEADLINE);
         // What was done in time is delivered; then nothing more is taken.
         self.take_remote_calls();
-        others.close();
+        self.refuse_calls();
         for (_, deliver) in others.pending.take().into_entries() {
             self.guard("a callback for lost work", || deliver(self, None));
         }

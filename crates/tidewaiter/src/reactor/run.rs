@@ -20,6 +20,9 @@ pub enum RunEnd {
     Signal(ShutdownSignal),
     /// [`Reactor::crash`] was called. Everything is as it was, and the reactor may be run again.
     Crashed,
+    /// The value that [`Reactor::new`] or [`ReactorBuilder::build`](super::ReactorBuilder::build) returned
+    /// was dropped in a callback, which ended the reactor. What ran is a clone of it.
+    Dropped,
 }
 
 /// What asked the loop to end.
@@ -28,6 +31,8 @@ pub(super) struct Ending {
     pub(super) crashed: Cell<bool>,
     /// A signal did that the program does not handle itself.
     signalled: Cell<bool>,
+    /// The owner was dropped in a callback: the reactor ends with this turn.
+    pub(super) dropped: Cell<bool>,
     /// Why the reactor stops, once it does.
     cause: Cell<RunEnd>,
 }
@@ -37,6 +42,7 @@ impl Ending {
         Ending {
             crashed: Cell::new(false),
             signalled: Cell::new(false),
+            dropped: Cell::new(false),
             cause: Cell::new(RunEnd::Stopped),
         }
     }
@@ -75,10 +81,12 @@ impl Reactor {
         self.core.signals.take();
         if self.core.life.get() == Life::Stopped || result.is_err() {
             self.core.life.set(Life::Stopped);
-            self.core.others.close();
+            self.refuse_calls();
+            self.drop_callbacks();
         } else {
             self.core.life.set(Life::Idle);
         }
+        self.end_if_dropped();
         result
     }
 
@@ -117,7 +125,10 @@ impl Reactor {
                 return Ok(self.core.ending.cause.get());
             }
         }
-        Ok(RunEnd::Crashed)
+        Ok(match self.core.ending.dropped.get() {
+            true => RunEnd::Dropped,
+            false => RunEnd::Crashed,
+        })
     }
 
     /// Makes one turn of the loop: makes the calls that are due, waits up to `limit` (`None`: without limit) for
@@ -146,7 +157,11 @@ impl Reactor {
         }
         // Who knows what the program did since the last turn.
         self.clock().spend();
-        self.one_turn(limit.into())
+        let result = self.one_turn(limit.into());
+        if !self.core.in_turn.get() {
+            self.end_if_dropped();
+        }
+        result
     }
 
     fn one_turn(&self, limit: Option<Duration>) -> Result<(), Error> {
@@ -169,7 +184,7 @@ impl Reactor {
         if self.core.life.get() == Life::Running {
             self.core.life.set(Life::Leaving);
             self.core.ending.cause.set(cause);
-            self.core.triggers.borrow_mut().heed_holds();
+            self.core.triggers.borrow_mut().begin_shutdown();
             self.soon(|reactor| reactor.fire(SystemEvent::Shutdown, Phase::Before));
         }
     }
@@ -222,7 +237,7 @@ impl Reactor {
     pub(super) fn ready_to_advance(&self) -> bool {
         let core = &*self.core;
         match core.life.get() {
-            Life::Leaving => !core.triggers.borrow().held() && !self.owes_callbacks(),
+            Life::Leaving => !core.triggers.borrow().held(),
             Life::Draining => core.live.borrow().is_empty(),
             Life::Idle | Life::Running | Life::Stopped => false,
         }
@@ -247,15 +262,14 @@ impl Reactor {
                 live.stop();
             }
         }
-        if !core.live.borrow().is_empty() || self.owes_callbacks() {
+        if !core.live.borrow().is_empty() {
             return false;
         }
+        // Those that add themselves again are not waited for.
+        self.run_soon();
         self.lose_work();
         self.fire(SystemEvent::Shutdown, Phase::After);
         core.life.set(Life::Stopped);
-        // Dropped outside of the borrow: what they own may call back.
-        let timers = super::Timers::new(self.now());
-        drop(core.timers.replace(timers));
         true
     }
 }

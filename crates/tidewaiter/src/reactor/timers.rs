@@ -81,6 +81,11 @@ impl<T> Timers<T> {
         }
     }
 
+    /// What deadlines are counted from.
+    pub(crate) fn base(&self) -> Instant {
+        self.base
+    }
+
     /// Arms a timer.
     pub(crate) fn insert(&mut self, deadline: Instant, value: T) -> TimerKey {
         let deadline = self.to_nanoseconds(deadline);
@@ -207,6 +212,14 @@ impl<T> Timers<T> {
             .into_iter()
             .map(|entry| self.key_of(entry.slot))
             .collect()
+    }
+
+    /// The values of all armed timers.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        self.slots.into_iter().filter_map(|slot| match slot {
+            Slot::Armed { value, .. } => Some(value),
+            Slot::Vacant { .. } => None,
+        })
     }
 
     fn to_nanoseconds(&self, instant: Instant) -> u64 {

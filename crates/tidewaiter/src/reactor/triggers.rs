@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::{Rc, Weak};
 
-use super::Reactor;
+use super::{Life, Reactor};
 
 /// An event in a reactor's life that triggers are called for: see [`Reactor::add_trigger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ impl fmt::Debug for Hold {
     }
 }
 
-type Callback = Box<dyn FnOnce(&Reactor, Hold)>;
+pub(super) type Callback = Box<dyn FnOnce(&Reactor, Hold)>;
 
 struct Trigger {
     id: TriggerId,
@@ -62,6 +62,8 @@ pub(super) struct Triggers {
     holds: Weak<()>,
     /// The shutdown waits for no hold any more.
     released: bool,
+    /// The shutdown has begun, and the triggers before it have not been called yet.
+    due: bool,
 }
 
 impl Triggers {
@@ -74,14 +76,20 @@ impl Triggers {
         Some(self.list.remove(first).callback)
     }
 
-    /// Whether somebody holds the shutdown back.
+    /// Whether the shutdown does not go on yet: its first triggers are due, or somebody holds it back.
     pub(super) fn held(&self) -> bool {
-        !self.released && self.holds.strong_count() > 0
+        self.due || (!self.released && self.holds.strong_count() > 0)
     }
 
-    /// Has the shutdown that begins wait for holds.
-    pub(super) fn heed_holds(&mut self) {
+    /// The shutdown begins: it waits for the triggers before it, and for the holds they are given.
+    pub(super) fn begin_shutdown(&mut self) {
         self.released = false;
+        self.due = true;
+    }
+
+    /// The callbacks of all triggers.
+    pub(super) fn into_callbacks(self) -> impl Iterator<Item = Callback> {
+        self.list.into_iter().map(|trigger| trigger.callback)
     }
 
     /// Has the shutdown wait for nobody.
@@ -105,12 +113,15 @@ impl Reactor {
         let mut triggers = self.core.triggers.borrow_mut();
         triggers.next_id += 1;
         let id = TriggerId(triggers.next_id);
-        triggers.list.push(Trigger {
-            id,
-            event,
-            phase,
-            callback: Box::new(callback),
-        });
+        // Once the reactor has stopped there are no more events: the callback is dropped, after the borrow.
+        if self.core.life.get() != Life::Stopped {
+            triggers.list.push(Trigger {
+                id,
+                event,
+                phase,
+                callback: Box::new(callback),
+            });
+        }
         id
     }
 
@@ -145,6 +156,9 @@ impl Reactor {
             let next = self.core.triggers.borrow_mut().take_next(event, phase);
             let Some(callback) = next else { break };
             self.guard("a system event trigger", || callback(self, hold.clone()));
+        }
+        if (event, phase) == (SystemEvent::Shutdown, Phase::Before) {
+            self.core.triggers.borrow_mut().due = false;
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::{Key, Reactor};
 use crate::error::Error;
+use crate::panics;
 use crate::port::{Completion, SignalWatch, Token};
 
 /// How many callbacks run before the loop looks at the port again, unless more are owed already.
@@ -111,7 +111,7 @@ impl Reactor {
     }
 
     /// Runs all callbacks that are owed, and, within a bound, those that they set off.
-    fn run_soon(&self) {
+    pub(super) fn run_soon(&self) {
         // Most often there are none, and to find that is all this costs.
         if self.owes_callbacks() {
             self.run_owed();
@@ -139,7 +139,7 @@ impl Reactor {
         let mut sent = self.core.memory.sent.take();
         for mut storage in sent.drain(..) {
             for bytes in storage.take_sent() {
-                self.guard("the drop of sent bytes", || drop(bytes));
+                self.drop_guarded("the drop of sent bytes", bytes);
             }
             self.keep_storage(storage);
         }
@@ -209,7 +209,8 @@ impl Reactor {
             let callback = core.on_signal.borrow().clone();
             match callback {
                 Some(callback) => {
-                    self.guard("the signal callback", || {
+                    // By value: if the callback replaces itself, this drops it.
+                    self.guard("the signal callback", move || {
                         if let Ok(mut callback) = callback.try_borrow_mut() {
                             callback(self, signal);
                         }
@@ -258,18 +259,18 @@ impl Reactor {
         self.clock().spend();
         // No state of the reactor is borrowed while a callback runs, so a panic leaves all of it whole;
         // the callback's own state is its owner's, who is not called again.
-        match catch_unwind(AssertUnwindSafe(callback)) {
+        match panics::catch(callback) {
             Ok(result) => Some(result),
-            Err(panic) => {
+            Err(message) => {
                 self.core.counters.panics.add(1);
-                let message = panic
-                    .downcast_ref::<&str>()
-                    .copied()
-                    .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-                    .unwrap_or("no message");
                 log::error!("{what} panicked: {message}");
                 None
             }
         }
+    }
+
+    /// Drops a value of the program's, whose `drop` is a callback, too.
+    pub(crate) fn drop_guarded<T>(&self, what: &'static str, value: T) {
+        self.guard(what, || drop(value));
     }
 }

@@ -207,7 +207,7 @@ impl Watched {
     fn drop_callback(&self) {
         let callback = self.callback.replace(Box::new(|_, _| {}));
         self.reactor
-            .guard("dropping the callback of a watch", || drop(callback));
+            .drop_guarded("the drop of a watch's callback", callback);
     }
 }
 

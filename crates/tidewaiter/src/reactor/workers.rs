@@ -1,16 +1,19 @@
 //! A bounded pool of threads for what no completion port takes: work that blocks or computes.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::panics;
+
 /// How long a thread waits for work before it ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is named in the log when its drop panics.
+const UNBEGUN: &str = "the drop of work that no thread had begun";
 
 /// What a worker runs, once.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -185,7 +188,7 @@ impl Workers {
         if let Ok(place) = state.jobs.binary_search_by_key(&id, |(id, _)| *id) {
             let dropped = state.jobs.remove(place);
             drop(state);
-            drop(dropped);
+            panics::drop_caught(UNBEGUN, dropped);
         } else if let Some(place) = state.running.iter().position(|running| *running == id) {
             state.running.swap_remove(place);
             state.given_up += 1;
@@ -258,7 +261,9 @@ impl Workers {
         let dropped = std::mem::take(&mut state.jobs);
         drop(state);
         self.shared.work.notify_all();
-        drop(dropped);
+        for job in dropped {
+            panics::drop_caught(UNBEGUN, job);
+        }
         let (mut state, _) = self
             .shared
             .ended
@@ -346,25 +351,15 @@ fn end(shared: &Shared, mut state: MutexGuard<'_, State>) {
 
 /// Runs a job; its panic ends here.
 fn run(job: Job, pool: &str) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
-        log::error!("a job of pool {pool:?} panicked: {}", message_of(&*panic));
+    if let Err(message) = panics::catch(job) {
+        log::error!("a job of pool {pool:?} panicked: {message}");
     }
 }
 
 fn join(handle: JoinHandle<()>) {
     if let Err(panic) = handle.join() {
-        log::error!("a pool's thread panicked: {}", message_of(&*panic));
-    }
-}
-
-/// What a panic said.
-fn message_of(panic: &(dyn Any + Send)) -> &str {
-    if let Some(message) = panic.downcast_ref::<&str>() {
-        message
-    } else if let Some(message) = panic.downcast_ref::<String>() {
-        message
-    } else {
-        "(no message)"
+        log::error!("a pool's thread panicked");
+        panics::discard(panic);
     }
 }
 

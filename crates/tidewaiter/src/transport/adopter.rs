@@ -151,6 +151,8 @@ impl Live for Inlet {
 
     fn stop(self: Rc<Self>) {
         self.reactor.unregister(self.token.get());
+        let reactor = self.reactor.clone();
+        reactor.drop_guarded("the drop of a factory", self);
     }
 
     fn abandon(&self) -> Option<String> {

@@ -469,6 +469,7 @@ impl Inner {
             }
             None => close_unawaited(&self.reactor, handle),
         }
+        self.reactor.drop_guarded("the drop of a factory", factory);
     }
 
     /// Ends it with an error, unless it has ended already. From the loop.
@@ -483,6 +484,7 @@ impl Inner {
             self.reactor.guard("a factory", || {
                 factory.connection_failed(&self.reactor, error);
             });
+            self.reactor.drop_guarded("the drop of a factory", factory);
         }
     }
 
@@ -582,7 +584,10 @@ impl Live for Inner {
     fn abandon(&self) -> Option<String> {
         self.settled.set(true);
         drop(self.socket.take());
-        drop(self.factory.take());
+        // Their handles go with the port.
+        self.attempts.take();
+        self.reactor
+            .drop_guarded("the drop of a factory", self.factory.take());
         None
     }
 }

@@ -13,6 +13,7 @@ use super::adopter::{Adopter, Inlet};
 use super::listener;
 use super::protocol::{Factory, Protocol};
 use crate::error::Error;
+use crate::panics;
 use crate::port::{ListenOptions, Token};
 use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, RunEnd, SystemEvent};
 
@@ -279,7 +280,11 @@ impl ReactorGroup {
         for ended in self.await_threads() {
             match ended {
                 Ok(ended) => result = result.and_then(|before| Ok(weightier(before, ended?))),
-                Err(panic) => panicked = Some(panic),
+                Err(panic) => {
+                    if let Some(earlier) = panicked.replace(panic) {
+                        panics::discard(earlier);
+                    }
+                }
             }
         }
         match panicked {
@@ -320,7 +325,10 @@ impl Drop for ReactorGroup {
             match ended {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => log::error!("a reactor of the group failed: {error}"),
-                Err(_) => log::error!("a thread of the group panicked"),
+                Err(panic) => {
+                    log::error!("a thread of the group panicked");
+                    panics::discard(panic);
+                }
             }
         }
     }

@@ -119,7 +119,9 @@ impl Reactor {
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
         self.check_open()?;
-        let adopted = self.port_mut().adopt(socket.into());
+        // The program's conversion comes before the borrow.
+        let socket = socket.into();
+        let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(Error::ListenOn)?;
         let to = Destination::Factory(Box::new(factory));
         self.listen_with(handle, to, false, Error::ListenOn)
@@ -304,7 +306,7 @@ impl Inner {
         self.tell(|factory, listener| factory.listener_closed(listener));
         let destination = self.take_destination();
         self.reactor
-            .guard("dropping a factory", || drop(destination));
+            .drop_guarded("the drop of a factory", destination);
     }
 
     fn accepted(&self, socket: Socket, peer: SocketAddr) {
@@ -377,7 +379,14 @@ pub(super) fn begin_connection(
     peer: SocketAddr,
     protocol: Box<dyn super::Protocol>,
 ) -> io::Result<()> {
-    let handle = reactor.port_mut().adopt(socket)?;
+    let adopted = reactor.port_mut().adopt(socket);
+    let handle = match adopted {
+        Ok(handle) => handle,
+        Err(error) => {
+            reactor.drop_guarded("the drop of a protocol", protocol);
+            return Err(error);
+        }
+    };
     // An error means that the reactor stops: the handle is being closed.
     let _ = Stream::start(reactor, handle, StreamKind::Tcp(peer), protocol);
     Ok(())
@@ -414,7 +423,8 @@ impl Live for Inner {
 
     fn abandon(&self) -> Option<String> {
         self.closing.set(true);
-        drop(self.take_destination());
+        self.reactor
+            .drop_guarded("the drop of a factory", self.take_destination());
         None
     }
 }
@@ -433,7 +443,9 @@ impl Reactor {
         protocol: impl super::Protocol + 'static,
     ) -> Result<super::Transport, Error> {
         self.check_open()?;
-        let adopted = self.port_mut().adopt(socket.into());
+        // The program's conversion comes before the borrow.
+        let socket = socket.into();
+        let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(|source| Error::Adopt { peer, source })?;
         let stream = Stream::register(self, handle, StreamKind::Tcp(peer), Box::new(protocol))?;
         self.counters().adopted.add(1);

@@ -283,7 +283,7 @@ impl Inner {
         // Whatever the protocol holds is let go of here, even if somebody keeps the process.
         let protocol = self.protocol.replace(Box::new(Gone));
         self.reactor
-            .guard("dropping a process protocol", || drop(protocol));
+            .drop_guarded("the drop of a process protocol", protocol);
     }
 }
 
@@ -337,7 +337,9 @@ impl Live for Inner {
         }
         self.closed.set(true);
         let protocol = self.protocol.replace(Box::new(Gone));
-        drop((protocol, self.pipes.take()));
+        drop(self.pipes.take());
+        self.reactor
+            .drop_guarded("the drop of a process protocol", protocol);
         kills.then(|| self.to_string())
     }
 }

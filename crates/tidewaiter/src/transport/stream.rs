@@ -153,6 +153,7 @@ impl Stream {
             Ok(token) => stream.token.set(token),
             Err(error) => {
                 close_unawaited(reactor, handle);
+                reactor.drop_guarded("the drop of a protocol", stream);
                 return Err(error);
             }
         }
@@ -450,11 +451,16 @@ impl Live for Stream {
     }
 
     fn abandon(&self) -> Option<String> {
-        self.state.borrow_mut().phase = Phase::Closed;
+        let mut state = self.state.borrow_mut();
+        state.phase = Phase::Closed;
+        let queue = std::mem::take(&mut state.queue);
+        let producer = state.producer.take();
+        drop(state);
         let protocol = self.protocol.replace(Box::new(Gone));
-        let producer = self.state.borrow_mut().producer.take();
-        // Dropped outside of the borrow: they may call the transport.
-        drop((protocol, producer));
+        let reactor = &self.reactor;
+        reactor.discard(queue);
+        reactor.drop_guarded("the drop of a producer", producer);
+        reactor.drop_guarded("the drop of a protocol", protocol);
         None
     }
 }

@@ -463,7 +463,11 @@ impl Driver for PollPort {
     }
 
     fn disown(&mut self) {
-        self.handles = Table::default();
+        for (_, mut entry) in std::mem::take(&mut self.handles).into_entries() {
+            // What was to be sent is dropped with the port: that may run the program's code.
+            let left = entry.take_tasks().map(Task::into_cancelled);
+            self.finished.extend(left);
+        }
     }
 }
 

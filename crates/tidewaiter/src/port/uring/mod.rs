@@ -578,8 +578,8 @@ impl Driver for Uring {
     fn disown(&mut self) {
         self.phase = Phase::Held;
         self.disown_ring();
+        // What was to be sent is dropped with the port: that may run the program's code.
         self.handles = Table::default();
-        self.operations = Table::default();
         self.children = Children::default();
     }
 }

@@ -161,12 +161,13 @@ impl Stream {
         }
         let producer = self.state.borrow_mut().producer.take();
         if let Some(producer) = producer {
-            self.reactor.guard("a producer", || producer.stop());
+            self.reactor.guard("a producer", move || producer.stop());
         }
         self.enter(|protocol, transport| protocol.connection_lost(transport, reason));
         // Whatever the protocol holds is let go of here, even if somebody keeps the transport.
         let protocol = self.protocol.replace(Box::new(Gone));
-        self.reactor.guard("dropping a protocol", || drop(protocol));
+        self.reactor
+            .drop_guarded("the drop of a protocol", protocol);
     }
 
     pub(super) fn shutdown_write(&self) {

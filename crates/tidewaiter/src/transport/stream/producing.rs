@@ -61,7 +61,7 @@ impl Stream {
     /// Has the loop tell a producer that nothing can be written any more.
     pub(super) fn stop_producer(&self, producer: Registered) {
         self.reactor.soon(move |reactor| {
-            reactor.guard("a producer", || producer.stop());
+            reactor.guard("a producer", move || producer.stop());
         });
     }
 
@@ -103,7 +103,8 @@ impl Stream {
         registered.paused = pause;
         let producer = Rc::clone(&registered.producer);
         drop(state);
-        let told = self.reactor.guard("a producer", || {
+        // By value: if the producer is unregistered meanwhile, this drops it.
+        let told = self.reactor.guard("a producer", move || {
             let mut producer = producer.borrow_mut();
             if pause {
                 producer.pause_producing();
@@ -114,7 +115,7 @@ impl Stream {
         if told.is_none() {
             // It is not called again.
             let faulty = self.state.borrow_mut().producer.take();
-            self.reactor.guard("dropping a producer", || drop(faulty));
+            self.reactor.drop_guarded("the drop of a producer", faulty);
             self.panicked();
         }
     }

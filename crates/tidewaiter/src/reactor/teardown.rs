@@ -1,0 +1,87 @@
+//! The end of a reactor whose owner is dropped, and of what the program gave it.
+//!
+//! What is dropped here is the program's: its drop may call back into the reactor, or panic. So each is moved
+//! out of the reactor first, and dropped by itself, guarded.
+
+use super::timers::Timers;
+use super::{KILLED_DEADLINE, Life, Reactor, report_left_behind};
+use crate::port::{Completion, RequestKind, Token};
+
+impl Reactor {
+    /// The owner is dropped in a callback: nothing can be closed under the feet of those that are being called.
+    pub(super) fn end_after_turn(&self) {
+        self.core.ending.dropped.set(true);
+        self.crash();
+    }
+
+    /// Ends everything if the owner was dropped in the turn that is over.
+    pub(super) fn end_if_dropped(&self) {
+        if self.core.ending.dropped.take() {
+            self.tear_down();
+        }
+    }
+
+    /// Ends everything without callbacks: the owner is gone.
+    pub(super) fn tear_down(&self) {
+        let core = &*self.core;
+        if self.is_copied() {
+            self.disown();
+            return;
+        }
+        core.life.set(Life::Stopped);
+        drop(core.signals.take());
+        self.refuse_calls();
+        self.abandon_work();
+        self.drop_guarded("the drop of a signal callback", core.on_signal.take());
+        self.drop_callbacks();
+        drop(core.unflushed.take());
+        let mut killed = Vec::new();
+        for (key, live) in core.live.take().into_entries() {
+            core.counters.count_out(live.kind());
+            if let Some(name) = live.abandon() {
+                killed.push((Token(key.to_u64()), name));
+            }
+            self.drop_guarded("the drop of a factory", live);
+        }
+        drop(core.completions.take());
+        self.drop_sent();
+        self.await_killed(killed);
+        // Dropping the port cancels and awaits what the OS still holds, and closes every handle.
+        drop(core.port.take());
+    }
+
+    /// Drops the callbacks that will not be called any more.
+    pub(super) fn drop_callbacks(&self) {
+        let core = &*self.core;
+        for callback in core.soon.take() {
+            self.drop_guarded("the drop of a callback", callback);
+        }
+        for callback in core.triggers.take().into_callbacks() {
+            self.drop_guarded("the drop of a system event trigger", callback);
+        }
+        let timers = core.timers.replace(Timers::new(self.now()));
+        for callback in timers.into_values() {
+            self.drop_guarded("the drop of a delayed call", callback);
+        }
+    }
+
+    /// Waits for the ends of children that were killed: on Unix, nobody else takes note of them.
+    fn await_killed(&self, mut killed: Vec<(Token, String)>) {
+        let deadline = self.now() + KILLED_DEADLINE;
+        while !killed.is_empty() {
+            let mut completions = Vec::new();
+            let left = deadline.saturating_duration_since(self.now());
+            let waited = self.port_mut().wait(Some(left), &mut completions);
+            killed.retain(|(token, _)| {
+                let ended = |c: &Completion| c.kind == RequestKind::Exit && c.token == *token;
+                !completions.iter().any(ended)
+            });
+            if waited.is_err() || left.is_zero() {
+                for (_, name) in killed {
+                    report_left_behind(&name);
+                }
+                return;
+            }
+        }
+    }
+}
