@@ -13,6 +13,7 @@ Exit codes:
   1    failed: cannot listen or connect, the connection was lost, or standard output failed
   2    the command line is wrong
   3    serve: at shutdown, children did not end by themselves within --grace
+  4    connect: the other side closed before all of standard input was sent
   130  connect: ended by Ctrl-C or a signal";
 
 const SERVE_EXAMPLES: &str = "\
@@ -39,20 +40,27 @@ or standard error have 2 seconds; then they are asked to end, and 2 seconds late
 On Unix, those that left COMMAND's process group are out of reach and only lose the connection. \
 Those that hold neither are left alone: they are services that COMMAND started.
 
+A client gets all of the output, however slow it is, as long as it takes some of it at least every 30 seconds. \
+What it sends that COMMAND does not read any more is dropped.
+
 Ctrl-C, SIGTERM or SIGHUP: no new connections; children have as long as --grace to finish, then they are ended. \
 A second Ctrl-C or SIGTERM ends them at once. SIGHUP comes when the terminal is closed, and reloads nothing; \
 started with SIGHUP ignored, as by nohup, the server takes no notice of it.
 
 As the first process of a container, it also reaps the processes whose parent has ended.
 
-On Unix, the limit of open files is raised as far as it goes, for COMMAND too: each connection takes five.";
+On Unix, the limit of open files is raised as far as it goes, for COMMAND too: each connection takes five. When they, processes or memory run out, \
+further connections wait.";
 
 const CONNECT_EXAMPLES: &str = "\
 Examples:
   tidewaiter connect localhost:7000
   tidewaiter connect '[::1]:7000' --timeout 5s < request > answer
 
-Ends when the other side has sent all it will.";
+Ends when the other side has sent all it will and standard input is sent. For input that is neither at its end nor \
+brings anything for a second, and for a terminal, it does not wait. If the other side closes before, it says how much \
+is known not to have been sent, and the exit code is 4. With --end-with-peer it does not send on, and nothing of that \
+is said.";
 
 /// A process per connection, on every OS.
 #[derive(Debug, Parser)]
@@ -115,6 +123,9 @@ pub(crate) struct Serve {
 pub(crate) struct Connect {
     /// Where to connect to: host:port or [v6]:port
     pub(crate) address: String,
+    /// End when the other side has sent all it will, whatever of standard input is not sent by then
+    #[arg(long)]
+    pub(crate) end_with_peer: bool,
     /// How long connecting may take, looking up the name included
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub(crate) timeout: String,

@@ -34,6 +34,7 @@ pub(crate) struct ConnectPlan {
     pub(crate) port: Option<PortKind>,
     pub(crate) address: HostPort,
     pub(crate) timeout: Duration,
+    pub(crate) end_with_peer: bool,
 }
 
 /// Why nothing was done.
@@ -45,6 +46,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The outside world refused.
     Failed(String),
+    /// Something else went wrong, which has an exit code of its own.
+    Exit(String, u8),
 }
 
 impl Failure {
@@ -64,6 +67,7 @@ impl Failure {
             Failure::Print(text) => return crate::commands::print(&text),
             Failure::Usage(message) => (message, 2),
             Failure::Failed(message) => (message, 1),
+            Failure::Exit(message, code) => (message, code),
         };
         // Nobody may be there to read it.
         let _ = io::stderr().write_all(format!("tidewaiter: {message}\n").as_bytes());
@@ -131,6 +135,7 @@ fn plan_connect(connect: &Connect, port: Option<PortKind>) -> Result<ConnectPlan
         port,
         address: address(&connect.address)?,
         timeout: duration("--timeout", &connect.timeout)?,
+        end_with_peer: connect.end_with_peer,
     })
 }
 

@@ -4,14 +4,15 @@
 //! terminal nor a full pipe can hold the loop.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tidewaiter::{
-    ConnectError, ConnectOptions, Factory, Producer, ProducerKind, Protocol, Reactor, Reason,
-    Transport, WorkLost,
+    ConnectError, ConnectOptions, DelayedCall, Factory, Producer, ProducerKind, Protocol, Reactor,
+    Reason, Transport, WorkLost,
 };
 
 use crate::plan::{self, ConnectPlan, Failure};
@@ -20,6 +21,10 @@ use crate::plan::{self, ConnectPlan, Failure};
 const INPUT_BYTES: usize = 64 * 1024;
 /// Above this much unwritten output, the connection is not read.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// When the other side has ended, input that brings nothing for so long is not waited for.
+const INPUT_PATIENCE: Duration = Duration::from_secs(1);
+/// What the exit code is when some of standard input was not sent.
+const UNSENT: u8 = 4;
 /// What a shell gives a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -28,10 +33,14 @@ enum End {
     Done,
     Interrupted,
     Failed(String),
+    /// The other side closed before all of the input was sent: at least so many bytes were not.
+    Unsent(usize),
 }
 
 #[derive(Default)]
 struct Join {
+    /// Input is not sent any more once the other side has ended.
+    end_with_peer: bool,
     transport: RefCell<Option<Transport>>,
     output: RefCell<Vec<u8>>,
     writing: Cell<bool>,
@@ -39,13 +48,21 @@ struct Join {
     input_paused: Cell<bool>,
     reading: Cell<bool>,
     input_ended: Cell<bool>,
+    /// The other side has sent all it will.
+    peer_ended: Cell<bool>,
+    /// What ends the wait for more input then.
+    patience: RefCell<Option<DelayedCall>>,
     /// Set once the connection has ended; output may still be on its way.
     end: RefCell<Option<End>>,
 }
 
 pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
     let reactor = plan::reactor(plan.port)?;
-    let join = Rc::new(Join::default());
+    let join = Rc::new(Join {
+        // A terminal has no end that could be waited for.
+        end_with_peer: plan.end_with_peer || io::stdin().is_terminal(),
+        ..Join::default()
+    });
     let interrupted = Rc::clone(&join);
     reactor.on_signal(move |reactor, _| {
         interrupted.end.replace(Some(End::Interrupted));
@@ -56,6 +73,14 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
     reactor.run().map_err(Failure::failed)?;
     match join.end.take() {
         Some(End::Failed(message)) => Err(Failure::Failed(message)),
+        Some(End::Unsent(bytes)) => {
+            let failure = "the other side closed before all of standard input was sent";
+            let known = match bytes {
+                0 => String::new(),
+                _ => format!(": at least {bytes} bytes are missing"),
+            };
+            Err(Failure::Exit(format!("{failure}{known}"), UNSENT))
+        }
         Some(End::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
         Some(End::Done) | None => Ok(ExitCode::SUCCESS),
     }
@@ -100,13 +125,25 @@ impl Protocol for Connection {
     }
 
     fn read_connection_lost(&mut self, transport: &Transport) {
-        transport.unregister_producer();
-        transport.lose_connection();
+        self.0.peer_ended.set(true);
+        if self.0.end_with_peer {
+            self.0.end_input(transport);
+        } else if self.0.reading.get() {
+            self.0.await_input(transport);
+        }
     }
 
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
-        let end = if reason.is_done() {
+        let unsent = transport.unsent();
+        let missing = unsent > 0 || !self.0.input_ended.get();
+        let end = if self.0.peer_ended.get() && missing && !self.0.end_with_peer {
+            End::Unsent(unsent)
+        } else if reason.is_done() {
             End::Done
+        } else if unsent > 0 {
+            End::Failed(format!(
+                "connection lost: {reason}; at least {unsent} bytes of standard input were not sent"
+            ))
         } else {
             End::Failed(format!("connection lost: {reason}"))
         };
@@ -137,10 +174,36 @@ impl Join {
         reactor.defer_to_thread(read_stdin, move |reactor, read| {
             join.input_read(reactor, read);
         });
+        if let Some(transport) = self.transport.borrow().as_ref()
+            && self.peer_ended.get()
+        {
+            self.await_input(transport);
+        }
+    }
+
+    /// The other side has ended, and input is being read: gives it some time.
+    fn await_input(self: &Rc<Self>, transport: &Transport) {
+        let (join, waiting) = (Rc::clone(self), transport.clone());
+        let reactor = transport.reactor();
+        let call = reactor.call_later(INPUT_PATIENCE, move |_| join.end_input(&waiting));
+        self.patience.replace(Some(call));
+    }
+
+    /// There is no more input to be sent: ends the sending side, once what was read is sent.
+    fn end_input(&self, transport: &Transport) {
+        self.input_ended.set(true);
+        transport.unregister_producer();
+        transport.lose_write_connection();
     }
 
     fn input_read(self: &Rc<Self>, reactor: &Reactor, read: Result<io::Result<Vec<u8>>, WorkLost>) {
         self.reading.set(false);
+        if let Some(patience) = self.patience.take() {
+            patience.cancel();
+        }
+        if self.input_ended.get() {
+            return;
+        }
         let Some(transport) = self.transport.borrow().clone() else {
             return;
         };
@@ -156,9 +219,7 @@ impl Join {
             Ok(Err(error)) => log::warn!("standard input: {error}"),
             Err(lost) => log::warn!("standard input: {lost}"),
         }
-        self.input_ended.set(true);
-        transport.unregister_producer();
-        transport.lose_write_connection();
+        self.end_input(&transport);
     }
 
     fn write_output(self: &Rc<Self>, reactor: &Reactor) {
@@ -181,7 +242,6 @@ impl Join {
         self.writing.set(false);
         let failure = match written {
             Ok(Ok(())) => None,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Some(End::Done),
             Ok(Err(error)) => Some(End::Failed(format!("standard output: {error}"))),
             Err(lost) => Some(End::Failed(format!("standard output: {lost}"))),
         };

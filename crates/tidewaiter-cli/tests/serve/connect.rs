@@ -1,13 +1,18 @@
 //! `tidewaiter connect`.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 
 use crate::child::READY;
 use crate::command_line::run;
 use crate::support::{Server, tidewaiter};
+
+/// More than all buffers on the way hold.
+const UPLOAD: u64 = 64 << 20;
 
 fn start(address: &str) -> Child {
     let mut command = tidewaiter();
@@ -46,6 +51,79 @@ fn the_other_side_may_end_first() {
     assert!(output.stdout.ends_with(READY));
 }
 
+/// Starts it with options and a file of so many bytes as its input; returns the other end, too.
+fn upload(name: &str, bytes: u64, options: &[&str]) -> (Child, TcpStream) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let file = File::create(&path).expect("the directory is there");
+    file.set_len(bytes).expect("zeros take no place");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = tidewaiter();
+    command
+        .args(["connect", &listener.local_addr().unwrap().to_string()])
+        .args(options)
+        .stdin(File::open(&path).expect("it was just made"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let process = command.spawn().expect("the command starts");
+    let (peer, _) = listener.accept().unwrap();
+    (process, peer)
+}
+
+/// Goal: the end of one direction does not end the other one.
+#[test]
+fn input_is_sent_to_its_end_although_the_other_side_ends_its_output_first() {
+    let (process, mut peer) = upload("whole", UPLOAD, &[]);
+    peer.write_all(b"that is all").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let received = io::copy(&mut peer, &mut io::sink()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    assert_eq!((received, output.stdout), (UPLOAD, b"that is all".to_vec()));
+}
+
+#[test]
+fn input_that_is_not_sent_to_its_end_is_said_with_code_4() {
+    let (process, mut peer) = upload("part", UPLOAD, &[]);
+    peer.shutdown(Shutdown::Write).unwrap();
+    // It sends so much only after it has seen that end. The rest is never read: closing resets.
+    io::copy(&mut (&mut peer).take(UPLOAD / 2), &mut io::sink()).unwrap();
+    peer.peek(&mut [0]).unwrap();
+    drop(peer);
+    let output = process.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{message}");
+    let said = "tidewaiter: the other side closed before all of standard input was sent";
+    assert!(message.starts_with(said), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+}
+
+#[test]
+fn with_end_with_peer_input_ends_with_the_other_side() {
+    let (process, mut peer) = upload("ended", UPLOAD, &["--end-with-peer"]);
+    peer.shutdown(Shutdown::Write).unwrap();
+    let received = io::copy(&mut peer, &mut io::sink()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    assert_eq!(message, "");
+    assert!(received < UPLOAD);
+}
+
+#[test]
+fn an_output_that_is_closed_is_said_with_code_1() {
+    let (mut process, mut peer) = upload("deaf", 0, &[]);
+    drop(process.stdout.take());
+    peer.write_all(b"to nobody").unwrap();
+    let output = process.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(
+        message.starts_with("tidewaiter: standard output: "),
+        "{message}"
+    );
+}
+
 #[test]
 fn a_refused_connection_has_code_1() {
     let free = TcpListener::bind("127.0.0.1:0")
@@ -82,7 +160,6 @@ fn a_reset_has_code_1() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_peer_that_does_not_answer_is_given_up() {
-    use std::net::TcpStream;
     use std::time::Duration;
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
