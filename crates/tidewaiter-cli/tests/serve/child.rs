@@ -14,6 +14,12 @@ const STAY: Duration = Duration::from_secs(120);
 pub(crate) const FLOOD_LINE: usize = 4096;
 pub(crate) const FLOOD_LINES: usize = 2048;
 
+/// How much a child answers that refuses to read on: no more than all buffers on the way hold, so that it ends
+/// before anybody reads it.
+pub(crate) const REFUSAL: usize = 100_000;
+/// How much a child says that has much to say: more than its pipe holds.
+pub(crate) const MUCH: usize = 3 << 20;
+
 /// The arguments that start a child from this executable.
 pub(crate) const ARGS: [&str; 4] = [
     "--exact",
@@ -59,6 +65,12 @@ fn play(role: &str) -> io::Result<i32> {
             }
         }
         "complain" => io::stderr().write_all(b"first complaint\nsecond \xff one\nunfinished")?,
+        "refuse" => {
+            // The rest of it is never read.
+            io::stdin().lock().read_exact(&mut [0; 5])?;
+            say(&[b'n'; REFUSAL])?;
+        }
+        "tell-much" => say(&vec![b'm'; MUCH])?,
         "exit-7" => return Ok(7),
         "flood" => {
             for _ in 0..FLOOD_LINES {

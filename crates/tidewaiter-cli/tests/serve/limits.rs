@@ -1,10 +1,10 @@
 //! Running out of descriptors, where a shell can limit them.
 #![cfg(unix)]
 
-use std::io::Read;
+use std::net::Shutdown;
 use std::process::Command;
 
-use crate::support::{Server, await_ready, connect, exchange, serve};
+use crate::support::{Server, await_ready, connect, exchange, rest, serve};
 
 /// A server to which `ulimit` applies.
 fn start(limit: &str, options: &[&str]) -> Server {
@@ -47,25 +47,21 @@ fn accepting_pauses_when_descriptors_run_out_and_goes_on_afterwards() {
     assert_eq!(exchange(&mut server.connect_to_child(), b"hello"), b"hello");
 }
 
+/// Goal: at the limit, whoever cannot be served waits, and is served in turn.
+/// Method: more clients than there are descriptors for, each of which needs four others to go first.
 #[test]
-fn a_child_without_descriptors_costs_its_connection_alone() {
+fn without_descriptors_for_children_connections_wait_and_none_is_dropped() {
     let server = start("-n 40", &[]);
-    let mut clients = Vec::new();
-    // The place for a child runs out before the one for a connection does.
-    let failed = loop {
-        clients.push(server.connect());
-        let lines = server.lines_up_to("peer=");
-        let line = lines.into_iter().next_back().expect("it was awaited");
-        if !line.contains("msg=connected") {
-            break line;
-        }
-    };
-    assert!(failed.contains("cannot start"), "{failed}");
-    let mut refused = clients.pop().expect("it is the last one");
-    assert_eq!(refused.read(&mut [0]).expect("it ends in order"), 0);
-    assert!(clients.len() > 1, "{}", clients.len());
-    server.await_line("reason=\"spawn failed\"");
-    drop(clients.pop());
-    server.await_line("connection ended");
-    assert_eq!(exchange(&mut server.connect_to_child(), b"hello"), b"hello");
+    let mut clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
+    server.await_any(&["accepting pauses", "connections wait"]);
+    for client in &mut clients {
+        await_ready(client);
+        assert_eq!(exchange(client, b"hello"), b"hello");
+        client.shutdown(Shutdown::Write).expect("it is open");
+        assert_eq!(rest(client), b"");
+    }
+    for _ in &clients {
+        let line = server.await_line("connection ended");
+        assert!(line.contains("exit=\"exit code 0\""), "{line}");
+    }
 }

@@ -103,8 +103,9 @@ fn a_further_client_waits_for_a_place() {
 #[test]
 fn an_idle_connection_and_its_child_are_ended() {
     let server = Server::start("stay", &["--idle-timeout", "300ms"]);
-    let mut client = server.connect_to_child();
-    assert_eq!(rest(&mut client), b"");
+    let mut client = server.connect();
+    // If the machine is busy, that may be before the child says anything.
+    rest(&mut client);
     let line = server.await_line("connection ended");
     assert!(line.contains("reason=\"idle timeout\""), "{line}");
 }

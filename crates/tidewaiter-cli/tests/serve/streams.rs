@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use crate::child::{FLOOD_LINE, FLOOD_LINES};
+use crate::child::{FLOOD_LINE, FLOOD_LINES, MUCH, REFUSAL};
 use crate::support::{Server, exchange, field, rest};
 
 /// The server may need this much memory at most, while far more is under way.
@@ -43,6 +43,59 @@ fn a_client_that_does_not_read_for_a_while_fills_no_memory_and_loses_nothing() {
     assert_eq!(count, BYTES);
     #[cfg(target_os = "linux")]
     assert!(server.peak_memory() < MEMORY_BYTES_MAX);
+}
+
+/// Goal: no side's end is another one's: a client that first sends everything, and then reads, gets the answer of a
+/// child that has long ended.
+#[test]
+fn a_child_that_does_not_read_all_costs_the_client_neither_what_it_sends_nor_the_answer() {
+    let server = Server::start("refuse", &[]);
+    for _ in 0..5 {
+        let mut client = server.connect_to_child();
+        client
+            .write_all(&vec![b'x'; 4 << 20])
+            .expect("all is taken");
+        let answer = rest(&mut client);
+        assert_eq!(answer.len(), REFUSAL);
+        assert!(answer.iter().all(|&byte| byte == b'n'));
+    }
+}
+
+/// Goal: as above, while the child lives on without an input.
+#[test]
+#[cfg(unix)]
+fn a_child_that_closes_its_input_answers_on_and_the_rest_is_read_and_dropped() {
+    let script = "read line; exec 0<&-; head -c 8000000 /dev/zero";
+    let mut command = crate::support::tidewaiter();
+    command.args(["serve", "-v", "127.0.0.1:0", "--", "sh", "-c", script]);
+    let server = Server::run(command);
+    let mut client = server.connect();
+    client.write_all(b"line\n").unwrap();
+    client
+        .write_all(&vec![b'x'; 4 << 20])
+        .expect("all is taken");
+    assert_eq!(rest(&mut client).len(), 8_000_000);
+}
+
+/// Goal: a client that is slow, and sends all the while, gets all that an ended child said.
+/// Method: it takes nothing for longer than a client that has everything may take to close.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a while in which nobody reads")]
+fn a_slow_client_that_goes_on_sending_gets_the_rest_of_an_ended_childs_output() {
+    let server = Server::start("tell-much", &[]);
+    let mut client = server.connect_to_child();
+    for _ in 0..40 {
+        thread::sleep(Duration::from_millis(100));
+        client.write_all(b"ping").expect("the server reads");
+    }
+    let mut taken = 0;
+    while taken < MUCH {
+        let mut piece = vec![0; 100_000.min(MUCH - taken)];
+        client.read_exact(&mut piece).expect("there is more");
+        taken += piece.len();
+        client.write_all(b"ping").expect("the server reads");
+    }
+    assert_eq!(rest(&mut client), b"");
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! How many descriptors there may be.
+//! What there may be too little of: descriptors above all.
+
+use std::io;
 
 /// Raises our limit of descriptors as far as it goes without privileges: each connection takes five, so
 /// that the usual limit of 1024 would end at 200 clients.
@@ -24,3 +26,21 @@ pub(super) fn raise() {
 /// There is no such limit on Windows.
 #[cfg(not(unix))]
 pub(super) fn raise() {}
+
+/// Whether an error means that there are too few descriptors, processes or pages now, so that the same call
+/// may succeed later.
+#[cfg(unix)]
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    let errors = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    let code = error.raw_os_error();
+    errors
+        .iter()
+        .any(|errno| code == Some(errno.raw_os_error()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
+}

@@ -4,6 +4,7 @@
 
 mod child;
 mod client;
+mod delivery;
 mod limits;
 mod orphans;
 mod report;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use tidewaiter::endpoint::{self, HostPort};
+use tidewaiter::port::ListenOptions;
 use tidewaiter::{Error, Listener, Reactor, process};
 
 use super::metrics;
@@ -36,7 +38,10 @@ pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
     let server = Server::new(&reactor, plan);
     let listeners = listen(&address, |address| {
         let server = Rc::clone(&server);
-        reactor.listen_tcp(address, move |peer| client::Client::new(&server, peer))
+        let mut options = ListenOptions::new(address);
+        // Those for whom there is no place stay in the backlog.
+        options.one_at_a_time = true;
+        reactor.listen_tcp(options, move |peer| client::Client::new(&server, peer))
     })?;
     for listener in &listeners {
         log::info!(address:% = listener.local_addr(), port:% = reactor.port_info().kind; "listening");

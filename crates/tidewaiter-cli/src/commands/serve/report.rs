@@ -20,7 +20,7 @@ fn render_sessions(server: &Server, text: &mut Text) {
     text.count("connections_total", "Connections accepted.", accepted);
     text.gauge("connections", "Connections that live.", server.current());
     let paused = usize::from(server.is_paused());
-    let help = "1 while as many clients as allowed are served.";
+    let help = "1 while there is no place for further clients.";
     text.gauge("accepting_paused", help, paused);
     let (received, sent) = (totals.bytes_in.get(), totals.bytes_out.get());
     text.count("received_bytes_total", "Bytes from clients.", received);

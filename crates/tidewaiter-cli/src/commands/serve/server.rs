@@ -3,13 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tidewaiter::port::ShutdownSignal;
-use tidewaiter::process::ExitStatus;
-use tidewaiter::{Listener, Reactor};
+use tidewaiter::process::{ExitStatus, SpawnError};
+use tidewaiter::{DelayedCall, Listener, Reactor};
 
-use super::session::Session;
+use super::session::{Session, Started};
 use crate::plan::ServePlan;
+
+/// When something runs out that a child takes, the next attempt comes after so long, unless a session ends before.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What happened so far.
 #[derive(Default)]
@@ -48,9 +52,12 @@ pub(super) struct Server {
     next_id: Cell<u64>,
     /// How many sessions have a child, or are about to.
     served: Cell<usize>,
-    /// Connections that came although accepting had been paused: the OS had accepted them already.
+    /// Connections that were accepted and have no place, in the order in which they came: few, as accepting
+    /// pauses then.
     waiting: RefCell<VecDeque<Rc<Session>>>,
     paused: Cell<bool>,
+    /// Something has run out that a child takes, and this is when the next attempt to start one is made.
+    retry: RefCell<Option<DelayedCall>>,
     stage: Cell<Stage>,
     forced: Cell<bool>,
 }
@@ -67,6 +74,7 @@ impl Server {
             served: Cell::new(0),
             waiting: RefCell::default(),
             paused: Cell::new(false),
+            retry: RefCell::default(),
             stage: Cell::new(Stage::Serving),
             forced: Cell::new(false),
         })
@@ -97,26 +105,62 @@ impl Server {
         self.sessions.borrow_mut().insert(id, Rc::clone(session));
         if self.stage.get() != Stage::Serving {
             session.turn_away();
-        } else if self.served.get() < self.plan.clients_max {
-            self.serve(session);
-        } else {
-            session.client.pause_producing();
-            self.waiting.borrow_mut().push_back(Rc::clone(session));
+            return;
+        }
+        // Until it is served, which it is at once as a rule.
+        session.client.pause_producing();
+        self.waiting.borrow_mut().push_back(Rc::clone(session));
+        if self.retry.borrow().is_none() {
+            self.fill();
         }
     }
 
-    fn serve(&self, session: &Rc<Session>) {
-        self.served.set(self.served.get() + 1);
-        session.served.set(true);
-        let full = self.served.get() >= self.plan.clients_max;
-        if full && !self.paused.replace(true) {
-            log::debug!(clients = self.served.get(); "full: accepting pauses");
-            self.listeners
-                .borrow()
-                .iter()
-                .for_each(Listener::pause_accepting);
+    /// Serves those who wait, as far as there are places and children can be started.
+    fn fill(&self) {
+        while self.stage.get() == Stage::Serving && self.served.get() < self.plan.clients_max {
+            let Some(next) = self.waiting.borrow_mut().pop_front() else {
+                break;
+            };
+            if let Started::NotNow(error) = next.start() {
+                self.run_short(next, &error);
+                return;
+            }
+            self.served.set(self.served.get() + 1);
+            next.served.set(true);
+            if let Some(retry) = self.retry.take() {
+                retry.cancel();
+                log::info!("starting commands again");
+            }
         }
-        session.start();
+        let full = self.served.get() >= self.plan.clients_max;
+        self.set_paused(full);
+    }
+
+    /// Something has run out that a child takes: whoever comes waits until there is some again.
+    fn run_short(&self, session: Rc<Session>, error: &SpawnError) {
+        let server = Rc::clone(&session.server);
+        self.waiting.borrow_mut().push_front(session);
+        self.set_paused(true);
+        let call = self.reactor.call_later(RETRY, move |_| server.fill());
+        if let Some(earlier) = self.retry.replace(Some(call)) {
+            earlier.cancel();
+        } else {
+            log::warn!("{error}: accepting pauses, connections wait");
+        }
+    }
+
+    fn set_paused(&self, pause: bool) {
+        if self.paused.replace(pause) == pause {
+            return;
+        }
+        let listeners = self.listeners.borrow();
+        if pause {
+            log::debug!(clients = self.served.get(); "full: accepting pauses");
+            listeners.iter().for_each(Listener::pause_accepting);
+        } else {
+            log::debug!("accepting again");
+            listeners.iter().for_each(Listener::resume_accepting);
+        }
     }
 
     /// A session is over: the client is gone, and so is the child.
@@ -130,26 +174,6 @@ impl Server {
         }
         self.fill();
         self.stop_if_empty();
-    }
-
-    /// Serves those who wait, as far as there is room.
-    fn fill(&self) {
-        if self.stage.get() != Stage::Serving {
-            return;
-        }
-        while self.served.get() < self.plan.clients_max {
-            let Some(next) = self.waiting.borrow_mut().pop_front() else {
-                break;
-            };
-            self.serve(&next);
-        }
-        if self.served.get() < self.plan.clients_max && self.paused.replace(false) {
-            log::debug!("accepting again");
-            self.listeners
-                .borrow()
-                .iter()
-                .for_each(Listener::resume_accepting);
-        }
     }
 
     /// Counts how a child ended.
@@ -202,7 +226,7 @@ impl Server {
         for session in self.all() {
             session.because("shut down");
             session.end_tree();
-            session.leave_client();
+            session.cut_client_off_soon();
         }
     }
 

@@ -10,20 +10,29 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
+use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, Stdio};
 use tidewaiter::{DelayedCall, Process, ProducerKind, Reason, Transport};
 
 use super::child::Child;
+use super::limits::is_shortage;
 use super::server::{Server, add};
 
 /// How long after asking a child to end it is ended by force.
 const KILL_AFTER: Duration = Duration::from_secs(2);
 /// How long what a child left running may keep its output open.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(2);
-/// How long a client that was told the end may take to close its side.
-const CLIENT_LIMIT: Duration = Duration::from_secs(2);
+/// The most output that a pipe may hold when its child is killed.
+const PIPE_BYTES_MAX: u64 = 1 << 20;
 /// After how long a silent client is probed.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// What came of starting a session's child.
+pub(super) enum Started {
+    /// It runs, or it cannot be started and the client was told so.
+    Settled,
+    /// Something has run out: it may be tried again.
+    NotNow(SpawnError),
+}
 
 pub(super) struct Session {
     pub(super) server: Rc<Server>,
@@ -56,8 +65,8 @@ struct Over {
 /// When something moved last.
 struct Activity {
     last: Cell<Instant>,
-    /// How much waited to be sent then.
-    last_queued: Cell<usize>,
+    /// How much the client had not taken then.
+    last_left: Cell<usize>,
 }
 
 impl Session {
@@ -81,7 +90,7 @@ impl Session {
             bytes_out: Cell::new(0),
             activity: Activity {
                 last: Cell::new(now),
-                last_queued: Cell::new(0),
+                last_left: Cell::new(0),
             },
             reason: RefCell::new(None),
             ending: Cell::new(false),
@@ -89,8 +98,8 @@ impl Session {
         })
     }
 
-    /// Starts the child.
-    pub(super) fn start(self: &Rc<Self>) {
+    /// Starts the child, and then receives from the client.
+    pub(super) fn start(self: &Rc<Self>) -> Started {
         let set = self.client.set_no_delay(self.server.plan.no_delay);
         if let Err(error) = set.and_then(|()| self.client.set_keep_alive(Some(KEEP_ALIVE))) {
             log::debug!(peer:% = self.peer; "socket options: {error}");
@@ -101,13 +110,13 @@ impl Session {
             .spawn_process(&self.command(), Child::new(self));
         let process = match spawned {
             Ok(process) => process,
+            Err(error) if is_shortage(&error.source) => return Started::NotNow(error),
             Err(error) => {
                 add(&self.server.totals.spawn_failures, 1);
                 log::error!(peer:% = self.peer; "{error}");
                 self.because("spawn failed");
-                // What was short, its descriptor most likely, is not to be held by a connection that lingers.
-                self.client.release_connection();
-                return;
+                self.client.lose_connection();
+                return Started::Settled;
             }
         };
         log::debug!(peer:% = self.peer, pid = process.pid(); "connected");
@@ -125,6 +134,7 @@ impl Session {
             self.activity.last.set(self.server.reactor.now());
             self.later(limit, move |session| session.check_idle(limit));
         }
+        Started::Settled
     }
 
     fn command(&self) -> Command {
@@ -235,24 +245,15 @@ impl Session {
         if self.over.client.get() {
             self.finish();
         } else {
-            self.leave_client();
+            self.deliver_rest();
         }
     }
 
     // Ending.
 
-    /// Closes the client's connection: everything is sent, the end is told, and the client has a moment
-    /// to close its side. Closed at once, with something unread, the connection would be reset, and what
-    /// is under way lost.
-    pub(super) fn leave_client(self: &Rc<Self>) {
-        if self.over.child.get() {
-            self.client.unregister_producer();
-            self.client.lose_write_connection();
-            self.later(CLIENT_LIMIT, |session| session.client.lose_connection());
-        } else {
-            // It ends with its child; one that takes nothing meanwhile is cut off.
-            self.later(KILL_AFTER * 2, |session| session.client.abort_connection());
-        }
+    /// The server ends: the client has as long as its child to take the rest.
+    pub(super) fn cut_client_off_soon(self: &Rc<Self>) {
+        self.later(KILL_AFTER * 2, |session| session.client.abort_connection());
     }
 
     /// It came too late.
@@ -277,13 +278,17 @@ impl Session {
         }
         self.ending.set(true);
         self.signal(Signal::Kill);
-        self.later(KILL_AFTER, Session::cut_off);
+        let output = self.bytes_out.get();
+        self.later(KILL_AFTER, move |session| session.cut_off(output, output));
     }
 
-    /// Somebody out of reach holds the child's pipes: lets go of them, unless the client is still busy
-    /// with what came through.
-    fn cut_off(self: &Rc<Self>) {
-        if self.over.client.get() || !self.client.is_congested() {
+    /// Somebody out of reach holds the child's pipes: lets go of them, unless the client is still busy with
+    /// what the child had written. `at_kill` and `before` are how much output had come when the child was
+    /// killed, and at the last look.
+    fn cut_off(self: &Rc<Self>, at_kill: u64, before: u64) {
+        let output = self.bytes_out.get();
+        let flows = output > before && output - at_kill < PIPE_BYTES_MAX;
+        if self.over.client.get() || !(flows || self.client.is_congested()) {
             for child_fd in 0..3 {
                 if let Some(pipe) = self.pipe(child_fd) {
                     pipe.abort_connection();
@@ -291,7 +296,7 @@ impl Session {
             }
         }
         if !self.over.child.get() {
-            self.later(KILL_AFTER, Session::cut_off);
+            self.later(KILL_AFTER, move |session| session.cut_off(at_kill, output));
         }
     }
 
@@ -307,9 +312,9 @@ impl Session {
     }
 
     fn check_idle(self: &Rc<Self>, limit: Duration) {
-        // Bytes that leave are activity too.
-        let queued = self.client.queued();
-        if self.activity.last_queued.replace(queued) != queued {
+        // Bytes that the client takes are activity too.
+        let left = self.undelivered().unwrap_or(0);
+        if self.activity.last_left.replace(left) != left {
             self.touch();
         }
         let idle = self
@@ -323,7 +328,7 @@ impl Session {
         }
         self.because("idle timeout");
         self.end_tree();
-        if queued > 0 {
+        if left > 0 {
             self.client.abort_connection();
         } else {
             self.client.unregister_producer();
@@ -365,7 +370,11 @@ impl Session {
     // Helpers.
 
     /// Has `call` called later, unless the session is over by then.
-    fn later(self: &Rc<Self>, delay: Duration, call: impl FnOnce(&Rc<Session>) + 'static) {
+    pub(super) fn later(
+        self: &Rc<Self>,
+        delay: Duration,
+        call: impl FnOnce(&Rc<Session>) + 'static,
+    ) {
         let session = Rc::clone(self);
         let timer = self
             .server
