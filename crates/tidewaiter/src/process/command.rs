@@ -38,6 +38,11 @@ pub(crate) struct User {
 /// All three standard streams are pipes by default. The child gets its standard streams and the descriptors
 /// added by [`fd`](Command::fd), and no other descriptor or handle of ours, inheritable or not.
 ///
+/// No later child gets the child's own ends of its pipes. On Windows, these have to be inheritable during the
+/// call to `CreateProcessW`: a process that another thread starts at that moment by other means, inheriting
+/// whatever is inheritable (as `std::process::Command` does), gets them, too, and keeps the pipes open. Start
+/// processes in one way only, or give the other way a list of handles (`PROC_THREAD_ATTRIBUTE_HANDLE_LIST`).
+///
 /// A program without a directory in its name is looked up in the `PATH` of the *child's* environment; without
 /// a `PATH`, in `/bin` and `/usr/bin` on Unix, in `System32` on Windows. A relative path starts from our
 /// working directory, not the child's. Windows adds `.exe` to a name without an extension, and refuses batch

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::HANDLE;
@@ -14,6 +14,8 @@ use windows_sys::Win32::System::Threading::{
     ResumeThread, STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess,
     UpdateProcThreadAttribute,
 };
+
+use super::streams::Inheritable;
 
 /// What is started, all of it null-terminated.
 #[derive(Debug)]
@@ -36,7 +38,11 @@ pub(super) struct Started {
 }
 
 /// Starts the program with these standard streams; it inherits the handles in `list`, and no other.
-pub(super) fn start(image: &Image, streams: [HANDLE; 3], list: &[HANDLE]) -> io::Result<Started> {
+pub(super) fn start(
+    image: &Image,
+    streams: [HANDLE; 3],
+    list: &[BorrowedHandle<'_>],
+) -> io::Result<Started> {
     // SAFETY: a job without a name, and no attributes: the handle is not inherited.
     let job = unsafe { CreateJobObjectW(ptr::null(), ptr::null()) };
     if job.is_null() {
@@ -44,7 +50,7 @@ pub(super) fn start(image: &Image, streams: [HANDLE; 3], list: &[HANDLE]) -> io:
     }
     // SAFETY: the job was just made, for us.
     let job = unsafe { OwnedHandle::from_raw_handle(job) };
-    let jobs = [job.as_raw_handle()];
+    let jobs = [job.as_handle()];
     let (process, thread, pid) = match create(image, streams, list, &jobs, 0) {
         Ok(created) => created,
         // Refused for packaged programs and by old systems; what else is the matter, shows again.
@@ -79,8 +85,8 @@ fn put_into_job(job: &OwnedHandle, process: &OwnedHandle, thread: &OwnedHandle) 
 fn create(
     image: &Image,
     streams: [HANDLE; 3],
-    list: &[HANDLE],
-    jobs: &[HANDLE],
+    list: &[BorrowedHandle<'_>],
+    jobs: &[BorrowedHandle<'_>],
     flags: u32,
 ) -> io::Result<(OwnedHandle, OwnedHandle, u32)> {
     let mut attributes = Attributes::new()?;
@@ -107,6 +113,7 @@ fn create(
     // It may be written to.
     let mut command_line = image.command_line.clone();
     let mut made = PROCESS_INFORMATION::default();
+    let inheritable = Inheritable::make(list)?;
     // SAFETY: all texts are null-terminated and the environment ends with two NULs; the startup
     // information says its size and that attributes follow; the attributes and the handles in them
     // live until after the call.
@@ -124,8 +131,10 @@ fn create(
             &raw mut made,
         )
     };
+    let error = io::Error::last_os_error();
+    drop(inheritable);
     if done == 0 {
-        return Err(io::Error::last_os_error());
+        return Err(error);
     }
     // SAFETY: the call succeeded, and gave us this handle.
     let process = unsafe { OwnedHandle::from_raw_handle(made.hProcess) };
@@ -137,7 +146,7 @@ fn create(
 /// A list of process attributes; it refers to the values set.
 struct Attributes<'a> {
     memory: Vec<MaybeUninit<usize>>,
-    values: std::marker::PhantomData<&'a [HANDLE]>,
+    values: std::marker::PhantomData<&'a [BorrowedHandle<'a>]>,
 }
 
 impl<'a> Attributes<'a> {
@@ -169,7 +178,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// Nothing is set for no handles at all: an empty list is not allowed.
-    fn set(&mut self, attribute: u32, handles: &'a [HANDLE]) -> io::Result<()> {
+    fn set(&mut self, attribute: u32, handles: &'a [BorrowedHandle<'a>]) -> io::Result<()> {
         if handles.is_empty() {
             return Ok(());
         }

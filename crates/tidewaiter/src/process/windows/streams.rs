@@ -7,8 +7,8 @@ use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle,
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{
-    DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY, HANDLE,
-    INVALID_HANDLE_VALUE,
+    ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY, HANDLE, HANDLE_FLAG_INHERIT, INVALID_HANDLE_VALUE,
+    SetHandleInformation,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
@@ -19,8 +19,8 @@ use windows_sys::Win32::System::Console::{
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT,
 };
-use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
+use super::check;
 use crate::process::{ChildPipe, PipeDirection, Stdio};
 
 const PIPE_BYTES: u32 = 64 * 1024;
@@ -31,8 +31,8 @@ const NAME_ATTEMPTS: usize = 16;
 /// The child's standard streams, and our ends of the pipes among them.
 #[derive(Debug)]
 pub(super) struct Streams {
-    /// Inheritable, not yet inherited; standard error is missing where it is the same as output. Null
-    /// where we have no such stream ourselves.
+    /// Not inheritable; standard error is missing where it is the same as output. Null where we have no such
+    /// stream ourselves.
     handles: [Option<OwnedHandle>; 3],
     merged: bool,
     /// Our ends, for overlapped use.
@@ -60,13 +60,13 @@ impl Streams {
                     direction,
                     pipe: ours,
                 });
-                streams.handles[stream] = Some(inheritable(theirs.as_handle())?);
+                streams.handles[stream] = Some(theirs.into());
                 continue;
             }
             streams.handles[stream] = match stdio {
                 Stdio::Null => {
                     let null = File::options().read(true).write(true).open("NUL")?;
-                    Some(inheritable(null.as_handle())?)
+                    Some(null.into())
                 }
                 Stdio::Inherit => inherited(stream)?,
                 Stdio::Stdout => {
@@ -93,11 +93,11 @@ impl Streams {
     }
 
     /// The handles that the child inherits, each of them once.
-    pub(super) fn list(&self) -> Vec<HANDLE> {
+    pub(super) fn list(&self) -> Vec<BorrowedHandle<'_>> {
         self.handles
             .iter()
             .flatten()
-            .map(AsRawHandle::as_raw_handle)
+            .map(AsHandle::as_handle)
             .collect()
     }
 }
@@ -113,32 +113,40 @@ fn inherited(stream: usize) -> io::Result<Option<OwnedHandle>> {
     // SAFETY: the process's standard handles stay open while they are its standard handles; it is
     // duplicated at once.
     let handle = unsafe { BorrowedHandle::borrow_raw(handle) };
-    inheritable(handle).map(Some)
+    handle.try_clone_to_owned().map(Some)
 }
 
-/// A duplicate that a child can inherit.
-fn inheritable(handle: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
-    let mut duplicate = ptr::null_mut();
-    // SAFETY: only asks for a number.
-    let process = unsafe { GetCurrentProcess() };
-    let source = handle.as_raw_handle();
-    // SAFETY: `source` is open while it is borrowed, and there is room for the duplicate.
-    let done = unsafe {
-        DuplicateHandle(
-            process,
-            source,
-            process,
-            &raw mut duplicate,
-            0,
-            1,
-            DUPLICATE_SAME_ACCESS,
-        )
-    };
-    if done == 0 {
-        return Err(io::Error::last_os_error());
+/// Handles that any process inherits which is started without a list of its own: to be such for no longer than
+/// the call that starts ours, because another thread may start a stranger meanwhile.
+pub(super) struct Inheritable<'a>(&'a [BorrowedHandle<'a>]);
+
+impl<'a> Inheritable<'a> {
+    pub(super) fn make(handles: &'a [BorrowedHandle<'a>]) -> io::Result<Inheritable<'a>> {
+        // Those that are, when one cannot be made so, are so no longer.
+        let inheritable = Inheritable(handles);
+        for &handle in handles {
+            set_inheritable(handle, true)?;
+        }
+        Ok(inheritable)
     }
-    // SAFETY: the duplicate was just made, for us.
-    Ok(unsafe { OwnedHandle::from_raw_handle(duplicate) })
+}
+
+impl Drop for Inheritable<'_> {
+    fn drop(&mut self) {
+        for &handle in self.0 {
+            // It cannot fail where the opposite succeeded; and it is closed in a moment.
+            let _ = set_inheritable(handle, false);
+        }
+    }
+}
+
+fn set_inheritable(handle: BorrowedHandle<'_>, inheritable: bool) -> io::Result<()> {
+    let flags = match inheritable {
+        true => HANDLE_FLAG_INHERIT,
+        false => 0,
+    };
+    // SAFETY: the handle is open while it is borrowed.
+    check(unsafe { SetHandleInformation(handle.as_raw_handle(), HANDLE_FLAG_INHERIT, flags) })
 }
 
 /// A pipe: our end, overlapped, and the child's, synchronous as ordinary programs need it.

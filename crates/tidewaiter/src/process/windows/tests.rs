@@ -301,3 +301,31 @@ fn streams_can_be_null_or_inherited_or_merged() {
     let command = child("exit 5").stdin(Stdio::Inherit).stderr(Stdio::Inherit);
     assert_eq!(run(&command).1, ExitStatus::Code(5));
 }
+
+/// Goal: nobody else can pass the child's ends on, but during the very call that starts the child.
+#[test]
+fn the_childs_ends_are_inheritable_only_while_it_is_started() {
+    let inheritable = |streams: &Streams| {
+        let is_so = |handle: &BorrowedHandle<'_>| {
+            let mut flags = 0;
+            // SAFETY: the handle is open, and there is room for the flags.
+            check(unsafe { GetHandleInformation(handle.as_raw_handle(), &raw mut flags) })
+                .expect("it is open");
+            flags & HANDLE_FLAG_INHERIT != 0
+        };
+        streams.list().iter().filter(|handle| is_so(handle)).count()
+    };
+    let streams = Streams::of([Stdio::Inherit, Stdio::Pipe, Stdio::Null]).expect("there are pipes");
+    assert_eq!(inheritable(&streams), 0, "before");
+    let image = image(&child("exit 0")).expect("it can be passed on");
+    let started = start::start(&image, streams.numbers(), &streams.list());
+    assert_eq!(inheritable(&streams), 0, "after");
+    started.expect("it starts");
+    let missing = Image {
+        file: terminated(wide("no such file".as_ref()).expect("it has no NUL")),
+        ..image
+    };
+    let failed = start::start(&missing, streams.numbers(), &streams.list());
+    assert_eq!(inheritable(&streams), 0, "after a failure");
+    failed.expect_err("it is not there");
+}
