@@ -2,14 +2,16 @@
 
 import unittest
 
-from support import ReactorTestCase
+from support import ReactorTestCase, on, ports
 
 
 class Numbers(ReactorTestCase):
     def test_what_is_opened_right_after_a_listener_was_stopped_is_left_alone(self):
-        outcome = self.scenario("numbers", "listener_stopped")
-        expected = {"stopped": True, "again": True, "host": True, "unharmed": 8, "log": []}
-        self.assertEqual(outcome, expected)
+        for port in ports():
+            with self.subTest(port):
+                outcome = self.scenario("numbers", "listener_stopped", environment=on(port))
+                expected = {"stopped": True, "again": True, "host": True, "unharmed": 8, "log": []}
+                self.assertEqual(outcome, expected)
 
 
 if __name__ == "__main__":

@@ -165,25 +165,3 @@ def failing(reactor, seen):
     for each in clients[1::2]:
         each.close()
     return {"wrong": wrong, "touched": sum(touched), "log": failures()}
-
-
-def stopped_listening(reactor):
-    """A port stops listening; what is opened in the same callback is left alone, and the port knows its address."""
-    outcome = {}
-    received = []
-
-    def step(old):
-        address = str(old.getHost())
-        old.stopListening()
-        outcome["address"] = _answer(old.getHost) == address
-        strangers.append(_Strangers())
-        new = reactor.listenTCP(0, server, interface=ADDRESS)
-        reactor.connectTCP(ADDRESS, new.getHost().port, client)
-
-    strangers = []
-    answer = lambda side: side.transport.write(b"hello")
-    server = SideFactory(connectionMade=answer)
-    client = SideFactory(dataReceived=received.append)
-    reactor.callLater(0.02, step, reactor.listenTCP(0, SideFactory(), interface=ADDRESS))
-    until(reactor, lambda: received or client.failed)
-    return {**outcome, "received": client.received.decode(), "touched": strangers[0].touched(), "log": failures()}

@@ -287,11 +287,16 @@ class Port(tcp.Port):
 
         Returns `None` if the port does not listen.
         """
-        self.stopReading()
+        begins = self.connected and self.deferred is None
+        if begins:
+            # First, as it is refused in another thread than the loop's.
+            self._listener.stop()
         self.disconnecting = True
         if not self.connected:
             return None
-        if self.deferred is None:
+        if begins:
+            self.reading = False
+            self._refuse()
             self.deferred = self._stopped(connDone)
         stopped: Deferred[None] = self.deferred
         return stopped
@@ -328,7 +333,6 @@ class Port(tcp.Port):
             pass  # Some systems know no such thing for listening sockets.
 
     def _closeSocket(self, orderly: bool) -> None:
-        # In this order: once the port was told to stop, the number may be another socket's.
         self._refuse()
         self._listener.stop()
         # It may listen again.
