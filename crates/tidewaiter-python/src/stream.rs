@@ -24,15 +24,20 @@ pub(crate) use bridge::{Bridge, Caller};
 /// Above this many bytes not yet sent a push producer is paused, unless the transport says otherwise.
 const BUFFER_SIZE: usize = 1 << 16;
 
+/// What a stream goes over.
+struct Link {
+    transport: Transport,
+    /// The OS's number of it, which stays its own until its end is told.
+    descriptor: Option<RawDescriptor>,
+}
+
 pub(crate) struct State {
     inside: RefCell<Weak<Loop>>,
     /// By which the loop's callbacks come here.
     bridge: RefCell<Option<Bridge>>,
     connector: RefCell<Option<Connector>>,
     /// There is one while the connection is up.
-    transport: RefCell<Option<Transport>>,
-    /// The OS's number of it, which stays its own until it is lost: also while the port ends it.
-    descriptor: Cell<Option<RawDescriptor>>,
+    link: RefCell<Option<Link>>,
     /// Whether it was ever told to Python that the connection is lost.
     lost: Cell<bool>,
 
@@ -98,13 +103,16 @@ impl State {
             return Ok(None);
         }
         self.check_thread()?;
-        Ok(self.transport.borrow().clone())
+        let link = self.link.borrow();
+        Ok(link.as_ref().map(|link| link.transport.clone()))
     }
 
     /// The connection is up.
     fn begin(&self, transport: &Transport) {
-        self.transport.replace(Some(transport.clone()));
-        self.descriptor.set(transport.raw_descriptor());
+        self.link.replace(Some(Link {
+            transport: transport.clone(),
+            descriptor: transport.raw_descriptor(),
+        }));
         self.connector.take();
         self.resume_pull_producer(transport);
     }
@@ -112,7 +120,7 @@ impl State {
     /// The connection is lost: its number may be another one's from here on.
     fn end(&self) {
         self.lost.set(true);
-        self.transport.take();
+        self.link.take();
     }
 
     /// The loop receives unless told otherwise; Python's transports only once they are told to.
@@ -153,8 +161,7 @@ impl Stream {
             inside: RefCell::new(Weak::new()),
             bridge: RefCell::new(None),
             connector: RefCell::new(None),
-            transport: RefCell::new(None),
-            descriptor: Cell::new(None),
+            link: RefCell::new(None),
             lost: Cell::new(false),
             connected: Cell::new(false),
             disconnected: Cell::new(false),
@@ -219,7 +226,11 @@ impl Stream {
     /// The OS's number of the socket, until the connection is lost; then `None`.
     fn _descriptor(&self, py: Python<'_>) -> PyResult<Option<RawDescriptor>> {
         let state = self.state(py);
-        Ok(state.transport()?.and(state.descriptor.get()))
+        if state.transport()?.is_none() {
+            return Ok(None);
+        }
+        let link = state.link.borrow();
+        Ok(link.as_ref().and_then(|link| link.descriptor))
     }
 
     /// Takes note that the connection is over, and has it closed: by a reset, if asked for; without a
@@ -234,18 +245,13 @@ impl Stream {
         state.disconnected.set(true);
         state.connected.set(false);
         state.reading.set(false);
-        state.transport.take();
+        state.link.take();
         if let Some(transport) = transport {
             if reset {
                 transport.abort_connection();
             } else if shared {
                 transport.release_connection();
             } else {
-                if transport.queued() == 0 {
-                    // The peer hears of it now, and not only once the port is done with the socket.
-                    transport.unregister_producer();
-                    transport.lose_write_connection();
-                }
                 transport.close_connection();
             }
         }

@@ -30,8 +30,8 @@ impl State {
 
     /// How many bytes were written and not yet sent.
     pub(super) fn queued(&self) -> usize {
-        let transport = self.transport.borrow();
-        transport.as_ref().map_or(0, Transport::queued)
+        let link = self.link.borrow();
+        link.as_ref().map_or(0, |link| link.transport.queued())
     }
 }
 
