@@ -10,9 +10,16 @@ from twisted.internet import protocol, reactor
 
 
 class Echo(protocol.Protocol):
+    def connectionMade(self):
+        # Reads no faster than the peer takes what it gets: else the answers to one that only sends fill the memory.
+        self.transport.registerProducer(self.transport, True)
+
     def dataReceived(self, data):
         self.transport.write(data)
 
+
+if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+    sys.exit("usage: python echo.py PORT")
 
 port = reactor.listenTCP(int(sys.argv[1]), protocol.Factory.forProtocol(Echo), interface="127.0.0.1")
 print(f"listening on {port.getHost().host}:{port.getHost().port}", flush=True)

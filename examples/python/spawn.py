@@ -32,6 +32,9 @@ class Child(protocol.ProcessProtocol):
         reactor.stop()
 
 
+if len(sys.argv) < 2:
+    sys.exit("usage: python spawn.py PROGRAM [ARGUMENT]...")
+
 program = shutil.which(sys.argv[1]) or sys.argv[1]
 reactor.callWhenRunning(reactor.spawnProcess, Child(), program, sys.argv[1:], os.environ)
 reactor.run()

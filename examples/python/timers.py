@@ -17,5 +17,8 @@ def count(left):
         reactor.stop()
 
 
+if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+    sys.exit("usage: python timers.py TENTHS")
+
 reactor.callWhenRunning(count, int(sys.argv[1]))
 reactor.run()

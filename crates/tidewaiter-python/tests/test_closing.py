@@ -1,8 +1,9 @@
 """Closing waits for what is still to be said, as with Twisted's own transports."""
 
+import itertools
 import unittest
 
-from support import ReactorTestCase, ours_only
+from support import ReactorTestCase, on, ours_only, ports
 
 DONE = ["ConnectionDone"]
 PIECES = "piece, piece, piece, end"
@@ -24,6 +25,13 @@ class Closing(ReactorTestCase):
 
     def test_what_is_written_to_a_child_right_after_is_sent(self):
         self.assertEqual(self.scenario("closing", "written_to_child"), "late")
+
+    @ours_only
+    def test_a_peer_that_still_sends_gets_all_that_was_written(self):
+        for port, when in itertools.product(ports(), ("connectionMade", "dataReceived")):
+            with self.subTest(port, when=when):
+                outcome = self.scenario("closing", "to_one_that_sends", when, 200_000, environment=on(port))
+                self.assertEqual(outcome, {"received": 200_000, "ended": "in order", "server": DONE, "log": []})
 
     def test_aborting_ends_it_at_once(self):
         for method in ("loseConnection", "loseWriteConnection"):

@@ -9,6 +9,9 @@ import unittest
 import support
 from support import EXAMPLES, needs_posix, ours_only
 
+# More than the system holds for two sockets.
+MUCH = 100 << 20
+
 
 @ours_only
 class Examples(unittest.TestCase):
@@ -18,6 +21,34 @@ class Examples(unittest.TestCase):
         for example in examples:
             with self.subTest(example.name):
                 self.assertIn(f"Run: python examples/python/{example.name}", example.read_text("utf-8").splitlines()[0])
+
+    def test_every_example_says_how_to_run_it_when_it_cannot(self):
+        wrong = {"echo.py": [[], ["x"], ["-1"], ["1", "2"]], "spawn.py": [[]], "timers.py": [[], ["x"], ["1", "2"]]}
+        self.assertEqual(sorted(wrong), sorted(example.name for example in EXAMPLES.glob("*.py")))
+        for name, cases in wrong.items():
+            for arguments in cases:
+                with self.subTest(name, arguments=arguments):
+                    finished = support.run([sys.executable, EXAMPLES / name, *arguments])
+                    self.assertEqual((finished.code, finished.output), (1, ""), finished)
+                    self.assertRegex(finished.errors, rf"^usage: python {name} \S.*\n$")
+
+    @needs_posix
+    def test_echo_to_one_that_does_not_read_takes_no_more_than_it_can_get_rid_of(self):
+        process = support.Process([sys.executable, EXAMPLES / "echo.py", "0"])
+        found = process.wait_for(lambda: re.search(r"listening on 127.0.0.1:(\d+)\s", process.output()))
+        with socket.create_connection(("127.0.0.1", int(found[1])), 10) as connection:
+            connection.settimeout(2)
+            sent = 0
+            try:
+                while sent < MUCH:
+                    sent += connection.send(b"x" * 65536)
+            except TimeoutError:
+                pass
+            self.assertLess(sent, MUCH, "it took everything")
+            connection.shutdown(socket.SHUT_WR)
+        process.signal(signal.SIGINT)
+        finished = process.finish()
+        self.assertEqual((finished.code, finished.errors), (0, ""), finished)
 
     @needs_posix
     def test_echo(self):
