@@ -36,6 +36,7 @@
 
 pub mod endpoint;
 mod error;
+pub mod guide;
 mod panics;
 pub mod port;
 pub mod process;

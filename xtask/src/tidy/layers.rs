@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["transport"],
     &["protocol"],
     &["task"],
+    &["guide"],
 ];
 
 /// Names that say nothing about what is inside.

@@ -1,0 +1,19 @@
+//! A guide: one chapter per task, each with examples that are compiled and run as tests.
+
+#[doc = include_str!("../guide/first_server.md")]
+pub mod first_server {}
+
+#[doc = include_str!("../guide/backpressure.md")]
+pub mod backpressure {}
+
+#[doc = include_str!("../guide/children.md")]
+pub mod children {}
+
+#[doc = include_str!("../guide/timers_and_threads.md")]
+pub mod timers_and_threads {}
+
+#[doc = include_str!("../guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("../guide/embedding.md")]
+pub mod embedding {}
