@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidewaiter::process::{Command, ExitStatus, SpawnStep};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Producer, ProducerKind, Reactor, Transport};
 
-use super::support::{Countdown, Log, assert_empty, reactor, run, run_clean};
+use super::support::{Countdown, Log, Script, assert_empty, pair, reactor, run, run_clean};
 use crate::KILLED;
 use crate::support::roles::{READY, Role};
 
@@ -517,4 +517,44 @@ fn fifty_children_are_started_from_callbacks_and_all_end() {
     }
     run_clean(&reactor);
     assert_eq!(reactor.metrics().spawned, 50);
+}
+
+/// Goal: when a child takes no more input, the connection that fills it still sends and receives, and ends in order.
+#[test]
+fn a_child_that_takes_no_more_input_does_not_end_the_connection_that_fills_it() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(3));
+    let (heard, answered) = (log.clone(), log.clone());
+    let client = Script::new()
+        .made(|transport| transport.write_bytes(vec![0; 16 << 20]))
+        .data(move |transport, data| {
+            heard.add(String::from_utf8_lossy(data));
+            transport.lose_connection();
+        })
+        .then_done(&countdown);
+    let ended = countdown.clone();
+    let server = Script::new()
+        .made(move |transport| {
+            let (filling, answering) = (transport.clone(), transport.clone());
+            let answered = answered.clone();
+            let watch = Watch::new(&Log::default(), &countdown)
+                .made(move |process| {
+                    let stdin = process.pipe(0).expect("it is open");
+                    stdin.register_producer(filling.clone(), ProducerKind::Push);
+                    filling.pause_producing();
+                    stdin.abort_connection();
+                })
+                .lost(move |process, child_fd| {
+                    if child_fd == 0 {
+                        assert!(answering.is_open());
+                        answered.add("input is closed");
+                        answering.write(b"and yet it is answered");
+                        process.kill().expect("it runs");
+                    }
+                });
+            start(transport.reactor(), Role::Deaf, watch);
+        })
+        .then_done(&ended);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["input is closed", "and yet it is answered"]);
 }
