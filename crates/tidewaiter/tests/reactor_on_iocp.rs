@@ -6,10 +6,13 @@ use tidewaiter::process::ExitStatus;
 use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
+    pub(crate) mod alone;
     pub(crate) mod event;
     pub(crate) mod number;
+    pub(crate) mod random;
     pub(crate) mod real_child;
     pub(crate) mod roles;
+    pub(crate) mod stranger;
 }
 
 #[path = "reactor/mod.rs"]

@@ -9,8 +9,10 @@ mod support {
     pub(crate) mod alone;
     pub(crate) mod messages;
     pub(crate) mod number;
+    pub(crate) mod random;
     pub(crate) mod real_child;
     pub(crate) mod roles;
+    pub(crate) mod stranger;
     pub(crate) mod system;
 }
 

