@@ -3,6 +3,7 @@
 
 use std::net::Shutdown;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::support::{Server, await_ready, connect, exchange, rest, serve};
 
@@ -53,7 +54,7 @@ fn accepting_pauses_when_descriptors_run_out_and_goes_on_afterwards() {
 fn without_descriptors_for_children_connections_wait_and_none_is_dropped() {
     let server = start("-n 40", &[]);
     let mut clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
-    server.await_any(&["accepting pauses", "connections wait"]);
+    server.await_line("connections wait");
     for client in &mut clients {
         await_ready(client);
         assert_eq!(exchange(client, b"hello"), b"hello");
@@ -63,5 +64,20 @@ fn without_descriptors_for_children_connections_wait_and_none_is_dropped() {
     for _ in &clients {
         let line = server.await_line("connection ended");
         assert!(line.contains("exit=\"exit code 0\""), "{line}");
+    }
+}
+
+/// Goal: those who gave up waiting leave nothing behind: whoever comes next is served.
+#[test]
+fn clients_that_are_reset_while_they_wait_hold_nobody_up() {
+    let server = start("-n 40", &[]);
+    for _ in 0..3 {
+        let clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
+        server.await_line("connections wait");
+        for client in clients {
+            rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO))
+                .expect("closing it resets it");
+        }
+        assert_eq!(exchange(&mut server.connect_to_child(), b"hello"), b"hello");
     }
 }

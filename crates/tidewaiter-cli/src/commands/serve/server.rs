@@ -127,10 +127,10 @@ impl Server {
             }
             self.served.set(self.served.get() + 1);
             next.served.set(true);
-            if let Some(retry) = self.retry.take() {
-                retry.cancel();
-                log::info!("starting commands again");
-            }
+        }
+        if let Some(retry) = self.retry.take() {
+            retry.cancel();
+            log::info!("accepting again, commands can be started");
         }
         let full = self.served.get() >= self.plan.clients_max;
         self.set_paused(full);
