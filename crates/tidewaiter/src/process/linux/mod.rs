@@ -23,10 +23,10 @@ use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, Spaw
 
 /// A child process, by its pidfd or by its number.
 ///
-/// The number is the child's until the child is reaped, which happens when its end is seen: not before that,
-/// and not later. A process that leads a group has a pidfd, because its group outlives it and has no other
-/// name then. What a process without a pidfd is spared is a file, an inode and a directory entry, which cost
-/// a sixth of the whole.
+/// The number is the child's until we reap it, which we do when we see its end: neither earlier nor later. A
+/// process that leads a group always has a pidfd. Its group may outlive it, and the number alone could then mean
+/// a stranger's group. Without a pidfd, the kernel makes no file, inode and directory entry, which saves a sixth
+/// of the whole.
 #[derive(Debug)]
 pub(crate) struct OsProcess {
     /// Readable once the process ended.

@@ -116,13 +116,13 @@ fn inherited(stream: usize) -> io::Result<Option<OwnedHandle>> {
     handle.try_clone_to_owned().map(Some)
 }
 
-/// Handles that any process inherits which is started without a list of its own: to be such for no longer than
-/// the call that starts ours, because another thread may start a stranger meanwhile.
+/// Makes handles inheritable for as long as it lives. A process that another thread starts meanwhile, without a
+/// list of handles, inherits them as well, so this must not live longer than the call that starts our child.
 pub(super) struct Inheritable<'a>(&'a [BorrowedHandle<'a>]);
 
 impl<'a> Inheritable<'a> {
     pub(super) fn make(handles: &'a [BorrowedHandle<'a>]) -> io::Result<Inheritable<'a>> {
-        // Those that are, when one cannot be made so, are so no longer.
+        // Made first, so that an error below leaves none of them inheritable.
         let inheritable = Inheritable(handles);
         for &handle in handles {
             set_inheritable(handle, true)?;
@@ -134,7 +134,7 @@ impl<'a> Inheritable<'a> {
 impl Drop for Inheritable<'_> {
     fn drop(&mut self) {
         for &handle in self.0 {
-            // It cannot fail where the opposite succeeded; and it is closed in a moment.
+            // Cannot fail: the handle is open, and the opposite was allowed.
             let _ = set_inheritable(handle, false);
         }
     }
