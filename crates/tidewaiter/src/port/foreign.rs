@@ -173,19 +173,23 @@ impl Foreign {
         self.always.rotate_left(reported);
     }
 
-    /// Replaces the set, if there is one: because it is another process's, too; or somebody closed a descriptor before its watch was stopped, and a copy of it, in a
-    /// child for instance, keeps the kernel reporting what can no longer be named.
+    /// Replaces the set, if there is one: because it is another process's, too; or because somebody closed a
+    /// descriptor before its watch was stopped, and a copy of it, in a child for instance, keeps the kernel
+    /// reporting what can no longer be named.
     pub(super) fn renew(&mut self) -> io::Result<()> {
-        if self.set.is_none() {
+        let Some(old) = &self.set else {
             return Ok(());
-        }
+        };
         let set = LevelSet::open()?;
         for (key, watched) in &self.watched {
             if self.always.contains(key) {
                 continue;
             }
-            if let Err(error) = set.add(watched.descriptor, *key, watched.interest) {
-                let descriptor = watched.descriptor;
+            let (descriptor, interest) = (watched.descriptor, watched.interest);
+            // The number of a descriptor that was closed too early may be a stranger's by now. The old set, which
+            // knows the file as well, has none of that number then.
+            let known = old.modify(descriptor, *key, interest, interest);
+            if let Err(error) = known.and_then(|()| set.add(descriptor, *key, interest)) {
                 log::debug!("port: descriptor {descriptor} is watched no longer: {error}");
             }
         }

@@ -15,6 +15,7 @@ use tidewaiter::{Error, Reactor, Watch};
 use crate::promises::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
 };
+use crate::support::alone::alone;
 
 /// Two connected sockets, non-blocking.
 fn sockets() -> (UnixStream, UnixStream) {
@@ -454,4 +455,40 @@ fn stopping_ends_watches() {
         "what the callback owned is gone"
     );
     watch.stop();
+}
+
+/// Goal: when what is watched is sorted out anew, the number of a descriptor that was closed too early is not
+/// taken for that of the stranger who has it by now.
+/// Method: one of two watches is stopped too late, which has the set replaced; the number of the other one is
+/// given to a socket that is readable all the time.
+#[test]
+fn a_stranger_with_the_number_of_a_watch_is_not_watched() {
+    alone(
+        module_path!(),
+        "a_stranger_with_the_number_of_a_watch_is_not_watched",
+        || {
+            let reactor = reactor();
+            let (first, mut first_peer) = sockets();
+            let (second, _second_peer) = sockets();
+            let (stranger, mut stranger_peer) = sockets();
+            stranger_peer.write_all(b"a").unwrap();
+            let reported = Rc::new(Cell::new(false));
+            let stopped = reactor.watch(first.as_raw_fd(), Interest::READABLE, |_, _| ());
+            let seen = Rc::clone(&reported);
+            let number = second.as_raw_fd();
+            let watch = reactor.watch(number, Interest::READABLE, move |_, _| seen.set(true));
+            reactor.iterate(Duration::ZERO).unwrap();
+            let _copy = first.try_clone().unwrap();
+            drop((first, second));
+            let stranger = rustix::io::fcntl_dupfd_cloexec(&stranger, number).unwrap();
+            assert_eq!(stranger.as_raw_fd(), number);
+            stopped.unwrap().stop();
+            first_peer.write_all(b"a").unwrap();
+            for _ in 0..5 {
+                reactor.iterate(Duration::from_millis(5)).unwrap();
+            }
+            assert!(!reported.get(), "a stranger's readiness is reported");
+            assert!(watch.is_ok());
+        },
+    );
 }
