@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod connecting;
+mod drops;
 mod embedding;
 mod ending;
 mod hanging_up;

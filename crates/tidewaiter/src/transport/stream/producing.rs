@@ -103,8 +103,7 @@ impl Stream {
         registered.paused = pause;
         let producer = Rc::clone(&registered.producer);
         drop(state);
-        // By value: if the producer is unregistered meanwhile, this drops it.
-        let told = self.reactor.guard("a producer", move || {
+        let told = self.reactor.guard("a producer", || {
             let mut producer = producer.borrow_mut();
             if pause {
                 producer.pause_producing();
@@ -112,6 +111,9 @@ impl Stream {
                 producer.resume_producing();
             }
         });
+        // If it was unregistered meanwhile, this ends it.
+        self.reactor
+            .drop_guarded("the drop of a producer", producer);
         if told.is_none() {
             // It is not called again.
             let faulty = self.state.borrow_mut().producer.take();

@@ -1,0 +1,581 @@
+//! The drop of what the program gave is the program's code: it may call anything, and panic.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::panic::panic_any;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidewaiter::process::ExitStatus;
+use tidewaiter::{
+    Phase, Process, ProcessProtocol, Producer, ProducerKind, Protocol, Reactor, Reason, RunEnd,
+    SystemEvent, Transport, WorkLost,
+};
+
+use super::support::{Countdown, Script, Silent, any_port, assert_empty, pair, reactor, run};
+use crate::support::roles::Role;
+
+type LastWords = Rc<dyn Fn()>;
+
+thread_local! {
+    /// What every `Parting` does that is dropped on this thread.
+    static LAST_WORDS: RefCell<Option<LastWords>> = const { RefCell::new(None) };
+    static DROPPED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Part of everything that these tests give away.
+struct Parting;
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        DROPPED.set(DROPPED.get() + 1);
+        let words = LAST_WORDS.with(|words| words.borrow().clone());
+        if let Some(words) = words {
+            words();
+        }
+    }
+}
+
+impl AsRef<[u8]> for Parting {
+    fn as_ref(&self) -> &[u8] {
+        b"parting"
+    }
+}
+
+impl Protocol for Parting {
+    fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+}
+
+impl Producer for Parting {
+    fn pause_producing(&mut self) {}
+    fn resume_producing(&mut self) {}
+}
+
+impl ProcessProtocol for Parting {}
+
+/// What a panic carries whose drop panics as well.
+struct Payload;
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic!("as the test wants, again");
+        }
+    }
+}
+
+fn panic_as_wanted() {
+    if !thread::panicking() {
+        panic_any(Payload);
+    }
+}
+
+/// Counts down when its child has ended.
+struct Awaited(Countdown);
+
+impl ProcessProtocol for Awaited {
+    fn process_ended(&mut self, process: &Process, _: ExitStatus) {
+        self.0.hit(process.reactor());
+    }
+}
+
+/// How many things come of what `set_off` calls.
+const SET_OFF: usize = 7;
+
+/// Calls whatever may be called from anywhere. Each counts down, as does the arrival of what is written.
+fn set_off(transport: &Transport, countdown: &Countdown) {
+    let reactor = transport.reactor();
+    let hit = || {
+        let countdown = countdown.clone();
+        move |reactor: &Reactor| countdown.hit(reactor)
+    };
+    transport.write(b"last words");
+    reactor.call_later(Duration::ZERO, hit());
+    reactor.call_when_running(hit());
+    let done = hit();
+    reactor.defer_to_thread(|| (), move |reactor, _| done(reactor));
+    let child = crate::child(Role::Exit(0));
+    reactor
+        .spawn_process(&child, Awaited(countdown.clone()))
+        .expect("it starts");
+    let served = Script::new().made(Transport::lose_connection);
+    let client = Script::new().then_done(countdown);
+    let _listener = pair(reactor, client, served.then_done(countdown));
+}
+
+/// A connection on a reactor; `place` is called when it is made, in a callback. What it gives away sets things off when
+/// it is dropped, and panics. All of that must come to pass.
+#[track_caller]
+fn parts(name: &str, place: impl FnOnce(&Transport) + 'static) {
+    let (reactor, countdown) = (reactor(), Countdown::new(SET_OFF));
+    let arrived = countdown.clone();
+    let mut heard = Vec::new();
+    let client = Script::new().data(move |transport, data| {
+        heard.extend_from_slice(data);
+        if heard.ends_with(b"last words") {
+            arrived.hit(transport.reactor());
+        }
+    });
+    let spoken = Rc::new(Cell::new(false));
+    let (once, place) = (Rc::clone(&spoken), Cell::new(Some(place)));
+    let server = Script::new().made(move |transport| {
+        let (once, countdown, transport) = (Rc::clone(&once), countdown.clone(), transport.clone());
+        let place = place.take().expect("made once");
+        let there = transport.clone();
+        LAST_WORDS.set(Some(Rc::new(move || {
+            if !once.replace(true) {
+                set_off(&transport, &countdown);
+            }
+            panic_as_wanted();
+        })));
+        place(&there);
+    });
+    let _listener = pair(&reactor, client, server);
+    let ended = run(&reactor);
+    LAST_WORDS.set(None);
+    assert!(spoken.get(), "{name}: it was not dropped");
+    assert_eq!(ended, RunEnd::Stopped, "{name}");
+    assert!(reactor.metrics().panics > 0, "{name}");
+    assert_empty(&reactor.metrics());
+}
+
+/// A connection beside the one that `parts` looks at, with something of ours on its server's side.
+fn beside(reactor: &Reactor, client: impl Protocol + 'static, server: impl Protocol + 'static) {
+    let _listener = pair(reactor, client, server);
+}
+
+fn closing() -> Script {
+    Script::new().made(Transport::lose_connection)
+}
+
+#[test]
+fn protocols_may_do_anything_when_they_are_dropped() {
+    parts("of a connection that ends", |transport| {
+        beside(transport.reactor(), closing(), Parting);
+    });
+    parts("of a connection that is aborted", |transport| {
+        let abort = Script::new().made(Transport::abort_connection);
+        beside(transport.reactor(), abort, Parting);
+    });
+    parts("of a child", |transport| {
+        let child = crate::child(Role::Exit(0));
+        let spawned = transport.reactor().spawn_process(&child, Parting);
+        spawned.expect("it starts");
+    });
+}
+
+#[test]
+fn factories_may_do_anything_when_they_are_dropped() {
+    parts("of a listener", |transport| {
+        let parting = Parting;
+        let listening = transport
+            .reactor()
+            .listen_tcp(any_port(), move |_: SocketAddr| {
+                let _ = &parting;
+                Silent
+            });
+        listening.expect("a port is free").stop_listening();
+    });
+    parts("of a listener that hands over", |transport| {
+        let parting = Parting;
+        let reactor = transport.reactor();
+        let listening = reactor.listen_tcp_handing_over(any_port(), move |_, _| {
+            let _ = &parting;
+        });
+        listening.expect("a port is free").stop_listening();
+    });
+    parts("of a connection that was made", |transport| {
+        let reactor = transport.reactor();
+        let listener = reactor.listen_tcp(any_port(), |_: SocketAddr| closing());
+        let listener = listener.expect("a port is free");
+        let parting = Parting;
+        reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+            let _ = &parting;
+            closing()
+        });
+    });
+    parts("of a connection that was cancelled", |transport| {
+        let parting = Parting;
+        let connecting = transport
+            .reactor()
+            .connect_tcp(any_port(), move |_: SocketAddr| {
+                let _ = &parting;
+                Silent
+            });
+        connecting.cancel();
+    });
+    parts("of an adopter", |transport| {
+        let parting = Parting;
+        let adopter = transport.reactor().adopter(move |_: SocketAddr| {
+            let _ = &parting;
+            Silent
+        });
+        drop(adopter.expect("it runs"));
+    });
+}
+
+#[test]
+fn producers_may_do_anything_when_they_are_dropped() {
+    /// Unregisters itself when it is asked for more.
+    struct Leaves(Transport, Parting);
+    impl Producer for Leaves {
+        fn pause_producing(&mut self) {}
+        fn resume_producing(&mut self) {
+            self.0.unregister_producer();
+        }
+    }
+    parts("at the end of the connection", |transport| {
+        let server = Script::new().made(|transport| {
+            transport.register_producer(Parting, ProducerKind::Push);
+        });
+        let abort = Script::new().made(Transport::abort_connection);
+        beside(transport.reactor(), abort, server);
+    });
+    parts("replaced", |transport| {
+        transport.register_producer(Parting, ProducerKind::Push);
+        let same = transport.clone();
+        transport.reactor().call_later(Duration::ZERO, move |_| {
+            same.register_producer(same.clone(), ProducerKind::Push);
+        });
+    });
+    parts("unregistered by itself", |transport| {
+        transport.register_producer(Leaves(transport.clone(), Parting), ProducerKind::Pull);
+    });
+    parts("that comes too late", |transport| {
+        let late = Script::new().made(|transport| {
+            transport.abort_connection();
+            transport.register_producer(Parting, ProducerKind::Push);
+        });
+        beside(transport.reactor(), Silent, late);
+    });
+}
+
+#[test]
+fn sent_memory_may_do_anything_when_it_is_dropped() {
+    parts("once it is sent", |transport| {
+        transport.write_bytes(Bytes::from_owner(Parting));
+    });
+    parts("by another connection", |transport| {
+        let sends = Script::new().made(|transport| {
+            transport.write_bytes(Bytes::from_owner(Parting));
+            transport.lose_connection();
+        });
+        beside(transport.reactor(), Silent, sends);
+    });
+    parts("unsent, with much of it", |transport| {
+        let sends = Script::new().made(|transport| {
+            transport.write_bytes(vec![0; 1 << 20]);
+            for _ in 0..100 {
+                transport.write_bytes(Bytes::from_owner(Parting));
+            }
+            let closed = transport.clone();
+            transport
+                .reactor()
+                .call_later(Duration::from_millis(1), move |_| {
+                    closed.abort_connection();
+                });
+        });
+        // Its peer takes nothing.
+        let deaf = Script::new().made(Transport::pause_producing);
+        beside(transport.reactor(), deaf, sends);
+    });
+    parts("too late to be sent", |transport| {
+        let late = Script::new().made(|transport| {
+            transport.abort_connection();
+            transport.write_bytes(Bytes::from_owner(Parting));
+        });
+        beside(transport.reactor(), Silent, late);
+    });
+}
+
+#[test]
+fn callbacks_may_do_anything_when_they_are_dropped() {
+    /// A callback that owns something, and does nothing.
+    fn idle() -> impl FnOnce(&Reactor) {
+        let parting = Parting;
+        move |_| drop(parting)
+    }
+    parts("after a delay", |transport| {
+        transport.reactor().call_later(Duration::ZERO, idle());
+    });
+    parts("cancelled", |transport| {
+        let call = transport
+            .reactor()
+            .call_later(Duration::from_secs(60), idle());
+        transport.reactor().call_later(Duration::ZERO, move |_| {
+            call.cancel();
+        });
+    });
+    parts("soon", |transport| {
+        transport.reactor().call_when_running(idle())
+    });
+    parts("from another thread", |transport| {
+        transport.reactor().remote().call(idle()).expect("it runs");
+    });
+    parts("a trigger that is removed", |transport| {
+        let parting = Parting;
+        let call = move |_: &Reactor, _| drop(parting);
+        let reactor = transport.reactor();
+        let trigger = reactor.add_trigger(Phase::Before, SystemEvent::Startup, call);
+        reactor.call_when_running(move |reactor| {
+            reactor.remove_trigger(trigger);
+        });
+    });
+    parts("of signals", |transport| {
+        let parting = Parting;
+        transport.reactor().on_signal(move |_, _| {
+            let _ = &parting;
+        });
+        transport.reactor().call_later(Duration::ZERO, |reactor| {
+            reactor.on_signal(|_, _| ());
+        });
+    });
+    parts("of a result, and the result", |transport| {
+        let done = |_: &Reactor, result: Result<Parting, WorkLost>| drop(result);
+        transport.reactor().defer_to_thread(|| Parting, done);
+    });
+    parts("what a panic carries", |transport| {
+        struct Carrier(Parting);
+        transport
+            .reactor()
+            .call_later(Duration::ZERO, |_| panic_any(Carrier(Parting)));
+    });
+}
+
+#[test]
+fn work_whose_panic_cannot_be_dropped_is_lost_all_the_same() {
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    for _ in 0..2 {
+        let countdown = countdown.clone();
+        reactor.defer_to_thread(
+            || panic_any(Payload),
+            move |reactor, result: Result<(), _>| {
+                assert_eq!(result, Err(WorkLost::Panicked));
+                countdown.hit(reactor);
+            },
+        );
+    }
+    run(&reactor);
+    assert_eq!(reactor.metrics().panics, 0, "it is not the loop's");
+}
+
+/// Gives the reactor one of everything that is kept, and returns how many that are.
+fn fill(reactor: &Reactor) -> usize {
+    fn keep(parting: Parting) -> impl FnOnce(&Reactor) {
+        move |_| drop(parting)
+    }
+    let far = Duration::from_secs(3600);
+    for _ in 0..2 {
+        reactor.call_later(far, keep(Parting));
+        let (call, other) = (keep(Parting), keep(Parting));
+        reactor.add_trigger(Phase::Before, SystemEvent::Startup, move |reactor, _| {
+            call(reactor)
+        });
+        reactor.add_trigger(Phase::After, SystemEvent::Shutdown, move |reactor, _| {
+            other(reactor)
+        });
+    }
+    reactor
+        .remote()
+        .call(keep(Parting))
+        .expect("it is not stopped");
+    let (parting, other, third) = (Parting, Parting, Parting);
+    reactor.on_signal(move |_, _| {
+        let _ = &parting;
+    });
+    let listening = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+        let _ = &other;
+        Silent
+    });
+    listening.expect("a port is free");
+    let adopter = reactor.adopter(move |_: SocketAddr| {
+        let _ = &third;
+        Silent
+    });
+    // Dropping it would end the factory.
+    let adopter = adopter.expect("it is not stopped");
+    reactor.call_later(far, move |_| drop(adopter));
+    let child = crate::child(Role::Deaf);
+    reactor.spawn_process(&child, Parting).expect("it starts");
+    11
+}
+
+/// Calls, for each of what is dropped, what may be called of a reactor that ends; then panics.
+fn call_and_panic(reactor: &Reactor) {
+    let reactor = reactor.clone();
+    LAST_WORDS.set(Some(Rc::new(move || {
+        reactor
+            .call_later(Duration::ZERO, |_| ())
+            .reset(Duration::MAX);
+        reactor.call_when_running(|_| ());
+        reactor.defer_to_thread(|| (), |_, _| ());
+        let _ = reactor.remote().call(|_| ());
+        reactor.connect_tcp(any_port(), |_: SocketAddr| Silent);
+        let _ = reactor.listen_tcp(any_port(), |_: SocketAddr| Silent);
+        let _ = (reactor.now(), reactor.port_info(), reactor.metrics());
+        panic_as_wanted();
+    })));
+}
+
+#[test]
+fn whatever_a_reactor_keeps_may_do_anything_when_the_reactor_is_dropped() {
+    DROPPED.set(0);
+    let reactor = reactor();
+    let kept = fill(&reactor);
+    call_and_panic(&reactor);
+    drop(reactor);
+    LAST_WORDS.set(None);
+    assert_eq!(DROPPED.get(), kept);
+}
+
+#[test]
+fn whatever_a_reactor_keeps_may_do_anything_when_it_stops() {
+    DROPPED.set(0);
+    let reactor = reactor();
+    let kept = fill(&reactor);
+    call_and_panic(&reactor);
+    reactor.call_later(Duration::ZERO, Reactor::stop);
+    assert_eq!(run(&reactor), RunEnd::Stopped);
+    // What is called for signals may be called again.
+    assert_eq!(DROPPED.get(), kept - 1);
+    drop(reactor);
+    LAST_WORDS.set(None);
+    assert_eq!(DROPPED.get(), kept);
+}
+
+/// Goal: what ends the reactor is what runs it, however many names it has.
+#[test]
+fn the_owner_may_be_dropped_in_any_callback_of_a_clone_that_runs() {
+    type Place = fn(&Reactor, Box<dyn FnOnce()>);
+    let places: [Place; 5] = [
+        |reactor, end| {
+            reactor.call_later(Duration::from_millis(1), move |_| end());
+        },
+        |reactor, end| reactor.call_when_running(move |_| end()),
+        |reactor, end| {
+            let end = Cell::new(Some(end));
+            let server = Script::new().made(move |_| end.take().expect("made once")());
+            pair(reactor, Silent, server);
+        },
+        |reactor, end| {
+            let end = Cell::new(Some(end));
+            let client = Script::new().made(|transport| transport.write(b"end"));
+            let server = Script::new().data(move |_, _| end.take().expect("few bytes")());
+            pair(reactor, client, server);
+        },
+        |reactor, end| {
+            let end = RefCell::new(Some(end));
+            let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+                end.take().expect("one connection")();
+                Silent
+            });
+            let address = listener.expect("a port is free").local_addr();
+            reactor.connect_tcp(address, |_: SocketAddr| Silent);
+        },
+    ];
+    for (number, place) in places.into_iter().enumerate() {
+        DROPPED.set(0);
+        let owner = reactor();
+        let runner = owner.clone();
+        let kept = fill(&runner);
+        call_and_panic(&runner);
+        place(&runner, Box::new(move || drop(owner)));
+        assert_eq!(run(&runner), RunEnd::Dropped, "place {number}");
+        LAST_WORDS.set(None);
+        // Startup triggers and what another thread sent were called.
+        assert_eq!(DROPPED.get(), kept, "place {number}");
+        assert_eq!(runner.metrics().live, 0, "place {number}");
+        assert!(runner.run().is_err(), "place {number}");
+    }
+}
+
+/// Goal: no call to what is left of a dropped reactor panics.
+#[test]
+fn names_of_a_dropped_reactor_and_of_what_lived_on_it_may_be_used() {
+    let owner = reactor();
+    let runner = owner.clone();
+    let (slot, seen) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
+    let kept = Rc::clone(&slot);
+    let server = Script::new().made(move |transport| kept.set(Some(transport.clone())));
+    let listener = pair(&owner, Silent, server);
+    let connecting = owner.connect_tcp(listener.local_addr(), |_: SocketAddr| Silent);
+    let call = owner.call_later(Duration::from_secs(60), |_| ());
+    let remote = owner.remote();
+    let (made, noted) = (Rc::clone(&slot), Rc::clone(&seen));
+    fn drop_when_made(
+        reactor: &Reactor,
+        owner: Reactor,
+        made: Rc<Cell<Option<Transport>>>,
+        noted: Rc<Cell<Option<Transport>>>,
+    ) {
+        match made.take() {
+            Some(transport) => {
+                noted.set(Some(transport));
+                drop(owner);
+            }
+            None => {
+                reactor.call_later(Duration::from_millis(1), move |reactor| {
+                    drop_when_made(reactor, owner, made, noted);
+                });
+            }
+        }
+    }
+    runner.call_later(Duration::ZERO, move |reactor| {
+        drop_when_made(reactor, owner, made, noted);
+    });
+    assert_eq!(run(&runner), RunEnd::Dropped);
+    let transport = seen.take().expect("it was made");
+    transport.write(b"too late");
+    transport.write_bytes(vec![1; 100]);
+    transport.register_producer(Parting, ProducerKind::Pull);
+    transport.pause_producing();
+    transport.resume_producing();
+    transport.lose_write_connection();
+    transport.lose_connection();
+    transport.close_connection();
+    transport.abort_connection();
+    assert!(!transport.is_open() && transport.local_addr().is_err());
+    assert!(transport.set_keep_alive(Some(Duration::MAX)).is_err());
+    assert!(transport.raw_descriptor().is_none());
+    listener.pause_accepting();
+    listener.resume_accepting();
+    listener.stop_listening();
+    assert!(listener.raw_descriptor().is_none());
+    connecting.cancel();
+    assert!(connecting.raw_descriptor().is_none() && !connecting.is_connecting());
+    assert!(!call.is_active() && !call.delay(Duration::ZERO) && !call.reset(Duration::ZERO));
+    assert!(remote.call(|_| ()).is_err());
+    remote.wake();
+    assert!(!runner.call_later(Duration::ZERO, |_| ()).is_active());
+    assert!(runner.now() <= runner.now());
+    assert_eq!(
+        runner.port_info().kind,
+        transport.reactor().port_info().kind
+    );
+    assert!(runner.iterate(Duration::ZERO).is_err());
+    assert!(runner.before_fork().is_err() && runner.after_fork().is_err());
+    assert!(runner.adopter(|_: SocketAddr| Silent).is_err());
+    runner.crash();
+    runner.stop();
+}
+
+/// Goal: `stop` stops, even if there is always something to be called.
+#[test]
+fn a_callback_that_adds_itself_again_does_not_keep_the_reactor_from_stopping() {
+    fn again(reactor: &Reactor) {
+        reactor.call_when_running(again);
+    }
+    let reactor = reactor();
+    reactor.call_when_running(again);
+    let lost = Rc::new(Cell::new(false));
+    let noted = Rc::clone(&lost);
+    let server = Script::new()
+        .made(|transport| transport.reactor().stop())
+        .lost(move |_, reason| noted.set(matches!(reason, Reason::Stopped)));
+    let _listener = pair(&reactor, Silent, server);
+    run(&reactor);
+    assert!(lost.get(), "connections are told all the same");
+    assert_empty(&reactor.metrics());
+}
