@@ -48,7 +48,10 @@ impl Transport {
     /// [`write`](Transport::write). The memory is dropped by the loop once the OS has taken it.
     pub fn write_bytes(&self, data: impl Into<Bytes>) {
         let data = data.into();
-        self.stream.write(|queue| queue.push(data));
+        // The queue would drop an empty piece at once, while it is borrowed, and its owner may call us.
+        if !data.is_empty() {
+            self.stream.write(|queue| queue.push(data));
+        }
     }
 
     /// Closes the connection in order: sends the bytes that were written, waits until the registered producer, if

@@ -326,3 +326,41 @@ fn wait_until(
         }
     });
 }
+
+/// Goal: bytes that are shared are dropped when nothing is borrowed, even if there are none: their owner may call the
+/// transport.
+#[test]
+fn the_owner_of_no_bytes_may_call_the_transport_when_it_is_dropped() {
+    thread_local! {
+        static TRANSPORT: RefCell<Option<Transport>> = const { RefCell::new(None) };
+    }
+
+    struct Last;
+
+    impl AsRef<[u8]> for Last {
+        fn as_ref(&self) -> &[u8] {
+            &[]
+        }
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let transport = TRANSPORT.take().expect("dropped once");
+            transport.write(b"the end");
+            transport.lose_connection();
+        }
+    }
+
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let client = Script::new().made(|transport| {
+        TRANSPORT.set(Some(transport.clone()));
+        transport.write_bytes(bytes::Bytes::from_owner(Last));
+    });
+    let server = Script::new().data(|_, data| assert_eq!(data, b"the end"));
+    pair(
+        &reactor,
+        client.then_done(&countdown),
+        server.then_done(&countdown),
+    );
+    run_clean(&reactor);
+}
