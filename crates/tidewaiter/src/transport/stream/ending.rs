@@ -71,7 +71,7 @@ impl State {
     /// Whether the peer may still be sending, and has not sent too much for nobody.
     fn may_discard(&self) -> bool {
         let discarded = self.farewell.as_ref().map_or(0, |kept| kept.discarded);
-        !self.read_ended && !self.hung_up() && discarded < DISCARD_MAX
+        !self.read_ended && discarded < DISCARD_MAX
     }
 }
 

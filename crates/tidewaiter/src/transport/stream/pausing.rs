@@ -126,7 +126,7 @@ impl Stream {
         state.hang_up = HangUp::Seen;
         if state.phase != Phase::Open {
             drop(state);
-            self.let_go();
+            self.receive_more();
             return;
         }
         if self.kind == StreamKind::PipeWriter {
