@@ -238,9 +238,14 @@ impl Reactor {
         let core = &*self.core;
         match core.life.get() {
             Life::Leaving => !core.triggers.borrow().held(),
-            Life::Draining => core.live.borrow().is_empty(),
+            Life::Draining => self.is_drained(),
             Life::Idle | Life::Running | Life::Stopped => false,
         }
+    }
+
+    /// Whether nothing lives any more, and the port has closed what was closed without anybody waiting for it.
+    fn is_drained(&self) -> bool {
+        self.core.live.borrow().is_empty() && self.port().in_flight() == 0
     }
 
     /// Takes the shutdown a step further if it can go. Returns whether it is complete.
@@ -262,7 +267,7 @@ impl Reactor {
                 live.stop();
             }
         }
-        if !core.live.borrow().is_empty() {
+        if !self.is_drained() {
             return false;
         }
         // Those that add themselves again are not waited for.
