@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::sim::{Call, Faults, Sim};
+use tidewaiter::process::{Signal, SignalTarget};
 use tidewaiter::{
     ConnectError, ConnectOptions, Error, Factory, Listener, Producer, ProducerKind, Protocol,
     Reactor, Transport,
@@ -210,6 +211,29 @@ fn a_dropped_reactor_leaves_no_simulated_process_but_detached_ones() {
     reactor.iterate(Duration::ZERO).unwrap();
     drop(reactor);
     assert_eq!(sim.running_processes(), 1);
+}
+
+#[test]
+fn a_kill_reaches_the_children_of_a_child_that_has_ended() {
+    let (sim, reactor) = world(Faults::default());
+    let (log, countdown) = (Log::default(), Countdown::new(1));
+    let watch = Watch::new(&log, &countdown).made(|process| {
+        let only = process.clone();
+        // Its own child is there by then.
+        let later = Duration::from_millis(1);
+        process.reactor().call_later(later, move |reactor| {
+            only.signal(Signal::Kill, SignalTarget::Process).unwrap();
+            reactor.call_later(later, move |_| {
+                assert!(only.status().is_some());
+                only.kill().unwrap();
+                assert!(only.kill().is_err(), "nobody is left");
+            });
+        });
+    });
+    let keeper = reactor.spawn_process(&child(Role::KeepDeaf), watch);
+    keeper.unwrap();
+    run_clean(&reactor);
+    assert_eq!(sim.running_processes(), 0);
 }
 
 /// Goal: whatever the network does short of breaking, every byte arrives once and in order.

@@ -285,22 +285,23 @@ impl World {
         signal: Signal,
         target: SignalTarget,
     ) -> io::Result<()> {
-        let child = self.child(key);
-        if child.status.is_some() {
+        let tree = self.child(key).tree;
+        let reached: Vec<Key> = self
+            .children
+            .iter()
+            .filter(|(other, child)| match target {
+                SignalTarget::Process => *other == key,
+                SignalTarget::Tree => child.tree == tree,
+            })
+            .filter(|(_, child)| child.status.is_none())
+            .map(|(key, _)| key)
+            .collect();
+        if reached.is_empty() {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         }
-        let tree = child.tree;
         if let Some(error) = self.ordered.take(Call::Signal) {
             return Err(error);
         }
-        let reached: Vec<Key> = match target {
-            SignalTarget::Process => vec![key],
-            SignalTarget::Tree => {
-                let relatives = self.children.iter();
-                let relatives = relatives.filter(|(_, child)| child.tree == tree);
-                relatives.map(|(key, _)| key).collect()
-            }
-        };
         for key in reached {
             match signal {
                 Signal::Kill => self.end_child(key, killed_by(signal)),
