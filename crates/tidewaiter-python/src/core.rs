@@ -305,7 +305,7 @@ impl Core {
     }
 
     /// Has the loop call `callable(*args, **kwargs)`, after all that was asked for before. From any
-    /// thread.
+    /// thread. Raises in a copy of the process that the loop belongs to, where nothing would come of it.
     #[pyo3(signature = (callable, *args, **kwargs))]
     fn call_from_thread(
         &self,
@@ -313,7 +313,8 @@ impl Core {
         callable: Py<PyAny>,
         args: Py<PyTuple>,
         kwargs: Option<Py<PyDict>>,
-    ) {
+    ) -> PyResult<()> {
+        self.check_process(py)?;
         let call = RemoteCall {
             callable,
             args,
@@ -324,6 +325,7 @@ impl Core {
         if calls.len() == 1 {
             self.remote.wake();
         }
+        Ok(())
     }
 
     /// Calls `callable(*args, **kwargs)` once, no earlier than `delay` seconds from now.

@@ -110,7 +110,7 @@ impl Core {
     }
 
     /// Refuses when this process is a copy of the one that the loop belongs to.
-    fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
         match self.inside(py) {
             Some(inside) => inside.check_process(),
             None => Ok(()),

@@ -71,7 +71,7 @@ class Forks(ReactorTestCase):
     @ours_only
     def test_a_reactor_that_runs_is_refused_to_the_child(self):
         outcome = self.scenario("forks", "used_in_child")
-        self.assertEqual(outcome["refused"], ["callLater", "listenTCP", "iterate", "run"])
+        self.assertEqual(outcome["refused"], ["callFromThread", "callLater", "listenTCP", "iterate", "run"])
         self.assertIn("belongs to the parent", outcome["message"])
 
     @ours_only

@@ -171,6 +171,7 @@ def used_in_child(reactor):
         refused = []
         message = ""
         ways = {
+            "callFromThread": lambda: reactor.callFromThread(int),
             "callLater": lambda: reactor.callLater(0, int),
             "listenTCP": lambda: reactor.listenTCP(0, SideFactory(), interface=ADDRESS),
             "iterate": lambda: reactor.iterate(0),
