@@ -148,9 +148,9 @@ def hammered(reactor, seconds):
         over.set()
         for thread in threads:
             thread.join()
-        reactor.callFromThread(reactor.callInThread, talk)
+        reactor.callFromThread(reactor.callInThread, ask_once_more)
 
-    def talk():
+    def ask_once_more():
         answers.append(talk(port).decode())
         reactor.callFromThread(reactor.stop)
 
