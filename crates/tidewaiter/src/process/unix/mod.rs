@@ -5,6 +5,7 @@
 mod descriptors;
 mod end;
 mod image;
+mod numbers;
 mod plan;
 mod search;
 mod signals;

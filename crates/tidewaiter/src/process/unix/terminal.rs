@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::Winsize;
 
-use super::descriptors::{above_standard_streams, duplicate};
+use super::numbers::{above_standard_streams, duplicate};
 use crate::process::os::calls;
 use crate::process::{Terminal, TerminalEnds};
 
