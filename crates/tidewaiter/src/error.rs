@@ -1,4 +1,4 @@
-//! What can go wrong, told apart by what the caller does next.
+//! Errors, told apart by what the caller does next.
 
 use std::fmt;
 use std::io;
@@ -25,7 +25,7 @@ pub enum Reason {
     Panicked,
     /// The OS refused something else.
     Os {
-        /// The name of the system call, or of the operation where several calls make it.
+        /// The name of the system call, or of the operation where several system calls carry it out.
         call: &'static str,
         /// The OS's reason.
         source: io::Error,
@@ -39,7 +39,7 @@ impl Reason {
         matches!(self, Reason::Done)
     }
 
-    /// The reason that a failed operation gives; `None` for one that was merely cancelled.
+    /// Returns the reason that a failed operation gives, or `None` for one that was merely cancelled.
     pub(crate) fn of(failure: Failure) -> Option<Reason> {
         match failure {
             Failure::Cancelled => None,
@@ -79,7 +79,8 @@ pub enum ConnectError {
         /// The resolver's reason.
         source: io::Error,
     },
-    /// Nobody listens there. When several addresses failed, this is the error of the attempt that came furthest.
+    /// Nobody listens at the address. When several addresses failed, this is the error of the attempt that came
+    /// furthest.
     Refused {
         /// The address of that attempt.
         address: SocketAddr,
@@ -113,7 +114,8 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// The underlying error, with the OS's code if it is the OS's error; `None` for `Cancelled` and `Stopped`.
+    /// Returns the underlying error, with the OS's code if it is the OS's error; `None` for `Cancelled` and
+    /// `Stopped`.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match self {

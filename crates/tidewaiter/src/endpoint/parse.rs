@@ -67,8 +67,8 @@ impl fmt::Display for Problem {
             }
             Problem::BareIpv6 => "an IPv6 address needs brackets, as in [::1]:7000",
             Problem::BracketNotClosed => "the bracket is not closed",
-            Problem::NotIpv6 => "what is in brackets is not an IPv6 address",
-            Problem::AfterBracket => "after the bracket goes a colon and the port",
+            Problem::NotIpv6 => "the text in brackets is not an IPv6 address",
+            Problem::AfterBracket => "a colon and the port must follow the bracket",
             Problem::MissingPort => "the port is missing, as in localhost:7000",
             Problem::PortNotNumber => "the port is not a number",
             Problem::PortRange => "the port is out of range (0 to 65535)",
@@ -107,7 +107,7 @@ fn parse(text: &str) -> Result<HostPort, Problem> {
     })
 }
 
-/// Splits what follows an opening bracket.
+/// Splits the text after an opening bracket into the address and the port.
 fn split_bracketed(rest: &str) -> Result<(&str, &str), Problem> {
     let (host, after) = rest.split_once(']').ok_or(Problem::BracketNotClosed)?;
     let (address, scope) = match host.split_once('%') {
@@ -126,7 +126,7 @@ fn split_bracketed(rest: &str) -> Result<(&str, &str), Problem> {
 }
 
 fn split_plain(text: &str) -> Result<(&str, &str), Problem> {
-    // Before the colons: a URL has several, and is no IPv6 address.
+    // Checked before the colons are counted: a URL has several colons, but is no IPv6 address.
     check_characters(text)?;
     let (host, port) = text.rsplit_once(':').ok_or(Problem::MissingPort)?;
     if host.contains(':') || text.parse::<Ipv6Addr>().is_ok() {
@@ -138,7 +138,7 @@ fn split_plain(text: &str) -> Result<(&str, &str), Problem> {
     Ok((host, port))
 }
 
-/// Refuses what is in no host's name, and would show a slip of the pen only after a look-up.
+/// Refuses characters that no host name contains; otherwise a typing error would show only after a look-up.
 fn check_characters(host: &str) -> Result<(), Problem> {
     let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '[' | ']');
     match host.chars().find(|&character| bad(character)) {
@@ -151,7 +151,7 @@ fn parse_port(port: &str) -> Result<u16, Problem> {
     if port.is_empty() {
         return Err(Problem::MissingPort);
     }
-    // `u16::from_str` alone would take a sign, and not tell the two errors apart.
+    // `u16::from_str` alone would accept a sign, and would not tell the two errors apart.
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::PortNotNumber);
     }
@@ -202,7 +202,7 @@ mod tests {
             ("[localhost]:7000", "not an IPv6 address"),
             ("[127.0.0.1]:7000", "not an IPv6 address"),
             ("[fe80::1%]:7000", "not an IPv6 address"),
-            ("[::1]7000", "after the bracket"),
+            ("[::1]7000", "follow the bracket"),
             ("http://localhost:7000", "cannot contain '/'"),
             ("local host:7000", "cannot contain ' '"),
             ("local\nhost:7000", "cannot contain '\\n'"),

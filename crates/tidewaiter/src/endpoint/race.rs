@@ -1,18 +1,18 @@
-//! Which of several addresses to connect to, and when: RFC 8305 ("happy eyeballs") without the
-//! connecting. Time is an argument.
+//! Decides which of several addresses to connect to, and when (RFC 8305, "happy eyeballs"). Nothing here
+//! connects or reads a clock: the caller does both, and passes the time in.
 //!
-//! The addresses are tried in the resolver's order, but alternating between IPv6 and IPv4, each a
-//! little after the one before, or as soon as one fails. The first to succeed wins.
+//! The race tries the addresses in the resolver's order, but alternates between IPv6 and IPv4. Each attempt
+//! starts a little after the one before, or as soon as one fails. The first attempt to succeed wins.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long an attempt has for itself, where nobody says otherwise: RFC 8305, section 8.
+/// The default head start of an attempt over the next one: RFC 8305, section 8.
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The least and the most that an attempt may have for itself: RFC 8305, section 8.
+/// The shortest and the longest head start of an attempt: RFC 8305, section 8.
 const ATTEMPT_DELAY_MIN: Duration = Duration::from_millis(10);
 const ATTEMPT_DELAY_MAX: Duration = Duration::from_secs(2);
 
@@ -20,12 +20,12 @@ const ATTEMPT_DELAY_MAX: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AttemptId(usize);
 
-/// What is to be done next.
+/// The next thing that the caller has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Start connecting to this address, then ask again.
     Connect(SocketAddr, AttemptId),
-    /// Ask again at this time, or when an attempt ends before.
+    /// Ask again at this time, or earlier if an attempt ends.
     WaitUntil(Instant),
     /// Ask again when an attempt ends. After a success there is nothing more to ask.
     Wait,
@@ -36,20 +36,20 @@ pub(crate) enum Step {
 /// A race between the addresses of one host.
 #[derive(Debug)]
 pub(crate) struct Race {
-    /// Not yet tried, in the order in which they will be.
+    /// The addresses not tried yet, in the order in which they will be.
     waiting: VecDeque<SocketAddr>,
-    /// Under way.
+    /// The attempts under way.
     running: Vec<(AttemptId, SocketAddr)>,
     failures: Vec<(SocketAddr, io::Error)>,
     delay: Duration,
-    /// Before this the next attempt does not start; `None`: none has started yet.
+    /// The next attempt starts no earlier than this. `None`: no attempt has started yet.
     next_start: Option<Instant>,
     attempts: usize,
 }
 
 impl Race {
-    /// A race between `addresses`, in the resolver's order of preference. Attempts start `delay` after
-    /// each other, which is held between 10 ms and 2 s.
+    /// Makes a race between `addresses`, given in the resolver's order of preference. Attempts start `delay`
+    /// after each other; the race limits `delay` to between 10 ms and 2 s.
     pub(crate) fn new(addresses: &[SocketAddr], delay: Duration) -> Race {
         Race {
             waiting: interleave(addresses),
@@ -61,7 +61,7 @@ impl Race {
         }
     }
 
-    /// What to do at `now`. To be asked again after each [`Step::Connect`].
+    /// Returns what to do at `now`. After each [`Step::Connect`], ask again.
     pub(crate) fn next(&mut self, now: Instant) -> Step {
         match (self.next_start, self.waiting.front()) {
             (_, None) if self.running.is_empty() => Step::Failed,
@@ -82,8 +82,7 @@ impl Race {
         Step::Connect(address, attempt)
     }
 
-    /// An attempt failed: the next may start at once. One that is not under way is ignored: it was
-    /// cancelled.
+    /// Notes that an attempt failed, so that the next may start at once. Ignores an attempt that was cancelled.
     pub(crate) fn failed(&mut self, attempt: AttemptId, error: io::Error, now: Instant) {
         let Some(place) = self.running.iter().position(|(id, _)| *id == attempt) else {
             return;
@@ -93,9 +92,9 @@ impl Race {
         self.next_start = Some(now);
     }
 
-    /// The error that tells most, with its address: that of the attempt that came furthest, so a peer's
-    /// refusal before silence, and silence before an address that cannot be reached from here. Of
-    /// several alike it is the first.
+    /// Returns the most telling error, with its address: the error of the attempt that came furthest. A peer's
+    /// refusal ranks before silence, and silence before an address that cannot be reached from here. Among
+    /// equals, the first error counts.
     pub(crate) fn into_failure(self) -> Option<(SocketAddr, io::Error)> {
         // `min_by_key` returns the first of several minima.
         self.failures
@@ -104,7 +103,7 @@ impl Race {
     }
 }
 
-/// How far from its goal an attempt with this error was left.
+/// Ranks an error by how far from success it left the attempt: 0 is nearest.
 fn distance(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::ConnectionRefused
@@ -116,12 +115,12 @@ fn distance(error: &io::Error) -> u8 {
         | io::ErrorKind::NetworkDown
         | io::ErrorKind::AddrNotAvailable
         | io::ErrorKind::Unsupported => 3,
-        // What the system itself refuses: permission, descriptors, memory.
+        // The local system refused: permission, descriptors, memory.
         _ => 2,
     }
 }
 
-/// Alternates between the families, beginning with the first address's; within each the order stays.
+/// Alternates between the families, beginning with that of the first address; within a family the order stays.
 fn interleave(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut preferred, mut other): (VecDeque<_>, VecDeque<_>) = addresses
@@ -198,7 +197,7 @@ mod tests {
         }
     }
 
-    /// Fails each address with the error beside it, and returns the failure that stands for all.
+    /// Fails each address with the error beside it, and returns the failure that the race reports.
     fn lose(failures: &[(SocketAddr, ErrorKind)]) -> (SocketAddr, ErrorKind) {
         let addresses: Vec<SocketAddr> = failures.iter().map(|(address, _)| *address).collect();
         let mut race = Race::new(&addresses, ATTEMPT_DELAY);
@@ -235,9 +234,9 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: each address is tried once, none while another has the time for itself, the families
-        /// alternate while there are two, and a race without a winner ends.
-        /// Method: a clock that goes where the race asks to, and failures at random moments.
+        /// Goal: each address is tried once, none during the head start of another, the families alternate
+        /// while there are two, and a race without a winner ends.
+        /// Method: a clock that jumps to the times that the race asks for, and failures at random moments.
         #[test]
         fn every_address_is_tried_once_and_in_its_time(
             families in collection::vec(any::<bool>(), 0..12),

@@ -1,4 +1,4 @@
-//! Names to addresses, by the OS's resolver.
+//! Looks up the addresses of a name with the OS's resolver.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 use super::HostPort;
 
-/// Why a host has no address that could be used.
+/// Why a host has no usable address.
 #[derive(Debug)]
 struct ResolveError {
     host: String,
@@ -26,10 +26,10 @@ impl std::error::Error for ResolveError {
     }
 }
 
-/// The address, if `host` is one rather than a name: then there is nothing to look up.
+/// Returns the address if `host` is an IP address rather than a name: then no lookup is needed.
 ///
-/// An IPv6 address may be in brackets, and may end in `%` and the number of its interface. One with an
-/// interface's *name* is for the OS to look up.
+/// An IPv6 address may be in brackets, and may end in `%` and the number of its interface. If it ends in the
+/// *name* of an interface, the OS has to look it up.
 pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     let host = without_brackets(host);
     if let Ok(address) = host.parse::<IpAddr>() {
@@ -61,13 +61,13 @@ pub fn resolve(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
     })
 }
 
-/// The OS's resolver.
+/// Asks the OS's resolver.
 pub(crate) fn ask_os(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }
 
-/// The addresses that `resolver` has for a host, each once. The error is the resolver's own and does not name
-/// the host.
+/// Returns the addresses that `resolver` finds for a host, each once. The error is the resolver's own and does
+/// not name the host.
 pub(crate) fn look_up(
     target: &HostPort,
     resolver: impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>>,
@@ -76,12 +76,15 @@ pub(crate) fn look_up(
     let mut seen = HashSet::new();
     addresses.retain(|&address| seen.insert(address));
     if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the host has no address",
+        ));
     }
     Ok(addresses)
 }
 
-/// Takes the brackets off an IPv6 address, and off nothing else.
+/// Removes the brackets around an IPv6 address, and leaves any other text as it is.
 fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -143,7 +146,7 @@ mod tests {
         assert!(!addresses.is_empty());
     }
 
-    /// A label longer than 63 bytes is no name: no server is asked.
+    /// No name has a label longer than 63 bytes, so the resolver asks no server.
     #[test]
     fn errors_name_the_host() {
         let host = "x".repeat(64);
