@@ -1,4 +1,4 @@
-//! What to start.
+//! Describes a program to start.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use crate::port::RawDescriptor;
 /// The pseudo-terminal of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terminal {
-    /// Our descriptors of its two ends; without any, it is made.
+    /// Our descriptors of its two ends. `None`: starting the child opens a new pseudo-terminal.
     pub(crate) ends: Option<TerminalEnds>,
     /// Rows and columns.
     pub(crate) size: Option<(u16, u16)>,
@@ -25,7 +25,7 @@ pub(crate) struct TerminalEnds {
     pub(crate) slave: RawDescriptor,
 }
 
-/// Whose process the child is to be.
+/// The user and groups that the child runs as.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     pub(crate) user: u32,
@@ -36,7 +36,7 @@ pub(crate) struct User {
 /// A program to start as a child process: its arguments, environment, directory and descriptors.
 ///
 /// All three standard streams are pipes by default. The child gets its standard streams and the descriptors
-/// added by [`fd`](Command::fd), and no other descriptor or handle of ours, inheritable or not.
+/// added by [`fd`](Command::fd), and none of our other descriptors or handles, inheritable or not.
 ///
 /// No later child gets the child's own ends of its pipes. On Windows, these have to be inheritable during the
 /// call to `CreateProcessW`: a process that another thread starts at that moment by other means, inheriting
@@ -57,10 +57,10 @@ pub struct Command {
     pub(crate) args: Vec<OsString>,
     pub(crate) arg0: Option<OsString>,
     pub(crate) env_clear: bool,
-    /// In order; a later entry of the same name wins. `None` removes.
+    /// In the order of the calls; a later entry of the same name wins. `None` removes the variable.
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) directory: Option<PathBuf>,
-    /// By their numbers in the child; what is missing is closed there.
+    /// Keyed by the child's numbers. The child's other descriptors are closed.
     pub(crate) descriptors: BTreeMap<u32, Stdio>,
     pub(crate) own_group: bool,
     pub(crate) without_window: bool,
@@ -179,7 +179,7 @@ impl Command {
     pub fn fd(mut self, child_fd: u32, stdio: Stdio) -> Command {
         assert!(
             stdio != Stdio::Stdout || child_fd > 1,
-            "standard input and output cannot lead wherever standard output leads"
+            "`Stdio::Stdout` is not for standard input and output"
         );
         self.descriptors.insert(child_fd, stdio);
         self
@@ -262,15 +262,15 @@ impl Command {
         self
     }
 
-    /// What the standard streams are, for systems without what belongs to Unix.
+    /// Returns the three standard streams, on systems without the features of Unix.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) when that is asked for.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) when the command asks for a feature of Unix.
     pub(crate) fn standard_streams(&self) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
         let unsupported = |message: &str| io::Error::new(io::ErrorKind::Unsupported, message);
         if self.terminal.is_some() {
-            let error = unsupported("no child has a pseudo-terminal here");
+            let error = unsupported("this system gives no pseudo-terminal to a child");
             return Err((SpawnStep::Terminal, error));
         }
         if let Some(user) = &self.user {
@@ -279,7 +279,9 @@ impl Command {
                 group,
                 groups,
             } = user;
-            let message = format!("no child can be of user {user}, group {group}, {groups:?} here");
+            let message = format!(
+                "this system cannot run a child as user {user}, group {group}, groups {groups:?}"
+            );
             return Err((SpawnStep::User, unsupported(&message)));
         }
         for (&number, &stdio) in &self.descriptors {
@@ -289,14 +291,16 @@ impl Command {
                 _ => number > 2,
             };
             if refused {
-                let error = unsupported("a child has standard streams alone here");
+                let error = unsupported(
+                    "this system gives a child no descriptors but the standard streams",
+                );
                 return Err((SpawnStep::Descriptor(number), error));
             }
         }
         Ok([0, 1, 2].map(|number| self.descriptors[&number]))
     }
 
-    /// The program, as it was given.
+    /// Returns the program as it was given.
     #[must_use]
     pub fn program(&self) -> &OsStr {
         &self.program

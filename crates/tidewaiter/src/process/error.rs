@@ -8,17 +8,18 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpawnStep {
-    /// Beginning at all: the reactor has been stopped, or belongs to another process, which this one is a copy of.
+    /// Before anything was tried: the reactor has been stopped, or this process is a copy (made by `fork`) of
+    /// the one that the reactor belongs to.
     Begin,
-    /// Encoding the arguments, the environment, the names and the user's number: one of them contains a NUL, a
-    /// variable's name is impossible, or the program is a batch file of Windows.
+    /// Encoding the arguments, the environment, the names and the user's number: one of them contains a NUL,
+    /// the name of a variable is invalid, or the program is a batch file of Windows.
     Arguments,
-    /// Finding the program, in the search path or as a file: it is not there.
+    /// Finding the program, in the search path or as a file: it does not exist.
     Search,
     /// Making the pipes to the child.
     Pipes,
-    /// Giving the child its descriptor of this number: ours is not open, the number is too high, or the OS has
-    /// no such descriptors.
+    /// Giving the child its descriptor of this number: our descriptor is not open, the number is too high, or
+    /// the OS has no such descriptors.
     Descriptor(u32),
     /// Making the pseudo-terminal, or giving it to the child.
     Terminal,
@@ -34,11 +35,11 @@ pub enum SpawnStep {
     User,
     /// Running the program: it is not executable, or its interpreter is missing.
     Execute,
-    /// Taking the new process and its pipes onto the port.
+    /// Putting the new process and its pipes onto the port.
     Adopt,
 }
 
-/// Why a process could not be started. Nothing was left running.
+/// Why a process could not be started. Nothing is left running.
 #[derive(Debug)]
 pub struct SpawnError {
     /// The program, as it was given.
@@ -50,9 +51,9 @@ pub struct SpawnError {
 }
 
 impl SpawnError {
-    /// Whether the child could not do what was asked, such as run a program that is not there, enter a
-    /// directory or become a user. False if we could not ask, for lack of descriptors or processes for
-    /// instance.
+    /// Whether the child could not do what was asked: the program does not exist, for instance, or the child
+    /// may not enter a directory or become a user. False if there was no child that could try, for lack of
+    /// descriptors or processes for instance.
     #[must_use]
     pub fn is_in_child(&self) -> bool {
         matches!(
@@ -70,17 +71,17 @@ impl SpawnError {
 impl fmt::Display for SpawnStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SpawnStep::Begin => "no reactor for it",
-            SpawnStep::Arguments => "its arguments or environment cannot be passed on",
+            SpawnStep::Begin => "the reactor cannot start processes",
+            SpawnStep::Arguments => "invalid arguments or environment",
             SpawnStep::Search => "not found",
-            SpawnStep::Pipes => "no pipes for it",
+            SpawnStep::Pipes => "cannot make its pipes",
             SpawnStep::Descriptor(number) => {
-                return write!(f, "it cannot have descriptor {number}");
+                return write!(f, "cannot give it descriptor {number}");
             }
-            SpawnStep::Terminal => "no terminal for it",
-            SpawnStep::Process => "no process for it",
+            SpawnStep::Terminal => "cannot make its terminal",
+            SpawnStep::Process => "cannot make a process",
             SpawnStep::Directory => "cannot enter its working directory",
-            SpawnStep::Groups => "cannot have its supplementary groups",
+            SpawnStep::Groups => "cannot set its supplementary groups",
             SpawnStep::Group => "cannot run as its group",
             SpawnStep::User => "cannot run as its user",
             SpawnStep::Execute => "cannot be executed",

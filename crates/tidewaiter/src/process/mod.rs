@@ -23,21 +23,21 @@ mod os;
 #[cfg(windows)]
 #[path = "windows/mod.rs"]
 mod os;
-/// What all kinds of Unix have in common.
+/// The parts of starting a program that all kinds of Unix have in common.
 #[cfg(unix)]
 mod unix;
 
-/// Unix. Makes sure that the OS keeps how each child ended until somebody asks: it does not while SIGCHLD is
-/// ignored, and then every child's status is [`ExitStatus::Unknown`]. A program that was started by one that
-/// ignores SIGCHLD does so, too.
+/// Unix. Makes the OS keep the exit status of each child until it is collected. While SIGCHLD is ignored, the
+/// OS discards it, and every child's status is [`ExitStatus::Unknown`]. A program that was started by one that
+/// ignores SIGCHLD ignores it, too.
 ///
 /// If SIGCHLD is ignored, its default action is restored, for the whole process; a handler is left alone. The
-/// reactor never does that by itself, because a signal's action belongs to the program. Call it before the
+/// reactor never does this by itself, because a signal's action belongs to the program. Call it before the
 /// first child is started. Returns whether SIGCHLD was ignored; on Windows, false.
 ///
 /// # Errors
 ///
-/// What the OS says, which does not happen on the systems that are supported.
+/// The OS's error. The supported systems never return one.
 pub fn stop_ignoring_sigchld() -> std::io::Result<bool> {
     #[cfg(unix)]
     return unix::stop_ignoring_sigchld();
@@ -45,15 +45,15 @@ pub fn stop_ignoring_sigchld() -> std::io::Result<bool> {
     return Ok(false);
 }
 
-/// What [`os::spawn`] made: the process, and our ends of the pipes to it.
+/// The result of [`os::spawn`]: the process, and our ends of the pipes to it.
 #[derive(Debug)]
 pub(crate) struct OsChild {
     /// The OS's number of the process.
     pub(crate) pid: u32,
     /// The process itself.
     pub(crate) process: OsProcess,
-    /// Our ends, non-blocking or overlapped, in the order of the child's descriptors; none is inherited
-    /// by later children.
+    /// Our ends, non-blocking or overlapped, in the order of the child's descriptors. Later children do not
+    /// inherit them.
     pub(crate) pipes: Vec<ChildPipe>,
 }
 
@@ -77,15 +77,15 @@ pub(crate) struct ChildPipe {
     pub(crate) pipe: crate::port::OsPipe,
 }
 
-// Each OS's file has the same names, with the same promises:
+// The module of each OS has the same names, with the same promises:
 //
-// `spawn(&Command) -> Result<OsChild, SpawnError>`: starts it; on an error nothing is left behind.
-// `OsProcess`: owns the process's descriptor or handle (and job). Waitable: readable (`AsFd`) or
-//   signalled (`AsHandle`) once the process ended. Dropping it neither ends nor awaits the process.
-// `OsProcess::try_wait(&self) -> io::Result<Option<ExitStatus>>`: never blocks; once the process ended,
-//   reaps it and returns how; remembers the status.
+// `spawn(&Command) -> Result<OsChild, SpawnError>`: starts the process; after an error, nothing is left behind.
+// `OsProcess`: owns the process's descriptor or handle (and job). It becomes readable (`AsFd`) or signalled
+// (`AsHandle`) once the process has ended. Dropping it neither ends nor awaits the process.
+// `OsProcess::try_wait(&self) -> io::Result<Option<ExitStatus>>`: never blocks. Once the process has ended,
+// reaps it, and returns and remembers how it ended.
 // `OsProcess::signal(&self, Signal, SignalTarget) -> io::Result<()>`: `NotFound` after the end.
 pub(crate) use os::{OsProcess, spawn};
-// What io_uring knows besides: to await an end by the process's number.
+// Only io_uring needs these: it can await an end by the process's number.
 #[cfg(target_os = "linux")]
 pub(crate) use os::{Mark, spawn_by_number};

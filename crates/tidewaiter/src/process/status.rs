@@ -1,4 +1,4 @@
-//! How a process ended, and what can be sent to it.
+//! How a process ended, and the signals it can be sent.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core dump.
         core_dumped: bool,
     },
-    /// It ended, but how is lost (Unix): the program ignores SIGCHLD (see
-    /// [`stop_ignoring_sigchld`](super::stop_ignoring_sigchld)), other code of the program reaped the
-    /// child, or the process that waited is a fork of the child's parent.
+    /// It ended, but its status is lost (Unix): the program ignores SIGCHLD (see
+    /// [`stop_ignoring_sigchld`](super::stop_ignoring_sigchld)), other code of the program reaped the child, or
+    /// the process that waited is a fork of the child's parent.
     Unknown,
 }
 
@@ -29,7 +29,7 @@ impl ExitStatus {
         self == ExitStatus::Code(0)
     }
 
-    /// The code that the process exited with; `None` if a signal ended it, or if it is unknown.
+    /// The code that the process exited with; `None` if a signal ended it, or if its status is unknown.
     #[must_use]
     pub fn code(self) -> Option<u32> {
         match self {

@@ -1,4 +1,4 @@
-//! What a child's descriptors are.
+//! Where a child's descriptors lead.
 
 use crate::port::RawDescriptor;
 
@@ -11,8 +11,8 @@ pub enum Stdio {
     #[default]
     Pipe,
     /// As [`Pipe`](Stdio::Pipe), but made of two connected UNIX sockets, which hold more than a pipe and so
-    /// carry large outputs faster. Bytes go one way all the same: nobody reads what the child writes to its
-    /// standard input.
+    /// carry large outputs faster. Bytes still go one way only: nothing reads the bytes that the child writes
+    /// to its standard input.
     ///
     /// A program can notice the difference: it cannot open `/dev/stdout` and the like if that is a socket. On
     /// Windows and in simulations, this is a pipe.
@@ -28,14 +28,14 @@ pub enum Stdio {
     /// A copy of our descriptor of this number (Unix), which must be open when the child is started. Ours stays
     /// as it is, and may be closed once the child was started.
     Descriptor(RawDescriptor),
-    /// Wherever the child's standard output leads. Not for standard input and output themselves.
+    /// The same as the child's standard output. Not for standard input and output themselves.
     Stdout,
     /// Nowhere: the descriptor is closed (Unix), or a null handle (Windows).
     Closed,
 }
 
 impl Stdio {
-    /// Which way bytes go through the pipe at `child_fd`, if it is one.
+    /// Returns the direction of the pipe at `child_fd`, or `None` if the descriptor is not a pipe.
     pub(crate) fn direction(self, child_fd: u32) -> Option<PipeDirection> {
         match self {
             Stdio::Pipe | Stdio::Socket if child_fd == 0 => Some(PipeDirection::ToChild),
@@ -47,7 +47,7 @@ impl Stdio {
     }
 }
 
-/// Which way bytes go through a pipe.
+/// The direction of the bytes in a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PipeDirection {
     /// We write, the child reads.

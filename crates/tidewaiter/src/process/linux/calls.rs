@@ -1,7 +1,7 @@
-//! System calls of a child that has its parent's memory.
+//! System calls of a child that shares its parent's memory.
 //!
-//! They go past the C library where that one keeps books of its own, or tells other threads: it would
-//! write, and signal, in the parent's name.
+//! They bypass the C library where it keeps records in memory or signals other threads: in the child, it would
+//! write and signal on the parent's behalf.
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
@@ -13,22 +13,22 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
 
-/// How a pseudo-terminal is opened.
+/// The flags that open a pseudo-terminal.
 pub(crate) const TERMINAL_FLAGS: OpenptFlags = OpenptFlags::RDWR
     .union(OpenptFlags::NOCTTY)
     .union(OpenptFlags::CLOEXEC);
 
-/// The last signal's number, on all architectures that have no more than 64.
+/// The highest signal number on all architectures that have at most 64.
 const SIGNAL_MAX: c_int = 64;
 
-/// Every signal does again what it does by default, and none is blocked.
+/// Restores the default action of every signal, and unblocks all.
 pub(crate) fn reset_signals() {
-    // As large as any architecture's `struct sigaction`, the kernel's, not the C library's: all zero is
-    // the default action.
+    // The kernel's `struct sigaction`, not the C library's: as large as on any architecture. All zero is the
+    // default action.
     let default = [0_u64; 8];
     let set_bytes = size_of::<u64>();
     for number in 1..=SIGNAL_MAX {
-        // Two signals cannot be changed, and need not be.
+        // The kernel refuses to change two signals (SIGKILL and SIGSTOP), and nobody can have changed them.
         // SAFETY: `default` is readable and larger than what the kernel reads; these are the child's own
         // signal handlers, as CLONE_SIGHAND was not asked for.
         unsafe {
@@ -42,7 +42,7 @@ pub(crate) fn reset_signals() {
         };
     }
     let none = 0_u64;
-    // SAFETY: `none` is a set of the size given.
+    // SAFETY: `none` is a signal set of the size given.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
@@ -54,32 +54,32 @@ pub(crate) fn reset_signals() {
     };
 }
 
-/// Closes what is open in these ranges, first and last numbers included.
+/// Closes all descriptors in these ranges, first and last numbers included.
 ///
 /// # Safety
 ///
-/// The process must have nothing that uses these.
+/// Nothing in the process may use these descriptors.
 pub(crate) unsafe fn close_all(ranges: &[(RawFd, RawFd)]) {
     for (at, &(first, last)) in ranges.iter().enumerate() {
         // SAFETY: as the caller promises.
         let refused = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
         if refused != 0 {
-            // A kernel before 5.9, or a filter that does not know the call.
+            // The kernel is older than 5.9, or a filter does not know the call.
             // SAFETY: as the caller promises.
             return unsafe { close_one_by_one(&ranges[at..]) };
         }
     }
 }
 
-/// As [`close_all`], without `close_range`: closes what the kernel lists as open. Where there is nothing
-/// that lists it, no `/proc`, each number that the limit allows may be in use.
+/// As [`close_all`], for kernels without `close_range`: closes the descriptors that the kernel lists as open.
+/// Without a list (no `/proc`), closes every number that the limit allows.
 ///
 /// # Safety
 ///
 /// As [`close_all`].
 unsafe fn close_one_by_one(ranges: &[(RawFd, RawFd)]) {
     if let Some(&(first, _)) = ranges.first() {
-        // Makes room for the list's own descriptor, should all numbers be in use.
+        // Frees a number for the list's own descriptor, in case all are in use.
         // SAFETY: as the caller promises.
         unsafe { libc::close(first) };
     }
@@ -91,7 +91,7 @@ unsafe fn close_one_by_one(ranges: &[(RawFd, RawFd)]) {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: there is room for the limit.
+    // SAFETY: `limit` has room for the limit.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     let end = RawFd::try_from(limit.rlim_cur).unwrap_or(RawFd::MAX);
     for &(first, last) in ranges {
@@ -102,8 +102,8 @@ unsafe fn close_one_by_one(ranges: &[(RawFd, RawFd)]) {
     }
 }
 
-/// Closes what `/proc` lists as open in these ranges. What is closed meanwhile does not change what is
-/// listed after it: the kernel goes on by number.
+/// Closes the descriptors in these ranges that `/proc` lists as open. Closing one does not disturb the rest of
+/// the listing, because the kernel lists by number.
 ///
 /// # Safety
 ///
@@ -126,7 +126,7 @@ unsafe fn close_listed(ranges: &[(RawFd, RawFd)]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The descriptor of that name: there are two entries that are none.
+/// Parses the name of an entry as a descriptor. Two entries, `.` and `..`, are none.
 fn number(name: &[u8]) -> Option<RawFd> {
     name.iter().try_fold(0, |number: RawFd, &digit| {
         let digit = digit.is_ascii_digit().then(|| digit - b'0')?;

@@ -1,11 +1,11 @@
-//! A child from `clone` to `execve`.
+//! Starts a child, from `clone` to `execve`.
 //!
-//! The child runs in our memory while this thread stands still, as after `vfork`: nothing is copied,
-//! and it says what failed by writing it down. But for that, it keeps to what a [`Plan`] does.
+//! The child runs in our memory while the calling thread is suspended, as after `vfork`. Nothing is copied, and
+//! the child reports a failure by writing to our memory. Apart from that, it does only what a [`Plan`] does.
 //!
-//! A child that becomes another user gets a copy of our memory instead. The kernel marks the memory of a
-//! process that changes its user as not to be dumped or looked at by others. Shared memory would stay so
-//! marked for us, and the other user could look at it before the program runs.
+//! A child that becomes another user gets a copy of our memory instead. When a process changes its user, the
+//! kernel marks its memory so that others may neither dump nor inspect it. If we shared that memory, the mark
+//! would stay on ours, and the other user could inspect it before the program runs.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -20,32 +20,33 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 use crate::process::SpawnStep;
 use crate::process::unix::{Image, Plan, Refusal, SignalsBlocked};
 
-/// Room for the child's few calls, for the dynamic linker among them, and for a sanitizer's spacing. When 64
-/// KiB are freed, glibc's allocator tidies up, which takes longer than all else that we do for a child.
+/// Room for the child's few calls, for the dynamic linker among them, and for a sanitizer's red zones. It stays
+/// below 64 KiB because glibc's allocator consolidates its free memory when it frees that much, which takes
+/// longer than all the rest of starting a child.
 const STACK_BYTES: usize = 60 * 1024;
 
-/// What memory a child has until it runs its program.
+/// Which memory a child has until it runs its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Memory {
     /// Ours.
     Shared,
-    /// Its own, a copy of ours but for what is mapped as shared.
+    /// A copy of ours. Only shared mappings stay shared.
     Copied,
 }
 
-/// What the child does, and what came of it.
+/// The child's instructions, and room for its report.
 struct Start<'a> {
     plan: &'a Plan<'a>,
-    /// Whether there is to be a pidfd.
+    /// Whether to open a pidfd.
     by_pidfd: bool,
     report: &'a Report,
 }
 
-/// What the kernel and the child write down for us.
+/// The kernel's and the child's report to us.
 struct Report {
-    /// Filled in by the kernel before the child runs.
+    /// The kernel fills this in before the child runs.
     pidfd: AtomicI32,
-    /// The child came to nothing: see `refusal`.
+    /// Nonzero if the child failed: see `refusal`.
     failed: AtomicI32,
     refusal: [AtomicI32; 3],
 }
@@ -60,7 +61,7 @@ impl Report {
     }
 }
 
-/// A report in a page that a child shares even if the rest of its memory is a copy.
+/// A report in a page that the child shares even if the rest of its memory is a copy.
 struct SharedReport(NonNull<Report>);
 
 impl SharedReport {
@@ -90,8 +91,8 @@ impl Deref for SharedReport {
     type Target = Report;
 
     fn deref(&self) -> &Report {
-        // SAFETY: `new` wrote a report there, which is mapped until this is dropped. What another process
-        // writes meanwhile are atomics.
+        // SAFETY: `new` wrote a report there, and the page stays mapped until this is dropped. Another process
+        // may write to it meanwhile, but only to atomics.
         unsafe { self.0.as_ref() }
     }
 }
@@ -104,7 +105,7 @@ impl Drop for SharedReport {
     }
 }
 
-/// Starts the program; returns once it runs. There is a pidfd if that was asked for.
+/// Starts the program, and returns once it runs. Opens a pidfd if asked to.
 pub(super) fn start(
     image: &Image,
     plan: &Plan<'_>,
@@ -141,7 +142,7 @@ fn start_with(
             return Err((SpawnStep::Process, no_pidfds()));
         }
         -1 => None,
-        // SAFETY: the kernel opened this descriptor for us, and nobody else knows of it.
+        // SAFETY: the kernel opened this descriptor for us, and nothing else refers to it.
         number => Some(unsafe { OwnedFd::from_raw_fd(number) }),
     };
     if report.failed.load(Ordering::Relaxed) == 0 {
@@ -165,20 +166,20 @@ fn no_pidfds() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
-/// Moves a pidfd that got the number of a standard stream, in a program that closed its own.
+/// Moves a pidfd away from the number of a standard stream, which it can get in a program that closed its own.
 pub(super) fn out_of_the_way(pidfd: OwnedFd) -> OwnedFd {
     if pidfd.as_raw_fd() > 2 {
         return pidfd;
     }
-    // Without a free number it works where it is: better than ending what has just been started.
+    // If no other number is free, keeps this one: it works, and the child is already running.
     rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).unwrap_or(pidfd)
 }
 
 /// Clones this process, and waits until the child runs its program or has failed.
 fn clone_child(start: &Start<'_>, memory: Memory) -> io::Result<Pid> {
-    // On the heap, where a sanitizer forgets what the child's frames left behind.
+    // On the heap, where a sanitizer does not track what the child's frames leave behind.
     let mut stack: Vec<MaybeUninit<u128>> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
-    // SAFETY: one past the end of the allocation is a valid address of it.
+    // SAFETY: one past the end is still a valid address of the allocation.
     let top = unsafe { stack.as_mut_ptr().add(stack.capacity()) };
     let watched = match start.by_pidfd {
         true => libc::CLONE_PIDFD,
@@ -188,10 +189,10 @@ fn clone_child(start: &Start<'_>, memory: Memory) -> io::Result<Pid> {
         Memory::Shared => libc::CLONE_VM,
         Memory::Copied => 0,
     };
-    // No handler of ours may run in the child, which has our memory.
+    // None of our signal handlers may run in the child, which shares our memory.
     let blocked = SignalsBlocked::now()?;
-    // The exit signal is none until the program runs (`execve` makes it SIGCHLD): a child that fails
-    // before is no concern of the host's, neither of its SIGCHLD handler nor of a loop that reaps all.
+    // There is no exit signal until the program runs (`execve` makes it SIGCHLD): the host must not see a child
+    // that fails before that, neither in its SIGCHLD handler nor in a loop that reaps all children.
     // SAFETY: the child runs on a stack of its own, which lives longer than it shares our memory,
     // because CLONE_VFORK suspends this thread until then; `start` lives as long, and is only read, but
     // for its report's atomics; `child` keeps to what such a child may do.
@@ -212,7 +213,7 @@ fn clone_child(start: &Start<'_>, memory: Memory) -> io::Result<Pid> {
     Pid::from_raw(pid).ok_or(error)
 }
 
-/// Takes note of the end of a child that failed: it has ended or is about to, at once.
+/// Reaps a child that failed. It has ended or is about to, so this takes a moment only.
 fn reap(pid: Pid, pidfd: Option<&OwnedFd>) {
     let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
     let options = WaitIdOptions::EXITED | all;
@@ -225,14 +226,14 @@ fn reap(pid: Pid, pidfd: Option<&OwnedFd>) {
     }
 }
 
-/// The child: runs the program, or writes down why not.
+/// Runs in the child: runs the program, or reports why it cannot.
 extern "C" fn child(start: *mut c_void) -> c_int {
-    // SAFETY: it is the `Start` that `clone_child` borrowed, and its thread stands still.
+    // SAFETY: `start` is the `Start` that `clone_child` borrowed, and its thread is suspended.
     let start = unsafe { &*start.cast::<Start<'_>>().cast_const() };
-    // Without the pidfd that was asked for nobody could watch it.
+    // Fails if we asked for a pidfd and got none: nobody could watch the child.
     let report = start.report;
     if !start.by_pidfd || report.pidfd.load(Ordering::Relaxed) != -1 {
-        // SAFETY: this is such a child: neither CLONE_FILES nor CLONE_SIGHAND were asked for.
+        // SAFETY: this is such a child: `clone_child` set neither CLONE_FILES nor CLONE_SIGHAND.
         let refusal = unsafe { start.plan.carry_out() };
         let numbers = [refusal.step, refusal.detail, refusal.errno];
         for (place, number) in report.refusal.iter().zip(numbers) {

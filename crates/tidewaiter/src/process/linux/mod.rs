@@ -1,6 +1,6 @@
-//! Starting processes on Linux: as cheap as `vfork`, watched through a pidfd.
+//! Starts processes on Linux, as cheaply as `vfork`, and watches them through pidfds.
 //!
-//! Needs Linux 5.4, for waiting on a pidfd.
+//! Needs Linux 5.4, which introduced waiting on a pidfd.
 
 #![expect(unsafe_code, reason = "the OS's side of processes")]
 
@@ -21,12 +21,12 @@ use self::child::Memory;
 use super::unix::{Descriptors, Image, Plan, decode, leads_group};
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
-/// A child process, by its pidfd or by its number.
+/// A child process, referred to by its pidfd or by its number.
 ///
-/// The number is the child's until we reap it, which we do when we see its end: neither earlier nor later. A
-/// process that leads a group always has a pidfd. Its group may outlive it, and the number alone could then mean
-/// a stranger's group. Without a pidfd, the kernel makes no file, inode and directory entry, which saves a sixth
-/// of the whole.
+/// The number stays the child's until we reap it. We reap it when we see its end, neither earlier nor later. A
+/// process that leads a group always has a pidfd, because its group may outlive it: the number alone could then
+/// refer to the group of an unrelated process. Without a pidfd, the kernel makes no file, inode and directory
+/// entry, which saves a sixth of the cost of a child.
 #[derive(Debug)]
 pub(crate) struct OsProcess {
     /// Readable once the process ended.
@@ -36,18 +36,18 @@ pub(crate) struct OsProcess {
     status: Cell<Option<ExitStatus>>,
 }
 
-/// What the end of a process is awaited by.
+/// How the end of a process is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// Its pidfd.
+    /// By its pidfd.
     Descriptor,
-    /// Its number, which it keeps until it is reaped.
+    /// By its number, which it keeps until it is reaped.
     Number(u32),
-    /// Nothing: it is known to have ended.
+    /// Not at all: it is known to have ended.
     None,
 }
 
-/// Starts a process that has a pidfd; when that fails, nothing is left behind.
+/// Starts a process that has a pidfd. After an error, nothing is left behind.
 ///
 /// The cost does not depend on how much memory we have: none of it is copied.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
@@ -90,12 +90,12 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
 }
 
 impl OsProcess {
-    /// What its end is awaited by.
+    /// Returns how to await its end.
     pub(crate) fn mark(&self) -> Mark {
         match (&self.pidfd, self.status.get()) {
             (Some(_), _) => Mark::Descriptor,
             (None, None) => Mark::Number(self.pid.as_raw_nonzero().get().unsigned_abs()),
-            // The number may be another one's by now.
+            // The number may belong to another process by now.
             (None, Some(_)) => Mark::None,
         }
     }
@@ -104,7 +104,7 @@ impl OsProcess {
         self.pidfd.is_none()
     }
 
-    /// Gets a pidfd for a process that has none, if the number still is the process's own.
+    /// Opens a pidfd for a process that has none, if the number is still the process's own.
     pub(crate) fn name_by_descriptor(&mut self) -> io::Result<()> {
         if self.pidfd.is_some() || self.status.get().is_some() {
             return Ok(());
@@ -114,14 +114,14 @@ impl OsProcess {
             Err(Errno::SRCH) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        // If somebody else has reaped it, the number may be that of a stranger, who is no child of ours.
+        // If other code has reaped the child, the number may belong to an unrelated process.
         if self.wait(WaitIdOptions::NOWAIT)? != Some(ExitStatus::Unknown) {
             self.pidfd = Some(pidfd);
         }
         Ok(())
     }
 
-    /// How the process ended, if it did: it is reaped then. Never blocks.
+    /// Returns how the process ended, or `None` if it still runs. Reaps it. Never blocks.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
         if self.status.get().is_none() {
             self.status.set(self.wait(WaitIdOptions::empty())?);
@@ -129,23 +129,23 @@ impl OsProcess {
         Ok(self.status.get())
     }
 
-    /// Whether it has ended. It is not reaped.
+    /// Whether it has ended. Does not reap it.
     fn has_ended(&self) -> io::Result<bool> {
         Ok(self.status.get().is_some() || self.wait(WaitIdOptions::NOWAIT)?.is_some())
     }
 
-    /// How it ended, if it did.
+    /// Returns how it ended, or `None` if it still runs.
     fn wait(&self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
         let by = match &self.pidfd {
             Some(pidfd) => WaitId::PidFd(pidfd.as_fd()),
             None => WaitId::Pid(self.pid),
         };
-        // Without __WALL the kernel overlooks a child that has not got as far as running its program.
+        // Without `__WALL`, the kernel overlooks a child that has not yet run its program.
         let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
         let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG | all;
         match rustix::io::retry_on_intr(|| rustix::process::waitid(by.clone(), options)) {
             Ok(status) => Ok(status.and_then(|status| decode(&status))),
-            // Somebody else reaped it, or is about to.
+            // Other code reaped it, or is about to.
             Err(Errno::CHILD) => match &self.pidfd {
                 Some(pidfd) if !is_readable(pidfd)? => Ok(None),
                 _ => Ok(Some(ExitStatus::Unknown)),
@@ -154,7 +154,7 @@ impl OsProcess {
         }
     }
 
-    /// Sends a signal. A tree outlives its root: it is signalled as long as anything is left of it.
+    /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
     pub(crate) fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
         let number = match signal {
             Signal::Interrupt => libc::SIGINT,
@@ -166,7 +166,7 @@ impl OsProcess {
             SignalTarget::Process if self.has_ended()? => Err(Errno::SRCH),
             SignalTarget::Process => self.signal_itself(number),
             SignalTarget::Tree if self.own_group => {
-                // Reaped if it has ended: what is left of it takes signals without any effect.
+                // Reaps the root if it has ended; the other members still receive the signal.
                 let ended = self.try_wait()?.is_some();
                 self.signal_group(number, ended)
             }
@@ -189,7 +189,7 @@ impl OsProcess {
     }
 
     fn signal_group(&self, number: i32, ended: bool) -> Result<(), Errno> {
-        /// To the group whose number the process has or had; since Linux 6.9.
+        /// Signals the group whose number the process has or had. Linux 6.9 and later.
         const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
         if let Some(pidfd) = &self.pidfd {
             match send(pidfd.as_fd(), number, PIDFD_SIGNAL_PROCESS_GROUP) {
@@ -197,9 +197,9 @@ impl OsProcess {
                 result => return result,
             }
         }
-        // The group by its number alone: the number is the process's own until that is reaped, and stays
-        // the group's as long as the group has members; a process that has it after ours was reaped is a
-        // stranger's.
+        // Signals the group by its number alone. The number belongs to the process until it is reaped, and to
+        // the group as long as the group has members. If a process has that number although ours was reaped, it
+        // is unrelated.
         if ended && rustix::process::test_kill_process(self.pid) != Err(Errno::SRCH) {
             return Err(Errno::SRCH);
         }
@@ -236,8 +236,8 @@ fn is_readable(pidfd: &OwnedFd) -> io::Result<bool> {
 
 fn send(pidfd: BorrowedFd<'_>, number: i32, flags: libc::c_uint) -> Result<(), Errno> {
     let information = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: `pidfd` is open for as long as it is borrowed; without information about the sender the
-    // kernel reads no memory of ours.
+    // SAFETY: the borrow keeps `pidfd` open; without information about the sender the kernel reads no memory of
+    // ours.
     let result = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
@@ -253,9 +253,9 @@ fn send(pidfd: BorrowedFd<'_>, number: i32, flags: libc::c_uint) -> Result<(), E
     }
 }
 
-/// To a process, or to a group, whose number is then negative.
+/// Signals a process, or a group if the number is negative.
 fn kill(target: libc::pid_t, number: i32) -> Result<(), Errno> {
-    // SAFETY: sends a signal to other processes; no memory of ours is involved.
+    // SAFETY: the call sends a signal to other processes and touches no memory of ours.
     match unsafe { libc::kill(target, number) } {
         0 => Ok(()),
         _ => Err(last_errno()),

@@ -1,4 +1,4 @@
-//! What is promised of starting processes, with real ones.
+//! Starting processes: tests with real ones.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::*;
 use crate::process::Stdio;
 
-/// Waits until a descriptor can be read, at most ten seconds.
+/// Waits until a descriptor is readable, for at most ten seconds.
 fn await_readable(descriptor: impl AsFd) {
     let limit = rustix::event::Timespec {
         tv_sec: 10,
@@ -28,7 +28,7 @@ fn await_end(process: &OsProcess) -> ExitStatus {
         .expect("its descriptor said that it ended")
 }
 
-/// All that comes until the end of the pipe.
+/// Reads until the end of the pipe.
 fn read_all(pipe: OwnedFd) -> String {
     let mut pipe = File::from(pipe);
     let mut text = Vec::new();
@@ -46,7 +46,7 @@ fn shell(script: &str) -> Command {
     Command::new("/bin/sh").arg("-c").arg(script)
 }
 
-/// What a program writes, and how it ended.
+/// Returns a program's output, and how it ended.
 fn run(command: &Command) -> (String, ExitStatus) {
     let mut child = spawn(command).expect("the program can be started");
     drop(child.take_pipe(0));
@@ -175,8 +175,8 @@ fn a_signal_ends_the_process_and_then_finds_nobody() {
     }
 }
 
-/// Goal: a tree is ended after its root ended by itself.
-/// Method: a grandchild keeps the output open; the end of file says that it ended.
+/// Goal: a tree can be ended after its root ended by itself.
+/// Method: a grandchild keeps the output open; the end of file shows that it ended.
 #[test]
 fn a_tree_outlives_its_root_and_can_still_be_ended() {
     let mut child = spawn(&shell("sleep 1000 & echo started")).expect("sh is there");
@@ -187,14 +187,14 @@ fn a_tree_outlives_its_root_and_can_still_be_ended() {
     assert_eq!(read_all(output), "started\n");
 }
 
-/// Starts a process that has no pidfd of ours.
+/// Starts a process without a pidfd.
 fn spawn_numbered(command: &Command) -> OsChild {
     let child = spawn_by_number(&command.clone().own_group(false)).expect("the program is there");
     assert!(child.process.is_by_number());
     child
 }
 
-/// Awaits the end of a process that has no pidfd of ours, without reaping it.
+/// Awaits the end of a process that has no pidfd, without reaping it.
 fn await_end_by_number(process: &OsProcess) {
     let flags = rustix::process::PidfdFlags::empty();
     let pidfd = rustix::process::pidfd_open(process.pid, flags).expect("it is not reaped");
@@ -205,7 +205,7 @@ fn is_there(process: &OsProcess) -> bool {
     rustix::process::test_kill_process(process.pid) != Err(Errno::SRCH)
 }
 
-/// Goal: the number is the child's until its end is seen, and no longer.
+/// Goal: the child keeps its number until we see its end, and no longer.
 #[test]
 fn a_child_without_a_pidfd_is_reaped_when_its_end_is_seen() {
     let child = spawn_numbered(&shell("exit 3"));
@@ -221,7 +221,8 @@ fn a_child_without_a_pidfd_is_reaped_when_its_end_is_seen() {
     }
 }
 
-/// Goal: a signal does not take the end from the one who awaits it, nor the number from a wait under way.
+/// Goal: sending a signal neither reaps the child before its end is collected nor frees the number that a wait
+/// still uses.
 #[test]
 fn a_child_without_a_pidfd_takes_signals_until_its_end() {
     let child = spawn_numbered(&Command::new("cat"));
@@ -246,7 +247,7 @@ fn a_child_without_a_pidfd_takes_signals_until_its_end() {
     }
 }
 
-/// Goal: somebody else who reaps all children, ours among them, makes us signal nobody else.
+/// Goal: when other code reaps all children, ours among them, we signal no unrelated process.
 #[test]
 fn a_child_without_a_pidfd_that_somebody_else_reaped_has_ended_somehow() {
     let child = spawn_numbered(&Command::new("true"));
@@ -260,7 +261,7 @@ fn a_child_without_a_pidfd_that_somebody_else_reaped_has_ended_somehow() {
     assert_eq!(status, Some(ExitStatus::Unknown));
 }
 
-/// Goal: what outlives its root can be signalled by something else than a number.
+/// Goal: a group that outlives its leader can be signalled by something other than a number.
 #[test]
 fn a_child_that_leads_a_group_has_a_pidfd() {
     for command in [
@@ -291,7 +292,7 @@ fn no_other_descriptor_of_ours_reaches_the_child() {
     rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).expect("it is open");
     let leaked = format!("test -e /proc/self/fd/{}", kept.as_raw_fd());
     let (text, status) = run(&shell("ls /proc/self/fd"));
-    // `ls` has one more, for the directory itself.
+    // `ls` has one more open, for the directory itself.
     assert_eq!(
         (text.as_str(), status),
         ("0\n1\n2\n3\n", ExitStatus::Code(0))
@@ -308,7 +309,7 @@ fn no_signal_is_blocked_or_ignored_in_the_child() {
     assert_eq!(text.lines().count(), 2);
 }
 
-/// Runs `test` again in a process of its own, where it may spoil what all share. Returns whether this
+/// Runs `test` again in a process of its own, where it may change what all threads share. Returns whether this
 /// is that process, so that the test goes on.
 fn in_own_process<T: Fn()>(_test: T) -> bool {
     const MARK: &str = "TIDEWAITER_OWN_PROCESS";
@@ -377,24 +378,24 @@ fn without_free_descriptors_there_is_an_error_and_nothing_is_left() {
 }
 
 /// Goal: our descriptors are safe where the host closed its standard streams.
-/// Method: close them; pipes then get their numbers, unless they are moved.
+/// Method: close them; new pipes then get their numbers, unless we move the pipes.
 #[test]
 fn a_host_without_standard_streams_can_have_children() {
     if !in_own_process(a_host_without_standard_streams_can_have_children) {
         return;
     }
     let streams = [0, 1, 2].map(|number| {
-        // SAFETY: the number is open, as the test harness uses it.
+        // SAFETY: the descriptor is open, because the test harness uses it.
         let stream = unsafe { BorrowedFd::borrow_raw(number) };
         rustix::io::fcntl_dupfd_cloexec(stream, 3).expect("there is room for one more")
     });
     for number in 0..3 {
-        // SAFETY: in this process, which is this test's alone, nothing uses them meanwhile.
+        // SAFETY: only this test runs in this process, so nothing uses them meanwhile.
         unsafe { libc::close(number) };
     }
     let (text, status) = run(&shell("echo out; echo err >&2").stderr(Stdio::Stdout));
     let inherited = run(&shell("test -e /proc/self/fd/0 && exit 7; exit 8").stdin(Stdio::Inherit));
-    // The test harness goes on to use them.
+    // Restores them for the test harness.
     let [input, output, errors] = streams;
     rustix::stdio::dup2_stdin(input).expect("its number is free");
     rustix::stdio::dup2_stdout(output).expect("its number is free");
@@ -403,8 +404,8 @@ fn a_host_without_standard_streams_can_have_children() {
     assert_eq!(inherited.1, ExitStatus::Code(8));
 }
 
-/// Goal: a child's change of its user is the child's alone, whether it comes to anything or not.
-/// Method: what the kernel says of our memory, which it marks when its owner changes.
+/// Goal: changing the child's user does not change us, whether the child starts or not.
+/// Method: ask whether the kernel marks our memory as not dumpable, as it does when the owner changes.
 #[test]
 fn a_child_that_becomes_another_user_leaves_us_as_we_were() {
     use rustix::process::{DumpableBehavior, dumpable_behavior};
@@ -437,8 +438,7 @@ fn a_child_that_becomes_another_user_leaves_us_as_we_were() {
     }
 }
 
-/// From here on, the kernel refuses this process `close_range`, and ends it for closing a number from
-/// `least` on.
+/// Makes the kernel refuse `close_range` to this process, and end it for closing a number from `least` on.
 fn refuse_to_close(least: u32) {
     let number = |call: libc::c_long| u32::try_from(call).expect("calls have small numbers");
     let step = |code: u32, yes, no, value| libc::sock_filter {
@@ -451,7 +451,7 @@ fn refuse_to_close(least: u32) {
     let is = |value, yes, no| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value);
     let from = |value, yes, no| step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, yes, no, value);
     let answer = |value| step(libc::BPF_RET | libc::BPF_K, 0, 0, value);
-    // The call's number, and half of its first argument.
+    // The number of the call, and half of its first argument.
     let (call, argument) = (
         0,
         if cfg!(target_endian = "little") {
@@ -475,7 +475,7 @@ fn refuse_to_close(least: u32) {
         filter: filter.as_mut_ptr(),
     };
     rustix::thread::set_no_new_privs(true).expect("anybody may have fewer");
-    // SAFETY: the kernel reads the program, which is as long as it says.
+    // SAFETY: the kernel reads the program; its length is the one given.
     let set = unsafe {
         libc::prctl(
             libc::PR_SET_SECCOMP,
@@ -486,8 +486,8 @@ fn refuse_to_close(least: u32) {
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }
 
-/// Goal: where the kernel does not close a range, what is open is closed, under whatever number, and nothing
-/// else is tried, however many numbers there may be.
+/// Goal: where the kernel has no `close_range`, we close all open descriptors, whatever their numbers, and try
+/// no other number, however high the limit is.
 #[test]
 fn without_close_range_what_is_open_is_closed_and_no_other_number() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -496,13 +496,13 @@ fn without_close_range_what_is_open_is_closed_and_no_other_number() {
         return;
     }
     let kept = File::open("/dev/null").expect("it is there");
-    // SAFETY: copies a descriptor, which is closed only with this process.
+    // SAFETY: makes a copy of a descriptor, which stays open until this process ends.
     let high = unsafe { libc::fcntl(kept.as_raw_fd(), libc::F_DUPFD, HIGH) };
     assert_eq!(high, HIGH, "{}", io::Error::last_os_error());
     refuse_to_close(HIGH.cast_unsigned() + 1);
     let limits = getrlimit(Resource::Nofile);
     let with = |current| Rlimit { current, ..limits };
-    // As many numbers as there may be, then fewer than are in use.
+    // First with as many numbers as the hard limit allows, then with fewer than are in use.
     for current in [limits.maximum, Some(u64::from(HIGH.cast_unsigned()) / 2)] {
         setrlimit(Resource::Nofile, with(current)).expect("any limit up to the hard one");
         let (text, status) = run(&shell("ls /proc/self/fd").fd(7, Stdio::Null));

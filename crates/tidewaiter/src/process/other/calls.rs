@@ -1,4 +1,4 @@
-//! System calls of a child that was forked.
+//! System calls of a forked child.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -8,21 +8,22 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
 
-/// How a pseudo-terminal is opened: closing it on execution is not to be had at once everywhere.
+/// The flags that open a pseudo-terminal. Close-on-exec is not among them, because not every system takes it
+/// here.
 pub(crate) const TERMINAL_FLAGS: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY);
 
-/// How many descriptors are kept from the child at most, where the limit is higher than this.
+/// The highest limit on descriptors that we heed: descriptors above it reach the child.
 const DESCRIPTORS_MAX: RawFd = 65536;
 
 /// Higher than any signal's number.
 const SIGNALS_END: libc::c_int = 129;
 
-/// Every signal does again what it does by default, and none is blocked.
+/// Restores the default action of every signal, and unblocks all.
 pub(crate) fn reset_signals() {
-    // SAFETY: all zero is a valid action without flags: the default one.
+    // SAFETY: all zero is a valid action, the default one without flags.
     let default: libc::sigaction = unsafe { std::mem::zeroed() };
     for number in 1..SIGNALS_END {
-        // Two signals cannot be changed, and need not be; some numbers are no signal's.
+        // Two signals (SIGKILL and SIGSTOP) cannot be changed, and some numbers belong to no signal.
         // SAFETY: `default` is valid; these are the child's own signal handlers.
         unsafe { libc::sigaction(number, &raw const default, ptr::null_mut()) };
     }
@@ -32,14 +33,14 @@ pub(crate) fn reset_signals() {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) };
 }
 
-/// Has what is open in these ranges, first and last numbers included, closed when the program is run: until
-/// then, failures are told through one of these.
+/// Sets close-on-exec on all descriptors in these ranges, first and last numbers included. They stay open until
+/// the program runs, because the child reports failures through one of them.
 ///
 /// # Safety
 ///
-/// The process must have nothing that wants these to be kept.
+/// Nothing in the process may need these descriptors after `execve`.
 pub(crate) unsafe fn close_all(ranges: &[(RawFd, RawFd)]) {
-    // SAFETY: only asks for a number.
+    // SAFETY: the call only returns a number.
     let end = unsafe { libc::getdtablesize() }.min(DESCRIPTORS_MAX);
     for &(first, last) in ranges {
         for descriptor in first..=last.min(end) {
@@ -51,17 +52,17 @@ pub(crate) unsafe fn close_all(ranges: &[(RawFd, RawFd)]) {
 
 pub(crate) fn set_groups(groups: &[Gid]) -> Result<(), Errno> {
     let count = groups.len().try_into().map_err(|_| Errno::INVAL)?;
-    // SAFETY: so many groups are there, each of them a plain number.
+    // SAFETY: `groups` holds `count` groups, each a plain number.
     check(unsafe { libc::setgroups(count, groups.as_ptr().cast()) })
 }
 
 pub(crate) fn set_group(group: Gid) -> Result<(), Errno> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call touches no memory.
     check(unsafe { libc::setgid(group.as_raw()) })
 }
 
 pub(crate) fn set_user(user: Uid) -> Result<(), Errno> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call touches no memory.
     check(unsafe { libc::setuid(user.as_raw()) })
 }
 

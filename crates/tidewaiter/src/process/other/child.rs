@@ -1,4 +1,4 @@
-//! A child from `fork` to `execve`.
+//! Starts a child, from `fork` to `execve`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,10 +9,10 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 use crate::process::SpawnStep;
 use crate::process::unix::{Descriptors, Image, Plan, Refusal, SignalsBlocked};
 
-/// How long the report of a failure is.
+/// The length of the report of a failure.
 const REPORT_BYTES: usize = 3 * size_of::<i32>();
 
-/// Starts the program; returns once it runs.
+/// Starts the program, and returns once it runs.
 pub(super) fn start(
     image: &Image,
     descriptors: &Descriptors,
@@ -20,13 +20,13 @@ pub(super) fn start(
 ) -> Result<Pid, (SpawnStep, io::Error)> {
     let pipes = |error| (SpawnStep::Pipes, error);
     let (reports, original) = io::pipe().map_err(pipes)?;
-    // Where nothing of the child's is placed over it.
+    // At a number where none of the child's descriptors is placed over it.
     let writer = descriptors
         .copy_aside(original.as_raw_fd())
         .map_err(pipes)?;
     drop(original);
     let pid = fork_child(plan, writer.as_raw_fd()).map_err(|error| (SpawnStep::Process, error))?;
-    // The reports end when the child's own one is closed, too.
+    // End of file must follow when the child closes its own copy.
     drop(writer);
     let mut report = Vec::with_capacity(REPORT_BYTES);
     let end = File::from(std::os::fd::OwnedFd::from(reports)).read_to_end(&mut report);
@@ -42,27 +42,27 @@ pub(super) fn start(
             };
             Err(refusal.explain(image))
         }
-        // The pipe was closed by running the program.
+        // Running the program closed the pipe.
         _ => Ok(pid),
     }
 }
 
 fn fork_child(plan: &Plan<'_>, report: RawFd) -> io::Result<Pid> {
-    // No handler of ours may run in the child.
+    // None of our signal handlers may run in the child.
     let blocked = SignalsBlocked::now()?;
-    // SAFETY: the child does nothing but system calls.
+    // SAFETY: the child makes system calls only.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: this is such a child.
+        // SAFETY: this process is such a child.
         let Refusal {
             step,
             detail,
             errno,
         } = unsafe { plan.carry_out() };
         let numbers = [step, detail, errno];
-        // SAFETY: as many bytes are readable.
+        // SAFETY: `numbers` holds that many bytes.
         unsafe { libc::write(report, numbers.as_ptr().cast(), REPORT_BYTES) };
-        // SAFETY: ends this process, without running what the parent registered for its own end.
+        // SAFETY: ends this process without running the parent's exit handlers.
         unsafe { libc::_exit(127) };
     }
     let error = io::Error::last_os_error();
@@ -73,7 +73,7 @@ fn fork_child(plan: &Plan<'_>, report: RawFd) -> io::Result<Pid> {
     Pid::from_raw(pid).ok_or(error)
 }
 
-/// Takes note of the end of a child that failed: it has ended or is about to, at once.
+/// Reaps a child that failed. It has ended or is about to, so this takes a moment only.
 fn reap(pid: Pid) {
     let wait = || rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
     if let Err(error) = rustix::io::retry_on_intr(wait) {

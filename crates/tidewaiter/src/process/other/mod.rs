@@ -1,5 +1,4 @@
-//! Starting processes on a Unix other than Linux: by forking, with a thread per child that awaits its
-//! end.
+//! Starts processes on a Unix other than Linux: forks, and awaits each child's end on a thread of its own.
 
 #![expect(unsafe_code, reason = "the OS's side of processes")]
 
@@ -15,8 +14,8 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 use super::unix::{Descriptors, Image, Plan, decode, leads_group};
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
-/// A child process. Its descriptor is the reading end of a pipe that the waiting thread closes, and that
-/// becomes readable thereby, once the process ended.
+/// A child process. Its descriptor is the reading end of a pipe. The waiting thread closes the other end once
+/// the process has ended, which makes the descriptor readable.
 #[derive(Debug)]
 pub(crate) struct OsProcess {
     ended: PipeReader,
@@ -25,7 +24,7 @@ pub(crate) struct OsProcess {
     status: Arc<Mutex<Option<ExitStatus>>>,
 }
 
-/// Starts a process; when that fails, nothing is left behind.
+/// Starts a process. After an error, nothing is left behind.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let failed = |(step, source)| SpawnError {
         program: command.program.clone(),
@@ -45,7 +44,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
         status: Arc::new(Mutex::new(None)),
     };
     if let Err(error) = process.await_end(ends) {
-        // Nobody can watch it.
+        // Nobody can watch it, so it must not go on.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         note_end(pid, &process.status);
         return Err(failed((SpawnStep::Adopt, error)));
@@ -57,13 +56,14 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     })
 }
 
-/// Awaits the end, and reaps under the lock: nobody signals a number that is somebody else's by then.
+/// Awaits the end, and reaps under the lock, so that no signal is sent to a number that another process has by
+/// then.
 fn note_end(pid: Pid, status: &Mutex<Option<ExitStatus>>) {
     let wait = |options| {
         let wait = || rustix::process::waitid(WaitId::Pid(pid), options);
         rustix::io::retry_on_intr(wait)
     };
-    // Whatever goes wrong here is found again by the wait below.
+    // The wait below meets and reports any error of this one.
     let _ = wait(WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
     let mut status = lock(status);
     *status = Some(match wait(WaitIdOptions::EXITED) {
@@ -72,13 +72,13 @@ fn note_end(pid: Pid, status: &Mutex<Option<ExitStatus>>) {
     });
 }
 
-/// No holder of these locks panics, and what they hold is whole at any time.
+/// Locks despite poisoning: no holder of these locks panics, and the data is consistent at any time.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl OsProcess {
-    /// Starts the thread that awaits the end, and closes the pipe's other end then.
+    /// Starts the thread that awaits the end and then closes the pipe's other end.
     fn await_end(&self, ends: PipeWriter) -> io::Result<()> {
         let (pid, status) = (self.pid, Arc::clone(&self.status));
         let number = pid.as_raw_nonzero();
@@ -90,12 +90,13 @@ impl OsProcess {
         Ok(())
     }
 
-    /// How the process ended, if it did. Blocks for no longer than reaping it takes.
+    /// Returns how the process ended, or `None` if it still runs. May block for as long as the waiting thread
+    /// takes to reap it.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
         Ok(*lock(&self.status))
     }
 
-    /// Sends a signal. A tree outlives its root: it is signalled as long as anything is left of it.
+    /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
     pub(crate) fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
         let number = match signal {
             Signal::Interrupt => libc::SIGINT,
@@ -103,7 +104,7 @@ impl OsProcess {
             Signal::Kill => libc::SIGKILL,
             Signal::Number(number) => number,
         };
-        // Held meanwhile: the process is not reaped between the look and the signal.
+        // Holding the lock keeps the process from being reaped between this check and the signal.
         let status = lock(&self.status);
         let ended = || io::Error::new(io::ErrorKind::NotFound, "the process has ended");
         let pid = self.pid.as_raw_nonzero().get();
@@ -115,8 +116,8 @@ impl OsProcess {
                     "only a process that leads a group of its own has a tree that can be signalled";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, message));
             }
-            // The number stays the group's as long as the group has members; a process that has it
-            // after ours was reaped is a stranger's.
+            // The number belongs to the group as long as the group has members. If a process has that number
+            // although ours was reaped, it is unrelated.
             SignalTarget::Tree
                 if status.is_some() && rustix::process::test_kill_process(self.pid).is_ok() =>
             {
@@ -124,7 +125,7 @@ impl OsProcess {
             }
             SignalTarget::Tree => -pid,
         };
-        // SAFETY: sends a signal to other processes; no memory of ours is involved.
+        // SAFETY: the call sends a signal to other processes and touches no memory of ours.
         if unsafe { libc::kill(receiver, number) } == 0 {
             return Ok(());
         }

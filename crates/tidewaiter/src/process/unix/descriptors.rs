@@ -1,4 +1,4 @@
-//! The child's descriptors: what each of them is a copy of, and our ends of its pipes.
+//! The child's descriptors: which of ours each one is a copy of, and our ends of its pipes.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use super::numbers::{above_standard_streams, duplicate, is_open, raw};
 use super::terminal;
 use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal};
 
-/// A descriptor of the child's, and the one of ours that it is a copy of.
+/// Maps one of the child's descriptors to the one of ours that it is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
     pub(crate) ours: RawFd,
@@ -20,23 +20,23 @@ pub(crate) struct Placement {
 
 /// All descriptors of a child.
 ///
-/// The placements can be carried out in any order: none overwrites what another one copies.
+/// The placements can be carried out in any order: none overwrites the source of another.
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     /// In the order of the child's numbers.
     pub(crate) placements: Vec<Placement>,
     /// Our ends of the pipes: non-blocking, closed on execution, none of them 0, 1 or 2.
     pub(crate) pipes: Vec<ChildPipe>,
-    /// What was made for the child alone: open until it has its copies.
+    /// Descriptors opened only for the child. They stay open until the child has its copies.
     made: Vec<OwnedFd>,
 }
 
 impl Descriptors {
-    /// What `command` asks for.
+    /// Opens and arranges the descriptors that `command` asks for.
     ///
     /// # Errors
     ///
-    /// Which step failed, and why: one of our descriptors is not open, or there can be no more of them.
+    /// The step that failed, and why: one of our descriptors is not open, or no more can be opened.
     pub(crate) fn of(command: &Command) -> Result<Descriptors, (SpawnStep, io::Error)> {
         let mut descriptors = Descriptors::default();
         let first = match command.terminal {
@@ -44,7 +44,7 @@ impl Descriptors {
             None => 0,
         };
         let asked = || command.descriptors.range(first..);
-        // Ours come first: what is made later may get the number of one that is closed.
+        // Check our own descriptors first: one opened later may get the number of one that is closed now.
         for (&number, &stdio) in asked() {
             let failed = |error| (SpawnStep::Descriptor(number), error);
             descriptors.take_ours(number, stdio).map_err(failed)?;
@@ -73,7 +73,7 @@ impl Descriptors {
         self.placements.push(Placement { ours, childs });
     }
 
-    /// Places a terminal at the standard streams, with our end as two pipes.
+    /// Places a terminal at the standard streams. Our end becomes two pipes.
     fn add_terminal(&mut self, terminal: Terminal) -> io::Result<()> {
         let ends = terminal::open(terminal)?;
         for childs in 0..3 {
@@ -133,7 +133,7 @@ impl Descriptors {
         Ok(())
     }
 
-    /// Places what leads wherever the child's standard output does.
+    /// Places the descriptors that are the same as the child's standard output.
     fn follow_output(&mut self, command: &Command) -> Result<(), (SpawnStep, io::Error)> {
         let Some(output) = self.placements.iter().find(|place| place.childs == 1) else {
             return Ok(());
@@ -149,7 +149,8 @@ impl Descriptors {
         Ok(())
     }
 
-    /// Copies whatever has a number that something else gets in the child to a number that nothing gets.
+    /// Moves sources out of the way: a descriptor of ours whose number another placement overwrites is copied
+    /// to a number that no placement uses.
     fn part(&mut self) -> io::Result<()> {
         for at in 0..self.placements.len() {
             let Placement { ours, childs } = self.placements[at];
@@ -163,7 +164,7 @@ impl Descriptors {
         Ok(())
     }
 
-    /// A copy of one of our descriptors, at a number that nothing gets in the child.
+    /// Copies one of our descriptors to a number that no placement uses.
     pub(crate) fn copy_aside(&self, descriptor: RawFd) -> io::Result<OwnedFd> {
         let mut least = 3;
         loop {
@@ -177,23 +178,23 @@ impl Descriptors {
     }
 }
 
-/// What a child's socket may hold. The OS may have a lower limit, and some double it, for what the memory
-/// costs besides.
+/// The size of a child socket's buffer in bytes. The OS may have a lower limit; some OSes double the value to
+/// account for their own overhead.
 const SOCKET_BYTES: usize = 512 * 1024;
 
-/// The two ends of a pair of sockets, as [`pipe`] has those of a pipe.
+/// Makes a pair of connected sockets: our end and the child's, as [`pipe`] returns them.
 fn sockets(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     let sender = match direction {
         PipeDirection::ToChild => &ours,
         PipeDirection::FromChild => &theirs,
     };
-    // Where that is refused, the socket holds what sockets hold.
+    // If the OS refuses the size, the socket keeps its default.
     let _ = SockRef::from(sender).set_send_buffer_size(SOCKET_BYTES);
     Ok((ready(ours.into())?, theirs.into()))
 }
 
-/// A pipe: our end, which does not block, and the child's, which does.
+/// Makes a pipe: our end, non-blocking, and the child's, blocking.
 fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     let (ours, theirs) = match direction {
@@ -203,7 +204,7 @@ fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ready(ours)?, theirs))
 }
 
-/// Our end, as it goes to the port.
+/// Prepares our end for the port.
 fn ready(ours: OwnedFd) -> io::Result<OwnedFd> {
     let ours = above_standard_streams(ours)?;
     rustix::io::ioctl_fionbio(&ours, true)?;

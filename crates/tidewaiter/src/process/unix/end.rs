@@ -1,10 +1,11 @@
-//! How a process ended, in the words of the kernel.
+//! Decodes how a process ended from the kernel's report.
 
 use rustix::process::WaitIdStatus;
 
 use crate::process::ExitStatus;
 
-/// How it ended, if this is an end: of a child that we trace, its stops are told, too, asked for or not.
+/// Returns how the process ended, or `None` if this is no end: the kernel reports the stops of a traced child,
+/// too.
 pub(crate) fn decode(status: &WaitIdStatus) -> Option<ExitStatus> {
     if let Some(code) = status.exit_status() {
         return Some(ExitStatus::Code(code.cast_unsigned()));

@@ -1,4 +1,4 @@
-//! What a new program is given: its file, arguments, environment and directory, as the kernel wants them.
+//! Everything that the kernel gives a new program: its file, arguments, environment and directory.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString, c_char};
@@ -9,7 +9,7 @@ use std::ptr;
 use super::candidates;
 use crate::process::Command;
 
-/// Everything that a new program is given, but for its descriptors.
+/// Everything that a new program is given, except its descriptors.
 #[derive(Debug)]
 pub(crate) struct Image {
     /// The files to try in turn.
@@ -18,16 +18,16 @@ pub(crate) struct Image {
     pub(crate) arguments: Vec<CString>,
     /// The environment, `NAME=value` each.
     pub(crate) environment: Environment,
-    /// The directory to start in, if not ours.
+    /// The directory to start in. `None`: ours.
     pub(crate) directory: Option<CString>,
 }
 
 impl Image {
-    /// What `command` asks for.
+    /// Encodes the program, arguments, environment and directory of `command`.
     ///
     /// # Errors
     ///
-    /// When a string contains a NUL, or a variable has a name that no variable can have.
+    /// A string contains a NUL, or a variable has an invalid name.
     pub(crate) fn of(command: &Command) -> io::Result<Image> {
         let environment = Environment::of(command)?;
         let path = environment.get("PATH");
@@ -58,7 +58,7 @@ impl Image {
         })
     }
 
-    /// Whether any of the files to try is there at all.
+    /// Whether any of the files to try exists.
     pub(crate) fn any_file_exists(&self) -> bool {
         self.files.iter().any(|file| {
             let file = OsStr::from_bytes(file.as_bytes());
@@ -67,17 +67,17 @@ impl Image {
     }
 }
 
-/// Most environments are no larger than this, and have no more variables.
+/// Most environments fit into this many bytes and have fewer variables than this.
 const USUAL_BYTES: usize = 4096;
 const USUAL_COUNT: usize = 64;
 
-/// The variables of a new program, `NAME=value` and a NUL each.
+/// The variables of a new program, each `NAME=value` and a NUL.
 ///
-/// They are one piece of memory: most programs have dozens, and each child gets them all.
+/// They share one allocation, because most programs have dozens of variables and every child gets all of them.
 #[derive(Debug)]
 pub(crate) struct Environment {
     bytes: Vec<u8>,
-    /// Where each of them begins.
+    /// The offset of each variable.
     starts: Vec<usize>,
 }
 
@@ -97,7 +97,7 @@ impl Environment {
         };
         if !command.env_clear {
             for (name, value) in std::env::vars_os() {
-                // Nothing that the OS has as a variable contains a NUL.
+                // The OS's own variables never contain a NUL.
                 if !changes.contains_key(&name) {
                     environment.push(&name, &value);
                 }
@@ -114,7 +114,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Adds a variable, and returns it without the NUL.
+    /// Adds a variable, and returns it without its NUL.
     fn push(&mut self, name: &OsStr, value: &OsStr) -> &[u8] {
         let start = self.bytes.len();
         self.starts.push(start);
@@ -125,7 +125,7 @@ impl Environment {
         &self.bytes[start..self.bytes.len() - 1]
     }
 
-    /// What a variable is set to.
+    /// Returns the value of a variable.
     fn get(&self, name: &str) -> Option<&OsStr> {
         let value = self.starts.iter().find_map(|&start| {
             let entry = &self.bytes[start..];
@@ -134,7 +134,7 @@ impl Environment {
         value.split(|byte| *byte == 0).next().map(OsStr::from_bytes)
     }
 
-    /// Null-terminated, as `execve` wants them.
+    /// Returns the null-terminated array that `execve` takes.
     pub(crate) fn pointers(&self) -> Vec<*const c_char> {
         let start = |&start: &usize| self.bytes[start..].as_ptr().cast();
         let starts = self.starts.iter().map(start);

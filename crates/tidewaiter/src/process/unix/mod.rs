@@ -1,4 +1,4 @@
-//! What all kinds of Unix have in common when a program is started.
+//! The parts of starting a program that all kinds of Unix have in common.
 
 #![expect(unsafe_code, reason = "the OS's side of processes")]
 
@@ -20,7 +20,7 @@ pub(super) use signals::{SignalsBlocked, stop_ignoring_sigchld};
 
 use super::Command;
 
-/// Whether the child leads a process group: its own one, or that of its terminal's session.
+/// Whether the child leads a process group: its own, or the one of its terminal's session.
 pub(super) fn leads_group(command: &Command) -> bool {
     command.own_group || command.terminal.is_some()
 }

@@ -8,26 +8,26 @@ pub(super) fn raw(number: u32) -> io::Result<RawFd> {
 }
 
 pub(super) fn is_open(descriptor: RawFd) -> io::Result<()> {
-    // SAFETY: only asks; a number that is not open is refused.
+    // SAFETY: the call changes nothing; it refuses a number that is not open.
     match unsafe { libc::fcntl(descriptor, libc::F_GETFD) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
 }
 
-/// A copy, numbered `least` or above.
+/// Copies a descriptor to the lowest free number from `least` on. The copy is close-on-exec.
 pub(super) fn duplicate(descriptor: RawFd, least: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: changes nothing about the descriptor; a number that is not open is refused.
+    // SAFETY: the call leaves the descriptor as it is; it refuses a number that is not open.
     let copy = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, least) };
     if copy == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it was just made, and nobody else knows of it.
+    // SAFETY: the descriptor was just made, and nothing else refers to it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// The same descriptor, but not under the number of a standard stream, which it may have got in a
-/// program that closed its own: under such a number it would reach later children that inherit ours.
+/// Moves a descriptor away from the number of a standard stream, which it can get in a program that closed its
+/// own. Left there, it would reach later children that inherit our standard streams.
 pub(super) fn above_standard_streams(descriptor: OwnedFd) -> io::Result<OwnedFd> {
     if descriptor.as_raw_fd() > 2 {
         return Ok(descriptor);

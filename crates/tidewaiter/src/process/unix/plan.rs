@@ -1,8 +1,7 @@
-//! The first steps of a child, until it runs its program.
+//! The steps that a child takes before it runs its program.
 //!
-//! Whatever they need is prepared before. In turn they do nothing but system calls, because any lock may
-//! be held by a thread that the child does not have; and they write nothing but the stack, because the
-//! child may have its parent's memory.
+//! The parent prepares all data. The child then makes system calls only, because a thread that does not exist
+//! in the child may hold any lock. It writes to its stack only, because it may share its parent's memory.
 
 use std::ffi::{CString, c_char};
 use std::io;
@@ -17,9 +16,9 @@ use super::{Descriptors, Image, Placement};
 use crate::process::os::calls;
 use crate::process::{Command, SpawnStep, User};
 
-/// What the child does, prepared so that it need not think.
+/// The child's steps, with all data prepared by the parent.
 pub(crate) struct Plan<'a> {
-    /// Each ends with a null pointer, as `execve` wants it.
+    /// Null-terminated, as `execve` takes them, and so are the next two.
     files: Vec<*const c_char>,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
@@ -29,23 +28,23 @@ pub(crate) struct Plan<'a> {
     terminal: bool,
     user: Option<Identity>,
     placements: &'a [Placement],
-    /// The first and last numbers of what is to be closed, range by range.
+    /// The first and last numbers of each range of descriptors to close.
     gaps: Vec<(RawFd, RawFd)>,
     _strings: PhantomData<&'a Image>,
 }
 
-/// Whose process the child is to be.
+/// The user and groups that the child runs as.
 struct Identity {
     user: Uid,
     group: Gid,
     groups: Vec<Gid>,
 }
 
-/// Which step failed in the child, and why: numbers, that can be passed on in any way.
+/// The step that failed in the child, and why. Plain numbers, so that they fit through a pipe or shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) step: i32,
-    /// The child's descriptor, if that is what it could not have.
+    /// The number of the descriptor that the child could not get, if that was the step.
     pub(crate) detail: i32,
     pub(crate) errno: i32,
 }
@@ -67,7 +66,7 @@ impl Refusal {
         }
     }
 
-    /// What it means to the one who asked for the program.
+    /// Translates the failure for the caller that asked for the program.
     pub(crate) fn explain(self, image: &Image) -> (SpawnStep, io::Error) {
         let errno = Errno::from_raw_os_error(self.errno);
         let step = match self.step {
@@ -78,7 +77,7 @@ impl Refusal {
             GROUP => SpawnStep::Group,
             USER => SpawnStep::User,
             _ if errno == Errno::NOENT && image.any_file_exists() => {
-                let message = "the interpreter that it names is not there";
+                let message = "the interpreter that it names does not exist";
                 let error = io::Error::new(io::ErrorKind::NotFound, message);
                 return (SpawnStep::Execute, error);
             }
@@ -92,7 +91,7 @@ impl Refusal {
 impl<'a> Plan<'a> {
     /// # Errors
     ///
-    /// When there can be no such user or group.
+    /// The number is invalid for a user or group.
     pub(crate) fn new(
         command: &Command,
         image: &'a Image,
@@ -112,12 +111,12 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// In the child: runs the program. Returns only when a step failed.
+    /// Runs the program, in the child. Returns only when a step failed.
     ///
     /// # Safety
     ///
-    /// This process must be a child that has nothing else to do, in descriptors and signal handlers of
-    /// its own.
+    /// This process must be a new child with descriptors and signal handlers of its own, and must do nothing
+    /// else.
     pub(crate) unsafe fn carry_out(&self) -> Refusal {
         calls::reset_signals();
         // SAFETY: as the caller promises.
@@ -127,20 +126,20 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Everything but the program.
+    /// Takes all steps before running the program.
     ///
     /// # Safety
     ///
     /// As [`carry_out`](Plan::carry_out).
     unsafe fn prepare(&self) -> Result<(), Refusal> {
-        // Neither can fail in a new child, which leads nothing and has run no program.
+        // Neither call can fail in a new child: it leads no group and has run no program.
         if self.terminal {
             let _ = rustix::process::setsid();
         } else if self.own_group {
             let _ = rustix::process::setpgid(None, None);
         }
         if !self.directory.is_null() {
-            // SAFETY: `directory` is a C string of the image's.
+            // SAFETY: `directory` is a C string that the image owns.
             let result = unsafe { libc::chdir(self.directory) };
             if result != 0 {
                 return Err(Refusal::of(DIRECTORY, last_errno()));
@@ -157,7 +156,7 @@ impl<'a> Plan<'a> {
             }
         }
         if self.terminal {
-            // SAFETY: the terminal was placed there just now.
+            // SAFETY: the loop above placed the terminal there.
             let input = unsafe { BorrowedFd::borrow_raw(0) };
             let taken = rustix::process::ioctl_tiocsctty(input);
             taken.map_err(|errno| Refusal::of(TERMINAL, errno))?;
@@ -165,21 +164,21 @@ impl<'a> Plan<'a> {
         if let Some(user) = &self.user {
             user.assume()?;
         }
-        // SAFETY: the child's own descriptors, that it has no use for.
+        // SAFETY: these are the child's own descriptors, and nothing uses them.
         unsafe { calls::close_all(&self.gaps) };
         Ok(())
     }
 
-    /// Tries each file; returns why the program could not be run.
+    /// Tries each file. Returns why none could be run.
     fn execute(&self) -> Errno {
         let mut reason = Errno::NOENT;
         for &file in self.files.iter().filter(|file| !file.is_null()) {
-            // SAFETY: the file is a C string, the others are null-terminated arrays of them; the image
-            // keeps them all.
+            // SAFETY: the file is a C string, the others are null-terminated arrays of C strings; the image
+            // owns them all.
             unsafe { libc::execve(file, self.arguments.as_ptr(), self.environment.as_ptr()) };
             match last_errno() {
                 Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::NODEV | Errno::TIMEDOUT => {}
-                // What is not allowed here may be so in a later directory.
+                // A later directory may hold a file that we may run.
                 Errno::ACCESS => reason = Errno::ACCESS,
                 other => return other,
             }
@@ -189,10 +188,11 @@ impl<'a> Plan<'a> {
 }
 
 impl Identity {
-    /// In the child: becomes that user's. The groups come first: whoever is no longer root may not
-    /// change them.
+    /// Takes the child's user and groups. Sets the groups first, because a process that is no longer root may
+    /// not change them.
     fn assume(&self) -> Result<(), Refusal> {
-        // In a program that runs as another user and can be root again: it must be, to change anything.
+        // The program may run as another user but be able to become root again. Only root may change its
+        // identity, so try.
         let _ = calls::set_user(Uid::ROOT);
         let step = |step| move |errno| Refusal::of(step, errno);
         calls::set_groups(&self.groups).map_err(step(GROUPS))?;
@@ -201,7 +201,7 @@ impl Identity {
     }
 }
 
-/// The largest number stands for no user and no group.
+/// The largest number means "no user" or "no group" to the OS.
 fn identity(user: &User) -> io::Result<Identity> {
     let User {
         user,
@@ -223,18 +223,18 @@ fn identity(user: &User) -> io::Result<Identity> {
 ///
 /// # Safety
 ///
-/// The process must have nothing else that uses the number which is to be the child's.
+/// Nothing else in the process may use the number that becomes the child's.
 unsafe fn put(place: Placement) -> bool {
     let Placement { ours, childs } = place;
     if ours != childs {
         // SAFETY: as the caller promises.
         return unsafe { libc::dup2(ours, childs) } == childs;
     }
-    // SAFETY: changes whether the descriptor survives `execve`.
+    // SAFETY: the call only changes whether the descriptor survives `execve`.
     unsafe { libc::fcntl(childs, libc::F_SETFD, 0) != -1 }
 }
 
-/// Null-terminated, as `execve` wants its arguments.
+/// Returns the null-terminated array that `execve` takes.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings
         .iter()
@@ -243,7 +243,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         .collect()
 }
 
-/// The ranges of numbers that are nobody's place.
+/// The ranges of numbers that no placement uses.
 fn gaps(placements: &[Placement]) -> Vec<(RawFd, RawFd)> {
     let mut gaps = Vec::new();
     let mut next = 0;
@@ -257,7 +257,7 @@ fn gaps(placements: &[Placement]) -> Vec<(RawFd, RawFd)> {
     gaps
 }
 
-/// Why the last system call failed. Neither allocates nor locks.
+/// Returns why the last system call failed. Neither allocates nor locks.
 fn last_errno() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

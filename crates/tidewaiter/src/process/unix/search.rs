@@ -1,15 +1,15 @@
-//! Where a program is looked for.
+//! Where to look for a program.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Where programs are looked for by somebody who has no `PATH`.
+/// The search path where no `PATH` is set.
 const PATH_UNSET: &str = "/bin:/usr/bin";
 
 /// The files to try in turn for `program`, given the child's `PATH`.
 ///
-/// A program that names a directory, with a slash anywhere, is taken as it is. An empty entry of
-/// `PATH` is the working directory, as POSIX has it. Nothing is called nothing: there are no files.
+/// A program with a slash in its name is used as given. An empty entry of `PATH` is the working directory, as
+/// in POSIX. For an empty name there are no files.
 pub(crate) fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<OsString> {
     let program = program.as_bytes();
     if program.is_empty() {

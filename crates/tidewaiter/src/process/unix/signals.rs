@@ -1,10 +1,10 @@
-//! Keeping signals away from a child that has our handlers for a while, and the one that tells of its end.
+//! Keeps signals away from a child that still has our handlers, and restores the default action of SIGCHLD.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// While this lives, no signal is delivered to this thread.
+/// Blocks the delivery of all signals to this thread while it lives.
 pub(crate) struct SignalsBlocked {
     before: libc::sigset_t,
 }
@@ -13,15 +13,15 @@ impl SignalsBlocked {
     pub(crate) fn now() -> io::Result<SignalsBlocked> {
         let mut all = MaybeUninit::<libc::sigset_t>::uninit();
         let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: there is room for a set.
+        // SAFETY: `all` has room for a set.
         unsafe { libc::sigfillset(all.as_mut_ptr()) };
-        // SAFETY: `all` was filled, and there is room for the set before.
+        // SAFETY: `all` was filled, and `before` has room for a set.
         let result =
             unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
         if result != 0 {
             return Err(io::Error::from_raw_os_error(result));
         }
-        // SAFETY: the call succeeded, and so has written it.
+        // SAFETY: the call succeeded, so it has written the set.
         let before = unsafe { before.assume_init() };
         Ok(SignalsBlocked { before })
     }
@@ -29,7 +29,8 @@ impl SignalsBlocked {
 
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
-        // SAFETY: `before` is a valid set. It cannot fail: the operation is known, and the set is readable.
+        // SAFETY: `before` is a valid set. The call cannot fail: it knows the operation, and the set is
+        // readable.
         unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut())
         };
@@ -38,7 +39,7 @@ impl Drop for SignalsBlocked {
 
 pub(crate) fn stop_ignoring_sigchld() -> io::Result<bool> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: changes nothing, and writes the present action to memory of that type.
+    // SAFETY: the call changes nothing, and writes the present action to memory of that type.
     let failed = unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), action.as_mut_ptr()) };
     if failed != 0 {
         return Err(io::Error::last_os_error());
@@ -49,7 +50,7 @@ pub(crate) fn stop_ignoring_sigchld() -> io::Result<bool> {
         return Ok(false);
     }
     action.sa_sigaction = libc::SIG_DFL;
-    // SAFETY: the action is the present one, save that it is the default one now.
+    // SAFETY: the action is the present one, with the default handler.
     let failed = unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut()) };
     if failed != 0 {
         return Err(io::Error::last_os_error());

@@ -1,4 +1,4 @@
-//! Pseudo-terminals.
+//! Opens pseudo-terminals.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,14 +11,14 @@ use super::numbers::{above_standard_streams, duplicate};
 use crate::process::os::calls;
 use crate::process::{Terminal, TerminalEnds};
 
-/// The two ends of a terminal, both numbered above the standard streams and closed on execution.
+/// The two ends of a terminal. Both are numbered above the standard streams and closed on execution.
 pub(super) struct Ends {
-    /// Ours; does not block.
+    /// Our end, non-blocking.
     pub(super) master: OwnedFd,
     pub(super) slave: OwnedFd,
 }
 
-/// Makes a terminal, or copies one.
+/// Opens a new terminal, or copies the one given.
 pub(super) fn open(terminal: Terminal) -> io::Result<Ends> {
     let ends = match terminal.ends {
         Some(TerminalEnds { master, slave }) => Ends {
@@ -42,7 +42,7 @@ pub(super) fn open(terminal: Terminal) -> io::Result<Ends> {
 
 fn make() -> io::Result<Ends> {
     let master = above_standard_streams(openpt(calls::TERMINAL_FLAGS)?)?;
-    // Not every system can do so at once.
+    // `openpt` does not take close-on-exec on every system.
     rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;

@@ -1,4 +1,4 @@
-//! What is promised of a child's descriptors, with real children.
+//! The descriptors of a child: tests with real children.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use crate::process::{Command, OsChild, PipeDirection, SpawnStep, Stdio, spawn};
 
-/// A shell that sees the arguments as `$1` and so on; its errors are ours.
+/// A shell that gets the arguments as `$1` and so on, and inherits our standard error.
 fn shell(script: &str) -> Command {
     Command::new("/bin/sh")
         .args(["-c", script, "sh"])
@@ -18,7 +18,7 @@ fn start(command: &Command) -> OsChild {
     spawn(command).expect("the shell can be started")
 }
 
-/// All that comes through the pipe at `child_fd` until its end.
+/// Reads from the pipe at `child_fd` until its end.
 fn read_all(child: &mut OsChild, child_fd: u32) -> String {
     let pipe = child.take_pipe(child_fd).expect("there is such a pipe");
     rustix::io::ioctl_fionbio(&pipe, false).expect("pipes can block");
@@ -101,7 +101,7 @@ fn a_descriptor_that_keeps_its_number_survives_the_start() {
     assert_eq!(text, "kept\n");
 }
 
-/// Goal: what is made for the child does not get in the way of its own numbers.
+/// Goal: descriptors opened for the child do not collide with the child's own numbers.
 /// Method: ask for pipes at all the numbers that the pipes themselves get.
 #[test]
 fn pipes_made_at_the_childs_numbers_come_to_their_places() {
@@ -168,7 +168,7 @@ fn what_is_not_open_or_too_high_is_named() {
     assert_eq!(failure(&high), (SpawnStep::Descriptor(number), none, false));
 }
 
-/// What the terminal shows until nobody has it any more.
+/// Reads the terminal's output until no process has it open any more.
 fn read_terminal(child: &mut OsChild) -> String {
     let mut terminal = File::from(child.take_pipe(1).expect("the terminal"));
     rustix::io::ioctl_fionbio(&terminal, false).expect("terminals can block");
@@ -177,7 +177,7 @@ fn read_terminal(child: &mut OsChild) -> String {
         match terminal.read(&mut chunk) {
             Ok(0) => break,
             Ok(bytes) => text.extend_from_slice(&chunk[..bytes]),
-            // How Linux says it.
+            // Linux reports the end as an error (EIO).
             Err(error) => {
                 assert_eq!(error.raw_os_error(), Some(libc::EIO), "{error}");
                 break;
@@ -195,7 +195,7 @@ fn a_terminal_is_all_three_streams_and_controls_a_session() {
     let mut input = File::from(child.take_pipe(0).expect("the terminal"));
     input.write_all(b"typed\n").expect("there is room");
     let text = read_terminal(&mut child);
-    // What is typed is echoed somewhere between.
+    // The echo of the input appears somewhere between the others.
     for line in ["three", "24 90", "controlled", "typed", "got typed"] {
         assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }
@@ -217,7 +217,7 @@ fn a_terminal_that_is_open_already_can_be_given() {
     let mut child = start(&command);
     drop((master, slave));
     let text = read_terminal(&mut child);
-    // Four, and the one that `ls` itself has open.
+    // Four, and the one that `ls` itself opens.
     assert_eq!(
         text.replace("\r\n", " ").trim_end(),
         format!("{name} more 5")

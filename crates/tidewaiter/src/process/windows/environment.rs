@@ -1,4 +1,4 @@
-//! The child's environment, as Windows wants it.
+//! The child's environment, in the format of Windows.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -7,18 +7,18 @@ use std::os::windows::ffi::OsStrExt;
 
 use crate::process::Command;
 
-/// Names are the same when they differ in case only: the key is the name in capitals.
+/// Keyed by the name in capitals, because the case of a name does not matter.
 #[derive(Debug)]
 pub(super) struct Environment(BTreeMap<Vec<u16>, (OsString, OsString)>);
 
 impl Environment {
     /// # Errors
     ///
-    /// When a variable has a name that no variable can have, or contains a NUL.
+    /// A variable has an invalid name, or contains a NUL.
     pub(super) fn of(command: &Command) -> io::Result<Environment> {
         let mut environment = BTreeMap::new();
         if !command.env_clear {
-            // Among them are `=C:` and the like, the directories of the drives.
+            // This includes `=C:` and the like, which hold the current directory of each drive.
             for (name, value) in std::env::vars_os() {
                 environment.insert(capitals(&name), (name, value));
             }
@@ -43,7 +43,7 @@ impl Environment {
         Some(value)
     }
 
-    /// Sorted, each entry ended by a NUL and all of them by another one.
+    /// Returns the sorted entries, each ended by a NUL, with one more NUL at the end.
     pub(super) fn block(&self) -> Vec<u16> {
         let mut block = Vec::new();
         for (name, value) in self.0.values() {
@@ -53,7 +53,7 @@ impl Environment {
             block.push(0);
         }
         if block.is_empty() {
-            // An empty block has two as well.
+            // An empty block has two NULs as well.
             block.push(0);
         }
         block.push(0);
@@ -76,7 +76,7 @@ fn check(name: &OsStr, value: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
-/// One unit for one unit, as Windows compares names.
+/// Capitalizes each UTF-16 unit by itself, as Windows does to compare names.
 fn capitals(name: &OsStr) -> Vec<u16> {
     name.encode_wide()
         .map(|unit| {

@@ -1,4 +1,4 @@
-//! Starting processes on Windows.
+//! Starts processes on Windows.
 
 #![expect(unsafe_code, reason = "the OS's side of processes")]
 
@@ -36,9 +36,10 @@ use self::start::{Image, Started};
 use self::streams::Streams;
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
 
-/// A child process: its handle, signalled once it ended, and the job that holds all its descendants.
+/// A child process: its handle, which is signalled once it has ended, and the job that holds all its
+/// descendants.
 ///
-/// The job does not end them when it is closed.
+/// Closing the job does not end them.
 #[derive(Debug)]
 pub(crate) struct OsProcess {
     process: OwnedHandle,
@@ -48,7 +49,7 @@ pub(crate) struct OsProcess {
     status: Cell<Option<ExitStatus>>,
 }
 
-/// Starts a process; when that fails, nothing is left behind.
+/// Starts a process. After an error, nothing is left behind.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let failed = |step| {
         move |source| SpawnError {
@@ -118,11 +119,11 @@ fn image(command: &Command) -> Result<Image, (SpawnStep, io::Error)> {
 
 /// Whether children inherit a console from us.
 fn has_console() -> bool {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call touches no memory.
     unsafe { GetConsoleCP() != 0 }
 }
 
-/// The first of the files to try that is one.
+/// Returns the first of the candidates that is a file.
 fn find(command: &Command, environment: &Environment) -> Result<PathBuf, (SpawnStep, io::Error)> {
     let path = environment
         .get("PATH")
@@ -135,14 +136,14 @@ fn find(command: &Command, environment: &Environment) -> Result<PathBuf, (SpawnS
         let error = io::Error::new(io::ErrorKind::PermissionDenied, "it is a directory");
         return Err((SpawnStep::Execute, error));
     }
-    let message = "there is no such program";
+    let message = "the program does not exist";
     Err((
         SpawnStep::Search,
         io::Error::new(io::ErrorKind::NotFound, message),
     ))
 }
 
-/// Where programs are looked for by somebody who has no search path.
+/// The search path where no `PATH` is set: `System32`.
 fn system_directory() -> OsString {
     let mut directory = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
     directory.push(r"\System32");
@@ -166,7 +167,7 @@ fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// What a function of Windows said: nothing but zero is success.
+/// Turns a Windows function's result into an `io::Result`: zero means failure.
 fn check(result: i32) -> io::Result<()> {
     match result {
         0 => Err(io::Error::last_os_error()),
@@ -175,12 +176,12 @@ fn check(result: i32) -> io::Result<()> {
 }
 
 impl OsProcess {
-    /// How the process ended, if it did. Never blocks.
+    /// Returns how the process ended, or `None` if it still runs. Never blocks.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
         if self.status.get().is_some() {
             return Ok(self.status.get());
         }
-        // The exit code alone does not tell: a process may have ended with the code of one that runs.
+        // The exit code alone does not tell: a process can end with the code that stands for "still running".
         // SAFETY: the handle is open.
         match unsafe { WaitForSingleObject(self.process.as_raw_handle(), 0) } {
             WAIT_OBJECT_0 => {}
@@ -190,17 +191,17 @@ impl OsProcess {
         self.ended().map(Some)
     }
 
-    /// How the process ended, which it did: its handle was seen signalled.
+    /// Returns how the process ended. Its handle must have been seen signalled.
     pub(crate) fn ended(&self) -> io::Result<ExitStatus> {
         let mut code = 0;
-        // SAFETY: the handle is open, and there is room for the code.
+        // SAFETY: the handle is open, and `code` has room for the code.
         check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
         let status = ExitStatus::Code(code);
         self.status.set(Some(status));
         Ok(status)
     }
 
-    /// Sends a signal. A tree outlives its root: it is signalled as long as anything is left of it.
+    /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
     pub(crate) fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
         let ended = match target {
             SignalTarget::Process => self.try_wait()?.is_some(),
@@ -222,8 +223,8 @@ impl OsProcess {
                 check(unsafe { TerminateJobObject(self.job.as_raw_handle(), 1) })
             }
             (Signal::Interrupt | Signal::Terminate, _) if self.own_group => {
-                // The number is not given to another process while we hold the handle.
-                // SAFETY: no memory is involved.
+                // Windows gives the number to no other process while we hold the handle.
+                // SAFETY: the call touches no memory.
                 check(unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, self.pid) })
             }
             (Signal::Interrupt | Signal::Terminate, _) => Err(io::Error::new(
@@ -240,7 +241,7 @@ impl OsProcess {
     fn active_processes(&self) -> io::Result<u32> {
         let mut information = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
         let bytes = size_of_val(&information).try_into().expect("it is small");
-        // SAFETY: the handle is open, and there is room for as many bytes as are asked for.
+        // SAFETY: the handle is open, and `information` has room for that many bytes.
         check(unsafe {
             QueryInformationJobObject(
                 self.job.as_raw_handle(),

@@ -1,12 +1,12 @@
-//! Arguments as one command line, which programs take apart by the rules of the C runtime.
+//! Joins arguments into one command line, which programs split by the rules of the C runtime.
 
 const QUOTE: u16 = b'"' as u16;
 const BACKSLASH: u16 = b'\\' as u16;
 const SPACE: u16 = b' ' as u16;
 const TAB: u16 = b'\t' as u16;
 
-/// The command line for a program's own name and its arguments, without a final NUL. `None` for a name
-/// with a quotation mark, which no name can contain: in it, nothing can be escaped.
+/// Returns the command line for a program's own name and its arguments, without a final NUL. `None` if the name
+/// contains a quotation mark, because the name has no escapes.
 pub(super) fn command_line(name: &[u16], arguments: &[Vec<u16>]) -> Option<Vec<u16>> {
     if name.contains(&QUOTE) {
         return None;
@@ -33,7 +33,7 @@ fn append(line: &mut Vec<u16>, argument: &[u16]) {
             backslashes += 1;
         } else {
             if unit == QUOTE {
-                // Backslashes before a quotation mark are doubled, and one more escapes the mark.
+                // Doubles the backslashes before a quotation mark, and escapes the mark with one more.
                 line.extend(std::iter::repeat_n(BACKSLASH, backslashes + 1));
             }
             backslashes = 0;
@@ -41,7 +41,7 @@ fn append(line: &mut Vec<u16>, argument: &[u16]) {
         line.push(unit);
     }
     if quoted {
-        // So are those before the closing one.
+        // Doubles the backslashes before the closing mark, too.
         line.extend(std::iter::repeat_n(BACKSLASH, backslashes));
         line.push(QUOTE);
     }
@@ -63,7 +63,7 @@ mod tests {
         String::from_utf16(&line).expect("the tests use whole characters")
     }
 
-    /// The documented rules of `CommandLineToArgvW` and of Microsoft's C runtime, read the other way.
+    /// Splits a command line by the documented rules of `CommandLineToArgvW` and of Microsoft's C runtime.
     fn parse(line: &[u16]) -> Vec<Vec<u16>> {
         let end = 1 + line[1..]
             .iter()
@@ -94,7 +94,7 @@ mod tests {
                     continue;
                 }
                 argument.extend(std::iter::repeat_n(BACKSLASH, backslashes / 2));
-                // Escaped, or two of them within quotation marks.
+                // An escaped mark, or two of them within quotation marks.
                 if backslashes % 2 == 1 || (inside && rest.next_if_eq(&QUOTE).is_some()) {
                     argument.push(QUOTE);
                 } else {

@@ -1,4 +1,4 @@
-//! Where a program is looked for.
+//! Where to look for a program.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,8 +12,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 
 /// The files to try in turn for `program`, given the child's search path.
 ///
-/// A program that names a directory or a drive is not searched for. Neither our own directory nor the
-/// one of our program is searched unless it is in the search path.
+/// A program that names a directory or a drive is not searched for. Neither our working directory nor our
+/// program's own directory is searched unless the search path contains it.
 pub(super) fn candidates(program: &OsStr, path: &OsStr) -> Vec<PathBuf> {
     if program.is_empty() {
         return Vec::new();
@@ -32,23 +32,23 @@ pub(super) fn candidates(program: &OsStr, path: &OsStr) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether this is there and no directory. Neither opened nor followed: programs that come with packages
-/// are links that only starting them can follow.
+/// Whether the file exists and is not a directory. Does not open it or follow links: programs of packaged
+/// applications are links that only the start of a process can follow.
 pub(super) fn is_file(file: &Path) -> bool {
     let name: Vec<u16> = file.as_os_str().encode_wide().chain([0]).collect();
-    // SAFETY: the name ends with a zero.
+    // SAFETY: `name` ends with a zero.
     let attributes = unsafe { GetFileAttributesW(name.as_ptr()) };
     attributes != INVALID_FILE_ATTRIBUTES && attributes & FILE_ATTRIBUTE_DIRECTORY == 0
 }
 
-/// Whether this is run by the command interpreter, which takes its arguments apart by rules of its own.
+/// Whether the command interpreter runs this file: it splits arguments by rules of its own.
 pub(super) fn is_batch_file(file: &Path) -> bool {
     let name = file.as_os_str().to_string_lossy();
     let name = name.trim_end_matches(['.', ' ']).to_ascii_lowercase();
     name.ends_with(".bat") || name.ends_with(".cmd")
 }
 
-/// Whether this is a program for consoles, as its header says; not when that cannot be read.
+/// Whether this is a console program, as its header says. False if the header cannot be read.
 pub(super) fn is_console_program(file: &Path) -> bool {
     const HEADER_AT: u64 = 0x3c;
     const SUBSYSTEM_AT: u64 = 0x5c;

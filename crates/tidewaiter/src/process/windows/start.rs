@@ -1,4 +1,4 @@
-//! `CreateProcessW`, with exactly the handles meant for the child, in a job of its own.
+//! Calls `CreateProcessW`, with exactly the handles meant for the child, in a job of its own.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,7 +17,7 @@ use windows_sys::Win32::System::Threading::{
 
 use super::streams::Inheritable;
 
-/// What is started, all of it null-terminated.
+/// The program's texts, all null-terminated.
 #[derive(Debug)]
 pub(super) struct Image {
     pub(super) file: Vec<u16>,
@@ -25,11 +25,11 @@ pub(super) struct Image {
     pub(super) environment: Vec<u16>,
     pub(super) directory: Option<Vec<u16>>,
     pub(super) own_group: bool,
-    /// Whether the window that it opens first is not shown.
+    /// Whether to hide the first window that the program opens.
     pub(super) hidden: bool,
 }
 
-/// A process that was started.
+/// A started process.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) pid: u32,
@@ -37,23 +37,23 @@ pub(super) struct Started {
     pub(super) job: OwnedHandle,
 }
 
-/// Starts the program with these standard streams; it inherits the handles in `list`, and no other.
+/// Starts the program with these standard streams. It inherits the handles in `list`, and no others.
 pub(super) fn start(
     image: &Image,
     streams: [HANDLE; 3],
     list: &[BorrowedHandle<'_>],
 ) -> io::Result<Started> {
-    // SAFETY: a job without a name, and no attributes: the handle is not inherited.
+    // SAFETY: the job has no name and no attributes, so the handle is not inherited.
     let job = unsafe { CreateJobObjectW(ptr::null(), ptr::null()) };
     if job.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the job was just made, for us.
+    // SAFETY: we just made the job, and own it.
     let job = unsafe { OwnedHandle::from_raw_handle(job) };
     let jobs = [job.as_handle()];
     let (process, thread, pid) = match create(image, streams, list, &jobs, 0) {
         Ok(created) => created,
-        // Refused for packaged programs and by old systems; what else is the matter, shows again.
+        // Packaged programs and old systems refuse the job. Any other error shows up again below.
         Err(_) => {
             let created = create(image, streams, list, &[], CREATE_SUSPENDED)?;
             put_into_job(&job, &created.0, &created.1)?;
@@ -64,7 +64,7 @@ pub(super) fn start(
     Ok(Started { pid, process, job })
 }
 
-/// Lets a suspended process run, once it is in the job; ends it when it cannot be.
+/// Puts a suspended process into the job and lets it run. Ends the process if either fails.
 fn put_into_job(job: &OwnedHandle, process: &OwnedHandle, thread: &OwnedHandle) -> io::Result<()> {
     // SAFETY: both handles are open.
     let assigned =
@@ -102,7 +102,7 @@ fn create(
     ] = streams;
     startup.lpAttributeList = attributes.as_mut_ptr();
     if image.hidden {
-        // What is not said then, is zero: hidden.
+        // Without this flag, the field's zero would mean nothing; with it, zero means hidden.
         startup.StartupInfo.dwFlags |= STARTF_USESHOWWINDOW;
     }
     let group = if image.own_group {
@@ -110,13 +110,13 @@ fn create(
     } else {
         0
     };
-    // It may be written to.
+    // `CreateProcessW` may write to it.
     let mut command_line = image.command_line.clone();
     let mut made = PROCESS_INFORMATION::default();
     let inheritable = Inheritable::make(list)?;
-    // SAFETY: all texts are null-terminated and the environment ends with two NULs; the startup
-    // information says its size and that attributes follow; the attributes and the handles in them
-    // live until after the call.
+    // SAFETY: all texts are null-terminated and the environment ends with two NULs. The startup information
+    // gives its size and says that attributes follow. The attributes and the handles in them live until after
+    // the call.
     let done = unsafe {
         CreateProcessW(
             image.file.as_ptr(),
@@ -136,14 +136,14 @@ fn create(
     if done == 0 {
         return Err(error);
     }
-    // SAFETY: the call succeeded, and gave us this handle.
+    // SAFETY: the call succeeded and gave us this handle.
     let process = unsafe { OwnedHandle::from_raw_handle(made.hProcess) };
     // SAFETY: as above.
     let thread = unsafe { OwnedHandle::from_raw_handle(made.hThread) };
     Ok((process, thread, made.dwProcessId))
 }
 
-/// A list of process attributes; it refers to the values set.
+/// A list of process attributes. It borrows the values set.
 struct Attributes<'a> {
     memory: Vec<MaybeUninit<usize>>,
     values: std::marker::PhantomData<&'a [BorrowedHandle<'a>]>,
@@ -154,12 +154,12 @@ impl<'a> Attributes<'a> {
 
     fn new() -> io::Result<Attributes<'a>> {
         let mut bytes = 0;
-        // SAFETY: without a list it only says how large one is.
+        // SAFETY: without a list, the call only returns the size of one.
         unsafe {
             InitializeProcThreadAttributeList(ptr::null_mut(), Self::COUNT, 0, &raw mut bytes)
         };
         let mut memory = vec![MaybeUninit::uninit(); bytes.div_ceil(size_of::<usize>())];
-        // SAFETY: there are as many bytes as it asked for, aligned for pointers.
+        // SAFETY: the list has as many bytes as the call asked for, aligned for pointers.
         let done = unsafe {
             InitializeProcThreadAttributeList(
                 memory.as_mut_ptr().cast(),
@@ -177,13 +177,13 @@ impl<'a> Attributes<'a> {
         })
     }
 
-    /// Nothing is set for no handles at all: an empty list is not allowed.
+    /// Sets the attribute, unless there are no handles: Windows refuses an empty list.
     fn set(&mut self, attribute: u32, handles: &'a [BorrowedHandle<'a>]) -> io::Result<()> {
         if handles.is_empty() {
             return Ok(());
         }
         let attribute = usize::try_from(attribute).expect("Windows has at least 32 bits");
-        // SAFETY: the list was initialised with room for it; the handles live as long as the list.
+        // SAFETY: the list was initialised with room for the attribute; the handles live as long as the list.
         let done = unsafe {
             UpdateProcThreadAttribute(
                 self.as_mut_ptr(),
@@ -208,7 +208,7 @@ impl<'a> Attributes<'a> {
 
 impl Drop for Attributes<'_> {
     fn drop(&mut self) {
-        // SAFETY: the list was initialised, and is not used after this.
+        // SAFETY: the list was initialised, and nothing uses it after this.
         unsafe { DeleteProcThreadAttributeList(self.as_mut_ptr()) };
     }
 }

@@ -25,14 +25,14 @@ use crate::process::{ChildPipe, PipeDirection, Stdio};
 
 const PIPE_BYTES: u32 = 64 * 1024;
 
-/// How often a new name is tried for a pipe before something else must be the matter.
+/// How many names to try for a pipe before giving up: more collisions than this are no coincidence.
 const NAME_ATTEMPTS: usize = 16;
 
 /// The child's standard streams, and our ends of the pipes among them.
 #[derive(Debug)]
 pub(super) struct Streams {
-    /// Not inheritable; standard error is missing where it is the same as output. Null where we have no such
-    /// stream ourselves.
+    /// Not inheritable. `None` for standard error that is the same as output, and where we have no such stream
+    /// ourselves.
     handles: [Option<OwnedHandle>; 3],
     merged: bool,
     /// Our ends, for overlapped use.
@@ -40,11 +40,11 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Those streams.
+    /// Opens the standard streams.
     ///
     /// # Errors
     ///
-    /// What the OS says.
+    /// The OS's error.
     pub(super) fn of(stdio: [Stdio; 3]) -> io::Result<Streams> {
         let mut streams = Streams {
             handles: [None, None, None],
@@ -79,7 +79,7 @@ impl Streams {
         Ok(streams)
     }
 
-    /// What the child gets as standard input, output and error.
+    /// The handles that the child gets as standard input, output and error.
     pub(super) fn numbers(&self) -> [HANDLE; 3] {
         let mut numbers = self.handles.each_ref().map(|handle| {
             handle
@@ -102,27 +102,27 @@ impl Streams {
     }
 }
 
-/// Ours, if we have one.
+/// Copies our own standard stream, if we have one.
 fn inherited(stream: usize) -> io::Result<Option<OwnedHandle>> {
     let number = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE][stream];
-    // SAFETY: only asks for a number.
+    // SAFETY: the call only returns a number.
     let handle = unsafe { GetStdHandle(number) };
     if handle.is_null() || handle == INVALID_HANDLE_VALUE {
         return Ok(None);
     }
-    // SAFETY: the process's standard handles stay open while they are its standard handles; it is
-    // duplicated at once.
+    // SAFETY: a standard handle of the process stays open as long as it is one, and the next line duplicates it
+    // at once.
     let handle = unsafe { BorrowedHandle::borrow_raw(handle) };
     handle.try_clone_to_owned().map(Some)
 }
 
-/// Makes handles inheritable for as long as it lives. A process that another thread starts meanwhile, without a
-/// list of handles, inherits them as well, so this must not live longer than the call that starts our child.
+/// Makes handles inheritable for as long as this lives. A process that another thread starts meanwhile, without
+/// a list of handles, inherits them as well, so this must not live longer than the call that starts our child.
 pub(super) struct Inheritable<'a>(&'a [BorrowedHandle<'a>]);
 
 impl<'a> Inheritable<'a> {
     pub(super) fn make(handles: &'a [BorrowedHandle<'a>]) -> io::Result<Inheritable<'a>> {
-        // Made first, so that an error below leaves none of them inheritable.
+        // Constructed first, so that its drop undoes a partial change after an error below.
         let inheritable = Inheritable(handles);
         for &handle in handles {
             set_inheritable(handle, true)?;
@@ -134,7 +134,7 @@ impl<'a> Inheritable<'a> {
 impl Drop for Inheritable<'_> {
     fn drop(&mut self) {
         for &handle in self.0 {
-            // Cannot fail: the handle is open, and the opposite was allowed.
+            // Cannot fail: the handle is open, and setting the flag was allowed.
             let _ = set_inheritable(handle, false);
         }
     }
@@ -149,10 +149,10 @@ fn set_inheritable(handle: BorrowedHandle<'_>, inheritable: bool) -> io::Result<
     check(unsafe { SetHandleInformation(handle.as_raw_handle(), HANDLE_FLAG_INHERIT, flags) })
 }
 
-/// A pipe: our end, overlapped, and the child's, synchronous as ordinary programs need it.
+/// Makes a pipe: our end, overlapped, and the child's, synchronous as ordinary programs need it.
 #[expect(
     clippy::disallowed_methods,
-    reason = "no seed: nobody else may guess the names"
+    reason = "random by design: no other process may guess the names"
 )]
 fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
     let mut attempts = NAME_ATTEMPTS;
@@ -161,7 +161,7 @@ fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
         let name = format!(
             r"\\.\pipe\tidewaiter-{}-{:016x}",
             std::process::id(),
-            // Each of these hashes with new keys, the first of a thread with random ones.
+            // Each `RandomState` hashes with new keys; the first of a thread has random ones.
             RandomState::new().hash_one(attempts)
         );
         let made = named_pipe(&name, we_write).and_then(|ours| {
@@ -178,7 +178,7 @@ fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
     }
 }
 
-/// Somebody has a pipe of that name, or was quicker to open ours.
+/// Whether another process has a pipe of that name, or opened ours before us.
 fn is_taken(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(i32::cast_unsigned);
     matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY))
@@ -207,6 +207,6 @@ fn named_pipe(name: &str, we_write: bool) -> io::Result<OwnedHandle> {
     if handle == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the pipe was just made, for us.
+    // SAFETY: we just made the pipe, and own it.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }

@@ -1,4 +1,4 @@
-//! What is promised of starting processes, with real ones: this test program, run again.
+//! Starting processes: tests with real ones. The child is this test program, run again.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::process::Stdio;
 const ACTION: &str = "TIDEWAITER_TEST_ACTION";
 const CHILD: &str = "process::os::tests::child_entry";
 
-/// The child's side: what it does is said by the environment.
+/// Runs in the child. An environment variable says what it does.
 #[test]
 #[expect(
     clippy::disallowed_methods,
@@ -45,7 +45,7 @@ fn child_entry() {
         "handle" => {
             let number: usize = value.parse().expect("a number");
             let mut flags = 0;
-            // SAFETY: asks about a number, which may be of no handle.
+            // SAFETY: the call only asks about a number, even if no handle has it.
             let known = unsafe { GetHandleInformation(number as _, &raw mut flags) };
             std::process::exit(if known == 0 { 0 } else { 9 });
         }
@@ -58,7 +58,7 @@ fn child_entry() {
             grandchild.stdin(std::process::Stdio::piped());
             let mut grandchild = grandchild.spawn().expect("it can be run again");
             let _ = io::copy(&mut io::stdin(), &mut output);
-            // Its input ends here, and so does it.
+            // The grandchild's input ends here, so it ends, too.
             let _ = grandchild.wait();
         }
         other => panic!("no such action: {other}"),
@@ -80,11 +80,11 @@ fn await_end(process: &OsProcess) -> ExitStatus {
     status.expect("its handle said that it ended")
 }
 
-/// Reads once from our end of a pipe; nothing at its end.
+/// Reads once from our end of a pipe. Returns zero at the end of the pipe.
 fn read(pipe: &OwnedHandle, buffer: &mut [u8]) -> usize {
     let mut overlapped = OVERLAPPED::default();
     let length = buffer.len().try_into().expect("it is small");
-    // SAFETY: buffer and OVERLAPPED live until the result was awaited, below.
+    // SAFETY: the buffer and the OVERLAPPED live until the result has been awaited, below.
     unsafe {
         ReadFile(
             pipe.as_raw_handle(),
@@ -95,7 +95,7 @@ fn read(pipe: &OwnedHandle, buffer: &mut [u8]) -> usize {
         )
     };
     let mut bytes = 0;
-    // SAFETY: as above. A failure to start fails here too, as what is at the pipe's end.
+    // SAFETY: as above. If the read could not start, this call fails, too.
     unsafe {
         GetOverlappedResult(
             pipe.as_raw_handle(),
@@ -121,7 +121,7 @@ fn read_all(pipe: &OwnedHandle) -> String {
 fn write(pipe: &OwnedHandle, bytes: &[u8]) {
     let mut overlapped = OVERLAPPED::default();
     let length = bytes.len().try_into().expect("it is small");
-    // SAFETY: buffer and OVERLAPPED live until the result was awaited, below.
+    // SAFETY: the buffer and the OVERLAPPED live until the result has been awaited, below.
     unsafe {
         WriteFile(
             pipe.as_raw_handle(),
@@ -157,7 +157,7 @@ fn bytes_go_in_and_come_out_through_the_pipes() {
     let input = child.take_pipe(0).expect("a pipe");
     let output = child.take_pipe(1).expect("a pipe");
     write(&input, b"<hello>");
-    // A read of nothing completes once there is something.
+    // A read of zero bytes completes once data is available.
     assert_eq!(read(&output, &mut []), 0);
     drop(input);
     let text = read_all(&output);
@@ -248,16 +248,16 @@ fn a_killed_process_has_ended_and_finds_no_second_signal() {
     assert!(numbered.is_err());
 }
 
-/// Goal: a tree is ended after its root ended by itself.
-/// Method: a grandchild keeps the output open; the end of file says that it ended.
+/// Goal: a tree can be ended after its root ended by itself.
+/// Method: a grandchild keeps the output open; the end of file shows that it ended.
 #[test]
 fn a_tree_outlives_its_root_and_can_still_be_ended() {
     let mut child = spawn(&child("parent")).expect("the tests can be run");
-    // Kept open: the grandchild lives as long.
+    // Keeps the pipe open: the grandchild lives as long as it is.
     let _input = child.take_pipe(0).expect("a pipe");
     let output = &child.take_pipe(1).expect("a pipe");
     let kill = |target| child.process.signal(Signal::Kill, target);
-    // Two test programs have begun, the child and the grandchild.
+    // Waits until both test programs run: the child and the grandchild.
     let mut text = String::new();
     while text.matches("running").count() < 2 {
         let mut chunk = [0; 256];
@@ -278,8 +278,8 @@ fn a_tree_outlives_its_root_and_can_still_be_ended() {
     );
 }
 
-/// Goal: handles that happen to be inheritable stay with us.
-/// Method: the child is told the number of one and asks for it.
+/// Goal: the child does not inherit our other handles, even inheritable ones.
+/// Method: tell the child the number of one; it checks whether it has it.
 #[test]
 fn no_other_handle_of_ours_reaches_the_child() {
     let kept = File::open(std::env::current_exe().expect("a program")).expect("it can be read");
@@ -302,13 +302,13 @@ fn streams_can_be_null_or_inherited_or_merged() {
     assert_eq!(run(&command).1, ExitStatus::Code(5));
 }
 
-/// Goal: nobody else can pass the child's ends on, but during the very call that starts the child.
+/// Goal: the child's ends are inheritable only during the very call that starts the child.
 #[test]
 fn the_childs_ends_are_inheritable_only_while_it_is_started() {
     let inheritable = |streams: &Streams| {
         let is_so = |handle: &BorrowedHandle<'_>| {
             let mut flags = 0;
-            // SAFETY: the handle is open, and there is room for the flags.
+            // SAFETY: the handle is open, and `flags` has room for the flags.
             check(unsafe { GetHandleInformation(handle.as_raw_handle(), &raw mut flags) })
                 .expect("it is open");
             flags & HANDLE_FLAG_INHERIT != 0
