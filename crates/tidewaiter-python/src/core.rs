@@ -42,6 +42,8 @@ pub(crate) struct Loop {
     pub(crate) children: RefCell<Slab<Py<Child>>>,
     /// A connection on its way from the library to the Python object that is being made for it.
     pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
+    /// Connections that are to end after the next wait.
+    pub(crate) ending: RefCell<Vec<Bridge>>,
     context: RefCell<Option<Rc<Context>>>,
     /// How many calls that other threads asked for were made.
     pub(crate) thread_calls: Cell<u64>,
@@ -149,7 +151,16 @@ impl Core {
         inside.take_up()?;
         inside.check_process()?;
         let nested = inside.belonging.in_turn.replace(true);
+        let ending = inside.ending.take();
+        let limit = if ending.is_empty() {
+            limit
+        } else {
+            Some(Duration::ZERO)
+        };
         let turned = inside.reactor.iterate(limit);
+        for bridge in ending {
+            bridge.let_end();
+        }
         if turned.is_ok() {
             self.make_remote_calls(py, inside);
             records::deliver(py, inside);
@@ -224,6 +235,7 @@ impl Core {
             listeners: RefCell::default(),
             children: RefCell::default(),
             accepted: RefCell::default(),
+            ending: RefCell::default(),
             context: RefCell::default(),
             thread_calls: Cell::default(),
             interrupted: Cell::new(false),

@@ -9,10 +9,12 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 import unittest
 
@@ -179,6 +181,28 @@ class ReactorTestCase(unittest.TestCase):
         self.assertEqual(finished.code, 0, finished)
         self.assertEqual(finished.left_over, [], finished)
         self.assertNotIn("Traceback", finished.errors + finished.output, finished)
+
+
+class FloodingPeer(threading.Thread):
+    """A peer that sends all it has before it reads anything, and then reads to the end."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+        self.received = 0
+        self.ended = None
+
+    def run(self):
+        with socket.create_connection(("127.0.0.1", self.number), 20) as connection:
+            try:
+                for _ in range(100):
+                    connection.sendall(b"y" * 100_000)
+                connection.shutdown(socket.SHUT_WR)
+                while piece := connection.recv(1 << 16):
+                    self.received += len(piece)
+                self.ended = "in order"
+            except OSError as error:
+                self.ended = type(error).__name__
 
 
 def end_process(pid, number):

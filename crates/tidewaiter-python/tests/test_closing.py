@@ -1,8 +1,10 @@
 """Closing waits for what is still to be said, as with Twisted's own transports."""
 
 import itertools
+import re
 import unittest
 
+import support
 from support import ReactorTestCase, on, ours_only, ports
 
 DONE = ["ConnectionDone"]
@@ -32,6 +34,18 @@ class Closing(ReactorTestCase):
             with self.subTest(port, when=when):
                 outcome = self.scenario("closing", "to_one_that_sends", when, 200_000, environment=on(port))
                 self.assertEqual(outcome, {"received": 200_000, "ended": "in order", "server": DONE, "log": []})
+
+    @ours_only
+    def test_a_peer_that_still_sends_gets_all_of_it_though_the_reactor_stops(self):
+        for port in ports():
+            with self.subTest(port):
+                process = support.start_scenario("closing", "stopped_after", 200_000, environment=on(port))
+                found = process.wait_for(lambda process=process: re.search(r"listening on (\d+)\s", process.output()))
+                peer = support.FloodingPeer(int(found[1]))
+                peer.start()
+                peer.join()
+                self.assertEqual((peer.received, peer.ended), (200_000, "in order"))
+                self.assertEndedWell(process.finish())
 
     def test_aborting_ends_it_at_once(self):
         for method in ("loseConnection", "loseWriteConnection"):

@@ -109,6 +109,24 @@ impl Bridge {
         }
     }
 
+    /// Lets the connection end once the loop has waited, as Twisted's own reactors do: what the system has to tell by
+    /// then, as of the connection's other end in this process, comes before.
+    pub(super) fn end_with_next_turn(&self) {
+        if let Some(inside) = self.home.upgrade() {
+            inside.ending.borrow_mut().push(self.clone());
+            // Neither this turn nor the next is to wait for something else.
+            inside.reactor.crash();
+        }
+    }
+
+    pub(crate) fn let_end(&self) {
+        self.reach(|_, stream| {
+            let state = stream.get().state(stream.py());
+            // The loop's own thread is refused nothing; in a copy of the process there is nothing to end.
+            let _ = state.let_end(stream.py());
+        });
+    }
+
     /// The connection is gone: nothing leads to the stream any more.
     pub(super) fn leave(&self) {
         let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {

@@ -65,13 +65,11 @@ impl Producer for Drained {
                         .map(drop)
                 }
                 Some(_) => Ok(()),
-                None => {
-                    // Nobody waits for room: from here on, only what is queued holds the end back.
-                    if let Some(transport) = state.transport()? {
-                        transport.unregister_producer();
-                    }
+                None if state.disconnecting.get() => {
+                    self.0.end_with_next_turn();
                     Ok(())
                 }
+                None => state.let_end(py),
             }
         });
     }
@@ -103,6 +101,16 @@ impl State {
         if registered && !self.producing.streaming.get() {
             self.listen_for_drain(transport);
         }
+    }
+
+    /// From here on only what is queued holds the end back, unless somebody waits for room.
+    pub(super) fn let_end(&self, py: Python<'_>) -> PyResult<()> {
+        if self.producing.waiting(py).is_none()
+            && let Some(transport) = self.transport()?
+        {
+            transport.unregister_producer();
+        }
+        Ok(())
     }
 
     /// To be called before an end is asked for: until everything is sent, more may be written.

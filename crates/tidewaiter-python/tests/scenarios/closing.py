@@ -1,9 +1,8 @@
 """Connections that are closed while there is still something to say."""
 
 import os
-import socket
-import threading
 
+from support import FloodingPeer
 from twisted.internet import protocol
 from twisted.internet.defer import maybeDeferred
 
@@ -62,28 +61,6 @@ def written_while_sending(reactor, size):
     return {"size": side.size, "last": side.last.decode(), "server": server.lost}
 
 
-class _Flooding(threading.Thread):
-    """A peer that sends all it has before it reads anything, and then reads to the end."""
-
-    def __init__(self, number):
-        super().__init__()
-        self.number = number
-        self.received = 0
-        self.ended = None
-
-    def run(self):
-        with socket.create_connection((ADDRESS, self.number), 20) as connection:
-            try:
-                for _ in range(100):
-                    connection.sendall(b"y" * 100_000)
-                connection.shutdown(socket.SHUT_WR)
-                while piece := connection.recv(1 << 16):
-                    self.received += len(piece)
-                self.ended = "in order"
-            except OSError as error:
-                self.ended = type(error).__name__
-
-
 def to_one_that_sends(reactor, when, size):
     """
     A server writes and closes, as soon as the connection is `made` or it has `received` something, while its peer sends
@@ -95,11 +72,23 @@ def to_one_that_sends(reactor, when, size):
         side.transport.loseConnection()
 
     server = SideFactory(**{when: act})
-    peer = _Flooding(reactor.listenTCP(0, server, interface=ADDRESS).getHost().port)
+    peer = FloodingPeer(reactor.listenTCP(0, server, interface=ADDRESS).getHost().port)
     reactor.callWhenRunning(peer.start)
     until(reactor, lambda: peer.ended)
     peer.join()
     return {"received": peer.received, "ended": peer.ended, "server": server.lost, "log": failures()}
+
+
+def stopped_after(reactor, size):
+    """A server writes, closes, and stops when it is told that this is done."""
+
+    def act(side):
+        side.transport.write(b"x" * size)
+        side.transport.loseConnection()
+
+    server = SideFactory(connectionMade=act, connectionLost=lambda side: reactor.stop())
+    print("listening on", reactor.listenTCP(0, server, interface=ADDRESS).getHost().port)
+    reactor.run()
 
 
 def written_to_child(reactor):

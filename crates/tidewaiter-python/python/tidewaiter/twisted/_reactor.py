@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
 
 from twisted.internet import base, error, main
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTCP
 from twisted.python import context, log
 from twisted.python.failure import Failure
@@ -66,6 +68,7 @@ class LoopReactor(base.ReactorBase):
         _forks.follow(self._core)
         self._shorten()
         super().__init__()
+        self.addSystemEventTrigger("before", "shutdown", self._seeOff)
 
     def _shorten(self) -> None:
         """Have calls go straight into the loop, unless a subclass, or a clock, must see them first."""
@@ -138,6 +141,23 @@ class LoopReactor(base.ReactorBase):
         return self._core.delayed_calls() + list(super().getDelayedCalls())
 
     # The loop.
+
+    def _seeOff(self) -> Deferred[None]:
+        """
+        Have the loop go on for connections that ended in order and whose peers still send, a second at most: the
+        end of the process resets them.
+        """
+        gone: Deferred[None] = Deferred()
+        limit = time.monotonic() + 1.0
+
+        def look() -> None:
+            if self._core.metrics()["lingering"] and time.monotonic() < limit:
+                self._core.call_later(0.01, look)
+            else:
+                gone.callback(None)
+
+        look()
+        return gone
 
     def _enterContext(self) -> None:
         """Callbacks log in the context of the thread that runs the loop: this one."""
