@@ -9,10 +9,13 @@ from pathlib import Path
 
 # Which modules have been seen to pass on Windows, as far as they do not skip themselves.
 ON_WINDOWS = [
+    "test_children",
     "test_endings",
     "test_examples",
     "test_exceptions",
+    "test_extremes",
     "test_interrupts",
+    "test_numbers",
     "test_reactors",
     "test_strangers",
     "test_windows",

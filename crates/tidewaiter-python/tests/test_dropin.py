@@ -144,6 +144,18 @@ class Installing(ReactorTestCase):
             self.assertEqual(here - provided, set())
 
     @ours_only
+    def test_the_face_is_there_when_it_is_asked_for(self):
+        code = """
+import sys, tidewaiter
+assert "twisted" not in sys.modules
+tidewaiter.twisted.install()
+from twisted.internet import reactor
+print(type(reactor) is tidewaiter.twisted.Reactor, hasattr(tidewaiter, "other"))
+"""
+        finished = support.run([sys.executable, "-c", code])
+        self.assertEqual((finished.code, finished.output, finished.errors), (0, "True False\n", ""), finished)
+
+    @ours_only
     def test_the_reactor_needs_no_openssl(self):
         code = """
 import tidewaiter.twisted

@@ -117,12 +117,16 @@ def _talk(reactor, ready):
     )
 
 
-class _Busy:
-    """Takes its time when it is let go of."""
+_NEVER = threading.Lock()
+_NEVER.acquire()
 
-    def __del__(self, sleep=time.sleep):
+
+class _Busy:
+    """Takes its time when it is let go of, and lets other threads have the interpreter's lock."""
+
+    def __del__(self, wait=_NEVER.acquire):
         for _ in range(5):
-            sleep(0.001)
+            wait(timeout=0.001)
 
 
 def _let_go(reactor, ready):
