@@ -309,7 +309,7 @@ fn callbacks_may_do_anything_when_they_are_dropped() {
         });
     });
     parts("soon", |transport| {
-        transport.reactor().call_when_running(idle())
+        transport.reactor().call_when_running(idle());
     });
     parts("from another thread", |transport| {
         transport.reactor().remote().call(idle()).expect("it runs");
@@ -371,10 +371,10 @@ fn fill(reactor: &Reactor) -> usize {
         reactor.call_later(far, keep(Parting));
         let (call, other) = (keep(Parting), keep(Parting));
         reactor.add_trigger(Phase::Before, SystemEvent::Startup, move |reactor, _| {
-            call(reactor)
+            call(reactor);
         });
         reactor.add_trigger(Phase::After, SystemEvent::Shutdown, move |reactor, _| {
-            other(reactor)
+            other(reactor);
         });
     }
     reactor
