@@ -1,4 +1,4 @@
-//! How a reactor is set up.
+//! Sets up a reactor.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -19,13 +19,13 @@ use super::{AroundWait, Core, Life, Memory, Reactor, Resolver, Settings};
 use crate::port::sim::Sim;
 use crate::port::{Port, PortKind, PortOptions, Table};
 
-/// How many threads run blocking work unless set.
+/// The default number of threads for blocking work.
 const WORKERS_MAX: usize = 16;
 
-/// How much later than asked a delayed call is made at most to be made together with others, unless set.
+/// By default, a delayed call may be made this much later than asked, so that one wake-up serves several.
 const TIMER_SLACK: Duration = Duration::from_micros(100);
 
-/// How much of that Linux takes by itself when it waits for readiness.
+/// Linux itself adds this much when it waits for readiness.
 const READINESS_SLACK: Duration = Duration::from_micros(50);
 
 /// Sets up a [`Reactor`].
@@ -101,12 +101,12 @@ impl ReactorBuilder {
         self
     }
 
-    /// Sets how much later than due [delayed calls](Reactor::call_later) may be made, so that one wake-up serves
-    /// several that are due shortly after one another. The default is 100 µs; 50 µs on the port `poll`, where
-    /// Linux adds as much by itself; zero in a simulation.
+    /// Sets how much later than due [delayed calls](Reactor::call_later) may be made, so that one wake-up
+    /// serves several that are due shortly after one another. The default is 100 µs; 50 µs on the port `poll`,
+    /// where Linux itself adds as much; zero in a simulation.
     ///
-    /// A call that is due alone is not made later for this, and no call is made early. A larger value saves CPU
-    /// time when very many calls are pending; zero wakes up for each.
+    /// A call that is due alone is not made later because of this, and no call is made early. A larger value
+    /// saves CPU time when very many calls are pending; zero wakes up for each.
     #[must_use]
     pub fn timer_slack(mut self, slack: Duration) -> ReactorBuilder {
         self.timer_slack = Some(slack);
@@ -114,8 +114,8 @@ impl ReactorBuilder {
     }
 
     /// Calls `hook` around each wait of the port that may block. This is for programs that hold something that
-    /// other threads need meanwhile, such as the lock of an interpreter: release it, call the argument, which
-    /// waits, and take it back.
+    /// other threads need meanwhile, such as the lock of an interpreter: the hook releases it, calls its
+    /// argument, which waits, and takes it back.
     ///
     /// The hook is called on the reactor's thread. Its argument waits on the first call and does nothing on
     /// further ones. If the hook does not call it, the loop does not block in this turn, and only takes the
@@ -159,12 +159,12 @@ impl ReactorBuilder {
         self
     }
 
-    /// Calls `report` after each callback that took longer than `limit`. Costs one clock read for each callback;
-    /// by default nothing is measured.
+    /// Calls `report` after each callback that took longer than `limit`. This costs one clock read for each
+    /// callback; by default nothing is measured.
     ///
     /// `report` is called on the reactor's thread right after the callback, so that records which the program
-    /// made in its callbacks can tell which one was slow. When one callback runs within another, the outer one's
-    /// time counts from the end of the inner one.
+    /// made in its callbacks can tell which one was slow. When one callback runs within another, the outer
+    /// one's time counts from the end of the inner one.
     #[must_use]
     pub fn slow_callback(
         mut self,
@@ -189,7 +189,7 @@ impl ReactorBuilder {
             None => Port::open(&self.port)?,
         };
         let usual_slack = match port.info().kind {
-            // Its clock stands still while it does not wait: there is nothing to save.
+            // Its clock stands still except in waits: a delay would save no wake-up.
             PortKind::Sim => Duration::ZERO,
             PortKind::Poll => TIMER_SLACK - READINESS_SLACK,
             PortKind::Uring | PortKind::Iocp => TIMER_SLACK,

@@ -1,52 +1,52 @@
-//! Looks at the clock, and what makes them unnecessary: one costs as much as a short callback does.
+//! Caches clock reads: one costs as much as a short callback.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::Reactor;
 
-/// A turn that need not wait leaves the kernel alone if it was asked in vain less than this ago. To ask costs as much as
-/// a short turn; once in this time, it is a few hundredths of it.
+/// A turn that need not wait skips the system call if the kernel had nothing less than this ago. The call costs
+/// as much as a short turn; made once in this time, it costs a few hundredths of it.
 const ASK_AGAIN: Duration = Duration::from_micros(10);
 
-/// What the loop knows of the time.
+/// The cached time, and when the kernel is next worth a poll.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
-    /// The time at the latest look.
+    /// The time at the latest read.
     seen: Cell<Option<Instant>>,
-    /// Nothing that takes time has been done since.
+    /// Nothing that may take time has run since the latest read.
     fresh: Cell<bool>,
-    /// When to ask the kernel again, which had nothing when it was last asked.
+    /// When to poll the kernel again, after a poll that found nothing.
     ask_again: Cell<Option<Instant>>,
 }
 
 impl Clock {
-    /// The time at the latest look: it is no earlier than this.
+    /// Returns the time at the latest read. The present time is no earlier.
     pub(super) fn seen(&self) -> Option<Instant> {
         self.seen.get()
     }
 
-    /// The port has asked the kernel, and nothing came of it.
+    /// Notes that the port polled the kernel and found nothing.
     pub(super) fn asked_in_vain(&self, now: Instant) {
         self.ask_again.set(now.checked_add(ASK_AGAIN));
     }
 
-    /// Something came from the kernel, or may have.
+    /// Notes that the kernel delivered something, or may have.
     pub(super) fn something_came(&self) {
         self.ask_again.set(None);
     }
 
-    /// The port asked the kernel just before `now`, and nothing has come since.
+    /// Whether the port polled the kernel just before `now`, and nothing has arrived since.
     pub(super) fn just_asked_in_vain(&self, now: Instant) -> bool {
         self.ask_again.get().is_some_and(|then| now < then)
     }
 
-    /// What was done since the latest look took no time that matters.
+    /// Treats the latest read as the present time until [`spend`](Clock::spend).
     pub(super) fn count_from_here(&self) {
         self.fresh.set(true);
     }
 
-    /// Something is done that may take time.
+    /// Notes that something runs that may take time.
     pub(super) fn spend(&self) {
         self.fresh.set(false);
     }
@@ -57,8 +57,8 @@ impl Reactor {
         &self.core.counters.pace.clock
     }
 
-    /// The time by the reactor's clock: the OS's monotonic clock, or the simulation's. When the reactor itself,
-    /// of which this is a clone, has been dropped, the clock stands still.
+    /// The time by the reactor's clock: the OS's monotonic clock, or the simulation's. When the owner of the
+    /// reactor, of which this is a clone, has been dropped, the clock stands still.
     #[must_use]
     pub fn now(&self) -> Instant {
         let port = self.core.port.borrow();
@@ -70,7 +70,8 @@ impl Reactor {
         now
     }
 
-    /// The time as the loop needs it, between callbacks.
+    /// Returns the time for the loop's own decisions, between callbacks. Reads the clock only if the cached
+    /// time may be stale.
     pub(super) fn turn_time(&self) -> Instant {
         let clock = self.clock();
         match clock.seen() {

@@ -1,4 +1,4 @@
-//! Calls at a later time.
+//! Delayed calls.
 
 use std::fmt;
 use std::rc::{Rc, Weak};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::timers::TimerKey;
 use super::{Core, Life, Reactor};
 
-/// A call that waits for its time. Dropping this changes nothing: the call is made all the same. Clones name
-/// the same call.
+/// A pending call to be made at a later time. Dropping this value does not cancel the call. Clones refer to the
+/// same call.
 #[derive(Clone)]
 pub struct DelayedCall {
     core: Weak<Core>,
@@ -59,7 +59,7 @@ impl Reactor {
     /// The time `delay` from now, or the end of time.
     fn deadline(&self, delay: Duration) -> Instant {
         let now = self.now();
-        // A thousand years: further than any clock of ours will get, and in range for all of them.
+        // A thousand years: beyond the reach of any of our clocks, and in range for all of them.
         let end = Duration::from_secs(1000 * 365 * 86_400);
         now.checked_add(delay.min(end)).unwrap_or(now)
     }

@@ -1,4 +1,4 @@
-//! Processes that fork: taking the reactor along, and copies that leave it alone.
+//! Takes a reactor along through a fork, and keeps copies of it harmless.
 
 use std::rc::Rc;
 
@@ -10,22 +10,23 @@ impl Reactor {
     /// Prepares the reactor for a fork of the process, so that it can live on in the child, as daemons do. Call
     /// this before the fork.
     ///
-    /// In the process that goes on to use the reactor, [`after_fork`](Reactor::after_fork) makes it usable again,
-    /// with its listeners, its connections and the bytes they have to send or received, its delayed calls and
-    /// its [`Remote`](super::Remote)s. Between the two calls, the reactor makes no turns. The other process must
-    /// not use its copy, because both have the same connections.
+    /// In the process that goes on to use the reactor, [`after_fork`](Reactor::after_fork) makes it usable
+    /// again, with its listeners, its connections and the bytes they have to send or received, its delayed
+    /// calls and its [`Remote`](super::Remote)s. Between the two calls, the reactor makes no turns. The other
+    /// process must not use its copy, because both have the same connections.
     ///
-    /// Other threads do not exist in the child, so none may be in a call to this reactor meanwhile. The reactor's
-    /// own threads end in this call, once their work is done, and start again when there is more. The parent's
-    /// children are not children of the child: their ends are told there, too, but their exit status is
+    /// Other threads do not exist in the child, so none may be in a call to this reactor meanwhile. The
+    /// reactor's own threads end in this call, once their work is done, and start again when there is more. The
+    /// parent's children are not children of the child: it is told of their ends, too, but their exit status is
     /// [`Unknown`](crate::process::ExitStatus::Unknown).
     ///
-    /// Where nothing forks, as on Windows, the reactor only makes no turns until `after_fork`.
+    /// Where processes cannot fork, as on Windows, this only stops the reactor's turns until `after_fork`.
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] when the reactor has stopped; [`Error::Port`] when its threads are still at work after
-    /// 5 s, or as [`Port::before_fork`](crate::port::Port::before_fork). The reactor goes on as before then.
+    /// [`Error::Stopped`] when the reactor has stopped; [`Error::Port`] when its threads are still at work
+    /// after 5 s, or as [`Port::before_fork`](crate::port::Port::before_fork). After an error, the reactor goes
+    /// on as before.
     pub fn before_fork(&self) -> Result<(), Error> {
         if self.core.life.get() == Life::Stopped {
             return Err(Error::Stopped);
@@ -38,14 +39,14 @@ impl Reactor {
         })
     }
 
-    /// Makes the reactor usable again after a fork. Call this in the process that goes on to use the reactor, be
-    /// it the parent or the child.
+    /// Makes the reactor usable again after a fork. Call this in the process that goes on to use the reactor,
+    /// be it the parent or the child.
     ///
     /// # Errors
     ///
     /// [`Error::Stopped`] when the reactor has stopped; [`Error::Port`] as
-    /// [`Port::after_fork`](crate::port::Port::after_fork): in the child always with kqueue, which does not survive a
-    /// fork.
+    /// [`Port::after_fork`](crate::port::Port::after_fork): always in the child with kqueue, because a kqueue
+    /// does not survive a fork.
     pub fn after_fork(&self) -> Result<(), Error> {
         if self.core.life.get() == Life::Stopped {
             return Err(Error::Stopped);
@@ -55,7 +56,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Refuses in a copy of the process that the reactor belongs to.
+    /// Fails if this process is a copy of the one that the reactor belongs to.
     pub(crate) fn check_process(&self) -> Result<(), Error> {
         let port = self.core.port.borrow();
         let checked = port.as_ref().map_or(Ok(()), Port::check_process);
@@ -68,11 +69,11 @@ impl Reactor {
         port.as_ref().is_some_and(Port::is_elsewhere)
     }
 
-    /// Closes the copies of descriptors, and leaves all else as it is: what is on the reactor may kill
-    /// children, remove files or wait for threads, none of which are this process's to end.
+    /// Closes the copied descriptors, and leaks everything else: dropping what lives on the reactor might kill
+    /// children, remove files or wait for threads that belong to the original process.
     #[expect(
         clippy::disallowed_methods,
-        reason = "nothing of the original is to be ended here"
+        reason = "a copy must not end anything of the original"
     )]
     pub(super) fn disown(&self) {
         self.core.life.set(Life::Stopped);

@@ -1,4 +1,4 @@
-//! The way in from other threads: a queue that wakes the port.
+//! A queue through which other threads reach the loop. Sending wakes the port.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,7 +17,7 @@ use std::sync::{
 
 use crate::port::Waker;
 
-/// The inbox is closed; here is the value back.
+/// The inbox is closed; this returns the value.
 pub(crate) struct Closed<T>(pub(crate) T);
 
 impl<T> fmt::Debug for Closed<T> {
@@ -33,29 +33,29 @@ struct Queue<T> {
 
 struct Shared<T> {
     queue: Mutex<Queue<T>>,
-    /// Whether the queue holds something. Written under the lock, and read without it, so that the
-    /// consumer takes no lock when nothing was sent.
+    /// Whether the queue holds something. Written under the lock, and read without it, so that the consumer
+    /// takes no lock when nothing was sent.
     filled: AtomicBool,
-    /// Whether the consumer waits, or is about to: else it looks here again before it does, and need not be
-    /// woken.
+    /// Whether the consumer waits or is about to. While it does not, senders need not wake it: it checks the
+    /// queue again before it waits.
     waiting: AtomicBool,
     waker: Waker,
 }
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {
-        // No code of the user's runs under the lock: a panic elsewhere left the queue whole.
+        // No user code runs under the lock, so a panic elsewhere left the queue consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The consumer's half. Closes the inbox when dropped.
+/// The consumer's half of the queue. Closes the queue when dropped.
 pub(crate) struct Inbox<T> {
     shared: Arc<Shared<T>>,
 }
 
 impl<T> Inbox<T> {
-    /// An open inbox whose senders wake `waker`'s port.
+    /// Makes an open inbox. Its senders wake the port of `waker`.
     pub(crate) fn new(waker: Waker) -> Inbox<T> {
         Inbox {
             shared: Arc::new(Shared {
@@ -70,45 +70,46 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// A way in, to be cloned and given to other threads.
+    /// Makes a sender, to be cloned and given to other threads.
     pub(crate) fn sender(&self) -> Sender<T> {
         Sender {
             shared: Arc::clone(&self.shared),
         }
     }
 
-    /// Whether nothing has been sent, so that the consumer may wait. What is sent from here on wakes the port.
+    /// Whether nothing has been sent, so that the consumer may wait. From here on, sending wakes the port.
     ///
-    /// To be called before each wait that may block.
+    /// Call this before each wait that may block.
     pub(crate) fn may_wait(&self) -> bool {
         self.shared.waiting.store(true, Ordering::Relaxed);
-        // With the one in `send`: either we see that there is something, or its sender that we wait.
+        // Pairs with the fence in `send`: either we see that the queue is filled, or the sender sees that we
+        // wait.
         fence(Ordering::SeqCst);
         !self.shared.filled.load(Ordering::Relaxed)
     }
 
-    /// Appends to `into` all that was sent before the wait that just ended, in the order of sending.
+    /// Appends to `into` all values sent before the wait that just ended, in the order of sending.
     ///
-    /// Takes no lock when there is nothing. To be called after each wait: what is sent later keeps the next
-    /// one from blocking, or ends it.
+    /// Takes no lock when nothing was sent. Call this after each wait. A value sent later keeps the next wait
+    /// from blocking, or ends it.
     pub(crate) fn drain(&self, into: &mut VecDeque<T>) {
         self.shared.waiting.store(false, Ordering::Relaxed);
-        // No stronger order is needed: a sender's `wake`, and the port's taking note of it, make its
-        // earlier store visible here, and so does what precedes a wait. The values are guarded by the lock.
+        // Relaxed is enough: the pair of a sender's `wake` and the port's acknowledgement makes the sender's
+        // earlier store visible here. The lock guards the values.
         if !self.shared.filled.load(Ordering::Relaxed) {
             return;
         }
         let mut queue = self.shared.lock();
         self.shared.filled.store(false, Ordering::Relaxed);
         if into.is_empty() {
-            // The two allocations change places instead of growing afresh.
+            // Swaps the two allocations, so that neither has to grow again.
             std::mem::swap(into, &mut queue.values);
         } else {
             into.append(&mut queue.values);
         }
     }
 
-    /// Refuses everything from here on; what was sent before can still be drained.
+    /// Refuses all values from here on. Those sent before can still be drained.
     pub(crate) fn close(&self) {
         self.shared.lock().closed = true;
     }
@@ -118,7 +119,7 @@ impl<T> Drop for Inbox<T> {
     fn drop(&mut self) {
         self.close();
         let mut rest = VecDeque::new();
-        // The values end after the lock is released: they may own senders of this very inbox.
+        // Drops the values after the lock is released, because they may own senders of this very inbox.
         self.drain(&mut rest);
     }
 }
@@ -129,13 +130,13 @@ impl<T> fmt::Debug for Inbox<T> {
     }
 }
 
-/// The way in, from any thread.
+/// The sending half of the queue, for any thread.
 pub(crate) struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
-    /// Puts `value` behind all that was sent, and wakes the port if it waits and nobody else does so.
+    /// Appends `value`, and wakes the port if it waits and no earlier sender has woken it.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl<T> Sender<T> {
             self.shared.filled.store(true, Ordering::Relaxed);
         }
         drop(queue);
-        // Who finds something there leaves the waking to whoever sent that: it has not been taken out.
+        // If the queue was not empty, the sender of its first value wakes the port.
         if first {
             fence(Ordering::SeqCst);
             if self.shared.waiting.load(Ordering::Relaxed) {
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(taken, ["before"]);
     }
 
-    /// Sends to its own inbox when dropped, as a user's closure may.
+    /// Sends to its own inbox when dropped, as a user's closure may do.
     struct Parting(super::Sender<Option<Parting>>, mpsc::Sender<bool>);
 
     impl Drop for Parting {
@@ -234,7 +235,7 @@ mod tests {
         assert_eq!(reports.try_recv(), Ok(true), "refused, and not deadlocked");
     }
 
-    /// Goal: nothing is lost between many threads and a consumer that only looks when woken.
+    /// Goal: no value of many threads is lost, with a consumer that only drains when woken.
     #[test]
     fn values_of_many_threads_all_arrive() {
         let (bell, rings) = mpsc::channel();
@@ -278,7 +279,7 @@ mod loom_tests {
     use loom::thread;
     use std::collections::VecDeque;
 
-    /// A port that does nothing but wait to be woken.
+    /// A port that can only wait to be woken.
     struct Bell {
         rung: Arc<(Mutex<bool>, Condvar)>,
         waker: Waker,
@@ -306,8 +307,8 @@ mod loom_tests {
         }
     }
 
-    /// Goal: whatever the interleaving, each value arrives once, each sender's in order, and the
-    /// consumer never waits for what is already there (which loom reports as a deadlock).
+    /// Goal: in every interleaving, each value arrives once, each sender's values in order, and the consumer
+    /// never waits while a value is there (loom reports that as a deadlock).
     fn all_arrive(senders: usize, values_each: usize) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::pace::{Pace, TurnTimes};
 
-/// A number that only the loop's thread counts.
+/// A counter that only the loop's thread changes.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(Cell<u64>);
 
@@ -18,15 +18,15 @@ impl Counter {
     }
 }
 
-/// What kind of thing lives on a reactor.
+/// The kinds of live objects on a reactor, for counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LiveKind {
     Transport,
-    /// A transport whose end was told.
+    /// A transport that has reported its end to its protocol but is not closed yet.
     Lingering,
     Listener,
     Child,
-    /// What is counted with the whole alone.
+    /// Any other kind: counted in the total only.
     Other,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Counters {
     pub(crate) bytes_received: Counter,
     pub(crate) bytes_sent: Counter,
     pub(super) pace: Pace,
-    /// How many things live, by kind.
+    /// The number of live objects of each kind.
     kinds: [Cell<usize>; KINDS],
 }
 
@@ -105,7 +105,7 @@ impl Counters {
     }
 }
 
-/// How many things of each kind a reactor has in hand.
+/// How many objects of each kind live on a reactor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Living {
@@ -113,8 +113,9 @@ pub struct Living {
     pub delayed_calls: usize,
     /// Connections, and pipes to and from children.
     pub transports: usize,
-    /// Connections and pipes whose end was told, and that are not closed yet: because the peer may still be
-    /// sending (see [`Transport::lose_connection`](crate::Transport::lose_connection)), or for a moment.
+    /// Connections and pipes that have reported their end but are not closed yet. The peer of a connection may
+    /// still be sending (see [`Transport::lose_connection`](crate::Transport::lose_connection)); otherwise,
+    /// this state lasts a moment.
     pub lingering: usize,
     /// Listeners.
     pub listeners: usize,
@@ -122,7 +123,8 @@ pub struct Living {
     pub children: usize,
 }
 
-/// What a reactor did since it was made, and what is under way on it now. See [`Reactor::metrics`](crate::Reactor::metrics).
+/// Counts of a reactor's activity since it was made, and of what is under way on it now. See
+/// [`Reactor::metrics`](crate::Reactor::metrics).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -130,15 +132,15 @@ pub struct Metrics {
     pub turns: u64,
     /// Completions that the port delivered.
     pub completions: u64,
-    /// Completions for things that were gone: always zero, unless the OS or this library is at fault.
+    /// Completions for objects that no longer exist: always zero, unless the OS or this library is at fault.
     pub late_completions: u64,
     /// Delayed calls that were made.
     pub timers_fired: u64,
-    /// Calls from other threads that were made, results of [work](crate::Reactor::defer_to_thread) included.
+    /// Calls from other threads that were made, including results of [work](crate::Reactor::defer_to_thread).
     pub remote_calls: u64,
     /// Callbacks that panicked.
     pub panics: u64,
-    /// Connections accepted by this reactor's listeners, those included that they handed over.
+    /// Connections accepted by this reactor's listeners, including those that they handed over.
     pub accepted: u64,
     /// Connections taken over by [`adopt_tcp`](super::Reactor::adopt_tcp) or an
     /// [`Adopter`](crate::Adopter). In a group that hands connections over, one that the first reactor
@@ -155,7 +157,7 @@ pub struct Metrics {
     /// Everything that lives on the reactor: listeners, connections, pipes, children, connections being made,
     /// watches and adopters.
     pub live: usize,
-    /// The most important kinds of these, and delayed calls.
+    /// The most important kinds of live objects, and delayed calls.
     pub living: Living,
     /// Operations under way at the port.
     pub in_flight: usize,

@@ -1,7 +1,7 @@
-//! The loop: timers, threads, signals, and the table of live things.
+//! The loop: timers, threads, signals, and the table of live objects.
 //!
-//! It knows the port, but neither connections nor protocols: what lives on it implements [`Live`].
-//! No borrow of its state is held across a callback, so that from any callback anything may be called.
+//! The loop knows the port, but neither connections nor protocols: every object on it implements [`Live`]. The
+//! loop borrows none of its state while a callback runs, so a callback may call anything.
 
 mod builder;
 mod clock;
@@ -49,62 +49,61 @@ use metrics::Counters;
 use timers::Timers;
 use triggers::Triggers;
 
-/// Something that lives on a reactor and is answered by its port.
+/// An object that lives on a reactor and receives completions from its port.
 pub(crate) trait Live: Any {
-    /// What it is counted as.
+    /// Its kind, for counting.
     fn kind(&self) -> LiveKind {
         LiveKind::Other
     }
 
-    /// One of its operations completed.
+    /// Handles the completion of one of its operations.
     fn completed(self: Rc<Self>, completion: Completion);
 
-    /// It said it had something to send, and the turn has come to the end of its callbacks.
+    /// Sends what it gathered. The loop calls this after the turn's callbacks, if the object asked for it.
     fn flush(self: Rc<Self>) {}
 
     /// The reactor stops: end now, and leave the table when all operations have completed.
     fn stop(self: Rc<Self>);
 
-    /// The reactor is gone without having stopped: do nothing ever again. If this is a child that was killed,
-    /// and whose end is to be awaited, returns what it is called.
+    /// The reactor is gone without having stopped: do nothing from now on. A child that was killed, and whose
+    /// end must be awaited, returns its name for the log.
     fn abandon(&self) -> Option<String>;
 }
 
-/// A callback that the loop owes.
+/// A callback that the loop has to make.
 pub(crate) type Callback = Box<dyn FnOnce(&Reactor)>;
 
-/// What the reactor does when asked to end the process.
+/// The program's response to a signal that asks the process to end.
 type SignalCallback = Rc<RefCell<dyn FnMut(&Reactor, ShutdownSignal)>>;
 
-/// What is to happen around each wait: calls its argument, which waits.
+/// The program's hook around each wait. It calls its argument, which waits.
 type AroundWait = dyn Fn(&mut dyn FnMut()) + Send + Sync;
 
-/// The addresses of a host, with the port that was asked for.
+/// Looks up the addresses of a host. The port is passed through.
 pub(crate) type Resolver = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// Where a reactor is in its life.
+/// The stage of a reactor's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
-    /// Not running: not yet, or no longer after [`Reactor::crash`].
+    /// Not running: not started yet, or interrupted by [`Reactor::crash`].
     Idle,
     Running,
-    /// Asked to stop: "before shutdown" triggers are due, or hold it back.
+    /// Asked to stop: "before shutdown" triggers are about to run, or a hold delays the shutdown.
     Leaving,
-    /// Everything that lives has been told to end.
+    /// Everything on the reactor has been told to end.
     Draining,
     Stopped,
 }
 
-/// A single-threaded reactor: it waits at a completion port, and calls back.
+/// A single-threaded reactor: it waits at a completion port and makes callbacks.
 ///
-/// A reactor belongs to the thread that made it. Other threads reach it through a
-/// [`Remote`](Reactor::remote). Callbacks come from the loop alone, never from inside a call to the reactor or
-/// to a transport, and may call anything. If a callback panics, the connection it belongs to is lost and the
-/// loop goes on.
+/// A reactor belongs to the thread that made it. Other threads reach it through a [`Remote`](Reactor::remote).
+/// Callbacks come from the loop alone, never from inside a call to the reactor or to a transport, and may call
+/// anything. If a callback panics, the connection it belongs to is lost and the loop goes on.
 ///
-/// A clone is another name for the same reactor. The reactor ends with the value that [`new`](Reactor::new) or
+/// A clone refers to the same reactor. The reactor ends with the value that [`new`](Reactor::new) or
 /// [`ReactorBuilder::build`] returned, not with its clones. Dropping that value without having stopped closes
-/// everything that lives on the reactor without further callbacks, drops what is still to be sent, and kills
+/// everything that lives on the reactor without further callbacks, drops the bytes still to be sent, and kills
 /// the children that are not [detached](crate::Process::detach), for whose end it waits up to 5 s.
 ///
 /// ```
@@ -121,7 +120,7 @@ pub struct Reactor {
     owner: bool,
 }
 
-/// What the builder was told, for the whole of a reactor's life.
+/// The builder's choices that last for the whole life of a reactor.
 struct Settings {
     port: PortInfo,
     handle_signals: bool,
@@ -129,7 +128,7 @@ struct Settings {
     around_wait: Option<Arc<AroundWait>>,
     resolver: Option<Arc<Resolver>>,
     slow: Option<Arc<pace::SlowLimit>>,
-    /// The port's.
+    /// The port's preference: see [`Reactor::sends_gathered_now`].
     sends_gathered_now: bool,
 }
 
@@ -138,9 +137,9 @@ struct Core {
     port: RefCell<Option<Port>>,
     live: RefCell<Table<Rc<dyn Live>>>,
     timers: RefCell<Timers<Callback>>,
-    /// Callbacks owed by things that happened inside calls.
+    /// Callbacks that the loop has to make soon: calls to the reactor queue them here.
     soon: RefCell<VecDeque<Callback>>,
-    /// Who has something to send.
+    /// The objects that have something to send.
     unflushed: RefCell<Vec<Rc<dyn Live>>>,
     memory: Memory,
     completions: RefCell<Vec<Completion>>,
@@ -155,23 +154,23 @@ struct Core {
     counters: Counters,
 }
 
-/// Memory that passes between connections.
+/// Buffers that connections share.
 #[derive(Default)]
 struct Memory {
-    /// Storage of drained send queues, for those that fill next.
+    /// Empty send queues, kept for their allocations.
     storage: RefCell<Vec<Chunks>>,
-    /// Drained send queues with the memory of what was sent, which the loop is to drop.
+    /// Drained send queues that still hold the bytes that were sent, for the loop to drop.
     sent: RefCell<Vec<Chunks>>,
-    /// What a protocol is being given.
+    /// The bytes that a protocol is receiving right now.
     delivering: RefCell<Option<Buffer>>,
 }
 
-/// How many drained send queues are kept for reuse.
+/// The maximum number of empty send queues kept for reuse.
 const STORAGE_MAX: usize = 256;
 
-/// How long a child that was killed may take to end, after which it is left behind: it is another user's by
-/// now, or it hangs in a call to the OS. To end takes a moment as a rule, but longer with much memory, or on a
-/// machine with much to do.
+/// How long to wait for the end of a child that was killed. After this, the child is left behind: it may have
+/// become another user's process, or hang in a system call. A child usually ends within a moment, but takes
+/// longer with much memory or on a busy machine.
 pub(crate) const KILLED_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Reactor {
@@ -197,7 +196,7 @@ impl Reactor {
         self.core.settings.port.clone()
     }
 
-    /// Counts of what the reactor did so far and of what lives on it now.
+    /// Returns counts of the reactor's activity so far, and of what lives on it now.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let core = &*self.core;
@@ -214,21 +213,21 @@ impl Reactor {
         &self.core.counters
     }
 
-    /// The port. The borrow must not outlive the statement: callbacks need the port too.
+    /// Borrows the port. The borrow must not outlive the statement: callbacks need the port too.
     pub(crate) fn port(&self) -> Ref<'_, Port> {
         Ref::map(self.core.port.borrow(), |port| {
             port.as_ref().expect("the reactor is alive")
         })
     }
 
-    /// The port, to submit to. The borrow must not outlive the statement.
+    /// Borrows the port mutably, to submit requests. The borrow must not outlive the statement.
     pub(crate) fn port_mut(&self) -> RefMut<'_, Port> {
         RefMut::map(self.core.port.borrow_mut(), |port| {
             port.as_mut().expect("the reactor is alive")
         })
     }
 
-    /// Puts a new thing on the reactor: its completions are to carry the token.
+    /// Puts a new object on the reactor. Its completions must carry the token.
     ///
     /// # Errors
     ///
@@ -239,7 +238,7 @@ impl Reactor {
         Ok(Token(self.core.live.borrow_mut().insert(live).to_u64()))
     }
 
-    /// Whether new things may be put on the reactor.
+    /// Checks that the reactor accepts new objects.
     ///
     /// # Errors
     ///
@@ -251,8 +250,8 @@ impl Reactor {
         }
     }
 
-    /// The thing with that token, if it is still on the reactor: for calls from other threads, which
-    /// can carry a token but no thing.
+    /// Returns the object with that token, if it is still on the reactor. For calls from other threads, which
+    /// can carry a token but no object.
     pub(crate) fn find<T: Live>(&self, token: Token) -> Option<Rc<T>> {
         let live: Rc<dyn Any> = self
             .core
@@ -263,38 +262,38 @@ impl Reactor {
         live.downcast().ok()
     }
 
-    /// Takes a thing off the reactor: all its operations have completed.
+    /// Takes an object off the reactor, once all its operations have completed.
     pub(crate) fn unregister(&self, token: Token) {
         let live = self.core.live.borrow_mut().remove(Key::from_u64(token.0));
-        debug_assert!(live.is_some(), "whoever unregisters was registered");
+        debug_assert!(live.is_some(), "only a registered object is unregistered");
         if let Some(live) = live {
             self.core.counters.count_out(live.kind());
         }
     }
 
-    /// Has `callback` called by the loop, in this turn or the next.
+    /// Queues `callback` for the loop, in this turn or the next.
     pub(crate) fn soon(&self, callback: impl FnOnce(&Reactor) + 'static) {
         if self.core.life.get() != Life::Stopped {
             self.core.soon.borrow_mut().push_back(Box::new(callback));
         }
     }
 
-    /// Has [`Live::flush`] called before the loop waits.
+    /// Queues a call of [`Live::flush`] before the loop waits.
     pub(crate) fn flush_soon(&self, live: Rc<dyn Live>) {
         self.core.unflushed.borrow_mut().push(live);
     }
 
-    /// Whether what a turn gathered is better sent without an operation.
+    /// Whether the writes of a turn are better sent at once than by an operation.
     pub(crate) fn sends_gathered_now(&self) -> bool {
         self.core.settings.sends_gathered_now
     }
 
-    /// Who looks names up, if it is not the OS.
+    /// Returns the program's resolver, if it set one.
     pub(crate) fn resolver(&self) -> Option<Arc<Resolver>> {
         self.core.settings.resolver.clone()
     }
 
-    /// Storage for a send queue, warm if there is some.
+    /// Returns a send queue, with an allocation that is already in the cache if there is one.
     pub(crate) fn take_storage(&self) -> Chunks {
         self.core
             .memory
@@ -304,14 +303,14 @@ impl Reactor {
             .unwrap_or_default()
     }
 
-    /// Has the loop drop what will not be sent.
+    /// Has the loop drop bytes that will not be sent.
     pub(crate) fn discard(&self, mut queue: Chunks) {
         queue.note_sent(queue.len());
         self.keep_storage(queue);
     }
 
-    /// Gives the storage of a drained send queue back. The loop drops the memory of what was sent: that may
-    /// run the program's code.
+    /// Takes back a drained send queue for reuse. The loop drops the bytes that were sent, because that may run
+    /// the program's code.
     pub(crate) fn keep_storage(&self, storage: Chunks) {
         debug_assert!(storage.is_empty(), "only drained queues are reused");
         if storage.holds_sent() {
@@ -324,7 +323,8 @@ impl Reactor {
         }
     }
 
-    /// Calls `receive` with the bytes. What is written of them meanwhile can be [shared](Self::share_received).
+    /// Calls `receive` with the bytes. During the call, [`share_received`](Self::share_received) can return
+    /// parts of them without a copy.
     pub(crate) fn deliver(&self, buffer: Buffer, receive: impl FnOnce(&[u8])) {
         let delivering = &self.core.memory.delivering;
         let before = delivering.replace(Some(buffer));
@@ -335,13 +335,14 @@ impl Reactor {
         delivering.take();
     }
 
-    /// `part` as a buffer of its own, if it lies in what is being delivered and the port can spare the memory.
+    /// Returns `part` as a buffer of its own, if it lies in the bytes being delivered and the port can spare
+    /// the memory.
     pub(crate) fn share_received(&self, part: &[u8]) -> Option<Buffer> {
         self.core.memory.delivering.borrow().as_ref()?.share(part)
     }
 }
 
-/// Says that a child is awaited no longer.
+/// Logs that we no longer wait for the end of a child.
 pub(crate) fn report_left_behind(child: &dyn fmt::Display) {
     log::error!(
         "{child} still runs {KILLED_DEADLINE:?} after it was to be killed, and is left behind"
@@ -371,7 +372,7 @@ impl Drop for Reactor {
 }
 
 impl Drop for Core {
-    /// Drops the program's hooks, which may panic.
+    /// Drops the program's hooks, guarded because their drops may panic.
     fn drop(&mut self) {
         panics::drop_caught("the drop of a hook", self.settings.around_wait.take());
         panics::drop_caught("the drop of a hook", self.settings.slow.take());

@@ -1,4 +1,4 @@
-//! How long the loop is kept from waiting: by whole turns, and by single callbacks.
+//! Measures how long the loop is busy: whole turns, and single callbacks.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use super::Reactor;
 use super::clock::Clock;
 
-/// How many classes of durations are told apart.
+/// The number of classes of durations.
 const CLASSES: usize = 32;
 
-/// How long turns took. A turn lasts from the end of one wait to the beginning of the next: an event that comes
-/// in between waits for so long until it is seen.
+/// How long turns took. A turn lasts from the end of one wait to the beginning of the next. An event that
+/// occurs in between is noticed only after the turn.
 ///
-/// Durations are counted in 32 classes, each twice as long as the one before: below 1 µs, below 2 µs, below
-/// 4 µs, and so on.
+/// Durations are counted in 32 classes, each twice as long as the one before: below 1 µs, below 2 µs, below 4
+/// µs, and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TurnTimes {
     classes: [u64; CLASSES],
@@ -32,26 +32,26 @@ impl TurnTimes {
         self.max = self.max.max(elapsed);
     }
 
-    /// How many turns were measured.
+    /// The number of turns measured.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.classes.iter().sum()
     }
 
-    /// How long the turns took together.
+    /// The total duration of the turns.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.total
     }
 
-    /// How long the longest turn took; zero if there was none.
+    /// The duration of the longest turn; zero if there was none.
     #[must_use]
     pub fn max(&self) -> Duration {
         self.max
     }
 
-    /// A duration that so many percent of the turns did not exceed: the upper end of a class, hence up to twice
-    /// the exact value. Zero if there were no turns; `percent` above 100 counts as 100.
+    /// The duration that this percentage of the turns did not exceed: the upper end of a class, hence up to
+    /// twice the exact value. Zero if there were no turns; `percent` above 100 counts as 100.
     #[must_use]
     pub fn percentile(&self, percent: u8) -> Duration {
         let share = u128::from(self.count()) * u128::from(percent.min(100));
@@ -66,8 +66,8 @@ impl TurnTimes {
         self.max
     }
 
-    /// The upper end of each class, and how many turns fell into it, shortest first. The last class has no upper
-    /// end; the longest turn stands for it.
+    /// The upper end of each class, and how many turns fell into it, shortest first. The last class has no
+    /// upper end; the longest turn stands for it.
     pub fn classes(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let ends = (0_u32..).map(|class| Duration::from_micros(1 << class));
         let last = self.classes.len() - 1;
@@ -88,7 +88,7 @@ fn saturating_micros(duration: Duration) -> u64 {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SlowCallback {
-    /// What was called: "a protocol", "a delayed call", "a call from another thread", …
+    /// The kind of callback: "a protocol", "a delayed call", "a call from another thread", …
     pub what: &'static str,
     /// The peer's address, if the callback belongs to a TCP connection.
     pub peer: Option<SocketAddr>,
@@ -106,20 +106,20 @@ impl fmt::Display for SlowCallback {
     }
 }
 
-/// Whom to tell of callbacks that take longer than the limit.
+/// The limit on a callback's duration, and the program's report for callbacks that exceed it.
 pub(super) struct SlowLimit {
     pub(super) limit: Duration,
     pub(super) report: Box<dyn Fn(&SlowCallback) + Send + Sync>,
 }
 
-/// What the loop remembers of the time.
+/// The times from which the loop computes durations.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     times: RefCell<TurnTimes>,
     pub(super) clock: Clock,
     /// When the last wait ended.
     since: Cell<Option<Instant>>,
-    /// When the last callback ended, or what comes before callbacks.
+    /// When the last callback ended, or when the loop began to make callbacks.
     mark: Cell<Option<Instant>>,
 }
 
@@ -128,7 +128,7 @@ impl Pace {
         self.times.borrow().clone()
     }
 
-    /// A wait begins: the turn that is over lasted since the last one ended.
+    /// Ends the measured turn: a wait begins at `now`.
     pub(super) fn before_wait(&self, now: Instant) {
         if let Some(since) = self.since.take() {
             let elapsed = now.saturating_duration_since(since);
@@ -141,27 +141,27 @@ impl Pace {
         self.mark.set(Some(now));
     }
 
-    /// The loop does not go on for now: that is nobody's delay.
+    /// Forgets the turn under way, because the loop rests outside of any turn.
     pub(super) fn rest(&self) {
         self.since.set(None);
     }
 }
 
 impl Reactor {
-    /// Callbacks follow: what was before them is none of their doing.
+    /// Starts the time of the next callback: what ran before is not counted.
     pub(super) fn mark_time(&self) {
         if self.core.settings.slow.is_some() {
             self.core.counters.pace.mark.set(Some(self.now()));
         }
     }
 
-    /// A callback has ended. Of one within another, the inner one is judged: the outer one's time begins
-    /// where that ended.
+    /// Reports a callback that just ended if it was slow. If it ran within another one, the outer one's time
+    /// restarts here.
     pub(super) fn judge(&self, what: &'static str, peer: impl FnOnce() -> Option<SocketAddr>) {
         let Some(slow) = &self.core.settings.slow else {
             return;
         };
-        // Without its owner, the reactor has no clock.
+        // The reactor has no clock after its owner was dropped.
         let Some(now) = self.core.port.borrow().as_ref().map(crate::port::Port::now) else {
             return;
         };

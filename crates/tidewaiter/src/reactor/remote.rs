@@ -1,4 +1,4 @@
-//! Other threads: calls from them, and work given to them.
+//! Calls from other threads, and blocking work on them.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -17,15 +17,15 @@ use crate::port::Waker;
 /// A call on its way to the loop.
 type RemoteCall = Box<dyn FnOnce(&Reactor) + Send>;
 
-/// What becomes of a piece of work's result: a `Result<T, WorkLost>` in a box, or nothing when the
-/// reactor stops before there is one.
+/// Delivers a piece of work's result: a boxed `Result<T, WorkLost>`, or `None` when the reactor stops before
+/// there is one.
 type Deliver = Box<dyn FnOnce(&Reactor, Option<Box<dyn Any + Send>>)>;
 
-/// How long running work is awaited when the reactor stops.
+/// How long to wait for running work when the reactor stops.
 const WORK_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How many lookups may run and wait. A running one cannot be ended, however long its name server is silent, so
-/// one that nobody awaits any more does not count towards the 16, unless 48 others are as stuck.
+/// Limits on lookups. A running lookup cannot be ended, however long its name server is silent. One that
+/// nothing waits for any more does not count towards the 16 threads, unless 48 others are as stuck.
 ///
 /// At 30 ms each, 16 threads do 16 000 lookups in the 30 s that connecting may take: more need not wait.
 const LOOKUPS: Limits = Limits {
@@ -34,10 +34,10 @@ const LOOKUPS: Limits = Limits {
     waiting: 16 * 1024,
 };
 
-/// A way into the reactor from other threads.
+/// A handle through which other threads call into the reactor.
 ///
-/// It never blocks. Calls that one thread sends are made in the order of sending. It may outlive the reactor:
-/// calls to a reactor that has stopped or was dropped are refused. Clones are the same one.
+/// Its methods never block. Calls that one thread sends are made in the order of sending. The handle may
+/// outlive the reactor: calls to a reactor that has stopped or was dropped are refused. Clones are equivalent.
 #[derive(Clone)]
 pub struct Remote {
     sender: Sender<RemoteCall>,
@@ -45,14 +45,14 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Has `callback` called on the reactor's thread, by its loop. If the reactor does not run yet, the call
-    /// waits until it does.
+    /// Queues `callback` to be called on the reactor's thread, by its loop. If the reactor does not run yet,
+    /// the call waits until it does.
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] when the reactor has stopped; the callback is dropped. A callback that was accepted is
-    /// dropped too, on the reactor's thread, if the reactor ends before the call. [`Error::Port`] in a copy of
-    /// the process, made by `fork`, that does not own the reactor.
+    /// [`Error::Stopped`] when the reactor has stopped; the callback is dropped. A callback that was accepted
+    /// is dropped too, on the reactor's thread, if the reactor ends before the call. [`Error::Port`] in a copy
+    /// of the process, made by `fork`, that does not own the reactor.
     pub fn call(&self, callback: impl FnOnce(&Reactor) + Send + 'static) -> Result<(), Error> {
         self.check_process()?;
         self.sender
@@ -70,7 +70,7 @@ impl Remote {
         self.call(Reactor::stop)
     }
 
-    /// Refuses in a copy of the process that the reactor belongs to.
+    /// Fails if this process is a copy of the one that the reactor belongs to.
     pub(crate) fn check_process(&self) -> Result<(), Error> {
         self.waker.check_process().map_err(Error::Port)
     }
@@ -111,16 +111,16 @@ impl fmt::Display for WorkLost {
 
 impl std::error::Error for WorkLost {}
 
-/// The reactor's end of all that.
+/// The reactor's side of other threads: the calls they send, and the work they do for it.
 pub(super) struct Others {
     pub(super) inbox: Inbox<RemoteCall>,
     /// Storage for the calls of a turn; empty in between.
     pub(super) calls: RefCell<VecDeque<RemoteCall>>,
     waker: Waker,
     workers: Workers,
-    /// Apart from the user's work, so that neither waits for the other.
+    /// Separate from the user's work, so that neither waits for the other.
     lookups: Workers,
-    /// Who waits for the results of work that threads have in hand.
+    /// The callbacks that wait for results from threads.
     pending: RefCell<Table<Deliver>>,
 }
 
@@ -141,7 +141,7 @@ impl Others {
         }
     }
 
-    /// Ends the threads, once their work is done: none would be there after a fork.
+    /// Ends the threads once their work is done, because no thread survives a fork.
     pub(super) fn before_fork(&self) -> io::Result<()> {
         let (working, looking_up) = (
             self.workers.pause(WORK_DEADLINE),
@@ -152,7 +152,7 @@ impl Others {
         }
         self.after_fork();
         let message = format!(
-            "{working} threads are still at work that was given to them, {looking_up} at looking names up"
+            "{working} threads are still at work, and {looking_up} are still looking up names"
         );
         Err(io::Error::new(io::ErrorKind::TimedOut, message))
     }
@@ -163,10 +163,10 @@ impl Others {
     }
 }
 
-/// A lookup that a thread does, or will do.
+/// A lookup, queued or running on a thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lookup {
-    /// Who waits for it.
+    /// The callback that waits for the result.
     pending: Key,
     job: JobId,
 }
@@ -208,11 +208,11 @@ impl Reactor {
         }
     }
 
-    /// As [`defer_to_thread`](Reactor::defer_to_thread), for a lookup: these have threads of their own.
+    /// As [`defer_to_thread`](Reactor::defer_to_thread), for a lookup. Lookups have threads of their own.
     ///
     /// # Errors
     ///
-    /// As many as may wait do, or there is no thread for it: `done` is dropped.
+    /// The queue of lookups is full, or no thread can be started; `done` is dropped.
     pub(crate) fn look_up<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -228,19 +228,19 @@ impl Reactor {
         }
     }
 
-    /// Nobody wants to know any more: what `done` would be is dropped, and the lookup holds nothing up.
+    /// Gives up a lookup: drops its `done`, and frees its place in the queue or its share of the threads.
     pub(crate) fn give_up(&self, lookup: Lookup) {
         self.core.others.lookups.give_up(lookup.job);
         self.forget_work(lookup.pending);
     }
 
     fn forget_work(&self, key: Key) {
-        // Dropped outside of the borrow.
+        // Drops the callback outside of the borrow.
         let deliver = self.core.others.pending.borrow_mut().remove(key);
         drop(deliver);
     }
 
-    /// Has a thread of `pool` run `work`, and `done` called with the result.
+    /// Runs `work` on a thread of `pool`, and then calls `done` with the result, from the loop.
     fn give_to<T: Send + 'static>(
         &self,
         pool: &Workers,
@@ -248,7 +248,7 @@ impl Reactor {
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
     ) -> (Key, Result<JobId, String>) {
         let deliver: Deliver = Box::new(move |reactor, result| {
-            // Both ends of this are in this function, so the type is the right one.
+            // The type is right: this function determines both the value's type and the downcast.
             let result = result.and_then(|result| result.downcast().ok());
             done(
                 reactor,
@@ -262,7 +262,7 @@ impl Reactor {
                 log::error!("work given to a thread panicked: {message}");
                 WorkLost::Panicked
             });
-            // An error means that the reactor stopped: nobody is there to take the result.
+            // An error means that the reactor has stopped, so nothing takes the result.
             let _ = remote.call(move |reactor| reactor.finish_work(key, Some(Box::new(result))));
         });
         let submitted = match self.check_process() {
@@ -279,7 +279,7 @@ impl Reactor {
         }
     }
 
-    /// Takes no more calls from other threads, and drops those that wait.
+    /// Refuses further calls from other threads, and drops those that wait.
     pub(super) fn refuse_calls(&self) {
         let others = &self.core.others;
         others.inbox.close();
@@ -290,21 +290,21 @@ impl Reactor {
         }
     }
 
-    /// Lets go of work that threads have in hand, and tells nobody.
+    /// Drops the callbacks that wait for results from threads, uncalled.
     pub(super) fn abandon_work(&self) {
         self.core.others.lookups.shutdown(Duration::ZERO);
-        // Taken first: what is dropped may give us more work.
+        // Takes the table first: dropping a callback may add work to it.
         for (_, deliver) in self.core.others.pending.take().into_entries() {
             self.drop_guarded("the drop of a callback for lost work", deliver);
         }
     }
 
-    /// Ends the threads, and tells those whose results will not come.
+    /// Ends the threads, and tells the callbacks whose results will not arrive.
     pub(super) fn lose_work(&self) {
         let others = &self.core.others;
         others.lookups.shutdown(Duration::ZERO);
         others.workers.shutdown(WORK_DEADLINE);
-        // What was done in time is delivered; then nothing more is taken.
+        // Delivers the results that arrived in time, and then refuses more.
         self.take_remote_calls();
         self.refuse_calls();
         for (_, deliver) in others.pending.take().into_entries() {

@@ -1,4 +1,4 @@
-//! Starting and stopping.
+//! Starts and stops the loop.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,15 +25,15 @@ pub enum RunEnd {
     Dropped,
 }
 
-/// What asked the loop to end.
+/// The requests for the loop to end.
 pub(super) struct Ending {
-    /// [`Reactor::crash`] did.
+    /// [`Reactor::crash`] was called.
     pub(super) crashed: Cell<bool>,
-    /// A signal did that the program does not handle itself.
+    /// A signal arrived that the program does not handle itself.
     signalled: Cell<bool>,
-    /// The owner was dropped in a callback: the reactor ends with this turn.
+    /// The owner was dropped in a callback: the reactor ends after this turn.
     pub(super) dropped: Cell<bool>,
-    /// Why the reactor stops, once it does.
+    /// The result of [`Reactor::run`] when the reactor stops.
     cause: Cell<RunEnd>,
 }
 
@@ -131,22 +131,22 @@ impl Reactor {
         })
     }
 
-    /// Makes one turn of the loop: makes the calls that are due, waits up to `limit` (`None`: without limit) for
-    /// something to happen, and makes the callbacks of that. This is for programs with a loop of their own; the
-    /// reactor need not be [running](Reactor::run).
+    /// Makes one turn of the loop: makes the calls that are due, waits up to `limit` (`None`: without limit)
+    /// for something to happen, and makes the callbacks of that. This is for programs with a loop of their own;
+    /// the reactor need not be [running](Reactor::run).
     ///
-    /// Waits once, whatever ends the wait: a completion, a delayed call that is due in the next turn, a call from
-    /// another thread, [`Remote::wake`](super::Remote::wake), or a signal that the program handled. A turn with a
-    /// limit does not wait if it has sent something. A turn without a limit that need not wait may skip the system
-    /// call if the last one, some microseconds before, found nothing. After [`crash`](Reactor::crash) in one of its
-    /// callbacks, a turn does not wait any more; the next turn does.
+    /// A turn waits once, whatever ends the wait: a completion, a delayed call that is due in the next turn, a
+    /// call from another thread, [`Remote::wake`](super::Remote::wake), or a signal that the program handled. A
+    /// turn with a limit does not wait if it has sent something. A turn without a limit that need not wait may
+    /// skip the system call if the last one, some microseconds before, found nothing. After
+    /// [`crash`](Reactor::crash) in one of its callbacks, a turn does not wait any more; the next turn does.
     ///
     /// Turns alone call no triggers and handle no signals, and [`stop`](Reactor::stop) has no effect on them.
     ///
     /// # Errors
     ///
-    /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when the reactor has
-    /// stopped; [`Error::Port`] when the port fails.
+    /// [`Error::Running`] when called from a callback of the same reactor; [`Error::Stopped`] when the reactor
+    /// has stopped; [`Error::Port`] when the port fails.
     pub fn iterate(&self, limit: impl Into<Option<Duration>>) -> Result<(), Error> {
         if self.core.life.get() == Life::Stopped {
             return Err(Error::Stopped);
@@ -155,7 +155,7 @@ impl Reactor {
         if !self.core.in_turn.get() {
             self.core.ending.crashed.set(false);
         }
-        // Who knows what the program did since the last turn.
+        // The program may have done anything since the last turn.
         self.clock().spend();
         let result = self.one_turn(limit.into());
         if !self.core.in_turn.get() {
@@ -199,7 +199,7 @@ impl Reactor {
         }
     }
 
-    /// A signal that the program does not handle itself asks the process to end.
+    /// Stops the reactor, or releases the holds, for a signal that the program does not handle itself.
     pub(super) fn asked_to_end(&self, signal: ShutdownSignal) {
         let again = self.core.ending.signalled.replace(true);
         if again && signal != ShutdownSignal::Hangup {
@@ -214,16 +214,16 @@ impl Reactor {
         self.core.ending.crashed.set(true);
     }
 
-    /// Whether the reactor runs: from the first startup trigger until it has stopped or crashed. False for a reactor
-    /// that only [iterates](Reactor::iterate).
+    /// Whether the reactor runs: from the first startup trigger until it has stopped or crashed. False for a
+    /// reactor that only [iterates](Reactor::iterate).
     #[must_use]
     pub fn is_running(&self) -> bool {
         !matches!(self.core.life.get(), Life::Idle | Life::Stopped)
     }
 
-    /// Has `callback` called, instead of stopping the reactor, each time that a signal asks the process to end.
-    /// Replaces an earlier callback. Signals are noticed only while the reactor [runs](Reactor::run), and only if
-    /// [`ReactorBuilder::signals`](super::ReactorBuilder::signals) was not set to false.
+    /// Has `callback` called, instead of stopping the reactor, each time a signal asks the process to end.
+    /// Replaces an earlier callback. Signals are noticed only while the reactor [runs](Reactor::run), and not
+    /// if [`ReactorBuilder::signals`](super::ReactorBuilder::signals) was set to false.
     ///
     /// On a second signal, call [`release_holds`](Reactor::release_holds) if the shutdown need not wait for
     /// [`Hold`](super::Hold)s.
@@ -233,7 +233,7 @@ impl Reactor {
             .replace(Some(Rc::new(std::cell::RefCell::new(callback))));
     }
 
-    /// Whether the shutdown can go a step further, so that the loop must not wait.
+    /// Whether the next step of the shutdown can be taken, so that the loop must not wait.
     pub(super) fn ready_to_advance(&self) -> bool {
         let core = &*self.core;
         match core.life.get() {
@@ -243,12 +243,13 @@ impl Reactor {
         }
     }
 
-    /// Whether nothing lives any more, and the port has closed what was closed without anybody waiting for it.
+    /// Whether nothing lives on the reactor any more, and the port has finished closing handles whose end nothing
+    /// awaits.
     fn is_drained(&self) -> bool {
         self.core.live.borrow().is_empty() && self.port().in_flight() == 0
     }
 
-    /// Takes the shutdown a step further if it can go. Returns whether it is complete.
+    /// Takes the next step of the shutdown if it can. Returns whether the shutdown is complete.
     fn advance_shutdown(&self) -> bool {
         if !self.ready_to_advance() {
             return false;
@@ -270,7 +271,7 @@ impl Reactor {
         if !self.is_drained() {
             return false;
         }
-        // Those that add themselves again are not waited for.
+        // Runs one round only: callbacks that queue themselves again must not delay the end.
         self.run_soon();
         self.lose_work();
         self.fire(SystemEvent::Shutdown, Phase::After);

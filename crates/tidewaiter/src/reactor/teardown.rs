@@ -1,27 +1,28 @@
-//! The end of a reactor whose owner is dropped, and of what the program gave it.
+//! Ends a reactor whose owner is dropped, and drops the values that the program gave it.
 //!
-//! What is dropped here is the program's: its drop may call back into the reactor, or panic. So each is moved
-//! out of the reactor first, and dropped by itself, guarded.
+//! Dropping such a value runs the program's code, which may call back into the reactor or panic. So each value
+//! is first moved out of the reactor, and then dropped by itself, guarded.
 
 use super::timers::Timers;
 use super::{KILLED_DEADLINE, Life, Reactor, report_left_behind};
 use crate::port::{Completion, RequestKind, Token};
 
 impl Reactor {
-    /// The owner is dropped in a callback: nothing can be closed under the feet of those that are being called.
+    /// Notes that the owner was dropped in a callback. The turn goes on first, because objects whose callbacks
+    /// are running cannot be closed.
     pub(super) fn end_after_turn(&self) {
         self.core.ending.dropped.set(true);
         self.crash();
     }
 
-    /// Ends everything if the owner was dropped in the turn that is over.
+    /// Ends everything if the owner was dropped in the turn that just ended.
     pub(super) fn end_if_dropped(&self) {
         if self.core.ending.dropped.take() {
             self.tear_down();
         }
     }
 
-    /// Ends everything without callbacks: the owner is gone.
+    /// Ends everything without callbacks, because the owner is gone.
     pub(super) fn tear_down(&self) {
         let core = &*self.core;
         if self.is_copied() {
@@ -46,11 +47,11 @@ impl Reactor {
         drop(core.completions.take());
         self.drop_sent();
         self.await_killed(killed);
-        // Dropping the port cancels and awaits what the OS still holds, and closes every handle.
+        // Dropping the port cancels and awaits the operations under way in the OS, and closes every handle.
         drop(core.port.take());
     }
 
-    /// Drops the callbacks that will not be called any more.
+    /// Drops the callbacks that will never be called.
     pub(super) fn drop_callbacks(&self) {
         let core = &*self.core;
         for callback in core.soon.take() {
@@ -65,7 +66,7 @@ impl Reactor {
         }
     }
 
-    /// Waits for the ends of children that were killed: on Unix, nobody else takes note of them.
+    /// Waits for the ends of children that were killed: on Unix, nothing else reaps them.
     fn await_killed(&self, mut killed: Vec<(Token, String)>) {
         let deadline = self.now() + KILLED_DEADLINE;
         while !killed.is_empty() {

@@ -1,9 +1,9 @@
-//! Deadlines and what waits for them. Time is an argument: nothing here reads a clock.
+//! Timers: deadlines with a value each. Time is an argument: nothing here reads a clock.
 //!
-//! A queue of 16-byte entries gives the order; the values stand in slots beside it. Disarming a
-//! timer only empties its slot and leaves the entry behind: entries that outlived their timer are
-//! skipped when they come first, and swept out together once they are the majority. So arming and disarming
-//! cost constant time on average, and memory stays in proportion to the timers that are armed.
+//! A queue of 16-byte entries gives the order; the values are in slots beside it. Disarming a timer empties its
+//! slot but leaves its entry in the queue. Such a dead entry is skipped when it comes first, and all are
+//! removed together once they are the majority. So arming and disarming cost constant time on average, and
+//! memory stays in proportion to the timers that are armed.
 
 mod queue;
 
@@ -14,23 +14,23 @@ use queue::{Entry, Queue};
 /// A queue below this many entries is not worth sweeping.
 const SWEEP_MIN: usize = 64;
 
-/// Sequence numbers beyond this one are renumbered before the next turn fires.
+/// Above this sequence number, the timers are renumbered before the next turn fires.
 const SEQUENCE_HIGH: u32 = 1 << 31;
 
-/// Names one armed timer; never valid again once it fired or was removed (until its slot has had 2^32
-/// timers).
+/// Identifies one armed timer. Invalid for good once the timer fired or was removed (until its slot has had
+/// 2^32 timers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TimerKey {
     slot: u32,
     generation: u32,
 }
 
-/// A moment between two armings: what was armed before it, and what since. It has a time, too.
+/// A point in time that separates the timers armed before it from those armed since.
 ///
-/// Good until the next one is taken.
+/// Valid until the next one is taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch {
-    /// Nanoseconds since the base.
+    /// In nanoseconds since the base.
     now: u64,
     next_sequence: u32,
 }
@@ -58,7 +58,7 @@ const _: () = assert!(size_of::<Slot<Box<dyn Send>>>() == 32);
 pub(crate) struct Timers<T> {
     base: Instant,
     queue: Queue,
-    /// Due, but armed since the epoch: back into the queue before anyone looks at it afresh.
+    /// Timers that are due but were armed since the epoch. They go back into the queue before it is next read.
     held_back: Vec<Entry>,
     slots: Vec<Slot<T>>,
     vacant: Option<u32>,
@@ -67,8 +67,8 @@ pub(crate) struct Timers<T> {
 }
 
 impl<T> Timers<T> {
-    /// No timers. Deadlines are kept to the nanosecond from `base` on; earlier ones count as `base`,
-    /// those more than 584 years after it as that limit.
+    /// Makes an empty set of timers. Deadlines are exact to the nanosecond from `base` on; earlier ones count
+    /// as `base`, those more than 584 years after it as that limit.
     pub(crate) fn new(base: Instant) -> Timers<T> {
         Timers {
             base,
@@ -81,7 +81,7 @@ impl<T> Timers<T> {
         }
     }
 
-    /// What deadlines are counted from.
+    /// The time from which deadlines are counted.
     pub(crate) fn base(&self) -> Instant {
         self.base
     }
@@ -107,8 +107,8 @@ impl<T> Timers<T> {
         Some(value)
     }
 
-    /// Moves a timer to another deadline, behind those that have the same one. Returns whether there
-    /// was such a timer.
+    /// Moves a timer to another deadline, behind those that have the same one. Returns whether the timer was
+    /// armed.
     pub(crate) fn reschedule(&mut self, key: TimerKey, deadline: Instant) -> bool {
         let new_deadline = self.to_nanoseconds(deadline);
         let new_sequence = self.take_sequence();
@@ -157,8 +157,8 @@ impl<T> Timers<T> {
         Some(self.to_instant(deadline))
     }
 
-    /// When to wake up for the first timer: when it is due; or, if the one after it is due within `slack`, as
-    /// late as that allows, so that one wake-up does for both.
+    /// When to wake up for the first timer: when it is due, or, if the next one is due within `slack`, as late
+    /// as that allows, so that one wake-up serves both.
     pub(crate) fn wake_up(&mut self, slack: Duration) -> Option<Instant> {
         let due = self.next_deadline()?;
         let latest = due + slack;
@@ -167,8 +167,8 @@ impl<T> Timers<T> {
         Some(if shared { latest } else { due })
     }
 
-    /// Divides, at `now`, the timers armed so far from those to come. A turn takes it before it fires, so
-    /// that what its callbacks arm waits for the next turn, however short the delay.
+    /// Separates the timers armed so far from those armed later, at `now`. A turn calls this before it fires
+    /// timers, so that timers armed by its callbacks wait for the next turn, however short their delay.
     pub(crate) fn epoch(&mut self, now: Instant) -> Epoch {
         self.release_held_back();
         if self.next_sequence >= SEQUENCE_HIGH {
@@ -268,7 +268,7 @@ impl<T> Timers<T> {
         TimerKey { slot, generation }
     }
 
-    /// Empties a timer's slot; its entry, if it still has one, is dead from here on.
+    /// Empties a timer's slot. Its entry in the queue, if any, is dead from here on.
     fn vacate(&mut self, key: TimerKey) -> Option<T> {
         let slot = self.slots.get_mut(key.slot as usize)?;
         match slot {
@@ -287,7 +287,7 @@ impl<T> Timers<T> {
         Some(value)
     }
 
-    /// The first entry that stands for an armed timer.
+    /// The first entry whose timer is armed.
     fn first(&mut self) -> Option<Entry> {
         let slots = &self.slots;
         self.queue.first(|entry| is_current(slots, entry))
@@ -299,7 +299,8 @@ impl<T> Timers<T> {
         }
     }
 
-    /// Sweeps once the dead entries are the majority: each sweep is paid for by as many disarmings.
+    /// Removes the dead entries once they are the majority, so that each removal is paid for by as many
+    /// disarmings.
     fn sweep_if_worthwhile(&mut self) {
         if self.queue.len() < SWEEP_MIN || self.queue.len() / 2 < self.len {
             return;
@@ -308,10 +309,10 @@ impl<T> Timers<T> {
         self.queue.retain(|entry| is_current(slots, entry));
     }
 
-    /// The next number in the order of arming.
+    /// Returns the next sequence number, which orders timers by their arming.
     fn take_sequence(&mut self) -> u32 {
-        // Only a single turn with 2^31 armings gets here; what it armed after the renumbering may
-        // then fire in this turn.
+        // Only a single turn that arms 2^31 timers gets here. A timer that it arms after the renumbering may
+        // then fire in the same turn.
         if self.next_sequence == u32::MAX {
             self.renumber();
         }
@@ -320,7 +321,7 @@ impl<T> Timers<T> {
         sequence
     }
 
-    /// Numbers the armed timers from zero again, in the same order.
+    /// Renumbers the armed timers from zero, in the same order.
     fn renumber(&mut self) {
         let mut entries: Vec<Entry> = self.armed().collect();
         entries.sort_unstable_by_key(|entry| entry.sequence);
@@ -357,7 +358,7 @@ impl<T> Timers<T> {
     }
 }
 
-/// Whether the timer that `entry` stands for is armed, and not rescheduled since.
+/// Whether the entry's timer is armed, and not rescheduled since.
 fn is_current<T>(slots: &[Slot<T>], entry: Entry) -> bool {
     matches!(slots[entry.slot as usize], Slot::Armed { sequence, .. } if sequence == entry.sequence)
 }
@@ -380,7 +381,7 @@ mod tests {
         Renumber,
     }
 
-    /// Few different deadlines, so that many are the same.
+    /// Uses few different deadlines, so that many are equal.
     fn actions() -> impl Strategy<Value = Vec<Action>> {
         let action = prop_oneof![
             4 => (0..20u64).prop_map(|deadline| Action::Insert { deadline }),
@@ -397,7 +398,7 @@ mod tests {
         collection::vec(action, 0..400)
     }
 
-    /// The same promises, kept in the plainest way.
+    /// The simplest implementation of the same promises.
     struct Model {
         base: Instant,
         timers: Timers<u64>,
@@ -469,7 +470,7 @@ mod tests {
             }
         }
 
-        /// Fires what is due, while each callback arms timers that are due as well.
+        /// Fires the timers that are due. Each callback arms timers that are due as well.
         fn turn(&mut self, now: u64, armed_by_callbacks: u64) {
             let epoch = self.timers.epoch(self.at(now));
             let due: Vec<_> = self
@@ -491,8 +492,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: exact order, exact deadlines, dead keys stay dead, bounded memory, whatever happens.
-        /// Method: random programs, against a sorted map that numbers every arming.
+        /// Goal: order and deadlines are exact, dead keys stay dead, and memory is bounded, for any program.
+        /// Method: random programs, compared with a sorted map that numbers every arming.
         #[test]
         fn timers_do_what_a_sorted_map_does(actions in actions()) {
             let mut model = Model::new();

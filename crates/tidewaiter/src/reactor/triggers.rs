@@ -1,4 +1,4 @@
-//! Calls at startup and at shutdown.
+//! Triggers: callbacks at startup and at shutdown.
 
 use std::fmt;
 use std::rc::{Rc, Weak};
@@ -26,7 +26,7 @@ pub enum Phase {
     After,
 }
 
-/// Names a trigger: see [`Reactor::remove_trigger`].
+/// Identifies a trigger: see [`Reactor::remove_trigger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TriggerId(u64);
 
@@ -60,14 +60,15 @@ pub(super) struct Triggers {
     list: Vec<Trigger>,
     next_id: u64,
     holds: Weak<()>,
-    /// The shutdown waits for no hold any more.
+    /// Whether the holds have lost their effect.
     released: bool,
-    /// The shutdown has begun, and the triggers before it have not been called yet.
+    /// The shutdown has begun, but its "before" triggers have not been called yet.
     due: bool,
 }
 
 impl Triggers {
-    /// Takes the first trigger of the phase out. One by one, because triggers may add and remove others.
+    /// Removes and returns the first trigger of the phase. Only one, because triggers may add and remove
+    /// others.
     fn take_next(&mut self, event: SystemEvent, phase: Phase) -> Option<Callback> {
         let first = self
             .list
@@ -76,12 +77,12 @@ impl Triggers {
         Some(self.list.remove(first).callback)
     }
 
-    /// Whether the shutdown does not go on yet: its first triggers are due, or somebody holds it back.
+    /// Whether the shutdown must wait: its first triggers have not been called, or a hold delays it.
     pub(super) fn held(&self) -> bool {
         self.due || (!self.released && self.holds.strong_count() > 0)
     }
 
-    /// The shutdown begins: it waits for the triggers before it, and for the holds they are given.
+    /// Begins the shutdown: it waits for the "before" triggers, and for the holds that they are given.
     pub(super) fn begin_shutdown(&mut self) {
         self.released = false;
         self.due = true;
@@ -92,7 +93,7 @@ impl Triggers {
         self.list.into_iter().map(|trigger| trigger.callback)
     }
 
-    /// Has the shutdown wait for nobody.
+    /// Ends the effect of all holds on the shutdown.
     pub(super) fn release_holds(&mut self) {
         self.released = true;
     }

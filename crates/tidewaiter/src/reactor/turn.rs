@@ -1,4 +1,4 @@
-//! One turn of the loop, the whole of it.
+//! One whole turn of the loop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +9,12 @@ use crate::error::Error;
 use crate::panics;
 use crate::port::{Completion, SignalWatch, Token};
 
-/// How many callbacks run before the loop looks at the port again, unless more are owed already.
+/// How many callbacks run before the loop polls the port again, unless more are queued already.
 const CALLBACKS_MAX: usize = 1024;
 
 impl Reactor {
-    /// Fires what is due, waits for completions, dispatches them, and runs what other threads sent.
+    /// Makes the delayed calls that are due, waits for completions, dispatches them, and makes the calls from
+    /// other threads.
     ///
     /// Waits no longer than `limit` (`None`: as long as it takes).
     pub(super) fn turn(&self, limit: Option<Duration>) -> Result<(), Error> {
@@ -24,31 +25,32 @@ impl Reactor {
         self.fire_timers();
         self.run_soon();
         self.flush();
-        // That something was sent is something that happened: whoever gave a limit may wait for it.
+        // A send counts as the event that a caller with a limit may be waiting for, so the turn must not wait.
         let sent = core.counters.bytes_sent.get() != sent_before;
         let limit = limit.map(|limit| if sent { Duration::ZERO } else { limit });
         let (now, timeout) = self.wait_limit(limit);
         core.counters.pace.before_wait(now);
         let mut completions = core.completions.take();
         let waited = match timeout {
-            // Whoever gives a limit may make this one turn only, and wants all that there is.
+            // With a limit, this may be the only turn: poll fully.
             Some(Duration::ZERO) if limit.is_none() => self.look(now, &mut completions),
             _ => self.wait(timeout, &mut completions),
         };
         let ended = match timeout {
-            // A wait that could not block ends when it began.
+            // A wait that cannot block ends at the time at which it began.
             Some(Duration::ZERO) if core.settings.slow.is_none() => now,
             _ => self.now(),
         };
         self.clock().count_from_here();
         core.counters.pace.after_wait(ended);
         core.counters.completions.add(completions.len() as u64);
-        // What was owed before the wait comes before what the wait brought, such as the end of a child
-        // whose beginning is still owed.
+        // Run callbacks queued before the wait ahead of those that it produced: a child's start must be told
+        // before its end.
         self.run_soon();
         for completion in completions.drain(..) {
             self.dispatch(completion);
-            // What a callback set off is done before the next one, so that a pause is in time.
+            // Run the callbacks that this one queued before the next completion, so that a pause takes effect
+            // in time.
             self.run_soon();
         }
         core.completions.replace(completions);
@@ -57,7 +59,7 @@ impl Reactor {
         waited.map_err(Error::Port)
     }
 
-    /// Takes what is there, in a turn that need not wait.
+    /// Takes the completions that are ready, in a turn that need not wait.
     fn look(&self, now: Instant, completions: &mut Vec<Completion>) -> io::Result<()> {
         let clock = self.clock();
         let may_glance = clock.just_asked_in_vain(now);
@@ -67,7 +69,7 @@ impl Reactor {
             self.port_mut().wait(Some(Duration::ZERO), completions)
         };
         if !completions.is_empty() {
-            // Where something came from, more may come.
+            // More may follow.
             clock.something_came();
         } else if !may_glance {
             clock.asked_in_vain(now);
@@ -75,7 +77,7 @@ impl Reactor {
         looked
     }
 
-    /// Waits at the port, by way of the hook if that may take time.
+    /// Waits at the port, inside the program's hook if the wait may block.
     fn wait(&self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.clock().something_came();
         let hook = self.core.settings.around_wait.as_deref();
@@ -94,7 +96,7 @@ impl Reactor {
         }
     }
 
-    /// Makes the delayed calls that are due. Those added meanwhile wait for the next turn.
+    /// Makes the delayed calls that are due. Calls added meanwhile wait for the next turn.
     fn fire_timers(&self) {
         let core = &*self.core;
         if core.timers.borrow().is_empty() {
@@ -110,15 +112,15 @@ impl Reactor {
         }
     }
 
-    /// Runs all callbacks that are owed, and, within a bound, those that they set off.
+    /// Runs all queued callbacks, and, up to a limit, those that they queue.
     pub(super) fn run_soon(&self) {
-        // Most often there are none, and to find that is all this costs.
+        // Inlined check: most often there are none.
         if self.owes_callbacks() {
             self.run_owed();
         }
     }
 
-    /// Whether code of the program's is to be run by the loop.
+    /// Whether the loop has code of the program to run.
     pub(super) fn owes_callbacks(&self) -> bool {
         !self.core.soon.borrow().is_empty() || !self.core.memory.sent.borrow().is_empty()
     }
@@ -134,7 +136,7 @@ impl Reactor {
         }
     }
 
-    /// Drops the memory of what was sent.
+    /// Drops the bytes that were sent.
     pub(super) fn drop_sent(&self) {
         let mut sent = self.core.memory.sent.take();
         for mut storage in sent.drain(..) {
@@ -149,7 +151,7 @@ impl Reactor {
         }
     }
 
-    /// Submits what the callbacks wrote: once a turn, so that many small writes leave as one.
+    /// Submits what the callbacks wrote, once a turn, so that many small writes go out in one send.
     fn flush(&self) {
         if self.core.unflushed.borrow().is_empty() {
             return;
@@ -159,18 +161,18 @@ impl Reactor {
         for live in unflushed.drain(..) {
             live.flush();
         }
-        // Flushing runs no callbacks, so nothing was added meanwhile; the storage is used again.
+        // Flushing runs no callbacks, so none was added meanwhile; this keeps the allocation.
         self.core.unflushed.replace(unflushed);
     }
 
-    /// The time, and how long the port may wait from then on.
+    /// The present time, and how long the port may wait from then on.
     fn wait_limit(&self, limit: Option<Duration>) -> (Instant, Option<Duration>) {
         let core = &*self.core;
         let due = core.timers.borrow_mut().next_deadline();
         if let (Some(due), Some(seen)) = (due, self.clock().seen())
             && due <= seen
         {
-            // It was armed with no delay: no look at the clock would say otherwise.
+            // The timer is due by the cached time, so no clock read is needed.
             return (seen, Some(Duration::ZERO));
         }
         let now = self.turn_time();
@@ -194,7 +196,8 @@ impl Reactor {
         let live = self.core.live.borrow().get(key).cloned();
         match live {
             Some(live) => live.completed(completion),
-            // The end of something that nobody awaits: a connection without a protocol.
+            // The completion of an operation that no object waits for, such as of a connection without a
+            // protocol.
             None if completion.token == Token::default() => {}
             None => self.core.counters.late.add(1),
         }
@@ -209,7 +212,7 @@ impl Reactor {
             let callback = core.on_signal.borrow().clone();
             match callback {
                 Some(callback) => {
-                    // By value: if the callback replaces itself, this drops it.
+                    // Moves the callback in: if it replaces itself, this drops it.
                     self.guard("the signal callback", move || {
                         if let Ok(mut callback) = callback.try_borrow_mut() {
                             callback(self, signal);
@@ -221,7 +224,7 @@ impl Reactor {
         }
     }
 
-    /// Makes the calls that have arrived. Those sent meanwhile are for the next turn.
+    /// Makes the calls that have arrived. Calls sent meanwhile are for the next turn.
     pub(super) fn take_remote_calls(&self) {
         let others = &self.core.others;
         others.inbox.drain(&mut others.calls.borrow_mut());
@@ -236,8 +239,8 @@ impl Reactor {
         others.calls.replace(calls);
     }
 
-    /// Runs a callback; a panic in it is logged, counted, and goes no further. `None`: it panicked. That
-    /// it takes long is reported, if anybody wants to know.
+    /// Runs a callback. A panic in it is logged and counted, and goes no further; the result is then `None`. If
+    /// it takes longer than the program's limit, the program gets a report.
     pub(crate) fn guard<R>(&self, what: &'static str, callback: impl FnOnce() -> R) -> Option<R> {
         self.guard_for(what, || None, callback)
     }
@@ -254,11 +257,11 @@ impl Reactor {
         result
     }
 
-    /// As [`guard`](Reactor::guard), however long it takes.
+    /// As [`guard`](Reactor::guard), without a report if it is slow.
     pub(super) fn catch<R>(&self, what: &str, callback: impl FnOnce() -> R) -> Option<R> {
         self.clock().spend();
-        // No state of the reactor is borrowed while a callback runs, so a panic leaves all of it whole;
-        // the callback's own state is its owner's, who is not called again.
+        // The reactor borrows none of its state while a callback runs, so a panic leaves all of it consistent.
+        // The callback's owner handles its own state: it does not call the callback again.
         match panics::catch(callback) {
             Ok(result) => Some(result),
             Err(message) => {
@@ -269,7 +272,7 @@ impl Reactor {
         }
     }
 
-    /// Drops a value of the program's, whose `drop` is a callback, too.
+    /// Drops a value of the program, whose `drop` is a callback, too.
     pub(crate) fn drop_guarded<T>(&self, what: &'static str, value: T) {
         self.guard(what, || drop(value));
     }

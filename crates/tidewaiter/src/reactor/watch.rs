@@ -1,4 +1,4 @@
-//! Things that belong to others, watched for them.
+//! Watches of descriptors and handles that other code owns.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::port::{
 
 type OnReady = Box<dyn FnMut(&Watch, Readiness)>;
 
-/// The watch of a descriptor or handle that belongs to somebody else: see [`Reactor::watch`] and
+/// The watch of a descriptor or handle that other code owns: see [`Reactor::watch`] and
 /// [`Reactor::watch_handle`].
 ///
-/// Clones are the same watch. The reactor owns it: dropping them does not stop it.
+/// Clones refer to the same watch. The reactor owns it: dropping them does not stop it.
 #[derive(Clone)]
 pub struct Watch {
     watched: Rc<Watched>,
@@ -29,13 +29,13 @@ struct Watched {
     /// The port's operation; `None` once stopped.
     operation: Cell<Option<Operation>>,
     interest: Cell<Interest>,
-    /// Borrowed while it is called: that is done from the loop alone, once at a time.
+    /// Borrowed during the call. Only the loop calls it, so calls do not nest.
     callback: RefCell<OnReady>,
 }
 
 impl Reactor {
-    /// Unix. Watches a descriptor that belongs to somebody else, for libraries that read and write by
-    /// themselves. The reactor never reads, writes or closes it, nor changes whether it blocks.
+    /// Unix. Watches a descriptor that other code owns, for libraries that read and write by themselves. The
+    /// reactor never reads, writes or closes it, nor changes whether it blocks.
     ///
     /// `callback` is called in each turn of the loop as long as the descriptor is ready in a way that `interest`
     /// includes. A hang-up and an error are always reported; with kqueue, a hang-up is reported only while
@@ -61,7 +61,7 @@ impl Reactor {
         })
     }
 
-    /// Windows. Watches a waitable object that belongs to somebody else: whatever `WaitForSingleObject` takes,
+    /// Windows. Watches a waitable object that other code owns: any object that `WaitForSingleObject` takes,
     /// such as events, processes and timers, in any number; but not mutexes, which threads own.
     ///
     /// `callback` is called each time that the object is signalled. After each call, the reactor begins to wait
@@ -187,7 +187,7 @@ impl Watched {
     }
 
     fn ready(self: &Rc<Self>, readiness: Readiness) {
-        // Other callbacks may have stopped it, or changed the interest, since the port reported this.
+        // Another callback may have stopped the watch or changed the interest since the port reported this.
         let readiness = readiness.only(self.interest.get());
         if self.operation.get().is_none() || readiness.is_none() {
             return;
@@ -203,7 +203,7 @@ impl Watched {
         }
     }
 
-    /// Lets go of what the callback owns, even if somebody keeps the watch.
+    /// Drops the callback and all that it owns, even if the program keeps the watch.
     fn drop_callback(&self) {
         let callback = self.callback.replace(Box::new(|_, _| {}));
         self.reactor
@@ -216,7 +216,7 @@ impl Live for Watched {
         match completion.result {
             Ok(Outcome::Ready(readiness)) => self.ready(readiness),
             Err(Failure::Cancelled) => {}
-            other => log::error!("a watch was answered with {other:?}"),
+            other => log::error!("unexpected completion of a watch: {other:?}"),
         }
         if !completion.more {
             self.operation.set(None);

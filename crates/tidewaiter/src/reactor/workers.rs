@@ -1,4 +1,4 @@
-//! A bounded pool of threads for what no completion port takes: work that blocks or computes.
+//! A bounded pool of threads for work that blocks or computes, which no completion port can do.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,35 +12,35 @@ use crate::panics;
 /// How long a thread waits for work before it ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is named in the log when its drop panics.
-const UNBEGUN: &str = "the drop of work that no thread had begun";
+/// Names the callback in the log when its drop panics.
+const WAITING_JOB: &str = "the drop of work that no thread had begun";
 
-/// What a worker runs, once.
+/// A closure that a worker runs once.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// A job within its pool; never that of another one.
+/// Identifies a job within its pool, and no job of another pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct JobId(u64);
 
-/// How much a pool takes on.
+/// The limits of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Threads for jobs, at least one.
+    /// The number of threads for jobs; at least one.
     pub(crate) threads: usize,
-    /// Threads that may be started besides, one for each that is at a job that was given up.
+    /// The number of additional threads, each of which replaces one whose job was given up.
     pub(crate) replacements: usize,
-    /// Jobs that no thread has begun.
+    /// The number of jobs that may wait for a thread.
     pub(crate) waiting: usize,
 }
 
-/// Why a job was not taken; the job is dropped.
+/// Why a job was refused. The job is dropped.
 #[derive(Debug)]
 pub(crate) enum SubmitError {
     /// The pool was shut down.
     Stopped,
-    /// As many jobs as may wait do.
+    /// The queue is full: this many jobs wait.
     Full(usize),
-    /// There is no thread, and the OS refuses to make one.
+    /// There is no thread, and the OS refuses to start one.
     NoThread(io::Error),
 }
 
@@ -66,29 +66,29 @@ impl std::error::Error for SubmitError {
 }
 
 struct State {
-    /// Jobs that no thread has begun, in ascending order.
+    /// The jobs that wait for a thread, in ascending order.
     jobs: VecDeque<(JobId, Job)>,
     next_id: JobId,
-    /// Jobs that threads are at and that were not given up.
+    /// The jobs that threads run, except those that were given up.
     running: Vec<JobId>,
-    /// Threads that live.
+    /// The number of threads.
     threads: usize,
     /// How many of them have no job: they wait for one, or were just started and will look for one.
     idle: usize,
-    /// How many of them are at a job that was given up.
+    /// How many of them run a job that was given up.
     given_up: usize,
-    /// What to join at shutdown. A thread that ends before takes its own handle out.
+    /// The handles to join at shutdown. A thread that ends before that removes its own handle.
     handles: Vec<JoinHandle<()>>,
-    /// Jobs wait; no thread begins one.
+    /// While true, no thread begins a job.
     paused: bool,
     stopped: bool,
 }
 
 struct Shared {
     state: Mutex<State>,
-    /// There is a job, or a reason to end.
+    /// Signalled when there is a job, or a reason to end.
     work: Condvar,
-    /// A thread has ended.
+    /// Signalled when a thread has ended.
     ended: Condvar,
     limits: Limits,
     name: String,
@@ -96,25 +96,25 @@ struct Shared {
 }
 
 impl Shared {
-    /// How many threads there may be now.
+    /// How many threads the limits allow at present.
     fn threads_max(&self, state: &State) -> usize {
         self.limits.threads + state.given_up.min(self.limits.replacements)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No job runs or ends under the lock: a panic elsewhere left the state whole.
+        // No job runs or is dropped under the lock, so a panic elsewhere left the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A pool of threads, started when there is work for them and ended when there was none for ten
-/// seconds. Jobs beyond its threads wait, in order.
+/// A pool of threads. A thread starts when there is a job for it, and ends after ten seconds without one. Jobs
+/// beyond the number of threads wait, in order.
 pub(crate) struct Workers {
     shared: Arc<Shared>,
 }
 
 impl Workers {
-    /// A pool without threads yet. `name` is that of its threads.
+    /// Makes a pool without threads. `name` becomes the name of its threads.
     pub(crate) fn new(limits: Limits, name: &str) -> Workers {
         Workers::with_idle_limit(limits, name, IDLE_LIMIT)
     }
@@ -143,15 +143,15 @@ impl Workers {
         }
     }
 
-    /// Puts `job` behind those that wait. A panic in it is logged and ends the job alone.
+    /// Appends `job` to the queue. A panic in it is logged and ends the job alone.
     ///
     /// # Errors
     ///
-    /// [`SubmitError`]; a job that is refused is dropped. That the OS refuses a further thread is no
-    /// error while there is one.
+    /// [`SubmitError`]; a job that is refused is dropped. If the OS refuses to start another thread, this is no
+    /// error as long as the pool has one.
     pub(crate) fn submit(&self, job: Job) -> Result<JobId, SubmitError> {
         let mut state = self.shared.lock();
-        // A job that is refused here is dropped after the lock is released, as arguments are.
+        // The parameter `job` outlives the guard, so a refused job is dropped after the lock is released.
         if state.stopped {
             return Err(SubmitError::Stopped);
         }
@@ -168,27 +168,27 @@ impl Workers {
         };
         if state.threads > 0 {
             log::debug!(
-                "{} threads of pool {:?} do all the work: no further one: {error}",
-                state.threads,
-                self.shared.name
+                "pool {:?} goes on with {} threads, because no further one can be started: {error}",
+                self.shared.name,
+                state.threads
             );
             return Ok(id);
         }
-        // Without a thread nothing else can be waiting.
+        // Without a thread, no other job can be waiting.
         let refused = state.jobs.pop_back();
         drop(state);
         drop(refused);
         Err(SubmitError::NoThread(error))
     }
 
-    /// Nobody wants the result of a job any more. One that waits is dropped. One that runs cannot be ended,
-    /// but a replacement for its thread may be started.
+    /// Gives up a job whose result is not wanted any more. A waiting job is dropped. A running job cannot be
+    /// ended, but a replacement for its thread may be started.
     pub(crate) fn give_up(&self, id: JobId) {
         let mut state = self.shared.lock();
         if let Ok(place) = state.jobs.binary_search_by_key(&id, |(id, _)| *id) {
             let dropped = state.jobs.remove(place);
             drop(state);
-            panics::drop_caught(UNBEGUN, dropped);
+            panics::drop_caught(WAITING_JOB, dropped);
         } else if let Some(place) = state.running.iter().position(|running| *running == id) {
             state.running.swap_remove(place);
             state.given_up += 1;
@@ -198,9 +198,9 @@ impl Workers {
         }
     }
 
-    /// Starts threads for the jobs that wait, as far as the limits allow.
+    /// Starts threads for the waiting jobs, as far as the limits allow.
     fn start_threads(&self, state: &mut State) -> io::Result<()> {
-        // Each idle thread will take one of the jobs, those included that it was already woken for.
+        // Each idle thread will take one of these jobs, including any that it was already woken for.
         while !state.paused
             && state.jobs.len() > state.idle
             && state.threads < self.shared.threads_max(state)
@@ -216,8 +216,8 @@ impl Workers {
         Ok(())
     }
 
-    /// Ends all threads once their jobs are done, for which it waits up to `patience`; jobs taken meanwhile
-    /// wait. Returns how many threads are still at a job after that: the pool goes on then.
+    /// Ends all threads once their jobs are done, and waits for that up to `patience`; jobs submitted meanwhile
+    /// wait. Returns how many threads still run a job after that. If any do, the pool goes on.
     pub(crate) fn pause(&self, patience: Duration) -> usize {
         let mut state = self.shared.lock();
         state.paused = true;
@@ -231,7 +231,7 @@ impl Workers {
         let left = state.threads;
         drop(state);
         for handle in handles {
-            // Joined, an ended thread is gone for the OS too.
+            // Joining an ended thread makes sure that it is gone for the OS, too.
             if left == 0 || handle.is_finished() {
                 join(handle);
             }
@@ -242,19 +242,19 @@ impl Workers {
         left
     }
 
-    /// Begins with the jobs that wait.
+    /// Resumes after a pause: starts threads for the jobs that wait.
     pub(crate) fn go_on(&self) {
         let mut state = self.shared.lock();
         state.paused = false;
         if let Err(error) = self.start_threads(&mut state) {
-            // The next job that is submitted tries again.
+            // The next submission tries again.
             log::warn!("a pool cannot start a thread: {error}");
         }
     }
 
-    /// Takes no more jobs, drops those not begun, and waits up to `patience` for those under way.
+    /// Refuses further jobs, drops those that wait, and waits up to `patience` for those that run.
     ///
-    /// Returns how many threads are still at a job after that: they are left to end by themselves.
+    /// Returns how many threads still run a job after that: they are left to end by themselves.
     pub(crate) fn shutdown(&self, patience: Duration) -> usize {
         let mut state = self.shared.lock();
         state.stopped = true;
@@ -262,7 +262,7 @@ impl Workers {
         drop(state);
         self.shared.work.notify_all();
         for job in dropped {
-            panics::drop_caught(UNBEGUN, job);
+            panics::drop_caught(WAITING_JOB, job);
         }
         let (mut state, _) = self
             .shared
@@ -273,7 +273,7 @@ impl Workers {
         let left = state.threads;
         drop(state);
         for handle in handles {
-            // Joined, an ended thread is gone for the OS too.
+            // Joining an ended thread makes sure that it is gone for the OS, too.
             if left == 0 || handle.is_finished() {
                 join(handle);
             }
@@ -300,7 +300,7 @@ impl fmt::Debug for Workers {
     }
 }
 
-/// What a thread of the pool does.
+/// The main function of a pool's thread.
 fn work(shared: &Shared) {
     let mut state = shared.lock();
     state.idle -= 1;
@@ -337,19 +337,19 @@ fn work(shared: &Shared) {
     end(shared, state);
 }
 
-/// Takes this thread out of the pool's books.
+/// Removes this thread from the pool's state.
 fn end(shared: &Shared, mut state: MutexGuard<'_, State>) {
     state.threads -= 1;
     if !state.stopped && !state.paused {
         let this = thread::current().id();
-        // Dropped, the handle detaches this thread: there is nothing more to know of it.
+        // Dropping the handle detaches this thread, which is about to end.
         state.handles.retain(|handle| handle.thread().id() != this);
     }
     drop(state);
     shared.ended.notify_all();
 }
 
-/// Runs a job; its panic ends here.
+/// Runs a job, and catches its panic.
 fn run(job: Job, pool: &str) {
     if let Err(message) = panics::catch(job) {
         log::error!("a job of pool {pool:?} panicked: {message}");
@@ -370,10 +370,10 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// Far longer than anything here takes: a test that waits for it fails.
+    /// Far longer than any step of these tests takes: a test that waits this long fails.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// So many threads, and no other limit.
+    /// Limits with this many threads, and no other limit.
     fn threads(count: usize) -> Limits {
         Limits {
             threads: count,
@@ -382,7 +382,7 @@ mod tests {
         }
     }
 
-    /// A job that says it began, and goes on when told.
+    /// A job that reports when it begins, and goes on when told.
     struct Held {
         id: JobId,
         begun: Receiver<()>,
@@ -400,7 +400,7 @@ mod tests {
         Held { id, begun, go }
     }
 
-    /// How many threads there are, and how many jobs wait for one.
+    /// The number of threads, and of jobs that wait for one.
     fn counts(workers: &Workers) -> (usize, usize) {
         let state = workers.shared.lock();
         (state.threads, state.jobs.len())
@@ -539,10 +539,10 @@ mod tests {
         first.begun.recv().unwrap();
         workers.give_up(first.id);
         second.begun.recv().unwrap();
-        // Both threads are at jobs that nobody wants: there is no further one.
+        // Both threads run jobs that were given up, so no further thread is started.
         workers.give_up(second.id);
         assert_eq!(counts(&workers), (2, 1));
-        // The next one to be done does the work.
+        // The first thread to finish its job takes the next one.
         drop(first);
         third.begun.recv().unwrap();
         drop(second);

@@ -1,29 +1,30 @@
-//! Entries in the order of their deadlines, for a few as for a million.
+//! A priority queue of deadlines that is fast for a few entries and for a million.
 //!
-//! What comes first stands in a binary heap that is kept small. What comes after the heap's horizon lies in
+//! The nearest entries are in a binary heap that is kept small. Entries beyond the heap's horizon are in
 //! classes, unsorted: one for each highest bit in which a deadline differs from the horizon, so that all of a
-//! class comes before all of the next. To add to a class is to append to a list. Once the heap is empty, or
-//! nearly so, the first class moves into it; one that is large is spread over finer classes before. An entry
-//! moves a few times, from list to list, where a single large heap would touch memory all over with each step.
+//! class comes before all of the next. Adding to a class appends to a list. Once the heap is empty, or nearly
+//! so, the first class moves into it; a large class is first spread over finer ones. An entry thus moves a few
+//! times, from list to list. In a single large heap, each step would touch memory all over.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// A heap of this many entries stays in the nearest cache.
+/// A heap of this many entries fits into the first-level cache.
 const NEAR_MAX: usize = if cfg!(test) { 4 } else { 512 };
 
-/// With fewer, the heap is filled: who looks at the first entry asks after the second as well.
+/// Refills the heap below this many entries: a caller that reads the first entry reads the second as well.
 const NEAR_MIN: usize = 2;
 
-/// How many classes there are: one for each bit of a deadline.
+/// The number of classes: one for each bit of a deadline.
 const CLASSES: usize = u64::BITS as usize;
 
-/// A timer's place in the order. The fields' order is the firing order: deadline, then arming.
+/// A timer's place in the order. The derived order of the fields is the firing order: by deadline, then by
+/// arming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
-    /// Nanoseconds since the base.
+    /// In nanoseconds since the base.
     pub(super) deadline: u64,
-    /// Unique among the entries: tells whether the slot still holds the timer the entry stands for.
+    /// Unique among the entries: shows whether the slot still holds the entry's timer.
     pub(super) sequence: u32,
     pub(super) slot: u32,
 }
@@ -34,7 +35,7 @@ const _: () = assert!(size_of::<Entry>() == 16);
 pub(super) struct Queue {
     /// All entries up to the horizon.
     near: BinaryHeap<Reverse<Entry>>,
-    /// How large the heap gets before it is looked at whether part of it can move out.
+    /// Above this length, the heap is checked for entries that can move out.
     near_limit: usize,
     horizon: u64,
     /// All entries beyond the horizon, by class.
@@ -68,7 +69,7 @@ impl Queue {
         }
     }
 
-    /// The first entry; drops all before it that `keep` is false for.
+    /// Returns the first entry for which `keep` is true, and drops the entries before it.
     pub(super) fn first(&mut self, keep: impl Fn(Entry) -> bool) -> Option<Entry> {
         loop {
             if self.near.len() < NEAR_MIN && self.filled != 0 {
@@ -82,21 +83,21 @@ impl Queue {
         }
     }
 
-    /// When the entry after the first comes, which has been looked at; dead ones count.
+    /// The deadline of the entry after the first, dead or not. Call [`first`](Queue::first) before.
     pub(super) fn second_deadline(&self) -> Option<u64> {
-        // In a heap, the second is below the first.
+        // The second entry of a heap is one of the first's two children.
         let below = self.near.as_slice().iter().skip(1).take(2);
         below.map(|Reverse(entry)| entry.deadline).min()
     }
 
-    /// Takes out what [`first`](Queue::first) has returned.
+    /// Removes the entry that [`first`](Queue::first) returned.
     pub(super) fn pop(&mut self) {
         let popped = self.near.pop();
-        debug_assert!(popped.is_some(), "it was looked at before");
+        debug_assert!(popped.is_some(), "`first` returned it");
         self.len -= usize::from(popped.is_some());
     }
 
-    /// Drops the entries that `keep` is false for, and memory with them.
+    /// Drops the entries for which `keep` is false, and frees memory.
     pub(super) fn retain(&mut self, keep: impl Fn(Entry) -> bool) {
         self.near.retain(|&Reverse(entry)| keep(entry));
         self.near.shrink_to(2 * self.near.len());
@@ -126,8 +127,9 @@ impl Queue {
         self.filled |= 1 << class;
     }
 
-    /// Fills the heap from the first classes, with the entries that `keep` is true for. It asks after many at
-    /// once, so that what the answers depend on is fetched from memory side by side, and is there when they fire.
+    /// Fills the heap from the first classes, with the entries for which `keep` is true. Calls `keep` for many
+    /// entries in a row, so that the memory it reads is fetched in parallel, and is in the cache when they
+    /// fire.
     #[inline(never)]
     fn refill(&mut self, keep: impl Fn(Entry) -> bool) {
         self.near_limit = 2 * NEAR_MAX;
@@ -154,8 +156,8 @@ impl Queue {
         }
     }
 
-    /// Has the horizon come nearer, if that moves no more than the heap holds: it has grown large, as it does
-    /// when it was filled with the only entry of the next hour.
+    /// Moves the horizon nearer when the heap has grown large, for instance because it was filled with the only
+    /// entry of the next hour. Does so only if the entries to move are no more than the heap holds.
     fn thin_out(&mut self) {
         let mut entries = std::mem::take(&mut self.near).into_vec();
         let held = entries.len();
@@ -164,7 +166,7 @@ impl Queue {
         if let Some(highest) = (horizon ^ self.horizon).checked_ilog2()
             && self.length_below(highest) <= held
         {
-            // From here, all that came before this bit of the old horizon differs in it.
+            // The entries of lower classes agree with the old horizon in this bit, and so differ from the new one.
             for class in 0..highest as usize {
                 let entries = std::mem::take(&mut self.far[class]);
                 self.far[highest as usize].extend(entries);
@@ -181,7 +183,7 @@ impl Queue {
         self.near_limit = 2 * self.near.len().max(NEAR_MAX);
     }
 
-    /// How many entries the classes below this one have.
+    /// The number of entries in the classes below this one.
     fn length_below(&self, class: u32) -> usize {
         let below = &self.far[..class as usize];
         below.iter().map(Vec::len).sum()
@@ -203,8 +205,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the order is exact for deadlines of every magnitude, whatever is added between.
-        /// Method: entries come and go as a sorted set has them; in each step some come, then some go.
+        /// Goal: the order is exact for deadlines of every magnitude, whatever entries are added between.
+        /// Method: compare with a sorted set; each step adds some entries, then removes some.
         #[test]
         fn entries_come_out_as_from_a_sorted_set(
             steps in collection::vec((collection::vec((any::<u64>(), 0..64_u32), 0..40), 0..40_usize), 0..20),
