@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::metrics::Counters;
 use super::pace::{SlowCallback, SlowLimit};
-use super::remote::Others;
+use super::remote::OtherThreads;
 use super::run::Ending;
 use super::timers::Timers;
 use super::triggers::Triggers;
@@ -202,7 +202,7 @@ impl ReactorBuilder {
             memory: Memory::default(),
             completions: RefCell::new(Vec::new()),
             triggers: RefCell::new(Triggers::default()),
-            others: Others::new(port.waker(), self.workers_max),
+            other_threads: OtherThreads::new(port.waker(), self.workers_max),
             signals: RefCell::new(None),
             on_signal: RefCell::new(None),
             settings: Settings {

@@ -7,7 +7,7 @@ use super::Reactor;
 
 /// A turn that need not wait skips the system call if the kernel had nothing less than this ago. The call costs
 /// as much as a short turn; made once in this time, it costs a few hundredths of it.
-const ASK_AGAIN: Duration = Duration::from_micros(10);
+const POLL_AGAIN: Duration = Duration::from_micros(10);
 
 /// The cached time, and when the kernel is next worth a poll.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Clock {
     /// Nothing that may take time has run since the latest read.
     fresh: Cell<bool>,
     /// When to poll the kernel again, after a poll that found nothing.
-    ask_again: Cell<Option<Instant>>,
+    poll_again: Cell<Option<Instant>>,
 }
 
 impl Clock {
@@ -27,27 +27,27 @@ impl Clock {
     }
 
     /// Notes that the port polled the kernel and found nothing.
-    pub(super) fn asked_in_vain(&self, now: Instant) {
-        self.ask_again.set(now.checked_add(ASK_AGAIN));
+    pub(super) fn note_empty_poll(&self, now: Instant) {
+        self.poll_again.set(now.checked_add(POLL_AGAIN));
     }
 
     /// Notes that the kernel delivered something, or may have.
-    pub(super) fn something_came(&self) {
-        self.ask_again.set(None);
+    pub(super) fn note_arrival(&self) {
+        self.poll_again.set(None);
     }
 
     /// Whether the port polled the kernel just before `now`, and nothing has arrived since.
-    pub(super) fn just_asked_in_vain(&self, now: Instant) -> bool {
-        self.ask_again.get().is_some_and(|then| now < then)
+    pub(super) fn was_empty_just_now(&self, now: Instant) -> bool {
+        self.poll_again.get().is_some_and(|then| now < then)
     }
 
-    /// Treats the latest read as the present time until [`spend`](Clock::spend).
-    pub(super) fn count_from_here(&self) {
+    /// Treats the latest read as the present time until [`mark_stale`](Clock::mark_stale).
+    pub(super) fn mark_fresh(&self) {
         self.fresh.set(true);
     }
 
     /// Notes that something runs that may take time.
-    pub(super) fn spend(&self) {
+    pub(super) fn mark_stale(&self) {
         self.fresh.set(false);
     }
 }

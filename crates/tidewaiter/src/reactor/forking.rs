@@ -32,9 +32,9 @@ impl Reactor {
             return Err(Error::Stopped);
         }
         self.check_process()?;
-        self.core.others.before_fork().map_err(Error::Port)?;
+        self.core.other_threads.before_fork().map_err(Error::Port)?;
         self.port_mut().before_fork().map_err(|error| {
-            self.core.others.after_fork();
+            self.core.other_threads.after_fork();
             Error::Port(error)
         })
     }
@@ -52,7 +52,7 @@ impl Reactor {
             return Err(Error::Stopped);
         }
         self.port_mut().after_fork().map_err(Error::Port)?;
-        self.core.others.after_fork();
+        self.core.other_threads.after_fork();
         Ok(())
     }
 

@@ -216,9 +216,9 @@ mod tests {
     }
 
     /// Sends to its own inbox when dropped, as a user's closure may do.
-    struct Parting(super::Sender<Option<Parting>>, mpsc::Sender<bool>);
+    struct SendsWhenDropped(super::Sender<Option<SendsWhenDropped>>, mpsc::Sender<bool>);
 
-    impl Drop for Parting {
+    impl Drop for SendsWhenDropped {
         fn drop(&mut self) {
             self.1.send(self.0.send(None).is_err()).unwrap();
         }
@@ -229,7 +229,7 @@ mod tests {
         let inbox = Inbox::new(silent());
         let sender = inbox.sender();
         let (report, reports) = mpsc::channel();
-        let parting = Parting(sender.clone(), report);
+        let parting = SendsWhenDropped(sender.clone(), report);
         sender.send(Some(parting)).unwrap();
         drop(inbox);
         assert_eq!(reports.try_recv(), Ok(true), "refused, and not deadlocked");

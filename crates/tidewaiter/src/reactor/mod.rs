@@ -144,7 +144,7 @@ struct Core {
     memory: Memory,
     completions: RefCell<Vec<Completion>>,
     triggers: RefCell<Triggers>,
-    others: remote::Others,
+    other_threads: remote::OtherThreads,
     signals: RefCell<Option<SignalWatch>>,
     on_signal: RefCell<Option<SignalCallback>>,
     settings: Settings,

@@ -142,7 +142,7 @@ impl Pace {
     }
 
     /// Forgets the turn under way, because the loop rests outside of any turn.
-    pub(super) fn rest(&self) {
+    pub(super) fn discard_turn(&self) {
         self.since.set(None);
     }
 }
@@ -157,7 +157,11 @@ impl Reactor {
 
     /// Reports a callback that just ended if it was slow. If it ran within another one, the outer one's time
     /// restarts here.
-    pub(super) fn judge(&self, what: &'static str, peer: impl FnOnce() -> Option<SocketAddr>) {
+    pub(super) fn report_if_slow(
+        &self,
+        what: &'static str,
+        peer: impl FnOnce() -> Option<SocketAddr>,
+    ) {
         let Some(slow) = &self.core.settings.slow else {
             return;
         };

@@ -112,7 +112,7 @@ impl fmt::Display for WorkLost {
 impl std::error::Error for WorkLost {}
 
 /// The reactor's side of other threads: the calls they send, and the work they do for it.
-pub(super) struct Others {
+pub(super) struct OtherThreads {
     pub(super) inbox: Inbox<RemoteCall>,
     /// Storage for the calls of a turn; empty in between.
     pub(super) calls: RefCell<VecDeque<RemoteCall>>,
@@ -124,14 +124,14 @@ pub(super) struct Others {
     pending: RefCell<Table<Deliver>>,
 }
 
-impl Others {
-    pub(super) fn new(waker: Waker, workers_max: usize) -> Others {
+impl OtherThreads {
+    pub(super) fn new(waker: Waker, workers_max: usize) -> OtherThreads {
         let work = Limits {
             threads: workers_max,
             replacements: 0,
             waiting: usize::MAX,
         };
-        Others {
+        OtherThreads {
             inbox: Inbox::new(waker.clone()),
             calls: RefCell::new(VecDeque::new()),
             waker,
@@ -175,10 +175,10 @@ impl Reactor {
     /// Makes a way into this reactor for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        let others = &self.core.others;
+        let threads = &self.core.other_threads;
         Remote {
-            sender: others.inbox.sender(),
-            waker: others.waker.clone(),
+            sender: threads.inbox.sender(),
+            waker: threads.waker.clone(),
         }
     }
 
@@ -196,7 +196,7 @@ impl Reactor {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
     ) {
-        let (key, submitted) = self.give_to(&self.core.others.workers, work, done);
+        let (key, submitted) = self.give_to(&self.core.other_threads.workers, work, done);
         let Err(reason) = submitted else {
             return;
         };
@@ -218,7 +218,7 @@ impl Reactor {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
     ) -> io::Result<Lookup> {
-        let (pending, submitted) = self.give_to(&self.core.others.lookups, work, done);
+        let (pending, submitted) = self.give_to(&self.core.other_threads.lookups, work, done);
         match submitted {
             Ok(job) => Ok(Lookup { pending, job }),
             Err(reason) => {
@@ -230,13 +230,13 @@ impl Reactor {
 
     /// Gives up a lookup: drops its `done`, and frees its place in the queue or its share of the threads.
     pub(crate) fn give_up(&self, lookup: Lookup) {
-        self.core.others.lookups.give_up(lookup.job);
+        self.core.other_threads.lookups.give_up(lookup.job);
         self.forget_work(lookup.pending);
     }
 
     fn forget_work(&self, key: Key) {
         // Drops the callback outside of the borrow.
-        let deliver = self.core.others.pending.borrow_mut().remove(key);
+        let deliver = self.core.other_threads.pending.borrow_mut().remove(key);
         drop(deliver);
     }
 
@@ -255,7 +255,7 @@ impl Reactor {
                 result.map_or(Err(WorkLost::Stopped), |result| *result),
             );
         });
-        let key = self.core.others.pending.borrow_mut().insert(deliver);
+        let key = self.core.other_threads.pending.borrow_mut().insert(deliver);
         let remote = self.remote();
         let job = Box::new(move || {
             let result = panics::catch(work).map_err(|message| {
@@ -273,7 +273,7 @@ impl Reactor {
     }
 
     fn finish_work(&self, key: Key, result: Option<Box<dyn Any + Send>>) {
-        let deliver = self.core.others.pending.borrow_mut().remove(key);
+        let deliver = self.core.other_threads.pending.borrow_mut().remove(key);
         if let Some(deliver) = deliver {
             deliver(self, result);
         }
@@ -281,10 +281,10 @@ impl Reactor {
 
     /// Refuses further calls from other threads, and drops those that wait.
     pub(super) fn refuse_calls(&self) {
-        let others = &self.core.others;
-        others.inbox.close();
+        let threads = &self.core.other_threads;
+        threads.inbox.close();
         let mut calls = VecDeque::new();
-        others.inbox.drain(&mut calls);
+        threads.inbox.drain(&mut calls);
         for call in calls {
             self.drop_guarded("the drop of a call from another thread", call);
         }
@@ -292,22 +292,22 @@ impl Reactor {
 
     /// Drops the callbacks that wait for results from threads, uncalled.
     pub(super) fn abandon_work(&self) {
-        self.core.others.lookups.shutdown(Duration::ZERO);
+        self.core.other_threads.lookups.shutdown(Duration::ZERO);
         // Takes the table first: dropping a callback may add work to it.
-        for (_, deliver) in self.core.others.pending.take().into_entries() {
+        for (_, deliver) in self.core.other_threads.pending.take().into_entries() {
             self.drop_guarded("the drop of a callback for lost work", deliver);
         }
     }
 
     /// Ends the threads, and tells the callbacks whose results will not arrive.
     pub(super) fn lose_work(&self) {
-        let others = &self.core.others;
-        others.lookups.shutdown(Duration::ZERO);
-        others.workers.shutdown(WORK_DEADLINE);
+        let threads = &self.core.other_threads;
+        threads.lookups.shutdown(Duration::ZERO);
+        threads.workers.shutdown(WORK_DEADLINE);
         // Delivers the results that arrived in time, and then refuses more.
         self.take_remote_calls();
         self.refuse_calls();
-        for (_, deliver) in others.pending.take().into_entries() {
+        for (_, deliver) in threads.pending.take().into_entries() {
             self.guard("a callback for lost work", || deliver(self, None));
         }
     }

@@ -106,7 +106,7 @@ impl Reactor {
         core.ending.crashed.set(false);
         core.ending.signalled.set(false);
         core.life.set(Life::Running);
-        core.counters.pace.rest();
+        core.counters.pace.discard_turn();
         core.in_turn.set(true);
         for phase in [Phase::Before, Phase::During, Phase::After] {
             self.fire(SystemEvent::Startup, phase);
@@ -156,7 +156,7 @@ impl Reactor {
             self.core.ending.crashed.set(false);
         }
         // The program may have done anything since the last turn.
-        self.clock().spend();
+        self.clock().mark_stale();
         let result = self.one_turn(limit.into());
         if !self.core.in_turn.get() {
             self.end_if_dropped();

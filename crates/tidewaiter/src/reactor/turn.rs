@@ -33,7 +33,7 @@ impl Reactor {
         let mut completions = core.completions.take();
         let waited = match timeout {
             // With a limit, this may be the only turn: poll fully.
-            Some(Duration::ZERO) if limit.is_none() => self.look(now, &mut completions),
+            Some(Duration::ZERO) if limit.is_none() => self.poll(now, &mut completions),
             _ => self.wait(timeout, &mut completions),
         };
         let ended = match timeout {
@@ -41,7 +41,7 @@ impl Reactor {
             Some(Duration::ZERO) if core.settings.slow.is_none() => now,
             _ => self.now(),
         };
-        self.clock().count_from_here();
+        self.clock().mark_fresh();
         core.counters.pace.after_wait(ended);
         core.counters.completions.add(completions.len() as u64);
         // Run callbacks queued before the wait ahead of those that it produced: a child's start must be told
@@ -60,26 +60,26 @@ impl Reactor {
     }
 
     /// Takes the completions that are ready, in a turn that need not wait.
-    fn look(&self, now: Instant, completions: &mut Vec<Completion>) -> io::Result<()> {
+    fn poll(&self, now: Instant, completions: &mut Vec<Completion>) -> io::Result<()> {
         let clock = self.clock();
-        let may_glance = clock.just_asked_in_vain(now);
-        let looked = if may_glance {
+        let may_skip = clock.was_empty_just_now(now);
+        let polled = if may_skip {
             self.port_mut().glance(completions)
         } else {
             self.port_mut().wait(Some(Duration::ZERO), completions)
         };
         if !completions.is_empty() {
             // More may follow.
-            clock.something_came();
-        } else if !may_glance {
-            clock.asked_in_vain(now);
+            clock.note_arrival();
+        } else if !may_skip {
+            clock.note_empty_poll(now);
         }
-        looked
+        polled
     }
 
     /// Waits at the port, inside the program's hook if the wait may block.
     fn wait(&self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<()> {
-        self.clock().something_came();
+        self.clock().note_arrival();
         let hook = self.core.settings.around_wait.as_deref();
         let Some(hook) = hook.filter(|_| timeout != Some(Duration::ZERO)) else {
             return self.port_mut().wait(timeout, completions);
@@ -115,18 +115,18 @@ impl Reactor {
     /// Runs all queued callbacks, and, up to a limit, those that they queue.
     pub(super) fn run_soon(&self) {
         // Inlined check: most often there are none.
-        if self.owes_callbacks() {
-            self.run_owed();
+        if self.has_queued_callbacks() {
+            self.run_queued();
         }
     }
 
     /// Whether the loop has code of the program to run.
-    pub(super) fn owes_callbacks(&self) -> bool {
+    pub(super) fn has_queued_callbacks(&self) -> bool {
         !self.core.soon.borrow().is_empty() || !self.core.memory.sent.borrow().is_empty()
     }
 
     #[inline(never)]
-    fn run_owed(&self) {
+    fn run_queued(&self) {
         self.drop_sent();
         let owed = self.core.soon.borrow().len();
         for _ in 0..owed.max(CALLBACKS_MAX) {
@@ -156,7 +156,7 @@ impl Reactor {
         if self.core.unflushed.borrow().is_empty() {
             return;
         }
-        self.clock().spend();
+        self.clock().mark_stale();
         let mut unflushed = self.core.unflushed.take();
         for live in unflushed.drain(..) {
             live.flush();
@@ -176,7 +176,7 @@ impl Reactor {
             return (seen, Some(Duration::ZERO));
         }
         let now = self.turn_time();
-        if self.owes_callbacks() || core.ending.crashed.get() || self.ready_to_advance() {
+        if self.has_queued_callbacks() || core.ending.crashed.get() || self.ready_to_advance() {
             return (now, Some(Duration::ZERO));
         }
         let mut wake_up = due;
@@ -185,7 +185,7 @@ impl Reactor {
         }
         let left = wake_up.map(|wake_up| wake_up.saturating_duration_since(now));
         let timeout = left.into_iter().chain(limit).min();
-        if timeout == Some(Duration::ZERO) || core.others.inbox.may_wait() {
+        if timeout == Some(Duration::ZERO) || core.other_threads.inbox.may_wait() {
             return (now, timeout);
         }
         (now, Some(Duration::ZERO))
@@ -226,17 +226,17 @@ impl Reactor {
 
     /// Makes the calls that have arrived. Calls sent meanwhile are for the next turn.
     pub(super) fn take_remote_calls(&self) {
-        let others = &self.core.others;
-        others.inbox.drain(&mut others.calls.borrow_mut());
-        if others.calls.borrow().is_empty() {
+        let threads = &self.core.other_threads;
+        threads.inbox.drain(&mut threads.calls.borrow_mut());
+        if threads.calls.borrow().is_empty() {
             return;
         }
-        let mut calls = others.calls.take();
+        let mut calls = threads.calls.take();
         while let Some(callback) = calls.pop_front() {
             self.core.counters.remote_calls.add(1);
             self.guard("a call from another thread", || callback(self));
         }
-        others.calls.replace(calls);
+        threads.calls.replace(calls);
     }
 
     /// Runs a callback. A panic in it is logged and counted, and goes no further; the result is then `None`. If
@@ -253,13 +253,13 @@ impl Reactor {
         callback: impl FnOnce() -> R,
     ) -> Option<R> {
         let result = self.catch(what, callback);
-        self.judge(what, peer);
+        self.report_if_slow(what, peer);
         result
     }
 
     /// As [`guard`](Reactor::guard), without a report if it is slow.
     pub(super) fn catch<R>(&self, what: &str, callback: impl FnOnce() -> R) -> Option<R> {
-        self.clock().spend();
+        self.clock().mark_stale();
         // The reactor borrows none of its state while a callback runs, so a panic leaves all of it consistent.
         // The callback's owner handles its own state: it does not call the callback again.
         match panics::catch(callback) {
