@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::plan::Failure;
+use crate::failure::Failure;
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -5,12 +5,14 @@
 
 mod args;
 mod commands;
+mod failure;
 mod log;
 mod plan;
 
 use std::process::ExitCode;
 
-use plan::{Failure, Plan};
+use failure::Failure;
+use plan::Plan;
 
 fn main() -> ExitCode {
     let outcome = args::parse().and_then(plan::plan).and_then(run);

@@ -15,7 +15,8 @@ use tidewaiter::{
     Reason, Transport, WorkLost,
 };
 
-use crate::plan::{self, ConnectPlan, Failure};
+use crate::failure::Failure;
+use crate::plan::{self, ConnectPlan};
 
 /// How much is read from standard input at a time.
 const INPUT_BYTES: usize = 64 * 1024;

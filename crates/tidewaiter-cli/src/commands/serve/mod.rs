@@ -21,7 +21,8 @@ use tidewaiter::port::ListenOptions;
 use tidewaiter::{Error, Listener, Reactor, process};
 
 use super::metrics;
-use crate::plan::{self, Failure, ServePlan};
+use crate::failure::Failure;
+use crate::plan::{self, ServePlan};
 use server::Server;
 
 /// What the exit code is when children had to be ended by force.
