@@ -10,6 +10,7 @@ mod orphans;
 mod report;
 mod server;
 mod session;
+mod totals;
 
 use std::io;
 use std::net::SocketAddr;

@@ -10,28 +10,11 @@ use tidewaiter::process::{ExitStatus, SpawnError};
 use tidewaiter::{DelayedCall, Listener, Reactor};
 
 use super::session::{Session, Started};
+use super::totals::{Totals, add};
 use crate::plan::ServePlan;
 
 /// When something runs out that a child takes, the next attempt comes after so long, unless a session ends before.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What happened so far.
-#[derive(Default)]
-pub(super) struct Totals {
-    pub(super) connections: Cell<u64>,
-    pub(super) bytes_in: Cell<u64>,
-    pub(super) bytes_out: Cell<u64>,
-    pub(super) spawn_failures: Cell<u64>,
-    pub(super) exits_success: Cell<u64>,
-    pub(super) exits_failure: Cell<u64>,
-    pub(super) exits_signal: Cell<u64>,
-    pub(super) exits_unknown: Cell<u64>,
-}
-
-/// Adds to a count.
-pub(super) fn add(count: &Cell<u64>, number: u64) {
-    count.set(count.get() + number);
-}
 
 /// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq)]

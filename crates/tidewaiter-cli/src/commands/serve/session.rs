@@ -15,7 +15,8 @@ use tidewaiter::{DelayedCall, Process, ProducerKind, Reason, Transport};
 
 use super::child::Child;
 use super::limits::is_shortage;
-use super::server::{Server, add};
+use super::server::Server;
+use super::totals::add;
 
 /// How long after asking a child to end it is ended by force.
 const KILL_AFTER: Duration = Duration::from_secs(2);
