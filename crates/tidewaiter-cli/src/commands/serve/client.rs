@@ -26,7 +26,8 @@ impl Client {
 
 impl Protocol for Client {
     fn connection_made(&mut self, transport: &Transport) {
-        let session = Session::new(&self.server, transport, self.peer);
+        let owner = Rc::clone(&self.server);
+        let session = Session::new(owner, transport, self.peer);
         self.session = Some(Rc::clone(&session));
         self.server.enter(&session);
     }

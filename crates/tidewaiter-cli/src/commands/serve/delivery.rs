@@ -23,7 +23,7 @@ impl Session {
     pub(super) fn deliver_rest(self: &Rc<Self>) {
         self.client.unregister_producer();
         self.client.lose_write_connection();
-        self.watch_delivery(self.undelivered(), self.server.reactor.now());
+        self.watch_delivery(self.undelivered(), self.reactor().now());
     }
 
     /// How much output the client has not taken; `None` if there may be some, and the OS does not tell.
@@ -38,7 +38,7 @@ impl Session {
 
     /// Gives the client up if it took nothing for too long; `before` was left at `since`.
     fn watch_delivery(self: &Rc<Self>, before: Option<usize>, since: Instant) {
-        let (left, now) = (self.undelivered(), self.server.reactor.now());
+        let (left, now) = (self.undelivered(), self.reactor().now());
         let since = if left == before { since } else { now };
         let limit = match left {
             Some(0) => CLOSE_LIMIT,

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::ShutdownSignal;
-use tidewaiter::process::{ExitStatus, SpawnError};
+use tidewaiter::process::SpawnError;
 use tidewaiter::{DelayedCall, Listener, Reactor};
 
-use super::session::{Session, Started};
+use super::child::Child;
+use super::limits::is_shortage;
+use super::session::{Owner, Session};
 use super::totals::{Totals, add};
 use crate::plan::ServePlan;
 
@@ -81,7 +83,7 @@ impl Server {
     }
 
     /// Takes a new session in: serves it, or has it wait.
-    pub(super) fn enter(&self, session: &Rc<Session>) {
+    pub(super) fn enter(self: &Rc<Self>, session: &Rc<Session>) {
         let id = self.next_id.replace(self.next_id.get() + 1);
         session.id.set(id);
         add(&self.totals.connections, 1);
@@ -99,12 +101,12 @@ impl Server {
     }
 
     /// Serves those who wait, as far as there are places and children can be started.
-    fn fill(&self) {
+    fn fill(self: &Rc<Self>) {
         while self.stage.get() == Stage::Serving && self.served.get() < self.plan.clients_max {
             let Some(next) = self.waiting.borrow_mut().pop_front() else {
                 break;
             };
-            if let Started::NotNow(error) = next.start() {
+            if let Err(error) = self.start_child(&next) {
                 self.run_short(next, &error);
                 return;
             }
@@ -119,9 +121,27 @@ impl Server {
         self.set_paused(full);
     }
 
+    /// Starts a session's child. A shortage is an error: the caller may try again. For any other failure, this
+    /// closes the connection.
+    fn start_child(&self, session: &Rc<Session>) -> Result<(), SpawnError> {
+        session.set_options();
+        let child = Child::new(session);
+        match self.reactor.spawn_process(&session.command(), child) {
+            Ok(process) => session.join(process),
+            Err(error) if is_shortage(&error.source) => return Err(error),
+            Err(error) => {
+                add(&self.totals.spawn_failures, 1);
+                log::error!(peer:% = session.peer(); "{error}");
+                session.because("spawn failed");
+                session.client.lose_connection();
+            }
+        }
+        Ok(())
+    }
+
     /// Something has run out that a child takes: whoever comes waits until there is some again.
-    fn run_short(&self, session: Rc<Session>, error: &SpawnError) {
-        let server = Rc::clone(&session.server);
+    fn run_short(self: &Rc<Self>, session: Rc<Session>, error: &SpawnError) {
+        let server = Rc::clone(self);
         self.waiting.borrow_mut().push_front(session);
         self.set_paused(true);
         let call = self.reactor.call_later(RETRY, move |_| server.fill());
@@ -144,31 +164,6 @@ impl Server {
             log::debug!("accepting again");
             listeners.iter().for_each(Listener::resume_accepting);
         }
-    }
-
-    /// A session is over: the client is gone, and so is the child.
-    pub(super) fn leave_session(&self, session: &Rc<Session>) {
-        self.sessions.borrow_mut().remove(&session.id.get());
-        self.waiting
-            .borrow_mut()
-            .retain(|waiting| waiting.id != session.id);
-        if session.served.get() {
-            self.served.set(self.served.get() - 1);
-        }
-        self.fill();
-        self.stop_if_empty();
-    }
-
-    /// Counts how a child ended.
-    pub(super) fn count_exit(&self, status: ExitStatus) {
-        let totals = &self.totals;
-        let count = match status {
-            ExitStatus::Code(0) => &totals.exits_success,
-            ExitStatus::Code(_) => &totals.exits_failure,
-            ExitStatus::Signal { .. } => &totals.exits_signal,
-            _ => &totals.exits_unknown,
-        };
-        add(count, 1);
     }
 
     // Ending.
@@ -235,5 +230,27 @@ impl Server {
             self.reactor.stop();
         }
         empty
+    }
+}
+
+impl Owner for Server {
+    fn plan(&self) -> &ServePlan {
+        &self.plan
+    }
+
+    fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    fn session_ended(self: Rc<Self>, session: &Rc<Session>) {
+        self.sessions.borrow_mut().remove(&session.id.get());
+        self.waiting
+            .borrow_mut()
+            .retain(|waiting| waiting.id != session.id);
+        if session.served.get() {
+            self.served.set(self.served.get() - 1);
+        }
+        self.fill();
+        self.stop_if_empty();
     }
 }

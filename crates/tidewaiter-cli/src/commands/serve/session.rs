@@ -10,13 +10,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, Stdio};
-use tidewaiter::{DelayedCall, Process, ProducerKind, Reason, Transport};
+use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
+use tidewaiter::{DelayedCall, Process, ProducerKind, Reactor, Reason, Transport};
 
-use super::child::Child;
-use super::limits::is_shortage;
-use super::server::Server;
-use super::totals::add;
+use super::totals::{Totals, add};
+use crate::plan::ServePlan;
 
 /// How long after asking a child to end it is ended by force.
 const KILL_AFTER: Duration = Duration::from_secs(2);
@@ -27,16 +25,16 @@ const PIPE_BYTES_MAX: u64 = 1 << 20;
 /// After how long a silent client is probed.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// What came of starting a session's child.
-pub(super) enum Started {
-    /// It runs, or it cannot be started and the client was told so.
-    Settled,
-    /// Something has run out: it may be tried again.
-    NotNow(SpawnError),
+/// The server, as its sessions see it.
+pub(super) trait Owner {
+    fn plan(&self) -> &ServePlan;
+    fn totals(&self) -> &Totals;
+    /// A session is over: its client and its child are gone.
+    fn session_ended(self: Rc<Self>, session: &Rc<Session>);
 }
 
 pub(super) struct Session {
-    pub(super) server: Rc<Server>,
+    owner: Rc<dyn Owner>,
     pub(super) id: Cell<u64>,
     /// Whether it takes up one of the places that `--max-clients` gives.
     pub(super) served: Cell<bool>,
@@ -71,10 +69,10 @@ struct Activity {
 }
 
 impl Session {
-    pub(super) fn new(server: &Rc<Server>, client: &Transport, peer: SocketAddr) -> Rc<Session> {
-        let now = server.reactor.now();
+    pub(super) fn new(owner: Rc<dyn Owner>, client: &Transport, peer: SocketAddr) -> Rc<Session> {
+        let now = client.reactor().now();
         Rc::new(Session {
-            server: Rc::clone(server),
+            owner,
             id: Cell::new(0),
             served: Cell::new(false),
             client: client.clone(),
@@ -99,27 +97,16 @@ impl Session {
         })
     }
 
-    /// Starts the child, and then receives from the client.
-    pub(super) fn start(self: &Rc<Self>) -> Started {
-        let set = self.client.set_no_delay(self.server.plan.no_delay);
+    /// Sets the options of the client's socket.
+    pub(super) fn set_options(&self) {
+        let set = self.client.set_no_delay(self.owner.plan().no_delay);
         if let Err(error) = set.and_then(|()| self.client.set_keep_alive(Some(KEEP_ALIVE))) {
             log::debug!(peer:% = self.peer; "socket options: {error}");
         }
-        let spawned = self
-            .server
-            .reactor
-            .spawn_process(&self.command(), Child::new(self));
-        let process = match spawned {
-            Ok(process) => process,
-            Err(error) if is_shortage(&error.source) => return Started::NotNow(error),
-            Err(error) => {
-                add(&self.server.totals.spawn_failures, 1);
-                log::error!(peer:% = self.peer; "{error}");
-                self.because("spawn failed");
-                self.client.lose_connection();
-                return Started::Settled;
-            }
-        };
+    }
+
+    /// Joins the client to its child, and starts to read from the client.
+    pub(super) fn join(self: &Rc<Self>, process: Process) {
         log::debug!(peer:% = self.peer, pid = process.pid(); "connected");
         self.over.child.set(false);
         // Each side is read no faster than the other one takes it.
@@ -131,15 +118,15 @@ impl Session {
         }
         self.process.replace(Some(process));
         self.client.resume_producing();
-        if let Some(limit) = self.server.plan.idle_timeout {
-            self.activity.last.set(self.server.reactor.now());
+        if let Some(limit) = self.owner.plan().idle_timeout {
+            self.touch();
             self.later(limit, move |session| session.check_idle(limit));
         }
-        Started::Settled
     }
 
-    fn command(&self) -> Command {
-        let [program, args @ ..] = &self.server.plan.command[..] else {
+    /// The child's command line and environment.
+    pub(super) fn command(&self) -> Command {
+        let [program, args @ ..] = &self.owner.plan().command[..] else {
             unreachable!("the command line requires a command");
         };
         let v6 = self.peer.is_ipv6();
@@ -160,7 +147,7 @@ impl Session {
                 .env("TCPLOCALIP", local.ip().to_string())
                 .env("TCPLOCALPORT", local.port().to_string());
         }
-        if self.server.plan.merge_stderr {
+        if self.owner.plan().merge_stderr {
             command.stderr(Stdio::Stdout)
         } else {
             command
@@ -172,7 +159,7 @@ impl Session {
     pub(super) fn client_said(&self, data: &[u8]) {
         self.touch();
         add(&self.bytes_in, data.len() as u64);
-        add(&self.server.totals.bytes_in, data.len() as u64);
+        add(&self.owner.totals().bytes_in, data.len() as u64);
         if let Some(stdin) = self.pipe(0) {
             stdin.write(data);
         }
@@ -205,7 +192,7 @@ impl Session {
         if let Some(stdout) = self.pipe(1) {
             stdout.lose_connection();
         }
-        self.later(self.server.plan.grace, Session::end_tree);
+        self.later(self.owner.plan().grace, Session::end_tree);
     }
 
     // From the child.
@@ -213,7 +200,7 @@ impl Session {
     pub(super) fn child_said(&self, data: &[u8]) {
         self.touch();
         add(&self.bytes_out, data.len() as u64);
-        add(&self.server.totals.bytes_out, data.len() as u64);
+        add(&self.owner.totals().bytes_out, data.len() as u64);
         self.client.write(data);
     }
 
@@ -231,7 +218,7 @@ impl Session {
 
     pub(super) fn child_exited(self: &Rc<Self>, status: ExitStatus) {
         self.status.set(Some(status));
-        self.server.count_exit(status);
+        self.owner.totals().count_exit(status);
         self.because("child ended");
         // A descendant that shares the pipe is none of the client's business.
         if let Some(stdin) = self.pipe(0) {
@@ -318,11 +305,8 @@ impl Session {
         if self.activity.last_left.replace(left) != left {
             self.touch();
         }
-        let idle = self
-            .server
-            .reactor
-            .now()
-            .saturating_duration_since(self.activity.last.get());
+        let now = self.reactor().now();
+        let idle = now.saturating_duration_since(self.activity.last.get());
         if let Some(rest) = limit.checked_sub(idle).filter(|rest| !rest.is_zero()) {
             self.later(rest, move |session| session.check_idle(limit));
             return;
@@ -350,11 +334,8 @@ impl Session {
         }
         let pid = self.pid();
         self.process.take();
-        let elapsed = self
-            .server
-            .reactor
-            .now()
-            .saturating_duration_since(self.started);
+        let now = self.reactor().now();
+        let elapsed = now.saturating_duration_since(self.started);
         log::info!(
             peer:% = self.peer,
             pid = pid.unwrap_or_default(),
@@ -365,7 +346,7 @@ impl Session {
             reason:% = self.reason.borrow().as_deref().unwrap_or("none");
             "connection ended"
         );
-        self.server.leave_session(self);
+        Rc::clone(&self.owner).session_ended(self);
     }
 
     // Helpers.
@@ -377,17 +358,18 @@ impl Session {
         call: impl FnOnce(&Rc<Session>) + 'static,
     ) {
         let session = Rc::clone(self);
-        let timer = self
-            .server
-            .reactor
-            .call_later(delay, move |_| call(&session));
+        let timer = self.reactor().call_later(delay, move |_| call(&session));
         let mut timers = self.timers.borrow_mut();
         timers.retain(DelayedCall::is_active);
         timers.push(timer);
     }
 
     fn touch(&self) {
-        self.activity.last.set(self.server.reactor.now());
+        self.activity.last.set(self.reactor().now());
+    }
+
+    pub(super) fn reactor(&self) -> &Reactor {
+        self.client.reactor()
     }
 
     fn pipe(&self, child_fd: u32) -> Option<Transport> {

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use tidewaiter::process::ExitStatus;
+
 /// What happened so far.
 #[derive(Default)]
 pub(super) struct Totals {
@@ -13,6 +15,19 @@ pub(super) struct Totals {
     pub(super) exits_failure: Cell<u64>,
     pub(super) exits_signal: Cell<u64>,
     pub(super) exits_unknown: Cell<u64>,
+}
+
+impl Totals {
+    /// Counts how a child ended.
+    pub(super) fn count_exit(&self, status: ExitStatus) {
+        let count = match status {
+            ExitStatus::Code(0) => &self.exits_success,
+            ExitStatus::Code(_) => &self.exits_failure,
+            ExitStatus::Signal { .. } => &self.exits_signal,
+            _ => &self.exits_unknown,
+        };
+        add(count, 1);
+    }
 }
 
 /// Adds to a count.
