@@ -1,26 +1,26 @@
-//! The children in these tests: this very executable, started again to play a part.
+//! The children in these tests: the test executable itself, started again in one of several roles.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-/// The environment variable that names the part.
+/// The environment variable that names the role.
 pub(crate) const ROLE: &str = "TIDEWAITER_TEST_ROLE";
-/// What a child says first: what comes before it is the test harness's.
+/// The first output of a role. The test harness writes its own output before this.
 pub(crate) const READY: &[u8] = b"\n<the child plays its role>\n";
-/// A failed test leaves nobody behind for ever.
+/// Lifetime of the role "stay", so that a failed test does not leave a process behind for ever.
 const STAY: Duration = Duration::from_secs(120);
 
-/// How much a child that floods writes to its standard error: no line ever ends.
+/// The role "flood" writes this many pieces of this many bytes to its standard error, without a line break.
 pub(crate) const FLOOD_LINE: usize = 4096;
 pub(crate) const FLOOD_LINES: usize = 2048;
 
-/// How much a child answers that refuses to read on: no more than all buffers on the way hold, so that it ends
-/// before anybody reads it.
+/// Bytes that the role "refuse" answers. They fit into the buffers on the way, so that the child exits before the
+/// client reads.
 pub(crate) const REFUSAL: usize = 100_000;
-/// How much a child says that has much to say: more than its pipe holds.
+/// Bytes that the role "tell-much" writes: more than its pipe holds.
 pub(crate) const MUCH: usize = 3 << 20;
 
-/// The arguments that start a child from this executable.
+/// Arguments that make this executable run [`plays_its_role`] alone.
 pub(crate) const ARGS: [&str; 4] = [
     "--exact",
     "child::plays_its_role",
@@ -28,17 +28,17 @@ pub(crate) const ARGS: [&str; 4] = [
     "--test-threads=1",
 ];
 
-/// A test that does nothing, except in a child.
+/// Plays the role in a child; does nothing as a test.
 #[test]
 #[expect(
     clippy::disallowed_methods,
-    reason = "a child ends with a code, before the harness says more"
+    reason = "the child must exit with its code before the harness prints more"
 )]
 fn plays_its_role() {
     let Some(role) = std::env::var_os(ROLE) else {
         return;
     };
-    // An error: the server went away or broke a pipe on purpose.
+    // Errors are expected when the server ends or closes a pipe on purpose.
     let code = play(role.to_str().expect("roles are text")).unwrap_or(1);
     std::process::exit(code);
 }
@@ -66,7 +66,7 @@ fn play(role: &str) -> io::Result<i32> {
         }
         "complain" => io::stderr().write_all(b"first complaint\nsecond \xff one\nunfinished")?,
         "refuse" => {
-            // The rest of it is never read.
+            // The child leaves the rest of its input unread.
             io::stdin().lock().read_exact(&mut [0; 5])?;
             say(&[b'n'; REFUSAL])?;
         }
@@ -79,7 +79,7 @@ fn play(role: &str) -> io::Result<i32> {
             say(b"flooded")?;
         }
         "leave-grandchild" => {
-            // It inherits all: so the pipes stay open when we end.
+            // The grandchild inherits the pipes, so they stay open after this process has exited.
             let program = std::env::current_exe()?;
             let mut grandchild = std::process::Command::new(program);
             grandchild.args(ARGS).env(ROLE, "stay").spawn()?;
@@ -107,7 +107,10 @@ fn say(data: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
-#[expect(clippy::disallowed_methods, reason = "to be ended is what it is for")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this child waits until the server ends it"
+)]
 fn stay() {
     std::thread::sleep(STAY);
 }

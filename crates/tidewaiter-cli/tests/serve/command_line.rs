@@ -1,4 +1,4 @@
-//! What is typed, and what comes of it: messages, exit codes, `info`.
+//! Messages and exit codes for command lines, and the command `info`.
 
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &[&str]) -> Output {
 }
 
 #[test]
-fn wrong_input_is_answered_in_one_line_with_code_2() {
+fn a_wrong_command_line_gives_a_message_of_one_line_and_code_2() {
     for args in [
         &[][..],
         &["serve"],
@@ -25,7 +25,7 @@ fn wrong_input_is_answered_in_one_line_with_code_2() {
         &["connect", "::1:7000"],
         &["connect", "localhost:99999"],
         &["info", "--backend", "carrier-pigeon"],
-        // It would be taken for a TCP port.
+        // Users might expect it to name a TCP port.
         &["connect", "localhost", "--port", "7000"],
         &["nonsense"],
     ] {
@@ -38,7 +38,7 @@ fn wrong_input_is_answered_in_one_line_with_code_2() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_with_code_1() {
+fn the_message_for_a_port_in_use_names_the_address_with_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run(&["serve", "-q", &address, "--", "x"]);
@@ -50,9 +50,9 @@ fn a_port_that_is_taken_is_named_with_code_1() {
     );
 }
 
-/// A label longer than 63 bytes is no name: no server is asked.
+/// Method: a label longer than 63 bytes is not a valid name, so the lookup fails without a query to a server.
 #[test]
-fn a_name_that_does_not_resolve_is_named_once_with_code_1() {
+fn the_message_for_an_unresolvable_name_has_the_name_once_with_code_1() {
     let name = "x".repeat(64);
     let address = format!("{name}:80");
     for args in [

@@ -1,4 +1,4 @@
-//! `tidewaiter connect`.
+//! The command `tidewaiter connect`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use crate::child::READY;
 use crate::command_line::run;
 use crate::support::{Server, tidewaiter};
 
-/// More than all buffers on the way hold.
+/// Bytes to upload: more than all buffers on the way hold.
 const UPLOAD: u64 = 64 << 20;
 
 fn start(address: &str) -> Child {
@@ -51,7 +51,7 @@ fn the_other_side_may_end_first() {
     assert!(output.stdout.ends_with(READY));
 }
 
-/// Starts it with options and a file of so many bytes as its input; returns the other end, too.
+/// Starts the command with a file of `bytes` bytes as its input; returns it with the other end of its connection.
 fn upload(name: &str, bytes: u64, options: &[&str]) -> (Child, TcpStream) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let file = File::create(&path).expect("the directory is there");
@@ -69,7 +69,7 @@ fn upload(name: &str, bytes: u64, options: &[&str]) -> (Child, TcpStream) {
     (process, peer)
 }
 
-/// Goal: the end of one direction does not end the other one.
+/// Goal: the end of one direction does not end the other.
 #[test]
 fn input_is_sent_to_its_end_although_the_other_side_ends_its_output_first() {
     let (process, mut peer) = upload("whole", UPLOAD, &[]);
@@ -83,10 +83,11 @@ fn input_is_sent_to_its_end_although_the_other_side_ends_its_output_first() {
 }
 
 #[test]
-fn input_that_is_not_sent_to_its_end_is_said_with_code_4() {
+fn input_that_is_not_sent_completely_is_reported_with_code_4() {
     let (process, mut peer) = upload("part", UPLOAD, &[]);
     peer.shutdown(Shutdown::Write).unwrap();
-    // It sends so much only after it has seen that end. The rest is never read: closing resets.
+    // The command can send this much only after it has noticed our end of file. We close with data unread, which
+    // resets the connection.
     io::copy(&mut (&mut peer).take(UPLOAD / 2), &mut io::sink()).unwrap();
     peer.peek(&mut [0]).unwrap();
     drop(peer);
@@ -99,7 +100,7 @@ fn input_that_is_not_sent_to_its_end_is_said_with_code_4() {
 }
 
 #[test]
-fn with_end_with_peer_input_ends_with_the_other_side() {
+fn with_end_with_peer_sending_stops_when_the_other_side_ends() {
     let (process, mut peer) = upload("ended", UPLOAD, &["--end-with-peer"]);
     peer.shutdown(Shutdown::Write).unwrap();
     let received = io::copy(&mut peer, &mut io::sink()).unwrap();
@@ -111,7 +112,7 @@ fn with_end_with_peer_input_ends_with_the_other_side() {
 }
 
 #[test]
-fn an_output_that_is_closed_is_said_with_code_1() {
+fn a_closed_standard_output_is_reported_with_code_1() {
     let (mut process, mut peer) = upload("deaf", 0, &[]);
     drop(process.stdout.take());
     peer.write_all(b"to nobody").unwrap();
@@ -142,7 +143,7 @@ fn a_reset_has_code_1() {
     let mut process = start(&listener.local_addr().unwrap().to_string());
     process.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     let (peer, _) = listener.accept().unwrap();
-    // Closed with something unread, a connection is reset.
+    // Closing a connection with unread data resets it.
     peer.peek(&mut [0]).unwrap();
     drop(peer);
     let mut message = String::new();
@@ -156,10 +157,10 @@ fn a_reset_has_code_1() {
     assert!(message.contains("reset"), "{message}");
 }
 
-/// A listener whose backlog is full does not answer on Linux; elsewhere it may refuse.
+/// Method: on Linux, a listener with a full backlog does not answer; on other systems it may refuse.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_peer_that_does_not_answer_is_given_up() {
+fn connecting_to_a_peer_that_does_not_answer_times_out() {
     use std::time::Duration;
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -186,7 +187,7 @@ fn an_interrupt_has_code_130() {
         output.read_exact(&mut byte).unwrap();
         seen.push(byte[0]);
     }
-    // Its input stays open, and is being read.
+    // The command is still reading its input, which stays open.
     crate::shutdown::interrupt(process.id());
     assert_eq!(process.wait().unwrap().code(), Some(130));
 }

@@ -1,7 +1,7 @@
-//! A server that is asked to end by the library's own `terminate`: here the server is a child of ours.
+//! Shutdown of a server that runs as a child of the library, by `Process::terminate`.
 //!
-//! Not on Windows: Ctrl-Break reaches only those who share a console with us, and Wine gives none to a test
-//! without a terminal (`GenerateConsoleCtrlEvent` fails with "Invalid access").
+//! There is no such test for Windows: Ctrl-Break reaches only processes on our own console, and under Wine a test
+//! without a terminal has no console (`GenerateConsoleCtrlEvent` fails with "Invalid access").
 #![cfg(unix)]
 
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor};
 use crate::child::{ARGS, ROLE};
 use crate::support::{await_ready, connect, exchange, field, rest};
 
-/// Follows the server's log, and does what is due at each line.
+/// Follows the server's log: starts a client, then the shutdown, then lets the client go on.
 struct Watch {
     log: Vec<u8>,
     client: Option<JoinHandle<()>>,
@@ -59,7 +59,7 @@ impl ProcessProtocol for Watch {
 
     fn process_ended(&mut self, process: &Process, status: ExitStatus) {
         self.status.set(Some(status));
-        // If it came to that early, nobody waits for ever.
+        // If the server ended too early, the client must not wait for the shutdown for ever.
         self.drains = None;
         if let Some(client) = self.client.take() {
             client.join().expect("the client was served to the end");

@@ -1,4 +1,4 @@
-//! Running out of descriptors, where a shell can limit them.
+//! Shortages of descriptors, on systems where a shell can limit them.
 #![cfg(unix)]
 
 use std::net::Shutdown;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::{Server, await_ready, connect, exchange, rest, serve};
 
-/// A server to which `ulimit` applies.
+/// Starts a server under `ulimit`.
 fn start(limit: &str, options: &[&str]) -> Server {
     let mut command = Command::new("sh");
     let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
@@ -19,7 +19,7 @@ fn start(limit: &str, options: &[&str]) -> Server {
 }
 
 #[test]
-fn the_limit_is_raised_as_far_as_it_goes() {
+fn the_soft_limit_is_raised_to_the_hard_limit() {
     let server = start("-Sn 32", &[]);
     let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(await_ready);
@@ -30,11 +30,11 @@ fn accepting_pauses_when_descriptors_run_out_and_goes_on_afterwards() {
     let server = start("-n 30", &["--metrics", "127.0.0.1:0"]);
     let metrics = server.address_in("serving metrics");
     let mark = format!("msg=\"{metrics}: accept");
-    // These cost one descriptor each, and no child.
+    // Clients of the metrics take one descriptor each, and no child.
     let idle: Vec<_> = (0..32).map(|_| connect(metrics)).collect();
     let paused = server.await_line("accepting pauses");
     assert!(paused.contains(&mark), "{paused}");
-    // This one waits, or finds that there are some again already.
+    // This client waits, or finds that descriptors are free again already.
     let waiting = server.connect();
     drop(idle);
     let until = format!("{metrics}: accepting connections again");
@@ -48,8 +48,8 @@ fn accepting_pauses_when_descriptors_run_out_and_goes_on_afterwards() {
     assert_eq!(exchange(&mut server.connect_to_child(), b"hello"), b"hello");
 }
 
-/// Goal: at the limit, whoever cannot be served waits, and is served in turn.
-/// Method: more clients than there are descriptors for, each of which needs four others to go first.
+/// Goal: at the limit, connections that cannot be served wait, and are served in turn.
+/// Method: more clients than the descriptors allow; each waiting client needs descriptors that an earlier one frees.
 #[test]
 fn without_descriptors_for_children_connections_wait_and_none_is_dropped() {
     let server = start("-n 40", &[]);
@@ -67,16 +67,16 @@ fn without_descriptors_for_children_connections_wait_and_none_is_dropped() {
     }
 }
 
-/// Goal: those who gave up waiting leave nothing behind: whoever comes next is served.
+/// Goal: connections that are reset while they wait leave nothing behind, so that the next client is served.
 #[test]
-fn clients_that_are_reset_while_they_wait_hold_nobody_up() {
+fn clients_that_are_reset_while_they_wait_do_not_block_the_next() {
     let server = start("-n 40", &[]);
     for _ in 0..3 {
         let clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
         server.await_line("connections wait");
         for client in clients {
             rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO))
-                .expect("closing it resets it");
+                .expect("the option can be set");
         }
         assert_eq!(exchange(&mut server.connect_to_child(), b"hello"), b"hello");
     }

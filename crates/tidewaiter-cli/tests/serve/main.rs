@@ -1,4 +1,4 @@
-//! `tidewaiter serve` and its kin, as real processes on the port that `TIDEWAITER_PORT` names.
+//! Tests of the commands as real processes, on the completion port that `TIDEWAITER_PORT` names.
 
 mod child;
 mod command_line;

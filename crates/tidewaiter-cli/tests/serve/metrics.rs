@@ -1,4 +1,4 @@
-//! What the server tells of itself, and to whom it does not.
+//! The server's metrics, and requests that it refuses.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use crate::support::{Server, connect, metrics, rest};
 
 #[test]
-fn metrics_tell_what_happened() {
+fn metrics_count_connections_and_exits() {
     let server = Server::start("exit-7", &["--metrics", "127.0.0.1:0"]);
     let address = server.address_in("serving metrics");
     rest(&mut server.connect());
@@ -23,7 +23,7 @@ fn metrics_tell_what_happened() {
 }
 
 #[test]
-fn garbage_is_answered_and_too_much_of_it_refused() {
+fn malformed_and_oversized_requests_are_answered_with_an_error() {
     let server = Server::start("echo", &["--metrics", "127.0.0.1:0"]);
     let address = server.address_in("serving metrics");
     let too_long = "GET /metrics HTTP/1.1\r\nCookie: ".to_owned() + &"x".repeat(9000);

@@ -1,14 +1,14 @@
-//! Whose end the server takes note of, and whose not.
+//! Which processes the server reaps.
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Stdio};
 
 use crate::support::{Server, rest};
 
-/// Leaves a process behind that lives until the end of its input, which is that of the session.
+/// A script that leaves a process behind. The process lives until its input ends, as the session ends.
 const LEAVES_ORPHAN: &str = "exec 3<&0; cat <&3 >/dev/null 2>&1 & echo left";
 
-/// The server, made by `program` with `args` before the command line that starts it.
+/// Starts a server whose command line follows `program` and `args`; its children run `script`.
 fn start(program: &str, args: &[&str], script: &str) -> Server {
     let mut command = Command::new(program);
     command.args(args).arg(env!("CARGO_BIN_EXE_tidewaiter"));
@@ -40,13 +40,13 @@ fn as_the_first_process_it_reaps_orphans() {
     let mut possible = Command::new("unshare");
     possible.args(UNSHARE).arg("true").stderr(Stdio::null());
     if !possible.status().is_ok_and(|status| status.success()) {
-        // This machine lets nobody make a container.
+        // This machine does not allow us to make a container.
         return;
     }
     let server = start("unshare", &UNSHARE, LEAVES_ORPHAN);
     for _ in 0..3 {
         assert_eq!(rest(&mut server.connect()), b"left\n");
-        // Both come, in either order.
+        // Both lines appear, in either order.
         let lines = [
             server.await_any(&["reaped an orphan", "connection ended"]),
             server.await_any(&["reaped an orphan", "connection ended"]),
@@ -56,9 +56,9 @@ fn as_the_first_process_it_reaps_orphans() {
     }
 }
 
-/// Goal: what the program left behind that became the server is not touched.
+/// Goal: the server does not reap children of the program that called `exec` to become the server.
 #[test]
-fn as_any_other_process_it_reaps_its_own_alone() {
+fn as_any_other_process_it_reaps_only_its_own_children() {
     let script = "true & exec \"$@\"";
     let server = start("sh", &["-c", script, "sh"], LEAVES_ORPHAN);
     assert_eq!(rest(&mut server.connect()), b"left\n");

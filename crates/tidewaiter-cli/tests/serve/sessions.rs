@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use crate::support::{PATIENCE, Server, await_ready, exchange, field, metrics, rest, tidewaiter};
 
-/// How many at once: Wine's children are slow to start.
+/// Number of clients at once; fewer on Windows, because children start slowly under Wine.
 const MANY: usize = if cfg!(windows) { 100 } else { 1000 };
 
 #[test]
-fn bytes_go_both_ways_and_the_log_tells_how_many() {
+fn bytes_go_both_ways_and_the_log_counts_them() {
     let server = Server::start("echo", &[]);
     let mut client = server.connect_to_child();
     assert_eq!(exchange(&mut client, b"hello"), b"hello");
@@ -26,7 +26,7 @@ fn bytes_go_both_ways_and_the_log_tells_how_many() {
 }
 
 #[test]
-fn the_clients_end_is_the_childs_end_of_input_and_its_answer_still_comes() {
+fn the_clients_end_of_file_ends_the_childs_input_and_the_answer_still_arrives() {
     let server = Server::start("count", &[]);
     let mut client = server.connect_to_child();
     client.write_all(&vec![b'x'; 300_000]).unwrap();
@@ -35,7 +35,7 @@ fn the_clients_end_is_the_childs_end_of_input_and_its_answer_still_comes() {
 }
 
 #[test]
-fn a_thousand_at_once_all_echo_and_nothing_is_left_of_them() {
+fn a_thousand_clients_at_once_get_their_echo_and_leave_nothing_open() {
     let server = Server::start("echo", &["--metrics", "127.0.0.1:0"]);
     let metrics_address = server.address_in("serving metrics");
     #[cfg(target_os = "linux")]
@@ -56,17 +56,17 @@ fn a_thousand_at_once_all_echo_and_nothing_is_left_of_them() {
         let line = server.await_line("connection ended");
         assert!(line.contains("exit=\"exit code 0\""), "{line}");
     }
-    // The last are closed a moment after they are reported.
+    // A session logs its end just before its handles close.
     within_patience("all are closed", || {
         let text = metrics(metrics_address);
-        // Two listeners, and the connection that asks.
+        // Two listeners, and the connection of this request.
         text.contains("tidewaiter_reactor_live 3\n")
     });
     #[cfg(target_os = "linux")]
     within_patience("nothing is left", || holdings(&server) == before);
 }
 
-/// Looks again and again: nobody else says when it is so.
+/// Polls a condition that no event reports.
 fn within_patience(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -75,7 +75,7 @@ fn within_patience(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// How many descriptors the server has open, and its children.
+/// The number of descriptors that the server has open, and the list of its children.
 #[cfg(target_os = "linux")]
 fn holdings(server: &Server) -> (usize, String) {
     let own = format!("/proc/{}", server.pid());
@@ -86,7 +86,7 @@ fn holdings(server: &Server) -> (usize, String) {
 }
 
 #[test]
-fn a_further_client_waits_for_a_place() {
+fn a_client_beyond_max_clients_waits_for_a_place() {
     let server = Server::start("echo", &["--max-clients", "1"]);
     let first = server.connect_to_child();
     let mut second = server.connect();
@@ -104,14 +104,14 @@ fn a_further_client_waits_for_a_place() {
 fn an_idle_connection_and_its_child_are_ended() {
     let server = Server::start("stay", &["--idle-timeout", "300ms"]);
     let mut client = server.connect();
-    // If the machine is busy, that may be before the child says anything.
+    // On a busy machine the timeout may come before the first output of the child.
     rest(&mut client);
     let line = server.await_line("connection ended");
     assert!(line.contains("reason=\"idle timeout\""), "{line}");
 }
 
 #[test]
-fn the_child_learns_who_called() {
+fn the_childs_environment_has_the_addresses_of_the_connection() {
     let server = Server::start("environment", &[]);
     let mut client = server.connect_to_child();
     let text = String::from_utf8(rest(&mut client)).unwrap();
@@ -149,7 +149,7 @@ fn standard_error_can_go_to_the_client() {
 }
 
 #[test]
-fn a_program_that_is_not_there_costs_its_connection_alone() {
+fn a_program_that_does_not_exist_ends_only_its_connection() {
     let mut command = tidewaiter();
     command.args(["serve", "127.0.0.1:0", "--", "no-such-program-anywhere"]);
     let server = Server::run(command);
@@ -163,7 +163,7 @@ fn a_program_that_is_not_there_costs_its_connection_alone() {
 
 #[test]
 #[cfg(unix)]
-fn a_child_that_was_killed_is_logged_as_such() {
+fn the_log_reports_the_signal_that_killed_a_child() {
     let server = Server::start("stay", &[]);
     let line = {
         let mut client = server.connect_to_child();
@@ -177,10 +177,10 @@ fn a_child_that_was_killed_is_logged_as_such() {
 }
 
 #[test]
-fn what_a_child_left_running_does_not_keep_the_connection() {
+fn a_process_that_a_child_left_running_does_not_keep_the_connection() {
     let server = Server::start("leave-grandchild", &[]);
     let mut client = server.connect_to_child();
-    // The grandchild would stay for longer than we wait.
+    // The grandchild would hold the pipes for longer than we wait.
     rest(&mut client);
     let line = server.await_line("connection ended");
     assert!(line.contains("exit=\"exit code 0\""), "{line}");
@@ -189,7 +189,7 @@ fn what_a_child_left_running_does_not_keep_the_connection() {
 #[test]
 fn ipv6_is_served_too() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        // This machine has none: so says the server.
+        // This machine has no IPv6: the server must report that.
         let mut command = tidewaiter();
         let output = command.args(["serve", "[::1]:0", "--", "x"]).output();
         assert_eq!(output.unwrap().status.code(), Some(1));
@@ -204,7 +204,7 @@ fn ipv6_is_served_too() {
 }
 
 #[test]
-fn a_name_is_served_at_its_address() {
+fn a_host_name_is_served_at_its_address() {
     let server = Server::start_on("localhost:0", "echo", &[]);
     assert!(server.address.ip().is_loopback());
     assert_eq!(exchange(&mut server.connect_to_child(), b"hello"), b"hello");

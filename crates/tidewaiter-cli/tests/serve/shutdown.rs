@@ -1,4 +1,4 @@
-//! How a server ends, where signals can be sent.
+//! Shutdown of a server by signals.
 #![cfg(unix)]
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -15,7 +15,7 @@ fn terminate(server: &Server) {
     kill_process(pid_of(server.pid()), Signal::TERM).expect("it runs");
 }
 
-/// `pid` is as the log has it.
+/// Kills a process by its id as the log shows it.
 pub(crate) fn kill(pid: &str) {
     let pid = pid_of(pid.parse().expect("a pid"));
     kill_process(pid, Signal::KILL).expect("it runs");
@@ -29,10 +29,10 @@ fn is_gone(child: u32) -> bool {
     test_kill_process(pid_of(child)).is_err()
 }
 
-/// Goal: a terminal that is closed ends the server in order, and SIGHUP is no second request: service managers
-/// send one right behind SIGTERM.
+/// Goal: a server drains when its terminal is closed, and SIGHUP does not count as a second signal, because service
+/// managers send one right after SIGTERM.
 #[test]
-fn a_hang_up_drains_and_ends_nobody_at_once() {
+fn a_hang_up_drains_and_ends_no_child_at_once() {
     for signals in [&[Signal::HUP][..], &[Signal::TERM, Signal::HUP]] {
         let server = Server::start("echo", &["--grace", "1h"]);
         let mut client = server.connect_to_child();
@@ -52,11 +52,11 @@ fn a_hang_up_drains_and_ends_nobody_at_once() {
 }
 
 #[test]
-fn after_the_grace_children_are_ended() {
+fn children_are_ended_after_the_grace_period() {
     let server = Server::start("stay", &["--grace", "100ms"]);
     let mut client = server.connect_to_child();
     terminate(&server);
-    // However it ends for the client, it ends.
+    // The connection ends, with an end of file or with a reset.
     let _ = client.read(&mut [0]);
     let line = server.await_line("connection ended");
     let child = field(&line, "pid").parse().unwrap();
@@ -80,13 +80,13 @@ fn a_second_signal_ends_all_at_once() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_child_whose_client_resets_is_ended_when_it_lives_on() {
+fn a_child_that_ignores_the_reset_of_its_client_is_ended() {
     let server = Server::start("stay", &["--grace", "100ms"]);
     let client = server.connect();
-    // What the child said is never read: closing resets the connection.
+    // Closing with unread data resets the connection.
     client.peek(&mut [0]).expect("the child speaks");
     drop(client);
-    // Sent after the reset was received, at the latest.
+    // The log has this line once the reset was received and the child was ended.
     let line = server.await_line("connection ended");
     assert!(line.contains("reason=\"client reset\""), "{line}");
     assert!(is_gone(field(&line, "pid").parse().unwrap()));

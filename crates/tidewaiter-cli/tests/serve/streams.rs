@@ -1,4 +1,4 @@
-//! Much data, and those who do not take it.
+//! Large amounts of data, and readers that do not keep up.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -8,13 +8,16 @@ use std::time::Duration;
 use crate::child::{FLOOD_LINE, FLOOD_LINES, MUCH, REFUSAL};
 use crate::support::{Server, exchange, field, rest};
 
-/// The server may need this much memory at most, while far more is under way.
+/// Limit of the server's memory while it transfers far more than this.
 #[cfg(target_os = "linux")]
 const MEMORY_BYTES_MAX: usize = 32 << 20;
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a while in which nobody reads")]
-fn a_client_that_does_not_read_for_a_while_fills_no_memory_and_loses_nothing() {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client does not read for a while"
+)]
+fn a_client_that_pauses_reading_fills_no_memory_and_loses_nothing() {
     const BYTES: usize = 64 << 20;
     let server = Server::start("echo", &[]);
     let mut client = server.connect_to_child();
@@ -45,10 +48,10 @@ fn a_client_that_does_not_read_for_a_while_fills_no_memory_and_loses_nothing() {
     assert!(server.peak_memory() < MEMORY_BYTES_MAX);
 }
 
-/// Goal: no side's end is another one's: a client that first sends everything, and then reads, gets the answer of a
-/// child that has long ended.
+/// Goal: the exit of the child does not break the connection: a client that first sends everything, and then reads,
+/// gets the answer of a child that exited long ago.
 #[test]
-fn a_child_that_does_not_read_all_costs_the_client_neither_what_it_sends_nor_the_answer() {
+fn a_client_can_send_all_and_gets_the_answer_of_a_child_that_stopped_reading() {
     let server = Server::start("refuse", &[]);
     for _ in 0..5 {
         let mut client = server.connect_to_child();
@@ -61,10 +64,10 @@ fn a_child_that_does_not_read_all_costs_the_client_neither_what_it_sends_nor_the
     }
 }
 
-/// Goal: as above, while the child lives on without an input.
+/// Goal: as above, while the child still runs after it has closed its input.
 #[test]
 #[cfg(unix)]
-fn a_child_that_closes_its_input_answers_on_and_the_rest_is_read_and_dropped() {
+fn a_child_can_answer_after_it_has_closed_its_input_and_further_data_is_dropped() {
     let script = "read line; exec 0<&-; head -c 8000000 /dev/zero";
     let mut command = crate::support::tidewaiter();
     command.args(["serve", "-v", "127.0.0.1:0", "--", "sh", "-c", script]);
@@ -77,11 +80,14 @@ fn a_child_that_closes_its_input_answers_on_and_the_rest_is_read_and_dropped() {
     assert_eq!(rest(&mut client).len(), 8_000_000);
 }
 
-/// Goal: a client that is slow, and sends all the while, gets all that an ended child said.
-/// Method: it takes nothing for longer than a client that has everything may take to close.
+/// Goal: a slow client that keeps sending gets all the output of a child that has exited.
+/// Method: the client reads nothing for longer than the time it would have to close after it has received everything.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a while in which nobody reads")]
-fn a_slow_client_that_goes_on_sending_gets_the_rest_of_an_ended_childs_output() {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client does not read for a while"
+)]
+fn a_slow_client_that_keeps_sending_gets_the_rest_of_the_output() {
     let server = Server::start("tell-much", &[]);
     let mut client = server.connect_to_child();
     for _ in 0..40 {
@@ -118,7 +124,7 @@ fn a_flood_on_standard_error_is_logged_in_bounded_lines() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nothing_up() {
+fn a_log_that_nobody_reads_does_not_block_the_server() {
     let mut server = Server::start_unread("127.0.0.1:0", "flood", &[]);
     let mut client = server.connect_to_child();
     assert_eq!(rest(&mut client), b"flooded");
@@ -128,7 +134,7 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
 }
 
 #[test]
-fn a_log_that_is_closed_ends_nothing() {
+fn a_closed_log_does_not_end_the_server() {
     let mut server = Server::start_unread("127.0.0.1:0", "echo", &[]);
     server.close_log();
     for _ in 0..3 {
@@ -139,10 +145,10 @@ fn a_log_that_is_closed_ends_nothing() {
     }
 }
 
-/// The shell closes it for us: it takes more than the standard library to do so.
+/// Method: a shell closes its output, because the standard library cannot.
 #[test]
 #[cfg(unix)]
-fn a_child_that_closes_its_output_lives_on_and_is_still_told_all() {
+fn a_child_that_closes_its_output_lives_on_and_still_gets_its_input() {
     let script = "echo hello; exec >&-; test \"$(cat)\" = 'the rest' && echo 'got it' >&2";
     let mut command = crate::support::tidewaiter();
     command.args(["serve", "-v", "127.0.0.1:0", "--", "sh", "-c", script]);

@@ -1,4 +1,4 @@
-//! A server as a process, its log, and clients of it.
+//! Starts servers as processes, reads their logs, and connects clients to them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::child::{ARGS, READY, ROLE};
 
-/// Far longer than anything here takes.
+/// Time limit for every wait in these tests, far longer than any of them takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command under test.
@@ -17,7 +17,7 @@ pub(crate) fn tidewaiter() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tidewaiter"))
 }
 
-/// The arguments that serve on `address` with a child that plays `role`.
+/// Adds arguments that serve on `address` with children in `role`.
 pub(crate) fn serve(command: &mut Command, address: &str, role: &str, options: &[&str]) {
     let program = std::env::current_exe().expect("we are a program");
     command
@@ -29,18 +29,18 @@ pub(crate) fn serve(command: &mut Command, address: &str, role: &str, options: &
         .env(ROLE, role);
 }
 
-/// A server; dropped, it is killed.
+/// A running server. Dropping it kills it.
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
     log: Receiver<String>,
-    /// While it is here, the log is not read beyond the line that tells the address.
+    /// While this is set, the log is not read beyond the line that has the address.
     hold: Option<Sender<()>>,
     reading: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Serves on a free port with a child that plays `role`.
+    /// Starts a server on a free port with children in `role`.
     pub(crate) fn start(role: &str, options: &[&str]) -> Server {
         Server::start_on("127.0.0.1:0", role, options)
     }
@@ -51,14 +51,14 @@ impl Server {
         server
     }
 
-    /// Serves, and nobody reads the log.
+    /// Starts a server, and leaves its log unread.
     pub(crate) fn start_unread(address: &str, role: &str, options: &[&str]) -> Server {
         let mut command = tidewaiter();
         serve(&mut command, address, role, options);
         Server::run_unread(command)
     }
 
-    /// Runs a command that serves.
+    /// Starts the server of a given command line.
     pub(crate) fn run(command: Command) -> Server {
         let mut server = Server::run_unread(command);
         server.read_log();
@@ -78,7 +78,7 @@ impl Server {
         let reading = std::thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
                 let wait = line.contains("msg=listening");
-                // The test may have seen enough.
+                // A test that has ended does not receive further lines.
                 let _ = sender.send(line);
                 if wait && held.recv().is_ok() {
                     return;
@@ -96,7 +96,7 @@ impl Server {
         server
     }
 
-    /// Reads the log from now on.
+    /// Starts to read the log.
     pub(crate) fn read_log(&mut self) {
         self.hold = None;
     }
@@ -109,25 +109,25 @@ impl Server {
         reading.join().expect("the thread ends");
     }
 
-    /// The address in the next line of the log that has `mark`.
+    /// The address in the next log line that contains `mark`.
     pub(crate) fn address_in(&self, mark: &str) -> SocketAddr {
         field(&self.await_line(mark), "address")
             .parse()
             .expect("an address")
     }
 
-    /// The next line of the log that has `mark`.
+    /// Waits for the next log line that contains `mark`.
     pub(crate) fn await_line(&self, mark: &str) -> String {
         self.await_any(&[mark])
     }
 
-    /// The next line of the log that has one of `marks`.
+    /// Waits for the next log line that contains one of `marks`.
     pub(crate) fn await_any(&self, marks: &[&str]) -> String {
         let lines = self.lines_up_to_any(marks);
         lines.into_iter().next_back().expect("it is the last one")
     }
 
-    /// The lines of the log up to the next one that has `mark`.
+    /// The log lines up to the next one that contains `mark`.
     pub(crate) fn lines_up_to(&self, mark: &str) -> Vec<String> {
         self.lines_up_to_any(&[mark])
     }
@@ -147,7 +147,7 @@ impl Server {
         }
     }
 
-    /// The most memory that the server has had, in bytes.
+    /// The peak of the server's memory, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self) -> usize {
         let path = format!("/proc/{}/status", self.pid());
@@ -156,7 +156,7 @@ impl Server {
         let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
         kilobytes
             .and_then(|number| number.parse::<usize>().ok())
-            .expect("Linux tells")
+            .expect("Linux reports it")
             << 10
     }
 
@@ -164,7 +164,7 @@ impl Server {
         connect(self.address)
     }
 
-    /// Connects, and waits until the child plays its role.
+    /// Connects, and waits until the child is ready.
     pub(crate) fn connect_to_child(&self) -> TcpStream {
         let mut client = self.connect();
         await_ready(&mut client);
@@ -176,7 +176,7 @@ impl Server {
         self.process.id()
     }
 
-    /// Waits for the server's end: its log ends when it does.
+    /// Waits for the server to exit, which closes its log.
     #[cfg(unix)]
     pub(crate) fn wait(mut self) -> std::process::ExitStatus {
         while self.log.recv_timeout(PATIENCE).is_ok() {}
@@ -186,7 +186,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The server may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -203,7 +203,7 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     client
 }
 
-/// Reads until the child plays its role.
+/// Reads until the child is ready.
 pub(crate) fn await_ready(client: &mut TcpStream) {
     let (mut seen, mut byte) = (Vec::new(), [0]);
     while !seen.ends_with(READY) {
@@ -214,7 +214,7 @@ pub(crate) fn await_ready(client: &mut TcpStream) {
     }
 }
 
-/// All that still comes.
+/// Reads until the end of the connection.
 pub(crate) fn rest(client: &mut TcpStream) -> Vec<u8> {
     let mut data = Vec::new();
     client
@@ -223,7 +223,7 @@ pub(crate) fn rest(client: &mut TcpStream) -> Vec<u8> {
     data
 }
 
-/// Sends `data` and reads as much back.
+/// Sends `data`, and reads the same number of bytes back.
 pub(crate) fn exchange(client: &mut TcpStream, data: &[u8]) -> Vec<u8> {
     client.write_all(data).expect("the server reads");
     let mut answer = vec![0; data.len()];
@@ -231,7 +231,7 @@ pub(crate) fn exchange(client: &mut TcpStream, data: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// The value of a key in a line of the log, if it has no spaces.
+/// The value of a key in a log line. The value must not contain spaces.
 pub(crate) fn field<'a>(line: &'a str, key: &str) -> &'a str {
     let mark = format!(" {key}=");
     let (_, after) = line
@@ -240,7 +240,7 @@ pub(crate) fn field<'a>(line: &'a str, key: &str) -> &'a str {
     after.split(' ').next().unwrap_or(after)
 }
 
-/// Asks for the metrics served at `address`.
+/// Requests the metrics from the server at `address`.
 pub(crate) fn metrics(address: SocketAddr) -> String {
     let mut client = connect(address);
     client
