@@ -1,7 +1,7 @@
 //! The log: a line of `key=value` pairs for each event, on standard error.
 //!
-//! A thread of its own writes it, so that whoever does not read it holds nothing up. What it is behind
-//! with is bounded: further lines are counted and dropped, and their number is logged.
+//! A dedicated thread writes the log, so that a slow or stuck reader of standard error does not block the loop.
+//! Memory for unwritten lines is bounded: the log drops further lines, and then logs how many it dropped.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::kv::{self, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// How many bytes may wait to be written.
+/// Limit of bytes that wait to be written.
 const PENDING_BYTES_MAX: usize = 1 << 20;
-/// How long the end of the program waits for somebody to read the log.
+/// At exit, the program waits at most this long for the log to be written.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
 
 static LOG: Logfmt = Logfmt {
@@ -30,15 +30,15 @@ struct Logfmt {
     written: Condvar,
 }
 
-/// What is not written yet.
+/// Lines that are not written yet.
 struct Pending {
     lines: String,
     dropped: u64,
-    /// Some of it is in the writer's hands.
+    /// The thread is writing lines that it has already taken from here.
     writing: bool,
 }
 
-/// Sends the log to standard error, from `level` up.
+/// Starts to log events of `level` and above.
 pub(crate) fn start(level: LevelFilter) -> io::Result<()> {
     let writer = thread::Builder::new().name("log".to_owned());
     writer.spawn(|| LOG.write_for_ever())?;
@@ -48,10 +48,10 @@ pub(crate) fn start(level: LevelFilter) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until all is written, but not for long.
+/// Waits until all lines are written, for at most [`FINISH_LIMIT`].
 pub(crate) fn finish() {
     let waits = |pending: &mut Pending| pending.writing || !pending.lines.is_empty();
-    // A timeout means that nobody reads it.
+    // On a timeout nobody reads the log, and the rest is lost.
     drop(
         LOG.written
             .wait_timeout_while(LOG.pending(), FINISH_LIMIT, waits),
@@ -68,7 +68,7 @@ impl Logfmt {
             let empty = |pending: &mut Pending| pending.lines.is_empty();
             let waited = self.filled.wait_while(self.pending(), empty);
             let lines = waited.unwrap_or_else(PoisonError::into_inner).take();
-            // If nobody is there to read it, the program goes on all the same.
+            // The program works on without a log if standard error is closed.
             let _ = io::stderr().write_all(lines.as_bytes());
             self.pending().writing = false;
             self.written.notify_all();
@@ -159,8 +159,8 @@ impl VisitSource<'_> for Line {
     }
 }
 
-/// The time of day in UTC, as RFC 3339 writes it.
-#[expect(clippy::disallowed_methods, reason = "a log tells the time of day")]
+/// The time of day in UTC, in the format of RFC 3339.
+#[expect(clippy::disallowed_methods, reason = "log lines carry the time of day")]
 fn now() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -170,8 +170,8 @@ fn now() -> String {
 
 fn format_time(seconds: u64, millis: u32) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's "civil from days", for days since 1970: years begin in March, so that leap days
-    // come last.
+    // Howard Hinnant's "civil from days" algorithm, for days since 1970. Its years begin in March, so that a leap
+    // day is the last day of its year.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =
@@ -194,7 +194,7 @@ mod tests {
     use super::{Line, PENDING_BYTES_MAX, Pending, format_time};
 
     #[test]
-    fn what_nobody_reads_is_counted_and_dropped() {
+    fn lines_beyond_the_limit_are_dropped_and_counted() {
         let mut pending = Pending::new();
         for _ in 0..3 {
             pending.push(&"x".repeat(PENDING_BYTES_MAX / 2));
@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn times_are_those_of_the_calendar() {
+    fn times_are_formatted_as_calendar_dates() {
         assert_eq!(format_time(0, 0), "1970-01-01T00:00:00.000Z");
         assert_eq!(format_time(951_782_400, 7), "2000-02-29T00:00:00.007Z");
         assert_eq!(format_time(1_735_689_599, 999), "2024-12-31T23:59:59.999Z");
     }
 
     #[test]
-    fn values_are_quoted_when_they_must_be() {
+    fn values_with_spaces_or_control_characters_are_quoted() {
         let mut line = Line(String::new());
         line.pair("a", "127.0.0.1:1");
         line.pair("b", "two words\n\u{1b}");

@@ -1,7 +1,7 @@
 //! The `tidewaiter` command: a process per connection, on every OS.
 //!
-//! What was typed (`args`) becomes what it means (`plan`), which is carried out by one of `commands`.
-//! Everything here stands on the library's public interface.
+//! `args` parses the command line, `plan` checks it and turns it into typed values, and `commands` executes it.
+//! The command uses only the library's public interface.
 
 mod args;
 mod commands;

@@ -1,4 +1,4 @@
-//! What the command line means.
+//! The checked form of the command line: numbers, durations and addresses instead of text.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,7 +11,7 @@ use tidewaiter::port::PortKind;
 use crate::args::{Args, Command, Connect, Serve};
 use crate::failure::Failure;
 
-/// What is to be done.
+/// A command with its checked options.
 pub(crate) enum Plan {
     Serve(ServePlan),
     Connect(ConnectPlan),
@@ -37,7 +37,7 @@ pub(crate) struct ConnectPlan {
     pub(crate) end_with_peer: bool,
 }
 
-/// Makes sense of what was typed, and sets the log up.
+/// Checks the arguments, and starts the log.
 pub(crate) fn plan(args: Args) -> Result<Plan, Failure> {
     let port = args.backend.as_deref().map(backend).transpose()?;
     let usual = if matches!(args.command, Command::Serve(_)) {
@@ -77,7 +77,7 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
         .map(|text| duration("--idle-timeout", text))
         .transpose()?;
     if idle_timeout == Some(Duration::ZERO) {
-        return Err(Failure::usage("--idle-timeout must be longer than nothing"));
+        return Err(Failure::usage("--idle-timeout must be above 0"));
     }
     Ok(ServePlan {
         port,
@@ -101,7 +101,7 @@ fn plan_connect(connect: &Connect, port: Option<PortKind>) -> Result<ConnectPlan
     })
 }
 
-/// The reactor that all commands run on.
+/// Creates the reactor for a command.
 pub(crate) fn reactor(port: Option<PortKind>) -> Result<Reactor, Failure> {
     let builder = Reactor::builder();
     let builder = match port {
@@ -123,7 +123,7 @@ fn address(text: &str) -> Result<HostPort, Failure> {
     text.parse().map_err(Failure::usage)
 }
 
-/// A number and a unit; without a unit it is seconds.
+/// Parses a number with a unit; without a unit it means seconds.
 fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
     let wrong = || {
         Failure::Usage(format!(
@@ -152,7 +152,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn durations_have_units_and_nothing_else_is_one() {
+    fn durations_are_whole_numbers_with_an_optional_unit() {
         for (text, millis) in [
             ("500ms", 500),
             ("30s", 30_000),

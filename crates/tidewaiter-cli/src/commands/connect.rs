@@ -1,7 +1,7 @@
-//! `tidewaiter connect`: standard input and output joined to a connection.
+//! `tidewaiter connect`: joins standard input and output to a connection.
 //!
-//! Input is read, and output written, by the reactor's worker threads, one piece at a time: neither a
-//! terminal nor a full pipe can hold the loop.
+//! Worker threads of the reactor read the input and write the output, one piece at a time, so that neither a
+//! terminal nor a full pipe blocks the loop.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Read, Write};
@@ -18,49 +18,50 @@ use tidewaiter::{
 use crate::failure::Failure;
 use crate::plan::{self, ConnectPlan};
 
-/// How much is read from standard input at a time.
+/// Size of one read from standard input.
 const INPUT_BYTES: usize = 64 * 1024;
-/// Above this much unwritten output, the connection is not read.
+/// Reading from the connection pauses while more output than this is unwritten.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
-/// When the other side has ended, input that brings nothing for so long is not waited for.
+/// After the other side has ended its output, input may stay silent for this long before we stop waiting for it.
 const INPUT_PATIENCE: Duration = Duration::from_secs(1);
-/// What the exit code is when some of standard input was not sent.
+/// Exit code when part of standard input was not sent.
 const UNSENT: u8 = 4;
-/// What a shell gives a program that Ctrl-C ended.
+/// Exit code after Ctrl-C, as shells report it (128 + SIGINT).
 const INTERRUPTED: u8 = 130;
 
-/// How it ended.
+/// The outcome of the command.
 enum End {
     Done,
     Interrupted,
     Failed(String),
-    /// The other side closed before all of the input was sent: at least so many bytes were not.
+    /// The other side closed before all of the input was sent; at least this many bytes are missing.
     Unsent(usize),
 }
 
+/// The state that both directions share: standard input to the connection, and the connection to standard output.
 #[derive(Default)]
 struct Join {
-    /// Input is not sent any more once the other side has ended.
+    /// Stop sending when the other side ends its output.
     end_with_peer: bool,
     transport: RefCell<Option<Transport>>,
     output: RefCell<Vec<u8>>,
     writing: Cell<bool>,
-    /// Input is not read before the connection has sent what it has.
+    /// The connection is congested: do not read more input until it has sent what it holds.
     input_paused: Cell<bool>,
     reading: Cell<bool>,
     input_ended: Cell<bool>,
-    /// The other side has sent all it will.
+    /// The other side has ended its output.
     peer_ended: Cell<bool>,
-    /// What ends the wait for more input then.
+    /// Stops waiting for input that stays silent after the other side has ended its output.
     patience: RefCell<Option<DelayedCall>>,
-    /// Set once the connection has ended; output may still be on its way.
+    /// Set when the connection has ended; some output may still be unwritten.
     end: RefCell<Option<End>>,
 }
 
 pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
     let reactor = plan::reactor(plan.port)?;
     let join = Rc::new(Join {
-        // A terminal has no end that could be waited for.
+        // Input from a terminal rarely ends, so do not wait for its end.
         end_with_peer: plan.end_with_peer || io::stdin().is_terminal(),
         ..Join::default()
     });
@@ -103,7 +104,7 @@ struct Connection(Rc<Join>);
 
 impl Protocol for Connection {
     fn connection_made(&mut self, transport: &Transport) {
-        // It is for people and for request and answer: nothing is gained by waiting for more.
+        // The traffic is interactive: send small pieces at once.
         if let Err(error) = transport.set_no_delay(true) {
             log::debug!("TCP_NODELAY: {error}");
         }
@@ -152,7 +153,7 @@ impl Protocol for Connection {
     }
 }
 
-/// Standard input, as what fills the connection.
+/// Standard input as the connection's producer.
 struct Input(Rc<Join>, Reactor);
 
 impl Producer for Input {
@@ -182,7 +183,7 @@ impl Join {
         }
     }
 
-    /// The other side has ended, and input is being read: gives it some time.
+    /// Ends the input after a while, unless the read that is under way brings something before.
     fn await_input(self: &Rc<Self>, transport: &Transport) {
         let (join, waiting) = (Rc::clone(self), transport.clone());
         let reactor = transport.reactor();
@@ -190,7 +191,7 @@ impl Join {
         self.patience.replace(Some(call));
     }
 
-    /// There is no more input to be sent: ends the sending side, once what was read is sent.
+    /// Shuts down the sending side as soon as everything that was read is sent.
     fn end_input(&self, transport: &Transport) {
         self.input_ended.set(true);
         transport.unregister_producer();
@@ -247,7 +248,7 @@ impl Join {
             Err(lost) => Some(End::Failed(format!("standard output: {lost}"))),
         };
         if let Some(end) = failure {
-            // Nobody takes the rest.
+            // Standard output is closed: drop the rest.
             self.output.take();
             self.end.replace(Some(end));
             reactor.crash();
@@ -262,9 +263,10 @@ impl Join {
         }
     }
 
-    /// The connection has ended, or was never made. Ends the program once all output is written.
+    /// Handles the end of the connection, or a failure to connect: leaves the loop once all output is written.
     ///
-    /// The reactor is left as it is: stopping it would await a thread that waits for the terminal.
+    /// This calls `crash` rather than `stop`, because `stop` would wait for a worker thread that may be blocked on
+    /// the terminal.
     fn finish(&self, reactor: &Reactor, end: End) {
         let mut known = self.end.borrow_mut();
         known.get_or_insert(end);

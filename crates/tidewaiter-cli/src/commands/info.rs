@@ -1,4 +1,4 @@
-//! `tidewaiter info`: which port is used, and why.
+//! `tidewaiter info`: shows which completion port is in use, and why.
 
 use std::env::consts::{ARCH, OS};
 use std::fmt::Write;
@@ -55,7 +55,7 @@ fn state(kind: PortKind) -> String {
     }
 }
 
-/// The kernel's release, where it can simply be read.
+/// The kernel's release, on systems that have it in `/proc`.
 fn release() -> String {
     match std::fs::read_to_string("/proc/sys/kernel/osrelease") {
         Ok(release) => format!(" {}", release.trim()),

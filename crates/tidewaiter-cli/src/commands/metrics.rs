@@ -1,4 +1,4 @@
-//! Just enough of an HTTP server to hand metrics out.
+//! A minimal HTTP server for metrics.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tidewaiter::{DelayedCall, Factory, Protocol, Reason, Transport};
 
-/// A longer request is refused.
+/// Longer requests are refused.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
-/// A slower one is cut off, and so is a client that does not take the answer.
+/// Time limit for a request and its answer; a slower client is disconnected.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(5);
-/// More clients at once are turned away.
+/// Limit of simultaneous clients; further connections are closed at once.
 const CLIENTS_MAX: usize = 32;
 
 type Render = Rc<dyn Fn() -> String>;
@@ -84,7 +84,8 @@ impl Protocol for Exchange {
         self.answered = true;
         self.request = Vec::new();
         transport.write(answer.as_bytes());
-        // What the client still sends is read until it closes: a reset would destroy the answer.
+        // Keep reading until the client closes. Closing with unread data would reset the connection, and the client
+        // could lose the answer.
         transport.lose_write_connection();
     }
 
@@ -96,7 +97,7 @@ impl Protocol for Exchange {
     }
 }
 
-/// Whether the empty line after the headers is there.
+/// Whether the request has the empty line that ends the headers.
 fn is_complete(request: &[u8]) -> bool {
     let has = |end: &[u8]| request.windows(end.len()).any(|window| window == end);
     has(b"\r\n\r\n") || has(b"\n\n")
@@ -141,7 +142,7 @@ mod tests {
     use super::{answer_to, is_complete};
 
     #[test]
-    fn requests_are_answered_by_what_they_ask() {
+    fn the_answer_depends_on_method_path_and_version() {
         let render = || "metric 1\n".to_owned();
         for (request, status, body) in [
             ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", "200", true),

@@ -1,4 +1,4 @@
-//! One file, or folder, for each command.
+//! The commands, one module for each, and the server of metrics.
 
 pub(crate) mod connect;
 pub(crate) mod info;
@@ -16,7 +16,7 @@ pub(crate) fn print(text: &str) -> ExitCode {
         .and_then(|()| output.flush())
     {
         Ok(()) => ExitCode::SUCCESS,
-        // A pipe into `head`, say.
+        // The reader is gone, such as `head`: there is nobody to tell.
         Err(_) => ExitCode::FAILURE,
     }
 }

@@ -1,4 +1,4 @@
-//! The child's side of a session.
+//! The child of a session: passes its events to the session, and logs its standard error.
 
 use std::rc::Rc;
 
@@ -7,12 +7,12 @@ use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
 use super::session::Session;
 
-/// A longer line of standard error is logged in several pieces.
+/// Longer lines of standard error are logged in several pieces.
 const LINE_BYTES_MAX: usize = 4096;
 
 pub(super) struct Child {
     session: Rc<Session>,
-    /// The beginning of a line of standard error.
+    /// The unfinished line of standard error.
     line: Vec<u8>,
 }
 
@@ -51,14 +51,14 @@ impl ProcessProtocol for Child {
         if child_fd == 2 {
             self.log_errors(process, data);
         } else {
-            self.session.child_said(data);
+            self.session.child_data_received(data);
         }
     }
 
     fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
         match child_fd {
-            0 => self.session.child_input_lost(),
-            1 => self.session.child_said_all(),
+            0 => self.session.child_input_closed(),
+            1 => self.session.child_output_ended(),
             _ if self.line.is_empty() => {}
             _ => self.log_line(process),
         }

@@ -1,4 +1,4 @@
-//! The client's side of a session.
+//! The client of a session: passes its events to the session.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -34,13 +34,13 @@ impl Protocol for Client {
 
     fn data_received(&mut self, _: &Transport, data: &[u8]) {
         if let Some(session) = &self.session {
-            session.client_said(data);
+            session.client_data_received(data);
         }
     }
 
     fn read_connection_lost(&mut self, _: &Transport) {
         if let Some(session) = &self.session {
-            session.client_said_all();
+            session.client_output_ended();
         }
     }
 

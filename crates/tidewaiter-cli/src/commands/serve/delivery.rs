@@ -1,32 +1,34 @@
-//! The end of a session whose child is gone: the client gets the rest of the output, however slow it is.
+//! Delivering the rest of the output after the child has exited.
 //!
-//! Only the client can say that it has everything, by closing its side; most do. Of the others, those who
-//! stand still are given up.
+//! A slow client gets all of the output. Only the client can confirm that it has everything, by closing its side, and
+//! most do. The server drops a client that makes no progress.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::session::Session;
 
-/// How long a client that has everything may take to close its side.
+/// Time that a client has to close its side after it has received everything.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a client for which there is more may take none of it.
-const STILL_LIMIT: Duration = Duration::from_secs(30);
-/// How long a client may leave its side open of which the OS does not tell what it took.
+/// Time that a client may go without taking any of the remaining output.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+/// Time that a client has to close its side on a system that does not tell how much the client has received.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
-/// How often it is asked how much the client took: no event tells.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Interval between two checks of the progress: no event reports it.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Session {
-    /// Sends the rest, tells the end, and waits for the client to close its side. Closed at once, with
-    /// something unread or still to come, the connection would be reset, and what is under way lost.
+    /// Sends the rest, shuts down the sending side, and waits for the client to close its side.
+    ///
+    /// Closing at once could lose output: with unread input, the kernel resets the connection instead of delivering
+    /// the data that it still holds.
     pub(super) fn deliver_rest(self: &Rc<Self>) {
         self.client.unregister_producer();
         self.client.lose_write_connection();
         self.watch_delivery(self.undelivered(), self.reactor().now());
     }
 
-    /// How much output the client has not taken; `None` if there may be some, and the OS does not tell.
+    /// Bytes of output that the client has not received; `None` if the OS does not tell.
     pub(super) fn undelivered(&self) -> Option<usize> {
         let queued = self.client.queued();
         match self.client.unacknowledged() {
@@ -36,24 +38,25 @@ impl Session {
         }
     }
 
-    /// Gives the client up if it took nothing for too long; `before` was left at `since`.
+    /// Drops a client that has made no progress for too long. `before` is the undelivered output at `since`, the
+    /// time of the last progress.
     fn watch_delivery(self: &Rc<Self>, before: Option<usize>, since: Instant) {
         let (left, now) = (self.undelivered(), self.reactor().now());
         let since = if left == before { since } else { now };
         let limit = match left {
             Some(0) => CLOSE_LIMIT,
-            Some(_) => STILL_LIMIT,
+            Some(_) => STALL_LIMIT,
             None => UNKNOWN_LIMIT,
         };
         if now.saturating_duration_since(since) < limit {
-            self.later(LOOK_EVERY, move |session| {
+            self.later(CHECK_INTERVAL, move |session| {
                 session.watch_delivery(left, since);
             });
             return;
         }
         match left {
             Some(bytes @ 1..) => {
-                log::warn!(peer:% = self.peer(), bytes = bytes; "the client takes nothing: the rest is dropped");
+                log::warn!(peer:% = self.peer(), bytes = bytes; "the client does not read: dropping the rest");
                 self.client.abort_connection();
             }
             Some(0) | None => self.client.lose_connection(),

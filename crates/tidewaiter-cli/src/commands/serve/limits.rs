@@ -1,11 +1,11 @@
-//! What there may be too little of: descriptors above all.
+//! Limits of the OS, and errors that mean that one was reached.
 
 use std::io;
 
-/// Raises our limit of descriptors as far as it goes without privileges: each connection takes five, so
-/// that the usual limit of 1024 would end at 200 clients.
+/// Raises our limit of descriptors to the hard limit. Each connection needs five, so that the usual limit of 1024
+/// allows only 200 clients.
 ///
-/// Children get the raised limit too, as the help says.
+/// Children inherit the raised limit, as the help says.
 #[cfg(unix)]
 pub(super) fn raise() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -23,12 +23,11 @@ pub(super) fn raise() {
     }
 }
 
-/// There is no such limit on Windows.
+/// Windows has no such limit.
 #[cfg(not(unix))]
 pub(super) fn raise() {}
 
-/// Whether an error means that there are too few descriptors, processes or pages now, so that the same call
-/// may succeed later.
+/// Whether an error means that descriptors, processes or memory ran out, so that the same call may succeed later.
 #[cfg(unix)]
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;

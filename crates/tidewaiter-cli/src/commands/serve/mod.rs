@@ -1,6 +1,6 @@
 //! `tidewaiter serve`: a process per connection.
 //!
-//! A [`server`] accepts and counts; each connection is a [`session`], which joins a client to a child.
+//! The [`server`] accepts connections. Each connection becomes a [`session`], which joins a client to a child.
 
 mod child;
 mod client;
@@ -26,22 +26,22 @@ use crate::failure::Failure;
 use crate::plan::{self, ServePlan};
 use server::Server;
 
-/// What the exit code is when children had to be ended by force.
+/// Exit code when the server had to end children after the grace period.
 const FORCED: u8 = 3;
 
 pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
     let reactor = plan::reactor(plan.port)?;
     limits::raise();
-    // It would cost us how each child ended.
+    // With SIGCHLD ignored, the kernel would discard the exit statuses of our children.
     if let Err(error) = process::stop_ignoring_sigchld() {
-        log::warn!("how children end may stay unknown: {error}");
+        log::warn!("exit statuses of children may be lost: {error}");
     }
     let (address, metrics_address) = (plan.address.clone(), plan.metrics.clone());
     let server = Server::new(&reactor, plan);
     let listeners = listen(&address, |address| {
         let server = Rc::clone(&server);
         let mut options = ListenOptions::new(address);
-        // Those for whom there is no place stay in the backlog.
+        // While the server is full, further connections stay in the kernel's backlog.
         options.one_at_a_time = true;
         reactor.listen_tcp(options, move |peer| client::Client::new(&server, peer))
     })?;
@@ -54,7 +54,7 @@ pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
         serve_metrics(&reactor, &server, &address)?;
     }
     let stopping = Rc::clone(&server);
-    reactor.on_signal(move |_, signal| stopping.leave(signal));
+    reactor.on_signal(move |_, signal| stopping.shut_down(signal));
     reactor.run().map_err(Failure::failed)?;
     log::info!("stopped");
     Ok(if server.forced() {
@@ -82,7 +82,7 @@ fn serve_metrics(
     Ok(())
 }
 
-/// Listens on every address of a host.
+/// Listens on every address of a host. It is enough if one address of several can be used.
 fn listen(
     host: &HostPort,
     mut on: impl FnMut(SocketAddr) -> Result<Listener, Error>,
@@ -91,13 +91,13 @@ fn listen(
     let mut listeners: Vec<Listener> = Vec::new();
     let mut refused = None;
     for mut address in addresses {
-        // If the OS chooses the port, it is the same one on every address.
+        // With port 0, use the port that the OS chose for the first address on all others.
         if let (0, Some(first)) = (host.port, listeners.first()) {
             address.set_port(first.local_addr().port());
         }
         match on(address) {
             Ok(listener) => listeners.push(listener),
-            // A machine may know a name by an address of a family that it does not have.
+            // A name may resolve to an address of a family that this machine does not support.
             Err(Error::Listen { source, address })
                 if source.kind() == io::ErrorKind::AddrNotAvailable =>
             {

@@ -1,13 +1,13 @@
-//! Processes whose parent has ended, where it is on us to reap them.
+//! Reaping orphaned processes, as the first process of a container must.
 
 use std::rc::Rc;
 
 use super::server::Server;
 
-/// Reaps the children that are not ours, if this process is the first one of a container: there, Linux makes
-/// it the parent of all processes whose parent has ended, and nobody else reaps them.
+/// Starts to reap orphans if this is the first process of a container. Linux makes that process the parent of every
+/// orphan, and no other process reaps them.
 ///
-/// Does nothing anywhere else: a child that is not ours belongs to the program that became this one.
+/// Any other process must not do this: its unknown children belong to the program that called `exec` to become it.
 #[cfg(target_os = "linux")]
 pub(super) fn reap_if_first_process(server: &Rc<Server>) {
     if std::process::id() != 1 {
@@ -15,11 +15,11 @@ pub(super) fn reap_if_first_process(server: &Rc<Server>) {
     }
     match linux::watch(server) {
         Ok(()) => log::debug!("this is the first process: reaping orphans"),
-        Err(error) => log::warn!("orphans stay zombies: {error}"),
+        Err(error) => log::warn!("cannot reap orphans, they stay zombies: {error}"),
     }
 }
 
-/// No other system has such containers.
+/// Only Linux has such containers.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn reap_if_first_process(_: &Rc<Server>) {}
 
@@ -38,20 +38,21 @@ mod linux {
 
     use super::Server;
 
-    /// The children of the thread that calls, which is the one that starts ours and gets the orphans.
+    /// Lists the children of the calling thread. That is the main thread, which starts our children and inherits the
+    /// orphans.
     const CHILDREN: &str = "/proc/thread-self/children";
 
-    /// Has orphans reaped whenever a child ends.
+    /// Reaps orphans now and at each SIGCHLD.
     pub(super) fn watch(server: &Rc<Server>) -> io::Result<()> {
-        let (mut told, tell) = UnixStream::pair()?;
-        told.set_nonblocking(true)?;
-        signal_hook::low_level::pipe::register(SIGCHLD, tell)?;
-        // Some may have ended before.
+        let (mut signalled, signal) = UnixStream::pair()?;
+        signalled.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(SIGCHLD, signal)?;
+        // Orphans that ended earlier send no further signal.
         reap(server)?;
-        let (descriptor, reaper) = (told.as_raw_fd(), Rc::clone(server));
+        let (descriptor, reaper) = (signalled.as_raw_fd(), Rc::clone(server));
         let on_end = move |_: &Watch, _| {
-            // However many ends it tells of, all are looked for.
-            let reaped = told.read(&mut [0; 256]).and_then(|_| reap(&reaper));
+            // One pass finds all ended children, so the number of signals does not matter.
+            let reaped = signalled.read(&mut [0; 256]).and_then(|_| reap(&reaper));
             if let Err(error) = reaped {
                 log::debug!("orphans: {error}");
             }
@@ -60,9 +61,9 @@ mod linux {
         watched.map(|_| ()).map_err(io::Error::other)
     }
 
-    /// Reaps those of the children that have ended and are not ours.
+    /// Reaps ended children that belong to no session.
     fn reap(server: &Server) -> io::Result<()> {
-        let ours: HashSet<u32> = server.all().iter().filter_map(|it| it.pid()).collect();
+        let ours: HashSet<u32> = server.sessions().iter().filter_map(|it| it.pid()).collect();
         for word in std::fs::read_to_string(CHILDREN)?.split_whitespace() {
             let Some(pid) = word.parse().ok().and_then(Pid::from_raw) else {
                 continue;

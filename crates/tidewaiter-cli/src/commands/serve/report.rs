@@ -1,4 +1,4 @@
-//! What the server counts, in Prometheus's text format.
+//! The server's metrics in the Prometheus text format.
 
 use std::fmt::Write;
 use std::rc::Rc;
@@ -18,15 +18,19 @@ fn render_sessions(server: &Server, text: &mut Text) {
     let totals = &server.totals;
     let accepted = totals.connections.get();
     text.count("connections_total", "Connections accepted.", accepted);
-    text.gauge("connections", "Connections that live.", server.current());
+    text.gauge("connections", "Open connections.", server.session_count());
     let paused = usize::from(server.is_paused());
-    let help = "1 while there is no place for further clients.";
+    let help = "1 while the server is full and does not accept connections.";
     text.gauge("accepting_paused", help, paused);
     let (received, sent) = (totals.bytes_in.get(), totals.bytes_out.get());
-    text.count("received_bytes_total", "Bytes from clients.", received);
+    text.count(
+        "received_bytes_total",
+        "Bytes received from clients.",
+        received,
+    );
     text.count(
         "sent_bytes_total",
-        "Bytes from children, for clients.",
+        "Bytes that children wrote for clients.",
         sent,
     );
     let failures = totals.spawn_failures.get();
@@ -51,12 +55,12 @@ fn render_reactor(reactor: &Reactor, text: &mut Text) {
         ("turns", "Turns of the loop.", metrics.turns),
         (
             "completions",
-            "Completions from the port.",
+            "Completions that the port delivered.",
             metrics.completions,
         ),
         (
             "late_completions",
-            "Completions for what was gone.",
+            "Completions for handles that were already closed.",
             metrics.late_completions,
         ),
         ("timers_fired", "Delayed calls made.", metrics.timers_fired),
@@ -64,9 +68,9 @@ fn render_reactor(reactor: &Reactor, text: &mut Text) {
     ] {
         text.count(&format!("reactor_{name}_total"), help, count);
     }
-    let help = "Listeners, connections, pipes and children.";
+    let help = "Open listeners, connections, pipes and children.";
     text.gauge("reactor_live", help, metrics.live);
-    let help = "Operations in the OS's hands.";
+    let help = "Operations that the OS has not completed.";
     text.gauge("reactor_in_flight", help, metrics.in_flight);
     text.head("port_info", "gauge", "The completion port in use.");
     let kind = reactor.port_info().kind;

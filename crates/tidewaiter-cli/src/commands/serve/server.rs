@@ -1,4 +1,4 @@
-//! The server: who is served, who waits, and how it ends.
+//! The server: which sessions run, which wait for a place, and how all of them end at shutdown.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,16 +15,16 @@ use super::session::{Owner, Session};
 use super::totals::{Totals, add};
 use crate::plan::ServePlan;
 
-/// When something runs out that a child takes, the next attempt comes after so long, unless a session ends before.
+/// Delay until the next attempt to start a child after resources ran out. The end of a session starts one earlier.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How far the end has come.
+/// The stages of a shutdown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Serving,
-    /// No new connections; children may finish.
+    /// Accepts no connections; children may finish.
     Draining,
-    /// Children are being ended.
+    /// The server ends its children.
     Ending,
 }
 
@@ -35,13 +35,13 @@ pub(super) struct Server {
     listeners: RefCell<Vec<Listener>>,
     sessions: RefCell<BTreeMap<u64, Rc<Session>>>,
     next_id: Cell<u64>,
-    /// How many sessions have a child, or are about to.
+    /// Number of sessions that count towards `--max-clients`.
     served: Cell<usize>,
-    /// Connections that were accepted and have no place, in the order in which they came: few, as accepting
-    /// pauses then.
+    /// Accepted connections without a child, oldest first. They are few, because the server stops accepting when it
+    /// is full.
     waiting: RefCell<VecDeque<Rc<Session>>>,
     paused: Cell<bool>,
-    /// Something has run out that a child takes, and this is when the next attempt to start one is made.
+    /// The next attempt to start a child; set while resources are short.
     retry: RefCell<Option<DelayedCall>>,
     stage: Cell<Stage>,
     forced: Cell<bool>,
@@ -69,12 +69,12 @@ impl Server {
         self.listeners.replace(listeners);
     }
 
-    /// Whether a child had to be ended by force.
+    /// Whether the shutdown had to end children that did not finish by themselves.
     pub(super) fn forced(&self) -> bool {
         self.forced.get()
     }
 
-    pub(super) fn current(&self) -> usize {
+    pub(super) fn session_count(&self) -> usize {
         self.sessions.borrow().len()
     }
 
@@ -82,7 +82,7 @@ impl Server {
         self.paused.get()
     }
 
-    /// Takes a new session in: serves it, or has it wait.
+    /// Adds a new session, and starts its child if there is a place.
     pub(super) fn enter(self: &Rc<Self>, session: &Rc<Session>) {
         let id = self.next_id.replace(self.next_id.get() + 1);
         session.id.set(id);
@@ -92,7 +92,7 @@ impl Server {
             session.turn_away();
             return;
         }
-        // Until it is served, which it is at once as a rule.
+        // The client's data must wait for the child, which usually starts at once.
         session.client.pause_producing();
         self.waiting.borrow_mut().push_back(Rc::clone(session));
         if self.retry.borrow().is_none() {
@@ -100,7 +100,7 @@ impl Server {
         }
     }
 
-    /// Serves those who wait, as far as there are places and children can be started.
+    /// Starts children for waiting sessions until there is no place, no session or no resource left.
     fn fill(self: &Rc<Self>) {
         while self.stage.get() == Stage::Serving && self.served.get() < self.plan.clients_max {
             let Some(next) = self.waiting.borrow_mut().pop_front() else {
@@ -121,8 +121,8 @@ impl Server {
         self.set_paused(full);
     }
 
-    /// Starts a session's child. A shortage is an error: the caller may try again. For any other failure, this
-    /// closes the connection.
+    /// Starts a session's child. Returns an error if resources are short, so that the caller can try again; after any
+    /// other failure, closes the connection.
     fn start_child(&self, session: &Rc<Session>) -> Result<(), SpawnError> {
         session.set_options();
         let child = Child::new(session);
@@ -139,7 +139,8 @@ impl Server {
         Ok(())
     }
 
-    /// Something has run out that a child takes: whoever comes waits until there is some again.
+    /// Handles a shortage of resources: puts the session back into the queue, stops accepting, and plans the next
+    /// attempt.
     fn run_short(self: &Rc<Self>, session: Rc<Session>, error: &SpawnError) {
         let server = Rc::clone(self);
         self.waiting.borrow_mut().push_front(session);
@@ -168,19 +169,19 @@ impl Server {
 
     // Ending.
 
-    /// The process was asked to end: drains the first time, ends all at once the second time. A hang-up is no
-    /// second time: service managers send one along with SIGTERM.
-    pub(super) fn leave(self: &Rc<Self>, signal: ShutdownSignal) {
+    /// Handles a signal to shut down. The first one starts to drain, the second one ends all sessions at once. A
+    /// hang-up does not count as the second one, because service managers send it along with SIGTERM.
+    pub(super) fn shut_down(self: &Rc<Self>, signal: ShutdownSignal) {
         if self.stage.get() != Stage::Serving {
             if signal == ShutdownSignal::Hangup {
                 return;
             }
-            log::warn!(signal:% = signal, clients = self.current(); "asked again: ending all children now");
+            log::warn!(signal:% = signal, clients = self.session_count(); "second signal: ending all children now");
             self.end_now();
             return;
         }
         self.stage.set(Stage::Draining);
-        log::info!(signal:% = signal, clients = self.current(); "no new connections; children may finish");
+        log::info!(signal:% = signal, clients = self.session_count(); "no new connections; children may finish");
         for listener in self.listeners.take() {
             listener.stop_listening();
         }
@@ -194,33 +195,34 @@ impl Server {
         }
     }
 
-    /// The grace is over.
+    /// Asks all children to end, when the grace period is over.
     fn end_sessions(&self) {
         if self.stage.replace(Stage::Ending) != Stage::Draining {
             return;
         }
-        log::warn!(clients = self.current(); "the grace is over: ending the children");
+        log::warn!(clients = self.session_count(); "the grace period is over: ending the children");
         self.forced.set(true);
-        for session in self.all() {
+        for session in self.sessions() {
             session.because("shut down");
             session.end_tree();
             session.cut_client_off_soon();
         }
     }
 
+    /// Kills all children, and resets all connections.
     fn end_now(&self) {
         self.stage.set(Stage::Ending);
         self.forced.set(true);
-        for session in self.all() {
+        for session in self.sessions() {
             session.because("shut down");
             session.kill();
             session.client.abort_connection();
         }
-        // Whatever is left is ended by the reactor itself.
+        // The reactor closes everything else as it stops.
         self.reactor.stop();
     }
 
-    pub(super) fn all(&self) -> Vec<Rc<Session>> {
+    pub(super) fn sessions(&self) -> Vec<Rc<Session>> {
         self.sessions.borrow().values().cloned().collect()
     }
 

@@ -1,7 +1,7 @@
-//! One connection and its child, joined.
+//! A session: a connection joined to its child.
 //!
-//! A session is over when the client's connection is closed *and* the child with all its pipes is gone.
-//! Each side's end is passed on to the other; what does not end by itself is ended after a while.
+//! A session is over when the connection is closed, the child has exited *and* all its pipes are closed. When one side
+//! ends, the session ends the other: first by passing on the end of the data, and after a while by force.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -16,55 +16,57 @@ use tidewaiter::{DelayedCall, Process, ProducerKind, Reactor, Reason, Transport}
 use super::totals::{Totals, add};
 use crate::plan::ServePlan;
 
-/// How long after asking a child to end it is ended by force.
+/// Delay between asking a child to end and killing it.
 const KILL_AFTER: Duration = Duration::from_secs(2);
-/// How long what a child left running may keep its output open.
+/// After a child has exited, its descendants may hold its output open for this long.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(2);
-/// The most output that a pipe may hold when its child is killed.
+/// Upper bound of the output that a pipe still holds when its child is killed.
 const PIPE_BYTES_MAX: u64 = 1 << 20;
-/// After how long a silent client is probed.
+/// Idle time after which the kernel probes whether the client is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The server, as its sessions see it.
 pub(super) trait Owner {
     fn plan(&self) -> &ServePlan;
     fn totals(&self) -> &Totals;
-    /// A session is over: its client and its child are gone.
+    /// Removes a session that is over.
     fn session_ended(self: Rc<Self>, session: &Rc<Session>);
 }
 
 pub(super) struct Session {
     owner: Rc<dyn Owner>,
     pub(super) id: Cell<u64>,
-    /// Whether it takes up one of the places that `--max-clients` gives.
+    /// Whether the session counts towards `--max-clients`: its child was started, or failed to start.
     pub(super) served: Cell<bool>,
     pub(super) client: Transport,
     peer: SocketAddr,
     started: Instant,
     process: RefCell<Option<Process>>,
     status: Cell<Option<ExitStatus>>,
-    over: Over,
+    ended: Ended,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     activity: Activity,
     reason: RefCell<Option<Cow<'static, str>>>,
+    /// The child was asked to end, or was killed.
     ending: Cell<bool>,
-    /// Calls that only matter while the session lives.
+    /// Delayed calls, cancelled when the session is over.
     timers: RefCell<Vec<DelayedCall>>,
 }
 
-/// What of a session has come to its end.
-struct Over {
+/// The parts of a session that have ended.
+struct Ended {
     client: Cell<bool>,
-    /// The child has said all, and the client was told so.
-    child_silent: Cell<bool>,
+    /// The child has closed its output, and we have shut down the sending side of the connection.
+    output: Cell<bool>,
+    /// The child has exited and its pipes are closed, or it was never started.
     child: Cell<bool>,
 }
 
-/// When something moved last.
+/// The time of the last activity, for `--idle-timeout`.
 struct Activity {
     last: Cell<Instant>,
-    /// How much the client had not taken then.
+    /// Output that the client had not received at the last check.
     last_left: Cell<usize>,
 }
 
@@ -80,9 +82,9 @@ impl Session {
             started: now,
             process: RefCell::new(None),
             status: Cell::new(None),
-            over: Over {
+            ended: Ended {
                 client: Cell::new(false),
-                child_silent: Cell::new(false),
+                output: Cell::new(false),
                 child: Cell::new(true),
             },
             bytes_in: Cell::new(0),
@@ -108,8 +110,8 @@ impl Session {
     /// Joins the client to its child, and starts to read from the client.
     pub(super) fn join(self: &Rc<Self>, process: Process) {
         log::debug!(peer:% = self.peer, pid = process.pid(); "connected");
-        self.over.child.set(false);
-        // Each side is read no faster than the other one takes it.
+        self.ended.child.set(false);
+        // Backpressure: read from each side only as fast as the other side takes the data.
         if let Some(stdin) = process.pipe(0) {
             stdin.register_producer(self.client.clone(), ProducerKind::Push);
         }
@@ -138,7 +140,7 @@ impl Session {
             .env("PROTO", if v6 { "TCP6" } else { "TCP" })
             .env("TCPREMOTEIP", &ip)
             .env("TCPREMOTEPORT", &port)
-            // Inherited ones would be lies.
+            // Remove variables of the same convention that we do not set: inherited values would be wrong.
             .env_remove("TCPREMOTEHOST")
             .env_remove("TCPREMOTEINFO")
             .env_remove("TCPLOCALHOST");
@@ -156,7 +158,7 @@ impl Session {
 
     // From the client.
 
-    pub(super) fn client_said(&self, data: &[u8]) {
+    pub(super) fn client_data_received(&self, data: &[u8]) {
         self.touch();
         add(&self.bytes_in, data.len() as u64);
         add(&self.owner.totals().bytes_in, data.len() as u64);
@@ -165,8 +167,8 @@ impl Session {
         }
     }
 
-    /// The client has said all: so the child's input ends.
-    pub(super) fn client_said_all(&self) {
+    /// The client has ended its output: ends the child's input.
+    pub(super) fn client_output_ended(&self) {
         self.touch();
         if let Some(stdin) = self.pipe(0) {
             stdin.unregister_producer();
@@ -175,20 +177,20 @@ impl Session {
     }
 
     pub(super) fn client_lost(self: &Rc<Self>, reason: &Reason) {
-        self.over.client.set(true);
+        self.ended.client.set(true);
         match reason {
-            // It only answers the child's end, of which we may hear a moment later.
-            Reason::Done if self.over.child_silent.get() => {}
+            // The client reacts to the end of the output. The child has ended, though its exit may be reported later.
+            Reason::Done if self.ended.output.get() => {}
             Reason::Done => self.because("client closed"),
             Reason::Reset(_) => self.because("client reset"),
             other => self.because(other.to_string()),
         }
-        if self.over.child.get() {
+        if self.ended.child.get() {
             self.finish();
             return;
         }
-        // Nobody takes the child's output any more; its input still gets what was sent.
-        self.client_said_all();
+        // Deliver the received data to the child, then end its input. Its output has no receiver any more.
+        self.client_output_ended();
         if let Some(stdout) = self.pipe(1) {
             stdout.lose_connection();
         }
@@ -197,21 +199,21 @@ impl Session {
 
     // From the child.
 
-    pub(super) fn child_said(&self, data: &[u8]) {
+    pub(super) fn child_data_received(&self, data: &[u8]) {
         self.touch();
         add(&self.bytes_out, data.len() as u64);
         add(&self.owner.totals().bytes_out, data.len() as u64);
         self.client.write(data);
     }
 
-    /// The child takes no more input: what the client still says is read and dropped.
-    pub(super) fn child_input_lost(&self) {
+    /// The child has closed its input: from now on, reads data from the client only to drop it.
+    pub(super) fn child_input_closed(&self) {
         self.client.resume_producing();
     }
 
-    /// The child has said all: so the client sees the end.
-    pub(super) fn child_said_all(&self) {
-        self.over.child_silent.set(true);
+    /// The child has closed its output: shuts down the sending side of the connection.
+    pub(super) fn child_output_ended(&self) {
+        self.ended.output.set(true);
         self.client.unregister_producer();
         self.client.lose_write_connection();
     }
@@ -220,17 +222,17 @@ impl Session {
         self.status.set(Some(status));
         self.owner.totals().count_exit(status);
         self.because("child ended");
-        // A descendant that shares the pipe is none of the client's business.
+        // Close the pipe even if a descendant of the child still reads from it: it serves no client.
         if let Some(stdin) = self.pipe(0) {
             stdin.abort_connection();
         }
         self.later(ORPHANS_LIMIT, Session::end_tree);
     }
 
-    /// The child and all its pipes are gone.
+    /// The child has exited, and all its pipes are closed.
     pub(super) fn child_ended(self: &Rc<Self>) {
-        self.over.child.set(true);
-        if self.over.client.get() {
+        self.ended.child.set(true);
+        if self.ended.client.get() {
             self.finish();
         } else {
             self.deliver_rest();
@@ -239,29 +241,29 @@ impl Session {
 
     // Ending.
 
-    /// The server ends: the client has as long as its child to take the rest.
+    /// Resets the connection after a while, when the server ends: the client has as much time as its child.
     pub(super) fn cut_client_off_soon(self: &Rc<Self>) {
         self.later(KILL_AFTER * 2, |session| session.client.abort_connection());
     }
 
-    /// It came too late.
+    /// Closes a connection that was accepted but has no child when the server shuts down.
     pub(super) fn turn_away(&self) {
         self.because("shut down");
         self.client.lose_connection();
     }
 
-    /// Asks the child and its descendants to end, and ends them by force a little later.
+    /// Asks the child and its descendants to end, and kills them a little later.
     pub(super) fn end_tree(self: &Rc<Self>) {
-        if self.over.child.get() || self.ending.replace(true) {
+        if self.ended.child.get() || self.ending.replace(true) {
             return;
         }
         self.signal(Signal::Terminate);
         self.later(KILL_AFTER, Session::kill);
     }
 
-    /// Ends the child and its descendants by force.
+    /// Kills the child and its descendants.
     pub(super) fn kill(self: &Rc<Self>) {
-        if self.over.child.get() {
+        if self.ended.child.get() {
             return;
         }
         self.ending.set(true);
@@ -270,20 +272,21 @@ impl Session {
         self.later(KILL_AFTER, move |session| session.cut_off(output, output));
     }
 
-    /// Somebody out of reach holds the child's pipes: lets go of them, unless the client is still busy with
-    /// what the child had written. `at_kill` and `before` are how much output had come when the child was
-    /// killed, and at the last look.
+    /// Closes pipes that stay open after the kill, because a process that we cannot signal holds them.
+    ///
+    /// Waits as long as the client is still receiving output that was in the pipe. `at_kill` and `before` count the
+    /// bytes of output at the kill and at the last check.
     fn cut_off(self: &Rc<Self>, at_kill: u64, before: u64) {
         let output = self.bytes_out.get();
         let flows = output > before && output - at_kill < PIPE_BYTES_MAX;
-        if self.over.client.get() || !(flows || self.client.is_congested()) {
+        if self.ended.client.get() || !(flows || self.client.is_congested()) {
             for child_fd in 0..3 {
                 if let Some(pipe) = self.pipe(child_fd) {
                     pipe.abort_connection();
                 }
             }
         }
-        if !self.over.child.get() {
+        if !self.ended.child.get() {
             self.later(KILL_AFTER, move |session| session.cut_off(at_kill, output));
         }
     }
@@ -300,7 +303,7 @@ impl Session {
     }
 
     fn check_idle(self: &Rc<Self>, limit: Duration) {
-        // Bytes that the client takes are activity too.
+        // A client that receives data is active, too.
         let left = self.undelivered().unwrap_or(0);
         if self.activity.last_left.replace(left) != left {
             self.touch();
@@ -321,7 +324,7 @@ impl Session {
         }
     }
 
-    /// The first reason is the one that is logged.
+    /// Notes why the session ends. The log shows the first reason.
     pub(super) fn because(&self, reason: impl Into<Cow<'static, str>>) {
         self.reason
             .borrow_mut()
@@ -351,7 +354,7 @@ impl Session {
 
     // Helpers.
 
-    /// Has `call` called later, unless the session is over by then.
+    /// Calls `call` after `delay`, unless the session is over by then.
     pub(super) fn later(
         self: &Rc<Self>,
         delay: Duration,
@@ -376,7 +379,7 @@ impl Session {
         self.process.borrow().as_ref()?.pipe(child_fd)
     }
 
-    /// The child's number, from its start to the end of the session.
+    /// The child's process id, from its start to the end of the session.
     pub(super) fn pid(&self) -> Option<u32> {
         self.process.borrow().as_ref().map(Process::pid)
     }
