@@ -1,13 +1,13 @@
-//! The shape of CHANGELOG.md: newest first, each version in the same four groups.
+//! The structure of CHANGELOG.md: the newest version comes first, and each version has the same four groups.
 
 use super::Breach;
 
-/// In this order; a version leaves out what it has nothing for.
+/// The groups in their order. A version leaves out empty groups.
 const GROUPS: &[&str] = &["Safety", "Performance", "Features", "Internals"];
 
 const UNRELEASED: &str = "Unreleased";
 
-/// Checks the headings and that none is empty.
+/// Checks the order of the headings, and that no group is empty.
 pub(super) fn shape(text: &str) -> Vec<Breach> {
     let mut state = State::default();
     let mut found = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn shape(text: &str) -> Vec<Breach> {
 #[derive(Debug, Default)]
 struct State {
     title: Option<()>,
-    /// What the version before this line was, newest first.
+    /// The last version above this line.
     version: Option<Vec<u64>>,
     group: Option<usize>,
     entries: usize,
@@ -56,7 +56,7 @@ impl State {
     fn enter_group(&mut self, name: &str) -> Result<(), String> {
         self.leave_group()?;
         let place = GROUPS.iter().position(|group| *group == name);
-        let place = place.ok_or_else(|| format!("`{name}` is none of {}", GROUPS.join(", ")))?;
+        let place = place.ok_or_else(|| format!("`{name}` is not one of {}", GROUPS.join(", ")))?;
         let before = self.group.replace(place);
         self.entries = 0;
         if before.is_some_and(|before| before >= place) {
@@ -67,7 +67,7 @@ impl State {
 
     fn leave_group(&self) -> Result<(), String> {
         match self.group {
-            Some(place) if self.entries == 0 => Err(format!("nothing under `{}`", GROUPS[place])),
+            Some(place) if self.entries == 0 => Err(format!("`{}` is empty", GROUPS[place])),
             _ => Ok(()),
         }
     }
@@ -76,20 +76,21 @@ impl State {
         if heading == UNRELEASED {
             return match self.version {
                 None => Ok(()),
-                Some(_) => Err("what is unreleased comes first".to_owned()),
+                Some(_) => Err(format!("`{UNRELEASED}` must come first")),
             };
         }
-        let version = released(heading)
-            .ok_or_else(|| format!("`{heading}`: `1.2.3 (2026-01-31)` or `{UNRELEASED}`"))?;
+        let version = released(heading).ok_or_else(|| {
+            format!("`{heading}` is not like `1.2.3 (2026-01-31)` or `{UNRELEASED}`")
+        })?;
         let before = self.version.replace(version.clone());
         if before.is_some_and(|before| before <= version) {
-            return Err(format!("`{heading}`: the newest comes first"));
+            return Err(format!("`{heading}`: the newest version must come first"));
         }
         Ok(())
     }
 }
 
-/// The numbers of `1.2.3 (2026-01-31)`.
+/// The version numbers in a heading such as `1.2.3 (2026-01-31)`.
 fn released(heading: &str) -> Option<Vec<u64>> {
     let (version, date) = heading.split_once(' ')?;
     let date = date.strip_prefix('(')?.strip_suffix(')')?;
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_named() {
+    fn each_fault_is_reported() {
         let version = "# Changelog\n## 0.1.0 (2026-11-23)\n";
         for (fault, text) in [
             ("no title", "## Unreleased\n".to_owned()),

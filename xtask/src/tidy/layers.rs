@@ -1,4 +1,4 @@
-//! The library's layers: the data's way from the OS to the user, and what each part may name.
+//! The library's layers, in the order in which data passes them from the OS to the user.
 
 use proc_macro2::TokenTree;
 
@@ -7,8 +7,8 @@ use super::source::{Source, each_level, is_path_separator, is_punct, is_word, li
 
 const LIBRARY: &str = "crates/tidewaiter/src/";
 
-/// Left to right as the data flows in. A module names those of its own layer and of the layers before
-/// it; to call further on it calls a trait of its own.
+/// The layers, lowest first. A module may name modules of its own layer and of lower ones. To call a higher layer, it
+/// defines a trait that the higher layer implements.
 const LAYERS: &[&[&str]] = &[
     &["panics"],
     &["port", "process"],
@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["guide"],
 ];
 
-/// Names that say nothing about what is inside.
+/// File names that say nothing about the contents.
 const EMPTY_NAMES: &[&str] = &[
     "util", "utils", "helper", "helpers", "common", "misc", "tools",
 ];
@@ -32,7 +32,7 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|names| names.contains(&module))
 }
 
-/// A module names only what stands before it.
+/// A module names only modules of its own layer and of lower ones.
 pub(super) fn order(source: &Source) -> Vec<Breach> {
     let Some(own) = source
         .path
@@ -48,7 +48,7 @@ pub(super) fn order(source: &Source) -> Vec<Breach> {
     let Some(own_layer) = layer(module) else {
         return vec![Breach::new(
             0,
-            format!("module `{module}` is in no layer of xtask's table"),
+            format!("module `{module}` is missing in the table of layers in xtask"),
         )];
     };
     let mut found = Vec::new();
@@ -59,9 +59,9 @@ pub(super) fn order(source: &Source) -> Vec<Breach> {
             };
             for name in names_at(tokens, path) {
                 let what = match layer(&name) {
-                    None => format!("`crate::{name}`: name it by its layer's module"),
+                    None => format!("`crate::{name}` is no module: use the path of its module"),
                     Some(other) if other > own_layer => {
-                        format!("`{module}` names `{name}`, which comes after it")
+                        format!("`{module}` names `{name}`, which is a higher layer")
                     }
                     Some(_) => continue,
                 };
@@ -72,7 +72,7 @@ pub(super) fn order(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// Where the path goes on after `crate::`, or after as many `super::` as lead to the crate's root.
+/// The position after `crate::`, or after as many `super::` as lead to the root of the crate.
 fn root_at(tokens: &[TokenTree], at: usize, depth: usize) -> Option<usize> {
     if is_word(tokens.get(at), "crate") && is_path_separator(tokens, at + 1) {
         return Some(at + 3);
@@ -100,7 +100,7 @@ fn names_at(tokens: &[TokenTree], at: usize) -> Vec<String> {
     }
 }
 
-/// `lib.rs` declares and re-exports.
+/// `lib.rs` contains only declarations and re-exports.
 pub(super) fn no_logic_at_the_top(source: &Source) -> Vec<Breach> {
     if source.path != format!("{LIBRARY}lib.rs") {
         return Vec::new();
@@ -119,18 +119,18 @@ pub(super) fn no_logic_at_the_top(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// A file is named after the thing in it.
+/// The name of a file says what is in it.
 pub(super) fn telling_names(source: &Source) -> Vec<Breach> {
     let modules = source.modules().unwrap_or_default();
     let empty = modules
         .into_iter()
         .filter(|name| EMPTY_NAMES.contains(name));
     empty
-        .map(|name| Breach::new(0, format!("`{name}` says nothing: name the thing")))
+        .map(|name| Breach::new(0, format!("`{name}` says nothing about the contents")))
         .collect()
 }
 
-/// Macros hide where names come from: the library has few.
+/// The library has few macros, because macros hide where names come from.
 pub(super) fn macro_count(sources: &[Source]) -> Vec<Breach> {
     let mut count = 0;
     for source in sources
@@ -151,7 +151,7 @@ pub(super) fn macro_count(sources: &[Source]) -> Vec<Breach> {
     )]
 }
 
-/// The page that shows the way names every module at the top of the library.
+/// ARCHITECTURE.md names every top-level module of the library.
 pub(super) fn code_map(page: &str, files: &[(String, String)]) -> Vec<Breach> {
     let mut modules: Vec<&str> = files
         .iter()
@@ -165,7 +165,7 @@ pub(super) fn code_map(page: &str, files: &[(String, String)]) -> Vec<Breach> {
     modules
         .into_iter()
         .filter(|name| !named(name))
-        .map(|name| Breach::new(0, format!("does not say where `{name}` is")))
+        .map(|name| Breach::new(0, format!("does not mention the module `{name}`")))
         .collect()
 }
 
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_climb_to_the_root_is_no_way_around() {
+    fn paths_through_super_are_checked_too() {
         let path = "crates/tidewaiter/src/port/mod.rs";
         assert_eq!(breaches(path, "use super::reactor::Reactor;").len(), 1);
         let path = "crates/tidewaiter/src/port/table.rs";
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_no_layer_is_named() {
+    fn a_module_without_a_layer_is_reported() {
         assert_eq!(breaches("crates/tidewaiter/src/new.rs", "").len(), 1);
         let path = "crates/tidewaiter/src/reactor/mod.rs";
         assert_eq!(breaches(path, "use crate::Port;").len(), 1);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_top_of_the_library_holds_no_logic() {
+    fn lib_rs_contains_no_logic() {
         let source =
             |text| Source::parse("crates/tidewaiter/src/lib.rs", text).expect("it is Rust");
         assert_eq!(

@@ -1,7 +1,7 @@
-//! The rules of the code that no lint knows. Each names the place and what is wrong there.
+//! Rules of the code that no lint covers. Each reports the place and the fault.
 //!
-//! A rule reads one file and has its limits and its tables at the head of its module. There is no list
-//! of exceptions: where a rule makes the code worse, change the rule.
+//! A rule reads one file. Its limits and tables stand at the top of its module. There is no list of exceptions: if a
+//! rule makes the code worse, change the rule.
 
 mod changelog;
 mod layers;
@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::context::output;
 use source::Source;
 
-/// What is wrong, and where. Line 0 is the file as a whole.
+/// A fault and its line. Line 0 means the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Breach {
     line: usize,
@@ -33,7 +33,7 @@ impl Breach {
 
 type Rule = fn(&Source) -> Vec<Breach>;
 
-/// The rules for Rust; the others read text and stand in `text` and `changelog`.
+/// The rules for Rust code. Rules for text are called in [`run`].
 const RULES: &[Rule] = &[
     sizes::functions,
     sizes::nesting,
@@ -85,7 +85,7 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
     Ok(count == 0)
 }
 
-/// Reads one document, knowing all files.
+/// A rule for one document; it gets the text of the document, and all files.
 type DocumentRule = fn(&str, &[(String, String)]) -> Vec<Breach>;
 
 const DOCUMENTS: &[(&str, DocumentRule)] = &[
@@ -98,7 +98,7 @@ const DOCUMENTS: &[(&str, DocumentRule)] = &[
     ("LICENSE-APACHE", |_, _| Vec::new()),
 ];
 
-/// Every text file that is, or would be, part of the repository: its path from the root, and its text.
+/// Paths and texts of all text files that are in the repository, or would be after `git add`.
 fn read_all(root: &Path) -> Result<Vec<(String, String)>, String> {
     let folder = root
         .to_str()
@@ -112,19 +112,19 @@ fn read_all(root: &Path) -> Result<Vec<(String, String)>, String> {
         "--others",
         "--exclude-standard",
     ];
-    let list = output("git", &list).ok_or("`git ls-files` does not work here")?;
+    let list = output("git", &list).ok_or("`git ls-files` failed")?;
     let mut files = Vec::new();
     for path in list
         .split('\0')
         .filter(|path| !path.is_empty() && *path != "Cargo.lock")
     {
-        // What is deleted but not yet committed is still listed; what is no text has no rules.
+        // Skip files that cannot be read as text: binary files, and deleted files that git still lists.
         if let Ok(text) = std::fs::read_to_string(root.join(path)) {
             files.push((path.to_owned(), text));
         }
     }
     if files.is_empty() {
-        return Err("`git ls-files` names no file".to_owned());
+        return Err("`git ls-files` lists no file".to_owned());
     }
     Ok(files)
 }

@@ -1,4 +1,4 @@
-//! What may stand only in its place.
+//! Things that are allowed only in certain files: unsafe code, conditions on the OS, clocks and others.
 
 use proc_macro2::{TokenStream, TokenTree};
 
@@ -7,14 +7,14 @@ use super::source::{Source, each_level, is_path_separator, is_punct, is_word, li
 
 const LIBRARY: &str = "crates/tidewaiter/src/";
 
-/// Where the library speaks to the OS: the only code that may be unsafe.
+/// The folders in which the library calls the OS. Only there it may contain unsafe code.
 const OS_FOLDERS: &[&str] = &[
     "crates/tidewaiter/src/port/",
     "crates/tidewaiter/src/process/",
 ];
 
-/// Peers of the benchmarks: an io_uring with nothing around it, and libraries of C and C++; and what Windows tells
-/// of a process.
+/// Benchmarks with unsafe code: the bare io_uring, libraries in C and C++, and the system calls that measure a process
+/// on Windows.
 const BENCHMARKS: &[&str] = &[
     "bench/peers/asio/",
     "bench/peers/bare-uring/",
@@ -23,16 +23,16 @@ const BENCHMARKS: &[&str] = &[
     "bench/peers/native/",
 ];
 
-/// Where the Python package states what the compiler cannot know: what happens to threads that Python ends, what
-/// the interpreter lock protects, and which numbers are sockets that Python gave up.
+/// Files in which the Python package promises what the compiler cannot check: how Python ends threads, what the
+/// interpreter lock protects, and which sockets Python has handed over.
 const PYTHON_PROMISES: &[&str] = &[
     "crates/tidewaiter-python/src/exits.rs",
     "crates/tidewaiter-python/src/lock.rs",
     "crates/tidewaiter-python/src/sockets.rs",
 ];
 
-/// What the tests need that the library of Rust has nothing for: a child that closes its own output,
-/// signals to one thread, `fork`, the events of Windows, what belongs to one thread on another, whose a number is.
+/// Tests that need system calls which Rust's standard library lacks, such as `fork`, signals to one thread and event
+/// objects of Windows, or that move a value to another thread on purpose.
 const TEST_SUPPORT: &[&str] = &[
     "crates/tidewaiter/tests/support/carried.rs",
     "crates/tidewaiter/tests/support/number.rs",
@@ -41,7 +41,7 @@ const TEST_SUPPORT: &[&str] = &[
     "crates/tidewaiter/tests/support/event.rs",
 ];
 
-/// Where one of several systems is chosen: each is a path, or the beginning of one.
+/// Files that may choose by the OS. Each entry is a path, or the beginning of one.
 const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/mod.rs",
     "crates/tidewaiter/src/port/open.rs",
@@ -50,11 +50,11 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/signals",
     "crates/tidewaiter/src/port/poll/mod.rs",
     "crates/tidewaiter/src/process/mod.rs",
-    // The command's one: a limit that Windows does not have.
+    // The command: Windows has no limit of descriptors, and only Linux has orphans to reap.
     "crates/tidewaiter-cli/src/commands/serve/limits.rs",
     "crates/tidewaiter-cli/src/commands/serve/orphans.rs",
-    // The Python package's: how Python ends a thread, what a number from Python is, and what Python's own code is
-    // told of a child.
+    // The Python package: how Python ends a thread, what kind of handle a number from Python is, and which handles of
+    // a child it passes on.
     "crates/tidewaiter-python/src/exits.rs",
     "crates/tidewaiter-python/src/sockets.rs",
     "crates/tidewaiter-python/src/child.rs",
@@ -63,7 +63,7 @@ const OS_CHOICES: &[&str] = &[
     "xtask/",
 ];
 
-/// What a condition on the operating system is made of.
+/// Words that make a `cfg` condition depend on the OS.
 const OS_WORDS: &[&str] = &[
     "windows",
     "unix",
@@ -72,7 +72,7 @@ const OS_WORDS: &[&str] = &[
     "target_env",
 ];
 
-/// The crates through which the OS is called.
+/// Crates that call the OS.
 const OS_CRATES: &[&str] = &[
     "libc",
     "rustix",
@@ -83,14 +83,14 @@ const OS_CRATES: &[&str] = &[
     "signal_hook",
 ];
 
-/// Types whose `now` is a clock; time is an argument everywhere but at the port.
+/// Types whose `now` reads a clock. Code above the port takes the time as an argument.
 const CLOCKS: &[&str] = &["Instant", "SystemTime"];
 
 fn stands_in(source: &Source, places: &[&str]) -> bool {
     places.iter().any(|place| source.path.starts_with(place))
 }
 
-/// Unsafe code stands where the OS is called, and nowhere else: not in tests of other things either.
+/// Unsafe code is allowed only where the OS is called. This applies to tests as well.
 pub(super) fn unsafe_code(source: &Source) -> Vec<Breach> {
     let places = [OS_FOLDERS, BENCHMARKS, PYTHON_PROMISES, TEST_SUPPORT];
     if places.iter().any(|places| stands_in(source, places)) {
@@ -101,7 +101,7 @@ pub(super) fn unsafe_code(source: &Source) -> Vec<Breach> {
     lines.map(|line| Breach::new(line, what.clone())).collect()
 }
 
-/// Everything else is written once for all systems.
+/// Code outside the files that choose by the OS is the same on all systems.
 pub(super) fn os_conditions(source: &Source) -> Vec<Breach> {
     if stands_in(source, OS_CHOICES) {
         return Vec::new();
@@ -124,7 +124,7 @@ pub(super) fn os_conditions(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// The inside of `#[cfg(…)]`, `#![cfg(…)]` or `#[cfg_attr(…)]`.
+/// The contents of `#[cfg(…)]`, `#![cfg(…)]` or `#[cfg_attr(…)]`.
 fn attribute_at(tokens: &[TokenTree], at: usize) -> Option<TokenStream> {
     let bang = usize::from(is_punct(tokens.get(at + 1), '!'));
     match (is_punct(tokens.get(at), '#'), tokens.get(at + 1 + bang)) {
@@ -137,7 +137,7 @@ fn attribute_at(tokens: &[TokenTree], at: usize) -> Option<TokenStream> {
     }
 }
 
-/// The inside of `cfg!(…)`.
+/// The contents of `cfg!(…)`.
 fn cfg_macro_at(tokens: &[TokenTree], at: usize) -> Option<TokenStream> {
     match (
         is_word(tokens.get(at), "cfg"),
@@ -149,7 +149,7 @@ fn cfg_macro_at(tokens: &[TokenTree], at: usize) -> Option<TokenStream> {
     }
 }
 
-/// No error code, ring entry or OS handle is seen outside the folders that call the OS.
+/// Code outside the folders that call the OS uses no type or constant of the OS.
 pub(super) fn os_crates(source: &Source) -> Vec<Breach> {
     if !source.path.starts_with(LIBRARY) || stands_in(source, OS_FOLDERS) {
         return Vec::new();
@@ -163,7 +163,7 @@ pub(super) fn os_crates(source: &Source) -> Vec<Breach> {
                 && is_path_separator(tokens, at + 1)
                 && !follows_path
             {
-                let what = format!("`{name}` belongs to the port: ask it instead");
+                let what = format!("`{name}` outside the port: call the port instead");
                 found.push(Breach::new(line_of(token), what));
             }
         }
@@ -171,7 +171,7 @@ pub(super) fn os_crates(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// Time is an argument, so that the simulated port can hold the clock.
+/// Code above the port does not read a clock, so that the simulated port can control the time.
 pub(super) fn clocks(source: &Source) -> Vec<Breach> {
     if !source.path.starts_with(LIBRARY) || stands_in(source, OS_FOLDERS) {
         return Vec::new();
@@ -192,7 +192,7 @@ pub(super) fn clocks(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// A macro that contains `unsafe` silences the lint that wants a reason.
+/// Macros contain no `unsafe`, because the lint that demands a safety comment does not look into them.
 pub(super) fn macros(source: &Source) -> Vec<Breach> {
     let mut found = Vec::new();
     each_level(&source.tokens, &mut |tokens| {
@@ -209,7 +209,7 @@ pub(super) fn macros(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// A test that does not run promises what nobody checks.
+/// No test is ignored, because an ignored test checks nothing.
 pub(super) fn ignored_tests(source: &Source) -> Vec<Breach> {
     let mut found = Vec::new();
     each_level(&source.tokens, &mut |tokens| {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_stands_where_the_os_is_called() {
+    fn unsafe_code_is_allowed_only_where_the_os_is_called() {
         let text = "fn a() { unsafe { b() } }";
         assert_eq!(count(unsafe_code, INSIDE, text), 0);
         assert_eq!(count(unsafe_code, OUTSIDE, text), 1);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn systems_are_chosen_in_few_files_and_in_tests() {
+    fn conditions_on_the_os_are_allowed_in_few_files_and_in_tests() {
         let text = "#[cfg(all(unix, not(target_os = \"linux\")))] fn a() {}";
         assert_eq!(
             count(os_conditions, "crates/tidewaiter/src/port/open.rs", text),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_os_is_called_from_the_port() {
+    fn only_the_port_calls_the_os() {
         let text = "use libc::EINTR; fn a() { b(rustix::io::Errno::INTR) }";
         assert_eq!(count(os_crates, INSIDE, text), 0);
         assert_eq!(count(os_crates, OUTSIDE, text), 2);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn no_macro_hides_unsafe_code() {
+    fn macros_contain_no_unsafe_code() {
         assert_eq!(
             count(
                 macros,
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn every_test_runs() {
+    fn ignored_tests_are_reported() {
         assert_eq!(
             count(
                 ignored_tests,

@@ -1,4 +1,4 @@
-//! How large things may become before they hide what they do.
+//! Limits of sizes: of functions, files, structs, nesting and type parameters.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
@@ -10,7 +10,7 @@ const FILE_LINES_MAX: usize = 600;
 const NESTING_MAX: usize = 3;
 const FIELDS_MAX: usize = 16;
 const TYPE_PARAMETERS_MAX: usize = 2;
-/// A page of figures is a summary as long as a reader sees it whole.
+/// BENCHMARKS.md is a summary; readers should see all of it at a glance.
 const SUMMARY_LINES_MAX: usize = 120;
 
 /// A function's name, the line of its `fn`, and its body.
@@ -43,7 +43,7 @@ fn all_functions(stream: &TokenStream) -> Vec<Function> {
     found
 }
 
-/// The first braces before a semicolon: the body, or `None` for a mere declaration.
+/// The first braces before a semicolon, which are the body; `None` for a declaration without a body.
 fn braces_after(tokens: &[TokenTree]) -> Option<Group> {
     for token in tokens {
         match token {
@@ -57,7 +57,7 @@ fn braces_after(tokens: &[TokenTree]) -> Option<Group> {
     None
 }
 
-/// No function, tests included, is longer than a screen.
+/// No function is longer than a screen. This applies to tests as well.
 pub(super) fn functions(source: &Source) -> Vec<Breach> {
     let mut found = Vec::new();
     for function in all_functions(&source.tokens) {
@@ -71,7 +71,7 @@ pub(super) fn functions(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// Conditions, loops and matches within each other.
+/// Conditions, loops and matches are not nested too deeply.
 pub(super) fn nesting(source: &Source) -> Vec<Breach> {
     let mut found = Vec::new();
     for function in all_functions(&source.code) {
@@ -101,7 +101,7 @@ fn depth(stream: &TokenStream) -> usize {
                 deepest = deepest.max(depth(&group.stream()) + usize::from(braces && opens));
                 opens &= !braces;
             }
-            // A guard, `pattern if condition =>`, opens nothing.
+            // The `if` of a match guard, `pattern if condition =>`, does not open a block.
             TokenTree::Punct(punct) => {
                 let arrow = punct.as_char() == '>' && at > 0 && is_punct(tokens.get(at - 1), '=');
                 opens &= !arrow && punct.as_char() != ';';
@@ -112,7 +112,7 @@ fn depth(stream: &TokenStream) -> usize {
     deepest
 }
 
-/// The summary of the benchmarks stays one; the full tables stand elsewhere.
+/// BENCHMARKS.md stays short: the full tables belong elsewhere.
 pub(super) fn summary(text: &str) -> Vec<Breach> {
     let lines = text.lines().count();
     if lines <= SUMMARY_LINES_MAX {
@@ -124,7 +124,7 @@ pub(super) fn summary(text: &str) -> Vec<Breach> {
     vec![Breach::new(0, what)]
 }
 
-/// A file that does not fit into a head does more than one thing.
+/// A file without its tests is not too long. A longer one does more than one thing.
 pub(super) fn files(source: &Source) -> Vec<Breach> {
     let lines = source.lines.saturating_sub(source.test_lines);
     if lines <= FILE_LINES_MAX {
@@ -136,7 +136,7 @@ pub(super) fn files(source: &Source) -> Vec<Breach> {
     )]
 }
 
-/// State lives with the part that changes it, not in one large struct.
+/// A struct has few fields. Group them by the part of the code that changes them.
 pub(super) fn structs(source: &Source) -> Vec<Breach> {
     let mut found = Vec::new();
     each_level(&source.code, &mut |tokens| {
@@ -157,7 +157,7 @@ pub(super) fn structs(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// Each field has one colon that is not half of a `::`.
+/// The number of fields: each has one colon that is not part of a `::`.
 fn fields(body: &TokenStream) -> usize {
     let tokens: Vec<TokenTree> = body.clone().into_iter().collect();
     let separates = |at: usize| {
@@ -171,7 +171,7 @@ fn fields(body: &TokenStream) -> usize {
         .count()
 }
 
-/// A tower of type parameters on a public type spreads to everyone who names it.
+/// Public types have few type parameters, because every use of the type has to repeat them.
 pub(super) fn type_parameters(source: &Source) -> Vec<Breach> {
     let mut found = Vec::new();
     each_level(&source.code, &mut |tokens| {
@@ -195,7 +195,7 @@ pub(super) fn type_parameters(source: &Source) -> Vec<Breach> {
     found
 }
 
-/// Counts in `<'a, T: Bound<U>, const N: usize>` what is neither lifetime nor constant.
+/// Counts the parameters in `<'a, T: Bound<U>, const N: usize>` that are neither lifetimes nor constants.
 fn count_type_parameters(tokens: &[TokenTree]) -> usize {
     let (mut depth, mut count, mut starts) = (0_usize, 0, false);
     for token in tokens {
@@ -206,7 +206,7 @@ fn count_type_parameters(tokens: &[TokenTree]) -> usize {
                     '>' => depth.saturating_sub(1),
                     _ => depth,
                 };
-                // A parameter starts behind the first bracket or a comma; behind `'` it is a lifetime.
+                // A parameter begins after the first bracket or a comma. After `'` it would be a lifetime.
                 starts = depth == 1 && matches!(punct.as_char(), '<' | ',');
             }
             TokenTree::Ident(word) if starts => {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_may_fill_the_screen_and_no_more() {
+    fn a_function_has_at_most_70_lines() {
         assert_eq!(functions(&source(&function_of(70))), []);
         assert_eq!(functions(&source(&function_of(71))).len(), 1);
         let inside = format!("impl A {{ #[test] {} }}", function_of(71));
@@ -250,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn a_brace_in_a_string_ends_no_function() {
+    fn a_brace_in_a_string_does_not_end_a_function() {
         let text = format!("fn a() {{ let _ = \"}}\";\n{}}}", "b();\n".repeat(80));
         assert_eq!(functions(&source(&text)).len(), 1);
     }
 
     #[test]
-    fn three_levels_are_enough() {
+    fn code_nests_at_most_three_levels() {
         let good = "fn a() { for b in c { match d { E { f } if g => { if h { i() } } _ => {} } } }";
         assert_eq!(nesting(&source(good)), []);
         let bad = "fn a() { for b in c { if d { while e { if f { g() } } } } }";

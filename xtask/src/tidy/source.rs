@@ -1,4 +1,4 @@
-//! A Rust file as tokens, with its tests set aside.
+//! Parses Rust files into tokens, and separates their tests.
 
 use std::str::FromStr;
 
@@ -7,21 +7,21 @@ use proc_macro2::{Delimiter, Group, Spacing, TokenStream, TokenTree};
 /// One Rust file.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// From the repository's root, with `/`.
+    /// The path from the root of the repository, with `/`.
     pub(super) path: String,
     pub(super) lines: usize,
-    /// Lines of test code among them.
+    /// The number of lines that are test code.
     pub(super) test_lines: usize,
-    /// Everything, tests too.
+    /// All tokens, including tests.
     pub(super) tokens: TokenStream,
-    /// What is left without tests.
+    /// The tokens without tests.
     pub(super) code: TokenStream,
     /// Paths, without `.rs`, of the modules that this file declares for tests only.
     test_modules: Vec<String>,
 }
 
 impl Source {
-    /// Reads the tokens of `text`.
+    /// Parses `text` into tokens.
     pub(super) fn parse(path: &str, text: &str) -> Result<Source, String> {
         let tokens = TokenStream::from_str(text)
             .map_err(|error| format!("{path}:{}: not Rust: {error}", error.span().start().line))?;
@@ -38,18 +38,18 @@ impl Source {
             .split('/')
             .any(|part| part == "tests" || part == "benches")
         {
-            source.set_aside();
+            source.mark_as_test();
         }
         Ok(source)
     }
 
-    /// The whole file is test code.
-    fn set_aside(&mut self) {
+    /// Treats the whole file as test code.
+    fn mark_as_test(&mut self) {
         self.test_lines = self.lines;
         self.code = TokenStream::new();
     }
 
-    /// The names of the modules that lead here from the root of the crate, if this is a crate's source.
+    /// The path of this module inside its crate; `None` for a file outside `src`.
     pub(super) fn modules(&self) -> Option<Vec<&str>> {
         let (_, inside) = self.path.split_once("src/")?;
         let mut names: Vec<&str> = inside.strip_suffix(".rs")?.split('/').collect();
@@ -74,7 +74,7 @@ impl Source {
                 at = end;
                 continue;
             }
-            // The attributes themselves, then one token of what they are on.
+            // Keep the attributes and the first token of their item.
             for token in &tokens[at..tokens.len().min(item + 1)] {
                 kept.push(self.kept(token));
             }
@@ -92,7 +92,7 @@ impl Source {
         TokenTree::Group(inner)
     }
 
-    /// Remembers `mod name;`, whose file is then test code as a whole.
+    /// Remembers the file of a test-only `mod name;`, because all of that file is test code.
     fn note_module(&mut self, item: &[TokenTree]) {
         let words: Vec<String> = item.iter().map(ToString::to_string).collect();
         let [.., keyword, name, end] = words.as_slice() else {
@@ -113,7 +113,7 @@ impl Source {
     }
 }
 
-/// Parses every Rust file and sets aside those that a parent declares for tests only.
+/// Parses all Rust files, and marks those as tests that their parent declares only for tests.
 pub(super) fn parse_all(files: &[(String, String)]) -> Result<Vec<Source>, String> {
     let mut sources = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".rs")) {
@@ -131,13 +131,13 @@ pub(super) fn parse_all(files: &[(String, String)]) -> Result<Vec<Source>, Strin
                 .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
         };
         if stems.iter().any(is_test) {
-            source.set_aside();
+            source.mark_as_test();
         }
     }
     Ok(sources)
 }
 
-/// How many of the first tokens are attributes, outer or inner.
+/// The number of leading tokens that form attributes, outer or inner.
 fn attributes(tokens: &[TokenTree]) -> usize {
     let mut at = 0;
     while is_punct(tokens.get(at), '#') {
@@ -152,7 +152,7 @@ fn attributes(tokens: &[TokenTree]) -> usize {
     at
 }
 
-/// Whether this is the bracket of `#[test]`, `#[cfg(test)]` or a condition that includes it.
+/// Whether this is the bracket of `#[test]`, `#[cfg(test)]` or of another condition that requires `test`.
 fn is_test_attribute(token: &TokenTree) -> bool {
     let TokenTree::Group(group) = token else {
         return false;
@@ -168,7 +168,7 @@ fn is_test_attribute(token: &TokenTree) -> bool {
     }
 }
 
-/// Where the item that starts at `start` ends: behind its semicolon or its braces.
+/// The position after the item that begins at `start`: after its semicolon or its braces.
 fn item_end(tokens: &[TokenTree], start: usize) -> usize {
     let first = tokens[start..].iter().find_map(|token| match token {
         TokenTree::Ident(word) if *word != "pub" => Some(word.to_string()),
@@ -198,7 +198,7 @@ fn item_end(tokens: &[TokenTree], start: usize) -> usize {
     tokens.len()
 }
 
-/// All words in a stream, however deep.
+/// All identifiers in a stream, at any depth.
 pub(super) fn words(stream: TokenStream) -> Vec<String> {
     let mut found = Vec::new();
     for token in stream {
@@ -211,7 +211,7 @@ pub(super) fn words(stream: TokenStream) -> Vec<String> {
     found
 }
 
-/// Calls `look` with the tokens of each level: the file's, then those inside each bracket.
+/// Calls `look` with the tokens of each level: those of the file, then those inside each bracket.
 pub(super) fn each_level(stream: &TokenStream, look: &mut dyn FnMut(&[TokenTree])) {
     let tokens: Vec<TokenTree> = stream.clone().into_iter().collect();
     look(&tokens);
@@ -230,7 +230,7 @@ pub(super) fn is_punct(token: Option<&TokenTree>, character: char) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == character)
 }
 
-/// Whether `::` stands at `at`.
+/// Whether there is a `::` at position `at`.
 pub(super) fn is_path_separator(tokens: &[TokenTree], at: usize) -> bool {
     let first = tokens.get(at);
     is_punct(first, ':')
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_and_what_only_tests_use_are_set_aside() {
+    fn tests_and_items_for_tests_are_separated() {
         assert_eq!(
             code("fn a() {} #[cfg(test)] mod tests { fn b() {} } fn c() {}"),
             words_of("fn a fn c")
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_no_test_stays() {
+    fn items_that_are_not_for_tests_are_kept() {
         assert_eq!(
             code("#[cfg(not(test))] fn a() {}"),
             words_of("cfg not test fn a")
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_tests_are_counted() {
+    fn test_lines_are_counted() {
         let text = "fn a() {}\n\n#[cfg(test)]\nmod tests {\n\n}\n";
         let source = Source::parse("crates/a/src/lib.rs", text).expect("it is Rust");
         assert_eq!((source.lines, source.test_lines), (6, 4));

@@ -1,10 +1,10 @@
-//! What no text of the repository contains.
+//! Rules for all text: no paths of one machine, no broken relative paths, no banners and no emojis.
 
 use std::path::Path;
 
 use super::Breach;
 
-/// Folders that every system has. A longer path from any other root is somebody's own machine.
+/// Top-level folders that most systems have. An absolute path below any other folder is private to one machine.
 const COMMON_ROOTS: &[&str] = &[
     "bin",
     "boot",
@@ -25,7 +25,7 @@ const COMMON_ROOTS: &[&str] = &[
     "var",
 ];
 
-/// The repository stands alone: no path of one machine, and none that leads out of it or nowhere.
+/// Text names no path of one machine, and no relative path that leads out of the repository or does not exist.
 pub(super) fn private_paths(path: &str, text: &str, root: &Path) -> Vec<Breach> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -36,10 +36,13 @@ pub(super) fn private_paths(path: &str, text: &str, root: &Path) -> Vec<Breach> 
                     format!("`{word}` is a path of one machine"),
                 ));
             }
-            // In code a string may be any path; in comments and documents it names a file of ours.
+            // A string in code may be any path. In comments and documents, a relative path names a file of ours.
             let is_code = path.ends_with(".rs") && !line.trim_start().starts_with("//");
             if word.starts_with("../") && !is_code && !leads_somewhere(path, word, root) {
-                found.push(Breach::new(number + 1, format!("`{word}` leads nowhere")));
+                found.push(Breach::new(
+                    number + 1,
+                    format!("`{word}` is no path in the repository"),
+                ));
             }
         }
     }
@@ -50,12 +53,12 @@ fn is_path_character(character: char) -> bool {
     character.is_alphanumeric() || "/._-:…".contains(character)
 }
 
-/// Whether it is a path, or one of a list with colons, that is private.
+/// Whether a path is private, or one in a list separated by colons is.
 fn is_private(word: &str) -> bool {
     word.split(':').any(is_private_path)
 }
 
-/// Two names, the first of which is at the root of one machine only.
+/// Whether an absolute path has two components or more, and the first is not a common folder.
 fn is_private_path(path: &str) -> bool {
     let mut parts = path.split('/');
     match (parts.next(), parts.next(), parts.next()) {
@@ -81,7 +84,7 @@ fn leads_somewhere(path: &str, word: &str, root: &Path) -> bool {
     root.join(parts.join("/")).exists()
 }
 
-/// Comments speak: no banners, no emojis.
+/// Comments have no banners, and text has no emojis.
 pub(super) fn decoration(text: &str) -> Vec<Breach> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -92,7 +95,7 @@ pub(super) fn decoration(text: &str) -> Vec<Breach> {
         if banner {
             found.push(Breach::new(
                 number + 1,
-                "a banner: let the code's order speak",
+                "a banner: structure the code instead",
             ));
         }
         if line
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_paths_lead_to_a_file_of_ours() {
+    fn relative_paths_must_exist_in_the_repository() {
         let path = "xtask/src/main.rs";
         assert_eq!(
             private_paths(path, "// see ../windows/bcryptprimitives.c.", root()),
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_speak_for_themselves() {
+    fn banners_and_emojis_are_refused() {
         assert_eq!(
             decoration("// A list:\n// - one\n/// | a | b |\nlet a = b; // why\n"),
             []
