@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the comparisons with others, which are Python programs.
+//! `cargo xtask bench`: starts the Python programs that compare tidewaiter with others.
 
 use std::path::PathBuf;
 
@@ -10,28 +10,28 @@ use crate::wine::{self, Wine};
 
 const RUNTIMES: &str = "bench/runtimes/compare.py";
 const PYTHON: &str = "bench/python/compare.py";
-/// Measures Windows programs, which takes what the Windows lanes take.
+/// Measures Windows programs, which need the tools of the Windows lanes.
 const UNDER_WINE: &str = "--wine";
-/// With one of these nothing is measured.
-const LOOKS: [&str; 4] = ["--list", "--report", "--help", "-h"];
+/// Options with which a comparison measures nothing.
+const WITHOUT_RUNS: [&str; 4] = ["--list", "--report", "--help", "-h"];
 
-/// Hands `options` on to the program that knows them: after the word `python`, that is Python's.
+/// Passes `options` to the comparison of runtimes or, after the word `python`, to that of Twisted reactors.
 pub(crate) fn run(context: &Context, options: &[String]) -> Result<bool, String> {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     prepared(context, &options)
-        .map_err(told)?
+        .map_err(message)?
         .env("CARGO_TARGET_DIR", &context.target)
         .run_openly()
 }
 
-/// Sets up what is still missing of what `options` take.
+/// Installs what a run with these options needs, and returns its command.
 fn prepared(context: &Context, options: &[&str]) -> Result<Step, Stop> {
     let (program, options) = match options.split_first() {
         Some((&"python", rest)) => (PYTHON, rest),
         _ => (RUNTIMES, options),
     };
     let run_by = |python: PathBuf| Step::new(context, python, &[program]).args(options);
-    if options.iter().any(|option| LOOKS.contains(option)) {
+    if options.iter().any(|option| WITHOUT_RUNS.contains(option)) {
         return interpreter().map(run_by);
     }
     match (program, options.contains(&UNDER_WINE)) {
@@ -42,7 +42,7 @@ fn prepared(context: &Context, options: &[&str]) -> Result<Step, Stop> {
     }
 }
 
-/// Has `step` find a Wine prefix, and build for Windows.
+/// Makes `step` use a Wine prefix, and able to build for Windows.
 fn under_wine(context: &Context, step: Step) -> Result<Step, Stop> {
     rust_target(wine::TARGET)?;
     Ok(Wine::ready(context)?.environment(step))
@@ -56,7 +56,7 @@ fn interpreter() -> Result<PathBuf, Stop> {
     })
 }
 
-fn told(stop: Stop) -> String {
+fn message(stop: Stop) -> String {
     match stop {
         Stop::Failed(reason) | Stop::Foreign(reason) => reason,
         Stop::Missing { what, remedy } => format!("{what} (to get it: {remedy})"),

@@ -1,25 +1,25 @@
-//! Where we are, and what we may do here.
+//! The repository and the machine that a command runs on.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The repository, the machine, and our rights on it.
+/// Paths of the repository, properties of the machine, and the right to install packages.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) root: PathBuf,
-    /// Cargo's target directory; each set of compiler flags has a folder of its own below it.
+    /// Cargo's target directory. Each set of compiler flags builds into its own folder below it.
     pub(crate) target: PathBuf,
     /// The triple that plain `cargo build` builds for.
     pub(crate) host: String,
-    /// Someone sits at the terminal and can press Ctrl-C.
+    /// A user at the terminal can press Ctrl-C.
     pub(crate) interactive: bool,
-    /// System packages may be installed, with this in front of the command.
+    /// A prefix for commands that install system packages, such as `sudo`; `None` if we must not install any.
     pub(crate) install: Option<&'static [&'static str]>,
 }
 
 impl Context {
-    /// Looks around. `install` asks for system packages even where that takes `sudo`.
+    /// Collects the context. `install` allows installing system packages by `sudo`.
     pub(crate) fn find(install: bool) -> Result<Context, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
@@ -50,7 +50,7 @@ impl Context {
     }
 }
 
-/// What a program printed, if it could be run and succeeded.
+/// Standard output of a program, or `None` if it cannot be run or fails.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)
@@ -64,7 +64,7 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether `PATH` holds this program.
+/// Whether a program is on the `PATH`.
 pub(crate) fn has(program: &str) -> bool {
     let file = format!("{program}{}", std::env::consts::EXE_SUFFIX);
     std::env::var_os("PATH")

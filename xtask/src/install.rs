@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::context::{Context, has, output};
 use crate::runner::{Step, Stop};
 
-/// A program that a lane calls, and the Debian packages that bring it.
+/// A program that a lane calls, and the Debian packages that contain it.
 #[derive(Debug)]
 pub(crate) struct Tool {
     pub(crate) program: &'static str,
     pub(crate) packages: &'static [&'static str],
 }
 
-/// Makes sure that these programs are there, by Debian's packages where we may install them.
+/// Ensures that these programs are installed, by Debian packages if we may install them.
 pub(crate) fn tools(context: &Context, tools: &[Tool]) -> Result<(), Stop> {
     let absent: Vec<&Tool> = tools.iter().filter(|tool| !has(tool.program)).collect();
     if absent.is_empty() {
@@ -35,7 +35,7 @@ pub(crate) fn tools(context: &Context, tools: &[Tool]) -> Result<(), Stop> {
     }
 }
 
-/// Installs Debian packages, if we may.
+/// Installs Debian packages, if we have the right to.
 pub(crate) fn install(context: &Context, packages: &[&str]) -> Result<(), Stop> {
     let Some(as_root) = context.install else {
         let remedy = format!("as root: apt-get install {}", packages.join(" "));
@@ -56,7 +56,7 @@ pub(crate) fn install(context: &Context, packages: &[&str]) -> Result<(), Stop> 
     Ok(())
 }
 
-/// Makes sure that the toolchain can build for `target`.
+/// Ensures that the toolchain can build for `target`.
 pub(crate) fn rust_target(target: &str) -> Result<(), Stop> {
     let installed = || {
         output("rustc", &["--print", "target-libdir", "--target", target])
@@ -74,7 +74,7 @@ pub(crate) fn rust_target(target: &str) -> Result<(), Stop> {
     ))
 }
 
-/// Makes sure that the toolchain has a component, which shows as `program`.
+/// Ensures that the toolchain has a component, whose program is `program`.
 pub(crate) fn component(name: &str, program: &str) -> Result<(), Stop> {
     let works = || output(program, &["--version"]).is_some();
     if !works() {
@@ -89,7 +89,7 @@ pub(crate) fn component(name: &str, program: &str) -> Result<(), Stop> {
     ))
 }
 
-/// Makes sure that a toolchain beside the default one is there.
+/// Ensures that a toolchain other than the default one is installed.
 pub(crate) fn toolchain(name: &str) -> Result<(), Stop> {
     let works = || output("rustup", &["run", name, "cargo", "--version"]).is_some();
     if !works() {
@@ -104,7 +104,7 @@ pub(crate) fn toolchain(name: &str) -> Result<(), Stop> {
     ))
 }
 
-/// Asks rustup, which needs the network: that it failed shows in what is still missing.
+/// Runs rustup, which needs the network. Ignores its failure: the caller checks what is still missing.
 pub(crate) fn rustup(arguments: &[&str]) -> Result<(), Stop> {
     if !has("rustup") {
         return Err(Stop::missing(
@@ -114,7 +114,7 @@ pub(crate) fn rustup(arguments: &[&str]) -> Result<(), Stop> {
     }
     println!("$ rustup {}", arguments.join(" "));
     if output("rustup", arguments).is_none() {
-        println!("rustup could not do that");
+        println!("rustup failed");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! The lanes: what is checked, in which order, and what each one needs.
+//! The lanes: the checks in their order, and whether each is required.
 //!
-//! Every set of compiler flags has its own target folder, so that no lane makes another build again.
+//! Each set of compiler flags has its own target folder, so that the lanes do not rebuild for one another.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::wine::{self, Wine};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     Required,
-    /// It needs what not every machine can have: the network, a second toolchain.
+    /// The lane needs something that not every machine can have, such as the network or a second toolchain.
     Optional,
 }
 use Need::{Optional, Required};
@@ -47,9 +47,9 @@ const fn lane(
 
 /// All lanes, cheap ones first.
 pub(crate) const LANES: &[Lane] = &[
-    lane("fmt", Required, "the code is laid out by rustfmt", fmt),
-    lane("tidy", Required, "the rules that no lint knows", tidy_rules),
-    lane("clippy", Required, "no warning, in any target", clippy),
+    lane("fmt", Required, "rustfmt formats the code", fmt),
+    lane("tidy", Required, "rules that no lint covers", tidy_rules),
+    lane("clippy", Required, "no warnings, in any target", clippy),
     lane(
         "clippy-windows",
         Required,
@@ -59,18 +59,23 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "docs",
         Required,
-        "the manual builds, and its links lead somewhere",
+        "the documentation builds without broken links",
         docs,
     ),
     lane(
         "tests",
         Required,
-        "all tests, each port of this system, the examples",
+        "all tests, on every port of this system, and the examples",
         tests,
     ),
     lane("uring", Required, "reactor and command on io_uring", uring),
     lane("poll", Required, "reactor and command on readiness", poll),
-    lane("doctests", Required, "the manual's examples run", doctests),
+    lane(
+        "doctests",
+        Required,
+        "the examples in the documentation run",
+        doctests,
+    ),
     lane(
         "windows",
         Required,
@@ -92,13 +97,13 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "paths",
         Required,
-        "no hot path takes over 3 % more instructions than recorded",
+        "no hot path takes more than 3 % more instructions than recorded",
         paths::check,
     ),
     lane(
         "python-lint",
         Required,
-        "the Python files are laid out by ruff, which finds no fault",
+        "ruff formats the Python files, and finds no fault in them",
         python::lint,
     ),
     lane(
@@ -134,13 +139,13 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "miri",
         Optional,
-        "who owns an operation's memory, and the simulated port",
+        "ownership of operations' memory, and the simulated port",
         miri,
     ),
     lane(
         "msrv",
         Optional,
-        "the oldest Rust we promise builds it",
+        "the workspace builds with the oldest Rust that we support",
         msrv,
     ),
     lane(
@@ -152,13 +157,13 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "deny",
         Optional,
-        "licences and advisories of what we depend on",
+        "licences and advisories of our dependencies",
         deny,
     ),
 ];
 
-/// The tests that Miri runs: what owns memory, with a stand-in for the kernel, the simulated port, and
-/// the table of keys. Not what holds no unsafe code and is large: timers and chunks take it minutes.
+/// Tests that Miri runs: ownership of memory, with a stand-in for the kernel, the simulated port, and the table of
+/// handles. Timers and chunks are left out, because they have no unsafe code and take Miri minutes.
 const MIRI_FILTERS: &[&str] = &[
     "port::buffer",
     "port::sim",
@@ -167,10 +172,10 @@ const MIRI_FILTERS: &[&str] = &[
     "port::uring::operation",
 ];
 
-/// The same, of Windows's port; Miri needs no Windows for that.
+/// The same for the port of Windows. Miri can run them on any system.
 const MIRI_FILTERS_WINDOWS: &[&str] = &["port::iocp::operation"];
 
-/// Systems that nothing here can run, but that the library must build for.
+/// Systems that the library must build for, although CI does not run its tests there.
 const CROSS_TARGETS: &[&str] = &[
     "x86_64-apple-darwin",
     "aarch64-apple-darwin",
@@ -178,10 +183,11 @@ const CROSS_TARGETS: &[&str] = &[
     "aarch64-unknown-linux-gnu",
 ];
 
-/// The tests themselves; their documentation's examples are a lane of their own.
+/// All kinds of tests but doctests, which have their own lane.
 const TEST_KINDS: &[&str] = &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
 
-/// Programs with Python's extension in them would need Python's library to link: it is tested as a wheel.
+/// Leaves the Python extension out: its test programs would have to link Python's library. Its own lanes test it as
+/// a wheel.
 const WITHOUT_PYTHON: &[&str] = &["--exclude", "tidewaiter-python"];
 
 fn folder(context: &Context, name: &str) -> PathBuf {
@@ -235,7 +241,7 @@ fn clippy_windows(context: &Context) -> Result<Tally, Stop> {
 }
 
 fn docs(context: &Context) -> Result<Tally, Stop> {
-    // The command has no manual but its help, and would write it over the library's.
+    // The command has no API to document, and its pages would overwrite the library's: both are named `tidewaiter`.
     Step::cargo(context, &["doc", "-p", "tidewaiter", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings")
         .run(context)
@@ -261,7 +267,7 @@ fn poll(context: &Context) -> Result<Tally, Stop> {
     on_port(context, "poll")
 }
 
-/// The tests of the layers above the port take their port from the environment, as users do.
+/// Runs the tests with `TIDEWAITER_PORT` set, by which the layers above the port choose it.
 fn on_port(context: &Context, port: &str) -> Result<Tally, Stop> {
     Step::cargo(context, &["test", "--workspace", "--exclude", "xtask"])
         .args(WITHOUT_PYTHON)
@@ -289,7 +295,7 @@ fn windows(context: &Context) -> Result<Tally, Stop> {
 }
 
 fn loom(context: &Context) -> Result<Tally, Stop> {
-    // Optimised, since it runs every interleaving; but nobody keeps the program.
+    // Optimize, because loom runs every interleaving, but skip slow steps, because the program runs only once.
     Step::cargo(
         context,
         &["test", "-p", "tidewaiter", "--lib", "--release", "loom_"],
@@ -313,20 +319,24 @@ fn asan(context: &Context) -> Result<Tally, Stop> {
             &["test", "-p", "tidewaiter", "--target", &context.host],
         )
         .args(arguments)
-        // The sanitizer is in stable compilers, behind the switch that is not.
+        // Stable compilers have the sanitizer, but accept its flag only with this variable.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zsanitizer=address")
         .env("CARGO_TARGET_DIR", folder(context, "asan"))
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("ASAN_OPTIONS", format!("detect_leaks={leaks}"))
     };
-    // Looking for leaks takes ptrace, which containers may forbid: then even listing tests fails.
+    // Leak detection needs ptrace, which containers may forbid. Without it, even listing the tests fails.
     let leaks = u8::from(cargo(1, &["--lib", "--", "--list"]).succeeds());
     println!(
-        "leaks are {}looked for",
-        if leaks == 1 { "" } else { "not " }
+        "leak detection is {}",
+        if leaks == 1 {
+            "on"
+        } else {
+            "not possible here"
+        }
     );
-    // That one leaks what the kernel may still write to, and shows that it is no worse.
+    // This test leaks memory on purpose, because the kernel may still write to it.
     let leaky = ["--", "--skip", "dropping_on_another_thread_neither_hangs"];
     cargo(leaks, &["--no-fail-fast", "--lib", "--tests"])
         .args(if leaks == 1 { &leaky } else { &[] })

@@ -1,25 +1,25 @@
-//! Facts that several lanes ask for: whether this machine allows io_uring, and which Rust we promise.
+//! Facts that several lanes need: whether this machine allows io_uring, and the oldest Rust that we support.
 
 use crate::context::Context;
 use crate::runner::Stop;
 
-/// Whether a ring can be made here.
+/// Checks that this machine allows io_uring.
 #[cfg(target_os = "linux")]
 pub(crate) fn ring_allowed() -> Result<(), Stop> {
     io_uring::IoUring::new(2).map(drop).map_err(|error| {
         Stop::missing(
             format!("io_uring is refused here: {error}"),
-            "allow it: seccomp profile, sysctl kernel.io_uring_disabled=0",
+            "allow it in the seccomp profile, and set the sysctl kernel.io_uring_disabled=0",
         )
     })
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn ring_allowed() -> Result<(), Stop> {
-    Err(Stop::Foreign("io_uring is Linux's".to_owned()))
+    Err(Stop::Foreign("only Linux has io_uring".to_owned()))
 }
 
-/// The oldest Rust that we promise, by its full number.
+/// The full version number of the oldest Rust that we support.
 pub(crate) fn oldest_rust(context: &Context) -> Result<String, Stop> {
     let manifest = std::fs::read_to_string(context.root.join("Cargo.toml"))
         .map_err(|error| Stop::Failed(format!("cannot read Cargo.toml: {error}")))?;
@@ -27,7 +27,7 @@ pub(crate) fn oldest_rust(context: &Context) -> Result<String, Stop> {
         .lines()
         .find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'))
         .ok_or_else(|| Stop::Failed("Cargo.toml names no rust-version".to_owned()))?;
-    // A version of two numbers would mean its latest patch; the promise starts with the first.
+    // rustup takes a version of two numbers as its latest patch release, but we support the first one too.
     Ok(if version.matches('.').count() < 2 {
         format!("{version}.0")
     } else {

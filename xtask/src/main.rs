@@ -1,9 +1,9 @@
-//! What CI runs, runnable by anyone: `cargo xtask COMMAND`.
+//! Everything that CI runs, for any developer to run: `cargo xtask COMMAND`.
 
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command's report is its standard output, and its complaint the standard error"
+    reason = "this command reports on standard output, and prints errors on standard error"
 )]
 
 mod bench;
@@ -26,15 +26,15 @@ use context::Context;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test    set up what is needed and run every lane this machine can run
-          --require-all    a required lane that cannot run is a failure
-          --only A,B       these lanes alone
-          --list           name the lanes, run nothing
-          --install        install system packages too (as root it does so anyway)
-  tidy    check the rules of the code that no lint knows
-  bench   compare with other runtimes; `bench python`: with other reactors; `--help` tells more
-  paths   compare the hot paths' instructions with the record; `paths --help` tells more
-  setup   install what the lanes need: system packages, Rust targets, the Wine prefix
+  test    install what the lanes need, and run every lane that this machine can run
+          --require-all    fail if a required lane cannot run
+          --only A,B       run only these lanes
+          --list           list the lanes and run nothing
+          --install        also install system packages (always on for root)
+  tidy    check rules of the code that no lint covers
+  bench   compare with other runtimes, or `bench python` with other reactors; see `bench --help`
+  paths   compare the instruction counts of the hot paths with the record; see `paths --help`
+  setup   install everything that the lanes need: system packages, Rust targets, the Wine prefix
   ci      setup, then test --require-all
 ";
 
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(true)
         }
-        other => Err(format!("no command is named `{other}`\n\n{USAGE}")),
+        other => Err(format!("unknown command `{other}`\n\n{USAGE}")),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -71,11 +71,11 @@ fn main() -> ExitCode {
 fn no_options(options: &[String]) -> Result<(), String> {
     match options.first() {
         None => Ok(()),
-        Some(option) => Err(format!("this command takes no `{option}`\n\n{USAGE}")),
+        Some(option) => Err(format!("unexpected argument `{option}`\n\n{USAGE}")),
     }
 }
 
-/// What could not be set up is not an end: the lane that needs it says so, by name, and fails.
+/// Runs all lanes even if the setup is incomplete: the lane that lacks something fails and names it.
 fn ci() -> Result<bool, String> {
     let context = Context::find(true)?;
     setup::run(&context);

@@ -1,4 +1,4 @@
-//! Runs one command of a lane: shows it, passes its output on, counts its tests, bounds its time.
+//! Runs one command of a lane: prints it, forwards its output, counts its tests, and limits its time.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::context::Context;
 
-/// A lane that takes longer hangs. Whoever sits at a terminal decides that for himself.
+/// Time limit for a command that nobody watches. At a terminal, the user decides when to press Ctrl-C.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Why a lane did not pass.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// It ran, and something is wrong.
+    /// The lane ran and found something wrong.
     Failed(String),
     /// Something is missing on this machine; `remedy` says how to get it.
     Missing { what: String, remedy: String },
@@ -33,7 +33,7 @@ impl Stop {
     }
 }
 
-/// Tests that passed and that were left out, as the harness counts them.
+/// The numbers of passed and ignored tests, as the test harness counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u32,
@@ -41,7 +41,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A lane whose filter meets no test any more has stopped to test anything.
+    /// Fails if no test ran: the lane's filter no longer matches any test.
     pub(crate) fn at_least_one(self) -> Result<Tally, Stop> {
         if self.passed == 0 {
             return Err(Stop::Failed(
@@ -51,7 +51,7 @@ impl Tally {
         Ok(self)
     }
 
-    /// Adds what a line like `test result: ok. 3 passed; 0 failed; 1 ignored; …` says.
+    /// Adds the counts from a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
     fn read(&mut self, line: &str) {
         let Some(counts) = line.trim_start().strip_prefix("test result: ") else {
             return;
@@ -73,7 +73,7 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-/// One command line.
+/// A command of a lane, with its environment.
 #[derive(Debug)]
 pub(crate) struct Step {
     command: Command,
@@ -85,8 +85,8 @@ impl Step {
     pub(crate) fn new(context: &Context, program: impl AsRef<OsStr>, arguments: &[&str]) -> Step {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&context.root);
-        // `cargo run` describes the package xtask to us; to a further cargo that is noise, and for some
-        // build scripts a reason to build again.
+        // `cargo run` sets variables that describe the package xtask. Remove them: some build scripts would build
+        // again because of them.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             if ["CARGO_PKG_", "CARGO_MANIFEST_"]
@@ -118,19 +118,19 @@ impl Step {
         self
     }
 
-    /// Adds a path, which need not be Unicode.
+    /// Adds a path as an argument; it need not be Unicode.
     pub(crate) fn path(mut self, path: &Path) -> Step {
         self.command.arg(path);
         self
     }
 
-    /// Gives it a pipe as standard error, for those that do not start without.
+    /// Makes standard error a pipe, for programs that do not start with a file there.
     pub(crate) fn errors_piped(mut self) -> Step {
         self.errors_piped = true;
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     pub(crate) fn run(mut self, context: &Context) -> Result<Tally, Stop> {
         let line = self.shown();
         println!("$ {line}");
@@ -148,7 +148,7 @@ impl Step {
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
         if let Some(mut errors) = child.stderr.take() {
-            // It ends with the child, and with those that the child left its standard error to.
+            // The thread ends when no process holds the pipe: neither the child nor one that the child left behind.
             thread::spawn(move || std::io::copy(&mut errors, &mut std::io::stderr()));
         }
         let tally = follow(&mut child, started, context.interactive);
@@ -166,7 +166,7 @@ impl Step {
         }
     }
 
-    /// Runs it at our own terminal, for as long as it takes, and says whether it succeeded.
+    /// Runs the command with our own standard output and error, without a time limit; returns whether it succeeded.
     pub(crate) fn run_openly(mut self) -> Result<bool, String> {
         let line = self.shown();
         let status = self.command.stdin(Stdio::null()).status();
@@ -174,7 +174,7 @@ impl Step {
         Ok(status.success())
     }
 
-    /// Runs it with its output thrown away, and says whether it succeeded.
+    /// Runs the command, discards its output, and returns whether it succeeded.
     pub(crate) fn succeeds(mut self) -> bool {
         self.command
             .stdin(Stdio::null())
@@ -202,7 +202,7 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Passes the output on until it ends; `None` when the time was up first.
+/// Forwards the output until it ends, and counts tests; `None` if the time limit comes first.
 fn follow(child: &mut Child, started: Instant, interactive: bool) -> Option<Tally> {
     let lines = lines_of(child);
     let mut tally = Tally::default();
@@ -222,12 +222,12 @@ fn follow(child: &mut Child, started: Instant, interactive: bool) -> Option<Tall
             Err(RecvTimeoutError::Timeout) => return None,
         }
     }
-    // A closed pipe that refuses the last bytes is no failure of the lane.
+    // If our own standard output is closed, that is not the lane's failure.
     let _ = std::io::stdout().flush();
     Some(tally)
 }
 
-/// The child's output, line by line, from a thread: a pipe cannot be waited on with a limit.
+/// Reads the child's output in a thread, because reading a pipe cannot time out.
 fn lines_of(child: &mut Child) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     if let Some(output) = child.stdout.take() {
@@ -251,7 +251,7 @@ fn lines_of(child: &mut Child) -> Receiver<String> {
     receiver
 }
 
-/// Makes the child's whole family one that can be ended at once.
+/// Puts the child into its own process group, so that we can kill it with all its descendants.
 fn own_group(command: &mut Command) {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
@@ -259,7 +259,7 @@ fn own_group(command: &mut Command) {
     let _ = command;
 }
 
-/// Ends the child and what it started. What is gone already needs no ending.
+/// Kills the child and its descendants. Processes that have exited already are ignored.
 fn kill_group(child: &mut Child) {
     let id = child.id();
     let _ = if cfg!(unix) {
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_harness_counts_are_read_and_summed() {
+    fn the_counts_of_the_harness_are_parsed_and_summed() {
         let mut tally = Tally::default();
         tally.read("test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out\n");
         tally.read("test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured\n");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_in_which_nothing_ran_has_failed() {
+    fn a_lane_that_ran_no_test_fails() {
         let mut tally = Tally::default();
         tally.read("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 8 filtered out\n");
         assert!(matches!(tally.at_least_one(), Err(Stop::Failed(_))));

@@ -1,5 +1,5 @@
-//! `cargo xtask setup`: installs everything that the lanes need. Each lane also installs its own part, so
-//! `cargo xtask test` alone is enough. A part that cannot be installed is named, and the rest goes on.
+//! `cargo xtask setup`: installs everything that the lanes need. `cargo xtask test` does not depend on it, because
+//! each lane installs its own part. If one part cannot be installed, the setup names it and goes on.
 
 use crate::context::Context;
 use crate::install::{Tool, component, tools};
@@ -8,13 +8,13 @@ use crate::python;
 use crate::runner::Stop;
 use crate::wine::Wine;
 
-/// What links the Rust programs: cargo's own need.
+/// The linker that cargo itself needs.
 const LINKER: Tool = Tool {
     program: "cc",
     packages: &["gcc", "libc6-dev"],
 };
 
-/// Sets up everything, says what it could not, and returns whether that was nothing.
+/// Installs everything, reports each part, and returns whether all parts are ready.
 pub(crate) fn run(context: &Context) -> bool {
     println!("== setup");
     let parts = [
@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context) -> bool {
     complete
 }
 
-fn report(name: &str, text: &str, fine: bool) -> bool {
+fn report(name: &str, text: &str, ready: bool) -> bool {
     println!("{name}: {text}");
-    fine
+    ready
 }

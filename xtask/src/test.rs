@@ -1,4 +1,4 @@
-//! Runs lanes, one after another, and sums up.
+//! `cargo xtask test`: runs the lanes one after another, and prints a summary.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::lanes::{LANES, Lane, Need};
 use crate::runner::{Stop, Tally};
 
-/// What was typed after `test`.
+/// The options of `test`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) install: bool,
@@ -43,7 +43,7 @@ impl Options {
             .iter()
             .find(|name| LANES.iter().all(|lane| lane.name != **name))
         {
-            Some(name) => Err(format!("no lane is named `{name}`: see --list")),
+            Some(name) => Err(format!("unknown lane `{name}`: see --list")),
             None => Ok(options),
         }
     }
@@ -55,7 +55,7 @@ impl Options {
     }
 }
 
-/// Runs the lanes that were asked for; returns whether all is well.
+/// Runs the selected lanes; returns whether none has failed.
 pub(crate) fn run(context: &Context, options: &Options) -> Result<bool, String> {
     if options.list {
         for lane in options.selected() {
@@ -80,7 +80,7 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<bool, String> 
     Ok(sum_up(&lines))
 }
 
-/// How a lane counts.
+/// The outcome of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Passed,
@@ -88,7 +88,7 @@ enum Verdict {
     NotRun,
 }
 
-/// What the summary says of one lane.
+/// The line for one lane in the summary.
 #[derive(Debug)]
 struct Line {
     name: &'static str,
@@ -147,7 +147,7 @@ fn tests(tally: Tally) -> String {
     }
 }
 
-/// Prints the table, and at the very end the line that a machine reads.
+/// Prints the table, and as the last line the totals, which programs can parse.
 fn sum_up(lines: &[Line]) -> bool {
     println!("\n==== summary");
     for line in lines {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_fails_only_a_required_lane_and_only_when_all_are_required() {
+    fn a_missing_tool_fails_a_required_lane_only_with_require_all() {
         let missing = || Stop::missing("no tool", "get it");
         assert_eq!(verdict("windows", missing(), true), Verdict::Failed);
         assert_eq!(verdict("windows", missing(), false), Verdict::NotRun);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_always_fails_and_what_is_for_another_system_never_does() {
+    fn a_failure_always_fails_a_lane_and_a_foreign_lane_never_fails() {
         assert_eq!(
             verdict("miri", Stop::Failed(String::new()), false),
             Verdict::Failed
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_is_bad_as_soon_as_one_lane_failed() {
+    fn one_failed_lane_fails_the_summary() {
         let line = |verdict| Line {
             name: "fmt",
             verdict,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn options_name_lanes_that_exist() {
+    fn options_must_name_known_lanes() {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let options = Options::parse(&words("--require-all --only fmt,tidy")).expect("it is valid");
         assert_eq!(

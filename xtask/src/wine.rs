@@ -1,4 +1,4 @@
-//! The Windows lane on another system: Rust's Windows target, mingw to link, Wine to run.
+//! Windows lanes on other systems: Rust's Windows target, mingw as the linker, and Wine to run the programs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::context::{Context, output};
 use crate::install::{self, Tool};
 use crate::runner::{Step, Stop};
 
-/// The target whose linker, mingw, exists on every system.
+/// A target whose linker, mingw, is available on all systems.
 pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
 
 const TOOLS: &[Tool] = &[
@@ -20,29 +20,29 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
-/// Debian's toolchain for browsers: recent enough, and with the standard library's source.
+/// Debian's toolchain for building browsers, which is recent enough and includes the source of the standard library.
 const DEBIAN_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 
-/// A lane that is ready to build and run Windows programs.
+/// Everything that builds and runs Windows programs.
 #[derive(Debug)]
 pub(crate) struct Wine {
     prefix: PathBuf,
     std: Library,
 }
 
-/// Where the Windows standard library comes from.
+/// The origin of the standard library for Windows.
 #[derive(Debug)]
 enum Library {
-    /// rustup's target.
+    /// rustup installed the target.
     Prebuilt,
-    /// Where that cannot be had: built by Debian's toolchain, from its source package.
+    /// rustup cannot install the target: Debian's toolchain builds the library from its source package.
     FromSource,
 }
 
 impl Wine {
-    /// Sets up whatever is still missing.
+    /// Installs everything that is still missing.
     pub(crate) fn ready(context: &Context) -> Result<Wine, Stop> {
         if cfg!(windows) {
             return Err(Stop::Foreign(
@@ -71,11 +71,11 @@ impl Wine {
             .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
     }
 
-    /// Makes a command that calls cargo, or is it, build for Windows.
+    /// Makes a command that is cargo, or that calls it, build for Windows.
     pub(crate) fn compiler(&self, step: Step) -> Step {
         match self.std {
             Library::Prebuilt => step,
-            // Debian's names are not in front of rustup's on the path, hence the folders.
+            // rustup's programs come first on the path, so name Debian's by their full paths.
             Library::FromSource => step
                 .args(&["-Zbuild-std"])
                 .env("CARGO", DEBIAN_CARGO)
@@ -87,7 +87,7 @@ impl Wine {
 
     /// Runs a Windows program.
     pub(crate) fn program(&self, context: &Context, program: &Path, arguments: &[&str]) -> Step {
-        // CPython for Windows does not start here with a file as standard error.
+        // CPython for Windows does not start under Wine if its standard error is a file.
         let step = Step::new(context, "wine", &[])
             .path(program)
             .args(arguments)
@@ -95,15 +95,15 @@ impl Wine {
         self.environment(step)
     }
 
-    /// Ends what a test may have left running in the prefix, and the server itself.
+    /// Ends the Wine server, and with it every program that a test has left running in the prefix.
     pub(crate) fn stop(&self, context: &Context) {
         self.environment(Step::new(context, "wineserver", &["--kill"]))
             .succeeds();
     }
 
-    /// Has a command, and what it starts, use this prefix.
+    /// Makes a command, and its children, use this prefix.
     pub(crate) fn environment(&self, step: Step) -> Step {
-        // Without Mono and Gecko nothing asks to download them.
+        // The overrides disable Mono and Gecko, which Wine would offer to download.
         step.env("WINEPREFIX", &self.prefix)
             .env("WINEDEBUG", "-all")
             .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
@@ -116,13 +116,13 @@ impl Wine {
         make_folder(&self.prefix)?;
         self.environment(Step::new(context, "wineboot", &["--init"]))
             .run(context)?;
-        // The registry is written when the server ends.
+        // The server writes the registry when it exits.
         self.environment(Step::new(context, "wineserver", &["--wait"]))
             .run(context)?;
         Ok(())
     }
 
-    /// Rust's standard library imports `bcryptprimitives.dll`, which Wine before 9 lacks.
+    /// Adds `bcryptprimitives.dll`, which Rust's standard library imports and Wine before version 9 lacks.
     fn add_randomness(&self, context: &Context) -> Result<(), Stop> {
         let library = self
             .prefix
@@ -153,7 +153,7 @@ fn library(context: &Context) -> Result<Library, Stop> {
     }
 }
 
-/// Whether Debian's compiler is there, with the source of its library.
+/// Whether Debian's compiler is installed, with the source of the standard library.
 fn debian_rust() -> bool {
     output("/usr/bin/rustc", &["--print", "sysroot"]).is_some_and(|sysroot| {
         Path::new(sysroot.trim())

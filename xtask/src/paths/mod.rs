@@ -1,8 +1,9 @@
-//! `cargo xtask paths`: how many instructions the hot paths take, by callgrind, beside what is recorded.
+//! `cargo xtask paths`: counts the instructions of the hot paths by callgrind, and compares them with the record.
 //!
-//! Counts of one program repeat, on a loaded machine too. What else they depend on is held: the compiler
-//! is the oldest that we promise, by its number, since `stable` is another one every six weeks; the
-//! environment is empty; and the C library takes the same copying routines on every processor.
+//! The count of a program is the same in each run, even on a loaded machine. To make it comparable between machines,
+//! this holds everything else that it depends on. The compiler is the oldest that we support, by its version number,
+//! because `stable` changes every six weeks. The environment is empty. The C library uses the same copying routines
+//! on every processor.
 
 mod profile;
 mod record;
@@ -20,17 +21,17 @@ const RECORD: &str = "bench/paths/instructions.csv";
 const USAGE: &str = "\
 usage: cargo xtask paths [--record | --profile PATH]
 
-  counts the instructions of each hot path, and fails where they are over 3 % more than recorded
+  counts the instructions of each hot path, and fails if one takes over 3 % more than recorded
 
-  --record         makes the record anew, in bench/paths/instructions.csv
-  --profile PATH   shows the functions in which a path spends them
+  --record         writes a new record to bench/paths/instructions.csv
+  --profile PATH   shows the functions in which a path spends its instructions
 ";
 
-/// Where the counting begins and ends: see `bench/paths/src/meter.rs`.
+/// The function in which callgrind counts: see `bench/paths/src/meter.rs`.
 const COUNTED: &str = "tidewaiter_paths::meter::counted*";
 
-/// The C library has routines for copying by processor, which differ in instructions: all but the first are
-/// turned off, under the names of older and newer ones.
+/// The C library has a copying routine for each generation of processors. This turns off all but the oldest, by the
+/// names that old and new versions of the library know.
 const ROUTINES: &str = "GLIBC_TUNABLES=glibc.cpu.hwcaps=\
     -AVX_Fast_Unaligned_Load,-AVX2,-AVX2_Usable,-AVX512F,-AVX512VL,-AVX512VL_Usable,-ERMS,-FSRM";
 
@@ -39,7 +40,7 @@ const VALGRIND: Tool = Tool {
     packages: &["valgrind"],
 };
 
-/// The command.
+/// Runs the command.
 pub(crate) fn run(context: &Context, options: &[String]) -> Result<bool, String> {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let outcome = match options[..] {
@@ -74,7 +75,7 @@ pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
     toolchain(&oldest_rust(context)?)
 }
 
-/// The lane: fails when a path costs more than is allowed.
+/// Runs the lane: fails if a path costs more than allowed.
 pub(crate) fn check(context: &Context) -> Result<Tally, Stop> {
     let file = context.root.join(RECORD);
     let text = std::fs::read_to_string(&file).map_err(|error| failed(RECORD, error))?;
@@ -122,7 +123,7 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Stop {
 #[derive(Debug)]
 struct Path {
     name: String,
-    /// How many are counted.
+    /// Number of operations that are counted.
     operations: f64,
     operation: String,
 }
@@ -138,16 +139,16 @@ impl Path {
     }
 }
 
-/// The program that walks the paths.
+/// The program `bench/paths`, which runs the paths.
 struct Program {
     file: PathBuf,
     paths: Vec<Path>,
-    /// The compiler, the C library and the tool that counts.
+    /// The versions of the compiler, the C library, valgrind and the kernel.
     tools: String,
 }
 
 impl Program {
-    /// Builds it, as users build theirs.
+    /// Builds the program in release mode.
     fn build(context: &Context) -> Result<Program, Stop> {
         ready(context)?;
         let rust = oldest_rust(context)?;
@@ -162,7 +163,7 @@ impl Program {
         let paths = list
             .as_deref()
             .and_then(|list| list.lines().map(Path::parse).collect())
-            .ok_or_else(|| failed(PACKAGE, "does not list its paths"))?;
+            .ok_or_else(|| failed(PACKAGE, "cannot list its paths"))?;
         Ok(Program {
             file,
             paths,
@@ -179,7 +180,7 @@ impl Program {
         })
     }
 
-    /// Measures all paths that this machine has a port for; also says which are left out.
+    /// Measures all paths whose port this machine has; also returns the names of the others.
     fn measure(&self, context: &Context) -> Result<(Record, Vec<String>), Stop> {
         let ring = ring_allowed();
         if let Err(Stop::Missing { what, .. }) = &ring {
@@ -204,14 +205,14 @@ impl Program {
         Ok((Record { tools, costs }, left_out))
     }
 
-    /// Walks a path under callgrind; returns the file with the counts.
+    /// Runs a path under callgrind; returns the file with the counts.
     fn count(&self, context: &Context, path: &Path) -> Result<PathBuf, Stop> {
         let counts = self.file.with_file_name(format!("{}.callgrind", path.name));
         let counts_option = format!("--callgrind-out-file={}", counts.display());
         let counted_option = format!("--toggle-collect={COUNTED}");
-        // It complains there of system calls that it does not know, which we do without then.
+        // Valgrind warns in the log about system calls that it does not know. The port falls back to others then.
         let log_option = format!("--log-file={}.log", counts.display());
-        // No variables of ours: children inherit them, and copying them would count.
+        // Clear the environment: children inherit it, and the instructions that copy it would count.
         let clean = ["-i", "PATH=/usr/local/bin:/usr/bin:/bin", ROUTINES];
         Step::new(context, "env", &clean)
             .args(&["valgrind", "--tool=callgrind", &log_option])
@@ -223,15 +224,15 @@ impl Program {
     }
 }
 
-/// What counts are made with on this machine.
+/// The versions of the tools on this machine that the counts depend on.
 fn tools_here(rust: &str) -> String {
-    let said = |program, arguments: &[&str]| {
-        let said = output(program, arguments).unwrap_or_default();
-        said.trim().replace('-', " ")
+    let version = |program, arguments: &[&str]| {
+        let version = output(program, arguments).unwrap_or_default();
+        version.trim().replace('-', " ")
     };
-    let library = said("getconf", &["GNU_LIBC_VERSION"]);
-    let valgrind = said("valgrind", &["--version"]);
-    let kernel = said("uname", &["-r"]);
+    let library = version("getconf", &["GNU_LIBC_VERSION"]);
+    let valgrind = version("valgrind", &["--version"]);
+    let kernel = version("uname", &["-r"]);
     let kernel: Vec<&str> = kernel.split('.').take(2).collect();
     format!(
         "Rust {rust}, {library}, {valgrind}, Linux {}",
@@ -239,7 +240,7 @@ fn tools_here(rust: &str) -> String {
     )
 }
 
-/// The sum of all that callgrind counted; `None` if that is nothing.
+/// The total that callgrind counted; `None` if it counted nothing.
 fn total(counts: &str) -> Option<f64> {
     let mut lines = counts.lines();
     let total: f64 = lines
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_is_read_and_nothing_is_no_total() {
+    fn the_total_is_parsed_and_must_not_be_zero() {
         let counts =
             |total| format!("events: Ir\nsummary: 12\n\nfn=(1) a\n1 12\ntotals: {total}\n");
         assert_eq!(total(&counts(12)), Some(12.0));
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_read_from_its_line() {
+    fn a_path_is_parsed_from_its_line() {
         let path = Path::parse("echo-64-poll\t1280\t64 bytes, sent back").expect("it is one");
         assert_eq!(
             (path.name.as_str(), path.operations),

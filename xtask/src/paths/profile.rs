@@ -1,4 +1,4 @@
-//! Where a path spends its instructions.
+//! Shows in which functions and files a path spends its instructions.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use super::{Path, Program, failed};
 use crate::context::{Context, output};
 use crate::runner::Stop;
 
-/// How many lines each table has.
+/// Number of lines in each table.
 const LINES: usize = 20;
 
-/// What a report says of one function, or of the part of it that comes from one file by inlining.
+/// The cost of a function, or of the part of it that was inlined from one file.
 #[derive(Debug)]
 struct Part {
     instructions: u64,
@@ -17,7 +17,7 @@ struct Part {
     function: String,
 }
 
-/// Prints what a path spends most in.
+/// Prints the functions and files that take most of a path's instructions.
 pub(super) fn show(context: &Context, program: &Program, path: &Path) -> Result<(), Stop> {
     let counts = program.count(context, path)?;
     let report = |option| {
@@ -26,7 +26,7 @@ pub(super) fn show(context: &Context, program: &Program, path: &Path) -> Result<
         let report = output("callgrind_annotate", &options)?;
         Some(report.lines().filter_map(Part::parse).collect::<Vec<_>>())
     };
-    let missing = || failed("callgrind_annotate", "it fails, or there is none");
+    let missing = || failed("callgrind_annotate", "it fails, or is not installed");
     let own = report("--inclusive=no").ok_or_else(missing)?;
     let whole = report("--inclusive=yes").ok_or_else(missing)?;
     let total = own.iter().map(|part| part.instructions).sum();
@@ -38,23 +38,23 @@ pub(super) fn show(context: &Context, program: &Program, path: &Path) -> Result<
             println!("{:>10.1}  {name}", instructions / path.operations);
         }
     };
-    table("of a function with all that it calls", calls(&whole, total));
+    table("by function, with its callees", calls(&whole, total));
     let sums = ranked(&own, |part| &part.function, |sum, more| sum + more);
-    table("of a function itself", sums);
+    table("by function, without its callees", sums);
     let sums = ranked(&own, |part| &part.file, |sum, more| sum + more);
-    table("of the code in a file", sums);
+    table("by file", sums);
     Ok(())
 }
 
 impl Part {
-    /// Reads a line like `1,234 ( 5.67%)  folder/file.rs:function [program]`; other lines are none.
+    /// Parses a line such as `1,234 ( 5.67%)  folder/file.rs:function [program]`; `None` for any other line.
     fn parse(line: &str) -> Option<Part> {
         let (count, place) = line.trim_start().split_once(" (")?;
         let instructions = count.replace(',', "").parse().ok()?;
         let (_, place) = place.split_once("%)")?;
         let place = place.trim().split(" [").next()?;
         let (file, function) = place.split_once(':')?;
-        // The name of the file says enough with the folder that it is in.
+        // Keep the file name and the folder that contains it.
         let folder = file.rmatch_indices('/').nth(1);
         Some(Part {
             instructions,
@@ -64,9 +64,9 @@ impl Part {
     }
 }
 
-/// What the functions that are counted take with all that they call, but for those around them.
+/// Costs of functions including their callees, without the functions that contain the whole count.
 fn calls(parts: &[Part], total: u64) -> Vec<(&str, u64)> {
-    // Of the parts of one function, the largest is the function.
+    // A function has a part for each file that is inlined into it. The largest part is the function as a whole.
     let mut calls = ranked(parts, |part| &part.function, u64::max);
     calls.retain(|(function, instructions)| {
         *instructions < total && !function.starts_with("tidewaiter_paths::")
@@ -74,7 +74,7 @@ fn calls(parts: &[Part], total: u64) -> Vec<(&str, u64)> {
     calls
 }
 
-/// Adds up what has the same name; the largest sum comes first.
+/// Combines parts of the same name by `add`; the largest comes first.
 fn ranked(
     parts: &[Part],
     name: impl Fn(&Part) -> &str,
@@ -107,12 +107,12 @@ Ir            file:function
     }
 
     #[test]
-    fn headings_and_totals_are_no_functions() {
+    fn headings_and_totals_are_skipped() {
         assert_eq!(parts().len(), 3);
     }
 
     #[test]
-    fn what_is_inlined_is_added_up_by_function_and_by_file() {
+    fn inlined_parts_are_summed_by_function_and_by_file() {
         let parts = parts();
         let functions = ranked(&parts, |part| &part.function, |sum, more| sum + more);
         assert_eq!(
@@ -124,7 +124,7 @@ Ir            file:function
     }
 
     #[test]
-    fn what_is_around_the_counted_is_no_call_of_it() {
+    fn functions_around_the_counted_one_are_left_out() {
         assert_eq!(calls(&parts(), 1000), [("tidewaiter::wait", 200)]);
     }
 }

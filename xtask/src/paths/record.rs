@@ -1,11 +1,11 @@
-//! What the hot paths cost when it was last recorded, and how that compares.
+//! The recorded costs of the hot paths, and the comparison with new measurements.
 
 use std::fmt::Write;
 
-/// How much more than recorded a path may cost, in percent.
+/// A path may cost this much more than recorded, in percent.
 pub(super) const ALLOWED_PERCENT: f64 = 3.0;
 
-/// What one operation of a path costs.
+/// The cost of one operation of a path.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cost {
     pub(super) path: String,
@@ -13,7 +13,7 @@ pub(super) struct Cost {
     pub(super) instructions: f64,
 }
 
-/// The costs of all paths, and what they were measured with.
+/// The costs of all paths, and the tools that measured them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {
     pub(super) tools: String,
@@ -58,23 +58,23 @@ impl Record {
     }
 }
 
-/// What a comparison found of one path.
+/// The result of comparing one path. The numbers are the change in percent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Finding {
-    /// As recorded, within what is allowed; by how many percent it is more.
+    /// The change is within the limit.
     Same(f64),
-    /// By how many percent it costs more than recorded, which is too much.
+    /// The path costs more than allowed.
     Dearer(f64),
-    /// By how many percent it costs less, so much that the record is to be made anew.
+    /// The path costs so much less that a new record is due.
     Cheaper(f64),
-    /// There is no record of it.
+    /// The record does not have the path.
     Unrecorded,
-    /// The record has it, but there is no such path.
+    /// The record has a path that no longer exists.
     Gone,
 }
 
 impl Finding {
-    /// Whether the check fails for it.
+    /// Whether this makes the check fail.
     pub(super) fn is_wrong(&self) -> bool {
         !matches!(self, Finding::Same(_) | Finding::Cheaper(_))
     }
@@ -85,14 +85,14 @@ impl Finding {
             Finding::Dearer(percent) => {
                 format!("{percent:+.2} %: COSTS MORE, {ALLOWED_PERCENT} % is allowed")
             }
-            Finding::Cheaper(percent) => format!("{percent:+.2} %: costs less, record it"),
+            Finding::Cheaper(percent) => format!("{percent:+.2} %: costs less, update the record"),
             Finding::Unrecorded => "NOT RECORDED".to_owned(),
-            Finding::Gone => "RECORDED, but there is no such path".to_owned(),
+            Finding::Gone => "RECORDED, but the path does not exist".to_owned(),
         }
     }
 }
 
-/// A path with what was recorded of it and what is measured now.
+/// A path with its recorded and its measured cost.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
     pub(super) path: String,
@@ -109,7 +109,7 @@ impl Line {
         format!("{:<22} {recorded:>9} {measured:>9}  {finding}", self.path)
     }
 
-    /// The same as part of a sentence, of one that is wrong.
+    /// A failed comparison as part of a sentence.
     pub(super) fn complaint(&self) -> String {
         let path = &self.path;
         match (&self.finding, self.recorded, self.measured) {
@@ -121,7 +121,7 @@ impl Line {
     }
 }
 
-/// Compares what was measured with what was recorded, but for what was left out on purpose.
+/// Compares measured with recorded costs, ignoring paths that were left out on purpose.
 pub(super) fn compare(recorded: &Record, measured: &[Cost], left_out: &[String]) -> Vec<Line> {
     let mut lines: Vec<Line> = measured
         .iter()
@@ -151,7 +151,7 @@ fn judge(recorded: Option<f64>, measured: f64) -> Finding {
     let Some(recorded) = recorded else {
         return Finding::Unrecorded;
     };
-    // Nothing is more than nothing by infinitely many percent.
+    // A recorded cost of 0 gives infinity or NaN, and both are too much.
     let percent = (measured - recorded) / recorded * 100.0;
     if percent.is_nan() || percent > ALLOWED_PERCENT {
         Finding::Dearer(percent)
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_record_parses_to_the_same_record() {
         let written = record(&[cost("echo", 1234.5), cost("churn", 7.0)]);
         assert_eq!(Record::parse(&written.text()), Ok(written));
         for text in ["", "a,1\n", "# by hand\npath,instructions per operation\n"] {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_three_percent_more_is_wrong_and_less_is_told() {
+    fn more_than_three_percent_more_is_wrong_and_less_is_reported() {
         assert_eq!(finding(1000.0, 1030.0), Finding::Same(3.0));
         assert!(matches!(finding(1000.0, 1030.1), Finding::Dearer(_)));
         assert_eq!(finding(1000.0, 970.0), Finding::Same(-3.0));
@@ -204,7 +204,7 @@ mod tests {
         assert!(finding(1000.0, 1031.0).is_wrong());
         assert!(!finding(1000.0, 1030.0).is_wrong());
         assert!(!finding(1000.0, 500.0).is_wrong());
-        // A record of nothing allows nothing.
+        // A recorded cost of 0 allows no cost at all.
         assert!(finding(0.0, 0.0).is_wrong());
         assert!(finding(0.0, 1.0).is_wrong());
     }

