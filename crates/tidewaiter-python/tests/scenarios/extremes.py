@@ -25,6 +25,9 @@ NUMBERS = [
     sys.maxsize,
 ]
 
+# The number of a closed socket.
+_NO_SOCKET = -1 if sys.platform != "win32" else 2**64 - 1
+
 # What ends the process or makes it another one's: for the interpreter alone to call.
 _NOT_TO_BE_CALLED = {"_end", "_in_child", "__new__"}
 
@@ -68,7 +71,16 @@ class _Fixture:
         arguments = python("import sys; sys.stdin.read()")
         reactor.spawnProcess(self.child, arguments[0], arguments, os.environ)
         self.ours, self.theirs = socket.socketpair()
-        self.watch = self.core.watch(self.ours.fileno(), Core.READABLE, _nothing)
+        self.watch = self._watch()
+
+    def _watch(self):
+        """The number of a watch, of whatever this system lets others watch."""
+        if sys.platform != "win32":
+            return self.core.watch(self.ours.fileno(), Core.READABLE, _nothing)
+        from scenarios.windows import Event
+
+        self.event = Event()
+        return self.core.watch_handle(int(self.event), _nothing)
 
     @property
     def transport(self):
@@ -215,7 +227,7 @@ def _arguments(it):
             "run": (it.reactor,),
             "interrupt": (),
             "wake": (),
-            "wake_on": (-1,),
+            "wake_on": (_NO_SOCKET,),
             "live": (),
             "call_later": (1e6, _nothing),
             "delayed_calls": (),
@@ -224,7 +236,7 @@ def _arguments(it):
             "watch_handle": (-1 if sys.platform != "win32" else 0, _nothing),
             "rewatch": (it.watch, Core.READABLE),
             "unwatch": (1 << 20,),
-            "listen": (-1, None),
+            "listen": (_NO_SOCKET, None),
             "set_on_error": (None,),
             "set_on_slow": (None, None),
             "set_on_log": (None,),
@@ -246,7 +258,7 @@ def _arguments(it):
         },
         Stream: {
             "_adopt": (core,),
-            "_connect": (core, -1, (ADDRESS, 1)),
+            "_connect": (core, _NO_SOCKET, (ADDRESS, 1)),
             "_cancel": (),
             "_descriptor": (),
             "_lose": (False,),
@@ -296,7 +308,7 @@ def _calls_of_twisted(it):
         "disconnectAll": reactor.disconnectAll,
         "getReaders": reactor.getReaders,
     }
-    if hasattr(reactor, "addReader"):
+    if sys.platform != "win32":
         calls["addReader"] = lambda: reactor.addReader(it.theirs)
         calls["beforeDaemonize"] = reactor.beforeDaemonize
     return calls
@@ -313,7 +325,7 @@ def foreign(reactor):
     """Every method is called by another thread while the loop waits; then everything still works."""
     it = _Fixture(reactor)
     ready = threading.Event()
-    outcomes, unknown, talked = {}, [], []
+    outcomes, unknown, talked, stopped = {}, [], [], []
 
     def work():
         ready.wait(20)
@@ -336,7 +348,8 @@ def foreign(reactor):
             reactor.callLater(0.001, look)
 
     def ended():
-        if it.client.lost and it.server.lost and it.child.ended:
+        if it.client.lost and it.server.lost and it.child.ended and not stopped:
+            stopped.append(True)
             reactor.stop()
 
     reactor.callWhenRunning(look)
