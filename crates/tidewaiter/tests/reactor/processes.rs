@@ -396,7 +396,7 @@ fn what_cannot_be_started_is_named_and_the_reactor_goes_on() {
     let error = reactor.spawn_process(&crate::child(Role::Echo), watch());
     let error = error.unwrap_err();
     assert_eq!(error.step, SpawnStep::Begin);
-    let reason = "no reactor for it: the reactor has been stopped";
+    let reason = "the reactor cannot start processes: the reactor has been stopped";
     assert!(error.to_string().ends_with(reason), "{error}");
 }
 
