@@ -169,13 +169,9 @@ impl Chunks {
         list.map(move |chunk| &chunk.as_slice()[std::mem::take(&mut start)..])
     }
 
-    /// Drops the first `count` bytes.
-    ///
-    /// # Panics
-    ///
-    /// When fewer bytes are queued.
+    /// Drops the first `count` bytes, or all if there are fewer.
     pub fn advance(&mut self, count: usize) {
-        self.note_sent(count);
+        self.note_sent(count.min(self.len()));
         self.release_sent();
     }
 

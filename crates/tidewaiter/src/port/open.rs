@@ -22,6 +22,7 @@ impl Port {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a `TIDEWAITER_PORT` that names no kind, for options
     /// out of range, and for [`PortKind::Sim`], whose ports come from a [`Sim`](super::sim::Sim).
     pub fn open(options: &PortOptions) -> io::Result<Port> {
+        options.check()?;
         let (kind, reason) = match (options.kind, std::env::var_os(VARIABLE)) {
             (Some(kind), _) => (Some(kind), "asked for by the program".to_owned()),
             (None, Some(name)) if !name.is_empty() => {

@@ -1,6 +1,7 @@
 //! How ports and sockets are set up, and what a port says of itself.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -80,8 +81,8 @@ pub struct PortOptions {
     /// nothing is behind it.
     pub receive_bytes: usize,
     /// The most bytes that one `Received` holds while bytes arrive in bulk: from a pipe that was full, or from
-    /// a connection that brings much without a pause. 64 KiB by default; less than `receive_bytes` counts as
-    /// `receive_bytes`. On Linux, such a pipe is also enlarged to 256 KiB.
+    /// a connection that brings much without a pause. 64 KiB by default, less than 2 GiB; less than `receive_bytes`
+    /// counts as `receive_bytes`. On Linux, such a pipe is also enlarged to 256 KiB.
     pub surge_bytes: usize,
     /// How many receive buffers of `receive_bytes` the port has at most: 256 by default.
     ///
@@ -96,6 +97,23 @@ pub struct PortOptions {
     /// to a power of two, and down to 65536. It keeps further completions and delivers them later: none is
     /// lost.
     pub completion_entries: u32,
+}
+
+/// The most bytes that one call of the OS is given room for.
+pub(super) const RECEIVE_BYTES_MAX: usize = i32::MAX.cast_unsigned() as usize;
+
+impl PortOptions {
+    /// Refuses what no port can do.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let refused = |problem| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        if !(1..=RECEIVE_BYTES_MAX).contains(&self.receive_bytes) {
+            return refused("`receive_bytes` must be between 1 and 2^31 - 1");
+        }
+        if self.surge_bytes > RECEIVE_BYTES_MAX {
+            return refused("`surge_bytes` must be less than 2^31");
+        }
+        Ok(())
+    }
 }
 
 impl Default for PortOptions {

@@ -25,6 +25,9 @@ const WORKERS_MAX: usize = 16;
 /// By default, a delayed call may be made this much later than asked, so that one wake-up serves several.
 const TIMER_SLACK: Duration = Duration::from_micros(100);
 
+/// With more, calls would not be made as long as there is always another one to come.
+const TIMER_SLACK_MAX: Duration = Duration::from_secs(1);
+
 /// Linux itself adds this much when it waits for readiness.
 const READINESS_SLACK: Duration = Duration::from_micros(50);
 
@@ -106,10 +109,10 @@ impl ReactorBuilder {
     /// where Linux itself adds as much; zero in a simulation.
     ///
     /// A call that is due alone is not made later because of this, and no call is made early. A larger value
-    /// saves CPU time when very many calls are pending; zero wakes up for each.
+    /// saves CPU time when very many calls are pending; zero wakes up for each. More than 1 s counts as 1 s.
     #[must_use]
     pub fn timer_slack(mut self, slack: Duration) -> ReactorBuilder {
-        self.timer_slack = Some(slack);
+        self.timer_slack = Some(slack.min(TIMER_SLACK_MAX));
         self
     }
 

@@ -58,11 +58,15 @@ impl Reactor {
 
     /// The time `delay` from now, or the end of time.
     fn deadline(&self, delay: Duration) -> Instant {
-        let now = self.now();
-        // A thousand years: beyond the reach of any of our clocks, and in range for all of them.
-        let end = Duration::from_secs(1000 * 365 * 86_400);
-        now.checked_add(delay.min(end)).unwrap_or(now)
+        after(self.now(), delay)
     }
+}
+
+/// The time `delay` from `then`, or the end of time.
+fn after(then: Instant, delay: Duration) -> Instant {
+    // A thousand years: beyond the reach of any of our clocks, and in range for all of them.
+    let end = Duration::from_secs(1000 * 365 * 86_400);
+    then.checked_add(delay.min(end)).unwrap_or(then)
 }
 
 impl DelayedCall {
@@ -97,7 +101,7 @@ impl DelayedCall {
         let (Some(core), Some(due)) = (self.core.upgrade(), self.due()) else {
             return false;
         };
-        let later = due.checked_add(by).unwrap_or(due);
+        let later = after(due, by);
         core.timers.borrow_mut().reschedule(self.key, later)
     }
 

@@ -1,7 +1,7 @@
 //! Several reactors, each on a thread of its own, that share listeners.
 
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -58,6 +58,9 @@ pub struct ReactorGroup {
     threads: Vec<JoinHandle<Result<RunEnd, Error>>>,
 }
 
+/// More threads than any machine has cores.
+const THREADS_MAX: usize = 4096;
+
 /// A thread that was started, and waits to hear of the others.
 struct Starting {
     /// Its reactor's remote, once when it is built, and again when it runs.
@@ -71,9 +74,16 @@ impl ReactorGroup {
     ///
     /// # Errors
     ///
-    /// [`Error::Thread`] when the OS refuses a thread, [`Error::Port`] when a reactor cannot be made or
+    /// [`Error::Thread`] when the OS refuses a thread, and for more than 4096 threads; [`Error::Port`] when a reactor cannot be made or
     /// begin to run. Nothing is left running then.
     pub fn start(threads: usize, builder: &ReactorBuilder) -> Result<ReactorGroup, Error> {
+        if threads > THREADS_MAX {
+            let message = format!("{threads} threads are more than {THREADS_MAX}");
+            return Err(Error::Thread(io::Error::new(
+                ErrorKind::InvalidInput,
+                message,
+            )));
+        }
         let mut group = ReactorGroup {
             remotes: Arc::new([]),
             threads: Vec::new(),

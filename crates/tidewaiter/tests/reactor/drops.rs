@@ -495,38 +495,21 @@ fn the_owner_may_be_dropped_in_any_callback_of_a_clone_that_runs() {
 #[test]
 fn names_of_a_dropped_reactor_and_of_what_lived_on_it_may_be_used() {
     let owner = reactor();
-    let runner = owner.clone();
-    let (slot, seen) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
-    let kept = Rc::clone(&slot);
-    let server = Script::new().made(move |transport| kept.set(Some(transport.clone())));
-    let listener = pair(&owner, Silent, server);
-    let connecting = owner.connect_tcp(listener.local_addr(), |_: SocketAddr| Silent);
+    let (runner, remote) = (owner.clone(), owner.remote());
     let call = owner.call_later(Duration::from_secs(60), |_| ());
-    let remote = owner.remote();
-    let (made, noted) = (Rc::clone(&slot), Rc::clone(&seen));
-    fn drop_when_made(
-        reactor: &Reactor,
-        owner: Reactor,
-        made: Rc<Cell<Option<Transport>>>,
-        noted: Rc<Cell<Option<Transport>>>,
-    ) {
-        match made.take() {
-            Some(transport) => {
-                noted.set(Some(transport));
-                drop(owner);
-            }
-            None => {
-                reactor.call_later(Duration::from_millis(1), move |reactor| {
-                    drop_when_made(reactor, owner, made, noted);
-                });
-            }
-        }
-    }
-    runner.call_later(Duration::ZERO, move |reactor| {
-        drop_when_made(reactor, owner, made, noted);
+    let (owned, made) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
+    let (end, note) = (Rc::clone(&owned), Rc::clone(&made));
+    let server = Script::new().made(move |transport| {
+        note.set(Some(transport.clone()));
+        drop(end.take());
     });
+    let listener = pair(&owner, Silent, server);
+    let other = owner.listen_tcp(any_port(), |_: SocketAddr| Silent);
+    let other = other.expect("a port is free").local_addr();
+    let connecting = owner.connect_tcp(other, |_: SocketAddr| Silent);
+    owned.set(Some(owner));
     assert_eq!(run(&runner), RunEnd::Dropped);
-    let transport = seen.take().expect("it was made");
+    let transport: Transport = made.take().expect("it was made");
     transport.write(b"too late");
     transport.write_bytes(vec![1; 100]);
     transport.register_producer(Parting, ProducerKind::Pull);

@@ -5,6 +5,7 @@ mod connecting;
 mod drops;
 mod embedding;
 mod ending;
+mod extremes;
 mod hanging_up;
 mod lifecycle;
 mod listening;

@@ -295,7 +295,7 @@ impl Driver for SimDriver {
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
         self.bell.hang_here();
-        let deadline = timeout.map(|timeout| self.shared.lock().elapsed.saturating_add(timeout));
+        let deadline = timeout.map(|timeout| self.shared.lock().after(timeout));
         let patience_ends = Instant::now() + self.shared.patience;
         loop {
             let all: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();

@@ -96,11 +96,12 @@ pub use faults::{Call, Faults};
 pub use program::{Event, Output, Process, Program};
 
 use super::buffer::Pool;
+use super::options::RECEIVE_BYTES_MAX;
 use super::waker::Notify;
 use super::{CloseMode, Port, PortInfo, PortKind, PortOptions};
 use driver::SimDriver;
 use network::End;
-use world::World;
+use world::{END, World};
 
 /// A simulated world. Clones are the same world. See the [module](self).
 ///
@@ -153,7 +154,8 @@ impl Sim {
         self.shared.lock().elapsed
     }
 
-    /// Moves the clock forward by `duration`. The timers of processes that are due on the way fire.
+    /// Moves the clock forward by `duration`, to a thousand years after the world was made at most. The timers of
+    /// processes that are due on the way fire.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -165,7 +167,7 @@ impl Sim {
     /// ```
     pub fn advance(&self, duration: Duration) {
         self.shared.change(|world| {
-            let target = world.elapsed.saturating_add(duration);
+            let target = world.after(duration);
             world.advance_to(target);
         });
     }
@@ -261,14 +263,14 @@ impl Builder {
     /// Sets how long, in real time, a wait without a timeout waits for other threads once nothing is left
     /// that could come by itself: zero by default.
     pub fn patience(mut self, patience: Duration) -> Builder {
-        self.patience = patience;
+        self.patience = patience.min(END);
         self
     }
 
     /// Sets the most bytes that one [`Outcome::Received`](crate::port::Outcome::Received) holds: 16 KiB by
-    /// default. Zero counts as 1.
+    /// default; at least 1, less than 2 GiB. What is outside counts as the nearer end.
     pub fn receive_bytes(mut self, receive_bytes: usize) -> Builder {
-        self.receive_bytes = receive_bytes.max(1);
+        self.receive_bytes = receive_bytes.clamp(1, RECEIVE_BYTES_MAX);
         self
     }
 

@@ -234,7 +234,7 @@ impl Process<'_> {
 
     /// Asks for one [`Event::Timer`] after `delay` of the simulated clock. Replaces an earlier request.
     pub fn set_timer(&mut self, delay: Duration) {
-        let due = self.world.elapsed.saturating_add(delay);
+        let due = self.world.after(delay);
         self.world.child_mut(self.key).timer = Some(due);
     }
 

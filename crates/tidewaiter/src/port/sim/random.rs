@@ -45,7 +45,8 @@ impl Random {
     pub(super) fn duration(&mut self, range: &RangeInclusive<Duration>) -> Duration {
         let width = range.end().saturating_sub(*range.start());
         let nanoseconds = u64::try_from(width.as_nanos()).unwrap_or(u64::MAX - 1);
-        *range.start() + Duration::from_nanos(self.below(nanoseconds.saturating_add(1)))
+        let more = Duration::from_nanos(self.below(nanoseconds.saturating_add(1)));
+        range.start().saturating_add(more)
     }
 
     /// Puts `list` into any order, each as likely as any other.

@@ -13,6 +13,9 @@ use super::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
 use super::random::Random;
 use crate::port::table::{Key, Table};
 
+/// The clock comes no further: a thousand years, which is in range for every OS's clock.
+pub(super) const END: Duration = Duration::from_secs(1000 * 365 * 86_400);
+
 pub(super) struct World {
     /// How far the clock has come since the world was made.
     pub(super) elapsed: Duration,
@@ -63,7 +66,13 @@ impl World {
     /// When a completion that was decided on now will be seen.
     pub(super) fn delivery(&mut self) -> Duration {
         let delay = self.faults.delay.clone();
-        self.elapsed.saturating_add(self.random.duration(&delay))
+        let delay = self.random.duration(&delay);
+        self.after(delay)
+    }
+
+    /// When `delay` will be over: at the end of time at the latest.
+    pub(super) fn after(&self, delay: Duration) -> Duration {
+        self.elapsed.saturating_add(delay).min(END)
     }
 }
 

@@ -156,9 +156,6 @@ fn check(options: &PortOptions) -> io::Result<()> {
     if !options.receive_buffers.is_power_of_two() {
         return Err(invalid("`receive_buffers` must be a power of two"));
     }
-    if options.receive_bytes == 0 || i32::try_from(options.receive_bytes).is_err() {
-        return Err(invalid("`receive_bytes` must be between 1 and 2^31 - 1"));
-    }
     if options.submission_entries == 0 || options.completion_entries == 0 {
         return Err(invalid("queues must have entries"));
     }

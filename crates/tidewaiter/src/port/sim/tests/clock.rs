@@ -143,6 +143,61 @@ fn equal_seeds_give_equal_completions() {
     assert_ne!(trace(3), trace(4));
 }
 
+/// Goal: a world without end, in which anything takes for ever, still comes to an end.
+#[test]
+fn the_clock_stops_at_the_end_of_time() {
+    for span in [Duration::from_secs(1 << 40), Duration::MAX] {
+        let faults = Faults {
+            delay: span..=span,
+            ..Faults::default()
+        };
+        let sim = Sim::builder(1).faults(faults).patience(span).build();
+        sim.program("late", || {
+            |event: super::super::Event, process: &mut super::super::Process<'_>| match event {
+                super::super::Event::Timer => process.exit(0),
+                _ => process.set_timer(Duration::MAX),
+            }
+        });
+        let mut bench = Bench::new(sim);
+        bench.port.spawn(&Command::new("late")).expect("it starts");
+        bench.connect("127.0.0.1:9".parse().expect("an address"));
+        let result = bench.next(RequestKind::Connect);
+        assert_eq!(error_kind(result), io::ErrorKind::ConnectionRefused);
+        for _ in 0..2 {
+            bench.sim.advance(span);
+            let waited = bench.port.wait(Some(span), &mut Vec::new());
+            waited.expect("it times out");
+            assert!(bench.port.now() >= bench.sim.now() && bench.sim.running_processes() == 0);
+        }
+    }
+}
+
+#[test]
+fn worlds_take_any_numbers() {
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 2.0] {
+        let faults = Faults {
+            short_receives: number,
+            short_sends: number,
+            refusals: number,
+            silences: -number,
+            resets: number,
+            delay: Duration::MAX..=Duration::ZERO,
+            capacity: usize::MAX,
+            ..Faults::default()
+        };
+        for bytes in [0, usize::MAX] {
+            let sim = Sim::builder(u64::MAX).faults(faults.clone());
+            let mut bench = Bench::new(sim.receive_bytes(bytes).build());
+            let (_, address) = bench.listen();
+            bench.connect(address);
+            let waited = bench
+                .port
+                .wait(Some(Duration::from_secs(1)), &mut Vec::new());
+            waited.expect("it waits");
+        }
+    }
+}
+
 #[test]
 fn a_program_that_panics_ends_its_process_alone() {
     let sim = Sim::new(1);
