@@ -1,6 +1,6 @@
-//! The receive buffers: a ring of them that the kernel takes from when data is there.
+//! The receive buffers: a ring from which the kernel takes one when data arrives.
 //!
-//! So an idle connection holds none, and one pool serves all.
+//! An idle connection therefore holds no buffer, and one pool serves all connections.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -17,17 +17,17 @@ use super::super::mapping::Mapping;
 use super::probe;
 use super::ring::Ring;
 
-/// The number that requests select the buffers by: a ring has only these.
+/// The group id by which requests select the buffers; each ring has only this group.
 pub(super) const GROUP: u16 = 0;
 
-/// How many buffers the kernel has to choose from at first. It takes them in turn, so that few of them stay
-/// in the processor's cache; there are more as soon as it runs out.
+/// The kernel initially has this many buffers to choose from. It cycles through them, so a small
+/// number stays in the processor's cache; it gets more as soon as it runs out.
 const LISTED_MIN: u16 = 32;
 
-/// One buffer of so many may be held until what was received is sent on, for as long as that takes.
+/// One in this many buffers may be held until its data has been sent on, however long that takes.
 const SHARED_PART: u16 = 4;
 
-/// Buffers do not share a page with the ring's entries, as pages usually are.
+/// The usual page size, so that the buffers share no page with the ring's entries.
 const ALIGNMENT: usize = 4096;
 
 // The kernel keeps the tail of the ring in the unused last two bytes of its first entry.
@@ -37,19 +37,19 @@ const _: () = assert!(size_of::<BufRingEntry>() == TAIL_OFFSET + 2);
 /// A ring of equal buffers, shared with the kernel.
 pub(super) struct BufferRing {
     mapping: Mapping,
-    /// Where the buffers begin, behind the ring's entries.
+    /// Offset of the first buffer, behind the ring's entries.
     buffers_start: usize,
     count: u16,
     bytes: usize,
     tail: Cell<u16>,
     lent: Cell<u16>,
-    /// How many the kernel has, and how many it is to have.
+    /// The number of buffers that the kernel has, and the number that it should have.
     listed: Cell<u16>,
     listed_max: Cell<u16>,
-    /// How many owners each has that has had several, and how many have.
+    /// The number of owners of each shared buffer, and the number of shared buffers.
     owners: Box<[Cell<u16>]>,
     shared: Cell<u16>,
-    /// Those that neither the kernel nor the program has.
+    /// Buffers that neither the kernel nor the program holds.
     spare: RefCell<Vec<u16>>,
 }
 
@@ -65,7 +65,7 @@ impl fmt::Debug for BufferRing {
 }
 
 impl BufferRing {
-    /// Makes the buffers and hands them to the kernel.
+    /// Allocates the buffers and registers them with the kernel.
     pub(super) fn register(ring: &Ring, options: &PortOptions) -> io::Result<Rc<BufferRing>> {
         let buffers = BufferRing::new(options)?;
         buffers.wipe_in_children(true)?;
@@ -78,7 +78,7 @@ impl BufferRing {
         Ok(Rc::new(buffers))
     }
 
-    /// Makes the buffers and lists the first.
+    /// Allocates the buffers and lists the first few.
     fn new(options: &PortOptions) -> io::Result<BufferRing> {
         let (count, bytes) = (options.receive_buffers, options.receive_bytes);
         let buffers_start =
@@ -104,13 +104,14 @@ impl BufferRing {
         Ok(buffers)
     }
 
-    /// Whether children made by `fork` find zeros in the buffers, or, for programs that go on there, what was
-    /// received. In the latter case the kernel must have nothing in hand that receives.
+    /// Sets whether a child made by `fork` finds the buffers zeroed (`wipe`) or with their
+    /// contents, for a program that continues in the child. Keep the contents only while the kernel
+    /// has no receive in hand.
     pub(super) fn wipe_in_children(&self, wipe: bool) -> io::Result<()> {
         self.mapping.wipe_in_children(wipe)
     }
 
-    /// How many bytes fit into a buffer.
+    /// The size of a buffer in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -120,7 +121,7 @@ impl BufferRing {
         self.lent.get() == self.count
     }
 
-    /// Wraps the buffer `id`, which a completion says the kernel filled with `len` bytes.
+    /// Wraps the buffer `id`, which the kernel filled with `len` bytes, as its completion says.
     pub(super) fn filled(self: &Rc<Self>, id: u16, len: usize) -> Buffer {
         debug_assert!(id < self.count && len <= self.bytes, "{len} bytes in {id}");
         self.listed.set(self.listed.get() - 1);
@@ -131,13 +132,13 @@ impl BufferRing {
         unsafe { Buffer::new(self.address(id), len, u32::from(id), lender) }
     }
 
-    /// Takes back the buffer `id`, which a completion says the kernel took in vain.
+    /// Takes back the buffer `id`, which the kernel took but did not use, as its completion says.
     pub(super) fn untaken(&self, id: u16) {
         self.listed.set(self.listed.get() - 1);
         self.give(id);
     }
 
-    /// Lists spare buffers in place of those that are lent. To be done before the kernel receives.
+    /// Lists spare buffers in place of those that are lent. Call it before the kernel receives.
     pub(super) fn fill_up(&self) {
         while self.listed.get() < self.listed_max.get() {
             let Some(id) = self.spare.borrow_mut().pop() else {
@@ -147,8 +148,8 @@ impl BufferRing {
         }
     }
 
-    /// After the kernel found none: whether there are some for it now. If there still are not, it is to have
-    /// more of them from here on.
+    /// Reacts to the kernel having run out of buffers; returns whether it has some now. If there
+    /// are still none, the kernel gets more of them from now on.
     pub(super) fn replenish(&self) -> bool {
         if self.listed.get() == 0 {
             let more = self.listed_max.get().saturating_mul(2).min(self.count);
@@ -232,7 +233,8 @@ mod tests {
         TAIL_OFFSET,
     };
 
-    /// The kernel's view of the ring: the address that it was registered with, and its own place in it.
+    /// The kernel's view of the ring: the address at which it was registered, and the kernel's
+    /// position in it.
     struct Kernel {
         ring: *mut BufRingEntry,
         count: u16,
@@ -272,7 +274,7 @@ mod tests {
         }
     }
 
-    /// A ring of so many buffers, of 8 bytes each, and who stands in for the kernel.
+    /// Returns a ring of `count` buffers of 8 bytes each, and a stand-in for the kernel.
     fn ring_of(count: u16) -> (Rc<BufferRing>, Kernel) {
         let options = PortOptions {
             receive_buffers: count,
@@ -284,9 +286,10 @@ mod tests {
         (ring, kernel)
     }
 
-    /// Goal: the program reads what the kernel wrote, while the kernel writes on beside it, and what is
-    /// dropped is the kernel's again. For Miri, which knows who may touch what.
-    /// Method: stand in for the kernel, which has nothing but the ring's address.
+    /// Goal: the program reads what the kernel wrote while the kernel writes to other buffers, and
+    /// dropped buffers return to the kernel.
+    /// Miri checks every access.
+    /// Method: stand in for the kernel, which knows only the ring's address.
     #[test]
     fn buffers_go_to_the_kernel_and_come_back_with_what_it_wrote() {
         let (ring, mut kernel) = ring_of(4);
@@ -308,8 +311,8 @@ mod tests {
         assert_eq!(kernel.tail().wrapping_sub(kernel.head), 4);
     }
 
-    /// Goal: the kernel cycles through few buffers as long as these are enough, and gets more, up to all of
-    /// them, when they are not.
+    /// Goal: the kernel cycles through few buffers as long as these are enough, and otherwise gets
+    /// more, up to all of them.
     #[test]
     fn few_buffers_are_in_use_until_more_are_needed() {
         let options = PortOptions {
@@ -339,8 +342,9 @@ mod tests {
         assert_eq!(kernel.tail().wrapping_sub(kernel.head), ring.count);
     }
 
-    /// Goal: a part of a buffer keeps its bytes from the kernel until both are dropped, whichever is first; and no
-    /// more than a quarter of the buffers is kept so. For Miri, as above.
+    /// Goal: a shared part of a buffer keeps its bytes from the kernel until both owners are
+    /// dropped, in either order; at most a quarter of the buffers is kept this way.
+    /// Miri checks every access.
     #[test]
     fn a_shared_buffer_comes_back_when_its_last_owner_is_dropped() {
         let (ring, mut kernel) = ring_of(4);
@@ -374,7 +378,7 @@ mod tests {
         });
         assert!(ring.is_exhausted());
         assert_eq!(kernel.head, kernel.tail());
-        // The buffers outlive the ring's other owner, and take its memory with them.
+        // The buffers outlive the ring's other owner; the last of them frees the memory.
         drop(ring);
         assert_eq!(*kept[0], *b"one");
         drop(kept);

@@ -1,4 +1,4 @@
-//! Children: what their ends are awaited by.
+//! Children: how the port waits for their exits.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use super::handle::Thing;
 use super::operation::Work;
 use crate::process::{self, Command, OsChild, PipeDirection, SpawnError, SpawnStep};
 
-/// How many children are awaited by their numbers: at each end of a child, the kernel asks every operation
-/// that waits so. Those beyond have pidfds, as those have that lead a group.
+/// The most children that the port awaits by pid: each exit makes the kernel scan every waiter by
+/// pid. Further children, and those that lead a group, get pidfds.
 const BY_NUMBER_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    /// How many there are that were started without a pidfd.
+    /// The number of open children that were started without a pidfd.
     by_number: usize,
 }
 
@@ -28,8 +28,9 @@ impl Children {
 }
 
 impl Uring {
-    /// Gives a pidfd to each child that is known by its number alone. In a copy of this process the number
-    /// says nothing, as the child is none of the copy's: its parent reaps it, and others get the number.
+    /// Gives a pidfd to each child that is known only by its pid. In a copy of this process the pid
+    /// is useless: the child is not the copy's own, so its parent reaps it and its pid may then be
+    /// reused.
     pub(super) fn name_children(&mut self) -> io::Result<()> {
         let keys: Vec<Key> = self.handles.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -44,7 +45,7 @@ impl Uring {
         Ok(())
     }
 
-    /// Has the ends of children that have got pidfds awaited by these.
+    /// Makes waits for children that now have pidfds use these.
     pub(super) fn await_named(&mut self) {
         let keys: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -59,7 +60,7 @@ impl Uring {
     }
 
     pub(super) fn spawn_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        // Asked before anything runs that would have to be ended again.
+        // Done before the child starts, because a failure afterwards would mean killing it.
         self.ask_write_flags().map_err(|source| SpawnError {
             program: command.program().to_owned(),
             step: SpawnStep::Adopt,

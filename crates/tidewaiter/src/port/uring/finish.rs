@@ -1,4 +1,4 @@
-//! From what the kernel reports to completions.
+//! Turns the kernel's completions into the port's.
 
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
@@ -17,22 +17,22 @@ use super::operation::{Pending, Stage, Work};
 use super::ring::Cqe;
 use super::{CANCELLING, HandleState, Uring, WAKE, Wide};
 
-/// How many pieces of memory a wait receives into of what surges: they are dealt with, and serve for the
-/// next, before there are more.
+/// The most large pieces of memory that one wait receives into. The program processes these before
+/// more are received, so that the same memory serves again.
 const WIDE_MAX: usize = 4;
 
-/// What follows from a completion of the kernel's.
+/// The step that follows a completion from the kernel.
 enum Next {
-    /// Report it (if there is anything to), and leave the kernel to it.
+    /// Report the outcome, if there is one; the kernel continues the operation.
     GoOn(Option<Outcome>),
-    /// Report it, then ask the kernel for what the operation's stage says.
+    /// Report the outcome, if there is one, then submit the operation's current stage again.
     Again(Option<Outcome>),
-    /// The last completion.
+    /// Report the last completion.
     End(Result<Outcome, Failure>),
 }
 
 impl Next {
-    /// How many bytes it reports.
+    /// The number of bytes that the outcome reports.
     fn received(&self) -> usize {
         match self {
             Next::Again(Some(Outcome::Received(piece))) => piece.len(),
@@ -50,7 +50,7 @@ impl Uring {
         completions.extend(self.due.drain(..room.min(self.due.len())));
     }
 
-    /// Moves what has completed, up to `limit` completions in all.
+    /// Moves completions out of the ring until there are `limit` in all.
     pub(super) fn reap(
         &mut self,
         limit: usize,
@@ -75,8 +75,8 @@ impl Uring {
         Ok(())
     }
 
-    /// Acts upon one completion of the kernel's. Appends to `completions`, which have room for one at least
-    /// before there are `limit`; what follows from it besides is due next.
+    /// Processes one completion from the kernel. Appends to `completions`, which must have room for
+    /// at least one within `limit`; any further completions that result are delivered next.
     pub(super) fn finish(&mut self, cqe: Cqe, limit: usize, completions: &mut Vec<Completion>) {
         if cqe.user_data == WAKE {
             self.finish_wake(cqe);
@@ -156,7 +156,7 @@ impl Uring {
         }
     }
 
-    /// Forgets an operation whose last completion has been reported.
+    /// Removes an operation whose last completion has been reported.
     pub(super) fn retire(&mut self, key: Key) {
         let pending = self
             .operations
@@ -187,9 +187,9 @@ impl Uring {
         self.watch_waker();
     }
 
-    /// Only failures to cancel are reported. The operation completes by itself, as a rule: either it
-    /// has already, or it is about to. The rule's exception is an operation that the kernel was just
-    /// moving from one list to another and so did not find: it is cancelled again.
+    /// Only failures to cancel are reported. Usually the operation has completed or is about to, so
+    /// there is nothing to do. But the kernel may have missed it while moving it from one list to
+    /// another: cancel it again.
     fn finish_cancel(&mut self, cqe: Cqe) {
         let key = Key::from_u64(cqe.user_data & !CANCELLING);
         let lent = self.operations.get(key).is_some_and(|one| one.lent);
@@ -199,12 +199,12 @@ impl Uring {
     }
 }
 
-/// The error that a completion reports, if it does.
+/// The error that a completion reports, if any.
 fn errno(cqe: Cqe) -> Option<i32> {
     (cqe.result < 0).then_some(-cqe.result)
 }
 
-/// A failure that ends the operation.
+/// Ends the operation with a failure.
 fn failed(pending: &Pending, errno: i32) -> Next {
     Next::End(Err(match errno {
         libc::ECANCELED => Failure::Cancelled,
@@ -218,7 +218,7 @@ fn poll_first(pending: &mut Pending) -> Next {
     Next::Again(None)
 }
 
-/// The buffer that the kernel filled, or none, with one that it took in vain put back.
+/// Returns the buffer that the kernel filled, if any; puts back one that it took but did not use.
 fn received(cqe: Cqe, buffers: &std::rc::Rc<BufferRing>) -> Option<Outcome> {
     let id = cqe.buffer()?;
     match usize::try_from(cqe.result) {
@@ -230,7 +230,7 @@ fn received(cqe: Cqe, buffers: &std::rc::Rc<BufferRing>) -> Option<Outcome> {
     }
 }
 
-/// Takes note of what came, and how much of it there is.
+/// Records how many bytes a receive delivered, and whether there are more.
 fn note_surge(pending: &mut Pending, len: usize, bytes_max: usize, more: bool) {
     let Work::Receive { pipe, surge, .. } = &mut pending.work else {
         unreachable!("only receives are noted");
@@ -269,16 +269,17 @@ fn finish_receive(
     match (errno(cqe), &mut pending.work) {
         _ if cqe.more() => Next::GoOn(None),
         (None, _) => Next::End(Ok(Outcome::EndOfFile)),
-        // A pseudo-terminal says so when nobody has its other end.
+        // A pseudo-terminal reports EIO when the other end is closed.
         (Some(libc::EIO), Work::Receive { pipe: true, .. }) => Next::End(Ok(Outcome::EndOfFile)),
         (Some(libc::EINTR), _) => Next::Again(None),
         (Some(libc::ENOBUFS), _) if buffers.replenish() => Next::Again(None),
-        // No buffer was left, even if no data was there: see to it when there is.
+        // No buffer was left. The kernel reports this even if there is no data, so wait for data
+        // first.
         (Some(libc::ENOBUFS | libc::EAGAIN), _) => poll_first(pending),
-        // Taken back from the kernel because of a surge, or before a fork.
+        // Cancelled by the port, because of a surge or before a fork.
         (Some(libc::ECANCELED), _) if by_us && wide => poll_first(pending),
         (Some(libc::ECANCELED), _) if by_us => Next::Again(None),
-        // Not every descriptor that can be read can be read by multishot.
+        // Some readable descriptors do not support multishot reads.
         (Some(libc::EBADFD), Work::Receive { multishot, .. }) if *multishot => {
             *multishot = false;
             Next::Again(None)
@@ -306,7 +307,8 @@ fn finish_accept(pending: &mut Pending, cqe: Cqe) -> Next {
     let accepted = match errno(cqe) {
         None => accepted(cqe.result),
         Some(libc::EAGAIN) => return poll_first(pending),
-        // Linux reports here what went wrong with the new connection: nobody is left to tell.
+        // Linux reports network errors of the new connection here; nobody holds that connection
+        // yet.
         Some(
             libc::ECONNABORTED
             | libc::EINTR
@@ -329,7 +331,7 @@ fn finish_accept(pending: &mut Pending, cqe: Cqe) -> Next {
     }
 }
 
-/// The new connection, unless it is gone already: then its peer's address is, too.
+/// Wraps the new connection; `None` if it is already gone, and with it the peer's address.
 fn accepted(descriptor: i32) -> Option<Outcome> {
     // SAFETY: the kernel made this descriptor for us just now, and its completion is its only mention.
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
@@ -346,7 +348,8 @@ fn finish_connect(pending: &mut Pending, cqe: Cqe) -> Next {
     }
 }
 
-/// Connecting was taken back from the kernel, which goes on with it by itself: it can be written to now.
+/// Finishes a connect that the port cancelled while the kernel went on connecting. The socket is
+/// now writable, so its state tells the result.
 fn finish_connecting(
     pending: &Pending,
     handles: &super::super::table::Table<HandleState>,
@@ -371,7 +374,7 @@ fn finish_exit(
     cqe: Cqe,
 ) -> Next {
     match errno(cqe) {
-        // Somebody else reaped it, or we did, for another request.
+        // Somebody else reaped the child, or we did for another request.
         None | Some(libc::ECHILD) => {}
         Some(errno) => return failed(pending, errno),
     }
@@ -380,7 +383,7 @@ fn finish_exit(
         .expect("a handle outlives its operations");
     match state.process().try_wait() {
         Ok(Some(status)) => Next::End(Ok(Outcome::Exited(status))),
-        // Process descriptors may wake without cause.
+        // Process descriptors can wake spuriously.
         Ok(None) => Next::Again(None),
         Err(error) => Next::End(Err(Failure::os("waitid", error))),
     }
@@ -409,7 +412,7 @@ fn finish_hang_up(
     }
 }
 
-/// How a connection has ended: by a reset, or in order.
+/// Returns how a connection has ended: by a reset, or in order.
 fn hung_up(socket: Option<&socket2::Socket>) -> Result<Outcome, Failure> {
     match socket.map_or(Ok(None), socket2::Socket::take_error) {
         Ok(None) => Ok(Outcome::HungUp),
@@ -417,13 +420,14 @@ fn hung_up(socket: Option<&socket2::Socket>) -> Result<Outcome, Failure> {
     }
 }
 
-/// What was waited for can be tried now.
+/// The descriptor is ready: attempts the operation.
 ///
-/// There is a `pool` if it is to be received into memory of our own: because the pipe is wide, or because
-/// the program holds every buffer of the ring, and may never let go of them.
+/// A `pool` is passed if the port is to receive into memory of its own: because the pipe is wide,
+/// or because the program holds every buffer of the ring and may keep them forever.
 fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&std::rc::Rc<Pool>>) -> Next {
     let receives = matches!(pending.work, Work::Receive { .. });
-    // The cancellation was for the multishot before, which had ended by itself; or it is before a fork.
+    // The cancellation was meant for an earlier multishot that had already ended, or it precedes a
+    // fork.
     if errno(cqe) == Some(libc::ECANCELED) && receives && !pending.cancelled {
         return Next::Again(None);
     }
@@ -439,10 +443,11 @@ fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&std::rc::Rc<Pool>>
     }
 }
 
-/// What surges has come, or will not.
+/// Finishes a poll during a surge by receiving directly, several times if there is more.
 ///
-/// As long as it fills whole pieces of memory, of which there are few, there is likely to be more. To have the
-/// kernel say so would cost a turn for each.
+/// While receives fill whole pieces of memory, there is probably more data, so the port receives
+/// again at once. Asking the kernel for readiness would cost a turn for each piece. `WIDE_MAX`
+/// bounds the number of pieces.
 fn finish_wide(
     pending: &mut Pending,
     key: Key,
@@ -466,7 +471,7 @@ fn finish_wide(
     next
 }
 
-/// Receives into memory of our own, without blocking, and waits for more.
+/// Receives into the port's own memory without blocking, then waits for more.
 fn receive_directly(pending: &mut Pending, pool: &std::rc::Rc<Pool>) -> Next {
     let pipe = matches!(pending.work, Work::Receive { pipe: true, .. });
     // SAFETY: the handle's descriptor stays open until its last operation has completed.
@@ -491,7 +496,7 @@ fn receive_directly(pending: &mut Pending, pool: &std::rc::Rc<Pool>) -> Next {
     }
 }
 
-/// Takes note of `len` bytes received directly: what has surged may be the kernel's again.
+/// Records `len` bytes received directly. Once the surge is over, the kernel receives again.
 fn note_direct(pending: &mut Pending, len: usize, more: bool) {
     let Work::Receive {
         surge, taken_back, ..

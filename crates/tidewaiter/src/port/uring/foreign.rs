@@ -1,4 +1,4 @@
-//! Descriptors that belong to others: the ring watches the set that they are in.
+//! Descriptors that the program owns: the ring watches the epoll set that contains them.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,18 +10,19 @@ use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
 use super::Uring;
 use super::operation::{Pending, Stage, Work};
 
-/// What the set's completions carry; no operation's key is this word, nor the waker's.
+/// The user data of the set's completions; it differs from every operation's key and from the
+/// waker's.
 pub(super) const FOREIGN: u64 = u64::MAX - 1;
 
-/// What the ring knows of the set.
+/// The state of the ring's poll of the set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ForeignPoll {
-    /// Nothing.
+    /// The ring does not poll the set.
     #[default]
     Idle,
-    /// It will say when something in the set is ready.
+    /// The ring polls the set.
     UnderWay,
-    /// It has said so, and the set is to be looked at.
+    /// The poll has completed: look at the set.
     Ready,
 }
 
@@ -50,13 +51,13 @@ impl Uring {
         Ok(operation)
     }
 
-    /// Takes effect in the kernel at once.
+    /// Ends a watch; the kernel stops reporting it at once.
     pub(super) fn end_watch(&mut self, key: Key) {
         self.operations.remove(key);
         self.due.extend(self.foreign.remove(Operation(key)));
     }
 
-    /// Has the ring say when something in the set is ready. Once: only asking anew tells what is still so.
+    /// Polls the set once. Only a new poll tells whether something in it is still ready.
     pub(super) fn watch_foreign(&mut self) {
         let Some(set) = self.foreign.descriptor() else {
             return;
@@ -81,7 +82,7 @@ impl Uring {
         self.foreign_poll == ForeignPoll::Ready || self.foreign.is_always_ready()
     }
 
-    /// Delivers what is ready of others', as far as there is room.
+    /// Delivers the ready descriptors, as far as there is room.
     pub(super) fn collect_foreign(
         &mut self,
         limit: usize,

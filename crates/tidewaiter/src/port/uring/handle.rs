@@ -1,4 +1,4 @@
-//! What the port takes care of, and which operations are under way on it.
+//! The port's handles, and the operations under way on each.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -7,18 +7,18 @@ use super::super::table::Key;
 use super::super::{CloseMode, RequestKind};
 use crate::process::OsProcess;
 
-/// What a handle stands for. Dropping it closes it.
+/// The object behind a handle. Dropping it closes it.
 #[derive(Debug)]
 pub(super) enum Thing {
     Listener(socket2::Socket),
     Stream(socket2::Socket),
     Reader(OwnedFd),
     Writer(OwnedFd),
-    /// In a place of its own: connections take less memory thus, and there are more of these.
+    /// Boxed: connections far outnumber processes.
     Process(Box<OsProcess>),
 }
 
-/// How, and as which operation, a handle is being closed.
+/// The operation that closes a handle, and its mode.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
     pub(super) operation: Key,
@@ -31,7 +31,8 @@ pub(super) struct HandleState {
     pub(super) receiving: Option<Key>,
     pub(super) sending: Option<Key>,
     pub(super) hanging_up: Option<Key>,
-    /// Accepting, connecting, waiting for an end. Takes no memory on a connection that was accepted.
+    /// Accepts, connects and waits for exits. An accepted connection has none, so it allocates
+    /// nothing here.
     others: Vec<Key>,
     pub(super) closing: Option<Closing>,
 }
@@ -71,7 +72,7 @@ impl HandleState {
         }
     }
 
-    /// Takes note of an operation that begins.
+    /// Records an operation that begins.
     pub(super) fn note(&mut self, key: Key, kind: RequestKind) {
         match kind {
             RequestKind::Receive => self.receiving = Some(key),
@@ -81,7 +82,7 @@ impl HandleState {
         }
     }
 
-    /// Takes note of an operation's end.
+    /// Forgets an operation that has ended.
     pub(super) fn forget(&mut self, key: Key) {
         if self.receiving == Some(key) {
             self.receiving = None;
@@ -99,7 +100,7 @@ impl HandleState {
         streaming == [None; 3] && self.others.is_empty()
     }
 
-    /// Takes no more requests from here on; returns what is under way.
+    /// Refuses further requests from now on; returns the operations under way.
     pub(super) fn begin_closing(&mut self, operation: Key, mode: CloseMode) -> Vec<Key> {
         self.closing = Some(Closing { operation, mode });
         let streaming = [self.receiving, self.sending, self.hanging_up];

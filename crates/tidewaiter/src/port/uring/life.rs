@@ -1,9 +1,9 @@
-//! From the first wait to the last: which thread and which process the ring belongs to.
+//! The ring's life from the first wait to the last, and the thread and process it belongs to.
 //!
-//! The kernel is asked for nothing before the first wait, because the thread that asks first is the one
-//! that the ring belongs to. Before a fork, everything is taken back from the kernel: the operations stay in
-//! their table, and the next wait starts them again. The process that has the ring keeps it for that; a copy
-//! of the process makes a ring of its own.
+//! The port submits nothing before the first wait, because a ring belongs to the thread that
+//! submits first. Before a fork, the port takes every operation back from the kernel: the
+//! operations stay in their table, and the next wait starts them again. The parent keeps its ring;
+//! the child makes a new one.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -18,29 +18,30 @@ use super::operation::{Pending, Work};
 use super::ring::{Ring, Wait};
 use super::{BufferRing, Rc, Uring, WAKE};
 
-/// How long dropping a port waits for its cancelled operations.
+/// The longest time that dropping a port waits for its cancelled operations.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// The last pause, of twice the one before each, before a ring is given up that there is no memory for.
+/// The longest pause between attempts to create a ring for which there is no memory. Each pause is
+/// twice the one before; after the last one, the port gives up.
 const PATIENCE_MAX: Duration = Duration::from_millis(128);
 
-/// Whether the kernel is to be asked for what operations want.
+/// Whether the port submits operations to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Not before the next wait: it has nothing in hand.
+    /// Not before the next wait; the kernel has no operation in hand.
     Held,
     Active,
-    /// No more: what it has in hand is being taken back.
+    /// Not any more: the port is taking back the kernel's operations.
     Suspending,
 }
 
 impl Uring {
-    /// The ring, which there is while the phase is not `Held`.
+    /// Returns the ring, which exists unless the phase is `Held`.
     pub(super) fn ring_mut(&mut self) -> &mut Ring {
         self.ring.as_mut().expect("the kernel is not asked without")
     }
 
-    /// Makes this thread the ring's, and asks the kernel for all that was submitted so far.
+    /// Makes this thread the ring's owner, and submits all pending operations.
     pub(super) fn activate(&mut self) -> io::Result<()> {
         if !self.ring.as_ref().is_some_and(Ring::is_ours) {
             self.ring = None;
@@ -56,8 +57,8 @@ impl Uring {
         Ok(())
     }
 
-    /// Makes a ring. The kernel counts its memory as locked by this user, and goes on counting that of a ring
-    /// that was given up for some milliseconds: so a lack of memory may be over soon.
+    /// Creates a ring. The kernel counts a ring's memory as locked by this user, for some
+    /// milliseconds even after the ring is closed, so a lack of memory may soon be over.
     #[expect(
         clippy::disallowed_methods,
         reason = "the kernel tells nobody when it gives memory back"
@@ -78,7 +79,8 @@ impl Uring {
         }
     }
 
-    /// Starts what the kernel does not have, save what was cancelled meanwhile.
+    /// Submits the operations that the kernel does not have, and ends those that were cancelled
+    /// meanwhile.
     fn start_all(&mut self) {
         self.end_cancelled();
         for key in self.keys_held(|pending| !matches!(pending.work, Work::Watch | Work::Close)) {
@@ -86,7 +88,7 @@ impl Uring {
         }
     }
 
-    /// Ends what was cancelled and the kernel does not have.
+    /// Completes cancelled operations that the kernel does not have.
     pub(super) fn end_cancelled(&mut self) {
         for key in self.keys_held(|pending| pending.cancelled) {
             let pending = self.operations.get_mut(key).expect("it was just listed");
@@ -96,15 +98,15 @@ impl Uring {
         }
     }
 
-    /// Those of the operations that the kernel does not have.
+    /// Returns the operations that the kernel does not have.
     fn keys_held(&self, is_one: impl Fn(&Pending) -> bool) -> Vec<Key> {
         let held = self.operations.iter();
         let held = held.filter(|(_, pending)| !pending.lent && is_one(pending));
         held.map(|(key, _)| key).collect()
     }
 
-    /// Takes everything back from the kernel, so that it writes to none of the buffers that the program
-    /// still holds.
+    /// Takes every operation back from the kernel, so that the kernel no longer writes to the
+    /// buffers that a forked child keeps.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         self.name_children()?;
         if self.phase == Phase::Active {
@@ -121,7 +123,7 @@ impl Uring {
         self.buffers.wipe_in_children(false)
     }
 
-    /// Cancels what the kernel has in hand, and keeps what has completed all the same.
+    /// Cancels the operations that the kernel has, and keeps the completions that arrive anyway.
     fn take_back(&mut self) -> io::Result<()> {
         let lent = self.operations.iter().filter(|(_, pending)| pending.lent);
         let lent: Vec<Key> = lent.map(|(key, _)| key).collect();
@@ -150,7 +152,8 @@ impl Uring {
         result
     }
 
-    /// This process is a copy: what the original's ring, event and set report is not for it.
+    /// Prepares a forked copy of the process, for which the original's ring, event and set do not
+    /// report.
     pub(super) fn move_in(&mut self) -> io::Result<()> {
         self.disown_ring();
         self.foreign.renew()?;
@@ -163,16 +166,16 @@ impl Uring {
         }
     }
 
-    /// Lets the next wait start again what was taken back.
+    /// Lets the next wait restart the operations that were taken back.
     pub(super) fn resume(&mut self) -> io::Result<()> {
         self.buffers.wipe_in_children(true)?;
-        // What came to the old event, or was lost with it, ends the next wait.
+        // A wake-up may have gone to the old event, or been lost with it, so end the next wait.
         self.bell.waker.acknowledge();
         self.bell.waker.wake();
         Ok(())
     }
 
-    /// Awaits the last completion of everything, delivering none. Whether that worked out.
+    /// Waits for the last completion of every operation, delivering none; returns whether all came.
     fn drain(&mut self) -> bool {
         if self.phase != Phase::Active {
             return true;
@@ -195,7 +198,7 @@ impl Uring {
 }
 
 impl Uring {
-    /// Asks the kernel for a completion each time that the waker is used, unless it was asked already.
+    /// Polls the waker's event, unless the kernel polls it already.
     pub(super) fn watch_waker(&mut self) {
         if std::mem::replace(&mut self.bell.watched, true) {
             return;
@@ -219,9 +222,9 @@ impl Drop for Uring {
         if self.drain() {
             return;
         }
-        // What the kernel still has in hand is done by the thread that entered the ring, or by workers that
-        // end with it. Without that thread, all that is left to the kernel is to cancel it, which touches
-        // none of our memory.
+        // The thread that entered the ring, or workers that end with it, perform the remaining
+        // operations. Without that thread the kernel can only cancel them, which does not touch our
+        // memory.
         let abandoned = self.ring.as_ref().is_some_and(Ring::outlives_its_thread);
         self.ring = None;
         if !abandoned {

@@ -1,4 +1,4 @@
-//! Operations under way, and the memory that the kernel may touch for them.
+//! Operations under way, and the memory that the kernel may access for them.
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -16,18 +16,19 @@ use super::buffers::GROUP;
 use super::pipes::WriteFlags;
 use crate::process::Mark;
 
-/// The most pieces that one send hands over.
+/// The most pieces of memory in one send.
 const PIECES_MAX: usize = 64;
 
-/// The most bytes that one call takes: what the kernel caps every transfer at.
+/// The most bytes in one call: the kernel's limit for any transfer.
 const TRANSFER_MAX: usize = 0x7fff_f000;
 
-/// Reads and writes at the file's own position; pipes have none.
+/// Reads and writes at the file's current position; pipes have none.
 const AT_POSITION: u64 = u64::MAX;
 
-/// Memory that stays where it is until it is dropped, wherever its owner moves.
+/// Memory that keeps its address until it is dropped, wherever its owner moves.
 ///
-/// It is kept as a bare pointer, so that moving the owner says nothing about who uses the memory.
+/// Stored as a raw pointer, because moving a `Box` would assert unique access to memory that the
+/// kernel uses.
 #[derive(Debug)]
 pub(super) struct Pinned<T>(NonNull<T>);
 
@@ -43,13 +44,13 @@ impl<T> Pinned<T> {
 
 impl<T> Drop for Pinned<T> {
     fn drop(&mut self) {
-        // SAFETY: `new` leaked this very box; operations drop it after their last completion alone, so
-        // the kernel is done with it.
+        // SAFETY: `new` leaked this very box. An operation drops it only after its last completion,
+        // so the kernel is done with it.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
-/// The list of pieces of a vectored send.
+/// The list of pieces for a vectored send.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Gather {
@@ -57,7 +58,7 @@ pub(super) struct Gather {
     pieces: [libc::iovec; PIECES_MAX],
 }
 
-// The address of the whole is passed to the kernel as that of the header.
+// The kernel gets the address of the whole as that of the header.
 const _: () = assert!(std::mem::offset_of!(Gather, header) == 0);
 
 impl Gather {
@@ -83,7 +84,8 @@ impl Pinned<SockAddr> {
 }
 
 impl Pinned<Gather> {
-    /// Lists the first pieces of `chunks`, and returns how many. Not while the kernel has the address.
+    /// Lists the first pieces of `chunks` and returns their number. Do not call it while the kernel
+    /// has the address.
     fn list(&mut self, chunks: &Chunks) -> usize {
         // SAFETY: the pointer is `new`'s, and `self`, borrowed mutably, is its only user on our side;
         // the kernel gets the address only after this, from an entry built by the same operation.
@@ -105,11 +107,11 @@ impl Pinned<Gather> {
     }
 }
 
-/// What an operation is about, and what it owns until its last completion.
+/// The work of an operation, and the memory that it owns until its last completion.
 #[derive(Debug)]
 pub(super) enum Work {
     Accept {
-        /// Not multishot.
+        /// Accept a single connection instead of multishot.
         one: bool,
     },
     Connect(Pinned<SockAddr>),
@@ -117,23 +119,23 @@ pub(super) enum Work {
         pipe: bool,
         multishot: bool,
         surge: Surge,
-        /// The kernel was asked to end the multishot, because of a surge.
+        /// The port has cancelled the multishot because of a surge.
         taken_back: bool,
     },
     Send {
-        /// How to write, if this is a pipe.
+        /// The flags for writing, if this is a pipe.
         pipe: Option<WriteFlags>,
         chunks: Chunks,
         gather: Option<Pinned<Gather>>,
     },
     Exit(Mark),
     HangUp {
-        /// The kernel has said so, and is to end this.
+        /// The kernel has reported the hang-up, so the multishot poll must be cancelled.
         seen: bool,
     },
-    /// Nothing for the ring: the set of what belongs to others has it.
+    /// Not the ring's work: the epoll set of foreign descriptors watches it.
     Watch,
-    /// Nothing for the kernel: it waits for the handle's other operations.
+    /// Not the kernel's work: it waits for the handle's other operations.
     Close,
 }
 
@@ -151,7 +153,7 @@ impl Work {
         }
     }
 
-    /// The system call that stands for it.
+    /// The name of the corresponding system call.
     pub(super) fn call(&self) -> &'static str {
         match self {
             Work::Accept { .. } => "accept4",
@@ -168,12 +170,12 @@ impl Work {
     }
 }
 
-/// What the kernel has been asked for.
+/// The request that the kernel gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The thing itself.
+    /// The operation itself.
     Started,
-    /// To say when the thing can be tried (again).
+    /// A poll that tells when the operation can be tried (again).
     Polling,
 }
 
@@ -185,20 +187,21 @@ pub(super) struct Pending {
     pub(super) descriptor: RawFd,
     pub(super) token: Token,
     pub(super) stage: Stage,
-    /// Whoever submitted it wants it to end: it is not started again.
+    /// The caller has cancelled it: the port does not start it again.
     pub(super) cancelled: bool,
-    /// The kernel has been asked, and its last report is to come.
+    /// The kernel has the operation, and its last completion is still to come.
     pub(super) lent: bool,
     pub(super) work: Work,
 }
 
 impl Pending {
-    /// Whether it receives what surges: directly, without the ring's buffers.
+    /// Whether it receives a surge, directly into large memory instead of the ring's buffers.
     pub(super) fn is_wide(&self) -> bool {
         matches!(&self.work, Work::Receive { surge, .. } if surge.is_wide())
     }
 
-    /// Whether the kernel, which would go on with it, is to end it. Says so once.
+    /// Whether the port must cancel the operation, which the kernel would otherwise continue.
+    /// Returns true once for each receive.
     pub(super) fn is_to_be_taken_back(&mut self) -> bool {
         let wide = self.is_wide();
         match &mut self.work {
@@ -208,7 +211,7 @@ impl Pending {
         }
     }
 
-    /// What is told of it, if it goes on.
+    /// The completion that reports `outcome` while the operation continues.
     pub(super) fn completion(&self, key: Key, outcome: Outcome) -> Completion {
         Completion {
             token: self.token,
@@ -220,7 +223,7 @@ impl Pending {
         }
     }
 
-    /// What is told of its end. The kernel is done with it.
+    /// The operation's last completion. The kernel must be done with it.
     pub(super) fn last(&mut self, key: Key, result: Result<Outcome, Failure>) -> Completion {
         Completion {
             token: self.token,
@@ -235,7 +238,7 @@ impl Pending {
         }
     }
 
-    /// What another port is to go on with.
+    /// Converts the operation into the form that another port continues.
     pub(super) fn into_legacy(self) -> Legacy {
         Legacy::Request(match self.work {
             Work::Connect(_) if self.stage == Stage::Polling => return Legacy::Connecting,
@@ -251,18 +254,18 @@ impl Pending {
         })
     }
 
-    /// It was taken back from the kernel, to be started again later.
+    /// Notes that the kernel has returned the operation, which is to start again later.
     pub(super) fn park(&mut self) {
         if matches!(self.work, Work::Connect(_)) {
-            // The kernel connects on by itself, and refuses to be asked again.
+            // The kernel goes on connecting by itself, and refuses a second connect.
             self.stage = Stage::Polling;
         }
     }
 
-    /// The entry that asks the kernel for what `stage` says.
+    /// Builds the submission entry for the current `stage`.
     ///
-    /// Its addresses point to what `self` owns on the heap, so `self` may move, but must neither be
-    /// dropped nor changed until the completion. `spare` has lists for vectored sends.
+    /// The entry points to memory that `self` owns on the heap, so `self` may move, but must be
+    /// neither dropped nor changed until the completion. `spare` holds lists for vectored sends.
     pub(super) fn entry(&mut self, spare: &mut Vec<Pinned<Gather>>) -> squeue::Entry {
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
@@ -276,7 +279,7 @@ impl Pending {
             Work::Accept { one: false } => opcode::AcceptMulti::new(descriptor)
                 .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
                 .build(),
-            // The socket tells the peer's address.
+            // `getpeername` tells the peer's address later.
             Work::Accept { one: true } => {
                 opcode::Accept::new(descriptor, std::ptr::null_mut(), std::ptr::null_mut())
                     .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
@@ -298,8 +301,9 @@ impl Pending {
             Work::Exit(Mark::Descriptor) => poll(descriptor, libc::POLLIN),
             Work::Exit(Mark::Number(number)) => await_end(*number),
             Work::Exit(Mark::None) => opcode::Nop::new().build(),
-            // The kernel adds the end of the peer's side to what is asked for, and so would answer at once
-            // for ever when that has ended: multishot answers are for changes.
+            // The kernel always polls for the peer's end-of-file too, so once the peer has ended, a
+            // single poll would complete at once, over and over. A multishot poll reports changes
+            // only.
             Work::HangUp { .. } => opcode::PollAdd::new(descriptor, 0).multi(true).build(),
             Work::Watch | Work::Close => unreachable!("this is not the ring's work"),
         }
@@ -311,14 +315,14 @@ fn poll(descriptor: types::Fd, events: i16) -> squeue::Entry {
     opcode::PollAdd::new(descriptor, events).build()
 }
 
-/// Says when the process has ended, and leaves it to be reaped.
+/// Waits until the process exits, without reaping it.
 fn await_end(number: u32) -> squeue::Entry {
     let options = libc::WEXITED | libc::WNOWAIT | libc::__WALL;
     opcode::WaitId::new(libc::P_PID, number, options).build()
 }
 
 fn receive(descriptor: types::Fd, pipe: bool, multishot: bool) -> squeue::Entry {
-    // Lengths of zero stand for the whole of the buffer that the kernel selects.
+    // A length of zero means the whole of the buffer that the kernel selects.
     let nowhere = std::ptr::null_mut();
     match (pipe, multishot) {
         (false, true) => opcode::RecvMulti::new(descriptor, GROUP).build(),
@@ -383,7 +387,8 @@ mod tests {
     use super::{Chunks, Gather, Key, Pending, Pinned, SockAddr, Stage, Token, Work, squeue};
     use std::net::SocketAddr;
 
-    /// A request as the kernel gets it: words and addresses, and no way to us but through these.
+    /// A submission entry as the kernel sees it: numbers and addresses, and no other access to our
+    /// memory.
     struct Entry {
         address: usize,
         length: usize,
@@ -404,7 +409,8 @@ mod tests {
 
         fn gathered(&self) -> Vec<u8> {
             let header = std::ptr::with_exposed_provenance::<libc::msghdr>(self.address);
-            // SAFETY: the operation is under way, so that what it owns is alive and not written to.
+            // SAFETY: the operation is under way, so the memory that it owns is alive and not
+            // written to.
             let header = unsafe { &*header };
             // SAFETY: as above: the header describes the list behind it.
             let pieces = unsafe { std::slice::from_raw_parts(header.msg_iov, header.msg_iovlen) };
@@ -415,7 +421,7 @@ mod tests {
         }
     }
 
-    /// What the kernel finds at an address while the operation is under way.
+    /// Reads what the kernel would find at an address while the operation is under way.
     fn read(start: *const u8, length: usize) -> Vec<u8> {
         // SAFETY: the operation owns these bytes and is under way: they are alive and not written to.
         unsafe { std::slice::from_raw_parts(start, length) }.to_vec()
@@ -445,9 +451,10 @@ mod tests {
         }
     }
 
-    /// Goal: the memory of an operation stays in place, whatever becomes of the table it is kept in.
-    /// For Miri, which knows who may touch what.
-    /// Method: stand in for the kernel, which has nothing but the entry, while the table grows.
+    /// Goal: the memory of an operation keeps its address, whatever happens to the table that holds
+    /// the operation.
+    /// Miri checks every access.
+    /// Method: stand in for the kernel, which has only the entry, while the table grows.
     #[test]
     fn a_gathering_send_stays_in_place_and_is_listed_again_after_a_short_one() {
         let mut spare: Vec<Pinned<Gather>> = Vec::new();
@@ -493,7 +500,7 @@ mod tests {
             entry.length,
         );
         assert_eq!(found, b"one piece");
-        // A connect's length stands where others have an offset.
+        // A connect entry has its length in the field that holds the offset of others.
         let found = read(
             std::ptr::with_exposed_provenance(connect.address),
             connect.offset,

@@ -1,9 +1,9 @@
-//! Writing to pipes whose reader may be gone, without dying of SIGPIPE.
+//! Writes to pipes whose reader may be gone, without dying of SIGPIPE.
 //!
-//! Sockets have `MSG_NOSIGNAL`. For pipes, Linux 6.18 and later have `RWF_NOSIGNAL`. On earlier ones
-//! nothing is to do where the program ignores the signal, as Rust's and Python's do from the start;
-//! in any other one the signal is blocked on the port's thread, which is the one that the kernel
-//! sends it to. The disposition, which belongs to the whole process, is left alone.
+//! Sockets have `MSG_NOSIGNAL`. For pipes, Linux 6.18 and later have `RWF_NOSIGNAL`. On earlier
+//! kernels nothing is needed if the program ignores the signal, as Rust and Python programs do by
+//! default. Otherwise the port blocks the signal on its thread, which is where the kernel sends it.
+//! The port leaves the disposition alone, as it belongs to the whole process.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -11,13 +11,13 @@ use std::mem::MaybeUninit;
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-/// The flags that writes to pipes carry.
+/// The flags for writes to pipes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WriteFlags(pub(super) i32);
 
 const RWF_NOSIGNAL: u32 = 0x100;
 
-/// Finds out how pipes can be written to on this thread, and sees to it that they can.
+/// Finds out how this thread can write to pipes, and blocks SIGPIPE if needed.
 pub(super) fn write_flags() -> io::Result<WriteFlags> {
     if knows_no_signal()? {
         return Ok(WriteFlags(RWF_NOSIGNAL.cast_signed()));
@@ -26,7 +26,7 @@ pub(super) fn write_flags() -> io::Result<WriteFlags> {
     Ok(WriteFlags(0))
 }
 
-/// Tries the flag on a pipe that nobody else knows.
+/// Tries the flag on a private pipe.
 fn knows_no_signal() -> io::Result<bool> {
     let (_reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let flags = ReadWriteFlags::from_bits_retain(RWF_NOSIGNAL);
@@ -39,12 +39,12 @@ fn knows_no_signal() -> io::Result<bool> {
 
 pub(super) fn block_unless_ignored() -> io::Result<()> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: with no new action this only writes the present one, which there is room for.
+    // SAFETY: without a new action the call only writes the current one, for which there is room.
     let failed = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
     if failed != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call above succeeded; besides, an action of zeros is a valid one.
+    // SAFETY: the call above succeeded; besides, an action of zeros is valid.
     let action = unsafe { action.assume_init() };
     if action.sa_sigaction == libc::SIG_IGN {
         return Ok(());

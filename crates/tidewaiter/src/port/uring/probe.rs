@@ -1,4 +1,4 @@
-//! Whether this machine lets us use io_uring, told precisely if not.
+//! Probes whether this machine allows io_uring, and explains precisely why not.
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -10,18 +10,18 @@ use io_uring::{Probe, opcode, squeue, types};
 use super::buffers::{BufferRing, GROUP};
 use super::ring::{Cqe, Ring, Wait};
 
-/// What this kernel can do beyond what we cannot do without.
+/// Optional features of this kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Abilities {
-    /// Receiving many times from one request (6.0).
+    /// One request receives many times (6.0).
     pub(super) multishot_receive: bool,
-    /// Reading a pipe many times from one request (6.7).
+    /// One request reads a pipe many times (6.7).
     pub(super) multishot_read: bool,
-    /// Awaiting a process's end by its number (6.7).
+    /// A process is awaited by pid (6.7).
     pub(super) wait_by_number: bool,
 }
 
-/// The operations without which there is no port.
+/// The operations that the port cannot do without.
 const NEEDED: [(&str, u8); 10] = [
     ("ACCEPT", opcode::AcceptMulti::CODE),
     ("CONNECT", opcode::Connect::CODE),
@@ -35,12 +35,13 @@ const NEEDED: [(&str, u8); 10] = [
     ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
 ];
 
-/// How long an operation that has nothing to wait for may take before the ring counts as broken.
+/// The longest time that an operation with nothing to wait for may take before the ring counts as
+/// broken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Checks that the ring takes entries, and that the kernel knows the operations we need.
 ///
-/// That a ring can be set up means little: a seccomp filter may still refuse to enter it.
+/// Setting up a ring proves little: a seccomp filter may still refuse to enter it.
 pub(super) fn check_operations(ring: &mut Ring) -> io::Result<Probe> {
     let mut probe = Probe::new();
     ring.submitter()
@@ -62,7 +63,7 @@ pub(super) fn check_operations(ring: &mut Ring) -> io::Result<Probe> {
     }
 }
 
-/// Finds out what else the kernel can do: by doing it where the probe does not tell.
+/// Detects the optional features, by trying those that the kernel's probe does not cover.
 pub(super) fn abilities(
     ring: &mut Ring,
     probe: &Probe,
@@ -75,7 +76,7 @@ pub(super) fn abilities(
     })
 }
 
-/// What there is to tell about a ring.
+/// Lists the ring's features for [`PortInfo`](super::PortInfo).
 pub(super) fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
     let optional = [
         (abilities.multishot_receive, "multishot receive"),
@@ -115,7 +116,7 @@ fn receives_many(ring: &mut Ring, buffers: &BufferRing) -> io::Result<bool> {
     }
 }
 
-/// Awaits the completion of what was pushed last.
+/// Waits for the completion of the entry pushed last.
 fn complete(ring: &mut Ring) -> io::Result<Cqe> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -134,7 +135,7 @@ fn complete(ring: &mut Ring) -> io::Result<Cqe> {
     }
 }
 
-/// Says which step was refused, and what that means.
+/// Names the step that was refused, and explains why.
 pub(super) fn refused(step: &str, error: &io::Error) -> io::Error {
     let meaning = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => why_forbidden(),
@@ -148,7 +149,7 @@ pub(super) fn refused(step: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{step}: {error}: {meaning}"))
 }
 
-/// Says what is missing that a later kernel has.
+/// Names the missing feature, and the kernel that introduced it.
 pub(super) fn too_old(what: &str, since: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,

@@ -1,4 +1,4 @@
-//! The ring: setting it up, submitting, waiting, and reading what completed.
+//! The ring: set-up, submitting, waiting, and reading completions.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,14 +14,14 @@ use io_uring::{EnterFlags, IoUring, Submitter, squeue};
 use super::super::PortOptions;
 use super::probe;
 
-/// When the kernel runs its part of a completion on our thread.
+/// The moments at which the kernel runs its part of a completion on our thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TaskWork {
-    /// Only when we enter the ring (6.1): whole batches, and no interruptions.
+    /// Only when we enter the ring (6.1): in batches, without interruptions.
     Deferred,
     /// On any system call of ours (5.19).
     Cooperative,
-    /// Whenever it likes, interrupting us.
+    /// At any time, by interrupting us.
     Interrupting,
 }
 
@@ -34,7 +34,7 @@ impl TaskWork {
         }
     }
 
-    /// What older kernels have instead.
+    /// Returns the next best mode, for older kernels.
     fn step_down(self) -> Option<TaskWork> {
         match self {
             TaskWork::Deferred => Some(TaskWork::Cooperative),
@@ -44,7 +44,7 @@ impl TaskWork {
     }
 }
 
-/// Whether entering the kernel waits for a completion.
+/// How long entering the kernel waits for a completion.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wait {
     No,
@@ -52,12 +52,12 @@ pub(super) enum Wait {
     ForEver,
 }
 
-/// What entering the kernel came to.
+/// The result of entering the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
     Done,
-    /// The time is up, a signal was handled, or the kernel wants completions to be read, or memory to
-    /// be freed, first.
+    /// The timeout has passed, a signal was handled, or the kernel wants us to read completions or
+    /// to free memory first.
     Early,
 }
 
@@ -70,17 +70,17 @@ pub(super) struct Cqe {
 }
 
 impl Cqe {
-    /// Whether the operation goes on.
+    /// Whether the operation continues.
     pub(super) fn more(self) -> bool {
         io_uring::cqueue::more(self.flags)
     }
 
-    /// Whether the socket had more to be received.
+    /// Whether the socket has more to receive.
     pub(super) fn has_more_behind(self) -> bool {
         io_uring::cqueue::sock_nonempty(self.flags)
     }
 
-    /// Which buffer of the buffer ring the kernel took.
+    /// The id of the buffer that the kernel took from the buffer ring.
     pub(super) fn buffer(self) -> Option<u16> {
         io_uring::cqueue::buffer_select(self.flags)
     }
@@ -88,9 +88,9 @@ impl Cqe {
 
 /// The thread that enters a ring.
 struct Issuer {
-    /// The OS's number of it.
+    /// The OS's thread id.
     number: libc::pid_t,
-    /// What ends with it, a moment earlier.
+    /// Expires when the thread ends, shortly before the OS is done with it.
     presence: Weak<()>,
 }
 
@@ -98,13 +98,13 @@ thread_local! {
     static PRESENCE: Arc<()> = Arc::new(());
 }
 
-/// How long a thread may take to end once its own code has.
+/// The longest time that a thread may take to end once its own code has finished.
 const ENDING_MAX: Duration = Duration::from_secs(1);
 
 impl Issuer {
     fn this_thread() -> Issuer {
         Issuer {
-            // SAFETY: has no arguments.
+            // SAFETY: the call has no arguments.
             number: unsafe { libc::gettid() },
             presence: PRESENCE
                 .try_with(Arc::downgrade)
@@ -112,7 +112,8 @@ impl Issuer {
         }
     }
 
-    /// Whether it has ended. If its own code has, waits until the kernel is done with it, too.
+    /// Whether the thread has ended. If only its own code has finished, waits until the kernel is
+    /// done with it, too.
     fn has_ended(&self) -> bool {
         let deadline = Instant::now() + ENDING_MAX;
         while self.presence.strong_count() == 0 && Instant::now() < deadline {
@@ -124,23 +125,24 @@ impl Issuer {
         false
     }
 
-    /// Whether this process has a thread of that number.
+    /// Whether this process has a thread with that id.
     fn is_known(&self) -> bool {
         let process = std::process::id();
-        // SAFETY: no signal is sent, and numbers are all that there is.
+        // SAFETY: the call sends no signal, and its arguments are plain numbers.
         let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, self.number, 0) };
         sent == 0
     }
 }
 
-/// One io_uring instance. It must be entered by the thread that made it alone: the kernel may insist.
+/// One io_uring instance. Only the thread that created it may enter it; the kernel may enforce
+/// that.
 pub(super) struct Ring {
     io: IoUring,
     thread: ThreadId,
     issuer: Issuer,
     task_work: TaskWork,
     enter_flags: EnterFlags,
-    /// What found no room in the submission queue, in order.
+    /// Entries that found no room in the submission queue, in order.
     backlog: VecDeque<squeue::Entry>,
 }
 
@@ -156,14 +158,14 @@ impl fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// Sets a ring up with the best task work, from `best` downwards, that the kernel knows.
+    /// Sets up a ring with the best task work that the kernel supports, starting from `best`.
     pub(super) fn set_up(options: &PortOptions, best: TaskWork) -> io::Result<Ring> {
         let mut task_work = best;
         let io = loop {
             match build(options, task_work) {
                 Ok(io) => break io,
                 Err(error) => match task_work.step_down() {
-                    // A kernel refuses flags that it does not know as invalid.
+                    // A kernel rejects unknown flags as invalid.
                     Some(next) if error.raw_os_error() == Some(libc::EINVAL) => task_work = next,
                     _ => return Err(probe::refused("io_uring_setup", &error)),
                 },
@@ -175,7 +177,7 @@ impl Ring {
         }
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if parameters.is_feature_no_iowait() {
-            // An idle port must not look like a disk that is waited for.
+            // An idle port should not show up as waiting for disk I/O.
             enter_flags |= EnterFlags::NO_IOWAIT;
         }
         Ok(Ring {
@@ -188,18 +190,18 @@ impl Ring {
         })
     }
 
-    /// Whether this thread made it.
+    /// Whether this thread created the ring.
     pub(super) fn is_ours(&self) -> bool {
         self.thread == thread::current().id()
     }
 
-    /// Whether the thread that made it has ended: see [`Issuer::has_ended`].
+    /// Whether the thread that created the ring has ended: see [`Issuer::has_ended`].
     pub(super) fn outlives_its_thread(&self) -> bool {
         self.issuer.has_ended()
     }
 
-    /// Lets go of it in a copy of the process that it belongs to: its memory is not here, and its descriptor
-    /// is another name for the original's ring.
+    /// Abandons the ring in a copy of the process that owns it: the ring's memory is not mapped
+    /// here, and the descriptor refers to the original's ring.
     #[expect(
         clippy::disallowed_methods,
         reason = "unmapping could hit what has since been mapped in its place"
@@ -207,7 +209,7 @@ impl Ring {
     pub(super) fn disown(self) {
         let descriptor = self.io.as_raw_fd();
         std::mem::forget(self.io);
-        // SAFETY: the descriptor is open, and its owner has just been forgotten.
+        // SAFETY: the descriptor is open, and its owner was forgotten just above.
         drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
     }
 
@@ -219,25 +221,26 @@ impl Ring {
         self.enter_flags.contains(EnterFlags::NO_IOWAIT)
     }
 
-    /// For registering buffers and probing.
+    /// Gives access to register buffers and to probe.
     pub(super) fn submitter(&self) -> Submitter<'_> {
         self.io.submitter()
     }
 
-    /// Queues `entry`; the next [`enter`](Ring::enter) at the latest hands it to the kernel.
+    /// Queues `entry`; the next [`enter`](Ring::enter) hands it to the kernel at the latest.
     ///
     /// # Safety
     ///
-    /// Every address in `entry` stays valid, and the kernel's to use, until the entry's last completion.
+    /// Every address in `entry` stays valid, and reserved for the kernel, until the entry's last
+    /// completion.
     pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
         if !self.backlog.is_empty() || !self.try_push(&entry) {
             self.backlog.push_back(entry);
-            // Refused for now is no harm: the next wait tries again, and reports what is wrong.
+            // A refusal is harmless here: the next wait tries again and reports the error.
             let _ = self.flush_backlog();
         }
     }
 
-    /// Hands everything queued to the kernel, waits if asked to, and runs deferred task work.
+    /// Submits all queued entries, waits if asked to, and runs deferred task work.
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         if !self.backlog.is_empty() && self.flush_backlog()? == Entered::Early {
             return Ok(Entered::Early);
@@ -252,7 +255,7 @@ impl Ring {
         }
     }
 
-    /// The next completion, if one is there already.
+    /// Returns the next completion, if there is one already.
     pub(super) fn next(&mut self) -> Option<Cqe> {
         let entry = self.io.completion().next()?;
         Some(Cqe {
@@ -266,8 +269,8 @@ impl Ring {
         !self.io.completion().is_empty()
     }
 
-    /// Whether there is something to hand over, task work to run, or completions that found no room in
-    /// the queue and are the kernel's to fetch.
+    /// Whether there are entries to submit, task work to run, or completions that overflowed the
+    /// queue and wait in the kernel.
     pub(super) fn wants_entering(&mut self) -> bool {
         let submission = self.io.submission();
         !submission.is_empty()
@@ -277,13 +280,13 @@ impl Ring {
     }
 
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: `push`'s caller promised that the entry's addresses stay valid; entries reach this
-        // function through it alone.
+        // SAFETY: `push`'s caller promised that the entry's addresses stay valid, and entries
+        // arrive here only by way of `push`.
         unsafe { self.io.submission().push(entry) }.is_ok()
     }
 
-    /// Moves the backlog into the submission queue, handing over what stands there already. May come
-    /// back early with entries left.
+    /// Moves the backlog into the submission queue, submitting what is already there. May return
+    /// early with entries left.
     fn flush_backlog(&mut self) -> io::Result<Entered> {
         while let Some(entry) = self.backlog.pop_front() {
             if self.try_push(&entry) {
@@ -304,11 +307,12 @@ impl Ring {
         let queued = u32::try_from(self.io.submission().len()).expect("queues have 32-bit lengths");
         let flags = self.enter_flags.bits();
         let submitter = self.io.submitter();
-        // SAFETY: `args` is the extended argument that the flags announce, and it and the timeout in it
-        // outlive the call; the queued entries' addresses are vouched for by `push`.
+        // SAFETY: `args` is the extended argument that the flags announce; it and its timeout
+        // outlive the call, and `push` vouches for the addresses in the queued entries.
         let result = unsafe { submitter.enter(queued, want, flags, Some(args)) };
         match result {
-            // Having submitted something, the kernel says so, and keeps to itself what ended the wait.
+            // After submitting something, the kernel returns the count and hides what ended the
+            // wait.
             Ok(_) if want > 0 && !self.has_completions() => Ok(Entered::Early),
             Ok(_) => Ok(Entered::Done),
             Err(error) => match error.raw_os_error() {
@@ -319,7 +323,7 @@ impl Ring {
     }
 }
 
-/// The kernel refuses seconds that are negative as its own, signed, number.
+/// The kernel rejects a timeout whose seconds are negative as a signed number.
 const TIMEOUT_MAX: Duration = Duration::from_secs(u32::MAX as u64);
 
 fn build(options: &PortOptions, task_work: TaskWork) -> io::Result<IoUring> {
@@ -341,6 +345,6 @@ fn build(options: &PortOptions, task_work: TaskWork) -> io::Result<IoUring> {
         }
         TaskWork::Interrupting => {}
     }
-    // The kernel refuses a completion queue that is shorter than the submission queue.
+    // The kernel rejects a completion queue that is shorter than the submission queue.
     builder.build(options.submission_entries.min(options.completion_entries))
 }

@@ -1,4 +1,4 @@
-//! Giving way: where no ring is to be had any more, the readiness port takes everything over.
+//! Handover: where the kernel no longer grants a ring, the readiness port takes over.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,12 +9,12 @@ use super::Uring;
 use super::handle::{HandleState, Thing};
 
 impl Uring {
-    /// The readiness port, with all handles and operations, because the kernel gave this one no ring: after a
-    /// fork, or for another thread than the one that opened the port.
+    /// Hands all handles and operations over to a readiness port, because the kernel granted no
+    /// ring: after a fork, or on another thread than the one that opened the port.
     ///
     /// # Errors
     ///
-    /// What the OS says; this port is as before then, and the next wait tries all of it again.
+    /// The OS's error. This port is then unchanged, and the next wait tries again.
     pub(super) fn give_way(&mut self, refusal: &io::Error) -> io::Result<Box<dyn Driver>> {
         self.end_cancelled();
         self.name_children()?;
@@ -42,7 +42,7 @@ impl Uring {
 }
 
 impl HandleState {
-    /// What can be polled; `None` for a process that somebody else has reaped.
+    /// The descriptor to poll; `None` for a process that somebody else has reaped.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
         match &self.thing {
             Thing::Listener(socket) | Thing::Stream(socket) => Some(socket.as_fd()),

@@ -1,4 +1,4 @@
-//! What is particular to this backend, on real sockets and pipes.
+//! Tests particular to this backend, on real sockets and pipes.
 
 mod children;
 mod refusal;
@@ -17,10 +17,10 @@ use super::super::{
 use super::ring::TaskWork;
 use super::{Allowed, Uring};
 
-/// Longer than anything here takes; what it ends has failed.
+/// Longer than any step here takes; running into it is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everything that the kernels we support may lack, lacking in turn.
+/// The features that a supported kernel may lack, removed one by one.
 const KERNELS: [Allowed; 3] = [
     Allowed::ALL,
     Allowed {
@@ -35,7 +35,7 @@ const KERNELS: [Allowed; 3] = [
     },
 ];
 
-/// A port, and what it delivered that nobody asked for yet.
+/// A port, and the completions that it has delivered but the test has not taken yet.
 struct Harness {
     port: Uring,
     delivered: Vec<Completion>,
@@ -60,7 +60,7 @@ impl Harness {
     fn wait(&mut self) {
         let before = self.delivered.len();
         let deadline = Instant::now() + PATIENCE;
-        // Signals that other tests send to the process end waits early.
+        // Signals that other tests send to the process can end a wait early.
         while self.delivered.len() == before && Instant::now() < deadline {
             self.port
                 .wait(Some(PATIENCE), &mut self.delivered)
@@ -73,7 +73,7 @@ impl Harness {
         );
     }
 
-    /// The next completion of `operation`.
+    /// Returns the next completion of `operation`.
     fn next(&mut self, operation: Operation) -> Completion {
         loop {
             let mut delivered = self.delivered.iter();
@@ -84,7 +84,7 @@ impl Harness {
         }
     }
 
-    /// The last completion of `operation`; the ones before are dropped.
+    /// Returns the last completion of `operation`; drops the earlier ones.
     fn last(&mut self, operation: Operation) -> Completion {
         loop {
             let completion = self.next(operation);
@@ -126,7 +126,7 @@ impl Harness {
         assert!(matches!(closed.result, Ok(Outcome::Closed)), "{closed:?}");
     }
 
-    /// Awaits that the handle being closed is closed.
+    /// Waits until the handle that is being closed is closed.
     fn wait_for_closed(&mut self) {
         loop {
             let mut delivered = self.delivered.iter();
@@ -138,7 +138,7 @@ impl Harness {
         }
     }
 
-    /// Nothing is left: neither operations nor handles, nor completions that nobody expected.
+    /// Checks that nothing is left: neither operations nor handles, nor unexpected completions.
     fn finish(self) {
         assert_eq!(self.port.in_flight(), 0, "{:?}", self.delivered);
         assert_eq!(self.port.open_handles(), 0);
@@ -151,7 +151,7 @@ fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// Two connected sockets.
+/// Returns two connected sockets.
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(loopback()).expect("a free port");
     let address = listener.local_addr().expect("it is bound");

@@ -1,4 +1,4 @@
-//! Children: their pipes and their ends.
+//! Children: their pipes and their exits.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
@@ -42,7 +42,7 @@ fn a_child_echoes_and_ends() {
     harness.finish();
 }
 
-/// Goal: waiting for an end can be cancelled, and begun again before or after the end.
+/// Goal: a wait for an exit can be cancelled, and repeated before or after the exit.
 #[test]
 fn the_wait_for_an_end_can_be_cancelled_and_repeated() {
     let mut harness = Harness::new();
@@ -69,7 +69,8 @@ fn the_wait_for_an_end_can_be_cancelled_and_repeated() {
     harness.finish();
 }
 
-/// Goal: a child that has ended is reaped before that is told, on any kernel, and told to each who asked.
+/// Goal: on any kernel, a child is reaped before its exit is reported, and every request for the
+/// exit gets a completion.
 #[test]
 fn a_child_is_reaped_before_its_end_is_told() {
     for (allowed, own_group) in KERNELS
@@ -93,13 +94,15 @@ fn a_child_is_reaped_before_its_end_is_told() {
     }
 }
 
-/// What ends at once, has no pipes and leads no group: its end may be awaited by its number.
+/// A command that exits at once, has no pipes and leads no group, so that the port may await it by
+/// pid.
 fn quiet() -> Command {
     let command = Command::new("true").own_group(false).stdin(Stdio::Null);
     command.stdout(Stdio::Null).stderr(Stdio::Null)
 }
 
-/// Goal: the ends of more children come than are awaited by their numbers, and numbers are used again.
+/// Goal: every exit is reported when there are more children than the port awaits by pid, and when
+/// pids are reused.
 #[test]
 fn the_ends_of_many_children_at_once_all_come() {
     let mut harness = Harness::new();
@@ -134,7 +137,7 @@ fn closing_a_process_cancels_the_wait_for_its_end() {
         .expect("it is open");
     assert!(is_cancelled(&harness.next(exit)));
     harness.wait_for_closed();
-    // Left without input, the child ends by itself.
+    // Without input, the child exits by itself.
     let output = harness.submit(stdout, Request::Receive);
     harness.close(stdin, CloseMode::Graceful);
     assert!(matches!(

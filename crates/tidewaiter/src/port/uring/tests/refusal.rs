@@ -8,7 +8,7 @@ use super::super::super::{PortKind, PortOptions};
 use super::super::{Allowed, Uring};
 use super::{Harness, KERNELS};
 
-/// Forbids a system call to this thread, from here on, as a container's seccomp filter does.
+/// Forbids a system call to this thread from now on, as a container's seccomp filter does.
 fn forbid(call: libc::c_long, errno: i32) {
     let call = u32::try_from(call).expect("system calls have small numbers");
     let errno = errno.cast_unsigned();
@@ -19,7 +19,7 @@ fn forbid(call: libc::c_long, errno: i32) {
         k,
     };
     let mut filter = [
-        // The call's number is the first word of what a filter sees.
+        // The first word of a seccomp filter's input is the call's number.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
         statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call, 1),
         statement(
@@ -47,7 +47,7 @@ fn forbid(call: libc::c_long, errno: i32) {
     assert_eq!(failed, 0, "{}", io::Error::last_os_error());
 }
 
-/// What opening says in a thread to which `call` is forbidden.
+/// The error of opening a port on a thread that may not use `call`.
 fn refusal(call: libc::c_long, errno: i32) -> io::Error {
     let opening = thread::spawn(move || {
         forbid(call, errno);

@@ -1,4 +1,4 @@
-//! Each request on sockets and pipes, on each kind of kernel.
+//! Each request on sockets and pipes, for each set of kernel features.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -213,9 +213,9 @@ fn accepting_on_what_does_not_listen_fails_once() {
     harness.finish();
 }
 
-/// Goal: where the kernel has no flag against it, SIGPIPE does not kill a program of the default
+/// Goal: on a kernel without `RWF_NOSIGNAL`, SIGPIPE does not kill a program with the default
 /// disposition.
-/// Method: the disposition belongs to the whole process, so a new one runs this test again.
+/// Method: the disposition belongs to the whole process, so a new process runs this test again.
 #[test]
 fn a_program_that_does_not_ignore_sigpipe_survives_it() {
     const CHILD: &str = "TIDEWAITER_TEST_SIGPIPE";
@@ -231,7 +231,7 @@ fn a_program_that_does_not_ignore_sigpipe_survives_it() {
         assert!(status.success(), "{status}");
         return;
     }
-    // SAFETY: the default action is no function of ours.
+    // SAFETY: the default action runs no function of ours.
     let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     assert_ne!(before, libc::SIG_ERR);
     pipes::block_unless_ignored().expect("the mask can be set");
@@ -246,10 +246,11 @@ fn a_program_that_does_not_ignore_sigpipe_survives_it() {
     harness.finish();
 }
 
-/// Goal: a pipe that brings much has room for more soon, and one that brings little stays as it is.
+/// Goal: a pipe that carries much soon gets a larger buffer, and one that carries little keeps its
+/// own.
 #[test]
 fn a_pipe_that_was_full_gets_more_room_on_every_kernel() {
-    // Receives that are all full, and yet less than the pipe has room for.
+    // Sized to fill several receive buffers but not the whole pipe.
     let piece = 3 * PortOptions::default().receive_bytes;
     for allowed in KERNELS {
         let mut harness = Harness::with(&PortOptions::default(), allowed);

@@ -12,7 +12,7 @@ use super::super::super::{
 };
 use super::{Harness, KERNELS, PATIENCE, is_cancelled, pair, pipe};
 
-/// Bytes from a formula, of a period that no size of pieces divides.
+/// Returns bytes from a formula whose period is no multiple of any piece size.
 fn pattern(len: u32) -> Vec<u8> {
     (0..len)
         .map(|index| (index.wrapping_mul(0x9e37_79b1) >> 24).to_le_bytes()[0])
@@ -59,7 +59,7 @@ fn vectored_sends_keep_64_mib_in_order() {
     harness.finish();
 }
 
-/// Goal: a full pipe takes what it can, and a vectored write goes on where the last one ended.
+/// Goal: a full pipe takes what it can, and a vectored write continues where the last one ended.
 #[test]
 fn a_pipe_carries_more_than_it_holds() {
     for allowed in KERNELS {
@@ -98,7 +98,8 @@ fn a_pipe_carries_more_than_it_holds() {
     }
 }
 
-/// Goal: whoever keeps every buffer still receives, and once they are back, the ring serves again.
+/// Goal: a program that holds every buffer still receives; once it drops them, the ring serves
+/// again.
 #[test]
 fn receiving_goes_on_while_the_program_keeps_every_buffer() {
     let options = PortOptions {
@@ -149,15 +150,16 @@ fn receiving_goes_on_while_the_program_keeps_every_buffer() {
     }
 }
 
-/// Goal: once a connection has brought much, a wait receives several large pieces of what is there, in order.
-/// Method: fill the socket, then receive it all, until that was seen.
+/// Goal: once a connection has carried much, one wait receives several large pieces of the
+/// available data, in order.
+/// Method: fill the socket, then receive everything, until a wait has delivered several pieces.
 #[test]
 fn a_wait_receives_several_pieces_of_what_surges() {
     for allowed in KERNELS {
         let mut harness = Harness::with(&PortOptions::default(), allowed);
         let (ours, mut theirs) = pair();
         theirs.set_nonblocking(true).expect("an option");
-        // Of itself it grows as the kernel sees fit, which may take long.
+        // Left to itself, the kernel may take long to grow the receive buffer.
         let room = SockRef::from(&ours).set_recv_buffer_size(1 << 20);
         room.expect("an option");
         let ours = harness.adopt(ours);
@@ -193,8 +195,8 @@ fn a_wait_receives_several_pieces_of_what_surges() {
     }
 }
 
-/// Receives messages of their own each, and queues what comes: where it is, as often as the port allows. Returns
-/// what came, and how often that was.
+/// Receives single messages and queues them for sending, in place as often as the port allows.
+/// Returns what was received, and the number of messages queued in place.
 fn received_to_be_sent(
     harness: &mut Harness,
     receive: Operation,
@@ -223,8 +225,8 @@ fn received_to_be_sent(
     (all, queue, shared)
 }
 
-/// Goal: what was received is sent from where it is; the kernel has enough other memory to receive into until
-/// then, and gets all of it back.
+/// Goal: received data is sent from the buffer it is in; until then the kernel has enough other
+/// buffers to receive into, and it gets all of them back.
 #[test]
 fn what_was_received_is_sent_from_where_it_is() {
     for allowed in KERNELS {
@@ -255,8 +257,9 @@ fn what_was_received_is_sent_from_where_it_is() {
     }
 }
 
-/// Goal: a send out of received memory that is given up gives that back, and not before the kernel is done.
-/// Method: a peer that reads nothing, so that the send waits.
+/// Goal: cancelling a send from received buffers returns these, but only once the kernel is done
+/// with them.
+/// Method: a peer that reads nothing, so that the send stays under way.
 #[test]
 fn a_send_that_is_given_up_gives_received_memory_back() {
     for allowed in KERNELS {
@@ -273,7 +276,7 @@ fn a_send_that_is_given_up_gives_received_memory_back() {
         harness.close(ours, CloseMode::Reset);
         assert!(is_cancelled(&harness.last(receive)));
         let ended = harness.next(send);
-        // The peer's OS may have made some room all the same.
+        // The peer's OS may have made some room anyway.
         let some = matches!(ended.result, Ok(Outcome::Sent { .. }));
         assert!(some || is_cancelled(&ended), "{ended:?}");
         drop(ended);
@@ -295,7 +298,7 @@ fn a_buffer_outlives_its_port() {
     assert_eq!(&*buffer, b"kept");
 }
 
-/// Goal: with queues far too small for what goes on, every operation still completes exactly once.
+/// Goal: with queues far too small for the load, every operation still completes exactly once.
 #[test]
 fn tiny_queues_lose_nothing() {
     let options = PortOptions {
@@ -333,7 +336,7 @@ fn tiny_queues_lose_nothing() {
     }
 }
 
-/// Goal: a cancelled operation completes exactly once, and what it received is not lost.
+/// Goal: a cancelled operation completes exactly once, and the bytes that it received are not lost.
 /// Method: the peer writes while the receive is cancelled and started anew, hundreds of times.
 #[test]
 fn cancelling_loses_no_bytes() {
@@ -354,7 +357,7 @@ fn cancelling_loses_no_bytes() {
                 .port
                 .wait(Some(Duration::ZERO), &mut harness.delivered)
                 .expect("a wait");
-            // It may have come to its end by itself.
+            // The receive may have ended by itself.
             harness.port.cancel(receive);
             let end = loop {
                 let completion = harness.next(receive);
@@ -386,7 +389,7 @@ fn closing_while_receiving_and_sending_completes_all_three_in_order() {
         let (ours, theirs) = pair();
         let ours = harness.adopt(ours);
         let receive = harness.submit(ours, Request::Receive);
-        // Sent until the sockets' buffers are full: then the last one is stuck.
+        // Send until the sockets' buffers are full, so that the last send stays under way.
         let stuck = loop {
             let send = harness.submit(ours, Request::Send(vec![0; 64 << 20].into()));
             harness
@@ -435,7 +438,7 @@ fn a_waker_ends_the_wait_from_another_thread_each_time() {
             assert!(started.elapsed() < PATIENCE, "the waker was not heard");
             waking.join().expect("the waker does not panic");
         }
-        // All of it was heard: the next wait lasts its time.
+        // No wake-up is left: the next wait lasts its full time.
         let started = Instant::now();
         let brief = Duration::from_millis(20);
         harness
@@ -460,7 +463,8 @@ fn dropping_the_port_awaits_what_is_under_way() {
         .expect("a wait");
     drop(harness);
     let mut received = Vec::new();
-    // The kernel sends what it took; then the connection is over, for nobody holds it any more.
+    // The kernel sends the bytes that it took; then the connection ends, because nobody holds it
+    // any more.
     let end = theirs.read_to_end(&mut received);
     assert!(end.is_ok(), "{end:?}");
     assert!(received.len() < 64 << 20);

@@ -8,13 +8,13 @@ use super::super::BufferRing;
 use super::{Harness, pair};
 use crate::port::Request;
 
-/// A port on its way to another thread, with what tells of its buffers.
+/// A port on its way to another thread, with a reference that shows whether its buffers are alive.
 struct Carried(Harness, Weak<BufferRing>);
 
-// SAFETY: the thread that had it does nothing with it after it was sent away.
+// SAFETY: the sending thread does not touch it afterwards.
 unsafe impl Send for Carried {}
 
-/// A port that a thread of its own has used, and what to tell that thread to end.
+/// Returns a port that another thread has used, and the means to end that thread.
 fn used_elsewhere() -> (Carried, mpsc::Sender<()>, thread::JoinHandle<()>) {
     let (give, given) = mpsc::channel();
     let (end, ending) = mpsc::channel();
@@ -43,7 +43,7 @@ fn a_port_dropped_after_its_thread_ended_frees_its_buffers() {
     }
 }
 
-/// Goal: while the thread lives, the kernel may still do there what it was asked for.
+/// Goal: while the thread lives, the kernel may still perform operations there.
 #[test]
 fn a_port_dropped_by_another_thread_than_its_own_frees_nothing_under_the_kernels_hands() {
     let (Carried(harness, buffers), end, thread) = used_elsewhere();
