@@ -1,4 +1,4 @@
-//! A handle with what is asked of it, and the non-blocking call for each request.
+//! A handle with its operations, and the non-blocking attempt at each of them.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -22,23 +22,23 @@ use super::sigpipe::Quiet;
 use super::task::{Task, Work};
 use crate::process::OsProcess;
 
-/// The most pieces of memory sent in one call.
+/// The most pieces of memory in one send.
 const PIECES_MAX: usize = 64;
 
-/// The most connections taken from one listener before the other handles have their turn.
+/// The most connections accepted from one listener before other handles get their turn.
 const ACCEPTS_MAX: usize = 32;
 
-/// A receive counts for so many bytes at least: what the kernel and we have of a connection comes into the processor's
-/// cache, too, and is used again when the answer is sent.
+/// Each receive counts as at least this many bytes: the state that the kernel and the port keep for
+/// a connection also enters the processor's cache, and is used again when the answer is sent.
 const RECEIVED_MIN: usize = 8 * 1024;
 
-/// Asking does not wait.
+/// A timeout of zero: polls without waiting.
 const NOW: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
 };
 
-/// What a handle stands for.
+/// The object behind a handle.
 #[derive(Debug)]
 pub(in super::super) enum Source {
     Listener(Socket),
@@ -58,14 +58,14 @@ impl AsFd for Source {
     }
 }
 
-/// The things that can go on at once on one handle.
+/// The kinds of operation that can be under way on one handle at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// Accept, receive, exit.
+    /// Accepts, receives, and waits for an exit.
     Input,
-    /// Connect, send.
+    /// Connects and sends.
     Output,
-    /// Waiting for a hang-up.
+    /// Waits for a hang-up.
     HangUp,
 }
 
@@ -85,10 +85,10 @@ impl Direction {
 pub(super) struct Pools {
     /// For pipes: whole pages, which is what their writers fill.
     pipe: Rc<Pool>,
-    /// For connections: somewhat more, so that a message of just that size does not fill it, which would make us ask
-    /// for what is behind it.
+    /// For connections: somewhat larger, so that a message of exactly the usual size does not fill
+    /// it. A full buffer would need another call to find out that nothing follows.
     connection: Rc<Pool>,
-    /// For what surges.
+    /// For surges.
     wide: Rc<Pool>,
 }
 
@@ -111,12 +111,12 @@ impl Pools {
     }
 }
 
-/// What attempts need, of the port and of the round they are made in.
+/// The port's memory pools and the state of one round, for attempts to use.
 pub(super) struct Tools {
     pools: Rc<Pools>,
-    /// From the round's first write to a pipe on.
+    /// Set by the round's first write to a pipe.
     quiet: Option<Quiet>,
-    /// How many bytes of memory the round has used by receiving, roughly.
+    /// The approximate number of bytes of memory that the round has used for receiving.
     pub(super) received: usize,
 }
 
@@ -130,56 +130,59 @@ impl Tools {
     }
 }
 
-/// What an attempt came to.
+/// The result of an attempt.
 pub(super) enum Attempt {
-    /// Nothing: the operation waits for readiness.
+    /// The operation waits for readiness.
     NotReady,
-    /// A completion, and the operation goes on.
+    /// A completion, after which the operation continues.
     More(Outcome),
     /// The last completion.
     Last(Result<Outcome, Failure>),
 }
 
-/// A handle: its source, what is known of its readiness, and what is under way.
+/// A handle: its source, its known readiness, and its operations under way.
 ///
-/// Small, as each of many handles is fetched into the processor's cache for every visit: what few have stands elsewhere.
+/// Kept small, because every visit loads an entry into the processor's cache, and there are many:
+/// fields that few handles need are in [`Aside`].
 ///
-/// Their order is that of their use: what a report of the selector's touches comes first.
+/// The order of the fields follows their use: those that a report from the selector touches come
+/// first.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Entry {
-    /// Whether the selector reports changes; what it cannot watch is always ready.
+    /// Whether the selector reports changes. A source that it cannot watch is always ready.
     pub(super) watched: bool,
-    /// Whether it stands in the queue of what is to be attempted.
+    /// Whether the handle is in the queue of handles to attempt.
     pub(super) queued: bool,
     readable: bool,
     writable: bool,
-    /// It may have hung up: to be asked.
+    /// It may have hung up; only a poll tells for certain.
     hung_up: bool,
-    /// The peer has ended or failed: having read all bytes that were there does not mean that nothing
-    /// is left to be read.
+    /// The peer has ended or failed, so a short read does not mean that there is nothing left to
+    /// read.
     ended: bool,
-    /// Whether a read or write that did less than it was asked for has met the end of what was possible.
-    /// That is so for sockets and pipes; a terminal, for one, gives a line at a time.
+    /// Whether a short read or write means that nothing more is possible now. True for sockets and
+    /// pipes; a terminal, for example, returns one line at a time.
     short_is_all: bool,
     pub(super) input: Option<Task>,
     pub(super) source: Source,
-    /// Of what is received.
+    /// How much the handle has received lately.
     surge: Surge,
     pub(super) output: Option<Task>,
     aside: Option<Box<Aside>>,
-    /// The error of a send that broke the connection. The kernel tells it once: without this, a later
-    /// receive would take the reset for an end of file.
+    /// The error of a send that broke the connection. The kernel reports it only once: without this
+    /// copy, a later receive would take the reset for an end of file.
     broken: Option<Errno>,
 }
 
-/// What few handles have.
+/// Fields that few handles need.
 #[derive(Debug, Default)]
 struct Aside {
     hang_up: Option<Task>,
-    /// Further accepts and waits for the same exit: each takes the place of `input` in its turn.
+    /// Further accepts, and further waits for the same exit: each moves to `input` in its turn.
     waiting: VecDeque<Task>,
-    /// Directions whose cancelled operation is not yet delivered, and so still under way.
+    /// Directions of cancelled operations whose completion is not yet delivered, and that still
+    /// count as under way.
     ending: Vec<Direction>,
 }
 
@@ -193,7 +196,7 @@ impl Entry {
             output: None,
             aside: None,
             readable: false,
-            // The first attempt tells: most can be written to at once.
+            // Most sockets are writable at once; the first attempt corrects this.
             writable: true,
             hung_up: false,
             ended: false,
@@ -207,7 +210,7 @@ impl Entry {
         self.aside.get_or_insert_default()
     }
 
-    /// Takes off what is under way, and what waits for its turn.
+    /// Removes all operations: those under way and those that wait for their turn.
     pub(super) fn take_tasks(&mut self) -> impl Iterator<Item = Task> {
         let Aside {
             hang_up, waiting, ..
@@ -224,7 +227,8 @@ impl Entry {
         }
     }
 
-    /// Puts `task` where it goes on; gives it back if only one such operation may be under way.
+    /// Puts `task` in its place; returns it as an error if its direction is occupied and takes only
+    /// one operation.
     pub(super) fn start(&mut self, direction: Direction, task: Task) -> Result<(), Task> {
         let several = matches!(task.work, Work::Accept | Work::AcceptOne | Work::Exit);
         if several && self.input.is_some() {
@@ -242,7 +246,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Takes `operation` off the handle, if it is still to be attempted.
+    /// Removes `operation` from the handle, if it is still to be attempted.
     pub(super) fn cancel(&mut self, operation: Operation, direction: Direction) -> Option<Task> {
         let is_it = |task: &Task| task.operation == operation;
         let under_way = self.slot(direction).take_if(|task| is_it(task));
@@ -258,7 +262,7 @@ impl Entry {
         Some(task)
     }
 
-    /// The completion of an operation that was cancelled in `direction` is delivered.
+    /// Notes that the completion of an operation cancelled in `direction` has been delivered.
     pub(super) fn forget_cancelled(&mut self, direction: Direction) {
         let ending = &mut self.aside().ending;
         if let Some(place) = ending.iter().position(|ending| *ending == direction) {
@@ -266,7 +270,7 @@ impl Entry {
         }
     }
 
-    /// Lets the next one that waits take the place of an operation that has ended.
+    /// Moves the next waiting operation to the place of one that has ended.
     pub(super) fn promote(&mut self) {
         if self.input.is_none()
             && let Some(aside) = &mut self.aside
@@ -275,7 +279,7 @@ impl Entry {
         }
     }
 
-    /// Remembers what the selector reported.
+    /// Records a report from the selector.
     pub(super) fn note(&mut self, readiness: Readiness) {
         self.readable |= readiness.readable;
         self.writable |= readiness.writable;
@@ -283,14 +287,14 @@ impl Entry {
         self.hung_up |= readiness.hung_up;
     }
 
-    /// Whether there is anything that may succeed now.
+    /// Whether any operation may succeed now.
     pub(super) fn wants_attempt(&self) -> bool {
         self.is_due(Direction::Input)
             || self.is_due(Direction::Output)
             || self.is_due(Direction::HangUp)
     }
 
-    /// Whether what is under way in `direction` may succeed now.
+    /// Whether the operation in `direction` may succeed now.
     #[inline]
     pub(super) fn is_due(&self, direction: Direction) -> bool {
         match direction {
@@ -303,7 +307,7 @@ impl Entry {
         }
     }
 
-    /// How many attempts one visit may make.
+    /// The number of attempts that one visit may make.
     pub(super) fn attempts_max(&self, direction: Direction) -> usize {
         match (direction, &self.input) {
             (Direction::Input, Some(task)) if matches!(task.work, Work::Accept) => ACCEPTS_MAX,
@@ -311,7 +315,7 @@ impl Entry {
         }
     }
 
-    /// Attempts what is under way in `direction`. What has ended leaves its place to the next one that waits.
+    /// Attempts the operation in `direction`. If it ends, the next waiting one takes its place.
     pub(super) fn attempt(
         &mut self,
         direction: Direction,
@@ -370,7 +374,7 @@ impl Entry {
                 self.readable = false;
                 Attempt::NotReady
             }
-            // Still readable: the backlog is there for a later operation.
+            // Still readable: the backlog remains for a later operation.
             Err(failure) => Attempt::Last(Err(failure)),
         }
     }
@@ -424,7 +428,7 @@ impl Entry {
 
     fn attempt_hang_up(&mut self) -> Attempt {
         let mut asked = [PollFd::new(&self.source, PollFlags::empty())];
-        // What was reported of a socket that was not connected then no longer holds.
+        // An earlier report may date from before the socket was connected, so poll again.
         match poll(&mut asked, Some(&NOW)) {
             Ok(0) => {
                 self.hung_up = false;
@@ -448,7 +452,8 @@ impl Entry {
         let Source::Stream(socket) = &self.source else {
             unreachable!("`accepts` lets no other source connect");
         };
-        // What was reported of the unconnected socket, as that it is hung up, no longer holds.
+        // Earlier reports are about the unconnected socket, for example that it has hung up, and no
+        // longer hold.
         self.readable = false;
         self.writable = false;
         self.ended = false;
@@ -474,7 +479,7 @@ impl Entry {
             Ok(()) => {}
             Err(error) => return Attempt::Last(Err(Failure::os("connect", error))),
         }
-        // No error and no peer: the report was an old one.
+        // No error and no peer: the report predates the connect.
         match socket.peer_addr() {
             Ok(_) => Attempt::Last(Ok(Outcome::Connected)),
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {
@@ -485,7 +490,8 @@ impl Entry {
         }
     }
 
-    /// Sends what the OS takes of `data` now, unless a send is under way or the socket is known to be full.
+    /// Sends as much of `data` as the OS takes now; nothing if a send is under way or the socket is
+    /// known to be full.
     pub(super) fn send_now(&mut self, data: &[u8]) -> Result<usize, Failure> {
         let may_succeed = self.output.is_none() && (self.writable || !self.watched);
         if !may_succeed || !matches!(self.source, Source::Stream(_)) {
@@ -505,9 +511,9 @@ impl Entry {
         }
     }
 
-    /// Takes note of the error that a send met.
+    /// Records the error of a send.
     fn broken_by(&mut self, error: Errno) -> Failure {
-        // EPIPE is what comes after the kernel has told the reason, or after our own shutdown.
+        // EPIPE follows our own shutdown, or an error that the kernel has already reported.
         if error != Errno::PIPE {
             self.broken = Some(error);
         }
@@ -522,7 +528,7 @@ impl Entry {
         else {
             unreachable!("it was found to be a send");
         };
-        // Most sends are of one piece, and need no list of many.
+        // Most sends have one piece, so they avoid the long list.
         let (mut one, mut many);
         let pieces: &mut [IoSlice<'_>] = if chunks.count() == 1 {
             one = [IoSlice::new(&[]); 1];

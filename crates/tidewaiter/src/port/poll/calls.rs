@@ -1,4 +1,4 @@
-//! The non-blocking calls of attempts, as the port sees them on every system.
+//! The non-blocking system calls that attempts make, the same on every system.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use super::attempt::Source;
 use super::selector;
 use super::sigpipe::{self, Quiet};
 
-/// The most bytes sent in one call: kernels take somewhat less than 2 GiB, and some refuse more.
+/// The most bytes in one send: kernels take somewhat less than 2 GiB, and some refuse more.
 pub(super) const SEND_MAX: usize = 1 << 30;
 
-/// What a call came to: `None` when it would have blocked.
+/// The result of a call: `None` if it would have blocked.
 type Called<T> = Result<Option<T>, Failure>;
 
-/// Accepts a connection, if there is one that is not already dead.
+/// Accepts a connection, if there is one that is still alive.
 pub(super) fn accept(listener: &Socket) -> Called<(Socket, SocketAddr)> {
     loop {
         match selector::accept(listener) {
@@ -32,8 +32,8 @@ pub(super) fn accept(listener: &Socket) -> Called<(Socket, SocketAddr)> {
     }
 }
 
-/// Whether it was the connection that failed, before it could be accepted: the next one may be alive.
-/// Linux reports errors of the network as errors of accepting, too.
+/// Whether it was the connection that failed, before it could be accepted; the next one may be
+/// alive. Linux also reports network errors as errors of `accept`.
 fn died_waiting(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -67,13 +67,13 @@ pub(super) fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
     match received {
         Ok(length) => Ok(Some(length)),
         Err(Errno::AGAIN) => Ok(None),
-        // A pseudo-terminal says so when nobody has its other end.
+        // A pseudo-terminal reports EIO when the other end is closed.
         Err(Errno::IO) if matches!(source, Source::Reader(_)) => Ok(Some(0)),
         Err(error) => Err(Failure::os(call, error.into())),
     }
 }
 
-/// Notes the pieces to send in one call; says how many, and how many bytes they are.
+/// Lists the pieces for one send; returns their number and their size in bytes.
 pub(super) fn gather<'a>(chunks: &'a Chunks, pieces: &mut [IoSlice<'a>]) -> (usize, usize) {
     let (mut count, mut bytes) = (0, 0);
     for (piece, slice) in pieces.iter_mut().zip(chunks.slices()) {
@@ -95,7 +95,7 @@ pub(super) fn send(
 ) -> rustix::io::Result<usize> {
     if let Source::Stream(socket) = source {
         return retry_on_intr(|| match pieces {
-            // The kernel need not look for a list.
+            // `send` spares the kernel the list of pieces.
             [piece] => rustix::net::send(socket, piece, sigpipe::SEND_FLAGS),
             _ => {
                 let mut control = SendAncillaryBuffer::default();
@@ -114,7 +114,7 @@ pub(super) fn send(
     sent
 }
 
-/// An interrupted connect goes on in the background like any other.
+/// An interrupted connect continues in the background, just as a non-blocking one does.
 pub(super) fn is_in_progress(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -1,4 +1,4 @@
-//! Children on their way onto the port.
+//! Registers the handles of a new child.
 
 use std::io;
 
@@ -6,7 +6,8 @@ use super::attempt::Source;
 use super::{PollPort, Spawned, SpawnedPipe};
 use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection, Signal, SignalTarget};
 
-/// How long a child that we could not take on has to die of our signal, before it is left a zombie.
+/// The longest wait for the exit of a child that the port could not register and has killed. After
+/// that the child may remain a zombie.
 const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
     tv_sec: 1,
     tv_nsec: 0,
@@ -62,11 +63,11 @@ impl PollPort {
     }
 }
 
-/// Ends a child that could not be taken on, so that nothing is left running.
+/// Kills and reaps a child that could not be registered, so that nothing is left running.
 pub(super) fn abandon(process: &OsProcess) {
     let kill = |target| process.signal(Signal::Kill, target);
     let ended = kill(SignalTarget::Tree)
-        // It may lead no group.
+        // It may not lead a group.
         .or_else(|_| kill(SignalTarget::Process))
         .and_then(|()| {
             let mut end = [rustix::event::PollFd::new(

@@ -1,5 +1,6 @@
-//! Readiness from epoll, edge-triggered: a handle is registered once, for both directions, and every
-//! change of its readiness is reported once. Waiting is the one system call of a turn.
+//! Readiness from epoll, edge-triggered: a handle is registered once, for both directions, and
+//! every change of its readiness is reported once. Waiting is the only system call of a turn that
+//! finds nothing to do.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,29 +19,29 @@ use super::super::table::Key;
 use super::super::waker::Notify;
 use super::{EVENTS_MAX, Ended, Readiness};
 
-/// What the waker's events carry; no key is zero.
+/// The data of the waker's events; no key is zero.
 const WAKE: u64 = 0;
 
-/// The longest single wait. Old kernels count milliseconds in an `int`, and nothing is lost by looking
-/// up once a day.
+/// The longest single wait. Old kernels take milliseconds as an `int`, and waking up once a day
+/// costs nothing.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct Selector {
     epoll: OwnedFd,
     event: Event,
     events: Vec<epoll::Event>,
-    /// Whether the kernel has `epoll_pwait2`, which counts nanoseconds.
+    /// Whether the kernel has `epoll_pwait2`, which takes nanoseconds.
     fine: bool,
 }
 
 impl Selector {
-    /// A selector, and what ends its waits.
+    /// Returns a selector, and the means to end its waits.
     pub(super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
         let event = Event::new()?;
         Ok((Selector::with(event.clone())?, Box::new(event)))
     }
 
-    /// A selector whose waits `event` ends.
+    /// Returns a selector whose waits `event` ends.
     pub(super) fn with(event: Event) -> io::Result<Selector> {
         let mut selector = Selector {
             epoll: set_with(&event)?,
@@ -52,14 +53,15 @@ impl Selector {
         Ok(selector)
     }
 
-    /// Makes it another one, empty, that no other process has; what ends its waits does so as before.
+    /// Replaces the epoll set by a new, empty one that no other process shares. The same means as
+    /// before ends its waits.
     pub(super) fn renew(&mut self) -> io::Result<()> {
         self.event.renew()?;
         self.epoll = set_with(&self.event)?;
         Ok(())
     }
 
-    /// What there is to tell about it.
+    /// Lists the selector's features for [`PortInfo`](super::PortInfo).
     pub(super) fn features(&self) -> Vec<String> {
         let mut features = vec!["epoll".to_owned(), "edge-triggered".to_owned()];
         if self.fine {
@@ -68,9 +70,10 @@ impl Selector {
         features
     }
 
-    /// Reports the readiness of `source` under `key` from here on: what it is now, and each change.
+    /// Reports the readiness of `source` under `key` from now on: its current state, and each
+    /// change.
     ///
-    /// False for files, which are always ready: the kernel does not watch them.
+    /// Returns false for files, which are always ready: the kernel does not watch them.
     pub(super) fn add(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
@@ -84,7 +87,7 @@ impl Selector {
         }
     }
 
-    /// Reports under `key` that `source` is readable, as long as it is.
+    /// Reports under `key` that `source` is readable, for as long as it is.
     pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
         let data = epoll::EventData::new_u64(key.to_u64());
         Ok(epoll::add(
@@ -95,13 +98,13 @@ impl Selector {
         )?)
     }
 
-    /// Reports nothing of `source` any more. Closing it is not enough: a child that is just being
-    /// started may still have a copy, which would keep the registration alive.
+    /// Stops reporting `source`. Closing it is not enough: a child that is just starting may still
+    /// hold a copy, which would keep the registration alive.
     pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, source)?)
     }
 
-    /// Waits for changes, for at most `timeout`, rounded up. What became ready is passed to `report`.
+    /// Waits for changes, for at most `timeout`, rounded up. Passes each change to `report`.
     pub(super) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -150,9 +153,9 @@ impl Selector {
     fn wait_fine(&mut self, timeout: Duration) -> io::Result<()> {
         let timeout = timespec(timeout);
         self.events.clear();
-        // SAFETY: the kernel writes at most `EVENTS_MAX` events, for which the vector has room (rustix's
-        // event is `struct epoll_event`), and reads a timespec of the 64-bit layout; without a signal
-        // mask the last two arguments are not looked at.
+        // SAFETY: the kernel writes at most `EVENTS_MAX` events, for which the vector has room
+        // (rustix's event is `struct epoll_event`), and reads a timespec of the 64-bit layout;
+        // without a signal mask it ignores the last two arguments.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
@@ -190,25 +193,26 @@ fn readiness(key: Key, flags: epoll::EventFlags) -> Readiness {
     }
 }
 
-/// A set that reports the event, and nothing else yet.
+/// Returns an epoll set that contains only the event.
 fn set_with(event: &Event) -> io::Result<OwnedFd> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    // Every write to an eventfd is an edge of its own, so its counter is never read.
+    // Every write to an eventfd is an edge of its own, so nobody needs to read its counter.
     let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&epoll, event, epoll::EventData::new_u64(WAKE), flags)?;
     Ok(epoll)
 }
 
-/// The next connection of a listener, non-blocking and not inherited by children.
+/// Accepts a listener's next connection, non-blocking and not inherited by children.
 pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (socket, peer) = acceptfrom_with(listener.as_fd(), flags)?;
-    // Only a listener of another family, made elsewhere, gives other addresses.
+    // Only a listener of another family, adopted from elsewhere, has other addresses.
     let peer = peer.ok_or(Errno::AFNOSUPPORT)?;
     Ok((socket.into(), peer.try_into()?))
 }
 
-/// Whether what does not fill a segment waits for what is sent next.
+/// Sets whether the socket holds back the last partial segment until the next send can fill it
+/// (`TCP_CORK`).
 pub(super) fn hold_ends(socket: &Socket, hold: bool) -> io::Result<()> {
     Ok(sockopt::set_tcp_cork(socket, hold)?)
 }

@@ -1,4 +1,4 @@
-//! Descriptors that belong to others: the selector watches the set that they are in.
+//! Descriptors that the program owns: the selector watches the set that contains them.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use super::super::table::Key;
 use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
 use super::{Place, PollPort};
 
-/// What the set's events carry; no handle's key is this one.
+/// The key of the set's events; no handle has it.
 pub(super) const FOREIGN: Key = Key {
     index: u32::MAX - 1,
     generation: u32::MAX,
 };
 
-/// Watching has no handle.
+/// The place of a watch, which has no handle.
 pub(super) const NO_PLACE: Place = Place {
     handle: Key {
         index: 0,
@@ -44,7 +44,7 @@ impl PollPort {
         Ok(operation)
     }
 
-    /// Delivers what is ready of others'.
+    /// Delivers the ready descriptors of the program.
     pub(super) fn visit_foreign(
         &mut self,
         completions: &mut Vec<Completion>,

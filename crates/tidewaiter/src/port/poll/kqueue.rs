@@ -1,4 +1,4 @@
-//! Readiness from kqueue, by way of the `polling` crate, edge-triggered as [`epoll`'s](super) is.
+//! Readiness from kqueue, through the `polling` crate; edge-triggered, as [`epoll`'s](super) is.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::super::table::Key;
 use super::super::waker::Notify;
 use super::{EVENTS_MAX, Ended, Readiness};
 
-// A key has to fit into what `polling` carries along with an event.
+// A key must fit into the number that `polling` carries with an event.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
 pub(super) struct Selector {
@@ -25,12 +25,12 @@ pub(super) struct Selector {
 
 struct Shared {
     poller: Poller,
-    /// `polling` swallows its own notifications: this tells that there was one.
+    /// Set by a notification, because `polling` does not report its own.
     notified: AtomicBool,
 }
 
 impl Selector {
-    /// A selector, and what ends its waits.
+    /// Returns a selector, and the means to end its waits.
     pub(super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
         let poller = Poller::new()?;
         if !poller.supports_edge() {
@@ -51,7 +51,7 @@ impl Selector {
         Ok((selector, Box::new(PollerNotify(shared))))
     }
 
-    /// Kernels do not pass kqueues on to children, and `polling` has no way to make one anew.
+    /// Fails: a child does not inherit kqueues, and `polling` cannot replace one.
     #[expect(
         clippy::unused_self,
         reason = "the same signature as the other selector's"
@@ -63,7 +63,7 @@ impl Selector {
         ))
     }
 
-    /// What there is to tell about it.
+    /// Lists the selector's features for [`PortInfo`](super::PortInfo).
     #[expect(
         clippy::unused_self,
         reason = "the same signature as the other selector's"
@@ -72,9 +72,10 @@ impl Selector {
         vec!["kqueue".to_owned(), "edge-triggered".to_owned()]
     }
 
-    /// Reports the readiness of `source` under `key` from here on: what it is now, and each change.
+    /// Reports the readiness of `source` under `key` from now on: its current state, and each
+    /// change.
     ///
-    /// False for what is always ready: the kernel does not watch some devices.
+    /// Returns false for a source that is always ready: the kernel does not watch some devices.
     #[expect(
         unsafe_code,
         reason = "`polling` wants sources removed before they are closed"
@@ -96,14 +97,14 @@ impl Selector {
         }
     }
 
-    /// Reports under `key` that `source` is readable, as long as it is.
+    /// Reports under `key` that `source` is readable, for as long as it is.
     #[expect(
         unsafe_code,
         reason = "`polling` wants sources removed before they are closed"
     )]
     pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
         let number = usize::try_from(key.to_u64()).expect("checked at the head of this file");
-        // SAFETY: a kernel queue forgets a source that is closed, and `polling` keeps its number alone.
+        // SAFETY: a kqueue forgets a source that is closed, and `polling` keeps only its number.
         unsafe {
             self.shared.poller.add_with_mode(
                 source.as_raw_fd(),
@@ -113,12 +114,12 @@ impl Selector {
         }
     }
 
-    /// Reports nothing of `source` any more.
+    /// Stops reporting `source`.
     pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
         self.shared.poller.delete(source)
     }
 
-    /// Waits for changes, for at most `timeout`, rounded up. What became ready is passed to `report`.
+    /// Waits for changes, for at most `timeout`, rounded up. Passes each change to `report`.
     pub(super) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -137,10 +138,10 @@ impl Selector {
                 key: Key::from_u64(event.key as u64),
                 readable: event.readable,
                 writable: event.writable,
-                // `polling` does not pass on whether the peer has ended: assume that it has, and read
-                // until the kernel says that there is nothing more.
+                // `polling` does not say whether the peer has ended. Assume that it has, and read
+                // until the kernel says that nothing is left.
                 ended: event.readable,
-                // Nor that: whoever wants to know asks.
+                // `polling` does not report hang-ups either; a waiting operation polls for one.
                 hung_up: true,
             });
         }
@@ -162,16 +163,16 @@ impl Notify for PollerNotify {
     }
 }
 
-/// The next connection of a listener, non-blocking and not inherited by children.
+/// Accepts a listener's next connection, non-blocking and not inherited by children.
 pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
     socket.set_nonblocking(true)?;
-    // A connection that was reset meanwhile has no address.
+    // A connection that has meanwhile been reset has no address.
     let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
     Ok((socket, peer))
 }
 
-/// Nothing: to let go of what was held, these systems would want another send.
+/// Does nothing: these systems release the held bytes only with another send.
 pub(super) fn hold_ends(_socket: &Socket, _hold: bool) -> io::Result<()> {
     Ok(())
 }

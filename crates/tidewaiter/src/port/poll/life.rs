@@ -1,4 +1,4 @@
-//! From one process to the next.
+//! Continues the port in a forked child.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -7,8 +7,8 @@ use super::super::table::Key;
 use super::PollPort;
 
 impl PollPort {
-    /// Watches everything anew, in this process: a copy's set of what is watched is still its original's,
-    /// too. Nothing was lent to the kernel, so operations go on as they are.
+    /// Registers everything anew for this process: the set of a forked copy is still shared with
+    /// its original. The kernel holds none of the port's memory, so operations continue unchanged.
     pub(super) fn move_in(&mut self) -> io::Result<()> {
         self.selector.renew()?;
         let keys: Vec<Key> = self.handles.iter().map(|(key, _)| key).collect();
@@ -19,7 +19,7 @@ impl PollPort {
         self.foreign.renew()?;
         self.foreign_ready = false;
         self.watch_foreign()?;
-        // What came to the old event, or was lost with it, ends the next wait.
+        // A wake-up may have gone to the old event, or been lost with it, so end the next wait.
         self.waker.acknowledge();
         self.waker.wake();
         Ok(())

@@ -1,10 +1,10 @@
-//! The readiness port: epoll, or kqueue, says when an operation can be performed, and then it is, so
-//! that the layers above see completions only.
+//! The readiness port. epoll or kqueue reports when an operation can be performed; the port then
+//! performs it, so that the layers above see only completions.
 //!
-//! A handle is registered once, and what the kernel reports of it is remembered until an attempt finds
-//! that it no longer holds. Operations live in our own memory alone: nothing is lent to the kernel
-//! between two calls, so cancelling and closing take effect at once, and only their completions wait
-//! for [`Driver::wait`].
+//! A handle is registered once, and its reported readiness is remembered until an attempt shows
+//! that it no longer holds. Operations exist only in our own memory, and the kernel borrows nothing
+//! between two calls. Cancelling and closing therefore take effect at once; only their completions
+//! wait for [`Driver::wait`].
 
 mod attempt;
 mod calls;
@@ -54,17 +54,17 @@ use children::abandon;
 use selector::Selector;
 use task::Task;
 
-/// How many completions of a wait may be those of what was just submitted, so that who sends without end
-/// does not starve the others.
+/// The most completions of one wait that may come from newly submitted operations, so that a
+/// program that sends without end does not starve other handles.
 const FRESH_MAX: usize = BATCH_MAX / 2;
 
-/// How many changes of readiness are fetched at once.
+/// The most changes of readiness fetched at once.
 const EVENTS_MAX: usize = 256;
 
-/// What ended a selector's wait.
+/// The reason why a selector's wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    /// A change of readiness, or the time is up.
+    /// A change of readiness, or the timeout.
     Plainly,
     /// The waker was used.
     Woken,
@@ -78,13 +78,13 @@ struct Readiness {
     key: Key,
     readable: bool,
     writable: bool,
-    /// The peer has ended, or may have: it is to be read until the kernel says so.
+    /// The peer has ended, or may have: read until the kernel reports the end.
     ended: bool,
-    /// It has hung up or failed, or may have.
+    /// The handle has hung up or failed, or may have.
     hung_up: bool,
 }
 
-/// Opens the port, or says why that is refused.
+/// Opens the port, or explains why it cannot.
 pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn Driver>> {
     Ok(Box::new(PollPort::open(options, reason)?))
 }
@@ -96,34 +96,34 @@ struct PollPort {
     pools: Rc<Pools>,
     handles: Table<Entry>,
     foreign: Foreign,
-    /// Some of those are ready, and were not looked at yet.
+    /// Some of `foreign` are ready, and have not been collected yet.
     foreign_ready: bool,
-    /// The operations whose last completion is not yet delivered, and where they go on.
+    /// The operations whose last completion has not been delivered, and their places.
     operations: Table<Place>,
-    /// The handles on which something may succeed now, each once.
+    /// The handles on which an operation may succeed now, each listed once.
     ready: VecDeque<Key>,
-    /// Those with something to send that was just submitted: it leaves, and lets go of its memory, before
-    /// more is received.
+    /// The handles with a newly submitted send. Sends leave, and free their memory, before more is
+    /// received.
     fresh: VecDeque<Key>,
-    /// How many of `ready` are visited before the kernel is asked again what became ready.
+    /// The number of handles of `ready` to visit before asking the kernel again.
     round: usize,
-    /// The last wait has asked.
+    /// Whether the last wait asked the kernel.
     asked: bool,
-    /// What completed without an attempt: cancelled operations and closed handles.
+    /// Completions that need no attempt: those of cancelled operations and closed handles.
     finished: VecDeque<Completion>,
-    /// Closed handles whose completion is not yet delivered.
+    /// The number of closed handles whose completion has not been delivered.
     closing: usize,
-    /// Operations of the port in whose place this one is that have ended, and whose last completion is not yet
-    /// delivered.
+    /// The number of operations that ended on the port replaced by this one and whose last
+    /// completion has not been delivered.
     inherited: usize,
     stale: u64,
 }
 
-/// Where an operation goes on.
+/// The place of an operation: its handle and direction.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     handle: Key,
-    /// Closing has none: it is over at once.
+    /// `None` for a close, which takes effect at once.
     direction: Option<Direction>,
 }
 
@@ -134,7 +134,7 @@ impl PollPort {
         Ok(PollPort::over(options, reason, selector, waker))
     }
 
-    /// A port without handles, whose waits `waker` ends by way of `selector`.
+    /// Creates a port without handles, whose waits `waker` ends through `selector`.
     fn over(options: &PortOptions, reason: String, selector: Selector, waker: Waker) -> PollPort {
         let info = PortInfo {
             kind: PortKind::Poll,
@@ -172,7 +172,7 @@ impl PollPort {
         }
     }
 
-    /// Takes a `source` that may block onto the port; gives it back if the OS refuses.
+    /// Registers a `source` that may be blocking; gives it back if the OS refuses.
     fn register_any(&mut self, source: Source) -> Result<Handle, (io::Error, Source)> {
         match unblock(&source) {
             Ok(()) => self.register(source),
@@ -180,7 +180,7 @@ impl PollPort {
         }
     }
 
-    /// Takes a `source` that does not block onto the port; gives it back if the OS refuses.
+    /// Registers a non-blocking `source`; gives it back if the OS refuses.
     fn register(&mut self, source: Source) -> Result<Handle, (io::Error, Source)> {
         let short_is_all = match prepare(&source) {
             Ok(short_is_all) => short_is_all,
@@ -200,7 +200,7 @@ impl PollPort {
         }
     }
 
-    /// Takes a handle off the port. What is under way on it is in the entry returned.
+    /// Takes a handle off the port. The returned entry holds the operations under way.
     fn remove(&mut self, handle: Handle) -> Option<Entry> {
         let entry = self.handles.remove(handle.0)?;
         if entry.watched
@@ -211,7 +211,7 @@ impl PollPort {
         Some(entry)
     }
 
-    /// Queues `key` if there is anything to attempt and it does not stand there already.
+    /// Queues `key` if an operation can be attempted and the handle is not queued already.
     fn queue_if_ready(&mut self, key: Key) {
         let Some(entry) = self.handles.get_mut(key) else {
             return;
@@ -245,7 +245,9 @@ impl Driver for PollPort {
             .is_err()
         {
             self.operations.remove(operation.0);
-            return Err(invalid("the same is already under way on this handle"));
+            return Err(invalid(
+                "the handle already has such an operation under way",
+            ));
         }
         match direction {
             Direction::Output => self.fresh.push_back(handle.0),
@@ -285,7 +287,7 @@ impl Driver for PollPort {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        // A wait that is none needs no clock; and a deadline beyond its reach is none.
+        // A zero timeout needs no clock, and a deadline beyond the clock's range means no timeout.
         let waits = timeout.filter(|timeout| !timeout.is_zero());
         let deadline = waits.and_then(|timeout| self.now().checked_add(timeout));
         let first = completions.len();
@@ -310,7 +312,7 @@ impl Driver for PollPort {
             if completions.len() > first || asked.is_some_and(|ended| ended != Ended::Plainly) {
                 return Ok(());
             }
-            // What seemed ready was not: wait for the rest of the time.
+            // The readiness no longer held: wait for the rest of the time.
             if let Some(deadline) = deadline {
                 left = Some(deadline.saturating_duration_since(self.now()));
             }
@@ -335,7 +337,7 @@ impl Driver for PollPort {
             && let Source::Stream(socket) = &entry.source
             && let Err(error) = control::reset_on_close(socket)
         {
-            // The connection is gone already: there is nothing to reset.
+            // The connection is already gone, so there is nothing to reset.
             log::debug!("port: a connection could not be reset: {error}");
         }
         let operation = Operation(self.operations.insert(Place {
@@ -371,7 +373,7 @@ impl Driver for PollPort {
             }
             Resource::Socket(Socket(SocketRepr::Os(socket))) => Source::Stream(socket),
             Resource::Socket(Socket(SocketRepr::Sim(_))) => {
-                return Err(invalid("the socket is a simulated one"));
+                return Err(invalid("a simulated socket needs a simulated port"));
             }
             Resource::Listener(listener) => Source::Listener(listener.into()),
             Resource::PipeReader(pipe) => Source::Reader(pipe),
@@ -464,7 +466,8 @@ impl Driver for PollPort {
 
     fn disown(&mut self) {
         for (_, mut entry) in std::mem::take(&mut self.handles).into_entries() {
-            // What was to be sent is dropped with the port: that may run the program's code.
+            // Drops unsent data together with the port, because dropping it may run the program's
+            // code.
             let left = entry.take_tasks().map(Task::into_cancelled);
             self.finished.extend(left);
         }
@@ -482,7 +485,7 @@ impl fmt::Debug for PollPort {
     }
 }
 
-/// Has calls on a source return at once.
+/// Makes calls on a source non-blocking.
 fn unblock(source: impl AsFd) -> io::Result<()> {
     let flags = fcntl_getfl(&source)?;
     if !flags.contains(OFlags::NONBLOCK) {
@@ -491,8 +494,8 @@ fn unblock(source: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a source fit for the port. Says whether a short read or write of it has met the end of what was
-/// possible: of sockets and pipes, but not of terminals and other devices.
+/// Prepares a source for the port. Returns whether a short read or write means that nothing more is
+/// possible now: true for sockets and pipes, false for terminals and other devices.
 fn prepare(source: &Source) -> io::Result<bool> {
     match source {
         Source::Stream(_) | Source::Writer(_) => sigpipe::prepare(source.as_fd())?,
@@ -507,7 +510,7 @@ fn prepare(source: &Source) -> io::Result<bool> {
     }
 }
 
-/// Refuses what a source does not know.
+/// Refuses requests that the source cannot perform.
 fn check(source: &Source, request: &Request) -> io::Result<()> {
     let known = match request {
         Request::Accept | Request::AcceptOne => matches!(source, Source::Listener(_)),
@@ -518,7 +521,7 @@ fn check(source: &Source, request: &Request) -> io::Result<()> {
         Request::HangUp => matches!(source, Source::Stream(_) | Source::Writer(_)),
     };
     match request {
-        _ if !known => Err(invalid("this kind of handle does not know such requests")),
+        _ if !known => Err(invalid("this kind of handle does not take such requests")),
         Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! What a wait does: it asks the kernel what became ready, and attempts what may succeed.
+//! The steps of a wait: asking the kernel which handles are ready, and attempting their operations.
 
 use std::io;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::attempt::{Direction, Entry, Tools};
 use super::foreign::FOREIGN;
 use super::{Ended, Place, PollPort};
 
-/// A round that has received so many bytes ends: what is done with them finds them in the processor's
-/// cache, and their memory serves for the next.
+/// A round ends after receiving this many bytes, so that the program processes them while they are
+/// in the processor's cache, and the next round can reuse the memory.
 const RECEIVED_MAX: usize = 128 * 1024;
 
 impl PollPort {
-    /// Whether the kernel is to be asked, though there is something to do: once for each round over the
-    /// queue, as what it says would only stand at the queue's end; and in every other wait at least.
+    /// Whether to ask the kernel although there is other work: once for each round over the queue,
+    /// because new reports would only join the queue's end, and at least in every other wait.
     pub(super) fn is_to_ask(&mut self) -> bool {
         let asked = std::mem::take(&mut self.asked);
         let is_due = if self.ready.is_empty() {
@@ -27,7 +27,7 @@ impl PollPort {
         is_due || self.foreign.descriptor().is_some()
     }
 
-    /// Whether there is something to do that the kernel need not be asked for.
+    /// Whether there is work that needs no question to the kernel.
     pub(super) fn has_work(&self) -> bool {
         !self.fresh.is_empty()
             || !self.ready.is_empty()
@@ -36,7 +36,7 @@ impl PollPort {
             || self.foreign.is_always_ready()
     }
 
-    /// Asks the kernel what became ready.
+    /// Asks the kernel which handles are ready.
     pub(super) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Ended> {
         let (handles, ready, stale) = (&mut self.handles, &mut self.ready, &mut self.stale);
         let foreign_ready = &mut self.foreign_ready;
@@ -63,7 +63,7 @@ impl PollPort {
         Ok(ended)
     }
 
-    /// Attempts what was just submitted, until there are `limit` completions.
+    /// Attempts newly submitted operations until there are `limit` completions.
     pub(super) fn visit_fresh(&mut self, completions: &mut Vec<Completion>, limit: usize) {
         if self.fresh.is_empty() {
             return;
@@ -83,8 +83,8 @@ impl PollPort {
         }
     }
 
-    /// One round over the queue: each handle is visited at most once, in turn, so that one that is
-    /// always ready does not starve the others.
+    /// Makes one round over the queue. Each handle is visited at most once, in turn, so that one
+    /// that is always ready does not starve the others.
     pub(super) fn visit_ready(&mut self, completions: &mut Vec<Completion>, limit: usize) {
         if self.ready.is_empty() {
             return;
@@ -107,7 +107,7 @@ impl PollPort {
         }
     }
 
-    /// Delivers what completed without an attempt.
+    /// Delivers completions that need no attempt.
     pub(super) fn deliver_finished(&mut self, completions: &mut Vec<Completion>, limit: usize) {
         while completions.len() < limit
             && let Some(completion) = self.finished.pop_front()
@@ -135,7 +135,7 @@ impl PollPort {
     }
 }
 
-/// Attempts what is under way on a handle and may succeed now, until there are `limit` completions.
+/// Attempts the operations of a handle that may succeed now, until there are `limit` completions.
 fn visit(
     entry: &mut Entry,
     operations: &mut Table<Place>,
@@ -143,7 +143,7 @@ fn visit(
     completions: &mut Vec<Completion>,
     limit: usize,
 ) {
-    // Input first: an error of the connection is told once, and means most to the receiver.
+    // Input first: the kernel reports a connection's error once, and the receiver needs it most.
     for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
         let mut attempts = entry.attempts_max(direction);
         while attempts > 0

@@ -1,4 +1,4 @@
-//! A readiness port in the place of another port, with everything that the other one had, under the same keys.
+//! A readiness port that replaces another port and takes over everything, under the same keys.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,17 +16,17 @@ use super::selector::Selector;
 use super::task::Task;
 use super::{Driver, Place, PollPort, RequestKind, prepare, unblock};
 
-/// What another port leaves. The OS has none of it in hand.
+/// The state that another port hands over. The OS must hold none of it.
 pub(in super::super) struct Estate {
     pub(in super::super) handles: Table<Source>,
     pub(in super::super) operations: Table<Inherited>,
     pub(in super::super) foreign: Foreign,
-    /// Completions that are to be delivered.
+    /// Completions to deliver.
     pub(in super::super) due: VecDeque<Completion>,
     pub(in super::super) stale: u64,
 }
 
-/// An operation that goes on.
+/// An operation to continue.
 pub(in super::super) struct Inherited {
     pub(in super::super) handle: Key,
     pub(in super::super) token: Token,
@@ -34,23 +34,23 @@ pub(in super::super) struct Inherited {
 }
 
 pub(in super::super) enum Legacy {
-    /// To be begun, or gone on with.
+    /// Start or restart the request.
     Request(Request),
-    /// A connect that the OS has begun.
+    /// Finish a connect that the OS has begun.
     Connecting,
-    /// A watch of a descriptor that belongs to somebody else.
+    /// Continue a watch of a descriptor that the program owns.
     Watch,
 }
 
-/// A readiness port that is about to take over. What can fail is done before it does.
+/// A readiness port about to take over. Every step that can fail comes before `take_over`.
 pub(in super::super) struct Successor {
     port: PollPort,
-    /// Whether the selector watches the handles, in their order.
+    /// Whether the selector watches each handle, in the order of the handles.
     watched: Vec<bool>,
 }
 
 impl Successor {
-    /// A port that `waker` wakes by `event`.
+    /// Creates a port whose waits `waker` ends through `event`.
     pub(in super::super) fn new(
         options: &PortOptions,
         reason: String,
@@ -64,7 +64,7 @@ impl Successor {
         })
     }
 
-    /// Watches the next handle; there is no descriptor for one that is ready without.
+    /// Watches the next handle; `descriptor` is `None` for one that is always ready.
     pub(in super::super) fn watch(
         &mut self,
         key: Key,
@@ -81,7 +81,7 @@ impl Successor {
         Ok(())
     }
 
-    /// Watches the set of descriptors that belong to others.
+    /// Watches the set of descriptors that the program owns.
     pub(in super::super) fn watch_foreign(&mut self, foreign: &Foreign) -> io::Result<()> {
         let set = foreign.descriptor();
         set.map_or(Ok(()), |set| self.port.selector.add_level(set, FOREIGN))
@@ -92,7 +92,7 @@ impl Successor {
         let Successor { mut port, watched } = self;
         let mut watched = watched.into_iter();
         port.handles = estate.handles.map(|_, source| {
-            // It has been opened or adopted once, so nothing more can be refused.
+            // The source was opened or adopted before, so the OS refuses nothing now.
             let short_is_all = prepare(&source).unwrap_or(false);
             let mut entry = Entry::new(source, short_is_all);
             entry.watched = watched.next().unwrap_or(false);

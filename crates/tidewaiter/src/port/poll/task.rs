@@ -21,7 +21,7 @@ pub(super) enum Work {
     Exit,
     HangUp,
     Connect(Box<SocketAddr>),
-    /// Connecting was begun: being writable will tell what came of it.
+    /// A connect that the OS has begun: the socket becomes writable when it ends.
     Connecting,
     Send(Chunks),
 }
@@ -43,7 +43,7 @@ impl Task {
         }
     }
 
-    /// A connect that was begun already.
+    /// Returns a connect that the OS has already begun.
     pub(super) fn connecting(operation: Operation, token: Token) -> Task {
         Task {
             operation,
@@ -63,7 +63,7 @@ impl Task {
         }
     }
 
-    /// What is left of a send.
+    /// The unsent rest of a send.
     pub(super) fn into_unsent(self) -> Chunks {
         match self.work {
             Work::Send(chunks) => chunks,
@@ -71,7 +71,7 @@ impl Task {
         }
     }
 
-    /// The completion of one that is not attempted any more.
+    /// The completion of a cancelled operation.
     pub(super) fn into_cancelled(self) -> Completion {
         Completion {
             token: self.token,

@@ -1,4 +1,4 @@
-//! What is particular to the readiness port. The promises that all ports keep are tested once for all.
+//! Tests particular to the readiness port. Another suite tests the promises of all ports.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use super::{
     PortOptions, Request, RequestKind, Resource, Token,
 };
 
-/// Longer than anything here takes; only a failure waits for it.
+/// Longer than any step here takes; only a failure takes this long.
 const LONG: Duration = Duration::from_secs(20);
 
 fn open() -> PollPort {
@@ -22,7 +22,7 @@ fn open_with(options: &PortOptions) -> PollPort {
     PollPort::open(options, "tested".to_owned()).expect("a readiness port")
 }
 
-/// A connection: our end on the port, and the peer's, blocking.
+/// Returns a connection: our end on the port, and the peer's blocking end.
 fn connection(port: &mut PollPort) -> (Handle, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a listener");
     let address = listener.local_addr().expect("its address");
@@ -32,21 +32,21 @@ fn connection(port: &mut PollPort) -> (Handle, TcpStream) {
     (handle, peer)
 }
 
-/// A pipe whose reading end is on the port, and its writing end.
+/// Returns a pipe: the reading end on the port, and the writing end.
 fn pipe_to(port: &mut PollPort) -> (Handle, std::io::PipeWriter) {
     let (reader, writer) = io::pipe().expect("a pipe");
     let reader = Resource::PipeReader(OwnedFd::from(reader));
     (port.adopt(reader).expect("on the port"), writer)
 }
 
-/// A pipe whose writing end is on the port, and its reading end.
+/// Returns a pipe: the writing end on the port, and the reading end.
 fn pipe_from(port: &mut PollPort) -> (Handle, std::io::PipeReader) {
     let (reader, writer) = io::pipe().expect("a pipe");
     let writer = Resource::PipeWriter(OwnedFd::from(writer));
     (port.adopt(writer).expect("on the port"), reader)
 }
 
-/// Waits until there is at least one completion. A signal of another test's ends a wait, too.
+/// Waits until there is at least one completion. A signal from another test can end a single wait.
 fn some(port: &mut PollPort) -> Vec<Completion> {
     let deadline = Instant::now() + LONG;
     let mut completions = Vec::new();
@@ -57,14 +57,14 @@ fn some(port: &mut PollPort) -> Vec<Completion> {
     completions
 }
 
-/// Waits for the one completion that there is to be.
+/// Waits for exactly one completion.
 fn one(port: &mut PollPort) -> Completion {
     let mut completions = some(port);
     assert_eq!(completions.len(), 1, "{completions:?}");
     completions.remove(0)
 }
 
-/// The completions of a wait that does not wait.
+/// Checks that a wait with timeout zero completes nothing.
 fn none_yet(port: &mut PollPort) {
     let mut completions = Vec::new();
     port.wait(Some(Duration::ZERO), &mut completions)
@@ -115,7 +115,7 @@ fn bytes_go_both_ways_and_nothing_comes_outside_of_wait() {
     assert_eq!(port.stale(), 0);
 }
 
-/// Goal: the readiness that is remembered is right at every fill level of the socket's buffers.
+/// Goal: the remembered readiness is right at every fill level of the socket's buffers.
 #[test]
 fn sixty_four_mebibytes_in_many_pieces_arrive_in_order() {
     const PIECE: usize = 60_000;
@@ -195,7 +195,7 @@ fn closing_cancels_what_is_under_way_first_and_frees_the_slot() {
         .submit(handle, Request::Receive, Token(5))
         .expect_err("closed");
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
-    // The peer reads what was sent before the reset, or the reset at once.
+    // The peer may read the data sent before the reset, or fail at once.
     let error = peer.read_to_end(&mut Vec::new()).expect_err("a reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
@@ -216,7 +216,7 @@ fn a_reset_is_no_end_of_file_even_when_a_send_sees_it_first() {
 
     let (handle, peer) = connection(&mut port);
     reset(peer);
-    // The reset may take a moment: send until it is there.
+    // The reset may take a moment: send until it arrives.
     let error = loop {
         send(&mut port, handle, &b"x"[..]);
         let completion = one(&mut port);
@@ -263,8 +263,8 @@ fn a_refused_connect_says_so_and_an_accepted_one_connects() {
     assert_eq!(port.peer_addr(handle).expect("its peer"), address);
 }
 
-/// Goal: what is tried at once leaves the order of bytes and the one send at a time as they are, and needs no
-/// wait; a socket that is full says so.
+/// Goal: sending at once keeps the order of bytes and the limit of one send, and needs no wait; on
+/// a full socket it takes nothing.
 #[test]
 fn what_is_sent_at_once_goes_before_what_is_submitted_then() {
     let mut port = open();
@@ -300,7 +300,7 @@ fn what_is_sent_at_once_goes_before_what_is_submitted_then() {
     assert_eq!(&end, b"the end");
 }
 
-/// Goal: who sends without end leaves the others their share of a wait.
+/// Goal: a program that sends without end leaves other handles their share of a wait.
 #[test]
 fn those_that_send_without_end_do_not_starve_those_that_receive() {
     let mut port = open();
@@ -320,7 +320,7 @@ fn those_that_send_without_end_do_not_starve_those_that_receive() {
             assert_eq!(completion.kind, RequestKind::Send, "{operation:?}");
         }
         for (handle, _) in &senders {
-            // Refused where the one before is still under way.
+            // Refused if the previous send is still under way.
             let again = Request::Send(Chunks::from(&b"x"[..]));
             let _ = port.submit(*handle, again, Token(2));
         }
@@ -328,7 +328,8 @@ fn those_that_send_without_end_do_not_starve_those_that_receive() {
     panic!("nothing was received in four waits");
 }
 
-/// Goal: a message of as many bytes as are received at a time costs one call: nothing is left to be asked.
+/// Goal: a message of the receive size costs one call: no second one is needed to find that nothing
+/// follows.
 #[test]
 fn a_message_of_the_size_of_a_receive_is_seen_to_be_all() {
     let mut port = open();
@@ -455,8 +456,8 @@ fn a_pipe_ends_when_its_writer_goes_with_all_that_was_written_before() {
     assert!(matches!(one(&mut port).result, Ok(Outcome::EndOfFile)));
 }
 
-/// Goal: a pipe without a reader is an error, whatever the host does with SIGPIPE.
-/// Method: where the signal's default action is in force, it would end the test.
+/// Goal: writing to a pipe without a reader is an error, whatever the program does with SIGPIPE.
+/// Method: restore the signal's default action, which would kill the test.
 #[test]
 fn writing_to_a_pipe_without_a_reader_does_not_end_the_process() {
     const CHILD: &str = "TIDEWAITER_TEST_SIGPIPE";
@@ -488,7 +489,7 @@ fn default_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// Goal: what epoll does not watch is served nevertheless.
+/// Goal: the port also serves files, which epoll does not watch.
 #[test]
 fn a_file_is_read_like_a_pipe() {
     let mut port = open();
@@ -500,7 +501,8 @@ fn a_file_is_read_like_a_pipe() {
     assert!(matches!(one(&mut port).result, Ok(Outcome::EndOfFile)));
 }
 
-/// Goal: promise 6. Method: a copy of the descriptor keeps the socket alive beyond its handle.
+/// Goal: promise 6, no completion for a closed handle.
+/// Method: a copy of the descriptor keeps the socket alive beyond its handle.
 #[test]
 fn nothing_is_heard_of_a_closed_handle_that_lives_on_elsewhere() {
     let mut port = open();

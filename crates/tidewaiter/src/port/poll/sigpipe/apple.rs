@@ -1,5 +1,7 @@
-//! Writing to a pipe or socket whose reader is gone raises SIGPIPE, which ends the process unless the
-//! host program ignores it. Here a descriptor can be told not to raise it.
+//! Prevents SIGPIPE by an option of the descriptor.
+//!
+//! Writing to a pipe or socket whose reader is gone raises SIGPIPE, which kills the process unless
+//! the program ignores it.
 
 #![expect(unsafe_code, reason = "rustix does not know this `fcntl` command")]
 
@@ -8,10 +10,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::net::SendFlags;
 
-/// How sockets are told not to raise it: [`prepare`] did.
+/// Sends need no flag, because [`prepare`] has set the option.
 pub(in super::super) const SEND_FLAGS: SendFlags = SendFlags::empty();
 
-/// Sets up a descriptor that is written to.
+/// Prepares a descriptor for writing.
 pub(in super::super) fn prepare(source: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open, and the command takes a number.
     match unsafe { libc::fcntl(source.as_raw_fd(), libc::F_SETNOSIGPIPE, 1) } {
@@ -20,7 +22,7 @@ pub(in super::super) fn prepare(source: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// On other systems: while this lives, SIGPIPE does not reach this thread.
+/// A placeholder: on other systems, SIGPIPE does not reach this thread while the value lives.
 pub(in super::super) struct Quiet;
 
 impl Quiet {
@@ -28,6 +30,6 @@ impl Quiet {
         Quiet
     }
 
-    /// To be called when a write failed with EPIPE.
+    /// Must be called after a write failed with EPIPE.
     pub(in super::super) fn raised(&mut self) {}
 }
