@@ -1,4 +1,5 @@
-//! A child process and all that is heard of it: `cargo run -p tidewaiter --example child`.
+//! Starts a child process and prints every event that its protocol receives: `cargo run -p tidewaiter --example
+//! child`.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 #![expect(clippy::print_stderr, reason = "and its child to it")]
 
@@ -7,7 +8,7 @@ use std::error::Error;
 use tidewaiter::process::{Command, ExitStatus};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor};
 
-/// Says what happens, in the order in which it does.
+/// Prints each event as it happens.
 struct Watch;
 
 impl ProcessProtocol for Watch {
@@ -33,12 +34,12 @@ impl ProcessProtocol for Watch {
     }
 
     fn process_ended(&mut self, process: &Process, status: ExitStatus) {
-        println!("parent: nothing more comes of it: {status}");
+        println!("parent: the child has ended: {status}");
         process.reactor().stop();
     }
 }
 
-/// What the child does: it is this program again, so that the example runs on any system.
+/// The child's program: the example starts itself again, so that it runs on any system.
 fn be_the_child() {
     for line in std::io::stdin().lines().map_while(Result::ok) {
         println!("{}", line.to_uppercase());

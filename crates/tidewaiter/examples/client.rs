@@ -8,10 +8,10 @@ use tidewaiter::endpoint::HostPort;
 use tidewaiter::{ConnectError, ConnectOptions, Factory, Protocol};
 use tidewaiter::{Reactor, Reason, Transport};
 
-/// For connecting, and again for the answer.
+/// For connecting, and once more for the answer.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Sends a line, and prints what comes back.
+/// Sends a line, and prints the answer.
 struct Client {
     line: String,
 }
@@ -40,7 +40,7 @@ impl Protocol for Client {
     }
 }
 
-/// Makes the client, or says why there is no connection for it.
+/// Makes the client, or prints why there is no connection.
 struct Dial {
     line: String,
 }

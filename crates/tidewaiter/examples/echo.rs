@@ -11,7 +11,7 @@ struct Echo;
 
 impl Protocol for Echo {
     fn connection_made(&mut self, transport: &Transport) {
-        // Reads no faster than the peer reads.
+        // Reads no faster than the peer does.
         transport.pause_while_congested();
     }
 

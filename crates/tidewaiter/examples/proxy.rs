@@ -4,7 +4,7 @@ use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
 use tidewaiter::{ConnectError, Error, Factory, Listener, ProducerKind, Protocol};
 use tidewaiter::{Reactor, Reason, Transport, endpoint::HostPort};
 
-/// Our own connection, once there is one, and that on the other side.
+/// This side's connection, once it exists, and the other side's.
 #[derive(Clone, Default)]
 struct Side(Rc<OnceCell<Transport>>, Rc<OnceCell<Transport>>);
 
@@ -21,7 +21,7 @@ impl Protocol for Side {
     fn connection_made(&mut self, transport: &Transport) {
         self.0.get_or_init(|| transport.clone());
         let Some(client) = self.1.get() else {
-            // Nothing is read for which there is nowhere to go yet.
+            // Reads nothing until the other side is connected.
             return transport.pause_producing();
         };
         // From here on, each side reads no faster than the other one sends.

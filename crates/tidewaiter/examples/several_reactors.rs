@@ -26,7 +26,8 @@ pub(crate) fn serve(
     address: SocketAddr,
 ) -> Result<(ReactorGroup, GroupListener), tidewaiter::Error> {
     let group = ReactorGroup::start(threads, &Reactor::builder())?;
-    // On Linux the kernel spreads the connections; elsewhere one reactor accepts and hands them round.
+    // On Linux the kernel distributes the connections; elsewhere one reactor accepts them and hands them to the
+    // others in turn.
     let listener = group.listen_tcp(address, |number| move |_peer| Greeter { number })?;
     Ok((group, listener))
 }
@@ -37,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let threads = thread::available_parallelism()?.get();
     let (group, listener) = serve(threads, address)?;
     println!("{threads} reactors on {}", listener.local_addr());
-    // Until Ctrl-C, which ends all of them.
+    // Waits for Ctrl-C, which ends all of them.
     group.join()?;
     Ok(())
 }

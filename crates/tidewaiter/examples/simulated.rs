@@ -10,7 +10,7 @@ use tidewaiter::{DelayedCall, Protocol, Reactor, Reason, Transport};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What is tested: answers each line with its length, and closes after an hour of silence.
+/// The protocol under test: answers each line with its length, and closes after an hour of silence.
 #[derive(Default)]
 struct Lengths {
     line: usize,
@@ -41,7 +41,7 @@ impl Protocol for Lengths {
     }
 }
 
-/// Sends lines, and gathers the answers until it is hung up on.
+/// Sends lines, and collects the answers until the server hangs up.
 struct Client(Rc<RefCell<String>>);
 
 impl Protocol for Client {
@@ -63,7 +63,7 @@ impl Protocol for Client {
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let expected: String = (0..100).map(|length| format!("{length}\n")).collect();
     for seed in 0..50 {
-        // Short reads and writes, late and reordered completions: another world for each seed.
+        // Short reads and writes, late and reordered completions: different for each seed.
         let sim = Sim::builder(seed).faults(Faults::bumpy()).build();
         let reactor = Reactor::builder().simulation(&sim).build()?;
         let address: SocketAddr = "127.0.0.1:7000".parse()?;
@@ -75,6 +75,6 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
         assert_eq!(*answers.borrow(), expected, "seed {seed}");
         assert!(sim.elapsed() >= HOUR, "seed {seed}");
     }
-    println!("50 worlds, an hour in each: all answers came, each server hung up");
+    println!("50 simulations of an hour each: all answers arrived, each server hung up");
     Ok(())
 }

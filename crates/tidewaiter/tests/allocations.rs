@@ -1,4 +1,5 @@
-//! The steady path allocates nothing, on any port of this machine, and large writes are not copied.
+//! Tests that the steady path allocates nothing, on any port of this machine, and that large writes are not
+//! copied.
 
 use std::alloc::System;
 use std::io::{Read, Write};
@@ -14,7 +15,7 @@ use tidewaiter::{Listener, Protocol, Reactor, Transport};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Far longer than anything here takes: a test that waits for it fails.
+/// Far longer than any step of these tests takes: a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const CONNECTIONS: usize = 16;
@@ -30,8 +31,8 @@ const KINDS: &[PortKind] = if cfg!(windows) {
     &[PortKind::Poll]
 };
 
-/// The allocator counts for all threads, so this file has one test, and its clients allocate nothing
-/// while there is something to be counted.
+/// The allocator counts for all threads, so this file has one test, and its clients allocate nothing while it
+/// counts.
 #[test]
 fn the_steady_path_allocates_nothing() {
     for &kind in KINDS {
@@ -50,7 +51,7 @@ impl Protocol for Echo {
     }
 }
 
-/// How often memory is allocated while many connections are echoed to, once all is warm.
+/// Counts the allocations while many connections are echoed to, after a warm-up.
 fn allocations_of_echoes(kind: PortKind) -> usize {
     let (reactor, listener) = listening(kind, || Echo);
     let mut clients: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect(&listener)).collect();
@@ -70,7 +71,7 @@ fn allocations_of_echoes(kind: PortKind) -> usize {
     count(&mut round, 100)
 }
 
-/// Answers every byte with the same large piece of memory.
+/// Answers every byte with the same large buffer.
 struct Large(Bytes);
 
 impl Protocol for Large {
@@ -81,7 +82,7 @@ impl Protocol for Large {
     }
 }
 
-/// How often memory is allocated while large pieces are sent that the OS takes bit by bit.
+/// Counts the allocations while large buffers are sent that the OS takes in parts.
 fn allocations_of_large_writes(kind: PortKind) -> usize {
     const ROUNDS: usize = 8;
     let large = Bytes::from(vec![7; LARGE_BYTES]);
@@ -105,7 +106,7 @@ fn allocations_of_large_writes(kind: PortKind) -> usize {
     counted
 }
 
-/// How often memory is allocated in the last `rounds` of twice as many.
+/// Runs twice as many rounds, and counts the allocations in the last `rounds`.
 fn count(round: &mut impl FnMut(), rounds: usize) -> usize {
     (0..rounds).for_each(|_| round());
     let region = Region::new(ALLOCATOR);
@@ -131,7 +132,7 @@ fn connect(listener: &Listener) -> TcpStream {
     client
 }
 
-/// Runs the reactor until it has sent so many bytes in all.
+/// Runs the reactor until it has sent this many bytes in total.
 fn run_until_sent(reactor: &Reactor, bytes: u64) {
     let deadline = Instant::now() + PATIENCE;
     while reactor.metrics().bytes_sent < bytes {

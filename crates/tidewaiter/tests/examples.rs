@@ -1,8 +1,11 @@
-//! The examples do what they say.
+//! Tests of the examples.
 //!
-//! They are compiled in here, so that what is tested is what is shown. Those that end by themselves run
-//! as programs: this very executable, started again.
-#![allow(dead_code, reason = "of some examples, the test does not call `main`")]
+//! The examples are compiled into this file, so that the tests run the code that the documentation shows.
+//! Examples that end by themselves run as programs: this executable, started again.
+#![allow(
+    dead_code,
+    reason = "the tests do not call the `main` of every example"
+)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -30,7 +33,7 @@ mod several_reactors;
 #[path = "../examples/simulated.rs"]
 mod simulated;
 
-/// Names the example that this executable is to be, in the process that [`run`] starts.
+/// The variable that names the example to run, in the process that [`run`] starts.
 const EXAMPLE: &str = "TIDEWAITER_TEST_EXAMPLE";
 
 fn any_port() -> SocketAddr {
@@ -39,7 +42,7 @@ fn any_port() -> SocketAddr {
 
 /// Runs the example `name` to its end, and returns what it printed.
 fn run(name: &str, words: &[&str]) -> String {
-    // To the test harness, its words are names of tests that do not exist.
+    // The test harness of that process takes these words for names of tests that do not exist.
     let output = Command::new(std::env::current_exe().expect("we are a program"))
         .args(words)
         .args(["--exact", "is_an_example", "--nocapture"])
@@ -51,7 +54,7 @@ fn run(name: &str, words: &[&str]) -> String {
     text.replace("\r\n", "\n")
 }
 
-/// The entry of the processes that [`run`] starts; a test that does nothing everywhere else.
+/// The entry point of the processes that [`run`] starts. In any other process, this test does nothing.
 #[test]
 fn is_an_example() -> Result<(), Box<dyn Error>> {
     match std::env::var(EXAMPLE).as_deref() {
@@ -62,7 +65,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Sends `request`, ends its side, and returns all that comes back.
+/// Sends `request`, ends its side, and returns the whole answer.
 fn talk(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("somebody listens");
     let mut writer = stream.try_clone().expect("a stream is shared");
@@ -109,7 +112,8 @@ fn the_echo_server_sends_everything_back() {
     assert!(same);
 }
 
-/// Goal: none of the echoes that are shown can be made to hold what its peer does not read.
+/// Goal: none of the echoes in the documentation holds more than a bounded amount for a peer that does not
+/// read.
 #[test]
 fn every_echo_that_is_shown_reads_no_faster_than_its_peer() {
     for shown in [
@@ -144,7 +148,7 @@ fn the_echo_takes_no_more_than_its_client_takes() {
         counted.set(client.borrow().as_ref().map_or(0, Transport::queued));
     });
     reactor.run().expect("the port works");
-    // What is on its way is in the connection's buffers and in the echo's queue, of 64 KiB each.
+    // The bytes on their way are in the connection's buffers and in the echo's queue, of 64 KiB each.
     assert!(left.get() > megabytes().len() - 512 * 1024, "{left:?}");
     assert!(*taken.borrow() == megabytes());
 }
@@ -157,7 +161,7 @@ fn the_proxy_passes_data_and_half_closes_on_both_ways() {
     let target = target.to_string().parse().expect("an address is a target");
     let listener = proxy::serve(&reactor, any_port(), target).expect("a free address");
     let address = listener.local_addr();
-    // The server answers only once it has heard everything, the end included.
+    // The server answers only after it has received the whole request, including its end.
     let server = thread::spawn(move || {
         let (mut stream, _) = server.accept().expect("the proxy connects");
         let mut request = Vec::new();
@@ -177,7 +181,7 @@ fn the_proxy_passes_data_and_half_closes_on_both_ways() {
     );
 }
 
-/// Sends much, or takes it in only from some time on.
+/// Sends many bytes, or begins to read only after a while.
 enum End {
     Sender(Rc<RefCell<Option<Transport>>>),
     Sluggard(Rc<RefCell<Vec<u8>>>),
@@ -236,7 +240,7 @@ fn the_proxy_takes_no_more_from_one_side_than_the_other_side_takes() {
         counted.set(sender.borrow().as_ref().map_or(0, Transport::queued));
     });
     reactor.run().expect("the port works");
-    // What is on its way is in two connections' buffers and in the proxy's queue, of 64 KiB each.
+    // The bytes on their way are in two connections' buffers and in the proxy's queue, of 64 KiB each.
     assert!(left.get() > megabytes().len() - 512 * 1024, "{left:?}");
     assert!(*taken.borrow() == megabytes());
 }
@@ -253,7 +257,7 @@ fn the_proxy_resets_a_client_when_nobody_is_there_to_serve_it() {
         let mut stream = TcpStream::connect(address).expect("the proxy listens");
         stream.read(&mut [0; 16]).map_err(|error| error.kind())
     });
-    // Wine shuts a socket down before it closes it: who reads at that moment sees an end first.
+    // Wine shuts a socket down before it closes it, so a read at that moment sees an end of file first.
     let seen_by_halves = cfg!(windows) && read == Ok(0);
     assert!(
         seen_by_halves || read == Err(std::io::ErrorKind::ConnectionReset),
@@ -271,7 +275,7 @@ fn the_client_prints_the_answer_or_why_there_is_none() {
         stream.read_exact(&mut line).expect("the client asks");
         stream.write_all(b"answer to ").expect("the client listens");
         stream.write_all(&line).expect("the client listens");
-        // The second one is heard, and not answered.
+        // Reads the second request, and does not answer it.
         let (mut stream, _) = server.accept().expect("the client connects");
         let mut question = Vec::new();
         let ended = stream.read_to_end(&mut question);
@@ -303,7 +307,7 @@ fn the_child_is_heard_in_order() {
     assert!(at("parent: the child runs") < at("PORT"));
     assert!(at("PROTOCOL") < at("parent: pipe 1 is closed"));
     assert!(at("that was all") < at("parent: pipe 2 is closed"));
-    let end = at("parent: nothing more comes of it: exit code 0");
+    let end = at("parent: the child has ended: exit code 0");
     for event in ["pipe 0 is closed", "pipe 1 is closed", "pipe 2 is closed"] {
         assert!(at(event) < end, "{said}");
     }
@@ -325,5 +329,5 @@ fn several_reactors_share_a_listener() {
 #[test]
 fn the_simulated_protocol_passes_its_own_test() {
     let said = run("simulated", &[]);
-    assert!(said.contains("50 worlds"), "{said}");
+    assert!(said.contains("50 simulations"), "{said}");
 }

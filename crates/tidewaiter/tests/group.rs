@@ -15,7 +15,7 @@ use tidewaiter::{
     Error, Factory, GroupListener, Protocol, Reactor, ReactorBuilder, ReactorGroup, Transport,
 };
 
-/// Far longer than anything here takes: a test that waits for it fails.
+/// Far longer than any step of these tests takes: a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const THREADS: usize = 3;
@@ -32,7 +32,7 @@ impl Protocol for Number {
     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
 }
 
-/// The default port, and signals left alone: they would reach the groups of all tests.
+/// The default port, without signal handling: a signal would reach the groups of all tests.
 fn builder() -> ReactorBuilder {
     Reactor::builder().signals(false)
 }
@@ -49,7 +49,7 @@ fn numbering(thread: usize) -> impl Factory {
     move |_| Number(thread)
 }
 
-/// Connects, and returns which thread answered.
+/// Connects, and returns the number of the thread that answered.
 fn connect(address: SocketAddr) -> (TcpStream, usize) {
     let mut client = TcpStream::connect(address).expect("somebody listens");
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -62,7 +62,7 @@ fn connect(address: SocketAddr) -> (TcpStream, usize) {
 fn connections_are_spread_over_the_threads() {
     let group = start();
     let listener = group.listen_tcp(any_port(), numbering).unwrap();
-    // Each thread's share is a third: that 200 connections all miss two of them has a chance of 3^-199.
+    // Each thread's share is a third. The chance that all 200 connections miss two of the threads is 3^-199.
     let clients: Vec<_> = (0..200).map(|_| connect(listener.local_addr())).collect();
     let served: BTreeSet<usize> = clients.iter().map(|(_, thread)| *thread).collect();
     assert!(served.len() >= 2, "only {served:?} served");
@@ -83,7 +83,7 @@ fn handed_over_connections_go_round_exactly() {
     for (count, (_, thread)) in clients.iter().enumerate() {
         assert_eq!(*thread, count % THREADS);
     }
-    // Each answered, so each is counted already.
+    // Each client was answered, so each connection has been counted.
     let (note, noted) = mpsc::channel();
     for remote in group.remotes() {
         let note = note.clone();
@@ -101,7 +101,7 @@ fn handed_over_connections_go_round_exactly() {
 type Listen = fn(&ReactorGroup, SocketAddr, Made) -> Result<GroupListener, Error>;
 type Made = Arc<Mutex<Vec<(usize, ThreadId)>>>;
 
-/// Both ways of sharing a listener, with factories that note where they were made.
+/// Both ways of sharing a listener, with factories that note on which thread they were made.
 const WAYS: [Listen; 2] = [
     |group, address, made| group.listen_tcp(address, noting(made)),
     |group, address, made| group.listen_tcp_handing_over(address, noting(made)),
@@ -157,7 +157,7 @@ fn one_reactor_that_stops_stops_all_and_closes_what_they_serve() {
 
 #[test]
 fn stop_listening_closes_every_socket_drops_the_factories_and_spares_connections() {
-    /// A factory that shows that it still lives.
+    /// A factory that shows when it is dropped.
     struct Living(
         usize,
         #[expect(dead_code, reason = "its end is what counts")] mpsc::Sender<()>,
@@ -245,7 +245,7 @@ fn a_call_from_one_of_its_own_threads_is_refused_and_the_group_may_end_there() {
     let (answer, answers) = mpsc::channel();
     remote
         .call(move |_| {
-            // The last name of the group is dropped here, once the test has dropped its own.
+            // The last clone of the group is dropped here, after the test has dropped its own.
             while Arc::strong_count(&inside) > 1 {
                 thread::yield_now();
             }
@@ -272,7 +272,7 @@ fn a_reactor_that_cannot_be_made_is_reported_by_start() {
 
 #[test]
 fn a_reactor_that_fails_is_reported_by_join() {
-    // A simulated port refuses to wait for what can never come.
+    // A simulated port refuses to wait when nothing can end the wait.
     let builder = builder().simulation(&Sim::new(1));
     let group = ReactorGroup::start(1, &builder).unwrap();
     let failed = group.join();
@@ -289,7 +289,7 @@ fn an_interrupt_reaches_every_reactor_and_ends_the_group() {
     for (thread, remote) in group.remotes().iter().enumerate() {
         let (set, report) = (report.clone(), report.clone());
         let watch = move |reactor: &Reactor| {
-            // Does not stop: one that does stops the others.
+            // The callback does not stop its reactor: a reactor that stops also stops the others.
             reactor.on_signal(move |_, _| report.send(thread).unwrap());
             set.send(thread).unwrap();
         };

@@ -1,4 +1,4 @@
-//! The port's promises, kept by I/O completion ports.
+//! The promises of `Port`, tested on I/O completion ports.
 
 #![cfg(windows)]
 
@@ -35,16 +35,16 @@ use support::real_child::child;
 use tidewaiter::port::{Port, PortKind, PortOptions};
 use tidewaiter::process::ExitStatus;
 
-/// How many connections are many.
+/// The number of connections in tests that use many.
 const MANY: usize = 200;
 
-/// How much data is much, in bytes.
+/// The number of bytes in tests that send much.
 const MUCH: usize = 8 << 20;
 
-/// Whether there is no OS behind the port.
+/// Whether the port is simulated.
 const SIMULATED: bool = false;
 
-/// How a child ends that is killed.
+/// The exit status of a child that was killed.
 const KILLED: ExitStatus = ExitStatus::Code(1);
 
 fn open(options: &PortOptions) -> Port {

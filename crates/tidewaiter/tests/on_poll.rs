@@ -1,4 +1,4 @@
-//! The port's promises, kept by the readiness port.
+//! The promises of `Port`, tested on the readiness port.
 
 #![cfg(unix)]
 
@@ -40,16 +40,16 @@ use support::real_child::child;
 use tidewaiter::port::{Port, PortKind, PortOptions};
 use tidewaiter::process::ExitStatus;
 
-/// How many connections are many.
+/// The number of connections in tests that use many.
 const MANY: usize = 2000;
 
-/// How much data is much, in bytes.
+/// The number of bytes in tests that send much.
 const MUCH: usize = 64 << 20;
 
-/// Whether there is no OS behind the port.
+/// Whether the port is simulated.
 const SIMULATED: bool = false;
 
-/// How a child ends that is killed.
+/// The exit status of a child that was killed.
 const KILLED: ExitStatus = ExitStatus::Signal {
     number: 9,
     core_dumped: false,

@@ -1,4 +1,4 @@
-//! The port's promises, kept by the simulation.
+//! The promises of `Port`, tested on the simulated port.
 
 mod support {
     pub(crate) mod carried;
@@ -32,22 +32,22 @@ use tidewaiter::port::sim::Sim;
 use tidewaiter::port::{Port, PortOptions};
 use tidewaiter::process::ExitStatus;
 
-/// How many connections are many.
+/// The number of connections in tests that use many.
 const MANY: usize = 2000;
 
-/// How much data is much, in bytes.
+/// The number of bytes in tests that send much.
 const MUCH: usize = 64 << 20;
 
-/// Whether there is no OS behind the port.
+/// Whether the port is simulated.
 const SIMULATED: bool = true;
 
-/// How a child ends that is killed.
+/// The exit status of a child that was killed.
 const KILLED: ExitStatus = ExitStatus::Signal {
     number: 9,
     core_dumped: false,
 };
 
-/// A port in a world of its own.
+/// Opens a port in a simulation of its own.
 fn open(options: &PortOptions) -> Port {
     let sim = Sim::builder(1).receive_bytes(options.receive_bytes).build();
     register(&sim);

@@ -1,7 +1,7 @@
-//! Random programs on reactors, each from a seed, and what must hold whatever they do.
+//! Random programs on reactors, each from a seed, and the promises that hold for every program.
 //!
-//! `TIDEWAITER_SEEDS` sets how many seeds are run on each port, however long that takes. `TIDEWAITER_SEED` runs a
-//! single one, and shows all that happened if it fails.
+//! `TIDEWAITER_SEEDS` sets how many seeds are run on each port, however long that takes. `TIDEWAITER_SEED` runs
+//! a single one, and prints all events if it fails.
 
 mod support {
     pub(crate) mod random;
@@ -35,10 +35,10 @@ use support::{real_child, sim_child};
 use tidewaiter::process::Command;
 use world::World;
 
-/// How many lines of what happened are shown of a program that failed, unless it is the only one.
+/// How many lines of a failed program's events are printed, unless it is the only program.
 const LINES_SHOWN: usize = 60;
 
-/// The command that starts a child where the program runs.
+/// The command that starts a child on the program's port.
 fn start_child(world: &World, role: Role) -> Command {
     match world.sim {
         Some(_) => sim_child::child(role),
@@ -46,7 +46,7 @@ fn start_child(world: &World, role: Role) -> Command {
     }
 }
 
-/// One port at a time: the process's descriptors are counted.
+/// Lets one port run at a time, because the tests count the process's descriptors.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -58,7 +58,7 @@ fn number_from_environment(name: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }
 
-/// Runs the programs of the first `count` seeds, or as many of them as there is time for.
+/// Runs the programs of the first `count` seeds, or as many of them as the time allows.
 fn run_all(ground: Ground, count: u64, time: Duration) {
     let _alone = alone();
     let single = number_from_environment("TIDEWAITER_SEED");
@@ -94,9 +94,10 @@ fn check(seed: u64, ground: Ground, lines_shown: usize) {
     );
 }
 
-/// Goal: each byte arrives once and in order, or the end of the connection says otherwise; each protocol, child,
-/// connect and delayed call has its callbacks as promised and none from inside a call; nothing outlives a stop.
-/// Method: programs that do anything keep a model of what they did, and hold every callback against it.
+/// Goal: each byte arrives once and in order, or the end of the connection says otherwise; each protocol,
+/// child, connect and delayed call has its callbacks as promised and none from inside a call; nothing outlives
+/// a stop.
+/// Method: programs that do anything keep a model of their actions, and check every callback against it.
 #[test]
 fn random_programs_on_the_simulated_port() {
     run_all(Ground::Simulation, 3000, Duration::from_secs(20));
@@ -133,7 +134,7 @@ fn random_programs_on_iocp() {
 }
 
 /// Goal: a seed that failed fails again.
-/// Method: the same programs twice; everything that happened and its time must be the same.
+/// Method: run the same programs twice; every event and its time must be the same.
 #[test]
 fn a_seed_repeats_itself() {
     let _alone = alone();

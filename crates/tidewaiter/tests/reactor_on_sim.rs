@@ -19,22 +19,22 @@ mod simulated;
 
 use support::sim_child::{child, register};
 
-/// How many connections are many.
+/// The number of connections in tests that use many.
 const MANY: usize = 500;
 
-/// How much data is much, in bytes.
+/// The number of bytes in tests that send much.
 const MUCH: usize = 64 << 20;
 
-/// Whether there is no OS behind the port.
+/// Whether the port is simulated.
 const SIMULATED: bool = true;
 
-/// How a child ends that is killed.
+/// The exit status of a child that was killed.
 const KILLED: ExitStatus = ExitStatus::Signal {
     number: 9,
     core_dumped: false,
 };
 
-/// Opens the port that this file is about.
+/// Opens a reactor on the simulated port.
 fn open(builder: ReactorBuilder) -> Reactor {
     let sim = Sim::builder(1).patience(Duration::from_secs(10)).build();
     register(&sim);

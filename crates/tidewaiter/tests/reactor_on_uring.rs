@@ -46,22 +46,22 @@ mod watching;
 
 use support::real_child::child;
 
-/// How many connections are many.
+/// The number of connections in tests that use many.
 const MANY: usize = 500;
 
-/// How much data is much, in bytes.
+/// The number of bytes in tests that send much.
 const MUCH: usize = 64 << 20;
 
-/// Whether there is no OS behind the port.
+/// Whether the port is simulated.
 const SIMULATED: bool = false;
 
-/// How a child ends that is killed.
+/// The exit status of a child that was killed.
 const KILLED: ExitStatus = ExitStatus::Signal {
     number: 9,
     core_dumped: false,
 };
 
-/// Opens the port that this file is about.
+/// Opens a reactor on io_uring.
 fn open(builder: ReactorBuilder) -> Reactor {
     builder
         .port(PortKind::Uring)

@@ -1,4 +1,4 @@
-//! Random programs on two simulated ports, each from a seed, and what must hold whatever they do.
+//! Random programs on two simulated ports, each from a seed, and the promises that hold for every program.
 //!
 //! `TIDEWAITER_SEEDS` sets how many seeds are run, `TIDEWAITER_SEED` runs a single one.
 
@@ -17,9 +17,9 @@ fn number_from_environment(name: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }
 
-/// Goal: every operation completes exactly once; bytes arrive in order, none is invented, and none is
-/// lost where the end of file was seen; a drained port has nothing in flight and nothing open.
-/// Method: the random program keeps a model of what it did, and holds every completion against it.
+/// Goal: every operation completes exactly once; bytes arrive in order, none is invented, and none is lost
+/// where the end of file was seen; a drained port has nothing in flight and nothing open.
+/// Method: the random program keeps a model of its actions, and checks every completion against it.
 #[test]
 fn random_programs_keep_the_ports_promises() {
     let single = number_from_environment("TIDEWAITER_SEED");
@@ -37,7 +37,7 @@ fn random_programs_keep_the_ports_promises() {
 }
 
 /// Goal: a seed that failed fails again.
-/// Method: the same programs twice; every completion and its time must be the same.
+/// Method: run the same programs twice; every completion and its time must be the same.
 #[test]
 fn a_seed_repeats_itself() {
     for seed in 0..10 {
@@ -49,8 +49,8 @@ fn a_seed_repeats_itself() {
     assert_ne!(RandomProgram::new(1).run(), RandomProgram::new(2).run());
 }
 
-/// Goal: the random programs do reach what they are to check.
-/// Method: over some seeds, look for each kind of end; none may be missing.
+/// Goal: the random programs reach the cases that they are meant to check.
+/// Method: look for each kind of end over some seeds; none may be missing.
 #[test]
 fn random_programs_meet_every_kind_of_end() {
     let runs = (0..60).flat_map(|seed| RandomProgram::new(seed).run());

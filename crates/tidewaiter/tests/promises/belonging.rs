@@ -1,4 +1,4 @@
-//! A port belongs to the thread that first waits, and to one process.
+//! A port belongs to the thread that first waits on it, and to one process.
 
 use std::io;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn a_handle_that_was_closed_before_the_first_wait_is_closed() {
     on_another_thread(harness, Harness::finish);
 }
 
-/// Goal: operations hold no memory for ever because nobody is there any more who may await their end.
+/// Goal: operations do not keep their memory for ever when the only thread that may await them has ended.
 #[test]
 fn a_port_that_is_dropped_after_its_thread_has_ended_takes_back_all_memory() {
     let data = Bytes::from(vec![7; 4 << 20]);
@@ -87,7 +87,7 @@ fn dropping_on_another_thread_neither_hangs_nor_panics() {
     }
 }
 
-/// Stops as if to fork, and goes on.
+/// Suspends the port as before a fork, and resumes it.
 fn pause(harness: &mut Harness) {
     harness.port.before_fork().expect("it can be suspended");
     harness.port.before_fork().expect("it is suspended already");
@@ -105,8 +105,8 @@ fn going_on_needs_a_pause() {
     harness.finish();
 }
 
-/// Goal: whatever is under way, a pause loses, doubles and reorders nothing.
-/// Method: a pause before each wait, through connecting, accepting, sending more than fits, and the end.
+/// Goal: suspending a port loses, duplicates and reorders nothing that is under way.
+/// Method: suspend before each wait, through connecting, accepting, sending more than fits, and the end.
 #[test]
 fn nothing_is_lost_in_pauses() {
     const TOTAL: usize = 4 << 20;
@@ -161,7 +161,7 @@ fn a_cancel_or_wake_up_during_a_pause_is_heeded() {
         .expect_err("the cancelled one is under way until it was delivered");
     assert_eq!(again.kind(), io::ErrorKind::InvalidInput);
     harness.port.after_fork().expect("it can go on");
-    // Each ends a wait that would have no other end.
+    // Each wait must end by its own event: nothing else would end it.
     harness.turn(None);
     harness.assert_cancelled(receiving);
     harness.port.waker().wake();

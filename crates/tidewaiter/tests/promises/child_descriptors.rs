@@ -1,4 +1,4 @@
-//! What Unix children have besides three pipes: pipes at any descriptor, terminals.
+//! Unix children with more than three pipes: pipes at any descriptor, and terminals.
 
 use tidewaiter::port::{Outcome, Request, Spawned};
 use tidewaiter::process::{Command, ExitStatus, PipeDirection, SpawnStep, Stdio};
@@ -70,7 +70,7 @@ fn a_stream_that_is_to_be_a_socket_is_one() {
     harness.finish();
 }
 
-/// Goal: that nobody has a terminal any more is an end of file, not an error.
+/// Goal: when no process has the terminal open any more, this is an end of file, not an error.
 #[test]
 fn a_terminal_ends_as_a_pipe_does() {
     let mut harness = Harness::new();

@@ -1,5 +1,5 @@
-//! Children whose standard streams are sockets: they work as pipes do, and are pipes where there is no
-//! such thing.
+//! Children whose standard streams are sockets. They behave like pipes, and are pipes on systems without UNIX
+//! sockets.
 
 use bytes::Bytes;
 use tidewaiter::port::{CloseMode, Outcome};
@@ -20,7 +20,7 @@ fn start(harness: &mut Harness, role: Role) -> Child {
     Child::run(harness, &command)
 }
 
-/// Goal: more passes than sockets hold, each way, and the end of the input ends the child.
+/// Goal: more bytes pass each way than the sockets hold, and the end of the input ends the child.
 #[test]
 fn a_child_echoes_through_sockets_until_its_input_ends() {
     const TOTAL: usize = 3 << 20;
@@ -52,7 +52,7 @@ fn a_child_can_close_its_socket_and_live() {
     harness.finish();
 }
 
-/// Goal: what was sent before the end comes, however much that is, and then the end.
+/// Goal: all bytes sent before the end arrive, however many, and then the end.
 #[test]
 fn all_that_a_child_wrote_comes_before_the_end() {
     const COUNT: u32 = 5000;

@@ -1,6 +1,6 @@
-//! Promise 6: closing is: cancel, see every completion of the handle, then close.
+//! Promise 6: closing a handle cancels its operations, delivers all of its completions, and then completes.
 //!
-//! That nothing of a handle follows its closing is checked by the harness in every test.
+//! The harness checks in every test that no completion of a handle follows its closing.
 
 use std::io;
 use std::net::SocketAddr;
@@ -118,7 +118,7 @@ fn a_reset_is_a_reset_for_the_peer() {
     harness.finish();
 }
 
-/// Goal: the address is free as soon as closing has completed, connections that it had or not.
+/// Goal: the address is free as soon as closing has completed, whether or not the listener had connections.
 #[test]
 fn an_address_can_be_listened_on_again_once_closed() {
     let mut harness = Harness::new();
@@ -129,7 +129,7 @@ fn an_address_can_be_listened_on_again_once_closed() {
         harness.last(connecting).expect("somebody listens");
         let (socket, _) = harness.accepted(accepting);
         let server = harness.adopt(socket);
-        // The end that closes first lingers: here the one with the listener's address.
+        // The end that closes first lingers; here this is the one with the listener's address.
         harness.close_now(server);
         let mut reader = Reader::new(&mut harness, client);
         harness.until("the end", |harness| {

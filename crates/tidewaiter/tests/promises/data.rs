@@ -1,4 +1,4 @@
-//! What is sent arrives: every byte, in order, once.
+//! All bytes sent arrive: every byte, in order, once.
 
 use bytes::Bytes;
 use tidewaiter::port::{Chunks, Failure, Handle, Operation, Outcome};
@@ -7,8 +7,7 @@ use crate::MUCH;
 use crate::support::harness::Harness;
 use crate::support::random::Random;
 
-/// The length of the pattern that is sent over and over: a prime, so that it never falls in step with
-/// any buffer.
+/// The length of the pattern that is sent over and over: a prime, so that it never aligns with any buffer.
 const PATTERN_LEN: usize = 65_521;
 
 fn pattern(seed: u64) -> Bytes {
@@ -29,7 +28,7 @@ fn assert_continues(pattern: &Bytes, mut offset: usize, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let expected = piece(pattern, offset, bytes.len());
         let (part, rest) = bytes.split_at(expected.len());
-        assert!(part == expected, "the bytes from {offset} on are others");
+        assert!(part == expected, "wrong bytes from {offset} on");
         offset += part.len();
         bytes = rest;
     }
@@ -41,10 +40,10 @@ struct Flow {
     to: Handle,
     pattern: Bytes,
     total: usize,
-    /// How many bytes the OS took.
+    /// The number of bytes that the OS took.
     sent: usize,
     received: usize,
-    /// What is to be sent next: begins at `sent`.
+    /// The bytes to send next; begins at `sent`.
     queue: Chunks,
     sending: Option<Operation>,
     receiving: Option<Operation>,
@@ -71,7 +70,7 @@ impl Flow {
         self.received == self.total
     }
 
-    /// Submits what is not under way, and takes in what was delivered.
+    /// Submits a send or a receive where none is under way, and checks the bytes that were delivered.
     fn step(&mut self, harness: &mut Harness, random: &mut Random) {
         self.finish_receiving(harness);
         self.finish_sending(harness);
@@ -93,7 +92,7 @@ impl Flow {
         }
     }
 
-    /// Adds up to a dozen pieces of any size, shared or copied.
+    /// Adds up to a dozen pieces of random size, shared or copied.
     fn fill(&mut self, random: &mut Random) {
         for _ in 0..=random.below(12) {
             let offset = self.sent + self.queue.len();
@@ -185,7 +184,7 @@ fn what_a_send_did_not_take_comes_back_as_its_rest() {
     let (client, server) = harness.pair();
     let pattern = pattern(7);
     let mut sent = 0;
-    // Nobody receives: sooner or later the OS takes a part only, or nothing.
+    // Nobody receives, so the OS sooner or later takes only a part, or nothing.
     let stuck = loop {
         let mut chunks = Chunks::new();
         while chunks.len() < 1 << 20 {

@@ -1,4 +1,4 @@
-//! What a Unix process has only one table of: descriptors, memory, processor time.
+//! Resources that a Unix process has once for all threads: descriptors, memory, processor time.
 
 use std::io;
 use std::net::TcpStream;
@@ -15,10 +15,10 @@ use crate::support::harness::Harness;
 use crate::support::reader::receive_exactly;
 use crate::support::roles::Role;
 
-/// How many descriptors this process has open.
+/// The number of open descriptors of this process.
 fn descriptors() -> usize {
     let list = std::fs::read_dir("/dev/fd").expect("the OS lists them");
-    // The directory itself is one of them.
+    // Without the one that reads the directory itself.
     list.count() - 1
 }
 
@@ -88,7 +88,7 @@ fn failing_to_start_a_child_leaves_no_descriptor_behind() {
     );
 }
 
-/// Goal: what is passed to a child is its three streams and nothing else.
+/// Goal: a child gets its three streams and no other descriptor.
 #[test]
 fn a_child_inherits_no_other_descriptor() {
     alone(
@@ -143,7 +143,7 @@ fn a_file_without_permission_to_run_it_is_refused() {
 }
 
 /// Goal: running out of descriptors ends the accept with an error, and loses no connection.
-/// Method: lower the limit to what is open, connect, and raise it again.
+/// Method: lower the limit to the number of open descriptors, connect, and raise the limit again.
 #[test]
 fn without_free_descriptors_an_accept_fails_and_its_connection_waits() {
     alone(
@@ -216,7 +216,7 @@ fn without_free_descriptors_a_child_is_refused_and_nothing_is_left() {
     );
 }
 
-/// How long this thread has been running on a processor.
+/// The processor time that this thread has used.
 #[cfg(target_os = "linux")]
 fn processor_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
@@ -224,7 +224,7 @@ fn processor_time() -> Duration {
     Duration::from_nanos(nanoseconds.parse().expect("a number"))
 }
 
-/// Goal: a port that has nothing to do does nothing, whatever its handles are ready for.
+/// Goal: a port without operations uses no processor time, whatever its handles are ready for.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_idle_port_takes_no_processor_time() {
@@ -259,7 +259,7 @@ fn an_idle_port_takes_no_processor_time() {
     );
 }
 
-/// Goal: waiting for bytes on many connections takes no memory for them.
+/// Goal: a receive that waits for bytes holds no buffer, on many connections.
 #[cfg(target_os = "linux")]
 #[test]
 fn idle_connections_take_no_memory_for_what_they_may_receive() {

@@ -1,4 +1,4 @@
-//! Promise 8: OS errors keep their identity.
+//! Promise 8: an error of the OS keeps its error code.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::support::harness::Harness;
 use crate::support::reader::{Reader, receive_exactly};
 use crate::support::roles::Role;
 
-/// An address for documentation: no machine has it.
+/// An address reserved for documentation: no machine has it.
 const NOT_OURS: &str = "192.0.2.1:0";
 
 fn address(text: &str) -> SocketAddr {

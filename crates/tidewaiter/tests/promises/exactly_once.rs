@@ -1,6 +1,7 @@
-//! Promise 2: every submitted operation completes exactly once, a multishot one ends exactly once.
+//! Promise 2: every submitted operation completes exactly once; a multishot one has exactly one last
+//! completion.
 //!
-//! The harness checks it in every test; here are the ways in which an operation can end.
+//! The harness checks this in every test. These tests go through the ways in which an operation can end.
 
 use bytes::Bytes;
 use tidewaiter::port::{CloseMode, Failure, Handle, Operation, Outcome, Request};
@@ -12,14 +13,15 @@ use crate::support::random::Random;
 use crate::support::reader::{Reader, receive_exactly};
 use crate::support::roles::Role;
 
-/// An operation of each kind that stays under way until somebody ends it, with its handle.
+/// Submits an operation of each kind that stays under way until it is cancelled or its handle closed. Returns
+/// it with its handle.
 fn one_of_each(harness: &mut Harness) -> Vec<(Handle, Operation)> {
     let (listener, _) = harness.listen();
-    // The peers receive nothing: what is sent to them gets stuck.
+    // The peers receive nothing, so sends to them get stuck.
     let (sender, _peer) = harness.pair();
     let (receiver, _peer) = harness.pair();
     let child = Child::start(harness, Role::Deaf);
-    // It ends with its input, even when its process is known no more.
+    // It ends with its input, even after its process is closed.
     let other = Child::start(harness, Role::Echo);
     let data = Bytes::from(vec![1; 1 << 20]);
     vec![
@@ -57,7 +59,7 @@ fn each_kind_completes_once_when_cancelled_twice_before_a_wait() {
     harness.finish();
 }
 
-/// Goal: cancelling what was not even handed to the OS yet is no different.
+/// Goal: cancelling works the same for an operation that was not yet handed to the OS.
 #[test]
 fn an_operation_cancelled_right_after_its_submission_completes_once() {
     let mut harness = Harness::new();
@@ -86,7 +88,7 @@ fn an_operation_cancelled_right_after_its_submission_completes_once() {
 fn each_kind_completes_once_when_its_handle_is_closed() {
     for mode in [CloseMode::Graceful, CloseMode::Reset] {
         let mut harness = Harness::new();
-        // The peers stay: nothing but the closing ends what is under way.
+        // The peers stay open: only the closing ends the operations.
         for (handle, operation) in one_of_each(&mut harness) {
             harness.close(handle, mode);
             harness.assert_cancelled(operation);
@@ -190,7 +192,7 @@ fn a_multishot_receive_brings_all_bytes_and_then_its_end() {
     harness.finish();
 }
 
-/// Goal: after its end a stream stays at its end.
+/// Goal: after the end of file, each further receive reports it again, once.
 #[test]
 fn each_receive_after_the_end_of_file_says_so_once() {
     let mut harness = Harness::new();
@@ -207,9 +209,9 @@ fn each_receive_after_the_end_of_file_says_so_once() {
     harness.finish();
 }
 
-/// Goal: a cancel that races with the completion neither doubles nor swallows anything.
-/// Method: cancel receives at a random moment around the arrival of their bytes; whatever the first
-/// receive did not bring, the next one does.
+/// Goal: a cancel that races with the completion neither duplicates nor loses anything.
+/// Method: cancel receives at a random moment around the arrival of their bytes; the next receive must return
+/// the bytes that the first did not.
 #[test]
 fn a_cancel_that_races_with_the_completion_loses_nothing() {
     let mut harness = Harness::new();

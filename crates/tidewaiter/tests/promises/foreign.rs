@@ -1,4 +1,4 @@
-//! Peers and resources that were made elsewhere: blocking sockets of the standard library.
+//! Peers and sockets that other code made: blocking sockets of the standard library.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -29,7 +29,7 @@ fn a_connected_socket_can_be_adopted() {
     harness.finish();
 }
 
-/// Goal: a socket that is not connected yet, bound or not, is connected by the port.
+/// Goal: the port connects a socket that is not connected yet, bound or not.
 #[test]
 fn an_unconnected_socket_can_be_adopted_and_connected() {
     for bound in [false, true] {
@@ -55,7 +55,7 @@ fn an_unconnected_socket_can_be_adopted_and_connected() {
     }
 }
 
-/// Goal: the number of a socket is the one it came with, for as long as it is open.
+/// Goal: the port reports the number that a socket was adopted with, for as long as it is open.
 #[test]
 fn a_number_is_told_until_the_close() {
     let mut harness = Harness::new();
@@ -158,7 +158,7 @@ fn an_abort_by_a_foreign_peer_is_a_reset() {
     harness.finish();
 }
 
-/// Goal: a connection that died in the backlog neither ends the accept nor is reported as an error.
+/// Goal: a connection that was reset in the backlog neither ends the accept nor is reported as an error.
 #[test]
 fn a_connection_that_dies_before_it_is_accepted_ends_no_accept() {
     let mut harness = Harness::new();
@@ -181,8 +181,8 @@ fn a_connection_that_dies_before_it_is_accepted_ends_no_accept() {
     harness.finish();
 }
 
-/// Goal: what is unreachable is told apart from what is refused.
-/// Method: no stream connects to a multicast group.
+/// Goal: an unreachable address is reported differently from one that refuses.
+/// Method: connect to a multicast group, which no stream can reach.
 #[test]
 fn an_unreachable_address_is_unreachable() {
     let mut harness = Harness::new();

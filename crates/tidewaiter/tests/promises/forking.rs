@@ -1,4 +1,4 @@
-//! A port, and processes that fork.
+//! A port in a process that forks.
 
 #![cfg(target_os = "linux")]
 
@@ -24,14 +24,15 @@ use crate::support::reader::Reader;
 use crate::support::roles::Role;
 use crate::support::system::{fork, join};
 
-/// Bytes of a formula with a period that no size divides.
+/// Bytes of a formula whose period divides no buffer size.
 fn pattern(size: usize) -> Vec<u8> {
     (0..size)
         .map(|n| (n.wrapping_mul(0x9e37_79b1) >> 24).to_le_bytes()[0])
         .collect()
 }
 
-/// Checks that `data` came over and over without a gap, and then how much of it was said to be sent.
+/// Checks that `data` arrived over and over without a gap, followed by the number of bytes that the sender
+/// reported.
 fn assert_whole(received: &[u8], data: &[u8]) {
     let (body, count) = received.split_at(received.len() - 8);
     let expected: Vec<u8> = data.iter().copied().cycle().take(body.len()).collect();
@@ -91,8 +92,8 @@ fn a_port_that_never_waited_lives_on_in_the_child() {
     );
 }
 
-/// Goal: a connection with much under way in both directions goes on in the child without a gap, though
-/// the parent is gone.
+/// Goal: a connection with much under way in both directions goes on in the child without a gap, although the
+/// parent has ended.
 #[test]
 fn what_is_under_way_goes_on_in_the_child() {
     alone(
@@ -104,7 +105,7 @@ fn what_is_under_way_goes_on_in_the_child() {
             let mut later = connect(&std_listener);
             let data = pattern(3 << 20);
             let input = pattern(100_000);
-            // The first child has the port; the second takes it over while the first ends.
+            // The first child owns the port; the second takes it over while the first ends.
             let first = fork(|| {
                 let mut harness = Harness::new();
                 let listener = harness.adopt(std_listener.try_clone().expect("a copy"));
@@ -112,7 +113,7 @@ fn what_is_under_way_goes_on_in_the_child() {
                 let (socket, _) = harness.accepted(accepting);
                 let server = harness.adopt(socket);
                 let mut reader = Reader::new(&mut harness, server);
-                // What has come is kept in the port's own memory, which goes along.
+                // The port holds the bytes that arrived in memory of its own, which the child inherits.
                 harness.until("the first bytes", |harness| reader.absorb(harness));
                 let (sending, sent) = harness.send_until_stuck(server, &Bytes::from(data.clone()));
                 harness.port.before_fork().expect("it can be suspended");
@@ -150,7 +151,7 @@ fn what_is_under_way_goes_on_in_the_child() {
     );
 }
 
-/// Goal: every call of a copy is refused, and dropping it does nothing: connections, children, watches and
+/// Goal: every call on a copy is refused, and dropping it does nothing: connections, children, watches and
 /// waits of the original go on.
 #[test]
 fn every_call_of_a_copy_is_refused_and_harmless() {
@@ -193,7 +194,7 @@ fn every_call_of_a_copy_is_refused_and_harmless() {
                 }));
             }
             let (mut harness, mut watcher) = both.expect("the child had copies");
-            // Nothing has come, not even a wake-up.
+            // Nothing has arrived, not even a wake-up.
             let (begun, still) = (Instant::now(), Duration::from_millis(20));
             assert_eq!(harness.turn(Some(still)), 0);
             assert!(begun.elapsed() >= still);
@@ -222,7 +223,7 @@ fn every_call_of_a_copy_is_refused_and_harmless() {
     );
 }
 
-/// What the original has that a copy could do harm to.
+/// The parts of the original that a copy could harm.
 struct Parts {
     listener: Handle,
     server: Handle,
@@ -302,8 +303,8 @@ fn use_all(port: &mut Port, parts: &Parts) {
     port.waker().wake();
 }
 
-/// Goal: a child of the parent's that runs is not reported ended in the copy that goes on with the port: its
-/// end is, when it comes. The copy cannot learn how it ended.
+/// Goal: the copy that takes over the port does not report a running child of the parent as ended. It reports
+/// the end when the child does end, although it cannot learn the exit status.
 #[test]
 fn a_child_that_runs_on_is_not_reported_ended_in_a_copy() {
     alone(
@@ -336,8 +337,8 @@ fn a_child_that_runs_on_is_not_reported_ended_in_a_copy() {
     );
 }
 
-/// Goal: a process that forks, and goes on with the port itself, needs nothing new from the OS for that, which
-/// may have none to give. Nothing is lost.
+/// Goal: a process that forks and itself goes on with the port needs no new resources from the OS, which may
+/// have none to give. Nothing is lost.
 #[test]
 fn the_original_goes_on_without_asking_for_anything_new() {
     alone(
@@ -373,7 +374,7 @@ fn the_original_goes_on_without_asking_for_anything_new() {
     );
 }
 
-/// Lowers the limit of descriptors so far that none is free; the limit until now.
+/// Lowers the limit of descriptors so that none is free. Returns the limit until now.
 fn leave_no_descriptors() -> Rlimit {
     let limit = getrlimit(Resource::Nofile);
     let lowest_free = rustix::io::dup(io::stdin()).expect("a descriptor is free");
@@ -385,7 +386,7 @@ fn leave_no_descriptors() -> Rlimit {
     limit
 }
 
-/// Has the kernel refuse memory for a ring, in this process.
+/// Makes the kernel refuse memory for a ring to this process.
 fn leave_no_lockable_memory() {
     let sets = capabilities(None).expect("they can be asked for");
     let fewer = CapabilitySets {
@@ -400,8 +401,8 @@ fn leave_no_lockable_memory() {
     setrlimit(Resource::Memlock, none).expect("a limit may be lowered");
 }
 
-/// Goal: where a copy gets no ring, because the memory for it is still the original's, it goes on all the same,
-/// with everything that is under way.
+/// Goal: a copy that gets no ring, because the original still holds the memory for it, goes on all the same,
+/// with everything under way.
 #[test]
 fn a_copy_goes_on_without_memory_for_a_ring() {
     alone(
@@ -429,7 +430,7 @@ fn a_copy_goes_on_without_memory_for_a_ring() {
             let child = Child::run(&mut harness, &crate::child(Role::Echo).own_group(false));
             let mut output = child.output(&mut harness);
             harness.port.before_fork().expect("it can be suspended");
-            // Neither of these has begun, and one is never to.
+            // Neither of these has begun, and one never will.
             let cancelled = harness.submit(doomed, Request::HangUp);
             harness.port.cancel(cancelled);
             let closing = harness.close(doomed, CloseMode::Reset);
@@ -451,7 +452,7 @@ fn a_copy_goes_on_without_memory_for_a_ring() {
                     }
                     other => panic!("it should be sent: {other:?}"),
                 }
-                // The original has the connection, too: closing alone would not end it.
+                // The original has the connection open, too, so closing our copy alone would not end it.
                 harness
                     .port
                     .shutdown_write(server)

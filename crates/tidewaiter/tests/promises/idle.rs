@@ -15,7 +15,7 @@ fn few_buffers() -> PortOptions {
     options
 }
 
-/// Sends `size` bytes to every server; returns what is to be received, server by server.
+/// Sends `size` bytes to every server. Returns the bytes to expect, server by server.
 fn burst(harness: &mut Harness, pairs: &[(Handle, Handle)], size: usize) -> Vec<Vec<u8>> {
     let mut expected = Vec::new();
     let mut sends = Vec::new();
@@ -51,7 +51,7 @@ fn idle_connections_receive_nothing() {
     harness.finish();
 }
 
-/// Goal: no connection needs a buffer of its own to wait for bytes, and none starves.
+/// Goal: a connection needs no buffer of its own to wait for bytes, and none starves.
 #[test]
 fn a_few_buffers_serve_a_burst_on_many_idle_connections() {
     let mut harness = Harness::with(&few_buffers());
@@ -69,7 +69,7 @@ fn a_few_buffers_serve_a_burst_on_many_idle_connections() {
     harness.finish();
 }
 
-/// Goal: a user who keeps every buffer makes the port use fresh memory, not stall.
+/// Goal: a user that keeps every buffer makes the port allocate more, not stall.
 #[test]
 fn holding_every_buffer_stalls_nobody() {
     let mut harness = Harness::with(&few_buffers());

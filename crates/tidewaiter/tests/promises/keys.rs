@@ -18,7 +18,7 @@ fn assert_not_found<T: std::fmt::Debug>(what: &str, result: io::Result<T>) {
     assert_eq!(error.kind(), io::ErrorKind::NotFound, "{what}: {error}");
 }
 
-/// Everything that can be asked of a handle.
+/// Checks that every call on a closed handle is refused.
 fn assert_dead(port: &mut Port, handle: Handle) {
     let address = "127.0.0.1:9".parse().expect("an address");
     let requests = [
@@ -95,9 +95,9 @@ fn handles_are_never_given_out_twice() {
     harness.finish();
 }
 
-/// Goal: completions that are on their way when a handle is closed never meet the next one that has
-/// the same number.
-/// Method: close while bytes arrive, open the next pair at once, and look at what that one receives.
+/// Goal: completions still on their way when a handle is closed never reach the next handle with the same
+/// number.
+/// Method: close while bytes arrive, open the next pair at once, and check what it receives.
 #[test]
 fn late_completions_never_reach_the_next_owner_of_a_number() {
     let mut harness = Harness::new();

@@ -1,4 +1,4 @@
-//! What sockets can be told and asked: options and addresses.
+//! Options and addresses of sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ fn options_of_a_connection_can_be_set() {
     harness.finish();
 }
 
-/// Goal: what a peer that does not read keeps waiting is known, where the OS tells.
+/// Goal: the port reports how many bytes a peer that does not read has not acknowledged, where the OS tells.
 #[test]
 fn what_the_peer_has_not_taken_is_told_until_it_has() {
     let mut harness = Harness::new();
@@ -46,7 +46,7 @@ fn what_the_peer_has_not_taken_is_told_until_it_has() {
     assert!(waiting > 0);
     let mut reader = Reader::new(&mut harness, server);
     reader.take(&mut harness, taken);
-    // There is room for more of it now.
+    // Now there is room for more of it.
     let (rest, _) = harness.sent(sending);
     reader.take(&mut harness, rest);
     harness.until("all is acknowledged", |harness| {
@@ -55,7 +55,7 @@ fn what_the_peer_has_not_taken_is_told_until_it_has() {
     harness.finish();
 }
 
-/// Connects over a listener at `address`, and compares what both ends say of themselves.
+/// Connects through a listener at `address`, and compares the addresses that both ends report.
 fn check_addresses(address: &str) {
     let mut harness = Harness::new();
     let (listener, listening) = harness.listen_on(address);
@@ -114,7 +114,7 @@ fn listeners_at_a_port_of_the_system_s_choice_differ() {
     harness.finish();
 }
 
-/// Goal: sharing an address is either what happens, or what the port says it cannot.
+/// Goal: either the port shares an address, or it reports that it cannot.
 #[test]
 fn sharing_an_address_works_or_is_unsupported() {
     let mut harness = Harness::new();

@@ -1,4 +1,4 @@
-//! Promise 1: an operation owns everything the OS may touch until its last completion.
+//! Promise 1: an operation owns all memory that the OS may access until its last completion.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::MANY;
 use crate::support::harness::Harness;
 use crate::support::reader::receive_exactly;
 
-/// Receives one buffer of what was sent.
+/// Receives one buffer of bytes.
 fn receive_buffer(harness: &mut Harness, handle: Handle) -> Buffer {
     let receiving = harness.receive(handle);
     match harness.next(receiving).result {
@@ -29,8 +29,8 @@ fn a_buffer_outlives_its_port() {
     assert_eq!(&*buffer, b"kept");
 }
 
-/// Goal: memory that the user still reads is not received into again.
-/// Method: hold the buffers of closed and cancelled receives while others receive much more.
+/// Goal: the port does not receive into memory that the user still reads.
+/// Method: hold the buffers of closed and cancelled receives while other receives get much more.
 #[test]
 fn a_buffer_keeps_its_bytes_after_its_operation_and_handle_are_gone() {
     let mut harness = Harness::new();
@@ -61,7 +61,7 @@ fn a_buffer_keeps_its_bytes_after_its_operation_and_handle_are_gone() {
 }
 
 /// Goal: dropping a port with thousands of operations under way leaks none of their memory.
-/// Method: every stuck send holds a share of one piece of memory; afterwards we hold the only one.
+/// Method: every stuck send holds a reference to one buffer; afterwards ours must be the only one.
 #[test]
 fn dropping_the_port_takes_back_all_memory_from_thousands_of_operations() {
     let mut harness = Harness::new();
@@ -121,7 +121,7 @@ fn a_send_gives_its_memory_back_with_its_last_completion() {
     harness.finish();
 }
 
-/// Memory of a program's that counts how much of it was dropped.
+/// Memory of the program that counts how many of its bytes were dropped.
 struct Counted(Vec<u8>, Arc<AtomicUsize>);
 
 impl AsRef<[u8]> for Counted {
@@ -136,7 +136,7 @@ impl Drop for Counted {
     }
 }
 
-/// `size` bytes in pieces of 1000, and how many of them were dropped so far.
+/// `size` bytes in pieces of 1000, and a counter of the bytes dropped so far.
 fn counted(size: usize) -> (Chunks, Arc<AtomicUsize>) {
     let (mut chunks, dropped) = (Chunks::new(), Arc::new(AtomicUsize::new(0)));
     while chunks.len() < size {
@@ -146,7 +146,8 @@ fn counted(size: usize) -> (Chunks, Arc<AtomicUsize>) {
     (chunks, dropped)
 }
 
-/// Goal: to drop what was sent runs the program's code, which the port never does.
+/// Goal: the port never drops sent bytes, because their drop runs the program's code; the receiver of the
+/// completion drops them.
 #[test]
 fn what_was_sent_is_dropped_by_who_takes_the_completion() {
     let mut harness = Harness::new();
@@ -163,7 +164,7 @@ fn what_was_sent_is_dropped_by_who_takes_the_completion() {
     harness.finish();
 }
 
-/// Goal: however a send ends, its last completion has all that was not sent; the harness checks how much.
+/// Goal: however a send ends, its last completion returns all unsent bytes; the harness checks how many.
 #[test]
 fn a_send_that_fails_gives_back_what_it_did_not_send() {
     /// More than any OS takes at once.
@@ -198,7 +199,7 @@ fn a_send_that_fails_gives_back_what_it_did_not_send() {
     }
 }
 
-/// Goal: a panic in the drop of what the program gave goes no further, and the other pieces are dropped.
+/// Goal: a panic in the drop of the program's bytes goes no further, and the other pieces are dropped.
 #[test]
 fn a_panic_in_the_drop_of_what_is_sent_goes_no_further() {
     struct Bomb;
@@ -230,7 +231,7 @@ fn a_panic_in_the_drop_of_what_is_sent_goes_no_further() {
     assert_eq!(dropped.load(Ordering::Relaxed), 1000);
 }
 
-/// Goal: outgoing bytes are taken by value: the sender may drop its share at once.
+/// Goal: the port takes outgoing bytes by value, so the caller may drop its own reference at once.
 #[test]
 fn the_caller_may_drop_what_it_sends() {
     let mut harness = Harness::new();

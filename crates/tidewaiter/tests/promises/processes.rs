@@ -1,4 +1,4 @@
-//! Child processes: their pipes and their end go through the port like everything else.
+//! Child processes: the port reports their pipes and their end like everything else.
 
 use bytes::Bytes;
 use tidewaiter::port::{CloseMode, Outcome, Request};
@@ -99,7 +99,7 @@ fn killing_the_tree_ends_the_grandchildren() {
         .signal(child.process, Signal::Kill, SignalTarget::Tree)
         .expect("it runs");
     assert_eq!(child.status(&mut harness), KILLED);
-    // The grandchild has the pipe, too: only its death ends it.
+    // The grandchild holds the pipe, too, so only its death ends it.
     let (rest, end) = output.read_to_end(&mut harness);
     assert!(rest.is_empty() && end.is_ok(), "{end:?}");
     harness.finish();

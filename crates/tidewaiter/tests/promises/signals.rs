@@ -1,4 +1,4 @@
-//! Promise 5, of signals: a wait ends early when one was handled during it.
+//! Promise 5 for signals: a wait ends early when a signal was handled during it.
 
 #![cfg(target_os = "linux")]
 
@@ -14,7 +14,7 @@ use tidewaiter::port::Request;
 use crate::support::harness::{Harness, PATIENCE};
 use crate::support::system::signal_thread;
 
-/// Sends one signal to this thread as soon as it sleeps, which it does in the port alone.
+/// Sends one signal to this thread as soon as it sleeps. It sleeps only in the port.
 fn signal_when_waiting() -> thread::JoinHandle<()> {
     let this = rustix::thread::gettid();
     thread::spawn(move || {
@@ -31,7 +31,7 @@ fn signal_when_waiting() -> thread::JoinHandle<()> {
     })
 }
 
-/// Has a wait interrupted by one signal, and checks that it ends for that.
+/// Interrupts a wait with one signal, and checks that the wait ends because of it.
 #[track_caller]
 fn assert_interrupted(harness: &mut Harness, timeout: Option<Duration>) {
     let handled = Arc::new(AtomicBool::new(false));
@@ -54,7 +54,7 @@ fn a_handled_signal_ends_a_wait() {
     harness.finish();
 }
 
-/// Goal: the same for a wait that begins with starting operations, of which the kernel tells, too.
+/// Goal: a handled signal also ends a wait that first starts operations, which the kernel reports differently.
 #[test]
 fn a_handled_signal_ends_a_wait_that_starts_operations() {
     let mut harness = Harness::new();

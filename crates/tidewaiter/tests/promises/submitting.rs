@@ -1,4 +1,4 @@
-//! Promise 3: submitting never calls back; what finishes at once still arrives through `wait`.
+//! Promise 3: submitting never calls back; an operation that finishes at once is still reported through `wait`.
 
 use std::io;
 use std::time::Duration;
@@ -65,8 +65,8 @@ fn a_wait_does_not_block_while_something_is_complete() {
     harness.finish();
 }
 
-/// Goal: work that never ends inside a submission cannot starve the submitter.
-/// Method: sends and receives feed each other; each wait brings a bounded number of completions.
+/// Goal: operations that always finish at once cannot keep a wait from returning.
+/// Method: sends and receives feed each other; each wait returns a bounded number of completions.
 #[test]
 fn one_wait_brings_a_bounded_batch() {
     let mut harness = Harness::new();

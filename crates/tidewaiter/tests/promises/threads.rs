@@ -30,8 +30,8 @@ fn a_wake_up_from_another_thread_ends_a_wait() {
     harness.finish();
 }
 
-/// Goal: of wake-ups from many threads none is lost, and many are one.
-/// Method: each thread announces something, wakes, and goes on only when that was seen.
+/// Goal: no wake-up from many threads is lost, and several may be merged into one.
+/// Method: each thread sets a flag, wakes the port, and goes on only when the flag was seen.
 #[test]
 fn no_wake_up_of_many_threads_is_lost() {
     const ROUNDS: usize = 500;
@@ -43,7 +43,7 @@ fn no_wake_up_of_many_threads_is_lost() {
             let (waker, flags) = (harness.port.waker(), Arc::clone(&flags));
             thread::spawn(move || {
                 for _ in 0..ROUNDS {
-                    // Relaxed: the waker itself must make it visible.
+                    // Relaxed: the waker itself must make the flag visible.
                     flags[number].store(true, Ordering::Relaxed);
                     waker.wake();
                     while flags[number].load(Ordering::Relaxed) {
@@ -97,7 +97,7 @@ fn wake_ups_do_not_pile_up() {
     for thread in threads {
         thread.join().expect("it ends");
     }
-    // At most one is left over from the last wakes.
+    // At most one wake-up is left over from the last calls.
     harness.turn(Some(Duration::from_millis(20)));
     let start = harness.port.now();
     harness.turn(Some(Duration::from_millis(20)));
@@ -157,7 +157,7 @@ fn an_accepted_socket_can_be_adopted_on_another_thread() {
         waker_sender.send(harness.port.waker()).expect("awaited");
         let mut served = 0;
         while served < COUNT {
-            // A wake-up can end any wait: what it announced is looked for before the next one.
+            // A wake-up can end any wait, so this checks for the socket before the next one.
             let Ok(socket) = receiver.try_recv() else {
                 harness.turn(Some(PATIENCE));
                 continue;
@@ -182,7 +182,7 @@ fn an_accepted_socket_can_be_adopted_on_another_thread() {
         sender.send(socket).expect("the worker takes it");
         waker.wake();
         harness.send_all(client, &[number; 4]);
-        // The end that follows may come at once.
+        // The end may arrive right after the data.
         let mut reader = Reader::new(&mut harness, client);
         assert_eq!(reader.take(&mut harness, 4), [number; 4]);
     }

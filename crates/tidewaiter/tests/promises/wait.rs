@@ -8,13 +8,13 @@ use crate::support::family::Child;
 use crate::support::harness::Harness;
 use crate::support::roles::Role;
 
-/// Long enough that an early return cannot be taken for it.
+/// So long that an early return cannot be mistaken for it.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Waits for `timeout`, which must bring nothing and take all of it.
+/// Waits for `timeout`. The wait must return nothing and last that long.
 #[track_caller]
 fn assert_full_wait(harness: &mut Harness, timeout: Duration) {
-    // Those that other tests send to the process would end the wait, as they should.
+    // Signals that other tests send to the process would end the wait, correctly.
     #[cfg(target_os = "linux")]
     crate::support::system::without_signals();
     let start = harness.port.now();
@@ -118,7 +118,7 @@ fn waking_a_port_that_is_gone_does_nothing() {
     }
 }
 
-/// Waits in which nothing was asked for: whatever is ready at the OS must not end them.
+/// Waits with no operation submitted: readiness at the OS must not end the waits.
 #[track_caller]
 fn assert_quiet(harness: &mut Harness, handle: Handle) {
     for _ in 0..3 {
@@ -171,7 +171,7 @@ fn an_exit_that_nobody_asked_for_does_not_end_a_wait() {
     harness.finish();
 }
 
-/// Goal: room to send does not end the waits of somebody who only receives.
+/// Goal: room to send does not end the waits of a program that only receives.
 #[test]
 fn an_idle_receive_ends_no_wait() {
     let mut harness = Harness::new();
