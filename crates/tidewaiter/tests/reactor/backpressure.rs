@@ -1,4 +1,4 @@
-//! Pausing, and producers that heed the other end's pace.
+//! Pausing, and producers that keep the pace of the other end.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,16 +8,16 @@ use tidewaiter::{Producer, ProducerKind, Reactor, Transport};
 
 use super::support::{Countdown, Log, Script, kind_of, pair, pattern, reactor, run_clean};
 
-/// The water mark unless set.
+/// The default water mark.
 const HIGH_WATER: usize = 64 << 10;
 
-/// How much a connection receives at a time, at most, unless set.
+/// The default limit on the bytes of one receive.
 const RECEIVE: usize = 64 << 10;
 
-/// How much a producer of these tests writes at a time.
+/// The number of bytes that a producer of these tests writes at a time.
 const PIECE: usize = 10_000;
 
-/// What a producer was told and did.
+/// The calls that a producer received, and the bytes that it wrote.
 #[derive(Default)]
 struct Account {
     offered: Cell<usize>,
@@ -28,7 +28,8 @@ struct Account {
     is_paused: Cell<bool>,
 }
 
-/// Writes the pattern, up to a size; a push producer until it is congested, a pull producer once.
+/// Writes the pattern, up to a size: as a push producer until it is congested, as a pull producer one piece per
+/// call.
 struct Source {
     to: Transport,
     kind: ProducerKind,
@@ -78,7 +79,7 @@ fn byte_at(n: usize) -> u8 {
     bytes[0] ^ bytes[1].wrapping_mul(3) ^ bytes[2].wrapping_mul(7)
 }
 
-/// Checks that bytes are those of the pattern, in order, without keeping them.
+/// Checks bytes against the pattern, in order, without keeping them.
 #[derive(Default)]
 struct Checker {
     received: Cell<usize>,
@@ -93,8 +94,8 @@ impl Checker {
     }
 }
 
-/// Goal: a peer that stops reading holds the producer back, and loses nothing when it reads on.
-/// Method: it pauses at once, and reads on only when the producer has been paused.
+/// Goal: a peer that stops reading pauses the producer, and loses nothing when it reads on.
+/// Method: the peer pauses at once, and reads on only when the producer has been paused.
 fn offer(kind: ProducerKind, size: usize) -> Rc<Account> {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
     let account = Rc::new(Account::default());
@@ -111,7 +112,7 @@ fn offer(kind: ProducerKind, size: usize) -> Rc<Account> {
                 source.produce();
             }
             transport.register_producer(source, kind);
-            // It is to wait for the producer.
+            // The close must wait for the producer.
             transport.lose_connection();
         })
         .then_done(&countdown);
@@ -133,7 +134,7 @@ fn offer(kind: ProducerKind, size: usize) -> Rc<Account> {
     account
 }
 
-/// Resumes once the producer was not asked for more during some looks.
+/// Resumes once several checks in a row show that the producer was not asked for more.
 fn resume_when_stuck(transport: Transport, account: Rc<Account>, before: usize) {
     let reactor = transport.reactor().clone();
     reactor.call_later(Duration::from_millis(20), move |_| {
@@ -233,7 +234,7 @@ fn water_marks_decide_when_a_producer_is_told() {
     run_clean(&reactor);
 }
 
-/// Goal: ending the sending side waits for a producer that is registered, as closing does.
+/// Goal: ending the sending side waits for a registered producer, as closing does.
 #[test]
 fn a_half_close_waits_for_the_producer_and_sends_what_it_writes() {
     let size = 10 * PIECE;
@@ -262,7 +263,7 @@ fn a_half_close_waits_for_the_producer_and_sends_what_it_writes() {
     assert_eq!(checker.received.get(), size);
 }
 
-/// Goal: while an end waits for a producer, another one may take its place, and is waited for.
+/// Goal: while an end waits for a producer, another producer may replace it, and the end waits for that one.
 #[test]
 fn a_producer_that_holds_an_end_back_may_be_replaced() {
     let size = 10 * PIECE;
@@ -296,7 +297,7 @@ fn a_producer_that_holds_an_end_back_may_be_replaced() {
     assert_eq!(checker.received.get(), size);
 }
 
-/// Goal: not one call more after a pause; what arrived meanwhile comes in order, then the end.
+/// Goal: no call after a pause; data that arrived meanwhile is delivered in order, then the end.
 #[test]
 fn a_paused_connection_is_not_called_and_misses_nothing() {
     const SIZE: usize = 300_000;
@@ -324,7 +325,7 @@ fn a_paused_connection_is_not_called_and_misses_nothing() {
                 .call_later(Duration::from_millis(2), move |_| {
                     flag.set(false);
                     again.resume_producing();
-                    // Changing one's mind at once is a pause all the same.
+                    // A resume followed at once by a pause still pauses.
                     again.pause_producing();
                     again.resume_producing();
                 });
@@ -372,13 +373,13 @@ fn a_connection_paused_before_anything_arrives_holds_the_end_back() {
     assert_eq!(log.take(), ["resumed", "end"]);
 }
 
-/// A proxy between two connections: what one receives the other sends, at the pace of the slower.
+/// A proxy between two connections: each sends the bytes that the other receives, at the pace of the slower.
 struct Proxy {
     most: Rc<Cell<usize>>,
 }
 
 impl Proxy {
-    /// Has `to` send what the returned protocol receives.
+    /// Returns a protocol that sends what it receives to `to`.
     fn towards(&self, to: &Transport) -> Script {
         let (at_made, at_data, at_end) = (to.clone(), to.clone(), to.clone());
         let most = Rc::clone(&self.most);
@@ -398,7 +399,7 @@ impl Proxy {
     }
 }
 
-/// Goal: a proxy holds no more than the water mark and what one call brings, however slow its far end.
+/// Goal: a proxy holds no more than the water mark and one receive, however slow its far end.
 #[test]
 fn a_transport_is_the_producer_of_another_one() {
     let size = crate::MUCH / 8;
@@ -410,7 +411,7 @@ fn a_transport_is_the_producer_of_another_one() {
         most: Rc::clone(&most),
     };
     let counted = countdown.clone();
-    // The far end reads a little, and rests a little.
+    // The far end reads a little, and pauses a little.
     let slow = Script::new()
         .data(move |transport, data| {
             check.take(data);
@@ -444,7 +445,8 @@ fn a_transport_is_the_producer_of_another_one() {
     );
 }
 
-/// Goal: when the transport that another one fills is gone, that other one reads on, sends on, and ends in order.
+/// Goal: when a transport that another one fills is lost, the other one goes on reading and sending, and ends
+/// in order.
 #[test]
 fn a_transport_whose_consumer_is_lost_reads_on_and_sends_on() {
     let size = crate::MUCH;
@@ -492,7 +494,7 @@ fn a_transport_whose_consumer_is_lost_reads_on_and_sends_on() {
                 countdown.hit(transport.reactor());
             }
         });
-    // It reads nothing, and goes away once the proxy is stuck.
+    // It reads nothing, and ends once the proxy is stuck.
     let far = Script::new()
         .made(|transport| {
             transport.pause_producing();
@@ -509,8 +511,8 @@ fn a_transport_whose_consumer_is_lost_reads_on_and_sends_on() {
     assert!(dropped.get() > 0, "it read on");
 }
 
-/// Goal: what is answered to a peer that does not read takes no more memory than the water mark and what one call
-/// brings; then all of it comes back.
+/// Goal: an echo to a peer that does not read holds no more than the water mark and one receive; then all of it
+/// arrives.
 #[test]
 fn an_echo_that_pauses_while_congested_holds_little_and_loses_nothing() {
     let size = crate::MUCH;
@@ -547,7 +549,7 @@ fn an_echo_that_pauses_while_congested_holds_little_and_loses_nothing() {
     assert!(most.get() <= HIGH_WATER + RECEIVE, "{}", most.get());
 }
 
-/// Goal: a pause and a congestion are two reasons not to receive, and neither ends the other.
+/// Goal: a pause and congestion both stop receiving, and the end of one does not end the other.
 #[test]
 fn a_pause_and_a_congestion_do_not_end_each_other() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
@@ -589,7 +591,7 @@ fn a_pause_and_a_congestion_do_not_end_each_other() {
     assert_eq!(log.take(), ["resumed", "question"]);
 }
 
-/// Resumes a while after the congestion is over.
+/// Resumes a while after the congestion has ended.
 fn resume_when_relieved(transport: Transport, log: Log) {
     let reactor = transport.reactor().clone();
     reactor.call_later(Duration::from_millis(20), move |_| {

@@ -1,4 +1,5 @@
-//! What Unix children have besides three pipes: other descriptors, terminals, lives of their own.
+//! Unix children with more than three pipes: other descriptors, terminals, and children that outlive the
+//! reactor.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -17,7 +18,7 @@ type OnData = Box<dyn FnMut(&Process, ChildFd, &str)>;
 type OnExit = Box<dyn FnMut(&Process)>;
 type OnLoss = Box<dyn FnMut(&Process, ChildFd)>;
 
-/// A protocol that notes every event, and acts upon all that came from a descriptor so far.
+/// A protocol that notes every event, and acts on all bytes that a descriptor delivered so far.
 struct Heard {
     log: Log,
     countdown: Countdown,
@@ -111,7 +112,7 @@ fn pipes_at_any_descriptor_are_told_apart() {
     assert_eq!(process.pipes(), [3, 4, 7]);
     assert!(process.pipe(0).is_none() && process.pipe(1).is_none());
     process.write_to(4, b"word\n");
-    // There is no such pipe, and nothing can be written to what is read.
+    // There is no such pipe, and a pipe that we read takes no writes.
     process.write_to(5, b"nowhere");
     process.write_to(3, b"nowhere");
     process.write(b"nowhere");
@@ -130,7 +131,7 @@ fn pipes_at_any_descriptor_are_told_apart() {
     );
 }
 
-/// Goal: the end is told once every pipe is closed, whoever has it.
+/// Goal: the end is reported once every pipe is closed, whichever process holds it open.
 /// Method: a grandchild keeps one, and answers after the exit.
 #[test]
 fn a_grandchild_that_keeps_any_pipe_holds_the_end_back() {
@@ -151,7 +152,7 @@ fn a_grandchild_that_keeps_any_pipe_holds_the_end_back() {
     assert_eq!(at("ended: exit code 2"), events.len() - 1);
 }
 
-/// Goal: that the child reads a pipe no more is noticed, though nothing is written to it.
+/// Goal: we notice when the child closes its end of a pipe, even if nothing is written to it.
 /// Method: the child ends only when it is told of that.
 #[test]
 fn a_child_that_closes_its_input_is_noticed_at_once() {
@@ -246,7 +247,7 @@ fn much_passes_through_a_terminal_both_ways() {
     assert_eq!(log.take().last().unwrap(), "ended: signal 9");
 }
 
-/// Goal: a child is no zombie any more when its end is told, whatever else of it is still open.
+/// Goal: a child is reaped before its end is reported, even if other parts of it are still open.
 /// Method: a grandchild keeps a pipe for longer than the child lives.
 #[test]
 fn a_child_is_reaped_before_its_end_is_told() {
@@ -296,13 +297,13 @@ fn a_detached_child_is_reaped_by_a_reactor_that_runs() {
     assert_eq!(left, Errno::CHILD);
 }
 
-/// Goal: a child that leads no group, and so has no tree, is not forgotten.
+/// Goal: a child that leads no group, and so has no tree, is killed like any other.
 #[test]
 fn a_child_without_a_group_is_killed_by_a_stop_a_panic_and_a_drop() {
     for panics in [false, true] {
         let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
         let heard = Heard::new(&log, &countdown, move |process, _, _| {
-            assert!(!panics, "as the test wants");
+            assert!(!panics, "a deliberate panic");
             process.reactor().stop();
         });
         let command = shell("echo ready; exec cat").own_group(false);
@@ -319,7 +320,7 @@ fn a_child_without_a_group_is_killed_by_a_stop_a_panic_and_a_drop() {
         .spawn_process(&command, Heard::deaf(&log, &countdown))
         .unwrap();
     drop((answer, reactor));
-    // It has the pipe until its end.
+    // The child holds the pipe open until its end.
     let mut answer = String::new();
     answers.read_to_string(&mut answer).unwrap();
 }
@@ -347,14 +348,14 @@ fn a_detached_child_lives_on_when_its_reactor_is_dropped() {
     answers.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "alive?");
     assert!(log.take().is_empty(), "nobody is told of it");
-    // Nobody is left to do it, where no thread does.
+    // Without a waiting thread, nothing else reaps the child.
     let _ = waitpid(pid, WaitOptions::empty());
 }
 
 #[test]
 fn signals_that_we_ignore_are_not_ignored_by_the_child() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
-    // Rust programs ignore SIGPIPE, and reactors handle SIGINT.
+    // Rust programs ignore SIGPIPE, and reactors handle SIGINT: the child must not inherit either.
     let script = "trap '' HUP; for s in PIPE INT TERM; do trap \"echo $s\" $s; kill -$s $$; done";
     let heard = Heard::deaf(&log, &countdown);
     let command = shell(script).stderr(Stdio::Inherit);

@@ -1,4 +1,4 @@
-//! Making connections, and the ways in which that fails.
+//! Connecting, and the ways in which it fails.
 
 use std::cell::Cell;
 use std::io;
@@ -12,7 +12,7 @@ use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
 };
 
-/// Notes how connecting went, and counts down.
+/// Notes the outcome of a connect, and counts down.
 struct Outcome {
     log: Log,
     countdown: Countdown,
@@ -39,7 +39,7 @@ impl Factory for Outcome {
     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
         let message = error.to_string();
         assert!(!message.is_empty());
-        // The cause is part of the message, once: it does not tell again what was being done.
+        // The message contains the cause once, and does not repeat what was attempted.
         assert!(message.matches("cannot").count() <= 1, "{message}");
         self.log.add(match error {
             ConnectError::Resolve { .. } => "not resolved".to_owned(),
@@ -55,7 +55,7 @@ impl Factory for Outcome {
     }
 }
 
-/// Connects, and returns what came of it.
+/// Connects, and returns the outcome as text.
 #[track_caller]
 fn connect(options: impl Into<ConnectOptions>) -> String {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
@@ -86,12 +86,12 @@ fn an_address_without_a_way_to_it_is_unreachable() {
     if crate::SIMULATED {
         return;
     }
-    // TCP knows no way to the broadcast address, whatever the routes are.
+    // TCP has no route to the broadcast address, whatever the routing table.
     let address = SocketAddr::from(([255, 255, 255, 255], 80));
     assert_eq!(connect(address), format!("{address} unreachable"));
 }
 
-/// An address that does not answer: of nobody, or of a listener whose backlog is full.
+/// An address that does not answer: one that no machine has, or a listener whose backlog is full.
 #[cfg(target_os = "linux")]
 fn silent_address() -> (SocketAddr, impl Sized) {
     use std::net::TcpStream;
@@ -158,17 +158,17 @@ fn connecting_can_be_cancelled_before_it_begins_and_not_once_it_is_done() {
 #[test]
 fn a_name_that_does_not_resolve_is_told_and_so_is_a_resolver_that_takes_too_long() {
     if crate::SIMULATED {
-        // The resolver is the OS's: it takes no simulated time, and the clock does not wait for it.
+        // The OS's resolver takes no simulated time, and the simulated clock does not wait for it.
         return;
     }
-    // No resolver asks anybody for a name that is too long.
+    // No resolver queries a server for a name that is too long.
     let name = "x".repeat(300);
     assert_eq!(connect((name.as_str(), 80)), "not resolved");
     let options = ConnectOptions::new("localhost", 80).timeout(Duration::ZERO);
     assert_eq!(connect(options), "timed out: no answer within 0ns");
 }
 
-/// A name server that says nothing about names that begin with "silent", until it is let go, and knows no
+/// A name server that does not answer for names that begin with "silent" until it is released, and knows no
 /// other name.
 #[derive(Clone, Default)]
 struct NameServer(Arc<(Mutex<Answers>, Condvar)>);
@@ -192,7 +192,7 @@ impl NameServer {
         Err(io::Error::new(io::ErrorKind::NotFound, "no such host"))
     }
 
-    /// Waits until it was asked for so many names that it says nothing about.
+    /// Waits until this many queries are waiting for an answer.
     fn await_silent(&self, count: usize) {
         let (answers, changed) = &*self.0;
         let answers = answers.lock().unwrap();
@@ -214,11 +214,11 @@ impl NameServer {
     }
 }
 
-/// The names that a reactor has looked up at a time.
+/// How many names a reactor looks up at a time.
 const LOOKUPS_AT_ONCE: usize = 16;
 
-/// Goal: lookups that nobody awaits any more hold up neither others nor the user's work nor a stop, whether they
-/// had begun or not, and those that had not never begin.
+/// Goal: lookups that nothing waits for any more delay neither other lookups nor the user's work nor a stop,
+/// whether they had begun or not; those that had not never begin.
 #[test]
 fn lookups_of_cancelled_connects_hold_nothing_up() {
     if crate::SIMULATED {
@@ -236,11 +236,11 @@ fn lookups_of_cancelled_connects_hold_nothing_up() {
         })
         .collect();
     server.await_silent(LOOKUPS_AT_ONCE);
-    // The last of those that wait goes first: none of them takes the place of one that runs.
+    // Cancels the waiting lookups first, last to first, so that none of them takes the place of a running one.
     for connector in connectors.iter().rev() {
         connector.cancel();
     }
-    // The user's work is done while every thread for lookups waits in vain.
+    // The user's work is done while every lookup thread is stuck.
     let noted = log.clone();
     reactor.defer_to_thread(
         || (),
@@ -257,7 +257,7 @@ fn lookups_of_cancelled_connects_hold_nothing_up() {
     server.let_go();
 }
 
-/// Goal: the lookup of a connect whose time is over does not keep its thread from others.
+/// Goal: a lookup whose connect has timed out does not keep its thread from other lookups.
 #[test]
 fn lookups_of_timed_out_connects_make_way() {
     if crate::SIMULATED {
@@ -276,7 +276,7 @@ fn lookups_of_timed_out_connects_make_way() {
     server.let_go();
 }
 
-/// Goal: the queue of lookups is bounded, what is beyond fails at once and says for which host, and a stop ends
+/// Goal: the queue of lookups is bounded; a connect beyond it fails at once and names its host; a stop ends
 /// them all.
 #[test]
 fn more_lookups_than_may_wait_are_refused_by_name() {
@@ -313,7 +313,7 @@ fn more_lookups_than_may_wait_are_refused_by_name() {
     server.let_go();
 }
 
-/// Goal: of a name's addresses, the one that answers is taken, whichever family comes first.
+/// Goal: of a name's addresses, the one that answers is used, whichever family comes first.
 #[test]
 fn localhost_is_reached_over_either_family() {
     if crate::SIMULATED {
@@ -327,7 +327,7 @@ fn localhost_is_reached_over_either_family() {
         let listening = reactor.listen_tcp(address, move |_: SocketAddr| {
             server.take().expect("one connection only")
         });
-        // Not every machine has IPv6, nor every localhost.
+        // Some machines have no IPv6, or no IPv6 address for localhost.
         let known = ("localhost", 1)
             .to_socket_addrs()
             .expect("every machine has one");

@@ -1,4 +1,4 @@
-//! What a Unix process has only one table of: descriptors and children.
+//! Resources that a Unix process has once for all threads: descriptors and children.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -20,14 +20,14 @@ use crate::support::alone::alone;
 use crate::support::messages;
 use crate::support::roles::{READY, Role};
 
-/// How many descriptors this process has open.
+/// The number of open descriptors of this process.
 fn descriptors() -> usize {
     let list = std::fs::read_dir("/dev/fd").expect("the OS lists them");
-    // The directory itself is one of them.
+    // Without the one that reads the directory itself.
     list.count() - 1
 }
 
-/// Lets this process open `spare` more descriptors only; returns the limit that was.
+/// Lets this process open only `spare` more descriptors. Returns the limit until now.
 fn leave_free(spare: u64) -> Rlimit {
     let limit = getrlimit(Resource::Nofile);
     let lowest_free = rustix::io::dup(std::io::stdin()).expect("a descriptor is free");
@@ -41,15 +41,15 @@ fn leave_free(spare: u64) -> Rlimit {
     limit
 }
 
-/// The processes that have this one for their parent, or are in the group of `group`: those that have
-/// ended and that nobody awaited among them, unless they are of the group.
+/// The processes whose parent is this one or that are in the group `group`. Zombies count if they are our
+/// children, but not if they are only in the group.
 #[cfg(target_os = "linux")]
 fn relatives(group: u32) -> Vec<String> {
     let ours = std::process::id().to_string();
     let group = group.to_string();
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("Linux has one").flatten() {
-        // One that ends meanwhile has none.
+        // A process that ended meanwhile has no such file.
         let Ok(text) = std::fs::read_to_string(entry.path().join("stat")) else {
             continue;
         };
@@ -67,7 +67,7 @@ fn relatives(group: u32) -> Vec<String> {
     found
 }
 
-/// Fails unless there are soon no processes but this one.
+/// Fails unless this process soon has no relatives.
 #[cfg(target_os = "linux")]
 fn expect_no_relatives(group: u32) {
     let begun = std::time::Instant::now();
@@ -76,14 +76,14 @@ fn expect_no_relatives(group: u32) {
         if left.is_empty() {
             return;
         }
-        // A process that was killed is gone a moment later: there is no event for it here.
+        // A killed process takes a moment to disappear, and no event reports it here.
         assert!(begun.elapsed() < Duration::from_secs(10), "{left:?}");
         std::thread::yield_now();
     }
 }
 
-/// Goal: without descriptors accepting pauses, says so once, and goes on by itself.
-/// Method: connections of the OS's wait in the backlog for some hundred milliseconds without any.
+/// Goal: without free descriptors, accepting pauses, logs this once, and resumes by itself.
+/// Method: connections of the OS wait in the backlog for some hundred milliseconds while no descriptor is free.
 #[test]
 fn accepting_pauses_while_descriptors_are_exhausted_and_recovers() {
     alone(
@@ -141,7 +141,7 @@ fn pause_and_resume(listener: Listener, times_left: u32) {
     });
 }
 
-/// Goal: while descriptors are short, pauses and resumptions do not add attempts.
+/// Goal: while descriptors are exhausted, pausing and resuming cause no extra attempts.
 #[test]
 fn pauses_and_resumptions_add_no_attempts_while_descriptors_are_exhausted() {
     alone(
@@ -156,19 +156,19 @@ fn pauses_and_resumptions_add_no_attempts_while_descriptors_are_exhausted() {
             pause_and_resume(listener, 200);
             run_clean(&reactor);
             setrlimit(Resource::Nofile, limit).expect("it may be raised again");
-            // The pauses add up to more than six seconds by then.
+            // By then, the pauses between attempts add up to more than six seconds.
             assert!((1..10).contains(&failures.get()), "{}", failures.get());
         },
     );
 }
 
-/// Turns away whom it has no descriptor for, by one that it keeps in reserve.
+/// Uses a reserved descriptor to turn away connections for which there is no descriptor.
 struct TurnsAway {
     reserve: Option<File>,
-    /// The same listening socket.
+    /// A second handle to the listening socket.
     listener: TcpListener,
     limit: Option<Rlimit>,
-    /// Connects once there are descriptors again.
+    /// Connects once descriptors are free again.
     last: Option<TcpStream>,
     log: Log,
 }
@@ -201,8 +201,8 @@ impl Factory for TurnsAway {
     }
 }
 
-/// Goal: the factory hears of exhaustion, with the connections still in the backlog, to be taken from
-/// there by another name of the socket; then accepting goes on.
+/// Goal: the factory is told of the exhaustion while the connections are still in the backlog, where it can
+/// accept them through a second handle to the socket; then accepting resumes.
 #[test]
 fn a_factory_can_turn_away_whom_there_is_no_descriptor_for() {
     alone(
@@ -241,7 +241,7 @@ fn a_spawn_without_descriptors_is_refused_and_the_reactor_goes_on() {
         "a_spawn_without_descriptors_is_refused_and_the_reactor_goes_on",
         || {
             let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
-            // Whatever is opened once and kept, is.
+            // Opens what is opened once and kept.
             let before = descriptors();
             let mut refused = 0;
             for spare in 0..20 {
@@ -266,7 +266,7 @@ fn a_spawn_without_descriptors_is_refused_and_the_reactor_goes_on() {
     );
 }
 
-/// Crashes the reactor when all its children are there.
+/// Crashes the reactor when all its children run.
 struct Ready {
     left: Rc<Cell<usize>>,
     output: Vec<u8>,
@@ -364,7 +364,7 @@ fn a_stopped_reactor_leaves_no_process_and_dropped_no_descriptor() {
 fn a_detached_child_lives_on() {
     alone(module_path!(), "a_detached_child_lives_on", || {
         let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
-        // It has written what it writes: from here on it does not notice that its pipes are closed.
+        // It has written all its output, so it does not notice that its pipes are closed.
         let watch = Watch::new(&log, &countdown).data(|process, _, all| {
             if all.ends_with(READY) {
                 process.detach();
@@ -387,7 +387,7 @@ fn a_detached_child_lives_on() {
     });
 }
 
-/// Goal: what a stop leaves unsent is said, and whom it was for.
+/// Goal: a stop logs how many bytes were left unsent, and to which peer.
 #[test]
 fn a_stop_says_how_much_was_not_sent_and_to_whom() {
     alone(
@@ -422,13 +422,14 @@ fn a_stop_says_how_much_was_not_sent_and_to_whom() {
     );
 }
 
-/// Where the kernel says that a descriptor leads to.
+/// Where a descriptor leads, as the kernel reports it.
 #[cfg(target_os = "linux")]
 fn leads_to(number: i32) -> Option<std::path::PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{number}")).ok()
 }
 
-/// Goal: the descriptor is the connection's until its protocol has been told, however it ends; then it is closed.
+/// Goal: the descriptor belongs to the connection until its protocol has been told of the end, however it ends;
+/// then it is closed.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_descriptor_is_closed_after_its_connection_was_told() {

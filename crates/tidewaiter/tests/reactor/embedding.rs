@@ -1,4 +1,4 @@
-//! What programs need that drive a reactor from a loop of their own.
+//! Driving a reactor from the program's own loop.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,10 +11,10 @@ use tidewaiter::{Error, Metrics, Reactor, Remote, SlowCallback};
 
 use super::support::{Countdown, Echo, Script, pair, reactor, run_clean};
 
-/// Longer than anything here takes; only a failure waits for it.
+/// Longer than any step of these tests takes; only a failure waits this long.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A reactor whose hook counts itself, and does `hook` besides.
+/// A reactor whose hook counts its calls, and then calls `hook`.
 fn hooked(hook: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> (Reactor, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
@@ -49,7 +49,7 @@ fn a_hook_that_waits_twice_waits_once() {
         wait();
     });
     reactor.remote().wake();
-    // A second wait would be woken by nobody.
+    // Nothing would end a second wait.
     reactor.iterate(LONG).unwrap();
 }
 
@@ -87,7 +87,7 @@ fn a_panic_in_the_hook_ends_neither_the_loop_nor_the_wait() {
     assert_eq!((metrics.panics, metrics.remote_calls), (1, 1));
 }
 
-/// Goal: after a crash the turns go on as before: they wait, and what happens meanwhile ends the wait.
+/// Goal: after a crash, the turns go on as before: they wait, and events end the wait.
 #[test]
 fn a_crash_ends_the_wait_of_its_own_turn_alone() {
     let reactor = reactor();
@@ -125,10 +125,10 @@ fn calls_that_a_call_adds_are_made_in_the_next_turn_which_does_not_wait() {
     assert_eq!(calls.try_iter().collect::<Vec<_>>(), ["second"]);
 }
 
-/// What counts as slow; what does not has to be done within it on a busy machine.
+/// The limit for slow callbacks. Callbacks meant to be fast must stay below it even on a busy machine.
 const SLOW: Duration = Duration::from_millis(300);
 
-/// A reactor that reports what is slow.
+/// A reactor that reports slow callbacks.
 fn judging() -> (Reactor, Receiver<SlowCallback>) {
     let (sender, reports) = mpsc::channel();
     let sender = Mutex::new(sender);
@@ -140,7 +140,7 @@ fn judging() -> (Reactor, Receiver<SlowCallback>) {
     (reactor, reports)
 }
 
-/// Keeps the loop from everything else.
+/// Blocks the loop for longer than the limit.
 fn dawdle(reactor: &Reactor) {
     let start = reactor.now();
     while reactor.now() - start <= SLOW {
@@ -151,11 +151,11 @@ fn dawdle(reactor: &Reactor) {
 #[test]
 fn slow_callbacks_are_reported_by_what_they_are() {
     if crate::SIMULATED {
-        // No callback takes any simulated time.
+        // No callback takes simulated time.
         return;
     }
     let (reactor, reports) = judging();
-    // What the program does between the turns is no callback's fault.
+    // The program's own time between turns does not count for any callback.
     dawdle(&reactor);
     reactor.call_later(Duration::ZERO, |_| ());
     reactor.call_later(Duration::ZERO, dawdle);

@@ -1,4 +1,4 @@
-//! How connections end: what the peer receives of it, and what the protocol is told.
+//! How connections end: what the peer receives, and what the protocol is told.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -15,13 +15,14 @@ use super::support::{
     Countdown, Log, Script, any_port, kind_of, pair, pattern, reactor, run_clean,
 };
 
-/// More than a simulated connection holds, and less than those of systems do.
+/// More than a simulated connection buffers, and less than those of real systems do.
 const ANSWER: usize = 200_000;
 
 /// How long a peer sends before it begins to read.
 const BUSY: Duration = Duration::from_millis(30);
 
-/// Sends a little now and then until it has received the whole answer and its end; reads only after a while.
+/// Sends a few bytes now and then until it has received the whole answer and its end. Begins to read only after
+/// a while.
 fn busy_peer(countdown: &Countdown) -> Script {
     let ended = Rc::new(Cell::new(false));
     let (sending, whole) = (Rc::clone(&ended), Rc::clone(&ended));
@@ -88,12 +89,12 @@ fn a_peer_that_still_sends_receives_all_that_was_taken_before_a_close() {
     run_clean(&reactor);
 }
 
-/// Goal: nor does a stop cut off what was written to such a peer.
+/// Goal: a stop does not cut off the bytes written to such a peer either.
 /// Method: the peer sends before and after the server is told of the end, and only then reads.
 #[test]
 fn a_peer_that_still_sends_receives_all_that_was_written_before_a_stop() {
     if crate::SIMULATED {
-        // Its peers are on the same reactor, and stop as well.
+        // The peers are on the same reactor, and stop as well.
         return;
     }
     let reactor = reactor();
@@ -134,7 +135,7 @@ fn a_peer_that_still_sends_receives_all_that_was_written_before_a_stop() {
     );
 }
 
-/// Goal: a peer that sends all of its own before it reads anything does not wait for ever for one that closes.
+/// Goal: a peer that sends all of its bytes before it reads any does not get stuck when the other end closes.
 #[test]
 fn a_peer_that_sends_everything_before_it_reads_is_not_stuck() {
     let size = crate::MUCH / 8;
@@ -171,7 +172,7 @@ fn resume_when_sent(transport: Transport) {
     });
 }
 
-/// How a connection is ended with much of it unsent.
+/// How a connection with many unsent bytes is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
     Closed,
@@ -181,8 +182,9 @@ enum How {
     LostAndStopped,
 }
 
-/// Goal: each way of ending says how much was never sent, with its reason, which is the same on each port.
-/// Method: what was sent is counted by the reactor; the peer reads nothing, if it accepts at all.
+/// Goal: each way of ending reports how many bytes were never sent, and its reason, which is the same on each
+/// port.
+/// Method: the reactor counts the bytes sent; the peer reads nothing, if it accepts at all.
 #[test]
 fn what_was_dropped_at_the_end_is_told() {
     const SIZE: usize = 40_000_000;
@@ -195,7 +197,7 @@ fn what_was_dropped_at_the_end_is_told() {
     ] {
         let stops = matches!(how, How::Stopped | How::LostAndStopped);
         if stops && crate::SIMULATED {
-            // The peer is on the same reactor, and receives for nobody when that stops.
+            // The peer is on the same reactor, and does not receive after a stop.
             continue;
         }
         let (reactor, log) = (reactor(), Log::default());
@@ -232,7 +234,7 @@ fn what_was_dropped_at_the_end_is_told() {
     }
 }
 
-/// Reads nothing; aborts, if it is to.
+/// Reads nothing, and aborts if `how` says so.
 fn deaf(how: How) -> Script {
     Script::new().made(move |transport| {
         transport.pause_producing();
@@ -242,7 +244,7 @@ fn deaf(how: How) -> Script {
     })
 }
 
-/// Ends it when all that the OS takes is taken.
+/// Ends the connection once the OS takes no more bytes.
 fn end_later(transport: &Transport, how: How) {
     let later = transport.clone();
     let end = move |reactor: &Reactor| match how {
@@ -258,8 +260,8 @@ fn end_later(transport: &Transport, how: How) {
     transport.reactor().call_later(BUSY, end);
 }
 
-/// Goal: a connection that was told to close before the reactor stops, and whose bytes are all sent in time, ended
-/// in order; the stop has ended the others.
+/// Goal: a connection that was told to close before the reactor stops, and whose bytes are all sent in time,
+/// ends in order; the stop ends the others.
 #[test]
 fn a_stop_does_not_change_how_a_connection_ends_that_was_closed_before() {
     for (loses, told) in [(true, "done"), (false, "stopped")] {
@@ -280,7 +282,7 @@ fn a_stop_does_not_change_how_a_connection_ends_that_was_closed_before() {
     }
 }
 
-/// Its own producer, which never ends by itself. Handles the peer's end as protocols do by themselves.
+/// Registers itself as a producer that never ends by itself. Handles the peer's end of file by the default.
 struct Registers {
     log: Log,
     countdown: Countdown,
@@ -331,8 +333,8 @@ fn the_default_at_the_peers_end_ends_the_connection_whatever_is_registered() {
     assert_eq!(received.get(), ANSWER, "what was written is sent");
 }
 
-/// Goal: while the end of a connection is told, nothing else can have its number.
-/// Method: something is opened in the callback.
+/// Goal: while a connection is told of its end, no other socket can have its number.
+/// Method: the callback opens a socket.
 #[test]
 fn the_socket_is_not_closed_before_the_protocol_is_told() {
     if crate::SIMULATED {

@@ -1,4 +1,4 @@
-//! Reactors, and processes that fork.
+//! Reactors in processes that fork.
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
@@ -20,7 +20,7 @@ use crate::support::alone::alone;
 use crate::support::roles::{READY, Role};
 use crate::support::system::{fork, join};
 
-/// Longer than anything here takes; only a failure waits for it.
+/// Longer than any step of these tests takes; only a failure waits this long.
 const LONG: Duration = Duration::from_secs(60);
 
 fn connect(listener: &Listener) -> TcpStream {
@@ -36,7 +36,7 @@ fn echoed(client: &mut TcpStream, data: &[u8]) {
     assert_eq!(answer, data);
 }
 
-/// Turns until `client` has been answered, which another thread asks for.
+/// Makes turns until another thread has sent `data` to the reactor and received it back.
 fn serve(reactor: &Reactor, mut client: TcpStream, data: &'static [u8]) -> TcpStream {
     let remote = reactor.remote();
     let asking = std::thread::spawn(move || {
@@ -68,7 +68,7 @@ fn a_daemon_takes_its_reactor_along() {
             let count = Rc::clone(&calls);
             reactor.call_later(Duration::from_millis(1), move |reactor| {
                 count.set(count.get() + 1);
-                // The turn has what it was made for: it is not to wait.
+                // The turn has done its work and must not wait.
                 reactor.crash();
             });
             reactor.before_fork().expect("it can be suspended");
@@ -80,7 +80,7 @@ fn a_daemon_takes_its_reactor_along() {
             let child = fork(|| {
                 let reactor = owner.take().expect("it is there");
                 reactor.after_fork().expect("it can go on");
-                // The parent's ends are to be the only ones.
+                // The parent's ends must be the only ones.
                 drop(clients.take());
                 let count = Rc::clone(&calls);
                 reactor.defer_to_thread(
@@ -112,7 +112,7 @@ fn a_daemon_takes_its_reactor_along() {
     });
 }
 
-/// Goal: a child that forgets the reactor, or drops it, ends nothing of the parent's.
+/// Goal: a child that leaks the reactor, or drops it, ends nothing of the parent.
 #[test]
 fn a_copy_that_is_dropped_kills_and_closes_nothing() {
     alone(
@@ -150,7 +150,7 @@ fn a_copy_that_is_dropped_kills_and_closes_nothing() {
     );
 }
 
-/// What the original has that a copy could do harm to.
+/// The parts of the original that a copy could harm.
 struct Parts {
     listener: Listener,
     server: Transport,
@@ -160,7 +160,7 @@ struct Parts {
     adopter: Adopter,
 }
 
-/// Makes every call that a copy could do harm with.
+/// Makes every call with which a copy could do harm.
 fn use_all(reactor: &Reactor, parts: &Parts) {
     let address = parts.listener.local_addr();
     refuse_reactor_calls(reactor, parts);
@@ -244,7 +244,7 @@ fn refuse_reactor_calls(reactor: &Reactor, parts: &Parts) {
     assert_eq!(error.source.kind(), ErrorKind::ResourceBusy);
 }
 
-/// Listens, sends back what is received, and notes each transport.
+/// Listens, sends back what it receives, and notes each transport.
 fn noting(reactor: &Reactor, transports: &Rc<RefCell<Vec<Transport>>>) -> Listener {
     let transports = Rc::clone(transports);
     let listener = reactor.listen_tcp(any_port(), move |_| {
@@ -256,8 +256,8 @@ fn noting(reactor: &Reactor, transports: &Rc<RefCell<Vec<Transport>>>) -> Listen
     listener.expect("a port")
 }
 
-/// Goal: every call of a copy is refused or does nothing: the original's connection, child, watch and
-/// listener go on.
+/// Goal: every call on a copy is refused or does nothing: the original's connection, child, watch and listener
+/// go on.
 #[test]
 fn every_call_of_a_copy_is_refused_and_harmless() {
     alone(
@@ -302,7 +302,7 @@ fn every_call_of_a_copy_is_refused_and_harmless() {
                 let reactor = owner.take().expect("it is there");
                 use_all(&reactor, &parts);
                 drop(reactor);
-                // The transports and the child outlive the reactor.
+                // The program keeps the transports and the child beyond the reactor.
                 parts.server.abort_connection();
                 assert!(parts.process.kill().is_err());
             }));

@@ -1,4 +1,4 @@
-//! Waitable objects of Windows that belong to others.
+//! Waitable objects of Windows that other code owns.
 
 use std::cell::{Cell, RefCell};
 use std::os::windows::io::AsRawHandle;
@@ -11,7 +11,7 @@ use tidewaiter::{Error, Reactor, Watch};
 use crate::promises::support::{Countdown, reactor, run, run_clean};
 use crate::support::event::Event;
 
-/// Goal: many more than one wait of the system's takes are watched, each called for what it says.
+/// Goal: more objects are watched than a single system wait takes, and each is reported to its own callback.
 /// Method: each event sets the next one, the last stops the reactor.
 #[test]
 fn a_hundred_events_are_watched_at_once() {
@@ -36,7 +36,7 @@ fn a_hundred_events_are_watched_at_once() {
     assert_eq!(order.take(), (0..EVENTS).collect::<Vec<_>>());
 }
 
-/// Goal: an event that resets itself is consumed once for each call; one that does not calls each turn.
+/// Goal: an auto-reset event is consumed once for each call; a manual-reset event calls in each turn.
 #[test]
 fn events_are_waited_for_again() {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
@@ -56,7 +56,7 @@ fn events_are_waited_for_again() {
         count.set(count.get() + 1);
         if count.get() == 5 {
             set.reset();
-            // It is not called again: the countdown would say so.
+            // A further call would fail the countdown.
             let done = countdown.clone();
             watch
                 .reactor()
@@ -70,7 +70,7 @@ fn events_are_waited_for_again() {
     assert_eq!((calls.get(), turns.get()), (3, 5));
 }
 
-/// Goal: a watch may stop itself and others that were signalled, and their handles be closed right after.
+/// Goal: a callback may stop its own watch and others that were signalled, and close their handles right after.
 #[test]
 fn a_stopped_watch_is_not_called() {
     let reactor = reactor();
@@ -97,7 +97,7 @@ fn a_stopped_watch_is_not_called() {
     assert_eq!(calls.get(), 1);
 }
 
-/// Goal: a process is waited for, by the handle of whoever started it.
+/// Goal: a process can be watched by the handle that its parent got.
 #[test]
 fn a_process_can_be_watched() {
     let reactor = reactor();
@@ -111,14 +111,14 @@ fn a_process_can_be_watched() {
         watch.reactor().stop();
     });
     let ended = ended.unwrap();
-    // It ends when nothing more can be read.
+    // The process ends when its input ends.
     reactor.call_later(Duration::ZERO, move |_| drop(input.take()));
     run_clean(&reactor);
     assert!(ended.is_stopped());
     child.wait().unwrap();
 }
 
-/// Goal: what is no handle is refused by its name, and descriptors are refused by saying so.
+/// Goal: an invalid handle is refused with an error that names it, and a descriptor with `Unsupported`.
 #[test]
 fn refusals_name_the_handle() {
     let reactor = reactor();
@@ -135,7 +135,7 @@ fn refusals_name_the_handle() {
     assert_eq!(reactor.metrics().live, 0);
 }
 
-/// Goal: a panic stops the watch that it happened in; a reactor that stops ends the others.
+/// Goal: a panic stops the watch in which it occurred; a reactor that stops ends the others.
 #[test]
 fn a_panic_stops_one_watch() {
     let reactor = reactor();

@@ -1,4 +1,4 @@
-//! The end of a connection that is not being received from.
+//! The end of a connection that does not receive.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use tidewaiter::{Reactor, Transport};
 
 use super::support::{Countdown, Log, Script, pair, pattern, reactor, run_clean};
 
-/// Whether the port tells of a hang-up without a receive.
+/// Whether the port reports a hang-up without a receive.
 fn tells(reactor: &Reactor) -> bool {
     reactor.port_info().kind != PortKind::Iocp
 }
 
 type Shared = Rc<RefCell<Option<Transport>>>;
 
-/// Does `what` with a transport a little later, when all that is under way has arrived.
+/// Calls `what` with a transport a little later, when all that is under way has arrived.
 fn soon(transport: &Transport, what: impl FnOnce(&Transport) + 'static) {
     let later = transport.clone();
     transport
@@ -24,7 +24,7 @@ fn soon(transport: &Transport, what: impl FnOnce(&Transport) + 'static) {
         .call_later(Duration::from_millis(20), move |_| what(&later));
 }
 
-/// Goal: a paused connection that had nothing to hold back is lost at once when its peer resets it.
+/// Goal: a paused connection without buffered data is lost at once when its peer resets it.
 #[test]
 fn a_reset_is_told_while_paused() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
@@ -44,7 +44,7 @@ fn a_reset_is_told_while_paused() {
     assert_eq!(lost, ["client: aborted", "server: reset"]);
 }
 
-/// Goal: nor does it matter that something arrived before, which is dropped then.
+/// Goal: the same for a paused connection with buffered data, which is dropped then.
 #[test]
 fn a_reset_is_told_while_data_is_held() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
@@ -68,7 +68,7 @@ fn a_reset_is_told_while_data_is_held() {
     assert_eq!(lost, ["client: aborted", "server: reset"]);
 }
 
-/// Goal: a reset behind the peer's end of file is told, too, though nothing is received any more.
+/// Goal: a reset after the peer's end of file is reported, too, although nothing receives any more.
 #[test]
 fn a_reset_is_told_after_the_end_of_file() {
     for paused in [false, true] {
@@ -96,7 +96,7 @@ fn a_reset_is_told_after_the_end_of_file() {
     }
 }
 
-/// Goal: what the peer sent before an orderly end is delivered after a pause, all of it, even if both
+/// Goal: all bytes that the peer sent before an orderly end are delivered after a pause, even if both
 /// directions have ended meanwhile.
 /// Method: the server ends its side and is paused; it resumes when the client's end has long arrived.
 #[test]
@@ -153,7 +153,7 @@ fn an_orderly_end_of_both_is_told_while_paused() {
     let server = Script::new()
         .made(|transport| {
             transport.pause_producing();
-            // The end of the peer's side has arrived by then.
+            // By then, the peer's end of file has arrived.
             soon(transport, Transport::lose_write_connection);
         })
         .then_done(&countdown);
@@ -161,7 +161,8 @@ fn an_orderly_end_of_both_is_told_while_paused() {
     run_clean(&reactor);
 }
 
-/// Goal: a pause that ends before anything arrives costs no operation, and many with data cost one.
+/// Goal: a pause that ends before anything arrives costs no operation, and any number of pauses with data costs
+/// one.
 #[test]
 fn pauses_are_cheap() {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
@@ -195,6 +196,6 @@ fn pauses_are_cheap() {
         .then_done(&countdown);
     pair(&reactor, client, server);
     run_clean(&reactor);
-    // Listening, a receive at each end, a send that has just arrived, and one wait for a hang-up.
+    // The listener's accept, a receive at each end, a send that has just arrived, and one wait for a hang-up.
     assert!(in_flight.get() <= 5, "{}", in_flight.get());
 }

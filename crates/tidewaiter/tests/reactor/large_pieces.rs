@@ -1,4 +1,4 @@
-//! Pull producers that write much at a time: the ends of what they write are held back, but not for long.
+//! Pull producers that write large pieces: the last partial segment of a piece is held back, but not for long.
 
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream;
@@ -12,14 +12,14 @@ use super::promises::support::{Countdown, Script, any_port, reactor, run_clean};
 
 const PIECES: usize = 10;
 
-/// Writes some pieces, then nothing more, and stays registered.
+/// Writes a number of pieces, then nothing more, and stays registered.
 struct Source {
     to: Transport,
     piece: usize,
     written: Rc<Cell<usize>>,
-    /// Ours of the socket's numbers: what it is set to shows there.
+    /// A second handle to the connection's socket, which shows the socket's options.
     socket: TcpStream,
-    /// Whether ends were held back, at each call.
+    /// Whether partial segments were held back, at each call.
     held: Rc<RefCell<Vec<bool>>>,
     countdown: Countdown,
 }
@@ -46,7 +46,7 @@ impl Producer for Source {
     }
 }
 
-/// What the producer saw of ends held back when it was asked.
+/// Returns whether partial segments were held back each time the producer was asked for more.
 fn held(piece: usize) -> Vec<bool> {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
     let received = Cell::new(0);
@@ -86,7 +86,7 @@ fn held(piece: usize) -> Vec<bool> {
 fn the_ends_of_large_pieces_are_held_back_while_pieces_follow() {
     let held = held(64 * 1024);
     assert_eq!(held.len(), PIECES + 1);
-    // From the first answer to a question on.
+    // From the first request for more on.
     assert!(held[2..].iter().all(|&held| held), "{held:?}");
 }
 

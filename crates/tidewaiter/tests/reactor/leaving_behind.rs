@@ -1,4 +1,4 @@
-//! Children that were killed and do not end, as one does that hangs in the kernel.
+//! Killed children that do not end, as when one hangs in the kernel.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::support::messages;
 use crate::support::roles::Role;
 use crate::support::system::Held;
 
-/// A child that is held where it ends.
+/// Starts a child whose end is held back.
 fn start(reactor: &Reactor, own_group: bool, watch: Watch) -> (Process, Held) {
     let command = crate::child(Role::Deaf).own_group(own_group);
     let process = reactor.spawn_process(&command, watch).expect("it starts");
@@ -20,7 +20,7 @@ fn start(reactor: &Reactor, own_group: bool, watch: Watch) -> (Process, Held) {
     (process, Held::hold(pid).expect("it is our child"))
 }
 
-/// What names this child in the log.
+/// The log messages that name this child.
 fn about(process: &Process) -> Vec<String> {
     let program = std::env::current_exe().expect("we are a program");
     let name = format!("ERROR: child {} ({program:?}) ", process.pid());
@@ -29,7 +29,7 @@ fn about(process: &Process) -> Vec<String> {
     messages
 }
 
-/// Goal: a stop comes to its end, whatever becomes of a child, and says which one it left.
+/// Goal: a stop completes whatever a child does, and logs which child it left behind.
 #[test]
 fn a_stop_leaves_a_child_behind_that_does_not_end_and_names_it() {
     let name = "a_stop_leaves_a_child_behind_that_does_not_end_and_names_it";
@@ -41,7 +41,7 @@ fn a_stop_leaves_a_child_behind_that_does_not_end_and_names_it() {
         let (_, released) = start(&reactor, true, watch(&Log::default()));
         reactor.call_when_running(move |reactor| {
             reactor.stop();
-            // One that takes its time, but not too much, is awaited.
+            // A child that ends late, but within the limit, is awaited.
             reactor.call_later(std::time::Duration::from_secs(1), |_| drop(released));
         });
         run_clean(&reactor);
@@ -58,7 +58,7 @@ fn a_stop_leaves_a_child_behind_that_does_not_end_and_names_it() {
     });
 }
 
-/// Goal: dropping a reactor comes to its end, too.
+/// Goal: dropping a reactor completes, too.
 #[test]
 fn a_dropped_reactor_leaves_a_child_behind_that_does_not_end_and_names_it() {
     let name = "a_dropped_reactor_leaves_a_child_behind_that_does_not_end_and_names_it";

@@ -61,7 +61,7 @@ fn a_hold_keeps_the_shutdown_back_and_the_reactor_working() {
     });
     reactor.call_when_running(|reactor| {
         reactor.stop();
-        // It is stopping already: nothing happens twice.
+        // The reactor is stopping already, so this does nothing.
         reactor.stop();
     });
     run(&reactor);
@@ -69,7 +69,7 @@ fn a_hold_keeps_the_shutdown_back_and_the_reactor_working() {
     assert_eq!(reactor.metrics().panics, 0);
 }
 
-/// Goal: a program can end a shutdown that waits for somebody who never comes.
+/// Goal: a program can end a shutdown that waits for a hold that is never dropped.
 #[test]
 fn released_holds_keep_nothing_back() {
     for stop_first in [true, false] {
@@ -79,7 +79,7 @@ fn released_holds_keep_nothing_back() {
         let keep = Rc::clone(&kept);
         let trigger = move |reactor: &Reactor, hold: Hold| {
             keep.replace(Some(hold));
-            // A stopping reactor is not stopped again: this alone ends the wait.
+            // A second stop does nothing: only the release ends the wait.
             reactor.stop();
             if stop_first {
                 reactor.call_later(Duration::from_millis(1), Reactor::release_holds);
@@ -87,7 +87,7 @@ fn released_holds_keep_nothing_back() {
         };
         reactor.add_trigger(Phase::Before, SystemEvent::Shutdown, trigger);
         reactor.call_when_running(move |reactor| {
-            // Nothing is held back yet, so there is nothing to release.
+            // Nothing delays the shutdown yet, so there is nothing to release.
             reactor.release_holds();
             reactor.stop();
             if !stop_first {
@@ -103,7 +103,7 @@ fn released_holds_keep_nothing_back() {
 #[test]
 fn a_crashed_reactor_runs_again_and_a_stopped_one_does_not() {
     let reactor = reactor();
-    // It does not run: there is nothing to stop.
+    // The reactor does not run, so this does nothing.
     reactor.stop();
     reactor.call_when_running(Reactor::crash);
     assert_eq!(reactor.run().unwrap(), RunEnd::Crashed);
@@ -135,7 +135,8 @@ fn calls_from_threads_come_in_order_and_none_is_lost() {
     const CALLS: usize = 500;
     let reactor = reactor();
     let remote = reactor.remote();
-    // A call of a thread's is only sent once the loop runs: the simulation must not take itself for dead.
+    // The thread sends its call only once the loop runs; without a timer, the simulation would report that
+    // nothing can end the wait.
     let (results, seen) = mpsc::channel();
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {

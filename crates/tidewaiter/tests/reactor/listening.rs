@@ -1,4 +1,4 @@
-//! Listening: where it fails, when it pauses, and to whom connections go.
+//! Listening: how it fails, when it pauses, and which listener gets a connection.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -59,7 +59,7 @@ impl Factory for Refused {
     }
 }
 
-/// Makes echoes; once the listener is closed, has the client write once more.
+/// Makes echoes. Once the listener is closed, has the client write once more.
 struct EchoesOn(Rc<RefCell<Option<Transport>>>);
 
 impl Factory for EchoesOn {
@@ -106,7 +106,7 @@ fn a_listener_that_stops_refuses_and_its_connections_live_on() {
     );
 }
 
-/// Listens on the same address again once it is closed, and again; then stops.
+/// Listens on the same address again once it is closed, several times; then stops.
 struct Again(u32, Log);
 
 impl Factory for Again {
@@ -136,7 +136,7 @@ fn a_factory_hears_when_the_address_is_free_again() {
     assert_eq!(log.take(), ["closed"; 4]);
 }
 
-/// Goal: the factory hears once when the listener ends with the reactor, and then is dropped.
+/// Goal: the factory is told once when the listener ends with the reactor, and then is dropped.
 #[test]
 fn a_factory_hears_when_the_reactor_stops() {
     let (reactor, log) = (reactor(), Log::default());
@@ -173,7 +173,7 @@ fn a_paused_listener_leaves_connections_in_the_backlog() {
     });
     let client = Cell::new(Some(client));
     let address = listener.local_addr();
-    // The pause has taken effect by then.
+    // By then, the pause has taken effect.
     reactor.call_later(Duration::from_millis(10), move |reactor| {
         reactor.connect_tcp(address, move |_: SocketAddr| client.take().unwrap());
     });
@@ -182,7 +182,7 @@ fn a_paused_listener_leaves_connections_in_the_backlog() {
     assert_eq!(reactor.metrics().accepted, 1);
 }
 
-/// Pauses with each connection, and resumes a little later.
+/// Pauses at each connection, and resumes a little later.
 struct OneByOne {
     listener: Rc<RefCell<Option<Listener>>>,
     paused: Rc<Cell<bool>>,
@@ -205,7 +205,7 @@ impl Factory for OneByOne {
     }
 }
 
-/// Goal: whoever pauses with a connection has that one alone: no other one was accepted with it.
+/// Goal: a factory that pauses at a connection gets only that one: no other was accepted with it.
 #[test]
 fn one_at_a_time_a_pause_leaves_all_others_in_the_backlog() {
     let (reactor, countdown) = (reactor(), Countdown::new(10));
@@ -261,7 +261,7 @@ fn connections_are_handed_over_and_adopted() {
 #[test]
 fn connections_are_handed_over_to_a_reactor_in_another_thread() {
     if crate::SIMULATED {
-        // Each of these reactors has a world of its own.
+        // Each of these reactors has a simulation of its own.
         return;
     }
     let (to_us, from_thread) = mpsc::channel();

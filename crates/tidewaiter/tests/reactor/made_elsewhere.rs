@@ -1,4 +1,4 @@
-//! Sockets that were made elsewhere, for listening and for connecting, and the OS's numbers of sockets.
+//! Sockets that other code made, for listening and for connecting, and the OS's numbers of sockets.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,7 +15,7 @@ use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, pair, reactor, run_clean,
 };
 
-/// A socket that is not connected, and blocking.
+/// A blocking socket that is not connected.
 fn unconnected() -> TcpStream {
     let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None);
     socket.expect("the OS has sockets").into()
@@ -31,7 +31,7 @@ fn number_of(socket: &TcpStream) -> RawDescriptor {
     std::os::windows::io::AsRawSocket::as_raw_socket(socket)
 }
 
-/// Connects once, with this protocol; a failure is noted and stops the reactor.
+/// Connects once, with this protocol. Notes a failure, and then stops the reactor.
 struct Once(Option<Box<dyn Protocol>>, Log);
 
 impl Once {
@@ -80,7 +80,7 @@ fn a_listening_socket_made_elsewhere_accepts() {
     assert_eq!(reactor.metrics().accepted, 1);
 }
 
-/// Goal: what is no internet socket is refused, and closed.
+/// Goal: a socket of another family than the internet's is refused, and closed.
 #[cfg(unix)]
 #[test]
 fn a_listening_socket_of_another_family_is_refused() {
@@ -151,7 +151,7 @@ fn a_failure_to_connect_keeps_the_code_of_the_os() {
     assert_eq!(log.take(), [expected]);
 }
 
-/// Goal: what fails at once, before anything is asked of the network, is told by the loop, too.
+/// Goal: a failure that occurs at once, before any packet is sent, is reported by the loop, too.
 #[cfg(unix)]
 #[test]
 fn a_socket_that_cannot_be_connected_is_told_by_the_loop() {
@@ -183,7 +183,7 @@ fn a_socket_made_elsewhere_is_given_up_when_cancelled() {
     assert_eq!(log.take(), ["connecting was cancelled"]);
 }
 
-/// Goal: a number is there for what is open, differs from all others, and is gone with the close.
+/// Goal: an open socket has a number, which differs from all others; after the close it has none.
 #[test]
 fn open_sockets_have_numbers() {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
@@ -211,7 +211,7 @@ fn open_sockets_have_numbers() {
     assert_eq!(seen.len(), if crate::SIMULATED { 0 } else { 3 });
 }
 
-/// Never writes; notes that it is told to stop.
+/// Never writes. Notes when it is told to stop.
 struct Waiting(Log);
 
 impl Producer for Waiting {
@@ -224,7 +224,7 @@ impl Producer for Waiting {
     }
 }
 
-/// Goal: closing at once drops what is queued and tells the peer of an orderly end.
+/// Goal: closing at once drops the queued bytes, and the peer sees an orderly end.
 #[test]
 fn a_connection_is_closed_at_once_and_in_order() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));

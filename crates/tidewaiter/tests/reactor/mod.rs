@@ -1,4 +1,4 @@
-//! What reactors promise, on whatever port the including file opens.
+//! The promises of a reactor, tested on the port that the including file opens.
 
 mod backpressure;
 mod connecting;

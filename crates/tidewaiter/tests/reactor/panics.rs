@@ -1,4 +1,4 @@
-//! Callbacks that panic: they lose their own connection, and nothing else.
+//! A callback that panics loses its own connection, and no other.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -10,8 +10,8 @@ use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, pair, reactor, run,
 };
 
-/// Goal: one connection's panic is its own: another one beside it works on.
-/// Method: while the faulty one comes and goes, a second one echoes; both ends are awaited.
+/// Goal: a panic affects one connection only: another one beside it works on.
+/// Method: while the faulty connection is made and ends, a second one echoes; both ends are awaited.
 fn panics_alone(faulty: impl FnOnce(Script) -> Script, expected: &str, panics: u64) {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(3));
     let client = Script::new()
@@ -30,7 +30,7 @@ fn panics_alone(faulty: impl FnOnce(Script) -> Script, expected: &str, panics: u
     run(&reactor);
     let mut events = log.take();
     events.sort();
-    // What the client sees of it is the OS's affair: an end or, with data unread, a reset.
+    // What the client sees depends on the OS: an end or, with data unread, a reset.
     let client = events.remove(1);
     assert!(
         ["client: done", "client: reset"].contains(&&*client),
@@ -138,7 +138,7 @@ impl Factory for Moody {
     }
 }
 
-/// Goal: a factory that has no protocol, or panics, loses that connection and serves the next one.
+/// Goal: a factory that returns no protocol, or panics, loses that connection and serves the next one.
 #[test]
 fn a_factory_that_panics_or_declines_closes_that_connection_only() {
     for panics in [true, false] {
@@ -174,7 +174,7 @@ fn a_factory_that_panics_or_declines_closes_that_connection_only() {
     }
 }
 
-/// Goal: so it is on the connecting side, where a connection is there already that nobody wants.
+/// Goal: the same on the connecting side, where the connection exists already and must be closed.
 #[test]
 fn a_connecting_factory_that_panics_or_declines_closes_the_connection() {
     struct Unwilling(bool);

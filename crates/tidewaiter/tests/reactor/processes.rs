@@ -1,4 +1,4 @@
-//! Child processes: what their protocols hear of, in which order, and how they end.
+//! Child processes: the events that their protocols receive, in which order, and how they end.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,11 +16,11 @@ type OnProcess = Box<dyn FnMut(&Process)>;
 type OnData = Box<dyn FnMut(&Process, ChildFd, &[u8])>;
 type OnLoss = Box<dyn FnMut(&Process, ChildFd)>;
 
-/// A protocol that notes every event, gathers what the child writes, and acts by closures.
+/// A protocol that notes every event, collects the child's output, and calls closures.
 pub(crate) struct Watch {
     log: Log,
     countdown: Countdown,
-    /// What the child wrote to each descriptor.
+    /// The child's output on each descriptor.
     output: [Vec<u8>; 3],
     made: Option<OnProcess>,
     data: Option<OnData>,
@@ -46,7 +46,7 @@ impl Watch {
         self
     }
 
-    /// Calls with all that the child wrote to the descriptor so far.
+    /// Calls `call` with all of the child's output on a descriptor so far.
     pub(crate) fn data(mut self, call: impl FnMut(&Process, ChildFd, &[u8]) + 'static) -> Watch {
         self.data = Some(Box::new(call));
         self
@@ -103,13 +103,14 @@ impl ProcessProtocol for Watch {
     }
 }
 
-/// Goal: a child that ends at once is begun with before it is ended, however much else is owed.
+/// Goal: the start of a child that ends at once is reported before its end, however many other callbacks are
+/// queued.
 #[test]
 fn a_child_is_there_before_it_ends_even_if_the_loop_owes_many_calls() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let watch = Watch::new(&log, &countdown);
     reactor.call_when_running(move |reactor| {
-        // Each owes two.
+        // Each connection queues two callbacks.
         for _ in 0..600 {
             let address = super::support::any_port();
             let connector = reactor.connect_tcp(address, |_| super::support::Silent);
@@ -123,7 +124,7 @@ fn a_child_is_there_before_it_ends_even_if_the_loop_owes_many_calls() {
     assert_eq!(log.take()[0], "made");
 }
 
-/// What the child wrote after it began to play its role.
+/// The child's output after it began to play its role.
 fn role_output(all: &[u8]) -> Option<&[u8]> {
     let begin = all.windows(READY.len()).position(|part| part == READY)?;
     Some(&all[begin + READY.len()..])
@@ -134,8 +135,8 @@ fn start(reactor: &Reactor, role: Role, watch: Watch) -> Process {
     process.expect("the child starts")
 }
 
-/// Checks that each event came once: first that it was made, last that it ended, in between its exit
-/// and the end of each pipe.
+/// Checks that each event occurred once: first the start, last the end, in between the exit and the end of each
+/// pipe.
 #[track_caller]
 fn check_events(events: &[String], status: ExitStatus) {
     let mut events = events.to_vec();
@@ -256,7 +257,7 @@ fn a_child_can_close_its_output_and_live() {
     check_events(&events, ExitStatus::Code(3));
 }
 
-/// Goal: the exit and the end are two events: between them the pipes work on.
+/// Goal: the exit and the end are two events, and the pipes work in between.
 #[test]
 fn a_child_exits_while_a_grandchild_keeps_its_pipes() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
@@ -364,7 +365,7 @@ fn a_child_that_never_reads_holds_its_producer_back() {
     run_clean(&reactor);
     check_events(&log.take(), KILLED);
     assert!(stopped.get(), "the producer was told");
-    // Pipes hold 64 KiB here and there; none holds megabytes.
+    // A pipe holds 64 KiB, more on some systems, but never megabytes.
     assert!(offered.get() < 2 << 20, "{} were taken", offered.get());
 }
 
@@ -425,7 +426,7 @@ fn a_file_that_is_no_program_is_refused() {
     assert_empty(&reactor.metrics());
 }
 
-/// Goal: a panic in any callback kills the child, and its end is told all the same.
+/// Goal: a panic in any callback kills the child, and its end is still reported.
 #[test]
 fn a_panic_in_a_process_protocol_kills_the_child() {
     let (reactor, countdown) = (reactor(), Countdown::new(3));
@@ -443,7 +444,7 @@ fn a_panic_in_a_process_protocol_kills_the_child() {
     for log in logs {
         check_events(&log.take(), KILLED);
     }
-    // How often the second one is called before its pipes are closed, is up to the OS.
+    // The OS decides how often the second callback is called before its pipes are closed.
     assert!(reactor.metrics().panics >= 3);
     assert_empty(&reactor.metrics());
 }
@@ -456,7 +457,7 @@ fn a_stop_kills_children_with_all_their_descendants() {
     for log in &logs {
         let ready = Rc::clone(&both);
         let mut was_ready = false;
-        // Stopped once both have their grandchildren.
+        // Stops once both have their grandchildren.
         let watch = Watch::new(log, &countdown).data(move |process, child_fd, all| {
             let count = all
                 .windows(READY.len())
@@ -491,7 +492,7 @@ fn a_detached_child_is_left_alone_by_a_stop() {
     run_clean(&reactor);
     let mut events = log.take();
     events.sort();
-    // Whether its own exit comes before our pipes are closed is up to the OS; killed it was not.
+    // Whether its own exit comes before our pipes are closed depends on the OS; but it was not killed.
     if process.status().is_some() {
         assert_eq!(events[..2], ["ended: exit code 0", "exited: exit code 0"]);
         events.drain(..2);
@@ -519,7 +520,8 @@ fn fifty_children_are_started_from_callbacks_and_all_end() {
     assert_eq!(reactor.metrics().spawned, 50);
 }
 
-/// Goal: when a child takes no more input, the connection that fills it still sends and receives, and ends in order.
+/// Goal: when a child takes no more input, the connection that fills it still sends and receives, and ends in
+/// order.
 #[test]
 fn a_child_that_takes_no_more_input_does_not_end_the_connection_that_fills_it() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(3));

@@ -1,4 +1,4 @@
-//! Signals that ask the process to end: each test has a process of its own.
+//! Signals that ask the process to end. Each test runs in a process of its own.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -27,7 +27,7 @@ fn a_signal_is_told_apart_from_a_stop() {
             reactor.call_when_running(move |_| send(signal));
             assert_eq!(run(&reactor), RunEnd::Signal(told));
         }
-        // A program that takes signals upon itself stops the reactor itself.
+        // A program that handles signals itself has to stop the reactor itself.
         let reactor = crate::open(Reactor::builder());
         reactor.on_signal(|reactor, _| reactor.stop());
         reactor.call_when_running(|_| send(Signal::TERM));
@@ -55,8 +55,8 @@ fn a_second_signal_ends_a_hold() {
     });
 }
 
-/// Goal: what a service manager sends along with SIGTERM, and a signal to a reactor that the program is
-/// stopping, leave those who still work their time.
+/// Goal: a hold keeps its effect at a SIGHUP that a service manager sends along with SIGTERM, and at a first
+/// signal when the program is already stopping the reactor.
 #[test]
 fn a_hang_up_or_a_first_signal_during_a_stop_ends_no_hold() {
     let name = "a_hang_up_or_a_first_signal_during_a_stop_ends_no_hold";

@@ -1,4 +1,4 @@
-//! What only a simulated world can do to a reactor: faults on demand, and a clock.
+//! Tests that only a simulation allows: faults on demand, and a simulated clock.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -89,7 +89,7 @@ fn an_address_of_nobody_takes_the_whole_time_and_no_more() {
     assert_eq!(sim.elapsed(), Duration::from_secs(7));
 }
 
-/// Goal: failing to accept pauses longer and longer, up to a second, and ends with the first success.
+/// Goal: failed accepts lead to longer and longer pauses, up to a second, until the first success.
 #[test]
 fn accepting_recovers_from_failures_and_waits_longer_each_time() {
     let (sim, reactor) = world(Faults::default());
@@ -125,7 +125,7 @@ fn pause_and_resume(listener: &Listener) {
     listener.resume_accepting();
 }
 
-/// Pauses and resumes every few milliseconds, for ever.
+/// Pauses and resumes every few milliseconds, without end.
 fn keep_pausing(listener: Listener) {
     let reactor = listener.reactor().clone();
     reactor.call_later(Duration::from_millis(3), move |_| {
@@ -134,7 +134,7 @@ fn keep_pausing(listener: Listener) {
     });
 }
 
-/// Goal: whatever the program pauses and resumes, there is one next attempt, and it comes when it is due.
+/// Goal: however the program pauses and resumes, there is one next attempt, and it is made when it is due.
 #[test]
 fn pauses_and_resumptions_make_no_attempt_to_accept_earlier_or_more_often() {
     let (sim, reactor) = world(Faults::default());
@@ -151,7 +151,7 @@ fn pauses_and_resumptions_make_no_attempt_to_accept_earlier_or_more_often() {
     assert_eq!(sim.elapsed(), Duration::from_millis(2550));
 }
 
-/// Goal: a listener that ends takes its next attempt along.
+/// Goal: a listener that is closed cancels its next attempt.
 #[test]
 fn a_listener_that_is_closed_after_a_failure_leaves_no_call_behind() {
     struct Close;
@@ -170,7 +170,7 @@ fn a_listener_that_is_closed_after_a_failure_leaves_no_call_behind() {
     let (sim, reactor) = world(Faults::default());
     sim.fail_next(Call::Accept, io::ErrorKind::QuotaExceeded);
     let listener = reactor.listen_tcp(any_port(), Close).unwrap();
-    // Without a limit of its own, as that would be a delayed call as well.
+    // Without a timeout, which would be a delayed call as well.
     let options = ConnectOptions::from(listener.local_addr()).timeout(None);
     reactor.connect_tcp(options, |_: SocketAddr| Silent);
     run_clean(&reactor);
@@ -219,7 +219,7 @@ fn a_kill_reaches_the_children_of_a_child_that_has_ended() {
     let (log, countdown) = (Log::default(), Countdown::new(1));
     let watch = Watch::new(&log, &countdown).made(|process| {
         let only = process.clone();
-        // Its own child is there by then.
+        // By then, its own child runs.
         let later = Duration::from_millis(1);
         process.reactor().call_later(later, move |reactor| {
             only.signal(Signal::Kill, SignalTarget::Process).unwrap();
@@ -236,7 +236,7 @@ fn a_kill_reaches_the_children_of_a_child_that_has_ended() {
     assert_eq!(sim.running_processes(), 0);
 }
 
-/// Goal: whatever the network does short of breaking, every byte arrives once and in order.
+/// Goal: in any network that does not break connections, every byte arrives once and in order.
 #[test]
 fn bumpy_weather_changes_nothing_but_the_time() {
     let (_, reactor) = world(Faults::bumpy());
@@ -304,7 +304,7 @@ fn stormy_weather_leaves_nothing_behind() {
     assert_eq!(sim.running_processes(), 0);
 }
 
-/// When each of these delayed calls is made, in microseconds, and how many turns that takes.
+/// Returns when each of these delayed calls is made, in microseconds, and how many turns that takes.
 fn made_at(slack: Option<Duration>, delays: &[u64]) -> (Vec<u128>, u64) {
     let sim = Sim::new(3);
     let builder = Reactor::builder().simulation(&sim);
@@ -332,8 +332,8 @@ fn made_at(slack: Option<Duration>, delays: &[u64]) -> (Vec<u128>, u64) {
     (times, reactor.metrics().turns)
 }
 
-/// Goal: calls that are due within the slack of the first are made in one turn, none of them early; one that is
-/// alone is on time; a simulation knows no slack unless asked.
+/// Goal: calls due within the slack of the first are made in one turn, none of them early; a call that is due
+/// alone is on time; a simulation has no slack by default.
 #[test]
 fn timer_slack_puts_delayed_calls_together_and_leaves_single_ones_alone() {
     let delays = [1000, 1050, 1100, 1101, 9000];
@@ -345,8 +345,8 @@ fn timer_slack_puts_delayed_calls_together_and_leaves_single_ones_alone() {
     assert_eq!(more_turns, turns + 2);
 }
 
-/// A server that answers and ends, and a client that does not end its side by itself; how many connections lingered
-/// after each of `looks`.
+/// Runs a server that answers and ends, and a client that does not end its side by itself. Returns how many
+/// connections lingered at each of `looks`.
 fn lingering_after(client: Script, looks: &[Duration]) -> Vec<usize> {
     let (_, reactor) = world(Faults::default());
     let (log, countdown) = (Log::default(), Countdown::new(1));
@@ -435,7 +435,7 @@ fn a_connection_does_not_linger_for_a_peer_that_sends_without_end() {
     assert!((64 << 20..65 << 20).contains(&received), "{received}");
 }
 
-/// Goal: a stop comes to its end when a child may not be killed, and says which one it left.
+/// Goal: a stop completes when it has no permission to kill a child, and logs which child it left behind.
 #[test]
 fn a_child_that_may_not_be_killed_is_left_behind_and_named() {
     messages::keep();

@@ -1,4 +1,4 @@
-//! The end of a reactor: what lives on it then, and what becomes of it.
+//! The end of a reactor, and of the objects that live on it then.
 
 use std::cell::{Cell, RefCell};
 use std::io::Read;
@@ -13,7 +13,7 @@ use tidewaiter::{ProcessProtocol, Producer, ProducerKind, Protocol, Reactor, Rea
 use super::support::{Echo, Script, Silent, any_port, kind_of, pair, reactor, run, run_clean};
 use crate::support::roles::Role;
 
-/// Goal: a stop with much under way tells each connection once that it stopped, and leaves nothing.
+/// Goal: a stop with much under way tells each connection once that the reactor stopped, and leaves nothing.
 #[test]
 fn a_stop_ends_a_thousand_connections_in_the_middle_of_everything() {
     let reactor = reactor();
@@ -44,7 +44,7 @@ fn a_stop_ends_a_thousand_connections_in_the_middle_of_everything() {
     let address = listener.unwrap().local_addr();
     for _ in 0..crate::MANY {
         let (lost, made) = (Rc::clone(&lost), Rc::clone(&made));
-        // Some are still connecting when it stops: they are told so.
+        // Some are still connecting when the reactor stops; they are told so.
         reactor.connect_tcp(address, Client(move || script(&lost, &made)));
     }
     run_clean(&reactor);
@@ -54,7 +54,7 @@ fn a_stop_ends_a_thousand_connections_in_the_middle_of_everything() {
     assert_eq!(metrics.accepted + metrics.connected, made.get() as u64);
 }
 
-/// Connects, or hears that the reactor stopped.
+/// Connects, or is told that the reactor stopped.
 struct Client<F>(F);
 
 impl<F: FnMut() -> P, P: Protocol + 'static> tidewaiter::Factory for Client<F> {
@@ -70,7 +70,7 @@ impl<F: FnMut() -> P, P: Protocol + 'static> tidewaiter::Factory for Client<F> {
     }
 }
 
-/// A peer of the OS's: connected to what the reactor listens at, from a thread.
+/// A peer outside of the reactor: a thread that connects to the reactor's listener.
 fn os_peer<T: Send + 'static>(
     address: SocketAddr,
     work: impl FnOnce(TcpStream) -> T + Send + 'static,
@@ -81,7 +81,7 @@ fn os_peer<T: Send + 'static>(
 #[test]
 fn a_stop_sends_what_was_written() {
     if crate::SIMULATED {
-        // Its peers are on the same reactor, and stop as well.
+        // The peers are on the same reactor, and stop as well.
         return;
     }
     const SIZE: usize = 4 << 20;
@@ -144,7 +144,7 @@ fn a_stop_does_not_wait_for_ever_for_a_peer_that_does_not_read() {
     assert_eq!(stopped.get(), 1, "its producer was told once");
 }
 
-/// Notes its end, and uses everything in it.
+/// Notes when it is dropped, and then calls everything that it has access to.
 struct Dropped {
     count: Rc<Cell<usize>>,
     transport: RefCell<Option<Transport>>,
@@ -213,8 +213,8 @@ struct Gone;
 
 impl ProcessProtocol for Gone {}
 
-/// Goal: a reactor dropped while everything lives lets go of it all, without callbacks; what is kept
-/// of it does nothing.
+/// Goal: a reactor dropped while objects live on it drops them all, without callbacks; handles that the program
+/// keeps do nothing.
 #[test]
 fn a_dropped_reactor_lets_go_of_what_lives_on_it_without_callbacks() {
     let count = Rc::new(Cell::new(0));
@@ -232,7 +232,7 @@ fn a_dropped_reactor_lets_go_of_what_lives_on_it_without_callbacks() {
     assert_eq!(count.get(), 0);
     let clone = reactor.clone();
     drop(reactor);
-    // The factory, two protocols with a producer each, and the child's.
+    // The factory, two protocols with a producer each, and the child's protocol.
     assert_eq!(count.get(), 6);
     assert_eq!(clone.metrics().panics, 0);
     assert!(process.kill().is_err() && process.pipe(0).is_none());
@@ -268,7 +268,7 @@ fn a_reactor_that_never_ran_lets_go_of_what_it_was_given() {
     assert_eq!(count.get(), 5);
 }
 
-/// Goal: a reactor that crashed goes on where it was.
+/// Goal: a reactor that crashed can continue where it was.
 #[test]
 fn connections_outlive_a_crash() {
     let reactor = reactor();

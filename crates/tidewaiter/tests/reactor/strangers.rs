@@ -1,5 +1,5 @@
-//! A number of the OS's is used for one thing alone, from the moment it is told until its user is told of the
-//! end: whatever else opens and closes meanwhile.
+//! A number of the OS belongs to one object, from the moment it is reported until its user is told of the end,
+//! whatever else opens and closes meanwhile. A "stranger" is a socket that the reactor does not know.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,10 +22,10 @@ use crate::support::random::Random;
 use crate::support::roles::Role;
 use crate::support::stranger::Stranger;
 
-/// More than there are numbers that other tests may have left free.
+/// More than the numbers that other tests may have left free.
 const MANY_STRANGERS: usize = 64;
 
-/// Sockets that are none of the reactor's.
+/// Sockets that the reactor does not know.
 fn strangers() -> Vec<TcpListener> {
     (0..MANY_STRANGERS)
         .map(|_| TcpListener::bind(any_port()).expect("descriptors are free"))
@@ -36,7 +36,7 @@ fn have(strangers: &[TcpListener], wanted: RawDescriptor) -> bool {
     strangers.iter().any(|stranger| number(stranger) == wanted)
 }
 
-/// Checks, when the listener is closed, that nothing got its number before.
+/// Checks, when the listener is closed, that no other socket got its number before.
 struct Watchful {
     number: RawDescriptor,
     strangers: Rc<RefCell<Vec<TcpListener>>>,
@@ -54,8 +54,8 @@ impl Factory for Watchful {
     }
 }
 
-/// Goal: the number of a listener that was stopped stays taken until its factory hears of the end.
-/// Method: once in a callback, once while accepting is paused, sockets are opened right after the call.
+/// Goal: the number of a stopped listener stays taken until its factory is told of the end.
+/// Method: open sockets right after the stop, once in a callback, once while accepting is paused.
 #[test]
 fn a_listener_keeps_its_number_until_its_factory_is_told() {
     for paused in [false, true] {
@@ -70,7 +70,7 @@ fn a_listener_keeps_its_number_until_its_factory_is_told() {
         if paused {
             listener.pause_accepting();
         }
-        // From the second turn on: by then the port accepts, or has ended that.
+        // In the second turn or later, when the port is accepting, or has ended the accept.
         reactor.call_later(Duration::from_millis(1), move |_| {
             listener.stop_listening();
             assert_eq!(listener.raw_descriptor(), None);
@@ -80,16 +80,16 @@ fn a_listener_keeps_its_number_until_its_factory_is_told() {
     }
 }
 
-/// How many random programs are run: fewer where connections take long.
+/// The number of random programs: fewer on ports where connections take long.
 const SEEDS: u64 = if crate::MANY < 500 { 3 } else { 8 };
-/// How many things each does.
+/// The maximum number of actions of each program.
 const ACTS_MAX: usize = 600;
-/// How many connections, strangers and children one has at a time.
+/// The maximum number of connections, strangers and children at a time.
 const CONNECTIONS_MAX: usize = 24;
 const STRANGERS_MAX: usize = 12;
 const CHILDREN_MAX: usize = 3;
 
-/// A connection of the reactor's, and what its number was told to be.
+/// A connection of the reactor, and the number that it was reported to have.
 struct Known {
     transport: Transport,
     number: RawDescriptor,
@@ -100,11 +100,11 @@ struct Known {
 struct Watched {
     stranger: Stranger,
     watch: Option<Watch>,
-    /// Nothing may be reported of it any more.
+    /// Once true, nothing may be reported of it any more.
     closed: Rc<Cell<bool>>,
 }
 
-/// A program that does random things from its callbacks.
+/// A program that takes random actions from its callbacks.
 struct Program {
     reactor: Reactor,
     random: RefCell<Random>,
@@ -113,7 +113,7 @@ struct Program {
     listener: RefCell<Option<Listener>>,
     strangers: RefCell<Vec<Watched>>,
     children: Cell<usize>,
-    /// What is wrong.
+    /// The breaches that were found.
     complaints: RefCell<Vec<String>>,
 }
 
@@ -126,7 +126,7 @@ impl Program {
         self.complaints.borrow_mut().push(what);
     }
 
-    /// A few random acts, in a callback.
+    /// Takes a few random actions, in a callback.
     fn act(self: &Rc<Self>) {
         for _ in 0..=self.below(4) {
             match self.acts.get().checked_sub(1) {
@@ -154,7 +154,7 @@ impl Program {
             .connect_tcp(address, move |_| Actor::of(&program));
     }
 
-    /// Stops listening, and listens elsewhere.
+    /// Stops listening, and listens on another socket.
     fn listen(self: &Rc<Self>) {
         if let Some(listener) = self.listener.take() {
             listener.stop_listening();
@@ -240,7 +240,7 @@ impl Program {
         self.check_number(&transport, number, address);
     }
 
-    /// Whatever a connection says of itself is about itself.
+    /// Checks that everything a connection reports is about itself.
     fn check_number(&self, transport: &Transport, number: RawDescriptor, address: SocketAddr) {
         let told = transport.raw_descriptor();
         if told.is_some_and(|told| told != number || address_of(told) != Some(address)) {
@@ -299,7 +299,7 @@ impl Protocol for Actor {
             program.complain(format!("{transport:?} tells its number after its end"));
         }
         program.act();
-        // It may be used a while longer, as a program does that keeps it.
+        // Keeps using it for a while, as a program does that keeps the transport.
         let mut known = program.known.borrow_mut();
         if known.len() > CONNECTIONS_MAX / 2 {
             known.retain(|one| one.transport != *transport);
@@ -334,7 +334,7 @@ impl ProcessProtocol for Parent {
         match self.0.below(3) {
             0 => process.close_stdin(),
             1 => process.lose_connection(),
-            // It may have ended.
+            // It may have ended, so an error is expected.
             _ => _ = process.kill(),
         }
         self.0.act();
@@ -357,7 +357,7 @@ impl ProcessProtocol for Parent {
     }
 }
 
-/// Opens and closes connections until it is told to end; how often one was touched by others.
+/// Opens and closes connections until it is told to end. Returns a complaint for each one that was touched.
 fn elsewhere(over: &AtomicBool) -> Vec<String> {
     let mut open: VecDeque<Stranger> = VecDeque::new();
     let mut complaints = Vec::new();
@@ -396,7 +396,7 @@ fn run_program(seed: u64) -> Vec<String> {
     program.complaints.take()
 }
 
-/// Acts every now and then, even if nothing else calls.
+/// Acts every now and then, even if no other callback is called.
 fn tick(program: &Rc<Program>) {
     program.act();
     let again = Rc::clone(program);
@@ -404,14 +404,14 @@ fn tick(program: &Rc<Program>) {
     program.reactor.call_later(delay, move |_| tick(&again));
 }
 
-/// Goal: whatever opens and closes sockets, in callbacks or on other threads, no connection of somebody else is
-/// read, written, changed or closed; what a connection says of itself is true; and its number is its own until
-/// its protocol has heard of the end.
+/// Goal: whatever opens and closes sockets, in callbacks or on other threads, no connection of other code is
+/// read, written, changed or closed; what a connection reports of itself is true; and its number is its own
+/// until its protocol has been told of the end.
 /// Method: random programs, by seed, that use connections in all states, beside threads that open and close
 /// connections of their own; each of those is checked before it is closed.
 #[test]
 fn no_stranger_is_ever_touched() {
-    // Its many children would keep addresses of other tests from being free.
+    // Alone, because its many children would hold copies of sockets and so keep other tests' addresses in use.
     alone(module_path!(), "no_stranger_is_ever_touched", || {
         for seed in 0..SEEDS {
             let complaints = run_beside_strangers(seed);

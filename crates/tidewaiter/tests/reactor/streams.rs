@@ -36,7 +36,8 @@ fn an_echo_comes_back_whole_and_the_connection_ends_in_order() {
     }
 }
 
-/// Goal: ending one direction leaves the other one open, whoever begins, and doing it twice is once.
+/// Goal: ending one direction leaves the other one open, whichever side begins, and ending it twice is like
+/// once.
 #[test]
 fn each_side_ends_its_writing_and_still_receives() {
     for server_first in [false, true] {
@@ -139,7 +140,7 @@ fn an_aborted_connection_is_a_reset_to_the_peer() {
     assert_eq!(events, ["client: reset", "server: aborted"]);
 }
 
-/// Goal: what is still to be sent when the peer resets is lost with `Reset`, although we were closing.
+/// Goal: bytes still unsent when the peer resets are lost with `Reset`, although we were closing.
 #[test]
 fn a_reset_in_the_middle_of_a_message_is_no_orderly_end() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
@@ -198,7 +199,7 @@ fn a_connection_knows_its_addresses_and_takes_options() {
             assert!(format!("{transport:?}").contains(&both.1.to_string()));
             keep.replace(Some(transport.clone()));
             transport.lose_connection();
-            // Nothing was written: it closes at once.
+            // Nothing was written, so it closes at once.
             let error = transport.local_addr().unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
         })
@@ -226,7 +227,7 @@ fn a_connection_knows_its_addresses_and_takes_options() {
     ] {
         assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
     }
-    // On a closed connection nothing does anything.
+    // No call on a closed connection has an effect.
     transport.write(b"x");
     transport.pause_producing();
     transport.resume_producing();
@@ -242,7 +243,7 @@ fn many_small_writes_arrive_in_order() {
     let client = Script::new()
         .made(|transport| {
             for number in 0..COUNT {
-                // Copied and shared pieces take turns.
+                // Copied and shared pieces alternate.
                 if number % 3 == 0 {
                     transport.write_bytes(number.to_be_bytes().to_vec());
                 } else {
@@ -296,7 +297,7 @@ fn a_callback_closes_other_connections_listens_connects_and_stops() {
             );
             transport.lose_connection();
         });
-    // The bystander is there first: connecting takes turns of the loop.
+    // The bystander's connection exists by then, because connecting takes turns of the loop.
     let actor = Cell::new(Some(actor));
     let started = Rc::clone(&other);
     wait_until(
@@ -312,7 +313,7 @@ fn a_callback_closes_other_connections_listens_connects_and_stops() {
     assert_eq!(events, ["bystander: aborted", "newcomer: welcome"]);
 }
 
-/// Has `then` called in the turn in which `ready` says yes.
+/// Calls `then` in the turn in which `ready` returns true.
 fn wait_until(
     reactor: &tidewaiter::Reactor,
     ready: impl Fn() -> bool + 'static,

@@ -1,4 +1,4 @@
-//! What every test of the reactor needs.
+//! Helpers of every test of the reactor.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tidewaiter::{Listener, Metrics, Protocol, Reactor, Reason, RunEnd, Transport};
 
-/// How long a test may take before it has failed.
+/// A test that takes longer than this has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A reactor on the port under test, that leaves signals alone.
+/// A reactor on the port under test, without signal handling.
 pub(crate) fn reactor() -> Reactor {
     crate::open(Reactor::builder().signals(false))
 }
@@ -22,9 +22,9 @@ pub(crate) fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Runs the reactor until the test stops it, and tells how it ended; fails when that takes too long.
+/// Runs the reactor until the test stops it, and returns how it ended. Fails when that takes too long.
 ///
-/// The time is kept by a thread: a delayed call would be due at once on a simulated clock.
+/// A thread keeps the time, because a delayed call would be due at once on a simulated clock.
 #[track_caller]
 pub(crate) fn run(reactor: &Reactor) -> RunEnd {
     let (over, is_over) = mpsc::channel::<()>();
@@ -32,7 +32,7 @@ pub(crate) fn run(reactor: &Reactor) -> RunEnd {
     let watch = thread::spawn(move || {
         let late = is_over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
         if late {
-            // An error means that it has just stopped.
+            // An error means that the reactor has just stopped.
             let _ = remote.call(Reactor::crash);
         }
         late
@@ -53,14 +53,14 @@ pub(crate) fn run_clean(reactor: &Reactor) {
     assert_empty(&metrics);
 }
 
-/// Checks that nothing lives, and nothing is under way.
+/// Checks that nothing lives on the reactor, and no operation is under way.
 #[track_caller]
 pub(crate) fn assert_empty(metrics: &Metrics) {
     let left = (metrics.live, metrics.in_flight, metrics.late_completions);
     assert_eq!(left, (0, 0, 0), "live, in flight, late: {metrics:?}");
 }
 
-/// What happened, as text, in order. Clones are the same log.
+/// Events as text, in order. Clones share the same log.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
 
@@ -74,7 +74,7 @@ impl Log {
     }
 }
 
-/// Stops a reactor when so many things have happened.
+/// Stops a reactor after this many events.
 #[derive(Clone)]
 pub(crate) struct Countdown(Rc<Cell<usize>>);
 
@@ -93,7 +93,7 @@ impl Countdown {
     }
 }
 
-/// Says nothing, and takes no notice.
+/// Ignores all events.
 pub(crate) struct Silent;
 
 impl Protocol for Silent {
@@ -113,7 +113,7 @@ type OnTransport = Box<dyn FnMut(&Transport)>;
 type OnData = Box<dyn FnMut(&Transport, &[u8])>;
 type OnLoss = Box<dyn FnMut(&Transport, Reason)>;
 
-/// A protocol made of closures. Without one, an event is handled as protocols do by themselves.
+/// A protocol made of closures. An event without a closure is handled by the default.
 #[derive(Default)]
 pub(crate) struct Script {
     made: Option<OnTransport>,
@@ -218,7 +218,7 @@ impl Protocol for Script {
     }
 }
 
-/// Has a client connect to a server, each with its protocol.
+/// Connects a client to a server, each with its protocol.
 pub(crate) fn pair(
     reactor: &Reactor,
     client: impl Protocol + 'static,

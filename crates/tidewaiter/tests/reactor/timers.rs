@@ -1,4 +1,4 @@
-//! Delayed calls: their order, and what can be done to them.
+//! Delayed calls: their order, and how they can be cancelled and changed.
 
 use std::cell::RefCell;
 use std::rc::Rc;

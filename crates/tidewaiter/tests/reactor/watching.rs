@@ -1,4 +1,4 @@
-//! Descriptors that belong to others.
+//! Watches of descriptors that other code owns.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -41,7 +41,7 @@ const READABLE: Readiness = Readiness {
     error: false,
 };
 
-/// Goal: the callback comes every turn while the descriptor is ready, and not once it is no longer.
+/// Goal: the callback is called every turn while the descriptor is ready, and not after that.
 /// Method: three bytes are read, one at each call; a further turn must make no call.
 #[test]
 fn it_is_reported_as_long_as_it_is_ready() {
@@ -69,14 +69,15 @@ fn it_is_reported_as_long_as_it_is_ready() {
         })
         .unwrap();
     assert_eq!(watch.descriptor(), descriptor);
-    // Letting go of it is not to stop it.
+    // Dropping the watch must not stop it.
     drop(watch);
     run_clean(&reactor);
     assert_eq!(calls.get(), 3);
 }
 
-/// Goal: one that nobody reads from is reported in each turn, beside everything else.
-/// Method: turns are counted until a delayed call stops the reactor; so many calls there must be.
+/// Goal: a descriptor that stays ready because nothing reads from it is reported in each turn, beside
+/// everything else.
+/// Method: count turns until a delayed call stops the reactor; there must be as many calls.
 #[test]
 fn one_that_stays_ready_starves_nobody() {
     let reactor = reactor();
@@ -107,13 +108,13 @@ fn one_that_stays_ready_starves_nobody() {
         "{} of {turns}",
         calls.get()
     );
-    // The last turns are those of the stop.
+    // The last turns belong to the stop.
     assert!(turns - calls.get() < 10, "{} of {turns}", calls.get());
 }
 
-/// Goal: turns that do not wait, one upon the other, keep nothing else from being done.
-/// Method: beside an endless chain of calls without delay, a connection is made and its bytes are echoed; then a
-/// delayed call is due; then another thread stops the reactor.
+/// Goal: turns that never wait, one after the other, starve nothing.
+/// Method: beside an endless chain of calls without delay, a connection is made and its bytes are echoed; then
+/// a delayed call is due; then another thread stops the reactor.
 #[test]
 fn an_endless_chain_of_calls_starves_nobody() {
     fn link(reactor: &Reactor) {
@@ -135,7 +136,7 @@ fn an_endless_chain_of_calls_starves_nobody() {
     run_clean(&reactor);
 }
 
-/// Goal: what is asked for is reported, and what was dropped is not.
+/// Goal: readiness is reported if the interest includes it, and not after the interest was dropped.
 /// Method: an idle socket is writable; then nothing; then readable once its peer writes.
 #[test]
 fn the_interest_can_be_changed() {
@@ -180,7 +181,7 @@ fn the_interest_can_be_changed() {
     );
 }
 
-/// Goal: after a stop, or without interest, there is no call, even for what the same wait has reported.
+/// Goal: after a stop, or without interest, there is no call, even for readiness that the same wait reported.
 /// Method: of three that are ready at once, the first called stops one and drops the interest in another.
 #[test]
 fn what_is_stopped_is_not_called_in_the_same_turn() {
@@ -208,9 +209,9 @@ fn what_is_stopped_is_not_called_in_the_same_turn() {
     assert_eq!(calls.get(), 1);
 }
 
-/// Goal: once stopped, the descriptor may be closed and its number used again in the same callback, and
-/// the new one is watched by itself.
-/// Method: the socket is replaced by another, with the same number, that never is ready.
+/// Goal: after the stop, the callback may close the descriptor and reuse its number, and the new descriptor can
+/// be watched by itself.
+/// Method: replace the socket by another with the same number that never becomes ready.
 #[test]
 fn a_number_can_be_used_again_right_after() {
     let reactor = reactor();
@@ -226,7 +227,7 @@ fn a_number_can_be_used_again_right_after() {
             drop(ours.take());
             let (mut again, mut peer) = sockets();
             if again.as_raw_fd() != number {
-                // The other test threads open descriptors, too: then this one shows nothing.
+                // Other test threads may have taken the number; then this test shows nothing.
                 std::mem::swap(&mut again, &mut peer);
             }
             let watching =
@@ -243,7 +244,7 @@ fn a_number_can_be_used_again_right_after() {
     assert_eq!(kept.take().len(), 2);
 }
 
-/// Goal: a port that was bound is free as soon as its owner has closed the socket.
+/// Goal: a port is free as soon as the owner of the socket bound to it has closed it.
 #[test]
 fn a_port_is_free_when_its_socket_is_closed() {
     let reactor = reactor();
@@ -252,17 +253,17 @@ fn a_port_is_free_when_its_socket_is_closed() {
     let watch = reactor
         .watch(listener.as_raw_fd(), Interest::READABLE, |_, _| ())
         .unwrap();
-    // It takes a turn for the OS to hear of it.
+    // The OS is told within a turn.
     reactor.iterate(Duration::ZERO).unwrap();
     watch.stop();
     drop(listener);
     TcpListener::bind(address).expect("nobody holds the old socket");
 }
 
-/// Goal: hang-ups and errors are reported without being asked for.
+/// Goal: hang-ups and errors are reported without interest in them.
 #[test]
 fn hang_ups_and_errors_are_always_reported() {
-    // What kqueue does not have.
+    // kqueue does not have this.
     if !cfg!(target_os = "linux") {
         return;
     }
@@ -295,7 +296,7 @@ fn hang_ups_and_errors_are_always_reported() {
     run_clean(&reactor);
 }
 
-/// Goal: a file is always ready, and does not keep the loop from anything.
+/// Goal: a file is always ready, and does not block the loop.
 #[test]
 fn files_are_always_ready() {
     let (reactor, countdown) = (reactor(), Countdown::new(4));
@@ -307,7 +308,7 @@ fn files_are_always_ready() {
             assert_eq!(readiness, READABLE);
             watch.set_interest(Interest::NONE).unwrap();
             let (again, countdown) = (watch.clone(), countdown.clone());
-            // It is not reported meanwhile: the countdown would say so.
+            // A further call would fail the countdown.
             watch
                 .reactor()
                 .call_later(Duration::from_millis(5), move |reactor| {
@@ -320,7 +321,7 @@ fn files_are_always_ready() {
     run_clean(&reactor);
 }
 
-/// Goal: what cannot be watched is refused by its name.
+/// Goal: a descriptor that cannot be watched is refused with an error that names it.
 #[test]
 fn refusals_name_the_descriptor() {
     let reactor = reactor();
@@ -354,7 +355,7 @@ fn refusals_name_the_descriptor() {
     );
 }
 
-/// Goal: a panic stops the watch that it happened in, and only that.
+/// Goal: a panic stops the watch in which it occurred, and no other.
 #[test]
 fn a_panic_stops_one_watch() {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
@@ -380,9 +381,9 @@ fn a_panic_stops_one_watch() {
     assert_eq!(reactor.metrics().live, 0);
 }
 
-/// Goal: a descriptor that was closed too early, while a child or another thread has a copy, neither
-/// makes the loop spin nor disturbs the others.
-/// Method: its last copy is kept here; a turn that waits for nothing must take its time.
+/// Goal: a descriptor that was closed too early, while a child or another thread has a copy, neither makes the
+/// loop spin nor disturbs other watches.
+/// Method: the test keeps its last copy; a turn without events must last its whole time.
 #[test]
 fn a_descriptor_closed_too_early_does_not_make_the_loop_spin() {
     let reactor = reactor();
@@ -414,7 +415,7 @@ fn a_descriptor_closed_too_early_does_not_make_the_loop_spin() {
     drop(copy);
 }
 
-/// Goal: many are served alike.
+/// Goal: many watches are all served.
 #[test]
 fn many_are_reported() {
     let (reactor, countdown) = (reactor(), Countdown::new(crate::MANY));
@@ -433,7 +434,7 @@ fn many_are_reported() {
     run_clean(&reactor);
 }
 
-/// Goal: a reactor that stops lets go of what it watches, without a call.
+/// Goal: a reactor that stops drops its watches, without a call.
 #[test]
 fn stopping_ends_watches() {
     let reactor = reactor();
@@ -457,10 +458,10 @@ fn stopping_ends_watches() {
     watch.stop();
 }
 
-/// Goal: when what is watched is sorted out anew, the number of a descriptor that was closed too early is not
-/// taken for that of the stranger who has it by now.
-/// Method: one of two watches is stopped too late, which has the set replaced; the number of the other one is
-/// given to a socket that is readable all the time.
+/// Goal: when the set of watched descriptors is rebuilt, a descriptor that was closed too early is not confused
+/// with the socket that has its number by now.
+/// Method: one of two watches is stopped too late, which makes the port replace the set; the number of the
+/// other one is given to a socket that is always readable.
 #[test]
 fn a_stranger_with_the_number_of_a_watch_is_not_watched() {
     alone(
