@@ -1,4 +1,4 @@
-//! Everything that a program may do, at any moment.
+//! The actions of a random program.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -20,7 +20,7 @@ use crate::world::{Attempt, Probe, Stage, World, risky_callback};
 
 const LISTENERS_MAX: usize = 6;
 
-/// Does something.
+/// Takes a random action.
 pub(crate) fn act(world: &Rc<World>) {
     match world.below(64) {
         0..=1 => listen(world),
@@ -64,7 +64,7 @@ pub(crate) fn act(world: &Rc<World>) {
 }
 
 fn on_side(world: &World, what: &str, action: impl FnOnce(&World, &Rc<Side>, &Transport)) {
-    // Closed ones, too: whatever is done to them is to do nothing.
+    // This includes closed ones, on which no call may have an effect.
     let made = |side: &Side| side.is_made() || side.number.is_multiple_of(4);
     let Some(side) = world.pick(&world.sides, made) else {
         return;
@@ -119,7 +119,7 @@ pub(crate) fn unregister(world: &World, side: &Rc<Side>, transport: &Transport) 
     world.call(|| transport.unregister_producer());
 }
 
-/// Has one side pause and resume another.
+/// Makes one side pause and resume another.
 fn drive(world: &World) {
     on_side(world, "have another fill", |world, side, transport| {
         let Some(other) = world.pick(&world.sides, Side::is_made) else {
@@ -136,7 +136,7 @@ fn drive(world: &World) {
     });
 }
 
-/// What changes nothing.
+/// Calls everything that changes nothing.
 fn look(world: &World, side: &Rc<Side>, transport: &Transport) {
     world.call(|| {
         transport.set_water_marks(world.below(40_000), world.below(80_000));
@@ -160,7 +160,7 @@ fn change_timer(world: &World) {
     }
 }
 
-/// A call as other threads make it; in a simulation they would not be on time.
+/// Makes a call through a `Remote`, but from this thread: the clock of a simulation would not wait for another.
 fn call_from_elsewhere(world: &World) {
     let tally = &world.remote_calls;
     let number = tally.asked.get();
@@ -183,7 +183,7 @@ fn call_from_elsewhere(world: &World) {
     }
 }
 
-/// Work for a thread; in a simulation it would not be done on time.
+/// Gives work to a thread. Not in a simulation, whose clock would not wait for it.
 fn work(world: &World) {
     if world.sim.is_some() {
         return;
@@ -211,7 +211,7 @@ fn crash(world: &World) {
 
 // Connections.
 
-/// Makes a protocol for most connections.
+/// Makes a protocol for most connections, and none for the others.
 struct Maker {
     attempt: Option<Rc<Attempt>>,
     _probe: Probe,
@@ -281,7 +281,7 @@ fn listen(world: &World) {
     }
 }
 
-/// Takes over what was accepted, at once or later, or drops it.
+/// Adopts an accepted connection, at once or later, or drops it.
 fn adopt(socket: Socket, peer: SocketAddr) {
     let body = |world: &Rc<World>| match world.below(4) {
         0 => {}
@@ -313,9 +313,9 @@ fn connect(world: &World) {
     let listeners = world.listeners.borrow();
     let listening = listeners.len();
     let address = match world.below(12) {
-        // Nobody is there.
+        // Nobody listens there.
         0 => SocketAddr::from(([127, 0, 0, 1], 1)),
-        // Nobody answers.
+        // Nobody answers there.
         1 if world.sim.is_some() => SocketAddr::from(([192, 0, 2, 1], 80)),
         _ if listening == 0 => return,
         _ => listeners[world.below(listening)].local_addr(),
@@ -363,7 +363,7 @@ fn change_listener(world: &World) {
 // Children.
 
 fn start_child(world: &World) {
-    // Those of the OS are dear.
+    // Real children are expensive.
     let most = if world.sim.is_some() { 5 } else { 1 };
     if world.children.borrow().len() < most {
         Child::start(world);
@@ -376,7 +376,7 @@ fn change_child(world: &World) {
     }
 }
 
-// The world around.
+// Time and the simulated network.
 
 fn change_weather(world: &World) {
     let Some(sim) = &world.sim else {

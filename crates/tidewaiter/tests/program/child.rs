@@ -1,4 +1,4 @@
-//! Children, and what is known of them.
+//! Children, and what the model knows of them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,11 +17,11 @@ pub(crate) struct Child {
     begun: Cell<bool>,
     exited: Cell<Option<ExitStatus>>,
     ended: Cell<bool>,
-    /// Descriptors whose pipes are open, and those that we were told to close.
+    /// The descriptors whose pipes are not closed yet.
     open: RefCell<Vec<ChildFd>>,
     written: RefCell<Vec<u8>>,
     output: RefCell<Vec<u8>>,
-    /// Something was done that may cut its output off.
+    /// Set after an action that may cut its output off.
     disturbed: Cell<bool>,
     input_closed: Cell<bool>,
 }
@@ -74,7 +74,7 @@ impl Child {
         self.role == Role::KeepDeaf && self.disturbed.get()
     }
 
-    /// Something that is done to a child.
+    /// Takes a random action on a child.
     pub(crate) fn change(&self, world: &World) {
         let Some(process) = self.process.borrow().clone() else {
             return;
@@ -128,7 +128,7 @@ impl Child {
         }
     }
 
-    /// Lets it come to its end; after a while, makes it.
+    /// Lets the child end; after a while, kills it.
     pub(crate) fn settle(&self, world: &World, patience_is_over: bool) {
         let Some(process) = self.process.borrow().clone() else {
             return;
@@ -183,7 +183,7 @@ impl Watcher {
             world.check(!child.ended.get(), || format!("{what}, after its end"));
             body(child, world);
         };
-        // A panic kills it.
+        // A panic kills the child.
         risky_callback(&what, checked, || child.disturbed.set(true));
     }
 }

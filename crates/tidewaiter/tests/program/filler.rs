@@ -8,7 +8,7 @@ use tidewaiter::{Producer, ProducerKind};
 use crate::side::Side;
 use crate::world::{Probe, World, risky_callback};
 
-/// Writes so many bytes, as it is told to.
+/// Writes a number of bytes, when it is asked to.
 pub(crate) struct Filler {
     number: usize,
     side: Rc<Side>,
@@ -18,14 +18,14 @@ pub(crate) struct Filler {
     stopped: Cell<bool>,
 }
 
-/// What is registered of it.
+/// The producer that is registered for it.
 struct Registered {
     filler: Rc<Filler>,
     _probe: Probe,
 }
 
 impl Filler {
-    /// Registers a new one with a side, in place of the one before.
+    /// Registers a new filler with a side, in place of the one before.
     pub(crate) fn register(world: &World, side: &Rc<Side>) {
         let Some(transport) = side.transport() else {
             return;
@@ -56,7 +56,7 @@ impl Filler {
         self.side.producer.get() == Some(self.number)
     }
 
-    /// What the library tells it. A panic in that loses the connection.
+    /// Runs a call that the library makes. A panic in it loses the connection.
     fn told(&self, what: &str, body: impl FnOnce(&Filler, &World)) {
         let what = format!("side {}: {what} filling", self.side.number);
         let checked = |world: &Rc<World>| {
@@ -70,7 +70,7 @@ impl Filler {
         });
     }
 
-    /// Writes as much as may be: all, or one piece.
+    /// Writes all of its bytes, or one piece.
     fn go_on(&self, world: &World) {
         let Some(transport) = self.side.transport() else {
             return;

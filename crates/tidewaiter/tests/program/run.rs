@@ -1,4 +1,4 @@
-//! A program from its beginning to its end, and what must hold there.
+//! Runs a program from its beginning to its end, and checks the promises that must hold at the end.
 
 use std::cell::Cell;
 use std::panic;
@@ -18,21 +18,21 @@ use crate::support::random::Random;
 use crate::support::sim_child;
 use crate::world::{Intended, Probe, Stage, World};
 
-/// How much a program does before its end, and at its end.
+/// The number of actions that a program takes before its end, and at its end.
 const ACTIONS: usize = 250;
 const LAST_ACTIONS: usize = 30;
 
-/// How often what is left is asked to end before it is said not to.
+/// The number of times that the remaining objects are asked to end before the program fails.
 const ROUNDS_MAX: usize = 3000;
 const ROUNDS_POLITE: usize = 200;
 
-/// How long a connection that has ended receives what its peer still sends.
+/// How long a connection that has ended receives the bytes that its peer still sends.
 const LINGER_MAX: Duration = Duration::from_secs(10);
 
-/// How long a stop may take: a second for what is to be sent, and what the loop needs.
+/// How long a stop may take: a second to send bytes, and some time for the loop.
 const STOP_MAX: Duration = Duration::from_millis(1500);
 
-/// The same for a machine that has much else to do.
+/// The same for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a program ends.
@@ -46,14 +46,14 @@ enum Ending {
     Dropped,
 }
 
-/// What a program is run on.
+/// The kind of port on which a program runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ground {
     Simulation,
     Os(tidewaiter::port::PortKind),
 }
 
-/// What came of a program: a line for each thing that happened, and what should not have.
+/// The result of a program: a line for each event, and the breaches that were found.
 pub(crate) struct Outcome {
     pub(crate) trace: Vec<String>,
     pub(crate) broken: Vec<String>,
@@ -115,7 +115,7 @@ fn reactor(ground: Ground, sim: Option<&Sim>) -> Reactor {
     builder.build().expect("the port can be opened")
 }
 
-/// Panics that a program has on purpose say nothing.
+/// Prints nothing for panics that a program has on purpose.
 fn silence_intended_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -152,7 +152,7 @@ fn watch_shutdown(reactor: &Reactor) {
     });
 }
 
-/// Runs the reactor until it has stopped or is to be dropped, across the crashes in between.
+/// Runs the reactor, across crashes, until it has stopped or has to be dropped.
 fn run_to_the_end(world: &World, reactor: &Reactor, ending: Ending) {
     let (over, is_over) = mpsc::channel::<()>();
     let remote = reactor.remote();
@@ -161,7 +161,7 @@ fn run_to_the_end(world: &World, reactor: &Reactor, ending: Ending) {
     let watch = thread::spawn(move || {
         if is_over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             says.store(true, Ordering::SeqCst);
-            // An error means that it has just stopped.
+            // An error means that the reactor has just stopped.
             let _ = remote.call(Reactor::crash);
         }
     });
@@ -174,7 +174,7 @@ fn run_to_the_end(world: &World, reactor: &Reactor, ending: Ending) {
         match (world.stage.get(), ending) {
             (Stage::Acting | Stage::Settling, _) => {}
             (_, Ending::Dropped) => break,
-            // It crashed in the turn in which it was stopped.
+            // The reactor crashed in the turn in which it was stopped.
             _ => drop(reactor.call_later(Duration::ZERO, Reactor::stop)),
         }
     }
@@ -185,7 +185,7 @@ fn run_to_the_end(world: &World, reactor: &Reactor, ending: Ending) {
     });
 }
 
-/// What a program does from time to time, until it has done enough.
+/// Takes actions from time to time, until the program has taken enough.
 fn beat(ending: Ending) {
     let Some(world) = World::current() else {
         return;
@@ -219,7 +219,7 @@ fn beat(ending: Ending) {
     }
 }
 
-/// Has everything come to its end, again and again, until nothing is left.
+/// Makes everything end, again and again, until nothing is left.
 fn settle(rounds: usize) {
     let Some(world) = World::current() else {
         return;
@@ -238,12 +238,12 @@ fn settle(rounds: usize) {
     world.reactor.call_later(next, move |_| settle(rounds + 1));
 }
 
-/// What has not ended yet.
+/// Returns the objects that have not ended yet.
 fn settle_all(world: &World, rounds: usize) -> Vec<String> {
     let mut left = Vec::new();
-    // Connections of which both sides ended their sending end by themselves.
+    // Only connections that both sides closed by themselves.
     let politely = rounds < ROUNDS_POLITE;
-    // What waits in a backlog would wait for ever.
+    // A connection in the backlog would wait for ever.
     for listener in &world.listeners.borrow().clone() {
         world.call(|| match politely {
             true => listener.resume_accepting(),
@@ -289,7 +289,7 @@ fn settle_side(world: &World, side: &Rc<Side>, politely: bool) {
     }
 }
 
-/// What must hold of a reactor that has stopped.
+/// Checks a reactor that has stopped.
 fn check_reactor(world: &World) {
     let metrics = world.reactor.metrics();
     let left = (metrics.live, metrics.in_flight, metrics.late_completions);
@@ -305,7 +305,7 @@ fn check_reactor(world: &World) {
     });
     if let Some(sim) = &world.sim {
         let running = sim.running_processes();
-        // A child that was killed alone leaves its own.
+        // A child that was killed without its tree leaves its own child running.
         let survivors = world
             .children
             .borrow()
@@ -317,7 +317,7 @@ fn check_reactor(world: &World) {
     }
 }
 
-/// What must have happened by the time that a reactor has stopped.
+/// Checks the events that must have occurred by the time that a reactor has stopped.
 fn check_stopped(world: &World, ending: Ending) {
     for side in world.sides.borrow().iter() {
         world.check(side.life.get() != Life::Made, || {
@@ -344,7 +344,7 @@ fn check_stopped(world: &World, ending: Ending) {
     world.check(all, || "a call from elsewhere was lost".to_owned());
 }
 
-/// What must hold of connections and their bytes, however they ended.
+/// Checks the connections and their bytes, however they ended.
 fn check_connections(world: &World, ending: Ending) {
     let sides = world.sides.borrow();
     for side in sides.iter() {
@@ -370,7 +370,7 @@ fn check_connections(world: &World, ending: Ending) {
     }
 }
 
-/// What must hold of two sides that nothing came between.
+/// Checks two sides of a connection that nothing forced to its end.
 fn check_pair(world: &World, sides: &[Rc<Side>], reader: &Side) {
     let Some((local, peer)) = reader.addresses.get() else {
         return;
@@ -388,7 +388,7 @@ fn check_pair(world: &World, sides: &[Rc<Side>], reader: &Side) {
     }
     let (name, reason) = (format!("side {}", reader.number), reader.reason.get());
     if reason == Some("reset") && world.took.get() >= LINGER_MAX {
-        // The other side no longer receives what it will not deliver.
+        // The other side has ended, and no longer receives bytes that it would not deliver.
         return;
     }
     world.check(reason == Some("done"), || {
@@ -409,13 +409,13 @@ fn check_pair(world: &World, sides: &[Rc<Side>], reader: &Side) {
     world.check(whole, || format!("{name}: {received} of {sent} bytes"));
 }
 
-/// Lets go of everything, and looks what is left.
+/// Drops everything, and checks that nothing is left.
 fn finish(world: Rc<World>) -> Outcome {
     world.budget.set(0);
     let trace = world.take_trace();
     let mut broken = world.take_broken();
     World::forget();
-    // A connect that a stopped reactor was asked for keeps its factory, which knows the attempt.
+    // A connect that a stopped reactor was asked for keeps its factory, which refers to the attempt.
     for attempt in world.attempts.take() {
         attempt.connector.take();
     }

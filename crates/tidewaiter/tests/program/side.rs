@@ -1,4 +1,4 @@
-//! One side of a connection: a protocol, and a model of what it may be told.
+//! One side of a connection: a protocol, and a model of the calls it may receive.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tidewaiter::{Protocol, Reason, Transport};
 
 use crate::world::{Probe, Stage, World, risky_callback};
 
-/// What a flow of bytes begins with: the number of the side that sends it.
+/// The length of the head of a flow of bytes: the number of the side that sends it.
 const HEAD: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,23 +26,23 @@ pub(crate) struct Side {
     /// Our address and the peer's.
     pub(crate) addresses: Cell<Option<(SocketAddr, SocketAddr)>>,
     pub(crate) written: Cell<usize>,
-    /// What was written once it was clear that nothing more would be sent.
+    /// The number of bytes written after it was clear that they would not be sent.
     late: Cell<usize>,
     pub(crate) unsent: Cell<usize>,
     pub(crate) received: Cell<usize>,
     head: RefCell<Vec<u8>>,
     pub(crate) paused: Cell<bool>,
-    /// It is to receive nothing while it is congested.
+    /// Whether it must receive nothing while it is congested.
     pub(crate) polite: Cell<bool>,
-    /// Another transport pauses and resumes this one.
+    /// Whether another transport pauses and resumes this one.
     pub(crate) driven: Cell<bool>,
-    /// It was told to close once everything is sent.
+    /// Whether it was told to close once everything is sent.
     pub(crate) leaving: Cell<bool>,
-    /// It was told to end its sending side.
+    /// Whether it was told to end its sending side.
     pub(crate) finishing: Cell<bool>,
-    /// It was told to close at once.
+    /// Whether it was told to close at once.
     pub(crate) closed_now: Cell<bool>,
-    /// It was told to close without more ado.
+    /// Whether it was told to release its connection, without an end of file.
     pub(crate) released: Cell<bool>,
     pub(crate) aborted: Cell<bool>,
     pub(crate) producer: Cell<Option<usize>>,
@@ -91,7 +91,7 @@ impl Side {
         self.transport.borrow().clone()
     }
 
-    /// The byte at a place of what this side sends.
+    /// The byte at a place of the flow that this side sends.
     fn byte_at(number: usize, place: usize) -> u8 {
         match place {
             0..HEAD => number.to_le_bytes()[place],
@@ -99,7 +99,7 @@ impl Side {
         }
     }
 
-    /// Whether what is written now will be sent, as far as the transport is open.
+    /// Whether bytes written now will be sent, as far as the transport is open.
     pub(crate) fn takes_more(&self) -> bool {
         let ending = self.leaving.get() || self.finishing.get();
         !ending || self.producer.get().is_some()
@@ -114,7 +114,7 @@ impl Side {
         let bytes = (start..start + count).map(|place| Side::byte_at(self.number, place));
         let bytes: Vec<u8> = bytes.collect();
         if transport.is_open() && self.takes_more() {
-            // Before the call: what is dropped in it may write.
+            // Set before the call, because values dropped in it may write.
             self.written.set(start + count);
         } else {
             self.late.set(self.late.get() + count);
@@ -149,7 +149,7 @@ impl Side {
         });
     }
 
-    /// How many of the bytes that were written the OS took, at least and at most.
+    /// The least and the most number of written bytes that the OS may have taken.
     pub(crate) fn sent(&self) -> (usize, usize) {
         let (written, unsent) = (self.written.get(), self.unsent.get());
         (
@@ -158,14 +158,14 @@ impl Side {
         )
     }
 
-    /// Who sent what is received here, once that is known.
+    /// The number of the side that sent the bytes received here, once that is known.
     pub(crate) fn source(&self) -> Option<usize> {
         let head = self.head.borrow();
         let head: [u8; HEAD] = head.as_slice().try_into().ok()?;
         usize::try_from(u32::from_le_bytes(head)).ok()
     }
 
-    /// Checks that the protocol may be told now of what arrived.
+    /// Checks that the protocol may be told of an arrival now.
     fn check_receives(&self, world: &World, what: &str) {
         let ended = self.read_ended.get() || self.leaving.get();
         let closed = self.closed_now.get() || self.aborted.get() || self.panicked.get();
@@ -190,7 +190,7 @@ impl Side {
         });
     }
 
-    /// The peer sends no more: one of the ways to react to that.
+    /// Reacts in one of several ways to the peer's end of file.
     fn react_to_end_of_file(&self, world: &World, transport: &Transport) {
         match world.below(4) {
             0 => {}
@@ -213,14 +213,14 @@ impl Side {
     }
 }
 
-/// The defaults of a protocol.
+/// A protocol with the default for every event.
 struct Plain;
 
 impl Protocol for Plain {
     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
 }
 
-/// Bytes that are shared, and notice their end.
+/// Shared bytes that notice their drop.
 struct Owned {
     bytes: Vec<u8>,
     _probe: Probe,

@@ -1,4 +1,4 @@
-//! Delayed calls, and what is known of them.
+//! Delayed calls, and what the model knows of them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,13 +10,13 @@ use crate::world::{Probe, World, risky_callback};
 
 pub(crate) struct Timer {
     call: RefCell<Option<DelayedCall>>,
-    /// Not called before this.
+    /// The call must not be made before this time.
     due: Cell<Instant>,
     pending: Cell<bool>,
 }
 
 impl Timer {
-    /// Asks for a call that does anything.
+    /// Makes a delayed call that takes random actions.
     pub(crate) fn start(world: &World) {
         let delay = world.short(world.below(20));
         let timer = Rc::new(Timer {

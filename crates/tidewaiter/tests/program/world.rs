@@ -1,4 +1,4 @@
-//! What a random program has made, and what is known of it.
+//! The objects that a random program has made, and what the model knows of them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,15 +14,15 @@ use crate::side::Side;
 use crate::support::random::Random;
 use crate::timers::Timer;
 
-/// The payload of the panics that a program has on purpose.
+/// The payload of panics that a program has on purpose.
 pub(crate) struct Intended;
 
-/// How far a program is.
+/// The stage of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// It does anything.
+    /// Takes any action.
     Acting,
-    /// It opens nothing more, and lets everything come to its end.
+    /// Opens nothing more, and lets everything end.
     Settling,
     /// The reactor was told to stop.
     Stopping,
@@ -32,14 +32,14 @@ pub(crate) enum Stage {
     Over,
 }
 
-/// A connection that was asked for.
+/// A connection that the program asked for.
 pub(crate) struct Attempt {
     pub(crate) connector: RefCell<Option<Connector>>,
-    /// How many outcomes its factory heard of.
+    /// The number of outcomes that its factory was told.
     pub(crate) outcomes: Cell<usize>,
 }
 
-/// How often something was asked for, and how often it happened.
+/// How often an event was asked for, and how often it occurred.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) asked: Cell<usize>,
@@ -51,7 +51,7 @@ pub(crate) struct World {
     pub(crate) reactor: Reactor,
     /// `None` on a port of the OS.
     pub(crate) sim: Option<Sim>,
-    /// Nothing breaks a connection but the program itself.
+    /// Whether only the program itself breaks connections.
     pub(crate) calm: bool,
     pub(crate) start: Instant,
     pub(crate) took: Cell<Duration>,
@@ -67,11 +67,11 @@ pub(crate) struct World {
     pub(crate) panics: Cell<u64>,
     numbers: Cell<usize>,
     random: RefCell<Random>,
-    /// How many more random actions are taken.
+    /// The number of random actions left.
     pub(crate) budget: Cell<usize>,
-    /// How many actions have led to this one, by what they dropped.
+    /// The number of nested actions, which dropped values cause.
     depth: Cell<usize>,
-    /// The program is within a call to the library, or within a callback of it.
+    /// Whether the program is within a call to the library, or within a callback of it.
     in_call: Cell<bool>,
     in_callback: Cell<bool>,
     trace: RefCell<Vec<String>>,
@@ -126,7 +126,7 @@ impl World {
         WORLD.set(None);
     }
 
-    /// A number that nothing else has.
+    /// A number that is unique in the program.
     pub(crate) fn next_number(&self) -> usize {
         self.numbers.set(self.numbers.get() + 1);
         self.numbers.get()
@@ -137,7 +137,7 @@ impl World {
         self.random.borrow_mut().below(limit)
     }
 
-    /// One of those that suit.
+    /// Returns a random element for which the condition is true.
     pub(crate) fn pick<T>(
         &self,
         list: &RefCell<Vec<Rc<T>>>,
@@ -160,7 +160,7 @@ impl World {
         self.trace.borrow_mut().push(line);
     }
 
-    /// Takes note of what should never be.
+    /// Notes a breach unless `holds`.
     pub(crate) fn check(&self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             let what = otherwise();
@@ -177,13 +177,13 @@ impl World {
         self.broken.take()
     }
 
-    /// Calls the library: no callback may come meanwhile.
+    /// Calls the library. No callback may come meanwhile.
     pub(crate) fn call<R>(&self, call: impl FnOnce() -> R) -> R {
         let _within = Within::enter(&self.in_call);
         call()
     }
 
-    /// Whether this is a moment for one of the program's own panics.
+    /// Whether to panic on purpose now.
     fn wants_panic(&self) -> bool {
         let wants = self.stage.get() == Stage::Acting && self.below(400) == 0;
         if wants {
@@ -193,7 +193,7 @@ impl World {
         wants
     }
 
-    /// Some random actions, as long as there are any left.
+    /// Takes some random actions, as long as any are left.
     pub(crate) fn act(self: &Rc<Self>, most: usize) {
         if self.depth.get() >= 3 {
             return;
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// How long a short while is: real time is dear.
+    /// A short time: shorter on real ports, where time is expensive.
     pub(crate) fn short(&self, steps: usize) -> Duration {
         let steps = u64::try_from(steps).expect("64 bits hold it");
         Duration::from_micros(steps * if self.sim.is_some() { 1000 } else { 50 })
@@ -235,7 +235,7 @@ impl Drop for Within<'_> {
     }
 }
 
-/// What every callback does: it is checked to come from the loop, does `body`, and then anything.
+/// Runs a callback: checks that it comes from the loop, runs `body`, and then takes random actions.
 pub(crate) fn callback<R>(what: &str, body: impl FnOnce(&Rc<World>) -> R) -> Option<R> {
     let world = World::current()?;
     world.note(what);
@@ -254,7 +254,7 @@ pub(crate) fn callback<R>(what: &str, body: impl FnOnce(&Rc<World>) -> R) -> Opt
     Some(result)
 }
 
-/// As [`callback`], and may panic when all else is done; then `panics` is called before.
+/// As [`callback`], and may panic at its end. In that case, it first calls `panics`.
 pub(crate) fn risky_callback<R>(
     what: &str,
     body: impl FnOnce(&Rc<World>) -> R,
@@ -268,7 +268,7 @@ pub(crate) fn risky_callback<R>(
     result
 }
 
-/// Something that the library is to drop, and whose drop calls back into it.
+/// A value for the library to drop. Its drop calls back into the library.
 pub(crate) struct Probe(&'static str);
 
 impl Probe {
@@ -277,7 +277,7 @@ impl Probe {
         Probe(of)
     }
 
-    /// What there is of them on this thread.
+    /// The values that are still alive on this thread.
     pub(crate) fn left() -> Vec<&'static str> {
         let left = PROBES.take().into_iter();
         left.filter(|(_, count)| *count != 0)

@@ -1,4 +1,4 @@
-//! The drop of what the program gave is the program's code: it may call anything, and panic.
+//! Dropping values of the program runs the program's code, which may call anything, and panic.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -20,12 +20,12 @@ use crate::support::roles::Role;
 type LastWords = Rc<dyn Fn()>;
 
 thread_local! {
-    /// What every `Parting` does that is dropped on this thread.
+    /// Called by each `CallsWhenDropped` that is dropped on this thread.
     static LAST_WORDS: RefCell<Option<LastWords>> = const { RefCell::new(None) };
     static DROPPED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Part of everything that these tests give away.
+/// Part of every value that these tests hand to the library.
 struct Parting;
 
 impl Drop for Parting {
@@ -55,13 +55,13 @@ impl Producer for Parting {
 
 impl ProcessProtocol for Parting {}
 
-/// What a panic carries whose drop panics as well.
+/// The payload of a panic. Its drop panics as well.
 struct Payload;
 
 impl Drop for Payload {
     fn drop(&mut self) {
         if !thread::panicking() {
-            panic!("as the test wants, again");
+            panic!("a deliberate panic, again");
         }
     }
 }
@@ -81,10 +81,11 @@ impl ProcessProtocol for Awaited {
     }
 }
 
-/// How many things come of what `set_off` calls.
+/// The number of events that `set_off` causes.
 const SET_OFF: usize = 7;
 
-/// Calls whatever may be called from anywhere. Each counts down, as does the arrival of what is written.
+/// Calls everything that may be called from anywhere. Each call counts down, and so does the arrival of the
+/// bytes written.
 fn set_off(transport: &Transport, countdown: &Countdown) {
     let reactor = transport.reactor();
     let hit = || {
@@ -105,8 +106,8 @@ fn set_off(transport: &Transport, countdown: &Countdown) {
     let _listener = pair(reactor, client, served.then_done(countdown));
 }
 
-/// A connection on a reactor; `place` is called when it is made, in a callback. What it gives away sets things off when
-/// it is dropped, and panics. All of that must come to pass.
+/// Makes a connection on a reactor, and calls `place` with it, in a callback. `place` hands values to the
+/// library which call `set_off` when dropped, and then panic. All events of `set_off` must occur.
 #[track_caller]
 fn parts(name: &str, place: impl FnOnce(&Transport) + 'static) {
     let (reactor, countdown) = (reactor(), Countdown::new(SET_OFF));
@@ -141,7 +142,7 @@ fn parts(name: &str, place: impl FnOnce(&Transport) + 'static) {
     assert_empty(&reactor.metrics());
 }
 
-/// A connection beside the one that `parts` looks at, with something of ours on its server's side.
+/// Makes a connection beside the one that `parts` looks at, with a value of ours on its server's side.
 fn beside(reactor: &Reactor, client: impl Protocol + 'static, server: impl Protocol + 'static) {
     let _listener = pair(reactor, client, server);
 }
@@ -277,7 +278,7 @@ fn sent_memory_may_do_anything_when_it_is_dropped() {
                     closed.abort_connection();
                 });
         });
-        // Its peer takes nothing.
+        // Its peer reads nothing.
         let deaf = Script::new().made(Transport::pause_producing);
         beside(transport.reactor(), deaf, sends);
     });
@@ -292,7 +293,7 @@ fn sent_memory_may_do_anything_when_it_is_dropped() {
 
 #[test]
 fn callbacks_may_do_anything_when_they_are_dropped() {
-    /// A callback that owns something, and does nothing.
+    /// A callback that owns a value, and does nothing.
     fn idle() -> impl FnOnce(&Reactor) {
         let parting = Parting;
         move |_| drop(parting)
@@ -361,7 +362,7 @@ fn work_whose_panic_cannot_be_dropped_is_lost_all_the_same() {
     assert_eq!(reactor.metrics().panics, 0, "it is not the loop's");
 }
 
-/// Gives the reactor one of everything that is kept, and returns how many that are.
+/// Gives the reactor one of every kind of value that it keeps. Returns how many that are.
 fn fill(reactor: &Reactor) -> usize {
     fn keep(parting: Parting) -> impl FnOnce(&Reactor) {
         move |_| drop(parting)
@@ -394,7 +395,7 @@ fn fill(reactor: &Reactor) -> usize {
         let _ = &third;
         Silent
     });
-    // Dropping it would end the factory.
+    // Dropping the adopter would drop the factory.
     let adopter = adopter.expect("it is not stopped");
     reactor.call_later(far, move |_| drop(adopter));
     let child = crate::child(Role::Deaf);
@@ -402,7 +403,7 @@ fn fill(reactor: &Reactor) -> usize {
     11
 }
 
-/// Calls, for each of what is dropped, what may be called of a reactor that ends; then panics.
+/// Calls, for each dropped value, everything that may be called on a reactor that ends; then panics.
 fn call_and_panic(reactor: &Reactor) {
     let reactor = reactor.clone();
     LAST_WORDS.set(Some(Rc::new(move || {
@@ -438,14 +439,14 @@ fn whatever_a_reactor_keeps_may_do_anything_when_it_stops() {
     call_and_panic(&reactor);
     reactor.call_later(Duration::ZERO, Reactor::stop);
     assert_eq!(run(&reactor), RunEnd::Stopped);
-    // What is called for signals may be called again.
+    // The signal callback is kept, because it may be called again.
     assert_eq!(DROPPED.get(), kept - 1);
     drop(reactor);
     LAST_WORDS.set(None);
     assert_eq!(DROPPED.get(), kept);
 }
 
-/// Goal: what ends the reactor is what runs it, however many names it has.
+/// Goal: dropping the owner ends the reactor although a clone runs it, however many clones there are.
 #[test]
 fn the_owner_may_be_dropped_in_any_callback_of_a_clone_that_runs() {
     type Place = fn(&Reactor, Box<dyn FnOnce()>);
@@ -484,14 +485,14 @@ fn the_owner_may_be_dropped_in_any_callback_of_a_clone_that_runs() {
         place(&runner, Box::new(move || drop(owner)));
         assert_eq!(run(&runner), RunEnd::Dropped, "place {number}");
         LAST_WORDS.set(None);
-        // Startup triggers and what another thread sent were called.
+        // The startup triggers and the call from another thread were called.
         assert_eq!(DROPPED.get(), kept, "place {number}");
         assert_eq!(runner.metrics().live, 0, "place {number}");
         assert!(runner.run().is_err(), "place {number}");
     }
 }
 
-/// Goal: no call to what is left of a dropped reactor panics.
+/// Goal: no call on the clones of a dropped reactor, or on the handles of its objects, panics.
 #[test]
 fn names_of_a_dropped_reactor_and_of_what_lived_on_it_may_be_used() {
     let owner = reactor();
@@ -544,7 +545,7 @@ fn names_of_a_dropped_reactor_and_of_what_lived_on_it_may_be_used() {
     runner.stop();
 }
 
-/// Goal: `stop` stops, even if there is always something to be called.
+/// Goal: `stop` stops the reactor even if a callback always queues itself again.
 #[test]
 fn a_callback_that_adds_itself_again_does_not_keep_the_reactor_from_stopping() {
     fn again(reactor: &Reactor) {

@@ -135,8 +135,7 @@ fn calls_from_threads_come_in_order_and_none_is_lost() {
     const CALLS: usize = 500;
     let reactor = reactor();
     let remote = reactor.remote();
-    // The thread sends its call only once the loop runs; without a timer, the simulation would report that
-    // nothing can end the wait.
+    // The calls report through this channel.
     let (results, seen) = mpsc::channel();
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {

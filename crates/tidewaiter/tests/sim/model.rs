@@ -1,18 +1,18 @@
-//! What is known of the bytes, handles and operations of a random program.
+//! The model of a random program: its bytes, handles and operations.
 
 use std::net::SocketAddr;
 
 use tidewaiter::port::sim::programs;
 use tidewaiter::port::{Handle, Operation, RequestKind};
 
-/// A way that bytes go, from whoever sends to whoever receives.
+/// A flow of bytes in one direction, from a sender to a receiver.
 #[derive(Debug)]
 pub(crate) struct Flow {
-    /// Which bytes they are; `None`: those of a flood.
+    /// The number of its pattern of bytes. `None`: the bytes of a flood.
     pub(crate) pattern: Option<usize>,
     pub(crate) sent: usize,
     pub(crate) received: usize,
-    /// The receiver saw the end of file.
+    /// Whether the receiver saw the end of file.
     pub(crate) ended: bool,
     /// The child in between: bytes may be lost unless it exits with 0.
     pub(crate) child: Option<usize>,
@@ -35,18 +35,18 @@ pub(crate) enum Kind {
     Process(usize),
 }
 
-/// A handle, and what we know of it.
+/// A handle, and its state in the model.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) port: usize,
     pub(crate) handle: Handle,
     pub(crate) kind: Kind,
-    /// The flow that is received here, and the one that is sent here.
+    /// The flow received on this handle, and the one sent on it.
     pub(crate) incoming: Option<usize>,
     pub(crate) outgoing: Option<usize>,
     pub(crate) receiving: bool,
     pub(crate) sending: bool,
-    /// An operation failed: others would, too.
+    /// An operation failed, so others may, too.
     pub(crate) failed: bool,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Pending {
     pub(crate) operation: Operation,
     pub(crate) kind: RequestKind,
     pub(crate) item: usize,
-    /// The flows of its handle, which may be closed when it completes.
+    /// The flows of its handle, which may be closed by the time it completes.
     pub(crate) incoming: Option<usize>,
     pub(crate) outgoing: Option<usize>,
     pub(crate) child: Option<usize>,

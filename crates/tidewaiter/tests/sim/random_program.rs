@@ -1,4 +1,4 @@
-//! A program that does anything on two ports, and a model of what may come of it.
+//! A program that takes random actions on two ports, and checks their completions against a model.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -16,18 +16,18 @@ use crate::model::{Flow, Item, Kind, Pending};
 
 const FLOOD_BYTES: usize = 5000;
 
-/// How many things a run does before it ends.
+/// The number of actions of a run.
 const STEPS: usize = 250;
 
 pub(crate) struct RandomProgram {
     random: u64,
     sim: Sim,
     ports: [Port; 2],
-    /// Closed ones leave a gap.
+    /// A closed handle leaves a gap.
     items: Vec<Option<Item>>,
     flows: Vec<Flow>,
     statuses: Vec<Option<ExitStatus>>,
-    /// The flows of each connection, to and from the listener, by the address that connects.
+    /// The flows of each connection, to and from the listener, by the address of the connecting end.
     connections: BTreeMap<SocketAddr, (usize, usize)>,
     accepted: Vec<(Socket, SocketAddr)>,
     pending: BTreeMap<u64, Pending>,
@@ -61,7 +61,7 @@ impl RandomProgram {
         }
     }
 
-    /// Runs it, and returns a line for each completion.
+    /// Runs the program. Returns a line for each completion.
     pub(crate) fn run(mut self) -> Vec<String> {
         for _ in 0..3 {
             self.listen();
@@ -77,7 +77,7 @@ impl RandomProgram {
         self.trace
     }
 
-    /// A number below `limit`, from a generator (xorshift) of our own.
+    /// A number below `limit`, from a generator (xorshift) of its own.
     fn below(&mut self, limit: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -232,7 +232,7 @@ impl RandomProgram {
         }
     }
 
-    /// Other faults, a reset, or a failure to order.
+    /// Changes the faults, resets connections, or makes a call fail.
     fn change_weather(&mut self) {
         match self.below(6) {
             0 => self.sim.set_faults(Faults::default()),
@@ -259,7 +259,7 @@ impl RandomProgram {
         }
     }
 
-    /// Adopts an accepted socket, on any port, or drops it.
+    /// Adopts an accepted socket on a random port, or drops it.
     fn adopt_any(&mut self) {
         let Some((socket, peer)) = self.accepted.pop() else {
             return;
@@ -304,7 +304,7 @@ impl RandomProgram {
         self.items.len() - 1
     }
 
-    /// One of the open handles that suit.
+    /// Returns a random one of the open handles for which `suits` is true.
     fn pick(&mut self, suits: impl Fn(&Item) -> bool) -> Option<usize> {
         let open = self.items.iter().enumerate();
         let open = open.filter(|(_, item)| item.as_ref().is_some_and(&suits));
@@ -355,14 +355,14 @@ impl RandomProgram {
         self.note(item.pending(index, operation, RequestKind::Close));
     }
 
-    /// Looks what a port has, sometimes for some time.
+    /// Waits on a port, with or without a timeout.
     fn wait(&mut self) {
         let port = self.below(2);
         let milliseconds = [0, 0, 1, 10][self.below(4)];
         self.wait_on(port, Some(Duration::from_millis(milliseconds)));
     }
 
-    /// Whether anything completed. A wait for ever may find that nothing can.
+    /// Returns whether anything completed. A wait without a timeout may find that nothing can.
     fn wait_on(&mut self, port: usize, timeout: Option<Duration>) -> bool {
         let mut batch = Vec::new();
         match self.ports[port].wait(timeout, &mut batch) {
@@ -385,7 +385,7 @@ impl RandomProgram {
         any
     }
 
-    /// Holds a completion against the model.
+    /// Checks a completion against the model.
     fn check(&mut self, port: usize, completion: Completion) {
         let token = completion.token.0;
         let Some(pending) = self.pending.get(&token).copied() else {
@@ -465,10 +465,10 @@ impl RandomProgram {
         }
     }
 
-    /// Lets everything that can come to an end by itself do so: all is received, nothing more is sent.
+    /// Runs until nothing more completes by itself: receives everything, and sends nothing more.
     fn settle(&mut self) {
         self.sim.set_faults(Faults::bumpy());
-        // The last delay, and the grandchildren's 50 ms, are over after this many rounds.
+        // After this many rounds, the last delay, and the grandchildren's 50 ms, are over.
         let (mut rounds, mut quiet_rounds) = (0, 0);
         while quiet_rounds < 5 {
             rounds += 1;
@@ -513,7 +513,7 @@ impl RandomProgram {
         }
     }
 
-    /// Closes all, and sees that nothing is left.
+    /// Closes everything, and checks that nothing is left.
     fn drain(&mut self) {
         self.accepted.clear();
         for index in 0..self.items.len() {

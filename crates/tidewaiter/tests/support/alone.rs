@@ -1,12 +1,12 @@
-//! Tests of what a whole process has: they run in a process of their own.
+//! Runs tests of process-wide state in a process of their own.
 
 use std::process::Command;
 
-/// Set in the process that a test has for itself.
+/// Set in the process that runs a single test.
 const ALONE: &str = "TIDEWAITER_TEST_ALONE";
 
-/// Runs `body`, part of the test `name` of `module`, in a process in which nothing else goes on,
-/// and whose signals do what they do by default.
+/// Runs `body`, part of the test `name` of `module`, in a process of its own, with the default action for every
+/// signal.
 pub(crate) fn alone(module: &str, name: &str, body: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         #[cfg(target_os = "linux")]

@@ -1,24 +1,24 @@
-//! Taking what belongs to one thread to another.
+//! Moves values that belong to one thread to another.
 
-#![expect(unsafe_code, reason = "what is to be shown is what the types cannot")]
+#![expect(unsafe_code, reason = "these tests do what the types forbid")]
 
 use std::thread;
 
-/// Something on its way to another thread: one thread uses it at a time.
+/// A value on its way to another thread. Only one thread uses it at a time.
 struct Carried<T>(T);
 
-// SAFETY: `on_another_thread` blocks the thread that had it until the other has given it back, so that
-// nothing that is shared between its parts is ever used by two threads at once.
+// SAFETY: `on_another_thread` blocks the thread that had the value until the other has returned it, so that no
+// two threads ever use its parts at once.
 unsafe impl<T> Send for Carried<T> {}
 
 impl<T> Carried<T> {
-    /// By a method, so that closures capture the whole.
+    /// A method, so that closures capture the whole value rather than its field.
     fn unpack(self) -> T {
         self.0
     }
 }
 
-/// Does `work` on another thread, and returns what it made of `what`.
+/// Calls `work` with `what` on another thread, and returns the result.
 #[track_caller]
 pub(crate) fn on_another_thread<T, R>(what: T, work: impl FnOnce(T) -> R) -> R {
     let there = Carried((what, work));

@@ -1,6 +1,6 @@
 //! Events of Windows.
 
-#![expect(unsafe_code, reason = "the library of Rust has no events")]
+#![expect(unsafe_code, reason = "the standard library has no events")]
 
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
@@ -11,12 +11,13 @@ use windows_sys::Win32::System::Threading::{CreateEventW, ResetEvent, SetEvent};
 pub(crate) struct Event(OwnedHandle);
 
 impl Event {
-    /// One that is not set. With `manual`, it stays set until it is reset; otherwise a wait resets it.
+    /// Makes an event that is not set. With `manual`, it stays set until it is reset; otherwise a wait resets
+    /// it.
     pub(crate) fn new(manual: bool) -> Event {
-        // SAFETY: neither attributes nor a name are passed.
+        // SAFETY: the call gets neither attributes nor a name.
         let handle = unsafe { CreateEventW(ptr::null(), manual.into(), 0, ptr::null()) };
         assert!(!handle.is_null(), "{}", std::io::Error::last_os_error());
-        // SAFETY: the call made this handle just now, and nobody else knows it.
+        // SAFETY: the call just made this handle, and nothing else refers to it.
         Event(unsafe { OwnedHandle::from_raw_handle(handle) })
     }
 
@@ -30,7 +31,7 @@ impl Event {
         assert_ne!(unsafe { ResetEvent(self.0.as_raw_handle()) }, 0);
     }
 
-    /// Its name for the system.
+    /// The number of its handle.
     pub(crate) fn number(&self) -> u64 {
         self.0.as_raw_handle().addr() as u64
     }

@@ -7,7 +7,7 @@ use super::harness::Harness;
 use super::reader::Reader;
 use super::roles::{READY, Role};
 
-/// A started child, its end awaited.
+/// A started child, with a wait for its end under way.
 pub(crate) struct Child {
     pub(crate) process: Handle,
     pub(crate) stdin: Handle,
@@ -44,7 +44,7 @@ impl Child {
         }
     }
 
-    /// Receives what the child writes, from the beginning of its role.
+    /// Receives the child's output, from the beginning of its role.
     #[track_caller]
     pub(crate) fn output(&self, harness: &mut Harness) -> Reader {
         let mut reader = Reader::new(harness, self.stdout);

@@ -1,4 +1,5 @@
-//! What every promise is tested with: a port whose every completion is checked against the books.
+//! A port whose every completion is checked against a record of the submissions; used by all tests of the
+//! promises.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -12,7 +13,7 @@ use tidewaiter::port::{
 };
 use tidewaiter::process::{Signal, SignalTarget};
 
-/// How long anything may take before a test fails: far longer than it does on a busy machine.
+/// The limit on any wait before a test fails: far longer than it takes even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An operation that has completions to come.
@@ -21,14 +22,14 @@ struct Entry {
     handle: Handle,
     kind: RequestKind,
     token: Token,
-    /// How much a send is to send; 1 for an accept of one.
+    /// The number of bytes of a send; 1 for an accept of one connection.
     bytes: usize,
 }
 
-/// A port, and the books about it: what was submitted, and what came back.
+/// A port, and a record of its submissions and completions.
 ///
-/// Whatever comes is checked at once: it answers something submitted, carries its token, is of its
-/// kind, says `more` only where more can come, and nothing of a handle follows its closing.
+/// Every completion is checked at once: it belongs to a submitted operation, carries its token, is of its kind,
+/// and says `more` only where more may follow; no completion of a handle follows its closing.
 pub(crate) struct Harness {
     pub(crate) port: Port,
     receive_bytes_max: usize,
@@ -60,7 +61,7 @@ impl Harness {
         }
     }
 
-    /// Submits what the port must take.
+    /// Submits a request that the port must accept.
     #[track_caller]
     pub(crate) fn submit(&mut self, handle: Handle, request: Request) -> Operation {
         let kind = request.kind();
@@ -100,14 +101,14 @@ impl Harness {
         operation
     }
 
-    /// Closes gracefully, and waits until it is done.
+    /// Closes gracefully, and waits for the completion.
     #[track_caller]
     pub(crate) fn close_now(&mut self, handle: Handle) {
         let closing = self.close(handle, CloseMode::Graceful);
         assert!(matches!(self.last(closing), Ok(Outcome::Closed)));
     }
 
-    /// Tokens are any number: these are at the far end of them.
+    /// A token may be any number: these count down from the largest.
     fn next_token(&mut self) -> Token {
         self.tokens += 1;
         Token(u64::MAX - self.tokens)
@@ -138,7 +139,7 @@ impl Harness {
         );
     }
 
-    /// One wait; returns how many completions it brought. They are kept until asked for.
+    /// Waits once. Returns the number of completions, which are kept until a test asks for them.
     #[track_caller]
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> usize {
         let mut completions = Vec::new();
@@ -212,7 +213,7 @@ impl Harness {
         }
     }
 
-    /// Waits until `done` says so, or fails naming `what` was awaited.
+    /// Waits until `done` returns true, or fails and names `what` it waited for.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Harness) -> bool) {
         let deadline = self.port.now() + PATIENCE;
@@ -228,7 +229,7 @@ impl Harness {
         }
     }
 
-    /// The next completion of `operation` that has already been delivered.
+    /// Returns the next completion of `operation` if it has been delivered.
     pub(crate) fn arrived(&mut self, operation: Operation) -> Option<Completion> {
         self.arrived.get_mut(&operation)?.pop_front()
     }
@@ -265,7 +266,8 @@ impl Harness {
         }
     }
 
-    /// Waits for the last completion of `operation`, which must say that the OS refused, and how.
+    /// Waits for the last completion of `operation`, which must report an error of the OS, and returns the
+    /// error.
     #[track_caller]
     pub(crate) fn refusal(&mut self, operation: Operation) -> io::Error {
         match self.last(operation) {
@@ -283,7 +285,7 @@ impl Harness {
         assert!(matches!(result, Err(Failure::Cancelled)), "{result:?}");
     }
 
-    /// Listens on a port of `address`'s choice.
+    /// Listens at `address`, whose port may be 0.
     #[track_caller]
     pub(crate) fn listen_on(&mut self, address: &str) -> (Handle, SocketAddr) {
         let address = address.parse().expect("an address");
@@ -327,41 +329,41 @@ impl Harness {
         handle
     }
 
-    /// Notes a handle that was opened past the harness, so that it is closed at the end.
+    /// Records a handle that was opened without the harness, so that it is closed at the end.
     pub(crate) fn track(&mut self, handle: Handle) {
         self.open.insert(handle);
     }
 
-    /// Notes a child process, so that it is killed at the end.
+    /// Records a child process, so that it is killed at the end.
     pub(crate) fn track_child(&mut self, process: Handle) {
         self.track(process);
         self.children.insert(process);
     }
 
-    /// Kills the children and what they started, as far as they still run and are still known.
+    /// Kills the children and their descendants, as far as they still run and are still known.
     fn end_children(&mut self) {
         for process in self.children.drain() {
-            // It may have ended, or its handle may be closed.
+            // It may have ended, or its handle may be closed, so an error is expected.
             let _ = self.port.signal(process, Signal::Kill, SignalTarget::Tree);
         }
     }
 
-    /// Listens where no test that runs beside this one opens sockets by the thousand, one of which might
-    /// get this address as soon as it is free.
+    /// Listens on an address that the tests beside this one do not use. They open sockets by the thousand, and
+    /// one of these might get an ordinary address as soon as it is free.
     #[track_caller]
     pub(crate) fn listen_apart(&mut self) -> (Handle, SocketAddr) {
         self.listen_on("[::1]:0")
     }
 
-    /// An address at which nobody listens: no OS gives it out.
+    /// An address at which nobody listens: no OS assigns this port.
     pub(crate) fn deserted_address() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 1))
     }
 
-    /// Attempts what a closed listener's address must be free for.
+    /// Attempts a call that needs the address of a closed listener to be free.
     ///
-    /// More than once, for a moment: on Unix, children that tests beside this one fork have a copy of
-    /// every descriptor until their programs start.
+    /// Retries for a moment, because on Unix the children that other tests fork hold a copy of every descriptor
+    /// until their programs start.
     #[track_caller]
     pub(crate) fn soon<T>(&mut self, mut attempt: impl FnMut(&mut Harness) -> io::Result<T>) -> T {
         let deadline = self.port.now() + Duration::from_secs(5);
@@ -374,7 +376,7 @@ impl Harness {
         }
     }
 
-    /// The next connection that `accepting` brings.
+    /// Waits for the next connection that `accepting` delivers.
     #[track_caller]
     pub(crate) fn accepted(&mut self, accepting: Operation) -> (Socket, SocketAddr) {
         let completion = self.next(accepting);
@@ -384,13 +386,13 @@ impl Harness {
         }
     }
 
-    /// Two connected handles: who connected, and who was connected to.
+    /// Two connected handles: the one that connected, and the one that was accepted.
     #[track_caller]
     pub(crate) fn pair(&mut self) -> (Handle, Handle) {
         self.pairs(1).remove(0)
     }
 
-    /// Connected pairs, through one listener that is gone afterwards.
+    /// Makes connected pairs, through a listener that is closed afterwards.
     #[track_caller]
     pub(crate) fn pairs(&mut self, count: usize) -> Vec<(Handle, Handle)> {
         /// Fewer than a backlog holds.
@@ -429,7 +431,8 @@ impl Harness {
         }
     }
 
-    /// Waits for the end of a send, which must not fail: how many bytes the OS took, and the others.
+    /// Waits for the end of a send, which must not fail. Returns how many bytes the OS took, and the unsent
+    /// ones.
     #[track_caller]
     pub(crate) fn sent(&mut self, sending: Operation) -> (usize, Chunks) {
         let completion = self.next(sending);
@@ -439,11 +442,11 @@ impl Harness {
         }
     }
 
-    /// Sends `data` over and over until the OS takes no more: returns the send that is stuck, and how
-    /// many bytes went before it.
+    /// Sends `data` over and over until the OS takes no more. Returns the send that is stuck, and how many
+    /// bytes were sent before it.
     #[track_caller]
     pub(crate) fn send_until_stuck(&mut self, handle: Handle, data: &Bytes) -> (Operation, usize) {
-        /// On loopback, what does not happen within this time awaits something.
+        /// On loopback, an operation that takes longer than this waits for something.
         const STILL: Duration = Duration::from_millis(200);
         let (mut sent, mut left) = (0, Chunks::new());
         loop {
@@ -461,7 +464,7 @@ impl Harness {
         }
     }
 
-    /// Starts to close whatever is open.
+    /// Starts to close everything that is open.
     pub(crate) fn close_all(&mut self, mode: CloseMode) {
         self.end_children();
         let open: Vec<_> = self.open.iter().copied().collect();
@@ -470,7 +473,7 @@ impl Harness {
         }
     }
 
-    /// Closes what is open, and checks that every operation completed and nothing is left.
+    /// Closes everything that is open, and checks that every operation completed and nothing is left.
     #[track_caller]
     pub(crate) fn finish(mut self) {
         self.close_all(CloseMode::Reset);
@@ -486,7 +489,7 @@ impl Harness {
         self.settled = true;
     }
 
-    /// Drops the port with all that is under way.
+    /// Drops the port with everything under way.
     pub(crate) fn drop_port(mut self) {
         self.settled = true;
     }

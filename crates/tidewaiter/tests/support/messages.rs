@@ -1,4 +1,4 @@
-//! What is logged, for tests of it.
+//! Collects log messages, for tests of them.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -7,7 +7,7 @@ thread_local! {
     static MESSAGES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps what each thread logs for it.
+/// Keeps the messages that each thread logs.
 struct Messages;
 
 impl log::Log for Messages {
@@ -23,7 +23,7 @@ impl log::Log for Messages {
     fn flush(&self) {}
 }
 
-/// Keeps what is logged in this process from here on.
+/// Keeps the messages that this process logs from here on.
 pub(crate) fn keep() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -32,7 +32,7 @@ pub(crate) fn keep() {
     });
 }
 
-/// What this thread has logged since it was last asked, each message with its level.
+/// Returns the messages that this thread has logged since the last call, each with its level.
 pub(crate) fn take() -> Vec<String> {
     MESSAGES.take()
 }

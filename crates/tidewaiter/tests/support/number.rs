@@ -22,7 +22,7 @@ pub(crate) fn number(socket: &impl std::os::windows::io::AsRawSocket) -> RawDesc
 
 /// The address that the socket of that number is bound to, if there is such a socket.
 pub(crate) fn address_of(number: RawDescriptor) -> Option<SocketAddr> {
-    // SAFETY: the number is only used to ask for a name, which fails for what is no open socket.
+    // SAFETY: the number is only used to ask for a name, which fails if the number is not an open socket's.
     #[cfg(unix)]
     let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
     // SAFETY: as above.

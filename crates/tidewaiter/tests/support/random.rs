@@ -1,4 +1,4 @@
-//! Chance from a seed.
+//! Random numbers from a seed.
 
 /// A small generator of random numbers (xorshift64*): equal seeds give equal numbers.
 pub(crate) struct Random(u64);

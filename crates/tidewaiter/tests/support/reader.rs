@@ -1,4 +1,4 @@
-//! A receive that is kept under way, and what it brought.
+//! A receive that is kept under way, and the bytes that it delivered.
 
 use tidewaiter::port::{Failure, Handle, Operation, Outcome};
 
@@ -21,7 +21,7 @@ impl Reader {
         }
     }
 
-    /// Takes what has been delivered; returns whether that was something.
+    /// Takes in the completions delivered so far. Returns whether there were any.
     pub(crate) fn absorb(&mut self, harness: &mut Harness) -> bool {
         let mut any = false;
         while let Some(completion) = harness.arrived(self.operation) {
@@ -56,7 +56,7 @@ impl Reader {
         self.bytes.drain(..count).collect()
     }
 
-    /// Waits for `mark`, and drops it with all before it.
+    /// Waits for `mark`, and drops it and all bytes before it.
     #[track_caller]
     pub(crate) fn skip_past(&mut self, harness: &mut Harness, mark: &[u8]) {
         let mut end = mark.is_empty().then_some(0);
@@ -70,7 +70,7 @@ impl Reader {
         self.bytes.drain(..end.expect("`until` ended"));
     }
 
-    /// Waits for the end; returns what came before it, and whether it was an orderly one.
+    /// Waits for the end. Returns the bytes before it, and whether it was an orderly end.
     #[track_caller]
     pub(crate) fn read_to_end(mut self, harness: &mut Harness) -> (Vec<u8>, Result<(), Failure>) {
         harness.until("the end of a stream", |harness| {
@@ -80,7 +80,7 @@ impl Reader {
         (self.bytes, self.end.expect("`until` ended"))
     }
 
-    /// Cancels the receive; returns what came and was not taken.
+    /// Cancels the receive. Returns the bytes that arrived and were not taken.
     #[track_caller]
     pub(crate) fn stop(self, harness: &mut Harness) -> Vec<u8> {
         harness.port.cancel(self.operation);

@@ -1,4 +1,4 @@
-//! Children of the OS: this very executable, started again.
+//! Real children: this executable, started again.
 
 use std::io::{self, Read, Write};
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use super::roles::{READY, ROLE, Role};
 /// The name of the test that a child runs.
 const ENTRY: &str = "support::real_child::plays_its_role";
 
-/// How long a child stays that nobody ends: a failed test leaves nothing behind for ever.
+/// How long a child that nothing ends stays, so that a failed test does not leave it behind for ever.
 const STAY: Duration = Duration::from_secs(120);
 
 /// The command that starts a child with `role`.
@@ -21,7 +21,7 @@ pub(crate) fn child(role: Role) -> Command {
         .env(ROLE, role.to_text())
 }
 
-/// What the child does; a test that does nothing everywhere else.
+/// Runs in the child. In any other process, this test does nothing.
 #[test]
 #[expect(
     clippy::disallowed_methods,
@@ -31,7 +31,7 @@ fn plays_its_role() {
     let Some(role) = std::env::var_os(ROLE) else {
         return;
     };
-    // An error means that the parent went away or broke a pipe on purpose.
+    // An error means that the parent ended, or broke a pipe on purpose.
     let code = play(Role::from_text(&role)).unwrap_or(1);
     std::process::exit(code);
 }
@@ -119,7 +119,7 @@ fn start(role: Role) -> io::Result<()> {
 #[expect(unsafe_code, reason = "std has no way to close a standard stream")]
 fn close_output() {
     use std::os::fd::{FromRawFd, OwnedFd};
-    // SAFETY: nothing in this process writes to standard output any more: it exits without.
+    // SAFETY: nothing in this process writes to standard output any more: it exits without doing so.
     drop(unsafe { OwnedFd::from_raw_fd(1) });
 }
 
@@ -128,6 +128,6 @@ fn close_output() {
 fn close_output() {
     use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
     let handle = io::stdout().as_raw_handle();
-    // SAFETY: nothing in this process writes to standard output any more: it exits without.
+    // SAFETY: nothing in this process writes to standard output any more: it exits without doing so.
     drop(unsafe { OwnedHandle::from_raw_handle(handle) });
 }

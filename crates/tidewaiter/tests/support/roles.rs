@@ -1,17 +1,17 @@
-//! The parts that children play in the tests, on every port the same.
+//! The roles that children play in the tests, the same on every port.
 
 use std::ffi::OsStr;
 
 /// The environment variable that tells a child its role.
 pub(crate) const ROLE: &str = "TIDEWAITER_TEST_ROLE";
 
-/// What a child writes to its standard output first.
+/// The first bytes that a child writes to its standard output.
 pub(crate) const READY: &[u8] = b"\n<the child plays its role>\n";
 
-/// What a child is to do.
+/// The behaviour of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Copies its input to its output until the end of it, then exits with 0.
+    /// Copies its input to its output until the input ends, then exits with 0.
     Echo,
     /// Exits with this code at once.
     Exit(u8),
@@ -19,16 +19,16 @@ pub(crate) enum Role {
     Mute,
     /// Reads nothing, writes nothing, and stays.
     Deaf,
-    /// Starts an echo that has its streams, and exits with 5.
+    /// Starts an echo that inherits its streams, and exits with 5.
     LeaveEcho,
-    /// Starts one that is deaf and has its streams, and stays.
+    /// Starts a deaf child that inherits its streams, and stays.
     KeepDeaf,
     /// Writes this many times 1024 bytes to its standard error, and exits with 0 at the end of its input.
     Flood(u32),
 }
 
 impl Role {
-    /// The role as the environment variable carries it.
+    /// The role as text, for the environment variable.
     pub(crate) fn to_text(self) -> String {
         match self {
             Role::Echo => "echo".to_owned(),

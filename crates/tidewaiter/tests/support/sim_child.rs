@@ -1,4 +1,4 @@
-//! Children of the simulation.
+//! Simulated children.
 
 use tidewaiter::port::sim::{Event, Output, Process, Program, Sim};
 use tidewaiter::process::Command;
@@ -13,7 +13,7 @@ pub(crate) fn child(role: Role) -> Command {
     Command::new(PLAYER).env(ROLE, role.to_text())
 }
 
-/// Makes the children known to `sim`.
+/// Registers the children's program with `sim`.
 pub(crate) fn register(sim: &Sim) {
     sim.program(PLAYER, || Player {
         role: None,
@@ -23,9 +23,9 @@ pub(crate) fn register(sim: &Sim) {
 }
 
 struct Player {
-    /// From the environment, unless given by the one that forked it.
+    /// Read from the environment, unless the child that forked this one set it.
     role: Option<Role>,
-    /// What it still has to say.
+    /// The bytes that it still has to write.
     output: Vec<u8>,
     /// How many bytes it still has to write to standard error.
     errors: usize,
@@ -43,7 +43,7 @@ impl Player {
             Role::Flood(count) => self.errors = 1024 * usize::try_from(count).expect("it fits"),
             _ => {}
         }
-        // Every pipe has room for it at the beginning.
+        // Every pipe is empty at the beginning, so this fits.
         let written = process.write(Output::Stdout, READY);
         assert_eq!(written.ok(), Some(READY.len()));
         match role {
@@ -67,7 +67,7 @@ impl Player {
         }
     }
 
-    /// Echoes what is there as far as there is room for it.
+    /// Echoes the bytes that are available as far as there is room for them.
     fn echo(&mut self, process: &mut Process<'_>) {
         loop {
             if self.output.is_empty() {

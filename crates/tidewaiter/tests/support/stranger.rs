@@ -1,4 +1,4 @@
-//! Connections that no reactor knows of, and that nothing of one may touch.
+//! Connections that no reactor knows, and that no reactor may touch.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use tidewaiter::port::RawDescriptor;
 
 use super::number::number;
 
-/// Longer than anything takes on loopback; only a failure waits for it.
+/// Longer than any step takes on loopback; only a failure waits this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Both ends of a connection.
@@ -34,7 +34,7 @@ impl Stranger {
         self.0.each_ref().map(number)
     }
 
-    /// Closes the connection; what somebody has done to it is an error.
+    /// Closes the connection. Returns an error if other code has touched it.
     pub(crate) fn close(mut self) -> io::Result<()> {
         for end in &self.0 {
             let socket = SockRef::from(end);
@@ -49,7 +49,7 @@ impl Stranger {
     }
 }
 
-/// Sends a byte that is to arrive, alone.
+/// Sends a byte that must arrive, and nothing else with it.
 fn exchange(from: &mut TcpStream, to: &mut TcpStream) -> io::Result<()> {
     from.write_all(b"!")?;
     let mut byte = [0; 2];
