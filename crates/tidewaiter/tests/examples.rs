@@ -115,7 +115,7 @@ fn the_echo_server_sends_everything_back() {
 /// Goal: none of the echoes in the documentation holds more than a bounded amount for a peer that does not
 /// read.
 #[test]
-fn every_echo_that_is_shown_reads_no_faster_than_its_peer() {
+fn every_documented_echo_reads_no_faster_than_its_peer() {
     for shown in [
         include_str!("../../../README.md"),
         include_str!("../src/lib.rs"),
@@ -132,7 +132,7 @@ fn every_echo_that_is_shown_reads_no_faster_than_its_peer() {
 }
 
 #[test]
-fn the_echo_takes_no_more_than_its_client_takes() {
+fn the_echo_reads_no_faster_than_its_client() {
     let sim = Sim::new(1);
     let reactor = Reactor::builder().simulation(&sim).build().expect("a port");
     let echo = echo::serve(&reactor, any_port()).expect("a free address");
@@ -220,7 +220,7 @@ impl Protocol for End {
 }
 
 #[test]
-fn the_proxy_takes_no_more_from_one_side_than_the_other_side_takes() {
+fn the_proxy_reads_from_one_side_no_faster_than_the_other_reads() {
     let sim = Sim::new(1);
     let reactor = Reactor::builder().simulation(&sim).build().expect("a port");
     let taken = Rc::new(RefCell::new(Vec::new()));
@@ -246,7 +246,7 @@ fn the_proxy_takes_no_more_from_one_side_than_the_other_side_takes() {
 }
 
 #[test]
-fn the_proxy_resets_a_client_when_nobody_is_there_to_serve_it() {
+fn the_proxy_resets_a_client_when_it_cannot_connect() {
     let reactor = Reactor::builder().signals(false).build().expect("a port");
     let nobody = TcpListener::bind(any_port()).and_then(|socket| socket.local_addr());
     let target = nobody.expect("a free address").to_string();
@@ -298,7 +298,7 @@ fn the_client_prints_the_answer_or_why_there_is_none() {
 }
 
 #[test]
-fn the_child_is_heard_in_order() {
+fn the_childs_events_are_printed_in_order() {
     let said = run("child", &[]);
     let at = |what: &str| {
         said.find(what)

@@ -72,7 +72,7 @@ fn connections_are_spread_over_the_threads() {
 }
 
 #[test]
-fn handed_over_connections_go_round_exactly() {
+fn handed_over_connections_are_distributed_in_turn() {
     let group = start();
     let listener = group
         .listen_tcp_handing_over(any_port(), numbering)
@@ -137,7 +137,7 @@ fn a_factory_is_made_once_on_each_thread_and_used_there() {
 }
 
 #[test]
-fn one_reactor_that_stops_stops_all_and_closes_what_they_serve() {
+fn a_reactor_that_stops_stops_all_and_closes_their_listeners() {
     let group = start();
     let listener = group.listen_tcp(any_port(), numbering).unwrap();
     let clients: Vec<_> = (0..20).map(|_| connect(listener.local_addr())).collect();
@@ -223,7 +223,7 @@ fn a_group_of_one_does_not_share_its_port() {
 }
 
 #[test]
-fn a_panic_where_a_factory_is_made_is_the_callers() {
+fn a_panic_of_the_closure_that_makes_factories_reaches_the_caller() {
     let group = start();
     let listen = || {
         group.listen_tcp(any_port(), |thread| {

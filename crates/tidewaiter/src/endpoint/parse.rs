@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_are_taken_apart() {
+    fn hosts_and_ports_are_parsed() {
         for (text, host, port) in [
             ("localhost:7000", "localhost", 7000),
             ("127.0.0.1:0", "127.0.0.1", 0),

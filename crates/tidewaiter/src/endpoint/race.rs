@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_held_between_its_bounds() {
+    fn the_delay_is_limited_to_its_bounds() {
         for (asked, held) in [
             (Duration::ZERO, Duration::from_millis(10)),
             (Duration::MAX, Duration::from_secs(2)),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn without_addresses_the_race_is_lost() {
+    fn a_race_without_addresses_fails() {
         let mut race = Race::new(&[], ATTEMPT_DELAY);
         assert_eq!(race.next(Instant::now()), Step::Failed);
         assert!(race.into_failure().is_none());

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn values_come_in_the_order_of_sending_behind_what_is_already_there() {
+    fn drained_values_are_appended_in_the_order_of_sending() {
         let inbox = Inbox::new(silent());
         let (one, two) = (inbox.sender(), inbox.sender());
         one.send(1).unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_inbox_returns_the_value_and_keeps_what_came_before() {
+    fn a_closed_inbox_returns_the_value_and_keeps_earlier_ones() {
         let inbox = Inbox::new(silent());
         let sender = inbox.sender();
         sender.send("before").unwrap();

@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_started_for_work_up_to_the_limit_and_the_rest_waits() {
+    fn threads_are_started_up_to_the_limit_and_further_jobs_wait() {
         let workers = Workers::new(threads(2), "test");
         assert_eq!(counts(&workers).0, 0);
         let held: Vec<Held> = (0..2).map(|_| hold(&workers)).collect();
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_job_that_is_given_up_makes_way_within_the_limit_of_replacements() {
+    fn a_running_job_that_is_given_up_is_replaced_within_the_limit() {
         let limits = Limits {
             replacements: 1,
             ..threads(1)
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_beyond_what_may_wait_is_refused_and_dropped() {
+    fn a_job_beyond_the_queue_is_refused_and_dropped() {
         let limits = Limits {
             waiting: 2,
             ..threads(1)

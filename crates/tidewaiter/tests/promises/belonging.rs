@@ -11,7 +11,7 @@ use crate::support::harness::Harness;
 use crate::support::reader::{Reader, receive_exactly};
 
 #[test]
-fn what_was_asked_on_one_thread_completes_on_the_one_that_waits() {
+fn operations_submitted_on_one_thread_complete_on_the_thread_that_waits() {
     let mut harness = Harness::new();
     let (listener, address) = harness.listen();
     let accepting = harness.submit(listener, Request::Accept);
@@ -55,7 +55,7 @@ fn a_port_that_is_dropped_after_its_thread_has_ended_takes_back_all_memory() {
 }
 
 #[test]
-fn another_thread_than_the_first_one_to_wait_is_refused_and_told_so() {
+fn a_wait_on_a_second_thread_is_refused_and_says_why() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     let mut reader = Reader::new(&mut harness, server);
@@ -98,7 +98,7 @@ fn pause(harness: &mut Harness) {
 }
 
 #[test]
-fn going_on_needs_a_pause() {
+fn after_fork_without_before_fork_is_refused() {
     let mut harness = Harness::new();
     let error = harness.port.after_fork().expect_err("nothing was paused");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
@@ -108,7 +108,7 @@ fn going_on_needs_a_pause() {
 /// Goal: suspending a port loses, duplicates and reorders nothing that is under way.
 /// Method: suspend before each wait, through connecting, accepting, sending more than fits, and the end.
 #[test]
-fn nothing_is_lost_in_pauses() {
+fn suspending_a_port_loses_nothing() {
     const TOTAL: usize = 4 << 20;
     let data: Vec<u8> = (0..TOTAL)
         .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
@@ -147,7 +147,7 @@ fn nothing_is_lost_in_pauses() {
 }
 
 #[test]
-fn a_cancel_or_wake_up_during_a_pause_is_heeded() {
+fn a_cancel_or_wake_up_while_suspended_takes_effect() {
     let mut harness = Harness::new();
     let (_, server) = harness.pair();
     let receiving = harness.receive(server);

@@ -30,7 +30,7 @@ fn status(harness: &mut Harness, spawned: &Spawned) -> ExitStatus {
 }
 
 #[test]
-fn pipes_at_any_descriptor_work_as_any_pipe() {
+fn pipes_work_at_any_descriptor() {
     let mut harness = Harness::new();
     let command = shell("cat <&9 >&5")
         .stdout(Stdio::Closed)
@@ -60,7 +60,7 @@ fn pipes_at_any_descriptor_work_as_any_pipe() {
 }
 
 #[test]
-fn a_stream_that_is_to_be_a_socket_is_one() {
+fn a_standard_stream_can_be_a_socket() {
     let mut harness = Harness::new();
     let command = shell("test -S /dev/stdin && test -S /dev/stdout && test -p /dev/stderr")
         .stdin(Stdio::Socket)
@@ -87,7 +87,7 @@ fn a_terminal_ends_as_a_pipe_does() {
 }
 
 #[test]
-fn what_a_child_cannot_have_leaves_nothing_open() {
+fn a_descriptor_that_a_child_cannot_have_leaves_nothing_open() {
     let mut harness = Harness::new();
     let command = shell("")
         .fd(3, Stdio::PipeFromChild)

@@ -40,7 +40,7 @@ fn a_child_echoes_through_sockets_until_its_input_ends() {
 }
 
 #[test]
-fn a_child_can_close_its_socket_and_live() {
+fn a_child_can_close_its_socket_and_run_on() {
     let mut harness = Harness::new();
     let child = start(&mut harness, Role::Mute);
     let output = child.output(&mut harness);
@@ -54,7 +54,7 @@ fn a_child_can_close_its_socket_and_live() {
 
 /// Goal: all bytes sent before the end arrive, however many, and then the end.
 #[test]
-fn all_that_a_child_wrote_comes_before_the_end() {
+fn all_output_of_a_child_arrives_before_the_end() {
     const COUNT: u32 = 5000;
     let mut harness = Harness::new();
     let child = start(&mut harness, Role::Flood(COUNT));
@@ -90,7 +90,7 @@ fn a_full_socket_keeps_a_send_pending_until_it_is_cancelled_or_the_child_dies() 
 }
 
 #[test]
-fn closing_a_full_socket_cancels_what_is_under_way() {
+fn closing_a_full_socket_cancels_its_send() {
     let mut harness = Harness::new();
     let child = start(&mut harness, Role::Deaf);
     let data = Bytes::from(vec![1; 1 << 20]);

@@ -14,7 +14,7 @@ use crate::support::reader::{Reader, receive_exactly};
 use crate::support::roles::Role;
 
 #[test]
-fn closing_ends_what_is_under_way_before_it_completes() {
+fn closing_ends_the_operations_before_it_completes() {
     for mode in [CloseMode::Graceful, CloseMode::Reset] {
         let mut harness = Harness::new();
         let (client, server) = harness.pair();
@@ -72,7 +72,7 @@ fn a_socket_can_be_closed_while_it_connects() {
 }
 
 #[test]
-fn what_was_never_used_can_be_closed() {
+fn an_unused_handle_can_be_closed() {
     let mut harness = Harness::new();
     let (listener, address) = harness.listen();
     let client = harness.open_stream(address);
@@ -82,7 +82,7 @@ fn what_was_never_used_can_be_closed() {
 }
 
 #[test]
-fn a_graceful_close_delivers_all_that_the_os_took_and_then_the_end() {
+fn a_graceful_close_delivers_all_bytes_that_the_os_took_and_then_the_end() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     let data: Vec<u8> = (0..30_000u32).flat_map(u32::to_le_bytes).collect();

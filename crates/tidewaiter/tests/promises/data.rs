@@ -179,7 +179,7 @@ fn many_connections_at_once_keep_their_bytes_apart() {
 }
 
 #[test]
-fn what_a_send_did_not_take_comes_back_as_its_rest() {
+fn a_partial_send_returns_the_unsent_bytes() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     let pattern = pattern(7);

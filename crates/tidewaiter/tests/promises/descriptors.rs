@@ -262,7 +262,7 @@ fn an_idle_port_takes_no_processor_time() {
 /// Goal: a receive that waits for bytes holds no buffer, on many connections.
 #[cfg(target_os = "linux")]
 #[test]
-fn idle_connections_take_no_memory_for_what_they_may_receive() {
+fn idle_connections_hold_no_receive_buffers() {
     /// The size of this process's own address space, in bytes.
     fn address_space() -> usize {
         let text = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
@@ -275,7 +275,7 @@ fn idle_connections_take_no_memory_for_what_they_may_receive() {
     }
     alone(
         module_path!(),
-        "idle_connections_take_no_memory_for_what_they_may_receive",
+        "idle_connections_hold_no_receive_buffers",
         || {
             let mut options = PortOptions::default();
             options.receive_bytes = 1 << 20;

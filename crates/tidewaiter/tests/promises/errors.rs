@@ -71,7 +71,7 @@ fn a_refused_connect_is_refused() {
 }
 
 #[test]
-fn listening_where_somebody_listens_is_refused() {
+fn listening_on_an_address_in_use_is_refused() {
     let mut harness = Harness::new();
     let (_, taken) = harness.listen();
     let error = harness
@@ -100,7 +100,7 @@ fn an_address_that_is_not_ours_is_not_available() {
 }
 
 #[test]
-fn sending_goes_on_after_the_end_of_what_is_received() {
+fn sending_works_after_the_end_of_file() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     harness.send_all(client, b"a question");
@@ -125,7 +125,7 @@ fn sending_goes_on_after_the_end_of_what_is_received() {
 }
 
 #[test]
-fn sending_after_ones_own_end_fails() {
+fn sending_after_shutting_down_the_sending_side_fails() {
     let mut harness = Harness::new();
     let (client, _server) = harness.pair();
     harness
@@ -151,7 +151,7 @@ fn bytes_before_the_end_of_file_come_first() {
 }
 
 #[test]
-fn writing_to_a_pipe_that_nobody_reads_is_a_broken_pipe() {
+fn writing_to_a_pipe_without_a_reader_is_a_broken_pipe() {
     let mut harness = Harness::new();
     let child = Child::start(&mut harness, Role::Exit(0));
     child.status(&mut harness);
@@ -223,7 +223,7 @@ fn a_second_receive_or_send_is_refused_and_disturbs_nothing() {
 }
 
 #[test]
-fn requests_that_a_handle_does_not_know_are_refused() {
+fn requests_that_a_kind_of_handle_does_not_take_are_refused() {
     let mut harness = Harness::new();
     let (listener, peer) = harness.listen();
     let (client, _server) = harness.pair();
@@ -282,7 +282,7 @@ fn a_failed_connect_leaves_a_handle_that_can_be_closed() {
 }
 
 #[test]
-fn one_connection_s_error_is_not_another_s() {
+fn an_error_of_one_connection_does_not_affect_another() {
     let mut harness = Harness::new();
     let pairs = harness.pairs(10);
     let (broken, whole) = pairs.split_at(5);

@@ -98,7 +98,7 @@ fn each_kind_completes_once_when_its_handle_is_closed() {
 }
 
 #[test]
-fn cancelling_what_has_completed_changes_nothing() {
+fn cancelling_a_completed_operation_does_nothing() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     let sending = harness.send(client, b"done".as_slice());
@@ -110,7 +110,7 @@ fn cancelling_what_has_completed_changes_nothing() {
 }
 
 #[test]
-fn a_multishot_accept_brings_every_connection_and_then_its_end() {
+fn a_multishot_accept_delivers_every_connection_and_then_its_end() {
     let mut harness = Harness::new();
     let (listener, address) = harness.listen();
     let accepting = harness.submit(listener, Request::Accept);
@@ -175,7 +175,7 @@ fn several_accepts_on_one_listener_share_its_connections() {
 }
 
 #[test]
-fn a_multishot_receive_brings_all_bytes_and_then_its_end() {
+fn a_multishot_receive_delivers_all_bytes_and_then_its_end() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     let mut reader = Reader::new(&mut harness, server);
@@ -194,7 +194,7 @@ fn a_multishot_receive_brings_all_bytes_and_then_its_end() {
 
 /// Goal: after the end of file, each further receive reports it again, once.
 #[test]
-fn each_receive_after_the_end_of_file_says_so_once() {
+fn each_receive_after_the_end_of_file_reports_it_once() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     harness

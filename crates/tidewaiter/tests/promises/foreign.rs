@@ -57,7 +57,7 @@ fn an_unconnected_socket_can_be_adopted_and_connected() {
 
 /// Goal: the port reports the number that a socket was adopted with, for as long as it is open.
 #[test]
-fn a_number_is_told_until_the_close() {
+fn the_number_of_a_socket_is_reported_until_the_close() {
     let mut harness = Harness::new();
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
     #[cfg(unix)]
@@ -194,7 +194,7 @@ fn an_unreachable_address_is_unreachable() {
 }
 
 #[test]
-fn a_directory_is_no_program() {
+fn a_directory_cannot_be_run() {
     let mut harness = Harness::new();
     let directory = env!("CARGO_TARGET_TMPDIR");
     let error = harness

@@ -56,10 +56,10 @@ fn listener() -> TcpListener {
 }
 
 #[test]
-fn a_port_that_never_waited_lives_on_in_the_child() {
+fn a_port_that_never_waited_works_in_the_child() {
     alone(
         module_path!(),
-        "a_port_that_never_waited_lives_on_in_the_child",
+        "a_port_that_never_waited_works_in_the_child",
         || {
             let std_listener = listener();
             let mut client = connect(&std_listener);
@@ -95,10 +95,10 @@ fn a_port_that_never_waited_lives_on_in_the_child() {
 /// Goal: a connection with much under way in both directions goes on in the child without a gap, although the
 /// parent has ended.
 #[test]
-fn what_is_under_way_goes_on_in_the_child() {
+fn operations_under_way_go_on_in_the_child() {
     alone(
         module_path!(),
-        "what_is_under_way_goes_on_in_the_child",
+        "operations_under_way_go_on_in_the_child",
         || {
             let std_listener = listener();
             let mut client = connect(&std_listener);
@@ -154,10 +154,10 @@ fn what_is_under_way_goes_on_in_the_child() {
 /// Goal: every call on a copy is refused, and dropping it does nothing: connections, children, watches and
 /// waits of the original go on.
 #[test]
-fn every_call_of_a_copy_is_refused_and_harmless() {
+fn every_call_on_a_copy_is_refused_and_harmless() {
     alone(
         module_path!(),
-        "every_call_of_a_copy_is_refused_and_harmless",
+        "every_call_on_a_copy_is_refused_and_harmless",
         || {
             let std_listener = listener();
             let mut client = connect(&std_listener);
@@ -306,10 +306,10 @@ fn use_all(port: &mut Port, parts: &Parts) {
 /// Goal: the copy that takes over the port does not report a running child of the parent as ended. It reports
 /// the end when the child does end, although it cannot learn the exit status.
 #[test]
-fn a_child_that_runs_on_is_not_reported_ended_in_a_copy() {
+fn a_running_child_is_not_reported_ended_in_a_copy() {
     alone(
         module_path!(),
-        "a_child_that_runs_on_is_not_reported_ended_in_a_copy",
+        "a_running_child_is_not_reported_ended_in_a_copy",
         || {
             for own_group in [false, true] {
                 let mut harness = Harness::new();
@@ -340,10 +340,10 @@ fn a_child_that_runs_on_is_not_reported_ended_in_a_copy() {
 /// Goal: a process that forks and itself goes on with the port needs no new resources from the OS, which may
 /// have none to give. Nothing is lost.
 #[test]
-fn the_original_goes_on_without_asking_for_anything_new() {
+fn the_original_goes_on_without_new_resources() {
     alone(
         module_path!(),
-        "the_original_goes_on_without_asking_for_anything_new",
+        "the_original_goes_on_without_new_resources",
         || {
             let std_listener = listener();
             let mut client = connect(&std_listener);

@@ -71,7 +71,7 @@ fn a_few_buffers_serve_a_burst_on_many_idle_connections() {
 
 /// Goal: a user that keeps every buffer makes the port allocate more, not stall.
 #[test]
-fn holding_every_buffer_stalls_nobody() {
+fn holding_every_buffer_stalls_nothing() {
     let mut harness = Harness::with(&few_buffers());
     let pairs = harness.pairs(50);
     let receives: Vec<_> = pairs

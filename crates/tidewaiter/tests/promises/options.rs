@@ -31,7 +31,7 @@ fn options_of_a_connection_can_be_set() {
 
 /// Goal: the port reports how many bytes a peer that does not read has not acknowledged, where the OS tells.
 #[test]
-fn what_the_peer_has_not_taken_is_told_until_it_has() {
+fn unacknowledged_bytes_are_reported_until_acknowledged() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     if cfg!(any(windows, target_vendor = "apple")) && !crate::SIMULATED {
@@ -151,7 +151,7 @@ fn sharing_an_address_works_or_is_unsupported() {
 }
 
 #[test]
-fn a_port_tells_what_it_is_and_why() {
+fn a_port_reports_its_kind_and_why_it_was_chosen() {
     let harness = Harness::new();
     let info = harness.port.info();
     assert!(!info.reason.is_empty());

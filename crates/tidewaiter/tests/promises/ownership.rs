@@ -105,7 +105,7 @@ fn dropping_the_port_right_after_cancelling_and_closing_takes_back_all_memory() 
 }
 
 #[test]
-fn a_send_gives_its_memory_back_with_its_last_completion() {
+fn a_send_returns_its_memory_with_its_last_completion() {
     let mut harness = Harness::new();
     let data = Bytes::from(vec![7; 1 << 20]);
     let (client, server) = harness.pair();
@@ -149,7 +149,7 @@ fn counted(size: usize) -> (Chunks, Arc<AtomicUsize>) {
 /// Goal: the port never drops sent bytes, because their drop runs the program's code; the receiver of the
 /// completion drops them.
 #[test]
-fn what_was_sent_is_dropped_by_who_takes_the_completion() {
+fn sent_bytes_are_dropped_by_the_receiver_of_the_completion() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     let (chunks, dropped) = counted(2500);
@@ -166,7 +166,7 @@ fn what_was_sent_is_dropped_by_who_takes_the_completion() {
 
 /// Goal: however a send ends, its last completion returns all unsent bytes; the harness checks how many.
 #[test]
-fn a_send_that_fails_gives_back_what_it_did_not_send() {
+fn a_failed_send_returns_the_unsent_bytes() {
     /// More than any OS takes at once.
     const MUCH: usize = 4 << 20;
     let ends: [fn(&mut Harness, Handle, Handle, Operation); 3] = [
@@ -201,7 +201,7 @@ fn a_send_that_fails_gives_back_what_it_did_not_send() {
 
 /// Goal: a panic in the drop of the program's bytes goes no further, and the other pieces are dropped.
 #[test]
-fn a_panic_in_the_drop_of_what_is_sent_goes_no_further() {
+fn a_panic_in_the_drop_of_sent_bytes_is_contained() {
     struct Bomb;
     impl AsRef<[u8]> for Bomb {
         fn as_ref(&self) -> &[u8] {
@@ -233,7 +233,7 @@ fn a_panic_in_the_drop_of_what_is_sent_goes_no_further() {
 
 /// Goal: the port takes outgoing bytes by value, so the caller may drop its own reference at once.
 #[test]
-fn the_caller_may_drop_what_it_sends() {
+fn the_caller_may_drop_its_reference_to_sent_bytes() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     for number in 0..100u8 {

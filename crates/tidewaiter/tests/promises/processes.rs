@@ -11,7 +11,7 @@ use crate::support::reader::Reader;
 use crate::support::roles::{READY, Role};
 
 #[test]
-fn a_child_echoes_what_it_is_sent_until_its_input_ends() {
+fn a_child_echoes_its_input_until_it_ends() {
     let mut harness = Harness::new();
     let child = Child::start(&mut harness, Role::Echo);
     let mut output = child.output(&mut harness);
@@ -27,7 +27,7 @@ fn a_child_echoes_what_it_is_sent_until_its_input_ends() {
 }
 
 #[test]
-fn an_exit_code_is_told() {
+fn an_exit_code_is_reported() {
     let mut harness = Harness::new();
     for code in [0, 1, 7, 255] {
         let child = Child::start(&mut harness, Role::Exit(code));
@@ -39,7 +39,7 @@ fn an_exit_code_is_told() {
 }
 
 #[test]
-fn a_killed_child_is_told_from_one_that_exits() {
+fn a_killed_child_is_distinguished_from_one_that_exits() {
     let mut harness = Harness::new();
     let child = Child::start(&mut harness, Role::Deaf);
     let output = child.output(&mut harness);
@@ -59,7 +59,7 @@ fn a_killed_child_is_told_from_one_that_exits() {
 }
 
 #[test]
-fn a_child_can_close_its_output_and_live() {
+fn a_child_can_close_its_output_and_run_on() {
     let mut harness = Harness::new();
     let child = Child::start(&mut harness, Role::Mute);
     let output = child.output(&mut harness);
@@ -74,7 +74,7 @@ fn a_child_can_close_its_output_and_live() {
 /// Goal: the exit of a child and the end of its pipes are two events.
 /// Method: after the exit, the grandchild that inherited the pipes still echoes through them.
 #[test]
-fn an_exit_is_told_while_a_grandchild_keeps_the_pipes_open() {
+fn an_exit_is_reported_while_a_grandchild_keeps_the_pipes_open() {
     let mut harness = Harness::new();
     let child = Child::start(&mut harness, Role::LeaveEcho);
     let mut output = child.output(&mut harness);
@@ -106,7 +106,7 @@ fn killing_the_tree_ends_the_grandchildren() {
 }
 
 #[test]
-fn what_a_child_never_reads_stays_pending_and_can_be_cancelled() {
+fn a_send_to_a_child_that_never_reads_stays_pending_and_can_be_cancelled() {
     let mut harness = Harness::new();
     let child = Child::start(&mut harness, Role::Deaf);
     let data = Bytes::from(vec![1; 1 << 20]);
@@ -155,7 +155,7 @@ fn a_flood_on_one_stream_passes_while_the_other_is_idle() {
 }
 
 #[test]
-fn streams_that_are_no_pipes_have_no_handles() {
+fn standard_streams_other_than_pipes_have_no_handles() {
     let mut harness = Harness::new();
     let command = crate::child(Role::Exit(0))
         .stdin(Stdio::Null)
@@ -211,7 +211,7 @@ fn a_program_that_does_not_exist_is_not_found() {
 }
 
 #[test]
-fn a_hundred_children_at_once_all_come_back() {
+fn a_hundred_children_at_once_all_answer_and_end() {
     let mut harness = Harness::new();
     let children: Vec<_> = (0..100)
         .map(|_| Child::start(&mut harness, Role::Echo))

@@ -35,7 +35,7 @@ fn a_send_on_a_reset_connection_fails_through_wait() {
 }
 
 #[test]
-fn what_could_be_done_at_once_is_under_way_until_waited_for() {
+fn an_operation_done_at_once_is_under_way_until_a_wait() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     harness.send_all(client, b"there already");
@@ -68,7 +68,7 @@ fn a_wait_does_not_block_while_something_is_complete() {
 /// Goal: operations that always finish at once cannot keep a wait from returning.
 /// Method: sends and receives feed each other; each wait returns a bounded number of completions.
 #[test]
-fn one_wait_brings_a_bounded_batch() {
+fn one_wait_returns_a_bounded_batch() {
     let mut harness = Harness::new();
     let pairs = harness.pairs(100);
     let mut operations = Vec::new();

@@ -50,7 +50,7 @@ fn a_timeout_of_zero_does_not_block() {
 }
 
 #[test]
-fn the_longest_timeout_is_no_overflow() {
+fn the_longest_timeout_does_not_overflow() {
     let mut harness = Harness::new();
     let waker = harness.port.waker();
     for timeout in [
@@ -78,7 +78,7 @@ fn a_wake_up_before_the_wait_ends_it() {
 }
 
 #[test]
-fn wake_ups_before_one_wait_are_one() {
+fn wake_ups_before_a_wait_count_once() {
     let mut harness = Harness::new();
     let waker = harness.port.waker();
     for _ in 0..100 {
@@ -91,7 +91,7 @@ fn wake_ups_before_one_wait_are_one() {
 }
 
 #[test]
-fn a_zero_wait_takes_note_of_a_wake_up() {
+fn a_wait_of_zero_consumes_a_wake_up() {
     let mut harness = Harness::new();
     let waker = harness.port.waker();
     waker.wake();
@@ -107,7 +107,7 @@ fn a_zero_wait_takes_note_of_a_wake_up() {
 }
 
 #[test]
-fn waking_a_port_that_is_gone_does_nothing() {
+fn waking_a_dropped_port_does_nothing() {
     let harness = Harness::new();
     let waker = harness.port.waker();
     waker.wake();
@@ -128,7 +128,7 @@ fn assert_quiet(harness: &mut Harness, handle: Handle) {
 }
 
 #[test]
-fn bytes_that_nobody_asked_for_do_not_end_a_wait() {
+fn bytes_without_a_receive_do_not_end_a_wait() {
     let mut harness = Harness::new();
     let (client, server) = harness.pair();
     harness.send_all(client, b"unread");
@@ -137,7 +137,7 @@ fn bytes_that_nobody_asked_for_do_not_end_a_wait() {
 }
 
 #[test]
-fn an_end_or_reset_that_nobody_asked_for_does_not_end_a_wait() {
+fn an_end_or_reset_without_an_operation_does_not_end_a_wait() {
     let mut harness = Harness::new();
     for mode in [CloseMode::Graceful, CloseMode::Reset] {
         let (client, server) = harness.pair();
@@ -152,7 +152,7 @@ fn an_end_or_reset_that_nobody_asked_for_does_not_end_a_wait() {
 }
 
 #[test]
-fn a_connection_that_nobody_accepts_does_not_end_a_wait() {
+fn a_connection_without_an_accept_does_not_end_a_wait() {
     let mut harness = Harness::new();
     let (listener, address) = harness.listen();
     let (_, connecting) = harness.connect(address);
@@ -162,7 +162,7 @@ fn a_connection_that_nobody_accepts_does_not_end_a_wait() {
 }
 
 #[test]
-fn an_exit_that_nobody_asked_for_does_not_end_a_wait() {
+fn an_exit_without_an_operation_does_not_end_a_wait() {
     let mut harness = Harness::new();
     let child = Child::start(&mut harness, Role::Exit(0));
     child.status(&mut harness);

@@ -148,7 +148,7 @@ fn resume_when_stuck(transport: Transport, account: Rc<Account>, before: usize) 
 }
 
 #[test]
-fn a_push_producer_is_held_back_by_a_peer_that_does_not_read() {
+fn a_peer_that_does_not_read_pauses_a_push_producer() {
     let account = offer(ProducerKind::Push, crate::MUCH);
     let bound = HIGH_WATER + PIECE;
     assert!(
@@ -218,7 +218,7 @@ fn a_producer_registered_while_congested_is_paused_and_one_of_a_lost_connection_
 }
 
 #[test]
-fn water_marks_decide_when_a_producer_is_told() {
+fn water_marks_decide_when_a_producer_is_paused_and_resumed() {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
     let client = Script::new()
         .made(|transport| {
@@ -448,7 +448,7 @@ fn a_transport_is_the_producer_of_another_one() {
 /// Goal: when a transport that another one fills is lost, the other one goes on reading and sending, and ends
 /// in order.
 #[test]
-fn a_transport_whose_consumer_is_lost_reads_on_and_sends_on() {
+fn a_transport_whose_consumer_is_lost_goes_on_reading_and_sending() {
     let size = crate::MUCH;
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(3));
     let answered = log.clone();

@@ -92,7 +92,7 @@ fn pid_of(process: &Process) -> Option<Pid> {
 }
 
 #[test]
-fn pipes_at_any_descriptor_are_told_apart() {
+fn pipes_at_any_descriptor_are_distinguished() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let command = shell("read line <&4; echo \"$line $line\" >&3; cat <&4 >&7; exit 6")
         .stdin(Stdio::Closed)
@@ -134,7 +134,7 @@ fn pipes_at_any_descriptor_are_told_apart() {
 /// Goal: the end is reported once every pipe is closed, whichever process holds it open.
 /// Method: a grandchild keeps one, and answers after the exit.
 #[test]
-fn a_grandchild_that_keeps_any_pipe_holds_the_end_back() {
+fn a_grandchild_that_keeps_any_pipe_delays_the_end() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let command = shell("{ cat <&5 >&6; } & exit 2")
         .fd(5, Stdio::PipeToChild)
@@ -189,7 +189,7 @@ fn a_descriptor_of_ours_that_is_closed_is_named() {
 }
 
 #[test]
-fn a_terminal_is_spoken_to_until_it_is_hung_up() {
+fn a_terminal_takes_input_until_it_is_hung_up() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let command = shell("stty raw -echo; echo ready; exec cat").pty();
     let heard = Heard::new(&log, &countdown, |process, child_fd, all| {
@@ -225,7 +225,7 @@ fn a_terminals_end_comes_when_its_child_ends() {
 }
 
 #[test]
-fn much_passes_through_a_terminal_both_ways() {
+fn many_bytes_pass_through_a_terminal_both_ways() {
     const BYTES: usize = 300_000;
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let command = shell("stty raw -echo; printf go; exec cat").pty();
@@ -250,7 +250,7 @@ fn much_passes_through_a_terminal_both_ways() {
 /// Goal: a child is reaped before its end is reported, even if other parts of it are still open.
 /// Method: a grandchild keeps a pipe for longer than the child lives.
 #[test]
-fn a_child_is_reaped_before_its_end_is_told() {
+fn a_child_is_reaped_before_its_end_is_reported() {
     for own_group in [true, false] {
         let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
         let command = shell("{ cat <&5 >&6; } & exit 2")
@@ -272,7 +272,7 @@ fn a_child_is_reaped_before_its_end_is_told() {
 }
 
 #[test]
-fn children_that_end_before_the_loop_runs_are_told_and_reaped() {
+fn children_that_end_before_the_loop_runs_are_reported_and_reaped() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let heard = Heard::deaf(&log, &countdown);
     let process = reactor.spawn_process(&shell("exit 3"), heard).unwrap();

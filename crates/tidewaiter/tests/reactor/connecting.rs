@@ -82,7 +82,7 @@ fn a_port_at_which_nobody_listens_refuses() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_address_without_a_way_to_it_is_unreachable() {
+fn an_address_without_a_route_is_unreachable() {
     if crate::SIMULATED {
         return;
     }
@@ -119,7 +119,7 @@ fn an_address_that_does_not_answer_times_out() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn connecting_can_be_cancelled_half_way() {
+fn connecting_can_be_cancelled_while_under_way() {
     let (address, _full) = silent_address();
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let connector = reactor.connect_tcp(address, Outcome::new(&reactor, &log, &countdown));
@@ -156,7 +156,7 @@ fn connecting_can_be_cancelled_before_it_begins_and_not_once_it_is_done() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_told_and_so_is_a_resolver_that_takes_too_long() {
+fn a_failed_lookup_and_a_lookup_that_takes_too_long_are_reported() {
     if crate::SIMULATED {
         // The OS's resolver takes no simulated time, and the simulated clock does not wait for it.
         return;
@@ -220,7 +220,7 @@ const LOOKUPS_AT_ONCE: usize = 16;
 /// Goal: lookups that nothing waits for any more delay neither other lookups nor the user's work nor a stop,
 /// whether they had begun or not; those that had not never begin.
 #[test]
-fn lookups_of_cancelled_connects_hold_nothing_up() {
+fn lookups_of_cancelled_connects_delay_nothing() {
     if crate::SIMULATED {
         // Threads take no simulated time, and the clock does not wait for them.
         return;
@@ -259,7 +259,7 @@ fn lookups_of_cancelled_connects_hold_nothing_up() {
 
 /// Goal: a lookup whose connect has timed out does not keep its thread from other lookups.
 #[test]
-fn lookups_of_timed_out_connects_make_way() {
+fn lookups_of_timed_out_connects_free_their_threads() {
     if crate::SIMULATED {
         return;
     }
@@ -279,7 +279,7 @@ fn lookups_of_timed_out_connects_make_way() {
 /// Goal: the queue of lookups is bounded; a connect beyond it fails at once and names its host; a stop ends
 /// them all.
 #[test]
-fn more_lookups_than_may_wait_are_refused_by_name() {
+fn a_lookup_beyond_the_queue_is_refused_and_names_its_host() {
     if crate::SIMULATED {
         return;
     }

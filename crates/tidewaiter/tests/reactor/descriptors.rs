@@ -204,10 +204,10 @@ impl Factory for TurnsAway {
 /// Goal: the factory is told of the exhaustion while the connections are still in the backlog, where it can
 /// accept them through a second handle to the socket; then accepting resumes.
 #[test]
-fn a_factory_can_turn_away_whom_there_is_no_descriptor_for() {
+fn a_factory_can_turn_away_connections_without_free_descriptors() {
     alone(
         module_path!(),
-        "a_factory_can_turn_away_whom_there_is_no_descriptor_for",
+        "a_factory_can_turn_away_connections_without_free_descriptors",
         || {
             let (reactor, log) = (reactor(), Log::default());
             let socket = TcpListener::bind(any_port()).unwrap();
@@ -389,10 +389,10 @@ fn a_detached_child_lives_on() {
 
 /// Goal: a stop logs how many bytes were left unsent, and to which peer.
 #[test]
-fn a_stop_says_how_much_was_not_sent_and_to_whom() {
+fn a_stop_logs_how_many_bytes_were_not_sent_and_to_which_peer() {
     alone(
         module_path!(),
-        "a_stop_says_how_much_was_not_sent_and_to_whom",
+        "a_stop_logs_how_many_bytes_were_not_sent_and_to_which_peer",
         || {
             messages::keep();
             let reactor = reactor();
@@ -432,7 +432,7 @@ fn leads_to(number: i32) -> Option<std::path::PathBuf> {
 /// then it is closed.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_descriptor_is_closed_after_its_connection_was_told() {
+fn a_descriptor_is_closed_after_connection_lost() {
     type End = fn(&tidewaiter::Transport);
     let ways: [End; 4] = [
         tidewaiter::Transport::lose_connection,

@@ -494,7 +494,7 @@ fn the_owner_may_be_dropped_in_any_callback_of_a_clone_that_runs() {
 
 /// Goal: no call on the clones of a dropped reactor, or on the handles of its objects, panics.
 #[test]
-fn names_of_a_dropped_reactor_and_of_what_lived_on_it_may_be_used() {
+fn clones_of_a_dropped_reactor_and_handles_of_its_objects_may_be_used() {
     let owner = reactor();
     let (runner, remote) = (owner.clone(), owner.remote());
     let call = owner.call_later(Duration::from_secs(60), |_| ());
@@ -547,7 +547,7 @@ fn names_of_a_dropped_reactor_and_of_what_lived_on_it_may_be_used() {
 
 /// Goal: `stop` stops the reactor even if a callback always queues itself again.
 #[test]
-fn a_callback_that_adds_itself_again_does_not_keep_the_reactor_from_stopping() {
+fn a_callback_that_queues_itself_again_does_not_keep_the_reactor_from_stopping() {
     fn again(reactor: &Reactor) {
         reactor.call_when_running(again);
     }

@@ -54,7 +54,7 @@ fn a_hook_that_waits_twice_waits_once() {
 }
 
 #[test]
-fn without_the_hooks_leave_the_loop_does_not_wait_but_takes_what_is_there() {
+fn if_the_hook_does_not_wait_the_loop_polls_without_blocking() {
     let way_in = Arc::new(OnceLock::<Remote>::new());
     let remote = Arc::clone(&way_in);
     let (reactor, calls) = hooked(move |_| remote.get().unwrap().call(|_| ()).unwrap());
@@ -149,7 +149,7 @@ fn dawdle(reactor: &Reactor) {
 }
 
 #[test]
-fn slow_callbacks_are_reported_by_what_they_are() {
+fn slow_callbacks_are_reported_with_their_kind() {
     if crate::SIMULATED {
         // No callback takes simulated time.
         return;
@@ -194,7 +194,7 @@ fn a_slow_protocol_is_reported_with_its_peer() {
 }
 
 #[test]
-fn metrics_tell_kinds_and_turns_apart() {
+fn metrics_count_by_kind_and_measure_turns() {
     let reactor = reactor();
     let kinds = |metrics: &Metrics| {
         let living = metrics.living;

@@ -186,7 +186,7 @@ enum How {
 /// port.
 /// Method: the reactor counts the bytes sent; the peer reads nothing, if it accepts at all.
 #[test]
-fn what_was_dropped_at_the_end_is_told() {
+fn bytes_dropped_at_the_end_are_reported() {
     const SIZE: usize = 40_000_000;
     for (how, told) in [
         (How::Closed, "done"),
@@ -336,7 +336,7 @@ fn the_default_at_the_peers_end_ends_the_connection_whatever_is_registered() {
 /// Goal: while a connection is told of its end, no other socket can have its number.
 /// Method: the callback opens a socket.
 #[test]
-fn the_socket_is_not_closed_before_the_protocol_is_told() {
+fn the_socket_is_not_closed_before_connection_lost() {
     if crate::SIMULATED {
         return;
     }

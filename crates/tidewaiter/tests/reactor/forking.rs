@@ -259,10 +259,10 @@ fn noting(reactor: &Reactor, transports: &Rc<RefCell<Vec<Transport>>>) -> Listen
 /// Goal: every call on a copy is refused or does nothing: the original's connection, child, watch and listener
 /// go on.
 #[test]
-fn every_call_of_a_copy_is_refused_and_harmless() {
+fn every_call_on_a_copy_is_refused_and_harmless() {
     alone(
         module_path!(),
-        "every_call_of_a_copy_is_refused_and_harmless",
+        "every_call_on_a_copy_is_refused_and_harmless",
         || {
             let reactor = reactor();
             let transports = Rc::new(RefCell::new(Vec::new()));
@@ -326,26 +326,30 @@ fn every_call_of_a_copy_is_refused_and_harmless() {
 
 /// Goal: a copy of a group has no threads to wait for.
 #[test]
-fn a_copy_of_a_group_waits_for_nobody() {
-    alone(module_path!(), "a_copy_of_a_group_waits_for_nobody", || {
-        let builder = Reactor::builder().signals(false);
-        let group = ReactorGroup::start(2, &builder).expect("threads");
-        let mut group = Some(group);
-        for joins in [true, false] {
-            join(fork(|| {
-                let group = group.take().expect("it is there");
-                group.stop();
-                assert!(group.listen_tcp(any_port(), |_| |_| Echo).is_err());
-                if joins {
-                    assert!(matches!(group.join(), Err(Error::Port(_))));
-                }
-            }));
-        }
-        let group = group.expect("the child had a copy");
-        let listener = group.listen_tcp(any_port(), |_| |_| Echo).expect("a port");
-        let mut client = TcpStream::connect(listener.local_addr()).expect("it listens");
-        echoed(&mut client, b"it lives");
-        group.stop();
-        group.join().expect("it stops");
-    });
+fn a_copy_of_a_group_waits_for_no_thread() {
+    alone(
+        module_path!(),
+        "a_copy_of_a_group_waits_for_no_thread",
+        || {
+            let builder = Reactor::builder().signals(false);
+            let group = ReactorGroup::start(2, &builder).expect("threads");
+            let mut group = Some(group);
+            for joins in [true, false] {
+                join(fork(|| {
+                    let group = group.take().expect("it is there");
+                    group.stop();
+                    assert!(group.listen_tcp(any_port(), |_| |_| Echo).is_err());
+                    if joins {
+                        assert!(matches!(group.join(), Err(Error::Port(_))));
+                    }
+                }));
+            }
+            let group = group.expect("the child had a copy");
+            let listener = group.listen_tcp(any_port(), |_| |_| Echo).expect("a port");
+            let mut client = TcpStream::connect(listener.local_addr()).expect("it listens");
+            echoed(&mut client, b"it lives");
+            group.stop();
+            group.join().expect("it stops");
+        },
+    );
 }

@@ -26,7 +26,7 @@ fn soon(transport: &Transport, what: impl FnOnce(&Transport) + 'static) {
 
 /// Goal: a paused connection without buffered data is lost at once when its peer resets it.
 #[test]
-fn a_reset_is_told_while_paused() {
+fn a_reset_is_reported_while_paused() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
     if !tells(&reactor) {
         return;
@@ -46,7 +46,7 @@ fn a_reset_is_told_while_paused() {
 
 /// Goal: the same for a paused connection with buffered data, which is dropped then.
 #[test]
-fn a_reset_is_told_while_data_is_held() {
+fn a_reset_is_reported_while_data_is_buffered() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
     if !tells(&reactor) {
         return;
@@ -70,7 +70,7 @@ fn a_reset_is_told_while_data_is_held() {
 
 /// Goal: a reset after the peer's end of file is reported, too, although nothing receives any more.
 #[test]
-fn a_reset_is_told_after_the_end_of_file() {
+fn a_reset_is_reported_after_the_end_of_file() {
     for paused in [false, true] {
         let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
         if !tells(&reactor) {
@@ -141,7 +141,7 @@ fn an_orderly_end_loses_nothing() {
 
 /// Goal: once both directions have ended and nothing is left to receive, a paused connection is lost.
 #[test]
-fn an_orderly_end_of_both_is_told_while_paused() {
+fn an_orderly_end_of_both_directions_is_reported_while_paused() {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
     if !tells(&reactor) {
         return;

@@ -83,7 +83,7 @@ fn held(piece: usize) -> Vec<bool> {
 }
 
 #[test]
-fn the_ends_of_large_pieces_are_held_back_while_pieces_follow() {
+fn partial_segments_of_large_pieces_are_held_back_while_pieces_follow() {
     let held = held(64 * 1024);
     assert_eq!(held.len(), PIECES + 1);
     // From the first request for more on.
@@ -91,6 +91,6 @@ fn the_ends_of_large_pieces_are_held_back_while_pieces_follow() {
 }
 
 #[test]
-fn the_ends_of_small_pieces_are_not_held_back() {
+fn partial_segments_of_small_pieces_are_not_held_back() {
     assert_eq!(held(1000), [false; PIECES + 1]);
 }

@@ -41,7 +41,7 @@ fn triggers_are_called_by_phase_and_within_one_in_the_order_of_adding() {
 }
 
 #[test]
-fn a_hold_keeps_the_shutdown_back_and_the_reactor_working() {
+fn a_hold_delays_the_shutdown_and_keeps_the_reactor_working() {
     let reactor = reactor();
     let done = Rc::new(RefCell::new(false));
     let held = Rc::clone(&done);
@@ -71,7 +71,7 @@ fn a_hold_keeps_the_shutdown_back_and_the_reactor_working() {
 
 /// Goal: a program can end a shutdown that waits for a hold that is never dropped.
 #[test]
-fn released_holds_keep_nothing_back() {
+fn released_holds_delay_nothing() {
     for stop_first in [true, false] {
         let reactor = reactor();
         // Kept beyond the end of the loop.
@@ -130,7 +130,7 @@ fn a_crashed_reactor_runs_again_and_a_stopped_one_does_not() {
 }
 
 #[test]
-fn calls_from_threads_come_in_order_and_none_is_lost() {
+fn calls_from_threads_are_made_in_order_and_none_is_lost() {
     const THREADS: usize = 8;
     const CALLS: usize = 500;
     let reactor = reactor();

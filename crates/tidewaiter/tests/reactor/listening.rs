@@ -16,7 +16,7 @@ use super::support::{
 };
 
 #[test]
-fn an_address_that_cannot_be_had_is_named() {
+fn an_address_that_cannot_be_bound_is_named() {
     let reactor = reactor();
     let listener = reactor
         .listen_tcp(any_port(), |_: SocketAddr| Silent)
@@ -73,7 +73,7 @@ impl Factory for EchoesOn {
 }
 
 #[test]
-fn a_listener_that_stops_refuses_and_its_connections_live_on() {
+fn a_stopped_listener_refuses_and_its_connections_go_on() {
     let reactor = reactor();
     let connected = Rc::new(RefCell::new(None));
     let factory = EchoesOn(Rc::clone(&connected));
@@ -127,7 +127,7 @@ impl Factory for Again {
 }
 
 #[test]
-fn a_factory_hears_when_the_address_is_free_again() {
+fn a_factory_is_told_when_the_address_is_free_again() {
     let (reactor, log) = (reactor(), Log::default());
     let listener = reactor.listen_tcp(any_port(), Again(3, log.clone()));
     listener.unwrap().stop_listening();
@@ -138,7 +138,7 @@ fn a_factory_hears_when_the_address_is_free_again() {
 
 /// Goal: the factory is told once when the listener ends with the reactor, and then is dropped.
 #[test]
-fn a_factory_hears_when_the_reactor_stops() {
+fn a_factory_is_told_when_the_reactor_stops() {
     let (reactor, log) = (reactor(), Log::default());
     let listener = reactor.listen_tcp(any_port(), Again(0, log.clone()));
     reactor.call_when_running(Reactor::stop);
@@ -207,7 +207,7 @@ impl Factory for OneByOne {
 
 /// Goal: a factory that pauses at a connection gets only that one: no other was accepted with it.
 #[test]
-fn one_at_a_time_a_pause_leaves_all_others_in_the_backlog() {
+fn pausing_at_each_connection_leaves_all_others_in_the_backlog() {
     let (reactor, countdown) = (reactor(), Countdown::new(10));
     let (place, paused) = (Rc::default(), Rc::default());
     let factory = OneByOne {

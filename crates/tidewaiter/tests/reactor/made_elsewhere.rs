@@ -154,7 +154,7 @@ fn a_failure_to_connect_keeps_the_code_of_the_os() {
 /// Goal: a failure that occurs at once, before any packet is sent, is reported by the loop, too.
 #[cfg(unix)]
 #[test]
-fn a_socket_that_cannot_be_connected_is_told_by_the_loop() {
+fn a_socket_that_cannot_be_connected_is_reported_by_the_loop() {
     if crate::SIMULATED {
         return;
     }
@@ -171,7 +171,7 @@ fn a_socket_that_cannot_be_connected_is_told_by_the_loop() {
 }
 
 #[test]
-fn a_socket_made_elsewhere_is_given_up_when_cancelled() {
+fn a_socket_made_elsewhere_is_closed_when_cancelled() {
     if crate::SIMULATED {
         return;
     }

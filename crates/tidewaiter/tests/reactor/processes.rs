@@ -106,7 +106,7 @@ impl ProcessProtocol for Watch {
 /// Goal: the start of a child that ends at once is reported before its end, however many other callbacks are
 /// queued.
 #[test]
-fn a_child_is_there_before_it_ends_even_if_the_loop_owes_many_calls() {
+fn a_start_is_reported_before_the_end_even_if_many_callbacks_are_queued() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let watch = Watch::new(&log, &countdown);
     reactor.call_when_running(move |reactor| {
@@ -184,7 +184,7 @@ fn a_child_echoes_and_every_event_comes_once_and_in_order() {
 }
 
 #[test]
-fn exit_codes_are_told_of_children_that_end_at_once() {
+fn exit_codes_of_children_that_end_at_once_are_reported() {
     let (reactor, countdown) = (reactor(), Countdown::new(3));
     let logs: Vec<_> = [0, 7, 255]
         .into_iter()
@@ -201,7 +201,7 @@ fn exit_codes_are_told_of_children_that_end_at_once() {
 }
 
 #[test]
-fn a_killed_child_is_told_from_one_that_exits() {
+fn a_killed_child_is_distinguished_from_one_that_exits() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let watch = Watch::new(&log, &countdown).made(|process| process.kill().unwrap());
     start(&reactor, Role::Deaf, watch);
@@ -242,7 +242,7 @@ fn a_child_that_is_asked_to_terminate_ends_by_that_signal() {
 }
 
 #[test]
-fn a_child_can_close_its_output_and_live() {
+fn a_child_can_close_its_output_and_run_on() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let watch = Watch::new(&log, &countdown).lost(|process, child_fd| {
         if child_fd == 1 {
@@ -277,7 +277,7 @@ fn a_child_exits_while_a_grandchild_keeps_its_pipes() {
 }
 
 #[test]
-fn a_flood_of_errors_passes_and_a_pause_holds_it_back() {
+fn a_flood_on_standard_error_passes_and_a_pause_stops_it() {
     const COUNT: u32 = 2000;
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let paused = Rc::new(Cell::new(true));
@@ -339,7 +339,7 @@ impl Producer for Endless {
 }
 
 #[test]
-fn a_child_that_never_reads_holds_its_producer_back() {
+fn a_child_that_never_reads_pauses_its_producer() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let offered = Rc::new(Cell::new(0));
     let stopped = Rc::new(Cell::new(false));
@@ -370,7 +370,7 @@ fn a_child_that_never_reads_holds_its_producer_back() {
 }
 
 #[test]
-fn what_cannot_be_started_is_named_and_the_reactor_goes_on() {
+fn a_failed_start_names_the_program_and_the_reactor_goes_on() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let missing = Command::new("no-such-program-anywhere");
     let watch = || Watch::new(&log, &countdown);

@@ -16,28 +16,32 @@ fn send(signal: Signal) {
 }
 
 #[test]
-fn a_signal_is_told_apart_from_a_stop() {
-    alone(module_path!(), "a_signal_is_told_apart_from_a_stop", || {
-        for (signal, told) in [
-            (Signal::TERM, ShutdownSignal::Terminate),
-            (Signal::INT, ShutdownSignal::Interrupt),
-            (Signal::HUP, ShutdownSignal::Hangup),
-        ] {
+fn run_distinguishes_a_signal_from_a_stop() {
+    alone(
+        module_path!(),
+        "run_distinguishes_a_signal_from_a_stop",
+        || {
+            for (signal, told) in [
+                (Signal::TERM, ShutdownSignal::Terminate),
+                (Signal::INT, ShutdownSignal::Interrupt),
+                (Signal::HUP, ShutdownSignal::Hangup),
+            ] {
+                let reactor = crate::open(Reactor::builder());
+                reactor.call_when_running(move |_| send(signal));
+                assert_eq!(run(&reactor), RunEnd::Signal(told));
+            }
+            // A program that handles signals itself has to stop the reactor itself.
             let reactor = crate::open(Reactor::builder());
-            reactor.call_when_running(move |_| send(signal));
-            assert_eq!(run(&reactor), RunEnd::Signal(told));
-        }
-        // A program that handles signals itself has to stop the reactor itself.
-        let reactor = crate::open(Reactor::builder());
-        reactor.on_signal(|reactor, _| reactor.stop());
-        reactor.call_when_running(|_| send(Signal::TERM));
-        assert_eq!(run(&reactor), RunEnd::Stopped);
-    });
+            reactor.on_signal(|reactor, _| reactor.stop());
+            reactor.call_when_running(|_| send(Signal::TERM));
+            assert_eq!(run(&reactor), RunEnd::Stopped);
+        },
+    );
 }
 
 #[test]
-fn a_second_signal_ends_a_hold() {
-    alone(module_path!(), "a_second_signal_ends_a_hold", || {
+fn a_second_signal_releases_a_hold() {
+    alone(module_path!(), "a_second_signal_releases_a_hold", || {
         for second in [Signal::TERM, Signal::INT] {
             let reactor = crate::open(Reactor::builder());
             // Kept beyond the end of the loop.
@@ -58,8 +62,8 @@ fn a_second_signal_ends_a_hold() {
 /// Goal: a hold keeps its effect at a SIGHUP that a service manager sends along with SIGTERM, and at a first
 /// signal when the program is already stopping the reactor.
 #[test]
-fn a_hang_up_or_a_first_signal_during_a_stop_ends_no_hold() {
-    let name = "a_hang_up_or_a_first_signal_during_a_stop_ends_no_hold";
+fn a_sighup_or_a_first_signal_during_a_stop_releases_no_hold() {
+    let name = "a_sighup_or_a_first_signal_during_a_stop_releases_no_hold";
     alone(module_path!(), name, || {
         for (start, then, end) in [
             (

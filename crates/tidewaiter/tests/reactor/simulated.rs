@@ -55,7 +55,7 @@ fn a_port_that_is_not_permitted_is_named() {
 }
 
 #[test]
-fn each_way_in_which_connecting_fails_is_told_apart() {
+fn each_way_in_which_connecting_fails_has_its_own_error() {
     for (kind, text) in [
         (io::ErrorKind::ConnectionRefused, "refused"),
         (io::ErrorKind::HostUnreachable, "unreachable"),
@@ -79,7 +79,7 @@ fn each_way_in_which_connecting_fails_is_told_apart() {
 }
 
 #[test]
-fn an_address_of_nobody_takes_the_whole_time_and_no_more() {
+fn an_address_that_does_not_answer_takes_the_whole_timeout() {
     let (sim, reactor) = world(Faults::default());
     let log = Log::default();
     let options = ConnectOptions::new("192.0.2.1", 80).timeout(Duration::from_secs(7));

@@ -79,7 +79,7 @@ fn os_peer<T: Send + 'static>(
 }
 
 #[test]
-fn a_stop_sends_what_was_written() {
+fn a_stop_sends_the_written_bytes() {
     if crate::SIMULATED {
         // The peers are on the same reactor, and stop as well.
         return;
@@ -216,7 +216,7 @@ impl ProcessProtocol for Gone {}
 /// Goal: a reactor dropped while objects live on it drops them all, without callbacks; handles that the program
 /// keeps do nothing.
 #[test]
-fn a_dropped_reactor_lets_go_of_what_lives_on_it_without_callbacks() {
+fn a_dropped_reactor_drops_what_lives_on_it_without_callbacks() {
     let count = Rc::new(Cell::new(0));
     let reactor = reactor();
     let factory = Dropped::new(&count);
@@ -244,7 +244,7 @@ fn a_dropped_reactor_lets_go_of_what_lives_on_it_without_callbacks() {
 }
 
 #[test]
-fn a_reactor_that_never_ran_lets_go_of_what_it_was_given() {
+fn a_reactor_that_never_ran_drops_what_it_was_given() {
     let count = Rc::new(Cell::new(0));
     let reactor = reactor();
     let factory = Dropped::new(&count);

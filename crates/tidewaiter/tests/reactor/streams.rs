@@ -161,7 +161,7 @@ fn a_reset_in_the_middle_of_a_message_is_no_orderly_end() {
 }
 
 #[test]
-fn a_reset_of_a_connection_that_only_receives_is_told() {
+fn a_reset_of_a_connection_that_only_receives_is_reported() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let client = Script::new().then_noted(&log, "client", &countdown);
     let server = Script::new().made(|transport| {
@@ -331,7 +331,7 @@ fn wait_until(
 /// Goal: bytes that are shared are dropped when nothing is borrowed, even if there are none: their owner may call the
 /// transport.
 #[test]
-fn the_owner_of_no_bytes_may_call_the_transport_when_it_is_dropped() {
+fn the_owner_of_empty_shared_bytes_may_call_the_transport_when_dropped() {
     thread_local! {
         static TRANSPORT: RefCell<Option<Transport>> = const { RefCell::new(None) };
     }

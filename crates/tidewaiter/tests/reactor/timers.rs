@@ -20,7 +20,7 @@ const fn ms(count: u64) -> Duration {
 }
 
 #[test]
-fn calls_are_made_in_the_order_of_their_times_and_of_asking() {
+fn calls_are_made_in_the_order_of_their_times_and_requests() {
     let (reactor, order) = (reactor(), Order::default());
     for (delay, number) in [(20, 4), (10, 2), (10, 3), (0, 1)] {
         reactor.call_later(ms(delay), note(&order, number));
@@ -81,7 +81,7 @@ fn a_call_asked_for_by_a_call_waits_for_the_next_turn() {
 }
 
 #[test]
-fn a_distant_call_neither_comes_nor_overflows() {
+fn a_distant_call_is_neither_made_nor_overflows() {
     let reactor = reactor();
     let far = reactor.call_later(Duration::from_secs(1 << 40), |_| panic!("not in this life"));
     let farthest = reactor.call_later(Duration::MAX, |_| panic!("not in this life"));

@@ -44,7 +44,7 @@ const READABLE: Readiness = Readiness {
 /// Goal: the callback is called every turn while the descriptor is ready, and not after that.
 /// Method: three bytes are read, one at each call; a further turn must make no call.
 #[test]
-fn it_is_reported_as_long_as_it_is_ready() {
+fn readiness_is_reported_as_long_as_it_lasts() {
     let reactor = reactor();
     let (ours, mut theirs) = sockets();
     theirs.write_all(b"abc").unwrap();
@@ -79,7 +79,7 @@ fn it_is_reported_as_long_as_it_is_ready() {
 /// everything else.
 /// Method: count turns until a delayed call stops the reactor; there must be as many calls.
 #[test]
-fn one_that_stays_ready_starves_nobody() {
+fn a_descriptor_that_stays_ready_starves_nothing() {
     let reactor = reactor();
     let (ours, mut theirs) = sockets();
     theirs.write_all(b"a").unwrap();
@@ -116,7 +116,7 @@ fn one_that_stays_ready_starves_nobody() {
 /// Method: beside an endless chain of calls without delay, a connection is made and its bytes are echoed; then
 /// a delayed call is due; then another thread stops the reactor.
 #[test]
-fn an_endless_chain_of_calls_starves_nobody() {
+fn an_endless_chain_of_calls_starves_nothing() {
     fn link(reactor: &Reactor) {
         reactor.call_later(Duration::ZERO, link);
     }
@@ -184,7 +184,7 @@ fn the_interest_can_be_changed() {
 /// Goal: after a stop, or without interest, there is no call, even for readiness that the same wait reported.
 /// Method: of three that are ready at once, the first called stops one and drops the interest in another.
 #[test]
-fn what_is_stopped_is_not_called_in_the_same_turn() {
+fn a_stopped_watch_is_not_called_in_the_same_turn() {
     let reactor = reactor();
     let pairs = [sockets(), sockets(), sockets()];
     let watches: Rc<RefCell<Vec<Watch>>> = Rc::default();
@@ -417,7 +417,7 @@ fn a_descriptor_closed_too_early_does_not_make_the_loop_spin() {
 
 /// Goal: many watches are all served.
 #[test]
-fn many_are_reported() {
+fn many_watches_are_reported() {
     let (reactor, countdown) = (reactor(), Countdown::new(crate::MANY));
     let mut kept = Vec::new();
     for _ in 0..crate::MANY {

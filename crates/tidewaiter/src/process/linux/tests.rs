@@ -76,7 +76,7 @@ fn bytes_go_in_and_come_out_through_the_pipes() {
 }
 
 #[test]
-fn the_environment_is_exactly_what_was_asked_for() {
+fn the_environment_is_exactly_as_requested() {
     let command = Command::new("/usr/bin/env")
         .env_clear()
         .env("B", "2")
@@ -148,7 +148,7 @@ fn failures_name_their_step_and_reason() {
 }
 
 #[test]
-fn exit_codes_and_signals_are_told_apart_and_remembered() {
+fn exit_codes_and_signals_are_distinguished_and_remembered() {
     for code in [0, 1, 255] {
         let child = spawn(&shell(&format!("exit {code}"))).expect("sh is there");
         assert_eq!(await_end(&child.process), ExitStatus::Code(code));
@@ -163,7 +163,7 @@ fn exit_codes_and_signals_are_told_apart_and_remembered() {
 }
 
 #[test]
-fn a_signal_ends_the_process_and_then_finds_nobody() {
+fn a_signal_ends_the_process_and_a_second_one_fails() {
     let child = spawn(&Command::new("cat")).expect("cat is there");
     assert_eq!(child.process.try_wait().expect("it can be awaited"), None);
     let kill = |target| child.process.signal(Signal::Kill, target);
@@ -249,7 +249,7 @@ fn a_child_without_a_pidfd_takes_signals_until_its_end() {
 
 /// Goal: when other code reaps all children, ours among them, we signal no unrelated process.
 #[test]
-fn a_child_without_a_pidfd_that_somebody_else_reaped_has_ended_somehow() {
+fn a_child_without_a_pidfd_that_other_code_reaped_has_an_unknown_status() {
     let child = spawn_numbered(&Command::new("true"));
     let process = &child.process;
     let options = rustix::process::WaitOptions::empty();
@@ -407,7 +407,7 @@ fn a_host_without_standard_streams_can_have_children() {
 /// Goal: changing the child's user does not change us, whether the child starts or not.
 /// Method: ask whether the kernel marks our memory as not dumpable, as it does when the owner changes.
 #[test]
-fn a_child_that_becomes_another_user_leaves_us_as_we_were() {
+fn a_child_that_becomes_another_user_does_not_change_us() {
     use rustix::process::{DumpableBehavior, dumpable_behavior};
     let is_root = rustix::process::geteuid().is_root();
     let before = dumpable_behavior().expect("it is known");
@@ -489,10 +489,10 @@ fn refuse_to_close(least: u32) {
 /// Goal: where the kernel has no `close_range`, we close all open descriptors, whatever their numbers, and try
 /// no other number, however high the limit is.
 #[test]
-fn without_close_range_what_is_open_is_closed_and_no_other_number() {
+fn without_close_range_only_open_descriptors_are_closed() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     const HIGH: i32 = 900;
-    if !in_own_process(without_close_range_what_is_open_is_closed_and_no_other_number) {
+    if !in_own_process(without_close_range_only_open_descriptors_are_closed) {
         return;
     }
     let kept = File::open("/dev/null").expect("it is there");

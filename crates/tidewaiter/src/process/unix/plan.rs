@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_between_the_places_is_closed() {
+    fn descriptors_between_the_placements_are_closed() {
         let gaps = |numbers: &[RawFd]| {
             let place = |&childs| Placement { ours: 9, childs };
             super::gaps(&numbers.iter().map(place).collect::<Vec<_>>())

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_is_never_found() {
+    fn an_empty_name_is_never_found() {
         assert!(found("", Some("/opt:/usr")).is_empty());
     }
 }

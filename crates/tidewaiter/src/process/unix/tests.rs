@@ -104,7 +104,7 @@ fn a_descriptor_that_keeps_its_number_survives_the_start() {
 /// Goal: descriptors opened for the child do not collide with the child's own numbers.
 /// Method: ask for pipes at all the numbers that the pipes themselves get.
 #[test]
-fn pipes_made_at_the_childs_numbers_come_to_their_places() {
+fn pipes_that_collide_with_the_childs_numbers_are_moved() {
     let probe = io::pipe().expect("a pipe");
     let first = number(&probe.0).max(10);
     drop(probe);
@@ -122,7 +122,7 @@ fn pipes_made_at_the_childs_numbers_come_to_their_places() {
 }
 
 #[test]
-fn one_descriptor_can_have_many_places_and_errors_follow_the_output() {
+fn one_descriptor_can_be_given_several_times_and_standard_error_can_follow_output() {
     let (mut reader, writer) = io::pipe().expect("a pipe");
     let command = shell("for n in 1 2 3 4; do echo $n >&$n; done")
         .stdout(descriptor(&writer))
@@ -150,7 +150,7 @@ fn closed_descriptors_are_closed_standard_streams_too() {
 }
 
 #[test]
-fn what_is_not_open_or_too_high_is_named() {
+fn a_descriptor_that_is_not_open_or_too_high_is_named() {
     let failure = |command: &Command| {
         let error = spawn(command).expect_err("this cannot be started");
         (error.step, error.source.raw_os_error(), error.is_in_child())
@@ -235,7 +235,7 @@ fn a_terminal_that_is_not_open_is_an_error() {
 }
 
 #[test]
-fn a_child_runs_as_another_user_or_says_that_it_may_not() {
+fn a_child_runs_as_another_user_or_reports_that_it_may_not() {
     let command = shell("echo $(id -u) $(id -g) $(id -G)").user(12_345, 23_456, [34_567, 34_568]);
     if rustix::process::geteuid().is_root() {
         let text = read_all(&mut start(&command), 1);

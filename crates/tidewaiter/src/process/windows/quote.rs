@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_needs_it_is_quoted() {
+    fn only_arguments_that_need_quotes_are_quoted() {
         assert_eq!(line(&["x", "", "a b"]), r#""a b" x "" "a b""#);
         assert_eq!(line(&[r"c:\d\", r"c:\d e\"]), r#""a b" c:\d\ "c:\d e\\""#);
         assert_eq!(line(&[r#"a"b"#, r#"\""#]), r#""a b" a\"b \\\""#);

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_files_that_are_there() {
+    fn programs_are_files_that_exist() {
         let system = Path::new(r"C:\Windows\System32");
         assert!(is_file(&system.join("cmd.exe")));
         assert!(!is_file(system), "a directory");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn console_programs_are_told_from_others() {
+    fn console_programs_are_recognised() {
         let system = Path::new(r"C:\Windows\System32");
         assert!(is_console_program(&system.join("cmd.exe")));
         for other in ["notepad.exe", "kernel32.dll.missing"] {

@@ -232,7 +232,7 @@ fn failures_name_their_step_and_reason() {
 }
 
 #[test]
-fn a_killed_process_has_ended_and_finds_no_second_signal() {
+fn a_killed_process_has_ended_and_a_second_signal_fails() {
     let child = spawn(&child("echo")).expect("the tests can be run");
     assert_eq!(child.process.try_wait().expect("it can be asked"), None);
     let kill = || child.process.signal(Signal::Kill, SignalTarget::Process);

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_near_is_asked_after_and_dropped_if_it_is_dead() {
+    fn dead_entries_are_dropped_when_they_move_into_the_heap() {
         let mut queue = Queue::new();
         for sequence in 0..100 {
             queue.push(entry(u64::from(sequence) << 8, sequence));
@@ -257,7 +257,7 @@ mod tests {
 
     /// Goal: the heap stays small although it was filled with an entry that comes after all others.
     #[test]
-    fn a_distant_entry_that_came_near_does_not_keep_all_others_in_the_heap() {
+    fn a_heap_that_holds_a_distant_entry_is_thinned_out() {
         let mut queue = Queue::new();
         queue.push(entry(1 << 40, 0));
         assert!(queue.first(|_| true).is_some());
