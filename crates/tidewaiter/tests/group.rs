@@ -227,7 +227,7 @@ fn a_panic_of_the_closure_that_makes_factories_reaches_the_caller() {
     let group = start();
     let listen = || {
         group.listen_tcp(any_port(), |thread| {
-            assert_ne!(thread, 1, "as the test wants it");
+            assert_ne!(thread, 1, "a deliberate panic it");
             numbering(thread)
         })
     };

@@ -3,9 +3,9 @@
 #![cfg(windows)]
 
 mod support {
-    pub(crate) mod carried;
-    pub(crate) mod family;
+    pub(crate) mod across_threads;
     pub(crate) mod harness;
+    pub(crate) mod piped_child;
     pub(crate) mod random;
     pub(crate) mod reader;
     pub(crate) mod real_child;
@@ -14,7 +14,7 @@ mod support {
 }
 
 mod promises {
-    mod belonging;
+    mod affinity;
     mod child_sockets;
     mod closing;
     mod data;

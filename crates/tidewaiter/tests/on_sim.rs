@@ -1,9 +1,9 @@
 //! The promises of `Port`, tested on the simulated port.
 
 mod support {
-    pub(crate) mod carried;
-    pub(crate) mod family;
+    pub(crate) mod across_threads;
     pub(crate) mod harness;
+    pub(crate) mod piped_child;
     pub(crate) mod random;
     pub(crate) mod reader;
     pub(crate) mod roles;
@@ -12,7 +12,7 @@ mod support {
 }
 
 mod promises {
-    mod belonging;
+    mod affinity;
     mod child_sockets;
     mod closing;
     mod data;

@@ -3,10 +3,10 @@
 #![cfg(target_os = "linux")]
 
 mod support {
+    pub(crate) mod across_threads;
     pub(crate) mod alone;
-    pub(crate) mod carried;
-    pub(crate) mod family;
     pub(crate) mod harness;
+    pub(crate) mod piped_child;
     pub(crate) mod random;
     pub(crate) mod reader;
     pub(crate) mod real_child;
@@ -15,7 +15,7 @@ mod support {
 }
 
 mod promises {
-    mod belonging;
+    mod affinity;
     mod child_descriptors;
     mod child_sockets;
     mod closing;

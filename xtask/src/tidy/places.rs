@@ -34,7 +34,7 @@ const PYTHON_PROMISES: &[&str] = &[
 /// Tests that need system calls which Rust's standard library lacks, such as `fork`, signals to one thread and event
 /// objects of Windows, or that move a value to another thread on purpose.
 const TEST_SUPPORT: &[&str] = &[
-    "crates/tidewaiter/tests/support/carried.rs",
+    "crates/tidewaiter/tests/support/across_threads.rs",
     "crates/tidewaiter/tests/support/number.rs",
     "crates/tidewaiter/tests/support/real_child.rs",
     "crates/tidewaiter/tests/support/system.rs",

@@ -454,7 +454,7 @@ mod tests {
     fn a_panicking_job_ends_alone() {
         let workers = Workers::new(threads(1), "test");
         workers
-            .submit(Box::new(|| panic!("as the test wants it")))
+            .submit(Box::new(|| panic!("a deliberate panic it")))
             .unwrap();
         let next = hold(&workers);
         next.begun.recv().unwrap();

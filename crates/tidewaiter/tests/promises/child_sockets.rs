@@ -6,8 +6,8 @@ use tidewaiter::port::{CloseMode, Outcome};
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget, Stdio};
 
 use crate::KILLED;
-use crate::support::family::Child;
 use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
 use crate::support::reader::Reader;
 use crate::support::roles::Role;
 

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use tidewaiter::port::{CloseMode, Failure, ListenOptions, Outcome, Request};
 
-use crate::support::family::Child;
 use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
 use crate::support::reader::{Reader, receive_exactly};
 use crate::support::roles::Role;
 

@@ -10,8 +10,8 @@ use tidewaiter::port::{Outcome, PortOptions, Request};
 use tidewaiter::process::{Command, ExitStatus, SpawnStep};
 
 use crate::support::alone::alone;
-use crate::support::family::Child;
 use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
 use crate::support::reader::receive_exactly;
 use crate::support::roles::Role;
 

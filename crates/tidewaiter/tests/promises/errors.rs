@@ -8,8 +8,8 @@ use tidewaiter::port::{
     Chunks, CloseMode, Failure, Handle, ListenOptions, Outcome, Request, Token,
 };
 
-use crate::support::family::Child;
 use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
 use crate::support::reader::{Reader, receive_exactly};
 use crate::support::roles::Role;
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tidewaiter::port::{CloseMode, Failure, Handle, Operation, Outcome, Request};
 
 use crate::MANY;
-use crate::support::family::Child;
 use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
 use crate::support::random::Random;
 use crate::support::reader::{Reader, receive_exactly};
 use crate::support::roles::Role;

@@ -18,8 +18,8 @@ use tidewaiter::port::{
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 
 use crate::support::alone::alone;
-use crate::support::family::Child;
 use crate::support::harness::{Harness, PATIENCE};
+use crate::support::piped_child::Child;
 use crate::support::reader::Reader;
 use crate::support::roles::Role;
 use crate::support::system::{fork, join};

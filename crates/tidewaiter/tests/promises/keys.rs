@@ -7,8 +7,8 @@ use tidewaiter::port::{CloseMode, Handle, ListenOptions, Port, Request, SocketOp
 use tidewaiter::process::{Signal, SignalTarget};
 
 use crate::MANY;
-use crate::support::family::Child;
 use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
 use crate::support::reader::receive_exactly;
 use crate::support::roles::Role;
 

@@ -5,8 +5,8 @@ use tidewaiter::port::{CloseMode, Outcome, Request};
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
 
 use crate::KILLED;
-use crate::support::family::Child;
 use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
 use crate::support::reader::Reader;
 use crate::support::roles::{READY, Role};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tidewaiter::port::{CloseMode, Handle};
 
-use crate::support::family::Child;
 use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
 use crate::support::roles::Role;
 
 /// So long that an early return cannot be mistaken for it.

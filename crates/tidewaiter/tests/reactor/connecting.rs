@@ -61,7 +61,7 @@ fn connect(options: impl Into<ConnectOptions>) -> String {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let connector = reactor.connect_tcp(options, Outcome::new(&reactor, &log, &countdown));
     assert!(connector.is_connecting());
-    assert!(log.take().is_empty(), "the loop calls, not the call");
+    assert!(log.take().is_empty(), "only the loop makes callbacks");
     run_clean(&reactor);
     assert!(!connector.is_connecting());
     connector.cancel();

@@ -17,43 +17,43 @@ use tidewaiter::{
 use super::support::{Countdown, Script, Silent, any_port, assert_empty, pair, reactor, run};
 use crate::support::roles::Role;
 
-type LastWords = Rc<dyn Fn()>;
+type OnDrop = Rc<dyn Fn()>;
 
 thread_local! {
     /// Called by each `CallsWhenDropped` that is dropped on this thread.
-    static LAST_WORDS: RefCell<Option<LastWords>> = const { RefCell::new(None) };
+    static ON_DROP: RefCell<Option<OnDrop>> = const { RefCell::new(None) };
     static DROPPED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Part of every value that these tests hand to the library.
-struct Parting;
+struct CallsWhenDropped;
 
-impl Drop for Parting {
+impl Drop for CallsWhenDropped {
     fn drop(&mut self) {
         DROPPED.set(DROPPED.get() + 1);
-        let words = LAST_WORDS.with(|words| words.borrow().clone());
-        if let Some(words) = words {
-            words();
+        let on_drop = ON_DROP.with(|on_drop| on_drop.borrow().clone());
+        if let Some(on_drop) = on_drop {
+            on_drop();
         }
     }
 }
 
-impl AsRef<[u8]> for Parting {
+impl AsRef<[u8]> for CallsWhenDropped {
     fn as_ref(&self) -> &[u8] {
         b"parting"
     }
 }
 
-impl Protocol for Parting {
+impl Protocol for CallsWhenDropped {
     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
 }
 
-impl Producer for Parting {
+impl Producer for CallsWhenDropped {
     fn pause_producing(&mut self) {}
     fn resume_producing(&mut self) {}
 }
 
-impl ProcessProtocol for Parting {}
+impl ProcessProtocol for CallsWhenDropped {}
 
 /// The payload of a panic. Its drop panics as well.
 struct Payload;
@@ -66,7 +66,7 @@ impl Drop for Payload {
     }
 }
 
-fn panic_as_wanted() {
+fn panic_on_purpose() {
     if !thread::panicking() {
         panic_any(Payload);
     }
@@ -119,24 +119,24 @@ fn parts(name: &str, place: impl FnOnce(&Transport) + 'static) {
             arrived.hit(transport.reactor());
         }
     });
-    let spoken = Rc::new(Cell::new(false));
-    let (once, place) = (Rc::clone(&spoken), Cell::new(Some(place)));
+    let has_run = Rc::new(Cell::new(false));
+    let (once, place) = (Rc::clone(&has_run), Cell::new(Some(place)));
     let server = Script::new().made(move |transport| {
         let (once, countdown, transport) = (Rc::clone(&once), countdown.clone(), transport.clone());
         let place = place.take().expect("made once");
         let there = transport.clone();
-        LAST_WORDS.set(Some(Rc::new(move || {
+        ON_DROP.set(Some(Rc::new(move || {
             if !once.replace(true) {
                 set_off(&transport, &countdown);
             }
-            panic_as_wanted();
+            panic_on_purpose();
         })));
         place(&there);
     });
     let _listener = pair(&reactor, client, server);
     let ended = run(&reactor);
-    LAST_WORDS.set(None);
-    assert!(spoken.get(), "{name}: it was not dropped");
+    ON_DROP.set(None);
+    assert!(has_run.get(), "{name}: it was not dropped");
     assert_eq!(ended, RunEnd::Stopped, "{name}");
     assert!(reactor.metrics().panics > 0, "{name}");
     assert_empty(&reactor.metrics());
@@ -154,15 +154,15 @@ fn closing() -> Script {
 #[test]
 fn protocols_may_do_anything_when_they_are_dropped() {
     parts("of a connection that ends", |transport| {
-        beside(transport.reactor(), closing(), Parting);
+        beside(transport.reactor(), closing(), CallsWhenDropped);
     });
     parts("of a connection that is aborted", |transport| {
         let abort = Script::new().made(Transport::abort_connection);
-        beside(transport.reactor(), abort, Parting);
+        beside(transport.reactor(), abort, CallsWhenDropped);
     });
     parts("of a child", |transport| {
         let child = crate::child(Role::Exit(0));
-        let spawned = transport.reactor().spawn_process(&child, Parting);
+        let spawned = transport.reactor().spawn_process(&child, CallsWhenDropped);
         spawned.expect("it starts");
     });
 }
@@ -170,7 +170,7 @@ fn protocols_may_do_anything_when_they_are_dropped() {
 #[test]
 fn factories_may_do_anything_when_they_are_dropped() {
     parts("of a listener", |transport| {
-        let parting = Parting;
+        let parting = CallsWhenDropped;
         let listening = transport
             .reactor()
             .listen_tcp(any_port(), move |_: SocketAddr| {
@@ -180,7 +180,7 @@ fn factories_may_do_anything_when_they_are_dropped() {
         listening.expect("a port is free").stop_listening();
     });
     parts("of a listener that hands over", |transport| {
-        let parting = Parting;
+        let parting = CallsWhenDropped;
         let reactor = transport.reactor();
         let listening = reactor.listen_tcp_handing_over(any_port(), move |_, _| {
             let _ = &parting;
@@ -191,14 +191,14 @@ fn factories_may_do_anything_when_they_are_dropped() {
         let reactor = transport.reactor();
         let listener = reactor.listen_tcp(any_port(), |_: SocketAddr| closing());
         let listener = listener.expect("a port is free");
-        let parting = Parting;
+        let parting = CallsWhenDropped;
         reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
             let _ = &parting;
             closing()
         });
     });
     parts("of a connection that was cancelled", |transport| {
-        let parting = Parting;
+        let parting = CallsWhenDropped;
         let connecting = transport
             .reactor()
             .connect_tcp(any_port(), move |_: SocketAddr| {
@@ -208,7 +208,7 @@ fn factories_may_do_anything_when_they_are_dropped() {
         connecting.cancel();
     });
     parts("of an adopter", |transport| {
-        let parting = Parting;
+        let parting = CallsWhenDropped;
         let adopter = transport.reactor().adopter(move |_: SocketAddr| {
             let _ = &parting;
             Silent
@@ -220,7 +220,7 @@ fn factories_may_do_anything_when_they_are_dropped() {
 #[test]
 fn producers_may_do_anything_when_they_are_dropped() {
     /// Unregisters itself when it is asked for more.
-    struct Leaves(Transport, Parting);
+    struct Leaves(Transport, CallsWhenDropped);
     impl Producer for Leaves {
         fn pause_producing(&mut self) {}
         fn resume_producing(&mut self) {
@@ -229,25 +229,28 @@ fn producers_may_do_anything_when_they_are_dropped() {
     }
     parts("at the end of the connection", |transport| {
         let server = Script::new().made(|transport| {
-            transport.register_producer(Parting, ProducerKind::Push);
+            transport.register_producer(CallsWhenDropped, ProducerKind::Push);
         });
         let abort = Script::new().made(Transport::abort_connection);
         beside(transport.reactor(), abort, server);
     });
     parts("replaced", |transport| {
-        transport.register_producer(Parting, ProducerKind::Push);
+        transport.register_producer(CallsWhenDropped, ProducerKind::Push);
         let same = transport.clone();
         transport.reactor().call_later(Duration::ZERO, move |_| {
             same.register_producer(same.clone(), ProducerKind::Push);
         });
     });
     parts("unregistered by itself", |transport| {
-        transport.register_producer(Leaves(transport.clone(), Parting), ProducerKind::Pull);
+        transport.register_producer(
+            Leaves(transport.clone(), CallsWhenDropped),
+            ProducerKind::Pull,
+        );
     });
     parts("that comes too late", |transport| {
         let late = Script::new().made(|transport| {
             transport.abort_connection();
-            transport.register_producer(Parting, ProducerKind::Push);
+            transport.register_producer(CallsWhenDropped, ProducerKind::Push);
         });
         beside(transport.reactor(), Silent, late);
     });
@@ -256,11 +259,11 @@ fn producers_may_do_anything_when_they_are_dropped() {
 #[test]
 fn sent_memory_may_do_anything_when_it_is_dropped() {
     parts("once it is sent", |transport| {
-        transport.write_bytes(Bytes::from_owner(Parting));
+        transport.write_bytes(Bytes::from_owner(CallsWhenDropped));
     });
     parts("by another connection", |transport| {
         let sends = Script::new().made(|transport| {
-            transport.write_bytes(Bytes::from_owner(Parting));
+            transport.write_bytes(Bytes::from_owner(CallsWhenDropped));
             transport.lose_connection();
         });
         beside(transport.reactor(), Silent, sends);
@@ -269,7 +272,7 @@ fn sent_memory_may_do_anything_when_it_is_dropped() {
         let sends = Script::new().made(|transport| {
             transport.write_bytes(vec![0; 1 << 20]);
             for _ in 0..100 {
-                transport.write_bytes(Bytes::from_owner(Parting));
+                transport.write_bytes(Bytes::from_owner(CallsWhenDropped));
             }
             let closed = transport.clone();
             transport
@@ -285,7 +288,7 @@ fn sent_memory_may_do_anything_when_it_is_dropped() {
     parts("too late to be sent", |transport| {
         let late = Script::new().made(|transport| {
             transport.abort_connection();
-            transport.write_bytes(Bytes::from_owner(Parting));
+            transport.write_bytes(Bytes::from_owner(CallsWhenDropped));
         });
         beside(transport.reactor(), Silent, late);
     });
@@ -295,7 +298,7 @@ fn sent_memory_may_do_anything_when_it_is_dropped() {
 fn callbacks_may_do_anything_when_they_are_dropped() {
     /// A callback that owns a value, and does nothing.
     fn idle() -> impl FnOnce(&Reactor) {
-        let parting = Parting;
+        let parting = CallsWhenDropped;
         move |_| drop(parting)
     }
     parts("after a delay", |transport| {
@@ -316,7 +319,7 @@ fn callbacks_may_do_anything_when_they_are_dropped() {
         transport.reactor().remote().call(idle()).expect("it runs");
     });
     parts("a trigger that is removed", |transport| {
-        let parting = Parting;
+        let parting = CallsWhenDropped;
         let call = move |_: &Reactor, _| drop(parting);
         let reactor = transport.reactor();
         let trigger = reactor.add_trigger(Phase::Before, SystemEvent::Startup, call);
@@ -325,7 +328,7 @@ fn callbacks_may_do_anything_when_they_are_dropped() {
         });
     });
     parts("of signals", |transport| {
-        let parting = Parting;
+        let parting = CallsWhenDropped;
         transport.reactor().on_signal(move |_, _| {
             let _ = &parting;
         });
@@ -334,14 +337,16 @@ fn callbacks_may_do_anything_when_they_are_dropped() {
         });
     });
     parts("of a result, and the result", |transport| {
-        let done = |_: &Reactor, result: Result<Parting, WorkLost>| drop(result);
-        transport.reactor().defer_to_thread(|| Parting, done);
-    });
-    parts("what a panic carries", |transport| {
-        struct Carrier(Parting);
+        let done = |_: &Reactor, result: Result<CallsWhenDropped, WorkLost>| drop(result);
         transport
             .reactor()
-            .call_later(Duration::ZERO, |_| panic_any(Carrier(Parting)));
+            .defer_to_thread(|| CallsWhenDropped, done);
+    });
+    parts("what a panic carries", |transport| {
+        struct Carrier(CallsWhenDropped);
+        transport
+            .reactor()
+            .call_later(Duration::ZERO, |_| panic_any(Carrier(CallsWhenDropped)));
     });
 }
 
@@ -364,13 +369,13 @@ fn work_whose_panic_cannot_be_dropped_is_lost_all_the_same() {
 
 /// Gives the reactor one of every kind of value that it keeps. Returns how many that are.
 fn fill(reactor: &Reactor) -> usize {
-    fn keep(parting: Parting) -> impl FnOnce(&Reactor) {
+    fn keep(parting: CallsWhenDropped) -> impl FnOnce(&Reactor) {
         move |_| drop(parting)
     }
     let far = Duration::from_secs(3600);
     for _ in 0..2 {
-        reactor.call_later(far, keep(Parting));
-        let (call, other) = (keep(Parting), keep(Parting));
+        reactor.call_later(far, keep(CallsWhenDropped));
+        let (call, other) = (keep(CallsWhenDropped), keep(CallsWhenDropped));
         reactor.add_trigger(Phase::Before, SystemEvent::Startup, move |reactor, _| {
             call(reactor);
         });
@@ -380,9 +385,9 @@ fn fill(reactor: &Reactor) -> usize {
     }
     reactor
         .remote()
-        .call(keep(Parting))
+        .call(keep(CallsWhenDropped))
         .expect("it is not stopped");
-    let (parting, other, third) = (Parting, Parting, Parting);
+    let (parting, other, third) = (CallsWhenDropped, CallsWhenDropped, CallsWhenDropped);
     reactor.on_signal(move |_, _| {
         let _ = &parting;
     });
@@ -399,14 +404,16 @@ fn fill(reactor: &Reactor) -> usize {
     let adopter = adopter.expect("it is not stopped");
     reactor.call_later(far, move |_| drop(adopter));
     let child = crate::child(Role::Deaf);
-    reactor.spawn_process(&child, Parting).expect("it starts");
+    reactor
+        .spawn_process(&child, CallsWhenDropped)
+        .expect("it starts");
     11
 }
 
 /// Calls, for each dropped value, everything that may be called on a reactor that ends; then panics.
 fn call_and_panic(reactor: &Reactor) {
     let reactor = reactor.clone();
-    LAST_WORDS.set(Some(Rc::new(move || {
+    ON_DROP.set(Some(Rc::new(move || {
         reactor
             .call_later(Duration::ZERO, |_| ())
             .reset(Duration::MAX);
@@ -416,7 +423,7 @@ fn call_and_panic(reactor: &Reactor) {
         reactor.connect_tcp(any_port(), |_: SocketAddr| Silent);
         let _ = reactor.listen_tcp(any_port(), |_: SocketAddr| Silent);
         let _ = (reactor.now(), reactor.port_info(), reactor.metrics());
-        panic_as_wanted();
+        panic_on_purpose();
     })));
 }
 
@@ -427,7 +434,7 @@ fn whatever_a_reactor_keeps_may_do_anything_when_the_reactor_is_dropped() {
     let kept = fill(&reactor);
     call_and_panic(&reactor);
     drop(reactor);
-    LAST_WORDS.set(None);
+    ON_DROP.set(None);
     assert_eq!(DROPPED.get(), kept);
 }
 
@@ -442,7 +449,7 @@ fn whatever_a_reactor_keeps_may_do_anything_when_it_stops() {
     // The signal callback is kept, because it may be called again.
     assert_eq!(DROPPED.get(), kept - 1);
     drop(reactor);
-    LAST_WORDS.set(None);
+    ON_DROP.set(None);
     assert_eq!(DROPPED.get(), kept);
 }
 
@@ -484,7 +491,7 @@ fn the_owner_may_be_dropped_in_any_callback_of_a_clone_that_runs() {
         call_and_panic(&runner);
         place(&runner, Box::new(move || drop(owner)));
         assert_eq!(run(&runner), RunEnd::Dropped, "place {number}");
-        LAST_WORDS.set(None);
+        ON_DROP.set(None);
         // The startup triggers and the call from another thread were called.
         assert_eq!(DROPPED.get(), kept, "place {number}");
         assert_eq!(runner.metrics().live, 0, "place {number}");
@@ -513,7 +520,7 @@ fn clones_of_a_dropped_reactor_and_handles_of_its_objects_may_be_used() {
     let transport: Transport = made.take().expect("it was made");
     transport.write(b"too late");
     transport.write_bytes(vec![1; 100]);
-    transport.register_producer(Parting, ProducerKind::Pull);
+    transport.register_producer(CallsWhenDropped, ProducerKind::Pull);
     transport.pause_producing();
     transport.resume_producing();
     transport.lose_write_connection();

@@ -79,7 +79,7 @@ fn a_panic_in_the_hook_ends_neither_the_loop_nor_the_wait() {
     let (reactor, _) = hooked(move |wait| {
         remote.get().unwrap().call(|_| ()).unwrap();
         wait();
-        panic!("as the test wants");
+        panic!("a deliberate panic");
     });
     way_in.set(reactor.remote()).unwrap();
     reactor.iterate(LONG).unwrap();

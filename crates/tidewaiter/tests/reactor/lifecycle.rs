@@ -178,7 +178,7 @@ fn work_runs_on_a_thread_and_its_result_comes_back_to_the_loop() {
         let results = Rc::clone(&results);
         let work = move || {
             assert_ne!(thread::current().id(), home);
-            assert!(number != 7, "as the test wants");
+            assert!(number != 7, "a deliberate panic");
             number * 2
         };
         reactor.defer_to_thread(work, move |reactor, result| {

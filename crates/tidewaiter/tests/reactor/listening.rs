@@ -131,7 +131,7 @@ fn a_factory_is_told_when_the_address_is_free_again() {
     let (reactor, log) = (reactor(), Log::default());
     let listener = reactor.listen_tcp(any_port(), Again(3, log.clone()));
     listener.unwrap().stop_listening();
-    assert!(log.take().is_empty(), "the loop calls, not the call");
+    assert!(log.take().is_empty(), "only the loop makes callbacks");
     run_clean(&reactor);
     assert_eq!(log.take(), ["closed"; 4]);
 }
@@ -240,7 +240,7 @@ fn connections_are_handed_over_and_adopted() {
         let seen = Rc::clone(&made);
         let server = server.made(move |_| seen.set(true)).then_done(&done);
         let transport = adopter.adopt_tcp(socket, peer, server).unwrap();
-        assert!(!made.get(), "the loop calls, not the call");
+        assert!(!made.get(), "only the loop makes callbacks");
         assert_eq!(transport.peer_addr(), Some(peer));
     };
     let listener = reactor.listen_tcp_handing_over(any_port(), take).unwrap();

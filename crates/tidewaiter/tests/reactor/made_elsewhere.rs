@@ -142,7 +142,7 @@ fn a_failure_to_connect_keeps_the_code_of_the_os() {
     let nobody = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
     let once = Once::new(Silent, &log);
     reactor.connect_tcp_with(unconnected(), nobody, once);
-    assert!(log.take().is_empty(), "the loop calls, not the call");
+    assert!(log.take().is_empty(), "only the loop makes callbacks");
     run_clean(&reactor);
     let expected = match crate::SIMULATED {
         true => format!("{:?}, code: false", io::ErrorKind::InvalidInput),
@@ -161,7 +161,7 @@ fn a_socket_that_cannot_be_connected_is_reported_by_the_loop() {
     let (reactor, log) = (reactor(), Log::default());
     let six = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 9));
     reactor.connect_tcp_with(unconnected(), six, Once::new(Silent, &log));
-    assert!(log.take().is_empty(), "the loop calls, not the call");
+    assert!(log.take().is_empty(), "only the loop makes callbacks");
     run_clean(&reactor);
     let told = log.take();
     assert!(

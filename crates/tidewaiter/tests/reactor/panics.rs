@@ -47,7 +47,7 @@ fn panics_alone(faulty: impl FnOnce(Script) -> Script, expected: &str, panics: u
 #[test]
 fn a_panic_in_connection_made_loses_the_connection() {
     panics_alone(
-        |script| script.made(|_| panic!("as the test wants")),
+        |script| script.made(|_| panic!("a deliberate panic")),
         "panicked",
         1,
     );
@@ -56,7 +56,7 @@ fn a_panic_in_connection_made_loses_the_connection() {
 #[test]
 fn a_panic_in_data_received_loses_the_connection() {
     panics_alone(
-        |script| script.data(|_, _| panic!("as the test wants")),
+        |script| script.data(|_, _| panic!("a deliberate panic")),
         "panicked",
         1,
     );
@@ -66,7 +66,7 @@ fn a_panic_in_data_received_loses_the_connection() {
 fn a_panic_after_closing_loses_the_connection_as_well() {
     let close_and_panic = |transport: &Transport| {
         transport.lose_connection();
-        panic!("as the test wants");
+        panic!("a deliberate panic");
     };
     panics_alone(|script| script.made(close_and_panic), "panicked", 1);
 }
@@ -76,7 +76,7 @@ fn a_panic_when_a_direction_ends_loses_the_connection() {
     let ends = |script: Script| {
         script
             .data(|transport, _| transport.lose_write_connection())
-            .write_lost(|_| panic!("as the test wants"))
+            .write_lost(|_| panic!("a deliberate panic"))
     };
     panics_alone(ends, "panicked", 1);
 }
@@ -87,7 +87,7 @@ fn a_panic_in_a_producer_loses_the_connection() {
     impl Producer for Faulty {
         fn pause_producing(&mut self) {}
         fn resume_producing(&mut self) {
-            panic!("as the test wants");
+            panic!("a deliberate panic");
         }
         fn stop_producing(&mut self) {
             panic!("it is not called again");
@@ -106,12 +106,12 @@ fn a_panic_in_connection_lost_or_in_dropping_the_protocol_is_counted_and_all() {
         fn data_received(&mut self, _: &Transport, _: &[u8]) {}
         fn connection_lost(&mut self, transport: &Transport, _: tidewaiter::Reason) {
             self.0.hit(transport.reactor());
-            panic!("as the test wants");
+            panic!("a deliberate panic");
         }
     }
     impl Drop for Faulty {
         fn drop(&mut self) {
-            panic!("as the test wants, too");
+            panic!("a deliberate panic, too");
         }
     }
     let (reactor, countdown) = (reactor(), Countdown::new(2));
@@ -133,7 +133,7 @@ struct Moody {
 impl Factory for Moody {
     fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
         let first = self.asked.replace(1) == 0;
-        assert!(!(first && self.panics), "as the test wants");
+        assert!(!(first && self.panics), "a deliberate panic");
         (!first).then(|| Box::new(Echo) as Box<dyn Protocol>)
     }
 }
@@ -180,7 +180,7 @@ fn a_connecting_factory_that_panics_or_declines_closes_the_connection() {
     struct Unwilling(bool);
     impl Factory for Unwilling {
         fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
-            assert!(!self.0, "as the test wants");
+            assert!(!self.0, "a deliberate panic");
             None
         }
         fn connection_failed(&mut self, _: &tidewaiter::Reactor, error: ConnectError) {
@@ -211,7 +211,7 @@ fn a_panic_on_being_told_of_a_failure_is_counted_and_all() {
             Some(Box::new(Silent))
         }
         fn connection_failed(&mut self, _: &tidewaiter::Reactor, _: ConnectError) {
-            panic!("as the test wants");
+            panic!("a deliberate panic");
         }
     }
     let reactor = reactor();

@@ -174,7 +174,7 @@ fn a_child_echoes_and_every_event_comes_once_and_in_order() {
             }
         });
     let process = start(&reactor, Role::Echo, watch);
-    assert!(log.take().is_empty(), "the loop calls, not the call");
+    assert!(log.take().is_empty(), "only the loop makes callbacks");
     run_clean(&reactor);
     check_events(&log.take(), ExitStatus::Code(0));
     assert_eq!(process.status(), Some(ExitStatus::Code(0)));
@@ -432,13 +432,13 @@ fn a_panic_in_a_process_protocol_kills_the_child() {
     let (reactor, countdown) = (reactor(), Countdown::new(3));
     let logs: [Log; 3] = Default::default();
     let watch = |number: usize| Watch::new(&logs[number], &countdown);
-    let faulty = watch(0).made(|_| panic!("as the test wants"));
+    let faulty = watch(0).made(|_| panic!("a deliberate panic"));
     start(&reactor, Role::Deaf, faulty);
-    let faulty = watch(1).data(|_, _, _| panic!("as the test wants"));
+    let faulty = watch(1).data(|_, _, _| panic!("a deliberate panic"));
     start(&reactor, Role::Deaf, faulty);
     let faulty = watch(2)
         .made(Process::close_stdin)
-        .lost(|_, child_fd| assert!(child_fd != 0, "as the test wants"));
+        .lost(|_, child_fd| assert!(child_fd != 0, "a deliberate panic"));
     start(&reactor, Role::Deaf, faulty);
     run(&reactor);
     for log in logs {

@@ -95,7 +95,7 @@ fn a_distant_call_is_neither_made_nor_overflows() {
 #[test]
 fn a_panicking_call_does_not_keep_others_from_being_made() {
     let (reactor, order) = (reactor(), Order::default());
-    reactor.call_later(Duration::ZERO, |_| panic!("as the test wants"));
+    reactor.call_later(Duration::ZERO, |_| panic!("a deliberate panic"));
     reactor.call_later(Duration::ZERO, note(&order, 1));
     reactor.call_later(ms(1), Reactor::stop);
     run(&reactor);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidewaiter::port::{Outcome, Request, Token};
 
-use crate::support::carried::on_another_thread;
+use crate::support::across_threads::on_another_thread;
 use crate::support::harness::Harness;
 use crate::support::reader::{Reader, receive_exactly};
 

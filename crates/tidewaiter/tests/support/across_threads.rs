@@ -5,13 +5,13 @@
 use std::thread;
 
 /// A value on its way to another thread. Only one thread uses it at a time.
-struct Carried<T>(T);
+struct AssertSend<T>(T);
 
 // SAFETY: `on_another_thread` blocks the thread that had the value until the other has returned it, so that no
 // two threads ever use its parts at once.
-unsafe impl<T> Send for Carried<T> {}
+unsafe impl<T> Send for AssertSend<T> {}
 
-impl<T> Carried<T> {
+impl<T> AssertSend<T> {
     /// A method, so that closures capture the whole value rather than its field.
     fn unpack(self) -> T {
         self.0
@@ -21,12 +21,15 @@ impl<T> Carried<T> {
 /// Calls `work` with `what` on another thread, and returns the result.
 #[track_caller]
 pub(crate) fn on_another_thread<T, R>(what: T, work: impl FnOnce(T) -> R) -> R {
-    let there = Carried((what, work));
+    let moved = AssertSend((what, work));
     thread::scope(|scope| {
         let other = scope.spawn(move || {
-            let (what, work) = there.unpack();
-            Carried(work(what))
+            let (what, work) = moved.unpack();
+            AssertSend(work(what))
         });
-        other.join().expect("the other thread succeeds").unpack()
+        other
+            .join()
+            .expect("the other thread does not panic")
+            .unpack()
     })
 }
