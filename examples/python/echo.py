@@ -4,14 +4,14 @@ import sys
 
 import tidewaiter.twisted
 
-tidewaiter.twisted.install()  # The one line that makes it run on tidewaiter: before the reactor is imported.
+tidewaiter.twisted.install()  # Makes Twisted use tidewaiter. Call this before importing the reactor.
 
 from twisted.internet import protocol, reactor
 
 
 class Echo(protocol.Protocol):
     def connectionMade(self):
-        # Reads no faster than the peer takes what it gets: else the answers to one that only sends fill the memory.
+        # Read only as fast as the peer reads: a peer that never reads could fill our memory otherwise.
         self.transport.registerProducer(self.transport, True)
 
     def dataReceived(self, data):

@@ -1,4 +1,4 @@
-"""Starts a child, prints what it writes, and how it ended. Run: python examples/python/spawn.py python --version"""
+"""Starts a child, and prints its output and exit code. Run: python examples/python/spawn.py python --version"""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ class Child(protocol.ProcessProtocol):
         self.show("error:", data)
 
     def show(self, whence, data):
-        # It comes in pieces, as the child wrote it: some are but the end of a line.
+        # A piece of output can end anywhere, even before a line break that is then a piece of its own.
         text = data.decode(errors="replace").rstrip()
         if text:
             print(whence, text, flush=True)
