@@ -1,1 +1,1 @@
-"""What all comparisons share: processes, the load program, other programs' share, figures as text."""
+"""Code that all comparisons share: processes, the load program, noise from other programs, tables."""

@@ -1,4 +1,4 @@
-"""Whether what we aim at is reached."""
+"""Checks results against the aims of their workloads."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from harness.workload import EVERY_PEER, Aim, Workload
 
 @dataclass(frozen=True)
 class Verdict:
-    """An aim, and what was measured of it."""
+    """An aim, with the measured value and the outcome."""
 
     aim: Aim
     unit: str
     wanted: str
     measured: str
-    # None if what was measured does not tell.
+    # None if nothing was measured that the aim is about.
     reached: bool | None
 
     def cells(self) -> list[str]:
-        """As a row of a table."""
+        """The cells of a row in a table."""
         outcome = {True: "reached", False: "missed", None: "not measured"}[self.reached]
         return [self.aim.ours, self.unit, self.wanted, self.measured, outcome]
 
 
 def judged(workload: Workload, results: Sequence[Result]) -> list[Verdict]:
-    """The aims of a workload for those of ours that take part, each with its verdict."""
+    """The verdicts on a workload's aims, for our peers that take part."""
     here = {result.peer.name for result in results}
     complete = [result for result in results if result.complete]
     return [_verdict(workload, aim, complete) for aim in workload.aims if aim.ours in here]
@@ -40,11 +40,11 @@ def _verdict(workload: Workload, aim: Aim, complete: Sequence[Result]) -> Verdic
     if aim.figure:
         unit, more = aim.figure.head, aim.figure.more_is_better
     wanted = f"at {'least' if more else 'most'} {_bound(aim)}"
-    told = _compared(aim, complete)
-    if not told:
+    compared = _compared(aim, complete)
+    if not compared:
         return Verdict(aim, unit, wanted, "", None)
-    # It is who comes closest that counts.
-    name, values = (min if more else max)(told, key=lambda one: median(one[1]))
+    # The closest competitor decides.
+    name, values = (min if more else max)(compared, key=lambda one: median(one[1]))
     middle = median(values)
     reached = middle >= aim.bound if more else middle <= aim.bound
     measured = f"× {spread(values)} {name}" if name else spread(values)
@@ -58,7 +58,7 @@ def _bound(aim: Aim) -> str:
 
 
 def _compared(aim: Aim, complete: Sequence[Result]) -> list[tuple[str, list[float]]]:
-    """What the bound is for: our own figure, or how many times that of each of the others it is."""
+    """Values to compare with the bound: our own figure, or its ratio to each competitor with its name."""
     ours = next((result for result in complete if result.peer.name == aim.ours), None)
     if ours is None:
         return []
@@ -71,6 +71,6 @@ def _compared(aim: Aim, complete: Sequence[Result]) -> list[tuple[str, list[floa
 
 
 def _counts(aim: Aim, other: Result) -> bool:
-    """Whether the aim is about this one."""
+    """Whether the aim compares us with this result."""
     peer = other.peer
     return peer.name in aim.by or (aim.by == EVERY_PEER and not peer.floor and not peer.ours)

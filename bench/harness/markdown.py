@@ -1,4 +1,4 @@
-"""A whole run as Markdown: all its tables in one file, and a line for each workload in another."""
+"""Writes a comparison as Markdown: all tables to one file, and a line for each workload to another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OUTCOMES = {True: "reached", False: "**missed**", None: "not measured"}
 def write(
     folder: Path, name: str, told: Sequence[dict[str, str]], tables: Sequence[Table], plots: Path | None
 ) -> Path:
-    """Writes the setting, the aims and all tables of a comparison into a file of its name."""
+    """Writes the setting, the aims and all tables to `NAME.md` in the folder; returns the path."""
     path = folder / f"{name}.md"
     results = [result for _workload, of_workload in tables for result in of_workload]
     disturbed = sum(result.disturbed() for result in results)
@@ -33,7 +33,7 @@ def write(
 
 
 def summarize(path: Path, name: str, tables: Sequence[Table], full: Path | None) -> None:
-    """Writes a line for each workload between the lines of `path` for the comparison of that name."""
+    """Replaces or appends the section of a comparison in the file `path`: one line for each workload."""
     first, last = (f"<!-- measured {name}: {edge} -->" for edge in ("begin", "end"))
     measured = f"{first}\n\n{_summary(path, tables, full)}\n\n{last}\n"
     old = path.read_text() if path.exists() else ""
@@ -43,7 +43,7 @@ def summarize(path: Path, name: str, tables: Sequence[Table], full: Path | None)
 
 
 def _summary(path: Path, tables: Sequence[Table], full: Path | None) -> str:
-    """What each of ours takes, and how many times the best of the others that is."""
+    """A table with the value of each of our peers, and its ratio to the best competitor."""
     ours = dict.fromkeys(one.peer.name for _, results in tables for one in results if one.peer.ours)
     head = [cell for name in ours for cell in (name, "by the best other")]
     lines = [["", "unit", *head]]
@@ -59,7 +59,7 @@ def _summary(path: Path, tables: Sequence[Table], full: Path | None) -> str:
 
 
 def _beside_the_best(workload: Workload, complete: dict[str, Result], name: str) -> tuple[str, str]:
-    """The median of ours, and its ratio to the other that comes closest, or is further ahead than any."""
+    """Our median, and its ratio to the best competitor with that one's name."""
     ours = complete.get(name)
     if ours is None:
         return "", ""
@@ -74,7 +74,7 @@ def _beside_the_best(workload: Workload, complete: dict[str, Result], name: str)
 
 
 def settings(told: Sequence[dict[str, str]]) -> str:
-    """What the runs tell of how they were made; what they do not agree in is told of each."""
+    """A table of the settings of all runs; where runs differ, it lists each value."""
     names = dict.fromkeys(name for one in told for name in one)
     lines = [["", ""]]
     for name in names:
@@ -99,7 +99,7 @@ def _aims(tables: Sequence[Table]) -> str:
 def _section(measured: Table, plot: str) -> str:
     workload, results = measured
     head, *lines = rows(workload, results)
-    # Whatever wins is named in the heading; the table's corner stays empty.
+    # The heading has the unit and whether more or less is better, so leave the corner of the table empty.
     title = f"## {workload.name}\n\n{head[1]}; {head[-1].strip('()')}."
     cells = [["", *head[1:-1], ""]]
     cells += [_row(result, line) for result, line in zip(results, lines, strict=True)]
@@ -112,7 +112,7 @@ def _row(result: Result, line: list[str]) -> list[str]:
 
 
 def _link(path: Path, plots: Path | None, measured: Table) -> str:
-    """The plot, as it is found from the file."""
+    """A link to the plot, relative to the file."""
     workload, results = measured
     if plots is None or not any(result.complete for result in results):
         return ""
@@ -121,14 +121,14 @@ def _link(path: Path, plots: Path | None, measured: Table) -> str:
 
 
 def _alternative(measured: Table) -> str:
-    """The plot in words."""
+    """The alternative text of the plot: its values."""
     workload, results = measured
     values = (f"{one.peer.name} {median(one.shown()):.3g}" for one in results if one.complete)
     return f"{workload.name}, {workload.unit}: {', '.join(values)}"
 
 
 def table(lines: Sequence[Sequence[str]]) -> str:
-    """The first line is the head."""
+    """A Markdown table whose first line is the header."""
     head, *rest = (f"| {' | '.join(line)} |" for line in lines)
     rule = f"| {' | '.join('---' for _ in lines[0])} |"
     return "\n".join([head, rule, *rest])

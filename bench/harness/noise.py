@@ -1,4 +1,4 @@
-"""How much of the machine others used while we measured, and the CPU time of processes that are not ours."""
+"""Measures how much CPU other programs used during a run, and the CPU time of other processes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import time
 from pathlib import Path
 
-# Shares of one core that others had, above which a run counts as disturbed.
+# A run counts as disturbed if other programs used more than this share of one core.
 DISTURBED = 0.15
 
 
 class Watch:
-    """Watches one run: `stop` gives what others used, in shares of one core; None where that is not known."""
+    """Measures the CPU that other programs use during a run."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -19,7 +19,10 @@ class Watch:
         self._own = _own_seconds()
 
     def stop(self) -> float | None:
-        """Call it when every process of the run has been waited for."""
+        """The share of one core that other programs used; None if the system does not tell.
+
+        Call this after all processes of the run have been reaped.
+        """
         busy = _busy_seconds()
         if self._busy is None or busy is None:
             return None
@@ -28,7 +31,7 @@ class Watch:
 
 
 def _busy_seconds() -> float | None:
-    """All cores' time outside of interrupts, with what the hypervisor took."""
+    """Busy seconds of all cores, without interrupts, with the time that the hypervisor took."""
     try:
         line = Path("/proc/stat").read_text().split("\n", 1)[0]
     except OSError:
@@ -45,16 +48,16 @@ def _own_seconds() -> float:
 
 
 def cpu_seconds(process: int) -> float | None:
-    """The CPU time of a live process, all threads, user and system: exact where the OS has a clock of it."""
+    """User and system time of all threads of a live process; None if the OS does not tell."""
     try:
-        # The number of the clock that clock_getcpuclockid gives on Linux.
+        # The clock id that clock_getcpuclockid returns on Linux.
         return time.clock_gettime((~process << 3) | 2)
     except (AttributeError, OSError):
         return None
 
 
 def wine_server() -> int | None:
-    """The server of the Wine prefix in use: every call of a Windows program into the kernel ends there."""
+    """The process id of the wineserver in use, the process that implements Windows's system calls."""
     prefix = os.environ.get("WINEPREFIX")
     if prefix is None:
         return None
@@ -66,7 +69,7 @@ def wine_server() -> int | None:
 
 def _serves(folder: Path, prefix: str) -> bool:
     try:
-        # Some distributions have one for each word size, "wineserver64".
+        # Some distributions name it after the word size, as in "wineserver64".
         if not (folder / "comm").read_text().startswith("wineserver"):
             return False
         environment = (folder / "environ").read_bytes().split(b"\0")

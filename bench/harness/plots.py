@@ -1,4 +1,4 @@
-"""Plots as SVG: a bar for each peer, as long as its value is in relation to the floor."""
+"""Plots as SVG: a bar for each peer, whose length is the ratio of its value to the floor's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LABELS_WIDTH = 130
 ROW_HEIGHT = 24
 HEAD_HEIGHT = 44
 BAR_HEIGHT = 14
-# All of them are legible on white and on black, so that a page may be either.
+# These colors are legible on both light and dark pages.
 FLOOR, OURS, PEER, TEXT = "#7d8590", "#1f7ae0", "#b8863b", "#6e7781"
 STYLE = f"text {{ font: 12px sans-serif; fill: {TEXT} }} .strong {{ font-weight: bold; fill: {OURS} }}"
 STYLE += " .title { font-size: 14px } rect { fill-opacity: 0.55 } path { stroke-width: 2 }"
 
 
 def write_plot(folder: Path, workload: Workload, results: Sequence[Result]) -> None:
-    """Writes `folder/WORKLOAD.svg`."""
+    """Writes the plot of a workload to `folder/WORKLOAD.svg`."""
     by = bases(results)
     if not by:
         return
@@ -46,7 +46,7 @@ def write_plot(folder: Path, workload: Workload, results: Sequence[Result]) -> N
 
 
 def _bar(at: int, result: Result, values: Sequence[float], longest: float) -> str:
-    """The name, the bar of the median, a line from the least to the most, and the median as text."""
+    """The name, a bar for the median, a line from the minimum to the maximum, and the median as text."""
     scale = (WIDTH - NAMES_WIDTH - LABELS_WIDTH) / longest if longest else 0
     middle, least, most = (value * scale for value in (median(values), min(values), max(values)))
     top = HEAD_HEIGHT + at * ROW_HEIGHT - 10

@@ -1,4 +1,4 @@
-"""Processes that are measured, and the load program that drives them."""
+"""Starts measured processes, builds programs, and runs the load program."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from pathlib import Path
 from harness.noise import cpu_seconds
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# A run that takes longer hangs.
+# Time limit of a run.
 RUN_SECONDS_MAX = 180
 
 
 class Failed(Exception):
-    """A run that gave no figure, and why."""
+    """A run failed; the message says why."""
 
 
 @contextmanager
 def started(
     command: list[str], core: int | None, environment: dict[str, str] | None = None
 ) -> Iterator[tuple[subprocess.Popen, Iterable[str]]]:
-    """A process with its output as lines; it is ended, and what it complained of becomes the error."""
-    # Pipes throughout: Windows's Python under Wine does not start with a file as its standard error.
+    """Runs a process during the `with` block, and yields it with its lines of output.
+
+    Kills the process at the end. Anything on its standard error makes the run fail.
+    """
+    # Use pipes, because Python for Windows does not start under Wine if its standard error is a file.
     process = subprocess.Popen(
         [*taskset(core), *command],
         stdin=subprocess.DEVNULL,
@@ -52,18 +55,21 @@ def started(
 
 
 def taskset(core: int | None) -> list[str]:
-    """What holds a command to one core, if there are two and a program that does it."""
+    """A prefix that pins a command to a core; empty without taskset or on a machine with one core."""
     program = shutil.which("taskset") if core is not None and (os.cpu_count() or 1) > 1 else None
     return [program, "--cpu-list", str(core)] if program else []
 
 
 def told(output: Iterable[str]) -> Iterator[dict]:
-    """What the process tells: the lines of its output that are JSON."""
+    """Parses the lines of output that are JSON objects."""
     return (json.loads(line) for line in output if line.startswith("{"))
 
 
 def cpu_per(unit: str, cpu: float, figures: dict[str, float]) -> float:
-    """The server's CPU: seconds per "gib" that passed, or microseconds per "message"; adds the rate."""
+    """The server's CPU time: seconds per "gib" transferred, or microseconds per "message".
+
+    Adds the rate and the server's share of a core to `figures`.
+    """
     figures["server_share"] = cpu / figures["seconds"]
     if unit == "gib":
         passed = (figures["bytes_sent"] + figures["bytes_received"]) / 2**30
@@ -83,7 +89,10 @@ def drive(
     server: int,
     clock: Callable[[int], float | None] = cpu_seconds,
 ) -> tuple[float, dict[str, float]]:
-    """Runs the load program; `clock` tells the server's CPU time when the measured time begins and ends."""
+    """Runs the load program against a server.
+
+    Returns the server's CPU time during the measured time, which `clock` reads, and the program's figures.
+    """
     command = [load, f"127.0.0.1:{port}", *arguments]
     with started(command, core=1) as (process, output):
         if output.readline().strip() != "measuring":
@@ -104,9 +113,9 @@ def build(
     features: Iterable[str] = (),
     triple: str | None = None,
 ) -> Path | None:
-    """Builds packages of the workspace in `folder`, as they are released; where their programs are then.
+    """Builds packages of the workspace in `folder` in release mode, for `triple` or for this system.
 
-    They are built for the system that the target `triple` names, or for this one.
+    Returns the folder with the programs, or None if cargo is not installed.
     """
     cargo = shutil.which("cargo")
     if cargo is None:
@@ -122,14 +131,14 @@ def build(
 
 
 def load_program(features: Iterable[str] = ()) -> str | None:
-    """The load program, built now; None where there is no cargo."""
+    """Builds the load program and returns its path, or None if cargo is not installed."""
     folder = build(["tidewaiter-load"], features=features)
     name = "tidewaiter-load" + (".exe" if os.name == "nt" else "")
     return str(folder / name) if folder else None
 
 
 def raise_descriptor_limit() -> None:
-    """Thousands of connections take as many descriptors, in us and in what we start."""
+    """Raises the limit of descriptors, for us and our children: connections need thousands."""
     try:
         import resource
     except ImportError:
@@ -139,7 +148,7 @@ def raise_descriptor_limit() -> None:
 
 
 def memory_kib(process: int, kind: str) -> float | None:
-    """What a live process holds: "VmRSS" now, "VmHWM" at most; None where that is not known."""
+    """Memory of a live process, now ("VmRSS") or at its peak ("VmHWM"); None if the OS does not tell."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:

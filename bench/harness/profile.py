@@ -1,4 +1,4 @@
-"""Where a process spends the CPU time that is measured: perf, Linux's, samples it."""
+"""Profiles the measured process with perf, on Linux."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from harness.runs import Clock
 from harness.workload import Peer, Workload
 
 SAMPLES_PER_SECOND = 4999
-# Of each process, so many functions are shown.
+# Number of functions that a table shows for each process.
 FUNCTIONS = 12
 NAME_LENGTH_MAX = 80
 SECONDS_TO_END = 30
-# What Rust appends to the name of a function to make it unique.
+# The hash that Rust appends to the name of a function.
 _HASH = re.compile(r"::h[0-9a-f]{16}$")
 _LINE = re.compile(r"\s*([0-9.]+)%\s+\[(.)\]\s+(.+?)(?:\s+-\s+-)?\s*")
 
 
 def missing() -> str | None:
-    """What stands in the way of profiles here."""
+    """The reason why this machine cannot make profiles; None if it can."""
     if shutil.which("perf"):
         return None
-    return "perf is not there: install it (Debian: `apt-get install linux-perf`)"
+    return "perf is not installed (on Debian: `apt-get install linux-perf`)"
 
 
 class Profiler:
-    """A clock of CPU times: the first time that it is read, sampling begins, and the second time it ends."""
+    """A clock of CPU time that also profiles: the first reading starts sampling, the second ends it."""
 
     def __init__(self) -> None:
-        # Of all samples, by function.
+        # The share of all samples, by function.
         self.shares: dict[str, float] = {}
         self._sampler: _Sampler | None = None
 
@@ -55,7 +55,7 @@ class Profiler:
 
 
 class _Sampler:
-    """perf at work, on all threads of a process."""
+    """A perf process that samples all threads of another process."""
 
     def __init__(self, process: int) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -73,13 +73,13 @@ class _Sampler:
         self._order("enable")
 
     def _order(self, order: str) -> None:
-        """Returns when perf has done it, or is gone."""
+        """Sends an order to perf, and waits until perf has carried it out or has exited."""
         with suppress(BrokenPipeError):
             os.write(self._orders, order.encode() + b"\n")
             os.read(self._answers, 16)
 
     def end(self) -> dict[str, float]:
-        """The share of the samples that each function has."""
+        """Stops perf; returns the share of the samples for each function."""
         self._order("stop")
         os.close(self._orders)
         os.close(self._answers)
@@ -89,7 +89,7 @@ class _Sampler:
         self._folder.cleanup()
         found = [match.groups() for match in map(_LINE.fullmatch, told.stdout.split("\n")) if match]
         if not found:
-            raise Failed(f"perf has no samples, which takes a longer run or more rights: {complaint}")
+            raise Failed(f"perf has no samples: it needs a longer run or more rights: {complaint}")
         shares = defaultdict(float)
         for percent, *where in found:
             shares[_function(*where)] += float(percent) / 100
@@ -97,7 +97,7 @@ class _Sampler:
 
 
 def _function(space: str, name: str) -> str:
-    """As a table shows it, the end of a long one; what is the kernel's says so."""
+    """The name for a table: without its hash, shortened at the front, and marked if it is the kernel's."""
     name = _HASH.sub("", name)
     name = name if len(name) <= NAME_LENGTH_MAX else f"…{name[-NAME_LENGTH_MAX:]}"
     return f"kernel: {name}" if space == "k" else name
@@ -105,7 +105,7 @@ def _function(space: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """One run, and where its time went."""
+    """The value of a run, and the share of its time by function."""
 
     peer: Peer
     value: float
@@ -113,14 +113,14 @@ class Profile:
 
 
 def profiled(run: Callable[[Workload, Peer, Clock], Run], workload: Workload, peer: Peer) -> Profile:
-    """A run of the peer, sampled."""
+    """Runs and profiles a peer."""
     profiler = Profiler()
     value = run(workload, peer, profiler).value
     return Profile(peer, value, profiler.shares)
 
 
 def table(workload: Workload, profiles: Sequence[Profile]) -> list[list[str]]:
-    """A head, the sums, and a row for each of the functions that take most of any of the processes."""
+    """A header, the sums, and a row for each function that is among the most expensive of any process."""
     costs = [_costs(workload, profile) for profile in profiles]
     shown = {name for cost in costs for name in sorted(cost, key=cost.__getitem__)[-FUNCTIONS:]}
     most = sorted(shown, key=lambda name: max(cost.get(name, 0.0) for cost in costs), reverse=True)
@@ -132,7 +132,7 @@ def table(workload: Workload, profiles: Sequence[Profile]) -> list[list[str]]:
 
 
 def write(folder: Path, told: dict[str, str], workload: Workload, profiles: Sequence[Profile]) -> None:
-    """Writes the workload's profile as Markdown."""
+    """Writes the profiles of a workload as Markdown."""
     unit = workload.unit if _is_cpu(workload) else "% of its CPU time"
     title = f"# Profile of {workload.name}\n\n{unit} by function, its callees not included."
     parts = [title, markdown.table(table(workload, profiles)), markdown.settings([told])]
@@ -146,5 +146,5 @@ def _costs(workload: Workload, profile: Profile) -> dict[str, float]:
 
 
 def _is_cpu(workload: Workload) -> bool:
-    """Whether the workload's value is the CPU time of the process that is sampled."""
+    """Whether the workload's value is the CPU time of the profiled process."""
     return "CPU" in workload.unit

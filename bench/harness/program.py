@@ -1,4 +1,4 @@
-"""What all comparisons do: choose, measure or read, report."""
+"""The program that all comparisons share: selects workloads and peers, measures or reads, and reports."""
 
 from __future__ import annotations
 
@@ -23,69 +23,69 @@ from harness.workload import Peer, Workload
 
 
 class Comparison(ABC):
-    """Who is compared in what, and how one run is made."""
+    """A set of workloads and peers, and the way to measure one run."""
 
-    # As it is typed.
+    # The command line that starts the comparison.
     command = "cargo xtask bench"
     name: str
-    # Of all workloads' names; it need not be typed.
+    # A prefix of the names of all workloads, which users may leave out.
     prefix = ""
     workloads: Sequence[Workload]
     peers: Sequence[Peer]
-    # The CPU time of what is measured, by the process that was started.
+    # Reads the CPU time of the measured program; takes the id of the process that we started.
     clock: Clock = staticmethod(cpu_seconds)
 
     def takes_part(self, peer: Peer) -> bool:
-        """Whether the peer can be measured here; says so if it lacks something."""
+        """Whether the peer can be measured here. Prints what is missing if it cannot."""
         return True
 
     def belongs(self, workload: Workload) -> bool:
-        """Whether the workload is measured where it is not named in full."""
+        """Whether to measure the workload although the user did not give its full name."""
         return True
 
     @abstractmethod
     def versions(self, peers: Sequence[Peer]) -> list[str]:
-        """What is measured, and what runs it, each with its version."""
+        """The peers, and the programs that run them, each with its version."""
 
     @abstractmethod
     def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
-        """Builds what is to be measured, and what measures it."""
+        """Builds the peers and the programs that measure them."""
 
     @abstractmethod
     def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
-        """One measurement, in fresh processes; `clock` is read as it begins and as it ends."""
+        """Makes one measurement in fresh processes; reads `clock` when it begins and when it ends."""
 
 
 def options(description: str) -> argparse.ArgumentParser:
-    """What every comparison can be told."""
+    """A parser with the options of all comparisons."""
     parser = argparse.ArgumentParser(prog=Comparison.command, description=description)
-    parser.add_argument("workloads", nargs="*", help="names, or beginnings of names; all if none is given")
-    parser.add_argument("--peers", help="names, separated by commas; all if it is not given")
+    parser.add_argument("workloads", nargs="*", help="names or prefixes of workloads [default: all]")
+    parser.add_argument("--peers", help="names of peers, separated by commas [default: all]")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="measured under load")
-    parser.add_argument("--csv", type=Path, help="every single run, into this file")
-    parser.add_argument("--plots", type=Path, help="a plot for each workload, into this folder")
+    parser.add_argument("--seconds", type=float, default=2.0, help="measured time of a server under load")
+    parser.add_argument("--csv", type=Path, help="write every single run to this file")
+    parser.add_argument("--plots", type=Path, help="write a plot for each workload to this folder")
     parser.add_argument(
-        "--markdown", type=Path, metavar="FOLDER", help="all tables and aims, into a file in this folder"
+        "--markdown", type=Path, metavar="FOLDER", help="write all tables and aims to a file in this folder"
     )
     parser.add_argument(
-        "--summary", type=Path, metavar="FILE", help="a line for each workload, into this Markdown file"
+        "--summary", type=Path, metavar="FILE", help="write a line for each workload to this Markdown file"
     )
     parser.add_argument("--assert", dest="aims_count", action="store_true", help="fail if an aim is missed")
     parser.add_argument(
         "--profile",
         type=Path,
         metavar="FOLDER",
-        help="one run of each, and where its CPU time goes: a file for each workload, in this folder",
+        help="profile one run of each peer, and write a file for each workload to this folder",
     )
     parser.add_argument(
         "--report",
         nargs="+",
         type=Path,
         metavar="CSV",
-        help="measure nothing, but report what earlier runs wrote with --csv",
+        help="measure nothing; report the runs that earlier commands wrote with --csv",
     )
-    parser.add_argument("--list", action="store_true", help="name workloads and peers, run nothing")
+    parser.add_argument("--list", action="store_true", help="list workloads and peers, and run nothing")
     return parser
 
 
@@ -94,14 +94,14 @@ def _chosen(comparison: Comparison, arguments: argparse.Namespace) -> tuple[list
     named = [prefix + name.removeprefix(prefix) for name in arguments.workloads]
     for name in named:
         if not any(workload.name.startswith(name) for workload in comparison.workloads):
-            raise SystemExit(f"no workload is named `{name}`")
+            raise SystemExit(f"unknown workload `{name}`")
     names = arguments.peers.split(",") if arguments.peers else [peer.name for peer in comparison.peers]
     unknown = set(names) - {peer.name for peer in comparison.peers}
     if unknown:
-        raise SystemExit(f"no peer is named `{', '.join(sorted(unknown))}`")
-    begun = [workload for workload in comparison.workloads if workload.name.startswith(tuple(named) or "")]
-    # What was measured elsewhere can be reported anywhere.
-    workloads = [one for one in begun if arguments.report or one.name in named or comparison.belongs(one)]
+        raise SystemExit(f"unknown peer `{', '.join(sorted(unknown))}`")
+    matching = [workload for workload in comparison.workloads if workload.name.startswith(tuple(named) or "")]
+    # Any machine can report results of another.
+    workloads = [one for one in matching if arguments.report or one.name in named or comparison.belongs(one)]
     return workloads, [peer for peer in comparison.peers if peer.name in names]
 
 
@@ -111,20 +111,20 @@ Tables = tuple[list[dict[str, str]], list[Table]]
 def _prepared(
     comparison: Comparison, arguments: argparse.Namespace
 ) -> tuple[list[Workload], list[Peer], dict[str, str]]:
-    """What can be measured of what was named, now that it is built, and the setting."""
+    """Builds the selected workloads and peers that can be measured here; returns them with the setting."""
     workloads, peers = _chosen(comparison, arguments)
     peers = [peer for peer in peers if comparison.takes_part(peer)]
     if not workloads or not peers:
-        raise SystemExit("nothing that was named can be measured here")
+        raise SystemExit("none of the selected workloads and peers can be measured here")
     raise_descriptor_limit()
     comparison.prepare(workloads, peers)
     return workloads, peers, setting(comparison.command, comparison.versions(peers))
 
 
 def _profile(comparison: Comparison, arguments: argparse.Namespace) -> None:
-    """Samples a run of each, and prints and writes a table for each workload."""
+    """Profiles a run of each peer; prints and writes a table for each workload."""
     if comparison.clock is not cpu_seconds:
-        raise SystemExit("profiles are of programs that run without Wine")
+        raise SystemExit("programs under Wine cannot be profiled")
     if missing := profile.missing():
         raise SystemExit(missing)
     workloads, peers, told = _prepared(comparison, arguments)
@@ -142,7 +142,7 @@ def _profile(comparison: Comparison, arguments: argparse.Namespace) -> None:
 
 
 def _measured(comparison: Comparison, arguments: argparse.Namespace) -> Tables:
-    """Measures, and prints each table as soon as it is complete."""
+    """Measures all workloads, and prints each table as soon as it is complete."""
     workloads, peers, told = _prepared(comparison, arguments)
     once = partial(comparison.run, clock=comparison.clock)
     tables = []
@@ -150,14 +150,14 @@ def _measured(comparison: Comparison, arguments: argparse.Namespace) -> Tables:
         results = measure(once, workload, peers, arguments.rounds, patient=arguments.aims_count)
         tables.append((workload, results))
         print(text(workload, results) + "\n", flush=True)
-        # Anew each time: what was measured is kept if somebody ends us.
+        # Rewrite the file after each workload, so that an interrupted run keeps its results.
         if arguments.csv:
             records.write(arguments.csv, told, tables)
     return [told], tables
 
 
 def _reported(comparison: Comparison, arguments: argparse.Namespace) -> Tables:
-    """Reads what was measured earlier, and prints the tables."""
+    """Reads earlier results, and prints their tables."""
     workloads, peers = _chosen(comparison, arguments)
     settings, found = records.read(arguments.report, comparison.workloads, comparison.peers)
     tables = [
@@ -171,7 +171,7 @@ def _reported(comparison: Comparison, arguments: argparse.Namespace) -> Tables:
 
 
 def compare(comparison: Comparison, arguments: argparse.Namespace) -> int:
-    """Measures or reads, reports, and returns whether nothing failed."""
+    """Measures or reads results, and reports them; returns the exit code: 0 unless something failed."""
     if arguments.list:
         workloads, peers = _chosen(comparison, arguments)
         print("workloads:", *(workload.name for workload in workloads))

@@ -1,4 +1,4 @@
-"""Runs as CSV: every single one, below what was told of the machine and of the command."""
+"""Reads and writes runs as CSV: the settings as comments, then a line for each run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from harness.workload import Peer, Workload
 
 Table = tuple[Workload, Sequence[Result]]
 
-# What is not a figure of the run.
+# Columns that are not figures of the run.
 _FIXED = ("workload", "unit", "peer", "round", "value", "others_share", "outcome")
-# What stands at the outcome of a peer that has nothing for the workload; else why it failed.
+# The outcome of a peer that does not support the workload. Any other outcome is the reason of a failure.
 _UNSUPPORTED = "unsupported"
 _REMARK = "# "
 
 
 def write(path: Path, setting: dict[str, str], tables: Iterable[Table]) -> None:
-    """What a workload does not tell stays empty."""
+    """Writes all runs to a file. Figures that a workload does not have stay empty."""
     lines = [line for table in tables for line in _lines(*table)]
     names = dict.fromkeys([*_FIXED, *(name for line in lines for name in line)])
     with path.open("w", newline="") as file:
@@ -42,9 +42,9 @@ def _lines(workload: Workload, results: Sequence[Result]) -> Iterable[dict[str, 
 def read(
     paths: Sequence[Path], workloads: Sequence[Workload], peers: Sequence[Peer]
 ) -> tuple[list[dict[str, str]], list[Table]]:
-    """What was told in each file, and the tables of all of them, in the order of `workloads` and `peers`.
+    """Reads the settings of each file and the tables of all files, in the order of `workloads` and `peers`.
 
-    Rounds of several files stand beside each other; only what is of the same file is set in relation.
+    Rounds of all files count, but ratios compare only rounds of the same file.
     """
     settings = []
     found: dict[str, dict[str, Result]] = {}
@@ -58,7 +58,7 @@ def read(
             _take(found, number, line, peers)
     unknown = found.keys() - {workload.name for workload in workloads}
     if unknown:
-        raise SystemExit(f"no workload is named `{', '.join(sorted(unknown))}`")
+        raise SystemExit(f"unknown workload `{', '.join(sorted(unknown))}`")
     tables = [(workload, found[workload.name]) for workload in workloads if workload.name in found]
     return settings, [(workload, _in_order(results, peers)) for workload, results in tables]
 
@@ -68,7 +68,7 @@ def _take(
 ) -> None:
     peer = next((peer for peer in peers if peer.name == line["peer"]), None)
     if peer is None:
-        raise SystemExit(f"no peer is named `{line['peer']}`")
+        raise SystemExit(f"unknown peer `{line['peer']}`")
     result = found.setdefault(line["workload"], {}).setdefault(peer.name, Result(peer))
     outcome = line.get("outcome")
     if outcome == _UNSUPPORTED:

@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Formats results as text tables."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from harness.workload import Figure, Workload
 
 
 def times(values: Sequence[float]) -> str:
-    """Ratios as text; nothing if no round has both."""
+    """Formats ratios; empty if there are none."""
     return f"× {spread(values)}" if values else ""
 
 
 def rows(workload: Workload, results: Sequence[Result]) -> list[list[str]]:
-    """A head, and a row for each: the median with (least..most), times the floors, the other medians."""
+    """A header, and a row for each result: value, ratios to the floors, and medians of the figures."""
     by = bases(results)
-    # What is told on some systems only has no column on the others.
+    # Leave out columns that are empty on this system.
     figures = [figure for figure in workload.figures if any(result.shown(figure) for result in results)]
     heads = [f"by {base.peer.name}" for base in by]
     heads += [figure.head for figure in figures]
@@ -50,12 +50,12 @@ def _figure(result: Result, figure: Figure) -> str:
 
 
 def failures(results: Sequence[Result]) -> list[str]:
-    """Who failed, and why."""
+    """A line for each peer that failed, with the reason."""
     return [f"{result.peer.name} failed: {result.failure}" for result in results if result.failure]
 
 
 def text(workload: Workload, results: Sequence[Result]) -> str:
-    """All of a workload: its table, who failed, and its aims."""
+    """The report on a workload: its table, failures and aims."""
     parts = [columns(rows(workload, results)), *failures(results)]
     verdicts = [verdict.cells() for verdict in judged(workload, results)]
     if verdicts:

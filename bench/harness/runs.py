@@ -1,4 +1,4 @@
-"""Runs, and rounds of them."""
+"""Makes single runs, and rounds of runs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from harness.processes import Failed, cpu_per, memory_kib, started, told
 from harness.results import Result, Run
 from harness.workload import Peer, Workload
 
-# A row whose aims decide is measured so many times longer before it misses one.
+# With --assert, a workload that misses an aim gets up to this many times as many rounds.
 PATIENCE = 3
 
-# The CPU time of a process, in seconds.
+# Reads the CPU time of a process, in seconds.
 Clock = Callable[[int], float | None]
-# Drives the server at a port, whose process is the second: its CPU time, and what the load program tells.
+# Drives a server, given its port and its process id; returns its CPU time and the load program's figures.
 Drive = Callable[[int, int], tuple[float, dict[str, float]]]
 Measured = tuple[float, dict[str, float]]
 
 
 class Unsupported(Exception):
-    """The peer has nothing for the workload."""
+    """The peer does not support the workload."""
 
 
 def run(
@@ -32,7 +32,10 @@ def run(
     drive: Drive,
     clock: Clock = cpu_seconds,
 ) -> Run:
-    """One measurement, in fresh processes. `clock` is read where a peer that measures itself says so."""
+    """Makes one measurement in a fresh process.
+
+    A peer that measures itself reports when its measured time begins and ends; we read `clock` then.
+    """
     watch = Watch()
     core = 0 if workload.pinned else None
     with started(command, core, dict(environment)) as (process, output):
@@ -41,7 +44,7 @@ def run(
             measured = _served(workload, process, lines, drive)
         else:
             measured = _alone(workload, process, lines, clock)
-    # Outside of the process, whose failures are errors: this is none.
+    # Raise this only after the `with` block, which fails if the peer has written an error.
     if measured is None:
         raise Unsupported
     return Run(*measured, watch.stop())
@@ -57,7 +60,7 @@ def _served(workload: Workload, process: Popen, lines: Iterator[dict], drive: Dr
     cpu, figures = drive(first["port"], process.pid)
     figures["peak_kib"] = memory_kib(process.pid, "VmHWM")
     if workload.per == "memory":
-        # At its most: the connections are gone by now.
+        # Use the peak, because the connections are closed by now.
         return (figures["peak_kib"] - before_kib) * 1024 / workload.connections, figures
     return cpu_per(workload.per, cpu, figures), figures
 
@@ -85,7 +88,7 @@ def _value(workload: Workload, figures: dict[str, float]) -> float:
     if workload.per != "operation":
         return told
     if "outside_cpu_ms" not in figures:
-        raise Failed("the CPU time was not to be had")
+        raise Failed("the CPU time of the process is unknown")
     return figures["outside_cpu_ms"] * 1000 / figures["operations"]
 
 
@@ -97,7 +100,7 @@ def measure(
     *,
     patient: bool = False,
 ) -> list[Result]:
-    """All rounds of one workload: everybody in turn, and another one begins each time."""
+    """Measures all rounds of a workload. Each round runs all peers, beginning with another one each time."""
     results = [Result(peer) for peer in peers]
     last, number = rounds, 0
     while number < last:

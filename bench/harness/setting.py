@@ -1,4 +1,4 @@
-"""Where and how was measured: the machine, the versions, the command."""
+"""The setting of a measurement: the machine, the versions and the command."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from harness.processes import ROOT
 
 
 def setting(command: str, versions: Iterable[str]) -> dict[str, str]:
-    """What a reader must know to compare the figures with others."""
+    """The facts that a reader needs to compare the figures with others."""
     told = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "command": shlex.join([*command.split(), *sys.argv[1:]]),
         "commit": _commit(),
-        # Without what a distribution appends.
+        # Without the suffix of the distribution.
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
@@ -37,7 +37,7 @@ def _commit() -> str:
 
 
 def _processor() -> str:
-    """Its name: Python knows it on few systems."""
+    """The name of the processor; Python itself knows it on few systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n")
     except OSError:
@@ -51,7 +51,7 @@ def first_line(command: Sequence[str]) -> str:
 
 
 def output(command: Sequence[str], folder: Path) -> str:
-    """What a program prints; nothing where it is not there, or does not know."""
+    """Standard output of a program; empty if it is not installed or fails."""
     try:
         done = subprocess.run(
             command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Windows programs under Wine: its server's CPU time counts as theirs."""
+"""Runs Windows programs under Wine. The CPU time of the wineserver counts as theirs."""
 
 from __future__ import annotations
 
@@ -15,41 +15,44 @@ from harness.processes import Failed, taskset
 
 TARGET = "x86_64-pc-windows-gnu"
 LINKER = "x86_64-w64-mingw32-gcc"
-# Without Mono and Gecko nothing asks to download them.
+# The overrides disable Mono and Gecko, which Wine would offer to download.
 QUIET = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml="}
-# A server that is told to end, or a first program in a new one, takes no longer.
+# Time limit for stopping a wineserver, and for the first program in a new one.
 SECONDS_MAX = 60
-# A server that uses no more than this share of a core, for so long, rests.
+# A wineserver is idle if it uses at most this share of a core for this long.
 IDLE_SHARE = 0.005
 QUIET_SECONDS = 0.5
 
 
 def missing() -> str | None:
-    """What must be installed or set before a Windows program can be built and run here, if something must."""
+    """The reason why Windows programs cannot be built or run here; None if they can."""
     if os.name == "nt":
-        return "Windows needs no Wine: run the command without `--wine`"
+        return "Windows does not need Wine: run the command without `--wine`"
     if shutil.which("wine") is None or shutil.which("wineserver") is None:
-        return "there is no `wine`: `cargo xtask setup` installs it"
+        return "`wine` is not installed: `cargo xtask setup` installs it"
     if shutil.which(LINKER) is None:
-        return f"there is no `{LINKER}`, mingw's compiler: `cargo xtask setup` installs it"
+        return f"`{LINKER}`, mingw's compiler, is not installed: `cargo xtask setup` installs it"
     prefix = os.environ.get("WINEPREFIX")
     if prefix is None or not (Path(prefix) / "system.reg").is_file():
-        return "`WINEPREFIX` names no Wine prefix: `cargo xtask setup` makes target/windows/prefix"
+        return "`WINEPREFIX` is not a Wine prefix: `cargo xtask setup` makes one in target/windows/prefix"
     return None
 
 
 def setting() -> dict[str, str]:
-    """What a reader must know besides."""
+    """The version of Wine, for the setting."""
     told = subprocess.run(["wine", "--version"], capture_output=True, text=True, check=False)
     return {"wine": told.stdout.strip()}
 
 
 @contextmanager
 def fresh_server(warm_up: list[str], core: int) -> Iterator[None]:
-    """A Wine server of its own, on `core`, that has run `warm_up` and with it started Wine's own services."""
+    """Runs the `with` block with a new wineserver, pinned to `core`.
+
+    The server has run the program `warm_up`, so that Wine's own services have started.
+    """
     _run(["wineserver", "--kill"])
     _run(["wineserver", "--wait"])
-    # It outlives the warm-up.
+    # The option keeps the server alive after the warm-up.
     _run([*taskset(core), "wineserver", f"--persistent={SECONDS_MAX}"])
     _run([*taskset(core), "wine", *warm_up])
     _settle()
@@ -60,7 +63,7 @@ def fresh_server(warm_up: list[str], core: int) -> Iterator[None]:
 
 
 def _settle() -> None:
-    """Waits until the server rests: the start of the services would count as the program's."""
+    """Waits until the server is idle, so that the start of the services does not count for the program."""
     overdue = time.monotonic() + SECONDS_MAX / 2
     used = None
     while time.monotonic() < overdue:
@@ -69,7 +72,7 @@ def _settle() -> None:
         if None not in (before, used) and used - before < QUIET_SECONDS * IDLE_SHARE:
             return
         time.sleep(QUIET_SECONDS)
-    raise Failed("the Wine server never rests")
+    raise Failed("the wineserver does not become idle")
 
 
 def _run(command: list[str]) -> None:
@@ -88,7 +91,7 @@ def _run(command: list[str]) -> None:
 
 
 def cpu_with_server(process: int) -> float | None:
-    """The CPU time of a Windows program and of the Wine server, which does for it what a kernel does."""
+    """The CPU time of a Windows program and of the wineserver, which acts as its kernel."""
     own, server = cpu_seconds(process), wine_server()
     others = cpu_seconds(server) if server else None
     return None if own is None or others is None else own + others

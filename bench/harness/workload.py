@@ -1,4 +1,4 @@
-"""What a catalogue is made of: workloads with their figures and aims, and peers."""
+"""The entries of a catalogue: workloads with their figures and aims, and peers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Figure:
-    """A column of the table: the name of what a run tells, and how it is shown."""
+    """A column of the table: a value that a run reports, and how to show it."""
 
     name: str
     head: str
-    # The figure is divided by so much to be shown.
+    # The table shows the value divided by this.
     divisor: float = 1.0
     more_is_better: bool = False
 
@@ -21,66 +21,66 @@ PEAK = Figure("peak_kib", "peak MiB", 1024)
 LATENCIES = (Figure("p50_us", "p50 us"), Figure("p99_us", "p99 us"), Figure("p999_us", "p99.9 us"))
 
 
-# In an `Aim`: all that are neither floors nor ours.
+# For `Aim.by`: all peers that are neither floors nor ours.
 EVERY_PEER = ("every peer",)
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What one of ours is to reach: at most so much, or at least if more is better.
+    """A bound for one of our peers: an upper bound, or a lower bound if more is better.
 
-    The bound is in the unit that is shown or, where `by` names others, times what each of those has.
+    The bound has the unit that the table shows. If `by` names other peers, it is a ratio to each of them.
     """
 
     ours: str
     bound: float
     by: tuple[str, ...] = ()
-    # The value of the workload if it is none of the figures.
+    # The figure that the aim is about; None means the value of the workload.
     figure: Figure | None = None
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One table.
+    """A task that peers are measured with, which makes one table.
 
-    Where `load` is given, the peer is a server that the load program drives with these arguments; `per`
-    says what its value is: CPU per "message", CPU per "gib" that passes, or "memory" per connection. Else
-    the peer measures itself and tells its value, unless that is the CPU per "operation", seen from outside.
+    With `load`, the peer is a server, and the load program drives it with these arguments. The value is CPU
+    per "message", CPU per "gib" transferred, or "memory" per connection, as `per` says. Without `load`, the
+    peer measures itself and reports the value; for "operation", the value is its CPU time, which we read.
     """
 
     name: str
-    # What the peers call it.
+    # The name that the peers know.
     task: str
-    # Of the value.
+    # The unit of the value.
     unit: str
     figures: tuple[Figure, ...]
     load: tuple[str, ...] = ()
     per: str = "message"
     more_is_better: bool = False
-    # Whether the process is held to the first core; the load program always has the second.
+    # Whether the process is pinned to the first core. The load program always has the second one.
     pinned: bool = True
     aims: tuple[Aim, ...] = ()
 
     @property
     def connections(self) -> int:
-        """What the load program is told."""
+        """The number of connections that the load program opens."""
         return int(self.load[self.load.index("--connections") + 1])
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Who is measured: a program of bench/peers, where `package` is its name, or a package of Python's."""
+    """A program that is measured: `package` is a package in bench/peers, or one of Python."""
 
     name: str
     package: str
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
-    # It is no peer but what the kernel sets: the others are measured by it.
+    # A floor: a minimal loop without a runtime, which the others are compared with.
     floor: bool = False
     ours: bool = False
-    # The crate whose version is the peer's; that of a library or header is the system's.
+    # The crate whose version the report shows.
     crate: str | None = None
-    # What must be installed, as pkg-config calls it, and Debian's name for it.
+    # A library that must be installed: its name for pkg-config, and its Debian package.
     library: tuple[str, str] | None = None
-    # The same of C++: a header, the macro in it that tells the version, and Debian's name.
+    # A C++ header that must be installed, the macro in it that has the version, and its Debian package.
     header: tuple[str, str, str] | None = None

@@ -1,40 +1,40 @@
-"""What is measured, who takes part, and what we aim at."""
+"""The workloads, peers and aims of the comparison of Twisted reactors."""
 
 from __future__ import annotations
 
 from harness.workload import LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
-# Of all workloads' names.
+# The prefix of the names of all workloads.
 PREFIX = "python-"
 EPOLL, IOCP = "epollreactor", "iocpreactor"
-# Ours on the port that it takes by itself, on Linux and on Windows.
+# Our reactor on its default port, on Linux and on Windows.
 URING, OURS_ON_WINDOWS = "tidewaiter-uring", "tidewaiter-iocp"
 OURS = ("--reactor", "tidewaiter.twisted")
 _ASYNCIO = ("--reactor", "twisted.internet.asyncioreactor")
 
-# The first is what the others are measured by.
+# The others are compared with the first.
 PEERS = (
     Peer(EPOLL, "Twisted", ("--reactor", "twisted.internet.epollreactor")),
     Peer(URING, "tidewaiter", OURS, {"TIDEWAITER_PORT": "uring"}, ours=True),
     Peer("tidewaiter-poll", "tidewaiter", OURS, {"TIDEWAITER_PORT": "poll"}, ours=True),
     Peer("asyncioreactor", "Twisted", _ASYNCIO),
     Peer("asyncioreactor-uvloop", "uvloop", (*_ASYNCIO, "--loop", "uvloop")),
-    # Protocols of asyncio, without Twisted.
+    # Bare asyncio protocols, without Twisted.
     Peer("bare-uvloop", "uvloop", ("--loop", "uvloop")),
     Peer("bare-rloop", "rloop", ("--loop", "rloop")),
 )
 
-# What drives a server where the arguments of the load begin with it; else it is bench/load.
+# The program that drives a server whose `load` begins with this name; bench/load drives all others.
 WRK = "wrk"
 
 _SERVER_FIGURES = (RATE, *LATENCIES, PEAK)
 _CPU_PER_CHILD = Figure("cpu_us", "own CPU us")
-# Of the process and, under Wine, of Wine's server, which does for it what a kernel does.
+# CPU of the process; under Wine it includes the wineserver, which acts as the kernel.
 _CPU = Figure("outside_cpu_ms", "CPU ms")
 
 
 def _aims(epoll: float, iocp: float | None = None) -> tuple[Aim, ...]:
-    """How many times epollreactor ours is to be; and iocpreactor, where there is an aim for that."""
+    """Aims for our ratios to epollreactor and, if one is given, to iocpreactor."""
     aims = (Aim(URING, epoll, (EPOLL,)),)
     return aims if iocp is None else (*aims, Aim(OURS_ON_WINDOWS, iocp, (IOCP,)))
 

@@ -9,7 +9,7 @@ PIECE = 64 * 1024
 
 
 def write(mebibytes: int) -> None:
-    """Writes so much to standard output, in pieces of 64 KiB, on another core than the parent's."""
+    """Writes to standard output in pieces of 64 KiB, on another core than the parent's."""
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {1})
     piece = memoryview(bytes(PIECE))
@@ -20,7 +20,7 @@ def write(mebibytes: int) -> None:
 
 
 def be_silent() -> None:
-    """Says that it has started, and nothing more until its standard input ends."""
+    """Writes a line when it has started, and then waits until its standard input ends."""
     os.write(1, b"ready\n")
     while os.read(0, PIECE):
         pass

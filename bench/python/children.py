@@ -1,4 +1,4 @@
-"""Child processes, each workload measured inside one process."""
+"""Workloads with child processes, which measure themselves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.internet.protocol import ProcessProtocol
 from told import begin, end, tell
 
 CHILD = str(Path(__file__).with_name("child.py"))
-# The smallest programs that every system has: one that ends at once, and one that says something.
+# The smallest programs that every system has: one that exits at once, and one that writes something.
 BRIEF = ["chcp.com"] if os.name == "nt" else ["true"]
 TALKER = ["chcp.com"] if os.name == "nt" else ["echo", "x"]
 WARM_UP = 3
@@ -29,7 +29,7 @@ RUN_SECONDS_MAX = 60
 
 
 class Talker(ProcessProtocol):
-    """Notes when the child's first output comes."""
+    """Measures the time to the child's first output."""
 
     def __init__(self, ended: Callable[[float], None]) -> None:
         self.ended = ended
@@ -42,12 +42,12 @@ class Talker(ProcessProtocol):
 
     def processEnded(self, reason) -> None:
         if self.first is None:
-            raise RuntimeError(f"the child said nothing: {reason.value}")
+            raise RuntimeError(f"the child wrote nothing: {reason.value}")
         self.ended(self.first - self.began)
 
 
 def first_output(reactor) -> None:
-    """Milliseconds from the spawn to the first output, one child after the other."""
+    """Measures milliseconds from the spawn to the first output, one child after the other."""
     times: list[float] = []
 
     def ended(seconds: float) -> None:
@@ -68,7 +68,7 @@ def first_output(reactor) -> None:
 
 
 class Brief(ProcessProtocol):
-    """Tells when the child has ended."""
+    """Calls back when the child has ended."""
 
     def __init__(self, ended: Callable[[], None]) -> None:
         self.ended = ended
@@ -78,7 +78,7 @@ class Brief(ProcessProtocol):
 
 
 def _spawn_and_reap(reactor, at_a_time: int) -> None:
-    """Children per second, with so many alive at any time."""
+    """Measures children per second, with `at_a_time` of them alive."""
     count = 0
     started = began_cpu = 0.0
     seconds = cpu = 0.0
@@ -106,17 +106,17 @@ def _spawn_and_reap(reactor, at_a_time: int) -> None:
 
 
 def spawn_series(reactor) -> None:
-    """Children per second, each spawned when the one before it was reaped."""
+    """Measures children per second, each spawned when the previous one was reaped."""
     _spawn_and_reap(reactor, 1)
 
 
 def spawn_many(reactor) -> None:
-    """Children per second, eight at a time."""
+    """Measures children per second, eight at a time."""
     _spawn_and_reap(reactor, AT_A_TIME)
 
 
 class Writer(ProcessProtocol):
-    """Counts what a child writes."""
+    """Counts the bytes that a child writes."""
 
     def __init__(self, reactor) -> None:
         self.reactor = reactor
@@ -137,12 +137,12 @@ class Writer(ProcessProtocol):
 
 
 def child_stdout(reactor) -> None:
-    """MiB per second that a child's standard output brings."""
+    """Measures MiB per second from a child's standard output."""
     writer = Writer(reactor)
     command = [sys.executable, CHILD, "write", str(STDOUT_MEBIBYTES)]
     _run(reactor, lambda: _spawn(reactor, writer, command))
     if writer.received != STDOUT_MEBIBYTES * 2**20:
-        raise RuntimeError(f"{writer.received} bytes came of {STDOUT_MEBIBYTES} MiB")
+        raise RuntimeError(f"received {writer.received} bytes of {STDOUT_MEBIBYTES} MiB")
     cpu_per_gib = writer.cpu / STDOUT_MEBIBYTES * 1024
     tell(
         result={
@@ -153,7 +153,7 @@ def child_stdout(reactor) -> None:
 
 
 class Silent(ProcessProtocol):
-    """Waits for the first word of a child that says nothing more."""
+    """Waits for the first output of a child that then stays silent."""
 
     def __init__(self, ready: Callable[[], None], ended: Callable[[], None]) -> None:
         self.ready = ready
@@ -167,7 +167,7 @@ class Silent(ProcessProtocol):
 
 
 def silent_children(reactor) -> None:
-    """Times that the loop wakes up in five seconds with ten silent children."""
+    """Counts how often the loop wakes up in five seconds with ten silent children."""
     turns = _turn_counter(reactor)
     ready = ended = 0
     children = []
@@ -187,7 +187,7 @@ def silent_children(reactor) -> None:
         reactor.callLater(SILENT_SECONDS, measured)
 
     def measured() -> None:
-        # One turn is that of this timer itself; where it has none, the loop is not the reactor's own.
+        # Subtract the turn for this timer. Without any turn, the reactor does not run its own loop.
         taken = turns() - before[0]
         if taken:
             result["value"] = taken - 1
@@ -213,7 +213,7 @@ def silent_children(reactor) -> None:
 
 
 def _turn_counter(reactor) -> Callable[[], int]:
-    """Counts the turns of the loop; ours counts them itself."""
+    """Returns a function that counts the turns of the loop; our reactor has a metric for them."""
     if hasattr(reactor, "metrics"):
         return lambda: reactor.metrics()["turns"]
     count = 0
@@ -233,14 +233,14 @@ def _spawn(reactor, protocol: ProcessProtocol, command: list[str]):
 
 
 def _path_of(program: str) -> str:
-    """Where it is: looked for once, since Twisted looks nowhere."""
+    """The full path of a program, which Twisted needs; looked up once."""
     found = _PATHS.get(program)
     if found is None:
         import shutil
 
         found = shutil.which(program)
         if found is None:
-            raise RuntimeError(f"{program} is not on the path")
+            raise RuntimeError(f"{program} is not on the PATH")
         _PATHS[program] = found
     return found
 
@@ -250,7 +250,7 @@ _PATHS: dict[str, str] = {}
 
 def _run(reactor, first: Callable) -> None:
     reactor.callWhenRunning(first)
-    # A child that is never heard of must not hold up the whole comparison.
+    # A lost child must not block the whole comparison.
     deadline = reactor.callLater(RUN_SECONDS_MAX, reactor.stop)
     deadline_at = time.monotonic() + RUN_SECONDS_MAX
     reactor.run()

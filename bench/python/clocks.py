@@ -1,4 +1,4 @@
-"""Timers and calls from another thread, each measured inside one process."""
+"""Workloads with timers and calls from another thread, which measure themselves."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ BATCHES = 5
 TIMERS = 40_000
 LINKS = 100_000
 CALLS = 40_000 if os.name == "nt" else 200_000
-# What is pure computing is measured in CPU time, which other load on the machine disturbs least; on Windows
-# that clock ticks too rarely.
+# Measure pure computing in CPU time, which other load on the machine disturbs least. On Windows, that clock
+# is too coarse.
 computing_ns = perf_counter_ns if os.name == "nt" else process_time_ns
 
 
 def nothing() -> None:
-    """What is called."""
+    """Does nothing, for delayed calls that never happen."""
 
 
 def timer_arm(reactor) -> None:
-    """ns for a callLater that is due much later, and for its cancel."""
+    """Measures ns for a callLater that is due much later, and for its cancel."""
     delays = [random.Random(1).uniform(100, 10_000) for _ in range(TIMERS)]
     arms: list[float] = []
     cancels: list[float] = []
@@ -41,7 +41,7 @@ def timer_arm(reactor) -> None:
         arms.append((armed - started) / TIMERS)
         cancels.append((cancelled - armed) / TIMERS)
         if len(arms) < BATCHES:
-            # In a turn of its own, after what the reactor puts off until then.
+            # Start the next batch in another turn, after work that the reactor has postponed.
             call_later(0.01, batch)
         else:
             end()
@@ -52,7 +52,7 @@ def timer_arm(reactor) -> None:
 
 
 def timer_fire(reactor) -> None:
-    """ns of CPU for each of many timers that come due at once, with putting them in order."""
+    """Measures ns of CPU for each of many timers that are due at the same time, with sorting them."""
     costs: list[float] = []
     spread = random.Random(1)
     delays = [0.4 + spread.random() / 1000 for _ in range(TIMERS)]
@@ -82,7 +82,7 @@ def timer_fire(reactor) -> None:
 
 
 def timer_chain(reactor) -> None:
-    """ns for each link of a chain in which every callLater(0) makes the next."""
+    """Measures ns for each link of a chain in which each callLater(0) schedules the next."""
     left = LINKS
     started = 0
     ended = 0
@@ -107,7 +107,7 @@ def timer_chain(reactor) -> None:
 
 
 def thread_calls(reactor) -> None:
-    """Calls per second that another thread brings into the loop, posting as fast as it can."""
+    """Measures calls per second from another thread that calls callFromThread as fast as it can."""
     ran = 0
     started = started_cpu = 0
     ended = ended_cpu = 0

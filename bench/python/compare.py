@@ -1,8 +1,8 @@
-"""Compares Twisted reactors, and loops without Twisted: interleaved rounds, each run in fresh processes.
+"""Compares Twisted reactors, and loops without Twisted: in interleaved rounds, with fresh processes.
 
     cargo xtask bench python [workload...] [--peers NAME,NAME...] [--rounds N] [--wine]
 
-See the README beside it.
+See the README in this folder.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from harness.runs import Clock, Drive, run
 from harness.setting import output
 from harness.workload import Peer, Workload
 
-# Under Wine, some runs fail by chance.
+# Under Wine, some runs fail at random.
 TRIES_UNDER_WINE = 3
 WARM_UP_SECONDS = 1
 
 
 class Reactors(Comparison):
-    """Programs in one Python."""
+    """Reactors in the Python that runs this program."""
 
     command = "cargo xtask bench python"
     name = "python"
@@ -66,12 +66,12 @@ class Reactors(Comparison):
     def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
         if any(_is_for_wrk(workload) for workload in workloads) and not shutil.which(WRK):
             raise SystemExit(
-                "wrk is not there: install it (Debian: `apt-get install wrk`), or name other workloads"
+                "wrk is not installed (on Debian: `apt-get install wrk`); other workloads do without it"
             )
         loads = any(workload.load and not _is_for_wrk(workload) for workload in workloads)
         self.load = load_program(["tls"]) if loads else None
         if loads and self.load is None:
-            raise SystemExit("cargo is not there to build the load program")
+            raise SystemExit("cargo is not installed, which builds the load program")
 
     def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
         return self._run(workload, peer, {}, clock)
@@ -89,7 +89,7 @@ class Reactors(Comparison):
 
 
 class UnderWine(Reactors):
-    """The same in a Python for Windows, run by Wine."""
+    """Reactors in a Python for Windows under Wine."""
 
     name = "python-wine"
     prefix = windows.WINE_PREFIX
@@ -114,7 +114,7 @@ class UnderWine(Reactors):
         if missing := wine.missing():
             raise SystemExit(missing)
         if not Path(self.python[-1]).is_file():
-            raise SystemExit("`WINDOWS_PYTHON` names no Python: `cargo xtask bench python --wine` makes one")
+            raise SystemExit("`WINDOWS_PYTHON` is no program: `cargo xtask bench python --wine` sets it")
         print(f"left out under Wine: {', '.join(windows.NOT_UNDER_WINE)}")
         super().prepare(workloads, peers)
 
@@ -123,7 +123,7 @@ class UnderWine(Reactors):
             try:
                 return self._on_fresh_server(workload, peer, clock)
             except Failed as failed:
-                print(f"{workload.name} is tried again: {failed}", file=sys.stderr)
+                print(f"{workload.name} failed, trying again: {failed}", file=sys.stderr)
         return self._on_fresh_server(workload, peer, clock)
 
     def _on_fresh_server(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
@@ -138,7 +138,7 @@ def _is_for_wrk(workload: Workload) -> bool:
 def drive_wrk(
     command: Sequence[str], seconds: int, port: int, server: int, clock: Clock
 ) -> tuple[float, dict[str, float]]:
-    """As `drive`, but with wrk, which knows whole seconds; it does not tell when its measured time begins."""
+    """Like `drive`, but with wrk: in whole seconds, and without a signal that the measured time begins."""
     _wrk(command, WARM_UP_SECONDS, port)
     before = clock(server)
     figures = _wrk(command, seconds, port)
@@ -160,9 +160,9 @@ def _wrk(command: Sequence[str], seconds: int, port: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Whether all went well."""
+    """Runs the comparison; returns the exit code."""
     parser = options(__doc__.partition("\n")[0])
-    parser.add_argument("--wine", action="store_true", help="a Python for Windows, run by Wine")
+    parser.add_argument("--wine", action="store_true", help="measure a Python for Windows under Wine")
     parser.set_defaults(seconds=1.0)
     arguments = parser.parse_args()
     comparison = UnderWine if arguments.wine else Reactors

@@ -1,4 +1,4 @@
-"""Servers on a bare asyncio loop: what Python can do where an application gives up Twisted."""
+"""Servers on a bare asyncio loop, to show how fast an application without Twisted is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from told import BACKLOG, PIECE, tell
 
 
 class Echo(asyncio.Protocol):
-    """Sends back what comes."""
+    """Sends back everything that it receives."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
@@ -19,14 +19,14 @@ class Echo(asyncio.Protocol):
 
 
 class Sink(asyncio.Protocol):
-    """Takes what comes."""
+    """Receives data and drops it."""
 
     def data_received(self, data: bytes) -> None:
         pass
 
 
 class Source(asyncio.Protocol):
-    """Sends without end, a piece in each turn in which the transport takes more."""
+    """Sends without end, a piece in each turn of the loop in which the transport is not full."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
@@ -58,10 +58,10 @@ async def _serve(protocol: Callable[[], asyncio.Protocol]) -> None:
     await asyncio.Event().wait()
 
 
-# What Twisted's servers of the same names do.
+# These servers behave like the Twisted servers of the same names.
 LOOPS = {"echo": Echo, "sink": Sink, "source": Source}
 
 
 def serve(task: str, loop: asyncio.AbstractEventLoop) -> None:
-    """Until we are killed."""
+    """Serves until the process is killed."""
     loop.run_until_complete(_serve(LOOPS[task]))

@@ -1,6 +1,6 @@
-"""Runs one workload: `measure.py TASK [--reactor MODULE] [--loop MODULE]`. Started by compare.py.
+"""Runs one workload: `measure.py TASK [--reactor MODULE] [--loop MODULE]`. compare.py starts it.
 
-With a loop, asyncioreactor runs on it; with a loop alone, there is no Twisted.
+With both options, asyncioreactor runs on the loop. With a loop alone, the workload runs without Twisted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def on_reactor(task: str, module: str, arguments: list) -> None:
     from clocks import CLOCKS
     from servers import SERVERS
 
-    # An error that only the log hears of would leave a wrong figure, or none for ever.
+    # Exit at the first logged error: otherwise the figure would be wrong, or the run would never end.
     def complain(event) -> None:
         if event.get("isError"):
             sys.stderr.write(log.textFromEventDict(event) + "\n")
@@ -34,7 +34,7 @@ def on_reactor(task: str, module: str, arguments: list) -> None:
 
 
 def on_loop(task: str, loop) -> None:
-    """Without Twisted there are servers only."""
+    """Runs a server on a bare loop; other tasks are not supported there."""
     from loops import LOOPS, serve
     from told import tell
 
@@ -45,8 +45,8 @@ def on_loop(task: str, loop) -> None:
 
 
 def main() -> None:
-    """As it was told."""
-    # The embeddable Python for Windows does not look beside the script.
+    """Runs the workload that the command line names."""
+    # The embeddable Python for Windows does not look for modules in the folder of the script.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     parser = argparse.ArgumentParser()
     parser.add_argument("task")

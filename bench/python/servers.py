@@ -1,4 +1,4 @@
-"""Servers on a reactor, for a load program to drive. They run until they are killed."""
+"""Servers on a reactor, which a load program drives. They run until they are killed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from told import BACKLOG, PIECE, tell
 
 
 class Echo(Protocol):
-    """Sends back what comes."""
+    """Sends back everything that it receives."""
 
     def dataReceived(self, data: bytes) -> None:
         self.transport.write(data)
 
 
 class Sink(Protocol):
-    """Takes what comes."""
+    """Receives data and drops it."""
 
     def dataReceived(self, data: bytes) -> None:
         pass
@@ -83,7 +83,7 @@ def _serve(reactor, port) -> None:
 
 
 def _certificate() -> bytes:
-    """A key and its own certificate, of this moment, in PEM."""
+    """A new key with a self-signed certificate, in PEM format."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -1,27 +1,27 @@
-"""What measuring processes have in common: what they tell the one that started them, a line of JSON each."""
+"""Messages from a measuring process to compare.py, each a line of JSON, and constants of all servers."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-# What all servers have in common: what a stream is sent in, and how many connections may wait to be
-# accepted, since 1000 come at once.
+# The data that a source sends at a time.
 PIECE = bytes(64 * 1024)
+# Length of the queue of connections to be accepted: 1000 clients connect at once.
 BACKLOG = 1024
 
 
 def tell(**what: object) -> None:
-    """Tells it now."""
+    """Writes a message at once."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
 
 def begin() -> None:
-    """The measured time begins."""
+    """Reports that the measured time begins."""
     tell(begin=True)
 
 
 def end() -> None:
-    """The measured time has ended."""
+    """Reports that the measured time has ended."""
     tell(end=True)

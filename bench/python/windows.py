@@ -1,8 +1,8 @@
-"""What is measured on Windows and under Wine, and who takes part.
+"""The workloads and peers on Windows and under Wine.
 
-Under Wine, CPU times are of the process and of the Wine server: there a call into the kernel ends, and it
-costs as much as some thirty elsewhere. So they tell who asks the kernel for less, and say little of the speed
-of Windows.
+Under Wine, CPU times include the wineserver, which acts as the kernel. A system call costs about thirty times
+as much there as on Windows. So the results show which reactor makes fewer system calls, not how fast it is on
+Windows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from catalogue import IOCP, OURS, OURS_ON_WINDOWS, PREFIX, WORKLOADS
 from harness.workload import Peer, Workload
 
-# The first is what the other is measured by.
+# The second is compared with the first.
 PEERS = (
     Peer(IOCP, "Twisted", ("--reactor", "twisted.internet.iocpreactor")),
     Peer(OURS_ON_WINDOWS, "tidewaiter", OURS, ours=True),
@@ -28,25 +28,25 @@ _CLOCKS_AND_CHILDREN = (
     "spawn-many",
     "silent-children",
 )
-# What is measured on Windows where nothing is named: there is no clock of another process's CPU time.
+# The default workloads on Windows: no servers, because we cannot read the CPU time of other processes there.
 NAMES = frozenset(PREFIX + name for name in _CLOCKS_AND_CHILDREN)
-# What is measured elsewhere only where it is named.
+# Workloads that other systems measure only if the user gives the full name.
 NOT_ELSEWHERE = frozenset(PREFIX + name for name in ("first-output", "spawn-series", "silent-children"))
 
-# Under Wine there is such a clock, for the servers.
+# Servers can be measured under Wine, because Linux reports the CPU time of other processes.
 _SERVERS = ("echo-64", "echo-64k", "stream-in", "stream-out", "churn")
 WINE_PREFIX = f"{PREFIX}wine-"
-# The smallest program that says something and ends: Wine brings it.
+# The smallest program with output, which is part of Wine.
 BRIEF = ["chcp.com"]
 
 
 def _under_wine(name: str) -> Workload:
-    """A table of its own: it has other peers."""
+    """The workload under another name, because its table has other peers."""
     workload = next(workload for workload in WORKLOADS if workload.name == PREFIX + name)
     return replace(workload, name=WINE_PREFIX + name)
 
 
 _UNDER_WINE = (*_SERVERS, *_CLOCKS_AND_CHILDREN)
 WINE_WORKLOADS = tuple(map(_under_wine, _UNDER_WINE))
-# What would take long there, and tell nothing that these do not.
+# Workloads that take long under Wine and show nothing new.
 NOT_UNDER_WINE = [name for one in WORKLOADS if (name := one.name.removeprefix(PREFIX)) not in _UNDER_WINE]

@@ -1,4 +1,4 @@
--- Tells wrk's result as one line of JSON, with the names that the load program has for the same.
+-- Prints wrk's result as one line of JSON, with the same names as the load program.
 function done(summary, latency, requests)
     local errors = summary.errors
     local form = '{"messages": %d, "seconds": %.6f, "p50_us": %.1f, "p99_us": %.1f, "p999_us": %.1f, "errors": %d}\n'

@@ -1,15 +1,15 @@
-"""What is measured, and who takes part."""
+"""The workloads and peers of the comparison of runtimes."""
 
 from __future__ import annotations
 
 from harness.workload import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
-# Ours on the port that it takes by itself here, and on the other one.
+# Our peers: tidewaiter on its default port on Linux, and on the other one.
 URING, POLL = "tidewaiter-uring", "tidewaiter-poll"
 
 
 def _leads(*figures: Figure | None) -> tuple[Aim, ...]:
-    """No peer is ahead in any of these; None is the value."""
+    """Aims that no peer is ahead of us in these figures; None means the value of the workload."""
     return tuple(Aim(URING, 1, EVERY_PEER, figure) for figure in figures)
 
 
@@ -85,7 +85,7 @@ WORKLOADS = (
         "MiB/s",
         (Figure("cpu_s_per_gib", "own CPU s/GiB"), PEAK),
         more_is_better=True,
-        # libuv's is a socket pair.
+        # Only tokio, because libuv uses a socket pair here.
         aims=(Aim(URING, 1, ("tokio",)),),
     ),
     Workload(

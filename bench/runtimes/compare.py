@@ -1,4 +1,4 @@
-"""Compares runtimes: interleaved rounds, each run in fresh processes, medians with spread.
+"""Compares runtimes: in interleaved rounds, with fresh processes for each run; reports medians with spread.
 
     cargo xtask bench [workload...] [--peers NAME,NAME...] [--rounds N]
 
@@ -49,7 +49,7 @@ class Runtimes(Comparison):
         programs = build(dict.fromkeys(packages), folder="bench/peers", triple=triple)
         load = load_program()
         if programs is None or load is None:
-            raise SystemExit("cargo is not there to build the peers")
+            raise SystemExit("cargo is not installed, which builds the peers")
         self.programs, self.load = programs, load
 
     def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
@@ -82,7 +82,7 @@ class UnderWine(Runtimes):
     def prepare(self, workloads: Sequence[Workload], peers: Sequence[Peer]) -> None:
         if missing := wine.missing():
             raise SystemExit(missing)
-        # It has the program that children run.
+        # bench-common contains the program that the children run.
         self._build([*(peer.package for peer in peers), "bench-common"], wine.TARGET)
 
     def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
@@ -92,9 +92,9 @@ class UnderWine(Runtimes):
 
 
 def main() -> int:
-    """Whether all went well."""
+    """Runs the comparison; returns the exit code."""
     parser = options(__doc__.partition("\n")[0])
-    parser.add_argument("--wine", action="store_true", help="Windows programs, run by Wine")
+    parser.add_argument("--wine", action="store_true", help="measure Windows programs under Wine")
     arguments = parser.parse_args()
     comparison = UnderWine if arguments.wine else Runtimes
     return compare(comparison(arguments.seconds), arguments)

@@ -1,4 +1,4 @@
-"""What peers need of the system, a library of C or a header of C++, and which versions are there."""
+"""Checks for the C libraries and C++ headers that peers need, and finds the versions of all peers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.workload import Peer
 
 
 def is_installed(peer: Peer) -> bool:
-    """Whether what the peer needs is there; says so if not."""
+    """Whether everything that the peer needs is installed. Prints what is missing."""
     needed = peer.library or peer.header
     if needed is None or version(peer):
         return True
@@ -20,7 +20,7 @@ def is_installed(peer: Peer) -> bool:
 
 
 def version(peer: Peer) -> str:
-    """What the peer is, by name and version; nothing if it needs what is not there."""
+    """The peer's name and version; empty if something that it needs is not installed."""
     if peer.crate:
         return _named(peer.crate, _of_crate(peer.package, peer.crate))
     if peer.library:

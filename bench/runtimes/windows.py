@@ -1,7 +1,7 @@
-"""What is measured of Windows programs under Wine, and who takes part.
+"""The workloads and peers of Windows programs under Wine.
 
-CPU times are of the program and of the Wine server: there a call into the kernel ends, and it costs as much
-as some thirty elsewhere. So they tell who asks the kernel for less, and say little of the speed of Windows.
+CPU times include the wineserver, which acts as the kernel. A system call costs about thirty times as much
+there as on Windows. So the results show which peer makes fewer system calls, not how fast it is on Windows.
 """
 
 from __future__ import annotations
