@@ -1,54 +1,54 @@
-//! What was typed.
+//! The command line.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-/// Drives a TCP server and reports what it achieved.
+/// Drives a TCP server, and reports rates and latencies.
 #[derive(Debug, Parser)]
 #[command(name = "tidewaiter-load", version)]
 pub(crate) struct Args {
-    /// Where the server listens
+    /// Address of the server
     pub(crate) address: SocketAddr,
-    /// What the connections do
+    /// Behaviour of the connections
     #[arg(long, value_enum, default_value_t = Mode::Echo)]
     pub(crate) mode: Mode,
-    /// How many connections at a time
+    /// Number of simultaneous connections
     #[arg(long, default_value_t = 1)]
     pub(crate) connections: usize,
-    /// Bytes in a message
+    /// Size of a message in bytes
     #[arg(long, default_value_t = 64)]
     pub(crate) size: usize,
-    /// Time before the measured time
+    /// Time under load before the measured time
     #[arg(long, value_name = "MS", default_value = "500", value_parser = milliseconds)]
     pub(crate) warm_up: Duration,
     /// The measured time
     #[arg(long, value_name = "MS", default_value = "2000", value_parser = milliseconds)]
     pub(crate) duration: Duration,
-    /// Ends the measured time after so many messages
+    /// End the measured time after this many messages
     #[arg(long)]
     pub(crate) messages: Option<u64>,
-    /// Speaks TLS, and trusts any certificate
+    /// Use TLS, and trust any certificate
     #[cfg(feature = "tls")]
     #[arg(long)]
     pub(crate) tls: bool,
 }
 
-/// What a connection does, from its first to its last message.
+/// The behaviour of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// Sends a message, awaits as many bytes, and begins again
+    /// Send a message, wait for its echo, and repeat
     Echo,
-    /// Sends without end, awaits nothing
+    /// Send without end
     Send,
-    /// Receives without end
+    /// Receive without end
     Receive,
-    /// Sends and receives without end, each for itself
+    /// Send and receive without end, independently
     Both,
-    /// As echo, with a new connection for each message
+    /// Like echo, but with a new connection for each message
     Churn,
-    /// Echoes one message, and is silent from then on
+    /// Send one message, wait for its echo, and then stay silent
     Idle,
 }
 

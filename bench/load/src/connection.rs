@@ -1,4 +1,4 @@
-//! One connection: what it has still to send, and what it awaits.
+//! One connection: its socket, the data to send, and the data to wait for.
 
 use std::io::{self, Read, Write};
 use std::time::Instant;
@@ -7,25 +7,25 @@ use crate::args::Mode;
 use crate::link::Link;
 use crate::tally::Tally;
 
-/// Reads and writes of one connection before others have their turn.
+/// Limit of reads and writes on one connection before the others get a turn.
 const ROUNDS_MAX: usize = 32;
 
-/// What all connections of a run do.
+/// The behaviour of all connections of a run.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) mode: Mode,
-    /// What is sent each time.
+    /// The message that connections send each time.
     pub(crate) message: Vec<u8>,
 }
 
-/// Whether a connection goes on.
+/// The next step of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// It waits for its socket.
+    /// Wait until the socket is ready.
     Wait,
-    /// It could do more at once, but others have their turn first.
+    /// Go on after the other connections had a turn.
     Again,
-    /// It is done: a new one takes its place.
+    /// Replace the connection by a new one.
     Replace,
 }
 
@@ -34,9 +34,9 @@ pub(crate) struct Connection {
     pub(crate) link: Link,
     readable: bool,
     writable: bool,
-    /// The bytes of the message that the socket has not taken yet.
+    /// Bytes of the message that are not sent yet.
     unsent: usize,
-    /// The bytes that have still to come back.
+    /// Bytes of the echo that are not received yet.
     awaited: usize,
     begun: Instant,
 }
@@ -64,13 +64,13 @@ impl Connection {
         self.awaited = plan.message.len();
     }
 
-    /// What the poller says of the socket; it is said once, and remembered here.
+    /// Remembers readiness, because the poller reports it only once (edge-triggered).
     pub(crate) fn ready(&mut self, readable: bool, writable: bool) {
         self.readable |= readable;
         self.writable |= writable;
     }
 
-    /// Sends and receives what the socket allows, for a while.
+    /// Sends and receives as much as the socket allows, up to a limit.
     pub(crate) fn advance(
         &mut self,
         plan: &Plan,
@@ -143,7 +143,7 @@ impl Connection {
         }
     }
 
-    /// Whether a message is complete with `bytes`.
+    /// Whether `bytes` complete the echo of a message.
     fn completes(&mut self, plan: &Plan, bytes: &[u8]) -> io::Result<bool> {
         match plan.mode {
             Mode::Send | Mode::Receive | Mode::Both => Ok(false),
@@ -152,7 +152,7 @@ impl Connection {
                 self.awaited = left.ok_or_else(|| {
                     io::Error::new(
                         io::ErrorKind::InvalidData,
-                        "the server sent more than it got",
+                        "the server sent more than it received",
                     )
                 })?;
                 Ok(self.awaited == 0)
@@ -161,7 +161,7 @@ impl Connection {
     }
 }
 
-/// `None` if the socket can do no more now.
+/// Turns an error that means that the socket is not ready into `None`.
 fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Ok(count) => Ok(Some(count)),

@@ -1,12 +1,12 @@
-//! Latencies, counted in buckets that are 1/32 of their value wide.
+//! A histogram of latencies. The width of a bucket is at most 1/32 of its value.
 
 use std::time::Duration;
 
-/// Values below this have a bucket each; above, every power of two has half as many.
+/// Each value below this has its own bucket. Above, each power of two has half as many buckets.
 const FINE: u64 = 64;
 const FINE_BITS: u32 = FINE.ilog2();
 
-/// Counts nanoseconds, at most 3 % wrong, without growing per value.
+/// Counts nanoseconds with an error of at most 3 %, in bounded memory.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
     buckets: Vec<u64>,
@@ -24,7 +24,7 @@ impl Histogram {
         self.count += 1;
     }
 
-    /// The lowest value of the bucket that `per_mille` of all values do not exceed; zero if there are none.
+    /// The quantile in per mille, rounded down to the lowest value of its bucket; zero if there are no values.
     pub(crate) fn quantile(&self, per_mille: u64) -> Duration {
         let mut left = (self.count * per_mille).div_ceil(1000);
         for (at, count) in self.buckets.iter().enumerate() {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_those_of_the_values() {
+    fn quantiles_of_small_values_are_exact() {
         let mut histogram = Histogram::default();
         for value in 1..=60 {
             histogram.record(Duration::from_nanos(value));

@@ -1,10 +1,10 @@
-//! The socket of a connection, with or without TLS around it.
+//! The socket of a connection, with or without TLS.
 
 use std::io::{self, Read, Write};
 
 use mio::net::TcpStream;
 
-/// Bytes to and from the server.
+/// A byte stream to and from the server.
 #[derive(Debug)]
 pub(crate) enum Link {
     Plain(TcpStream),
@@ -21,7 +21,7 @@ impl Link {
         }
     }
 
-    /// Whether a short read means that the socket is empty.
+    /// Whether a short read means that the socket is empty. With TLS, it may also mean the end of a record.
     pub(crate) fn short_read_is_last(&self) -> bool {
         matches!(self, Link::Plain(_))
     }
@@ -55,7 +55,7 @@ impl Write for Link {
     }
 }
 
-/// Makes the links of a run.
+/// Makes the links of a run, all with or all without TLS.
 pub(crate) struct Linker {
     #[cfg(feature = "tls")]
     tls: Option<std::sync::Arc<rustls::ClientConfig>>,
@@ -112,7 +112,7 @@ mod tls {
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-    /// The server is our own, with a certificate of the moment.
+    /// Accepts any certificate: the server is our own and has a new self-signed one.
     #[derive(Debug)]
     pub(super) struct AnyCertificate(pub(super) Arc<CryptoProvider>);
 

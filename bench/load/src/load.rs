@@ -12,7 +12,8 @@ use crate::connection::{Connection, Next, Plan};
 use crate::link::Linker;
 use crate::tally::Tally;
 
-/// One local address has some 28000 ports, and a closed connection holds its own for a minute.
+/// Churn spreads over this many addresses of the loopback: one has about 28000 ports, and each closed connection
+/// occupies one for a minute.
 const LOOPBACK_ADDRESSES: u8 = 200;
 
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -24,7 +25,7 @@ pub(crate) struct Load<'a> {
     linker: Linker,
     connections: Vec<Connection>,
     connected: u64,
-    /// Connections that can go on without a word from the poller.
+    /// Connections that can go on without waiting for the poller.
     unfinished: Vec<usize>,
     tally: Tally,
 }
@@ -48,7 +49,7 @@ impl Load<'_> {
 
     pub(crate) fn run(mut self) -> io::Result<()> {
         for at in 0..self.args.connections {
-            // One after the other: no server's queue of connections is long enough for all at once.
+            // Connect one after the other, because all at once could overflow the server's queue.
             let socket = std::net::TcpStream::connect(self.next_address())?;
             socket.set_nonblocking(true)?;
             let connection = self.connect(TcpStream::from_std(socket), at)?;
@@ -62,7 +63,7 @@ impl Load<'_> {
         say(&self.tally.report(begun.elapsed()))
     }
 
-    /// Where the next connection goes: churn spreads over the loopback's addresses.
+    /// The address for the next connection.
     fn next_address(&mut self) -> SocketAddr {
         let turn = u8::try_from(self.connected % u64::from(LOOPBACK_ADDRESSES)).unwrap_or(0);
         self.connected += 1;
@@ -81,7 +82,7 @@ impl Load<'_> {
         Ok(connection)
     }
 
-    /// Lets the connections work for `duration`, or for so many messages.
+    /// Runs the connections for `duration`, or until `messages` are complete.
     fn drive(&mut self, duration: Duration, messages: Option<u64>) -> io::Result<()> {
         let end = Instant::now() + duration;
         let mut events = Events::with_capacity(1024);

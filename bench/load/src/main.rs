@@ -1,7 +1,7 @@
 //! The client side of the benchmarks: one thread, many connections, any server.
 //!
-//! It prints a line `measuring` when the measured time begins and one line of JSON when it ends, so that who
-//! started it can read the server's CPU time at the same two moments.
+//! It prints a line `measuring` when the measured time begins, and a line of JSON when it ends. The program that
+//! started it reads the server's CPU time at these two moments.
 
 mod args;
 mod connection;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match Load::new(&args).and_then(Load::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to be told when even this cannot be written.
+            // If standard error is closed, the exit code still reports the failure.
             let _ = writeln!(
                 std::io::stderr(),
                 "tidewaiter-load: {}: {error}",

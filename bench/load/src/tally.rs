@@ -1,10 +1,10 @@
-//! What was achieved, and how it is told.
+//! Counts of messages, bytes and latencies, and their report.
 
 use std::time::Duration;
 
 use crate::histogram::Histogram;
 
-/// What happened since the measured time began.
+/// Counts since the measured time began.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) messages: u64,
@@ -14,7 +14,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// One line of JSON.
+    /// Formats the counts as a line of JSON.
     pub(crate) fn report(&self, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64();
         let [p50, p99, p999] =

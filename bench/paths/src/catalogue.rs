@@ -1,4 +1,4 @@
-//! Which paths there are.
+//! The catalogue of all paths.
 
 use std::error::Error;
 
@@ -9,26 +9,26 @@ use crate::meter::Meter;
 use crate::walk::Walk;
 use crate::{Outcome, children, clocks, streams};
 
-/// Makes everything ready that a path takes.
+/// Prepares a path, and returns the function that runs it.
 #[derive(Clone, Copy)]
 enum Prepare {
-    /// On each of the ports, which the name of the path ends with.
+    /// The path exists once for each port in [`PORTS`]. Its name ends with the name of the port.
     Port(fn(PortKind) -> Result<Walk, Box<dyn Error>>),
-    /// On the simulated port, whose clock and children repeat.
+    /// The path runs on the simulated port, whose clock and children behave the same in each run.
     Simulated(fn() -> Result<Walk, Box<dyn Error>>),
 }
 use Prepare::{Port, Simulated};
 
-/// The ports that are measured: those of Linux, where callgrind is.
+/// The measured ports. Both are ports of Linux, because callgrind needs it.
 const PORTS: [PortKind; 2] = [PortKind::Uring, PortKind::Poll];
 
 struct Entry {
     name: &'static str,
-    /// What one operation is.
+    /// Description of one operation.
     operation: &'static str,
-    /// How many operations one round is.
+    /// Number of operations in a round.
     operations: u32,
-    /// How many rounds are counted; as many go before them.
+    /// Number of counted rounds. The same number of uncounted rounds warms up.
     rounds: u32,
     prepare: Prepare,
 }
@@ -36,21 +36,21 @@ struct Entry {
 const ENTRIES: &[Entry] = &[
     Entry {
         name: "echo-64",
-        operation: "64 bytes come and are sent back; 64 connections in turn",
+        operation: "64 bytes are received and sent back; 64 connections in turn",
         operations: 64,
         rounds: 20,
         prepare: Port(|port| streams::echo(port, 64, 64)),
     },
     Entry {
         name: "echo-64-alone",
-        operation: "64 bytes come and are sent back; one connection",
+        operation: "64 bytes are received and sent back; one connection",
         operations: 1,
         rounds: 200,
         prepare: Port(|port| streams::echo(port, 1, 64)),
     },
     Entry {
         name: "echo-16k",
-        operation: "16 KiB come and are sent back; 64 connections in turn",
+        operation: "16 KiB are received and sent back; 64 connections in turn",
         operations: 64,
         rounds: 20,
         prepare: Port(|port| streams::echo(port, 64, 16 << 10)),
@@ -71,7 +71,7 @@ const ENTRIES: &[Entry] = &[
     },
     Entry {
         name: "stream-in",
-        operation: "64 KiB come",
+        operation: "64 KiB are received",
         operations: 1,
         rounds: 200,
         prepare: Port(streams::sink),
@@ -85,7 +85,7 @@ const ENTRIES: &[Entry] = &[
     },
     Entry {
         name: "timer-arm",
-        operation: "a delayed call is asked for; 10000 in turn",
+        operation: "a delayed call is scheduled; 10000 in turn",
         operations: clocks::TIMERS,
         rounds: 3,
         prepare: Simulated(|| clocks::timers(Phase::Arm)),
@@ -99,14 +99,14 @@ const ENTRIES: &[Entry] = &[
     },
     Entry {
         name: "timer-fire",
-        operation: "a delayed call is made; the 1000 that are left in turn",
+        operation: "a delayed call is made; the remaining 1000 in turn",
         operations: clocks::TIMERS - clocks::CANCELLED,
         rounds: 3,
         prepare: Simulated(|| clocks::timers(Phase::Fire)),
     },
     Entry {
         name: "call-chain",
-        operation: "a delayed call of no delay asks for the next: a turn",
+        operation: "a delayed call without delay schedules the next: one turn",
         operations: clocks::LINKS,
         rounds: 3,
         prepare: Port(clocks::chain),
@@ -127,7 +127,7 @@ const ENTRIES: &[Entry] = &[
     },
     Entry {
         name: "pipe-in",
-        operation: "64 KiB come through a pipe, as from a child; the port alone",
+        operation: "64 KiB are received from a pipe, as from a child; the port alone",
         operations: 1,
         rounds: 200,
         prepare: Port(children::pipe),
@@ -141,14 +141,14 @@ const ENTRIES: &[Entry] = &[
     },
 ];
 
-/// What can be walked: an entry, on a port if it is one of many.
+/// An entry of the catalogue, on one of the ports if the entry has several.
 pub(crate) struct Path {
     entry: &'static Entry,
     port: Option<PortKind>,
 }
 
 impl Path {
-    /// All paths there are.
+    /// All paths of the catalogue.
     pub(crate) fn all() -> Vec<Path> {
         let ports = |entry: &Entry| match entry.prepare {
             Port(_) => PORTS.map(Some).to_vec(),
@@ -169,17 +169,17 @@ impl Path {
         }
     }
 
-    /// What one operation is.
+    /// Description of one operation.
     pub(crate) fn operation(&self) -> &'static str {
         self.entry.operation
     }
 
-    /// How many operations are counted.
+    /// Number of counted operations.
     pub(crate) fn operations(&self) -> u32 {
         self.entry.rounds * self.entry.operations
     }
 
-    /// Walks it: all that is counted, and as much before it, in which grows what grows.
+    /// Runs the path: first uncounted rounds, in which tables and buffers reach their final sizes, then counted ones.
     pub(crate) fn walk(&self) -> Outcome {
         let mut walk = match (self.entry.prepare, self.port) {
             (Port(prepare), Some(port)) => prepare(port)?,

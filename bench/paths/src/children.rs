@@ -1,8 +1,9 @@
-//! Child processes.
+//! Paths with child processes.
 //!
-//! Under callgrind no program is run: the tool makes a fork of what is to share our memory, so that our
-//! child finds its pidfd missing and ends. For the parent, whose instructions count, nothing changes. But
-//! a child that talks is a simulated one, and a child's pipe is filled by hand.
+//! Under callgrind, our children never run a program. We create a child that shares our memory until it calls `exec`,
+//! but callgrind makes a fork of it. The child then finds no pidfd and exits. The parent, whose instructions count,
+//! behaves as usual. So a path in which a child talks uses a simulated child, and the path `pipe-in` fills a pipe by
+//! itself.
 
 use std::error::Error;
 use std::io::Write;
@@ -15,18 +16,18 @@ use tidewaiter::{ProcessProtocol, Reactor};
 
 use crate::walk::Walk;
 
-/// By its path, so that nobody looks for it.
+/// A program by its full path, so that no search counts.
 const BRIEF: &str = "/bin/true";
 
-/// As much as a pipe holds.
+/// The capacity of a pipe.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// Hears of a child, and does nothing.
+/// A protocol that ignores all events of a child.
 struct Bystander;
 
 impl ProcessProtocol for Bystander {}
 
-/// A child is spawned and reaped.
+/// Spawns and reaps a child.
 pub(crate) fn spawn(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let reactor = Reactor::builder().port(kind).signals(false).build()?;
     let command = Command::new(BRIEF)
@@ -39,7 +40,7 @@ pub(crate) fn spawn(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     }))
 }
 
-/// A pipe that is full is received from.
+/// Receives from a full pipe.
 pub(crate) fn pipe(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let mut options = PortOptions::default();
     options.kind = Some(kind);
@@ -56,7 +57,7 @@ pub(crate) fn pipe(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
             meter.count(|| port.wait(None, &mut completions))?;
             for completion in completions.drain(..) {
                 let Outcome::Received(data) = completion.result? else {
-                    return Err("the pipe brought something else than data".into());
+                    return Err("the pipe completed with something other than data".into());
                 };
                 received += data.len();
                 meter.count(|| drop(data));
@@ -66,7 +67,7 @@ pub(crate) fn pipe(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     }))
 }
 
-/// What a child is told comes back.
+/// Writes to a simulated child, which sends the data back.
 pub(crate) fn echo_simulated() -> Result<Walk, Box<dyn Error>> {
     let sim = Sim::new(0);
     sim.program("cat", || programs::Cat);

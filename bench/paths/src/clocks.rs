@@ -1,4 +1,4 @@
-//! Delayed calls, and calls from another thread.
+//! Paths of delayed calls, and of calls from another thread.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -14,19 +14,19 @@ use tidewaiter::{Error as Refused, Reactor};
 
 use crate::walk::Walk;
 
-/// How many delayed calls are asked for in a round.
+/// Number of delayed calls in a round.
 pub(crate) const TIMERS: u32 = 10_000;
-/// How many of them are cancelled, as timeouts are.
+/// Number of delayed calls that are cancelled, as most timeouts are.
 pub(crate) const CANCELLED: u32 = TIMERS / 10 * 9;
-/// How many delayed calls of no delay follow upon each other in a round.
+/// Number of calls in a chain, in which each schedules the next without delay.
 pub(crate) const LINKS: u32 = 1000;
-/// How many calls another thread sends in a round.
+/// Number of calls that another thread sends in a round.
 pub(crate) const REMOTE_CALLS: u32 = 1000;
 
 /// All delayed calls are due within this time.
 const SPAN_MS: u32 = 30_000;
 
-/// What is counted of the life of delayed calls.
+/// The phase of delayed calls that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Arm,
@@ -34,7 +34,8 @@ pub(crate) enum Phase {
     Fire,
 }
 
-/// Delayed calls by a simulated clock: so their order is always the same. They do not depend on the port.
+/// Schedules, cancels and makes delayed calls. The clock is simulated, so that their order is always the same; their
+/// cost does not depend on the port.
 pub(crate) fn timers(counted: Phase) -> Result<Walk, Box<dyn Error>> {
     let sim = Sim::new(0);
     let reactor = Reactor::builder().simulation(&sim).build()?;
@@ -68,14 +69,14 @@ pub(crate) fn timers(counted: Phase) -> Result<Walk, Box<dyn Error>> {
     }))
 }
 
-/// The next of a sequence that looks random and is always the same.
+/// The next delay of a pseudorandom sequence that is always the same.
 fn next_delay(chance: &mut u32) -> Duration {
     *chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-    // The upper bits are the better ones.
+    // The upper bits of this generator are more random than the lower ones.
     Duration::from_millis(((*chance >> 8) % SPAN_MS).into())
 }
 
-/// A delayed call of no delay asks for the next one, and so on.
+/// Runs a chain of delayed calls, in which each schedules the next without delay.
 pub(crate) fn chain(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     fn link(reactor: &Reactor, left: u32) {
         if left > 0 {
@@ -85,7 +86,7 @@ pub(crate) fn chain(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let reactor = Reactor::builder().port(kind).signals(false).build()?;
     Ok(Box::new(move |meter| {
         link(&reactor, LINKS);
-        // Not waiting: the last one leaves nothing to wait for.
+        // Do not block in `iterate`: after the last call there is nothing to wait for.
         while reactor.metrics().living.delayed_calls > 0 {
             meter.count(|| reactor.iterate(Duration::ZERO))?;
         }
@@ -93,7 +94,7 @@ pub(crate) fn chain(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     }))
 }
 
-/// Another thread sends calls and ends; then the loop makes them.
+/// Sends calls from another thread; after that thread has ended, the loop makes them.
 pub(crate) fn thread_calls(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let reactor = Reactor::builder().port(kind).signals(false).build()?;
     let made = Arc::new(AtomicU32::new(0));

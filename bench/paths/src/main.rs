@@ -1,8 +1,8 @@
-//! The hot paths, each alone: `tidewaiter-paths` lists them, `tidewaiter-paths NAME` walks one.
+//! The hot paths, each on its own: `tidewaiter-paths` lists them, `tidewaiter-paths NAME` runs one.
 //!
-//! It measures nothing itself. `cargo xtask paths` runs it under callgrind, which counts the instructions
-//! from the beginning of `meter::counted` to its end. So that everything repeats, the loop's thread does
-//! the rest as well, in turn with the loop: it is the other side of a connection, and is not counted then.
+//! The program does not measure anything itself. `cargo xtask paths` runs it under callgrind, which counts the
+//! instructions inside `meter::counted`. To make counts repeatable, one thread does everything: it alternates between
+//! turns of the loop, which count, and the other end of the connection, which does not.
 
 mod catalogue;
 mod children;
@@ -16,7 +16,7 @@ use std::io::Write;
 
 use catalogue::Path;
 
-/// The result of walking a path.
+/// The result of running a path.
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
@@ -24,11 +24,10 @@ fn main() -> Outcome {
         return list();
     };
     let path = Path::all().into_iter().find(|path| path.name() == name);
-    path.ok_or_else(|| format!("no path is named `{name}`"))?
-        .walk()
+    path.ok_or_else(|| format!("unknown path `{name}`"))?.walk()
 }
 
-/// A line for each path: its name, how many operations are counted, and what one is.
+/// Prints a line for each path: its name, the number of counted operations, and the description of one.
 fn list() -> Outcome {
     let mut output = std::io::stdout().lock();
     for path in Path::all() {

@@ -1,4 +1,4 @@
-//! What is counted of a path.
+//! Selects the code that callgrind counts.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use tidewaiter::{Metrics, Reactor};
 
 use crate::Outcome;
 
-/// Far longer than anything here takes: who waits so long waits for what will not come.
+/// Time limit for a wait, far longer than any operation takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the work is counted, or only makes everything warm.
+/// Whether work counts, or only warms up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meter {
     Off,
@@ -18,7 +18,7 @@ pub(crate) enum Meter {
 }
 
 impl Meter {
-    /// Does `work`, which is counted if anything is.
+    /// Does `work`, and counts it if this meter is on.
     pub(crate) fn count<T>(self, work: impl FnOnce() -> T) -> T {
         let (mut work, mut result) = (Some(work), None);
         let mut run = || result = work.take().map(|work| work());
@@ -29,28 +29,28 @@ impl Meter {
         result.expect("the work was done")
     }
 
-    /// This, if `wanted`; nothing is counted otherwise.
+    /// This meter if `wanted`, else one that is off.
     pub(crate) fn only(self, wanted: bool) -> Meter {
         if wanted { self } else { Meter::Off }
     }
 
-    /// Turns the loop until `done`; what it does is counted, not the looking.
+    /// Runs turns of the loop until `done`. The turns count, the checks do not.
     pub(crate) fn turn_until(self, reactor: &Reactor, done: impl Fn(&Metrics) -> bool) -> Outcome {
         while !done(&reactor.metrics()) {
             let begun = Instant::now();
             self.count(|| reactor.iterate(PATIENCE))?;
             if begun.elapsed() >= PATIENCE {
-                return Err("the loop waits for what does not come".into());
+                return Err("timed out: the loop waits for something that does not happen".into());
             }
         }
         Ok(())
     }
 }
 
-/// Callgrind counts from this function's beginning to its end; it finds it by its name.
+/// Callgrind finds this function by its name, and counts from its beginning to its end.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut()) {
     work();
-    // Something is left to do, so that the call above is no jump that ends this function first.
+    // Prevent a tail call above, which would leave this function before the work begins.
     black_box(&());
 }

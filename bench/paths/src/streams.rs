@@ -1,4 +1,4 @@
-//! Connections: their other ends are plain sockets of the same thread.
+//! Paths with connections, whose other ends are plain sockets on the same thread.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -17,10 +17,10 @@ use crate::walk::Walk;
 
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A read that takes so long waits for what will not come.
+/// Time limit for a read, far longer than any takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Sends back what comes, and reads no faster than the peer does.
+/// Sends back everything that it receives, and reads no faster than the peer.
 struct Echo;
 
 impl Protocol for Echo {
@@ -33,7 +33,7 @@ impl Protocol for Echo {
     }
 }
 
-/// Takes what comes.
+/// Receives data and drops it.
 struct Sink;
 
 impl Protocol for Sink {
@@ -68,7 +68,7 @@ impl Producer for Pieces {
     }
 }
 
-/// Remembers its transport, so that it can be written to.
+/// Stores its transport, so that the path can write to it.
 struct Client(Rc<RefCell<Vec<Transport>>>);
 
 impl Protocol for Client {
@@ -99,7 +99,7 @@ fn connect(listener: &Listener) -> std::io::Result<TcpStream> {
     Ok(client)
 }
 
-/// Each connection gets a message, then all are echoed, then the echoes are taken.
+/// Sends a message on each connection, then lets the loop echo all of them, then reads the echoes.
 pub(crate) fn echo(
     kind: PortKind,
     connections: usize,
@@ -124,7 +124,7 @@ pub(crate) fn echo(
     }))
 }
 
-/// The same where the other ends are on the loop as well, and the port has no system below it.
+/// Echoes on the simulated port, where the other ends of the connections are on the same loop.
 pub(crate) fn echo_simulated() -> Result<Walk, Box<dyn Error>> {
     const CONNECTIONS: usize = 64;
     let reactor = Reactor::builder().simulation(&Sim::new(0)).build()?;
@@ -145,13 +145,13 @@ pub(crate) fn echo_simulated() -> Result<Walk, Box<dyn Error>> {
         for client in clients.borrow().iter() {
             meter.count(|| client.write(&message));
         }
-        // Each message is received on either side.
+        // Each message is received twice, once at each end.
         received += (2 * CONNECTIONS * message.len()) as u64;
         meter.turn_until(&reactor, |metrics| metrics.bytes_received >= received)
     }))
 }
 
-/// A connection is made, echoes once, and is ended by the other side.
+/// Accepts a connection, which echoes one message before the other side closes it.
 pub(crate) fn churn(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let (reactor, listener) = serve(kind, || Echo)?;
     let message = [7; 64];
@@ -167,7 +167,7 @@ pub(crate) fn churn(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     }))
 }
 
-/// A connection brings data.
+/// Receives data from a connection.
 pub(crate) fn sink(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let (reactor, listener) = serve(kind, || Sink)?;
     let mut client = connect(&listener)?;
@@ -180,7 +180,7 @@ pub(crate) fn sink(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     }))
 }
 
-/// A connection takes data.
+/// Sends data to a connection.
 pub(crate) fn source(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let (reactor, listener) = serve(kind, || Source)?;
     let mut client = connect(&listener)?;

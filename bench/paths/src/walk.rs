@@ -1,7 +1,7 @@
-//! How a path is walked.
+//! The type of a prepared path.
 
 use crate::Outcome;
 use crate::meter::Meter;
 
-/// Walks a path for one round.
+/// Runs one round of a path.
 pub(crate) type Walk = Box<dyn FnMut(Meter) -> Outcome>;
