@@ -1,4 +1,4 @@
-//! Compiles the C side, with the system's libuv, or, for Windows, with one that is compiled too.
+//! Compiles the C side against the system's libuv or, for Windows, against a libuv that this compiles too.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,7 +36,7 @@ fn compiler() -> cc::Build {
     compiler
 }
 
-/// The system's; this is where its headers are.
+/// Finds the system's libuv; returns the folders of its headers.
 fn installed() -> Vec<PathBuf> {
     pkg_config::Config::new()
         .atleast_version("1.40")
@@ -45,7 +45,8 @@ fn installed() -> Vec<PathBuf> {
         .include_paths
 }
 
-/// The source that comes with the crate `libuv-sys2`: its own build knows no other system than this one.
+/// The folder of the libuv source in the crate `libuv-sys2`. We do not use the crate's own build, because it cannot
+/// cross-compile.
 fn bundled() -> PathBuf {
     let cargo = variable("CARGO").expect("cargo runs this");
     let told = Command::new(cargo)
@@ -62,7 +63,7 @@ fn bundled() -> PathBuf {
     manifest.with_file_name("libuv")
 }
 
-/// As libuv's own build does it for Windows.
+/// Compiles libuv with the settings of its own build for Windows; returns the folders of its headers.
 fn compile_libuv(source: &Path) -> Vec<PathBuf> {
     let mut compiler = compiler();
     compiler
@@ -82,7 +83,7 @@ fn compile_libuv(source: &Path) -> Vec<PathBuf> {
     vec![source.join("include")]
 }
 
-/// What libuv needs; after it, for the linker goes through them once.
+/// Links libuv and the libraries that it needs. They follow it, because the linker reads them only once.
 fn link_windows() {
     let libraries = [
         "uv", "psapi", "user32", "advapi32", "iphlpapi", "userenv", "ws2_32", "dbghelp", "ole32",

@@ -21,13 +21,13 @@ void spawn_next(asio::io_context &io, const char *program)
 {
     if (!child_next())
         return;
-    // It lives until it has ended.
+    // The handler owns the child object, which must live until the child has exited.
     auto child = std::make_shared<process::child>();
     const auto ended = [&io, program, child](int status, std::error_code error) {
         if (error || status)
             std::abort();
         child_reaped();
-        // Not at once: Boost.Process goes through all that it waits for, and must not be given another meanwhile.
+        // Spawn the next child later: Boost.Process is iterating over its children here, and must not get another one.
         asio::post(io, [&io, program] { spawn_next(io, program); });
     };
     *child = process::child(process::exe = program, io, process::on_exit = ended);
@@ -56,7 +56,7 @@ private:
     std::array<char, 64 * 1024> data_;
 };
 
-// Sends back what it is sent; it lives as long as something is to be called.
+// Sends lines to a child that echoes them. Handlers own this object, so it lives until none is left.
 class echoer : public std::enable_shared_from_this<echoer> {
 public:
     echoer(asio::io_context &io, std::size_t number) : number_(number), in_(io), out_(io) {}

@@ -32,7 +32,7 @@ void asio_side_timers() noexcept
     plan_armed();
     for (auto &timer : cancelled)
         timer.cancel();
-    // Each is told that it was cancelled.
+    // Run the handlers of the cancelled timers.
     io.poll();
     plan_cancelled();
     io.run();
@@ -57,7 +57,7 @@ void asio_side_stop() noexcept
 
 void asio_side_threads() noexcept
 {
-    // It is never deleted: the last one to post may still be about it when the loop has ended.
+    // Never delete this: the other thread may still be inside `post` when the loop has ended.
     called = new asio::io_context(1);
     guard = std::make_unique<decltype(guard)::element_type>(called->get_executor());
     threads_start();

@@ -1,5 +1,5 @@
-//! Boost.Asio in the benchmarks. What its users would write is in C++, beside this file; what all peers share is
-//! Rust's.
+//! Boost.Asio in the benchmarks. The C++ files in this folder contain the code that its users would write; the code
+//! that all peers share is in Rust.
 
 mod shared;
 

@@ -1,4 +1,4 @@
-// Servers: an object for each connection, which lives as long as something is to be called.
+// Servers: an object for each connection. Handlers own it, so it lives until none is left.
 
 #include "shared.hpp"
 
@@ -19,7 +19,7 @@ constexpr std::size_t piece_bytes = 64 * 1024;
 
 std::array<char, piece_bytes> piece;
 
-// Sends back what comes.
+// Sends back everything that it receives.
 class echo : public std::enable_shared_from_this<echo> {
 public:
     explicit echo(tcp::socket socket) : socket_(std::move(socket)) {}
@@ -47,7 +47,7 @@ private:
     std::array<char, buffer_bytes> data_;
 };
 
-// Takes what comes, sends without end, or both.
+// Receives data and drops it, sends without end, or both.
 class stream : public std::enable_shared_from_this<stream> {
 public:
     explicit stream(tcp::socket socket) : socket_(std::move(socket)) {}

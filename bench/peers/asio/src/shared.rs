@@ -1,10 +1,10 @@
-//! The other side of `shared.hpp`.
+//! The Rust side of `shared.hpp`.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use bench_common::child;
 use bench_common::threads::{self, Call};
-// It defines the rest of what the C++ side calls.
+// This crate defines the other functions that the C++ side calls.
 use bench_native as _;
 
 pub(crate) mod ffi {
@@ -47,7 +47,7 @@ pub(crate) fn children(program: &CStr, argument: &CStr) {
 extern "C" fn threads_start() {
     let post = |call: Call| {
         let call = Box::into_raw(Box::new(call));
-        // SAFETY: it comes back to `call_run`, once.
+        // SAFETY: the loop passes the pointer back to `call_run`, once.
         unsafe { ffi::asio_side_post(call.cast()) }
     };
     threads::start(post, || ffi::asio_side_stop());
@@ -55,7 +55,7 @@ extern "C" fn threads_start() {
 
 /// # Safety
 ///
-/// It is what was posted, and runs once.
+/// `call` is a pointer that `asio_side_post` received, and this runs once for it.
 // SAFETY: no other function has this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn call_run(call: *mut c_void) {

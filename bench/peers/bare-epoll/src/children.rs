@@ -1,5 +1,5 @@
-//! Children: `posix_spawn`, and a pidfd in the epoll. What a child writes is read as it comes: a loop has nothing to
-//! add to that, and the floor needs none.
+//! Children: `posix_spawn`, and a pidfd in the epoll. The output of a child is read by blocking reads, because the
+//! fastest way needs no loop.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use slab::Slab;
 
-/// A child, and what becomes readable when it ends.
+/// A child, and its pidfd, which becomes readable when it exits.
 struct Living {
     child: Child,
     pidfd: OwnedFd,
@@ -29,9 +29,9 @@ pub(crate) fn spawn(at_a_time: usize) -> io::Result<()> {
         events.clear();
         epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
         for event in &events {
-            let at = usize::try_from(event.data.u64()).expect("we gave it");
+            let at = usize::try_from(event.data.u64()).expect("we set it");
             let mut ended: Living = living.remove(at);
-            // Closing would not do: a child that is being made may still have a copy.
+            // Closing the pidfd would not remove it if a child that is just starting still has a copy.
             epoll::delete(&epoll, &ended.pidfd)?;
             ended.child.wait()?;
             count.reaped();

@@ -1,4 +1,4 @@
-//! Timers, as the time that the epoll may take; calls from another thread, told by an eventfd.
+//! Timers, by the timeout of `epoll_wait`; calls from another thread, by an eventfd.
 
 use std::io;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) fn threads() -> io::Result<()> {
     epoll::add(&epoll, &called, EventData::new_u64(0), EventFlags::IN)?;
     let calling = Arc::clone(&called);
     let wake = move || {
-        write(&calling, &1_u64.to_ne_bytes()).expect("its number is far from full");
+        write(&calling, &1_u64.to_ne_bytes()).expect("the counter does not overflow");
     };
     let mut events = Vec::with_capacity(1);
     floor::threads(wake, || {

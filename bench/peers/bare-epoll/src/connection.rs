@@ -1,11 +1,11 @@
-//! One connection: it reads into the loop's buffer and keeps only what could not be sent.
+//! One connection. It reads into the loop's buffer, and stores only data that it could not send.
 
 use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-/// What all connections of a server do.
+/// The behaviour of all connections of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Echo,
@@ -14,7 +14,7 @@ pub(crate) enum Role {
     Both,
 }
 
-/// Whether a connection goes on.
+/// The next step of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Wait,
@@ -35,12 +35,12 @@ impl Connection {
         }
     }
 
-    /// Whether it waits until it may send again.
+    /// Whether the connection waits until it can send again.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// One read and one write at most: the epoll tells again of what is left.
+    /// Does at most one read and one write. The epoll is level-triggered, and reports the rest again.
     pub(crate) fn advance(&mut self, role: Role, buffer: &mut [u8]) -> Result<Next, Errno> {
         if self.is_blocked() {
             let sent = self.send(&self.unsent)?;
@@ -64,7 +64,7 @@ impl Connection {
         Ok(Next::Wait)
     }
 
-    /// A read, a write, or one of each.
+    /// Does a read, a write, or one of each.
     pub(crate) fn both(&self, ready: EventFlags, buffer: &mut [u8]) -> Result<Next, Errno> {
         if ready.contains(EventFlags::OUT) {
             self.send(buffer)?;
@@ -75,7 +75,7 @@ impl Connection {
         Ok(Next::Wait)
     }
 
-    /// `None` if nothing is there.
+    /// Receives data; `None` if there is none yet.
     fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         match recv(&self.socket, buffer, RecvFlags::empty()) {
             Err(Errno::AGAIN) => Ok(None),

@@ -1,5 +1,4 @@
-//! The floor for readiness: one epoll, level-triggered; a read and a write where there is something to be done, and
-//! nothing else.
+//! The floor for readiness: a level-triggered epoll, and for each event a read, a write, or both.
 
 mod children;
 mod clocks;
@@ -80,13 +79,13 @@ impl Server {
             for event in &events {
                 match event.data.u64() {
                     LISTENER => self.accept()?,
-                    at => self.advance(usize::try_from(at).expect("we gave it"), event.flags)?,
+                    at => self.advance(usize::try_from(at).expect("we set it"), event.flags)?,
                 }
             }
         }
     }
 
-    /// Accepts one; the listener is told of again while more wait.
+    /// Accepts one connection. If more wait, the epoll reports the listener again.
     fn accept(&mut self) -> io::Result<()> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = accept_with(&self.listener, flags)?;
@@ -112,14 +111,14 @@ impl Server {
                 epoll::modify(&self.epoll, &connection.socket, data, interest)?;
             }
         } else {
-            // A connection that fails is closed as one that ends; that takes it off the epoll too.
+            // Close a connection that has failed like one that has ended. Closing also removes it from the epoll.
             self.connections.remove(at);
         }
         Ok(())
     }
 }
 
-/// Nothing more is read while the peer does not take what was.
+/// The events to wait for. While the peer does not read the echo, the connection reads no more.
 fn interest(role: Role, blocked: bool) -> EventFlags {
     match role {
         Role::Both => EventFlags::IN | EventFlags::OUT,

@@ -9,25 +9,25 @@ use io_uring::types::BufRingEntry;
 
 pub(crate) const GROUP: u16 = 0;
 
-/// All buffers together, however many they are.
+/// Total size of all buffers.
 const BUFFERS_BYTES: usize = 4 * 1024 * 1024;
-/// The entries of the ring fill a page of their own.
+/// Space for the entries of the ring: one page.
 const ENTRIES_BYTES: usize = 4096;
 /// The kernel keeps the tail of the ring in the last two bytes of its first entry.
 const TAIL_OFFSET: usize = 14;
 
 pub(crate) struct Buffers {
-    /// The entries, and behind them the buffers.
+    /// The entries, followed by the buffers.
     start: NonNull<u8>,
     bytes: u32,
     count: u16,
     tail: u16,
-    /// How many the kernel has filled and not got back.
+    /// Number of buffers that the kernel has filled and we have not given back.
     taken: u16,
 }
 
 impl Buffers {
-    /// Makes buffers of so many bytes and gives them all to the kernel. They live as long as the process.
+    /// Makes buffers of `bytes` bytes, and gives all of them to the kernel. They live as long as the process.
     pub(crate) fn register(ring: &IoUring, bytes: usize) -> io::Result<Buffers> {
         let count = BUFFERS_BYTES / bytes;
         assert!(count.is_power_of_two() && count * size_of::<BufRingEntry>() <= ENTRIES_BYTES);
@@ -35,7 +35,7 @@ impl Buffers {
         let len = ENTRIES_BYTES + BUFFERS_BYTES;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new mapping of anonymous memory touches nothing that is there.
+        // SAFETY: a new anonymous mapping does not touch existing memory.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -52,7 +52,7 @@ impl Buffers {
         }
         let mut buffers = Buffers {
             start,
-            bytes: u32::try_from(bytes).expect("it is less than all together"),
+            bytes: u32::try_from(bytes).expect("it is less than the total size"),
             count,
             tail: 0,
             taken: count,
@@ -63,19 +63,19 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Where the buffer `id` is.
+    /// The address of the buffer `id`.
     pub(crate) fn address(&self, id: u16) -> *mut u8 {
         let offset = ENTRIES_BYTES + usize::from(id) * self.bytes as usize;
         debug_assert!(id < self.count);
         self.start.as_ptr().wrapping_add(offset)
     }
 
-    /// The kernel has filled a buffer.
+    /// Notes that the kernel has filled a buffer.
     pub(crate) fn take(&mut self) {
         self.taken += 1;
     }
 
-    /// Whether the kernel has none left.
+    /// Whether the kernel has no buffer left.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.taken == self.count
     }
@@ -85,16 +85,16 @@ impl Buffers {
         self.taken -= 1;
         let place = usize::from(self.tail % self.count);
         let entry: *mut BufRingEntry = self.start.as_ptr().cast();
-        // SAFETY: the entry is within the mapping, and the kernel does not look at it before the tail is past it.
+        // SAFETY: the entry is within the mapping, and the kernel does not read it before the tail has passed it.
         let entry = unsafe { &mut *entry.wrapping_add(place) };
         entry.set_addr(self.address(id) as u64);
         entry.set_len(self.bytes);
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
         let tail = self.start.as_ptr().wrapping_add(TAIL_OFFSET).cast();
-        // SAFETY: the tail is two aligned bytes within the mapping, used as an atomic alone.
+        // SAFETY: the tail is two aligned bytes within the mapping, and is only used as an atomic.
         let tail = unsafe { AtomicU16::from_ptr(tail) };
-        // The kernel sees the entry before it sees that there is one.
+        // Release: the kernel must see the entry before it sees the new tail.
         tail.store(self.tail, Ordering::Release);
     }
 }

@@ -1,4 +1,4 @@
-//! Timers, as the time that the wait may take; calls from another thread, told by an eventfd that the ring reads.
+//! Timers, by the timeout of the wait; calls from another thread, by an eventfd that the ring reads.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -25,7 +25,7 @@ pub(crate) fn timers() -> io::Result<()> {
     })
 }
 
-/// The time is over, or a signal came.
+/// Whether a wait ended by its timeout or by a signal.
 fn is_over(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR))
 }
@@ -36,9 +36,9 @@ pub(crate) fn threads() -> io::Result<()> {
     let calling = Arc::clone(&called);
     let wake = move || {
         let written = rustix::io::write(calling.as_fd(), &1_u64.to_ne_bytes());
-        written.expect("its number is far from full");
+        written.expect("the counter does not overflow");
     };
-    // The ring writes there as long as the process lives.
+    // The ring may write here as long as the process lives.
     let number: *mut u64 = Box::leak(Box::default());
     ring::push(&mut ring, &ring::read_number(called.as_raw_fd(), number))?;
     floor::threads(wake, || {

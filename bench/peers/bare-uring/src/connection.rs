@@ -1,9 +1,9 @@
-//! What is known of one connection.
+//! The state of one connection.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
-/// What all connections of a server do.
+/// The behaviour of all connections of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Echo,
@@ -18,7 +18,7 @@ impl Role {
     }
 }
 
-/// A buffer with what was received.
+/// A buffer with received data.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filled {
     pub(crate) id: u16,
@@ -28,13 +28,13 @@ pub(crate) struct Filled {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: RawFd,
-    /// What the kernel sends now.
+    /// The buffer that the kernel is sending.
     pub(crate) sending: Option<Filled>,
-    /// What it sends after that: two sends at once could overtake each other.
+    /// Buffers to send after that. Only one send is in flight, because two could overtake each other.
     pub(crate) queue: VecDeque<Filled>,
-    /// The kernel receives, until it says otherwise.
+    /// The multishot receive is still active.
     pub(crate) receiving: bool,
-    /// The peer has closed, or something failed: nothing more begins.
+    /// The peer has closed, or an operation has failed: start no further operation.
     pub(crate) ended: bool,
 }
 
@@ -49,7 +49,7 @@ impl Connection {
         }
     }
 
-    /// Nothing of it is in the kernel's hands, and nothing is to come.
+    /// Whether the connection has ended and has no operation in flight.
     pub(crate) fn is_over(&self) -> bool {
         self.ended && !self.receiving && self.sending.is_none()
     }

@@ -1,5 +1,5 @@
 //! The floor for completions: one io_uring with single issuer and deferred task work, multishot accept, and
-//! multishot receive on a ring of buffers; what was received is sent from where it is.
+//! multishot receive into a ring of buffers. Received data is sent directly from its buffer.
 
 mod buffers;
 mod clocks;

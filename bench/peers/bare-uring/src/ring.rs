@@ -1,4 +1,4 @@
-//! What is submitted, and which completion belongs to what.
+//! Builds requests, and matches completions to them.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -11,7 +11,7 @@ use crate::buffers::GROUP;
 const SUBMISSIONS: u32 = 1024;
 const COMPLETIONS: u32 = 8192;
 
-/// What a completion is of, in the user data of its request.
+/// The kind of a request and its connection, encoded in the user data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
     Accept,
@@ -32,7 +32,7 @@ impl Tag {
     }
 
     pub(crate) fn decode(data: u64) -> Tag {
-        // The lower half is the place.
+        // The lower half is the index of the connection.
         let at = data as u32;
         match data >> 32 {
             0 => Tag::Accept,
@@ -66,7 +66,7 @@ pub(crate) fn receive(socket: RawFd, at: u32) -> Entry {
         .user_data(Tag::Receive(at).encode())
 }
 
-/// Sends all of it, or fails.
+/// Sends all bytes, or fails.
 pub(crate) fn send(socket: RawFd, at: u32, bytes: *const u8, len: u32) -> Entry {
     opcode::Send::new(Fd(socket), bytes, len)
         .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
@@ -80,17 +80,17 @@ pub(crate) fn close(socket: RawFd) -> Entry {
         .user_data(Tag::Close.encode())
 }
 
-/// Reads the number of an eventfd.
+/// Reads the counter of an eventfd.
 pub(crate) fn read_number(event: RawFd, number: *mut u64) -> Entry {
     let len = u32::try_from(size_of::<u64>()).expect("it is 8");
     opcode::Read::new(Fd(event), number.cast(), len).build()
 }
 
-/// Puts a request into the queue, which is submitted first if it is full.
+/// Puts a request into the queue; submits the queue first if it is full.
 pub(crate) fn push(ring: &mut IoUring, entry: &Entry) -> io::Result<()> {
     loop {
-        // SAFETY: what the entries point to lives as long as the process: the buffers, the piece
-        // of a source, and the number of an eventfd.
+        // SAFETY: everything that entries point to lives as long as the process: the buffers, the data of a source,
+        // and the counter of an eventfd.
         if unsafe { ring.submission().push(entry) }.is_ok() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The loop.
+//! The server's loop.
 
 use std::io;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use crate::buffers::Buffers;
 use crate::connection::{Connection, Filled, Role};
 use crate::ring::{self, Tag};
 
-/// What a source sends, for ever.
+/// The data that a source sends again and again.
 static PIECE: [u8; PIECE_BYTES] = [b'x'; PIECE_BYTES];
 
 pub(crate) struct Server {
@@ -21,7 +21,7 @@ pub(crate) struct Server {
     buffers: Buffers,
     listener: TcpListener,
     connections: Slab<Connection>,
-    /// Connections whose receive ended because all buffers were taken.
+    /// Connections whose receive ended because no buffer was free.
     starved: Vec<u32>,
 }
 
@@ -93,7 +93,7 @@ impl Server {
         let at = u32::try_from(at).expect("there are not so many descriptors");
         ring::push(&mut self.ring, &ring::receive(socket, at))?;
         if self.role.sends_pieces() {
-            // It stands for the piece, which is no buffer of the ring.
+            // This marks a send in flight. Its data is `PIECE`, not a buffer of the ring.
             self.connections[at as usize].sending = Some(Filled { id: 0, len: 0 });
             self.send_piece(at)?;
         }
@@ -145,7 +145,7 @@ impl Server {
         self.go_on(at)
     }
 
-    /// Sends what is next, or closes what is over.
+    /// Sends the next buffer, or closes the connection if it is over.
     fn go_on(&mut self, at: u32) -> io::Result<()> {
         let connection = &mut self.connections[at as usize];
         if connection.sending.is_none()

@@ -1,4 +1,4 @@
-//! Children: short ones that are spawned and reaped, one that writes, and many that echo lines.
+//! Workloads with children: short ones that are spawned and reaped, one that writes, and many that echo lines.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -9,20 +9,20 @@ use crate::system::{self, CHILDREN, LINES, WRITTEN_BYTES};
 use crate::tell;
 use crate::watch::{Watch, quantile_us};
 
-/// The argument that makes a peer a child which writes.
+/// The argument that makes a peer run as the writing child.
 pub const WRITER: &str = "write-to-stdout";
-/// Children before the measured ones.
+/// Number of children that are not measured.
 const WARM_UP: usize = CHILDREN / 16;
-/// The argument that makes a peer a child which sends back what it reads.
+/// The argument that makes a peer run as a child that echoes its input.
 pub const ECHOER: &str = "echo-stdin";
-/// So many children echo at a time.
+/// Number of children that echo at the same time.
 pub const ECHOERS: usize = system::ECHOERS;
-/// What each child is sent, and sends back.
+/// The line that each child receives and sends back.
 pub const LINE: &[u8; 64] = b"a line of 64 bytes, sent to a child, and sent back by it: again\n";
-/// Lines before the measured ones: a few for each child, which is still starting with the first.
+/// Number of lines that are not measured: a few for each child, because a child is still starting at the first one.
 const WARM_UP_LINES: usize = 5 * ECHOERS;
 
-/// Counts children that come and go, and says when to spawn another.
+/// Counts spawned and reaped children, and decides when to spawn another.
 #[derive(Debug)]
 pub struct Count {
     spawned: usize,
@@ -41,14 +41,14 @@ impl Default for Count {
 }
 
 impl Count {
-    /// Whether there is another child to be spawned.
+    /// Whether to spawn another child. Counts it if so.
     pub fn takes_another(&mut self) -> bool {
         let more = self.spawned < WARM_UP + CHILDREN;
         self.spawned += usize::from(more);
         more
     }
 
-    /// A child is reaped. Returns whether it was the last, and tells the result then.
+    /// Counts a reaped child. Returns whether it was the last one; then it also reports the result.
     pub fn reaped(&mut self) -> bool {
         self.reaped += 1;
         if self.reaped == WARM_UP {
@@ -68,7 +68,7 @@ impl Count {
     }
 }
 
-/// Counts what the writing child writes.
+/// Counts the output of the writing child.
 #[derive(Debug, Default)]
 pub struct Received {
     bytes: usize,
@@ -76,7 +76,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// So much came.
+    /// Counts received bytes.
     pub fn add(&mut self, bytes: usize) {
         self.watch.get_or_insert_with(|| {
             tell::begin();
@@ -85,14 +85,17 @@ impl Received {
         self.bytes += bytes;
     }
 
-    /// The output has ended.
+    /// Reports the result, when the output has ended.
     ///
     /// # Panics
     ///
-    /// When not all that was written has come.
+    /// If not all of the child's output was received.
     pub fn end(&self) {
-        assert_eq!(self.bytes, WRITTEN_BYTES, "all of the child's output comes");
-        let watch = self.watch.as_ref().expect("something came");
+        assert_eq!(
+            self.bytes, WRITTEN_BYTES,
+            "all of the child's output is received"
+        );
+        let watch = self.watch.as_ref().expect("data was received");
         let gib = self.bytes as f64 / f64::from(1 << 30);
         let rate = gib * 1024.0 / watch.wall_us() * 1e6;
         tell::result(&[
@@ -104,31 +107,31 @@ impl Received {
     }
 }
 
-/// Counts the lines that children send back, and says when to send another.
+/// Counts the lines that children send back, and decides when to send another.
 ///
-/// Each child has one line under way. A child is told apart by a number below [`ECHOERS`].
+/// Each child has one line in flight. Children have numbers below [`ECHOERS`].
 #[derive(Debug)]
 pub struct Lines {
     begun: usize,
     ended: usize,
-    /// When the line of each child was sent.
+    /// The time at which each child's line was sent.
     sent: Vec<Instant>,
-    /// How much of it is still to come.
+    /// The number of bytes of each child's line that are not back yet.
     missing: Vec<usize>,
     latencies: Vec<Duration>,
     watch: Watch,
 }
 
-/// What follows from what a child sent.
+/// The reaction to data from a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The rest of the line is still to come.
+    /// Wait for the rest of the line.
     Await,
-    /// The child is to be sent another line.
+    /// Send another line to the child.
     Send,
-    /// The child has no more to do: its standard input is to be closed.
+    /// Close the child's standard input.
     End,
-    /// The same; it was the last of all children, and the result is told.
+    /// Stop: this was the last line of all children, and the result is reported.
     Over,
 }
 
@@ -146,19 +149,19 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// The first line of a child is about to be sent.
+    /// Notes that the caller sends the first line to a child.
     pub fn begin(&mut self, child: usize) {
         self.send(child, Instant::now());
     }
 
-    /// A child sent so many bytes.
+    /// Handles a number of bytes from a child.
     ///
     /// # Panics
     ///
-    /// When they are more than it was sent.
+    /// If the child sends more bytes than it has received.
     pub fn received(&mut self, child: usize, bytes: usize) -> Answer {
         let missing = self.missing[child].checked_sub(bytes);
-        self.missing[child] = missing.expect("a child sends back what it was sent, and no more");
+        self.missing[child] = missing.expect("a child sends back only what it has received");
         if self.missing[child] > 0 {
             return Answer::Await;
         }
@@ -202,24 +205,23 @@ impl Lines {
     }
 }
 
-/// The shortest program, by its path: nobody has to look for it.
+/// The full path of a program that exits at once.
 #[must_use]
 pub fn brief() -> PathBuf {
     system::brief()
 }
 
-/// The writing child and the echoing one are this program again, with [`WRITER`] or [`ECHOER`] as its
-/// argument.
+/// The path of this program. With [`WRITER`] or [`ECHOER`] as its argument, it runs as such a child.
 ///
 /// # Panics
 ///
-/// When the OS does not tell where this program is.
+/// If the OS does not report the path of this program.
 #[must_use]
 pub fn program() -> PathBuf {
-    std::env::current_exe().expect("the OS knows where a program is")
+    std::env::current_exe().expect("the OS knows the path of this program")
 }
 
-/// What the echoing child does, until its standard input ends.
+/// Runs as the echoing child, until standard input ends.
 #[expect(
     clippy::disallowed_methods,
     reason = "a child has nothing to put in order"
@@ -243,7 +245,7 @@ pub(crate) fn echo_and_exit() -> ! {
     }
 }
 
-/// What the writing child does.
+/// Runs as the writing child.
 #[expect(
     clippy::disallowed_methods,
     reason = "a child has nothing to put in order"

@@ -1,5 +1,4 @@
-//! What the floors share: a heap of deadlines and a queue of calls, each as plain as it can be. How the loop waits is
-//! the floor's own.
+//! Code that both floors share: a simple heap of deadlines, and a simple queue of calls. Each floor provides the wait.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,9 +13,9 @@ use crate::timers::{self, Firings};
 /// Deadlines, the earliest first.
 struct Deadlines {
     started: Instant,
-    /// Nanoseconds since the start, and the number of the timer.
+    /// Pairs of the deadline, in nanoseconds since the start, and the number of the timer.
     heap: BinaryHeap<Reverse<(u64, u32)>>,
-    /// By number. What is cancelled stays in the heap until half of it is.
+    /// Whether each timer is cancelled. Cancelled timers stay in the heap until they are more than half of it.
     cancelled: Vec<bool>,
     cancelled_in_heap: usize,
 }
@@ -50,7 +49,7 @@ impl Deadlines {
         }
     }
 
-    /// Takes out the first, if it is due.
+    /// Removes the earliest deadline if it is due.
     fn pop(&mut self, now: u64) -> Option<Instant> {
         loop {
             let Reverse((due, number)) = *self.heap.peek()?;
@@ -70,7 +69,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).expect("it is some seconds")
 }
 
-/// Timers. `wait` returns when the time is over, or earlier.
+/// Runs the workload with timers. `wait` blocks for at most the given time.
 ///
 /// # Errors
 ///
@@ -103,7 +102,7 @@ pub fn timers(mut wait: impl FnMut(Duration) -> io::Result<()>) -> io::Result<()
     }
 }
 
-/// Calls from another thread. `wake` is called in that thread when the queue was empty, and ends `wait`.
+/// Runs the workload with calls from another thread. That thread calls `wake` when the queue was empty, to end `wait`.
 ///
 /// # Errors
 ///
@@ -115,7 +114,7 @@ pub fn threads(
     let queue = Arc::new(Mutex::new(Vec::<Call>::new()));
     let posted = Arc::clone(&queue);
     let post = move |call| {
-        let mut queue = posted.lock().expect("nobody panics in here");
+        let mut queue = posted.lock().expect("no holder of the lock panics");
         queue.push(call);
         let first = queue.len() == 1;
         drop(queue);
@@ -131,7 +130,7 @@ pub fn threads(
         wait()?;
         std::mem::swap(
             &mut calls,
-            &mut *queue.lock().expect("nobody panics in here"),
+            &mut *queue.lock().expect("no holder of the lock panics"),
         );
         for call in calls.drain(..) {
             call();

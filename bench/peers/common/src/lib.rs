@@ -1,5 +1,5 @@
-//! What the peers of the benchmarks share, so that they differ in nothing but their runtime: the command line,
-//! the listening socket, the sizes of the workloads, and what they tell the program that started them.
+//! Code that all peers of the benchmarks share, so that they differ only in their runtimes: the command line, the
+//! listening socket, the sizes of the workloads, and messages to the program that started them.
 
 pub mod child;
 pub mod floor;
@@ -10,37 +10,37 @@ pub mod threads;
 pub mod timers;
 pub mod watch;
 
-/// What a peer is asked to do: `PROGRAM WORKLOAD`.
+/// The task of a peer, from its command line: `PROGRAM WORKLOAD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// Listens, and sends back what comes.
+    /// Listen, and send back everything that is received.
     Echo,
-    /// Listens, and takes what comes.
+    /// Listen, and drop everything that is received.
     Sink,
-    /// Listens, and sends without end.
+    /// Listen, and send without end.
     Source,
-    /// Listens, takes what comes, and sends without end meanwhile.
+    /// Listen, drop everything that is received, and send without end.
     Both,
-    /// Arms timers, cancels most, and lets the rest fire.
+    /// Arm timers, cancel most of them, and let the rest fire.
     Timers,
-    /// Has another thread bring calls into the loop.
+    /// Run calls in the loop that another thread sends.
     Threads,
-    /// Spawns and reaps children, so many at a time.
+    /// Spawn and reap children, `at_a_time` of them in parallel.
     Spawn { at_a_time: usize },
-    /// Reads what a child writes to its standard output, a pipe where there is a choice.
+    /// Read the standard output of a child: from a pipe, if the runtime offers a choice.
     ChildStdout,
-    /// The same, but the child's standard output is a socket.
+    /// Read the standard output of a child from a socket.
     ChildStdoutSocket,
-    /// Sends lines to many children, which send them back.
+    /// Send lines to many children, which send them back.
     Children,
 }
 
 impl Workload {
-    /// Reads the command line. A child of ours ends in here.
+    /// Parses the command line. In a child, plays the child's role and exits instead.
     ///
     /// # Panics
     ///
-    /// When it names no workload.
+    /// If the command line names no workload.
     #[must_use]
     pub fn from_arguments() -> Workload {
         let name = std::env::args().nth(1).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Workload {
             "children" => Workload::Children,
             child::ECHOER => child::echo_and_exit(),
             child::WRITER => child::write_and_exit(),
-            other => panic!("no workload is named `{other}`"),
+            other => panic!("unknown workload `{other}`"),
         }
     }
 }

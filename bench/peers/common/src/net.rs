@@ -1,4 +1,4 @@
-//! The listening socket, which is the same for all.
+//! The listening socket, which is the same for all peers.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -7,20 +7,20 @@ use socket2::{Domain, Socket, Type};
 
 use crate::tell;
 
-/// What the peers that bring their own buffers read into, per connection.
+/// Size of a connection's receive buffer, for runtimes that do not provide buffers.
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
-/// What a source sends at a time, and what a sink has room for.
+/// Size of one write of a source, and of a sink's receive buffer.
 pub const PIECE_BYTES: usize = 64 * 1024;
 
-/// As many connections may wait to be accepted: a thousand come at once.
+/// Length of the queue of connections to be accepted: a thousand clients connect at once.
 const BACKLOG: i32 = 1024;
 
-/// Listens on a port of the OS's choice, and tells which. Connections inherit that small writes go out at once.
+/// Listens on a port that the OS chooses, and reports it. Accepted connections inherit `TCP_NODELAY`.
 ///
 /// # Errors
 ///
-/// The OS's.
+/// Errors of the OS.
 pub fn listener() -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_tcp_nodelay(true)?;

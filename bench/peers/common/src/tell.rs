@@ -1,25 +1,26 @@
-//! What a peer tells the program that started it: one line of JSON each, on standard output.
+//! Messages from a peer to the program that started it: lines of JSON on standard output.
 
 use std::io::Write;
 
 use crate::system::peak_kib;
 
-/// The server listens.
+/// Reports that the server listens.
 pub fn port(port: u16) {
     line(&format!("{{\"port\": {port}}}"));
 }
 
-/// This runtime has nothing for the workload; the peer ends.
+/// Reports that this runtime does not support the workload; the peer then exits.
 pub fn unsupported() {
     line("{\"unsupported\": true}");
 }
 
-/// What is measured begins now; it ends with the result. Who started us may have clocks of its own.
+/// Reports the begin of the measured time, which ends with the result. The program that started us may read clocks of
+/// its own at these moments.
 pub fn begin() {
     line("{\"begin\": true}");
 }
 
-/// What a workload that times itself has measured; times in microseconds unless the name says otherwise.
+/// Reports the figures of a workload that measures itself. Times are in microseconds, unless a name says otherwise.
 pub fn result(figures: &[(&str, f64)]) {
     let figures: Vec<String> = figures
         .iter()
@@ -35,5 +36,5 @@ pub fn result(figures: &[(&str, f64)]) {
 fn line(text: &str) {
     let mut output = std::io::stdout().lock();
     let told = writeln!(output, "{text}").and_then(|()| output.flush());
-    told.expect("who started us listens");
+    told.expect("the program that started us reads this");
 }

@@ -1,4 +1,4 @@
-//! Calls that another thread brings into the loop: many at once, then one at a time.
+//! The workload with calls from another thread: first many at once, then one at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -9,15 +9,15 @@ use crate::watch::{Watch, quantile_us};
 
 const CALLS: u64 = 1_000_000;
 const SINGLE_CALLS: u64 = 10_000;
-/// Long enough for an idle loop to wait again.
+/// Pause between single calls, long enough for the loop to go to sleep again.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// What is brought into the loop, where closures of any kind have to be made one.
+/// A call as a boxed closure, for runtimes whose channels carry one type.
 pub type Call = Box<dyn FnOnce() + Send>;
 
-/// The way into a loop.
+/// Sends calls into a loop.
 pub trait Post: Send + 'static {
-    /// Brings `call` into the loop.
+    /// Sends `call` into the loop, which then runs it.
     fn post(&mut self, call: impl FnOnce() + Send + 'static);
 }
 
@@ -33,7 +33,7 @@ struct Seen {
     latencies: Mutex<Vec<Duration>>,
 }
 
-/// Starts the thread. The last call is `stop`, when the result is told; `way` is dropped then.
+/// Starts the thread that sends calls by `way` and reports the result. Its last call is `stop`; then it drops `way`.
 pub fn start(
     mut way: impl Post,
     stop: impl FnOnce() + Send + 'static,
@@ -43,7 +43,7 @@ pub fn start(
         tell::begin();
         let (rate, cpu_us) = many(&mut way, &seen);
         one_by_one(&mut way, &seen);
-        let mut latencies = seen.latencies.lock().expect("nobody panics in here");
+        let mut latencies = seen.latencies.lock().expect("no holder of the lock panics");
         tell::result(&[
             ("value", rate),
             ("cpu_us", cpu_us),
@@ -55,7 +55,7 @@ pub fn start(
     })
 }
 
-/// Posts as fast as it can; calls per second, and the CPU of both threads per call.
+/// Sends calls as fast as it can. Returns calls per second, and the CPU of both threads per call.
 fn many(way: &mut impl Post, seen: &Arc<Seen>) -> (f64, f64) {
     let watch = Watch::new();
     for _ in 0..CALLS {
@@ -65,21 +65,24 @@ fn many(way: &mut impl Post, seen: &Arc<Seen>) -> (f64, f64) {
         });
     }
     let (last, awaited) = mpsc::channel();
-    way.post(move || last.send(()).expect("it is awaited"));
-    awaited.recv().expect("calls run in their order");
+    way.post(move || last.send(()).expect("the receiver waits"));
+    awaited.recv().expect("the loop runs all calls");
     assert_eq!(seen.calls.load(Ordering::Acquire), CALLS);
     let calls = CALLS as f64;
     (calls / watch.wall_us() * 1e6, watch.cpu_us() / calls)
 }
 
-/// Posts to a loop that waits, and notes how long each call takes to begin.
+/// Sends each call to a sleeping loop, and measures the time until the call runs.
 fn one_by_one(way: &mut impl Post, seen: &Arc<Seen>) {
     for number in 1..=SINGLE_CALLS {
         let call_seen = Arc::clone(seen);
         let posted = Instant::now();
         way.post(move || {
             let latency = posted.elapsed();
-            let mut latencies = call_seen.latencies.lock().expect("nobody panics in here");
+            let mut latencies = call_seen
+                .latencies
+                .lock()
+                .expect("no holder of the lock panics");
             latencies.push(latency);
             call_seen.calls.fetch_add(1, Ordering::Release);
         });

@@ -1,4 +1,4 @@
-//! A million timers: most are cancelled, as timeouts are; the rest fire.
+//! The workload with a million timers. Most are cancelled, like timeouts; the rest fire.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,22 +10,22 @@ use crate::tell;
 use crate::watch::{Watch, quantile_us};
 
 const TIMERS: u32 = 1_000_000;
-/// One of so many is not cancelled.
+/// One of this many timers is not cancelled.
 const KEPT_ONE_OF: u32 = 10;
-/// Nothing fires before all are armed.
+/// Delay of the first timer, long enough to arm all of them before.
 const FIRST: Duration = Duration::from_secs(6);
-/// The spread of those that fire: one each 10 µs or so.
+/// Range of the delays, in which one timer fires about every 10 µs.
 const SPREAD_US: u64 = 1_000_000;
 
 /// One timer of the plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned {
     pub delay: Duration,
-    /// It fires; the others are cancelled once all are armed.
+    /// The timer will fire. The others are cancelled when all are armed.
     pub kept: bool,
 }
 
-/// The timers, in the order in which they are armed: the same for all, in no order of time.
+/// The timers in the order in which to arm them. Delays are pseudorandom, and the same for all peers.
 pub fn plan() -> impl Iterator<Item = Planned> {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     (0..TIMERS).map(move |at| {
@@ -39,7 +39,7 @@ pub fn plan() -> impl Iterator<Item = Planned> {
     })
 }
 
-/// Notes what the phases cost and how late the timers are.
+/// Measures the costs of the phases, and how late the timers fire.
 #[derive(Debug)]
 pub struct Firings {
     state: Mutex<State>,
@@ -55,7 +55,7 @@ struct State {
 }
 
 impl Default for Firings {
-    /// Begins the arming.
+    /// Begins to measure the arming.
     fn default() -> Firings {
         let kept = usize::try_from(TIMERS / KEPT_ONE_OF).expect("they fit into memory");
         Firings {
@@ -71,7 +71,7 @@ impl Default for Firings {
 }
 
 impl Firings {
-    /// All are armed; the cancelling begins.
+    /// Ends the phase of arming, and begins that of cancelling.
     pub fn armed(&self) {
         self.with(|state| {
             state.arm_ns = state.phase.cpu_us() * 1000.0 / f64::from(TIMERS);
@@ -79,19 +79,19 @@ impl Firings {
         });
     }
 
-    /// All that are not kept are cancelled; now the loop waits for the others.
+    /// Ends the phase of cancelling, and begins that of firing.
     pub fn cancelled(&self) {
         self.with(|state| {
             let cancelled = TIMERS - TIMERS / KEPT_ONE_OF;
             state.cancel_ns = state.phase.cpu_us() * 1000.0 / f64::from(cancelled);
-            // What a profile is of; the other two have their counts of instructions.
+            // A profile covers only the firing. `cargo xtask paths` counts the instructions of the other two phases.
             tell::begin();
             state.phase = Watch::new();
         });
     }
 
-    /// A kept timer fired that was armed to fire at `due`. Returns whether it was the last, and tells the result
-    /// then.
+    /// Notes that a timer has fired that was due at `due`. Returns whether it was the last one; then it also reports
+    /// the result.
     pub fn fired(&self, due: Instant) -> bool {
         let now = Instant::now();
         self.with(|state| {
@@ -106,7 +106,7 @@ impl Firings {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.state.lock().expect("nobody panics in here"))
+        change(&mut self.state.lock().expect("no holder of the lock panics"))
     }
 }
 
@@ -124,10 +124,10 @@ impl State {
     }
 }
 
-/// Polls a future once, which arms a timer that is one; its task is not told when it fires.
+/// Arms a timer that is a future, by polling it once. Nothing is woken when it fires.
 pub fn arm<F: Future>(timer: F) -> Pin<Box<F>> {
     let mut timer = Box::pin(timer);
     let early = timer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    assert!(early.is_pending(), "a timer fires in its time");
+    assert!(early.is_pending(), "a timer does not fire early");
     timer
 }

@@ -28,7 +28,7 @@ async fn one_after_the_other(count: Rc<RefCell<Count>>) -> io::Result<()> {
 }
 
 fn piped<T>(_: T) -> io::Error {
-    io::Error::other("a pipe is a child's stream")
+    io::Error::other("cannot use a pipe as a child's stream")
 }
 
 pub(crate) async fn stdout() -> io::Result<()> {

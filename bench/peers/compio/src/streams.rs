@@ -9,7 +9,7 @@ use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use futures_util::future::try_join;
 
-/// Sends back what comes.
+/// Sends back everything that it receives.
 pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(BUFFER_BYTES);
     loop {
@@ -24,7 +24,7 @@ pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Takes what comes.
+/// Receives data and drops it.
 pub(crate) async fn sink(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(PIECE_BYTES);
     loop {
@@ -46,14 +46,14 @@ pub(crate) async fn source(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Takes what comes, and sends without end.
+/// Receives data and drops it, and sends without end.
 pub(crate) async fn both(stream: TcpStream) -> io::Result<()> {
     let (reader, writer) = stream.into_split();
     try_join(sink(reader), source(writer)).await?;
     Ok(())
 }
 
-/// Listens; `handle` is a connection's whole life.
+/// Listens, and runs `handle` in a task for each connection.
 pub(crate) async fn serve<F>(handle: fn(TcpStream) -> F) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + 'static,

@@ -112,7 +112,7 @@ int uv_side_child_stdout(const char *program, const char *argument)
     return error ? error : uv_run(loop, UV_RUN_DEFAULT);
 }
 
-/* A child that sends lines back. */
+/* A child that echoes lines. */
 struct echoer {
     size_t number;
     uv_process_t process;

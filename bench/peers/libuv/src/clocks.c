@@ -23,7 +23,7 @@ static void fired(uv_timer_t *timer)
         uv_stop(timer->loop);
 }
 
-/* Rounded up. libuv's clock knows milliseconds as well, so some are early by less than one. */
+/* Rounds up. libuv's clock also has a resolution of a millisecond, so some timers fire early by less than one. */
 static uint64_t milliseconds(uint64_t delay_us)
 {
     return delay_us / 1000 + 1;
@@ -44,7 +44,7 @@ int uv_side_timers(void)
             timer->next = cancelled;
             cancelled = timer;
         } else {
-            /* The loop's clock stands still until it turns. */
+            /* libuv caches the time at the start of a turn, so update it. */
             uv_update_time(loop);
         }
         uv_timer_start(&timer->timer, number < 0 ? never : fired, milliseconds(delay_us), 0);
@@ -53,7 +53,7 @@ int uv_side_timers(void)
     while (cancelled) {
         struct timer *timer = cancelled;
         cancelled = timer->next;
-        /* The handle could be started again, as its users would. */
+        /* Stop the timer without closing its handle, as users do that start it again later. */
         uv_timer_stop(&timer->timer);
     }
     plan_cancelled();
@@ -85,6 +85,6 @@ int uv_side_threads(void)
     if (error)
         return error;
     threads_start();
-    /* More than zero: the handle is still there. */
+    /* A positive result means that a handle is still open, which is expected here. */
     return uv_run(loop, UV_RUN_DEFAULT) < 0;
 }

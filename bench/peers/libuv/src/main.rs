@@ -1,4 +1,5 @@
-//! libuv in the benchmarks. What its users would write is in C, beside this file; what all peers share is Rust's.
+//! libuv in the benchmarks. The C files in this folder contain the code that its users would write; the code that all
+//! peers share is in Rust.
 
 mod shared;
 
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::Timers => ffi::uv_side_timers(),
         Workload::Threads => ffi::uv_side_threads(),
         Workload::Spawn { at_a_time } => shared::spawn(at_a_time, &text(child::brief())?),
-        // Its pipes to children are sockets on Unix.
+        // On Unix, libuv uses sockets as pipes to children, so both workloads are the same.
         Workload::ChildStdout | Workload::ChildStdoutSocket => {
             shared::child_stdout(&text(child::program())?, &CString::new(child::WRITER)?)
         }
@@ -47,7 +48,7 @@ fn serve(role: c_int) -> io::Result<c_int> {
     Ok(ffi::uv_side_serve(listener, role))
 }
 
-/// A path as C knows it.
+/// A path as a C string.
 fn text(path: PathBuf) -> Result<CString, NulError> {
     CString::new(path.into_os_string().into_encoded_bytes())
 }

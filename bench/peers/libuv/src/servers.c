@@ -1,4 +1,4 @@
-/* Servers: what comes is read into one buffer and sent back at once; what the socket does not take is kept. */
+/* Servers. All connections read into one buffer and send back at once; each stores only data that it could not send. */
 
 #include "shared.h"
 
@@ -50,7 +50,7 @@ static void sent(uv_write_t *request, int status)
         close_connection(connection);
 }
 
-/* Sends the rest when the socket takes it; nothing is read until then. */
+/* Sends the rest as soon as the socket is writable, and stops reading until then. */
 static void send_rest(struct connection *connection, const char *rest, size_t count)
 {
     uv_stream_t *stream = (uv_stream_t *)connection;

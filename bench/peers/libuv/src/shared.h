@@ -1,4 +1,4 @@
-/* What the two sides of the program offer each other. */
+/* The interface between the C side and the Rust side. */
 
 #ifndef SHARED_H
 #define SHARED_H
@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-/* Ours: each runs a loop to its end. A result other than zero is an error of libuv's. */
+/* The C side. Each function runs a loop to its end. A result other than zero is an error code of libuv. */
 int uv_side_serve(uv_os_sock_t listener, int role);
 int uv_side_timers(void);
 int uv_side_threads(void);
@@ -17,7 +17,7 @@ int uv_side_spawn(size_t at_a_time, const char *program);
 int uv_side_child_stdout(const char *program, const char *argument);
 int uv_side_children(const char *program, const char *argument, size_t count);
 
-/* The Rust side's, beside `bench.h`. */
+/* The Rust side, in addition to `bench.h`. */
 void threads_start(void);
 void threads_run_calls(void);
 

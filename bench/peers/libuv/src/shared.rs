@@ -1,11 +1,11 @@
-//! The other side of `shared.h`.
+//! The Rust side of `shared.h`.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::{Mutex, MutexGuard, mpsc};
 
 use bench_common::child;
 use bench_common::threads::{self, Call};
-// It defines the rest of what the C side calls.
+// This crate defines the other functions that the C side calls.
 use bench_native as _;
 
 pub(crate) mod ffi {
@@ -55,7 +55,7 @@ pub(crate) fn children(program: &CStr, argument: &CStr) -> c_int {
 static CALLS: Mutex<Option<mpsc::Receiver<Call>>> = Mutex::new(None);
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    state.lock().expect("nobody panics in here")
+    state.lock().expect("no holder of the lock panics")
 }
 
 // SAFETY: no other function has this name.

@@ -1,10 +1,10 @@
-//! One connection: it reads into the loop's buffer and keeps only what could not be sent.
+//! One connection. It reads into the loop's buffer, and stores only data that it could not send.
 
 use std::io::{self, ErrorKind, Read, Write};
 
 use mio::net::TcpStream;
 
-/// What all connections of a server do.
+/// The behaviour of all connections of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Echo,
@@ -13,7 +13,7 @@ pub(crate) enum Role {
     Both,
 }
 
-/// Whether a connection goes on.
+/// The next step of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Wait,
@@ -23,7 +23,7 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
-    /// What was read and could not be sent; nothing is read meanwhile.
+    /// Data that could not be sent. The connection reads no more until it is sent.
     unsent: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ impl Connection {
         }
     }
 
-    /// Does what the socket allows: the poller tells of each change once.
+    /// Reads and writes until the socket blocks, because the poller is edge-triggered.
     pub(crate) fn advance(&mut self, role: Role, buffer: &mut [u8]) -> io::Result<Next> {
         match role {
             Role::Echo => self.echo(buffer),
@@ -56,7 +56,7 @@ impl Connection {
             if !self.send(&buffer[..count])? {
                 return Ok(Next::Wait);
             }
-            // A short read has emptied the socket: the next bytes are told of anew.
+            // A short read has emptied the socket, so the poller will report the next data.
             if count < buffer.len() {
                 return Ok(Next::Wait);
             }
@@ -81,7 +81,7 @@ impl Connection {
         Ok(Next::Wait)
     }
 
-    /// Takes turns until the socket can do neither.
+    /// Alternates between writing and reading until both block.
     fn both(&mut self, buffer: &mut [u8]) -> io::Result<Next> {
         loop {
             let sent = unless_blocked(self.stream.write(buffer))?;
@@ -94,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// Sends what is left; whether all is sent.
+    /// Sends the rest; returns whether all of it is sent.
     fn flush(&mut self) -> io::Result<bool> {
         if self.unsent.is_empty() {
             return Ok(true);
@@ -117,7 +117,7 @@ impl Connection {
     }
 }
 
-/// `None` if the socket can do no more now.
+/// Turns an error that means that the socket is not ready into `None`.
 fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),

@@ -1,5 +1,5 @@
-//! mio in the benchmarks: readiness, edge-triggered, with the loop written by its user. It has nothing for timers
-//! and child processes.
+//! mio in the benchmarks: edge-triggered readiness. Users write the loop themselves. mio has no timers and no child
+//! processes.
 
 mod connection;
 mod server;

@@ -1,4 +1,4 @@
-//! The loop.
+//! The server's loop.
 
 use std::io::{self, ErrorKind};
 
@@ -31,7 +31,7 @@ pub(crate) fn serve(role: Role) -> io::Result<()> {
             }
             let Token(at) = event.token();
             let next = connections[at].advance(role, &mut buffer);
-            // A connection that fails is closed as one that ends.
+            // Close a connection that has failed like one that has ended.
             if !matches!(next, Ok(Next::Wait)) {
                 let mut connection: Connection = connections.remove(at);
                 poll.registry().deregister(&mut connection.stream)?;

@@ -1,4 +1,4 @@
-//! Calls from another thread: a channel of the standard library, and a waker.
+//! Calls from another thread, by a channel of the standard library and a waker.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -25,7 +25,7 @@ pub(crate) async fn timers() -> io::Result<()> {
                 if firings.fired(due)
                     && let Some(ended) = ended.take()
                 {
-                    // Who waits is still there: it is the runtime's main task.
+                    // The receiver still exists: the main task of the runtime holds it.
                     let _ = ended.send(());
                 }
             });
@@ -33,7 +33,7 @@ pub(crate) async fn timers() -> io::Result<()> {
             cancelled.push(timers::arm(sleep(timer.delay)));
         }
     }
-    // The tasks arm theirs when they run first.
+    // The tasks arm their timers when they first run.
     sleep(Duration::from_millis(1)).await;
     firings.armed();
     drop(cancelled);
@@ -45,7 +45,7 @@ pub(crate) async fn threads() -> io::Result<()> {
     let (sender, mut receiver) = mpsc::unbounded::<Call>();
     threads::start(
         move |call| sender.unbounded_send(call).expect("the loop runs"),
-        // The sender goes with the thread, and ends the loop.
+        // The thread drops the sender as it exits, which ends the loop.
         || {},
     );
     while let Some(call) = receiver.next().await {

@@ -1,4 +1,4 @@
-//! monoio in the benchmarks. It has nothing for child processes.
+//! monoio in the benchmarks. It does not support child processes.
 
 mod clocks;
 mod streams;

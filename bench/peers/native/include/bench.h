@@ -1,4 +1,4 @@
-/* What the peers in C and C++ call: the sizes of the workloads, and what is told. */
+/* The interface for peers in C and C++: it counts, decides what to do next, and reports results. */
 
 #ifndef BENCH_H
 #define BENCH_H
@@ -10,23 +10,24 @@
 extern "C" {
 #endif
 
-/* What all connections of a server do. */
+/* The behaviour of all connections of a server. */
 enum role { ROLE_ECHO, ROLE_SINK, ROLE_SOURCE, ROLE_BOTH };
 
-/* The next timer of the plan, 0 after the last; one that is kept has a number from 0, the others have -1. */
+/* Gets the next timer of the plan; returns 0 after the last one. A timer that shall fire has a number from 0 on; one to
+ * cancel has the number -1. */
 int plan_next(uint64_t *delay_us, int64_t *number);
 void plan_armed(void);
 void plan_cancelled(void);
-/* Whether it was the last. */
+/* Notes that a timer has fired; returns whether it was the last one. */
 int plan_fired(int64_t number);
-/* Whether another child is to be spawned. */
+/* Returns whether to spawn another child. */
 int child_next(void);
 void child_reaped(void);
 void output_received(size_t bytes);
 void output_ended(void);
-/* The first line of a child is sent; this is what all lines are. */
+/* Notes that the first line is sent to a child; returns the text of all lines. */
 const char *lines_begin(size_t child, size_t *length);
-/* What follows: the rest of the line is to come, another is to be sent, or the child has no more to do. */
+/* The reaction to data from a child: wait for the rest of the line, send another line, or close its input. */
 enum lines_answer { LINES_AWAIT, LINES_SEND, LINES_END };
 int lines_received(size_t child, size_t bytes);
 

@@ -1,4 +1,4 @@
-//! The other side of `bench.h`. What is kept here has one user: a loop in C or C++, which has one thread.
+//! Implements `bench.h`. The state here is global, because each program has only one loop, in C or C++.
 
 use std::ffi::{c_char, c_int};
 use std::sync::{LazyLock, Mutex, MutexGuard};
@@ -25,7 +25,7 @@ static LINES: LazyLock<Mutex<Lines>> = LazyLock::new(Mutex::default);
 static RECEIVED: LazyLock<Mutex<Received>> = LazyLock::new(Mutex::default);
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    state.lock().expect("nobody panics in here")
+    state.lock().expect("no holder of the lock panics")
 }
 
 // SAFETY: no other function has this name.
@@ -35,10 +35,10 @@ extern "C" fn plan_next(delay_us: &mut u64, number: &mut i64) -> c_int {
     let Some(planned) = timers.plan.next() else {
         return 0;
     };
-    *delay_us = u64::try_from(planned.delay.as_micros()).expect("it is some seconds");
+    *delay_us = u64::try_from(planned.delay.as_micros()).expect("it is a few seconds");
     *number = -1;
     if planned.kept {
-        *number = i64::try_from(timers.due.len()).expect("there are not so many");
+        *number = i64::try_from(timers.due.len()).expect("a length fits");
         timers.due.push(Instant::now() + planned.delay);
     }
     1

@@ -43,7 +43,7 @@ pub(crate) fn spawn(reactor: &Reactor, at_a_time: usize) -> Result<(), SpawnErro
     Ok(())
 }
 
-/// Counts what the child writes.
+/// Counts the output of the child.
 #[derive(Default)]
 struct Writer {
     received: Received,
@@ -60,7 +60,7 @@ impl ProcessProtocol for Writer {
     }
 }
 
-/// With a pipe, or a socket.
+/// Reads the standard output of a child from a pipe or a socket.
 pub(crate) fn stdout(reactor: &Reactor, output: Stdio) -> Result<(), SpawnError> {
     let command = Command::new(child::program())
         .arg(child::WRITER)
@@ -71,7 +71,7 @@ pub(crate) fn stdout(reactor: &Reactor, output: Stdio) -> Result<(), SpawnError>
     Ok(())
 }
 
-/// Sends a line, and another when it has come back.
+/// Sends a line, and the next one when it has come back.
 struct Echoer {
     number: usize,
     lines: Rc<RefCell<Lines>>,

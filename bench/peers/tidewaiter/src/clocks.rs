@@ -35,7 +35,7 @@ pub(crate) fn timers(reactor: &Reactor) {
 pub(crate) fn threads(reactor: &Reactor) {
     let remote = reactor.remote();
     let stopper = reactor.remote();
-    // The loop turns before the first call comes.
+    // The loop must run before the first call arrives.
     reactor.call_later(Duration::from_millis(10), move |_| {
         threads::start(Calls(remote), move || {
             stopper.stop().expect("the loop runs");

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match workload {
         Workload::Echo => streams::serve(&reactor, || streams::Echo)?,
         Workload::Sink => streams::serve(&reactor, || streams::Sink)?,
-        // Ours reads anyway, whatever it sends.
+        // A stream always reads, so a source also drops everything that it receives.
         Workload::Source | Workload::Both => streams::serve(&reactor, || streams::Source)?,
         Workload::Timers => clocks::timers(&reactor),
         Workload::Threads => clocks::threads(&reactor),

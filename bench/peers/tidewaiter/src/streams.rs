@@ -6,7 +6,7 @@ use bench_common::net::{self, PIECE_BYTES};
 use bytes::Bytes;
 use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Transport};
 
-/// Sends back what comes, and reads no faster than the peer does.
+/// Sends back everything that it receives, and reads no faster than the peer.
 pub(crate) struct Echo;
 
 impl Protocol for Echo {
@@ -19,7 +19,7 @@ impl Protocol for Echo {
     }
 }
 
-/// Takes what comes.
+/// Receives data and drops it.
 pub(crate) struct Sink;
 
 impl Protocol for Sink {
@@ -54,7 +54,7 @@ impl Producer for Pieces {
     }
 }
 
-/// Listens; each connection gets what `protocol` makes.
+/// Listens, and makes a protocol for each connection by `protocol`.
 pub(crate) fn serve<P: Protocol + 'static>(
     reactor: &Reactor,
     mut protocol: impl FnMut() -> P + 'static,

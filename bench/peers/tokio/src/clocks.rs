@@ -28,7 +28,7 @@ pub(crate) async fn timers() -> io::Result<()> {
             cancelled.push(timers::arm(sleep(timer.delay)));
         }
     }
-    // The tasks arm theirs when they run first.
+    // The tasks arm their timers when they first run.
     tokio::task::yield_now().await;
     firings.armed();
     drop(cancelled);
@@ -41,7 +41,7 @@ pub(crate) async fn threads() -> io::Result<()> {
     let (sender, mut receiver) = mpsc::unbounded_channel::<Call>();
     threads::start(
         move |call| assert!(sender.send(call).is_ok(), "the loop runs"),
-        // The sender goes with the thread, and ends the loop.
+        // The thread drops the sender as it exits, which ends the loop.
         || {},
     );
     while let Some(call) = receiver.recv().await {

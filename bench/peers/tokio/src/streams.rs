@@ -6,7 +6,7 @@ use bench_common::net::{self, BUFFER_BYTES, PIECE_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Sends back what comes.
+/// Sends back everything that it receives.
 pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -18,7 +18,7 @@ pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Takes what comes.
+/// Receives data and drops it.
 pub(crate) async fn sink(mut stream: impl AsyncRead + Unpin) -> io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
     while stream.read(&mut buffer).await? > 0 {}
@@ -33,14 +33,14 @@ pub(crate) async fn source(mut stream: impl AsyncWrite + Unpin) -> io::Result<()
     }
 }
 
-/// Takes what comes, and sends without end.
+/// Receives data and drops it, and sends without end.
 pub(crate) async fn both(mut stream: TcpStream) -> io::Result<()> {
     let (reader, writer) = stream.split();
     tokio::try_join!(sink(reader), source(writer))?;
     Ok(())
 }
 
-/// Listens; `handle` is a connection's whole life.
+/// Listens, and runs `handle` in a task for each connection.
 pub(crate) async fn serve<F>(handle: fn(TcpStream) -> F) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + Send + 'static,

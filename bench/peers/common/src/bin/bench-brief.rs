@@ -1,3 +1,3 @@
-//! The shortest child, for a system that has none of its own.
+//! A child that exits at once, for systems without such a program.
 
 fn main() {}

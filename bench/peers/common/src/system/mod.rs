@@ -1,4 +1,4 @@
-//! What each system has to itself.
+//! Functions and sizes that depend on the OS.
 
 #[cfg(unix)]
 mod unix;

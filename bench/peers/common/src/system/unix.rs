@@ -1,4 +1,4 @@
-//! Unix, as far as `/proc` is Linux's.
+//! Functions for Unix. The peak of the memory needs Linux's `/proc`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub(crate) const ECHOERS: usize = 500;
 pub(crate) const LINES: usize = 50_000;
 pub(crate) const WRITTEN_BYTES: usize = 512 * 1024 * 1024;
 
-/// The shortest program that every system has, by its path: nobody has to look for it.
+/// The full path of a program that exits at once.
 pub(crate) fn brief() -> PathBuf {
     "/bin/true".into()
 }
@@ -22,7 +22,7 @@ pub(crate) fn cpu_time() -> Duration {
     Duration::try_from(time).expect("no process has used less than nothing")
 }
 
-/// The most memory that this process ever held, as the OS says.
+/// The peak of this process's memory, as the OS reports it.
 pub(crate) fn peak_kib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -30,10 +30,10 @@ pub(crate) fn peak_kib() -> f64 {
     number.and_then(|number| number.parse().ok()).unwrap_or(0.0)
 }
 
-/// Leaves the first core to our parent.
+/// Moves this child to the second core, and leaves the first one to its parent.
 pub(crate) fn move_to_second_core() {
     let mut second = CpuSet::new();
     second.set(1);
-    // A machine with one core has no other.
+    // This fails on a machine with one core, and changes nothing.
     let _ = sched_setaffinity(None, &second);
 }

@@ -1,4 +1,4 @@
-//! Windows, and what Wine makes of it.
+//! Functions for Windows, with sizes that suit Wine.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, GetProcessTimes, SetProcessAffinityMask,
 };
 
-/// Under Wine, each call into the kernel costs what some thirty do elsewhere.
+/// The sizes are small, because a system call under Wine costs about thirty times as much as elsewhere.
 pub(crate) const CHILDREN: usize = 100;
 pub(crate) const ECHOERS: usize = 20;
 pub(crate) const LINES: usize = 4000;
 pub(crate) const WRITTEN_BYTES: usize = 64 * 1024 * 1024;
 
-/// A program of ours that does nothing, beside this one: those of the system all do something.
+/// The path of our own program that exits at once; Windows has none.
 pub(crate) fn brief() -> PathBuf {
-    let own = std::env::current_exe().expect("the OS knows where a program is");
+    let own = std::env::current_exe().expect("the OS knows the path of this program");
     own.with_file_name("bench-brief.exe")
 }
 
@@ -31,13 +31,13 @@ pub(crate) fn cpu_time() -> Duration {
     duration(times[2]) + duration(times[3])
 }
 
-/// The system counts in tenths of microseconds.
+/// Converts a time of Windows, which counts in units of 100 ns.
 fn duration(time: FILETIME) -> Duration {
     let count = u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime);
     Duration::from_nanos(count * 100)
 }
 
-/// The most memory that this process ever held, as the OS says.
+/// The peak of this process's memory, as the OS reports it.
 pub(crate) fn peak_kib() -> f64 {
     let mut counters = PROCESS_MEMORY_COUNTERS::default();
     let bytes = size_of_val(&counters).try_into().expect("it is small");
@@ -46,14 +46,14 @@ pub(crate) fn peak_kib() -> f64 {
     counters.PeakWorkingSetSize as f64 / 1024.0
 }
 
-/// Leaves the first core to our parent.
+/// Moves this child to the second core, and leaves the first one to its parent.
 pub(crate) fn move_to_second_core() {
-    // A machine with one core has no other: then this fails, and nothing changes.
+    // This fails on a machine with one core, and changes nothing.
     // SAFETY: the handle stands for this process.
     unsafe { SetProcessAffinityMask(this_process(), 1 << 1) };
 }
 
 fn this_process() -> HANDLE {
-    // SAFETY: only asks for the handle that stands for whoever uses it.
+    // SAFETY: returns a constant pseudo-handle, which stands for the calling process.
     unsafe { GetCurrentProcess() }
 }
