@@ -1,4 +1,4 @@
-//! What the port keeps of each handle and of each operation.
+//! The state of each handle and of each operation.
 
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
@@ -15,7 +15,7 @@ use crate::port::request::{Failure, Request, RequestKind, Token};
 use crate::port::table::Key;
 use crate::process::OsProcess;
 
-/// What a handle stands for.
+/// The object behind a handle.
 #[derive(Debug)]
 pub(super) enum Body {
     Listener(Socket, Domain),
@@ -34,7 +34,7 @@ impl Body {
         }
     }
 
-    /// Whether such a thing can be asked for `request`.
+    /// Whether such an object can perform `request`.
     fn knows(&self, request: &Request) -> bool {
         match request {
             Request::Accept | Request::AcceptOne => matches!(self, Body::Listener(..)),
@@ -49,14 +49,14 @@ impl Body {
     pub(super) fn socket(&self) -> io::Result<&Socket> {
         match self {
             Body::Listener(socket, _) | Body::Stream(socket) => Ok(socket),
-            _ => Err(invalid("the handle is no socket")),
+            _ => Err(invalid("the handle is not a socket")),
         }
     }
 
     pub(super) fn process(&self) -> io::Result<&OsProcess> {
         match self {
             Body::Process(process) => Ok(process),
-            _ => Err(invalid("the handle is no process")),
+            _ => Err(invalid("the handle is not a process")),
         }
     }
 }
@@ -64,14 +64,15 @@ impl Body {
 /// A handle that is open or being closed.
 pub(super) struct Entry {
     pub(super) body: Body,
-    /// Operations that succeed at once post no packet.
+    /// Whether operations that succeed at once post no packet.
     pub(super) skip: bool,
-    /// What it brought lately, and the place of a receive that holds memory in advance.
+    /// The handle's recent traffic, and its index in the list of receives that hold memory in
+    /// advance.
     pub(super) habit: Habit,
     pub(super) place: Option<usize>,
     /// The operations under way.
     pub(super) operations: Vec<Key>,
-    /// What the system holds of them.
+    /// The records of these operations that Windows holds.
     pub(super) lent: Vec<Lent>,
     pub(super) receiving: bool,
     pub(super) sending: bool,
@@ -94,27 +95,27 @@ impl Entry {
         }
     }
 
-    /// Whether `request` may be started now.
+    /// Whether `request` can start now.
     pub(super) fn check(&self, request: &Request) -> io::Result<()> {
         if self.closing.is_some() {
             return Err(closed());
         }
         if !self.body.knows(request) {
-            return Err(invalid("this kind of handle has no such operation"));
+            return Err(invalid("this kind of handle does not take such requests"));
         }
         match request {
-            Request::Receive if self.receiving => Err(invalid("it is receiving already")),
-            Request::Send(_) if self.sending => Err(invalid("it is sending already")),
+            Request::Receive if self.receiving => Err(invalid("the handle is already receiving")),
+            Request::Send(_) if self.sending => Err(invalid("the handle is already sending")),
             Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
             Request::HangUp => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "completion ports tell of a hang-up only who receives or sends",
+                "completion ports report a hang-up only to a receive or a send",
             )),
             _ => Ok(()),
         }
     }
 
-    /// Notes that an operation of this kind begins, or has ended.
+    /// Notes that an operation of this kind begins or has ended.
     pub(super) fn mark(&mut self, kind: RequestKind, under_way: bool) {
         match kind {
             RequestKind::Receive => self.receiving = under_way,
@@ -123,7 +124,7 @@ impl Entry {
         }
     }
 
-    /// Asks the system to end what it holds of `operation`.
+    /// Asks Windows to cancel the records that it holds for `operation`.
     pub(super) fn cancel(&self, operation: Key) {
         let handle = self.body.as_raw();
         for lent in &self.lent {
@@ -139,15 +140,15 @@ pub(super) struct Live {
     pub(super) handle: Key,
     pub(super) token: Token,
     pub(super) kind: RequestKind,
-    /// Accepting: the first connection is its end.
+    /// For an accept: whether the first connection ends it.
     pub(super) once: bool,
-    /// How many records it has with the system or in the local queue.
+    /// The number of its records that Windows or the local queue holds.
     pub(super) records: usize,
-    /// Why it ends, as soon as its last record is back.
+    /// The failure to report once its last record has returned.
     pub(super) ending: Option<Failure>,
-    /// What its record, which is back, has not sent.
+    /// The bytes that its record, now returned, has not sent.
     pub(super) unsent: Chunks,
-    /// The wait of an [`Request::Exit`].
+    /// The wait of a [`Request::Exit`].
     pub(super) wait: Option<Wait>,
 }
 

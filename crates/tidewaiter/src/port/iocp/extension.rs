@@ -1,4 +1,4 @@
-//! Functions of the system that are found at run time.
+//! Functions of Windows that are looked up at run time.
 
 use std::ffi::{CStr, c_void};
 use std::io;
@@ -15,22 +15,22 @@ use windows_sys::Win32::Networking::WinSock::{
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::core::GUID;
 
-/// A function pointer of any type, before it is known which.
+/// A function pointer before its conversion to its real type.
 type Untyped = unsafe extern "system" fn() -> isize;
 
-/// Winsock's extensions, for internet sockets.
+/// Winsock's extension functions, for internet sockets.
 #[derive(Clone, Copy)]
 pub(super) struct SocketFunctions {
     pub(super) accept: LPFN_ACCEPTEX,
     pub(super) connect: LPFN_CONNECTEX,
     pub(super) accept_addresses: LPFN_GETACCEPTEXSOCKADDRS,
-    /// Sockets are the system's own handles, with nothing layered over them.
+    /// Whether sockets are Windows handles, with no provider layered over them.
     pub(super) plain_handles: bool,
 }
 
 impl SocketFunctions {
     pub(super) fn load() -> io::Result<SocketFunctions> {
-        // A machine may have one of the two families only; a provider's functions serve both.
+        // A machine may have only one of the two families; a provider's functions serve both.
         let socket = internet_socket(Domain::IPV4).or_else(|_| internet_socket(Domain::IPV6))?;
         let accept = extension(&socket, &WSAID_ACCEPTEX)?;
         let connect = extension(&socket, &WSAID_CONNECTEX)?;
@@ -53,12 +53,12 @@ impl SocketFunctions {
     }
 }
 
-/// A new socket: overlapped, and not inherited by children (socket2 asks for both).
+/// Creates a socket: overlapped, and not inherited by children (socket2 requests both).
 pub(super) fn internet_socket(family: Domain) -> io::Result<Socket> {
     Socket::new(family, Type::STREAM, Some(Protocol::TCP))
 }
 
-/// The socket as Winsock's functions take it.
+/// Converts the socket for Winsock's functions.
 pub(super) fn raw(socket: &Socket) -> SOCKET {
     SOCKET::try_from(socket.as_raw_socket()).expect("sockets are words")
 }
@@ -68,8 +68,8 @@ fn extension(socket: &Socket, identifier: &GUID) -> io::Result<Untyped> {
     let mut bytes = 0;
     let room = u32::try_from(size_of_val(&function)).expect("a pointer is small");
     let identifier_bytes = u32::try_from(size_of::<GUID>()).expect("an identifier is small");
-    // SAFETY: the socket is open; the identifier is read and the pointer written within their sizes;
-    // all of it outlives the call, which is synchronous without an OVERLAPPED.
+    // SAFETY: the socket is open; the call reads the identifier and writes the pointer within their
+    // sizes; all of it outlives the call, which is synchronous without an OVERLAPPED.
     let failed = unsafe {
         WSAIoctl(
             raw(socket),
@@ -89,11 +89,11 @@ fn extension(socket: &Socket, identifier: &GUID) -> io::Result<Untyped> {
     function.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
 }
 
-/// Whether the socket is a handle of the system's, not one that a layered provider stands behind.
+/// Whether the socket is a Windows handle, with no layered provider behind it.
 pub(super) fn has_plain_handle(socket: &Socket) -> bool {
     let mut protocol = WSAPROTOCOL_INFOW::default();
     let mut room = i32::try_from(size_of_val(&protocol)).expect("a description is small");
-    // SAFETY: the socket is open, and the description is written within its size.
+    // SAFETY: the socket is open, and the call writes the description within its size.
     let failed = unsafe {
         getsockopt(
             raw(socket),
@@ -122,7 +122,7 @@ type CancelPacket = unsafe extern "system" fn(packet: HANDLE, remove_signalled: 
 
 /// Wait completion packets: a signalled object posts to the port without any thread's help.
 ///
-/// The system has them since Windows 8; they are not in its headers.
+/// Windows has them since version 8, but not in its headers.
 #[derive(Clone, Copy)]
 pub(super) struct PacketFunctions {
     pub(super) create: CreatePacket,
@@ -131,7 +131,7 @@ pub(super) struct PacketFunctions {
 }
 
 impl PacketFunctions {
-    /// The three functions, unless this system lacks one.
+    /// Looks up the three functions; `None` if this Windows lacks one.
     pub(super) fn load() -> Option<PacketFunctions> {
         let create = system_function(c"NtCreateWaitCompletionPacket")?;
         let associate = system_function(c"NtAssociateWaitCompletionPacket")?;
@@ -149,11 +149,11 @@ impl PacketFunctions {
 
 fn system_function(name: &CStr) -> Option<Untyped> {
     let library = windows_sys::w!("ntdll.dll");
-    // SAFETY: the name ends with a zero; this library is in every process and never unloaded.
+    // SAFETY: the name is zero-terminated; this library is in every process and never unloaded.
     let library = unsafe { GetModuleHandleW(library) };
     if library.is_null() {
         return None;
     }
-    // SAFETY: the library is loaded, and the name ends with a zero.
+    // SAFETY: the library is loaded, and the name is zero-terminated.
     unsafe { GetProcAddress(library, name.as_ptr().cast()) }
 }

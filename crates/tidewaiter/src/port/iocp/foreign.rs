@@ -1,4 +1,4 @@
-//! Waitable objects that belong to others.
+//! Waitable objects that the program owns.
 
 use std::io;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
@@ -40,7 +40,8 @@ impl Iocp {
         Ok(Operation(operation))
     }
 
-    /// The object's packet has come: it is waited for again once the report has been delivered.
+    /// Reports that the object is signalled. The port waits for it again after delivering the
+    /// report.
     pub(super) fn signalled(&mut self, operation: Key) {
         let live = self
             .operations
@@ -58,10 +59,10 @@ impl Iocp {
         self.report(operation, Outcome::Ready(readiness));
     }
 
-    /// Waits again for what was reported.
+    /// Waits again for the reported objects.
     pub(super) fn watch_on(&mut self) {
         for operation in std::mem::take(&mut self.signalled) {
-            // It may have been cancelled meanwhile.
+            // The watch may have been cancelled meanwhile.
             let (Some(live), Some(object)) = (
                 self.operations.get_mut(operation),
                 self.objects.get(&operation),
@@ -83,14 +84,14 @@ impl Iocp {
             return;
         }
         live.ending = Some(Failure::Cancelled);
-        // A packet that was posted comes; the operation ends with it.
+        // If the packet has already been posted, it arrives and ends the operation.
         if live.wait.as_mut().is_none_or(Wait::cancel) {
             self.end_watch(operation, Failure::Cancelled);
         }
     }
 
     fn end_watch(&mut self, operation: Key, failure: Failure) {
-        // The wait ends before the handle that it was made with is closed.
+        // Dropping the operation ends the wait, before the wait's handle is closed.
         let live = self.operations.remove(operation).expect("it ends once");
         let token = live.token;
         drop(live);
@@ -106,9 +107,9 @@ impl Iocp {
     }
 }
 
-/// A handle of our own for the object, so that it stays while it is waited for, whatever its owner does.
+/// Duplicates the handle, so that the object stays open during the wait, whatever its owner does.
 fn share(handle: RawDescriptor) -> io::Result<OwnedHandle> {
-    // The names of nothing, and of this process.
+    // Zero is no handle, and all bits set is the pseudo-handle of this process.
     let address = match usize::try_from(handle) {
         Ok(address) if !matches!(address, 0 | usize::MAX) => address,
         _ => {
@@ -116,7 +117,7 @@ fn share(handle: RawDescriptor) -> io::Result<OwnedHandle> {
             return Err(io::Error::from_raw_os_error(code));
         }
     };
-    // SAFETY: it is only passed to `DuplicateHandle`, which fails for what is not open.
+    // SAFETY: the handle is only passed to `DuplicateHandle`, which fails if it is not open.
     let theirs = unsafe { BorrowedHandle::borrow_raw(ptr::with_exposed_provenance_mut(address)) };
     theirs.try_clone_to_owned()
 }

@@ -1,10 +1,10 @@
 //! The port on Windows: I/O completion ports.
 //!
-//! An operation is started at once, by a call that names a [`Record`](operation::Record), which the
-//! system then owns until its packet is taken off the [`Queue`]. Where a call finishes at once and posts
-//! no packet, the record goes through a queue of our own instead, so that everything arrives by `wait`.
-//! One operation of the user's may take several of the system's: an accept has several sockets waiting,
-//! a receive is a row of waits for bytes.
+//! The port starts an operation at once, by a call that takes a [`Record`](operation::Record).
+//! Windows then owns the record until the port takes its packet off the [`Queue`]. If a call
+//! completes at once and posts no packet, its record goes through a local queue instead, so that
+//! `wait` delivers every completion. One operation of the port can consist of several of Windows:
+//! an accept keeps several sockets waiting, and a receive is a series of waits for bytes.
 
 #![expect(unsafe_code, reason = "the system's calls, and the memory it is lent")]
 
@@ -49,13 +49,14 @@ use crate::process::{
     self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
 };
 
-/// How many connections of a listener can be accepted before the next turn. As many as may come at a time: what
-/// finds no socket waits in the backlog, and under Wine keeps its server busy.
+/// The number of sockets that each listener keeps waiting for connections; large enough for the
+/// usual burst between two turns. Further connections wait in the backlog, and keep the server busy
+/// under Wine.
 const ACCEPTS: usize = 32;
-/// How long a port that is dropped waits for the system to give its records back.
+/// The longest time that dropping a port waits for Windows to return its records.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Opens the port, or says why that is refused.
+/// Opens the port, or explains why it cannot.
 pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn Driver>> {
     Ok(Box::new(Iocp::open(options, reason)?))
 }
@@ -67,20 +68,20 @@ struct Iocp {
     sockets: SocketFunctions,
     packets: Option<PacketFunctions>,
     receiving: Receiving,
-    /// Before the handles, so that it is dropped first: waits refer to processes.
+    /// Declared before the handles, to be dropped first: waits refer to processes.
     operations: Table<Live>,
     handles: Table<Entry>,
-    /// What is watched for others, by operation. After the operations: waits refer to these.
+    /// The watched objects, by operation. Declared after the operations, whose waits refer to them.
     objects: HashMap<Key, OwnedHandle>,
-    /// Watches that were reported and do not wait meanwhile.
+    /// Watches that have been reported and do not wait at the moment.
     signalled: Vec<Key>,
     records: Records,
     batch: Batch,
-    /// What finished without a packet and is to be looked at by the next turn.
+    /// Records that completed without a packet, for the next turn to process.
     ready: VecDeque<(Box<Record>, Finish)>,
-    /// What the next wait delivers.
+    /// Completions for the next wait to deliver.
     done: VecDeque<Completion>,
-    /// Operations whose last completion was not delivered yet.
+    /// The number of operations whose last completion has not been delivered.
     in_flight: usize,
     stale: u64,
 }
@@ -130,7 +131,8 @@ impl Iocp {
         }
     }
 
-    /// Takes `body` onto the port. With `plain`, it is a handle of the system's, with nothing layered over.
+    /// Registers `body` with the port. With `plain`, it is a Windows handle that no provider is
+    /// layered over.
     fn insert(&mut self, body: Body, plain: bool) -> io::Result<Handle> {
         let key = self.handles.insert(Entry::new(body));
         let entry = self.handles.get_mut(key).expect("inserted just now");
@@ -171,20 +173,20 @@ impl Iocp {
         })
     }
 
-    /// Ends a child that was never handed out.
+    /// Kills a child that the caller never received.
     fn abandon(&mut self, process: Handle, pipes: &[SpawnedPipe]) {
         if let Err(error) = self.signal(process, Signal::Kill, SignalTarget::Tree) {
-            log::warn!("a child that could not be watched could not be ended either: {error}");
+            log::warn!("a child that could not be watched could not be killed either: {error}");
         }
         for handle in pipes.iter().map(|pipe| pipe.handle).chain([process]) {
             self.handles.remove(handle.0);
         }
     }
 
-    /// Ends every operation on a handle early.
+    /// Cancels every operation on a handle.
     fn cancel_all(&mut self, handle: Key) {
         let mut index = 0;
-        // Operations that end at once leave the list meanwhile, so it is walked by number.
+        // Operations that end at once leave the list meanwhile, so walk it by index.
         while let Some(&operation) = self
             .handles
             .get(handle)
@@ -213,7 +215,7 @@ impl Iocp {
         true
     }
 
-    /// Closes a handle that is being closed and has nothing under way.
+    /// Closes a handle that is being closed and has no operation under way.
     fn close_if_idle(&mut self, handle: Key) {
         let Some(entry) = self.handles.get(handle) else {
             return;
@@ -224,7 +226,7 @@ impl Iocp {
         if !entry.operations.is_empty() {
             return;
         }
-        // Every record is back, so the system no longer writes anywhere: now the handle may go.
+        // Every record has returned, so Windows no longer writes to any: the handle may be closed.
         self.handles.remove(handle);
         self.operations.remove(operation);
         self.done.push_back(Completion {
@@ -237,7 +239,7 @@ impl Iocp {
         });
     }
 
-    /// Delivers up to a batch of what is done.
+    /// Delivers up to a batch of completions.
     fn deliver(&mut self, completions: &mut Vec<Completion>) {
         let count = self.done.len().min(BATCH_MAX);
         for completion in self.done.drain(..count) {
@@ -275,7 +277,7 @@ impl Driver for Iocp {
                 true
             }
             Some(live) if live.kind != RequestKind::Close => self.cancel_operation(operation.0),
-            // A close cannot be taken back.
+            // A close cannot be cancelled.
             Some(_) => true,
             None => false,
         }
@@ -293,8 +295,9 @@ impl Driver for Iocp {
             let woken = self.turn(left)?;
             let delivers = !self.done.is_empty();
             self.deliver(completions);
-            // The system may return a little early, and cannot wait for more than some weeks at once;
-            // packets of operations that go on by themselves do not count either.
+            // Windows may return slightly early and cannot wait for more than some weeks at once,
+            // and the packets of a multishot operation may yield no completion: wait for the rest
+            // of the time.
             left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let expired = timeout == Some(Duration::ZERO) || left == Some(Duration::ZERO);
             if woken || delivers || expired {
@@ -312,7 +315,7 @@ impl Driver for Iocp {
             && let Body::Stream(socket) = &entry.body
             && let Err(error) = control::reset_on_close(socket)
         {
-            // The connection is gone already, or not there yet: nothing to reset.
+            // The connection has ended or not begun: there is nothing to reset.
             log::debug!("closing without a reset: {error}");
         }
         let live = Live::new(handle.0, token, RequestKind::Close);
@@ -344,7 +347,9 @@ impl Driver for Iocp {
                     return self.insert(Body::Stream(socket), plain);
                 }
                 SocketRepr::Plain(socket) => return self.insert(Body::Stream(socket), true),
-                SocketRepr::Sim(_) => return Err(invalid("a simulated socket on a real port")),
+                SocketRepr::Sim(_) => {
+                    return Err(invalid("a simulated socket needs a simulated port"));
+                }
             },
             Resource::Listener(listener) => {
                 listener.set_nonblocking(true)?;
@@ -428,7 +433,7 @@ impl fmt::Debug for Iocp {
 }
 
 impl Drop for Iocp {
-    /// Takes every record back from the system; those that do not come in time are leaked, not freed.
+    /// Takes every record back from Windows; leaks those that do not return in time.
     fn drop(&mut self) {
         let handles: Vec<Key> = self.handles.iter().map(|(key, _)| key).collect();
         for handle in handles {
@@ -442,7 +447,9 @@ impl Drop for Iocp {
                 return;
             }
             if left.is_zero() {
-                log::error!("port: the system kept {lent} operations; their memory is lost");
+                log::error!(
+                    "port: Windows did not return {lent} operations; their memory is leaked"
+                );
                 return;
             }
             if let Err(error) = self.turn(Some(left)) {
@@ -451,7 +458,7 @@ impl Drop for Iocp {
                 );
                 return;
             }
-            // Nobody is there to hear of them.
+            // Nobody is left to receive them.
             self.done.clear();
         }
     }

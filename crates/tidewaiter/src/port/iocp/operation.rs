@@ -1,4 +1,4 @@
-//! What the system holds of an operation while it is under way.
+//! The memory that Windows holds for an operation under way.
 
 use std::ptr::NonNull;
 
@@ -12,32 +12,33 @@ use crate::port::buffer::Lease;
 use crate::port::chunks::Chunks;
 use crate::port::table::Key;
 
-/// How many idle records are kept for reuse.
+/// The number of idle records kept for reuse.
 const SPARE_MAX: usize = 1024;
 
-/// Room for one address as AcceptEx writes it: the largest one, and 16 bytes it asks for.
+/// Room for one address as AcceptEx writes it: the largest address, and the 16 bytes that AcceptEx
+/// requires.
 pub(super) const ADDRESS_BYTES: usize = 28 + 16;
 
-/// Everything that the system may touch on behalf of one of its operations.
+/// All memory that Windows may access for one of its operations.
 ///
-/// It lives in a box of its own, whose address is the system's name for the operation. While it is
-/// lent, the system owns every byte of it, and nothing here refers to it but [`Lent`].
+/// Each record has its own box, whose address identifies the operation to Windows. While the record
+/// is lent, Windows owns every byte of it, and the port refers to it only through [`Lent`].
 #[repr(C)]
 pub(super) struct Record {
     overlapped: OVERLAPPED,
-    /// Which of the port's operations this is a part of.
+    /// The port's operation that this is a part of.
     pub(super) operation: Key,
-    /// Accepting: where the two addresses are written to.
+    /// For an accept: room for the two addresses.
     pub(super) addresses: [u8; 2 * ADDRESS_BYTES],
-    /// Accepting: the socket that becomes the connection.
+    /// For an accept: the socket that becomes the connection.
     pub(super) socket: Option<Socket>,
-    /// Sending: the bytes.
+    /// For a send: the bytes.
     pub(super) chunks: Chunks,
-    /// Reading a pipe: the memory, unless the read only waits for bytes.
+    /// For a receive: the memory, unless the receive only waits for bytes.
     pub(super) lease: Option<Lease>,
 }
 
-// A packet carries the OVERLAPPED's address; offset 0 makes that the address of the whole record.
+// A packet carries the OVERLAPPED's address, which at offset 0 is also the record's.
 const _: () = assert!(std::mem::offset_of!(Record, overlapped) == 0);
 
 impl Record {
@@ -52,7 +53,7 @@ impl Record {
         }
     }
 
-    /// Gives the record to the system, under an address that stays valid until it is reclaimed.
+    /// Lends the record to Windows, at an address that stays valid until it is reclaimed.
     pub(super) fn lend(mut self: Box<Self>) -> Lent {
         self.overlapped = OVERLAPPED::default();
         let operation = self.operation;
@@ -60,7 +61,7 @@ impl Record {
         Lent { record, operation }
     }
 
-    /// What the system left in the OVERLAPPED when it was done.
+    /// The result that Windows left in the OVERLAPPED.
     fn finish(&self) -> Finish {
         let status = NTSTATUS::from_ne_bytes(low_half(self.overlapped.Internal));
         let code = match status {
@@ -75,13 +76,13 @@ impl Record {
     }
 }
 
-/// The lower four bytes of a word: the status, whose upper half the system leaves undefined.
+/// The lower four bytes of a word: the status, above which Windows leaves the bytes undefined.
 fn low_half(word: usize) -> [u8; 4] {
     let [a, b, c, d, ..] = word.to_le_bytes();
     u32::from_le_bytes([a, b, c, d]).to_ne_bytes()
 }
 
-/// How one of the system's operations ended.
+/// The result of one of Windows's operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Finish {
     /// Zero, or a Win32 or Winsock error.
@@ -89,17 +90,17 @@ pub(super) struct Finish {
     pub(super) bytes: usize,
 }
 
-/// What a call that was given a record came to.
+/// The result of a call that takes a record.
 pub(super) enum Started {
-    /// A packet will come.
+    /// A packet will arrive.
     Pending(Lent),
-    /// It is done, and no packet will come.
+    /// The call has completed, and no packet will arrive.
     Finished(Box<Record>, Finish),
 }
 
-/// A record in the system's hands. Deliberately not `Deref`: nothing in it is safe to look at.
+/// A record that Windows holds. Deliberately not `Deref`: nothing in it is safe to read.
 ///
-/// Dropping this leaks the record, which is what is left to do when the system does not give it back.
+/// Dropping this leaks the record, which is the last resort if Windows does not return it.
 #[must_use = "the system holds the record until its packet is seen"]
 pub(super) struct Lent {
     record: NonNull<Record>,
@@ -115,27 +116,28 @@ impl Lent {
         self.record.cast().as_ptr()
     }
 
-    /// Where AcceptEx writes the addresses to.
+    /// The memory to which AcceptEx writes the addresses.
     pub(super) fn addresses(&self) -> *mut u8 {
         let record = self.record.as_ptr();
-        // SAFETY: the record is leaked, so it is alive; this takes an address inside it and no reference.
+        // SAFETY: the record is leaked, so it is alive; this takes an address inside it, not a
+        // reference.
         unsafe { (&raw mut (*record).addresses).cast() }
     }
 
-    /// Asks the system to end it early. Its packet still comes, if it has not come yet.
+    /// Asks Windows to cancel the operation. Its packet still arrives, if it has not yet.
     pub(super) fn cancel(&self, handle: HANDLE) {
         // SAFETY: the handle is open (the caller owns it and closes it only after the packet); the
-        // OVERLAPPED serves as a name here. A failure means that it is done already.
+        // OVERLAPPED only identifies the operation. A failure means that it has already completed.
         unsafe { CancelIoEx(handle, self.overlapped()) };
     }
 
-    /// Sorts out what a call said that was given this record.
+    /// Interprets the result of the call that took this record.
     ///
-    /// `code` is the call's error, 0 for none. With `skip`, a success at once posts no packet.
+    /// `code` is the call's error, 0 for none. With `skip`, an immediate success posts no packet.
     ///
     /// # Safety
     ///
-    /// `code` comes from the call that was given this record's OVERLAPPED, and `skip` is set only if
+    /// `code` comes from the call that took this record's OVERLAPPED, and `skip` is set only if
     /// [`skip_on_success`](super::queue::skip_on_success) succeeded on the call's handle.
     pub(super) unsafe fn called(self, code: u32, skip: bool) -> Started {
         let done = matches!(code, ERROR_SUCCESS | ERROR_MORE_DATA);
@@ -143,7 +145,7 @@ impl Lent {
             return Started::Pending(self);
         }
         // SAFETY: the call failed outright, which posts nothing, or it succeeded on a handle whose
-        // immediate successes post nothing: the system is done with the record.
+        // immediate successes post nothing: Windows is done with the record.
         let record = unsafe { self.reclaim() };
         let finish = match done {
             true => record.finish(),
@@ -152,29 +154,31 @@ impl Lent {
         Started::Finished(record, finish)
     }
 
-    /// Takes the record back after its packet was seen, with what came of the operation.
+    /// Takes the record back after its packet, together with the operation's result.
     ///
     /// # Safety
     ///
     /// The packet with this record's address was taken off the port.
     pub(super) unsafe fn finished(self) -> (Box<Record>, Finish) {
-        // SAFETY: an operation has one packet, and it has come (caller).
+        // SAFETY: an operation has one packet, and the caller has received it.
         let record = unsafe { self.reclaim() };
         let finish = record.finish();
         (record, finish)
     }
 
+    /// Takes the record back.
+    ///
     /// # Safety
     ///
-    /// The system no longer reads or writes the record.
+    /// Windows no longer reads or writes the record.
     unsafe fn reclaim(self) -> Box<Record> {
-        // SAFETY: `lend` leaked this very box; `Lent` is neither `Copy` nor `Clone`, and this one ends
-        // here, so nobody else refers to it; the system does not either (caller).
+        // SAFETY: `lend` leaked this very box. `Lent` is neither `Copy` nor `Clone`, and this one
+        // ends here, so nothing else in the port refers to it; nor does Windows (caller).
         unsafe { Box::from_raw(self.record.as_ptr()) }
     }
 }
 
-/// Records at rest, so that a busy port allocates none.
+/// Idle records, so that a busy port allocates none.
 #[derive(Default)]
 pub(super) struct Records {
     #[expect(
@@ -185,7 +189,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// An empty record for `operation`.
+    /// Returns an empty record for `operation`.
     pub(super) fn take(&mut self, operation: Key) -> Box<Record> {
         match self.spare.pop() {
             Some(mut record) => {
@@ -196,7 +200,7 @@ impl Records {
         }
     }
 
-    /// Keeps `record` for reuse; what it still owns of ours is dropped.
+    /// Keeps `record` for reuse, and drops what it owns.
     pub(super) fn put(&mut self, mut record: Box<Record>) {
         record.socket = None;
         record.lease = None;
@@ -218,18 +222,20 @@ mod tests {
         generation: 5,
     };
 
-    /// Goal: what the system writes to the OVERLAPPED is what is reported, and the memory is reused.
-    /// Method: write through the address that the system would be given.
+    /// Goal: the port reports the result that Windows writes to the OVERLAPPED, and reuses the
+    /// memory.
+    /// Method: write through the address that Windows would get.
     #[test]
     fn a_record_comes_back_with_what_the_system_wrote() {
         let mut records = Records::default();
         let lent = records.take(OPERATION).lend();
         let overlapped = lent.overlapped();
-        // SAFETY: the record is alive, and nothing else refers to it: we stand in for the system.
+        // SAFETY: the record is alive, and nothing else refers to it: the test stands in for
+        // Windows.
         unsafe { (*overlapped).Internal = STATUS_ACCESS_DENIED.cast_unsigned() as usize };
         // SAFETY: as above.
         unsafe { (*overlapped).InternalHigh = 7 };
-        // SAFETY: the writes above were the last ones; the packet has, in effect, come.
+        // SAFETY: the writes above were the last ones, as if the packet had arrived.
         let (record, finish) = unsafe { lent.finished() };
         let expected = Finish {
             code: ERROR_ACCESS_DENIED,
@@ -239,7 +245,7 @@ mod tests {
         records.put(record);
         let again = records.take(OPERATION).lend();
         assert_eq!(again.overlapped(), overlapped, "the record is reused");
-        // SAFETY: no system was given it.
+        // SAFETY: Windows never had the record.
         drop(unsafe { again.finished() });
     }
 
@@ -254,7 +260,7 @@ mod tests {
             (ERROR_ACCESS_DENIED, true, false),
         ] {
             let lent = Records::default().take(OPERATION).lend();
-            // SAFETY: no system was given the record: any claim about it is true.
+            // SAFETY: Windows never had the record, so any claim about it is true.
             match unsafe { lent.called(code, skip) } {
                 Started::Pending(lent) => {
                     assert!(pending, "code {code}, skip {skip}");

@@ -1,4 +1,4 @@
-//! Operations on overlapped pipes in byte mode: how each is started, and what its end means.
+//! Starting and finishing operations on overlapped pipes in byte mode.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
@@ -13,11 +13,11 @@ use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use super::operation::{Finish, Lent, Record, Started};
 use super::receive::Came;
 
-/// How many bytes one write hands over: it completes only when the reader took them all, or the pipe
+/// The most bytes in one write, which completes only when the reader has taken them all or the pipe
 /// has room for them.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
-/// Reads into the record's memory, or, if it has none, waits for bytes.
+/// Reads into the record's memory; without memory, waits for bytes.
 pub(super) fn start_read(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -> Started {
     let (memory, room) = match &record.lease {
         Some(lease) => (lease.as_ptr().as_ptr(), lease.capacity()),
@@ -25,8 +25,8 @@ pub(super) fn start_read(pipe: &OwnedHandle, record: Box<Record>, skip: bool) ->
     };
     let room = u32::try_from(room).unwrap_or(u32::MAX);
     let lent = record.lend();
-    // SAFETY: the pipe is open until the packet; the memory, as the OVERLAPPED, belongs to the lent
-    // record, and there are `room` bytes of it.
+    // SAFETY: the pipe stays open until the packet; the memory and the OVERLAPPED belong to the
+    // lent record, and there are `room` bytes of memory.
     let succeeded = unsafe {
         ReadFile(
             pipe.as_raw_handle(),
@@ -41,7 +41,7 @@ pub(super) fn start_read(pipe: &OwnedHandle, record: Box<Record>, skip: bool) ->
 
 pub(super) fn finish_read(finish: Finish) -> Came {
     match finish.code {
-        // A message pipe says that there is more of the message: bytes like others.
+        // ERROR_MORE_DATA comes from a message pipe with more of the message; treat it as bytes.
         ERROR_SUCCESS | ERROR_MORE_DATA => Came::Bytes(finish.bytes),
         ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED | ERROR_HANDLE_EOF => Came::End,
         code => Came::Failed(io::Error::from_raw_os_error(code.cast_signed())),
@@ -54,8 +54,8 @@ pub(super) fn start_write(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -
     let (memory, bytes) = (piece.as_ptr(), piece.len().min(WRITE_BYTES_MAX));
     let bytes = u32::try_from(bytes).expect("one write is small");
     let lent = record.lend();
-    // SAFETY: the pipe is open until the packet; the bytes, as the OVERLAPPED, belong to the lent
-    // record, and are only read.
+    // SAFETY: the pipe stays open until the packet; the bytes and the OVERLAPPED belong to the lent
+    // record, and the bytes are only read.
     let succeeded = unsafe {
         WriteFile(
             pipe.as_raw_handle(),
@@ -68,11 +68,11 @@ pub(super) fn start_write(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -
     called(lent, succeeded != 0, skip)
 }
 
-/// How many bytes the pipe took.
+/// The number of bytes that the pipe took.
 pub(super) fn finish_write(finish: Finish) -> io::Result<usize> {
     let code = match finish.code {
         ERROR_SUCCESS => return Ok(finish.bytes),
-        // The other way to say that nobody reads any more, and one that has no kind.
+        // Another code for a pipe without a reader; `io::ErrorKind` has none for it.
         ERROR_PIPE_NOT_CONNECTED => ERROR_BROKEN_PIPE,
         code => code,
     };
@@ -82,7 +82,7 @@ pub(super) fn finish_write(finish: Finish) -> io::Result<usize> {
 fn called(lent: Lent, succeeded: bool, skip: bool) -> Started {
     let code = match succeeded {
         true => ERROR_SUCCESS,
-        // SAFETY: reads this thread's last error.
+        // SAFETY: the call reads this thread's last error.
         false => unsafe { GetLastError() },
     };
     // SAFETY: the code is that of the call just made with this record, and `skip` comes from the

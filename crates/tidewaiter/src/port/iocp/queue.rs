@@ -1,4 +1,5 @@
-//! The completion port itself: make it, tie handles to it, post to it, take packets off it in batches.
+//! The completion port itself: creating it, associating handles, posting, and dequeuing packets in
+//! batches.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
@@ -19,7 +20,7 @@ use crate::port::BATCH_MAX;
 use crate::port::table::Key;
 use crate::port::waker::Notify;
 
-/// The completion key of wake-ups: no handle's key is zero.
+/// The completion key of wake-ups; no handle's key is zero.
 const KEY_WAKE: usize = 0;
 /// The completion key of waits; no handle's key has all bits set.
 const KEY_WAIT: usize = usize::MAX;
@@ -29,21 +30,21 @@ const _: () = assert!(
     "completion keys carry a generation, which takes 64 bits"
 );
 
-/// How often posting is tried.
+/// The number of attempts to post a packet.
 const POST_ATTEMPTS: u32 = 16;
 
-/// `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`, in the type that its function takes.
+/// `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`, in the type of its function's parameter.
 const SKIP_ON_SUCCESS: u8 = 1;
 
-/// What a packet is about.
+/// The meaning of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packet {
     /// A waker was used.
     Wake,
-    /// What the operation waited for is signalled.
+    /// The object of `operation`'s wait is signalled.
     Wait { operation: Key },
-    /// An operation on a handle ended. The pointer is only compared, never followed: what it points
-    /// to is ours only if the handle has an operation there.
+    /// An operation on a handle has ended. The pointer is only compared, never followed: its record
+    /// is ours only if the handle has lent a record at this address.
     Io {
         handle: Key,
         overlapped: *mut OVERLAPPED,
@@ -65,14 +66,14 @@ impl Packet {
     }
 }
 
-/// What an operation's packets will carry, for the calls that post them.
+/// The word that an operation's packets carry, for the calls that post them.
 #[expect(clippy::cast_possible_truncation, reason = "words have 64 bits here")]
 pub(super) const fn word(key: Key) -> usize {
     key.to_u64() as usize
 }
 
-/// A completion port. It is shared with wakers and waits on other threads, which may outlive the
-/// driver: posting to it then does nothing that anybody sees.
+/// A completion port, shared with wakers and waits on other threads. These may outlive the driver;
+/// their packets then have no effect.
 #[derive(Debug)]
 pub(super) struct Queue {
     handle: OwnedHandle,
@@ -82,12 +83,13 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn create() -> io::Result<Arc<Queue>> {
-        // SAFETY: no pointers are passed, and no handle but the constant that asks for a new port.
+        // SAFETY: the call gets no pointers, and no handle but the constant that requests a new
+        // port.
         let handle = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 1) };
         if handle.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the call made this handle just now, and nobody else knows it.
+        // SAFETY: the call created this handle just now, and nothing else owns it.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
         Ok(Arc::new(Queue {
             handle,
@@ -99,9 +101,9 @@ impl Queue {
         self.handle.as_raw_handle()
     }
 
-    /// Has the operations on `handle` end as packets that carry `key`.
+    /// Makes the operations on `handle` end with packets that carry `key`.
     pub(super) fn associate(&self, handle: HANDLE, key: Key) -> io::Result<()> {
-        // SAFETY: both handles are open: ours by ownership, the other by its owner, the caller.
+        // SAFETY: both handles are open: the port owns the one, the caller the other.
         let port = unsafe { CreateIoCompletionPort(handle, self.as_raw(), word(key), 0) };
         if port.is_null() {
             return Err(io::Error::last_os_error());
@@ -109,22 +111,22 @@ impl Queue {
         Ok(())
     }
 
-    /// Posts that what `operation` waited for is signalled.
+    /// Posts that the object of `operation`'s wait is signalled.
     pub(super) fn post_wait(&self, operation: Key) -> io::Result<()> {
         self.post(KEY_WAIT, ptr::without_provenance(word(operation)))
     }
 
-    /// Whether a wake-up could not be posted since this was last asked.
+    /// Whether posting a wake-up has failed since the last call.
     pub(super) fn take_missed(&self) -> bool {
         self.missed.load(Ordering::Relaxed) && self.missed.swap(false, Ordering::Acquire)
     }
 
-    /// Posts a packet. Fails only when the kernel is out of nonpaged memory, for longer than some attempts take.
+    /// Posts a packet. Fails only if the kernel lacks nonpaged memory through all attempts.
     fn post(&self, key: usize, overlapped: *const OVERLAPPED) -> io::Result<()> {
         let mut attempts = POST_ATTEMPTS;
         loop {
             attempts -= 1;
-            // SAFETY: the port is open; the pointer is handed through and never followed by the system.
+            // SAFETY: the port is open; Windows passes the pointer through without following it.
             let posted = unsafe { PostQueuedCompletionStatus(self.as_raw(), 0, key, overlapped) };
             if posted != 0 {
                 return Ok(());
@@ -137,29 +139,29 @@ impl Queue {
     }
 }
 
-/// Key under which a wait's packet is posted by the kernel, and the value that names the operation.
+/// The completion key and value with which the kernel posts a wait's packet.
 pub(super) fn wait_words(operation: Key) -> (usize, usize) {
     (KEY_WAIT, word(operation))
 }
 
-/// Has operations on `handle` that succeed at once post no packet.
+/// Makes operations on `handle` that succeed at once post no packet.
 ///
-/// Only for handles whose provider is the system's: others may post one all the same. It cannot be taken
-/// back, so it does not matter who else has the handle.
+/// Only for handles of Windows's own provider: others may post one anyway. The setting is
+/// permanent, so it does not matter whether others share the handle.
 pub(super) fn skip_on_success(handle: HANDLE) -> bool {
-    // SAFETY: the handle is open: its owner calls.
+    // SAFETY: the caller owns the handle, which is open.
     let set = unsafe { SetFileCompletionNotificationModes(handle, SKIP_ON_SUCCESS) };
     set != 0
 }
 
-/// The waker's way in.
+/// Posts the waker's packets.
 pub(super) struct Bell(pub(super) Arc<Queue>);
 
 impl Notify for Bell {
     fn notify(&self) -> bool {
         let posted = self.0.post(KEY_WAKE, ptr::null()).is_ok();
         if !posted {
-            // A wait under way cannot be ended without memory; the next one ends at once.
+            // Without memory, no packet can end the current wait; the next one returns at once.
             self.0.missed.store(true, Ordering::Release);
         }
         posted
@@ -169,7 +171,7 @@ impl Notify for Bell {
 /// Room for one batch of packets, reused for every wait.
 pub(super) struct Batch {
     entries: Box<[OVERLAPPED_ENTRY; BATCH_MAX]>,
-    /// How many turns in a row took none, as there was enough to do without.
+    /// The number of consecutive turns that had enough other work and dequeued nothing.
     pub(super) missed: u32,
 }
 
@@ -181,8 +183,8 @@ impl Batch {
         }
     }
 
-    /// Takes up to `limit` packets off `queue`, waiting up to `milliseconds` for the first of them.
-    /// Returns how many: they stand at the front.
+    /// Dequeues up to `limit` packets from `queue`, waiting up to `milliseconds` for the first.
+    /// Returns their number: they are at the front.
     pub(super) fn fill(
         &mut self,
         queue: &Queue,
@@ -191,8 +193,8 @@ impl Batch {
     ) -> io::Result<usize> {
         let limit = u32::try_from(limit.clamp(1, BATCH_MAX)).expect("batches are small");
         let mut count = 0;
-        // SAFETY: there is room for `BATCH_MAX` entries, `limit` is not above it, and nobody else
-        // uses them during the call.
+        // SAFETY: there is room for `BATCH_MAX` entries, `limit` does not exceed it, and nothing
+        // else uses them during the call.
         let taken = unsafe {
             GetQueuedCompletionStatusEx(
                 queue.as_raw(),
@@ -219,8 +221,8 @@ impl Batch {
     }
 }
 
-/// A wait's length in the system's terms: rounded up, and as long as it can be told otherwise; the
-/// caller waits again for the rest. `None` is for ever.
+/// Converts a timeout to milliseconds, rounded up and capped at the largest finite value: the
+/// caller waits again for the rest. `None` means without limit.
 pub(super) fn milliseconds(timeout: Option<Duration>) -> u32 {
     let Some(timeout) = timeout else {
         return INFINITE;
@@ -231,7 +233,8 @@ pub(super) fn milliseconds(timeout: Option<Duration>) -> u32 {
 
 #[cfg(test)]
 impl Queue {
-    /// One that nothing can be posted to, as when the kernel has no memory for packets.
+    /// Returns a queue to which posting fails, as it does when the kernel has no memory for
+    /// packets.
     pub(super) fn refusing() -> Arc<Queue> {
         let file = std::fs::File::open(std::env::current_exe().expect("we are a program"));
         Arc::new(Queue {
@@ -240,7 +243,7 @@ impl Queue {
         })
     }
 
-    /// As if a wake-up could not be posted.
+    /// Acts as if a wake-up could not be posted.
     pub(super) fn miss(&self) {
         self.missed.store(true, Ordering::Release);
     }

@@ -1,8 +1,9 @@
-//! Receiving: with memory where bytes are likely, and otherwise by a wait for them that holds none.
+//! Receives: with memory in advance where bytes are likely, and otherwise by waiting for bytes
+//! without memory.
 //!
-//! A wait and a fetch are two calls into the system, a receive with memory is one. So some receives have
-//! memory before there are bytes: a few of any kind, and those that are busy, up to a bound in bytes. Idle
-//! ones make room for others.
+//! Waiting for bytes and fetching them takes two system calls; receiving with memory takes one. So
+//! some receives hold memory before there are bytes: a few of any kind, and busy ones up to a bound
+//! in bytes. Idle ones give way to others.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,40 +18,41 @@ use crate::port::buffer::{Lease, Pool};
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome, PortOptions};
 
-/// How many receives may hold memory before there are bytes, be they busy or not.
+/// The number of receives, busy or not, that may hold memory in advance.
 const FEW: usize = 64;
-/// How many bytes all that hold memory before there are bytes may hold: 1024 of the usual pieces.
+/// The most bytes of memory that all receives may hold in advance: 1024 buffers of the usual size.
 const EAGER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// One that has waited for so many turns is idle, and may lose its memory.
+/// A receive that has waited for this many turns is idle, and may lose its memory.
 pub(super) const IDLE_TURNS: u64 = 1024;
-/// What brought bytes so many times without being idle is busy; what brought little so many times goes on so.
+/// A handle is busy after receiving this many times without being idle in between. It gets a small
+/// buffer in advance after receiving few bytes this many times in a row.
 const TIMES: u8 = 4;
-/// Those that bring less than this get no more memory in advance: a page.
+/// A receive of fewer bytes than this counts as small; the small buffers have this size: a page.
 const LITTLE_BYTES: usize = 4096;
-/// What surges no longer does when it has brought no more than this, so many times in a row.
+/// A surge ends after receiving no more than this, so many times in a row.
 const CALM_BYTES: usize = 16 * 1024;
 const CALM_TIMES: u8 = 8;
-/// How many pieces of memory for what surges are kept for reuse.
+/// The number of large buffers kept for reuse.
 const WIDE_SPARE_MAX: usize = 4;
 
-/// What a receive came to.
+/// The result of a receive.
 #[derive(Debug)]
 pub(super) enum Came {
-    /// The memory has this many bytes; none, if the receive only waited for them.
+    /// The number of bytes received; zero if the receive only waited for them.
     Bytes(usize),
-    /// No more will come.
+    /// The end of file.
     End,
     Failed(io::Error),
 }
 
-/// What a handle brought lately.
+/// A handle's recent traffic.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Habit {
-    /// It fills the usual memory; and how many times in a row it was calm since.
+    /// Whether it fills the usual buffers, and the number of calm receives in a row.
     wide: bool,
     calm: u8,
-    /// The turn in which it brought bytes, how many times in a row it was not idle before, and how many of
-    /// the last it brought little.
+    /// The turn of the last receive, the number of receives without being idle in between, and the
+    /// number of small receives in a row (both up to `TIMES`).
     turn: u64,
     busy: u8,
     little: u8,
@@ -61,12 +63,12 @@ impl Habit {
         self.busy == TIMES
     }
 
-    /// Whether it gets little memory in advance.
+    /// Whether a small buffer in advance suffices.
     fn is_little(self) -> bool {
         self.little == TIMES && !self.wide
     }
 
-    /// Takes note of `bytes` received in a turn; with `full`, they filled the memory.
+    /// Records `bytes` received in a turn; with `full`, they filled the memory.
     pub(super) fn note(&mut self, turn: u64, bytes: usize, full: bool) {
         self.calm = if bytes <= CALM_BYTES {
             self.calm.saturating_add(1)
@@ -89,7 +91,7 @@ impl Habit {
     }
 }
 
-/// A receive that holds memory before there are bytes.
+/// A receive that holds memory in advance.
 #[derive(Clone, Copy, Debug)]
 struct Eager {
     operation: Key,
@@ -97,23 +99,25 @@ struct Eager {
     bytes: usize,
 }
 
-/// The memory to receive into, who has it in advance, and who goes on later.
+/// The memory to receive into, the receives that hold memory in advance, and those that are to
+/// continue.
 pub(super) struct Receiving {
-    /// A little more than is usual, so that a message of just that size does not fill it.
+    /// Usual buffers, somewhat larger than the usual size, so that a message of exactly that size
+    /// does not fill one.
     pool: Rc<Pool>,
-    /// For what surges.
+    /// Large buffers, for surges.
     wide: Rc<Pool>,
-    /// For those that bring little.
+    /// Small buffers, for handles that receive little.
     little: Rc<Pool>,
-    /// Each entry knows its place here.
+    /// The receives that hold memory in advance; each handle's entry has its index here.
     eager: Vec<Eager>,
     eager_bytes: usize,
     pub(super) eager_bytes_max: usize,
     few: usize,
-    /// Which of them was looked at last.
+    /// The index of the receive that was last checked for being idle.
     hand: usize,
     turns: u64,
-    /// Those that have delivered bytes, and go on once everything else at hand is done.
+    /// Receives that have delivered bytes, and continue once all other work at hand is done.
     resting: VecDeque<Box<Record>>,
 }
 
@@ -148,7 +152,7 @@ impl Receiving {
         }
     }
 
-    /// Memory before there are bytes, if such a one may have it.
+    /// Leases memory in advance, if a handle with this traffic may have it.
     fn lease_in_advance(&self, habit: Habit) -> Option<Lease> {
         let room = self.eager_bytes < self.eager_bytes_max;
         if self.eager.len() >= self.few && !(habit.is_busy() && room) {
@@ -160,7 +164,7 @@ impl Receiving {
         })
     }
 
-    /// Takes note of a receive with memory; returns its place.
+    /// Registers a receive with memory in advance; returns its index.
     fn admit(&mut self, operation: Key, bytes: usize) -> usize {
         let since = self.turns;
         self.eager_bytes += bytes;
@@ -172,13 +176,13 @@ impl Receiving {
         self.eager.len() - 1
     }
 
-    /// Frees a place; returns who stands there now.
+    /// Removes the receive at `place`; returns the one that is now at that index.
     fn dismiss(&mut self, place: usize) -> Option<Key> {
         self.eager_bytes -= self.eager.swap_remove(place).bytes;
         self.eager.get(place).map(|moved| moved.operation)
     }
 
-    /// Looks at the next of those with memory: returned if it is idle.
+    /// Checks the next receive with memory in advance; returns it if it is idle.
     fn next_idle(&mut self) -> Option<Key> {
         self.hand = (self.hand + 1) % self.eager.len().max(1);
         let eager = self.eager.get(self.hand)?;
@@ -192,7 +196,8 @@ impl Receiving {
 }
 
 impl Iocp {
-    /// Receives, with memory if it may have it in advance.
+    /// Receives, with memory in advance if possible. Otherwise a busy receive makes an idle one
+    /// give up its memory.
     pub(super) fn receive(&mut self, mut record: Box<Record>) {
         let operation = record.operation;
         let habit = self.entry_of(operation).habit;
@@ -209,7 +214,7 @@ impl Iocp {
         self.start_receive(record);
     }
 
-    /// Takes its place from `operation`; returns whether it had one.
+    /// Removes `operation` from the receives with memory in advance; returns whether it was one.
     pub(super) fn dismiss(&mut self, operation: Key) -> bool {
         let Some(place) = self.entry_of_mut(operation).place.take() else {
             return false;
@@ -230,7 +235,7 @@ impl Iocp {
         self.started(operation, started);
     }
 
-    /// Goes on with the receives that have delivered bytes.
+    /// Continues the receives that have delivered bytes.
     pub(super) fn receive_on(&mut self) {
         self.receiving.turns += 1;
         for _ in 0..self.receiving.resting.len() {
@@ -240,7 +245,7 @@ impl Iocp {
                 .pop_front()
                 .expect("counted just now");
             let operation = record.operation;
-            // It may have been cancelled meanwhile, or have ended.
+            // The receive may have been cancelled or have ended meanwhile.
             let live = self.operations.get(operation);
             if live.is_some_and(|live| live.ending.is_none()) {
                 self.receive(record);
@@ -251,13 +256,14 @@ impl Iocp {
         }
     }
 
-    /// Bytes have come or an end, or a wait for them is over; or it lost the place that it had.
+    /// Handles the end of a receive call: bytes, the end of file, a failure, the end of a wait for
+    /// bytes, or the loss of its memory to another receive (`had_place` is false).
     pub(super) fn received(&mut self, mut record: Box<Record>, finish: Finish, had_place: bool) {
         let operation = record.operation;
         let lease = record.lease.take();
         let waited = lease.is_none();
         if !waited && !had_place && finish.code == ERROR_OPERATION_ABORTED {
-            // It lost its place, and waits without memory.
+            // Another receive has taken its memory: wait for bytes without memory.
             return self.start_receive(record);
         }
         let (call, came) = match self.body_of(operation) {
@@ -275,7 +281,7 @@ impl Iocp {
                     self.report(operation, Outcome::Received(lease.filled(bytes)));
                 }
             }
-            // Another operation will find it.
+            // The operation is ending; a later one will find the end of file.
             Came::End if self.is_ending(operation) => {}
             Came::End => return self.end_with(record, Ok(Outcome::EndOfFile)),
             Came::Failed(error) => return self.end_with(record, Err(Failure::os(call, error))),

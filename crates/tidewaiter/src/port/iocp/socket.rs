@@ -1,4 +1,4 @@
-//! Socket operations: how each is started, and what its end means.
+//! Starting and finishing operations on sockets.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,29 +23,29 @@ use super::operation::{ADDRESS_BYTES, Finish, Lent, Record, Started};
 use super::receive::Came;
 use crate::port::Failure;
 
-/// How many pieces one send gathers.
+/// The most pieces in one send.
 const SEND_PIECES_MAX: usize = 64;
-/// How many bytes one send hands over: the system locks their pages until they are acknowledged.
+/// The most bytes in one send: Windows locks their pages until the peer acknowledges them.
 const SEND_BYTES_MAX: usize = 1024 * 1024;
 
 const NO_RESOURCES: i32 = ERROR_NO_SYSTEM_RESOURCES.cast_signed();
 
-/// What an accept came to.
+/// The result of an accept.
 pub(super) enum Accepted {
     Connection(Socket, SocketAddr),
-    /// The peer is gone, and with it the reason to accept.
+    /// The peer is gone; accept the next one.
     PeerGone,
-    /// The system has no room for it.
+    /// Windows lacks memory or sockets.
     Failed(io::Error),
 }
 
-/// The socket as the system's general functions take it.
+/// Converts the socket for Windows's general functions.
 pub(super) fn raw_handle(socket: &Socket) -> HANDLE {
     let number = usize::try_from(socket.as_raw_socket()).expect("sockets are words");
     ptr::without_provenance_mut(number)
 }
 
-/// Waits for a connection, in a socket of its own.
+/// Waits for a connection in a new socket.
 pub(super) fn start_accept(
     functions: &SocketFunctions,
     listener: &Socket,
@@ -59,9 +59,9 @@ pub(super) fn start_accept(
     let lent = record.lend();
     let mut bytes = 0;
     let address_bytes = u32::try_from(ADDRESS_BYTES).expect("addresses are small");
-    // No bytes are received with the connection: a silent client would hold it back.
+    // Receive no bytes together with the connection: a silent client would hold it back.
     // SAFETY: both sockets are open, and stay so until the packet: the record owns the one, the
-    // handle's entry the other. The record, lent, holds the OVERLAPPED and room for both addresses.
+    // handle's entry the other. The lent record holds the OVERLAPPED and room for both addresses.
     let succeeded = unsafe {
         accept(
             raw(listener),
@@ -75,7 +75,7 @@ pub(super) fn start_accept(
         )
     };
     match called(lent, succeeded != 0, false) {
-        // What fails at once fails by the listener, unless it is known to be a connection's fault:
+        // An immediate failure is the listener's, unless its code is known to be the connection's:
         // trying again would fail again.
         Started::Finished(_, Finish { code, .. }) if !is_peers(&error(code)) => {
             Err(Failure::os("AcceptEx", error(code)))
@@ -95,8 +95,8 @@ pub(super) fn finish_accept(
         .take()
         .expect("accepting records hold a socket");
     if finish.code != ERROR_SUCCESS {
-        // What fails later fails by its connection, in more ways than can be listed; a listener that
-        // is broken shows when the next accept is started.
+        // A later failure is the connection's, with more codes than can be listed; a broken
+        // listener fails when the next accept starts.
         let error = error(finish.code);
         return match is_shortage(&error) {
             true => Accepted::Failed(error),
@@ -113,7 +113,7 @@ pub(super) fn finish_accept(
     }
 }
 
-/// Whether the system is out of memory or sockets.
+/// Whether Windows is out of memory or sockets.
 fn is_shortage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::OutOfMemory
         || matches!(
@@ -122,7 +122,7 @@ fn is_shortage(error: &io::Error) -> bool {
         )
 }
 
-/// Whether an accept that failed at once did so because of its connection.
+/// Whether the connection caused an accept's immediate failure.
 fn is_peers(error: &io::Error) -> bool {
     const PEERS: [i32; 6] = [
         WSAECONNRESET,
@@ -137,7 +137,7 @@ fn is_peers(error: &io::Error) -> bool {
         .is_some_and(|code| PEERS.contains(&code))
 }
 
-/// The second of the addresses that AcceptEx wrote.
+/// The peer's address: the second one that AcceptEx wrote.
 fn peer_address(
     functions: &SocketFunctions,
     addresses: &[u8; 2 * ADDRESS_BYTES],
@@ -164,8 +164,8 @@ fn peer_address(
     socket_address(addresses.get(start..start.checked_add(length)?)?)
 }
 
-/// Reads an address as the system lays it out, except that a link's scope and flow are numbers in
-/// the machine's order, and ports in the network's.
+/// Reads an address in Windows's layout: ports are in network byte order, flow labels and scope ids
+/// in native order.
 fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
     let half = |at: usize| bytes.get(at..at + 2)?.try_into().ok();
     let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok();
@@ -185,7 +185,7 @@ fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
     None
 }
 
-/// Connects; the socket need not be bound.
+/// Connects; binds the socket first if needed.
 pub(super) fn start_connect(
     functions: &SocketFunctions,
     socket: &Socket,
@@ -198,8 +198,8 @@ pub(super) fn start_connect(
     let connect = functions.connect.expect("loading checked it");
     let lent = record.lend();
     let mut bytes = 0;
-    // SAFETY: the socket is open until the packet; the address outlives the call, which copies it; the
-    // OVERLAPPED is the lent record's.
+    // SAFETY: the socket stays open until the packet; the address outlives the call, which copies
+    // it; the OVERLAPPED belongs to the lent record.
     let succeeded = unsafe {
         connect(
             raw(socket),
@@ -214,7 +214,7 @@ pub(super) fn start_connect(
     Ok(called(lent, succeeded != 0, skip))
 }
 
-/// ConnectEx wants a bound socket; one that is bound already stays as it is.
+/// Binds the socket for ConnectEx, which requires that; leaves a bound socket as it is.
 fn bind_to_any(socket: &Socket, peer: SocketAddr) -> io::Result<()> {
     let any = match peer {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -228,13 +228,13 @@ fn bind_to_any(socket: &Socket, peer: SocketAddr) -> io::Result<()> {
 
 pub(super) fn finish_connect(socket: &Socket, finish: Finish) -> io::Result<()> {
     match finish.code {
-        // Without this, the socket would not know its peer, nor let itself be shut down.
+        // Without this, `getpeername` and `shutdown` would fail on the socket.
         ERROR_SUCCESS => update_context(socket, SO_UPDATE_CONNECT_CONTEXT, &[]),
         code => Err(error(code)),
     }
 }
 
-/// Receives into the record's memory, or, if it has none, waits for bytes.
+/// Receives into the record's memory; without memory, waits for bytes.
 pub(super) fn start_receive(socket: &Socket, record: Box<Record>, skip: bool) -> Started {
     let memory = match &record.lease {
         Some(lease) => WSABUF {
@@ -248,8 +248,8 @@ pub(super) fn start_receive(socket: &Socket, record: Box<Record>, skip: bool) ->
     };
     let lent = record.lend();
     let mut flags = 0;
-    // SAFETY: the socket is open until the packet; the list of one buffer is copied by the call; that
-    // memory, as the OVERLAPPED, belongs to the lent record.
+    // SAFETY: the socket stays open until the packet; the call copies the list of one buffer; the
+    // buffer's memory and the OVERLAPPED belong to the lent record.
     let failed = unsafe {
         WSARecv(
             raw(socket),
@@ -264,7 +264,7 @@ pub(super) fn start_receive(socket: &Socket, record: Box<Record>, skip: bool) ->
     called(lent, failed == 0, skip)
 }
 
-/// What came of a receive; one without memory has `waited` only.
+/// The result of a receive; `waited` means that it had no memory.
 pub(super) fn finish_receive(finish: Finish, waited: bool) -> Came {
     match (finish.code, finish.bytes) {
         (ERROR_SUCCESS, 0) if !waited => Came::End,
@@ -294,8 +294,8 @@ pub(super) fn start_send(socket: &Socket, record: Box<Record>, skip: bool) -> St
         count += 1;
     }
     let lent = record.lend();
-    // SAFETY: the socket is open until the packet; the list is copied by the call; the bytes it names
-    // are owned by the lent record and only read; the OVERLAPPED is the record's.
+    // SAFETY: the socket stays open until the packet; the call copies the list; the bytes belong to
+    // the lent record and are only read; the OVERLAPPED is the record's.
     let failed = unsafe {
         WSASend(
             raw(socket),
@@ -310,7 +310,7 @@ pub(super) fn start_send(socket: &Socket, record: Box<Record>, skip: bool) -> St
     called(lent, failed == 0, skip)
 }
 
-/// How many bytes the system took.
+/// The number of bytes that Windows took.
 pub(super) fn finish_send(finish: Finish) -> io::Result<usize> {
     match finish.code {
         ERROR_SUCCESS => Ok(finish.bytes),
@@ -318,11 +318,11 @@ pub(super) fn finish_send(finish: Finish) -> io::Result<usize> {
     }
 }
 
-/// Sorts out a Winsock call that was given `lent`.
+/// Interprets a Winsock call that took `lent`.
 fn called(lent: Lent, succeeded: bool, skip: bool) -> Started {
     let code = match succeeded {
         true => ERROR_SUCCESS,
-        // SAFETY: reads this thread's last error.
+        // SAFETY: the call reads this thread's last error.
         false => unsafe { WSAGetLastError() }.cast_unsigned(),
     };
     // SAFETY: the code is that of the call just made with this record, and `skip` comes from the
@@ -332,7 +332,7 @@ fn called(lent: Lent, succeeded: bool, skip: bool) -> Started {
 
 fn update_context(socket: &Socket, option: i32, context: &[u8]) -> io::Result<()> {
     let length = i32::try_from(context.len()).expect("a handle is small");
-    // SAFETY: the socket is open, and `length` bytes are read, during the call.
+    // SAFETY: the socket is open during the call, which reads `length` bytes.
     let failed = unsafe { setsockopt(raw(socket), SOL_SOCKET, option, context.as_ptr(), length) };
     if failed == 0 {
         Ok(())
@@ -341,8 +341,8 @@ fn update_context(socket: &Socket, option: i32, context: &[u8]) -> io::Result<()
     }
 }
 
-/// The error behind a code. Where a Winsock code means the same as a general one, it is the Winsock
-/// one: it has a kind, and is what people search for.
+/// Converts a code to an error. A general code that has a Winsock equivalent becomes that: it has
+/// an `ErrorKind`, and it is the one that people search for.
 fn error(code: u32) -> io::Error {
     let code = match code {
         ERROR_NETNAME_DELETED | ERROR_PORT_UNREACHABLE => WSAECONNRESET,

@@ -1,4 +1,4 @@
-//! What is particular to completion ports; what holds for every port is tested once for all of them.
+//! Tests particular to completion ports. Another suite tests the promises of all ports.
 
 mod lifetime;
 mod pipes;
@@ -31,7 +31,7 @@ fn some(port: &mut Iocp) -> Vec<Completion> {
     completions
 }
 
-/// Waits until `done` has been told enough.
+/// Waits until `done` returns true.
 fn until(port: &mut Iocp, mut done: impl FnMut(&mut Iocp, Completion) -> bool) {
     let mut finished = false;
     while !finished {
@@ -41,7 +41,7 @@ fn until(port: &mut Iocp, mut done: impl FnMut(&mut Iocp, Completion) -> bool) {
     }
 }
 
-/// The one completion of `operation`; others are a mistake.
+/// Returns the one completion of `operation`; any other is a failure.
 fn only(port: &mut Iocp, operation: Operation) -> Result<Outcome, Failure> {
     let mut completions = some(port);
     assert_eq!(completions.len(), 1, "{completions:?}");
@@ -66,7 +66,7 @@ fn listen(port: &mut Iocp) -> (Handle, SocketAddr) {
     (listener, address)
 }
 
-/// A connection: one end on the port, the other an ordinary blocking socket.
+/// Returns a connection: one end on the port, the other an ordinary blocking socket.
 fn connected(port: &mut Iocp) -> (Handle, TcpStream) {
     let (listener, address) = listen(port);
     port.submit(listener, Request::Accept, Token(1))
@@ -119,7 +119,7 @@ fn threads_wake_the_port_and_a_port_that_is_gone() {
     waker.wake();
 }
 
-/// Goal: what was announced by a wake-up that could not be posted is looked for without waiting.
+/// Goal: after a failure to post a wake-up, the next wait returns at once.
 #[test]
 fn a_wake_up_that_could_not_be_posted_ends_the_next_wait() {
     let mut port = port();

@@ -1,4 +1,4 @@
-//! One turn of the port: what is started, and what is made of each end.
+//! One turn of the port: starting operations, and processing their ends.
 
 use std::io;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
 use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
 
-/// How many turns in a row may do without a look at the queue.
+/// The most consecutive turns that skip dequeuing packets.
 const MISSED_MAX: u32 = 32;
 
 type Ended = Result<Outcome, Failure>;
 
 impl Iocp {
-    /// Looks at what is ready and at up to a batch of packets, waiting for the first of them only if
-    /// nothing else is there. Returns whether a waker asked for it.
+    /// Processes ready records and up to a batch of packets; waits for the first packet only if
+    /// there is nothing else to do. Returns whether a waker was used.
     pub(super) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        // What is done is delivered first, so that a turn never holds more than one batch and a bit.
+        // Completions are delivered first, so that a turn holds little more than one batch.
         let room = BATCH_MAX.saturating_sub(self.done.len());
         if room == 0 {
             return Ok(false);
@@ -35,7 +35,7 @@ impl Iocp {
             self.receive_on();
             self.finish_ready(room);
         }
-        // Looking at the queue is a call into the system, which is spared while there is enough to do.
+        // Dequeuing is a system call, which a turn skips while it has enough other work.
         let busy = !self.ready.is_empty() || !self.done.is_empty();
         if busy && self.batch.missed < MISSED_MAX {
             self.batch.missed += 1;
@@ -65,8 +65,8 @@ impl Iocp {
         Ok(woken)
     }
 
-    /// Looks at what ended without a packet: at no more than half a turn's worth, so that neither kind
-    /// can starve the other.
+    /// Processes records that completed without a packet: at most half of a turn's room, so that
+    /// neither kind starves the other.
     fn finish_ready(&mut self, room: usize) {
         for _ in 0..self.ready.len().min(room.div_ceil(2)) {
             let (record, finish) = self.ready.pop_front().expect("counted just now");
@@ -74,7 +74,7 @@ impl Iocp {
         }
     }
 
-    /// The record that a packet is about, if the handle is alive and has it lent.
+    /// Takes back the packet's record, if the handle is alive and has lent it.
     fn take_back(
         &mut self,
         handle: Key,
@@ -83,11 +83,11 @@ impl Iocp {
         let entry = self.handles.get_mut(handle)?;
         let index = (entry.lent.iter()).position(|lent| lent.overlapped() == overlapped)?;
         let lent = entry.lent.swap_remove(index);
-        // SAFETY: the packet with this address, of this very handle, was taken off the port just now.
+        // SAFETY: the packet with this address, for this very handle, was dequeued just now.
         Some(unsafe { lent.finished() })
     }
 
-    /// Starts a new operation; a failure to do so is its end.
+    /// Starts a new operation; a failure to start ends it.
     pub(super) fn start(&mut self, operation: Key, request: Request) {
         match request {
             Request::Accept => {
@@ -115,7 +115,7 @@ impl Iocp {
         }
     }
 
-    /// The handle of an operation that is under way.
+    /// The handle of an operation under way.
     fn handle_of(&self, operation: Key) -> Key {
         self.operations
             .get(operation)
@@ -123,7 +123,7 @@ impl Iocp {
             .handle
     }
 
-    /// What is kept of a record's handle.
+    /// The entry of the operation's handle.
     pub(super) fn entry_of(&self, operation: Key) -> &Entry {
         let handle = self.handles.get(self.handle_of(operation));
         handle.expect("a handle lives until its last operation has ended")
@@ -134,13 +134,13 @@ impl Iocp {
         handle.expect("a handle lives until its last operation has ended")
     }
 
-    /// Body and skip mode of a record's handle.
+    /// The body and skip mode of the operation's handle.
     pub(super) fn body_of(&self, operation: Key) -> (&Body, bool) {
         let entry = self.entry_of(operation);
         (&entry.body, entry.skip)
     }
 
-    /// Keeps account of a record that the system was given.
+    /// Accounts for a record that a call has taken.
     pub(super) fn started(&mut self, operation: Key, started: Started) {
         let live = self.operations.get_mut(operation).expect("just started");
         live.records += 1;
@@ -156,7 +156,7 @@ impl Iocp {
         }
     }
 
-    /// One of the system's operations ended: goes on with the one that it is a part of.
+    /// Processes the end of one of Windows's operations, and continues the port's operation.
     fn finish(&mut self, mut record: Box<Record>, finish: Finish) {
         let operation = record.operation;
         let live = self
@@ -167,7 +167,7 @@ impl Iocp {
         live.unsent = std::mem::take(&mut record.chunks);
         let (cancelled, kind) = (live.ending.is_some(), live.kind);
         let had_place = self.dismiss(operation);
-        // Nothing but our own cancelling says this; otherwise it is an error like others.
+        // After our own cancellation this code is no error; otherwise it is one.
         if cancelled && finish.code == ERROR_OPERATION_ABORTED {
             self.records.put(record);
             return self.end_if_idle(operation);
@@ -183,7 +183,7 @@ impl Iocp {
         }
     }
 
-    /// One more socket to accept with.
+    /// Posts one more accept.
     fn accept(&mut self, operation: Key) {
         let live = self.operations.get(operation);
         if live.is_none_or(|live| live.ending.is_some()) {
@@ -276,7 +276,7 @@ impl Iocp {
         self.end_with(record, result);
     }
 
-    /// Waits for a process to end.
+    /// Waits for a process to exit.
     fn watch(&mut self, operation: Key) {
         use std::os::windows::io::AsHandle;
 
@@ -314,7 +314,7 @@ impl Iocp {
         live.is_some_and(|live| live.ending.is_some())
     }
 
-    /// Says what a multishot operation came to so far.
+    /// Reports a completion of a multishot operation.
     pub(super) fn report(&mut self, operation: Key, outcome: Outcome) {
         let live = self.operations.get(operation).expect("it goes on");
         self.done.push_back(Completion {
@@ -327,7 +327,7 @@ impl Iocp {
         });
     }
 
-    /// Has an operation end with `failure` once its other records are back.
+    /// Makes an operation end with `failure` once its other records have returned.
     fn fail(&mut self, operation: Key, failure: Failure) {
         let Some(live) = self.operations.get_mut(operation) else {
             return;
@@ -340,7 +340,7 @@ impl Iocp {
         self.end_if_idle(operation);
     }
 
-    /// Ends an operation that is to end and has no record left.
+    /// Ends an operation that is ending and has no record left.
     pub(super) fn end_if_idle(&mut self, operation: Key) {
         let Some(live) = self.operations.get_mut(operation) else {
             return;
@@ -358,10 +358,10 @@ impl Iocp {
         self.end(operation, result);
     }
 
-    /// The last completion of an operation.
+    /// Queues the last completion of an operation.
     pub(super) fn end(&mut self, operation: Key, result: Ended) {
         let mut live = self.operations.remove(operation).expect("it ends once");
-        // A wait ends before its process's handle can be closed.
+        // The wait must end before its process's handle is closed.
         live.wait = None;
         let entry = self
             .handles

@@ -1,4 +1,4 @@
-//! Waits for any number of waitable objects, each ending as a packet on the port.
+//! Waits for any number of waitable objects; each ends with a packet on the port.
 
 use std::ffi::c_void;
 use std::io;
@@ -19,16 +19,16 @@ use super::extension::PacketFunctions;
 use super::queue::{Queue, wait_words};
 use crate::port::table::Key;
 
-/// A wait under way. Dropping it ends it; a packet that is already posted still comes.
+/// A wait under way. Dropping it ends it; a packet that is already posted still arrives.
 pub(super) enum Wait {
-    /// The kernel posts by itself.
+    /// The kernel posts the packet.
     Kernel(KernelWait),
-    /// A thread of the system's pool waits and posts.
+    /// A thread of Windows's pool waits and posts the packet.
     Pool(PoolWait),
 }
 
 impl Wait {
-    /// Has one packet for `operation` posted once `object` is signalled.
+    /// Posts one packet for `operation` once `object` is signalled.
     ///
     /// `object` must stay open until the wait is dropped.
     pub(super) fn start(
@@ -45,7 +45,7 @@ impl Wait {
         }
     }
 
-    /// Ends the wait. Returns whether no packet will come: otherwise one was posted before.
+    /// Ends the wait. Returns true if no packet will arrive, false if one has been posted.
     pub(super) fn cancel(&mut self) -> bool {
         match self {
             Wait::Kernel(wait) => wait.cancel(),
@@ -68,13 +68,14 @@ impl KernelWait {
         operation: Key,
     ) -> io::Result<KernelWait> {
         let mut packet: HANDLE = ptr::null_mut();
-        // SAFETY: the handle is written within its size; no attributes are passed.
+        // SAFETY: the call writes the handle within its size, and gets no attributes.
         check(unsafe { (functions.create)(&raw mut packet, GENERIC_ALL, ptr::null()) })?;
-        // SAFETY: the call made this handle just now, and nobody else knows it.
+        // SAFETY: the call created this handle just now, and nothing else owns it.
         let packet = unsafe { OwnedHandle::from_raw_handle(packet) };
         let (key, context) = wait_words(operation);
-        // SAFETY: all three handles are open; key and context are numbers that come back in the packet;
-        // a null pointer says that nobody asks whether it is signalled already.
+        // SAFETY: all three handles are open; key and context are numbers that return in the
+        // packet; the null pointer means that the caller does not ask whether the object is already
+        // signalled.
         check(unsafe {
             (functions.associate)(
                 packet.as_raw_handle(),
@@ -91,7 +92,7 @@ impl KernelWait {
     }
 
     fn cancel(&mut self) -> bool {
-        // SAFETY: the handle is open. One means: take the packet off the port, if it is there.
+        // SAFETY: the handle is open. The 1 means: remove the packet from the port if it is there.
         let status = unsafe { (self.functions.cancel)(self.packet.as_raw_handle(), 1) };
         status == 0
     }
@@ -106,16 +107,16 @@ fn check(status: NTSTATUS) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(code.cast_signed()))
 }
 
-/// What a wait in the system's pool posts.
+/// The data with which a wait in the pool posts its packet.
 struct Post {
     queue: Arc<Queue>,
     operation: Key,
     posted: AtomicBool,
 }
 
-/// A wait registered with the system's pool of waiting threads.
+/// A wait registered with Windows's thread pool.
 pub(super) struct PoolWait {
-    /// Null once the wait is over.
+    /// Null once the wait has ended.
     registration: HANDLE,
     /// Leaked while the pool knows its address.
     post: *mut Post,
@@ -129,8 +130,8 @@ impl PoolWait {
             posted: AtomicBool::new(false),
         }));
         let mut registration: HANDLE = ptr::null_mut();
-        // SAFETY: the object is open until this is dropped (caller); `post` stays allocated until the
-        // wait is unregistered; `signalled` takes it by that type.
+        // SAFETY: the object stays open until this is dropped (caller); `post` stays allocated
+        // until the wait is unregistered; `signalled` reads it as the same type.
         let registered = unsafe {
             RegisterWaitForSingleObject(
                 &raw mut registration,
@@ -143,25 +144,26 @@ impl PoolWait {
         };
         if registered == 0 {
             let error = io::Error::last_os_error();
-            // SAFETY: the pool refused it, so this is the only pointer to the box leaked above.
+            // SAFETY: the pool refused the wait, so this is the only pointer to the box leaked
+            // above.
             drop(unsafe { Box::from_raw(post) });
             return Err(error);
         }
         Ok(PoolWait { registration, post })
     }
 
-    /// Unregisters the wait, once; returns whether the callback has not run.
+    /// Unregisters the wait, once; returns true if the callback has posted no packet.
     fn cancel(&mut self) -> bool {
         if self.registration.is_null() {
             return false;
         }
         let registration = std::mem::replace(&mut self.registration, ptr::null_mut());
-        // With this constant for an event, the call returns only when the callback has ended or will
-        // never run. It cannot hang: the callback posts, and waits for nobody.
+        // With this constant as the event, the call returns only when the callback has ended or
+        // will never run. It cannot hang: the callback posts, and waits for nothing.
         // SAFETY: the registration is live: it is unregistered here and nowhere else.
         let ended = unsafe { UnregisterWaitEx(registration, INVALID_HANDLE_VALUE) };
         if ended == 0 {
-            // The pool may still know the address: rather than free it, lose it.
+            // The pool may still know the address, so leak the memory rather than free it.
             return false;
         }
         // SAFETY: the callback is over, so this is the only pointer to the box that `start` leaked.
@@ -176,11 +178,11 @@ impl Drop for PoolWait {
     }
 }
 
-/// Called once by the pool, on one of its threads.
+/// Called once, by a thread of the pool.
 unsafe extern "system" fn signalled(context: *mut c_void, _timed_out: bool) {
     // SAFETY: `PoolWait` registered this pointer, and frees it only after this call has ended.
     let post = unsafe { &*context.cast::<Post>() };
-    // A failure leaves nobody to tell.
+    // There is nobody to whom a failure could be reported.
     let posted = post.queue.post_wait(post.operation).is_ok();
     post.posted.store(posted, Ordering::Release);
 }

@@ -1,4 +1,4 @@
-//! Memory that is lent, and when it comes back: cancelling, closing, dropping, waiting.
+//! Lent memory and its return: cancelling, closing, dropping, waiting.
 
 use std::io::Write;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
@@ -36,8 +36,8 @@ fn choke(port: &mut Iocp, handle: Handle) {
     }
 }
 
-/// Goal: each receive ends exactly once, and no byte is lost or doubled, however cancelling and
-/// arriving fall together.
+/// Goal: each receive ends exactly once, and no byte is lost or duplicated, however cancellation
+/// and arrival interleave.
 #[test]
 fn cancelling_a_receive_races_with_bytes() {
     let mut port = port();
@@ -83,7 +83,7 @@ fn cancelling_a_receive_races_with_bytes() {
     assert_eq!((port.in_flight(), port.stale()), (0, 0));
 }
 
-/// Goal: closing ends everything that is under way, each once, and says so last.
+/// Goal: closing ends every operation, each exactly once, and completes last.
 #[test]
 fn closing_ends_what_is_under_way() {
     for mode in [CloseMode::Graceful, CloseMode::Reset] {
@@ -129,8 +129,8 @@ fn closing_ends_what_is_under_way() {
 #[test]
 fn a_connect_ends_early() {
     let mut port = port();
-    // Nobody answers at an address that is for documentation alone; where there is no way to it at
-    // all, connecting fails by itself.
+    // Nobody answers at an address reserved for documentation; without a route to it, the connect
+    // fails by itself.
     let peer = ([192, 0, 2, 1], 9).into();
     let handle = port.open_stream(peer, None).expect("a socket");
     let operation = port
@@ -145,7 +145,7 @@ fn a_connect_ends_early() {
     assert_eq!((port.in_flight(), port.stale()), (0, 0));
 }
 
-/// Goal: a port that is dropped with hundreds of operations under way gets its memory back, at once.
+/// Goal: a port dropped with hundreds of operations under way gets its memory back at once.
 #[test]
 fn dropping_the_port_takes_every_record_back() {
     let mut port = port();
@@ -172,10 +172,10 @@ fn dropping_the_port_takes_every_record_back() {
 }
 
 fn event() -> OwnedHandle {
-    // SAFETY: no attributes and no name are passed.
+    // SAFETY: the call gets neither attributes nor a name.
     let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
     assert!(!event.is_null());
-    // SAFETY: made just now.
+    // SAFETY: the event was created just now.
     unsafe { OwnedHandle::from_raw_handle(event) }
 }
 
@@ -192,7 +192,7 @@ fn operation(index: u32) -> Key {
     }
 }
 
-/// The waits that were posted, as many as `count`.
+/// Collects `count` posted waits.
 fn posted(port: &mut Iocp, count: usize) -> Vec<u32> {
     let mut indexes = Vec::new();
     while indexes.len() < count {
@@ -209,7 +209,7 @@ fn posted(port: &mut Iocp, count: usize) -> Vec<u32> {
     indexes
 }
 
-/// Goal: more objects than one thread can wait for are waited for at once, and each posts once.
+/// Goal: the port waits for more objects at once than one thread can, and each posts once.
 #[test]
 fn a_hundred_objects_are_waited_for_at_once() {
     let mut port = port();
@@ -230,9 +230,9 @@ fn a_hundred_objects_are_waited_for_at_once() {
     assert_eq!(posted(&mut port, 100), (0..100).collect::<Vec<u32>>());
 }
 
-/// Goal: a wait that was cancelled in time posts nothing; one that was not, posts once.
-/// Method: signal from another thread while cancelling, many times; then compare the claims with
-/// what was posted.
+/// Goal: a wait cancelled in time posts nothing; one cancelled too late posts once.
+/// Method: signal from another thread while cancelling, many times; then compare the results of
+/// `cancel` with the posted packets.
 #[test]
 fn cancelling_a_wait_races_with_its_signal() {
     let mut port = port();
@@ -256,7 +256,7 @@ fn cancelling_a_wait_races_with_its_signal() {
             }
         });
     }
-    // One more, to see that nothing else is there.
+    // One more wait, to see that nothing else was posted.
     let last = event();
     set(&last);
     let _wait = Wait::start(port.packets, &port.queue, last.as_handle(), operation(100))

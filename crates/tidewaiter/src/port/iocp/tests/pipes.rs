@@ -1,4 +1,4 @@
-//! Overlapped pipes, as our ends of a child's streams are.
+//! Overlapped pipes, like our ends of a child's streams.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ use super::{only, port, receive, send, until};
 use crate::port::iocp::entry::Body;
 use crate::port::{Chunks, Completion, Driver, Failure, Outcome, Resource};
 
-/// A pipe: our overlapped end, which reads or writes, and the other, ordinary one.
+/// Returns a pipe: our overlapped end, which reads or writes, and the other, ordinary one.
 fn pipe(we_read: bool) -> (OwnedHandle, File) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -33,7 +33,7 @@ fn pipe(we_read: bool) -> (OwnedHandle, File) {
         true => (PIPE_ACCESS_INBOUND, GENERIC_WRITE),
         false => (PIPE_ACCESS_OUTBOUND, GENERIC_READ),
     };
-    // SAFETY: the name ends with a zero; no security attributes are passed.
+    // SAFETY: the name is zero-terminated; the call gets no security attributes.
     let server = unsafe {
         CreateNamedPipeW(
             name.as_ptr(),
@@ -52,7 +52,7 @@ fn pipe(we_read: bool) -> (OwnedHandle, File) {
         "{}",
         io::Error::last_os_error()
     );
-    // SAFETY: made just now.
+    // SAFETY: the handle was created just now.
     let server = unsafe { OwnedHandle::from_raw_handle(server) };
     // SAFETY: as for the server's end.
     let client = unsafe {
@@ -72,11 +72,11 @@ fn pipe(we_read: bool) -> (OwnedHandle, File) {
         "{}",
         io::Error::last_os_error()
     );
-    // SAFETY: made just now.
+    // SAFETY: the handle was created just now.
     (server, unsafe { File::from_raw_handle(client) })
 }
 
-/// Runs `check` for a pipe from elsewhere, whose every operation posts a packet, and for one of ours.
+/// Runs `check` for an adopted pipe, whose every operation posts a packet, and for one of our own.
 fn either_way(we_read: bool, check: fn(&mut super::Iocp, crate::port::Handle, File)) {
     for ours in [false, true] {
         let mut port = port();
@@ -92,7 +92,7 @@ fn either_way(we_read: bool, check: fn(&mut super::Iocp, crate::port::Handle, Fi
     }
 }
 
-/// Collects bytes until there are `count` of them.
+/// Collects bytes until there are `count`.
 fn collect(port: &mut super::Iocp, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     until(port, |_, completion| {
@@ -120,7 +120,7 @@ fn a_reader_gets_bytes_and_the_end() {
         nothing_completes(port);
         writer.write_all(b"one").expect("it is open");
         assert_eq!(collect(port, 3), b"one");
-        // Nothing written is nothing read, and no end.
+        // Writing nothing is neither bytes nor an end of file.
         assert_eq!(writer.write(b"").expect("it is open"), 0);
         nothing_completes(port);
         writer.write_all(b"two").expect("it is open");
@@ -167,7 +167,7 @@ fn a_writer_waits_for_the_reader() {
         let mut chunks = Chunks::new();
         chunks.push((0..=250).cycle().take(TOTAL).collect::<Vec<u8>>());
         send(port, handle, chunks);
-        // The pipe's own room is all that is taken.
+        // Without a reader, the pipe takes only what it holds.
         let mut taken = 0;
         let mut completions = Vec::new();
         loop {
@@ -224,7 +224,7 @@ fn a_writer_learns_that_nobody_reads() {
     });
 }
 
-/// Goal: bytes that arrive around a cancelled read are there for the next one.
+/// Goal: bytes that arrive around a cancelled read remain for the next one.
 #[test]
 fn cancelling_a_read_loses_no_bytes() {
     either_way(true, |port, handle, mut writer| {

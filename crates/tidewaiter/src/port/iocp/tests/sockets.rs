@@ -1,4 +1,4 @@
-//! Connections: data, ends, errors, and the chain of accepts.
+//! Connections: data, ends, errors, and series of accepts.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -45,7 +45,7 @@ fn bytes_go_both_ways_and_an_end_is_an_end() {
     );
 }
 
-/// Goal: what succeeds at once takes no packet, on connections that were accepted or made elsewhere, too.
+/// Goal: operations that succeed at once post no packet, on accepted and on adopted connections.
 #[test]
 fn accepted_and_adopted_sockets_skip_the_queue_when_they_succeed_at_once() {
     let mut port = port();
@@ -66,8 +66,8 @@ fn accepted_and_adopted_sockets_skip_the_queue_when_they_succeed_at_once() {
     assert_eq!(port.stale(), 0);
 }
 
-/// Goal: what is busy gets memory in advance though there are few buffers, and misses nothing when more comes
-/// than its memory holds.
+/// Goal: a busy receive gets memory in advance although there are few buffers, and loses nothing
+/// when more bytes arrive than fit.
 #[test]
 fn a_busy_receive_has_memory_in_advance() {
     let options = PortOptions {
@@ -98,7 +98,8 @@ fn a_busy_receive_has_memory_in_advance() {
     assert_eq!(received, whole);
 }
 
-/// Goal: an idle receive loses its memory to a busy one if there is no more, and still hears of its bytes.
+/// Goal: an idle receive gives its memory to a busy one if there is no other, and still gets its
+/// bytes.
 #[test]
 fn an_idle_receive_gives_its_memory_to_a_busy_one_and_misses_nothing() {
     let options = PortOptions {
@@ -139,7 +140,7 @@ fn an_idle_receive_gives_its_memory_to_a_busy_one_and_misses_nothing() {
     assert_eq!((port.in_flight(), port.stale()), (0, 0));
 }
 
-/// Has `peer` send what comes for `operation` until `done`; returns how many times.
+/// Lets `peer` send and `operation` receive until `done`; returns the number of exchanges.
 fn exchange_until(
     port: &mut Iocp,
     operation: Operation,
@@ -152,7 +153,7 @@ fn exchange_until(
         times += 1;
         peer.write_all(b"busy").expect("connected");
         received_from(port, operation);
-        // The receive goes on with the turn after.
+        // The receive continues in the next turn.
         let mut completions = Vec::new();
         port.wait(Some(Duration::ZERO), &mut completions)
             .expect("it waits");
@@ -161,7 +162,7 @@ fn exchange_until(
     times
 }
 
-/// Waits for the four bytes that come for `operation`.
+/// Waits for four bytes received by `operation`.
 fn received_from(port: &mut Iocp, operation: Operation) {
     until(port, |_, completion| {
         assert_eq!(completion.operation, operation);
@@ -213,12 +214,13 @@ fn connecting_works_or_says_why_not() {
     );
 }
 
-/// A byte that depends on its place, so that a lost or moved piece shows.
+/// A byte that depends on its position, so that a lost or moved piece shows.
 fn byte_at(place: usize) -> u8 {
     u8::try_from(place % 251).expect("less than 251")
 }
 
-/// Goal: 64 MiB in pieces of all sizes arrive once and in order, whatever the system takes at a time.
+/// Goal: 64 MiB in pieces of all sizes arrive once and in order, however much Windows takes at a
+/// time.
 #[test]
 fn large_vectored_sends_arrive_whole() {
     const TOTAL: usize = 64 * 1024 * 1024;
@@ -292,7 +294,7 @@ fn more_bytes_than_a_buffer_holds_arrive_in_order() {
     writer.join().expect("it wrote everything");
 }
 
-/// Goal: peers that reset before they are accepted, many times the number of posted accepts, do not
+/// Goal: peers that reset before they are accepted, many more than there are posted accepts, do not
 /// use the accepts up.
 #[test]
 fn accepting_outlives_peers_that_reset_at_once() {
