@@ -1,4 +1,4 @@
-//! Received bytes, in memory lent by the port.
+//! Received bytes, in memory lent by a port.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,13 +8,14 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-/// Who lent a [`Buffer`]'s memory, and takes it back.
+/// The owner of a [`Buffer`]'s memory, which lends it out and takes it back.
 pub(crate) trait Lender {
-    /// Takes back what was lent as `id`; `memory` is the pointer it was lent with.
+    /// Takes back the memory lent as `id`; `memory` is the pointer that it was lent with.
     fn take_back(&self, id: u32, memory: NonNull<u8>);
 
-    /// Whether what was lent as `id`, and still is, has one more owner from here on. It is then taken back as
-    /// often as it has owners, and lent until the last time; `memory` may be any address in it.
+    /// Adds an owner to the memory lent as `id`, if the lender can spare it for longer; returns
+    /// whether it did. The memory stays lent until each owner has given it back; the `memory` that
+    /// a later owner gives back may be any address within it.
     fn lend_again(&self, _id: u32) -> bool {
         false
     }
@@ -53,7 +54,8 @@ impl Buffer {
         }
     }
 
-    /// Another owner of `part`, if these bytes have it in them and the port can do without the memory for longer.
+    /// Returns another owner of `part`, if `part` lies within these bytes and the port can spare
+    /// the memory for longer.
     #[expect(unsafe_code, reason = "the other way to make a buffer")]
     pub(crate) fn share(&self, part: &[u8]) -> Option<Buffer> {
         let (all, range) = (self.as_ptr_range(), part.as_ptr_range());
@@ -63,8 +65,8 @@ impl Buffer {
             return None;
         }
         let memory = self.memory.with_addr(address);
-        // SAFETY: the part is within our bytes, which are initialised, and which the lender lets nobody write to
-        // before all their owners have given them back.
+        // SAFETY: the part lies within our bytes, which are initialised, and the lender lets
+        // nothing write to them before all their owners have given them back.
         Some(unsafe { Buffer::new(memory, part.len(), self.id, Rc::clone(&self.lender)) })
     }
 }
@@ -74,8 +76,8 @@ impl Deref for Buffer {
 
     #[expect(unsafe_code, reason = "the one way to read a buffer")]
     fn deref(&self) -> &[u8] {
-        // SAFETY: `Buffer::new`'s caller promised `len` initialised bytes that nobody writes to until
-        // `take_back`, which only `drop` calls.
+        // SAFETY: `Buffer::new`'s caller promised `len` initialised bytes that nothing writes to
+        // until `take_back`, which only `drop` calls.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.len) }
     }
 }
@@ -92,7 +94,7 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// A pool of equal buffers, for the ports whose OS does not keep one itself.
+/// A pool of equal buffers, for ports whose OS keeps none.
 pub(crate) struct Pool {
     capacity: usize,
     spare_max: usize,
@@ -107,7 +109,8 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool of buffers of `capacity` bytes that keeps up to `spare_max` of them for reuse.
+    /// Creates a pool of buffers of `capacity` bytes that keeps up to `spare_max` of them for
+    /// reuse.
     pub(crate) fn new(capacity: usize, spare_max: usize) -> Rc<Pool> {
         Rc::new(Pool {
             capacity,
@@ -116,12 +119,12 @@ impl Pool {
         })
     }
 
-    /// How many bytes fit into each buffer.
+    /// The size of each buffer in bytes.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Memory to receive into.
+    /// Leases memory to receive into.
     pub(crate) fn lease(self: &Rc<Self>) -> Lease {
         let spare = self.spare.borrow_mut().pop();
         let memory = spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice());
@@ -144,36 +147,38 @@ impl Lender for Pool {
     #[expect(unsafe_code, reason = "takes back what `Pool::lease` leaked")]
     fn take_back(&self, _id: u32, memory: NonNull<u8>) {
         let memory = NonNull::slice_from_raw_parts(memory, self.capacity);
-        // SAFETY: `Pool::lease` leaked a box of exactly `capacity` bytes at this address, and the lease
-        // or buffer that held it is being dropped.
+        // SAFETY: `Pool::lease` leaked a box of exactly `capacity` bytes at this address, and the
+        // lease or buffer that held it is being dropped.
         self.keep(unsafe { Box::from_raw(memory.as_ptr()) });
     }
 }
 
-/// Writable memory out of a [`Pool`]: an operation holds it while the OS fills it.
+/// Writable memory from a [`Pool`]: an operation holds it while the OS fills it.
 ///
-/// It is kept as a bare pointer, so that moving the lease says nothing about who writes to the memory.
+/// Stored as a raw pointer, because moving a `Box` would assert unique access to memory that the OS
+/// writes to.
 pub(crate) struct Lease {
     memory: NonNull<u8>,
     pool: Rc<Pool>,
 }
 
 impl Lease {
-    /// Where the memory is: it stays there until the lease is dropped or filled, wherever that moves.
+    /// The address of the memory. It stays the same until the lease is dropped or filled, even if
+    /// the lease moves.
     pub(crate) fn as_ptr(&self) -> NonNull<u8> {
         self.memory
     }
 
-    /// How many bytes there are to write to.
+    /// The number of bytes that can be written.
     pub(crate) fn capacity(&self) -> usize {
         self.pool.capacity()
     }
 
-    /// The memory, to be received into here and now. Not while the OS has its address.
+    /// The memory, to receive into directly. Do not call it while the OS has the address.
     #[expect(unsafe_code, reason = "the one way to write to a lease")]
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: `Pool::lease` leaked a box of `capacity` initialised bytes at this address, and
-        // `self`, borrowed mutably, is the only one that knows it.
+        // only `self`, borrowed mutably, knows it.
         unsafe { std::slice::from_raw_parts_mut(self.as_ptr().as_ptr(), self.capacity()) }
     }
 
@@ -186,10 +191,11 @@ impl Lease {
             self.pool.capacity
         );
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never used or dropped again, so the share moves out exactly once.
+        // SAFETY: `this` is never used or dropped again, so its share of the pool moves out exactly
+        // once.
         let pool = unsafe { std::ptr::read(&raw mut this.pool) };
-        // SAFETY: the memory has at least `len` initialised bytes (pools zero theirs), and the lease,
-        // which alone knew its address, ends here without giving it back.
+        // SAFETY: the memory has at least `len` initialised bytes (pools zero theirs), and the
+        // lease, which alone knew its address, ends here without giving it back.
         unsafe { Buffer::new(this.memory, len, 0, pool) }
     }
 }
@@ -225,9 +231,10 @@ mod tests {
         drop(again);
     }
 
-    /// Goal: what the OS wrote into a lease is in the buffer, however the lease moved meanwhile. For
-    /// Miri, which knows who may touch what.
-    /// Method: write through the address that the OS would be given.
+    /// Goal: a buffer holds the bytes that the OS wrote into its lease, however the lease moved
+    /// meanwhile.
+    /// Miri checks every access.
+    /// Method: write through the address that the OS would get.
     #[test]
     #[expect(unsafe_code, reason = "stands in for the OS")]
     fn what_the_os_wrote_into_a_lease_is_in_the_buffer() {
@@ -237,7 +244,7 @@ mod tests {
         let other = pool.lease();
         let mut moved = vec![lease];
         moved.push(other);
-        // SAFETY: the memory is leased and has eight bytes; nobody but us, the OS, touches it.
+        // SAFETY: the memory is leased and has eight bytes; only this test, as the OS, touches it.
         unsafe { memory.write_bytes(7, 5) };
         let buffer = moved.swap_remove(0).filled(5);
         assert_eq!(*buffer, [7; 5]);

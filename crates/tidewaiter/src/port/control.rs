@@ -1,4 +1,4 @@
-//! What is done to sockets at once, without an operation: the same for every OS.
+//! Calls on sockets that take effect at once, without an operation; the same for every OS.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::{ListenOptions, SocketOption};
 
-/// A listening socket, non-blocking and not inherited by children.
+/// Opens a listening socket, non-blocking and not inherited by children.
 pub(super) fn listen(options: &ListenOptions) -> io::Result<Socket> {
     let socket = tcp(options.address)?;
     if options.address.is_ipv6() {
@@ -23,7 +23,7 @@ pub(super) fn listen(options: &ListenOptions) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// An unconnected socket of the family of `peer`, bound to `local` if given.
+/// Opens an unconnected socket of the family of `peer`, bound to `local` if given.
 pub(super) fn stream(peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Socket> {
     let socket = tcp(peer)?;
     if let Some(local) = local {
@@ -37,7 +37,7 @@ pub(super) fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()
         SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
         SocketOption::KeepAlive(None) => socket.set_keepalive(false),
         SocketOption::KeepAlive(Some(idle)) => {
-            // OSes count whole seconds, and refuse none.
+            // Most OSes count whole seconds, and none accepts zero.
             let idle = idle.max(Duration::from_secs(1));
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))
         }
@@ -56,7 +56,8 @@ pub(super) fn shutdown_write(socket: &Socket) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)
 }
 
-/// How many bytes that were sent the peer's system has not acknowledged; an end that was sent may count as one.
+/// The number of sent bytes that the peer's system has not acknowledged; an end of the sending side
+/// may count as one byte.
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 #[expect(unsafe_code, reason = "socket2 does not know this question")]
 pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
@@ -67,7 +68,7 @@ pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
     use std::os::fd::AsRawFd;
 
     let mut count: std::ffi::c_int = 0;
-    // SAFETY: the question has one number of this type written, and there is room for it.
+    // SAFETY: the call writes one number of this type, for which there is room.
     let failed = unsafe { libc::ioctl(socket.as_raw_fd(), QUESTION, &raw mut count) };
     if failed != 0 {
         return Err(io::Error::last_os_error());
@@ -107,14 +108,14 @@ fn internet(address: &socket2::SockAddr) -> io::Result<SocketAddr> {
     })
 }
 
-/// A server that restarts can listen again at once, though connections of the old one linger.
+/// Lets a restarted server listen again at once, although connections of the old one linger.
 #[cfg(unix)]
 fn claim_address(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)
 }
 
-/// Windows reuses lingering addresses by itself. There, `SO_REUSEADDR` would let any program take the
-/// port over while we listen on it; this forbids it.
+/// Forbids other programs to take over the port. Windows reuses lingering addresses by itself;
+/// `SO_REUSEADDR` would let any program take over the port while we listen.
 #[cfg(windows)]
 #[expect(unsafe_code, reason = "socket2 does not know this option")]
 fn claim_address(socket: &Socket) -> io::Result<()> {
@@ -125,7 +126,7 @@ fn claim_address(socket: &Socket) -> io::Result<()> {
 
     let on = 1_u32.to_ne_bytes();
     let raw = SOCKET::try_from(socket.as_raw_socket()).expect("sockets are words");
-    // SAFETY: the socket is open for the length of the call, and the four bytes are only read.
+    // SAFETY: the socket is open during the call, which only reads the four bytes.
     let failed = unsafe { setsockopt(raw, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, on.as_ptr(), 4) };
     if failed == 0 {
         Ok(())
@@ -139,7 +140,7 @@ fn share_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
-/// Elsewhere the kernel does not spread connections over the sockets that share a port.
+/// Fails: other kernels do not spread connections over the sockets that share a port.
 #[cfg(not(target_os = "linux"))]
 fn share_port(_socket: &Socket) -> io::Result<()> {
     Err(io::Error::new(
@@ -148,8 +149,9 @@ fn share_port(_socket: &Socket) -> io::Result<()> {
     ))
 }
 
-/// Makes room in a pipe for 256 KiB, a few reads' worth: more would only leave the processor's cache. That
-/// it is no pipe, or that this user has taken all the memory that there is for pipes, changes nothing.
+/// Enlarges a pipe's buffer to 256 KiB, which is a few reads; more would not fit into the
+/// processor's cache. Failures are harmless: the descriptor is not a pipe, or the user has used up
+/// the memory allowed for pipes.
 #[cfg(target_os = "linux")]
 pub(super) fn widen_pipe(pipe: std::os::fd::BorrowedFd<'_>) {
     const WIDE_BYTES: usize = 1 << 18;
@@ -160,11 +162,11 @@ pub(super) fn widen_pipe(pipe: std::os::fd::BorrowedFd<'_>) {
         Ok(())
     });
     if let Err(error) = widened {
-        log::debug!("a pipe stays as narrow as it is: {error}");
+        log::debug!("a pipe could not be enlarged: {error}");
     }
 }
 
-/// Other systems widen pipes by themselves.
+/// Does nothing: other systems enlarge pipes by themselves.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(super) fn widen_pipe(_pipe: std::os::fd::BorrowedFd<'_>) {}
 

@@ -1,4 +1,4 @@
-//! An event descriptor, by which a wait is ended on Linux.
+//! An event descriptor that ends waits on Linux.
 
 #![expect(unsafe_code, reason = "a descriptor is replaced under its number")]
 
@@ -10,7 +10,8 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::waker::Notify;
 
-/// Its counter is never read: each write is a new event. It lives as long as there are wakers.
+/// Nobody reads its counter: epoll and io_uring report each write as a new event. It lives as long
+/// as there are wakers.
 #[derive(Clone)]
 pub(super) struct Event(Arc<OwnedFd>);
 
@@ -19,12 +20,12 @@ impl Event {
         Ok(Event(Arc::new(fresh()?)))
     }
 
-    /// Makes it another event, that no other process has, for all who know it.
+    /// Replaces the event, for all its holders, by one that no other process shares.
     pub(super) fn renew(&self) -> io::Result<()> {
         let fresh = fresh()?;
         let (from, to) = (fresh.as_raw_fd(), self.0.as_raw_fd());
-        // SAFETY: both are open. The number stays ours and stays that of an event descriptor, so whoever
-        // holds it can use it all the same; the call replaces it in one step.
+        // SAFETY: both are open. The number remains an event descriptor of ours, so every holder
+        // can still use it; the call replaces it in one step.
         if unsafe { libc::dup3(from, to, libc::O_CLOEXEC) } < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -44,7 +45,7 @@ impl AsFd for Event {
 
 impl Notify for Event {
     fn notify(&self) -> bool {
-        // Cannot fail but for a full counter, which takes 2^64 wake-ups. One system call that leaves
+        // It fails only for a full counter, after 2^64 wake-ups. One system call that leaves
         // `errno` alone: safe in a signal handler.
         rustix::io::write(&self.0, &1_u64.to_ne_bytes()).is_ok()
     }

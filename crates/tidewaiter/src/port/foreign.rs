@@ -1,8 +1,8 @@
-//! Descriptors that belong to others: only their readiness is reported, by the level.
+//! Descriptors that the program owns: the port only reports their readiness, level-triggered.
 //!
-//! They stand in an epoll set or kqueue of their own, which the port watches as one more descriptor: so
-//! the kernel tests what is ready anew each time that it is asked, holds no reference to what is watched,
-//! and a port without such descriptors pays nothing for them.
+//! They are in an epoll set or kqueue of their own, which the port watches as one more descriptor.
+//! The kernel thus tests readiness anew for each question, holds no reference to the descriptors,
+//! and a port without any pays nothing for them.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,8 +14,8 @@ use super::request::{Completion, Failure, Operation, Outcome, RequestKind, Token
 use super::table::Key;
 use super::watch::{Interest, Readiness};
 
-/// How many are reported in one turn at most: half of what a wait delivers, so that neither they nor the
-/// port's own handles starve the others.
+/// The most descriptors reported in one turn: half of a wait's completions, so that neither they
+/// nor the port's own handles starve the others.
 pub(super) const REPORTS_MAX: usize = super::BATCH_MAX / 2;
 
 #[derive(Clone, Copy, Debug)]
@@ -25,19 +25,19 @@ struct Watched {
     token: Token,
 }
 
-/// The descriptors watched, under the keys of the operations that watch them.
+/// The watched descriptors, under the keys of the operations that watch them.
 #[derive(Default)]
 pub(super) struct Foreign {
-    /// Made when first needed.
+    /// Created when first needed.
     set: Option<LevelSet>,
     watched: HashMap<Key, Watched>,
     numbers: HashMap<RawFd, Key>,
-    /// Those that the kernel does not watch because they are always ready, as files are.
+    /// Descriptors that the kernel does not watch because they are always ready, such as files.
     always: Vec<Key>,
 }
 
 impl Foreign {
-    /// Makes the set, if there is none yet; returns whether it did.
+    /// Creates the set if there is none yet; returns whether it did.
     pub(super) fn open(&mut self) -> io::Result<bool> {
         if self.set.is_some() {
             return Ok(false);
@@ -46,7 +46,7 @@ impl Foreign {
         Ok(true)
     }
 
-    /// Reports the readiness of `descriptor` from here on. To be [opened](Foreign::open) before.
+    /// Reports the readiness of `descriptor` from now on. [Open](Foreign::open) the set first.
     pub(super) fn add(
         &mut self,
         operation: Operation,
@@ -72,7 +72,7 @@ impl Foreign {
         Ok(())
     }
 
-    /// Changes what is reported of what `operation` watches.
+    /// Changes which readiness `operation` reports.
     pub(super) fn set_interest(
         &mut self,
         operation: Operation,
@@ -80,7 +80,7 @@ impl Foreign {
     ) -> io::Result<()> {
         let key = operation.0;
         let Some(watched) = self.watched.get_mut(&key) else {
-            let message = "nothing is watched by this operation";
+            let message = "this operation is not a watch";
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         };
         if let Some(set) = &self.set
@@ -92,8 +92,8 @@ impl Foreign {
         Ok(())
     }
 
-    /// Reports nothing more of what `operation` watches, and returns its last completion. `None` if it is
-    /// none of these.
+    /// Stops reporting the descriptor that `operation` watches, and returns its last completion.
+    /// `None` if `operation` is not a watch.
     pub(super) fn remove(&mut self, operation: Operation) -> Option<Completion> {
         let key = operation.0;
         let watched = self.watched.remove(&key)?;
@@ -105,7 +105,7 @@ impl Foreign {
             (_, Some(place)) => {
                 self.always.swap_remove(place);
             }
-            // Whoever closed it first has removed it thereby.
+            // If the owner has already closed the descriptor, the kernel has removed it.
             (Some(set), None) => set.remove(watched.descriptor, watched.interest),
             (None, None) => unreachable!("what is watched is always ready or in the set"),
         }
@@ -116,12 +116,12 @@ impl Foreign {
         })
     }
 
-    /// The descriptor that is readable when something is to be [collected](Foreign::collect).
+    /// The descriptor that is readable when there is something to [collect](Foreign::collect).
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.set.as_ref().map(LevelSet::descriptor)
     }
 
-    /// Whether something is ready that the kernel does not watch.
+    /// Whether a descriptor is ready that the kernel does not watch.
     pub(super) fn is_always_ready(&self) -> bool {
         !self.always.is_empty() && self.is_one_wanted()
     }
@@ -132,9 +132,10 @@ impl Foreign {
         self.always.iter().any(wanted)
     }
 
-    /// Appends what is ready now, as long as there are fewer than `limit` completions.
+    /// Appends reports for the ready descriptors, up to `limit` completions.
     ///
-    /// Returns whether the [descriptor](Foreign::descriptor) is another one from here on.
+    /// Returns whether the set was replaced, so that its [descriptor](Foreign::descriptor) is now
+    /// another one.
     pub(super) fn collect(
         &mut self,
         completions: &mut Vec<Completion>,
@@ -173,9 +174,9 @@ impl Foreign {
         self.always.rotate_left(reported);
     }
 
-    /// Replaces the set, if there is one: because it is another process's, too; or because somebody closed a
-    /// descriptor before its watch was stopped, and a copy of it, in a child for instance, keeps the kernel
-    /// reporting what can no longer be named.
+    /// Replaces the set, if there is one. Either another process shares it, or a descriptor was
+    /// closed before its watch was stopped: then a copy of it, for example in a child, keeps the
+    /// kernel reporting a descriptor that can no longer be named.
     pub(super) fn renew(&mut self) -> io::Result<()> {
         let Some(old) = &self.set else {
             return Ok(());
@@ -186,11 +187,11 @@ impl Foreign {
                 continue;
             }
             let (descriptor, interest) = (watched.descriptor, watched.interest);
-            // The number of a descriptor that was closed too early may be a stranger's by now. The old set, which
-            // knows the file as well, has none of that number then.
+            // The number of a descriptor that was closed too early may now belong to another file.
+            // The old set, which knows the file as well, then has no such number.
             let known = old.modify(descriptor, *key, interest, interest);
             if let Err(error) = known.and_then(|()| set.add(descriptor, *key, interest)) {
-                log::debug!("port: descriptor {descriptor} is watched no longer: {error}");
+                log::debug!("port: descriptor {descriptor} is no longer watched: {error}");
             }
         }
         self.set = Some(set);

@@ -1,11 +1,11 @@
-//! Memory in whole pages, straight from the kernel.
+//! Whole pages of memory, mapped from the kernel.
 
 #![expect(unsafe_code, reason = "memory by its address")]
 
 use std::io;
 use std::ptr::NonNull;
 
-/// Private memory, in whole pages.
+/// Private memory in whole pages.
 pub(super) struct Mapping {
     start: NonNull<u8>,
     len: usize,
@@ -13,7 +13,8 @@ pub(super) struct Mapping {
 
 impl Mapping {
     pub(super) fn new(len: usize) -> io::Result<Mapping> {
-        // SAFETY: a new private mapping at an address of the kernel's choice touches nothing of ours.
+        // SAFETY: a new private mapping at an address of the kernel's choice does not affect
+        // existing memory.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -35,14 +36,15 @@ impl Mapping {
         self.start
     }
 
-    /// Whether children made by `fork` find zeros there, and nothing is copied for them.
+    /// Sets whether children made by `fork` find the memory zeroed; if so, the kernel copies
+    /// nothing for them.
     pub(super) fn wipe_in_children(&self, wipe: bool) -> io::Result<()> {
         let advice = if wipe {
             libc::MADV_WIPEONFORK
         } else {
             libc::MADV_KEEPONFORK
         };
-        // SAFETY: the range is this mapping's, and for this process nothing changes.
+        // SAFETY: the range is this mapping's, and the call changes nothing for this process.
         let refused = unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, advice) };
         if refused != 0 {
             return Err(io::Error::last_os_error());
@@ -59,8 +61,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the range is the mapping that `new` made, and its owner is going: no pointer into it
-        // is used again.
+        // SAFETY: the range is the mapping that `new` made, and its owner is being dropped: no
+        // pointer into it is used again.
         let refused = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
         debug_assert_eq!(refused, 0, "a mapping can be unmapped");
     }

@@ -1,10 +1,10 @@
 //! A portable completion port: submit operations, wait, get completions.
 //!
-//! A [`Port`] is the one place that talks to the OS. It is I/O completion ports on Windows, io_uring on
-//! Linux, readiness (epoll, kqueue) where there is neither, and a deterministic [simulation](sim) for
-//! tests. All of them keep the same promises:
+//! Only a [`Port`] talks to the OS. It uses I/O completion ports on Windows, io_uring on Linux, readiness
+//! (epoll, kqueue) where there is neither, and a deterministic [simulation](sim) for tests. All of them
+//! keep the same promises:
 //!
-//! 1. An operation owns everything the OS may touch until its last completion. Cancelling it, closing
+//! 1. An operation owns all memory that the OS may access, until its last completion. Cancelling it, closing
 //!    the handle or dropping the port never frees that memory earlier.
 //! 2. Every submitted operation completes exactly once. A multishot operation completes any number of
 //!    times with [`more`](Completion::more), then once without. Both hold for an operation that is
@@ -18,7 +18,7 @@
 //!    OS delivers for an operation that is gone ([`Port::stale`]).
 //! 5. [`Port::wait`] rounds its timeout up and never spins. It ends early for a [`Waker`] and, with
 //!    io_uring and epoll, for a signal whose handler ran during it. Each wake-up ends one wait, maybe one
-//!    that was about to end anyway: after every wait, look for the news that a wake-up may have announced.
+//!    that was about to end anyway: after every wait, check for results that a wake-up may have announced.
 //! 6. Closing a handle cancels its operations, delivers all their completions, closes the OS's handle, and
 //!    then delivers [`Outcome::Closed`].
 //! 7. An idle connection holds no receive buffer. On Windows, a bounded number of idle connections may.
@@ -97,7 +97,7 @@ pub type RawDescriptor = std::os::fd::RawFd;
 #[cfg(windows)]
 pub type RawDescriptor = u64;
 
-/// How many completions one wait delivers at most: what bounds the work of a turn.
+/// The most completions that one wait delivers; this bounds the work of a turn.
 pub(crate) const BATCH_MAX: usize = 256;
 
 /// A child process that a port has started.
@@ -148,32 +148,31 @@ pub enum CloseMode {
     Reset,
 }
 
-/// What a backend does; the promises are those of the module's head.
+/// The interface of a backend, which keeps the promises at the head of this module.
 ///
 /// Backends report a failure to *start* an operation as its completion. They return errors only for
-/// what is no operation at all: a dead handle ([`io::ErrorKind::NotFound`]), a request that the kind of
-/// handle does not know, or a second receive or send beside one under way
-/// ([`io::ErrorKind::InvalidInput`]).
+/// requests that are no operation at all: on a closed handle ([`io::ErrorKind::NotFound`]), of a kind that
+/// the handle does not take, or a second receive or send during another ([`io::ErrorKind::InvalidInput`]).
 pub(crate) trait Driver: fmt::Debug {
-    /// What was opened and why.
+    /// The backend, and why it was chosen.
     fn info(&self) -> &PortInfo;
-    /// The clock that timeouts are measured by.
+    /// The clock that measures timeouts.
     fn now(&self) -> Instant {
         Instant::now()
     }
     fn waker(&self) -> Waker;
-    /// The thread that calls is the one that waits from here on. If this driver cannot wait, it may give
-    /// everything that it has to another one, which takes its place.
+    /// Makes the calling thread the one that waits from now on. A driver that cannot wait may return
+    /// another one that has taken everything over, to replace it.
     fn begin_waiting(&mut self) -> io::Result<Option<Box<dyn Driver>>> {
         Ok(None)
     }
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
-    /// Whether what was gathered is to be offered to [`Driver::send_now`] before it is submitted.
+    /// Whether to offer gathered bytes to [`Driver::send_now`] before submitting them.
     fn sends_gathered_now(&self) -> bool {
         false
     }
-    /// Sends what the OS takes of `data` at once; how much that is. None where that is no gain, as where
-    /// sends are handed over together.
+    /// Sends as much of `data` as the OS takes at once, and returns the number of bytes. Returns 0 if this
+    /// gains nothing, for example because the backend submits sends in batches.
     fn send_now(&mut self, _handle: Handle, _data: &[u8]) -> Result<usize, Failure> {
         Ok(0)
     }
@@ -183,7 +182,7 @@ pub(crate) trait Driver: fmt::Debug {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()>;
-    /// See [`Port::glance`]. Worth more than a wait only where that is a system call each time.
+    /// See [`Port::glance`]. Cheaper than a wait only where each wait is a system call.
     fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.wait(Some(Duration::ZERO), completions)
     }
@@ -197,13 +196,13 @@ pub(crate) trait Driver: fmt::Debug {
         _interest: Interest,
         _token: Token,
     ) -> io::Result<Operation> {
-        Err(self.unsupported("watches no descriptors of others"))
+        Err(self.unsupported("does not watch descriptors"))
     }
     fn watch_handle(&mut self, _handle: RawDescriptor, _token: Token) -> io::Result<Operation> {
-        Err(self.unsupported("watches no handles of others"))
+        Err(self.unsupported("does not watch handles"))
     }
     fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
-        Err(self.unsupported("watches no descriptors of others"))
+        Err(self.unsupported("does not watch descriptors"))
     }
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()>;
@@ -213,25 +212,25 @@ pub(crate) trait Driver: fmt::Debug {
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
     fn unacknowledged(&self, handle: Handle) -> io::Result<usize>;
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
-    /// See [`Port::hold_ends`]. Nothing where the OS has no such thing.
+    /// See [`Port::hold_ends`]. Does nothing if the OS has no such option.
     fn hold_ends(&mut self, _handle: Handle, _hold: bool) -> io::Result<()> {
         Ok(())
     }
     fn in_flight(&self) -> usize;
     fn open_handles(&self) -> usize;
     fn stale(&self) -> u64;
-    /// Takes back what the OS has in hand, and has nothing to do with it until [`Driver::after_fork`].
+    /// Takes all operations back from the OS, which gets none until [`Driver::after_fork`].
     fn before_fork(&mut self) -> io::Result<()> {
         Ok(())
     }
-    /// Goes on after [`Driver::before_fork`]: in the same process, or in a copy of it, made by `fork`.
+    /// Continues after [`Driver::before_fork`], in the same process or in a copy made by `fork`.
     fn after_fork(&mut self, _in_copy: bool) -> io::Result<()> {
         Ok(())
     }
-    /// This process is a copy of the one that the driver belongs to: it closes its copies of descriptors,
-    /// and is only dropped from here on.
+    /// Abandons the driver in a copy of its process: closes the copies of its descriptors. The driver is
+    /// only dropped after that.
     fn disown(&mut self) {}
-    /// What a port says of requests that it does not have.
+    /// The error for requests that a port does not support.
     fn unsupported(&self, what: &str) -> io::Error {
         let message = format!("the {} port {what}", self.info().kind);
         io::Error::new(io::ErrorKind::Unsupported, message)
@@ -270,17 +269,18 @@ impl Port {
         self.gate.pass_mut()?.submit(handle, request, token)
     }
 
-    /// Whether a send of what was gathered is better tried by [`send_now`](Port::send_now) first.
+    /// Whether to offer gathered bytes to [`send_now`](Port::send_now) before submitting them.
     pub(crate) fn sends_gathered_now(&self) -> bool {
         self.gate.books().sends_gathered_now()
     }
 
-    /// Sends what the OS takes of `data` here and now, without an operation or a copy, and returns how many
-    /// bytes that was: 0 if the rest is better submitted, as always while a send is under way on `handle`.
+    /// Sends as much of `data` as the OS takes at once, without an operation or a copy, and returns the
+    /// number of bytes. Returns 0 if the caller should submit the rest, in particular while a send is under
+    /// way on `handle`.
     ///
     /// # Errors
     ///
-    /// As a submitted send would complete with.
+    /// The failure that a submitted send would complete with.
     pub(crate) fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
         match self.gate.pass_at_once() {
             Some(driver) => driver.send_now(handle, data),
@@ -304,7 +304,7 @@ impl Port {
     ///
     /// If none is ready, waits for up to `timeout` (`None`: without limit; zero: not at all). Returns early,
     /// possibly with nothing, when a [`Waker`] was used. Several wake-ups may end only one wait, and it may
-    /// be one that was about to return anyway: look for the news that they announced after every wait.
+    /// be one that was about to return anyway: after every wait, check for the results that they announced.
     ///
     /// With io_uring and epoll, also returns early when a signal handler of the program ran on this thread
     /// during the wait, so that the caller can look at what the handler recorded. A signal that arrives just
@@ -325,8 +325,9 @@ impl Port {
         self.gate.pass_to_wait()?.wait(timeout, completions)
     }
 
-    /// As [`wait`](Port::wait) with a timeout of zero, for who has asked the kernel just now and soon does
-    /// again: the port may leave that out, and does only what is known to be there to do.
+    /// Like [`wait`](Port::wait) with a timeout of zero, for a caller that just polled the kernel and will
+    /// poll again soon: the port may skip the system call, and then delivers only completions that it
+    /// already has.
     pub(crate) fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.gate.pass_to_wait()?.glance(completions)
     }
@@ -414,7 +415,7 @@ impl Port {
         self.gate.pass_mut()?.adopt(resource.into())
     }
 
-    /// Unix. Watches a descriptor that belongs to somebody else: anything that can be polled.
+    /// Unix. Watches a descriptor that the program owns: anything that can be polled.
     ///
     /// The operation is multishot and has no handle. As long as the descriptor is ready in a way that
     /// `interest` includes, every wait reports it with [`Outcome::Ready`], at most 128 descriptors at a time.
@@ -439,7 +440,7 @@ impl Port {
         self.gate.pass_mut()?.watch(descriptor, interest, token)
     }
 
-    /// Windows. Watches a waitable object that belongs to somebody else: whatever `WaitForSingleObject` takes,
+    /// Windows. Watches a waitable object that the program owns: anything that `WaitForSingleObject` takes,
     /// such as events, processes and timers, in any number; but not mutexes, which threads own.
     ///
     /// The operation is multishot and has no handle. It reports with [`Outcome::Ready`] (readable) that the
@@ -520,8 +521,8 @@ impl Port {
         self.gate.pass()?.peer_addr(handle)
     }
 
-    /// How many bytes the OS has taken to send and the peer's system has not acknowledged yet: what a peer that
-    /// does not read keeps waiting. An end of the sending side that is on its way may count as one byte.
+    /// The number of bytes that the OS has taken to send and the peer's system has not acknowledged: a peer
+    /// that does not read lets it grow. An end of the sending side may count as one byte.
     ///
     /// # Errors
     ///
@@ -562,8 +563,8 @@ impl Port {
         self.gate.pass_mut()?.shutdown_write(handle)
     }
 
-    /// Has the OS keep back what does not fill a segment, as the end of each send, for what is sent next;
-    /// or send it. To be told for no longer than one send follows the other. Linux has it.
+    /// Holds back the last partial segment of each send so that the next send can fill it (`TCP_CORK`), or
+    /// releases it. Hold only as long as one send follows another. Only Linux supports this.
     ///
     /// # Errors
     ///
@@ -572,20 +573,20 @@ impl Port {
         self.gate.pass_mut()?.hold_ends(handle, hold)
     }
 
-    /// How many operations are under way: submitted, with their last completion not yet delivered.
+    /// The number of operations under way: submitted, with their last completion not yet delivered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.gate.books().in_flight()
     }
 
-    /// How many handles are open or being closed.
+    /// The number of handles that are open or being closed.
     #[must_use]
     pub fn open_handles(&self) -> usize {
         self.gate.books().open_handles()
     }
 
-    /// How many completions the OS delivered for operations that were gone. Zero, unless the OS or this
-    /// library is at fault.
+    /// The number of completions that the OS delivered for operations that were gone. Zero, unless the OS
+    /// or this library is at fault.
     #[must_use]
     pub fn stale(&self) -> u64 {
         self.gate.books().stale()

@@ -1,4 +1,4 @@
-//! Whose a port is: one thread's, in one process.
+//! A port belongs to one thread, in one process.
 
 use std::io;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use std::thread::{self, Thread};
 use super::origin::Origin;
 use super::{Driver, Port};
 
-/// The gate that every call of a port passes on its way to the driver.
+/// The gate between a port's calls and its driver.
 ///
 /// A copy of the process, made by `fork`, shares sockets, children and the kernel's queues with the
-/// original. So nothing but [`Gate::books`] reaches the driver there.
+/// original. There, only [`Gate::books`] reaches the driver.
 pub(super) struct Gate {
     driver: Box<dyn Driver>,
-    /// Which process the port belongs to. `None`: there is no OS behind it.
+    /// The process that the port belongs to; `None` without an OS.
     origin: Option<Arc<Origin>>,
     /// The thread that the port belongs to: the one that waited first.
     waiter: Option<Thread>,
-    /// Between `before_fork` and `after_fork`.
+    /// The port is between `before_fork` and `after_fork`.
     suspended: bool,
 }
 
@@ -31,24 +31,24 @@ impl Gate {
         }
     }
 
-    /// The driver, to read what it keeps in its own memory. Makes no system call, so a copy may.
+    /// The driver, to read its own memory. Makes no system call, so even a forked copy may use it.
     pub(super) fn books(&self) -> &dyn Driver {
         &*self.driver
     }
 
-    /// The driver, to ask the OS about something.
+    /// The driver, to query the OS.
     pub(super) fn pass(&self) -> io::Result<&dyn Driver> {
         self.check_process()?;
         Ok(&*self.driver)
     }
 
-    /// The driver, to ask the OS for something.
+    /// The driver, to change something in the OS.
     pub(super) fn pass_mut(&mut self) -> io::Result<&mut dyn Driver> {
         self.check_process()?;
         Ok(&mut *self.driver)
     }
 
-    /// The driver, to do at once what can be submitted as well; `None` where it is to be submitted.
+    /// The driver, to try a request at once; `None` if it must be submitted instead.
     pub(super) fn pass_at_once(&mut self) -> Option<&mut dyn Driver> {
         if self.suspended {
             return None;
@@ -56,7 +56,7 @@ impl Gate {
         self.pass_mut().ok()
     }
 
-    /// The driver, to wait. The first thread to ask is the one that may.
+    /// The driver, to wait. The first thread that asks becomes the port's thread.
     pub(super) fn pass_to_wait(&mut self) -> io::Result<&mut dyn Driver> {
         self.check_process()?;
         if self.suspended {
@@ -172,23 +172,23 @@ impl Port {
         Ok(())
     }
 
-    /// Lets go of a copy: closes its descriptors, and does nothing to what is still the original's.
+    /// Abandons a copy: closes its descriptors, and leaves everything else to the original.
     pub(crate) fn disown(&mut self) {
         self.gate.driver.disown();
     }
 
-    /// Refuses in a process that is a copy, made by `fork`, of the one that the port belongs to.
+    /// Returns an error in a forked copy of the process that the port belongs to.
     pub(crate) fn check_process(&self) -> io::Result<()> {
         self.gate.check_process()
     }
 
-    /// Whether this process is a copy, made by `fork`, of the one that the port belongs to.
+    /// Whether this process is a forked copy of the one that the port belongs to.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.gate.is_elsewhere()
     }
 }
 
-/// What a copy is told.
+/// The error of calls in a forked copy.
 pub(super) fn elsewhere() -> io::Error {
     busy("the port belongs to the process that this one is a copy of".to_owned())
 }

@@ -1,4 +1,4 @@
-//! What can be asked of a port, and what comes back: plain data.
+//! Requests to a port, and their completions: plain data.
 
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ pub struct Handle(pub(crate) Key);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Operation(pub(crate) Key);
 
-/// A number that the submitter chooses, and finds in the completions.
+/// A number that the submitter chooses and finds in the completions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
@@ -36,12 +36,13 @@ pub enum Request {
     /// A connection that died before it was accepted is not reported. The operation fails when descriptors
     /// or memory run out; the connections that wait stay in the listener's backlog, for a later operation.
     Accept,
-    /// On a listening socket: accepts one connection, and completes with [`Outcome::Accepted`]. Otherwise as
-    /// [`Request::Accept`], which takes whatever arrives before it can be cancelled.
+    /// On a listening socket: accepts one connection, and completes with [`Outcome::Accepted`].
+    /// [`Request::Accept`], in contrast, accepts every connection that arrives before it is
+    /// cancelled.
     AcceptOne,
     /// On an unconnected stream socket: connects it. Completes with [`Outcome::Connected`].
     ///
-    /// There is no time limit but the OS's own, which may be minutes: cancel the operation, or close the
+    /// The only time limit is the OS's, which may be minutes: cancel the operation, or close the
     /// handle.
     Connect(SocketAddr),
     /// On a stream socket or a readable pipe: receives. Multishot: each completion is an
@@ -81,7 +82,7 @@ impl Request {
     }
 }
 
-/// What a [`Completion`] answers: a kind of [`Request`], a watch or a close.
+/// The kind of request that a [`Completion`] answers: a kind of [`Request`], a watch or a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
@@ -140,7 +141,7 @@ pub enum Outcome {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
-    /// It was cancelled, or its handle was closed: what it asked for may or may not have happened.
+    /// It was cancelled, or its handle was closed: the OS may or may not have performed it.
     Cancelled,
     /// The OS refused. The error keeps the OS's own code. A reset by the peer has the kind
     /// [`io::ErrorKind::ConnectionReset`] on every OS; sending to a connection or pipe that is closed may
@@ -180,22 +181,22 @@ impl std::error::Error for Failure {
 /// The answer to an operation.
 #[derive(Debug)]
 pub struct Completion {
-    /// The token that the submitter gave.
+    /// The submitter's token.
     pub token: Token,
     /// The operation that this answers. It has ended if `more` is false.
     pub operation: Operation,
-    /// What was asked for.
+    /// The kind of request.
     pub kind: RequestKind,
     /// The result.
     pub result: Result<Outcome, Failure>,
     /// Whether further completions of this operation follow (multishot operations only).
     pub more: bool,
-    /// The bytes of a [`Request::Send`] that the OS did not take, in their order, whether the send succeeded,
-    /// failed or was cancelled. A send that failed or was cancelled may have sent some of them all the same.
-    /// Empty for every other request.
+    /// The bytes of a [`Request::Send`] that the OS did not take, in their order, whether the send
+    /// succeeded, failed or was cancelled. A send that failed or was cancelled may nevertheless
+    /// have sent some of them. Empty for every other request.
     ///
-    /// The storage comes with them for reuse, and the memory of what was sent, until
-    /// [`Chunks::release_sent`]: dropping the program's memory may run the program's code, and a port runs
+    /// Also returns the queue's storage for reuse, and the sent memory until
+    /// [`Chunks::release_sent`]: dropping that memory may run the program's code, and a port runs
     /// none.
     pub unsent: Chunks,
 }

@@ -16,8 +16,8 @@ pub struct Socket(pub(crate) SocketRepr);
 #[derive(Debug)]
 pub(crate) enum SocketRepr {
     Os(socket2::Socket),
-    /// One that a port made: it does not block, and is the system's own handle, with nothing layered over
-    /// it.
+    /// A socket that a port made: it does not block, and is the system's own handle, with no
+    /// provider layered over it.
     Plain(socket2::Socket),
     Sim(super::sim::SimSocket),
 }
@@ -47,8 +47,8 @@ impl From<std::os::windows::io::OwnedSocket> for Socket {
 impl TryFrom<Socket> for TcpStream {
     type Error = Socket;
 
-    /// Takes the OS's socket out. Whether it blocks depends on what it was made from, and on the port that
-    /// accepted it: set the mode that you need. Fails for a simulated socket, and gives that back.
+    /// Takes the OS's socket out. Whether it blocks depends on its origin, and on the port that
+    /// accepted it: set the mode that you need. Fails for a simulated socket, and gives it back.
     fn try_from(socket: Socket) -> Result<TcpStream, Socket> {
         match socket.0 {
             SocketRepr::Os(os) | SocketRepr::Plain(os) => Ok(os.into()),
@@ -57,12 +57,13 @@ impl TryFrom<Socket> for TcpStream {
     }
 }
 
-/// Something made elsewhere that a port can take over: see [`Port::adopt`](super::Port::adopt).
+/// A socket or pipe that was made elsewhere and that a port can take over: see
+/// [`Port::adopt`](super::Port::adopt).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Resource {
-    /// A stream socket, connected or to be connected. On Windows it must allow overlapped I/O, as it does
-    /// unless it was made otherwise.
+    /// A stream socket, connected or to be connected. On Windows it must allow overlapped I/O, as
+    /// sockets do by default.
     Socket(Socket),
     /// A listening TCP socket.
     Listener(TcpListener),

@@ -1,4 +1,5 @@
-//! Pipes and connections that much comes through at once are read in larger pieces, and such pipes made larger.
+//! Surges: pipes and connections that carry much are read in larger pieces, and such pipes are
+//! enlarged.
 
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
@@ -6,21 +7,21 @@ use std::rc::Rc;
 use super::buffer::Pool;
 use super::{PortOptions, control};
 
-/// A pipe that brings so much without a pause was full: as much as most have room for.
+/// A pipe that delivers this many bytes without a pause was full: the default capacity of pipes.
 const FULL_BYTES: usize = 64 * 1024;
 
-/// A connection that brings so much without a pause surges: less than the 64 KiB that Linux passes on at once.
+/// A connection that delivers this many bytes without a pause surges: less than the 64 KiB that
+/// Linux passes on at once.
 const SURGE_BYTES: usize = 32 * 1024;
 
-/// A connection no longer surges when it has brought no more than this, so many times in a row.
+/// A connection's surge ends after receiving no more than this, so many times in a row.
 const CALM_BYTES: usize = 16 * 1024;
 const CALM_TIMES: u8 = 8;
 
-/// How many pieces of memory for wide ones are kept for reuse: few, so that they stay in the processor's
-/// cache.
+/// The number of large buffers kept for reuse: few, so that they stay in the processor's cache.
 const WIDE_SPARE_MAX: usize = 4;
 
-/// Memory for what wide pipes and connections bring.
+/// Creates the pool of large buffers.
 pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {
     Pool::new(
         options.surge_bytes.max(options.receive_bytes),
@@ -28,26 +29,26 @@ pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {
     )
 }
 
-/// How much came through a pipe or a connection since the last pause.
+/// The number of bytes that arrived through a pipe or a connection since the last pause.
 ///
-/// The writer of a pipe that is full waits for the reader, and each turn of the reader's brings no more
-/// than the pipe holds. Room costs memory that the OS limits, so only those that fill get more. What a
-/// connection brings costs less in large pieces, but each takes large memory.
+/// The writer of a full pipe waits for the reader, and each turn of the reader delivers at most the
+/// pipe's capacity. A larger capacity costs memory that the OS limits, so only pipes that fill up
+/// get it. Receiving in large pieces costs less for each byte, but each piece takes large memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Surge {
     bytes: usize,
     wide: bool,
-    /// How many times in a row a wide connection has brought little.
+    /// The number of calm receives in a row during a connection's surge.
     calm: u8,
 }
 
 impl Surge {
-    /// Whether it is to be read in large pieces.
+    /// Whether to receive in large pieces.
     pub(super) fn is_wide(&self) -> bool {
         self.wide
     }
 
-    /// Takes note of `len` bytes read from `pipe`, of `capacity` that there was memory for.
+    /// Records `len` bytes read from `pipe` into memory for `capacity`.
     pub(super) fn note(&mut self, pipe: BorrowedFd<'_>, len: usize, capacity: usize) {
         if self.wide {
             return;
@@ -61,7 +62,7 @@ impl Surge {
         }
     }
 
-    /// Takes note of `len` bytes received from a connection, behind which there were `more`.
+    /// Records `len` bytes received from a connection; `more` means that others follow.
     pub(super) fn note_connection(&mut self, len: usize, more: bool) {
         if self.wide {
             self.calm = if len <= CALM_BYTES { self.calm + 1 } else { 0 };

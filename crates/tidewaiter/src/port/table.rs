@@ -1,9 +1,9 @@
-//! A table of live things under keys that are never valid twice.
+//! A table of values under keys that are never valid twice.
 
-/// Where a thing stands in a [`Table`], and which of the slot's tenants it is.
+/// A slot of a [`Table`], and the generation of its value.
 ///
-/// A slot's generation grows each time it is vacated, so a key outlives its thing without ever
-/// meaning another one (until a slot has had 2^32 tenants).
+/// A slot's generation grows each time its value is removed, so a key never refers to a later value
+/// (until a slot has held 2^32 values).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) index: u32,
@@ -11,7 +11,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// The key as one word, as kernels carry it. Never zero, nor `u64::MAX`.
+    /// The key as one word, for kernels to carry. Never zero, nor `u64::MAX`.
     pub(crate) const fn to_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.index as u64
     }
@@ -35,7 +35,8 @@ enum Slot<T> {
     Taken { generation: u32, value: T },
 }
 
-/// Values under [`Key`]s: insert, look up and remove in constant time, no allocation once warm.
+/// Values under [`Key`]s: inserts, looks up and removes in constant time, without allocating once
+/// it has grown.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     slots: Vec<Slot<T>>,
@@ -54,11 +55,11 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// Stores `value` and returns the key it now stands under.
+    /// Stores `value` and returns its key.
     ///
     /// # Panics
     ///
-    /// When 2^32 - 1 values are alive at once.
+    /// When the table would hold more than 2^32 - 1 values.
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.len += 1;
         if let Some(index) = self.vacant {
@@ -99,7 +100,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Takes the value out; from here on `key` is dead.
+    /// Removes and returns the value under `key`, which is invalid from now on.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
         let next_generation = match key.generation.wrapping_add(1) {
@@ -119,17 +120,17 @@ impl<T> Table<T> {
         }
     }
 
-    /// How many values are alive.
+    /// The number of values.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether no value is alive.
+    /// Whether the table is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The same table of other values, each made of the one that has its key, in slot order.
+    /// Converts each value, in slot order, and keeps its key.
     #[allow(
         dead_code,
         reason = "Linux alone has a port that gives way to another one"
@@ -149,7 +150,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// All live values with their keys, in slot order.
+    /// Returns all values with their keys, in slot order.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (Key, T)> {
         (0u32..)
             .zip(self.slots)
@@ -159,7 +160,7 @@ impl<T> Table<T> {
             })
     }
 
-    /// All live values with their keys, in slot order.
+    /// All values with their keys, in slot order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         (0u32..)
             .zip(&self.slots)

@@ -1,4 +1,4 @@
-//! Ending a port's wait early, from any thread.
+//! Ends a port's wait early, from any thread.
 
 use std::fmt;
 use std::io;
@@ -14,11 +14,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// The kernel's part of a wake-up: makes the current or the next wait return.
+/// The kernel's part of a wake-up.
 ///
-/// Must neither block nor allocate: it is called from signal handlers too.
+/// Must neither block nor allocate, because signal handlers call it too.
 pub(crate) trait Notify: Send + Sync {
-    /// Makes the current or the next wait return. False if the OS refuses that: the next call tries again.
+    /// Makes the current or the next wait return. Returns false if the OS refuses; the next call
+    /// tries again.
     fn notify(&self) -> bool;
 }
 
@@ -26,7 +27,7 @@ use super::origin::Origin;
 use super::owner::elsewhere;
 
 struct Shared {
-    /// A wake-up is under way that the port has not yet taken note of.
+    /// Whether a wake-up is under way that the port has not acknowledged.
     pending: AtomicBool,
     notify: Box<dyn Notify>,
 }
@@ -39,7 +40,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct Waker {
     shared: Arc<Shared>,
-    /// Which process the port belongs to.
+    /// The process that the port belongs to.
     origin: Option<std::sync::Arc<Origin>>,
 }
 
@@ -54,12 +55,12 @@ impl Waker {
         }
     }
 
-    /// The same, for a port of that origin.
+    /// Returns this waker for a port of that origin.
     pub(super) fn of(self, origin: Option<std::sync::Arc<Origin>>) -> Waker {
         Waker { origin, ..self }
     }
 
-    /// Refuses in a copy of the process that the port belongs to.
+    /// Returns an error in a forked copy of the process that the port belongs to.
     pub(crate) fn check_process(&self) -> io::Result<()> {
         match &self.origin {
             Some(origin) if origin.is_elsewhere() => Err(elsewhere()),
@@ -77,18 +78,19 @@ impl Waker {
         {
             return;
         }
-        // Release: what this thread wrote before is seen by the one that acknowledges.
+        // Release: the acknowledging thread sees everything that this thread wrote before.
         if !self.shared.pending.swap(true, Ordering::AcqRel) && !self.shared.notify.notify() {
-            // Nothing is under way that later ones could count on.
+            // No notification is under way, so later wake-ups must send one.
             self.shared.pending.store(false, Ordering::Release);
         }
     }
 
-    /// The port saw the notification: wake-ups from here on need another one.
+    /// Notes that the port saw the notification: later wake-ups need another one.
     ///
-    /// To be called before anything that the wake-ups announced is looked at.
+    /// Call it before looking at the results that the wake-ups announced.
     pub(crate) fn acknowledge(&self) {
-        // A swap, not a store: it reads what the wakers wrote, and so sees all they did before.
+        // A swap instead of a store reads the wakers' writes, and so sees everything they did
+        // before.
         self.shared.pending.swap(false, Ordering::AcqRel);
     }
 }
@@ -113,7 +115,7 @@ mod calling {
     }
 
     impl Waker {
-        /// A waker of a port that there is none of: for tests of what wakes ports.
+        /// Returns a waker without a port, for tests of its callers.
         pub(crate) fn calling(notify: impl Fn() + Send + Sync + 'static) -> Waker {
             Waker::new(Box::new(Calling(notify)))
         }
@@ -174,9 +176,10 @@ mod loom_tests {
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
-    /// Goal: after the wait that a wake-up ended, what its thread wrote before is visible; no wake-up
-    /// is lost (loom would report the wait as a deadlock), and none rings twice.
-    /// Method: relaxed writes, so that the waker alone orders them.
+    /// Goal: after the wait that a wake-up ended, everything that the waking thread wrote before is
+    /// visible; no wake-up is lost (loom would report the wait as a deadlock), and none notifies
+    /// twice.
+    /// Method: relaxed writes, so that only the waker orders them.
     #[test]
     fn loom_a_wake_up_is_never_lost_and_shows_what_came_before() {
         const WAKERS: usize = 2;

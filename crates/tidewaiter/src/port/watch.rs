@@ -1,4 +1,4 @@
-//! What is watched of things that belong to others, and what is reported of them.
+//! Interests and readiness of watched descriptors.
 
 #[cfg(doc)]
 use super::{Outcome, Port};
@@ -13,12 +13,12 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// Reading alone.
+    /// Reads only.
     pub const READABLE: Interest = Interest {
         readable: true,
         writable: false,
     };
-    /// Writing alone.
+    /// Writes only.
     pub const WRITABLE: Interest = Interest {
         readable: false,
         writable: true,
@@ -30,7 +30,7 @@ impl Interest {
     };
 }
 
-/// How a watched descriptor is ready: see [`Outcome::Ready`].
+/// The readiness of a watched descriptor: see [`Outcome::Ready`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Readiness {
     /// A read would not block: there are bytes, a connection to accept, or the end of file.
@@ -44,7 +44,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// The part that `interest` asks for. Hang-ups and errors are always kept.
+    /// Keeps the readiness that `interest` asks for, and always hang-ups and errors.
     #[must_use]
     pub fn only(self, interest: Interest) -> Readiness {
         Readiness {

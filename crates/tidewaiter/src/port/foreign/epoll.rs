@@ -1,4 +1,4 @@
-//! An epoll set that reports by the level.
+//! A level-triggered epoll set.
 
 #![expect(unsafe_code, reason = "descriptors of others come as numbers")]
 
@@ -13,7 +13,7 @@ use super::foreign::REPORTS_MAX;
 use super::table::Key;
 use super::watch::{Interest, Readiness};
 
-/// Asking does not wait.
+/// A timeout of zero: polls without waiting.
 const NOW: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
@@ -32,12 +32,13 @@ impl LevelSet {
         })
     }
 
-    /// Readable when something in the set is ready.
+    /// The set's descriptor, readable when something in the set is ready.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
 
-    /// False for what is always ready: the kernel does not watch files.
+    /// Adds a descriptor. Returns false for one that is always ready: the kernel does not watch
+    /// files.
     pub(super) fn add(&self, descriptor: RawFd, key: Key, interest: Interest) -> io::Result<bool> {
         let data = epoll::EventData::new_u64(key.to_u64());
         match epoll::add(&self.epoll, named(descriptor)?, data, flags(interest)) {
@@ -59,15 +60,15 @@ impl LevelSet {
         Ok(())
     }
 
-    /// Does nothing for a descriptor that was closed already: thereby it was removed.
+    /// Removes a descriptor. Does nothing if it has been closed, which removed it.
     pub(super) fn remove(&self, descriptor: RawFd, _interest: Interest) {
         let removed = named(descriptor).and_then(|source| Ok(epoll::delete(&self.epoll, source)?));
         if let Err(error) = removed {
-            log::debug!("port: descriptor {descriptor} is not there to be left alone: {error}");
+            log::debug!("port: descriptor {descriptor} could not be removed: {error}");
         }
     }
 
-    /// Passes on what is ready now, up to `limit` of it.
+    /// Reports the descriptors that are ready now, up to `limit`.
     pub(super) fn poll(
         &mut self,
         limit: usize,
@@ -76,7 +77,7 @@ impl LevelSet {
         self.events.clear();
         let spare = spare_capacity(&mut self.events);
         match epoll::wait(&self.epoll, spare, Some(&NOW)) {
-            // What was ready is reported when it is asked for again.
+            // An interrupted poll loses nothing: the next one reports the same readiness.
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -88,17 +89,17 @@ impl LevelSet {
     }
 }
 
-/// A number of the caller's, for one call that says so if there is no such descriptor.
+/// Borrows a descriptor by its number, for one call that fails if it is not open.
 fn named<'a>(descriptor: RawFd) -> io::Result<BorrowedFd<'a>> {
     if descriptor < 0 {
         return Err(Errno::BADF.into());
     }
-    // SAFETY: it is not -1, and it is only passed to `epoll_ctl`, which fails for what is not open and
-    // neither reads, writes nor keeps what is.
+    // SAFETY: the number is not negative, and only `epoll_ctl` gets it, which fails if the
+    // descriptor is not open, and neither reads, writes nor keeps it.
     Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
 }
 
-/// Hang-ups and errors are reported without being asked for.
+/// Converts an interest; epoll always reports hang-ups and errors.
 fn flags(interest: Interest) -> epoll::EventFlags {
     let mut flags = epoll::EventFlags::empty();
     flags.set(epoll::EventFlags::IN, interest.readable);

@@ -1,4 +1,4 @@
-//! A kqueue that reports by the level.
+//! A level-triggered kqueue.
 
 #![expect(unsafe_code, reason = "`kevent` takes descriptors as numbers")]
 
@@ -15,10 +15,10 @@ use super::foreign::REPORTS_MAX;
 use super::table::Key;
 use super::watch::{Interest, Readiness};
 
-// A key has to fit into the pointer that an event carries.
+// A key must fit into the pointer that an event carries.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
-/// Asking does not wait.
+/// A timeout of zero: polls without waiting.
 const NOW: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
@@ -39,12 +39,13 @@ impl LevelSet {
         })
     }
 
-    /// Readable when something in the set is ready.
+    /// The queue's descriptor, readable when something in it is ready.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.queue.as_fd()
     }
 
-    /// False for files, which are always ready: kqueues have another notion of them.
+    /// Adds a descriptor. Returns false for a file, which is always ready: kqueue defines readiness
+    /// of files differently.
     pub(super) fn add(&self, descriptor: RawFd, key: Key, interest: Interest) -> io::Result<bool> {
         if is_file(descriptor)? {
             return Ok(false);
@@ -53,7 +54,7 @@ impl LevelSet {
         Ok(true)
     }
 
-    /// Adds and deletes what differs.
+    /// Adds and removes the filters that differ between the two interests.
     pub(super) fn modify(
         &self,
         descriptor: RawFd,
@@ -70,11 +71,11 @@ impl LevelSet {
         Ok(())
     }
 
-    /// Does nothing for a descriptor that was closed already: thereby it was removed.
+    /// Removes a descriptor. Does nothing if it has been closed, which removed it.
     pub(super) fn remove(&self, descriptor: RawFd, interest: Interest) {
         let key = Key::from_u64(0);
         if let Err(error) = self.modify(descriptor, key, interest, Interest::NONE) {
-            log::debug!("port: descriptor {descriptor} is not there to be left alone: {error}");
+            log::debug!("port: descriptor {descriptor} could not be removed: {error}");
         }
     }
 
@@ -89,13 +90,13 @@ impl LevelSet {
         );
         let change = [Event::new(filter, flags, data)];
         let mut nothing: [Event; 0] = [];
-        // SAFETY: the change names a descriptor, for which `kevent` fails if it is not open, and the
-        // data that it carries is a number, which nobody takes for a pointer.
+        // SAFETY: the change names a descriptor, and `kevent` fails if it is not open; the data
+        // that it carries is a number, which nothing uses as a pointer.
         unsafe { kevent_timespec(&self.queue, &change, &mut nothing[..], Some(&NOW)) }?;
         Ok(())
     }
 
-    /// Passes on what is ready now, up to `limit` of it.
+    /// Reports the descriptors that are ready now, up to `limit`.
     pub(super) fn poll(
         &mut self,
         limit: usize,
@@ -103,9 +104,9 @@ impl LevelSet {
     ) -> io::Result<()> {
         self.events.clear();
         let spare = spare_capacity(&mut self.events);
-        // SAFETY: nothing is changed, and the events are written to memory that has room for them.
+        // SAFETY: the call changes nothing, and there is room for the events that it writes.
         match unsafe { kevent_timespec(&self.queue, &[], spare, Some(&NOW)) } {
-            // What was ready is reported when it is asked for again.
+            // An interrupted poll loses nothing: the next one reports the same readiness.
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -116,18 +117,19 @@ impl LevelSet {
     }
 }
 
-/// Whether there is a file or a folder behind a number, if there is anything.
+/// Whether an open descriptor is a file or a folder.
 fn is_file(descriptor: RawFd) -> io::Result<bool> {
     if descriptor < 0 {
         return Err(Errno::BADF.into());
     }
-    // SAFETY: it is not -1, and it is only passed to `fstat`, which fails for what is not open.
+    // SAFETY: the number is not negative, and only `fstat` gets it, which fails if the descriptor
+    // is not open.
     let source = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let kind = FileType::from_raw_mode(fstat(source)?.st_mode);
     Ok(matches!(kind, FileType::RegularFile | FileType::Directory))
 }
 
-/// That a peer has ended its own side is no hang-up: it makes for an end of file.
+/// Converts an event. The end of the peer's side is an end of file, not a hang-up.
 fn readiness(event: &Event) -> Readiness {
     let writable = matches!(event.filter(), EventFilter::Write(_));
     Readiness {

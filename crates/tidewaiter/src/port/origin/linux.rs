@@ -1,4 +1,5 @@
-//! Memory that the kernel wipes in children made by `fork` tells, without a system call.
+//! Tells a forked copy from its original without a system call, by memory that the kernel wipes in
+//! children.
 
 #![expect(unsafe_code, reason = "memory by its address")]
 
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::mapping::Mapping;
 
 pub(super) struct Origin {
-    /// Its first byte is true in this process, and false in a copy.
+    /// The first byte is 1 in this process, and 0 in a copy.
     page: Mapping,
 }
 
@@ -20,7 +21,7 @@ unsafe impl Sync for Origin {}
 impl Origin {
     pub(super) fn here() -> io::Result<Origin> {
         let page = Mapping::new(size_of::<AtomicBool>())?;
-        // Before Linux 4.14 there is no such memory: copies take themselves for the original.
+        // Linux before 4.14 has no such memory: a copy then takes itself for the original.
         if let Err(error) = page.wipe_in_children(true) {
             log::debug!("port: copies of this process cannot be told apart: {error}");
         }
@@ -34,15 +35,15 @@ impl Origin {
         !self.mark().load(Ordering::Relaxed)
     }
 
-    /// The port belongs to this process from here on.
+    /// Makes the port belong to this process from now on.
     pub(super) fn renew(&self) {
         self.mark().store(true, Ordering::Relaxed);
     }
 
     fn mark(&self) -> &AtomicBool {
         let start = self.page.start().as_ptr().cast();
-        // SAFETY: the mapping has room for it, is aligned to a page, lives as long as `self`, and is used
-        // as this atomic alone; zero, as which the kernel makes it, is one of its values.
+        // SAFETY: the mapping has room for it, is aligned to a page, lives as long as `self`, and
+        // is only used as this atomic; its initial zero is a valid value.
         unsafe { AtomicBool::from_ptr(start) }
     }
 }

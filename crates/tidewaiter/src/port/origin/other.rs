@@ -1,4 +1,4 @@
-//! The number of the process tells.
+//! Tells a forked copy from its original by the process id.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,7 +23,7 @@ impl Origin {
         self.process.load(Ordering::Relaxed) != std::process::id()
     }
 
-    /// The port belongs to this process from here on.
+    /// Makes the port belong to this process from now on.
     pub(super) fn renew(&self) {
         self.process.store(std::process::id(), Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What asks a program to end: Ctrl-C, SIGTERM and their kin, as wake-ups of a port.
+//! Requests to end the program, such as Ctrl-C and SIGTERM, delivered as wake-ups of a port.
 
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
@@ -66,10 +66,10 @@ impl fmt::Display for ShutdownSignal {
     }
 }
 
-/// What the handler writes to. Everything in it is safe to use in a signal handler.
+/// The handler's output. Everything in it is safe to use in a signal handler.
 #[derive(Debug)]
 struct Inbox {
-    /// A bit for each signal that came and was not yet taken.
+    /// One bit for each signal that has arrived and has not been taken.
     bits: AtomicU8,
     waker: Waker,
 }
@@ -81,10 +81,9 @@ impl Inbox {
     }
 }
 
-/// Catches what asks the program to end, for as long as it lives.
+/// Catches requests to end the program for as long as it lives.
 ///
-/// Each watch gets every signal. When the last one is dropped, the signals do again what they did before
-/// the first.
+/// Each watch gets every signal. Dropping the last watch restores the former dispositions.
 #[derive(Debug)]
 pub(crate) struct SignalWatch {
     inbox: Arc<Inbox>,
@@ -92,11 +91,11 @@ pub(crate) struct SignalWatch {
 }
 
 impl SignalWatch {
-    /// Begins to watch; signals wake the port of `waker`.
+    /// Starts watching; signals wake the port of `waker`.
     ///
     /// # Errors
     ///
-    /// When the OS refuses the handler.
+    /// The OS's error if it refuses the handler.
     pub(crate) fn install(waker: Waker) -> io::Result<SignalWatch> {
         let inbox = Arc::new(Inbox {
             bits: AtomicU8::new(0),
@@ -109,7 +108,7 @@ impl SignalWatch {
         })
     }
 
-    /// A signal that came since it was last taken; several of one kind count once.
+    /// Takes a signal that has arrived; several of one kind count as one.
     #[must_use]
     pub(crate) fn take(&self) -> Option<ShutdownSignal> {
         let bits = self.inbox.bits.load(Ordering::Acquire);

@@ -1,4 +1,4 @@
-//! Signals to this very program, in children that run one test again.
+//! Signals sent to this very program, in child processes that run a single test again.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -12,10 +12,10 @@ use super::{ShutdownSignal, SignalWatch};
 
 const CHILD: &str = "TIDEWAITER_TEST_SIGNALS";
 
-/// Longer than anything here takes; only a failure waits for it.
+/// Longer than any step here takes; only a failure takes this long.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Notifies a channel: not what a handler may do, but a raised signal is handled here and now.
+/// Notifies a channel. A real handler may not do that, but here the test raises the signal itself.
 struct ChannelNotify(Sender<()>);
 
 impl Notify for ChannelNotify {
@@ -24,18 +24,18 @@ impl Notify for ChannelNotify {
     }
 }
 
-/// Has the signal do what `action` says.
+/// Sets the signal's disposition to `action`.
 #[expect(unsafe_code, reason = "the standard library does not set it")]
 fn dispose(number: i32, action: libc::sighandler_t) {
-    // SAFETY: no handler is given, but one of the system's own actions.
+    // SAFETY: the action is one of the system's own, so no handler of ours runs.
     let before = unsafe { libc::signal(number, action) };
     assert_ne!(before, libc::SIG_ERR);
 }
 
-/// Runs `body` in a child; the test of that `name` is to call this alone.
+/// Runs `body` in a child process. The test called `name` must do nothing else.
 fn in_child(name: &str, body: fn()) -> Option<ExitStatus> {
     if std::env::var_os(CHILD).is_some() {
-        // The tests may be a shell's background job.
+        // The tests may run as a shell's background job, with signals ignored.
         for number in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
             dispose(number, libc::SIG_DFL);
         }
@@ -95,7 +95,7 @@ fn after_the_last_watch_a_signal_ends_the_program_again() {
     }
 }
 
-/// Goal: a port that waits for ever is ended by a signal that comes to another thread.
+/// Goal: a signal that arrives on another thread ends a port's unlimited wait.
 #[test]
 fn a_signal_ends_a_wait() {
     let status = in_child("a_signal_ends_a_wait", || {

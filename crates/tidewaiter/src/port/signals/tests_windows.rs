@@ -1,4 +1,5 @@
-//! The console's handler. Events are handed to it as the console would: a test program has none of its own.
+//! The console handler. The tests call it as the console does, because a test program may have no
+//! console.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -21,7 +22,7 @@ impl Notify for ChannelNotify {
 
 #[expect(unsafe_code, reason = "calls the handler as the console does")]
 fn event(event: u32) -> i32 {
-    // SAFETY: it takes a number and may be called from any thread.
+    // SAFETY: the handler takes a number and may be called from any thread.
     unsafe { handle(event) }
 }
 
@@ -48,7 +49,8 @@ fn every_watch_gets_every_event_until_it_is_dropped() {
     assert_eq!(event(CTRL_C_EVENT), FALSE, "left to the default");
 }
 
-/// Goal: a service outlives the users that log off, and ends with the system; a user's program ends with its user.
+/// Goal: a service survives users logging off and ends with the system; a user's program ends with
+/// the user's session.
 #[test]
 fn the_end_of_a_users_session_ends_only_what_runs_in_one() {
     let end = Asked::End(ShutdownSignal::Shutdown);

@@ -1,4 +1,4 @@
-//! Signals, by way of `signal-hook`, which chains to the handlers that were there before.
+//! Signals through `signal-hook`, which also calls the handlers installed before.
 
 #![expect(unsafe_code, reason = "signal handlers")]
 
@@ -20,21 +20,21 @@ const WATCHED: [(c_int, ShutdownSignal); 3] = [
     (SIGHUP, ShutdownSignal::Hangup),
 ];
 
-/// How many watches live.
+/// The number of live watches.
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
-/// What each signal did before the first watch, once that is known.
+/// The dispositions before the first watch, once known.
 static BEFORE: Mutex<Option<[Before; 3]>> = Mutex::new(None);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
     Default,
     Ignored,
-    /// `signal-hook` calls it, with watches and without.
+    /// `signal-hook` calls the former handler, with watches and without.
     Handled,
 }
 
-/// A watch's handlers. Dropping it removes them.
+/// The handlers of a watch. Dropping it removes them.
 #[derive(Debug)]
 pub(super) struct Registration {
     actions: Vec<SigId>,
@@ -43,7 +43,7 @@ pub(super) struct Registration {
 impl Registration {
     pub(super) fn new(inbox: &Arc<Inbox>) -> io::Result<Registration> {
         WATCHES.fetch_add(1, Ordering::SeqCst);
-        // From here on, dropping it undoes the count as well.
+        // From here on, dropping `registration` also undoes the count.
         let mut registration = Registration {
             actions: Vec::new(),
         };
@@ -53,8 +53,8 @@ impl Registration {
                 continue;
             }
             let inbox = Arc::clone(inbox);
-            // SAFETY: the action only sets an atomic and wakes, which neither locks nor allocates and
-            // is one system call (see `Notify`). Dropping the action happens outside of handlers.
+            // SAFETY: the action only sets an atomic and wakes, which neither locks nor allocates
+            // and makes one system call (see `Notify`). The action is dropped outside of handlers.
             let action = unsafe { low_level::register(number, move || inbox.put(signal)) }?;
             registration.actions.push(action);
         }
@@ -71,8 +71,8 @@ impl Drop for Registration {
     }
 }
 
-/// Sees to it, once, that signals do what they did before while there are no watches: `signal-hook`
-/// leaves its handler in place, so a default action has to be acted out.
+/// Emulates the default action while there are no watches, because `signal-hook` leaves its handler
+/// installed. Does its work once.
 fn prepare() -> io::Result<[Before; 3]> {
     let mut known = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(before) = *known {
@@ -84,7 +84,8 @@ fn prepare() -> io::Result<[Before; 3]> {
     }
     for (before, (number, _)) in before.into_iter().zip(WATCHED) {
         if before == Before::Default {
-            // SAFETY: the action loads an atomic, and `emulate_default_handler` is made for handlers.
+            // SAFETY: the action loads an atomic, and `emulate_default_handler` may be called in
+            // handlers.
             unsafe { low_level::register(number, move || act_as_default(number)) }?;
         }
     }
@@ -94,14 +95,14 @@ fn prepare() -> io::Result<[Before; 3]> {
 
 fn act_as_default(number: c_int) {
     if WATCHES.load(Ordering::SeqCst) == 0 {
-        // Cannot fail for a signal that it knows.
+        // It fails only for unknown signals.
         let _ = low_level::emulate_default_handler(number);
     }
 }
 
 fn disposition(number: c_int) -> io::Result<Before> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: changes nothing, and writes the present action to memory of that type.
+    // SAFETY: the call changes nothing, and writes the current action to memory of that type.
     let failed = unsafe { libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) };
     if failed != 0 {
         return Err(io::Error::last_os_error());

@@ -1,4 +1,4 @@
-//! Console events. Windows calls the handler in a thread of its own, so it may lock.
+//! Console events. Windows calls the handler on a separate thread, so the handler may lock.
 
 #![expect(unsafe_code, reason = "the console's handler")]
 
@@ -16,10 +16,10 @@ use windows_sys::core::BOOL;
 
 use super::{Inbox, ShutdownSignal};
 
-/// Who gets the events. While it is not empty, the handler is installed.
+/// The watches that get the events. While there are any, the handler is installed.
 static WATCHES: Mutex<Vec<Arc<Inbox>>> = Mutex::new(Vec::new());
 
-/// A watch's place among those that get the events. Dropping it gives it up.
+/// Registers a watch for the events. Dropping it ends that.
 #[derive(Debug)]
 pub(super) struct Registration {
     inbox: Arc<Inbox>,
@@ -55,28 +55,28 @@ fn watches() -> MutexGuard<'static, Vec<Arc<Inbox>>> {
 }
 
 fn set_handler(add: BOOL) -> io::Result<()> {
-    // SAFETY: the handler is a function of the right type that is never unloaded before the process ends.
+    // SAFETY: the handler has the right type and is never unloaded before the process ends.
     match unsafe { SetConsoleCtrlHandler(Some(handle), add) } {
         FALSE => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
 }
 
-/// What an event asks of us.
+/// The meaning of a console event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     End(ShutdownSignal),
-    /// To go on as if nothing had happened.
+    /// Ignore it.
     GoOn,
-    /// What we know nothing of.
+    /// Not an event that we know.
     Unknown,
 }
 
-/// What `event` asks of a process in a session of that number.
+/// Returns the meaning of `event` for a process in the given session.
 ///
-/// The end of any user's session is told to all processes in session 0, where services and scheduled tasks
-/// run that belong to no user's session. They are not asked to end, and the default handler would end them. In
-/// any other session it is the session's own end.
+/// Windows reports the end of any user's session to all processes in session 0, where services and
+/// scheduled tasks run that belong to no user's session. They are not asked to end, but the default
+/// handler would end them. In any other session, the event means the end of that session.
 pub(super) fn asked(event: u32, session: u32) -> Asked {
     match event {
         CTRL_C_EVENT => Asked::End(ShutdownSignal::Interrupt),
@@ -88,18 +88,18 @@ pub(super) fn asked(event: u32, session: u32) -> Asked {
     }
 }
 
-/// The session that this process is in; that of services if it cannot be told.
+/// The session of this process; that of services if Windows does not tell.
 fn session() -> u32 {
     let mut session = 0;
-    // SAFETY: only asks for a number.
+    // SAFETY: the call only returns a number.
     let process = unsafe { GetCurrentProcessId() };
     // SAFETY: there is room for the number.
     unsafe { ProcessIdToSessionId(process, &raw mut session) };
     session
 }
 
-/// Passes an event on. False leaves it to the handlers installed before, and at last to the default,
-/// which ends the process.
+/// Passes an event on. FALSE lets Windows call the handlers installed before and finally the
+/// default, which ends the process.
 pub(super) unsafe extern "system" fn handle(event: u32) -> BOOL {
     let watches = watches();
     if watches.is_empty() {
@@ -115,7 +115,7 @@ pub(super) unsafe extern "system" fn handle(event: u32) -> BOOL {
     }
     drop(watches);
     if matches!(signal, ShutdownSignal::Close | ShutdownSignal::Shutdown) {
-        // Windows ends the process as soon as this returns. Not returning leaves the reactors the
+        // Windows ends the process as soon as this returns. Not returning gives the reactors the
         // seconds that Windows grants, or until the program ends by itself.
         loop {
             std::thread::park();
