@@ -1,4 +1,4 @@
-//! Performing what was asked, as far as the world allows at the moment.
+//! Performs operations as far as the world's state allows.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use crate::port::socket::SocketRepr;
 use crate::port::table::Key;
 use crate::port::{CloseMode, Failure, Outcome, Socket};
 
-/// What an attempt came to; `None` if it has to be repeated later.
+/// The result of an attempt; `None` if it must be repeated later.
 type Attempt = Option<Result<Outcome, Failure>>;
 
 impl SimDriver {
-    /// Tries each of the operations that is not decided yet; whether any of them is now.
+    /// Attempts each operation that is not decided yet; returns whether any of them now is.
     pub(super) fn attempt_all(&mut self, keys: &[Key]) -> bool {
         let shared = Arc::clone(&self.shared);
         shared.change(|world| {
@@ -28,7 +28,8 @@ impl SimDriver {
                 let decided = self.attempt(world, key);
                 progress |= decided;
                 if decided {
-                    // What a program answers can be received in the same round.
+                    // Let the programs react, so that their output can be received in the same
+                    // round.
                     world.run_programs();
                 }
             }
@@ -77,7 +78,10 @@ impl SimDriver {
                 connect(world, running, object, local, peer).map(|result| named("connect", result))
             }
             (Task::Connect(_), _) => {
-                let error = io::Error::new(io::ErrorKind::InvalidInput, "it is connected already");
+                let error = io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the socket is already connected",
+                );
                 Some(named("connect", Err(error)))
             }
             (Task::Receive, object) => receive(world, object, &self.pool)
@@ -98,7 +102,7 @@ impl SimDriver {
         }
     }
 
-    /// Closes, once every other operation of the handle has been delivered.
+    /// Closes the handle, once every other operation on it has been delivered.
     fn perform_close(&mut self, world: &mut World, key: Key, mode: CloseMode) -> Attempt {
         let handle = self
             .operations
@@ -174,7 +178,7 @@ fn receive(world: &mut World, object: Object, pool: &Rc<Pool>) -> io::Result<Opt
     }))
 }
 
-/// What there is to read, in memory of the pool: none is leased before there is something.
+/// Reads the available bytes into memory from the pool; leases none if there are no bytes.
 fn read(world: &mut World, channel: Key, pool: &Rc<Pool>) -> Option<Buffer> {
     let there = world.channel(channel).len();
     if there == 0 {
@@ -187,12 +191,12 @@ fn read(world: &mut World, channel: Key, pool: &Rc<Pool>) -> Option<Buffer> {
     Some(lease.filled(count))
 }
 
-/// Whether nothing more can be said either way.
+/// Whether both directions have ended.
 fn hang_up(world: &World, object: Object) -> io::Result<Option<Outcome>> {
     let over = match object {
         Object::Stream(end) => world.is_over(end)?,
         Object::Writer(channel) => !world.channel(channel).has_reader(),
-        _ => unreachable!("such requests are for connections and pipes to write to"),
+        _ => unreachable!("only connections and writable pipes hang up"),
     };
     Ok(over.then_some(Outcome::HungUp))
 }

@@ -1,4 +1,4 @@
-//! Bytes on their way, in one direction.
+//! Bytes in transit, in one direction.
 
 use std::collections::VecDeque;
 use std::io;
@@ -37,7 +37,7 @@ impl Channel {
     }
 }
 
-/// One of a channel's two kinds of ends.
+/// The kind of a channel's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChannelEnd {
     Reader,
@@ -45,7 +45,7 @@ pub(super) enum ChannelEnd {
 }
 
 impl World {
-    /// A channel with one reader and one writer.
+    /// Opens a channel with one reader and one writer.
     pub(super) fn open_channel(&mut self) -> Key {
         self.channels.insert(Channel {
             bytes: VecDeque::new(),
@@ -56,7 +56,7 @@ impl World {
         })
     }
 
-    /// The channel at `key`, an end of which its caller holds.
+    /// The channel at `key`; the caller must hold one of its ends.
     pub(super) fn channel(&self, key: Key) -> &Channel {
         self.channels.get(key).expect("a held channel is open")
     }
@@ -65,12 +65,12 @@ impl World {
         self.channels.get_mut(key).expect("a held channel is open")
     }
 
-    /// Says that `child` holds an end, and is told of changes.
+    /// Notes that `child` holds an end, and must get events about the channel.
     pub(super) fn watch_channel(&mut self, key: Key, child: Key) {
         self.channel_mut(key).children.push(child);
     }
 
-    /// One more holder of an end.
+    /// Adds a holder of an end.
     pub(super) fn share_channel(&mut self, key: Key, end: ChannelEnd) {
         let channel = self.channel_mut(key);
         match end {
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    /// One holder less of an end. Nobody left to read breaks the pipe; nobody left to write ends it.
+    /// Removes a holder of an end. Without a reader the pipe is broken; without a writer it ends.
     pub(super) fn release_channel(&mut self, key: Key, end: ChannelEnd) {
         let channel = self.channel_mut(key);
         let left = match end {
@@ -119,7 +119,7 @@ impl World {
         count
     }
 
-    /// Takes in the first `most` bytes of `pieces`, or as many as there is room for.
+    /// Takes the first `most` bytes of `pieces`, or as many as there is room for.
     pub(super) fn write_channel<'b>(
         &mut self,
         key: Key,
@@ -147,7 +147,7 @@ impl World {
         Ok(count)
     }
 
-    /// Drops what is on its way.
+    /// Drops the bytes in transit.
     pub(super) fn purge_channel(&mut self, key: Key) {
         // Both ends of a connection may be gone while it is being reset.
         if let Some(channel) = self.channels.get_mut(key) {

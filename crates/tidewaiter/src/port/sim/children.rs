@@ -1,4 +1,4 @@
-//! The simulated processes: starting, telling, ending.
+//! The simulated processes: starting, delivering events, ending.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,19 +15,19 @@ use crate::panics;
 use crate::port::table::Key;
 use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, SpawnStep, Stdio};
 
-/// How a process ends whose program panics.
+/// The exit status of a process whose program panics.
 const ABORTED: ExitStatus = ExitStatus::Signal {
     number: 6,
     core_dumped: false,
 };
 
-/// What is named in the log when it panics.
+/// The name of this drop in the log if it panics.
 const PROGRAM: &str = "the drop of a simulated program";
 
-/// Makes what a new process runs.
+/// Makes the program of a new process.
 pub(super) type Maker = Box<dyn FnMut() -> Box<dyn Program> + Send>;
 
-/// What a process still has to be told.
+/// An event or signal to deliver to a process.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Work {
     Event(Event),
@@ -36,17 +36,17 @@ pub(super) enum Work {
 
 pub(super) struct Child {
     pub(super) pid: u32,
-    /// The number of the first process of its tree.
+    /// The pid of the first process in its tree.
     tree: u32,
     pub(super) startup: Arc<Startup>,
-    /// What it runs; away while it is being called.
+    /// The process's program; `None` while it is being called.
     program: Option<Box<dyn Program>>,
     pub(super) streams: [Option<Key>; 3],
-    /// Which streams it found full.
+    /// For each stream, whether the process found it full.
     pub(super) starved: [bool; 3],
     pub(super) timer: Option<Duration>,
     pub(super) status: Option<ExitStatus>,
-    /// A port has a handle for it.
+    /// Whether a port has a handle for the process.
     watched: bool,
 }
 
@@ -67,10 +67,11 @@ pub(super) struct Started {
     pub(super) pipes: [Option<Key>; 3],
 }
 
-/// The standard streams of a process: which end of its channel it holds.
+/// For each standard stream, the end of its channel that the process holds.
 const ENDS: [ChannelEnd; 3] = [ChannelEnd::Reader, ChannelEnd::Writer, ChannelEnd::Writer];
 
-/// Which standard streams are pipes: simulated programs read from the first one, and write to the others.
+/// Resolves the standard streams to pipes or the null device: simulated programs read from the
+/// first, and write to the others.
 fn natural(mut stdio: [Stdio; 3]) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
     for (child_fd, stdio) in (0..).zip(&mut stdio) {
         let direction = stdio.direction(child_fd);
@@ -95,7 +96,7 @@ impl World {
         self.children.get_mut(key).expect("a held child is known")
     }
 
-    /// Starts a process, or says why not.
+    /// Starts a process, or returns the reason why it cannot.
     pub(super) fn start_child(&mut self, command: &Command) -> Result<Started, SpawnError> {
         let refuse = |step, source| SpawnError {
             program: command.program.clone(),
@@ -139,7 +140,7 @@ impl World {
         Ok(Started { child, pid, pipes })
     }
 
-    /// The child's ends of its streams, and ours.
+    /// Opens the streams; returns the child's ends and ours.
     fn open_streams(&mut self, stdio: [Stdio; 3]) -> ([Option<Key>; 3], [Option<Key>; 3]) {
         let mut pipes = [None; 3];
         for (pipe, stdio) in pipes.iter_mut().zip(stdio) {
@@ -204,7 +205,7 @@ impl World {
         pid
     }
 
-    /// Whether `child` is to be told that `event` happened to `channel`, one of its own at some time.
+    /// Whether to deliver an `event` of `channel`, which the child holds or held, to `child`.
     pub(super) fn wants(&self, child: Key, channel: Key, event: Event) -> bool {
         let Some(child) = self.children.get(child) else {
             return false;
@@ -215,10 +216,10 @@ impl World {
         }
     }
 
-    /// Lets the processes do what there is to do.
+    /// Delivers all queued events and signals.
     pub(super) fn run_programs(&mut self) {
         while let Some((key, work)) = self.work.pop_front() {
-            // It may have ended in the meantime.
+            // The process may have ended in the meantime.
             let Some(child) = self.children.get_mut(key) else {
                 continue;
             };
@@ -246,7 +247,7 @@ impl World {
         }
     }
 
-    /// Ends a process: its streams are closed, its status is there to be seen.
+    /// Ends a process: closes its streams and sets its status.
     pub(super) fn end_child(&mut self, key: Key, status: ExitStatus) {
         let child = self.child_mut(key);
         if child.status.is_some() {
@@ -263,14 +264,14 @@ impl World {
                 self.release_channel(channel, end);
             }
         }
-        // One that ends itself is still being called: `run_programs` forgets it afterwards.
+        // A process that ends itself is still being called: `run_programs` removes it afterwards.
         if forgotten {
             self.children.remove(key);
         }
         panics::drop_caught(PROGRAM, program);
     }
 
-    /// No port asks for this process any more. It goes on by itself.
+    /// Notes that no port has a handle for the process any more. It continues by itself.
     pub(super) fn unwatch_child(&mut self, key: Key) {
         let child = self.child_mut(key);
         child.watched = false;
@@ -311,13 +312,13 @@ impl World {
         Ok(())
     }
 
-    /// How many processes have not ended.
+    /// The number of processes that have not ended.
     pub(super) fn running_children(&self) -> usize {
         let children = self.children.iter();
         children.filter(|(_, child)| child.status.is_none()).count()
     }
 
-    /// When the next process wants to be told the time.
+    /// The time of the next timer of any process.
     pub(super) fn next_timer(&self) -> Option<Duration> {
         self.children
             .iter()
@@ -325,7 +326,7 @@ impl World {
             .min()
     }
 
-    /// Tells the processes whose time has come.
+    /// Delivers the timers that are due.
     pub(super) fn fire_timers(&mut self) {
         let elapsed = self.elapsed;
         let due: Vec<Key> = self
@@ -342,7 +343,7 @@ impl World {
     }
 }
 
-/// What cannot be passed to a program, in words.
+/// The reason why a command cannot be passed to a program, if any.
 fn unpassable(command: &Command) -> Option<&'static str> {
     let has_nul = |text: &OsStr| text.as_encoded_bytes().contains(&0);
     if has_nul(&command.program) || command.args.iter().any(|arg| has_nul(arg)) {

@@ -20,17 +20,17 @@ use crate::port::{
 };
 use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
 
-/// What stands behind a handle.
+/// The object behind a handle.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Object {
     Listener(Key),
-    /// A socket that is not connected, bound to this address.
+    /// An unconnected socket, bound to this address.
     Bound(SocketAddr),
     Stream(End),
     Reader(Key),
     Writer(Key),
     Process(Key),
-    /// Closed already; the completion that says so is on its way.
+    /// Closed; the completion that reports it is in transit.
     Gone,
 }
 
@@ -62,11 +62,11 @@ pub(super) struct Running {
     kind: RequestKind,
     pub(super) task: Task,
     pub(super) cancelled: bool,
-    /// What it came to, until that is delivered.
+    /// The completion that is not delivered yet.
     pub(super) result: Option<Decided>,
 }
 
-/// A completion that is on its way.
+/// A completion in transit.
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) due: Duration,
@@ -100,7 +100,7 @@ impl SimDriver {
         }
     }
 
-    /// What stands behind a handle that is open and not being closed.
+    /// The object behind a handle that is open and not being closed.
     fn object(&self, handle: Handle) -> io::Result<Object> {
         match self.handles.get(handle.0) {
             Some(entry) if !entry.closing => Ok(entry.object),
@@ -134,7 +134,7 @@ impl SimDriver {
         operations.any(|(_, running)| running.handle == handle && running.kind == kind)
     }
 
-    /// Moves what is due by now to `completions`.
+    /// Moves completions that are due by now to `completions`.
     fn deliver(&mut self, completions: &mut Vec<Completion>) -> usize {
         let (now, mut due) = {
             let mut world = self.shared.lock();
@@ -161,7 +161,7 @@ impl SimDriver {
         due.len()
     }
 
-    /// The completion of an operation that is decided.
+    /// Takes the completion of an operation that is decided.
     fn take(&mut self, key: Key) -> Completion {
         let running = self.operations.get_mut(key).expect("it is under way");
         let Decided { result, more, .. } = running.result.take().expect("it is decided");
@@ -186,7 +186,7 @@ impl SimDriver {
         }
     }
 
-    /// Takes note of a wake-up.
+    /// Acknowledges the waker; returns whether it was used.
     fn heed_waker(&self) -> bool {
         let woken = self.bell.take();
         if woken {
@@ -195,7 +195,7 @@ impl SimDriver {
         woken
     }
 
-    /// The moment of the next thing that will happen by itself, for this port or in the world.
+    /// The time of the next scheduled event, for this port or in the world.
     fn next_due(&self) -> Option<Duration> {
         let decided = self.operations.iter();
         let decided = decided.filter_map(|(_, running)| Some(running.result.as_ref()?.due));
@@ -211,7 +211,7 @@ impl SimDriver {
     }
 }
 
-/// Whether this kind of handle knows this kind of request, and whether it takes several at a time.
+/// Whether this kind of handle takes this kind of request.
 fn suits(object: Object, kind: RequestKind) -> bool {
     match kind {
         RequestKind::Accept => matches!(object, Object::Listener(_)),
@@ -256,14 +256,18 @@ impl Driver for SimDriver {
         let object = self.object(handle)?;
         let kind = request.kind();
         if !suits(object, kind) {
-            return Err(unsuitable("this kind of handle knows no such request"));
+            return Err(unsuitable(
+                "this kind of handle does not take such requests",
+            ));
         }
         let alone = matches!(
             kind,
             RequestKind::Connect | RequestKind::Receive | RequestKind::Send | RequestKind::HangUp
         );
         if alone && self.is_busy(handle, kind) {
-            return Err(unsuitable("one such operation is under way already"));
+            return Err(unsuitable(
+                "the handle already has such an operation under way",
+            ));
         }
         let task = match request {
             Request::Accept => Task::Accept,
@@ -284,7 +288,7 @@ impl Driver for SimDriver {
         let Some(running) = self.operations.get_mut(operation.0) else {
             return false;
         };
-        // A close has nothing that could be undone.
+        // A close cannot be cancelled.
         running.cancelled |= running.kind != RequestKind::Close;
         true
     }
@@ -349,7 +353,7 @@ impl Driver for SimDriver {
         match resource {
             Resource::Socket(Socket(SocketRepr::Sim(socket))) => self.adopt_socket(socket),
             _ => Err(unsuitable(
-                "the simulated port takes no sockets and pipes of the OS",
+                "the simulated port cannot adopt sockets and pipes of the OS",
             )),
         }
     }
@@ -413,7 +417,7 @@ impl Driver for SimDriver {
 
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
         self.object(handle)?;
-        Err(unsuitable("the OS knows nothing of simulated things"))
+        Err(unsuitable("simulated handles have no descriptor"))
     }
 
     fn set_option(&mut self, handle: Handle, _option: SocketOption) -> io::Result<()> {
@@ -440,7 +444,7 @@ impl Driver for SimDriver {
     }
 
     fn stale(&self) -> u64 {
-        // Nothing comes from outside: an operation is alive as long as anything knows it.
+        // The OS delivers nothing here: an operation lives until its last completion.
         0
     }
 }
@@ -455,7 +459,7 @@ impl SimDriver {
         io::Error::new(io::ErrorKind::Deadlock, message)
     }
 
-    /// Closes for good what stands behind a handle.
+    /// Closes the object behind a handle.
     pub(super) fn close_object(world: &mut super::world::World, object: Object, mode: CloseMode) {
         match object {
             Object::Listener(listener) => world.close_listener(listener),

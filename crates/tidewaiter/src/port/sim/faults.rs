@@ -1,4 +1,4 @@
-//! What goes wrong in a simulated world.
+//! Faults of a simulated world.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,27 +24,30 @@ use super::random::Random;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Faults {
-    /// How likely a receive delivers only some of the bytes that are there.
+    /// The probability that a receive delivers only some of the available bytes.
     pub short_receives: f64,
-    /// How likely a send takes only some of the bytes that there is room for.
+    /// The probability that a send takes only some of the bytes that there is room for.
     pub short_sends: f64,
-    /// How much later than its operation took effect a completion is delivered, by the simulated clock.
+    /// The delay, by the simulated clock, between an operation's effect and the delivery of its
+    /// completion.
     pub delay: RangeInclusive<Duration>,
-    /// Whether completions that are due together come in any order. The completions of one operation stay in
-    /// order.
+    /// Whether completions that are due at the same time are delivered in random order. The
+    /// completions of one operation stay in order.
     pub reorder: bool,
-    /// How likely a receive or send that could proceed finds its connection reset instead.
+    /// The probability that a receive or send that could proceed finds its connection reset
+    /// instead.
     pub resets: f64,
-    /// How likely a connect is refused although there is a listener.
+    /// The probability that a connect is refused although there is a listener.
     pub refusals: f64,
-    /// How likely a connect is never answered.
+    /// The probability that a connect is never answered.
     pub silences: f64,
-    /// How likely accepting a connection fails for lack of descriptors. The connection stays in the backlog.
+    /// The probability that accepting a connection fails for lack of descriptors. The connection
+    /// stays in the backlog.
     pub accept_failures: f64,
-    /// How likely starting a process fails for lack of descriptors.
+    /// The probability that starting a process fails for lack of descriptors.
     pub spawn_failures: f64,
-    /// How many bytes a connection (each way) or a pipe holds while nobody reads: 64 KiB by default; zero
-    /// counts as 1. A change affects connections and pipes made later.
+    /// The number of bytes that a connection (each way) or a pipe holds while nobody reads: 64 KiB
+    /// by default; zero counts as 1. A change affects connections and pipes made later.
     pub capacity: usize,
 }
 
@@ -93,7 +96,8 @@ impl Faults {
         }
     }
 
-    /// How many of `most` bytes are moved: all of them, or with `probability` fewer, at least one.
+    /// The number of bytes to move, at most `most`: all of them, or with `probability` fewer, at
+    /// least one.
     pub(super) fn shorten(most: usize, probability: f64, random: &mut Random) -> usize {
         if most > 1 && random.chance(probability) {
             1 + random.index(most - 1)
@@ -125,7 +129,7 @@ pub enum Call {
     Signal,
 }
 
-/// The failures that were ordered, oldest first.
+/// The requested failures, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Ordered {
     failures: BTreeMap<Call, Vec<io::ErrorKind>>,
@@ -136,7 +140,7 @@ impl Ordered {
         self.failures.entry(call).or_default().push(kind);
     }
 
-    /// The failure that this `call` is to have, if one was ordered.
+    /// Takes the failure requested for `call`, if any.
     pub(super) fn take(&mut self, call: Call) -> Option<io::Error> {
         let kinds = self.failures.get_mut(&call)?;
         let kind = kinds.remove(0);
@@ -147,7 +151,7 @@ impl Ordered {
     }
 }
 
-/// What running out of descriptors looks like.
+/// The error for running out of descriptors.
 pub(super) fn too_many_open_files() -> io::Error {
     io::Error::new(
         io::ErrorKind::QuotaExceeded,

@@ -194,11 +194,11 @@ impl Sim {
         self.shared.change(|world| world.ordered.add(call, kind));
     }
 
-    /// Resets all connections that have an end at `address`, and returns how many it reset.
+    /// Resets all connections that have an end at `address`, and returns their number.
     ///
-    /// The address of a connecting socket names its one connection. The address that clients connected to
-    /// names all their connections there, accepted or waiting in the backlog; for a listener on
-    /// `0.0.0.0` or `[::]`, that is not the address it listens on.
+    /// The address of a connecting socket names its one connection. The address that clients
+    /// connected to names all their connections there, accepted or waiting in the backlog; for a
+    /// listener on `0.0.0.0` or `[::]`, that is not the address it listens on.
     pub fn reset(&self, address: SocketAddr) -> usize {
         self.shared.change(|world| world.reset_all(address))
     }
@@ -223,11 +223,11 @@ impl Sim {
         let replaced = self
             .shared
             .change(|world| world.programs.insert(name, maker));
-        // Unlocked: this is the program's code.
+        // Drop it without the lock: this runs the program's code.
         drop(replaced);
     }
 
-    /// How many processes are running, including those that no port has a handle of.
+    /// The number of running processes, including those for which no port has a handle.
     #[must_use]
     pub fn running_processes(&self) -> usize {
         self.shared.lock().running_children()
@@ -260,8 +260,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long, in real time, a wait without a timeout waits for other threads once nothing is left
-    /// that could come by itself: zero by default.
+    /// Sets how long, in real time, a wait without a timeout waits for other threads once the world
+    /// has no further event of its own: zero by default.
     pub fn patience(mut self, patience: Duration) -> Builder {
         self.patience = patience.min(END);
         self
@@ -290,10 +290,10 @@ impl Builder {
     }
 }
 
-/// What the handles, ports and sockets of one world share.
+/// The state that the handles, ports and sockets of one world share.
 struct Shared {
     seed: u64,
-    /// Where the simulated clock starts: any instant does.
+    /// The start of the simulated clock, an arbitrary instant.
     start: Instant,
     patience: Duration,
     receive_bytes: usize,
@@ -302,12 +302,12 @@ struct Shared {
 }
 
 impl Shared {
-    /// The world, to look at. A panic elsewhere does not make it unusable.
+    /// Locks the world. A panic elsewhere does not poison it.
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the world, lets its programs react, and tells the ports that may sleep in other threads.
+    /// Changes the world, lets its programs react, and wakes ports that may sleep in other threads.
     fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
         let result = {
             let mut world = self.lock();
@@ -365,8 +365,8 @@ impl Bell {
         }
     }
 
-    /// This thread is about to wait: it may be another one than that which made the port. To be called
-    /// before anything is looked at that somebody may ring for.
+    /// Notes that this thread is about to wait; it may differ from the one that made the port. Call
+    /// it before looking at any state that a waker announces.
     fn hang_here(&self) {
         *self.thread() = std::thread::current();
     }
@@ -375,7 +375,7 @@ impl Bell {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the port look again, without this being a wake-up.
+    /// Makes the port check the world again, without counting as a wake-up.
     fn rouse(&self) {
         let thread = self.thread();
         if thread.id() != std::thread::current().id() {
@@ -383,12 +383,12 @@ impl Bell {
         }
     }
 
-    /// Whether the waker rang since the last call.
+    /// Whether the waker was used since the last call.
     fn take(&self) -> bool {
         self.rung.swap(false, Ordering::AcqRel)
     }
 
-    /// Sleeps until somebody rings or rouses, or until then; possibly for less.
+    /// Sleeps until a wake-up, a call of `rouse`, or the time `end`; possibly for less.
     fn await_until(&self, end: Instant) {
         debug_assert_eq!(self.thread().id(), std::thread::current().id());
         std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
@@ -403,10 +403,10 @@ impl Notify for Arc<Bell> {
     }
 }
 
-/// A connected socket of the simulated network, known to no port. Dropping it closes it.
+/// A connected socket of the simulated network that belongs to no port. Dropping it closes it.
 pub(crate) struct SimSocket {
     shared: Arc<Shared>,
-    /// Gone once a port adopted it.
+    /// `None` once a port has adopted it.
     end: Option<End>,
 }
 

@@ -1,7 +1,7 @@
 //! The simulated network: addresses, listeners, connections.
 //!
-//! One host has every address but those reserved for documentation (RFC 5737, RFC 3849): nobody
-//! answers there, and nothing can be bound to them.
+//! One host has every address except those reserved for documentation (RFC 5737, RFC 3849): nobody
+//! answers there, and no socket can be bound to them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,11 +24,11 @@ pub(super) struct Listener {
     only_v6: bool,
 }
 
-/// Two ends, and a channel out of each.
+/// A connection: two ends, and a channel out of each.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) addresses: [SocketAddr; 2],
-    /// Each the one that this side writes to.
+    /// For each side, the channel that it writes to.
     channels: [Key; 2],
     open: [bool; 2],
     writing: [bool; 2],
@@ -42,11 +42,11 @@ pub(super) struct End {
     side: usize,
 }
 
-/// How an attempt to connect went.
+/// The result of an attempt to connect.
 #[derive(Debug)]
 pub(super) enum Dialled {
     Connected(End),
-    /// Not yet: the backlog is full.
+    /// The backlog is full.
     Waiting,
     /// Nobody will ever answer.
     Silence,
@@ -81,7 +81,7 @@ impl World {
         Ok(self.listeners.insert(wanted))
     }
 
-    /// Closes a listener. Connections that nobody accepted are reset.
+    /// Closes a listener. Resets connections that were not accepted.
     pub(super) fn close_listener(&mut self, key: Key) {
         let listener = self.listeners.remove(key).expect("a held listener is open");
         for end in listener.backlog {
@@ -93,7 +93,7 @@ impl World {
         self.listeners.get(key).expect("a held listener is open")
     }
 
-    /// The next connection that waits to be accepted; `None` while there is none.
+    /// Accepts the next waiting connection; `None` if there is none.
     pub(super) fn accept(&mut self, key: Key) -> Option<io::Result<End>> {
         loop {
             let &end = self.listener(key).backlog.front()?;
@@ -106,7 +106,7 @@ impl World {
             if !dead {
                 return Some(Ok(end));
             }
-            // It died before it was accepted: nobody is to know.
+            // The connection was reset before it was accepted: skip it.
             self.close_end(end, CloseMode::Graceful);
         }
     }
@@ -117,7 +117,7 @@ impl World {
         ordered.or_else(|| fails.then(super::faults::too_many_open_files))
     }
 
-    /// Binds a socket that is to connect to `peer`.
+    /// Binds a socket that will connect to `peer`.
     pub(super) fn bind(
         &mut self,
         peer: SocketAddr,
@@ -151,7 +151,7 @@ impl World {
         Ok(address)
     }
 
-    /// Gives back what [`World::bind`] bound, if it never became a connection.
+    /// Releases the address of a socket that never became a connection: undoes [`World::bind`].
     pub(super) fn unbind(&mut self, address: SocketAddr) {
         self.bound.remove(&address);
     }
@@ -169,7 +169,7 @@ impl World {
         Err(io::Error::from(io::ErrorKind::AddrInUse))
     }
 
-    /// Tries to connect from `local`, which is bound, to `peer`.
+    /// Attempts to connect from `local`, which is bound, to `peer`.
     pub(super) fn dial(&mut self, local: SocketAddr, peer: SocketAddr) -> io::Result<Dialled> {
         if let Some(error) = self.ordered.take(Call::Connect) {
             return Err(error);
@@ -224,12 +224,12 @@ impl World {
         (addresses[end.side], addresses[1 - end.side])
     }
 
-    /// How many bytes this end has sent and the other one has not received.
+    /// The number of bytes that this end has sent and the other one has not received.
     pub(super) fn under_way(&self, end: End) -> usize {
         self.channel(self.connection(end).channels[end.side]).len()
     }
 
-    /// Resets a connection: both ends fail from now on, and what is on its way is lost.
+    /// Resets a connection: both ends fail from now on, and the bytes in transit are lost.
     pub(super) fn reset(&mut self, connection: Key) {
         let Some(state) = self.connections.get_mut(connection) else {
             return;
@@ -240,7 +240,8 @@ impl World {
         }
     }
 
-    /// Resets every connection that has an end at `address`; how many were not reset before.
+    /// Resets every connection that has an end at `address`; returns how many had not been reset
+    /// before.
     pub(super) fn reset_all(&mut self, address: SocketAddr) -> usize {
         let hit = self.connections.iter();
         let hit = hit.filter(|(_, state)| !state.reset && state.addresses.contains(&address));
@@ -251,7 +252,7 @@ impl World {
         hit.len()
     }
 
-    /// Fails once the connection is reset, which it may be here and now.
+    /// Fails if the connection is reset, or if a random fault resets it now.
     fn check(&mut self, end: End) -> io::Result<()> {
         if self.random.chance(self.faults.resets) {
             self.reset(end.connection);
@@ -262,7 +263,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether both sides of a connection have ended; fails when it was reset.
+    /// Whether both sides of a connection have ended; fails if it was reset.
     pub(super) fn is_over(&self, end: End) -> io::Result<bool> {
         let connection = self.connection(end);
         if connection.reset {
@@ -271,7 +272,7 @@ impl World {
         Ok(connection.writing == [false; 2])
     }
 
-    /// The channel to receive from, once there is something to receive, be it the end of file.
+    /// The channel to receive from, once it has bytes or the end of file.
     pub(super) fn receive_from(&mut self, end: End) -> io::Result<Option<Key>> {
         let connection = self.connection(end);
         let channel = connection.channels[1 - end.side];
@@ -282,7 +283,7 @@ impl World {
         Ok(Some(channel))
     }
 
-    /// Takes bytes to send; `None` while there is no room.
+    /// Sends bytes; returns `None` while there is no room.
     pub(super) fn send(&mut self, end: End, chunks: &Chunks) -> io::Result<Option<usize>> {
         let connection = self.connection(end);
         let channel = connection.channels[end.side];
@@ -295,21 +296,21 @@ impl World {
         }
         self.check(end)?;
         if !answered {
-            // Nobody is there to take it: that is noticed afterwards.
+            // The other end is closed: the sender notices it only afterwards.
             self.reset(end.connection);
             return Ok(Some(chunks.len()));
         }
         self.send_into(channel, chunks).map(Some)
     }
 
-    /// Takes some bytes into a channel that has room for at least one.
+    /// Moves bytes into a channel that has room for at least one.
     pub(super) fn send_into(&mut self, channel: Key, chunks: &Chunks) -> io::Result<usize> {
         let most = chunks.len().min(self.channel(channel).room());
         let most = Faults::shorten(most, self.faults.short_sends, &mut self.random);
         self.write_channel(channel, chunks.slices(), most)
     }
 
-    /// This end sends no more.
+    /// Ends the sending side.
     pub(super) fn shutdown_write(&mut self, end: End) -> io::Result<()> {
         let connection = self.connection_mut(end);
         if connection.reset {
@@ -348,7 +349,7 @@ impl World {
 }
 
 impl Listener {
-    /// Whether it takes connections to `target`.
+    /// Whether the listener accepts connections to `target`.
     fn serves(&self, target: SocketAddr) -> bool {
         let (own, ip) = (self.address.ip(), target.ip());
         let same_family = own.is_ipv4() == ip.is_ipv4();
@@ -365,7 +366,7 @@ fn unspecified(like: IpAddr) -> IpAddr {
     }
 }
 
-/// Connecting to no address in particular means this host.
+/// Maps the unspecified address to this host.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -374,7 +375,7 @@ fn reachable(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether nobody is at this address: it is reserved for documentation.
+/// Whether nobody has this address: it is reserved for documentation.
 fn is_elsewhere(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => matches!(

@@ -1,4 +1,4 @@
-//! What a simulated child process runs.
+//! Programs for simulated child processes.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -17,8 +17,8 @@ use crate::process::{ExitStatus, Signal};
 pub enum Event {
     /// The process was started: always the first event.
     Started,
-    /// Bytes arrived at its standard input. Each arrival is announced once: bytes left unread are announced
-    /// again only when more arrive.
+    /// Bytes arrived at its standard input. Each arrival is announced once: bytes left unread are
+    /// announced again only when more arrive.
     Input,
     /// No writer of its standard input is left, or it was started without one. Bytes may be left to read.
     InputEnded,
@@ -52,10 +52,10 @@ pub enum Event {
 /// });
 /// ```
 pub trait Program: Send {
-    /// Something happened.
+    /// Handles an event.
     fn event(&mut self, event: Event, process: &mut Process<'_>);
 
-    /// A signal came, other than [`Signal::Kill`], which ends every process without this call.
+    /// Handles a signal, other than [`Signal::Kill`], which ends every process without this call.
     ///
     /// The default ends the process, with [`ExitStatus::Signal`] and the signal's number: 2 for
     /// [`Signal::Interrupt`], 15 for [`Signal::Terminate`].
@@ -73,7 +73,7 @@ where
     }
 }
 
-/// How a process ends that does nothing about `signal`.
+/// The exit status of a process that does not handle `signal`.
 pub(super) fn killed_by(signal: Signal) -> ExitStatus {
     let number = match signal {
         Signal::Interrupt => 2,
@@ -97,7 +97,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// The number of the stream.
+    /// The stream's descriptor number.
     pub(super) fn number(self) -> usize {
         match self {
             Output::Stdout => 1,
@@ -106,7 +106,7 @@ impl Output {
     }
 }
 
-/// What a process was started with.
+/// The arguments, environment and directory that a process was started with.
 #[derive(Debug)]
 pub(super) struct Startup {
     pub(super) args: Vec<OsString>,
@@ -121,7 +121,7 @@ pub struct Process<'w> {
 }
 
 impl Process<'_> {
-    /// The number of the process.
+    /// The pid of the process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.world.child(self.key).pid
@@ -133,8 +133,8 @@ impl Process<'_> {
         &self.world.child(self.key).startup.args
     }
 
-    /// The value of an environment variable. The environment holds the command's variables alone, none of
-    /// the host's.
+    /// The value of an environment variable. The environment holds only the command's variables,
+    /// none of the host's.
     #[must_use]
     pub fn env(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
         let env = &self.world.child(self.key).startup.env;
@@ -148,7 +148,7 @@ impl Process<'_> {
         self.world.child(self.key).startup.directory.as_deref()
     }
 
-    /// How far the simulated clock has moved since the world was made.
+    /// The time by which the simulated clock has moved since the world was made.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.world.elapsed
@@ -173,7 +173,8 @@ impl Process<'_> {
         })
     }
 
-    /// How many bytes `output` takes now. After a result of zero, [`Event::Room`] follows once there is room.
+    /// The number of bytes that `output` takes now. After a result of zero, [`Event::Room`] follows
+    /// once there is room.
     ///
     /// A closed output, the null device and a pipe without a reader have room for anything.
     pub fn room(&mut self, output: Output) -> usize {
@@ -190,9 +191,9 @@ impl Process<'_> {
         room
     }
 
-    /// Writes as much of `bytes` to `output` as there is room for, and returns how many bytes that
-    /// were. After a short write, [`Event::Room`] follows once there is room. A closed output and the null
-    /// device take all bytes and drop them.
+    /// Writes as much of `bytes` to `output` as there is room for, and returns the number of bytes
+    /// written. After a short write, [`Event::Room`] follows once there is room. A closed output
+    /// and the null device take all bytes and drop them.
     ///
     /// # Errors
     ///
@@ -226,8 +227,8 @@ impl Process<'_> {
         }
     }
 
-    /// Starts another process with the same arguments, environment and open streams, and returns its
-    /// number. It belongs to the tree of this process, and lives on when this process ends.
+    /// Starts another process with the same arguments, environment and open streams, and returns
+    /// its pid. It belongs to the tree of this process, and lives on when this process ends.
     pub fn fork(&mut self, program: impl Program + 'static) -> u32 {
         self.world.fork_child(self.key, Box::new(program))
     }

@@ -1,14 +1,14 @@
-//! Ready-made programs, each of which behaves as some troublesome child process does.
+//! Ready-made programs, each with a habit that makes child processes difficult.
 
 use std::time::Duration;
 
 use super::program::{Event, Output, Process, Program, killed_by};
 use crate::process::Signal;
 
-/// The signal for writing to what nobody reads.
+/// The signal for writing to a pipe without a reader.
 const BROKEN_PIPE: Signal = Signal::Number(13);
 
-/// How much is written at once.
+/// The size of each write.
 const PIECE_BYTES: usize = 4096;
 
 /// Copies standard input to standard output, and exits with 0 at the end of file. If standard output has no
@@ -58,8 +58,8 @@ impl Program for Sleep {
     }
 }
 
-/// Writes a number of bytes to an output, as fast as they are taken, then exits with 0. The byte at place
-/// `n` is `n % 251`. If the output has no reader left, SIGPIPE ends it.
+/// Writes a number of bytes to an output, as fast as they are taken, then exits with 0. The byte at
+/// position `n` is `n % 251`. If the output has no reader left, SIGPIPE ends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Flood {
     output: Output,
@@ -78,7 +78,7 @@ impl Flood {
         }
     }
 
-    /// The byte at place `n` of the flood.
+    /// The byte at position `n` of the flood.
     #[must_use]
     pub fn byte_at(n: usize) -> u8 {
         (n % 251).to_le_bytes()[0]
@@ -95,7 +95,7 @@ impl Program for Flood {
                 Err(_) => return process.end(killed_by(BROKEN_PIPE)),
             }
             if self.written < end {
-                // Full: it goes on when there is room.
+                // The output is full: continue when there is room.
                 return;
             }
         }
@@ -103,8 +103,8 @@ impl Program for Flood {
     }
 }
 
-/// Closes its standard output and standard error at once, reads its standard input, and exits with 0 at the
-/// end of file.
+/// Closes its standard output and standard error at once, reads its standard input, and exits with
+/// 0 at the end of file.
 #[derive(Clone, Copy, Debug)]
 pub struct Mute;
 
@@ -129,7 +129,7 @@ impl Program for Idle {
     fn event(&mut self, _event: Event, _process: &mut Process<'_>) {}
 }
 
-/// As [`Idle`], but ignores every signal except [`Signal::Kill`].
+/// Ignores every signal except [`Signal::Kill`]; otherwise like [`Idle`].
 #[derive(Clone, Copy, Debug)]
 pub struct Stubborn;
 
@@ -139,7 +139,7 @@ impl Program for Stubborn {
     fn signal(&mut self, _signal: Signal, _process: &mut Process<'_>) {}
 }
 
-/// Exits with 0 at once, but leaves a process behind that holds the pipes open for this long.
+/// Exits with 0 at once, but leaves behind a process that holds the pipes open for this long.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaveBehind(pub Duration);
 

@@ -1,9 +1,9 @@
-//! Chance from a seed.
+//! Random numbers from a seed.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The generator SplitMix64: a counter, and a mixing of its bits. Equal seeds give equal numbers.
+/// The generator SplitMix64: a counter whose bits are mixed. Equal seeds give equal numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Random {
     state: u64,
@@ -22,14 +22,14 @@ impl Random {
         word ^ (word >> 31)
     }
 
-    /// A number from 0 up to, and without, `limit`, which must not be zero.
+    /// A number below `limit`, which must not be zero.
     pub(super) fn below(&mut self, limit: u64) -> u64 {
         assert!(limit > 0, "there is no number below zero");
         let product = u128::from(self.next()) * u128::from(limit);
         u64::try_from(product >> 64).expect("the upper half of 128 bits")
     }
 
-    /// A place in a list of `len`, which must not be zero.
+    /// An index into a list of length `len`, which must not be zero.
     pub(super) fn index(&mut self, len: usize) -> usize {
         let len = u64::try_from(len).expect("a length fits into 64 bits");
         usize::try_from(self.below(len)).expect("less than a length")
@@ -41,7 +41,7 @@ impl Random {
         f64::from(word) < probability * 4_294_967_296.0
     }
 
-    /// A span within `range`.
+    /// A duration within `range`.
     pub(super) fn duration(&mut self, range: &RangeInclusive<Duration>) -> Duration {
         let width = range.end().saturating_sub(*range.start());
         let nanoseconds = u64::try_from(width.as_nanos()).unwrap_or(u64::MAX - 1);
@@ -49,7 +49,7 @@ impl Random {
         range.start().saturating_add(more)
     }
 
-    /// Puts `list` into any order, each as likely as any other.
+    /// Shuffles `list`; every order is equally likely.
     pub(super) fn shuffle<T>(&mut self, list: &mut [T]) {
         for end in (1..list.len()).rev() {
             let other = self.index(end + 1);

@@ -1,4 +1,5 @@
-//! What the simulated port alone promises; the rest is in the suite that all ports share.
+//! Tests of the promises that only the simulated port makes. Another suite tests those of all
+//! ports.
 
 mod children;
 mod clock;
@@ -13,7 +14,7 @@ use crate::port::{
     Chunks, Completion, Failure, Handle, ListenOptions, Outcome, Port, Request, RequestKind, Token,
 };
 
-/// A port, and what it delivered but nobody looked at.
+/// A port, and the completions that it has delivered but the test has not taken yet.
 struct Bench {
     sim: Sim,
     port: Port,
@@ -38,12 +39,13 @@ impl Bench {
         self.submit(handle, Request::Send(Chunks::from(bytes)));
     }
 
-    /// The next completion that answers `kind` on whatever handle.
+    /// Returns the result of the next completion of this kind, on any handle.
     fn next(&mut self, kind: RequestKind) -> Result<Outcome, Failure> {
         self.completion(kind).result
     }
 
-    /// The end of the next send, which does not fail: how many bytes were sent, and the others.
+    /// Returns the next completion of a send, which must succeed: the number of bytes sent, and the
+    /// unsent rest.
     fn sent(&mut self) -> (usize, Chunks) {
         let completion = self.completion(RequestKind::Send);
         match completion.result {
@@ -79,7 +81,7 @@ impl Bench {
         client
     }
 
-    /// A client's end and a server's end of a connection.
+    /// Returns a client's end and a server's end of a connection.
     fn pair(&mut self) -> (Handle, Handle) {
         let (listener, address) = self.listen();
         self.submit(listener, Request::Accept);
@@ -93,7 +95,7 @@ impl Bench {
         (client, self.port.adopt(socket).expect("of the same world"))
     }
 
-    /// Everything up to the end of file. `handle` must not be receiving.
+    /// Receives everything up to the end of file. `handle` must not be receiving.
     fn receive_all(&mut self, handle: Handle) -> Result<Vec<u8>, Failure> {
         self.submit(handle, Request::Receive);
         let mut all = Vec::new();

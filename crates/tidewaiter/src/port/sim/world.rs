@@ -1,4 +1,4 @@
-//! The simulated world: its clock, and what lives in it.
+//! The simulated world: its clock, and everything in it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use crate::port::table::{Key, Table};
 pub(super) const END: Duration = Duration::from_secs(1000 * 365 * 86_400);
 
 pub(super) struct World {
-    /// How far the clock has come since the world was made.
+    /// The time by which the clock has moved since the world was made.
     pub(super) elapsed: Duration,
     pub(super) random: Random,
     pub(super) faults: Faults,
@@ -31,7 +31,7 @@ pub(super) struct World {
     pub(super) programs: BTreeMap<OsString, Maker>,
     pub(super) children: Table<Child>,
     pub(super) last_pid: u32,
-    /// What processes still have to be told, in order.
+    /// Events and signals to deliver to processes, in order.
     pub(super) work: VecDeque<(Key, Work)>,
 }
 
@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    /// Moves the clock to `target`, telling the processes the time on the way.
+    /// Moves the clock to `target`, delivering due timers of processes on the way.
     pub(super) fn advance_to(&mut self, target: Duration) {
         while let Some(next) = self.next_timer().filter(|&next| next <= target) {
             self.elapsed = self.elapsed.max(next);
@@ -63,7 +63,7 @@ impl World {
         self.elapsed = self.elapsed.max(target);
     }
 
-    /// When a completion that was decided on now will be seen.
+    /// The delivery time of a completion that is decided now.
     pub(super) fn delivery(&mut self) -> Duration {
         let delay = self.faults.delay.clone();
         let delay = self.random.duration(&delay);

@@ -8,10 +8,10 @@ use crate::port::sim::{Event, Faults, Output, Process, Sim, programs};
 use crate::port::{CloseMode, Failure, Handle, Outcome, Request, RequestKind, Token};
 use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
 
-/// Several times what a pipe holds, which is little, for Miri's sake.
+/// Several times the capacity of a pipe, which is small so that Miri does not take long.
 const FLOOD_BYTES: usize = 10_000;
 
-/// A world whose pipes hold 1 KiB.
+/// Returns a world whose pipes hold 1 KiB.
 fn narrow() -> Sim {
     let faults = Faults {
         capacity: 1024,

@@ -106,7 +106,7 @@ fn delays_hold_completions_back_by_the_clock() {
     assert_eq!(bench.sim.elapsed(), Duration::from_millis(5));
 }
 
-/// What a fixed program sees in a rough world: times and outcomes.
+/// The completions, with their times, of a fixed program in a world with many faults.
 fn trace(seed: u64) -> Vec<String> {
     let mut faults = Faults::stormy();
     faults.delay = Duration::ZERO..=Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What goes wrong on demand, and by chance.
+//! Faults on request, and at random.
 
 use std::io::ErrorKind;
 use std::time::Duration;
