@@ -14,9 +14,9 @@ const GATHER_BYTES: usize = 16 * 1024;
 enum Chunk {
     /// Our own memory: later small writes are appended while it has room.
     Owned(Vec<u8>),
-    /// Memory shared with the caller: passed on as it is.
+    /// Memory shared with the caller: passed on without copying.
     Shared(Bytes),
-    /// Where the port received it.
+    /// A port's receive buffer.
     Received(Buffer),
 }
 
@@ -36,24 +36,25 @@ impl Chunk {
 /// pieces of up to 16 KiB, a larger one gets a piece of its own. No piece is empty.
 #[derive(Debug, Default)]
 pub struct Chunks {
-    /// Behind a pointer: requests and completions pass a queue through many hands.
+    /// Boxed: requests and completions often move a queue.
     storage: Option<Box<Storage>>,
 }
 
 #[derive(Debug, Default)]
 struct Storage {
     list: VecDeque<Chunk>,
-    /// How much of the first chunk is already gone.
+    /// The number of bytes of the first chunk that have been taken.
     start: usize,
     len: usize,
     /// Memory of a chunk that is gone, for the next small write.
     spare: Vec<u8>,
-    /// The program's memory whose bytes were sent. It is dropped where the program's code may run.
+    /// The program's memory whose bytes were sent. It is dropped at a point where the program's
+    /// code may run.
     sent: Vec<Bytes>,
 }
 
 impl Storage {
-    /// Keeps `memory` for the next small write, unless it is too large to be held in reserve.
+    /// Keeps `memory` for the next small write, unless it is too large for a reserve.
     fn keep(&mut self, mut memory: Vec<u8>) {
         if memory.capacity() <= GATHER_BYTES && memory.capacity() > self.spare.capacity() {
             memory.clear();
@@ -61,7 +62,8 @@ impl Storage {
         }
     }
 
-    /// Takes the first `count` bytes off the queue, and keeps the program's memory among them in `sent`.
+    /// Takes the first `count` bytes off the queue, and keeps the program's memory among them in
+    /// `sent`.
     fn take_off(&mut self, mut count: usize) {
         self.len -= count;
         while let Some(first) = self.list.front() {
@@ -82,8 +84,8 @@ impl Storage {
 }
 
 impl Drop for Storage {
-    /// Drops one piece after the other. Otherwise a panic in one drop would leave this one, and two would
-    /// abort the process.
+    /// Drops the pieces one by one. Otherwise a panic in one drop would leave this function, and a
+    /// second panic would abort the process.
     fn drop(&mut self) {
         self.take_off(self.len);
         for bytes in self.sent.drain(..) {
@@ -92,17 +94,17 @@ impl Drop for Storage {
     }
 }
 
-/// What is named in the log when it panics.
+/// The name of these drops in the log if one panics.
 const OWNER: &str = "the drop of bytes to send";
 
 impl Chunks {
-    /// Makes an empty queue. Allocates nothing.
+    /// Makes an empty queue, without allocating.
     #[must_use]
     pub fn new() -> Chunks {
         Chunks::default()
     }
 
-    /// How many bytes are queued.
+    /// The number of queued bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.storage.as_ref().map_or(0, |storage| storage.len)
@@ -114,7 +116,7 @@ impl Chunks {
         self.len() == 0
     }
 
-    /// How many separate pieces of memory hold the bytes.
+    /// The number of separate pieces of memory that hold the bytes.
     #[must_use]
     pub fn count(&self) -> usize {
         self.storage
@@ -146,7 +148,7 @@ impl Chunks {
         self.push_chunk(Chunk::Shared(data.into()));
     }
 
-    /// Appends what was received, where it is.
+    /// Appends received bytes without copying them.
     pub(crate) fn push_received(&mut self, data: Buffer) {
         self.push_chunk(Chunk::Received(data));
     }
@@ -175,8 +177,8 @@ impl Chunks {
         self.release_sent();
     }
 
-    /// Takes the first `count` bytes off the queue: they were sent. [`Bytes`] among them are kept until
-    /// [`take_sent`](Chunks::take_sent), because dropping them may run the program's code.
+    /// Takes the first `count` bytes, which were sent, off the queue. [`Bytes`] among them are kept
+    /// until [`take_sent`](Chunks::take_sent), because dropping them may run the program's code.
     ///
     /// # Panics
     ///
@@ -192,20 +194,20 @@ impl Chunks {
         }
     }
 
-    /// Whether there is memory of what was sent.
+    /// Whether the queue holds memory of sent bytes.
     pub(crate) fn holds_sent(&self) -> bool {
         let storage = self.storage.as_ref();
         storage.is_some_and(|storage| !storage.sent.is_empty())
     }
 
-    /// The memory of what was sent and has not been dropped, in the order of sending.
+    /// Takes the memory of sent bytes, in the order of sending.
     pub(crate) fn take_sent(&mut self) -> impl Iterator<Item = Bytes> {
         let storage = self.storage.iter_mut();
         storage.flat_map(|storage| storage.sent.drain(..))
     }
 
-    /// Drops the memory of what was sent, which a [completion](super::Completion::unsent) brings along. A panic
-    /// in the drop of [`Bytes`] is logged and goes no further.
+    /// Drops the memory of sent bytes, which a [completion](super::Completion::unsent) returns.
+    /// Logs a panic in the drop of [`Bytes`] and goes on.
     pub fn release_sent(&mut self) {
         for bytes in self.take_sent() {
             panics::drop_caught(OWNER, bytes);
@@ -222,7 +224,7 @@ impl Chunks {
         assert!(self.is_empty(), "pieces are moved into an empty queue only");
         let all = source.count() <= max_count && source.len() <= max_bytes;
         let Some(from) = source.storage.as_mut().filter(|_| !all) else {
-            // All of it: with the storage, which in turn leaves ours to the source.
+            // The source gives away everything: exchange the storage as well, so that it gets ours.
             std::mem::swap(self, source);
             return;
         };
@@ -238,16 +240,16 @@ impl Chunks {
         }
         from.len -= into.len;
         if into.list.is_empty() {
-            // Nothing was taken: the first piece is still there, and still half-sent.
+            // Nothing was taken: the first piece remains, partly sent.
             from.start = std::mem::take(&mut into.start);
         }
     }
 
-    /// Moves the bytes of `unsent` back to the front of this queue, and leaves `unsent` empty. Copies nothing.
-    /// The memory of what was sent stays with `unsent`.
+    /// Moves the bytes of `unsent` back to the front of this queue, and leaves `unsent` empty.
+    /// Copies nothing. The memory of sent bytes stays with `unsent`.
     ///
-    /// To be used with [`Completion::unsent`](super::Completion::unsent), whose bytes came from the front of
-    /// this queue.
+    /// Use it with [`Completion::unsent`](super::Completion::unsent), whose bytes came from the
+    /// front of this queue.
     pub fn put_back(&mut self, unsent: &mut Chunks) {
         if unsent.is_empty() {
             return;
@@ -268,7 +270,7 @@ impl Chunks {
         }
     }
 
-    /// Exchanges the memory of what was sent with `other`.
+    /// Exchanges the memory of sent bytes with `other`.
     fn leave_sent_to(&mut self, other: &mut Chunks) {
         if self.holds_sent() || other.holds_sent() {
             let (own, other) = (&mut self.storage, &mut other.storage);
@@ -277,7 +279,7 @@ impl Chunks {
         }
     }
 
-    /// Whether anything would be allocated anew if this were dropped.
+    /// Whether the queue has storage, so that a new queue in its place would have to allocate.
     pub(crate) fn has_storage(&self) -> bool {
         self.storage.is_some()
     }
@@ -337,8 +339,8 @@ mod tests {
         assert_eq!(chunks.len(), 104 + 2 * GATHER_BYTES);
     }
 
-    /// Goal: whatever stands before them, many small writes are one piece, and stay so when they are
-    /// taken to be sent.
+    /// Goal: many small writes become one piece, whatever precedes them, and remain one when they
+    /// are taken to be sent.
     #[test]
     fn small_writes_behind_shared_memory_are_one_piece() {
         let mut chunks = Chunks::new();
@@ -365,7 +367,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: whatever is written, sent in parts and put back comes out once and in order.
+        /// Goal: bytes that are written, sent in parts and put back come out once and in order.
         #[test]
         fn bytes_keep_their_order(steps: Vec<(u8, u16)>, seed in any::<u8>()) {
             let (mut chunks, mut model, mut next) = (Chunks::new(), Vec::<u8>::new(), seed);

@@ -1,4 +1,4 @@
-//! Which backend is opened, and why.
+//! Chooses the backend to open.
 
 use std::io;
 
@@ -10,10 +10,10 @@ use super::{Driver, Port, PortKind, PortOptions};
 const VARIABLE: &str = "TIDEWAITER_PORT";
 
 impl Port {
-    /// Opens the kind of port that `options` asks for, otherwise the kind that the environment variable
-    /// `TIDEWAITER_PORT` names (`iocp`, `uring` or `poll`), otherwise the best that this machine allows: on
-    /// Linux io_uring, or readiness if the kernel refuses io_uring. [`info`](Port::info) and the log say which
-    /// one was opened and why.
+    /// Opens the kind of port that `options` asks for, otherwise the kind that the environment
+    /// variable `TIDEWAITER_PORT` names (`iocp`, `uring` or `poll`), otherwise the best that this
+    /// machine allows: on Linux io_uring, or readiness if the kernel refuses io_uring.
+    /// [`info`](Port::info) and the log report the kind and the reason.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Port {
         Ok(Port::over(driver, Some(Origin::here()?)))
     }
 
-    /// A port over any driver; one without an origin knows no OS.
+    /// Wraps a driver; a port without an origin has no OS behind it.
     pub(super) fn over(driver: Box<dyn Driver>, origin: Option<Origin>) -> Port {
         Port {
             gate: Gate::new(driver, origin),
@@ -55,7 +55,7 @@ impl Port {
     }
 }
 
-/// The backends of this OS, best first.
+/// Opens the best backend of this OS that the machine allows.
 #[cfg(target_os = "linux")]
 pub(super) fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
     match super::uring::open(options, "the best on Linux".to_owned()) {

@@ -1,4 +1,4 @@
-//! How ports and sockets are set up, and what a port says of itself.
+//! Options of ports and sockets, and a port's description.
 
 use std::fmt;
 use std::io;
@@ -84,18 +84,18 @@ pub struct PortOptions {
     /// a connection that brings much without a pause. 64 KiB by default, less than 2 GiB; less than `receive_bytes`
     /// counts as `receive_bytes`. On Linux, such a pipe is also enlarged to 256 KiB.
     pub surge_bytes: usize,
-    /// How many receive buffers of `receive_bytes` the port has at most: 256 by default.
+    /// The most receive buffers of `receive_bytes` that the port has: 256 by default.
     ///
-    /// io_uring takes a power of two from 1 to 32768, and begins with 32 of them. The other ports take any
-    /// number: so many unused buffers are kept for reuse. On Windows, busy connections may hold further
-    /// buffers, of up to 16 MiB together, while they wait for bytes.
+    /// io_uring takes a power of two from 1 to 32768, and begins with 32 of them. The other ports
+    /// take any number, and keep up to that many unused buffers for reuse. On Windows, busy
+    /// connections may hold further buffers, of up to 16 MiB together, while they wait for bytes.
     pub receive_buffers: u16,
-    /// How many entries io_uring's submission queue has: 1024 by default, at least 1. The kernel rounds up
-    /// to a power of two, and down to 32768.
+    /// The number of entries in io_uring's submission queue: 1024 by default, at least 1. The
+    /// kernel rounds up to a power of two, and down to 32768.
     pub submission_entries: u32,
-    /// How many entries io_uring's completion queue has: 8192 by default, at least 1. The kernel rounds up
-    /// to a power of two, and down to 65536. It keeps further completions and delivers them later: none is
-    /// lost.
+    /// The number of entries in io_uring's completion queue: 8192 by default, at least 1. The
+    /// kernel rounds up to a power of two, and down to 65536. It keeps further completions and
+    /// delivers them later, so none is lost.
     pub completion_entries: u32,
 }
 
@@ -129,13 +129,14 @@ impl Default for PortOptions {
     }
 }
 
-/// Which backend a port has, and why it was chosen.
+/// A port's backend, and the reason for choosing it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PortInfo {
     /// The backend.
     pub kind: PortKind,
-    /// Why it was chosen: "asked for by TIDEWAITER_PORT", "io_uring was refused: io_uring_setup: …".
+    /// The reason for choosing it: "asked for by TIDEWAITER_PORT", "io_uring was refused:
+    /// io_uring_setup: …".
     pub reason: String,
     /// The names of the OS's features that it uses: "multishot receive", "deferred task work", …
     pub features: Vec<String>,
@@ -147,14 +148,14 @@ impl fmt::Display for PortInfo {
     }
 }
 
-/// Where and how to listen.
+/// The address to listen on, and how.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
     /// The address to listen on; with port 0, the OS chooses one.
     pub address: SocketAddr,
-    /// How many connections may wait to be accepted: 1024 by default. The OS may cap it, on Linux to
-    /// `net.core.somaxconn`.
+    /// The number of connections that may wait to be accepted: 1024 by default. The OS may cap it,
+    /// on Linux to `net.core.somaxconn`.
     pub backlog: u32,
     /// Whether several sockets may listen on the same address, over which the kernel spreads the connections
     /// (Linux, and simulations): false by default. Each of the sockets must set it. On other systems,
@@ -199,8 +200,8 @@ pub enum SocketOption {
     /// Whether the OS sends small segments at once instead of gathering them (`TCP_NODELAY`). Ports leave the
     /// OS's default, which is false.
     NoDelay(bool),
-    /// How long a connection is idle before the OS first probes whether the peer is still there; `None`, the
-    /// default, never probes. At least one second; fractions of a second count on Windows alone. The OS
+    /// The idle time before the OS first probes whether the peer is still there; `None`, the
+    /// default, never probes. At least one second; only Windows takes fractions of a second. The OS
     /// decides how often to probe and when to give up.
     KeepAlive(Option<Duration>),
 }

@@ -1,9 +1,9 @@
 //! The port over Linux's io_uring.
 //!
-//! One ring per port, entered by the port's thread alone. Accepting and receiving are multishot: one
-//! request, many completions. Received bytes land in a ring of buffers that all handles share, so
-//! that an idle connection holds none. A turn enters the kernel once: to submit what was asked since
-//! the last one, and to wait.
+//! Each port has one ring, which only the port's thread enters. Accepts and receives are multishot:
+//! one request, many completions. Received bytes land in a ring of buffers that all handles share,
+//! so an idle connection holds none. A turn enters the kernel once: to submit the requests since
+//! the last turn, and to wait.
 
 #![expect(unsafe_code, reason = "the kernel reads and writes our memory")]
 
@@ -54,17 +54,17 @@ use pipes::WriteFlags;
 use probe::Abilities;
 use ring::{Entered, Ring, TaskWork, Wait};
 
-/// What the waker's completions carry; no operation's key is this word.
+/// The user data of the waker's completions; no operation's key equals it.
 const WAKE: u64 = u64::MAX;
 
-/// Marks the completions of cancellations, which carry the operation's key besides. The bit is the
-/// highest of the key's index, which 2^31 operations at once would need.
+/// Marks the user data of a cancellation, which also carries the operation's key. The bit is the
+/// highest of the key's index, and would be needed only with 2^31 operations at once.
 const CANCELLING: u64 = 1 << 31;
 
-/// How many lists for vectored sends, and buffers of our own, are kept for reuse.
+/// The number of lists for vectored sends, and of the port's own buffers, kept for reuse.
 const SPARE_MAX: usize = 64;
 
-/// How much of the kernel to use, at most: less, in tests, is what older kernels have.
+/// The kernel features that the port may use. Tests forbid some, to stand in for older kernels.
 #[derive(Clone, Copy, Debug)]
 struct Allowed {
     task_work: TaskWork,
@@ -80,7 +80,7 @@ impl Allowed {
     };
 }
 
-/// Opens the port, or says why that is refused.
+/// Opens the port, or explains why it cannot.
 pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn Driver>> {
     Ok(Box::new(Uring::open(options, reason, Allowed::ALL)?))
 }
@@ -88,7 +88,7 @@ pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn 
 struct Uring {
     info: PortInfo,
     setup: Setup,
-    /// Goes first: the kernel lets go of everything below when the ring is gone.
+    /// Declared first, to be dropped first: the kernel then releases everything below.
     ring: Option<Ring>,
     phase: Phase,
     handles: Table<HandleState>,
@@ -96,27 +96,27 @@ struct Uring {
     foreign: Foreign,
     foreign_poll: ForeignPoll,
     buffers: Rc<BufferRing>,
-    /// Buffers for when the program holds all those of the ring.
+    /// Buffers for receiving while the program holds all those of the ring.
     pool: Rc<Pool>,
     wide: Wide,
     spare: Vec<Pinned<Gather>>,
     children: Children,
-    /// Last completions that are ready, of operations that are gone.
+    /// Last completions to deliver, of operations already removed from the table.
     due: VecDeque<Completion>,
     bell: Bell,
     stale: u64,
 }
 
-/// How rings are made, and what the kernel can do.
+/// The options for creating rings, and the kernel's features.
 struct Setup {
     options: PortOptions,
     task_work: TaskWork,
     abilities: Abilities,
-    /// How pipes are written to, once that was asked.
+    /// The flags for writing to pipes, once known.
     write_flags: Option<WriteFlags>,
 }
 
-/// Memory for what surges, and how many pieces of it this wait has received into.
+/// Large memory for surges, and the number of pieces that this wait has received into.
 struct Wide {
     pool: Rc<Pool>,
     taken: usize,
@@ -125,9 +125,9 @@ struct Wide {
 struct Bell {
     waker: Waker,
     event: Event,
-    /// The ring reports that the waker is used.
+    /// Whether the ring polls the waker's event.
     watched: bool,
-    /// The waker has been used since `wait` last looked.
+    /// Whether the waker was used since `wait` last checked.
     rung: bool,
 }
 
@@ -211,7 +211,7 @@ impl Uring {
         })
     }
 
-    /// Asks the kernel for what the operation's stage says, now or once the kernel may be asked.
+    /// Submits the operation's current stage, now or once the port may submit.
     fn start(&mut self, key: Key) {
         if self.phase != Phase::Active {
             return;
@@ -222,8 +222,8 @@ impl Uring {
             .expect("only live operations are started");
         pending.lent = true;
         let entry = pending.entry(&mut self.spare).user_data(key.to_u64());
-        // SAFETY: the entry's addresses point to what the operation owns on the heap, and it stays in
-        // the table, unchanged, until its last completion.
+        // SAFETY: the entry points to memory that the operation owns on the heap, and the operation
+        // stays in the table, unchanged, until its last completion.
         unsafe { self.ring_mut().push(entry) };
     }
 
@@ -234,7 +234,7 @@ impl Uring {
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(word | CANCELLING);
-        // SAFETY: cancelling has no addresses.
+        // SAFETY: a cancellation has no addresses.
         unsafe { self.ring_mut().push(entry) };
     }
 
@@ -267,7 +267,7 @@ impl Uring {
         Handle(self.handles.insert(HandleState::new(thing)))
     }
 
-    /// Turns a request into work for the handle's kind, or refuses it.
+    /// Turns a request into work for this kind of handle, or refuses it.
     fn work(
         state: &HandleState,
         request: Request,
@@ -316,15 +316,15 @@ impl Uring {
             (Request::Exit, Thing::Process(process)) => Ok(Work::Exit(process.mark())),
             (Request::HangUp, Thing::Stream(_) | Thing::Writer(_)) => {
                 if state.hanging_up.is_some() {
-                    return Err(invalid("a hang-up is being waited for already"));
+                    return Err(invalid("the handle is already waiting for a hang-up"));
                 }
                 Ok(Work::HangUp { seen: false })
             }
-            _ => Err(invalid("this kind of handle does not know such requests")),
+            _ => Err(invalid("this kind of handle does not take such requests")),
         }
     }
 
-    /// Closes a handle that is to be closed once its last operation has completed.
+    /// Closes a handle that is being closed, once its last operation has completed.
     fn close_if_idle(&mut self, key: Key) {
         let Some(state) = self.handles.get(key) else {
             return;
@@ -334,7 +334,7 @@ impl Uring {
         };
         let state = self.handles.remove(key).expect("it was there a moment ago");
         if let (CloseMode::Reset, Thing::Stream(socket)) = (closing.mode, &state.thing) {
-            // A socket that never was connected has nothing to reset.
+            // A socket that never connected has nothing to reset.
             let _ = control::reset_on_close(socket);
         }
         self.children.note_closed(&state.thing);
@@ -415,7 +415,7 @@ impl Driver for Uring {
             Some(Duration::ZERO) => Wait::No,
             Some(timeout) => Wait::UpTo(timeout),
         };
-        debug_assert_eq!(self.phase, Phase::Active, "whoever waits has begun to");
+        debug_assert_eq!(self.phase, Phase::Active, "`begin_waiting` comes first");
         self.bell.rung = false;
         loop {
             self.buffers.fill_up();
@@ -433,7 +433,7 @@ impl Driver for Uring {
             if !idle || entered == Entered::Early || matches!(wait, Wait::No) {
                 return Ok(());
             }
-            // Nothing but our own came in: wait on.
+            // Only completions of the port's own requests arrived: wait for the rest of the time.
             if let Some(deadline) = deadline {
                 wait = Wait::UpTo(deadline.saturating_duration_since(Instant::now()));
             }
@@ -476,7 +476,7 @@ impl Driver for Uring {
                 SocketRepr::Os(socket) | SocketRepr::Plain(socket) => {
                     Ok(self.keep(Thing::Stream(socket)))
                 }
-                SocketRepr::Sim(_) => Err(invalid("a simulated socket is for simulated ports")),
+                SocketRepr::Sim(_) => Err(invalid("a simulated socket needs a simulated port")),
             },
             Resource::Listener(listener) => {
                 listener.set_nonblocking(true)?;
@@ -513,7 +513,7 @@ impl Driver for Uring {
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
         match &self.state(process)?.thing {
             Thing::Process(process) => process.signal(signal, target),
-            _ => Err(invalid("the handle is no process")),
+            _ => Err(invalid("the handle is not a process")),
         }
     }
 
@@ -575,7 +575,7 @@ impl Driver for Uring {
     fn disown(&mut self) {
         self.phase = Phase::Held;
         self.disown_ring();
-        // What was to be sent is dropped with the port: that may run the program's code.
+        // Drops unsent data together with the port, because dropping it may run the program's code.
         self.handles = Table::default();
         self.children = Children::default();
     }
