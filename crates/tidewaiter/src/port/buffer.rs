@@ -39,7 +39,7 @@ impl Buffer {
     ///
     /// Until `lender.take_back(id, memory)` is called, the `len` bytes at `memory` are initialised
     /// and nobody writes to them.
-    #[expect(unsafe_code, reason = "the one way to make a buffer")]
+    #[expect(unsafe_code, reason = "the only way to make a buffer")]
     pub(crate) unsafe fn new(
         memory: NonNull<u8>,
         len: usize,
@@ -74,7 +74,7 @@ impl Buffer {
 impl Deref for Buffer {
     type Target = [u8];
 
-    #[expect(unsafe_code, reason = "the one way to read a buffer")]
+    #[expect(unsafe_code, reason = "the only way to read a buffer")]
     fn deref(&self) -> &[u8] {
         // SAFETY: `Buffer::new`'s caller promised `len` initialised bytes that nothing writes to
         // until `take_back`, which only `drop` calls.
@@ -175,7 +175,7 @@ impl Lease {
     }
 
     /// The memory, to receive into directly. Do not call it while the OS has the address.
-    #[expect(unsafe_code, reason = "the one way to write to a lease")]
+    #[expect(unsafe_code, reason = "the only way to write to a lease")]
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: `Pool::lease` leaked a box of `capacity` initialised bytes at this address, and
         // only `self`, borrowed mutably, knows it.

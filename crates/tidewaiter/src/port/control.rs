@@ -59,7 +59,7 @@ pub(super) fn shutdown_write(socket: &Socket) -> io::Result<()> {
 /// The number of sent bytes that the peer's system has not acknowledged; an end of the sending side
 /// may count as one byte.
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
-#[expect(unsafe_code, reason = "socket2 does not know this question")]
+#[expect(unsafe_code, reason = "socket2 does not have this query")]
 pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
     #[cfg(target_os = "freebsd")]
     use libc::FIONWRITE as QUESTION;

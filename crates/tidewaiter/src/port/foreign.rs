@@ -107,7 +107,7 @@ impl Foreign {
             }
             // If the owner has already closed the descriptor, the kernel has removed it.
             (Some(set), None) => set.remove(watched.descriptor, watched.interest),
-            (None, None) => unreachable!("what is watched is always ready or in the set"),
+            (None, None) => unreachable!("a watched descriptor is always ready or in the set"),
         }
         Some(Completion {
             result: Err(Failure::Cancelled),

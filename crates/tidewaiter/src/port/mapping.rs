@@ -1,6 +1,6 @@
 //! Whole pages of memory, mapped from the kernel.
 
-#![expect(unsafe_code, reason = "memory by its address")]
+#![expect(unsafe_code, reason = "accesses memory by its address")]
 
 use std::io;
 use std::ptr::NonNull;

@@ -61,7 +61,7 @@ pub(super) fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
     match super::uring::open(options, "the best on Linux".to_owned()) {
         Ok(driver) => Ok(driver),
         Err(refusal) => {
-            log::warn!("io_uring was refused, epoll serves instead: {refusal}");
+            log::warn!("io_uring was refused, using epoll instead: {refusal}");
             super::poll::open(options, format!("io_uring was refused: {refusal}"))
         }
     }

@@ -99,11 +99,11 @@ pub struct PortOptions {
     pub completion_entries: u32,
 }
 
-/// The most bytes that one call of the OS is given room for.
+/// The largest size of a receive buffer: the OS takes no more in one call.
 pub(super) const RECEIVE_BYTES_MAX: usize = i32::MAX.cast_unsigned() as usize;
 
 impl PortOptions {
-    /// Refuses what no port can do.
+    /// Refuses options that no port supports.
     pub(super) fn check(&self) -> io::Result<()> {
         let refused = |problem| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         if !(1..=RECEIVE_BYTES_MAX).contains(&self.receive_bytes) {

@@ -19,7 +19,7 @@ impl Key {
     /// The inverse of [`Key::to_u64`].
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "the two halves of the word"
+        reason = "splits the word into its halves"
     )]
     pub(crate) const fn from_u64(word: u64) -> Key {
         Key {
@@ -133,7 +133,7 @@ impl<T> Table<T> {
     /// Converts each value, in slot order, and keeps its key.
     #[allow(
         dead_code,
-        reason = "Linux alone has a port that gives way to another one"
+        reason = "only Linux has a port that hands over to another one"
     )]
     pub(crate) fn map<U>(self, mut make: impl FnMut(Key, T) -> U) -> Table<U> {
         let slots = (0u32..).zip(self.slots).map(|(index, slot)| match slot {

@@ -1,6 +1,6 @@
 //! A level-triggered epoll set.
 
-#![expect(unsafe_code, reason = "descriptors of others come as numbers")]
+#![expect(unsafe_code, reason = "the program names descriptors by number")]
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};

@@ -6,7 +6,7 @@
 //! `wait` delivers every completion. One operation of the port can consist of several of Windows:
 //! an accept keeps several sockets waiting, and a receive is a series of waits for bytes.
 
-#![expect(unsafe_code, reason = "the system's calls, and the memory it is lent")]
+#![expect(unsafe_code, reason = "Windows calls, and memory lent to Windows")]
 
 mod entry;
 mod extension;
@@ -316,7 +316,7 @@ impl Driver for Iocp {
             && let Err(error) = control::reset_on_close(socket)
         {
             // The connection has ended or not begun: there is nothing to reset.
-            log::debug!("closing without a reset: {error}");
+            log::debug!("port: a connection could not be reset: {error}");
         }
         let live = Live::new(handle.0, token, RequestKind::Close);
         let operation = self.operations.insert(live);

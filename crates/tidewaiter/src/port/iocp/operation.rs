@@ -183,7 +183,7 @@ impl Lent {
 pub(super) struct Records {
     #[expect(
         clippy::vec_box,
-        reason = "the system knows records by their address, so each keeps its box"
+        reason = "Windows identifies records by their address, so each keeps its box"
     )]
     spare: Vec<Box<Record>>,
 }

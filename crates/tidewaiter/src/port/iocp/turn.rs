@@ -178,7 +178,7 @@ impl Iocp {
             RequestKind::Receive => self.received(record, finish, had_place),
             RequestKind::Send => self.sent(record, finish),
             RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
-                unreachable!("they have no records")
+                unreachable!("these operations have no records")
             }
         }
     }

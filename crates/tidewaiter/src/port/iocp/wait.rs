@@ -182,7 +182,7 @@ impl Drop for PoolWait {
 unsafe extern "system" fn signalled(context: *mut c_void, _timed_out: bool) {
     // SAFETY: `PoolWait` registered this pointer, and frees it only after this call has ended.
     let post = unsafe { &*context.cast::<Post>() };
-    // There is nobody to whom a failure could be reported.
+    // Nobody is left to report a failure to.
     let posted = post.queue.post_wait(post.operation).is_ok();
     post.posted.store(posted, Ordering::Release);
 }

@@ -1,7 +1,7 @@
 //! Tells a forked copy from its original without a system call, by memory that the kernel wipes in
 //! children.
 
-#![expect(unsafe_code, reason = "memory by its address")]
+#![expect(unsafe_code, reason = "accesses memory by its address")]
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

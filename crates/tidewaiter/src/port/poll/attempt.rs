@@ -363,7 +363,7 @@ impl Entry {
 
     fn attempt_accept(&mut self) -> Attempt {
         let Source::Listener(listener) = &self.source else {
-            unreachable!("`accepts` lets no other source accept");
+            unreachable!("`check` lets no other source accept");
         };
         match accept(listener) {
             Ok(Some((socket, peer))) => Attempt::More(Outcome::Accepted {
@@ -414,7 +414,7 @@ impl Entry {
 
     fn attempt_exit(&mut self) -> Attempt {
         let Source::Process(process) = &self.source else {
-            unreachable!("`accepts` lets no other source exit");
+            unreachable!("`check` lets no other source exit");
         };
         match process.try_wait() {
             Ok(Some(status)) => Attempt::Last(Ok(Outcome::Exited(status))),
@@ -450,7 +450,7 @@ impl Entry {
 
     fn attempt_connect(&mut self, peer: SocketAddr) -> Attempt {
         let Source::Stream(socket) = &self.source else {
-            unreachable!("`accepts` lets no other source connect");
+            unreachable!("`check` lets no other source connect");
         };
         // Earlier reports are about the unconnected socket, for example that it has hung up, and no
         // longer hold.
@@ -470,7 +470,7 @@ impl Entry {
 
     fn attempt_connected(&mut self) -> Attempt {
         let Source::Stream(socket) = &self.source else {
-            unreachable!("`accepts` lets no other source connect");
+            unreachable!("`check` lets no other source connect");
         };
         match socket
             .take_error()

@@ -55,7 +55,7 @@ impl PollPort {
                     self.remove(pipe.handle);
                 }
                 let Source::Process(process) = source else {
-                    unreachable!("what was to be registered is given back");
+                    unreachable!("`register` gives its source back");
                 };
                 Err((error, *process))
             }
@@ -78,6 +78,6 @@ pub(super) fn abandon(process: &OsProcess) {
             process.try_wait()
         });
     if let Err(error) = ended {
-        log::error!("port: a child that could not be watched may be left: {error}");
+        log::error!("port: a child that could not be watched may still run: {error}");
     }
 }

@@ -78,7 +78,7 @@ impl Selector {
     /// Returns false for a source that is always ready: the kernel does not watch some devices.
     #[expect(
         unsafe_code,
-        reason = "`polling` wants sources removed before they are closed"
+        reason = "`polling` requires that sources are removed before they are closed"
     )]
     pub(super) fn add(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
         let number = usize::try_from(key.to_u64()).expect("checked at the head of this file");
@@ -100,7 +100,7 @@ impl Selector {
     /// Reports under `key` that `source` is readable, for as long as it is.
     #[expect(
         unsafe_code,
-        reason = "`polling` wants sources removed before they are closed"
+        reason = "`polling` requires that sources are removed before they are closed"
     )]
     pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
         let number = usize::try_from(key.to_u64()).expect("checked at the head of this file");

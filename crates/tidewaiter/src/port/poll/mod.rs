@@ -206,7 +206,7 @@ impl PollPort {
         if entry.watched
             && let Err(error) = self.selector.remove(entry.source.as_fd())
         {
-            log::error!("port: a handle was not taken off the selector: {error}");
+            log::error!("port: a handle could not be removed from the selector: {error}");
         }
         Some(entry)
     }

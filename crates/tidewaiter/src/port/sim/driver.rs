@@ -401,7 +401,7 @@ impl Driver for SimDriver {
     fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
         match self.object(handle)? {
             Object::Stream(end) => Ok(self.shared.lock().under_way(end)),
-            _ => Err(unsuitable("only connections send")),
+            _ => Err(unsuitable("only connections have unacknowledged bytes")),
         }
     }
 
@@ -431,7 +431,7 @@ impl Driver for SimDriver {
         match self.object(handle)? {
             Object::Stream(end) => self.shared.change(|world| world.shutdown_write(end)),
             Object::Bound(_) => Err(io::Error::from(io::ErrorKind::NotConnected)),
-            _ => Err(unsuitable("only stream sockets are shut down")),
+            _ => Err(unsuitable("only stream sockets can be shut down")),
         }
     }
 

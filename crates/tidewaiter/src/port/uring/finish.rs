@@ -118,7 +118,7 @@ impl Uring {
                 finish_poll(pending, cqe, pool)
             }
             (Stage::Started, Work::Watch | Work::Close) => {
-                unreachable!("this is never the kernel's work")
+                unreachable!("the kernel never gets such work")
             }
         };
         let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));

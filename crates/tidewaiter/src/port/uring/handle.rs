@@ -61,14 +61,14 @@ impl HandleState {
     pub(super) fn socket(&self) -> io::Result<&socket2::Socket> {
         match &self.thing {
             Thing::Listener(socket) | Thing::Stream(socket) => Ok(socket),
-            _ => Err(super::invalid("the handle is no socket")),
+            _ => Err(super::invalid("the handle is not a socket")),
         }
     }
 
     pub(super) fn process(&self) -> &OsProcess {
         match &self.thing {
             Thing::Process(process) => process,
-            _ => unreachable!("only processes are waited for"),
+            _ => unreachable!("only a process has an exit"),
         }
     }
 

@@ -61,7 +61,7 @@ impl Uring {
     /// milliseconds even after the ring is closed, so a lack of memory may soon be over.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the kernel tells nobody when it gives memory back"
+        reason = "the kernel does not report when it releases memory"
     )]
     fn set_up_patiently(&self) -> io::Result<Ring> {
         let mut pause = Duration::from_millis(1);
@@ -70,7 +70,7 @@ impl Uring {
                 Err(error)
                     if error.kind() == io::ErrorKind::OutOfMemory && pause <= PATIENCE_MAX =>
                 {
-                    log::debug!("io_uring is tried again in {pause:?}: {error}");
+                    log::debug!("retrying io_uring in {pause:?}: {error}");
                     std::thread::sleep(pause);
                     pause *= 2;
                 }
@@ -216,7 +216,7 @@ impl Uring {
 impl Drop for Uring {
     #[expect(
         clippy::disallowed_methods,
-        reason = "what the kernel may still touch is never freed"
+        reason = "memory that the kernel may still access is never freed"
     )]
     fn drop(&mut self) {
         if self.drain() {

@@ -305,7 +305,7 @@ impl Pending {
             // single poll would complete at once, over and over. A multishot poll reports changes
             // only.
             Work::HangUp { .. } => opcode::PollAdd::new(descriptor, 0).multi(true).build(),
-            Work::Watch | Work::Close => unreachable!("this is not the ring's work"),
+            Work::Watch | Work::Close => unreachable!("the ring never gets such work"),
         }
     }
 }

@@ -204,7 +204,7 @@ impl Ring {
     /// here, and the descriptor refers to the original's ring.
     #[expect(
         clippy::disallowed_methods,
-        reason = "unmapping could hit what has since been mapped in its place"
+        reason = "unmapping could hit memory that has since been mapped at its address"
     )]
     pub(super) fn disown(self) {
         let descriptor = self.io.as_raw_fd();

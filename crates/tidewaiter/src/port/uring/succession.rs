@@ -25,7 +25,7 @@ impl Uring {
             successor.watch(key, state.pollable())?;
         }
         successor.watch_foreign(&self.foreign)?;
-        log::warn!("io_uring was refused, epoll goes on instead: {refusal}");
+        log::warn!("io_uring was refused, continuing with epoll: {refusal}");
         let operations = std::mem::take(&mut self.operations);
         Ok(successor.take_over(Estate {
             handles: std::mem::take(&mut self.handles).map(|_, state| state.into_source()),
