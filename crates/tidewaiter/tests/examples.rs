@@ -67,7 +67,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
 
 /// Sends `request`, ends its side, and returns the whole answer.
 fn talk(address: SocketAddr, request: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    let mut stream = TcpStream::connect(address).expect("the server listens");
     let mut writer = stream.try_clone().expect("a stream is shared");
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -94,7 +94,7 @@ fn run_with<T: Send + 'static>(
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     reactor.run().expect("the port works");
-    thread.join().expect("what the client wanted came true")
+    thread.join().expect("the client succeeds")
 }
 
 fn megabytes() -> Vec<u8> {

@@ -51,7 +51,7 @@ fn numbering(thread: usize) -> impl Factory {
 
 /// Connects, and returns the number of the thread that answered.
 fn connect(address: SocketAddr) -> (TcpStream, usize) {
-    let mut client = TcpStream::connect(address).expect("somebody listens");
+    let mut client = TcpStream::connect(address).expect("the server listens");
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut number = [0];
     client.read_exact(&mut number).expect("a thread answers");
@@ -227,7 +227,7 @@ fn a_panic_of_the_closure_that_makes_factories_reaches_the_caller() {
     let group = start();
     let listen = || {
         group.listen_tcp(any_port(), |thread| {
-            assert_ne!(thread, 1, "a deliberate panic it");
+            assert_ne!(thread, 1, "a deliberate panic");
             numbering(thread)
         })
     };

@@ -223,9 +223,9 @@ impl Command {
         self
     }
 
-    /// As [`pty`](Command::pty), but with a pseudo-terminal that is open already, given by our
-    /// descriptors of its two ends. Both must be open when the child is started, which copies them; close them
-    /// afterwards. While our slave end is open, no end of file follows the end of the child.
+    /// As [`pty`](Command::pty), but with a pseudo-terminal that is already open, given by our descriptors of
+    /// its two ends. Both must be open when the child is started, which copies them; close them afterwards.
+    /// While our slave end is open, the end of the child causes no end of file.
     #[must_use]
     pub fn pty_of(mut self, master: RawDescriptor, slave: RawDescriptor) -> Command {
         let size = self.terminal.and_then(|terminal| terminal.size);
@@ -234,8 +234,7 @@ impl Command {
         self
     }
 
-    /// Unix. Gives the child a pseudo-terminal, as [`pty`](Command::pty) does, of so many rows and columns of
-    /// characters.
+    /// Unix. Gives the child a pseudo-terminal, as [`pty`](Command::pty) does, with this many rows and columns.
     #[must_use]
     pub fn window_size(mut self, rows: u16, columns: u16) -> Command {
         let ends = self.terminal.and_then(|terminal| terminal.ends);

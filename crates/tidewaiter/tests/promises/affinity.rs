@@ -62,7 +62,7 @@ fn a_wait_on_a_second_thread_is_refused_and_says_why() {
     harness.turn(Some(Duration::ZERO));
     let mut harness = on_another_thread(harness, |mut harness| {
         let waited = harness.port.wait(None, &mut Vec::new());
-        let error = waited.expect_err("it is another thread's");
+        let error = waited.expect_err("it belongs to another thread");
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         assert!(error.to_string().contains("belongs to thread"), "{error}");
         harness
@@ -92,9 +92,9 @@ fn pause(harness: &mut Harness) {
     harness.port.before_fork().expect("it can be suspended");
     harness.port.before_fork().expect("it is suspended already");
     let waited = harness.port.wait(Some(Duration::ZERO), &mut Vec::new());
-    let error = waited.expect_err("there is nothing to wait at");
+    let error = waited.expect_err("a suspended port cannot wait");
     assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
-    harness.port.after_fork().expect("it can go on");
+    harness.port.after_fork().expect("the port resumes");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_cancel_or_wake_up_while_suspended_takes_effect() {
         .submit(server, Request::Receive, Token(1))
         .expect_err("the cancelled one is under way until it was delivered");
     assert_eq!(again.kind(), io::ErrorKind::InvalidInput);
-    harness.port.after_fork().expect("it can go on");
+    harness.port.after_fork().expect("the port resumes");
     // Each wait must end by its own event: nothing else would end it.
     harness.turn(None);
     harness.assert_cancelled(receiving);

@@ -126,7 +126,7 @@ fn an_address_can_be_listened_on_again_once_closed() {
     for _ in 0..5 {
         let accepting = harness.submit(listener, Request::Accept);
         let (client, connecting) = harness.connect(address);
-        harness.last(connecting).expect("somebody listens");
+        harness.last(connecting).expect("the server listens");
         let (socket, _) = harness.accepted(accepting);
         let server = harness.adopt(socket);
         // The end that closes first lingers; here this is the one with the listener's address.
@@ -163,7 +163,7 @@ fn an_accepted_socket_that_is_dropped_is_closed() {
     let (listener, address) = harness.listen();
     let accepting = harness.submit(listener, Request::Accept);
     let (client, connecting) = harness.connect(address);
-    harness.last(connecting).expect("somebody listens");
+    harness.last(connecting).expect("the server listens");
     let (socket, peer): (_, SocketAddr) = harness.accepted(accepting);
     assert_eq!(harness.port.local_addr(client).ok(), Some(peer));
     let reader = Reader::new(&mut harness, client);

@@ -210,7 +210,7 @@ fn a_partial_send_returns_the_unsent_bytes() {
     harness.until("all that was sent", |harness| {
         while let Some(completion) = harness.arrived(receiving) {
             let Ok(Outcome::Received(buffer)) = completion.result else {
-                panic!("bytes should have come: {completion:?}");
+                panic!("bytes should have arrived: {completion:?}");
             };
             assert_continues(&pattern, received, &buffer);
             received += buffer.len();

@@ -119,7 +119,7 @@ fn a_multishot_accept_delivers_every_connection_and_then_its_end() {
         let completion = harness.next(accepting);
         assert!(completion.more);
         let Ok(Outcome::Accepted { peer, .. }) = completion.result else {
-            panic!("a connection should have come: {completion:?}");
+            panic!("a connection should have arrived: {completion:?}");
         };
         assert!(matches!(harness.last(connecting), Ok(Outcome::Connected)));
         assert_eq!(harness.port.local_addr(client).ok(), Some(peer));
@@ -143,7 +143,7 @@ fn an_accept_of_one_ends_with_the_first_connection() {
         let completion = harness.next(accepting);
         assert!(!completion.more, "{completion:?}");
         let Ok(Outcome::Accepted { peer, .. }) = completion.result else {
-            panic!("a connection should have come: {completion:?}");
+            panic!("a connection should have arrived: {completion:?}");
         };
         assert_eq!(harness.port.local_addr(client).ok(), Some(peer));
         assert!(!harness.is_live(accepting));

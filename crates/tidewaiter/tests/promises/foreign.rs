@@ -16,7 +16,7 @@ fn a_connected_socket_can_be_adopted() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let ours = TcpStream::connect(address).expect("it listens");
-    let (mut theirs, _) = listener.accept().expect("somebody connected");
+    let (mut theirs, _) = listener.accept().expect("a client connected");
     let handle = harness.adopt(ours);
     assert_eq!(harness.port.peer_addr(handle).ok(), Some(address));
     theirs.write_all(b"hello").expect("it is connected");
@@ -46,7 +46,7 @@ fn an_unconnected_socket_can_be_adopted_and_connected() {
         let handle = harness.adopt(TcpStream::from(socket));
         let connecting = harness.submit(handle, Request::Connect(address));
         assert!(matches!(harness.last(connecting), Ok(Outcome::Connected)));
-        let (mut theirs, peer) = listener.accept().expect("somebody connected");
+        let (mut theirs, peer) = listener.accept().expect("a client connected");
         assert_eq!(harness.port.local_addr(handle).ok(), Some(peer));
         assert!(!bound || before == Some(peer), "it is bound where it was");
         theirs.write_all(b"hello").expect("it is connected");
@@ -129,7 +129,7 @@ fn a_blocking_peer_is_echoed_to_its_end() {
         match harness.next(receiving).result {
             Ok(Outcome::Received(buffer)) => harness.send_all(server, &buffer),
             Ok(Outcome::EndOfFile) => break,
-            other => panic!("bytes should have come: {other:?}"),
+            other => panic!("bytes should have arrived: {other:?}"),
         }
     }
     harness.close_now(server);

@@ -70,8 +70,8 @@ fn a_port_that_never_waited_works_in_the_child() {
             harness.port.before_fork().expect("it can be suspended");
             let mut harness = Some(harness);
             let child = fork(|| {
-                let mut harness = harness.take().expect("it is there");
-                harness.port.after_fork().expect("it can go on");
+                let mut harness = harness.take().expect("it exists");
+                harness.port.after_fork().expect("the port resumes");
                 waker.wake();
                 harness.turn(None);
                 let (socket, _) = harness.accepted(accepting);
@@ -119,8 +119,8 @@ fn operations_under_way_go_on_in_the_child() {
                 harness.port.before_fork().expect("it can be suspended");
                 let mut harness = Some(harness);
                 fork(|| {
-                    let mut harness = harness.take().expect("it is there");
-                    harness.port.after_fork().expect("it can go on");
+                    let mut harness = harness.take().expect("it exists");
+                    harness.port.after_fork().expect("the port resumes");
                     let received = reader.take(&mut harness, input.len());
                     assert!(received == input, "the same bytes");
                     match harness.last(sending) {
@@ -319,8 +319,8 @@ fn a_running_child_is_not_reported_ended_in_a_copy() {
                 harness.port.before_fork().expect("it can be suspended");
                 let mut harness = Some(harness);
                 let copy = fork(|| {
-                    let mut harness = harness.take().expect("it is there");
-                    harness.port.after_fork().expect("it can go on");
+                    let mut harness = harness.take().expect("it exists");
+                    harness.port.after_fork().expect("the port resumes");
                     harness.send_all(child.stdin, b"still here");
                     assert_eq!(output.take(&mut harness, 10), b"still here");
                     assert!(harness.is_live(child.exit));
@@ -356,10 +356,10 @@ fn the_original_goes_on_without_new_resources() {
             for _ in 0..3 {
                 harness.port.before_fork().expect("it can be suspended");
                 let mut taken = Some(harness);
-                join(fork(|| taken.take().expect("it is there").drop_port()));
+                join(fork(|| taken.take().expect("it exists").drop_port()));
                 harness = taken.expect("the child had a copy");
                 let limit = leave_no_descriptors();
-                harness.port.after_fork().expect("it can go on");
+                harness.port.after_fork().expect("the port resumes");
                 waker.wake();
                 harness.turn(None);
                 client.write_all(b"hello").expect("it is connected");
@@ -436,9 +436,9 @@ fn a_copy_goes_on_without_memory_for_a_ring() {
             let closing = harness.close(doomed, CloseMode::Reset);
             let mut harness = Some(harness);
             let copy = fork(|| {
-                let mut harness = harness.take().expect("it is there");
+                let mut harness = harness.take().expect("it exists");
                 leave_no_lockable_memory();
-                harness.port.after_fork().expect("it can go on");
+                harness.port.after_fork().expect("the port resumes");
                 waker.wake();
                 harness.turn(None);
                 assert_eq!(harness.port.info().kind, PortKind::Poll);
@@ -490,7 +490,7 @@ fn a_watch_goes_on_without_memory_for_a_ring() {
             port.before_fork().expect("it can be suspended");
             join(fork(|| {
                 leave_no_lockable_memory();
-                port.after_fork().expect("it can go on");
+                port.after_fork().expect("the port resumes");
                 other.write_all(b"ready").expect("it is connected");
                 let mut completions = Vec::new();
                 while completions.is_empty() {

@@ -85,7 +85,7 @@ fn holding_every_buffer_stalls_nothing() {
             while let Some(completion) = harness.arrived(*receiving) {
                 match completion.result {
                     Ok(Outcome::Received(buffer)) => buffers.push(buffer),
-                    other => panic!("bytes should have come: {other:?}"),
+                    other => panic!("bytes should have arrived: {other:?}"),
                 }
             }
         }
@@ -102,7 +102,7 @@ fn holding_every_buffer_stalls_nothing() {
     while got.len() < 5000 {
         match harness.next(receives[0]).result {
             Ok(Outcome::Received(buffer)) => got.extend_from_slice(&buffer),
-            other => panic!("bytes should have come: {other:?}"),
+            other => panic!("bytes should have arrived: {other:?}"),
         }
     }
     assert_eq!(got, expected[0]);

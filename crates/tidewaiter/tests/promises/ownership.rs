@@ -15,7 +15,7 @@ fn receive_buffer(harness: &mut Harness, handle: Handle) -> Buffer {
     let receiving = harness.receive(handle);
     match harness.next(receiving).result {
         Ok(Outcome::Received(buffer)) => buffer,
-        other => panic!("bytes should have come: {other:?}"),
+        other => panic!("bytes should have arrived: {other:?}"),
     }
 }
 
@@ -48,7 +48,7 @@ fn a_buffer_keeps_its_bytes_after_its_operation_and_handle_are_gone() {
         while got < 1000 {
             match harness.next(receiving).result {
                 Ok(Outcome::Received(buffer)) => got += buffer.len(),
-                other => panic!("bytes should have come: {other:?}"),
+                other => panic!("bytes should have arrived: {other:?}"),
             }
         }
         harness.port.cancel(receiving);

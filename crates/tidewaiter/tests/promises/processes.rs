@@ -53,7 +53,7 @@ fn a_killed_child_is_distinguished_from_one_that_exits() {
     let error = harness
         .port
         .signal(child.process, Signal::Kill, SignalTarget::Process)
-        .expect_err("it is gone");
+        .expect_err("it no longer exists");
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
     harness.finish();
 }

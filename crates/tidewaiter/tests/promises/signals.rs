@@ -38,7 +38,7 @@ fn assert_interrupted(harness: &mut Harness, timeout: Option<Duration>) {
     let action = signal_hook::flag::register(SIGUSR1, Arc::clone(&handled)).expect("a handler");
     let start = harness.port.now();
     let signaller = signal_when_waiting();
-    assert_eq!(harness.turn(timeout), 0, "nothing else was to come");
+    assert_eq!(harness.turn(timeout), 0, "nothing else should arrive");
     assert!(handled.load(Ordering::SeqCst), "the handler has run");
     assert!(harness.port.now() - start < PATIENCE, "it ended early");
     signaller.join().expect("it has sent the signal");

@@ -20,7 +20,7 @@ fn assert_full_wait(harness: &mut Harness, timeout: Duration) {
     let start = harness.port.now();
     let count = harness.turn(Some(timeout));
     let elapsed = harness.port.now() - start;
-    assert_eq!(count, 0, "nothing was to come");
+    assert_eq!(count, 0, "nothing should arrive");
     assert!(elapsed >= timeout, "{elapsed:?} are less than {timeout:?}");
 }
 

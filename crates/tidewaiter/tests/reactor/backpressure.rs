@@ -490,7 +490,7 @@ fn a_transport_whose_consumer_is_lost_goes_on_reading_and_sending() {
                 log.add(format!("middle: {}", kind_of(&reason)));
                 let other = answering.take().expect("connected first");
                 assert!(other.is_open(), "it is not ended by this");
-                other.write(b"it is gone");
+                other.write(b"it no longer exists");
                 countdown.hit(transport.reactor());
             }
         });
@@ -507,7 +507,10 @@ fn a_transport_whose_consumer_is_lost_goes_on_reading_and_sending() {
         .lost(move |transport, _| countdown.hit(transport.reactor()));
     pair(&reactor, middle, far);
     run_clean(&reactor);
-    assert_eq!(log.take(), ["middle: reset", "it is gone", "near: done"]);
+    assert_eq!(
+        log.take(),
+        ["middle: reset", "it no longer exists", "near: done"]
+    );
     assert!(dropped.get() > 0, "it read on");
 }
 

@@ -347,7 +347,7 @@ fn a_detached_child_lives_on_when_its_reactor_is_dropped() {
     let mut answer = String::new();
     answers.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "alive?");
-    assert!(log.take().is_empty(), "nobody is told of it");
+    assert!(log.take().is_empty(), "no protocol is told of it");
     // Without a waiting thread, nothing else reaps the child.
     let _ = waitpid(pid, WaitOptions::empty());
 }

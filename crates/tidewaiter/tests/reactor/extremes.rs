@@ -1,5 +1,5 @@
-//! Numbers and durations at the ends of their ranges: they are refused, or count as what is nearest. None panics, and
-//! none keeps the reactor from what else there is to do.
+//! Numbers and durations at the ends of their ranges: each is refused or replaced by the nearest valid one.
+//! None panics, and none keeps the reactor from its other work.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ const SIZES: [usize; 6] = [
     usize::MAX,
 ];
 
-/// Whether a delay is over within a test.
+/// Whether the delay ends within a test.
 fn is_short(delay: Duration) -> bool {
     delay < Duration::from_secs(1)
 }
@@ -50,7 +50,7 @@ fn calls_may_be_delayed_by_any_time() {
             assert!(reset.reset(then) && delayed.delay(then));
             assert!(delayed.delay(Duration::ZERO) && reset.is_active());
             assert!(reset.due().is_some() && delayed.due().is_some());
-            // After what is short, by some turns.
+            // A few turns after the short delays.
             reactor.call_later(Duration::from_millis(20), Reactor::stop);
             assert_eq!(run(&reactor), RunEnd::Stopped);
             let expected = u32::from(is_short(then)) + u32::from(is_short(first.max(then)));
@@ -61,18 +61,18 @@ fn calls_may_be_delayed_by_any_time() {
 
 #[test]
 fn a_turn_may_wait_for_any_time() {
-    // A simulated clock does not move in a wait of no time.
+    // Without the zero limit: a simulated clock does not advance in a wait of zero.
     for &limit in &DURATIONS[1..] {
         let reactor = reactor();
         let made = Rc::new(Cell::new(false));
         let note = Rc::clone(&made);
         reactor.call_later(Duration::from_nanos(2), move |reactor| {
             note.set(true);
-            // This turn is not to wait for the limit.
+            // Keeps this turn from waiting for the whole limit.
             reactor.crash();
         });
         while !made.get() {
-            reactor.iterate(limit).expect("it goes on");
+            reactor.iterate(limit).expect("it resumes");
         }
     }
 }
@@ -162,7 +162,7 @@ fn connections_take_any_numbers() {
             let client = Cell::new(Some(
                 Script::new()
                     .made(move |transport| {
-                        // Refused or not, it does no harm.
+                        // The OS may refuse the value, but must not fail otherwise.
                         let _ = transport.set_keep_alive(Some(duration));
                         transport.set_water_marks(size, size);
                         transport.write(b"hello");
@@ -194,7 +194,7 @@ fn children_take_any_numbers() {
             }
             for number in [0, -1, i32::MIN, i32::MAX, 65] {
                 for target in [SignalTarget::Process, SignalTarget::Tree] {
-                    // Refused, or nothing that a process hears of.
+                    // The OS refuses the number, or the signal has no effect on the process.
                     let _ = process.signal(Signal::Number(number), target);
                 }
             }

@@ -78,8 +78,8 @@ fn a_daemon_takes_its_reactor_along() {
             );
             let mut owner = Some(reactor);
             let child = fork(|| {
-                let reactor = owner.take().expect("it is there");
-                reactor.after_fork().expect("it can go on");
+                let reactor = owner.take().expect("it exists");
+                reactor.after_fork().expect("the port resumes");
                 // The parent's ends must be the only ones.
                 drop(clients.take());
                 let count = Rc::clone(&calls);
@@ -91,7 +91,7 @@ fn a_daemon_takes_its_reactor_along() {
                 );
                 std::thread::scope(|scope| {
                     let called = scope.spawn(|| remote.call(|_| ()));
-                    called.join().expect("no panic").expect("it is heard");
+                    called.join().expect("no panic").expect("the call is made");
                 });
                 let over =
                     |metrics: &Metrics| metrics.accepted == 2 && metrics.living.transports == 0;
@@ -137,7 +137,7 @@ fn a_copy_that_is_dropped_kills_and_closes_nothing() {
             until(&reactor, READY);
             let mut owner = Some(reactor);
             join(fork(|| {
-                let reactor = owner.take().expect("it is there");
+                let reactor = owner.take().expect("it exists");
                 assert!(reactor.iterate(None).is_err(), "it is another process's");
                 drop(reactor);
             }));
@@ -299,7 +299,7 @@ fn every_call_on_a_copy_is_refused_and_harmless() {
             };
             let mut owner = Some(reactor);
             join(fork(|| {
-                let reactor = owner.take().expect("it is there");
+                let reactor = owner.take().expect("it exists");
                 use_all(&reactor, &parts);
                 drop(reactor);
                 // The program keeps the transports and the child beyond the reactor.
@@ -336,7 +336,7 @@ fn a_copy_of_a_group_waits_for_no_thread() {
             let mut group = Some(group);
             for joins in [true, false] {
                 join(fork(|| {
-                    let group = group.take().expect("it is there");
+                    let group = group.take().expect("it exists");
                     group.stop();
                     assert!(group.listen_tcp(any_port(), |_| |_| Echo).is_err());
                     if joins {

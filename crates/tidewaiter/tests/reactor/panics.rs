@@ -30,7 +30,7 @@ fn panics_alone(faulty: impl FnOnce(Script) -> Script, expected: &str, panics: u
     run(&reactor);
     let mut events = log.take();
     events.sort();
-    // What the client sees depends on the OS: an end or, with data unread, a reset.
+    // The OS decides what the client sees: an end or, with data unread, a reset.
     let client = events.remove(1);
     assert!(
         ["client: done", "client: reset"].contains(&&*client),

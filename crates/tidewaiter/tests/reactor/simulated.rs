@@ -226,7 +226,7 @@ fn a_kill_reaches_the_children_of_a_child_that_has_ended() {
             reactor.call_later(later, move |_| {
                 assert!(only.status().is_some());
                 only.kill().unwrap();
-                assert!(only.kill().is_err(), "nobody is left");
+                assert!(only.kill().is_err(), "no process is left");
             });
         });
     });

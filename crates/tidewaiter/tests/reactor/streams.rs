@@ -328,8 +328,8 @@ fn wait_until(
     });
 }
 
-/// Goal: bytes that are shared are dropped when nothing is borrowed, even if there are none: their owner may call the
-/// transport.
+/// Goal: shared bytes, even empty ones, are dropped while the library borrows nothing, because their owner may
+/// call the transport.
 #[test]
 fn the_owner_of_empty_shared_bytes_may_call_the_transport_when_dropped() {
     thread_local! {

@@ -234,7 +234,7 @@ fn a_number_can_be_used_again_right_after() {
                 (watch.reactor()).watch(again.as_raw_fd(), Interest::READABLE, |_, readiness| {
                     panic!("there was nothing to report: {readiness:?}")
                 });
-            watching.expect("nobody watches that one");
+            watching.expect("nothing watches that one");
             keep.borrow_mut().extend([again, peer]);
             let reactor = watch.reactor();
             reactor.call_later(Duration::from_millis(20), Reactor::stop);
@@ -257,7 +257,7 @@ fn a_port_is_free_when_its_socket_is_closed() {
     reactor.iterate(Duration::ZERO).unwrap();
     watch.stop();
     drop(listener);
-    TcpListener::bind(address).expect("nobody holds the old socket");
+    TcpListener::bind(address).expect("nothing holds the old socket");
 }
 
 /// Goal: hang-ups and errors are reported without interest in them.

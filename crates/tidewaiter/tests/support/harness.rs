@@ -382,7 +382,7 @@ impl Harness {
         let completion = self.next(accepting);
         match completion.result {
             Ok(Outcome::Accepted { socket, peer }) => (socket, peer),
-            other => panic!("a connection should have come: {other:?}"),
+            other => panic!("a connection should have arrived: {other:?}"),
         }
     }
 

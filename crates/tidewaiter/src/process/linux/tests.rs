@@ -66,7 +66,7 @@ fn open_descriptors() -> usize {
 
 #[test]
 fn bytes_go_in_and_come_out_through_the_pipes() {
-    let mut child = spawn(&Command::new("cat")).expect("cat is there");
+    let mut child = spawn(&Command::new("cat")).expect("cat exists");
     let mut input = File::from(child.take_pipe(0).expect("a pipe"));
     input.write_all(b"hello").expect("there is room");
     drop(input);
@@ -102,7 +102,7 @@ fn standard_error_can_be_merged_or_dropped() {
     let command = shell("echo out; echo err >&2");
     assert_eq!(run(&command.clone().stderr(Stdio::Stdout)).0, "out\nerr\n");
     assert_eq!(run(&command.clone().stderr(Stdio::Null)).0, "out\n");
-    let child = spawn(&command.stdout(Stdio::Null).stderr(Stdio::Stdout)).expect("sh is there");
+    let child = spawn(&command.stdout(Stdio::Null).stderr(Stdio::Stdout)).expect("sh exists");
     assert_eq!(child.pipes.len(), 1);
     assert_eq!(await_end(&child.process), ExitStatus::Code(0));
 }
@@ -150,11 +150,11 @@ fn failures_name_their_step_and_reason() {
 #[test]
 fn exit_codes_and_signals_are_distinguished_and_remembered() {
     for code in [0, 1, 255] {
-        let child = spawn(&shell(&format!("exit {code}"))).expect("sh is there");
+        let child = spawn(&shell(&format!("exit {code}"))).expect("sh exists");
         assert_eq!(await_end(&child.process), ExitStatus::Code(code));
         assert_eq!(await_end(&child.process), ExitStatus::Code(code));
     }
-    let child = spawn(&shell("kill -TERM $$")).expect("sh is there");
+    let child = spawn(&shell("kill -TERM $$")).expect("sh exists");
     let expected = ExitStatus::Signal {
         number: libc::SIGTERM,
         core_dumped: false,
@@ -164,7 +164,7 @@ fn exit_codes_and_signals_are_distinguished_and_remembered() {
 
 #[test]
 fn a_signal_ends_the_process_and_a_second_one_fails() {
-    let child = spawn(&Command::new("cat")).expect("cat is there");
+    let child = spawn(&Command::new("cat")).expect("cat exists");
     assert_eq!(child.process.try_wait().expect("it can be awaited"), None);
     let kill = |target| child.process.signal(Signal::Kill, target);
     kill(SignalTarget::Process).expect("it lives");
@@ -179,7 +179,7 @@ fn a_signal_ends_the_process_and_a_second_one_fails() {
 /// Method: a grandchild keeps the output open; the end of file shows that it ended.
 #[test]
 fn a_tree_outlives_its_root_and_can_still_be_ended() {
-    let mut child = spawn(&shell("sleep 1000 & echo started")).expect("sh is there");
+    let mut child = spawn(&shell("sleep 1000 & echo started")).expect("sh exists");
     let output = child.take_pipe(1).expect("a pipe");
     assert_eq!(await_end(&child.process), ExitStatus::Code(0));
     let kill = || child.process.signal(Signal::Kill, SignalTarget::Tree);
@@ -189,7 +189,7 @@ fn a_tree_outlives_its_root_and_can_still_be_ended() {
 
 /// Starts a process without a pidfd.
 fn spawn_numbered(command: &Command) -> OsChild {
-    let child = spawn_by_number(&command.clone().own_group(false)).expect("the program is there");
+    let child = spawn_by_number(&command.clone().own_group(false)).expect("the program exists");
     assert!(child.process.is_by_number());
     child
 }
@@ -268,7 +268,7 @@ fn a_child_that_leads_a_group_has_a_pidfd() {
         Command::new("cat"),
         Command::new("cat").own_group(false).pty(),
     ] {
-        let child = spawn_by_number(&command).expect("cat is there");
+        let child = spawn_by_number(&command).expect("cat exists");
         assert_eq!(child.process.mark(), Mark::Descriptor);
         child
             .process
@@ -280,7 +280,7 @@ fn a_child_that_leads_a_group_has_a_pidfd() {
 
 #[test]
 fn without_an_own_group_there_is_no_tree() {
-    let child = spawn(&Command::new("cat").own_group(false)).expect("cat is there");
+    let child = spawn(&Command::new("cat").own_group(false)).expect("cat exists");
     let error = child.process.signal(Signal::Kill, SignalTarget::Tree);
     let error = error.expect_err("our own group would be meant");
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
@@ -288,7 +288,7 @@ fn without_an_own_group_there_is_no_tree() {
 
 #[test]
 fn no_other_descriptor_of_ours_reaches_the_child() {
-    let kept = File::open("/dev/null").expect("it is there");
+    let kept = File::open("/dev/null").expect("it exists");
     rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).expect("it is open");
     let leaked = format!("test -e /proc/self/fd/{}", kept.as_raw_fd());
     let (text, status) = run(&shell("ls /proc/self/fd"));
@@ -474,7 +474,7 @@ fn refuse_to_close(least: u32) {
         len: u16::try_from(filter.len()).expect("it is short"),
         filter: filter.as_mut_ptr(),
     };
-    rustix::thread::set_no_new_privs(true).expect("anybody may have fewer");
+    rustix::thread::set_no_new_privs(true).expect("any process may drop privileges");
     // SAFETY: the kernel reads the program; its length is the one given.
     let set = unsafe {
         libc::prctl(
@@ -495,7 +495,7 @@ fn without_close_range_only_open_descriptors_are_closed() {
     if !in_own_process(without_close_range_only_open_descriptors_are_closed) {
         return;
     }
-    let kept = File::open("/dev/null").expect("it is there");
+    let kept = File::open("/dev/null").expect("it exists");
     // SAFETY: makes a copy of a descriptor, which stays open until this process ends.
     let high = unsafe { libc::fcntl(kept.as_raw_fd(), libc::F_DUPFD, HIGH) };
     assert_eq!(high, HIGH, "{}", io::Error::last_os_error());

@@ -205,7 +205,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the order is exact for deadlines of every magnitude, whatever entries are added between.
+        /// Goal: the order is exact for deadlines of every magnitude, whatever entries are added in between.
         /// Method: compare with a sorted set; each step adds some entries, then removes some.
         #[test]
         fn entries_come_out_as_from_a_sorted_set(
