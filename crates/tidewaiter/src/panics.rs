@@ -1,15 +1,15 @@
-//! Panics of the program's own code: caught, told, and gone no further.
+//! Catches panics in the program's own code, so that they do not unwind through ours.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a panic carries may panic in turn when it is dropped, and what that carries, too. After so many it is
-/// leaked.
+/// A panic's payload may panic when it is dropped, and so may the payload of that panic. We leak the payload
+/// after this many.
 const PAYLOADS_MAX: usize = 16;
 
-/// Calls code of the program's. If it panics, returns the panic's message.
+/// Calls the program's code. If it panics, returns the panic's message.
 pub(crate) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, String> {
-    // Callers borrow nothing of ours meanwhile, so a panic leaves all of it whole.
+    // The callers hold no borrow of our state during the call, so a panic leaves our state consistent.
     catch_unwind(AssertUnwindSafe(call)).map_err(into_message)
 }
 
@@ -25,17 +25,17 @@ fn into_message(payload: Box<dyn Any + Send>) -> String {
     message
 }
 
-/// Drops a value of the program's. A panic in that is logged.
+/// Drops a value that the program owns. If the drop panics, logs the panic.
 pub(crate) fn drop_caught<T>(what: &str, value: T) {
     if let Err(message) = catch(|| drop(value)) {
         log::error!("{what} panicked: {message}");
     }
 }
 
-/// Drops what a panic carried.
+/// Drops a panic's payload.
 #[expect(
     clippy::disallowed_methods,
-    reason = "what panics at each attempt to drop it cannot be dropped"
+    reason = "a payload that panics on every drop can only be leaked"
 )]
 pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
     for _ in 0..PAYLOADS_MAX {
@@ -51,7 +51,7 @@ pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
 mod tests {
     use super::{catch, drop_caught};
 
-    /// A panic's payload whose drop panics with another one, `0` times more.
+    /// A panic's payload whose drop panics with another `Chain`; the field says how many more times.
     struct Chain(usize);
 
     impl Drop for Chain {

@@ -1,4 +1,4 @@
-//! Connections that come to a reactor from other threads.
+//! Passes connected sockets from other threads to a reactor.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::port::{Completion, Socket, Token};
 use crate::reactor::{Live, Reactor, Remote};
 
-/// The reactor's end: the factory, where other threads' calls find it.
+/// The reactor's end of an [`Adopter`]: holds the factory, and is found by its token.
 pub(super) struct Inlet {
     reactor: Reactor,
     token: Cell<Token>,
@@ -20,7 +20,7 @@ pub(super) struct Inlet {
 }
 
 /// Passes connected sockets from any thread to the reactor that made it, where each gets a protocol from one
-/// factory. Clones are the same one. Dropping the last clone drops the factory, on the reactor's thread.
+/// factory. Clones share that factory. Dropping the last clone drops the factory, on the reactor's thread.
 #[derive(Clone)]
 pub struct Adopter {
     shared: Arc<Shared>,
@@ -94,14 +94,14 @@ impl Adopter {
     pub fn adopt_tcp(&self, socket: impl Into<Socket>, peer: SocketAddr) -> Result<(), Error> {
         let (socket, token) = (socket.into(), self.shared.token);
         self.shared.remote.call(move |reactor| {
-            // It is gone when the reactor is stopping: the socket is closed.
+            // A stopping reactor has dropped its end; the socket is then closed here.
             if let Some(inlet) = reactor.find::<Inlet>(token) {
                 inlet.take(socket, peer);
             }
         })
     }
 
-    /// The reactor's end; to be called on its thread.
+    /// The reactor's end. To be called on the reactor's thread.
     pub(super) fn inlet(&self, reactor: &Reactor) -> Option<Rc<Inlet>> {
         reactor.find(self.shared.token)
     }
@@ -116,7 +116,7 @@ impl fmt::Debug for Adopter {
 impl Drop for Shared {
     fn drop(&mut self) {
         let token = self.token;
-        // An error means that the reactor has stopped, and let go of it by itself.
+        // An error means that the reactor has stopped, and has dropped its end by itself.
         let _ = self.remote.call(move |reactor| {
             if let Some(inlet) = reactor.find::<Inlet>(token) {
                 inlet.stop();
@@ -146,7 +146,7 @@ impl Inlet {
 
 impl Live for Inlet {
     fn completed(self: Rc<Self>, completion: Completion) {
-        log::error!("an adopter, which asks for nothing, was answered with {completion:?}");
+        log::error!("unexpected completion for an adopter: {completion:?}");
     }
 
     fn stop(self: Rc<Self>) {

@@ -1,4 +1,4 @@
-//! Making connections: a name is resolved, its addresses are raced, the first to answer wins.
+//! Makes connections: resolves a name, races its addresses, and keeps the first that answers.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     target: HostPort,
-    /// The target, if it was given as an address: a name cannot say all of it.
+    /// The target, if it was given as an address. A `HostPort` cannot hold an IPv6 scope or flow label.
     address: Option<SocketAddr>,
     timeout: Option<Duration>,
     local: Option<SocketAddr>,
@@ -95,20 +95,20 @@ impl From<(&str, u16)> for ConnectOptions {
     }
 }
 
-/// One address being tried.
+/// A connection attempt to one address.
 struct Attempt {
     id: AttemptId,
     address: SocketAddr,
     handle: Handle,
     operation: Operation,
-    /// Given up: only its closing is awaited.
+    /// The attempt is given up; only its close is still under way.
     closing: bool,
 }
 
 struct Inner {
     reactor: Reactor,
     options: ConnectOptions,
-    /// What to connect, if it was made elsewhere.
+    /// The socket to connect, if the program made it.
     socket: RefCell<Option<Socket>>,
     token: Cell<Token>,
     factory: RefCell<Option<Box<dyn Factory>>>,
@@ -117,12 +117,12 @@ struct Inner {
     attempts: RefCell<Vec<Attempt>>,
     next_attempt: RefCell<Option<DelayedCall>>,
     limit: RefCell<Option<DelayedCall>>,
-    /// The outcome is settled: connected, failed or cancelled.
+    /// Whether the outcome is known: connected, failed or cancelled.
     settled: Cell<bool>,
     unregistered: Cell<bool>,
 }
 
-/// A connection that is being made. Dropping this changes nothing; clones are the same one.
+/// A connection that is being made. Dropping this does not cancel it; clones refer to the same connection.
 #[derive(Clone)]
 pub struct Connector {
     inner: Rc<Inner>,
@@ -314,7 +314,7 @@ impl Inner {
         }
     }
 
-    /// Has a thread look the name up.
+    /// Looks the name up on another thread.
     fn look_up(self: &Rc<Self>) {
         let (target, resolver) = (self.options.target.clone(), self.reactor.resolver());
         let inner = Rc::clone(self);
@@ -367,7 +367,7 @@ impl Inner {
         self.advance();
     }
 
-    /// Does what the race asks for next.
+    /// Takes the race's next steps.
     fn advance(self: &Rc<Self>) {
         while !self.settled.get() {
             let now = self.reactor.now();
@@ -449,7 +449,7 @@ impl Inner {
 
     fn connected(self: &Rc<Self>, handle: Handle, peer: SocketAddr) {
         self.settle();
-        // The others are of no use any more.
+        // Close the losing attempts.
         self.attempts
             .borrow_mut()
             .retain(|attempt| attempt.handle != handle);
@@ -464,7 +464,7 @@ impl Inner {
             .guard("a factory", || factory.build_protocol(peer));
         match protocol.flatten() {
             Some(protocol) => {
-                // An error means that the reactor stops: the handle is being closed.
+                // An error means that the reactor is stopping; the handle is then being closed.
                 let _ = Stream::start(&self.reactor, handle, StreamKind::Tcp(peer), protocol);
             }
             None => close_unawaited(&self.reactor, handle),
@@ -472,7 +472,7 @@ impl Inner {
         self.reactor.drop_guarded("the drop of a factory", factory);
     }
 
-    /// Ends it with an error, unless it has ended already. From the loop.
+    /// Reports `error` to the factory, unless the outcome is known already. To be called from the loop.
     fn fail(self: &Rc<Self>, error: ConnectError) {
         if self.settled.get() {
             return;
@@ -518,13 +518,13 @@ impl Inner {
                 .close(attempt.handle, mode, self.token.get());
             debug_assert!(closing.is_ok(), "an attempt's handle is closed once");
             if let Ok(operation) = closing {
-                // From here on it is the closing that is awaited.
+                // From here on, the attempt awaits the completion of its close.
                 attempt.operation = operation;
             }
         }
     }
 
-    /// Leaves the reactor once nothing of this is under way any more.
+    /// Unregisters from the reactor once the outcome is known and every attempt is closed.
     fn leave_when_done(&self) {
         let done = self.settled.get() && self.attempts.borrow().is_empty();
         if done && !self.unregistered.replace(true) {
@@ -538,7 +538,7 @@ impl Inner {
             .iter_mut()
             .find(|a| a.operation == completion.operation)
         else {
-            // The connect of an attempt that is being closed.
+            // This attempt is being closed already.
             return;
         };
         match completion.result {
@@ -573,7 +573,7 @@ impl Live for Inner {
                     .retain(|attempt| attempt.operation != gone);
                 self.leave_when_done();
             }
-            _ => log::error!("a connector was answered with {completion:?}"),
+            _ => log::error!("unexpected completion for a connector: {completion:?}"),
         }
     }
 
@@ -584,7 +584,7 @@ impl Live for Inner {
     fn abandon(&self) -> Option<String> {
         self.settled.set(true);
         drop(self.socket.take());
-        // Their handles go with the port.
+        // The port closes their handles when it is dropped.
         self.attempts.take();
         self.reactor
             .drop_guarded("the drop of a factory", self.factory.take());

@@ -1,4 +1,4 @@
-//! Several reactors, each on a thread of its own, that share listeners.
+//! Groups of reactors, one per thread, that share listeners.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -17,8 +17,8 @@ use crate::panics;
 use crate::port::{ListenOptions, Token};
 use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, RunEnd, SystemEvent};
 
-/// Reactors on several threads, to use several cores. They live and end together: when one of them
-/// stops (because it was told to, a signal came, or its port failed), all do.
+/// Reactors on several threads, to use several cores. They start and stop together: when one of them stops (because
+/// a callback stopped it, a signal arrived, or its port failed), all of them stop.
 ///
 /// Dropping the group stops it and waits for its threads, each of which stops as [`Reactor::run`] describes.
 ///
@@ -58,12 +58,12 @@ pub struct ReactorGroup {
     threads: Vec<JoinHandle<Result<RunEnd, Error>>>,
 }
 
-/// More threads than any machine has cores.
+/// The most threads in a group: more than any machine has cores.
 const THREADS_MAX: usize = 4096;
 
-/// A thread that was started, and waits to hear of the others.
+/// A thread that has started, and waits until all others have too.
 struct Starting {
-    /// Its reactor's remote, once when it is built, and again when it runs.
+    /// Brings the reactor's remote twice: when the reactor is built, and when it runs.
     reports: Receiver<Remote>,
     go: Sender<Arc<[Remote]>>,
 }
@@ -88,8 +88,8 @@ impl ReactorGroup {
             remotes: Arc::new([]),
             threads: Vec::new(),
         };
-        // Declared after the group, so that on an early return the threads hear first that nothing
-        // comes of it, and are awaited then.
+        // Declared after the group: on an early return, its channels then close first, which tells the threads to
+        // end, and dropping the group waits for them.
         let mut starting = Vec::new();
         for index in 0..threads.max(1) {
             let (report, reports) = mpsc::channel();
@@ -105,7 +105,7 @@ impl ReactorGroup {
         if let Some(remotes) = gather(&starting) {
             group.remotes = remotes;
             for thread in &starting {
-                // A thread that is gone is noticed below.
+                // `gather` below notices a thread that has ended.
                 let _ = thread.go.send(Arc::clone(&group.remotes));
             }
             if gather(&starting).is_some() {
@@ -124,12 +124,12 @@ impl ReactorGroup {
     }
 
     /// Listens for TCP connections and spreads them over the threads. `make_factory` is called once on each
-    /// thread, with the thread's number from 0 on, and returns the factory that makes the protocols there. Of
-    /// these factories, only [`build_protocol`](Factory::build_protocol) is called.
+    /// thread, with the thread's number from 0 on, and returns the factory that makes the protocols there. The group
+    /// calls only [`build_protocol`](Factory::build_protocol) on these factories.
     ///
     /// On Linux, where the kernel spreads connections, each reactor has a socket of its own on the same address.
-    /// Any other process of the same user may then listen on that address too, if it also sets `SO_REUSEPORT`:
-    /// such a clash is no error. On other systems, this is
+    /// Another process of the same user can then listen on that address too, without an error, if it also sets
+    /// `SO_REUSEPORT`. On other systems, this does the same as
     /// [`listen_tcp_handing_over`](ReactorGroup::listen_tcp_handing_over). Blocks until all reactors listen.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl ReactorGroup {
         (0..self.remotes.len()).map(make).collect()
     }
 
-    /// A listening socket for each reactor, all on one address.
+    /// Opens a listening socket on each reactor, all on one address.
     fn share(&self, options: &ListenOptions, adopters: &[Adopter]) -> Result<GroupListener, Error> {
         let mut options = options.clone();
         options.reuse_port |= adopters.len() > 1;
@@ -205,7 +205,7 @@ impl ReactorGroup {
             });
             match listening {
                 Ok((address, token)) => {
-                    // Where the OS chose the port, the others follow.
+                    // If the OS chose the port, the remaining sockets use the same one.
                     options.address = address;
                     listener.add(address, &self.remotes[index], token);
                 }
@@ -218,7 +218,7 @@ impl ReactorGroup {
         Ok(listener)
     }
 
-    /// A listening socket for the first reactor, which gives each connection to the next adopter.
+    /// Opens one listening socket on the first reactor, which gives the connections to the adopters in turn.
     fn hand_over(
         &self,
         options: ListenOptions,
@@ -242,7 +242,7 @@ impl ReactorGroup {
         Ok(listener)
     }
 
-    /// Calls `question` on a reactor's thread and waits for the answer. Panics if it does.
+    /// Calls `question` on a reactor's thread and waits for the answer. Passes a panic of `question` on.
     fn ask<T: Send + 'static>(
         &self,
         index: usize,
@@ -255,13 +255,13 @@ impl ReactorGroup {
         let (answer, answers) = mpsc::channel();
         self.remotes[index].call(move |reactor| {
             let outcome = catch_unwind(AssertUnwindSafe(|| question(reactor)));
-            // Somebody waits for it below.
+            // The receiver lives until the answer arrives: `recv` below waits for it.
             let _ = answer.send(outcome);
         })?;
         match answers.recv() {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => resume_unwind(panic),
-            // The reactor stopped without coming to it.
+            // The reactor stopped before it made the call.
             Err(_) => Err(Error::Stopped),
         }
     }
@@ -272,12 +272,13 @@ impl ReactorGroup {
     }
 
     /// Waits until all reactors have stopped: because a callback stopped one of them, because of a signal, or
-    /// because of [`stop`](ReactorGroup::stop) or [`Remote::stop`] on another thread. Returns how: see [`RunEnd`].
+    /// because of [`stop`](ReactorGroup::stop) or [`Remote::stop`] on another thread. The returned [`RunEnd`] says
+    /// how they ended.
     ///
     /// # Errors
     ///
     /// The error of the first reactor, in the order of the threads' numbers, that failed; [`Error::Port`] in a
-    /// copy of the process, made by `fork`, which has no such threads.
+    /// copy of the process made by `fork`, because the threads exist only in the original.
     ///
     /// # Panics
     ///
@@ -303,15 +304,15 @@ impl ReactorGroup {
         }
     }
 
-    /// Refuses in a copy of the process, made by `fork`, that the group belongs to.
+    /// Returns an error in a copy, made by `fork`, of the process that the group belongs to.
     fn check_process(&self) -> Result<(), Error> {
         self.remotes.iter().try_for_each(Remote::check_process)
     }
 
-    /// Waits for the threads, save the one that this runs on, and returns how each ended.
+    /// Waits for all threads but the current one, and returns how each ended.
     #[expect(
         clippy::disallowed_methods,
-        reason = "a copy of the process has no such threads to let go of"
+        reason = "in a forked copy, the threads behind the handles do not exist"
     )]
     fn await_threads(&mut self) -> Vec<thread::Result<Result<RunEnd, Error>>> {
         let here = thread::current().id();
@@ -352,22 +353,21 @@ impl fmt::Debug for ReactorGroup {
     }
 }
 
-/// A listener of a [`ReactorGroup`]. Dropping this changes nothing.
+/// A listener of a [`ReactorGroup`]. Dropping this does not close it.
 pub struct GroupListener {
     address: SocketAddr,
-    /// Each listening socket: whose it is, and what it is found by there.
+    /// The listening sockets, each as its reactor and the listener's token there.
     parts: Vec<(Remote, Token)>,
 }
 
 impl GroupListener {
-    /// The address that the group listens on; if port 0 was asked for, with the port that the OS chose.
+    /// The address that the group listens on. If the options named port 0, it has the port that the OS chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Has every reactor of the group stop listening, and returns without waiting for that. Accepted connections
-    /// live on.
+    /// Tells every reactor of the group to stop listening, and returns at once. Accepted connections stay open.
     pub fn stop_listening(&self) {
         for (remote, token) in &self.parts {
             let token = *token;
@@ -395,7 +395,7 @@ impl fmt::Debug for GroupListener {
     }
 }
 
-/// The factory of an adopter, used by a listener on the same reactor.
+/// Lends an adopter's factory to a listener on the same reactor.
 struct Local(Rc<Inlet>);
 
 impl Factory for Local {
@@ -404,8 +404,7 @@ impl Factory for Local {
     }
 }
 
-/// Which of two ends of reactors tells how their group ended: the others of a group merely follow the
-/// one that a signal stopped.
+/// Picks the end that stands for the group: a signal stops one reactor, and the others merely follow it.
 fn weightier(one: RunEnd, other: RunEnd) -> RunEnd {
     match one {
         RunEnd::Signal(_) => one,
@@ -413,25 +412,25 @@ fn weightier(one: RunEnd, other: RunEnd) -> RunEnd {
     }
 }
 
-/// A report of each thread; `None` when one has ended instead.
+/// Waits for one report from each thread. Returns `None` if a thread ended instead.
 fn gather(starting: &[Starting]) -> Option<Arc<[Remote]>> {
     let report = |thread: &Starting| thread.reports.recv().ok();
     starting.iter().map(report).collect()
 }
 
-/// What each thread of a group does.
+/// Builds and runs the reactor of one thread.
 fn run_one(
     builder: ReactorBuilder,
     report: Sender<Remote>,
     gate: &Receiver<Arc<[Remote]>>,
 ) -> Result<RunEnd, Error> {
     let reactor = builder.build().map_err(Error::Port)?;
-    // Whoever starts the group awaits both reports, unless another thread has failed.
+    // `start` receives both reports unless another thread has failed, and then the reports do not matter.
     let _ = report.send(reactor.remote());
     let Ok(remotes) = gate.recv() else {
         return Ok(RunEnd::Stopped);
     };
-    // However this reactor ends, so do the others: when it begins to stop...
+    // Stop the other reactors when this one begins to stop...
     let others = Arc::clone(&remotes);
     reactor.add_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| {
         stop_all(&others);
@@ -455,7 +454,7 @@ impl Drop for GroupEnd {
 
 fn stop_all(remotes: &[Remote]) {
     for remote in remotes {
-        // An error means that it has stopped already.
+        // An error means that the reactor has stopped already.
         let _ = remote.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting connections: the accept operation, kept alive.
+//! Accepts connections: keeps an accept operation under way on each listening socket.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -17,16 +17,16 @@ use crate::port::{
 };
 use crate::reactor::{DelayedCall, Live, LiveKind, Reactor};
 
-/// After accepting failed, the first attempt anew comes after this long...
+/// After accepting failed, the listener waits this long before it tries again...
 const RETRY_FIRST: Duration = Duration::from_millis(50);
-/// ...and each further one after twice as long, up to this.
+/// ...and twice as long after each further failure, up to this.
 const RETRY_LAST: Duration = Duration::from_secs(1);
 
-/// What becomes of accepted connections.
+/// Where accepted connections go.
 pub(crate) enum Destination {
-    /// They live on this reactor, each with a protocol.
+    /// To this reactor; the factory makes a protocol for each.
     Factory(Box<dyn Factory>),
-    /// They are given away as they are, for instance to another reactor.
+    /// To a function that gets the bare socket and may pass it on, for instance to another reactor.
     HandOver(Box<dyn FnMut(Socket, SocketAddr)>),
 }
 
@@ -40,18 +40,18 @@ pub(super) struct Inner {
     accepting: Cell<Option<Operation>>,
     paused: Cell<bool>,
     closing: Cell<bool>,
-    /// The next attempt, while accepting fails.
+    /// The last failure's retry, until accepting succeeds.
     retry: RefCell<Option<Retry>>,
 }
 
-/// An attempt to accept again after a failure. There is one at a time, and nothing makes it earlier.
+/// A delayed attempt to accept again after a failure. A listener has at most one, and nothing brings it forward.
 struct Retry {
-    /// How long after the failure it comes.
+    /// The delay between the failure and the attempt.
     wait: Duration,
     call: DelayedCall,
 }
 
-/// A listening socket on a reactor. Dropping this changes nothing; clones are the same one.
+/// A listening socket on a reactor. Dropping this does not close it; clones refer to the same listener.
 #[derive(Clone)]
 pub struct Listener {
     inner: Rc<Inner>,
@@ -78,7 +78,7 @@ impl Reactor {
 
     /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for a
     /// reactor on any thread to [adopt](Reactor::adopt_tcp). Otherwise as [`listen_tcp`](Reactor::listen_tcp), but
-    /// nothing tells when the listener is closed.
+    /// no callback reports that the listener is closed.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Reactor {
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
         self.check_open()?;
-        // The program's conversion comes before the borrow.
+        // `into` is the program's code and may call the reactor, so run it before we borrow the port.
         let socket = socket.into();
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(Error::ListenOn)?;
@@ -170,7 +170,7 @@ impl Reactor {
 }
 
 impl Listener {
-    /// The address that the socket listens on; if port 0 was asked for, with the port that the OS chose.
+    /// The address that the socket listens on. If the options named port 0, it has the port that the OS chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.address
@@ -194,7 +194,7 @@ impl Listener {
         port.raw_descriptor(self.inner.handle).ok()
     }
 
-    /// What the listener is found by on its reactor.
+    /// The token that finds this listener on its reactor.
     pub(super) fn token(&self) -> Token {
         self.inner.token.get()
     }
@@ -256,13 +256,13 @@ impl Inner {
         }
     }
 
-    /// Takes the factory out, so that what it holds is let go of even if somebody keeps the listener.
+    /// Takes the destination out, so that the factory can be dropped while the program still holds a [`Listener`].
     fn take_destination(&self) -> Destination {
         let nothing = Destination::HandOver(Box::new(|_, _| ()));
         self.destination.replace(nothing)
     }
 
-    /// Tells the factory, if there is one, what became of this listener.
+    /// Calls the factory, if there is one.
     fn tell(self: &Rc<Self>, call: impl FnOnce(&mut dyn Factory, &Listener)) {
         let listener = Listener {
             inner: Rc::clone(self),
@@ -274,7 +274,7 @@ impl Inner {
         });
     }
 
-    /// Accepts nothing more; the socket is closed once the port has nothing under way on it, from the loop.
+    /// Stops accepting. The loop closes the socket once no operation is under way on it.
     pub(super) fn close(self: &Rc<Self>) {
         if self.closing.replace(true) {
             return;
@@ -291,9 +291,9 @@ impl Inner {
         }
     }
 
-    /// Closes the socket, and tells the factory before anything else can get its number or its address.
+    /// Closes the socket, and tells the factory before the OS can reuse the socket's number or address.
     ///
-    /// Nothing is under way on the handle, so the port closes it within the call.
+    /// No operation is under way on the handle, so the port closes it within the call.
     fn release(self: &Rc<Self>) {
         let closing =
             self.reactor
@@ -311,7 +311,7 @@ impl Inner {
 
     fn accepted(&self, socket: Socket, peer: SocketAddr) {
         if !self.is_open() {
-            // It was accepted while the listener was being closed: as if still in the backlog.
+            // The port accepted it while the listener was being closed. Drop it, as the OS drops the backlog.
             return;
         }
         if self.end_retries() {
@@ -335,7 +335,7 @@ impl Inner {
         }
     }
 
-    /// Accepting succeeded, or nobody wants it any more. Returns whether it had failed before.
+    /// Cancels the retry, because accepting works again or the listener closes. Returns whether there was one.
     fn end_retries(&self) -> bool {
         let retry = self.retry.take();
         if let Some(retry) = &retry {
@@ -344,7 +344,7 @@ impl Inner {
         retry.is_some()
     }
 
-    /// Accepting failed: descriptors or memory have run out, most likely. Tries again later.
+    /// Schedules a retry after accepting failed, most likely because descriptors or memory have run out.
     fn failed(self: &Rc<Self>, call: &str, error: &io::Error) {
         if !self.is_open() {
             return;
@@ -387,7 +387,7 @@ pub(super) fn begin_connection(
             return Err(error);
         }
     };
-    // An error means that the reactor stops: the handle is being closed.
+    // An error means that the reactor is stopping; the handle is then being closed.
     let _ = Stream::start(reactor, handle, StreamKind::Tcp(peer), protocol);
     Ok(())
 }
@@ -405,12 +405,12 @@ impl Live for Inner {
         match completion.result {
             Ok(Outcome::Accepted { socket, peer }) => self.accepted(socket, peer),
             Ok(Outcome::Closed) => return self.reactor.unregister(self.token.get()),
-            Ok(outcome) => log::error!("a listener was answered with {outcome:?}"),
+            Ok(outcome) => log::error!("unexpected outcome for a listener: {outcome:?}"),
             Err(Failure::Cancelled) => {}
             Err(Failure::Os { call, source }) => self.failed(call, &source),
         }
         if was_open {
-            // Resumed while the cancellation was under way, or a port that accepts one at a time.
+            // Accepting was resumed before its cancellation completed, or the operation accepts one connection only.
             self.accept_more();
         } else if self.accepting.get().is_none() {
             self.release();
@@ -443,7 +443,7 @@ impl Reactor {
         protocol: impl super::Protocol + 'static,
     ) -> Result<super::Transport, Error> {
         self.check_open()?;
-        // The program's conversion comes before the borrow.
+        // `into` is the program's code and may call the reactor, so run it before we borrow the port.
         let socket = socket.into();
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(|source| Error::Adopt { peer, source })?;

@@ -8,7 +8,7 @@ mod process;
 mod producer;
 mod protocol;
 mod stream;
-#[expect(clippy::module_inception, reason = "it is the transports' common face")]
+#[expect(clippy::module_inception, reason = "it holds the type `Transport`")]
 mod transport;
 
 pub use adopter::Adopter;
@@ -23,7 +23,7 @@ pub use transport::Transport;
 use crate::port::{CloseMode, Handle, Token};
 use crate::reactor::Reactor;
 
-/// Closes an open handle that nothing on the reactor stands for: nobody hears of its end.
+/// Closes a handle that belongs to no object on the reactor. The completion goes to no one.
 fn close_unawaited(reactor: &Reactor, handle: Handle) {
     let mode = CloseMode::Graceful;
     let closing = reactor.port_mut().close(handle, mode, Token::default());

@@ -1,4 +1,4 @@
-//! Child processes: their pipes are streams, their end is a completion.
+//! Child processes. Each pipe of a child is a stream, and the port reports the child's exit as a completion.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -23,16 +23,15 @@ use crate::reactor::{KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behin
 /// others, see [`Command::fd`].
 pub type ChildFd = u32;
 
-/// The program's side of a child process. The loop makes these calls, never one of them from inside a call to
-/// the process.
+/// The program's side of a child process. The loop calls these methods; no call to a [`Process`] does.
 ///
 /// `connection_made` comes first and once, `process_ended` last and once. In between, each pipe brings
 /// `child_data_received` any number of times and then `child_connection_lost` once, and `process_exited` comes
 /// once, at any time: often before the last output.
 ///
-/// If one of them panics, the panic is logged and the child is killed; the later calls are made all the same.
-/// After a child that was [detached](Process::detach) is left running, only its pipes' `child_connection_lost`
-/// follow.
+/// If one of them panics, the panic is logged and the child is killed; the later calls still follow. Once a stopping
+/// reactor has left a [detached](Process::detach) child running, only `child_connection_lost` follows, for each open
+/// pipe.
 pub trait ProcessProtocol {
     /// The child runs, and its pipes are open.
     fn connection_made(&mut self, process: &Process) {
@@ -72,19 +71,19 @@ pub(super) struct Inner {
     pid: u32,
     handle: Handle,
     token: Cell<Token>,
-    /// Those that are open.
+    /// The open pipes.
     pipes: RefCell<BTreeMap<ChildFd, Pipe>>,
     status: Cell<Option<ExitStatus>>,
-    /// The handle of the process is closed.
+    /// Whether the handle of the process is closed.
     closed: Cell<bool>,
-    /// Left running when the reactor stops.
+    /// Whether to leave the child running when the reactor stops.
     detached: Cell<bool>,
-    /// The reactor stopped, and leaves it running: its end is no longer awaited.
+    /// Whether the reactor has stopped waiting for the child's exit, and leaves it running.
     left: Cell<bool>,
     protocol: RefCell<Box<dyn ProcessProtocol>>,
 }
 
-/// A child process. Clones are the same one; dropping it changes nothing.
+/// A child process. Clones refer to the same child; dropping this does not end it.
 ///
 /// When the reactor stops or is dropped, children that still run are [killed](Process::kill), unless they were
 /// [detached](Process::detach). A child that has not ended 5 s later is left behind, as if it were detached, and
@@ -143,7 +142,7 @@ impl Reactor {
         inner.token.set(token);
         let awaited = self.port_mut().submit(handle, Request::Exit, token);
         if let Err(error) = awaited {
-            // Nothing is left running.
+            // A failed spawn leaves no process behind.
             inner.end_tree();
             self.unregister(token);
             return Err(adopted(error));
@@ -173,7 +172,7 @@ impl Inner {
                 process: Rc::clone(self),
                 child_fd: pipe.child_fd,
             });
-            // Registering cannot fail: the process was registered a moment ago.
+            // Registering fails on a stopping reactor only, and this one has just registered the process.
             if let Ok(stream) = Stream::register(&self.reactor, pipe.handle, kind, protocol) {
                 let open = Pipe {
                     direction: pipe.direction,
@@ -213,9 +212,9 @@ impl Inner {
         self.end_if_over();
     }
 
-    /// Closes what leads to a child that has ended, once all that comes from it is closed.
+    /// Closes the pipes to a child that has exited, once all pipes from it are closed.
     ///
-    /// While another pipe is open, somebody inherited that one, and the inputs as well, most likely.
+    /// While a pipe from the child is open, another process has inherited it, and most likely reads the inputs too.
     fn close_inputs_if_unread(&self) {
         let pipes = self.pipes.borrow();
         let leads_there = |pipe: &Pipe| pipe.direction == PipeDirection::ToChild;
@@ -229,7 +228,7 @@ impl Inner {
         }
     }
 
-    /// Once the process has ended, or is left alone, and all pipes are closed, lets go of the handle.
+    /// Closes the handle once the process has exited or is left running, and all pipes are closed.
     fn end_if_over(self: &Rc<Self>) {
         let over = self.status.get().is_some() || self.left.get();
         if !over || !self.pipes.borrow().is_empty() || self.closed.replace(true) {
@@ -243,7 +242,7 @@ impl Inner {
         );
     }
 
-    /// Awaits its end no longer.
+    /// Leaves the child running, and stops waiting for its exit.
     fn leave(self: &Rc<Self>) {
         self.left.set(true);
         self.end_if_over();
@@ -256,7 +255,7 @@ impl Inner {
         self.reactor.port_mut().signal(self.handle, signal, target)
     }
 
-    /// Kills it with its tree; alone if it has none.
+    /// Kills the child and its tree, or the child alone where trees cannot be signalled.
     fn kill(&self) -> io::Result<()> {
         match self.signal(Signal::Kill, SignalTarget::Tree) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
@@ -266,7 +265,7 @@ impl Inner {
         }
     }
 
-    /// Kills it, and says so if that is refused.
+    /// Kills the child and its tree, and logs a failure.
     fn end_tree(&self) {
         if let Err(error) = self.kill()
             && error.kind() != io::ErrorKind::NotFound
@@ -280,7 +279,7 @@ impl Inner {
         if let Some(status) = self.status.get() {
             self.enter(|protocol, process| protocol.process_ended(process, status));
         }
-        // Whatever the protocol holds is let go of here, even if somebody keeps the process.
+        // Drop the protocol here, even if the program still holds a `Process`.
         let protocol = self.protocol.replace(Box::new(Gone));
         self.reactor
             .drop_guarded("the drop of a process protocol", protocol);
@@ -302,10 +301,10 @@ impl Live for Inner {
         match completion.result {
             Ok(Outcome::Exited(status)) => self.exited(status),
             Ok(Outcome::Closed) => self.ended(),
-            Ok(outcome) => log::error!("a process was answered with {outcome:?}"),
+            Ok(outcome) => log::error!("unexpected outcome for a process: {outcome:?}"),
             Err(Failure::Cancelled) => {}
             Err(Failure::Os { call, source }) => {
-                log::error!("{self}: {call}: {source}: its end goes unnoticed");
+                log::error!("{self}: {call}: {source}: cannot learn how it ended");
                 self.exited(ExitStatus::Unknown);
             }
         }
@@ -319,7 +318,7 @@ impl Live for Inner {
             self.leave();
             return;
         }
-        // Its end, and that of its pipes, is awaited as ever, but not for ever.
+        // Wait for its exit and the end of its pipes as usual, but only until the deadline.
         self.end_tree();
         let reactor = self.reactor.clone();
         reactor.call_later(KILLED_DEADLINE, move |_| {
@@ -344,13 +343,13 @@ impl Live for Inner {
     }
 }
 
-/// A pipe that is open.
+/// An open pipe.
 struct Pipe {
     direction: PipeDirection,
     transport: Transport,
 }
 
-/// What happens to a pipe happens to the process's protocol.
+/// The protocol of a pipe: passes its events on to the child's [`ProcessProtocol`].
 struct PipeProtocol {
     process: Rc<Inner>,
     child_fd: ChildFd,
@@ -373,8 +372,8 @@ impl Protocol for PipeProtocol {
 }
 
 impl Process {
-    /// The OS's number for the child. Once [`process_exited`](ProcessProtocol::process_exited) was called, the OS
-    /// may give it to another process.
+    /// The child's process ID. Once [`process_exited`](ProcessProtocol::process_exited) was called, the OS may give it
+    /// to another process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.inner.pid
@@ -467,9 +466,9 @@ impl Process {
         self.inner.kill()
     }
 
-    /// Lets the child live on when the reactor stops or is dropped. Until then, nothing changes. Then its pipes
-    /// are closed all the same, and nothing waits for its end or tells of it: on Unix the child may stay a zombie
-    /// after its end, until the program ends or reaps it.
+    /// Leaves the child running when the reactor stops or is dropped. Until then, nothing changes. Then the reactor
+    /// closes the child's pipes, and neither waits for its exit nor reports it: on Unix, the child may stay a zombie
+    /// after its exit, until the program ends or reaps it.
     pub fn detach(&self) {
         self.inner.detached.set(true);
     }
@@ -487,7 +486,7 @@ impl fmt::Debug for Process {
     }
 }
 
-/// Stands where a protocol was.
+/// Takes the place of a dropped protocol.
 struct Gone;
 
 impl ProcessProtocol for Gone {}

@@ -1,4 +1,4 @@
-//! Backpressure: who fills a transport is told when to pause.
+//! Backpressure: a transport tells its producer when to pause and when to write on.
 
 use super::Transport;
 
@@ -24,18 +24,18 @@ pub trait Producer {
     /// Asks the producer to write no more for now. Called on [push producers](ProducerKind::Push) only.
     fn pause_producing(&mut self);
 
-    /// Asks the producer to write: on, if it was paused, or once, if it is a [pull producer](ProducerKind::Pull).
+    /// Asks a paused producer to go on writing, and a [pull producer](ProducerKind::Pull) to write once.
     fn resume_producing(&mut self);
 
-    /// Tells the producer to write no more at all: the transport is closed, or takes nothing more. This is the last
-    /// call. The default does nothing.
+    /// Tells the producer to stop writing for good: the transport is closed, or accepts no more data. This is the
+    /// last call. The default does nothing.
     fn stop_producing(&mut self) {}
 }
 
-/// A transport that fills another one. It stops receiving while the other is congested.
+/// A transport whose protocol forwards data to another transport. It stops receiving while that one is congested.
 ///
-/// When the other is closed, it receives again, so that its other direction and its own end are not held up: its
-/// protocol still gets what it receives, but can pass it on to nobody. Whether to close it is up to its protocol.
+/// When the destination is closed, the source receives again, so that it can still notice its own end. Its protocol
+/// keeps getting data, which it can no longer forward, and decides whether to close the source.
 impl Producer for Transport {
     fn pause_producing(&mut self) {
         Transport::pause_producing(self);

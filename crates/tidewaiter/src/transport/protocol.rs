@@ -1,4 +1,4 @@
-//! The user's side of a connection.
+//! The traits through which a program handles connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,15 +7,14 @@ use super::{Listener, Transport};
 use crate::error::{ConnectError, Reason};
 use crate::reactor::Reactor;
 
-/// The program's side of a connection. The loop makes these calls, never one of them from inside a call to the
-/// transport.
+/// The program's side of a connection. The loop calls these methods; no call to a transport does.
 ///
 /// `connection_made` comes first and once, `connection_lost` last and once. In between, `data_received` comes any
 /// number of times, followed by `read_connection_lost` at most once. `write_connection_lost` comes at any time in
 /// between, at most once: even before `data_received`.
 ///
 /// If one of them panics, the connection is lost with [`Reason::Panicked`]; `connection_lost` is called even then.
-/// No call comes any more once the reactor is dropped without having stopped.
+/// If the reactor is dropped before it has stopped, no more calls follow.
 pub trait Protocol {
     /// The connection is open: it can be written to, and data can arrive.
     fn connection_made(&mut self, transport: &Transport) {
@@ -29,8 +28,8 @@ pub trait Protocol {
     /// The peer has ended its sending side: no more data will arrive. Sending may go on.
     ///
     /// The default closes the connection in order, as [`Transport::lose_connection`] does, but tells a registered
-    /// producer to stop instead of waiting for it. Override this to go on sending, and call
-    /// `lose_connection`, which lets the producer finish, or [`Transport::lose_write_connection`] at the end.
+    /// producer to stop instead of waiting for it. To go on sending, override this, and when you have sent everything,
+    /// call `lose_connection`, which lets the producer finish, or [`Transport::lose_write_connection`].
     fn read_connection_lost(&mut self, transport: &Transport) {
         transport.finish();
     }
@@ -41,18 +40,19 @@ pub trait Protocol {
         let _ = transport;
     }
 
-    /// The connection has ended, for this reason. Bytes written from here on are dropped; [`Transport::unsent`] tells
-    /// how many of the bytes written before the OS never took. After this call the protocol is dropped, and the
-    /// socket is closed, or kept for a while for the peer's sake: see [`Transport::lose_connection`].
+    /// The connection has ended, for this reason. Bytes written from here on are dropped; [`Transport::unsent`]
+    /// returns how many of the bytes written before were never passed to the OS. After this call, the protocol is
+    /// dropped. The socket is closed, at once or after it has lingered for the peer's sake: see
+    /// [`Transport::lose_connection`].
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
         let _ = (transport, reason);
     }
 }
 
-/// Makes a protocol for each connection. The loop makes these calls.
+/// Makes a protocol for each connection. The loop calls these methods.
 ///
 /// A closure that takes the peer's address and returns a protocol is a factory, with the defaults of the other
-/// calls: it is not told when connecting or accepting fails.
+/// methods: it is not told when connecting or accepting fails.
 ///
 /// If one of these calls panics, the panic is logged, and the connection it was for is closed.
 pub trait Factory {

@@ -1,8 +1,7 @@
-//! A stream of bytes each way: what TCP connections and pipes have in common.
+//! The state machine of a byte stream, for TCP connections and pipes alike.
 //!
-//! The state machine is here; its events are the port's completions ([`Live::completed`]) and the
-//! user's calls ([`Transport`], in `transport.rs`). Calls never enter the protocol: what they set off
-//! comes back through the loop.
+//! Its events are the port's completions ([`Live::completed`]) and the program's calls on a [`Transport`]. Such a
+//! call never calls the protocol; the callbacks that it causes come from the loop later.
 
 mod ending;
 mod pausing;
@@ -35,7 +34,7 @@ const SEND_PIECES_MAX: usize = 64;
 /// ...and no further piece once it has this many bytes.
 const SEND_BYTES_MAX: usize = 256 * 1024;
 
-/// What a stream runs over.
+/// The kind of handle that a stream runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StreamKind {
     /// A TCP connection, with its peer's address.
@@ -49,36 +48,37 @@ pub(crate) enum StreamKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The end is to be told, once the send under way has come back.
+    /// The stream is to end; the protocol learns of it once the send under way completes.
     Closing,
-    /// It was told: the connection lingers, or is being closed.
+    /// The protocol knows of the end, and the connection lingers.
     Told,
-    /// The port was told to close the handle, or the reactor is gone.
+    /// The port was asked to close the handle, or the reactor is gone.
     Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WriteSide {
     Open,
-    /// To be ended once everything queued is sent.
+    /// To be ended once the queue is sent.
     Finishing,
     Finished,
 }
 
-/// In the order of use, so that a message touches few cache lines of it.
+/// A stream's mutable state. The fields are in the order of use, so that a message touches few cache lines.
 #[repr(C)]
 pub(super) struct State {
     phase: Phase,
-    /// To be closed once everything queued is sent.
+    /// Whether to close the stream once the queue is sent.
     leaving: bool,
     write: WriteSide,
+    /// Whether a flush is scheduled.
     flush_owed: bool,
     congested: bool,
     read_ended: bool,
     pauses: Pauses,
     hang_up: HangUp,
     queue: Chunks,
-    /// Apart, as few streams have it.
+    /// Boxed, because few streams need it.
     held: Option<Box<Held>>,
     producer: Option<Registered>,
     /// The send under way, and how many bytes it holds.
@@ -86,38 +86,38 @@ pub(super) struct State {
     pub(super) high_water: usize,
     receiving: Option<Operation>,
     pub(super) low_water: usize,
-    /// Apart, as it is for the end.
+    /// Boxed, because a stream needs it only once it is to end.
     farewell: Option<Box<Farewell>>,
 }
 
-/// What is known of a hang-up, which the port tells when nothing is being received.
+/// The state of a [`Request::HangUp`], which reports a hang-up while no receive is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HangUp {
-    /// The port was not asked.
+    /// No request is under way.
     Unasked,
-    /// It was, and will say so.
+    /// The request is under way.
     Awaited,
-    /// There was one, in order: what is left is to be received.
+    /// The peer has ended both directions; data may be left to receive.
     Seen,
 }
 
-/// In the order of use, as its state.
+/// A byte stream on a reactor. The fields are in the order of use, as in [`State`].
 #[repr(C)]
 pub(crate) struct Stream {
     token: Cell<Token>,
     pub(super) handle: Handle,
     pub(super) reactor: Reactor,
-    /// Borrowed while one of its callbacks runs: these come from the loop alone, one at a time.
+    /// Borrowed while one of its callbacks runs. Only the loop calls them, one at a time.
     protocol: RefCell<Box<dyn Protocol>>,
     pub(super) state: RefCell<State>,
-    /// Whether the OS keeps the ends of sends back.
+    /// Whether the OS holds back the last partial segment of each send.
     ends_held: Cell<bool>,
     pub(super) kind: StreamKind,
 }
 
 impl Stream {
-    /// Puts a stream over `handle` on the reactor, tells the protocol, and starts to receive. To be
-    /// called from the loop.
+    /// Registers a stream over `handle`, calls [`Protocol::connection_made`], and starts to receive. To be called
+    /// from the loop.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The first half of [`start`](Stream::start): no callback yet.
+    /// The first half of [`start`](Stream::start): registers the stream, without a callback.
     pub(crate) fn register(
         reactor: &Reactor,
         handle: Handle,
@@ -160,11 +160,11 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The second half of [`start`](Stream::start), from the loop.
+    /// The second half of [`start`](Stream::start). To be called from the loop.
     pub(crate) fn begin(self: &Rc<Self>) {
         self.enter(|protocol, transport| protocol.connection_made(transport));
         self.receive_more();
-        // Nothing is being received of a pipe to write to, or after a pause from the first moment on.
+        // A pipe that we write to never receives, and `connection_made` may have paused the stream.
         self.await_hang_up();
     }
 
@@ -182,7 +182,7 @@ impl Stream {
 
     // Receiving.
 
-    /// Receives, unless there is a reason not to.
+    /// Submits a receive, if data is wanted and no receive is under way.
     fn receive_more(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         let wanted = state.delivers() || state.discards();
@@ -211,7 +211,7 @@ impl Stream {
         }
         if state.is_paused() || state.holds_bytes() {
             state.held().buffers.push_back(buffer);
-            // Cancelled only now: most pauses end before anything arrives.
+            // Cancel the receive only when data arrives: most pauses end before that.
             let receiving = state.receiving;
             drop(state);
             if let Some(operation) = receiving {
@@ -231,7 +231,7 @@ impl Stream {
             self.let_go();
             return;
         }
-        // Behind a hang-up that nothing is held of, a pause keeps nothing back.
+        // After a hang-up, a pause does not hold the end of file back, unless data is held before it.
         if (state.is_paused() && !state.hung_up()) || state.holds_bytes() {
             state.held().end = true;
             return;
@@ -251,7 +251,7 @@ impl Stream {
 
     // Sending.
 
-    /// Lets `fill` add to the queue, if what it adds can still be sent.
+    /// Lets `fill` add to the queue, if the stream still takes data.
     pub(super) fn write(self: &Rc<Self>, fill: impl FnOnce(&mut Chunks)) {
         let mut state = self.state.borrow_mut();
         if state.told() || !state.takes_more() || self.kind == StreamKind::PipeReader {
@@ -278,7 +278,7 @@ impl Stream {
         }
     }
 
-    /// Sends from the queue, unless a send is under way already.
+    /// Submits a send of queued data, unless one is under way.
     fn send_more(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         state.flush_owed = false;
@@ -340,12 +340,13 @@ impl Stream {
         }
     }
 
-    /// Whether a push producer is to wait.
+    /// Whether a push producer must wait.
     pub(super) fn is_congested(&self) -> bool {
         self.state.borrow().congested
     }
 
-    /// Ends the write side, or the whole stream, if that was asked for and nothing is left to send.
+    /// Ends the write side or the whole stream, if the program asked for that, the queue is sent and no producer is
+    /// left.
     fn finish_if_drained(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open || state.queued() > 0 || state.producer.is_some() {
@@ -386,7 +387,7 @@ impl Stream {
         }
     }
 
-    /// Puts back what a send has not sent that failed or was cancelled, to be counted.
+    /// Puts the unsent bytes of a failed or cancelled send back into the queue, to count them as unsent.
     fn take_back(&self, mut unsent: Chunks) {
         self.state.borrow_mut().queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
@@ -400,7 +401,7 @@ impl Stream {
                 self.close(Ending::AtOnce, reason);
                 self.let_go();
             }
-            // Resumed while the cancellation was under way.
+            // The operation was cancelled. The stream may have been resumed since, so receive again.
             None => self.receive_more(),
         }
     }
@@ -428,7 +429,7 @@ impl Live for Stream {
             Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
             Ok(Outcome::HungUp) => self.hung_up(),
             Ok(Outcome::Closed) => self.reactor.unregister(self.token.get()),
-            Ok(outcome) => log::error!("a stream was answered with {outcome:?}"),
+            Ok(outcome) => log::error!("unexpected outcome for a stream: {outcome:?}"),
             Err(failure) => {
                 self.take_back(completion.unsent);
                 self.failed(failure);
@@ -487,14 +488,14 @@ impl State {
         }
     }
 
-    /// How many bytes are on their way: queued, or in the OS's hands and not yet reported sent.
+    /// How many bytes are queued or in the send under way.
     pub(super) fn queued(&self) -> usize {
         self.queue.len() + self.sending.map_or(0, |(_, bytes)| bytes)
     }
 
-    /// Whether the end of the write side lets anything more be written.
+    /// Whether the write side still accepts data.
     fn takes_more(&self) -> bool {
-        // Who asked for an end while a producer is registered waits for what that one still writes.
+        // A requested end waits for the registered producer, which may write until it is unregistered.
         let ending = self.leaving || self.write == WriteSide::Finishing;
         self.write != WriteSide::Finished && !(ending && self.producer.is_none())
     }

@@ -15,7 +15,7 @@ use crate::error::Reason;
 use crate::port::{RawDescriptor, SocketOption};
 use crate::reactor::Reactor;
 
-/// A TCP connection or a pipe. Clones are the same one.
+/// A TCP connection or a pipe. Clones refer to the same one.
 ///
 /// No call blocks, and no call enters a protocol or a producer: their callbacks come from the loop later. Once the
 /// connection is closed, calls do nothing or return [`NotConnected`](io::ErrorKind::NotConnected).
@@ -48,7 +48,7 @@ impl Transport {
     /// [`write`](Transport::write). The memory is dropped by the loop once the OS has taken it.
     pub fn write_bytes(&self, data: impl Into<Bytes>) {
         let data = data.into();
-        // The queue would drop an empty piece at once, while it is borrowed, and its owner may call us.
+        // The queue would drop an empty piece at once, and its owner's drop may call us while the state is borrowed.
         if !data.is_empty() {
             self.stream.write(|queue| queue.push(data));
         }
@@ -65,16 +65,15 @@ impl Transport {
     /// byte, and 64 MiB. [`Living::lingering`](crate::Living::lingering) counts such sockets. A pipe is closed at
     /// once.
     ///
-    /// The connection stays open as long as the peer does not read, and as long as the producer stays registered:
-    /// for a time limit, call [`abort_connection`](Transport::abort_connection) later. A reactor that stops waits
+    /// The connection stays open as long as the peer does not read what was written, or the producer stays registered:
+    /// to set a time limit, call [`abort_connection`](Transport::abort_connection) later. A reactor that stops waits
     /// for neither: see [`Reactor::run`]. The end of file also ends the connection for other processes that share
     /// the socket: see [`release_connection`](Transport::release_connection).
     pub fn lose_connection(&self) {
         self.stream.lose();
     }
 
-    /// As [`lose_connection`](Transport::lose_connection), but does not wait for the producer: that one
-    /// is told to stop.
+    /// As [`lose_connection`](Transport::lose_connection), but tells the producer to stop instead of waiting for it.
     pub(super) fn finish(&self) {
         self.stream.finish();
     }
@@ -136,7 +135,8 @@ impl Transport {
     /// [`connection_made`](super::Protocol::connection_made) as a rule; it lasts for the connection's life.
     ///
     /// This does not affect [`pause_producing`](Transport::pause_producing) and
-    /// [`resume_producing`](Transport::resume_producing): the transport receives when neither keeps it from it.
+    /// [`resume_producing`](Transport::resume_producing): the transport receives while it is neither paused nor
+    /// congested.
     pub fn pause_while_congested(&self) {
         self.stream.pause_while_congested();
     }
@@ -144,7 +144,7 @@ impl Transport {
     /// Registers `producer`, which writes to this transport: it is paused and resumed as the transport's queue fills
     /// and drains. It replaces a producer registered before, which is dropped without a call.
     /// [`lose_connection`](Transport::lose_connection) waits until it is unregistered. If the transport is closed,
-    /// or takes nothing more, the producer is only told to stop.
+    /// or accepts no more data, the producer is only told to stop.
     ///
     /// A transport is a producer itself: register one with another, and the first one receives no faster than the
     /// second one sends. For a transport that answers itself, there is
@@ -154,8 +154,8 @@ impl Transport {
             .register_producer(Rc::new(RefCell::new(producer)), kind);
     }
 
-    /// Drops the registered producer, without a call to it: it has no more to write. A
-    /// [`lose_connection`](Transport::lose_connection) that waited for it goes on.
+    /// Drops the registered producer, without a call to it. Call this when it has no more to write: a
+    /// [`lose_connection`](Transport::lose_connection) that waited for it then proceeds.
     pub fn unregister_producer(&self) {
         self.stream.unregister_producer();
     }
@@ -168,7 +168,7 @@ impl Transport {
         if state.is_open() { state.queued() } else { 0 }
     }
 
-    /// How many bytes were written in all that the OS never took: known in and after
+    /// How many of all written bytes the OS never took: known in and after
     /// [`connection_lost`](super::Protocol::connection_lost), 0 before. Bytes that [`write`](Transport::write)
     /// dropped because the connection was ending or closed are not counted.
     ///
@@ -229,7 +229,7 @@ impl Transport {
     /// # Errors
     ///
     /// As [`local_addr`](Transport::local_addr), and [`Unsupported`](io::ErrorKind::Unsupported) on Windows and
-    /// macOS, which do not tell.
+    /// macOS, which do not report it.
     pub fn unacknowledged(&self) -> io::Result<usize> {
         self.check_open()?;
         let port = self.stream.reactor.port();
@@ -295,7 +295,7 @@ impl Transport {
     }
 }
 
-/// Clones are equal: they name the same connection.
+/// Clones are equal: they refer to the same connection.
 impl PartialEq for Transport {
     fn eq(&self, other: &Transport) -> bool {
         Rc::ptr_eq(&self.stream, &other.stream)

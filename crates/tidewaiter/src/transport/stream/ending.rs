@@ -1,9 +1,9 @@
-//! The end of a stream. First the send under way comes back, so that it is known what the OS did not take; then the
-//! protocol is told; only then is the handle closed.
+//! Ends a stream in three steps. First, the send under way completes, which tells how many bytes the OS did not take.
+//! Second, the protocol learns of the end. Only then is the handle closed.
 //!
-//! A system that closes a TCP socket while its peer is still sending resets the connection, and the peer then loses
-//! what it had not read yet. So a connection that ends in order lingers: it ends its own side, and goes on receiving,
-//! for nobody, until the peer has ended the other one.
+//! If we close a TCP socket while the peer is still sending, the OS resets the connection, and the peer loses what it
+//! has not read yet. So a connection that ends in order lingers: it sends its end of file, and receives and discards
+//! data until the peer has ended its side.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,40 +15,41 @@ use crate::error::Reason;
 use crate::port::CloseMode;
 use crate::reactor::{DelayedCall, LiveKind};
 
-/// A lingering connection is closed after so long without a byte: a peer that is still sending would have been heard
-/// of by then, even if packets were lost and sent again.
+/// A lingering connection is closed after this long without a byte. Data from a peer that is still sending would
+/// have arrived by then, even if packets were lost and sent again.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
-/// After so many times that long it is closed in any case: a peer that sends on and on must not hold its socket.
+/// A lingering connection is closed after this many such periods in any case, so that a peer that never stops
+/// sending cannot hold the socket.
 const LINGER_ROUNDS: u32 = 5;
-/// Once it is about to end, a connection receives no more than so much: more than networks and systems hold of what
-/// a peer sends before it looks for an answer.
+/// An ending connection discards at most this many bytes. That is more than networks and systems buffer of what a
+/// peer sends before it reads an answer.
 const DISCARD_MAX: usize = 64 << 20;
-/// How long a stopping reactor waits for a stream to send what it has queued, and for its peer to end.
+/// How long a stopping reactor waits for a stream to send its queue, and for the peer to end.
 const STOP_FLUSH: Duration = Duration::from_secs(1);
 
-/// How the handle is closed, once the protocol has been told.
+/// How the handle is closed, once the protocol knows of the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::transport) enum Ending {
-    /// In order: a TCP connection lingers before.
+    /// In order: a TCP connection lingers first.
     #[default]
     InOrder,
-    /// Without more ado.
+    /// At once, without lingering.
     AtOnce,
-    /// By a reset.
+    /// At once: on TCP, by a reset.
     Reset,
 }
 
-/// What a stream has to keep from the moment on in which it is asked to end.
+/// The state that a stream needs once it is to end.
 #[derive(Default)]
 pub(super) struct Farewell {
     ending: Ending,
-    /// Why it ends, if that is decided.
+    /// Why the stream ends, once that is decided.
     reason: Option<Reason>,
-    /// How many bytes were written, and never taken by the OS.
+    /// How many written bytes the OS never took.
     unsent: usize,
-    /// How many bytes were received for nobody.
+    /// How many received bytes were discarded.
     discarded: usize,
-    /// Ends the lingering.
+    /// Ends the current period of lingering.
     timer: Option<DelayedCall>,
 }
 
@@ -57,18 +58,18 @@ impl State {
         self.farewell.get_or_insert_default()
     }
 
-    /// How many bytes were written and never taken by the OS; known once the end is told.
+    /// How many written bytes the OS never took: known once the protocol learns of the end, 0 before.
     pub(in crate::transport) fn unsent(&self) -> usize {
         self.farewell.as_ref().map_or(0, |farewell| farewell.unsent)
     }
 
-    /// Whether to receive for nobody, so that the peer is not reset.
+    /// Whether to receive and discard, so that the OS does not reset the peer.
     pub(super) fn discards(&self) -> bool {
         let ending = (self.phase == Phase::Open && self.leaving) || self.phase == Phase::Told;
         ending && self.may_discard()
     }
 
-    /// Whether the peer may still be sending, and has not sent too much for nobody.
+    /// Whether the peer may still be sending, and the limit on discarded bytes is not reached.
     fn may_discard(&self) -> bool {
         let discarded = self.farewell.as_ref().map_or(0, |kept| kept.discarded);
         !self.read_ended && discarded < DISCARD_MAX
@@ -86,11 +87,11 @@ impl Stream {
         state.read_ended |= held.is_some_and(|held| held.end);
         drop(state);
         self.finish_if_drained();
-        // The peer may have to send all of its own before it receives ours.
+        // Receive and discard: the peer may not read our data before it has sent all of its own.
         self.receive_more();
     }
 
-    /// Ends now: what is queued will not be sent. [`Protocol::connection_lost`] follows from the loop.
+    /// Ends the stream now, without sending the queue. [`Protocol::connection_lost`] follows from the loop.
     pub(in crate::transport) fn close(self: &Rc<Self>, ending: Ending, reason: Reason) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open {
@@ -99,12 +100,12 @@ impl Stream {
         state.phase = Phase::Closing;
         let farewell = state.farewell();
         farewell.ending = ending;
-        // Whatever befalls a connection that is to stop, it is lost because of the stop.
+        // A reason that is set already wins: once the reactor stops, that is why the connection is lost.
         farewell.reason.get_or_insert(reason);
         let sending = state.sending;
         drop(state);
         if let Some((operation, _)) = sending {
-            // Its completion tells what it did not send.
+            // The send's completion says which bytes it did not send.
             self.reactor.port_mut().cancel(operation);
         } else {
             let stream = Rc::clone(self);
@@ -121,8 +122,8 @@ impl Stream {
         }
     }
 
-    /// Tells the end, if there is one and no send is under way any more, and goes on to close the handle. From the
-    /// loop.
+    /// If the stream is closing and no send is under way, reports the end to the protocol; then lingers or closes the
+    /// handle. To be called from the loop.
     pub(super) fn end(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Closing || state.sending.is_some() {
@@ -164,7 +165,7 @@ impl Stream {
             self.reactor.guard("a producer", move || producer.stop());
         }
         self.enter(|protocol, transport| protocol.connection_lost(transport, reason));
-        // Whatever the protocol holds is let go of here, even if somebody keeps the transport.
+        // Drop the protocol here, even if the program still holds a transport.
         let protocol = self.protocol.replace(Box::new(Gone));
         self.reactor
             .drop_guarded("the drop of a protocol", protocol);
@@ -172,12 +173,12 @@ impl Stream {
 
     pub(super) fn shutdown_write(&self) {
         if let Err(error) = self.reactor.port_mut().shutdown_write(self.handle) {
-            // The peer is gone already: receiving will say how.
+            // The peer is gone already; the next receive reports how.
             log::debug!("shutdown: {error}");
         }
     }
 
-    /// Receives for nobody until the peer ends, or `rounds` have passed, or one without a byte.
+    /// Receives and discards until the peer ends, a round passes without a byte, or `rounds` have passed.
     fn linger(self: &Rc<Self>, rounds: u32) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Told {
@@ -198,7 +199,7 @@ impl Stream {
         self.receive_more();
     }
 
-    /// Takes note of bytes that nobody is to have.
+    /// Counts received bytes that are not delivered; at the limit, stops receiving and closes the handle.
     pub(super) fn discard(self: &Rc<Self>, bytes: usize) {
         self.reactor.counters().bytes_received.add(bytes as u64);
         let mut state = self.state.borrow_mut();
@@ -214,7 +215,7 @@ impl Stream {
         self.let_go();
     }
 
-    /// Has the handle closed, if the end was told.
+    /// Closes the handle, if the protocol knows of the end.
     pub(super) fn let_go(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Told {
@@ -241,7 +242,7 @@ impl Stream {
         );
     }
 
-    /// The reactor stops: what is queued has some time to be sent.
+    /// Called when the reactor stops: gives the queue a limited time to be sent.
     pub(super) fn stop_in_time(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Open && !state.leaving {
@@ -254,19 +255,19 @@ impl Stream {
             .call_later(STOP_FLUSH, move |_| stream.out_of_time());
     }
 
-    /// The time that a stopping reactor gives is over.
+    /// Closes the stream when the time that a stopping reactor gives it is over.
     fn out_of_time(self: &Rc<Self>) {
         self.close(Ending::AtOnce, Reason::Stopped);
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Closing {
-            // Its send is about to come back.
+            // `close` may have been called before, for an end in order that still awaits its send: do not linger.
             state.farewell().ending = Ending::AtOnce;
         }
         drop(state);
         self.let_go();
     }
 
-    /// What is kept of a stream, as it is counted.
+    /// The kind under which [`Living`](crate::Living) counts this stream in its present phase.
     pub(super) fn counted_as(&self) -> LiveKind {
         match self.state.borrow().phase {
             Phase::Open | Phase::Closing => LiveKind::Transport,
@@ -275,7 +276,7 @@ impl Stream {
     }
 }
 
-/// Stands where a protocol was.
+/// Takes the place of a dropped protocol.
 pub(super) struct Gone;
 
 impl Protocol for Gone {

@@ -1,4 +1,4 @@
-//! The half of a stream that does not receive for a while, and yet learns of the connection's end.
+//! Pauses a stream's receiving, and notices the connection's end during the pause.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -7,20 +7,20 @@ use super::{Ending, HangUp, Phase, State, Stream, StreamKind};
 use crate::error::Reason;
 use crate::port::{Buffer, Request};
 
-/// What arrived while paused, to be delivered first on resumption.
+/// Data that arrived during a pause, to be delivered first when the stream is resumed.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) buffers: VecDeque<Buffer>,
-    /// An end of file arrived behind them.
+    /// Whether an end of file arrived after the buffers.
     pub(super) end: bool,
 }
 
-/// What keeps a stream from receiving.
+/// The reasons for which a stream does not receive.
 #[derive(Default)]
 pub(super) struct Pauses {
-    /// It was asked to pause.
+    /// The program paused it.
     asked: bool,
-    /// Being congested does.
+    /// It pauses whenever its queue is congested.
     pub(super) while_congested: bool,
 }
 
@@ -38,7 +38,7 @@ impl State {
         self.held.as_ref().is_some_and(|held| held.end)
     }
 
-    /// Whether nothing is to be delivered for now.
+    /// Whether delivery is paused.
     pub(super) fn is_paused(&self) -> bool {
         self.pauses.asked || (self.pauses.while_congested && self.congested)
     }
@@ -59,7 +59,7 @@ impl Stream {
         }
     }
 
-    /// Goes on receiving after a pause, first what is held, unless there is another reason to pause.
+    /// Ends a pause, unless another reason to pause remains: delivers the held data, then receives again.
     pub(super) fn receive_on(self: &Rc<Self>) {
         let state = self.state.borrow();
         if state.is_paused() || state.phase != Phase::Open {
@@ -75,8 +75,8 @@ impl Stream {
         }
     }
 
-    /// Delivers the first of what arrived while the stream was paused, and has the loop come back for
-    /// the others, until it is paused again: what one delivery sets off happens before the next.
+    /// Delivers the first held buffer, and schedules itself for the next, until the stream is paused again. The
+    /// loop thus runs the callbacks that one delivery causes before the next delivery.
     pub(super) fn release_held(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.is_paused() || state.phase != Phase::Open || state.leaving {
@@ -98,8 +98,8 @@ impl Stream {
         }
     }
 
-    /// Has the port tell of a reset, as long as no receive does. Once asked for, it stays under way: many
-    /// pauses cost no more than one.
+    /// Asks the port to report a reset while no receive is under way to report it. The operation stays under way
+    /// across pauses, so that many pauses cost no more than one.
     pub(super) fn await_hang_up(&self) {
         let mut state = self.state.borrow_mut();
         let told = state.receiving.is_some() || state.hang_up != HangUp::Unasked;
@@ -115,12 +115,12 @@ impl Stream {
                 .submit(self.handle, Request::HangUp, self.token.get());
         match submitted {
             Ok(_) => state.hang_up = HangUp::Awaited,
-            // Not every port has it: then the next receive or send tells.
+            // Not every port supports this. The next receive or send then reports the hang-up.
             Err(error) => log::debug!("a hang-up will be noticed late: {error}"),
         }
     }
 
-    /// Nothing more can be said either way, but something may be left to be received.
+    /// Handles a hang-up: neither side can send any more, but received data may be left to read.
     pub(super) fn hung_up(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         state.hang_up = HangUp::Seen;
@@ -132,7 +132,7 @@ impl Stream {
         if self.kind == StreamKind::PipeWriter {
             let queued = state.queued();
             drop(state);
-            // Otherwise the send under way fails, and says what was lost.
+            // With bytes queued, the send under way fails instead, and tells how many were lost.
             if queued == 0 {
                 self.close(Ending::InOrder, Reason::Done);
             }

@@ -1,4 +1,4 @@
-//! The half of a stream that tells its producer when to write.
+//! Tells a stream's producer when to write.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,10 +8,10 @@ use super::{Phase, Stream, StreamKind};
 
 type Shared = Rc<RefCell<dyn Producer>>;
 
-/// Of a pull producer that writes so much at a time, the ends of the pieces are held back.
+/// While a pull producer writes at least this many bytes at a time, the OS holds back the last partial segment.
 const LARGE_PIECE: usize = 16 * 1024;
 
-/// Who fills a stream.
+/// A stream's registered producer.
 pub(super) struct Registered {
     producer: Shared,
     kind: ProducerKind,
@@ -24,7 +24,7 @@ impl Registered {
         self.kind == ProducerKind::Pull
     }
 
-    /// Says that nothing can be written any more. From the loop, guarded.
+    /// Tells the producer to stop writing for good. To be called from the loop, inside a guard.
     pub(super) fn stop(&self) {
         self.producer.borrow_mut().stop_producing();
     }
@@ -50,7 +50,7 @@ impl Stream {
         let replaced = state.producer.replace(registered);
         let tell = state.congested || (kind == ProducerKind::Pull && state.queued() == 0);
         drop(state);
-        // Dropped outside of the borrow: it may call the transport.
+        // The producer's drop may call the transport, so the state must not be borrowed here.
         drop(replaced);
         if tell {
             let stream = Rc::clone(self);
@@ -58,21 +58,21 @@ impl Stream {
         }
     }
 
-    /// Has the loop tell a producer that nothing can be written any more.
+    /// Schedules a call that tells the producer to stop writing for good.
     pub(super) fn stop_producer(&self, producer: Registered) {
         self.reactor.soon(move |reactor| {
             reactor.guard("a producer", move || producer.stop());
         });
     }
 
-    /// Closes once everything queued is sent; a producer is told to stop.
+    /// Tells the producer to stop, and closes the stream once the queue is sent.
     pub(in crate::transport) fn finish(self: &Rc<Self>) {
         let producer = self.state.borrow_mut().producer.take();
         if let Some(producer) = producer {
             self.stop_producer(producer);
         }
         self.lose();
-        // It may have been leaving already, and have waited for the producer alone.
+        // An earlier `lose` may have waited only for the producer, and this `lose` then did nothing.
         self.finish_if_drained();
     }
 
@@ -83,7 +83,7 @@ impl Stream {
         }
     }
 
-    /// Has the producer do what the queue asks for now. From the loop.
+    /// Pauses or resumes the producer as the queue now requires. To be called from the loop.
     pub(super) fn tell_producer(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         let (phase, congested, queued) = (state.phase, state.congested, state.queued());
@@ -92,9 +92,9 @@ impl Stream {
         };
         let pause = registered.kind == ProducerKind::Push && congested;
         let due = match registered.kind {
-            // It may have been told already, or the queue have changed twice meanwhile.
+            // Skip the call if the producer is in the right state already.
             ProducerKind::Push => pause != registered.paused,
-            // A pull producer is never paused, only not asked again.
+            // A pull producer is never paused. It is asked for more only when the queue is empty.
             ProducerKind::Pull => queued == 0,
         };
         if phase != Phase::Open || !due {
@@ -111,20 +111,20 @@ impl Stream {
                 producer.resume_producing();
             }
         });
-        // If it was unregistered meanwhile, this ends it.
+        // If the call unregistered the producer, this is its last reference, so guard the drop.
         self.reactor
             .drop_guarded("the drop of a producer", producer);
         if told.is_none() {
-            // It is not called again.
+            // Do not call a producer again after it panicked.
             let faulty = self.state.borrow_mut().producer.take();
             self.reactor.drop_guarded("the drop of a producer", faulty);
             self.panicked();
         }
     }
 
-    /// As long as a pull producer answers with one large piece after the other, what does not fill a segment
-    /// leaves with the next piece: alone it would cost both sides as much as a full one. To be called when
-    /// everything is sent and the producer, if there is one, has answered.
+    /// While a pull producer writes one large piece after another, holds back the last partial segment of each piece,
+    /// so that the next piece fills it: a partial segment costs both sides as much as a full one. To be called when
+    /// the queue is sent and the producer, if there is one, has been asked for more.
     pub(super) fn hold_ends_of_pieces(&self) {
         let state = self.state.borrow();
         let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
@@ -134,7 +134,7 @@ impl Stream {
             return;
         }
         if let Err(error) = self.reactor.port_mut().hold_ends(self.handle, hold) {
-            log::debug!("the ends of pieces are sent as they come: {error}");
+            log::debug!("cannot hold back partial segments: {error}");
         }
     }
 }

@@ -1,5 +1,8 @@
-//! Shortcuts: of a large write, what the OS takes at once is neither copied nor queued, and what was just received
-//! is sent from where it is; of what is queued, what the OS takes at once is no operation.
+//! Fast paths that avoid a copy or an operation:
+//!
+//! - A large write is offered to the OS at once; only bytes that it does not take are queued.
+//! - Data just received and written again is sent from the receive buffer, without a copy.
+//! - A queue of a single piece is sent by a system call; only bytes left over need an operation.
 
 use std::rc::Rc;
 
@@ -7,16 +10,16 @@ use super::producing::Registered;
 use super::{Phase, State, Stream, StreamKind};
 use crate::port::{Buffer, Failure};
 
-/// From so many bytes on, a slice is offered to the OS at once: a call costs less than a copy. Smaller ones
-/// are gathered.
+/// A slice of at least this many bytes is offered to the OS at once, because the system call costs less than a copy.
+/// Smaller slices are gathered into one send.
 const SEND_NOW_MIN: usize = 4 * 1024;
 
-/// From so many bytes on, the port's memory is kept for what a protocol sends on of what it received. Less is
-/// copied, and gathered: with 4 KiB, that costs no more.
+/// A protocol that writes at least this many bytes of the data it receives sends them from the port's buffer. Smaller
+/// writes are copied and gathered: at 4 KiB, the copy costs no more than sharing the buffer.
 const SHARE_MIN: usize = 8 * 1024;
 
 impl Stream {
-    /// Gives the protocol what was received.
+    /// Passes received data to the protocol.
     pub(super) fn deliver(self: &Rc<Self>, buffer: Buffer) {
         let counters = self.reactor.counters();
         counters.bytes_received.add(buffer.len() as u64);
@@ -29,7 +32,8 @@ impl Stream {
         }
     }
 
-    /// Writes `data`, and copies what the OS does not take at once, unless the port has it.
+    /// Writes `data`: offers a large slice to the OS, and queues the rest. The rest is copied, unless it lies in the
+    /// receive buffer and can be shared.
     pub(in crate::transport) fn write_slice(self: &Rc<Self>, data: &[u8]) {
         let mut rest = data;
         if data.len() >= SEND_NOW_MIN && self.may_send_now() {
@@ -48,14 +52,14 @@ impl Stream {
         });
     }
 
-    /// Whether nothing is before what is written now.
+    /// Whether a write may go to the OS at once: no earlier bytes are queued or under way.
     fn may_send_now(&self) -> bool {
         let state = self.state.borrow();
         state.takes_more() && state.queued() == 0 && self.sends_now(&state)
     }
 
-    /// Whether a send needs no operation. A producer that is pulled is asked for more when a send has completed, so that
-    /// it takes one.
+    /// Whether data may be sent by a plain system call. With a pull producer it may not: the completion of a send
+    /// operation is what asks the producer for more.
     fn sends_now(&self, state: &State) -> bool {
         let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
         state.phase == Phase::Open
@@ -64,7 +68,7 @@ impl Stream {
             && matches!(self.kind, StreamKind::Tcp(_))
     }
 
-    /// Offers `data` to the OS; how many bytes it took. An error loses the connection.
+    /// Offers `data` to the OS and returns how many bytes it took. An error loses the connection.
     fn send_now(self: &Rc<Self>, data: &[u8]) -> usize {
         self.offer(data).unwrap_or_else(|failure| {
             self.failed(failure);
@@ -72,17 +76,18 @@ impl Stream {
         })
     }
 
-    /// Offers `data` to the OS; how many bytes it took.
+    /// Offers `data` to the OS and returns how many bytes it took.
     fn offer(&self, data: &[u8]) -> Result<usize, Failure> {
         let bytes = self.reactor.port_mut().send_now(self.handle, data)?;
         self.reactor.counters().bytes_sent.add(bytes as u64);
         Ok(bytes)
     }
 
-    /// Offers what is queued to the OS. Returns whether that was all there is to do: what is left is to be submitted.
+    /// Offers the queue to the OS. Returns false if the caller must submit a send for the rest of it.
     pub(super) fn send_queued_now(self: &Rc<Self>) -> bool {
         let mut state = self.state.borrow_mut();
-        // Of relief, an operation's completion tells; and many pieces are for one call that takes them all.
+        // Only a completed send ends congestion, so a congested stream needs an operation. Several pieces need one
+        // too: it sends them all in one call.
         if state.congested || state.queue.count() != 1 || !self.sends_now(&state) {
             return false;
         }
