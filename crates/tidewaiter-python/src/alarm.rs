@@ -1,4 +1,4 @@
-//! What ends the loop's wait when Python's signal handler has something to tell.
+//! Ends the loop's wait when Python's signal handler writes to its wake-up socket.
 
 use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
@@ -8,9 +8,9 @@ use crate::core::Core;
 use crate::failures::{os_error, refused};
 use crate::sockets;
 
-/// Of what comes, only that it comes matters: it ends the wait.
+/// Discards received bytes: their arrival alone ends the wait.
 ///
-/// Nothing of Python runs here, so that no `KeyboardInterrupt` is raised where nobody waits for it.
+/// This runs no Python code, because Python would raise `KeyboardInterrupt` in it, where no code could catch that.
 struct Alarm;
 
 impl Protocol for Alarm {
@@ -19,8 +19,8 @@ impl Protocol for Alarm {
 
 #[pymethods]
 impl Core {
-    /// Takes over the connected TCP socket with that number: whatever comes there is dropped, but ends the
-    /// current or next wait. It is closed when its other end is.
+    /// Takes over the connected TCP socket with this number. Bytes that arrive on it end the current or next wait, and
+    /// are discarded. The socket is closed when its peer is.
     fn wake_on(&self, py: Python<'_>, descriptor: RawDescriptor) -> PyResult<()> {
         let socket = sockets::stream(descriptor)?;
         let inside = self.enter(py)?;

@@ -1,4 +1,4 @@
-//! A child process as Python sees it.
+//! The Python class `Child`: a child process.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
@@ -28,12 +28,12 @@ struct State {
 
 /// A child process. To be subclassed.
 ///
-/// The loop calls, on the subclass: `proto.childDataReceived(childFD, data)`, `_childFailed(childFD,
-/// exception)` with what that raised, `_childConnectionLost(childFD)` and `_childExited(status)`.
+/// The loop calls on the subclass: `proto.childDataReceived(childFD, data)`, `_childFailed(childFD, exception)` if
+/// that raised an exception, `_childConnectionLost(childFD)` and `_childExited(status)`.
 #[pyclass(frozen, subclass, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Child(Locked<State>);
 
-/// What Python says of a child's descriptor.
+/// The target of a child's descriptor, as Python gives it: one of our descriptors, or a pipe's direction.
 #[derive(FromPyObject)]
 enum Target {
     Descriptor(RawDescriptor),
@@ -53,18 +53,18 @@ impl Target {
     }
 }
 
-/// What is started, as Python gives it.
+/// The program to start, as Python gives it.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Program {
     executable: OsString,
     args: Vec<OsString>,
-    /// `None`: ours.
+    /// The environment; `None` to inherit ours.
     env: Option<Vec<(OsString, OsString)>>,
     path: Option<PathBuf>,
-    /// By their numbers in the child.
+    /// The child's descriptors, each as its number in the child and its target.
     fds: Vec<(ChildFd, Target)>,
-    /// Empty for none, `(master, slave)` for a pseudo-terminal that is open.
+    /// `(master, slave)` for an open pseudo-terminal, an empty list for a new one, `None` for no terminal.
     pty: Option<Vec<RawDescriptor>>,
     /// The user, the group, and the supplementary groups.
     user: Option<(u32, u32, Vec<u32>)>,
@@ -74,7 +74,7 @@ impl Program {
     fn command(self) -> PyResult<Command> {
         let mut args = self.args.into_iter();
         let mut command = Command::new(self.executable)
-            // Elsewhere a signal at the terminal reaches children, as it always did.
+            // On Unix, children stay in our group, so that a signal from the terminal reaches them, as usual.
             .own_group(cfg!(windows))
             .without_window();
         if let Some(name) = args.next() {
@@ -117,12 +117,12 @@ fn encoded(status: ExitStatus) -> i64 {
             number,
             core_dumped,
         } => i64::from(number) | if core_dumped { 0x80 } else { 0 },
-        // As if it had failed: to say that all went well would be a guess.
+        // The status is unknown. Report a failure rather than claim success.
         _ => 255 << 8,
     }
 }
 
-/// Finds the Python object of a child, and calls it.
+/// The process protocol of every child: passes each event on to the child's Python object.
 struct Household {
     home: Weak<Loop>,
     slot: Rc<Cell<Option<usize>>>,
@@ -204,8 +204,8 @@ impl Child {
         }))
     }
 
-    /// Starts the program, and returns its number; `None` if the process was made and could not become
-    /// what was asked for, as when there is no such program.
+    /// Starts the program and returns its process ID. Returns `None` if the child process could not execute the
+    /// program, for instance because the program does not exist.
     fn _spawn(slf: &Bound<'_, Self>, core: &Core, program: Program) -> PyResult<Option<u32>> {
         let py = slf.py();
         let inside = core.enter(py)?;
@@ -219,7 +219,7 @@ impl Child {
             Err(error) if error.is_in_child() && !cfg!(windows) => return Ok(None),
             Err(error) => return Err(os_error(&error.to_string(), &error.source)),
         };
-        // It is no business of the reactor's to end what the application started.
+        // A stopping reactor must not kill the application's children: Twisted leaves them running.
         process.detach();
         let state = slf.get().0.get(py);
         state.inside.replace(Rc::downgrade(&inside));
@@ -231,7 +231,7 @@ impl Child {
         Ok(Some(pid))
     }
 
-    /// Puts `stream` over the pipe at the child's descriptor `child_fd`.
+    /// Connects `stream` to the pipe at the child's descriptor `child_fd`.
     fn _pipe(&self, py: Python<'_>, child_fd: ChildFd, stream: &Bound<'_, Stream>) -> PyResult<()> {
         let state = self.0.get(py);
         let process = state.process.borrow().clone();
@@ -248,12 +248,12 @@ impl Child {
         Ok(())
     }
 
-    /// Ends the process without asking.
+    /// Kills the process.
     fn _kill(&self, py: Python<'_>) -> PyResult<()> {
         self.send(py, Signal::Kill)
     }
 
-    /// Sends the process, and not its descendants, the signal with that number (Unix).
+    /// Sends the signal with this number to the process, but not to its descendants (Unix).
     fn _send_signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
         self.send(py, Signal::Number(number))
     }
@@ -283,7 +283,7 @@ impl Child {
 }
 
 impl Child {
-    /// The loop knows whether the process's number is still its own.
+    /// Sends a signal by way of the reactor, which knows whether the process ID still belongs to the child.
     fn send(&self, py: Python<'_>, signal: Signal) -> PyResult<()> {
         let state = self.0.get(py);
         if let Some(inside) = state.inside.borrow().upgrade() {
@@ -300,7 +300,7 @@ impl Child {
         }
     }
 
-    /// By whom to name its callbacks.
+    /// The object to name in a report of a slow callback: the protocol, if there is one.
     fn named<'py>(child: &Bound<'py, Child>) -> Bound<'py, PyAny> {
         let protocol = child.get().protocol_of(child.py());
         protocol.unwrap_or_else(|| child.as_any().clone())

@@ -1,4 +1,4 @@
-//! The context in which callbacks log.
+//! The log context in which the loop calls back into Python.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-/// A thread's stack of contexts, as Twisted keeps it, and what goes on top of it.
+/// A thread's stack of contexts, as Twisted keeps it, and the parts of the context that a callback puts on top.
 pub(crate) struct Context {
     stack: Py<PyList>,
     key: Py<PyAny>,
@@ -27,7 +27,7 @@ impl Context {
         }
     }
 
-    /// The context in which everything is logged as `system`'s.
+    /// Makes a context in which log records carry the name `system`.
     pub(crate) fn naming(&self, py: Python<'_>, system: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
         let names = self.base.bind(py).copy()?;
         names.set_item(intern!(py, "system"), system)?;
@@ -50,7 +50,7 @@ impl Context {
     }
 }
 
-/// What callbacks are logged as, and the context that says so, once it was needed.
+/// A stream's name in the log, and the context with that name, made when it is first needed.
 pub(crate) struct LogName {
     name: RefCell<Py<PyAny>>,
     context: RefCell<Option<Py<PyDict>>>,
@@ -74,7 +74,7 @@ impl LogName {
         drop(replaced);
     }
 
-    /// The context that says so, in `context`'s stack.
+    /// The context with this name, to be pushed onto `context`'s stack.
     pub(crate) fn context(&self, py: Python<'_>, context: &Context) -> PyResult<Py<PyDict>> {
         if let Some(made) = self.context.borrow().as_ref() {
             return Ok(made.clone_ref(py));
@@ -100,7 +100,7 @@ impl LogName {
     }
 }
 
-/// A stack with one context more than it had.
+/// A stack with a context pushed onto it; `pop` restores it.
 pub(crate) struct Pushed<'py> {
     stack: Bound<'py, PyList>,
     height: usize,
@@ -108,7 +108,7 @@ pub(crate) struct Pushed<'py> {
 
 impl Pushed<'_> {
     pub(crate) fn pop(self) -> PyResult<()> {
-        // Faster than deleting: that makes an object of the range.
+        // Deleting the slice would be slower: it allocates a slice object.
         let nothing = PyTuple::empty(self.stack.py());
         self.stack
             .set_slice(self.height, self.stack.len(), nothing.as_any())

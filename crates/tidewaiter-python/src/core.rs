@@ -1,4 +1,4 @@
-//! The loop as Python sees it.
+//! The Python class `Core`: an event loop.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,10 +27,10 @@ use crate::stream::{Bridge, Stream};
 use crate::timer::DelayedCall;
 use crate::watch::Watched;
 
-/// A reactor, and what Python keeps on it.
+/// A reactor, and the tables of the Python objects that it calls.
 ///
-/// The reactor's callbacks hold this weakly, and reach Python's objects through its tables: so the
-/// garbage collector sees every reference, and a reactor that is dropped takes all of it along.
+/// The reactor's callbacks hold only a weak reference to this, and find Python's objects in its tables. The garbage
+/// collector thus sees every reference, and dropping the loop drops all of them.
 pub(crate) struct Loop {
     pub(crate) reactor: Reactor,
     pub(crate) hooks: Hooks,
@@ -40,20 +40,20 @@ pub(crate) struct Loop {
     pub(crate) streams: RefCell<Slab<Py<Stream>>>,
     pub(crate) listeners: RefCell<Slab<Py<PyAny>>>,
     pub(crate) children: RefCell<Slab<Py<Child>>>,
-    /// A connection on its way from the library to the Python object that is being made for it.
+    /// An accepted connection, while Python makes the object for it.
     pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
     /// Connections that are to end after the next wait.
     pub(crate) ending: RefCell<Vec<Bridge>>,
     context: RefCell<Option<Rc<Context>>>,
-    /// How many calls that other threads asked for were made.
+    /// How many calls from other threads were made.
     pub(crate) thread_calls: Cell<u64>,
-    /// Whether the owner of the loop may want it to end: it is asked before the next turn.
+    /// Whether `run` must check before the next turn if its owner has stopped.
     interrupted: Cell<bool>,
     pub(crate) waiting: Arc<Waiting>,
 }
 
 impl Loop {
-    /// Whether this thread may touch the loop now.
+    /// Raises if this thread may not use the loop now.
     pub(crate) fn check_thread(&self) -> PyResult<()> {
         self.check_process()?;
         if self.waiting.now() {
@@ -64,14 +64,14 @@ impl Loop {
         self.take_up_in_child()
     }
 
-    /// Makes `call` with `named` on top of the thread's stack of contexts.
+    /// Calls `call` with the context that `named` returns on top of the thread's stack of contexts.
     pub(crate) fn in_context<R>(
         &self,
         py: Python<'_>,
         named: impl FnOnce(&Context) -> PyResult<Py<PyDict>>,
         call: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<R> {
-        // Not borrowed meanwhile: whatever makes Python objects may have it collect others.
+        // Clone instead of borrowing: making Python objects may start a garbage collection, which reads `context`.
         let context = self.context.borrow().clone();
         let stack = match context {
             Some(context) => Some(context.push(py, named(&context)?)?),
@@ -86,8 +86,8 @@ impl Loop {
 }
 
 impl Loop {
-    /// Visits what of Python is in the tables. One that is being changed is not looked at: what is in it
-    /// lives on then, until the next collection.
+    /// Visits the Python objects in the tables. It skips a table that is being changed; the objects in it then live
+    /// until a later collection.
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.hooks.traverse(visit)?;
         visit_all(&self.timers, |call| visit.call(call))?;
@@ -114,27 +114,27 @@ fn visit_all<T>(
     }
 }
 
-/// What another thread asked for.
+/// A call that another thread asked for.
 struct RemoteCall {
     callable: Py<PyAny>,
     args: Py<PyTuple>,
     kwargs: Option<Py<PyDict>>,
 }
 
-/// A loop on a completion port, with its timers, and the way in from other threads.
+/// A loop on a completion port, with timers and calls from other threads.
 ///
-/// Made in any thread, and run in one. While it waits there, other threads may only call
+/// It can be made in any thread, and runs in one. While it waits there, other threads may only call
 /// `call_from_thread` and `wake`.
 #[pyclass(frozen, weakref, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Core {
     inside: Locked<RefCell<Option<Rc<Loop>>>>,
-    /// Outside of the loop: other threads come here while it waits.
+    /// Outside of the loop, because other threads add to it while the loop waits.
     calls: Locked<RefCell<VecDeque<RemoteCall>>>,
     remote: Remote,
 }
 
 impl Core {
-    /// The loop, for the thread that may touch it.
+    /// The loop, if this thread may use it now.
     pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<Rc<Loop>> {
         let inside = self.inside(py);
         let inside = inside.ok_or_else(|| PyRuntimeError::new_err("the reactor is gone"))?;
@@ -142,7 +142,7 @@ impl Core {
         Ok(inside)
     }
 
-    /// The loop, for whoever will not touch it while another thread waits there.
+    /// The loop, without a check. The caller must not use the reactor while another thread waits in it.
     pub(crate) fn inside(&self, py: Python<'_>) -> Option<Rc<Loop>> {
         self.inside.get(py).borrow().clone()
     }
@@ -167,15 +167,15 @@ impl Core {
         }
         inside.belonging.in_turn.set(nested);
         if inside.is_copy() {
-            // One of the callbacks has forked, and this is the child: what the port says is no news.
+            // A callback forked, and this is the child. The loop is the parent's, so ignore the turn's outcome.
             return Ok(());
         }
         turned.map_err(|error| no_turn(&error))?;
-        // Python's signal handlers run in Python's main thread, and here is where it comes by.
+        // Runs Python's signal handlers, if this is Python's main thread.
         py.check_signals()
     }
 
-    /// Makes the calls that other threads asked for. What these add waits for the next turn.
+    /// Makes the calls that other threads asked for. Calls added meanwhile wait for the next turn.
     fn make_remote_calls(&self, py: Python<'_>, inside: &Loop) {
         let count = self.calls.get(py).borrow().len();
         for _ in 0..count {
@@ -200,15 +200,15 @@ impl Core {
     }
 }
 
-/// A number of seconds as a duration; what is too long for one, or no number, is as long as can be.
+/// Converts seconds to a duration. A value that is too large, or not a number, becomes the longest duration.
 pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 #[pymethods]
 impl Core {
-    /// Opens the best port of this machine, or the one named (`iocp`, `uring` or `poll`), or the one that
-    /// `TIDEWAITER_PORT` names.
+    /// Opens the port with this name (`iocp`, `uring` or `poll`). By default, opens the port that `TIDEWAITER_PORT`
+    /// names, otherwise the machine's best.
     #[new]
     #[pyo3(signature = (port=None))]
     fn new(port: Option<&str>) -> PyResult<Core> {
@@ -248,8 +248,8 @@ impl Core {
         })
     }
 
-    /// Has callbacks of streams made with `{key: {**base, "system": name}}` on top of `stack`, which is
-    /// the context of the thread that runs the loop.
+    /// From here on, the loop calls streams with the context `{key: {**base, "system": name}}` on top of `stack`,
+    /// which must be the stack of contexts of the thread that runs the loop.
     fn set_context(
         &self,
         py: Python<'_>,
@@ -263,8 +263,8 @@ impl Core {
         Ok(())
     }
 
-    /// Makes one turn of the loop: fires what is due, waits up to `timeout` seconds (`None`: as long as
-    /// it takes) for something to happen, and calls back.
+    /// Makes one turn of the loop: fires due timers, waits for an event for up to `timeout` seconds (without a limit
+    /// if `None`), and calls back.
     #[pyo3(signature = (timeout=None))]
     fn turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let inside = self.enter(py)?;
@@ -272,10 +272,10 @@ impl Core {
         self.one_turn(py, &inside, timeout.map(duration))
     }
 
-    /// Makes turns while `owner._started`; has `owner.runUntilCurrent()` called before a turn when
-    /// `owner._justStopped`. Looks at these when it begins, and after each [`interrupt`](Core::interrupt)
-    /// alone: to ask before each turn would cost as much as a short one does. Returns early in a copy of the
-    /// process that was forked in a turn.
+    /// Makes turns while `owner._started` is true; calls `owner.runUntilCurrent()` before a turn if
+    /// `owner._justStopped` is true. It reads these only when it begins and after each
+    /// [`interrupt`](Core::interrupt): reading them before each turn would cost as much as a short turn. Returns early
+    /// in a child process that was forked in a turn.
     fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = owner.py();
         let inside = self.enter(py)?;
@@ -298,7 +298,7 @@ impl Core {
         }
     }
 
-    /// Keeps the turn that is under way from waiting.
+    /// Ends the current turn without waiting, and makes `run` check whether its owner has stopped.
     fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
         match self.inside(py) {
             Some(inside) if inside.is_copy() => {}
@@ -311,13 +311,13 @@ impl Core {
         Ok(())
     }
 
-    /// Ends the current or next wait. From any thread.
+    /// Ends the current or next wait. May be called from any thread.
     fn wake(&self) {
         self.remote.wake();
     }
 
-    /// Has the loop call `callable(*args, **kwargs)`, after all that was asked for before. From any
-    /// thread. Raises in a copy of the process that the loop belongs to, where nothing would come of it.
+    /// Asks the loop to call `callable(*args, **kwargs)`, after all earlier requests. May be called from any thread.
+    /// Raises in a forked child if the loop belongs to the parent.
     #[pyo3(signature = (callable, *args, **kwargs))]
     fn call_from_thread(
         &self,
@@ -394,7 +394,7 @@ impl Core {
     }
 
     fn __clear__(&self) {
-        // Python's objects go first: they may look at the loop once more.
+        // Drop the Python objects first: their destructors may still use the loop.
         let inside = Python::attach(|py| {
             drop(self.calls.get(py).take());
             self.inside.get(py).take()

@@ -1,9 +1,9 @@
-//! The end of the interpreter, while loops run in other threads than the one that ends it.
+//! Handles the end of the interpreter while loops run in other threads.
 //!
-//! A loop that waits at the port without the interpreter lock must not ask for it afterwards: Python has freed what it
-//! knew of the thread, and in a program that embeds Python the lock may belong to the next interpreter by then. So such a
-//! thread stays where it waits, for ever. A thread in the middle of a callback is Python's to end: see
-//! [`exits`](crate::exits).
+//! A loop that waits at the port has released the interpreter lock. It must not take the lock again once the
+//! interpreter has ended: Python has freed its record of the thread, and in a program that embeds Python, the lock may
+//! belong to a new interpreter by then. Such a thread blocks forever instead. [`exits`](crate::exits) handles threads
+//! that Python ends in the middle of a callback.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,29 +11,29 @@ use std::thread;
 
 use pyo3::prelude::*;
 
-/// Whether the interpreter ends.
+/// Whether the interpreter is ending or has ended.
 static OVER: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Whether this thread ends it. That one goes on: exit handlers may use a loop.
+    /// Whether this thread ends the interpreter. It may go on: exit handlers may use a loop.
     static ENDS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Blocks this thread for ever. It must hold neither the interpreter lock nor another one.
+/// Blocks this thread forever. The thread must hold neither the interpreter lock nor any other lock.
 pub(crate) fn stay() -> ! {
     loop {
         thread::park();
     }
 }
 
-/// Keeps this thread, which has no interpreter lock now, if the interpreter ends in another one.
+/// Blocks this thread forever if another thread ends the interpreter. The thread must not hold the interpreter lock.
 pub(crate) fn stay_if_over() {
     if OVER.load(Ordering::Acquire) && !ENDS.get() {
         stay();
     }
 }
 
-/// This process is a copy, in which the thread that ended the interpreter does not live on.
+/// Called in a forked child, where the thread that was ending the interpreter may not exist.
 pub(crate) fn forget_others() {
     OVER.store(ENDS.get(), Ordering::Release);
 }

@@ -2,8 +2,8 @@
 //!
 //! When the interpreter has ended, Python up to 3.13 calls `pthread_exit` in every other thread that asks for the
 //! interpreter lock. On Linux that unwinds the thread's stack. In a thread that runs a loop, our frames lie below the
-//! callback's, and a process in which Rust's frames are unwound so aborts. A cleanup handler that never returns
-//! prevents it: the thread stays where it is, as every thread does from Python 3.14 on. On other systems `pthread_exit`
+//! callback's, and unwinding Rust's frames in this way aborts the process. A cleanup handler that never returns
+//! prevents this: the thread hangs, as every such thread does from Python 3.14 on. On other systems, `pthread_exit`
 //! does not unwind.
 
 #[cfg(target_os = "linux")]
@@ -14,7 +14,7 @@ pub(crate) use other::Kept;
 #[cfg(target_os = "linux")]
 #[expect(
     unsafe_code,
-    reason = "the compiler does not know the C library's cleanup handlers"
+    reason = "calls the C library's functions for cleanup handlers, whose rules the compiler cannot check"
 )]
 mod linux {
     use std::ffi::{CStr, c_int, c_void};
@@ -24,7 +24,7 @@ mod linux {
 
     use crate::endings::stay;
 
-    /// What the C library notes of a handler: glibc takes four words, musl three.
+    /// The C library's record of a cleanup handler: four words in glibc, three in musl.
     #[repr(C)]
     struct Note([*mut c_void; 4]);
 
@@ -33,7 +33,7 @@ mod linux {
     type Push = unsafe extern "C" fn(*mut Note, Routine, *mut c_void);
     type Pop = unsafe extern "C" fn(*mut Note, c_int);
 
-    /// What the macros of `pthread.h` become in C.
+    /// The functions behind `pthread.h`'s macros `pthread_cleanup_push` and `pthread_cleanup_pop`.
     #[derive(Clone, Copy)]
     struct Calls {
         push: Push,
@@ -44,7 +44,7 @@ mod linux {
         stay();
     }
 
-    /// `None` if the C library has no such functions: no thread is kept then.
+    /// Looks the functions up. Returns `None` if the C library lacks them; threads are then not protected.
     fn calls() -> Option<Calls> {
         static CALLS: OnceLock<Option<Calls>> = OnceLock::new();
         *CALLS.get_or_init(|| {
@@ -63,22 +63,22 @@ mod linux {
     }
 
     fn address(name: &CStr) -> *mut c_void {
-        // SAFETY: the name is a string of C's, and the first argument one that the call knows.
+        // SAFETY: the name is a C string, and `RTLD_DEFAULT` is a valid handle.
         unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
     }
 
-    /// While it lives, this thread is kept when Python ends it.
+    /// While this exists, the thread hangs instead of unwinding if Python ends it.
     pub(crate) struct Kept(Option<(*mut Note, Calls)>);
 
     impl Kept {
-        /// Lasts until it is dropped, after those that were made later in the same thread.
+        /// Pushes the handler. A thread must drop these values in the reverse order of their creation.
         pub(crate) fn begin() -> Kept {
             Kept(calls().map(|calls| {
-                // Before glibc unwinds a frame it calls the handlers whose notes lie in that frame or deeper in the
-                // stack. A note outside of the stack counts as the deepest, so no frame at all is unwound.
+                // Before glibc unwinds a frame, it calls the handlers whose records lie in that frame or in those that
+                // it called. It counts a record outside of the stack among the latter, so it unwinds no frame at all.
                 let note = Box::into_raw(Box::new(Note([null_mut(); 4])));
-                // SAFETY: the note is ours, large enough, and stays where it is until `pop`; the handler
-                // never returns to whoever ends the thread.
+                // SAFETY: the record is ours, is large enough, and is not moved before `pop`. The handler never
+                // returns.
                 unsafe { (calls.push)(note, handler, null_mut()) };
                 (note, calls)
             }))
@@ -88,9 +88,9 @@ mod linux {
     impl Drop for Kept {
         fn drop(&mut self) {
             if let Some((note, calls)) = self.0 {
-                // SAFETY: this thread pushed it, as the type is not `Send`; those pushed later are gone.
+                // SAFETY: this thread pushed the record, because the type is not `Send`, and has popped later ones.
                 unsafe { (calls.pop)(note, 0) };
-                // SAFETY: it came from a box, and the C library knows it no more.
+                // SAFETY: the pointer came from a box, and the C library no longer refers to it.
                 drop(unsafe { Box::from_raw(note) });
             }
         }
@@ -99,7 +99,7 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 mod other {
-    /// Nothing is done to a thread's stack here.
+    /// Does nothing: this system does not unwind the stack of a thread that ends.
     pub(crate) struct Kept;
 
     impl Kept {

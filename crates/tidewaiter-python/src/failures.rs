@@ -1,4 +1,4 @@
-//! Errors, on their way to Python.
+//! Converts errors to Python exceptions.
 
 use std::io;
 
@@ -6,16 +6,16 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyBaseException, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
-/// The exception, which knows where it was raised.
+/// The exception, with its traceback.
 pub(crate) fn raised(py: Python<'_>, error: &PyErr) -> Py<PyBaseException> {
     error.clone_ref(py).into_value(py)
 }
 
-/// An OS error as Python's own: with its number, if there is one, so that `errno` is right; of the subclass for
-/// its kind.
+/// Converts an OS error to Python's `OSError`, of the subclass for its kind, and with its number, if it has one, as
+/// `errno`.
 pub(crate) fn os_error(what: &str, error: &io::Error) -> PyErr {
     match error.raw_os_error() {
-        // The last is for Windows, where Python finds the `errno` for it.
+        // The last element is Windows's error number, from which Python derives `errno` there.
         Some(number) => {
             PyOSError::new_err((number, format!("{what}: {error}"), None::<()>, number))
         }
@@ -30,7 +30,7 @@ create_exception!(
     "The completion port failed: the loop cannot go on."
 );
 
-/// Why a turn of the loop came to nothing.
+/// Converts the error of a turn of the loop.
 pub(crate) fn no_turn(error: &tidewaiter::Error) -> PyErr {
     match error {
         tidewaiter::Error::Port(source) => {
@@ -43,7 +43,7 @@ pub(crate) fn no_turn(error: &tidewaiter::Error) -> PyErr {
     }
 }
 
-/// What the library refused.
+/// Converts the error of any other call; `what` names the call.
 pub(crate) fn refused(what: &str, error: &tidewaiter::Error) -> PyErr {
     match error {
         tidewaiter::Error::Port(source) => os_error(what, source),

@@ -1,9 +1,9 @@
-//! Processes that fork.
+//! Loops in processes that fork.
 //!
-//! A loop that makes no turn when the process forks is there in both: the parent takes it up with its next
-//! turn, the child when it does anything with it, as with daemons and with servers that fork their workers
-//! before they run. One that is in a turn stays with its process: the copy refuses to do anything but to be
-//! taken down, which disturbs nobody.
+//! If a loop is not in a turn when the process forks, both processes can use it: the parent resumes it with its next
+//! turn, and the child with its first call. Daemons need this, and servers that fork workers before they run. A loop
+//! that is in a turn stays with the parent: its copy in the child refuses all calls. Destroying the copy does not
+//! affect the parent.
 
 use std::cell::Cell;
 
@@ -14,21 +14,21 @@ use crate::core::{Core, Loop};
 use crate::endings;
 use crate::failures::{no_turn, refused};
 
-/// Where a loop stands, as far as forks are concerned.
+/// A loop's state with regard to forks.
 #[derive(Default)]
 pub(crate) struct Belonging {
-    /// In a turn, from which nothing can be taken along.
+    /// The loop is in a turn, so a child forked now cannot use it.
     pub(crate) in_turn: Cell<bool>,
-    /// It was made ready for a fork, and has made no turn since.
+    /// The loop was prepared for a fork, and has made no turn since.
     suspended: Cell<bool>,
-    /// This process is a child, and may have it.
+    /// This process is a forked child, and may resume the loop.
     offered: Cell<bool>,
-    /// This process is a copy of the one that it belongs to.
+    /// This process is a forked child, and the loop belongs to the parent.
     copied: Cell<bool>,
 }
 
 impl Loop {
-    /// Whether this process is a copy of the one that the loop belongs to.
+    /// Whether this process is a forked child, and the loop belongs to the parent.
     pub(crate) fn is_copy(&self) -> bool {
         self.belonging.copied.get()
     }
@@ -53,7 +53,7 @@ impl Loop {
         Ok(())
     }
 
-    /// To be called before anything is done with the loop.
+    /// Resumes the loop in a forked child that may use it. To be called before each use of the loop.
     pub(crate) fn take_up_in_child(&self) -> PyResult<()> {
         if self.belonging.offered.get() {
             return self.take_up();
@@ -61,7 +61,7 @@ impl Loop {
         Ok(())
     }
 
-    /// To be called before each turn.
+    /// Resumes the loop if it was prepared for a fork. To be called before each turn.
     pub(crate) fn take_up(&self) -> PyResult<()> {
         if self.belonging.suspended.get() {
             let taken = self.reactor.after_fork();
@@ -75,17 +75,17 @@ impl Loop {
 
 #[pymethods]
 impl Core {
-    /// Makes the loop ready to live on in a child process.
+    /// Prepares the loop for a fork, so that the child can use it.
     fn before_fork(&self, py: Python<'_>) -> PyResult<()> {
         self.enter(py)?.suspend()
     }
 
-    /// Takes the loop up again, in the process that goes on with it.
+    /// Resumes the loop after a fork, in the process that goes on using it.
     fn after_fork(&self, py: Python<'_>) -> PyResult<()> {
         self.enter(py)?.take_up()
     }
 
-    /// For `os.register_at_fork`: makes the loop ready, unless it is in a turn.
+    /// For `os.register_at_fork`: prepares the loop for a fork, unless it is in a turn.
     fn _before_any_fork(&self, py: Python<'_>) {
         let Some(inside) = self.inside(py) else {
             return;
@@ -94,12 +94,12 @@ impl Core {
             return;
         }
         if let Err(error) = inside.suspend() {
-            // It stays with this process, as if it were in a turn.
+            // The loop then stays with this process, as if it were in a turn.
             log::debug!("{error}");
         }
     }
 
-    /// For `os.register_at_fork`: takes note that this process is a child.
+    /// For `os.register_at_fork`: notes that this process is a forked child.
     fn _in_child(&self, py: Python<'_>) {
         endings::forget_others();
         if let Some(inside) = self.inside(py) {
@@ -109,7 +109,7 @@ impl Core {
         }
     }
 
-    /// Refuses when this process is a copy of the one that the loop belongs to.
+    /// Raises if this process is a forked child, and the loop belongs to the parent.
     pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
         match self.inside(py) {
             Some(inside) => inside.check_process(),

@@ -1,4 +1,4 @@
-//! Whom Python wants to be told: of exceptions, of slow callbacks, of what the library logs.
+//! The hooks that Python registers: for exceptions, for slow callbacks and for the library's log records.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use crate::failures::raised;
 
 type Hook = RefCell<Option<Py<PyAny>>>;
 
-/// What Python wants to be told.
+/// The hooks of one loop.
 #[derive(Default)]
 pub(crate) struct Hooks {
     /// Called as `on_error(what, exception, subject)`.
     on_error: Hook,
-    /// Called as `on_slow(called, method, seconds)`...
+    /// Called as `on_slow(called, method, seconds)` when a callback took longer than `slow`.
     on_slow: Hook,
-    /// ...when a callback took longer than this.
+    /// The limit for `on_slow`; `None` to measure nothing.
     slow: Cell<Option<Duration>>,
     pub(crate) slow_count: Cell<u64>,
     /// Called as `on_log(level, target, message)`.
     pub(crate) on_log: Hook,
-    /// While its `debug` is true, delayed calls remember where they come from...
+    /// While this object's `debug` is true, a delayed call stores the result of `describe`.
     debugged: Hook,
-    /// ...as this says.
+    /// Called as `describe()` when a delayed call is made; returns the stack of its origin.
     describe: Hook,
 }
 
@@ -53,8 +53,8 @@ fn bound<'py>(py: Python<'py>, hook: &Hook) -> Option<Bound<'py, PyAny>> {
 }
 
 impl Loop {
-    /// Calls Python, and tells it if that took too long: it was `method` of `called`, or `called` itself
-    /// if that is empty.
+    /// Calls Python, and calls `on_slow` if that took too long. The report names `method` of `called`, or `called`
+    /// itself if `method` is empty.
     pub(crate) fn call<R>(
         &self,
         called: &Bound<'_, PyAny>,
@@ -68,7 +68,7 @@ impl Loop {
         })
     }
 
-    /// As [`call`](Loop::call), for a callback that returns on whose behalf it was called.
+    /// As [`call`](Loop::call), but the report names the object that the callback returns, unless it returns `None`.
     pub(crate) fn call_on_behalf<'py>(
         &self,
         called: &Bound<'py, PyAny>,
@@ -82,7 +82,7 @@ impl Loop {
         })
     }
 
-    /// Whether anybody wants to know of slow callbacks.
+    /// Whether callbacks are timed.
     pub(crate) fn is_timed(&self) -> bool {
         self.hooks.slow.get().is_some()
     }
@@ -105,7 +105,7 @@ impl Loop {
         result
     }
 
-    /// Tells Python of an exception that a callback raised.
+    /// Passes an exception that a callback raised to `on_error`.
     pub(crate) fn report(&self, what: &str, error: &PyErr, subject: &Bound<'_, PyAny>) {
         let py = subject.py();
         self.tell(py, &self.hooks.on_error, |hook| {
@@ -120,7 +120,7 @@ impl Loop {
         call: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
     ) {
         if let Some(Err(error)) = bound(py, hook).map(|hook| call(&hook)) {
-            // Nobody is left to tell.
+            // The hook itself failed, so there is no other hook to report to.
             error.write_unraisable(py, None);
         }
     }
@@ -133,7 +133,7 @@ impl Loop {
         }
     }
 
-    /// Where the call that is being made comes from, if anybody wants to know.
+    /// Returns the origin of the delayed call that is being made, if delayed calls are being debugged.
     pub(crate) fn origin<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         if !self.debugs(py)? {
             return Ok(None);
@@ -146,15 +146,16 @@ impl Loop {
 
 #[pymethods]
 impl Core {
-    /// Has `on_error(what, exception, subject)` called with each exception that a callback raises.
+    /// Registers `on_error(what, exception, subject)`, which is called for each exception that a callback raises.
     fn set_on_error(&self, py: Python<'_>, on_error: Option<Py<PyAny>>) -> PyResult<()> {
         let replaced = self.enter(py)?.hooks.on_error.replace(on_error);
         drop(replaced);
         Ok(())
     }
 
-    /// Has `on_slow(called, method, seconds)` called when a callback takes longer than `limit` seconds;
-    /// `None`: never. It was `method` of `called`, or `called` itself if that is empty.
+    /// Registers `on_slow(called, method, seconds)`, which is called when a callback takes longer than `limit`
+    /// seconds, or never if `limit` is `None`. The callback was `method` of `called`, or `called` itself if `method`
+    /// is empty.
     fn set_on_slow(
         &self,
         py: Python<'_>,
@@ -168,15 +169,14 @@ impl Core {
         Ok(())
     }
 
-    /// Has `on_log(level, target, message)` called for what the library logs as a warning or an error.
+    /// Registers `on_log(level, target, message)`, which is called for each warning and error that the library logs.
     fn set_on_log(&self, py: Python<'_>, on_log: Option<Py<PyAny>>) -> PyResult<()> {
         let replaced = self.enter(py)?.hooks.on_log.replace(on_log);
         drop(replaced);
         Ok(())
     }
 
-    /// Has delayed calls remember, in their `creator`, what `describe()` returns when they are made, while
-    /// `debugged.debug` is true.
+    /// While `debugged.debug` is true, stores the result of `describe()` as the `creator` of each new delayed call.
     fn set_debug(
         &self,
         py: Python<'_>,

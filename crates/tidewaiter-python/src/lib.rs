@@ -1,7 +1,7 @@
 //! The extension module behind the Python package: a loop, its timers, streams, listeners and children.
 //!
-//! What is here is neutral: it knows Python's calls, not Twisted's rules, which stand in
-//! `python/tidewaiter/twisted`. It is written against the library's public interface alone.
+//! The module is neutral: Twisted's rules are in `python/tidewaiter/twisted`. It uses the library's public interface
+//! alone.
 
 mod alarm;
 mod child;

@@ -1,4 +1,4 @@
-//! Sockets that Python listens with.
+//! The Python class `Listener`: a listening socket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,18 +17,18 @@ use crate::stream::Bridge;
 
 /// A listening socket on the loop.
 ///
-/// The loop calls, on the object that it was given: `_accepted(address)`, in the log context of what its
-/// `logPrefix()` says, `_acceptFailed(errno)` and `_closed()`.
+/// The loop calls on the object given to `Core.listen`: `_accepted(address)`, in a log context named by the object's
+/// `logPrefix()`, `_acceptFailed(errno)` and `_closed()`.
 #[pyclass(frozen, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Listener(Locked<(tidewaiter::Listener, Weak<Loop>)>);
 
-/// Where connections come in: the Python object behind it is in the loop's table.
+/// The factory of every listener: passes events on to the Python object, which is in the loop's table.
 struct Doorman {
     home: Weak<Loop>,
     slot: usize,
 }
 
-/// One connection at the door.
+/// An accepted connection for which Python has not made an object yet.
 #[derive(Clone)]
 pub(crate) struct Door {
     home: Weak<Loop>,
@@ -36,7 +36,7 @@ pub(crate) struct Door {
     peer: SocketAddr,
 }
 
-/// Calls the object; `method` is for those who want to know what took long.
+/// Calls the listener's object. A report of a slow callback names `method`.
 fn tell(
     home: &Weak<Loop>,
     slot: usize,
@@ -56,7 +56,7 @@ fn tell(
 }
 
 impl Door {
-    /// Has Python make an object for the connection. Closes it if Python does not take it.
+    /// Asks Python to make an object for the connection. Closes the connection if Python makes none.
     pub(crate) fn open(&self, transport: &Transport, bridge: &Bridge) {
         let Some(inside) = self.home.upgrade() else {
             return;
@@ -113,8 +113,8 @@ impl Factory for Doorman {
 
 #[pymethods]
 impl Core {
-    /// Accepts connections on the listening socket with that number, which is the loop's from here on: if
-    /// this raises, it is closed.
+    /// Accepts connections on the listening socket with this number, which belongs to the loop from here on. If this
+    /// raises, the socket is closed.
     fn listen(
         &self,
         py: Python<'_>,
@@ -143,7 +143,7 @@ impl Core {
 
 #[pymethods]
 impl Listener {
-    /// Accepts no more until resumed; connections wait in the backlog.
+    /// Stops accepting until resumed. Connections wait in the backlog.
     fn pause(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, tidewaiter::Listener::pause_accepting)
     }
@@ -159,7 +159,7 @@ impl Listener {
 }
 
 impl Listener {
-    /// In a copy of the process that it is in there is nothing to do it to.
+    /// Applies `act` to the listener. Does nothing in a forked child, where the listener belongs to the parent.
     fn with(&self, py: Python<'_>, act: impl FnOnce(&tidewaiter::Listener)) -> PyResult<()> {
         let (listener, home) = self.0.get(py);
         match home.upgrade() {

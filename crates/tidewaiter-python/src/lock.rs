@@ -1,12 +1,12 @@
-//! State that belongs to whoever holds the interpreter lock, and the one place that lets go of it.
+//! State that the interpreter lock protects, and the one place that releases the lock.
 //!
-//! A reactor is for one thread at a time. Python's lock says which one that is: everything here is
-//! entered with it held. It is released in one place only, around a wait that may block; a thread that
-//! then comes in is turned away by [`Waiting`], since the waiting thread is inside the port.
+//! One thread at a time may use a reactor: the thread that holds Python's lock. We release the lock in one place
+//! only, around a wait that may block. The waiting thread is then inside the port, so [`Waiting`] makes calls from
+//! other threads fail.
 
 #![expect(
     unsafe_code,
-    reason = "the compiler does not know that the interpreter lock serializes all access"
+    reason = "the compiler cannot see that the interpreter lock serializes all access"
 )]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,14 +15,14 @@ use pyo3::prelude::*;
 
 use crate::endings;
 
-/// A value that is reached with the interpreter lock held.
+/// A value that may be accessed only while the interpreter lock is held.
 pub(crate) struct Locked<T>(T);
 
-// SAFETY: a reference to the value is had only from `get`, for which the caller holds the interpreter
-// lock, or from `&mut self`; the lock makes one thread's accesses visible to the next one's.
+// SAFETY: references to the value come only from `get` and `visited`, whose callers hold the interpreter lock, or from
+// `&mut self`. The lock makes one thread's accesses visible to the next thread.
 unsafe impl<T> Send for Locked<T> {}
-// SAFETY: as for `Send`: there is one lock, so no two threads are in `get` at the same time. The lock is
-// released inside of a borrow only around waits, where `Waiting` keeps others away.
+// SAFETY: as for `Send`: there is one lock, so no two threads use such a reference at the same time. The lock is
+// released during a borrow only around waits, and `Waiting` then keeps other threads out.
 unsafe impl<T> Sync for Locked<T> {}
 
 impl<T> Locked<T> {
@@ -34,7 +34,7 @@ impl<T> Locked<T> {
         &self.0
     }
 
-    /// For the garbage collector's visits, which hold the lock and have no token for it.
+    /// Gives access to the garbage collector's visits, which hold the lock but have no token for it.
     pub(crate) fn visited(&self) -> &T {
         &self.0
     }
@@ -52,8 +52,8 @@ impl Waiting {
     /// Lets other threads run Python while `wait` runs.
     pub(crate) fn release(&self, wait: &mut dyn FnMut()) {
         struct Carried<'a>(&'a mut dyn FnMut());
-        // SAFETY: it is called by this very thread: `detach` asks for `Send` so that nothing that
-        // belongs to the interpreter is used without the lock, and a port's wait uses nothing of it.
+        // SAFETY: `detach` calls the closure on this thread. It requires `Send` so that the closure uses nothing of
+        // the interpreter without the lock, and a port's wait does not.
         unsafe impl Send for Carried<'_> {}
         impl Carried<'_> {
             fn call(self) {

@@ -1,4 +1,4 @@
-//! What a loop did and has in hand, as Python's plain values.
+//! Converts a loop's metrics to plain Python values.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -24,7 +24,7 @@ fn turn_times<'py>(py: Python<'py>, times: &TurnTimes) -> PyResult<Bound<'py, Py
 
 #[pymethods]
 impl Core {
-    /// What happened on the loop since it was made, and what it has in hand now.
+    /// Counts of events since the loop was made, and of objects and operations now.
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let inside = self.enter(py)?;
         let port = inside.reactor.port_info();

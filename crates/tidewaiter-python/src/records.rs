@@ -1,7 +1,7 @@
-//! What the library logs, on its way to Python.
+//! Passes the library's log records to Python.
 //!
-//! A record may come from any thread, and while the library's state is borrowed: no Python runs there. It
-//! is kept, and delivered by the next turn of a loop.
+//! The library may log on any thread, and while its state is borrowed, so no Python code may run then. Records are
+//! queued, and the next turn of a loop delivers them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::core::Loop;
 
-/// What is logged while this many records wait to be delivered is lost.
+/// While this many records are queued, further ones are dropped.
 const KEPT_MAX: usize = 1000;
 
 struct Kept {
@@ -21,7 +21,7 @@ struct Kept {
     message: String,
 }
 
-/// The records that were not yet delivered.
+/// The queue of records, as a logger.
 struct Records {
     any: AtomicBool,
     kept: Mutex<VecDeque<Kept>>,
@@ -56,15 +56,15 @@ impl Log for Records {
     fn flush(&self) {}
 }
 
-/// From here on, records are kept.
+/// Installs the queue as the process's logger.
 pub(crate) fn begin() {
-    // Who set another logger before has the records.
+    // If the program has set a logger before, that one keeps getting the records.
     if log::set_logger(&RECORDS).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }
 }
 
-/// Tells Python of the records that came since the last time.
+/// Passes the queued records to Python.
 pub(crate) fn deliver(py: Python<'_>, inside: &Loop) {
     if !RECORDS.any.swap(false, Ordering::Acquire) {
         return;

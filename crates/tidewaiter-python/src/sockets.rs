@@ -1,8 +1,8 @@
-//! Python's sockets and addresses, as the library takes them.
+//! Converts Python's sockets and addresses to the library's.
 
 #![expect(
     unsafe_code,
-    reason = "a number becomes an owned socket: that Python gave it up cannot be seen from here"
+    reason = "a number becomes an owned socket: the compiler cannot see that Python gave it up"
 )]
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
@@ -16,12 +16,12 @@ use tidewaiter::port::RawDescriptor;
 fn owned(descriptor: RawDescriptor) -> PyResult<std::os::fd::OwnedFd> {
     use std::os::fd::FromRawFd;
 
-    // SAFETY: reads a flag of whatever has that number; an error says that nothing has.
+    // SAFETY: reads a flag of the descriptor; it fails if no descriptor with this number is open.
     if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
         return Err(no_socket(descriptor));
     }
-    // SAFETY: the Python side hands over sockets that it opened, once each, and makes its own object
-    // for the number one that does not close it.
+    // SAFETY: the Python side hands over only sockets that it opened, each once, and turns its own socket object into
+    // one that does not close the descriptor.
     Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) })
 }
 
@@ -32,11 +32,11 @@ fn owned(descriptor: RawDescriptor) -> PyResult<std::os::windows::io::OwnedSocke
     if descriptor == RawDescriptor::MAX {
         return Err(no_socket(descriptor));
     }
-    // SAFETY: as on Unix: it was opened by Python, and given up.
+    // SAFETY: as on Unix, Python opened the socket and has given it up.
     Ok(unsafe { std::os::windows::io::OwnedSocket::from_raw_socket(descriptor) })
 }
 
-/// The number is what closed sockets have, or nothing has it.
+/// The error for the number of a closed socket, or one that nothing has.
 fn no_socket(descriptor: RawDescriptor) -> PyErr {
     PyValueError::new_err(format!("{descriptor} is no socket"))
 }
@@ -51,14 +51,14 @@ pub(crate) fn listener(descriptor: RawDescriptor) -> PyResult<TcpListener> {
     owned(descriptor).map(TcpListener::from)
 }
 
-/// An address as Python writes it: `(host, port)`, or `(host, port, flow, scope)`.
+/// Converts an address from Python's form: `(host, port)`, or `(host, port, flow, scope)`.
 pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
     let host: String = tuple.get_item(0)?.extract()?;
     let port: i64 = tuple.get_item(1)?.extract()?;
-    // As Python itself says it.
+    // Python's own message.
     let port = u16::try_from(port)
         .map_err(|_| PyOverflowError::new_err("connect_ex(): port must be 0-65535."))?;
-    // The scope is in the number that follows, too.
+    // Drop an IPv6 scope from the host: the tuple's fourth element has it, too.
     let bare = host.split('%').next().unwrap_or_default();
     let ip: IpAddr = bare
         .parse()
@@ -72,7 +72,7 @@ pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
     }
 }
 
-/// As [`address`], the other way.
+/// Converts an address to Python's form: the reverse of [`address`].
 pub(crate) fn tuple<'py>(py: Python<'py>, address: SocketAddr) -> PyResult<Bound<'py, PyTuple>> {
     match address {
         SocketAddr::V4(address) => (address.ip().to_string(), address.port()).into_pyobject(py),

@@ -1,4 +1,4 @@
-//! A connection as Python sees it: the state that Twisted's transports show, over a transport of ours.
+//! The Python class `Stream`: one of our transports, with the state that Twisted's transports show.
 
 mod bridge;
 mod producing;
@@ -21,24 +21,24 @@ use crate::sockets;
 
 pub(crate) use bridge::{Bridge, Caller};
 
-/// Above this many bytes not yet sent a push producer is paused, unless the transport says otherwise.
+/// The default of `bufferSize`: above this many unsent bytes, a push producer is paused.
 const BUFFER_SIZE: usize = 1 << 16;
 
-/// What a stream goes over.
+/// The transport of an open stream.
 struct Link {
     transport: Transport,
-    /// The OS's number of it, which stays its own until its end is told.
+    /// The OS's number of the socket or pipe. The OS does not reuse it before Python learns of the end.
     descriptor: Option<RawDescriptor>,
 }
 
 pub(crate) struct State {
     inside: RefCell<Weak<Loop>>,
-    /// By which the loop's callbacks come here.
+    /// Passes the transport's callbacks on to this stream.
     bridge: RefCell<Option<Bridge>>,
     connector: RefCell<Option<Connector>>,
-    /// There is one while the connection is up.
+    /// Set while the connection is open.
     link: RefCell<Option<Link>>,
-    /// Whether it was ever told to Python that the connection is lost.
+    /// Whether the connection is lost, as far as Python knows.
     lost: Cell<bool>,
 
     connected: Cell<bool>,
@@ -57,8 +57,8 @@ pub(crate) struct State {
 
 /// The state of one connection, and the calls on it that must be fast. To be subclassed.
 ///
-/// The loop calls, on the subclass: `protocol.dataReceived(data)`, `_streamMade()`, `_streamEnded()`,
-/// `_streamWriteEnded()`, `_streamLost(how)`, `_streamFailed(exception)`.
+/// The loop calls on the subclass: `protocol.dataReceived(data)`, `_streamMade()`, `_streamRefused(exception)`,
+/// `_streamEnded()`, `_streamWriteEnded()`, `_streamLost(how)` and `_streamFailed(exception)`.
 #[pyclass(frozen, subclass, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Stream(Locked<State>);
 
@@ -67,7 +67,7 @@ impl Stream {
         self.0.get(py)
     }
 
-    /// Puts `stream` over a pipe that is open.
+    /// Connects `stream` to an open pipe.
     pub(crate) fn open(stream: &Bound<'_, Self>, transport: &Transport) {
         let state = stream.get().state(stream.py());
         state.begin(transport);
@@ -75,14 +75,14 @@ impl Stream {
         state.reading.set(true);
     }
 
-    /// Whether Python was not yet told that it is lost.
+    /// Whether the connection is not lost, as far as Python knows.
     pub(crate) fn is_live(&self, py: Python<'_>) -> bool {
         !self.state(py).lost.get()
     }
 }
 
 impl State {
-    /// Whether this thread may touch the loop's things.
+    /// Raises if this thread may not use the loop now.
     fn check_thread(&self) -> PyResult<()> {
         match self.inside.borrow().upgrade() {
             Some(inside) => inside.check_thread(),
@@ -90,14 +90,14 @@ impl State {
         }
     }
 
-    /// Whether the socket is the parent's, whose loop was copied when it forked.
+    /// Whether this process is a forked child, and the stream's loop belongs to the parent.
     fn is_copied(&self) -> bool {
         let inside = self.inside.borrow().upgrade();
         inside.is_some_and(|inside| inside.is_copy())
     }
 
-    /// The transport, while there is one and this thread may touch it. In a copy of the process it is in
-    /// there is none: what is done to a connection there is done to nothing.
+    /// The transport, while the connection is open; raises if this thread may not use the loop. Returns `None` in a
+    /// forked child if the loop belongs to the parent, so that calls on a stream have no effect there.
     fn transport(&self) -> PyResult<Option<Transport>> {
         if self.is_copied() {
             return Ok(None);
@@ -107,7 +107,7 @@ impl State {
         Ok(link.as_ref().map(|link| link.transport.clone()))
     }
 
-    /// The connection is up.
+    /// Records that the connection is open.
     fn begin(&self, transport: &Transport) {
         self.link.replace(Some(Link {
             transport: transport.clone(),
@@ -117,13 +117,14 @@ impl State {
         self.resume_pull_producer(transport);
     }
 
-    /// The connection is lost: its number may be another one's from here on.
+    /// Records that the connection is lost. The OS may reuse the socket's number from here on.
     fn end(&self) {
         self.lost.set(true);
         self.link.take();
     }
 
-    /// The loop receives unless told otherwise; Python's transports only once they are told to.
+    /// Pauses a new transport unless Python reads: our transports receive from the start, but Twisted's only once they
+    /// are told to.
     fn pause_if_not_reading(&self, transport: &Transport) {
         if !self.reading.get() {
             transport.pause_producing();
@@ -177,7 +178,7 @@ impl Stream {
         }))
     }
 
-    /// Takes over the connection that a listener on `core` has just accepted.
+    /// Takes over the connection that a listener on `core` has just accepted. To be called inside `_accepted`.
     fn _adopt(slf: &Bound<'_, Self>, core: &Core) -> PyResult<()> {
         let py = slf.py();
         let inside = core.enter(py)?;
@@ -189,8 +190,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Connects the socket with that number, which is the loop's from here on, to `address`, as Python
-    /// writes it. `_streamMade` or `_streamRefused` follows from the loop.
+    /// Connects the socket with this number, which belongs to the loop from here on, to `address`, a tuple as in
+    /// `socket.connect`. `_streamMade` or `_streamRefused` follows from the loop.
     fn _connect(
         slf: &Bound<'_, Self>,
         core: &Core,
@@ -210,8 +211,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Gives up connecting: neither `_streamMade` nor `_streamRefused` follows. Returns whether it was
-    /// under way.
+    /// Cancels connecting: neither `_streamMade` nor `_streamRefused` follows. Returns whether the stream was
+    /// connecting.
     fn _cancel(&self, py: Python<'_>) -> PyResult<bool> {
         let state = self.state(py);
         state.check_thread()?;
@@ -233,8 +234,8 @@ impl Stream {
         Ok(link.as_ref().and_then(|link| link.descriptor))
     }
 
-    /// Takes note that the connection is over, and has it closed: by a reset, if asked for; without a
-    /// word to the peer, if it may be shared with others. Returns whether that is news.
+    /// Marks the connection as lost and closes it: by a reset if `reset` is true; without an end of file if `shared`
+    /// is true, since other processes may use the socket. Returns false if the connection was lost already.
     #[pyo3(signature = (reset, shared=false))]
     fn _lose(&self, py: Python<'_>, reset: bool, shared: bool) -> PyResult<bool> {
         let state = self.state(py);
@@ -258,7 +259,8 @@ impl Stream {
         Ok(true)
     }
 
-    /// Takes a pipe's stream off the loop: for it, the loop calls the child.
+    /// Removes a pipe's stream from the loop's table, so that the loop no longer calls it. The child's object learns of
+    /// the pipe's end.
     fn _leave(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state(py);
         state.transport()?;
@@ -268,7 +270,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Has the connection reset; `_streamLost` follows from the loop. Returns whether there was one.
+    /// Resets the connection; `_streamLost` follows from the loop. Returns whether the connection was open.
     fn _abort(&self, py: Python<'_>) -> PyResult<bool> {
         let transport = self.state(py).transport()?;
         if let Some(transport) = &transport {
@@ -301,11 +303,11 @@ impl Stream {
         Ok(())
     }
 
-    /// Nothing to do: what is written is sent by itself.
+    /// Does nothing: the loop sends written data by itself.
     #[pyo3(name = "startWriting")]
     fn start_writing(&self) {}
 
-    /// Nothing to do: sending is stopped by closing alone.
+    /// Does nothing: only closing stops the sending.
     #[pyo3(name = "stopWriting")]
     fn stop_writing(&self) {}
 

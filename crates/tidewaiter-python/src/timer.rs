@@ -1,4 +1,4 @@
-//! Calls at a later time, with what Twisted's own ones show of themselves.
+//! The Python class `DelayedCall`, with the attributes that Twisted's own class shows.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -23,14 +23,14 @@ enum Fate {
 /// When a call is due.
 #[derive(Clone, Copy)]
 enum Time {
-    /// By the loop's clock. Hardly any call is asked for more, and a look at another clock for each would cost
-    /// as much as a short callback.
+    /// The time by the loop's clock. Python rarely asks for a call's time, so we convert it to wall-clock time only
+    /// then: reading a second clock for each call would cost as much as a short callback.
     Due(Instant),
-    /// As it was shown to Python: in seconds since the epoch.
+    /// The time that Python was shown or has set: seconds since the epoch.
     Shown(f64),
 }
 
-/// What is called, and with what.
+/// A callable and its arguments.
 struct Call {
     callable: Py<PyAny>,
     args: Py<PyTuple>,
@@ -44,15 +44,15 @@ struct State {
     time: Cell<Time>,
     fate: Cell<Fate>,
     call: RefCell<Option<Call>>,
-    /// What Python sets on it besides, once it does: most calls have nothing, and a dictionary for each
-    /// would cost more than all the rest.
+    /// Attributes that Python has set on the object, made with the first one. Most calls have none, and a dictionary
+    /// for each would cost more than the rest of the call.
     attributes: RefCell<Option<Py<PyDict>>>,
 }
 
-/// What the class has and objects may have another of.
+/// Attributes of the class that an object may override. All others of the class are read-only.
 const SETTABLE: [&str; 3] = ["creator", "_repr", "seconds"];
 
-/// A call that waits for its time.
+/// A call that the loop makes at a given time.
 #[pyclass(frozen, weakref, module = "tidewaiter._tidewaiter")]
 pub(crate) struct DelayedCall(Locked<State>);
 
@@ -66,14 +66,14 @@ fn now() -> f64 {
     since.map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// What the wall clock will show at `due`.
+/// The wall-clock time at `due`.
 fn shown(due: Instant) -> f64 {
     let mut attempts_left = 3;
     loop {
         let before = Instant::now();
         let wall = now();
         attempts_left -= 1;
-        // Something else may have run between the two looks.
+        // Read both clocks again if the thread was interrupted between the two reads.
         if before.elapsed() < Duration::from_micros(10) || attempts_left == 0 {
             let left = due.saturating_duration_since(before).as_secs_f64();
             return wall + left - before.saturating_duration_since(due).as_secs_f64();
@@ -82,7 +82,7 @@ fn shown(due: Instant) -> f64 {
 }
 
 impl DelayedCall {
-    /// Has the loop call `callable` no earlier than `delay` seconds from now.
+    /// Schedules `callable` to be called no earlier than `delay` seconds from now.
     pub(crate) fn arm(
         py: Python<'_>,
         inside: &Rc<Loop>,
@@ -104,7 +104,7 @@ impl DelayedCall {
             inside: Rc::downgrade(inside),
             slot: Cell::new(0),
             armed: OnceCell::new(),
-            // Known once it is armed.
+            // Set below, once the timer is armed.
             time: Cell::new(Time::Shown(0.0)),
             fate: Cell::new(Fate::Pending),
             call: RefCell::new(Some(call)),
@@ -129,13 +129,13 @@ impl DelayedCall {
             .due()
             .map_or_else(|| Time::Shown(now() + delay), Time::Due);
         state.time.set(due);
-        // It was empty until now.
+        // `set` cannot fail: the cell is empty until here.
         let _ = state.armed.set(armed);
         Ok(delayed)
     }
 }
 
-/// Makes the call in that slot of the table.
+/// Makes the call in this slot of the loop's table.
 fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
     let delayed = inside.timers.borrow_mut().remove(slot);
     let state = delayed.get().0.get(py);
@@ -157,7 +157,7 @@ fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
 }
 
 impl State {
-    /// The loop and the timer, as long as the call is pending and this thread may touch the loop.
+    /// Returns the loop and the timer, if the call is pending and this thread may use the loop.
     fn pending<'a>(
         &'a self,
         class: &Bound<'_, PyType>,
@@ -199,14 +199,14 @@ impl State {
 
 #[pymethods]
 impl DelayedCall {
-    /// The exception for changing a call that was made. The Twisted side puts its own here.
+    /// The exception for changing a call that was made. Twisted's reactor replaces it with Twisted's own.
     #[classattr]
     #[pyo3(name = "AlreadyCalled")]
     fn already_called(py: Python<'_>) -> Py<PyType> {
         py.get_type::<PyValueError>().unbind()
     }
 
-    /// The exception for changing a call that was cancelled.
+    /// The exception for changing a call that was cancelled. Twisted's reactor replaces it, too.
     #[classattr]
     #[pyo3(name = "AlreadyCancelled")]
     fn already_cancelled(py: Python<'_>) -> Py<PyType> {
@@ -230,7 +230,7 @@ impl DelayedCall {
         let state = slf.get().0.get(py);
         let (inside, armed) = state.pending(&slf.get_type())?;
         if inside.debugs(py)? {
-            // What is shown of it hereafter is what it was.
+            // Keep the present `repr`: the call's parts are dropped below.
             let shown = slf.as_any().repr()?;
             slf.setattr(intern!(py, "_repr"), shown)?;
         }
@@ -238,12 +238,12 @@ impl DelayedCall {
         state.fate.set(Fate::Cancelled);
         let entry = inside.timers.borrow_mut().try_remove(state.slot.get());
         let call = state.call.take();
-        // Dropped last, outside of the borrows: what they refer to may come back here.
+        // Drop these last, outside of the borrows: a destructor in Python may call this object.
         drop((entry, call));
         Ok(())
     }
 
-    /// Makes the call due `seconds` from now instead. Raises as `cancel`.
+    /// Makes the call due `seconds` from now instead. Raises the same exceptions as `cancel`.
     fn reset(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let state = slf.get().0.get(slf.py());
         let (_, armed) = state.pending(&slf.get_type())?;
@@ -251,7 +251,7 @@ impl DelayedCall {
         Ok(())
     }
 
-    /// Makes the call due `seconds` later than it was; sooner, if negative. Raises as `cancel`.
+    /// Makes the call due `seconds` later than it was, or sooner if negative. Raises the same exceptions as `cancel`.
     fn delay(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let state = slf.get().0.get(slf.py());
         let (_, armed) = state.pending(&slf.get_type())?;
@@ -301,13 +301,13 @@ impl DelayedCall {
         self.get_time(py) <= other.get_time(py)
     }
 
-    /// The stack of the code that asked for the call, if `DelayedCall.debug` was set then.
+    /// The stack of the code that scheduled the call, if `DelayedCall.debug` was set then.
     #[getter]
     fn creator<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.attribute(intern!(py, "creator"))
     }
 
-    /// The clock by which the call tells when it is due: the class's `clock`, unless it was given another one.
+    /// The clock of the call's `time`: the class's `clock`, unless the object was given another one.
     #[getter]
     fn seconds<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
@@ -322,7 +322,7 @@ impl DelayedCall {
         self.attribute(intern!(py, "_repr"))
     }
 
-    /// Comes here with what the class does not know.
+    /// Called for attributes that the class does not have.
     fn __getattr__<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         self.attribute(name)?
             .ok_or_else(|| PyAttributeError::new_err(name.clone().unbind()))
@@ -334,16 +334,14 @@ impl DelayedCall {
         value: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         if name == "time" {
-            // It shows another time, and is made when it would have been.
+            // This changes the time that the call shows, but not when the loop makes it.
             let state = slf.get().0.get(slf.py());
             state.time.set(Time::Shown(value.extract()?));
             return Ok(());
         }
         let ours = SETTABLE.iter().any(|settable| name == settable);
         if !ours && slf.get_type().hasattr(name)? {
-            return Err(PyAttributeError::new_err(format!(
-                "{name} is not to be set"
-            )));
+            return Err(PyAttributeError::new_err(format!("{name} cannot be set")));
         }
         slf.get().set_attribute(name, value)
     }

@@ -1,4 +1,4 @@
-//! Descriptors and handles that belong to Python code, watched for readiness.
+//! Watches descriptors and handles that belong to Python code for readiness.
 
 use std::rc::{Rc, Weak};
 
@@ -10,13 +10,13 @@ use tidewaiter::{Error, Reactor, Watch};
 use crate::core::{Core, Loop};
 use crate::failures::{os_error, refused};
 
-/// What is watched, and who is told.
+/// A watch, and the callable that it calls.
 pub(crate) struct Watched {
     watch: Option<Watch>,
     pub(crate) callback: Py<PyAny>,
 }
 
-/// What is ready, in the bits that Python gets.
+// Bits of readiness, as Python gets them.
 const READABLE: u8 = 1;
 const WRITABLE: u8 = 2;
 const DISCONNECTED: u8 = 4;
@@ -35,7 +35,7 @@ fn bits(ready: Readiness) -> u8 {
     bits
 }
 
-/// Calls whoever watches in that slot.
+/// Calls the callback of the watch in this slot, if there is one.
 fn tell(
     home: &Weak<Loop>,
     slot: usize,
@@ -55,7 +55,7 @@ fn tell(
     });
 }
 
-/// Puts `callback` into the table, and starts the watch that calls it.
+/// Adds `callback` to the loop's table and starts the watch. Returns the watch's number.
 fn start(
     inside: &Rc<Loop>,
     callback: Py<PyAny>,
@@ -93,9 +93,9 @@ impl Core {
     #[classattr]
     const DISCONNECTED: u8 = DISCONNECTED;
 
-    /// Has `callback(descriptor, bits)` called in each turn in which `descriptor` is ready for what
-    /// `interest` (`READABLE`, `WRITABLE`, or both) says, or is `DISCONNECTED`. What the callback returns,
-    /// unless `None`, is named if it was slow. Returns a number to name this watch by.
+    /// Calls `callback(descriptor, bits)` in each turn in which `descriptor` is ready for `interest` (`READABLE`,
+    /// `WRITABLE`, or both) or is `DISCONNECTED`. If the callback is slow, the report names the object that it
+    /// returned, unless that is `None`. Returns the number of the watch, for `rewatch` and `unwatch`.
     fn watch(
         &self,
         py: Python<'_>,
@@ -112,8 +112,8 @@ impl Core {
         })
     }
 
-    /// Windows. Has `callback()` called each time that the waitable object with that handle is signalled.
-    /// Returns a number to name this watch by.
+    /// Calls `callback()` each time that the waitable object with this handle is signalled (Windows). Returns the
+    /// number of the watch.
     fn watch_handle(
         &self,
         py: Python<'_>,
@@ -127,7 +127,7 @@ impl Core {
         })
     }
 
-    /// Changes what the watch is for, at once.
+    /// Changes a watch's interest, at once.
     fn rewatch(&self, py: Python<'_>, number: usize, interest: u8) -> PyResult<()> {
         let inside = self.enter(py)?;
         let watch = {

@@ -1,4 +1,4 @@
-//! From the library's callbacks to Python's.
+//! Passes a transport's callbacks on to its Python object.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -14,21 +14,20 @@ use crate::core::Loop;
 use crate::failures::{os_error, raised};
 use crate::listener::Door;
 
-/// The protocol of every connection: finds the Python object that stands for it, and calls that.
+/// The protocol of every connection and pipe: finds the stream's Python object and calls it.
 ///
-/// It holds no reference to Python: the objects are in the loop's table, where the garbage collector sees
-/// them.
+/// It holds no references to Python objects. They are in the loop's table, where the garbage collector sees them.
 #[derive(Clone)]
 pub(crate) struct Bridge {
     home: Weak<Loop>,
-    /// Where the table has the stream, once there is one.
+    /// The stream's slot in the loop's table, while there is a stream.
     slot: Rc<Cell<Option<usize>>>,
-    /// Who accepted the connection, if that is where it comes from.
+    /// Set for an accepted connection: asks the listener's object for a stream.
     door: Option<Door>,
 }
 
 impl Bridge {
-    /// Leads nowhere yet.
+    /// Makes a bridge that leads to no stream yet.
     pub(crate) fn new(home: Weak<Loop>, door: Option<Door>) -> Bridge {
         Bridge {
             home,
@@ -37,7 +36,7 @@ impl Bridge {
         }
     }
 
-    /// From here on, calls go to `stream`.
+    /// Adds `stream` to the loop's table. From here on, callbacks go to it.
     pub(crate) fn lead_to(&self, stream: &Bound<'_, Stream>, inside: &Loop) {
         let state = stream.get().state(stream.py());
         state.inside.replace(self.home.clone());
@@ -46,7 +45,7 @@ impl Bridge {
         self.slot.set(Some(slot));
     }
 
-    /// Looks at the stream's object, if there is one.
+    /// Calls `look` with the stream's object, if there is one.
     fn reach(&self, look: impl FnOnce(&Loop, &Bound<'_, Stream>)) {
         let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
             return;
@@ -60,8 +59,8 @@ impl Bridge {
         });
     }
 
-    /// Calls the stream's object, in its log context; what is raised loses the connection. `method` is for
-    /// those who want to know what took long.
+    /// Calls the stream's object in its log context. An exception loses the connection. A report of a slow callback
+    /// names `method`.
     pub(super) fn enter(
         &self,
         method: &str,
@@ -70,7 +69,7 @@ impl Bridge {
         self.reach(|inside, stream| Bridge::call(inside, stream, method, call));
     }
 
-    /// As [`enter`](Bridge::enter), as long as Python was not told that the connection is lost.
+    /// As [`enter`](Bridge::enter), but does nothing once the connection is lost, as far as Python knows.
     fn enter_live(&self, method: &str, call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>) {
         self.reach(|inside, stream| {
             if stream.get().is_live(stream.py()) {
@@ -109,12 +108,12 @@ impl Bridge {
         }
     }
 
-    /// Lets the connection end once the loop has waited, as Twisted's own reactors do: what the system has to tell by
-    /// then, as of the connection's other end in this process, comes before.
+    /// Lets the connection end after the loop's next wait, as Twisted's own reactors do. Events that the wait brings,
+    /// for instance from the connection's other end in this process, come first.
     pub(super) fn end_with_next_turn(&self) {
         if let Some(inside) = self.home.upgrade() {
             inside.ending.borrow_mut().push(self.clone());
-            // Neither this turn nor the next is to wait for something else.
+            // End the current turn without waiting; the next one will not wait either.
             inside.reactor.crash();
         }
     }
@@ -122,12 +121,12 @@ impl Bridge {
     pub(crate) fn let_end(&self) {
         self.reach(|_, stream| {
             let state = stream.get().state(stream.py());
-            // The loop's own thread is refused nothing; in a copy of the process there is nothing to end.
+            // This fails only in another thread than the loop's, or in a forked child, which has nothing to end.
             let _ = state.let_end(stream.py());
         });
     }
 
-    /// The connection is gone: nothing leads to the stream any more.
+    /// Removes the stream from the loop's table. From here on, callbacks do nothing.
     pub(super) fn leave(&self) {
         let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
             return;
@@ -198,7 +197,7 @@ impl Protocol for Bridge {
     }
 }
 
-/// Makes one connection for a stream that is there already.
+/// The factory for a connection that a stream's `_connect` makes.
 pub(crate) struct Caller(pub(crate) Bridge);
 
 impl Factory for Caller {

@@ -1,5 +1,5 @@
-//! Who fills a connection, and is told when to pause. Unlike the library's producers, Python's are told
-//! inside of the write that fills the buffer: they loop until then.
+//! Python's producers. Unlike the library's, they are paused inside the write that fills the buffer, because they write
+//! in a loop until they are paused.
 
 use std::cell::{Cell, RefCell};
 
@@ -17,7 +17,7 @@ pub(super) struct Producing {
     producer: RefCell<Option<Py<PyAny>>>,
     streaming: Cell<bool>,
     paused: Cell<bool>,
-    /// Whether something was written since the last time that everything was sent.
+    /// Whether data was written since the queue was last empty.
     owed: Cell<bool>,
 }
 
@@ -38,14 +38,14 @@ impl Producing {
         producer.as_ref().map(|producer| producer.bind(py).clone())
     }
 
-    /// The producer, if it wants to hear when there is room.
+    /// The producer, if it must be told when the queue is empty: a pull producer, or a paused push producer.
     fn waiting<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let waits = !self.streaming.get() || self.paused.get();
         self.get(py).filter(|_| waits)
     }
 }
 
-/// Hears from the transport that everything was sent.
+/// Registered with the transport to learn when the queue is empty.
 struct Drained(Bridge);
 
 impl Producer for Drained {
@@ -76,7 +76,7 @@ impl Producer for Drained {
 }
 
 impl State {
-    /// Something was written: pauses a push producer when that was too much.
+    /// To be called after a write: pauses a push producer if the queue exceeds `bufferSize`.
     pub(super) fn wrote(&self, stream: &Bound<'_, Stream>, transport: &Transport) -> PyResult<()> {
         let producing = &self.producing;
         producing.owed.set(true);
@@ -95,7 +95,7 @@ impl State {
             .map(drop)
     }
 
-    /// The connection is up, and a pull producer may be there already.
+    /// To be called when the connection opens: starts a pull producer that was registered before.
     pub(super) fn resume_pull_producer(&self, transport: &Transport) {
         let registered = self.producing.producer.borrow().is_some();
         if registered && !self.producing.streaming.get() {
@@ -103,7 +103,7 @@ impl State {
         }
     }
 
-    /// From here on only what is queued holds the end back, unless somebody waits for room.
+    /// Lets a requested end happen once the queue is sent, unless a producer still waits to write.
     pub(super) fn let_end(&self, py: Python<'_>) -> PyResult<()> {
         if self.producing.waiting(py).is_none()
             && let Some(transport) = self.transport()?
@@ -113,13 +113,13 @@ impl State {
         Ok(())
     }
 
-    /// To be called before an end is asked for: until everything is sent, more may be written.
+    /// To be called before an end is requested: keeps the stream writable until the queue is sent.
     pub(super) fn hold_end_open(&self, transport: &Transport) {
         self.producing.owed.set(true);
         self.listen_for_drain(transport);
     }
 
-    /// Has the transport tell when everything was sent, and wait for the producer before it closes.
+    /// Registers with the transport, which then reports when the queue is empty, and does not close before it has.
     pub(super) fn listen_for_drain(&self, transport: &Transport) {
         if let Some(bridge) = self.bridge() {
             transport.register_producer(Drained(bridge), ProducerKind::Pull);
@@ -129,7 +129,7 @@ impl State {
 
 #[pymethods]
 impl Stream {
-    /// Registers `producer`, with the TLS protocol if that was started.
+    /// Registers `producer`: with the TLS protocol if TLS was started, otherwise with this stream.
     #[pyo3(name = "registerProducer")]
     fn register_producer(
         slf: &Bound<'_, Self>,
@@ -202,7 +202,8 @@ impl Stream {
         drop(producer);
         if let Some(transport) = transport {
             if state.disconnecting.get() || state.write_disconnecting.get() {
-                // The loop will find that nobody holds the end back; until then, more may be written.
+                // When the queue is empty, the loop finds no producer and lets the end happen. Until then, Python may
+                // write more.
                 state.listen_for_drain(&transport);
             } else {
                 transport.unregister_producer();

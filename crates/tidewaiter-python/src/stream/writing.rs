@@ -1,4 +1,4 @@
-//! The half of a connection that Python writes to.
+//! A stream's methods for writing and closing.
 
 use bytes::Bytes;
 use pyo3::exceptions::PyTypeError;
@@ -10,17 +10,17 @@ use tidewaiter::Transport;
 
 use super::{State, Stream};
 
-/// From this size on, what is written is kept, not copied: below, keeping costs more.
+/// Written data of at least this size is referenced instead of copied. For less, a copy is cheaper.
 const KEPT_BYTES: usize = 8 * 1024;
 
-/// The bytes that Python wants to be sent.
+/// Checks that `data` is of type `bytes`.
 fn bytes_of<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
     data.cast::<PyBytes>()
         .map_err(|_| PyTypeError::new_err("Data must be bytes"))
 }
 
 impl State {
-    /// The transport, if it would still send something.
+    /// The transport, if the stream still accepts data.
     fn writable(&self) -> PyResult<Option<Transport>> {
         if !self.connected.get() || self.write_disconnected.get() {
             return Ok(None);
@@ -28,7 +28,7 @@ impl State {
         self.transport()
     }
 
-    /// How many bytes were written and not yet sent.
+    /// How many written bytes are not yet sent.
     pub(super) fn queued(&self) -> usize {
         let link = self.link.borrow();
         link.as_ref().map_or(0, |link| link.transport.queued())
@@ -37,7 +37,7 @@ impl State {
 
 fn send(transport: &Transport, data: &Bound<'_, PyBytes>) {
     let bytes = data.as_bytes();
-    // A subclass may do anything when it is let go of, and that is where nothing may be called.
+    // Copy instances of subclasses: their destructors may run any code, also where the library must not be called.
     if bytes.len() < KEPT_BYTES || !data.is_exact_instance_of::<PyBytes>() {
         transport.write(bytes);
     } else {
@@ -47,7 +47,7 @@ fn send(transport: &Transport, data: &Bound<'_, PyBytes>) {
 
 #[pymethods]
 impl Stream {
-    /// Sends `data`, through TLS if that was started.
+    /// Sends `data`, through TLS if TLS was started.
     fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let state = slf.get().state(slf.py());
         if !state.tls.get() {
@@ -70,7 +70,7 @@ impl Stream {
         })
     }
 
-    /// Closes once everything written is sent, telling the TLS peer first.
+    /// Closes the connection once the queue is sent. With TLS, notifies the peer first.
     #[pyo3(name = "loseConnection")]
     fn lose_connection(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
@@ -86,7 +86,7 @@ impl Stream {
         })
     }
 
-    /// Sends `data` as it is.
+    /// Sends `data` without TLS.
     fn _write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = bytes_of(data)?;
         let state = slf.get().state(slf.py());
@@ -123,7 +123,7 @@ impl Stream {
         let transport = state.transport()?;
         state.reading.set(false);
         if state.write_disconnected.get() {
-            // Nothing is left to be sent that could be waited for.
+            // The write side has ended, so there is nothing to send first.
             slf.call_method1(intern!(py, "_streamLost"), (intern!(py, "done"),))?;
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Tells the peer that no more follows, once everything written is sent.
+    /// Ends the sending side once the queue is sent.
     #[pyo3(name = "loseWriteConnection")]
     fn lose_write_connection(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state(py);
@@ -148,14 +148,14 @@ impl Stream {
         Ok(())
     }
 
-    /// How many bytes were written and not yet sent.
+    /// How many written bytes are not yet sent.
     #[getter(_tempDataLen)]
     fn queued(&self, py: Python<'_>) -> usize {
         self.state(py).queued()
     }
 
-    /// Empty when everything written is sent. What is not yet sent is out of Python's reach: an empty
-    /// piece stands for it.
+    /// Empty once everything written is sent. Python cannot see the unsent bytes, so a list with one empty piece stands
+    /// for them.
     #[getter(_tempDataBuffer)]
     fn queue<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let pieces = if self.state(py).queued() == 0 { 0 } else { 1 };
@@ -164,7 +164,7 @@ impl Stream {
 }
 
 impl State {
-    /// Calls the TLS protocol that stands between, while the connection is up.
+    /// Calls the TLS protocol, which wraps the application's, while the connection is open.
     fn through_tls<'py>(
         &self,
         py: Python<'py>,
