@@ -1,7 +1,7 @@
 """
 A reactor on completion ports: io_uring on Linux, I/O completion ports on Windows, readiness elsewhere.
 
-`tidewaiter.twisted` is the drop-in reactor for Twisted, imported when it is asked for: the rest needs no Twisted.
+`tidewaiter.twisted` is the drop-in reactor for Twisted. It is imported on first use; the rest needs no Twisted.
 """
 
 import atexit
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Metrics", "TurnTimes", "__version__"]
 
-# Loops in daemon threads would ask for the interpreter's lock after its end.
+# Without this, loops in daemon threads would take the interpreter lock after the interpreter has ended.
 atexit.register(_end)
 
 

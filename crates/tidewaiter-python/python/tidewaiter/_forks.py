@@ -1,8 +1,8 @@
 """
-Loops in processes that fork: with `os.fork`, or by way of it, as `multiprocessing` does.
+Loops in processes that fork, directly by `os.fork` or indirectly, as `multiprocessing` does.
 
-On Linux, a loop that makes no turn during the fork is of use in both processes, or in either. One that does
-belongs to the parent: its copy in the child refuses to be used. On other systems every loop does.
+On Linux, both processes can use a loop that is not in a turn during the fork. A loop that is in a turn stays with
+the parent, and its copy in the child raises when it is used. On other systems, every loop stays with the parent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _cores: WeakSet[Core] = WeakSet()
 
 
 def follow(core: Core) -> None:
-    """Take `core` along into children, or keep it out of them."""
+    """From here on, prepare `core` for each fork."""
     _cores.add(core)
 
 

@@ -1,4 +1,4 @@
-"""What a loop tells of itself, as types."""
+"""The types of a loop's metrics."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import TypedDict
 
 class TurnTimes(TypedDict):
     """
-    How long the turns of a loop took, in seconds.
+    The durations of a loop's turns, in seconds.
 
-    A turn lasts from the end of one wait to the beginning of the next: an event that comes in between waits for
-    so long until it is seen.
+    A turn lasts from the end of one wait to the beginning of the next. An event that arrives during a turn is not
+    handled before the next one.
     """
 
     count: int
     total: float
     max: float
-    # The duration that 50, 90 or 99 percent of the turns did not exceed: up to twice the exact value.
+    # Percentiles: 50, 90 or 99 percent of the turns did not exceed this. It is up to twice the exact value.
     p50: float
     p90: float
     p99: float
-    # The upper end of each class of durations, and how many turns fell into the class.
+    # A histogram: the upper end of each class of durations, and the number of turns in the class.
     classes: list[tuple[float, int]]
 
 
 class Metrics(TypedDict):
-    """What a loop did since it was made, and what is under way on it now."""
+    """Counts of a loop's events since it was made, and of its objects and operations now."""
 
-    # The kind of completion port, why it was chosen, and which features of the system it uses.
+    # The kind of completion port, the reason for the choice, and the features of the system that it uses.
     port: str
     port_reason: str
     port_features: list[str]
@@ -36,11 +36,11 @@ class Metrics(TypedDict):
     turns: int
     turn_times: TurnTimes
     completions: int
-    # Completions for things that were gone: always zero, unless the system or this library is at fault.
+    # Completions for objects that no longer exist: always zero, unless the system or this library has a fault.
     late_completions: int
     delayed_calls_made: int
     thread_calls_made: int
-    # Callbacks that took longer than the limit, as long as one was set.
+    # Callbacks that took longer than the limit, while one was set.
     slow_callbacks: int
     accepted: int
     connected: int
@@ -51,11 +51,11 @@ class Metrics(TypedDict):
     # Now.
     delayed_calls: int
     transports: int
-    # Transports whose end was told, and whose sockets are kept until the peer has ended, or for some seconds.
+    # Closed transports whose sockets are kept until the peer has ended too, or for some seconds.
     lingering: int
     listeners: int
     children: int
-    # Descriptors, or events on Windows, that are watched for the application.
+    # Descriptors, or events on Windows, that the loop watches for the application.
     watches: int
     # Operations under way at the port.
     in_flight: int

@@ -1,4 +1,4 @@
-"""The extension module: a loop on a completion port, and what goes through it. Neutral to Twisted."""
+"""The extension module: a loop on a completion port, with timers, streams, listeners and children."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, final
@@ -19,7 +19,7 @@ class PortFailure(RuntimeError):
 @final
 class Core:
     """
-    A loop on a completion port, with its timers and a way in from other threads.
+    A loop on a completion port, with timers and calls from other threads.
 
     It can be made in any thread, and runs in one. While it waits there, other threads may only call
     `call_from_thread` and `wake`; all other calls raise `RuntimeError`.
@@ -46,14 +46,14 @@ class Core:
     def delayed_calls(self) -> list[DelayedCall]: ...
     def call_from_thread(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None: ...
 
-    # Descriptors of others, and listeners.
+    # The application's descriptors, and listeners.
     def watch(self, descriptor: int, interest: int, callback: Callable[[int, int], object]) -> int: ...
     def watch_handle(self, handle: int, callback: Callable[[], object]) -> int: ...
     def rewatch(self, number: int, interest: int) -> None: ...
     def unwatch(self, number: int) -> None: ...
     def listen(self, descriptor: int, object: object) -> Listener: ...
 
-    # What it tells.
+    # Hooks and metrics.
     def set_on_error(self, on_error: Callable[[str, BaseException, Any], object] | None) -> None: ...
     def set_on_slow(self, limit: float | None, on_slow: Callable[[Any, str, float], object] | None) -> None: ...
     def set_on_log(self, on_log: Callable[[str, str, str], object] | None) -> None: ...
@@ -78,9 +78,9 @@ class Listener:
 
 @final
 class DelayedCall:
-    """A call that waits for its time."""
+    """A call that the loop makes at a given time."""
 
-    # The Twisted side puts its own here.
+    # Twisted's reactor replaces these with Twisted's own.
     AlreadyCalled: ClassVar[type[Exception]]
     AlreadyCancelled: ClassVar[type[Exception]]
 
@@ -125,7 +125,7 @@ class Stream:
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Stream: ...
 
-    # Its life. These are truth values, of which `connected` alone can be set, declared as Twisted's are.
+    # State. These are truth values, declared as `int` like Twisted's. Only `connected` can be set.
     connected: int
     disconnected: int
     disconnecting: int
@@ -145,7 +145,7 @@ class Stream:
     def pauseProducing(self) -> None: ...
     def resumeProducing(self) -> None: ...
 
-    # Sending. What follows cannot be set, but is declared as Twisted's is.
+    # Sending. The attributes cannot be set, but are declared like Twisted's.
     _writeDisconnecting: bool
     _writeDisconnected: bool
     _tempDataLen: int
@@ -160,7 +160,7 @@ class Stream:
     def _writeSequence(self, iovec: Iterable[bytes]) -> None: ...
     def _loseConnection(self) -> None: ...
 
-    # Producers. Nor can these.
+    # Producers. The attributes cannot be set, either.
     streamingProducer: bool
     producerPaused: bool
     def registerProducer(self, producer: object, streaming: object) -> None: ...

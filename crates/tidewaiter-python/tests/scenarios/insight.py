@@ -126,7 +126,7 @@ def slow(reactor, way, limit):
     if limit is not None:
         reactor.slow_callback = limit
     WAYS[way](reactor)
-    said = " kept the reactor from everything else for "
+    said = " blocked the reactor for "
     names = [message.partition(said)[0] for message in LOG.messages if said in message]
     return {"names": names, "count": reactor.metrics()["slow_callbacks"]}
 

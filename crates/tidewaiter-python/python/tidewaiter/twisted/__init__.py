@@ -1,13 +1,13 @@
 """
 The drop-in Twisted reactor.
 
-Before anything imports `twisted.internet.reactor`::
+Install it before anything imports `twisted.internet.reactor`::
 
     import tidewaiter.twisted
 
     tidewaiter.twisted.install()
 
-or, with Twisted's own commands, ``--reactor=tidewaiter``.
+or pass ``--reactor=tidewaiter`` to Twisted's own commands.
 """
 
 import sys
@@ -19,7 +19,7 @@ else:
 
 __all__ = ["Reactor", "install"]
 
-# Twisted's own programs look for `install` in the module of the class.
+# Twisted's commands look for `install` in the module that the class names.
 Reactor.__module__ = __name__
 
 

@@ -1,4 +1,4 @@
-"""What connections and the pipes of children have in common."""
+"""The common base of connections and of pipes to children."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def failure_of(exception: BaseException) -> Failure:
 
 
 class Flow(Stream):
-    """A stream of bytes whose end is told by its `connectionLost`."""
+    """A stream of bytes that ends with a call to its `connectionLost`."""
 
     def fileno(self) -> int:
         descriptor = self._descriptor()
@@ -24,7 +24,7 @@ class Flow(Stream):
         raise NotImplementedError()
 
     def _stopProducer(self) -> None:
-        """Tell the producer, if there is one, that it was in vain. What it raises keeps nobody else from hearing."""
+        """Tell the producer, if there is one, to stop. Log an exception, so that the stream's end goes on."""
         producer = self.producer
         if producer is None:
             return
@@ -34,10 +34,10 @@ class Flow(Stream):
             log.err()
         self.producer = None
 
-    # What the loop calls.
+    # The loop calls the following methods.
 
     def _streamFailed(self, exception: BaseException) -> None:
-        """A callback of this stream's, or a producer's that writes here, raised `exception`."""
+        """Handle `exception`, raised by a callback of this stream or by its producer."""
         failure = failure_of(exception)
         log.err(failure)
         self.connectionLost(failure)

@@ -1,4 +1,4 @@
-"""What the reactor tells of itself, in Twisted's log."""
+"""Writes the reactor's reports to Twisted's log: exceptions, slow callbacks and the library's warnings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VARIABLE = "TIDEWAITER_SLOW_CALLBACK"
 
 
 def slow_limit() -> float | None:
-    """How long callbacks may take, in seconds, as the environment says; `None` if it does not."""
+    """The limit for slow callbacks, in seconds, from the environment; `None` if it is not set there."""
     text = os.environ.get(VARIABLE)
     if not text:
         return None
@@ -32,7 +32,7 @@ def slow_limit() -> float | None:
     return limit
 
 
-# Which of the application's methods are called by way of ours.
+# Maps each of our methods to the application's methods that it calls.
 _MEANT = {
     "_accepted": "buildProtocol or its protocol's connectionMade",
     "_closed": "doStop",
@@ -55,11 +55,11 @@ def _method_name(called: object, method: str) -> str:
     if isinstance(called, Port):
         called = called.factory
     elif isinstance(called, Client):
-        # Once it has failed, it has let go of its connector.
+        # A client that failed no longer has a connector.
         connector = getattr(called, "connector", None)
         called = called if connector is None else connector.factory
     while hasattr(called, "wrappedProtocol"):
-        # As TLS is.
+        # TLS wraps the application's protocol.
         called = called.wrappedProtocol
     return f"{_class_name(called)}.{_MEANT.get(method, method)}"
 
@@ -75,20 +75,20 @@ def _callable_name(called: object) -> str:
 
 
 def name_of(called: object, method: str) -> str:
-    """How programmers find what was called: `method` of `called`, or `called` itself if that is empty."""
+    """The name, for the log, of `method` of `called`, or of `called` itself if `method` is empty."""
     return _method_name(called, method) if method else _callable_name(called)
 
 
 def warn_of_slow(called: object, method: str, seconds: float) -> None:
     _log.warn(
-        "{callback} kept the reactor from everything else for {seconds:.3f} seconds",
+        "{callback} blocked the reactor for {seconds:.3f} seconds",
         callback=name_of(called, method),
         seconds=seconds,
     )
 
 
 def forward(level: str, target: str, message: str) -> None:
-    """Log what the library has to say."""
+    """Log a record of the library."""
     log = Logger(namespace=target.replace("::", "."))
     (log.error if level == "ERROR" else log.warn)("{message}", message=message)
 
@@ -105,7 +105,7 @@ _MESSAGES = {
 
 
 def report(what: str, exception: BaseException, subject: object) -> None:
-    """Log what a callback raised, as Twisted's own main loop does."""
+    """Log an exception that a callback raised, as Twisted's own main loop does."""
     failure = failure_of(exception)
     creator = getattr(subject, "creator", None) if what == "timer" else None
     if creator:

@@ -1,4 +1,4 @@
-"""The reactor of POSIX systems: other people's descriptors, and what Twisted builds on them."""
+"""The reactor for POSIX systems: watches descriptors for the application and for Twisted's own transports."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
 
     def beforeDaemonize(self) -> None:
         """
-        Prepare for a fork: listeners, connections and delayed calls live on in the process that then calls
-        `afterDaemonize`.
+        Prepare for a fork. The process that calls `afterDaemonize` then keeps the listeners, connections and delayed
+        calls.
         """
         self._core.before_fork()
 
     def afterDaemonize(self) -> None:
-        """Make the reactor usable again, in the process that goes on with it."""
+        """Make the reactor usable again, in the process that goes on using it."""
         self._core.after_fork()
 
     # IReactorFDSet.
 
     def _ready(self, fd: int, event: int) -> object:
-        """Returns whom it was for."""
+        """Call the object that watches `fd`. Returns it, to be named if this was slow."""
         selectable = self._selectables.get(fd)
         if selectable is not None:
             log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
         return selectable
 
     def _watch(self, fd: int) -> None:
-        """Watch `fd` for what is in `_reads` and `_writes`."""
+        """Watch `fd` as `_reads` and `_writes` say."""
         interest = (fd in self._reads) * Core.READABLE | (fd in self._writes) * Core.WRITABLE
         number = self._watches.get(fd)
         if number is None:
@@ -85,7 +85,7 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
     def _remove(self, selectable: Any, these: set[int]) -> None:
         fd = selectable.fileno()
         if fd == -1:
-            # It was closed behind our back: find it by what it is.
+            # The descriptor was closed without our knowledge: find its number by the object.
             fd = next((fd for fd, known in self._selectables.items() if known is selectable), -1)
         if fd not in these:
             return
@@ -150,10 +150,10 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
         return process
 
     def _follow(self, process: Any) -> None:
-        """Have Twisted's own code hear of its child's end, also where nobody handles SIGCHLD."""
+        """Report the exit of a child to Twisted's own code, even if SIGCHLD is not handled."""
         pid = process.pid
         if reapProcessHandlers.get(pid) is not process:
-            # It has ended, and is reaped.
+            # The child has ended and is reaped.
             return
 
         def ended(*_: int) -> None:

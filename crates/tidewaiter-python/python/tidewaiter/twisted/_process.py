@@ -1,4 +1,4 @@
-"""Child processes over the port: their output, their end and what they are sent come through it."""
+"""Child processes on the port: it carries their input and output, and reports their exit."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 if os.name == "posix":
     from twisted.internet import process as _twisted
 else:
-    # Twisted keeps no list of children there.
+    # On Windows, Twisted keeps no list of children.
     _twisted: Any = SimpleNamespace(reapProcessHandlers={})
 
 _DONE = Failure(main.CONNECTION_DONE)
 
-# Where a child's standard streams lead unless the caller says otherwise.
+# The default of `childFDs`: a pipe for each standard stream.
 STANDARD_FDS = {0: "w", 1: "r", 2: "r"}
 
 
 @implementer(IPushProducer, IConsumer)
 class _Pipe(Flow):
-    """One end of a pipe to a child, ours."""
+    """Our end of a pipe to a child."""
 
     def __init__(self, process: Process, childFD: int) -> None:
         self.proc = process
@@ -50,7 +50,7 @@ class _Pipe(Flow):
         self.loseConnection()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor ends, or the pipe has: nothing more goes through it."""
+        """Close the pipe, because it has ended or the reactor stops."""
         if not self._lose(False):
             return
         self._leave()
@@ -71,8 +71,8 @@ class Process(Child, BaseProcess):
 
     def _start(self, program: dict[str, object], childFDs: Mapping[int, object]) -> bool:
         """
-        Start the program and tell the protocol. Returns whether it runs: the process was made in vain
-        if it could not execute the program.
+        Start the program and connect the protocol. Returns false if the child process could not execute the
+        program.
         """
         self.pid = self._spawn(self._reactor._core, program)
         if self.pid is None:
@@ -89,8 +89,8 @@ class Process(Child, BaseProcess):
         return True
 
     def _expect(self) -> None:
-        """Twisted's own list of children has this one, too, until it has ended."""
-        # Looked up each time: its own tests put another one there.
+        """Add the child to Twisted's own list of children, until it has ended."""
+        # Look the list up each time: Twisted's tests replace it.
         _twisted.reapProcessHandlers[self.pid] = self
 
     def reapProcess(self) -> None:
@@ -118,10 +118,10 @@ class Process(Child, BaseProcess):
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} pid={self.pid} status={self.status}>"
 
-    # What the loop calls.
+    # The loop calls the following methods.
 
     def _childFailed(self, childFD: int, exception: BaseException) -> None:
-        """`childDataReceived` raised `exception`: no more is read from there."""
+        """Close the pipe, because `childDataReceived` raised `exception`."""
         failure = failure_of(exception)
         log.err(failure)
         self._pipeLost(childFD, failure)
@@ -139,7 +139,7 @@ class Process(Child, BaseProcess):
             self.processEnded(status)
 
     def childConnectionLost(self, childFD: int, reason: Failure) -> None:
-        """The pipe at the child's descriptor `childFD` is closed."""
+        """Handle the end of the pipe at the child's descriptor `childFD`."""
         del self.pipes[childFD]
         try:
             self.proto.childConnectionLost(childFD)
@@ -230,14 +230,14 @@ class Process(Child, BaseProcess):
 
 
 class PTYProcess(Process):
-    """A child process with a terminal of its own: its output comes from its descriptor 1."""
+    """A child process on a terminal of its own. The terminal's output comes from descriptor 1."""
 
     def childConnectionLost(self, childFD: int, reason: Failure) -> None:
         del self.pipes[childFD]
         self.maybeCallProcessEnded()
 
     def fileno(self) -> int:
-        """The number of our end of the terminal, to set its size with; -1 when it is closed."""
+        """The number of our end of the terminal, for instance to set the window size; -1 once it is closed."""
         return self.pipes[1].fileno() if 1 in self.pipes else -1
 
     def closeStdin(self) -> None:
@@ -282,7 +282,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _name(value: str | bytes) -> str:
-    """The name of a variable. On Windows some begin with "="."""
+    """Check the name of an environment variable. On Windows, some names begin with "="."""
     text = _text(value)
     if not text or "=" in text[1:]:
         raise ValueError("illegal environment variable name")
@@ -298,7 +298,7 @@ def _program(
     pty: list[int] | None = None,
     user: tuple[int, int, list[int]] | None = None,
 ) -> dict[str, object]:
-    """What the port is to start."""
+    """Collect the arguments of `Child._spawn`."""
     return {
         "executable": _text(executable),
         "args": [_text(arg) for arg in args],
@@ -311,7 +311,7 @@ def _program(
 
 
 def end_of(pid: int) -> Any:
-    """What is ready to read, once our child with that number has ended."""
+    """Return a file that becomes readable once our child with this process ID has ended."""
     if hasattr(os, "pidfd_open"):
         return open(os.pidfd_open(pid), "rb", buffering=0)
     queue = select.kqueue()
@@ -332,8 +332,8 @@ def spawn(
     childFDs: Mapping[int, Any] | None,
 ) -> Process | None:
     """
-    Start a child on a POSIX system. Returns `None` if the program cannot be executed: Twisted's own code
-    then says so on the child's standard error, as applications expect.
+    Start a child on a POSIX system. Returns `None` if the program cannot be executed. Twisted's own code then starts
+    it again, and reports the failure on the child's standard error, as applications expect.
     """
     user = _user(uid, gid)
     if usePTY:

@@ -1,4 +1,4 @@
-"""What the reactors of all systems have in common: the loop, time, threads and TCP."""
+"""The common base of the reactors of all systems: the loop, time, threads and TCP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure, Stream
 from tidewaiter.twisted import _insight
 from tidewaiter.twisted._tcp import Client, Connector, Port
 
-# What Twisted's own delayed calls are and raise.
+# Give our delayed calls the interface, exceptions, `repr` and clock of Twisted's own.
 classImplements(DelayedCall, IDelayedCall)
 DelayedCall.AlreadyCalled = error.AlreadyCalled
 DelayedCall.AlreadyCancelled = error.AlreadyCancelled
@@ -31,7 +31,7 @@ for _name, _value in {"__repr__": base.DelayedCall.__repr__, "clock": staticmeth
 
 
 def _is_busy(transport: Stream | Port) -> bool:
-    """Whether a transport that does not read waits for something else than its user."""
+    """Whether a transport that does not read is connecting, closing or sending."""
     if isinstance(transport, Port):
         return False
     return not transport.connected or transport.disconnecting or transport._tempDataLen > 0
@@ -54,7 +54,7 @@ class LoopReactor(base.ReactorBase):
 
         `port` is its kind: "uring", "poll" or "iocp". By default it is the kind that the environment variable
         `TIDEWAITER_PORT` names, otherwise the best of this machine. `slow_callback` sets the attribute of this
-        name: by default to what `TIDEWAITER_SLOW_CALLBACK` says, otherwise to `None`.
+        name: by default to the value of `TIDEWAITER_SLOW_CALLBACK`, otherwise to `None`.
 
         Raises `OSError` if the port cannot be opened, and `ValueError` for a kind or a limit that makes no sense.
         """
@@ -63,7 +63,7 @@ class LoopReactor(base.ReactorBase):
         self._core.set_on_log(_insight.forward)
         self._core.set_debug(base.DelayedCall, traceback.format_stack)
         self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
-        # Who was told to be of no interest any more, and is not told again unless it reads.
+        # Transports that `removeAll` has returned. It returns them again only if they read.
         self._removed: WeakSet[Stream | Port] = WeakSet()
         _forks.follow(self._core)
         self._shorten()
@@ -71,7 +71,7 @@ class LoopReactor(base.ReactorBase):
         self.addSystemEventTrigger("before", "shutdown", self._seeOff)
 
     def _shorten(self) -> None:
-        """Have calls go straight into the loop, unless a subclass, or a clock, must see them first."""
+        """Bind methods of the loop directly to this object, unless a subclass or a clock must see the calls first."""
         clock = self._clock_replaced() or self.seconds is not base.runtimeSeconds
         for name, method, seen in (
             ("callLater", self._core.call_later, clock),
@@ -89,7 +89,7 @@ class LoopReactor(base.ReactorBase):
 
     @property
     def slow_callback(self) -> float | None:
-        """A warning is logged of each callback that takes longer than this many seconds; with `None`, of none."""
+        """The limit for callbacks, in seconds: a warning names each callback that takes longer. `None`: no limit."""
         return self._slow_callback
 
     @slow_callback.setter
@@ -100,7 +100,7 @@ class LoopReactor(base.ReactorBase):
         self._core.set_on_slow(limit, _insight.warn_of_slow)
 
     def metrics(self) -> Metrics:
-        """What the reactor did since it was made, and what is under way on it now."""
+        """Counts of the reactor's events since it was made, and of its objects and operations now."""
         return self._core.metrics()
 
     # Time and threads.
@@ -108,7 +108,7 @@ class LoopReactor(base.ReactorBase):
     @property
     def seconds(self) -> Callable[[], float]:
         """
-        The clock by which delayed calls tell when they are due: the system's by default.
+        The clock of the times that delayed calls show: the system's by default.
 
         The reactor's timers follow the system's monotonic clock in any case, unless a subclass overrides `seconds`.
         """
@@ -121,8 +121,8 @@ class LoopReactor(base.ReactorBase):
 
     def _clock_replaced(self) -> bool:
         """
-        Whether a subclass has a clock of its own: its delayed calls are kept by Twisted's own code, which
-        looks at that clock. The loop's timers look at the system's.
+        Whether a subclass has its own clock. Twisted's code, which reads that clock, then keeps the delayed calls,
+        since the loop's timers read the system's.
         """
         return type(self).seconds is not LoopReactor.seconds
 
@@ -144,8 +144,8 @@ class LoopReactor(base.ReactorBase):
 
     def _seeOff(self) -> Deferred[None]:
         """
-        Have the loop go on for connections that ended in order and whose peers still send, a second at most: the
-        end of the process resets them.
+        Keep the loop running, for a second at most, while closed connections linger because their peers still send:
+        the end of the process would reset them.
         """
         gone: Deferred[None] = Deferred()
         limit = time.monotonic() + 1.0
@@ -160,7 +160,7 @@ class LoopReactor(base.ReactorBase):
         return gone
 
     def _enterContext(self) -> None:
-        """Callbacks log in the context of the thread that runs the loop: this one."""
+        """Make callbacks log in the context of the current thread, which runs the loop."""
         stack = context.theContextTracker.currentContext().contexts
         self._core.set_context(stack, ILogContext, context.get(ILogContext))
 
@@ -174,7 +174,7 @@ class LoopReactor(base.ReactorBase):
             try:
                 self._core.run(self)
             except PortFailure:
-                # It would only fail again.
+                # A port that has failed would only fail again.
                 raise
             except BaseException:
                 base._log.failure("Unexpected error in main loop")
@@ -192,7 +192,7 @@ class LoopReactor(base.ReactorBase):
         self._core.turn(delay)
 
     def stop(self) -> None:
-        # First, as it is refused in another thread than the loop's.
+        # This comes first, because it raises in any thread but the loop's.
         self._core.interrupt()
         super().stop()
 

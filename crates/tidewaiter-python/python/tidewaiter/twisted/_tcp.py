@@ -1,4 +1,4 @@
-"""TCP over the port: Twisted's own connections, listeners and connectors, with the data's way in Rust."""
+"""TCP on the port: subclasses of Twisted's connections, listeners and connectors that send and receive in Rust."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tidewaiter.twisted._flow import Flow
 try:
     from twisted.internet._newtls import startTLS
 except ImportError:
-    # pyOpenSSL is missing: there is no TLS then, and all the rest.
+    # Without pyOpenSSL, only TLS is missing.
     startTLS = None
 
 _DONE = Failure(main.CONNECTION_DONE)
@@ -31,10 +31,9 @@ _LOST = Failure(main.CONNECTION_LOST)
 
 class _View(socket.socket):
     """
-    A socket that belongs to the port: Python may look at it and set its options.
+    A socket that belongs to the port. Python may inspect it and set its options.
 
-    Closing it has the port close it: the system may give its number to another socket only once the
-    port is done with this one.
+    Closing it makes the port close the socket: the system must not reuse the number while the port still uses it.
     """
 
     __slots__ = ()
@@ -54,7 +53,7 @@ _owners: WeakKeyDictionary[socket.socket, ref[Any]] = WeakKeyDictionary()
 
 
 def _given_away(skt: socket.socket, owner: Any) -> socket.socket:
-    """The same socket, which from now on belongs to the port, and to the transport `owner`."""
+    """Turn `skt` into a view: from here on, it belongs to the port and to the transport `owner`."""
     if type(skt) is socket.socket:
         skt.__class__ = _View
     else:
@@ -65,8 +64,8 @@ def _given_away(skt: socket.socket, owner: Any) -> socket.socket:
 
 class _MadeWhenAskedFor:
     """
-    The `socket` of a connection. Most connections never need one: it is made for those that ask, and then
-    found on the connection itself.
+    The `socket` of a connection. Most connections never need one, so it is made on first use, and then stored on the
+    connection itself.
     """
 
     def __get__(self, connection: Any, _: type) -> Any:
@@ -82,15 +81,15 @@ class _MadeWhenAskedFor:
 
 
 def _half_closeable(protocol: Any) -> Any:
-    """What hears of the ends of both ways, if `protocol` wants to: else `None`."""
+    """Adapt `protocol` to `IHalfCloseableProtocol`; returns `None` if it does not support that."""
     if hasattr(protocol, "__conform__"):
         return IHalfCloseableProtocol(protocol, None)
-    # As above, without an exception for each connection.
+    # This has the same result, but raises no exception internally, which would cost time for each connection.
     return IHalfCloseableProtocol.__adapt__(protocol)
 
 
 class _Plain:
-    """What TLS, once started on a connection, writes its own bytes with."""
+    """The methods with which TLS, once started on a connection, writes its encrypted bytes."""
 
     write = Stream._write
     writeSequence = Stream._writeSequence
@@ -99,12 +98,12 @@ class _Plain:
     unregisterProducer = Stream._unregisterProducer
 
 
-# Inside of the class, `socket` is what connections have.
+# In the class body below, `socket` names an attribute.
 _Socket = socket.socket
 
 
 class Connection(Flow, tcp.Connection):
-    """A connection whose bytes come and go through the port."""
+    """A connection that sends and receives through the port."""
 
     _aborting = False
     socket: Any = _MadeWhenAskedFor()
@@ -155,11 +154,11 @@ class Connection(Flow, tcp.Connection):
         protocol.connectionLost(reason)
 
     def _closedByHand(self) -> None:
-        """Somebody closed the socket: nobody is told, as if it had been Twisted's own."""
+        """Handle that the application closed `socket`. As with Twisted's own, the protocol is not told."""
         if not self._cancel():
             self._lose(False, True)
 
-    # What the loop calls.
+    # The loop calls the following methods.
 
     def _streamEnded(self) -> None:
         self.stopReading()
@@ -220,7 +219,7 @@ class Client(Connection, tcp.Client):
 
     def doConnect(self) -> None:
         if not hasattr(self, "connector"):
-            # It was given up before the address was known.
+            # Connecting was cancelled before the address was known.
             return
         skt = self.socket
         self._connect(self.reactor._core, skt.fileno(), self.realAddress)
@@ -236,7 +235,7 @@ class Client(Connection, tcp.Client):
     def _collectSocketDetails(self) -> None:
         del self.socket
 
-    # What the loop calls.
+    # The loop calls the following methods.
 
     def _streamMade(self) -> None:
         self._connectDone()
@@ -251,13 +250,13 @@ class Client(Connection, tcp.Client):
 
 
 class Port(tcp.Port):
-    """A listener whose connections are accepted by the port."""
+    """A listener that accepts through the port."""
 
     transport = Server
     deferred: Any = None
     reading = False
     _listener: Any = None
-    # What fires when the socket is closed, and those of earlier ones that are not yet.
+    # Fires when the socket is closed; then the same for earlier sockets that are not closed yet.
     _free: Deferred[None]
     _unclosed: Sequence[Deferred[None]] = ()
 
@@ -289,7 +288,7 @@ class Port(tcp.Port):
         """
         begins = self.connected and self.deferred is None
         if begins:
-            # First, as it is refused in another thread than the loop's.
+            # This comes first, because it raises in any thread but the loop's.
             self._listener.stop()
         self.disconnecting = True
         if not self.connected:
@@ -307,7 +306,7 @@ class Port(tcp.Port):
         try:
             self.reactor._core.check_process()
         except RuntimeError:
-            # In a copy of the process there is no later, and the address is the parent's.
+            # In a forked child, the loop will not report the close, and the address stays the parent's.
             self.connectionLost(connDone)
             return succeed(None)
         return self._free.addCallback(lambda _: self.connectionLost(connDone))
@@ -322,27 +321,27 @@ class Port(tcp.Port):
 
     def _refuse(self) -> None:
         """
-        From here on nobody connects, even if the port has yet to let go of the socket: unless it is the
-        parent's, too, of a process that was forked.
+        Refuse connections from here on, even before the port has closed the socket. Does nothing in a forked child,
+        because the parent still listens on the socket.
         """
         if not self._shouldShutdown or self._process != os.getpid():
             return
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # Some systems know no such thing for listening sockets.
+            pass  # Some systems do not support this for listening sockets.
 
     def _closeSocket(self, orderly: bool) -> None:
         self._refuse()
         self._listener.stop()
-        # It may listen again.
+        # The application may call `startListening` again.
         self._listener = None
         self.socket.detach()
 
     def _closedByHand(self) -> None:
         self._listener.stop()
 
-    # What the loop calls.
+    # The loop calls the following methods.
 
     def _accepted(self, address: tuple[Any, ...]) -> None:
         if self.disconnecting:
@@ -362,7 +361,7 @@ class Port(tcp.Port):
             log.deferr()
 
     def _acceptFailed(self, number: int | None) -> None:
-        """Make room by the descriptor that Twisted keeps for this, and send whoever waits away."""
+        """Free the descriptor that Twisted reserves for this case, and use it to reject the waiting clients."""
         if self.disconnecting:
             return
         with tcp._BuffersLogs(self._logger.namespace, self._logger.observer) as logger:
@@ -371,7 +370,7 @@ class Port(tcp.Port):
                 skt.close()
 
     def _closed(self) -> None:
-        """The port has closed a socket of this listener, just now: its number is free from here on."""
+        """Handle that the port has closed a socket of this listener. The OS may reuse its number from here on."""
         free, *self._unclosed = self._unclosed
         if free is self._free and self.connected:
             self.socket.detach()

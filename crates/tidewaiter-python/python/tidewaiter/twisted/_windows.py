@@ -1,4 +1,4 @@
-"""The reactor of Windows: its events and children, and signals that are heard at once."""
+"""The reactor for Windows: events, child processes, and signals that end a wait at once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from zope.interface import classImplements, implementer
 from tidewaiter.twisted._process import STANDARD_FDS, Process, _program
 from tidewaiter.twisted._reactor import LoopReactor
 
-# What the OS says of a file that is no program.
+# The OS's error for a file that is not a program.
 _ERROR_BAD_EXE_FORMAT = 193
 
 
 class _Child(Process):
-    """A running child process of Windows, which has no signals: it can be ended."""
+    """A running child process on Windows, which has no signals: the child can only be killed."""
 
     def _getReason(self, status: int) -> BaseException:
         return ProcessTerminated(status) if status else ProcessDone(status)
 
     def _signal(self, signalID: str | int) -> None:
-        # Others are of no effect, as with Twisted's own.
+        # Other signals have no effect, as with Twisted's own reactors.
         if signalID not in ("INT", "TERM", "KILL"):
             return
         try:
@@ -47,7 +47,7 @@ def _interpreter(script: str) -> str | None:
 
 
 def _is_script(executable: str, error: OSError) -> bool:
-    """Whether it failed since it is a file, but no program."""
+    """Whether starting `executable` failed because it is a file, but not a program."""
     if isinstance(error, FileNotFoundError):
         return os.path.isfile(executable)
     return error.winerror == _ERROR_BAD_EXE_FORMAT
@@ -56,9 +56,9 @@ def _is_script(executable: str, error: OSError) -> bool:
 def _spawn(reactor, proto, executable, args, env, path) -> _Child:
     executable = os.fsdecode(executable)
     if os.path.isfile(executable):
-        # It is not searched for.
+        # A file in the working directory comes before the search in PATH.
         executable = os.path.abspath(executable)
-    # Much does not work without some of our own variables.
+    # Many Windows programs fail without variables such as SystemRoot, so add `env` to our own environment.
     merged = {**os.environ, **{os.fsdecode(name): value for name, value in (env or {}).items()}}
     child = _Child(reactor, proto)
 
@@ -100,8 +100,7 @@ class IOCPReactor(LoopReactor):
     UNIX sockets and adopted sockets raise `NotImplementedError`.
     """
 
-    # The class has the name, and the attribute `handles`, by which Twisted's tests know a reactor on
-    # completion ports.
+    # Twisted's tests recognize a reactor on completion ports by this class name and by the attribute `handles`.
 
     def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
         self._events: dict[int, int] = {}
@@ -109,11 +108,11 @@ class IOCPReactor(LoopReactor):
 
     def mainLoop(self) -> None:
         if threading.current_thread() is not threading.main_thread():
-            # Signals are the main thread's.
+            # Python delivers signals to the main thread only.
             super().mainLoop()
             return
-        # A signal interrupts no wait: Python's own handler takes a note, in another thread, and sends a
-        # byte to where it was told.
+        # On Windows, a signal does not interrupt a wait. Python's handler runs in another thread; it records the
+        # signal and writes a byte to the wake-up socket, which ends the wait.
         receiving, sending = socket.socketpair()
         sending.setblocking(False)
         self._core.wake_on(receiving.detach())
@@ -140,8 +139,8 @@ class IOCPReactor(LoopReactor):
         """
         Call the method `action` of `fd` each time that `event`, a handle or its number, is signalled.
 
-        There may be any number of events. Adding one again replaces what is called for it. If the method raises or
-        returns something true, the event is removed, and `fd.connectionLost` is called.
+        There may be any number of events. Adding one again replaces its `fd` and `action`. If the method raises an
+        exception or returns a true value, the event is removed, and `fd.connectionLost` is called.
         """
         handle = int(event)
         signalled = partial(self._signalled, handle, fd, action)
@@ -155,12 +154,12 @@ class IOCPReactor(LoopReactor):
         self._core.unwatch(self._events.pop(int(event)))
 
     def _signalled(self, handle: int, fd, action: str) -> object:
-        """Returns whom it was for."""
+        """Run the action of a signalled event. Returns `fd`, to be named if this was slow."""
         log.callWithLogger(fd, self._runAction, handle, fd, action)
         return fd
 
     def _runAction(self, handle: int, fd, action: str) -> object:
-        """Returns whom it was for."""
+        """Call the method `action` of `fd`. Returns `fd`, to be named if this was slow."""
         watch = self._events[handle]
         try:
             lost = getattr(fd, action)()
@@ -168,7 +167,7 @@ class IOCPReactor(LoopReactor):
             log.err()
             lost = exception
         if lost:
-            # It may be another one by now.
+            # The method may have added the event again.
             if self._events.get(handle) == watch:
                 self.removeEvent(handle)
             fd.connectionLost(Failure(lost))
@@ -198,7 +197,7 @@ class IOCPReactor(LoopReactor):
             raise ValueError("Custom child file descriptor mappings are unsupported on this platform.")
         return _spawn(self, processProtocol, executable, args, env, path)
 
-    # What has no transport of ours yet, and none of Twisted's works with.
+    # We have no transports for these yet, and Twisted's do not work with this reactor.
 
     listenUDP = listenMulticast = adoptDatagramPort = _missing("UDP ports")
     adoptStreamPort = adoptStreamConnection = _missing("adopted sockets")
