@@ -22,7 +22,7 @@ pub(crate) enum Need {
 }
 use Need::{Optional, Required};
 
-/// One line of the summary.
+/// A check with a name, one line in the summary.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) name: &'static str,

@@ -117,7 +117,7 @@ impl Log for Logfmt {
     fn log(&self, record: &Record<'_>) {
         let level = record.level().as_str().to_lowercase();
         let mut line = Line::new(&level, &record.args().to_string());
-        // A line never refuses a pair.
+        // `Line` accepts every pair.
         let _ = record.key_values().visit(&mut line);
         self.pending().push(&line.end());
         self.filled.notify_one();

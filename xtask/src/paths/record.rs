@@ -9,7 +9,7 @@ pub(super) const ALLOWED_PERCENT: f64 = 3.0;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cost {
     pub(super) path: String,
-    /// Per operation.
+    /// Instructions per operation.
     pub(super) instructions: f64,
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use bench_common::threads::{self, Call};
 use mio::{Events, Poll, Token, Waker};
 
-/// The last call has run.
+/// Set by the last call.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn run() -> io::Result<()> {

@@ -43,7 +43,7 @@ fn standard_input_and_output_are_joined_to_the_connection() {
 fn the_other_side_may_end_first() {
     let server = Server::start("exit-7", &[]);
     let mut process = start(&server.address.to_string());
-    // Our side stays open.
+    // Standard input stays open until the end.
     let input = process.stdin.take();
     let output = process.wait_with_output().unwrap();
     drop(input);

@@ -156,7 +156,7 @@ impl Session {
         }
     }
 
-    // From the client.
+    // Events of the client.
 
     pub(super) fn client_data_received(&self, data: &[u8]) {
         self.touch();
@@ -197,7 +197,7 @@ impl Session {
         self.later(self.owner.plan().grace, Session::end_tree);
     }
 
-    // From the child.
+    // Events of the child.
 
     pub(super) fn child_data_received(&self, data: &[u8]) {
         self.touch();

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use tidewaiter::process::ExitStatus;
 
-/// What happened so far.
+/// Counts of all sessions so far.
 #[derive(Default)]
 pub(super) struct Totals {
     pub(super) connections: Cell<u64>,
