@@ -143,7 +143,7 @@ pub(super) enum Attempt {
 /// A handle: its source, its known readiness, and its operations under way.
 ///
 /// Kept small, because every visit loads an entry into the processor's cache, and there are many:
-/// fields that few handles need are in [`Aside`].
+/// fields that few handles need are in [`Extras`].
 ///
 /// The order of the fields follows their use: those that a report from the selector touches come
 /// first.
@@ -169,7 +169,7 @@ pub(super) struct Entry {
     /// How much the handle has received lately.
     surge: Surge,
     pub(super) output: Option<Task>,
-    aside: Option<Box<Aside>>,
+    extras: Option<Box<Extras>>,
     /// The error of a send that broke the connection. The kernel reports it only once: without this
     /// copy, a later receive would take the reset for an end of file.
     broken: Option<Errno>,
@@ -177,7 +177,7 @@ pub(super) struct Entry {
 
 /// Fields that few handles need.
 #[derive(Debug, Default)]
-struct Aside {
+struct Extras {
     hang_up: Option<Task>,
     /// Further accepts, and further waits for the same exit: each moves to `input` in its turn.
     waiting: VecDeque<Task>,
@@ -194,7 +194,7 @@ impl Entry {
             queued: false,
             input: None,
             output: None,
-            aside: None,
+            extras: None,
             readable: false,
             // Most sockets are writable at once; the first attempt corrects this.
             writable: true,
@@ -206,15 +206,15 @@ impl Entry {
         }
     }
 
-    fn aside(&mut self) -> &mut Aside {
-        self.aside.get_or_insert_default()
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
     }
 
     /// Removes all operations: those under way and those that wait for their turn.
     pub(super) fn take_tasks(&mut self) -> impl Iterator<Item = Task> {
-        let Aside {
+        let Extras {
             hang_up, waiting, ..
-        } = self.aside.take().map(|aside| *aside).unwrap_or_default();
+        } = self.extras.take().map(|extras| *extras).unwrap_or_default();
         let streaming = [self.input.take(), self.output.take(), hang_up];
         streaming.into_iter().flatten().chain(waiting)
     }
@@ -223,7 +223,7 @@ impl Entry {
         match direction {
             Direction::Input => &mut self.input,
             Direction::Output => &mut self.output,
-            Direction::HangUp => &mut self.aside().hang_up,
+            Direction::HangUp => &mut self.extras().hang_up,
         }
     }
 
@@ -232,13 +232,13 @@ impl Entry {
     pub(super) fn start(&mut self, direction: Direction, task: Task) -> Result<(), Task> {
         let several = matches!(task.work, Work::Accept | Work::AcceptOne | Work::Exit);
         if several && self.input.is_some() {
-            self.aside().waiting.push_back(task);
+            self.extras().waiting.push_back(task);
             return Ok(());
         }
         let ending = self
-            .aside
+            .extras
             .as_ref()
-            .is_some_and(|aside| aside.ending.contains(&direction));
+            .is_some_and(|extras| extras.ending.contains(&direction));
         if self.slot(direction).is_some() || (!several && ending) {
             return Err(task);
         }
@@ -250,21 +250,21 @@ impl Entry {
     pub(super) fn cancel(&mut self, operation: Operation, direction: Direction) -> Option<Task> {
         let is_it = |task: &Task| task.operation == operation;
         let under_way = self.slot(direction).take_if(|task| is_it(task));
-        let aside = self.aside();
+        let extras = self.extras();
         let task = match under_way {
             Some(task) => task,
-            None => aside
+            None => extras
                 .waiting
-                .remove(aside.waiting.iter().position(is_it)?)?,
+                .remove(extras.waiting.iter().position(is_it)?)?,
         };
-        aside.ending.push(direction);
+        extras.ending.push(direction);
         self.promote();
         Some(task)
     }
 
     /// Notes that the completion of an operation cancelled in `direction` has been delivered.
     pub(super) fn forget_cancelled(&mut self, direction: Direction) {
-        let ending = &mut self.aside().ending;
+        let ending = &mut self.extras().ending;
         if let Some(place) = ending.iter().position(|ending| *ending == direction) {
             ending.swap_remove(place);
         }
@@ -273,9 +273,9 @@ impl Entry {
     /// Moves the next waiting operation to the place of one that has ended.
     pub(super) fn promote(&mut self) {
         if self.input.is_none()
-            && let Some(aside) = &mut self.aside
+            && let Some(extras) = &mut self.extras
         {
-            self.input = aside.waiting.pop_front();
+            self.input = extras.waiting.pop_front();
         }
     }
 
@@ -301,8 +301,8 @@ impl Entry {
             Direction::Input => (self.readable || !self.watched) && self.input.is_some(),
             Direction::Output => (self.writable || !self.watched) && self.output.is_some(),
             Direction::HangUp => {
-                let aside = self.aside.as_ref().filter(|_| self.hung_up);
-                aside.is_some_and(|aside| aside.hang_up.is_some())
+                let extras = self.extras.as_ref().filter(|_| self.hung_up);
+                extras.is_some_and(|extras| extras.hang_up.is_some())
             }
         }
     }
