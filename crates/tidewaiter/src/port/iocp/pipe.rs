@@ -11,7 +11,7 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 
 use super::operation::{Finish, Lent, Record, Started};
-use super::receive::Came;
+use super::receive::ReceiveResult;
 
 /// The most bytes in one write, which completes only when the reader has taken them all or the pipe
 /// has room for them.
@@ -39,12 +39,12 @@ pub(super) fn start_read(pipe: &OwnedHandle, record: Box<Record>, skip: bool) ->
     called(lent, succeeded != 0, skip)
 }
 
-pub(super) fn finish_read(finish: Finish) -> Came {
+pub(super) fn finish_read(finish: Finish) -> ReceiveResult {
     match finish.code {
         // ERROR_MORE_DATA comes from a message pipe with more of the message; treat it as bytes.
-        ERROR_SUCCESS | ERROR_MORE_DATA => Came::Bytes(finish.bytes),
-        ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED | ERROR_HANDLE_EOF => Came::End,
-        code => Came::Failed(io::Error::from_raw_os_error(code.cast_signed())),
+        ERROR_SUCCESS | ERROR_MORE_DATA => ReceiveResult::Bytes(finish.bytes),
+        ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED | ERROR_HANDLE_EOF => ReceiveResult::End,
+        code => ReceiveResult::Failed(io::Error::from_raw_os_error(code.cast_signed())),
     }
 }
 
@@ -92,7 +92,7 @@ fn called(lent: Lent, succeeded: bool, skip: bool) -> Started {
 
 #[cfg(test)]
 mod tests {
-    use super::{Came, Finish, finish_read, finish_write};
+    use super::{Finish, ReceiveResult, finish_read, finish_write};
     use std::io::ErrorKind;
     use windows_sys::Win32::Foundation::{
         ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NO_DATA,
@@ -106,7 +106,10 @@ mod tests {
             ERROR_PIPE_NOT_CONNECTED,
             ERROR_HANDLE_EOF,
         ] {
-            assert!(matches!(finish_read(Finish { code, bytes: 0 }), Came::End));
+            assert!(matches!(
+                finish_read(Finish { code, bytes: 0 }),
+                ReceiveResult::End
+            ));
         }
         for code in [ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, ERROR_NO_DATA] {
             let error = finish_write(Finish { code, bytes: 0 }).expect_err("nobody reads");
@@ -119,12 +122,12 @@ mod tests {
         let code = ERROR_MORE_DATA;
         assert!(matches!(
             finish_read(Finish { code, bytes: 5 }),
-            Came::Bytes(5)
+            ReceiveResult::Bytes(5)
         ));
         let code = ERROR_ACCESS_DENIED;
         assert!(matches!(
             finish_read(Finish { code, bytes: 0 }),
-            Came::Failed(_)
+            ReceiveResult::Failed(_)
         ));
     }
 }

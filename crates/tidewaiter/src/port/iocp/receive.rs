@@ -37,7 +37,7 @@ const WIDE_SPARE_MAX: usize = 4;
 
 /// The result of a receive.
 #[derive(Debug)]
-pub(super) enum Came {
+pub(super) enum ReceiveResult {
     /// The number of bytes received; zero if the receive only waited for them.
     Bytes(usize),
     /// The end of file.
@@ -266,12 +266,12 @@ impl Iocp {
             // Another receive has taken its memory: wait for bytes without memory.
             return self.start_receive(record);
         }
-        let (call, came) = match self.body_of(operation) {
+        let (call, result) = match self.body_of(operation) {
             (Body::PipeReader(_), _) => ("ReadFile", pipe::finish_read(finish)),
             _ => ("WSARecv", socket::finish_receive(finish, waited)),
         };
-        match came {
-            Came::Bytes(bytes) => {
+        match result {
+            ReceiveResult::Bytes(bytes) => {
                 if let Some(lease) = lease
                     && bytes > 0
                 {
@@ -282,9 +282,11 @@ impl Iocp {
                 }
             }
             // The operation is ending; a later one will find the end of file.
-            Came::End if self.is_ending(operation) => {}
-            Came::End => return self.end_with(record, Ok(Outcome::EndOfFile)),
-            Came::Failed(error) => return self.end_with(record, Err(Failure::os(call, error))),
+            ReceiveResult::End if self.is_ending(operation) => {}
+            ReceiveResult::End => return self.end_with(record, Ok(Outcome::EndOfFile)),
+            ReceiveResult::Failed(error) => {
+                return self.end_with(record, Err(Failure::os(call, error)));
+            }
         }
         if self.is_ending(operation) {
             self.records.put(record);

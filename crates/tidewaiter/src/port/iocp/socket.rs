@@ -20,7 +20,7 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::extension::{SocketFunctions, internet_socket, raw};
 use super::operation::{ADDRESS_BYTES, Finish, Lent, Record, Started};
-use super::receive::Came;
+use super::receive::ReceiveResult;
 use crate::port::Failure;
 
 /// The most pieces in one send.
@@ -265,11 +265,11 @@ pub(super) fn start_receive(socket: &Socket, record: Box<Record>, skip: bool) ->
 }
 
 /// The result of a receive; `waited` means that it had no memory.
-pub(super) fn finish_receive(finish: Finish, waited: bool) -> Came {
+pub(super) fn finish_receive(finish: Finish, waited: bool) -> ReceiveResult {
     match (finish.code, finish.bytes) {
-        (ERROR_SUCCESS, 0) if !waited => Came::End,
-        (ERROR_SUCCESS, bytes) => Came::Bytes(bytes),
-        (code, _) => Came::Failed(error(code)),
+        (ERROR_SUCCESS, 0) if !waited => ReceiveResult::End,
+        (ERROR_SUCCESS, bytes) => ReceiveResult::Bytes(bytes),
+        (code, _) => ReceiveResult::Failed(error(code)),
     }
 }
 
