@@ -7,7 +7,7 @@ use socket2::{Domain, Socket};
 use windows_sys::Win32::Foundation::HANDLE;
 
 use super::operation::Lent;
-use super::receive::Habit;
+use super::receive::Traffic;
 use super::socket::raw_handle;
 use super::wait::Wait;
 use crate::port::chunks::Chunks;
@@ -68,7 +68,7 @@ pub(super) struct Entry {
     pub(super) skip: bool,
     /// The handle's recent traffic, and its index in the list of receives that hold memory in
     /// advance.
-    pub(super) habit: Habit,
+    pub(super) traffic: Traffic,
     pub(super) place: Option<usize>,
     /// The operations under way.
     pub(super) operations: Vec<Key>,
@@ -85,7 +85,7 @@ impl Entry {
         Entry {
             body,
             skip: false,
-            habit: Habit::default(),
+            traffic: Traffic::default(),
             place: None,
             operations: Vec::new(),
             lent: Vec::new(),

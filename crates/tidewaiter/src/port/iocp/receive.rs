@@ -47,7 +47,7 @@ pub(super) enum ReceiveResult {
 
 /// A handle's recent traffic.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Habit {
+pub(super) struct Traffic {
     /// Whether it fills the usual buffers, and the number of calm receives in a row.
     wide: bool,
     calm: u8,
@@ -58,7 +58,7 @@ pub(super) struct Habit {
     little: u8,
 }
 
-impl Habit {
+impl Traffic {
     fn is_busy(self) -> bool {
         self.busy == TIMES
     }
@@ -145,22 +145,22 @@ impl Receiving {
         }
     }
 
-    fn lease(&self, habit: Habit) -> Lease {
-        match habit.wide {
+    fn lease(&self, traffic: Traffic) -> Lease {
+        match traffic.wide {
             true => self.wide.lease(),
             false => self.pool.lease(),
         }
     }
 
     /// Leases memory in advance, if a handle with this traffic may have it.
-    fn lease_in_advance(&self, habit: Habit) -> Option<Lease> {
+    fn lease_in_advance(&self, traffic: Traffic) -> Option<Lease> {
         let room = self.eager_bytes < self.eager_bytes_max;
-        if self.eager.len() >= self.few && !(habit.is_busy() && room) {
+        if self.eager.len() >= self.few && !(traffic.is_busy() && room) {
             return None;
         }
-        Some(match habit.is_little() {
+        Some(match traffic.is_little() {
             true => self.little.lease(),
-            false => self.lease(habit),
+            false => self.lease(traffic),
         })
     }
 
@@ -200,12 +200,12 @@ impl Iocp {
     /// give up its memory.
     pub(super) fn receive(&mut self, mut record: Box<Record>) {
         let operation = record.operation;
-        let habit = self.entry_of(operation).habit;
-        if let Some(lease) = self.receiving.lease_in_advance(habit) {
+        let traffic = self.entry_of(operation).traffic;
+        if let Some(lease) = self.receiving.lease_in_advance(traffic) {
             let place = self.receiving.admit(operation, lease.capacity());
             self.entry_of_mut(operation).place = Some(place);
             record.lease = Some(lease);
-        } else if habit.is_busy()
+        } else if traffic.is_busy()
             && let Some(idle) = self.receiving.next_idle()
         {
             self.dismiss(idle);
@@ -277,7 +277,7 @@ impl Iocp {
                 {
                     let turn = self.receiving.turns;
                     let full = bytes == lease.capacity();
-                    self.entry_of_mut(operation).habit.note(turn, bytes, full);
+                    self.entry_of_mut(operation).traffic.note(turn, bytes, full);
                     self.report(operation, Outcome::Received(lease.filled(bytes)));
                 }
             }
@@ -293,7 +293,7 @@ impl Iocp {
             return self.end_if_idle(operation);
         }
         if waited {
-            record.lease = Some(self.receiving.lease(self.entry_of(operation).habit));
+            record.lease = Some(self.receiving.lease(self.entry_of(operation).traffic));
             return self.start_receive(record);
         }
         self.receiving.resting.push_back(record);
@@ -302,54 +302,57 @@ impl Iocp {
 
 #[cfg(test)]
 mod tests {
-    use super::{CALM_BYTES, CALM_TIMES, Habit, IDLE_TURNS, LITTLE_BYTES, TIMES};
+    use super::{CALM_BYTES, CALM_TIMES, IDLE_TURNS, LITTLE_BYTES, TIMES, Traffic};
 
     #[test]
     fn what_pauses_is_not_busy_until_it_comes_often_again() {
-        let mut habit = Habit::default();
+        let mut traffic = Traffic::default();
         for turn in 0..100 {
-            habit.note(turn * (IDLE_TURNS + 1), 1, false);
-            assert!(!habit.is_busy(), "it is idle in between");
+            traffic.note(turn * (IDLE_TURNS + 1), 1, false);
+            assert!(!traffic.is_busy(), "it is idle in between");
         }
-        let from = habit.turn;
+        let from = traffic.turn;
         for time in 1..=u64::from(TIMES) {
-            assert!(!habit.is_busy());
-            habit.note(from + time * IDLE_TURNS, 1, false);
+            assert!(!traffic.is_busy());
+            traffic.note(from + time * IDLE_TURNS, 1, false);
         }
-        assert!(habit.is_busy());
-        habit.note(habit.turn + IDLE_TURNS + 1, 1, false);
-        assert!(!habit.is_busy());
+        assert!(traffic.is_busy());
+        traffic.note(traffic.turn + IDLE_TURNS + 1, 1, false);
+        assert!(!traffic.is_busy());
     }
 
     #[test]
     fn little_memory_is_for_what_brings_little() {
-        let mut habit = Habit::default();
+        let mut traffic = Traffic::default();
         for _ in 0..TIMES {
-            assert!(!habit.is_little());
-            habit.note(0, LITTLE_BYTES - 1, false);
+            assert!(!traffic.is_little());
+            traffic.note(0, LITTLE_BYTES - 1, false);
         }
-        assert!(habit.is_little());
-        habit.note(0, LITTLE_BYTES, true);
-        assert!(!habit.is_little() && !habit.wide, "there was little memory");
+        assert!(traffic.is_little());
+        traffic.note(0, LITTLE_BYTES, true);
+        assert!(
+            !traffic.is_little() && !traffic.wide,
+            "there was little memory"
+        );
     }
 
     #[test]
     fn what_fills_the_usual_memory_gets_more_until_it_is_calm() {
-        let mut habit = Habit::default();
-        habit.note(0, CALM_BYTES, false);
-        assert!(!habit.wide);
-        habit.note(0, CALM_BYTES + 1, true);
+        let mut traffic = Traffic::default();
+        traffic.note(0, CALM_BYTES, false);
+        assert!(!traffic.wide);
+        traffic.note(0, CALM_BYTES + 1, true);
         for _ in 0..100 {
             for _ in 1..CALM_TIMES {
-                habit.note(0, CALM_BYTES, false);
+                traffic.note(0, CALM_BYTES, false);
             }
-            habit.note(0, CALM_BYTES + 1, false);
-            assert!(habit.wide, "it brings much now and then");
+            traffic.note(0, CALM_BYTES + 1, false);
+            assert!(traffic.wide, "it brings much now and then");
         }
         for _ in 0..CALM_TIMES {
-            assert!(habit.wide);
-            habit.note(0, 1, false);
+            assert!(traffic.wide);
+            traffic.note(0, 1, false);
         }
-        assert!(!habit.wide);
+        assert!(!traffic.wide);
     }
 }
