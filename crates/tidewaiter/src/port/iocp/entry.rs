@@ -136,7 +136,7 @@ impl Entry {
 }
 
 /// An operation under way.
-pub(super) struct Live {
+pub(super) struct Pending {
     pub(super) handle: Key,
     pub(super) token: Token,
     pub(super) kind: RequestKind,
@@ -152,9 +152,9 @@ pub(super) struct Live {
     pub(super) wait: Option<Wait>,
 }
 
-impl Live {
-    pub(super) fn new(handle: Key, token: Token, kind: RequestKind) -> Live {
-        Live {
+impl Pending {
+    pub(super) fn new(handle: Key, token: Token, kind: RequestKind) -> Pending {
+        Pending {
             handle,
             token,
             kind,

@@ -7,7 +7,7 @@ use std::ptr;
 use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
 
 use super::Iocp;
-use super::entry::Live;
+use super::entry::Pending;
 use super::wait::Wait;
 use crate::port::chunks::Chunks;
 use crate::port::table::Key;
@@ -22,13 +22,13 @@ impl Iocp {
         token: Token,
     ) -> io::Result<Operation> {
         let object = share(handle)?;
-        let live = Live::new(Key::from_u64(0), token, RequestKind::Watch);
-        let operation = self.operations.insert(live);
+        let pending = Pending::new(Key::from_u64(0), token, RequestKind::Watch);
+        let operation = self.operations.insert(pending);
         let started = Wait::start(self.packets, &self.queue, object.as_handle(), operation);
         match started {
             Ok(wait) => {
-                let live = self.operations.get_mut(operation);
-                live.expect("inserted above").wait = Some(wait);
+                let pending = self.operations.get_mut(operation);
+                pending.expect("inserted above").wait = Some(wait);
             }
             Err(error) => {
                 self.operations.remove(operation);
@@ -43,12 +43,12 @@ impl Iocp {
     /// Reports that the object is signalled. The port waits for it again after delivering the
     /// report.
     pub(super) fn signalled(&mut self, operation: Key) {
-        let live = self
+        let pending = self
             .operations
             .get_mut(operation)
             .expect("looked up before");
-        live.wait = None;
-        if live.ending.is_some() {
+        pending.wait = None;
+        if pending.ending.is_some() {
             return self.end_watch(operation, Failure::Cancelled);
         }
         self.signalled.push(operation);
@@ -63,38 +63,38 @@ impl Iocp {
     pub(super) fn watch_on(&mut self) {
         for operation in std::mem::take(&mut self.signalled) {
             // The watch may have been cancelled meanwhile.
-            let (Some(live), Some(object)) = (
+            let (Some(pending), Some(object)) = (
                 self.operations.get_mut(operation),
                 self.objects.get(&operation),
             ) else {
                 continue;
             };
             match Wait::start(self.packets, &self.queue, object.as_handle(), operation) {
-                Ok(wait) => live.wait = Some(wait),
+                Ok(wait) => pending.wait = Some(wait),
                 Err(error) => self.end_watch(operation, Failure::os("wait for a handle", error)),
             }
         }
     }
 
     pub(super) fn cancel_watch(&mut self, operation: Key) {
-        let Some(live) = self.operations.get_mut(operation) else {
+        let Some(pending) = self.operations.get_mut(operation) else {
             return;
         };
-        if live.ending.is_some() {
+        if pending.ending.is_some() {
             return;
         }
-        live.ending = Some(Failure::Cancelled);
+        pending.ending = Some(Failure::Cancelled);
         // If the packet has already been posted, it arrives and ends the operation.
-        if live.wait.as_mut().is_none_or(Wait::cancel) {
+        if pending.wait.as_mut().is_none_or(Wait::cancel) {
             self.end_watch(operation, Failure::Cancelled);
         }
     }
 
     fn end_watch(&mut self, operation: Key, failure: Failure) {
         // Dropping the operation ends the wait, before the wait's handle is closed.
-        let live = self.operations.remove(operation).expect("it ends once");
-        let token = live.token;
-        drop(live);
+        let pending = self.operations.remove(operation).expect("it ends once");
+        let token = pending.token;
+        drop(pending);
         self.objects.remove(&operation);
         self.done.push_back(Completion {
             token,

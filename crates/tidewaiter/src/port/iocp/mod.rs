@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket as OsSocket;
 
-use self::entry::{Body, Entry, Live, closed, invalid};
+use self::entry::{Body, Entry, Pending, closed, invalid};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::operation::{Finish, Record, Records};
 use self::queue::{Batch, Bell, Queue, skip_on_success};
@@ -69,7 +69,7 @@ struct Iocp {
     packets: Option<PacketFunctions>,
     receiving: Receiving,
     /// Declared before the handles, to be dropped first: waits refer to processes.
-    operations: Table<Live>,
+    operations: Table<Pending>,
     handles: Table<Entry>,
     /// The watched objects, by operation. Declared after the operations, whose waits refer to them.
     objects: HashMap<Key, OwnedHandle>,
@@ -199,17 +199,17 @@ impl Iocp {
     }
 
     fn cancel_operation(&mut self, operation: Key) -> bool {
-        let Some(live) = self.operations.get_mut(operation) else {
+        let Some(pending) = self.operations.get_mut(operation) else {
             return false;
         };
-        if live.ending.is_some() {
+        if pending.ending.is_some() {
             return true;
         }
-        live.ending = Some(Failure::Cancelled);
-        let unsignalled = live.wait.as_mut().is_some_and(Wait::cancel);
+        pending.ending = Some(Failure::Cancelled);
+        let unsignalled = pending.wait.as_mut().is_some_and(Wait::cancel);
         if unsignalled {
             self.end(operation, Err(Failure::Cancelled));
-        } else if let Some(entry) = self.handles.get(live.handle) {
+        } else if let Some(entry) = self.handles.get(pending.handle) {
             entry.cancel(operation);
         }
         true
@@ -262,7 +262,7 @@ impl Driver for Iocp {
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
         entry.check(&request)?;
         let kind = request.kind();
-        let operation = self.operations.insert(Live::new(handle.0, token, kind));
+        let operation = self.operations.insert(Pending::new(handle.0, token, kind));
         entry.mark(kind, true);
         entry.operations.push(operation);
         self.in_flight += 1;
@@ -272,11 +272,13 @@ impl Driver for Iocp {
 
     fn cancel(&mut self, operation: Operation) -> bool {
         match self.operations.get(operation.0) {
-            Some(live) if live.kind == RequestKind::Watch => {
+            Some(pending) if pending.kind == RequestKind::Watch => {
                 self.cancel_watch(operation.0);
                 true
             }
-            Some(live) if live.kind != RequestKind::Close => self.cancel_operation(operation.0),
+            Some(pending) if pending.kind != RequestKind::Close => {
+                self.cancel_operation(operation.0)
+            }
             // A close cannot be cancelled.
             Some(_) => true,
             None => false,
@@ -318,8 +320,8 @@ impl Driver for Iocp {
             // The connection has ended or not begun: there is nothing to reset.
             log::debug!("port: a connection could not be reset: {error}");
         }
-        let live = Live::new(handle.0, token, RequestKind::Close);
-        let operation = self.operations.insert(live);
+        let pending = Pending::new(handle.0, token, RequestKind::Close);
+        let operation = self.operations.insert(pending);
         entry.closing = Some((operation, token));
         self.in_flight += 1;
         self.cancel_all(handle.0);

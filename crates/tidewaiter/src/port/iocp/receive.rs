@@ -246,8 +246,8 @@ impl Iocp {
                 .expect("counted just now");
             let operation = record.operation;
             // The receive may have been cancelled or have ended meanwhile.
-            let live = self.operations.get(operation);
-            if live.is_some_and(|live| live.ending.is_none()) {
+            let pending = self.operations.get(operation);
+            if pending.is_some_and(|pending| pending.ending.is_none()) {
                 self.receive(record);
             } else {
                 self.records.put(record);

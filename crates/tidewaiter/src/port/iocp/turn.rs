@@ -96,8 +96,8 @@ impl Iocp {
                 }
             }
             Request::AcceptOne => {
-                let live = self.operations.get_mut(operation);
-                live.expect("it starts").once = true;
+                let pending = self.operations.get_mut(operation);
+                pending.expect("it starts").once = true;
                 self.accept(operation);
             }
             Request::Exit => self.watch(operation),
@@ -142,13 +142,13 @@ impl Iocp {
 
     /// Accounts for a record that a call has taken.
     pub(super) fn started(&mut self, operation: Key, started: Started) {
-        let live = self.operations.get_mut(operation).expect("just started");
-        live.records += 1;
+        let pending = self.operations.get_mut(operation).expect("just started");
+        pending.records += 1;
         match started {
             Started::Pending(lent) => {
                 let entry = self
                     .handles
-                    .get_mut(live.handle)
+                    .get_mut(pending.handle)
                     .expect("it has operations");
                 entry.lent.push(lent);
             }
@@ -159,13 +159,13 @@ impl Iocp {
     /// Processes the end of one of Windows's operations, and continues the port's operation.
     fn finish(&mut self, mut record: Box<Record>, finish: Finish) {
         let operation = record.operation;
-        let live = self
+        let pending = self
             .operations
             .get_mut(operation)
             .expect("an operation lives until its last record is back");
-        live.records -= 1;
-        live.unsent = std::mem::take(&mut record.chunks);
-        let (cancelled, kind) = (live.ending.is_some(), live.kind);
+        pending.records -= 1;
+        pending.unsent = std::mem::take(&mut record.chunks);
+        let (cancelled, kind) = (pending.ending.is_some(), pending.kind);
         let had_place = self.dismiss(operation);
         // After our own cancellation this code is no error; otherwise it is one.
         if cancelled && finish.code == ERROR_OPERATION_ABORTED {
@@ -185,8 +185,8 @@ impl Iocp {
 
     /// Posts one more accept.
     fn accept(&mut self, operation: Key) {
-        let live = self.operations.get(operation);
-        if live.is_none_or(|live| live.ending.is_some()) {
+        let pending = self.operations.get(operation);
+        if pending.is_none_or(|pending| pending.ending.is_some()) {
             return;
         }
         let record = self.records.take(operation);
@@ -213,7 +213,11 @@ impl Iocp {
                     false => Socket(SocketRepr::Os(socket)),
                 };
                 let outcome = Outcome::Accepted { socket, peer };
-                if self.operations.get(operation).is_some_and(|live| live.once) {
+                if self
+                    .operations
+                    .get(operation)
+                    .is_some_and(|pending| pending.once)
+                {
                     return self.end(operation, Ok(outcome));
                 }
                 self.report(operation, outcome);
@@ -267,8 +271,8 @@ impl Iocp {
         };
         let result = match result {
             Ok(bytes) => {
-                let live = self.operations.get_mut(record.operation);
-                live.expect("it goes on").unsent.note_sent(bytes);
+                let pending = self.operations.get_mut(record.operation);
+                pending.expect("it goes on").unsent.note_sent(bytes);
                 Ok(Outcome::Sent { bytes })
             }
             Err(error) => Err(Failure::os(call, error)),
@@ -285,8 +289,8 @@ impl Iocp {
         };
         match Wait::start(self.packets, &self.queue, process.as_handle(), operation) {
             Ok(wait) => {
-                let live = self.operations.get_mut(operation).expect("just started");
-                live.wait = Some(wait);
+                let pending = self.operations.get_mut(operation).expect("just started");
+                pending.wait = Some(wait);
             }
             Err(error) => self.end(operation, Err(Failure::os("wait for a process", error))),
         }
@@ -294,9 +298,11 @@ impl Iocp {
 
     fn exited(&mut self, operation: Key) {
         match self.operations.get(operation) {
-            Some(live) if live.wait.is_none() => return self.stale += 1,
+            Some(pending) if pending.wait.is_none() => return self.stale += 1,
             None => return self.stale += 1,
-            Some(live) if live.kind == RequestKind::Watch => return self.signalled(operation),
+            Some(pending) if pending.kind == RequestKind::Watch => {
+                return self.signalled(operation);
+            }
             Some(_) => {}
         }
         let (Body::Process(process), _) = self.body_of(operation) else {
@@ -310,17 +316,17 @@ impl Iocp {
     }
 
     pub(super) fn is_ending(&self, operation: Key) -> bool {
-        let live = self.operations.get(operation);
-        live.is_some_and(|live| live.ending.is_some())
+        let pending = self.operations.get(operation);
+        pending.is_some_and(|pending| pending.ending.is_some())
     }
 
     /// Reports a completion of a multishot operation.
     pub(super) fn report(&mut self, operation: Key, outcome: Outcome) {
-        let live = self.operations.get(operation).expect("it goes on");
+        let pending = self.operations.get(operation).expect("it goes on");
         self.done.push_back(Completion {
-            token: live.token,
+            token: pending.token,
             operation: Operation(operation),
-            kind: live.kind,
+            kind: pending.kind,
             result: Ok(outcome),
             more: true,
             unsent: Chunks::new(),
@@ -329,12 +335,12 @@ impl Iocp {
 
     /// Makes an operation end with `failure` once its other records have returned.
     fn fail(&mut self, operation: Key, failure: Failure) {
-        let Some(live) = self.operations.get_mut(operation) else {
+        let Some(pending) = self.operations.get_mut(operation) else {
             return;
         };
-        if live.ending.is_none() {
-            live.ending = Some(failure);
-            let entry = self.handles.get(live.handle).expect("it has operations");
+        if pending.ending.is_none() {
+            pending.ending = Some(failure);
+            let entry = self.handles.get(pending.handle).expect("it has operations");
             entry.cancel(operation);
         }
         self.end_if_idle(operation);
@@ -342,11 +348,11 @@ impl Iocp {
 
     /// Ends an operation that is ending and has no record left.
     pub(super) fn end_if_idle(&mut self, operation: Key) {
-        let Some(live) = self.operations.get_mut(operation) else {
+        let Some(pending) = self.operations.get_mut(operation) else {
             return;
         };
-        if live.records == 0
-            && let Some(failure) = live.ending.take()
+        if pending.records == 0
+            && let Some(failure) = pending.ending.take()
         {
             self.end(operation, Err(failure));
         }
@@ -360,23 +366,23 @@ impl Iocp {
 
     /// Queues the last completion of an operation.
     pub(super) fn end(&mut self, operation: Key, result: Ended) {
-        let mut live = self.operations.remove(operation).expect("it ends once");
+        let mut pending = self.operations.remove(operation).expect("it ends once");
         // The wait must end before its process's handle is closed.
-        live.wait = None;
+        pending.wait = None;
         let entry = self
             .handles
-            .get_mut(live.handle)
+            .get_mut(pending.handle)
             .expect("it has operations");
-        entry.mark(live.kind, false);
+        entry.mark(pending.kind, false);
         entry.operations.retain(|&other| other != operation);
         self.done.push_back(Completion {
-            token: live.token,
+            token: pending.token,
             operation: Operation(operation),
-            kind: live.kind,
+            kind: pending.kind,
             result,
             more: false,
-            unsent: live.unsent,
+            unsent: pending.unsent,
         });
-        self.close_if_idle(live.handle);
+        self.close_if_idle(pending.handle);
     }
 }
