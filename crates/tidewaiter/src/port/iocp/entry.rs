@@ -17,7 +17,7 @@ use crate::process::OsProcess;
 
 /// The object behind a handle.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(super) enum Source {
     Listener(Socket, Domain),
     Stream(Socket),
     PipeReader(OwnedHandle),
@@ -25,37 +25,37 @@ pub(super) enum Body {
     Process(OsProcess),
 }
 
-impl Body {
+impl Source {
     pub(super) fn as_raw(&self) -> HANDLE {
         match self {
-            Body::Listener(socket, _) | Body::Stream(socket) => raw_handle(socket),
-            Body::PipeReader(pipe) | Body::PipeWriter(pipe) => pipe.as_raw_handle(),
-            Body::Process(process) => process.as_handle().as_raw_handle(),
+            Source::Listener(socket, _) | Source::Stream(socket) => raw_handle(socket),
+            Source::PipeReader(pipe) | Source::PipeWriter(pipe) => pipe.as_raw_handle(),
+            Source::Process(process) => process.as_handle().as_raw_handle(),
         }
     }
 
     /// Whether such an object can perform `request`.
     fn knows(&self, request: &Request) -> bool {
         match request {
-            Request::Accept | Request::AcceptOne => matches!(self, Body::Listener(..)),
-            Request::Connect(_) => matches!(self, Body::Stream(_)),
-            Request::Receive => matches!(self, Body::Stream(_) | Body::PipeReader(_)),
-            Request::Send(_) => matches!(self, Body::Stream(_) | Body::PipeWriter(_)),
-            Request::Exit => matches!(self, Body::Process(_)),
-            Request::HangUp => matches!(self, Body::Stream(_) | Body::PipeWriter(_)),
+            Request::Accept | Request::AcceptOne => matches!(self, Source::Listener(..)),
+            Request::Connect(_) => matches!(self, Source::Stream(_)),
+            Request::Receive => matches!(self, Source::Stream(_) | Source::PipeReader(_)),
+            Request::Send(_) => matches!(self, Source::Stream(_) | Source::PipeWriter(_)),
+            Request::Exit => matches!(self, Source::Process(_)),
+            Request::HangUp => matches!(self, Source::Stream(_) | Source::PipeWriter(_)),
         }
     }
 
     pub(super) fn socket(&self) -> io::Result<&Socket> {
         match self {
-            Body::Listener(socket, _) | Body::Stream(socket) => Ok(socket),
+            Source::Listener(socket, _) | Source::Stream(socket) => Ok(socket),
             _ => Err(invalid("the handle is not a socket")),
         }
     }
 
     pub(super) fn process(&self) -> io::Result<&OsProcess> {
         match self {
-            Body::Process(process) => Ok(process),
+            Source::Process(process) => Ok(process),
             _ => Err(invalid("the handle is not a process")),
         }
     }
@@ -63,7 +63,7 @@ impl Body {
 
 /// A handle that is open or being closed.
 pub(super) struct Entry {
-    pub(super) body: Body,
+    pub(super) source: Source,
     /// Whether operations that succeed at once post no packet.
     pub(super) skip: bool,
     /// The handle's recent traffic, and its index in the list of receives that hold memory in
@@ -81,9 +81,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(body: Body) -> Entry {
+    pub(super) fn new(source: Source) -> Entry {
         Entry {
-            body,
+            source,
             skip: false,
             traffic: Traffic::default(),
             place: None,
@@ -100,7 +100,7 @@ impl Entry {
         if self.closing.is_some() {
             return Err(closed());
         }
-        if !self.body.knows(request) {
+        if !self.source.knows(request) {
             return Err(invalid("this kind of handle does not take such requests"));
         }
         match request {
@@ -126,7 +126,7 @@ impl Entry {
 
     /// Asks Windows to cancel the records that it holds for `operation`.
     pub(super) fn cancel(&self, operation: Key) {
-        let handle = self.body.as_raw();
+        let handle = self.source.as_raw();
         for lent in &self.lent {
             if lent.operation() == operation {
                 lent.cancel(handle);

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket as OsSocket;
 
-use self::entry::{Body, Entry, Pending, closed, invalid};
+use self::entry::{Entry, Pending, Source, closed, invalid};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::operation::{Finish, Record, Records};
 use self::queue::{Batch, Bell, Queue, skip_on_success};
@@ -131,30 +131,30 @@ impl Iocp {
         }
     }
 
-    /// Registers `body` with the port. With `plain`, it is a Windows handle that no provider is
+    /// Registers `source` with the port. With `plain`, it is a Windows handle that no provider is
     /// layered over.
-    fn insert(&mut self, body: Body, plain: bool) -> io::Result<Handle> {
-        let key = self.handles.insert(Entry::new(body));
+    fn insert(&mut self, source: Source, plain: bool) -> io::Result<Handle> {
+        let key = self.handles.insert(Entry::new(source));
         let entry = self.handles.get_mut(key).expect("inserted just now");
-        if !matches!(entry.body, Body::Process(_))
-            && let Err(error) = self.queue.associate(entry.body.as_raw(), key)
+        if !matches!(entry.source, Source::Process(_))
+            && let Err(error) = self.queue.associate(entry.source.as_raw(), key)
         {
             self.handles.remove(key);
             return Err(error);
         }
-        entry.skip = plain && skip_on_success(entry.body.as_raw());
+        entry.skip = plain && skip_on_success(entry.source.as_raw());
         Ok(Handle(key))
     }
 
     fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
-        let process = self.insert(Body::Process(child.process), false)?;
+        let process = self.insert(Source::Process(child.process), false)?;
         let mut pipes = Vec::with_capacity(child.pipes.len());
         for pipe in child.pipes {
-            let body = match pipe.direction {
-                PipeDirection::ToChild => Body::PipeWriter(pipe.pipe),
-                PipeDirection::FromChild => Body::PipeReader(pipe.pipe),
+            let source = match pipe.direction {
+                PipeDirection::ToChild => Source::PipeWriter(pipe.pipe),
+                PipeDirection::FromChild => Source::PipeReader(pipe.pipe),
             };
-            match self.insert(body, true) {
+            match self.insert(source, true) {
                 Ok(handle) => pipes.push(SpawnedPipe {
                     child_fd: pipe.child_fd,
                     direction: pipe.direction,
@@ -314,7 +314,7 @@ impl Driver for Iocp {
             return Err(closed());
         }
         if mode == CloseMode::Reset
-            && let Body::Stream(socket) = &entry.body
+            && let Source::Stream(socket) = &entry.source
             && let Err(error) = control::reset_on_close(socket)
         {
             // The connection has ended or not begun: there is nothing to reset.
@@ -332,23 +332,23 @@ impl Driver for Iocp {
     fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
         let socket = control::listen(options)?;
         let family = socket2::Domain::for_address(options.address);
-        self.insert(Body::Listener(socket, family), false)
+        self.insert(Source::Listener(socket, family), false)
     }
 
     fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
         let socket = control::stream(peer, local)?;
-        self.insert(Body::Stream(socket), self.sockets.plain_handles)
+        self.insert(Source::Stream(socket), self.sockets.plain_handles)
     }
 
     fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
-        let body = match resource {
+        let source = match resource {
             Resource::Socket(socket) => match socket.0 {
                 SocketRepr::Os(socket) => {
                     socket.set_nonblocking(true)?;
                     let plain = has_plain_handle(&socket);
-                    return self.insert(Body::Stream(socket), plain);
+                    return self.insert(Source::Stream(socket), plain);
                 }
-                SocketRepr::Plain(socket) => return self.insert(Body::Stream(socket), true),
+                SocketRepr::Plain(socket) => return self.insert(Source::Stream(socket), true),
                 SocketRepr::Sim(_) => {
                     return Err(invalid("a simulated socket needs a simulated port"));
                 }
@@ -357,12 +357,12 @@ impl Driver for Iocp {
                 listener.set_nonblocking(true)?;
                 let socket = OsSocket::from(listener);
                 let family = socket.local_addr()?.domain();
-                Body::Listener(socket, family)
+                Source::Listener(socket, family)
             }
-            Resource::PipeReader(pipe) => Body::PipeReader(pipe),
-            Resource::PipeWriter(pipe) => Body::PipeWriter(pipe),
+            Resource::PipeReader(pipe) => Source::PipeReader(pipe),
+            Resource::PipeWriter(pipe) => Source::PipeWriter(pipe),
         };
-        self.insert(body, false)
+        self.insert(source, false)
     }
 
     fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
@@ -380,34 +380,34 @@ impl Driver for Iocp {
 
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
         let entry = self.entry(process)?;
-        entry.body.process()?.signal(signal, target)
+        entry.source.process()?.signal(signal, target)
     }
 
     fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        control::local_addr(self.entry(handle)?.body.socket()?)
+        control::local_addr(self.entry(handle)?.source.socket()?)
     }
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        control::peer_addr(self.entry(handle)?.body.socket()?)
+        control::peer_addr(self.entry(handle)?.source.socket()?)
     }
 
     fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        control::unacknowledged(self.entry(handle)?.body.socket()?)
+        control::unacknowledged(self.entry(handle)?.source.socket()?)
     }
 
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        match &self.entry(handle)?.body {
-            Body::Process(_) => Err(invalid("the handle is a process")),
-            body => Ok(body.as_raw().addr() as RawDescriptor),
+        match &self.entry(handle)?.source {
+            Source::Process(_) => Err(invalid("the handle is a process")),
+            source => Ok(source.as_raw().addr() as RawDescriptor),
         }
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
-        control::set_option(self.entry(handle)?.body.socket()?, option)
+        control::set_option(self.entry(handle)?.source.socket()?, option)
     }
 
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        control::shutdown_write(self.entry(handle)?.body.socket()?)
+        control::shutdown_write(self.entry(handle)?.source.socket()?)
     }
 
     fn in_flight(&self) -> usize {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
 
-use super::entry::Body;
+use super::entry::Source;
 use super::operation::{Finish, Record};
 use super::{Iocp, pipe, socket};
 use crate::port::buffer::{Lease, Pool};
@@ -227,9 +227,9 @@ impl Iocp {
 
     fn start_receive(&mut self, record: Box<Record>) {
         let operation = record.operation;
-        let started = match self.body_of(operation) {
-            (Body::Stream(socket), skip) => socket::start_receive(socket, record, skip),
-            (Body::PipeReader(pipe), skip) => pipe::start_read(pipe, record, skip),
+        let started = match self.source_of(operation) {
+            (Source::Stream(socket), skip) => socket::start_receive(socket, record, skip),
+            (Source::PipeReader(pipe), skip) => pipe::start_read(pipe, record, skip),
             _ => unreachable!("nothing else receives"),
         };
         self.started(operation, started);
@@ -266,8 +266,8 @@ impl Iocp {
             // Another receive has taken its memory: wait for bytes without memory.
             return self.start_receive(record);
         }
-        let (call, result) = match self.body_of(operation) {
-            (Body::PipeReader(_), _) => ("ReadFile", pipe::finish_read(finish)),
+        let (call, result) = match self.source_of(operation) {
+            (Source::PipeReader(_), _) => ("ReadFile", pipe::finish_read(finish)),
             _ => ("WSARecv", socket::finish_receive(finish, waited)),
         };
         match result {

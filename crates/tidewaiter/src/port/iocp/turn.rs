@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
 
-use super::entry::{Body, Entry};
+use super::entry::{Entry, Source};
 use super::operation::{Finish, Record, Started};
 use super::queue::{Packet, milliseconds};
 use super::socket::Accepted;
@@ -134,10 +134,10 @@ impl Iocp {
         handle.expect("a handle lives until its last operation has ended")
     }
 
-    /// The body and skip mode of the operation's handle.
-    pub(super) fn body_of(&self, operation: Key) -> (&Body, bool) {
+    /// The source and skip mode of the operation's handle.
+    pub(super) fn source_of(&self, operation: Key) -> (&Source, bool) {
         let entry = self.entry_of(operation);
-        (&entry.body, entry.skip)
+        (&entry.source, entry.skip)
     }
 
     /// Accounts for a record that a call has taken.
@@ -190,7 +190,7 @@ impl Iocp {
             return;
         }
         let record = self.records.take(operation);
-        let (Body::Listener(listener, family), _) = self.body_of(operation) else {
+        let (Source::Listener(listener, family), _) = self.source_of(operation) else {
             unreachable!("only listeners accept");
         };
         match socket::start_accept(&self.sockets, listener, *family, record) {
@@ -201,7 +201,7 @@ impl Iocp {
 
     fn accepted(&mut self, mut record: Box<Record>, finish: Finish) {
         let operation = record.operation;
-        let (Body::Listener(listener, _), _) = self.body_of(operation) else {
+        let (Source::Listener(listener, _), _) = self.source_of(operation) else {
             unreachable!("only listeners accept");
         };
         let accepted = socket::finish_accept(&self.sockets, listener, &mut record, finish);
@@ -231,7 +231,7 @@ impl Iocp {
 
     fn connect(&mut self, operation: Key, peer: std::net::SocketAddr) {
         let record = self.records.take(operation);
-        let (Body::Stream(socket), skip) = self.body_of(operation) else {
+        let (Source::Stream(socket), skip) = self.source_of(operation) else {
             unreachable!("only streams connect");
         };
         match socket::start_connect(&self.sockets, socket, peer, record, skip) {
@@ -242,7 +242,7 @@ impl Iocp {
 
     fn connected(&mut self, record: Box<Record>, finish: Finish) {
         let operation = record.operation;
-        let (Body::Stream(socket), _) = self.body_of(operation) else {
+        let (Source::Stream(socket), _) = self.source_of(operation) else {
             unreachable!("only streams connect");
         };
         let result = socket::finish_connect(socket, finish);
@@ -256,17 +256,17 @@ impl Iocp {
 
     fn send(&mut self, record: Box<Record>) {
         let operation = record.operation;
-        let started = match self.body_of(operation) {
-            (Body::Stream(socket), skip) => socket::start_send(socket, record, skip),
-            (Body::PipeWriter(pipe), skip) => pipe::start_write(pipe, record, skip),
+        let started = match self.source_of(operation) {
+            (Source::Stream(socket), skip) => socket::start_send(socket, record, skip),
+            (Source::PipeWriter(pipe), skip) => pipe::start_write(pipe, record, skip),
             _ => unreachable!("nothing else sends"),
         };
         self.started(operation, started);
     }
 
     fn sent(&mut self, record: Box<Record>, finish: Finish) {
-        let (call, result) = match self.body_of(record.operation) {
-            (Body::PipeWriter(_), _) => ("WriteFile", pipe::finish_write(finish)),
+        let (call, result) = match self.source_of(record.operation) {
+            (Source::PipeWriter(_), _) => ("WriteFile", pipe::finish_write(finish)),
             _ => ("WSASend", socket::finish_send(finish)),
         };
         let result = match result {
@@ -284,7 +284,7 @@ impl Iocp {
     fn watch(&mut self, operation: Key) {
         use std::os::windows::io::AsHandle;
 
-        let (Body::Process(process), _) = self.body_of(operation) else {
+        let (Source::Process(process), _) = self.source_of(operation) else {
             unreachable!("only processes exit");
         };
         match Wait::start(self.packets, &self.queue, process.as_handle(), operation) {
@@ -305,7 +305,7 @@ impl Iocp {
             }
             Some(_) => {}
         }
-        let (Body::Process(process), _) = self.body_of(operation) else {
+        let (Source::Process(process), _) = self.source_of(operation) else {
             unreachable!("only processes exit");
         };
         let result = match process.ended() {

@@ -5,7 +5,7 @@ use std::io;
 use super::super::table::Key;
 use super::super::{Spawned, SpawnedPipe};
 use super::Uring;
-use super::handle::Thing;
+use super::handle::Source;
 use super::operation::Work;
 use crate::process::{self, Command, OsChild, PipeDirection, SpawnError, SpawnStep};
 
@@ -20,8 +20,8 @@ pub(super) struct Children {
 }
 
 impl Children {
-    pub(super) fn note_closed(&mut self, thing: &Thing) {
-        if matches!(thing, Thing::Process(process) if process.is_by_number()) {
+    pub(super) fn note_closed(&mut self, source: &Source) {
+        if matches!(source, Source::Process(process) if process.is_by_number()) {
             self.by_number -= 1;
         }
     }
@@ -35,7 +35,7 @@ impl Uring {
         let keys: Vec<Key> = self.handles.iter().map(|(key, _)| key).collect();
         for key in keys {
             let state = self.handles.get_mut(key).expect("it was just listed");
-            if let Thing::Process(process) = &mut state.thing
+            if let Source::Process(process) = &mut state.source
                 && process.is_by_number()
             {
                 process.name_by_descriptor()?;
@@ -71,13 +71,13 @@ impl Uring {
             child_fd: pipe.child_fd,
             direction: pipe.direction,
             handle: self.keep(match pipe.direction {
-                PipeDirection::ToChild => Thing::Writer(pipe.pipe),
-                PipeDirection::FromChild => Thing::Reader(pipe.pipe),
+                PipeDirection::ToChild => Source::Writer(pipe.pipe),
+                PipeDirection::FromChild => Source::Reader(pipe.pipe),
             }),
         });
         let pipes = pipes.collect();
         Ok(Spawned {
-            process: self.keep(Thing::Process(Box::new(child.process))),
+            process: self.keep(Source::Process(Box::new(child.process))),
             pid: child.pid,
             pipes,
         })

@@ -9,7 +9,7 @@ use crate::process::OsProcess;
 
 /// The object behind a handle. Dropping it closes it.
 #[derive(Debug)]
-pub(super) enum Thing {
+pub(super) enum Source {
     Listener(socket2::Socket),
     Stream(socket2::Socket),
     Reader(OwnedFd),
@@ -27,7 +27,7 @@ pub(super) struct Closing {
 
 #[derive(Debug)]
 pub(super) struct HandleState {
-    pub(super) thing: Thing,
+    pub(super) source: Source,
     pub(super) receiving: Option<Key>,
     pub(super) sending: Option<Key>,
     pub(super) hanging_up: Option<Key>,
@@ -38,9 +38,9 @@ pub(super) struct HandleState {
 }
 
 impl HandleState {
-    pub(super) fn new(thing: Thing) -> HandleState {
+    pub(super) fn new(source: Source) -> HandleState {
         HandleState {
-            thing,
+            source,
             receiving: None,
             sending: None,
             hanging_up: None,
@@ -50,24 +50,24 @@ impl HandleState {
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
-        match &self.thing {
-            Thing::Listener(socket) | Thing::Stream(socket) => socket.as_raw_fd(),
-            Thing::Reader(pipe) | Thing::Writer(pipe) => pipe.as_raw_fd(),
-            Thing::Process(process) if process.is_by_number() => -1,
-            Thing::Process(process) => process.as_fd().as_raw_fd(),
+        match &self.source {
+            Source::Listener(socket) | Source::Stream(socket) => socket.as_raw_fd(),
+            Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_raw_fd(),
+            Source::Process(process) if process.is_by_number() => -1,
+            Source::Process(process) => process.as_fd().as_raw_fd(),
         }
     }
 
     pub(super) fn socket(&self) -> io::Result<&socket2::Socket> {
-        match &self.thing {
-            Thing::Listener(socket) | Thing::Stream(socket) => Ok(socket),
+        match &self.source {
+            Source::Listener(socket) | Source::Stream(socket) => Ok(socket),
             _ => Err(super::invalid("the handle is not a socket")),
         }
     }
 
     pub(super) fn process(&self) -> &OsProcess {
-        match &self.thing {
-            Thing::Process(process) => process,
+        match &self.source {
+            Source::Process(process) => process,
             _ => unreachable!("only a process has an exit"),
         }
     }

@@ -47,7 +47,7 @@ use crate::process::{Command, Signal, SignalTarget, SpawnError};
 use buffers::BufferRing;
 use children::Children;
 use foreign::ForeignPoll;
-use handle::{HandleState, Thing};
+use handle::{HandleState, Source};
 use life::Phase;
 use operation::{Gather, Pending, Pinned, Stage, Work};
 use pipes::WriteFlags;
@@ -263,8 +263,8 @@ impl Uring {
             .ok_or_else(no_such_handle)
     }
 
-    fn keep(&mut self, thing: Thing) -> Handle {
-        Handle(self.handles.insert(HandleState::new(thing)))
+    fn keep(&mut self, source: Source) -> Handle {
+        Handle(self.handles.insert(HandleState::new(source)))
     }
 
     /// Turns a request into work for this kind of handle, or refuses it.
@@ -274,17 +274,17 @@ impl Uring {
         abilities: Abilities,
         write_flags: Option<WriteFlags>,
     ) -> io::Result<Work> {
-        match (request, &state.thing) {
-            (Request::Accept, Thing::Listener(_)) => Ok(Work::Accept { one: false }),
-            (Request::AcceptOne, Thing::Listener(_)) => Ok(Work::Accept { one: true }),
-            (Request::Connect(peer), Thing::Stream(_)) => {
+        match (request, &state.source) {
+            (Request::Accept, Source::Listener(_)) => Ok(Work::Accept { one: false }),
+            (Request::AcceptOne, Source::Listener(_)) => Ok(Work::Accept { one: true }),
+            (Request::Connect(peer), Source::Stream(_)) => {
                 Ok(Work::Connect(Pinned::new(peer.into())))
             }
-            (Request::Receive, Thing::Stream(_) | Thing::Reader(_)) => {
+            (Request::Receive, Source::Stream(_) | Source::Reader(_)) => {
                 if state.receiving.is_some() {
                     return Err(invalid("the handle is already receiving"));
                 }
-                let pipe = matches!(state.thing, Thing::Reader(_));
+                let pipe = matches!(state.source, Source::Reader(_));
                 let multishot = if pipe {
                     abilities.multishot_read
                 } else {
@@ -297,7 +297,7 @@ impl Uring {
                     taken_back: false,
                 })
             }
-            (Request::Send(chunks), Thing::Stream(_) | Thing::Writer(_)) => {
+            (Request::Send(chunks), Source::Stream(_) | Source::Writer(_)) => {
                 if state.sending.is_some() {
                     return Err(invalid("the handle is already sending"));
                 }
@@ -305,16 +305,16 @@ impl Uring {
                     return Err(invalid("there is nothing to send"));
                 }
                 Ok(Work::Send {
-                    pipe: match state.thing {
-                        Thing::Writer(_) => write_flags,
+                    pipe: match state.source {
+                        Source::Writer(_) => write_flags,
                         _ => None,
                     },
                     chunks,
                     gather: None,
                 })
             }
-            (Request::Exit, Thing::Process(process)) => Ok(Work::Exit(process.mark())),
-            (Request::HangUp, Thing::Stream(_) | Thing::Writer(_)) => {
+            (Request::Exit, Source::Process(process)) => Ok(Work::Exit(process.mark())),
+            (Request::HangUp, Source::Stream(_) | Source::Writer(_)) => {
                 if state.hanging_up.is_some() {
                     return Err(invalid("the handle is already waiting for a hang-up"));
                 }
@@ -333,11 +333,11 @@ impl Uring {
             return;
         };
         let state = self.handles.remove(key).expect("it was there a moment ago");
-        if let (CloseMode::Reset, Thing::Stream(socket)) = (closing.mode, &state.thing) {
+        if let (CloseMode::Reset, Source::Stream(socket)) = (closing.mode, &state.source) {
             // A socket that never connected has nothing to reset.
             let _ = control::reset_on_close(socket);
         }
-        self.children.note_closed(&state.thing);
+        self.children.note_closed(&state.source);
         drop(state);
         let pending = self.operations.remove(closing.operation);
         let mut pending = pending.expect("closing is under way until here");
@@ -347,7 +347,7 @@ impl Uring {
 
     fn adopt_writer(&mut self, pipe: OwnedFd) -> io::Result<Handle> {
         self.ask_write_flags()?;
-        Ok(self.keep(Thing::Writer(pipe)))
+        Ok(self.keep(Source::Writer(pipe)))
     }
 
     fn ask_write_flags(&mut self) -> io::Result<()> {
@@ -463,28 +463,28 @@ impl Driver for Uring {
     }
 
     fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        Ok(self.keep(Thing::Listener(control::listen(options)?)))
+        Ok(self.keep(Source::Listener(control::listen(options)?)))
     }
 
     fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
-        Ok(self.keep(Thing::Stream(control::stream(peer, local)?)))
+        Ok(self.keep(Source::Stream(control::stream(peer, local)?)))
     }
 
     fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
         match resource {
             Resource::Socket(socket) => match socket.0 {
                 SocketRepr::Os(socket) | SocketRepr::Plain(socket) => {
-                    Ok(self.keep(Thing::Stream(socket)))
+                    Ok(self.keep(Source::Stream(socket)))
                 }
                 SocketRepr::Sim(_) => Err(invalid("a simulated socket needs a simulated port")),
             },
             Resource::Listener(listener) => {
                 listener.set_nonblocking(true)?;
-                Ok(self.keep(Thing::Listener(listener.into())))
+                Ok(self.keep(Source::Listener(listener.into())))
             }
             Resource::PipeReader(pipe) => {
                 rustix::io::ioctl_fionbio(&pipe, true)?;
-                Ok(self.keep(Thing::Reader(pipe)))
+                Ok(self.keep(Source::Reader(pipe)))
             }
             Resource::PipeWriter(pipe) => {
                 rustix::io::ioctl_fionbio(&pipe, true)?;
@@ -511,8 +511,8 @@ impl Driver for Uring {
     }
 
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        match &self.state(process)?.thing {
-            Thing::Process(process) => process.signal(signal, target),
+        match &self.state(process)?.source {
+            Source::Process(process) => process.signal(signal, target),
             _ => Err(invalid("the handle is not a process")),
         }
     }
@@ -531,8 +531,8 @@ impl Driver for Uring {
 
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
         let state = self.state(handle)?;
-        match state.thing {
-            Thing::Process(_) => Err(invalid("the handle is a process")),
+        match state.source {
+            Source::Process(_) => Err(invalid("the handle is a process")),
             _ => Ok(state.descriptor()),
         }
     }

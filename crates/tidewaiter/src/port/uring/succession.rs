@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::super::Driver;
-use super::super::poll::{Estate, Inherited, Source, Successor};
+use super::super::poll::{self, Estate, Inherited, Successor};
 use super::Uring;
-use super::handle::{HandleState, Thing};
+use super::handle::{HandleState, Source};
 
 impl Uring {
     /// Hands all handles and operations over to a readiness port, because the kernel granted no
@@ -44,20 +44,20 @@ impl Uring {
 impl HandleState {
     /// The descriptor to poll; `None` for a process that somebody else has reaped.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
-        match &self.thing {
-            Thing::Listener(socket) | Thing::Stream(socket) => Some(socket.as_fd()),
-            Thing::Reader(pipe) | Thing::Writer(pipe) => Some(pipe.as_fd()),
-            Thing::Process(process) => (!process.is_by_number()).then(|| process.as_fd()),
+        match &self.source {
+            Source::Listener(socket) | Source::Stream(socket) => Some(socket.as_fd()),
+            Source::Reader(pipe) | Source::Writer(pipe) => Some(pipe.as_fd()),
+            Source::Process(process) => (!process.is_by_number()).then(|| process.as_fd()),
         }
     }
 
-    fn into_source(self) -> Source {
-        match self.thing {
-            Thing::Listener(socket) => Source::Listener(socket),
-            Thing::Stream(socket) => Source::Stream(socket),
-            Thing::Reader(pipe) => Source::Reader(pipe),
-            Thing::Writer(pipe) => Source::Writer(pipe),
-            Thing::Process(process) => Source::Process(process),
+    fn into_source(self) -> poll::Source {
+        match self.source {
+            Source::Listener(socket) => poll::Source::Listener(socket),
+            Source::Stream(socket) => poll::Source::Stream(socket),
+            Source::Reader(pipe) => poll::Source::Reader(pipe),
+            Source::Writer(pipe) => poll::Source::Writer(pipe),
+            Source::Process(process) => poll::Source::Process(process),
         }
     }
 }

@@ -17,7 +17,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 
 use super::{only, port, receive, send, until};
-use crate::port::iocp::entry::Body;
+use crate::port::iocp::entry::Source;
 use crate::port::{Chunks, Completion, Driver, Failure, Outcome, Resource};
 
 /// Returns a pipe: our overlapped end, which reads or writes, and the other, ordinary one.
@@ -82,8 +82,8 @@ fn either_way(we_read: bool, check: fn(&mut super::Iocp, crate::port::Handle, Fi
         let mut port = port();
         let (our_end, other_end) = pipe(we_read);
         let handle = match (ours, we_read) {
-            (true, true) => port.insert(Body::PipeReader(our_end), true),
-            (true, false) => port.insert(Body::PipeWriter(our_end), true),
+            (true, true) => port.insert(Source::PipeReader(our_end), true),
+            (true, false) => port.insert(Source::PipeWriter(our_end), true),
             (false, true) => port.adopt(Resource::PipeReader(our_end)),
             (false, false) => port.adopt(Resource::PipeWriter(our_end)),
         };
