@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::SimSocket;
-use super::driver::{Decided, Object, Running, SimDriver, Task};
+use super::driver::{Decided, Object, Pending, SimDriver, Task};
 use super::faults::{Call, Faults};
 use super::network::Dialled;
 use super::world::World;
@@ -38,11 +38,11 @@ impl SimDriver {
     }
 
     fn attempt(&mut self, world: &mut World, key: Key) -> bool {
-        let running = self.operations.get(key).expect("it is under way");
-        if running.result.is_some() {
+        let pending = self.operations.get(key).expect("it is under way");
+        if pending.result.is_some() {
             return false;
         }
-        let result = if running.cancelled {
+        let result = if pending.cancelled {
             Some(Err(Failure::Cancelled))
         } else {
             self.perform(world, key)
@@ -51,13 +51,13 @@ impl SimDriver {
             return false;
         };
         let due = world.delivery();
-        let running = self.operations.get_mut(key).expect("looked up above");
+        let pending = self.operations.get_mut(key).expect("looked up above");
         let more = match result {
-            Ok(Outcome::Accepted { .. }) => matches!(running.task, Task::Accept),
+            Ok(Outcome::Accepted { .. }) => matches!(pending.task, Task::Accept),
             Ok(Outcome::Received(_)) => true,
             _ => false,
         };
-        running.result = Some(Decided { due, result, more });
+        pending.result = Some(Decided { due, result, more });
         true
     }
 
@@ -66,16 +66,16 @@ impl SimDriver {
         if let Task::Close(mode) = self.operations.get(key).expect("looked up above").task {
             return self.perform_close(world, key, mode);
         }
-        let running = self.operations.get_mut(key).expect("looked up above");
+        let pending = self.operations.get_mut(key).expect("looked up above");
         let entry = self.handles.get_mut(handle.0);
         let object = &mut entry.expect("a handle outlives its operations").object;
-        match (&mut running.task, *object) {
+        match (&mut pending.task, *object) {
             (Task::Accept | Task::AcceptOne, Object::Listener(listener)) => {
                 accept(world, listener, &self.shared).map(|result| named("accept", result))
             }
             (Task::Connect(peer), Object::Bound(local)) => {
                 let peer = *peer;
-                connect(world, running, object, local, peer).map(|result| named("connect", result))
+                connect(world, pending, object, local, peer).map(|result| named("connect", result))
             }
             (Task::Connect(_), _) => {
                 let error = io::Error::new(
@@ -87,7 +87,7 @@ impl SimDriver {
             (Task::Receive, object) => receive(world, object, &self.pool)
                 .transpose()
                 .map(|result| named("recv", result)),
-            (Task::Send(_), object) => send(world, running, object)
+            (Task::Send(_), object) => send(world, pending, object)
                 .transpose()
                 .map(|result| named("send", result)),
             (Task::Exit, Object::Process(child)) => {
@@ -110,7 +110,7 @@ impl SimDriver {
             .expect("looked up by the caller")
             .handle;
         let mut operations = self.operations.iter();
-        if operations.any(|(other, running)| other != key && running.handle == handle) {
+        if operations.any(|(other, pending)| other != key && pending.handle == handle) {
             return None;
         }
         let entry = self.handles.get_mut(handle.0);
@@ -144,7 +144,7 @@ fn accept(
 
 fn connect(
     world: &mut World,
-    running: &mut Running,
+    pending: &mut Pending,
     object: &mut Object,
     local: SocketAddr,
     peer: SocketAddr,
@@ -156,7 +156,7 @@ fn connect(
         }
         Ok(Dialled::Waiting) => None,
         Ok(Dialled::Silence) => {
-            running.task = Task::Silence;
+            pending.task = Task::Silence;
             None
         }
         Err(error) => Some(Err(error)),
@@ -201,11 +201,11 @@ fn hang_up(world: &World, object: Object) -> io::Result<Option<Outcome>> {
     Ok(over.then_some(Outcome::HungUp))
 }
 
-fn send(world: &mut World, running: &mut Running, object: Object) -> io::Result<Option<Outcome>> {
+fn send(world: &mut World, pending: &mut Pending, object: Object) -> io::Result<Option<Outcome>> {
     if let Some(error) = world.ordered.take(Call::Send) {
         return Err(error);
     }
-    let Task::Send(chunks) = &mut running.task else {
+    let Task::Send(chunks) = &mut pending.task else {
         unreachable!("the caller found a send");
     };
     let sent = match object {

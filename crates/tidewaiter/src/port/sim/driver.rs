@@ -56,7 +56,7 @@ pub(super) enum Task {
 
 /// An operation under way.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct Pending {
     pub(super) handle: Handle,
     token: Token,
     kind: RequestKind,
@@ -79,7 +79,7 @@ pub(super) struct SimDriver {
     info: PortInfo,
     pub(super) pool: Rc<Pool>,
     pub(super) handles: Table<Entry>,
-    pub(super) operations: Table<Running>,
+    pub(super) operations: Table<Pending>,
     bell: Arc<Bell>,
     waker: Waker,
 }
@@ -117,7 +117,7 @@ impl SimDriver {
     }
 
     fn start(&mut self, handle: Handle, kind: RequestKind, task: Task, token: Token) -> Operation {
-        let key = self.operations.insert(Running {
+        let key = self.operations.insert(Pending {
             handle,
             token,
             kind,
@@ -131,7 +131,7 @@ impl SimDriver {
 
     fn is_busy(&self, handle: Handle, kind: RequestKind) -> bool {
         let mut operations = self.operations.iter();
-        operations.any(|(_, running)| running.handle == handle && running.kind == kind)
+        operations.any(|(_, pending)| pending.handle == handle && pending.kind == kind)
     }
 
     /// Moves completions that are due by now to `completions`.
@@ -139,13 +139,13 @@ impl SimDriver {
         let (now, mut due) = {
             let mut world = self.shared.lock();
             let now = world.elapsed;
-            let is_due = |running: &Running| running.result.as_ref().is_some_and(|r| r.due <= now);
+            let is_due = |pending: &Pending| pending.result.as_ref().is_some_and(|r| r.due <= now);
             let due = self
                 .operations
                 .iter()
-                .filter(|(_, running)| is_due(running));
+                .filter(|(_, pending)| is_due(pending));
             let mut due: Vec<(Duration, Key)> = due
-                .map(|(key, running)| (running.result.as_ref().map_or(now, |r| r.due), key))
+                .map(|(key, pending)| (pending.result.as_ref().map_or(now, |r| r.due), key))
                 .collect();
             due.sort_unstable();
             if world.faults.reorder {
@@ -163,9 +163,9 @@ impl SimDriver {
 
     /// Takes the completion of an operation that is decided.
     fn take(&mut self, key: Key) -> Completion {
-        let running = self.operations.get_mut(key).expect("it is under way");
-        let Decided { result, more, .. } = running.result.take().expect("it is decided");
-        let (token, kind, handle) = (running.token, running.kind, running.handle);
+        let pending = self.operations.get_mut(key).expect("it is under way");
+        let Decided { result, more, .. } = pending.result.take().expect("it is decided");
+        let (token, kind, handle) = (pending.token, pending.kind, pending.handle);
         let mut unsent = Chunks::new();
         if !more
             && let Some(ended) = self.operations.remove(key)
@@ -198,7 +198,7 @@ impl SimDriver {
     /// The time of the next scheduled event, for this port or in the world.
     fn next_due(&self) -> Option<Duration> {
         let decided = self.operations.iter();
-        let decided = decided.filter_map(|(_, running)| Some(running.result.as_ref()?.due));
+        let decided = decided.filter_map(|(_, pending)| Some(pending.result.as_ref()?.due));
         decided.chain(self.shared.lock().next_timer()).min()
     }
 
@@ -285,11 +285,11 @@ impl Driver for SimDriver {
     }
 
     fn cancel(&mut self, operation: Operation) -> bool {
-        let Some(running) = self.operations.get_mut(operation.0) else {
+        let Some(pending) = self.operations.get_mut(operation.0) else {
             return false;
         };
         // A close cannot be cancelled.
-        running.cancelled |= running.kind != RequestKind::Close;
+        pending.cancelled |= pending.kind != RequestKind::Close;
         true
     }
 
@@ -328,7 +328,7 @@ impl Driver for SimDriver {
         let of_handle: Vec<Key> = self
             .operations
             .iter()
-            .filter(|(_, running)| running.handle == handle)
+            .filter(|(_, pending)| pending.handle == handle)
             .map(|(key, _)| key)
             .collect();
         for key in of_handle {
