@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::SimSocket;
-use super::driver::{Decided, Object, Pending, SimDriver, Task};
+use super::driver::{Decided, Pending, SimDriver, Source, Task};
 use super::faults::{Call, Faults};
 use super::network::Dialled;
 use super::world::World;
@@ -68,14 +68,14 @@ impl SimDriver {
         }
         let pending = self.operations.get_mut(key).expect("looked up above");
         let entry = self.handles.get_mut(handle.0);
-        let object = &mut entry.expect("a handle outlives its operations").object;
-        match (&mut pending.task, *object) {
-            (Task::Accept | Task::AcceptOne, Object::Listener(listener)) => {
+        let source = &mut entry.expect("a handle outlives its operations").source;
+        match (&mut pending.task, *source) {
+            (Task::Accept | Task::AcceptOne, Source::Listener(listener)) => {
                 accept(world, listener, &self.shared).map(|result| named("accept", result))
             }
-            (Task::Connect(peer), Object::Bound(local)) => {
+            (Task::Connect(peer), Source::Bound(local)) => {
                 let peer = *peer;
-                connect(world, pending, object, local, peer).map(|result| named("connect", result))
+                connect(world, pending, source, local, peer).map(|result| named("connect", result))
             }
             (Task::Connect(_), _) => {
                 let error = io::Error::new(
@@ -84,21 +84,21 @@ impl SimDriver {
                 );
                 Some(named("connect", Err(error)))
             }
-            (Task::Receive, object) => receive(world, object, &self.pool)
+            (Task::Receive, source) => receive(world, source, &self.pool)
                 .transpose()
                 .map(|result| named("recv", result)),
-            (Task::Send(_), object) => send(world, pending, object)
+            (Task::Send(_), source) => send(world, pending, source)
                 .transpose()
                 .map(|result| named("send", result)),
-            (Task::Exit, Object::Process(child)) => {
+            (Task::Exit, Source::Process(child)) => {
                 let status = world.child(child).status?;
                 Some(Ok(Outcome::Exited(status)))
             }
-            (Task::HangUp, object) => hang_up(world, object)
+            (Task::HangUp, source) => hang_up(world, source)
                 .transpose()
                 .map(|result| named("poll", result)),
             (Task::Silence, _) => None,
-            (task, object) => unreachable!("{task:?} was submitted on {object:?}"),
+            (task, source) => unreachable!("{task:?} was submitted on {source:?}"),
         }
     }
 
@@ -115,8 +115,8 @@ impl SimDriver {
         }
         let entry = self.handles.get_mut(handle.0);
         let entry = entry.expect("a handle outlives its operations");
-        let object = std::mem::replace(&mut entry.object, Object::Gone);
-        SimDriver::close_object(world, object, mode);
+        let source = std::mem::replace(&mut entry.source, Source::Gone);
+        SimDriver::close_source(world, source, mode);
         Some(Ok(Outcome::Closed))
     }
 }
@@ -145,13 +145,13 @@ fn accept(
 fn connect(
     world: &mut World,
     pending: &mut Pending,
-    object: &mut Object,
+    source: &mut Source,
     local: SocketAddr,
     peer: SocketAddr,
 ) -> Option<io::Result<Outcome>> {
     match world.dial(local, peer) {
         Ok(Dialled::Connected(end)) => {
-            *object = Object::Stream(end);
+            *source = Source::Stream(end);
             Some(Ok(Outcome::Connected))
         }
         Ok(Dialled::Waiting) => None,
@@ -163,13 +163,13 @@ fn connect(
     }
 }
 
-fn receive(world: &mut World, object: Object, pool: &Rc<Pool>) -> io::Result<Option<Outcome>> {
+fn receive(world: &mut World, source: Source, pool: &Rc<Pool>) -> io::Result<Option<Outcome>> {
     if let Some(error) = world.ordered.take(Call::Receive) {
         return Err(error);
     }
-    let channel = match object {
-        Object::Stream(end) => world.receive_from(end)?,
-        Object::Reader(channel) => Some(channel).filter(|&key| world.channel(key).is_readable()),
+    let channel = match source {
+        Source::Stream(end) => world.receive_from(end)?,
+        Source::Reader(channel) => Some(channel).filter(|&key| world.channel(key).is_readable()),
         _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
     };
     Ok(channel.map(|channel| match read(world, channel, pool) {
@@ -192,25 +192,25 @@ fn read(world: &mut World, channel: Key, pool: &Rc<Pool>) -> Option<Buffer> {
 }
 
 /// Whether both directions have ended.
-fn hang_up(world: &World, object: Object) -> io::Result<Option<Outcome>> {
-    let over = match object {
-        Object::Stream(end) => world.is_over(end)?,
-        Object::Writer(channel) => !world.channel(channel).has_reader(),
+fn hang_up(world: &World, source: Source) -> io::Result<Option<Outcome>> {
+    let over = match source {
+        Source::Stream(end) => world.is_over(end)?,
+        Source::Writer(channel) => !world.channel(channel).has_reader(),
         _ => unreachable!("only connections and writable pipes hang up"),
     };
     Ok(over.then_some(Outcome::HungUp))
 }
 
-fn send(world: &mut World, pending: &mut Pending, object: Object) -> io::Result<Option<Outcome>> {
+fn send(world: &mut World, pending: &mut Pending, source: Source) -> io::Result<Option<Outcome>> {
     if let Some(error) = world.ordered.take(Call::Send) {
         return Err(error);
     }
     let Task::Send(chunks) = &mut pending.task else {
         unreachable!("the caller found a send");
     };
-    let sent = match object {
-        Object::Stream(end) => world.send(end, chunks)?,
-        Object::Writer(channel) => send_to_pipe(world, channel, chunks)?,
+    let sent = match source {
+        Source::Stream(end) => world.send(end, chunks)?,
+        Source::Writer(channel) => send_to_pipe(world, channel, chunks)?,
         _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
     };
     Ok(sent.map(|bytes| {

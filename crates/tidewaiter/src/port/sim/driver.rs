@@ -22,7 +22,7 @@ use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
 
 /// The object behind a handle.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Object {
+pub(super) enum Source {
     Listener(Key),
     /// An unconnected socket, bound to this address.
     Bound(SocketAddr),
@@ -36,7 +36,7 @@ pub(super) enum Object {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) object: Object,
+    pub(super) source: Source,
     closing: bool,
 }
 
@@ -101,16 +101,16 @@ impl SimDriver {
     }
 
     /// The object behind a handle that is open and not being closed.
-    fn object(&self, handle: Handle) -> io::Result<Object> {
+    fn source(&self, handle: Handle) -> io::Result<Source> {
         match self.handles.get(handle.0) {
-            Some(entry) if !entry.closing => Ok(entry.object),
+            Some(entry) if !entry.closing => Ok(entry.source),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         }
     }
 
-    fn open(&mut self, object: Object) -> Handle {
+    fn open(&mut self, source: Source) -> Handle {
         let entry = Entry {
-            object,
+            source,
             closing: false,
         };
         Handle(self.handles.insert(entry))
@@ -207,29 +207,29 @@ impl SimDriver {
             return Err(unsuitable("the socket belongs to another simulated world"));
         }
         let end = socket.end.take().expect("only taken here and at its end");
-        Ok(self.open(Object::Stream(end)))
+        Ok(self.open(Source::Stream(end)))
     }
 }
 
 /// Whether this kind of handle takes this kind of request.
-fn suits(object: Object, kind: RequestKind) -> bool {
+fn suits(source: Source, kind: RequestKind) -> bool {
     match kind {
-        RequestKind::Accept => matches!(object, Object::Listener(_)),
-        RequestKind::Connect => matches!(object, Object::Bound(_) | Object::Stream(_)),
+        RequestKind::Accept => matches!(source, Source::Listener(_)),
+        RequestKind::Connect => matches!(source, Source::Bound(_) | Source::Stream(_)),
         RequestKind::Receive => {
             matches!(
-                object,
-                Object::Bound(_) | Object::Stream(_) | Object::Reader(_)
+                source,
+                Source::Bound(_) | Source::Stream(_) | Source::Reader(_)
             )
         }
         RequestKind::Send => {
             matches!(
-                object,
-                Object::Bound(_) | Object::Stream(_) | Object::Writer(_)
+                source,
+                Source::Bound(_) | Source::Stream(_) | Source::Writer(_)
             )
         }
-        RequestKind::Exit => matches!(object, Object::Process(_)),
-        RequestKind::HangUp => matches!(object, Object::Stream(_) | Object::Writer(_)),
+        RequestKind::Exit => matches!(source, Source::Process(_)),
+        RequestKind::HangUp => matches!(source, Source::Stream(_) | Source::Writer(_)),
         RequestKind::Watch => false,
         RequestKind::Close => true,
     }
@@ -253,9 +253,9 @@ impl Driver for SimDriver {
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
-        let object = self.object(handle)?;
+        let source = self.source(handle)?;
         let kind = request.kind();
-        if !suits(object, kind) {
+        if !suits(source, kind) {
             return Err(unsuitable(
                 "this kind of handle does not take such requests",
             ));
@@ -324,7 +324,7 @@ impl Driver for SimDriver {
     }
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
-        self.object(handle)?;
+        self.source(handle)?;
         let of_handle: Vec<Key> = self
             .operations
             .iter()
@@ -341,12 +341,12 @@ impl Driver for SimDriver {
 
     fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
         let listener = self.shared.change(|world| world.listen(options))?;
-        Ok(self.open(Object::Listener(listener)))
+        Ok(self.open(Source::Listener(listener)))
     }
 
     fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
         let address = self.shared.change(|world| world.bind(peer, local))?;
-        Ok(self.open(Object::Bound(address)))
+        Ok(self.open(Source::Bound(address)))
     }
 
     fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
@@ -362,8 +362,8 @@ impl Driver for SimDriver {
         let started = self.shared.change(|world| world.start_child(command))?;
         let pipes = (0..).zip(started.pipes).filter_map(|(child_fd, channel)| {
             let (direction, end) = match child_fd {
-                0 => (PipeDirection::ToChild, Object::Writer(channel?)),
-                _ => (PipeDirection::FromChild, Object::Reader(channel?)),
+                0 => (PipeDirection::ToChild, Source::Writer(channel?)),
+                _ => (PipeDirection::FromChild, Source::Reader(channel?)),
             };
             Some(SpawnedPipe {
                 child_fd,
@@ -373,15 +373,15 @@ impl Driver for SimDriver {
         });
         let pipes = pipes.collect();
         Ok(Spawned {
-            process: self.open(Object::Process(started.child)),
+            process: self.open(Source::Process(started.child)),
             pid: started.pid,
             pipes,
         })
     }
 
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        match self.object(process)? {
-            Object::Process(child) => self
+        match self.source(process)? {
+            Source::Process(child) => self
                 .shared
                 .change(|world| world.signal_child(child, signal, target)),
             _ => Err(unsuitable("only processes take signals")),
@@ -390,25 +390,25 @@ impl Driver for SimDriver {
 
     fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         let world = self.shared.lock();
-        match self.object(handle)? {
-            Object::Listener(listener) => Ok(world.listener(listener).address),
-            Object::Bound(address) => Ok(address),
-            Object::Stream(end) => Ok(world.addresses(end).0),
+        match self.source(handle)? {
+            Source::Listener(listener) => Ok(world.listener(listener).address),
+            Source::Bound(address) => Ok(address),
+            Source::Stream(end) => Ok(world.addresses(end).0),
             _ => Err(unsuitable("only sockets have addresses")),
         }
     }
 
     fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        match self.object(handle)? {
-            Object::Stream(end) => Ok(self.shared.lock().under_way(end)),
+        match self.source(handle)? {
+            Source::Stream(end) => Ok(self.shared.lock().under_way(end)),
             _ => Err(unsuitable("only connections have unacknowledged bytes")),
         }
     }
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        match self.object(handle)? {
-            Object::Stream(end) => Ok(self.shared.lock().addresses(end).1),
-            Object::Bound(_) | Object::Listener(_) => {
+        match self.source(handle)? {
+            Source::Stream(end) => Ok(self.shared.lock().addresses(end).1),
+            Source::Bound(_) | Source::Listener(_) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
             }
             _ => Err(unsuitable("only sockets have addresses")),
@@ -416,21 +416,21 @@ impl Driver for SimDriver {
     }
 
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        self.object(handle)?;
+        self.source(handle)?;
         Err(unsuitable("simulated handles have no descriptor"))
     }
 
     fn set_option(&mut self, handle: Handle, _option: SocketOption) -> io::Result<()> {
-        match self.object(handle)? {
-            Object::Listener(_) | Object::Bound(_) | Object::Stream(_) => Ok(()),
+        match self.source(handle)? {
+            Source::Listener(_) | Source::Bound(_) | Source::Stream(_) => Ok(()),
             _ => Err(unsuitable("only sockets have options")),
         }
     }
 
     fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        match self.object(handle)? {
-            Object::Stream(end) => self.shared.change(|world| world.shutdown_write(end)),
-            Object::Bound(_) => Err(io::Error::from(io::ErrorKind::NotConnected)),
+        match self.source(handle)? {
+            Source::Stream(end) => self.shared.change(|world| world.shutdown_write(end)),
+            Source::Bound(_) => Err(io::Error::from(io::ErrorKind::NotConnected)),
             _ => Err(unsuitable("only stream sockets can be shut down")),
         }
     }
@@ -460,15 +460,15 @@ impl SimDriver {
     }
 
     /// Closes the object behind a handle.
-    pub(super) fn close_object(world: &mut super::world::World, object: Object, mode: CloseMode) {
-        match object {
-            Object::Listener(listener) => world.close_listener(listener),
-            Object::Bound(address) => world.unbind(address),
-            Object::Stream(end) => world.close_end(end, mode),
-            Object::Reader(channel) => world.release_channel(channel, ChannelEnd::Reader),
-            Object::Writer(channel) => world.release_channel(channel, ChannelEnd::Writer),
-            Object::Process(child) => world.unwatch_child(child),
-            Object::Gone => {}
+    pub(super) fn close_source(world: &mut super::world::World, source: Source, mode: CloseMode) {
+        match source {
+            Source::Listener(listener) => world.close_listener(listener),
+            Source::Bound(address) => world.unbind(address),
+            Source::Stream(end) => world.close_end(end, mode),
+            Source::Reader(channel) => world.release_channel(channel, ChannelEnd::Reader),
+            Source::Writer(channel) => world.release_channel(channel, ChannelEnd::Writer),
+            Source::Process(child) => world.unwatch_child(child),
+            Source::Gone => {}
         }
     }
 }
@@ -478,7 +478,7 @@ impl Drop for SimDriver {
         let handles = std::mem::take(&mut self.handles);
         self.shared.change(|world| {
             for (_, entry) in handles.iter() {
-                SimDriver::close_object(world, entry.object, CloseMode::Graceful);
+                SimDriver::close_source(world, entry.source, CloseMode::Graceful);
             }
         });
     }
