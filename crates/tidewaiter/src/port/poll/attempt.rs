@@ -18,8 +18,8 @@ use super::super::socket::{Socket as FreeSocket, SocketRepr};
 use super::super::surge::{self, Surge};
 use super::Readiness;
 use super::calls::{SEND_MAX, accept, gather, is_in_progress, receive, send};
+use super::pending::{Pending, Work};
 use super::sigpipe::Quiet;
-use super::task::{Task, Work};
 use crate::process::OsProcess;
 
 /// The most pieces of memory in one send.
@@ -164,11 +164,11 @@ pub(super) struct Entry {
     /// Whether a short read or write means that nothing more is possible now. True for sockets and
     /// pipes; a terminal, for example, returns one line at a time.
     short_is_all: bool,
-    pub(super) input: Option<Task>,
+    pub(super) input: Option<Pending>,
     pub(super) source: Source,
     /// How much the handle has received lately.
     surge: Surge,
-    pub(super) output: Option<Task>,
+    pub(super) output: Option<Pending>,
     extras: Option<Box<Extras>>,
     /// The error of a send that broke the connection. The kernel reports it only once: without this
     /// copy, a later receive would take the reset for an end of file.
@@ -178,9 +178,9 @@ pub(super) struct Entry {
 /// Fields that few handles need.
 #[derive(Debug, Default)]
 struct Extras {
-    hang_up: Option<Task>,
+    hang_up: Option<Pending>,
     /// Further accepts, and further waits for the same exit: each moves to `input` in its turn.
-    waiting: VecDeque<Task>,
+    waiting: VecDeque<Pending>,
     /// Directions of cancelled operations whose completion is not yet delivered, and that still
     /// count as under way.
     ending: Vec<Direction>,
@@ -211,7 +211,7 @@ impl Entry {
     }
 
     /// Removes all operations: those under way and those that wait for their turn.
-    pub(super) fn take_tasks(&mut self) -> impl Iterator<Item = Task> {
+    pub(super) fn take_pending(&mut self) -> impl Iterator<Item = Pending> {
         let Extras {
             hang_up, waiting, ..
         } = self.extras.take().map(|extras| *extras).unwrap_or_default();
@@ -219,7 +219,7 @@ impl Entry {
         streaming.into_iter().flatten().chain(waiting)
     }
 
-    fn slot(&mut self, direction: Direction) -> &mut Option<Task> {
+    fn slot(&mut self, direction: Direction) -> &mut Option<Pending> {
         match direction {
             Direction::Input => &mut self.input,
             Direction::Output => &mut self.output,
@@ -227,12 +227,12 @@ impl Entry {
         }
     }
 
-    /// Puts `task` in its place; returns it as an error if its direction is occupied and takes only
+    /// Puts `pending` in its place; returns it as an error if its direction is occupied and takes only
     /// one operation.
-    pub(super) fn start(&mut self, direction: Direction, task: Task) -> Result<(), Task> {
-        let several = matches!(task.work, Work::Accept | Work::AcceptOne | Work::Exit);
+    pub(super) fn start(&mut self, direction: Direction, pending: Pending) -> Result<(), Pending> {
+        let several = matches!(pending.work, Work::Accept | Work::AcceptOne | Work::Exit);
         if several && self.input.is_some() {
-            self.extras().waiting.push_back(task);
+            self.extras().waiting.push_back(pending);
             return Ok(());
         }
         let ending = self
@@ -240,26 +240,26 @@ impl Entry {
             .as_ref()
             .is_some_and(|extras| extras.ending.contains(&direction));
         if self.slot(direction).is_some() || (!several && ending) {
-            return Err(task);
+            return Err(pending);
         }
-        *self.slot(direction) = Some(task);
+        *self.slot(direction) = Some(pending);
         Ok(())
     }
 
     /// Removes `operation` from the handle, if it is still to be attempted.
-    pub(super) fn cancel(&mut self, operation: Operation, direction: Direction) -> Option<Task> {
-        let is_it = |task: &Task| task.operation == operation;
-        let under_way = self.slot(direction).take_if(|task| is_it(task));
+    pub(super) fn cancel(&mut self, operation: Operation, direction: Direction) -> Option<Pending> {
+        let is_it = |pending: &Pending| pending.operation == operation;
+        let under_way = self.slot(direction).take_if(|pending| is_it(pending));
         let extras = self.extras();
-        let task = match under_way {
-            Some(task) => task,
+        let pending = match under_way {
+            Some(pending) => pending,
             None => extras
                 .waiting
                 .remove(extras.waiting.iter().position(is_it)?)?,
         };
         extras.ending.push(direction);
         self.promote();
-        Some(task)
+        Some(pending)
     }
 
     /// Notes that the completion of an operation cancelled in `direction` has been delivered.
@@ -310,7 +310,9 @@ impl Entry {
     /// The number of attempts that one visit may make.
     pub(super) fn attempts_max(&self, direction: Direction) -> usize {
         match (direction, &self.input) {
-            (Direction::Input, Some(task)) if matches!(task.work, Work::Accept) => ACCEPTS_MAX,
+            (Direction::Input, Some(pending)) if matches!(pending.work, Work::Accept) => {
+                ACCEPTS_MAX
+            }
             _ => 1,
         }
     }
@@ -321,9 +323,9 @@ impl Entry {
         direction: Direction,
         tools: &mut Tools,
     ) -> Option<Completion> {
-        let task = self.slot(direction).as_mut()?;
-        let (operation, token, kind) = (task.operation, task.token, task.kind());
-        let attempt = match &mut task.work {
+        let pending = self.slot(direction).as_mut()?;
+        let (operation, token, kind) = (pending.operation, pending.token, pending.kind());
+        let attempt = match &mut pending.work {
             Work::Accept => self.attempt_accept(),
             Work::AcceptOne => match self.attempt_accept() {
                 Attempt::More(accepted) => Attempt::Last(Ok(accepted)),
@@ -334,7 +336,7 @@ impl Entry {
             Work::HangUp => self.attempt_hang_up(),
             Work::Connect(peer) => {
                 let peer = **peer;
-                task.work = Work::Connecting;
+                pending.work = Work::Connecting;
                 self.attempt_connect(peer)
             }
             Work::Connecting => self.attempt_connected(),
@@ -347,8 +349,8 @@ impl Entry {
         };
         let mut unsent = Chunks::new();
         if !more {
-            let task = self.slot(direction).take();
-            unsent = task.map(Task::into_unsent).unwrap_or_default();
+            let pending = self.slot(direction).take();
+            unsent = pending.map(Pending::into_unsent).unwrap_or_default();
             self.promote();
         }
         Some(Completion {
@@ -521,7 +523,7 @@ impl Entry {
     }
 
     fn attempt_send(&mut self, tools: &mut Tools) -> Attempt {
-        let Some(Task {
+        let Some(Pending {
             work: Work::Send(chunks),
             ..
         }) = &mut self.output

@@ -11,6 +11,7 @@ mod calls;
 mod children;
 mod foreign;
 mod life;
+mod pending;
 mod round;
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
@@ -20,7 +21,6 @@ mod selector;
 mod sigpipe;
 #[cfg(target_os = "linux")]
 mod successor;
-mod task;
 #[cfg(test)]
 mod tests;
 
@@ -51,8 +51,8 @@ pub(super) use successor::{Estate, Inherited, Legacy, Successor};
 pub(super) use attempt::Source;
 use attempt::{Direction, Entry, Pools};
 use children::abandon;
+use pending::Pending;
 use selector::Selector;
-use task::Task;
 
 /// The most completions of one wait that may come from newly submitted operations, so that a
 /// program that sends without end does not starve other handles.
@@ -241,7 +241,7 @@ impl Driver for PollPort {
             direction: Some(direction),
         }));
         if entry
-            .start(direction, Task::new(operation, token, request))
+            .start(direction, Pending::new(operation, token, request))
             .is_err()
         {
             self.operations.remove(operation.0);
@@ -274,9 +274,9 @@ impl Driver for PollPort {
             return true;
         };
         if let Some(entry) = self.handles.get_mut(place.handle)
-            && let Some(task) = entry.cancel(operation, direction)
+            && let Some(pending) = entry.cancel(operation, direction)
         {
-            self.finished.push_back(task.into_cancelled());
+            self.finished.push_back(pending.into_cancelled());
             self.queue_if_ready(place.handle);
         }
         true
@@ -331,7 +331,7 @@ impl Driver for PollPort {
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
         let mut entry = self.remove(handle).ok_or_else(closed)?;
-        let cancelled = entry.take_tasks().map(Task::into_cancelled);
+        let cancelled = entry.take_pending().map(Pending::into_cancelled);
         self.finished.extend(cancelled);
         if mode == CloseMode::Reset
             && let Source::Stream(socket) = &entry.source
@@ -468,7 +468,7 @@ impl Driver for PollPort {
         for (_, mut entry) in std::mem::take(&mut self.handles).into_entries() {
             // Drops unsent data together with the port, because dropping it may run the program's
             // code.
-            let left = entry.take_tasks().map(Task::into_cancelled);
+            let left = entry.take_pending().map(Pending::into_cancelled);
             self.finished.extend(left);
         }
     }

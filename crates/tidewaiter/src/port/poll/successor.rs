@@ -12,8 +12,8 @@ use super::super::table::{Key, Table};
 use super::super::waker::Waker;
 use super::attempt::{Direction, Entry, Source};
 use super::foreign::{FOREIGN, NO_PLACE};
+use super::pending::Pending;
 use super::selector::Selector;
-use super::task::Task;
 use super::{Driver, Place, PollPort, RequestKind, prepare, unblock};
 
 /// The state that another port hands over. The OS must hold none of it.
@@ -122,17 +122,17 @@ impl PollPort {
             work,
         } = inherited;
         let operation = Operation(key);
-        let (direction, task) = match work {
+        let (direction, pending) = match work {
             Legacy::Request(request) => {
                 let direction = Direction::of(&request);
-                (direction, Task::new(operation, token, request))
+                (direction, Pending::new(operation, token, request))
             }
-            Legacy::Connecting => (Direction::Output, Task::connecting(operation, token)),
+            Legacy::Connecting => (Direction::Output, Pending::connecting(operation, token)),
             Legacy::Watch => return NO_PLACE,
         };
         let entry = self.handles.get_mut(handle);
         let entry = entry.expect("a handle outlives its operations");
-        let started = entry.start(direction, task);
+        let started = entry.start(direction, pending);
         debug_assert!(started.is_ok(), "the other port took it beside the others");
         match direction {
             Direction::Output => self.fresh.push_back(handle),

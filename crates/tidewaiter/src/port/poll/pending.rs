@@ -7,7 +7,7 @@ use super::super::request::{Completion, Failure, Operation, Request, RequestKind
 
 /// An operation under way.
 #[derive(Debug)]
-pub(super) struct Task {
+pub(super) struct Pending {
     pub(super) operation: Operation,
     pub(super) token: Token,
     pub(super) work: Work,
@@ -26,9 +26,9 @@ pub(super) enum Work {
     Send(Chunks),
 }
 
-impl Task {
-    pub(super) fn new(operation: Operation, token: Token, request: Request) -> Task {
-        Task {
+impl Pending {
+    pub(super) fn new(operation: Operation, token: Token, request: Request) -> Pending {
+        Pending {
             operation,
             token,
             work: match request {
@@ -44,8 +44,8 @@ impl Task {
     }
 
     /// Returns a connect that the OS has already begun.
-    pub(super) fn connecting(operation: Operation, token: Token) -> Task {
-        Task {
+    pub(super) fn connecting(operation: Operation, token: Token) -> Pending {
+        Pending {
             operation,
             token,
             work: Work::Connecting,
