@@ -146,7 +146,7 @@ fn start_with(
         number => Some(unsafe { OwnedFd::from_raw_fd(number) }),
     };
     if report.failed.load(Ordering::Relaxed) == 0 {
-        return Ok((pid, pidfd.map(out_of_the_way)));
+        return Ok((pid, pidfd.map(above_standard_streams)));
     }
     reap(pid, pidfd.as_ref());
     let [step, detail, errno] = report
@@ -167,7 +167,7 @@ fn no_pidfds() -> io::Error {
 }
 
 /// Moves a pidfd away from the number of a standard stream, which it can get in a program that closed its own.
-pub(super) fn out_of_the_way(pidfd: OwnedFd) -> OwnedFd {
+pub(super) fn above_standard_streams(pidfd: OwnedFd) -> OwnedFd {
     if pidfd.as_raw_fd() > 2 {
         return pidfd;
     }

@@ -110,7 +110,7 @@ impl OsProcess {
             return Ok(());
         }
         let pidfd = match pidfd_open(self.pid, PidfdFlags::empty()) {
-            Ok(pidfd) => child::out_of_the_way(pidfd),
+            Ok(pidfd) => child::above_standard_streams(pidfd),
             Err(Errno::SRCH) => return Ok(()),
             Err(error) => return Err(error.into()),
         };

@@ -22,7 +22,7 @@ pub(super) fn start(
     let (reports, original) = io::pipe().map_err(pipes)?;
     // At a number where none of the child's descriptors is placed over it.
     let writer = descriptors
-        .copy_aside(original.as_raw_fd())
+        .copy_to_unused_number(original.as_raw_fd())
         .map_err(pipes)?;
     drop(original);
     let pid = fork_child(plan, writer.as_raw_fd()).map_err(|error| (SpawnStep::Process, error))?;

@@ -64,7 +64,7 @@ impl Descriptors {
         descriptors.placements.sort_by_key(|place| place.childs);
         descriptors.follow_output(command)?;
         descriptors
-            .part()
+            .avoid_overwrites()
             .map_err(|error| (SpawnStep::Pipes, error))?;
         Ok(descriptors)
     }
@@ -151,12 +151,12 @@ impl Descriptors {
 
     /// Moves sources out of the way: a descriptor of ours whose number another placement overwrites is copied
     /// to a number that no placement uses.
-    fn part(&mut self) -> io::Result<()> {
+    fn avoid_overwrites(&mut self) -> io::Result<()> {
         for at in 0..self.placements.len() {
             let Placement { ours, childs } = self.placements[at];
             let is_overwritten = |place: &Placement| place.childs == ours && place.ours != ours;
             if ours != childs && self.placements.iter().any(is_overwritten) {
-                let copy = self.copy_aside(ours)?;
+                let copy = self.copy_to_unused_number(ours)?;
                 self.placements[at].ours = copy.as_raw_fd();
                 self.made.push(copy);
             }
@@ -165,7 +165,7 @@ impl Descriptors {
     }
 
     /// Copies one of our descriptors to a number that no placement uses.
-    pub(crate) fn copy_aside(&self, descriptor: RawFd) -> io::Result<OwnedFd> {
+    pub(crate) fn copy_to_unused_number(&self, descriptor: RawFd) -> io::Result<OwnedFd> {
         let mut least = 3;
         loop {
             let copy = duplicate(descriptor, least)?;

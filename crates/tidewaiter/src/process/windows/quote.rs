@@ -77,9 +77,9 @@ mod tests {
                 return arguments;
             }
             let mut argument = Vec::new();
-            let mut inside = false;
+            let mut in_quotes = false;
             while let Some(&unit) = rest.peek() {
-                if !inside && [SPACE, TAB].contains(&unit) {
+                if !in_quotes && [SPACE, TAB].contains(&unit) {
                     break;
                 }
                 let mut backslashes = 0;
@@ -95,10 +95,10 @@ mod tests {
                 }
                 argument.extend(std::iter::repeat_n(BACKSLASH, backslashes / 2));
                 // An escaped mark, or two of them within quotation marks.
-                if backslashes % 2 == 1 || (inside && rest.next_if_eq(&QUOTE).is_some()) {
+                if backslashes % 2 == 1 || (in_quotes && rest.next_if_eq(&QUOTE).is_some()) {
                     argument.push(QUOTE);
                 } else {
-                    inside = !inside;
+                    in_quotes = !in_quotes;
                 }
             }
             arguments.push(argument);
