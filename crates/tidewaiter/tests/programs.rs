@@ -68,6 +68,8 @@ fn run_all(ground: Ground, count: u64, time: Duration) {
         None => 0..asked.unwrap_or(count),
     };
     let start = Instant::now();
+    // The first program finds what the process opens once and keeps.
+    let mut descriptors = None;
     for seed in seeds {
         if asked.is_none() && start.elapsed() > time {
             break;
@@ -78,7 +80,18 @@ fn run_all(ground: Ground, count: u64, time: Duration) {
             LINES_SHOWN
         };
         check(seed, ground, lines_shown);
+        let open = open_descriptors();
+        let before = *descriptors.get_or_insert(open);
+        assert_eq!(
+            open, before,
+            "{ground:?}: seed {seed} leaves descriptors open"
+        );
     }
+}
+
+/// How many descriptors this process has; `None` where nothing tells.
+fn open_descriptors() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
 }
 
 fn check(seed: u64, ground: Ground, lines_shown: usize) {
@@ -100,7 +113,7 @@ fn check(seed: u64, ground: Ground, lines_shown: usize) {
 /// Method: programs that do anything keep a model of their actions, and check every callback against it.
 #[test]
 fn random_programs_on_the_simulated_port() {
-    run_all(Ground::Simulation, 3000, Duration::from_secs(20));
+    run_all(Ground::Simulation, 3000, Duration::from_secs(10));
 }
 
 #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! Runs a program from its beginning to its end, and checks the promises that must hold at the end.
 
 use std::cell::Cell;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -190,7 +190,14 @@ fn beat(ending: Ending) {
     let Some(world) = World::current() else {
         return;
     };
-    world.act(6);
+    let acted = catch_unwind(AssertUnwindSafe(|| world.act(6)));
+    go_on(&world, ending);
+    if let Err(panic) = acted {
+        resume_unwind(panic);
+    }
+}
+
+fn go_on(world: &World, ending: Ending) {
     if world.budget.get() > 0 {
         let next = world.short(world.below(10));
         world.reactor.call_later(next, move |_| beat(ending));

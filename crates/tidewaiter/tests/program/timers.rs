@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tidewaiter::DelayedCall;
 
-use crate::world::{Probe, World, risky_callback};
+use crate::world::{Probe, Stage, World, risky_callback};
 
 pub(crate) struct Timer {
     call: RefCell<Option<DelayedCall>>,
@@ -73,7 +73,9 @@ impl Timer {
                 call.delay(by)
             }
         });
-        world.check(changed == before, || {
+        // A reactor that has stopped drops them unmade.
+        let dropped = before && world.stage.get() >= Stage::Draining;
+        world.check(changed == before || dropped, || {
             format!("a delayed call was pending: {before}, and changed: {changed}")
         });
     }

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::panic::panic_any;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::rc::Rc;
+use std::thread::panicking;
 use std::time::{Duration, Instant};
 
 use tidewaiter::port::sim::Sim;
@@ -179,7 +180,7 @@ impl World {
 
     /// Calls the library. No callback may come meanwhile.
     pub(crate) fn call<R>(&self, call: impl FnOnce() -> R) -> R {
-        let _within = Within::enter(&self.in_call);
+        let _within = Within::enter(&self.in_call, true);
         call()
     }
 
@@ -203,9 +204,9 @@ impl World {
                 return;
             };
             self.budget.set(left);
-            self.depth.set(self.depth.get() + 1);
+            let deeper = self.depth.get() + 1;
+            let _within = Within::enter(&self.depth, deeper);
             crate::actions::act(self);
-            self.depth.set(self.depth.get() - 1);
         }
     }
 
@@ -216,22 +217,22 @@ impl World {
     }
 }
 
-/// Sets a flag for as long as it lives.
-struct Within<'a> {
-    flag: &'a Cell<bool>,
-    before: bool,
+/// Changes a value for as long as it lives.
+struct Within<'a, T: Copy> {
+    cell: &'a Cell<T>,
+    before: T,
 }
 
-impl Within<'_> {
-    fn enter(flag: &Cell<bool>) -> Within<'_> {
-        let before = flag.replace(true);
-        Within { flag, before }
+impl<T: Copy> Within<'_, T> {
+    fn enter(cell: &Cell<T>, within: T) -> Within<'_, T> {
+        let before = cell.replace(within);
+        Within { cell, before }
     }
 }
 
-impl Drop for Within<'_> {
+impl<T: Copy> Drop for Within<'_, T> {
     fn drop(&mut self) {
-        self.flag.set(self.before);
+        self.cell.set(self.before);
     }
 }
 
@@ -248,24 +249,29 @@ pub(crate) fn callback<R>(what: &str, body: impl FnOnce(&Rc<World>) -> R) -> Opt
     world.check(world.stage.get() != Stage::Over, || {
         format!("{what}: when all was over")
     });
-    let _within = Within::enter(&world.in_callback);
+    let _within = Within::enter(&world.in_callback, true);
     let result = body(&world);
     world.act(2);
     Some(result)
 }
 
-/// As [`callback`], and may panic at its end. In that case, it first calls `panics`.
+/// As [`callback`], and may panic, as may the drops of what it lets go of. Calls `panics` when a panic leaves it.
 pub(crate) fn risky_callback<R>(
     what: &str,
     body: impl FnOnce(&Rc<World>) -> R,
     panics: impl FnOnce(),
 ) -> Option<R> {
-    let result = callback(what, body);
-    if World::current().is_some_and(|world| world.wants_panic()) {
+    let all = || {
+        let result = callback(what, body);
+        if World::current().is_some_and(|world| world.wants_panic()) {
+            panic_any(Intended);
+        }
+        result
+    };
+    catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|panic| {
         panics();
-        panic_any(Intended);
-    }
-    result
+        resume_unwind(panic)
+    })
 }
 
 /// A value for the library to drop. Its drop calls back into the library.
@@ -294,6 +300,9 @@ impl Drop for Probe {
         {
             world.note(format!("dropped: {}", self.0));
             world.act(2);
+            if !panicking() && world.wants_panic() {
+                panic_any(Intended);
+            }
         }
     }
 }
