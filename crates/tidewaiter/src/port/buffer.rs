@@ -24,7 +24,7 @@ pub(crate) trait Lender {
 /// Received bytes. Dropping the buffer gives its memory back to the port.
 ///
 /// A port has a limited number of receive buffers. While a program keeps many of them, the port receives
-/// into newly allocated memory: copy bytes that are to be kept for long. A buffer may outlive its port.
+/// into newly allocated memory: copy bytes that you keep for long. A buffer may outlive its port.
 pub struct Buffer {
     memory: NonNull<u8>,
     len: usize,
@@ -38,7 +38,7 @@ impl Buffer {
     /// # Safety
     ///
     /// Until `lender.take_back(id, memory)` is called, the `len` bytes at `memory` are initialised
-    /// and nobody writes to them.
+    /// and nothing writes to them.
     #[expect(unsafe_code, reason = "the only way to make a buffer")]
     pub(crate) unsafe fn new(
         memory: NonNull<u8>,

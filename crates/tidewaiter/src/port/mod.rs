@@ -143,8 +143,8 @@ pub enum CloseMode {
     /// bytes were left unread or more arrive after the close. To prevent that, call
     /// [`Port::shutdown_write`] and receive until the end of file before closing.
     Graceful,
-    /// The OS resets a TCP connection: the peer sees an error, and bytes not yet sent are dropped. The same
-    /// as `Graceful` for everything else.
+    /// The OS resets a TCP connection: the peer sees an error, and bytes not yet sent are dropped. For
+    /// everything else, this does the same as `Graceful`.
     Reset,
 }
 
@@ -527,7 +527,7 @@ impl Port {
     /// # Errors
     ///
     /// As [`peer_addr`](Port::peer_addr), and [`Unsupported`](io::ErrorKind::Unsupported) on Windows and macOS,
-    /// which do not tell.
+    /// which do not report it.
     pub fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
         self.gate.pass()?.unacknowledged(handle)
     }
@@ -553,7 +553,7 @@ impl Port {
         self.gate.pass_mut()?.set_option(handle, option)
     }
 
-    /// Half-closes a stream socket: the peer receives an end of file behind the bytes sent so far. Receiving
+    /// Half-closes a stream socket: the peer receives an end of file after the bytes sent so far. Receiving
     /// goes on. A pipe cannot be half-closed: close it.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ pub struct PortOptions {
     ///
     /// The readiness port receives up to a sixteenth more from a connection, and the port of Windows from
     /// everything: a message of exactly this length then does not fill the buffer, so the port sees that
-    /// nothing is behind it.
+    /// nothing follows it.
     pub receive_bytes: usize,
     /// The most bytes that one `Received` holds while bytes arrive in bulk: from a pipe that was full, or from
     /// a connection that brings much without a pause. 64 KiB by default, less than 2 GiB; less than `receive_bytes`

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::random::Random;
 
-/// Which faults a simulated world has, and how often. All are off by default.
+/// The faults of a simulated world, and their probabilities. All are off by default.
 ///
-/// Probabilities reach from 0.0 (never) to 1.0 (always); values outside count as the nearer end. Chance
+/// Probabilities range from 0.0 (never) to 1.0 (always); values outside count as the nearer end. Chance
 /// comes from the world's seed.
 ///
 /// ```

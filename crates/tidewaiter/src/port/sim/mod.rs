@@ -7,8 +7,7 @@
 //!
 //! # The clock
 //!
-//! The clock moves only when told: by [`Sim::advance`], or by a [`Port::wait`] that finds nothing to
-//! deliver. Such a wait moves the clock to the next event: a delayed completion, a process's timer or the
+//! The clock moves only by [`Sim::advance`], or by a [`Port::wait`] that finds nothing to deliver. Such a wait moves the clock to the next event: a delayed completion, a process's timer or the
 //! end of its own timeout. An hour passes in no time.
 //!
 //! A wait without a timeout for something that can never come fails with
@@ -25,13 +24,13 @@
 //! (such as `192.0.2.1`): a connect to such an address is never answered, and nothing can be bound to one.
 //! Sockets and pipes of the OS cannot be adopted. Socket options do nothing.
 //!
-//! A reset drops the bytes on their way in both directions. It comes from [`Sim::reset`], from
+//! A reset drops the bytes in transit in both directions. It comes from [`Sim::reset`], from
 //! [`Faults::resets`], or from closing a connection with received bytes unread.
 //!
 //! # Processes
 //!
 //! [`Sim::program`] gives a name to a [`Program`]; a [`Command`](crate::process::Command) of exactly
-//! this name starts it. [`programs`] has ready-made ones. A process has standard streams alone and inherits
+//! this name starts it. [`programs`] has ready-made ones. A process has only standard streams and inherits
 //! nothing: [`Stdio::Inherit`](crate::process::Stdio::Inherit) is the null device.
 //!
 //! # Example
@@ -148,7 +147,7 @@ impl Sim {
         self.shared.now()
     }
 
-    /// How far the world's clock has moved since the world was made.
+    /// The time by which the world's clock has moved since the world was made.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.shared.lock().elapsed
@@ -177,7 +176,7 @@ impl Sim {
         self.shared.change(|world| world.faults = faults);
     }
 
-    /// Makes the next `call` of any port of this world fail with an error of this kind. Several orders for
+    /// Makes the next `call` of any port of this world fail with an error of this kind. Several requests for
     /// the same call queue up.
     ///
     /// ```

@@ -22,9 +22,9 @@ pub enum Event {
     Input,
     /// No writer of its standard input is left, or it was started without one. Bytes may be left to read.
     InputEnded,
-    /// An output that was found full has room again, or lost its last reader: write on.
+    /// An output that the process found full has room again, or lost its last reader: continue writing.
     Room,
-    /// The time that [`Process::set_timer`] asked for has come.
+    /// The timer set by [`Process::set_timer`] has expired.
     Timer,
 }
 
