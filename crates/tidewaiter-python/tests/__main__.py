@@ -7,7 +7,7 @@ import sys
 import unittest
 from pathlib import Path
 
-# Which modules have been seen to pass on Windows, as far as they do not skip themselves.
+# The modules that pass on Windows, apart from tests that they skip there.
 ON_WINDOWS = [
     "test_children",
     "test_endings",
@@ -21,7 +21,7 @@ ON_WINDOWS = [
     "test_windows",
 ]
 
-# A run that takes longer hangs: where, its threads' stacks say.
+# A run that takes longer hangs; the stacks of its threads then show where.
 LIMIT_SECONDS = 540
 
 

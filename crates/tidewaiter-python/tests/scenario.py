@@ -1,4 +1,4 @@
-"""The other side of `support.scenario`: installs the reactor, runs one scenario, writes down its result."""
+"""The child process of `support.scenario`: installs the reactor, runs one scenario and writes its result."""
 
 import faulthandler
 import gc
@@ -25,7 +25,7 @@ def reactor_class():
 
 
 class Log:
-    """What Twisted's log was told, in words: a failure kept would keep the frames it came from."""
+    """Collects the messages of Twisted's log as text: storing failures would keep their frames alive."""
 
     def __init__(self):
         self.failures = []
@@ -41,7 +41,7 @@ class Log:
             self.messages.append(formatEvent(event))
 
     def count(self, kind):
-        """How many failures of the exception named `kind` were logged."""
+        """The number of logged failures whose exception class is named `kind`."""
         return sum(1 for failure in self.failures if failure.partition(":")[0] == kind)
 
 
@@ -60,7 +60,7 @@ def install():
 
 
 def _show_where_it_hangs(seconds):
-    """Ends the process before the parent loses patience. Not faulthandler's timer: that hangs in forked children."""
+    """Ends the process before the parent's limit. faulthandler's timer cannot do this: it hangs in forked children."""
     time.sleep(seconds)
     faulthandler.dump_traceback(all_threads=True)
     os._exit(1)
@@ -70,7 +70,7 @@ def main():
     module, function, arguments, result_path, seconds = sys.argv[1:]
     threading.Thread(target=_show_where_it_hangs, args=(float(seconds),), daemon=True).start()
     sys.modules["scenario"] = sys.modules["__main__"]
-    # A Python made for embedding does not look beside its program.
+    # An embedded Python does not search its program's folder.
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     reactor = install()
     scenario = getattr(importlib.import_module(f"scenarios.{module}"), function)

@@ -1,7 +1,7 @@
-"""Runs what needs a reactor in a process of its own, so that a hang or a crash costs one test.
+"""Runs each scenario that needs a reactor in its own process, so that a hang or a crash costs one test.
 
 `TEST_REACTOR` names the reactor: `tidewaiter` unless set. With `epoll`, `select` or `iocp` the same tests show
-what Twisted's own reactors do, which is how each of them was proved.
+what Twisted's own reactors do: this is how we verified each test.
 """
 
 import json
@@ -31,7 +31,7 @@ needs_posix = unittest.skipIf(WINDOWS, "what is tested here exists on POSIX only
 
 
 def ports():
-    """The kinds of completion port that this machine has, one of which a scenario's environment may ask for."""
+    """The kinds of completion port that this machine has. A scenario's environment may select one."""
     if not OURS:
         return [None]
     from tidewaiter._tidewaiter import Core
@@ -47,12 +47,12 @@ def ports():
 
 
 def on(port):
-    """The environment that asks for that port."""
+    """The environment that selects this port."""
     return {} if port is None else {"TIDEWAITER_PORT": port}
 
 
 def embedding_program(folder):
-    """Builds the program that embeds this Python, in `folder`; skips the test where there is nothing to build with."""
+    """Builds the program that embeds this Python, in `folder`. Skips the test if there is no compiler."""
     variable = sysconfig.get_config_var
     library = pathlib.Path(str(variable("LIBDIR")), str(variable("LDLIBRARY")))
     compiler = shutil.which(str(variable("CC")).split()[0])
@@ -64,7 +64,7 @@ def embedding_program(folder):
 
 
 class Finished:
-    """What a process left behind."""
+    """The result of a process: its output, its end, and processes that it left running."""
 
     def __init__(self, code, output, errors, result, left_over):
         self.code = code
@@ -78,7 +78,7 @@ class Finished:
 
 
 class Process:
-    """A started process, alone in its session, that is never waited for without a limit."""
+    """A started process, in its own session. Every wait for it has a limit."""
 
     def __init__(self, arguments, environment=None, folder=None):
         variables = {**os.environ, "PYTHONUNBUFFERED": "1", "TEST_REACTOR": REACTOR, **(environment or {})}
@@ -100,18 +100,18 @@ class Process:
         self._finished = None
 
     def output(self):
-        """What it has written so far."""
+        """The output so far."""
         return self._output.read_text("utf-8", "replace")
 
     def errors(self):
-        """What it has written to its standard error so far."""
+        """The standard error so far."""
         return self._errors.read_text("utf-8", "replace")
 
     def signal(self, number):
         self._process.send_signal(number)
 
     def wait_for(self, what, seconds=20.0):
-        """Waits until `what()` is true, and returns that; fails if the process ends before, or time is up."""
+        """Waits until `what()` is true, and returns its value. Fails if the process ends first, or at the limit."""
         limit = time.monotonic() + seconds
         while True:
             ended = self._process.poll() is not None
@@ -124,7 +124,7 @@ class Process:
             time.sleep(0.01)
 
     def finish(self, seconds=20.0):
-        """Waits for the end, at most `seconds`; kills it and whatever it left behind. May be called again."""
+        """Waits for the end, at most `seconds`. Kills the process and its remaining children. May be called again."""
         if self._finished is not None:
             return self._finished
         try:
@@ -158,7 +158,7 @@ def scenario(module, function, *arguments, seconds=30.0, environment=None):
 
 
 def start_scenario(module, function, *arguments, path="", seconds=30.0, environment=None):
-    """As `scenario`, but does not wait: for those to which something is done from outside."""
+    """As `scenario`, but does not wait, so that the test can act on the running process."""
     command = [sys.executable, "-X", "faulthandler", HERE / "scenario.py", module, function, json.dumps(arguments)]
     return Process([*command, path, seconds], environment)
 
@@ -169,7 +169,7 @@ class ReactorTestCase(unittest.TestCase):
     maxDiff = None
 
     def scenario(self, module, function, *arguments, **options):
-        """The result of a scenario that must end well, and leave no process behind."""
+        """The result of a scenario that must succeed and leave no process running."""
         finished = scenario(module, function, *arguments, **options)
         self.assertEqual(finished.code, 0, finished)
         self.assertEqual(finished.left_over, [], f"processes left behind\n{finished}")
@@ -177,14 +177,14 @@ class ReactorTestCase(unittest.TestCase):
         return finished.result
 
     def assertEndedWell(self, finished):
-        """No complaint, no trace of one, no process left."""
+        """Checks that a process wrote nothing to its standard error, logged no failure and left no process running."""
         self.assertEqual(finished.code, 0, finished)
         self.assertEqual(finished.left_over, [], finished)
         self.assertNotIn("Traceback", finished.errors + finished.output, finished)
 
 
 class FloodingPeer(threading.Thread):
-    """A peer that sends all it has before it reads anything, and then reads to the end."""
+    """A peer that sends all of its data before it reads, and then reads to the end."""
 
     def __init__(self, number):
         super().__init__()
@@ -206,7 +206,7 @@ class FloodingPeer(threading.Thread):
 
 
 def end_process(pid, number):
-    """Sends a signal to a process that is not our child, unless it is gone."""
+    """Sends a signal to a process that need not be our child. Ignores that it has ended."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -214,7 +214,7 @@ def end_process(pid, number):
 
 
 def _kill_session(session):
-    """Kills what is left of a session, and says what it was. Where there is no /proc nothing is known, nor done."""
+    """Kills the remaining processes of a session, and returns their descriptions. Does nothing without /proc."""
     left_over = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -224,5 +224,5 @@ def _kill_session(session):
                 left_over.append(entry.joinpath("cmdline").read_text("utf-8", "replace").replace("\0", " "))
                 os.kill(int(entry.name), signal.SIGKILL)
         except (OSError, ValueError, IndexError):
-            continue  # It went while we looked.
+            continue  # The process ended while we read its entry.
     return left_over

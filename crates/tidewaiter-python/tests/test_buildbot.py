@@ -1,4 +1,4 @@
-"""Buildbot, unchanged: a master and a worker, both on the reactor, and a build that runs all kinds of commands."""
+"""Buildbot, unchanged: a master and a worker run on the reactor, and build with all kinds of commands."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""Children: reaped before their end is told, told in any case, and never mistaken for another process."""
+"""Children are reaped before their end is reported, and never mistaken for other processes; every end is reported."""
 
 import signal
 import sys
@@ -51,7 +51,7 @@ class Starting(ReactorTestCase):
     def test_what_cannot_be_said_to_a_child_is_a_value_error(self):
         outcomes = self.scenario("children", "unspeakable")
         if not OURS:
-            # Told by the child, since Twisted forks for it.
+            # The forked child reports this, because Twisted's own code starts it.
             del outcomes["path"]
         self.assertEqual(set(outcomes.values()), {"ValueError"}, outcomes)
 

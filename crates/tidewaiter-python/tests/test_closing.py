@@ -1,4 +1,4 @@
-"""Closing waits for what is still to be said, as with Twisted's own transports."""
+"""Closing waits until queued data is sent, as with Twisted's own transports."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""An existing program takes the reactor by a flag or a line, and nothing else of it changes."""
+"""An existing program changes to the reactor by one flag or one line."""
 
 import pathlib
 import re
@@ -97,14 +97,14 @@ class Tools(unittest.TestCase):
             self.assertEqual(page.read(), b"a page")
         process.signal(signal.SIGINT)
         finished = process.finish()
-        # Both end as the signal they were sent would have ended them.
+        # Both processes end as their signal alone would have ended them.
         self.assertEqual(finished.code, -signal.SIGINT, finished)
         self.assertIn("Main loop terminated", finished.output)
         self.assertNotIn("Traceback", finished.output + finished.errors)
 
 
 def _without(*packages):
-    """Code that makes these packages missing."""
+    """Code that makes imports of these packages fail."""
     return f"""
 import sys
 class Blocker:

@@ -1,4 +1,4 @@
-"""The interpreter ends well whatever is still alive on the reactor."""
+"""The interpreter ends cleanly, whatever is still open on the reactor."""
 
 import os
 import pathlib
@@ -10,15 +10,15 @@ import unittest
 import support
 from support import ReactorTestCase, needs_fork, needs_posix
 
-# What a loop may be doing: see the scenarios.
+# States of a loop when the interpreter ends: see the scenarios.
 STATES = ["idle", "chain", "computing", "sleeping", "blocked", "talking", "letting go"]
 if hasattr(os, "fork"):
     STATES += ["forking", "forking and returning"]
 
-# Threads of which in those states Python would go on with the next interpreter's lock, reactor or not.
+# In these states, a thread would go on with the next interpreter's lock, even without a reactor.
 IN_PYTHONS_HANDS = ["sleeping", "blocked", "forking", "forking and returning"]
 
-# What a program that embeds Python has it do: to leave a loop behind in a thread.
+# The code that the embedding program runs: it leaves a loop running in a thread.
 LEAVING_A_LOOP = """
 import sys
 sys.path[:0] = {path!r}
@@ -28,13 +28,13 @@ from scenarios import endings
 assert endings.in_daemon_thread(scenario.install(), {state!r})
 """
 
-# Long enough for what was left behind to come back from its waits.
+# Long enough for the threads that were left to return from their waits.
 ANOTHER_INTERPRETER = "import time; time.sleep(0.1)"
 
 
 class Endings(ReactorTestCase):
     def assertQuiet(self, function, *arguments, code=0):
-        """The exit code is right, and nothing was said about it."""
+        """Checks the exit code, and that nothing was written to standard error."""
         finished = support.scenario("endings", function, *arguments)
         self.assertEqual(finished.code, code, finished)
         self.assertEqual(finished.errors, "", finished)

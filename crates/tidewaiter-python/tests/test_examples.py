@@ -1,4 +1,4 @@
-"""The examples do what their first lines say."""
+"""The examples do what their first lines promise."""
 
 import re
 import signal
@@ -9,7 +9,7 @@ import unittest
 import support
 from support import EXAMPLES, needs_posix, ours_only
 
-# More than the system holds for two sockets.
+# More than the system's buffers of two sockets hold.
 MUCH = 100 << 20
 
 

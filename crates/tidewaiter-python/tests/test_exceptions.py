@@ -1,4 +1,4 @@
-"""An exception in every callback is logged, costs at most the connection it was raised for, and the loop goes on."""
+"""An exception in a callback is logged and costs at most its connection; the loop goes on. Tests every callback."""
 
 import unittest
 

@@ -4,7 +4,7 @@ import unittest
 
 from support import ReactorTestCase, ours_only
 
-# What touches nothing of the loop's, or is made for other threads.
+# Calls that do not use the loop, or that are meant for other threads.
 FOR_EVERY_THREAD = {
     "Core.wake",
     "Core.call_from_thread",

@@ -1,4 +1,4 @@
-"""A fork of a process that has imported the reactor, that has it, or that runs it, disturbs neither side."""
+"""Forks do not disturb the parent or the child, whether the reactor was imported, created or running."""
 
 import json
 import pathlib
@@ -144,7 +144,7 @@ class Daemons(ReactorTestCase):
 
 
 def _talk(port, message):
-    """Says something to what listens there, and returns the answer."""
+    """Sends text to the server on this port, and returns the answer."""
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         connection.sendall(message)
         return connection.recv(100)

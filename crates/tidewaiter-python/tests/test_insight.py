@@ -1,4 +1,4 @@
-"""The reactor tells what it does, what keeps it, and where its delayed calls come from."""
+"""The reactor reports metrics, slow callbacks and the origins of delayed calls."""
 
 import os
 import unittest
@@ -46,7 +46,7 @@ class Metrics(ReactorTestCase):
 @ours_only
 class SlowCallbacks(ReactorTestCase):
     def assertSlow(self, way, *names):
-        # On a busy machine anything may be slow: there may be more.
+        # On a busy machine, other callbacks may be slow, too.
         outcome = self.scenario("insight", "slow", way, 0.1)
         self.assertEqual(Counter(names) - Counter(outcome["names"]), Counter(), outcome)
         self.assertEqual(outcome["count"], len(outcome["names"]))
@@ -79,7 +79,7 @@ class SlowCallbacks(ReactorTestCase):
         outcome = self.scenario("insight", "slow", "children", 0.1)
         process = "scenarios.insight._Process."
         self.assertIn(process + "childDataReceived", outcome["names"])
-        # `processEnded` follows from whichever comes last.
+        # The last of these calls also calls `processEnded`.
         ends = {process + "processExited or processEnded", process + "childConnectionLost"}
         self.assertTrue(ends.intersection(outcome["names"]), outcome)
 

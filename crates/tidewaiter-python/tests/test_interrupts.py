@@ -1,4 +1,4 @@
-"""Ctrl-C ends the loop cleanly, or raises KeyboardInterrupt, whatever the loop is doing."""
+"""Ctrl-C ends the loop cleanly or raises KeyboardInterrupt, at any moment."""
 
 import random
 import signal

@@ -1,10 +1,10 @@
-"""After many connections, children and calls, what the process holds is what it held before."""
+"""After many connections, children and calls, the process holds no more than before."""
 
 import unittest
 
 from support import ReactorTestCase, needs_proc
 
-# Cancelled timers may stay until they are many; allocators keep some of what they had.
+# The loop keeps some cancelled timers for a while, and allocators keep some freed memory.
 OBJECT_SLACK = 500
 BLOCK_SLACK = 3_000
 MEMORY_SLACK = 4 << 20
@@ -12,7 +12,7 @@ MEMORY_SLACK = 4 << 20
 
 class Leaks(ReactorTestCase):
     def assertNothingLeft(self, left):
-        """No descriptor, and no more objects and memory than the interpreter's own caches come to."""
+        """Allows no new descriptors, and only as many objects and as much memory as the interpreter's caches need."""
         self.assertEqual(left["descriptors"], 0, left)
         self.assertLess(left["objects"], OBJECT_SLACK, left)
         self.assertLess(left["blocks"], BLOCK_SLACK, left)

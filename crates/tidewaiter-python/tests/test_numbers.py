@@ -1,4 +1,4 @@
-"""A descriptor's number is used for one thing alone, whatever is opened and closed meanwhile."""
+"""While sockets are opened and closed, each descriptor's number refers to one socket at a time."""
 
 import unittest
 

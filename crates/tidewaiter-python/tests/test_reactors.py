@@ -1,4 +1,4 @@
-"""Subclasses of the reactor, several in one process, and some that are never run."""
+"""Subclasses of the reactor, several reactors in one process, and reactors that never run."""
 
 import unittest
 

@@ -21,7 +21,7 @@ class Scrapy(unittest.TestCase):
         self.assertEqual((finished.code, finished.errors), (0, ""), finished)
         found = json.loads(finished.output)
         self.assertTrue(found.pop("reactor").startswith(REACTORS[support.REACTOR].rpartition(".")[0]), finished)
-        # Each page is linked to from one other, and each has two links; one in ten redirects.
+        # One other page links to each page, and each page has two links. One page in ten redirects.
         expected = {
             "pages": PAGES,
             "words": PAGES * (PAGES - 1) // 2,

@@ -1,4 +1,4 @@
-"""The loop may run in any one thread; what other threads call is done, or refused with an error that says so."""
+"""The loop may run in any thread. Calls from other threads succeed, or raise an error that explains why not."""
 
 import unittest
 
@@ -8,7 +8,7 @@ from support import OURS, ReactorTestCase
 class Strangers(ReactorTestCase):
     def test_the_loop_runs_in_another_thread_than_it_was_set_up_in(self):
         outcome = self.scenario("strangers", "loop_elsewhere")
-        # Twisted's own reactors see a child end only while they have the handler of SIGCHLD.
+        # Twisted's own reactors notice a child's end only with their handler of SIGCHLD.
         expected = {"answer": "hello", "seen": [True, OURS, True], "heard": ["child"], "alive": False, "log": []}
         self.assertEqual(outcome, expected)
 

@@ -1,4 +1,4 @@
-"""Delayed calls are the objects that Twisted's are."""
+"""Delayed calls behave like Twisted's own objects."""
 
 import unittest
 

@@ -1,4 +1,4 @@
-"""What a transport says of its socket, and does to it, is about its own, until it was told that it is lost."""
+"""Until a transport is lost, its methods act on its own socket, even if new sockets are opened meanwhile."""
 
 import itertools
 import unittest

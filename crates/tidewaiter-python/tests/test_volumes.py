@@ -1,4 +1,4 @@
-"""A gibibyte, written in one call, in many, and by a producer, arrives whole, in the memory that it takes."""
+"""A gibibyte arrives complete, and takes no more memory than expected, however it is written."""
 
 import unittest
 
@@ -18,7 +18,7 @@ class Volumes(ReactorTestCase):
 
     @needs_proc
     def test_in_one_write(self):
-        # Twisted's own transports copy what is written; ours keeps the bytes object.
+        # Twisted's own transports copy written data; ours keeps the bytes object.
         self.assertArrives("at once", 32 * MEBIBYTE if OURS else None)
 
     @needs_proc

@@ -1,4 +1,4 @@
-"""What only Windows has: its events, its children, and signals that interrupt no wait by themselves."""
+"""Tests for Windows alone: events, children, and signals, which do not interrupt a wait there."""
 
 import os
 import unittest

@@ -1,13 +1,11 @@
-"""Runs Twisted's own test-suite on one reactor: `python tests/conformance SUITE REACTOR`.
+"""Runs Twisted's own test suite on one reactor: `python tests/conformance SUITE REACTOR`.
 
-`builder` are the suites that Twisted writes once for every reactor; `global` is all of Twisted,
-with the reactor installed; `layout` are the things that both need from the class, and do not name
-when they are missing.
+`builder` runs the suites that Twisted writes once for every reactor. `global` runs all of Twisted's tests, with the
+reactor installed. `layout` checks the class for attributes that both need, but whose absence neither reports clearly.
 
-Each test that does not pass is run once more in a fresh process, and is called flaky if it passes
-then. With `--peer`, what still does not pass runs on that reactor as well, on the same machine:
-what does not pass there either is the machine's, and only the rest is a failure. No list of known
-failures is kept.
+A test that does not pass runs once more in a fresh process, and counts as flaky if it passes then. With `--peer`, the
+tests that still do not pass run on that reactor too, on the same machine. A test that does not pass there either is
+blamed on the machine; the others are failures. We keep no list of known failures.
 """
 
 from __future__ import annotations
@@ -28,18 +26,18 @@ REACTORS = {
     "iocp": "twisted.internet.iocpreactor.reactor.IOCPReactor",
 }
 
-# More failures than this are one failure, of the reactor.
+# If more tests fail than this, they have one common cause in the reactor.
 TOO_MANY = 50
 
 
 def modules_of(kind: str) -> list[str]:
-    """The names of Twisted's test modules, or of those with suites for every reactor."""
+    """The names of Twisted's test modules: all, or only those with suites for every reactor."""
     spec = importlib.util.find_spec("twisted")
     assert spec is not None and spec.origin is not None, "Twisted is not installed"
     package = Path(spec.origin).parent
     names = []
     for file in sorted(package.rglob("test_*.py")):
-        # This one tests the suites themselves, on reactors of its own.
+        # This module tests the suites themselves, on reactors of its own.
         if file.stem == "test_reactormixins" and kind == "builder":
             continue
         if kind == "global" or "makeTestCaseClasses" in file.read_text(encoding="utf-8"):
@@ -48,7 +46,7 @@ def modules_of(kind: str) -> list[str]:
 
 
 def run_again(suite: Suite, outcomes: dict[str, Outcome], names: set[str]) -> dict[str, Outcome]:
-    """Runs these tests alone."""
+    """Runs only these tests."""
     modules = sorted({outcomes[name].module for name in names})
     return suite.run(modules, names) if names else {}
 
@@ -58,7 +56,7 @@ def passes(outcome: Outcome) -> bool:
 
 
 class Judgement:
-    """What a run on one reactor means, beside another."""
+    """The results of a run on one reactor, compared with those of another."""
 
     def __init__(self, suite: Suite, modules: list[str], peer: str | None) -> None:
         self.outcomes = suite.run(modules)
@@ -81,7 +79,7 @@ class Judgement:
         return {name for name, outcome in self.outcomes.items() if outcome.bad}
 
     def worse_than(self, peer: Suite) -> set[str]:
-        """What fails here alone, and what is skipped here and passes there."""
+        """The tests that fail on this reactor only, and those that it skips but the other passes."""
         suspects = {name for name, outcome in self.outcomes.items() if not passes(outcome)}
         print(f"{len(suspects)} tests do not pass: the same on {peer.reactor}", flush=True)
         theirs = run_again(peer, self.outcomes, suspects)
@@ -92,7 +90,7 @@ class Judgement:
         }
 
     def report(self, least: int) -> bool:
-        """Prints it, and returns whether all is well."""
+        """Prints the comparison, and returns whether the reactor passes."""
         tests = {name: it for name, it in self.outcomes.items() if it.status != "loaded"}
         for name in sorted(self.failures):
             print(f"\nFAILED {name}: {tests[name].status}\n{tests[name].detail.strip()}")

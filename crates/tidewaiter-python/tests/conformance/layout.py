@@ -1,4 +1,4 @@
-"""What Twisted's test mixins and trial need from a reactor's class, checked one by one."""
+"""Checks, one by one, the attributes that Twisted's test mixins and trial need on a reactor's class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def can_be_referenced_weakly(factory: Callable[[], Any]) -> None:
 
 
 def takes_the_place_of_another(factory: Callable[[], Any]) -> None:
-    """The mixins put the new reactor's class and attributes into the installed reactor."""
+    """The mixins assign the new reactor's class and attributes to the installed reactor."""
     from twisted.internet import reactor as host
 
     guest: Any = factory()
@@ -52,7 +52,7 @@ def runs_again_after_a_crash(factory: Callable[[], Any]) -> None:
 
 
 def lets_stop_be_replaced(factory: Callable[[], Any]) -> None:
-    """Trial does that, on the instance."""
+    """Trial assigns attributes on the instance."""
     reactor = factory()
     stops: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Runs test modules in worker processes, with a limit on each test, and collects what they say."""
+"""Runs test modules in worker processes, with a time limit for each test, and collects the results."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 WORKER = Path(__file__).with_name("worker.py")
-# How many modules share a process: enough to pay for its start, few enough that the work spreads.
+# Modules per process: enough to amortize its start, few enough to spread the work evenly.
 MODULES_PER_WORKER = 8
-# A test may take this long by Twisted's own count; after twice that its process is ended.
+# Twisted's own limit for a test. After twice as long, the supervisor ends the process.
 TEST_SECONDS = 20.0
 
 BAD = ("fail", "error", "unexpected", "hang", "crash")
@@ -29,7 +29,7 @@ BAD = ("fail", "error", "unexpected", "hang", "crash")
 
 @dataclass
 class Outcome:
-    """What one test came to; `loaded` is said of a module alone."""
+    """The outcome of one test. `loaded` is the outcome of a module."""
 
     module: str
     status: str
@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass
 class Suite:
-    """Which tests, and on which reactor."""
+    """The tests to run, and the reactor to run them on."""
 
     kind: str
     reactor: str
@@ -52,7 +52,7 @@ class Suite:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def run(self, modules: list[str], only: set[str] | None = None) -> dict[str, Outcome]:
-        """Runs the tests of these modules, or `only` those with these names."""
+        """Runs the tests of these modules, or only the named ones of them."""
         parts = [modules[at : at + MODULES_PER_WORKER] for at in range(0, len(modules), MODULES_PER_WORKER)]
         folder = Path(tempfile.mkdtemp(prefix="conformance-"))
         try:
@@ -79,7 +79,7 @@ class Suite:
         return outcomes
 
     def run_worker(self, plan: dict[str, Any], folder: Path, outcomes: dict[str, Outcome]) -> bool:
-        """Returns whether the whole plan ran; otherwise one test, which is named, ended it."""
+        """Returns whether the whole plan ran. Otherwise a test ended the process, and is recorded as the cause."""
         worker = Worker(plan, folder)
         current: str | None = None
         try:
@@ -98,7 +98,7 @@ class Suite:
             return True
         if current is None:
             raise RuntimeError(f"a worker did not start ({status}):\n{output}")
-        # One that dies between two tests dies of what the first of them left behind.
+        # If the process dies between two tests, the first of them is the cause.
         outcomes[current] = Outcome(outcomes[current].module, status, output)
         self.say(current, outcomes[current])
         return False
@@ -109,7 +109,7 @@ class Suite:
 
 
 class Worker:
-    """One process, and the records it sends."""
+    """A worker process, and the records that it sends."""
 
     def __init__(self, plan: dict[str, Any], folder: Path) -> None:
         self.folder = folder
@@ -130,7 +130,7 @@ class Worker:
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self) -> None:
-        """From a thread, since not every system can wait on a pipe with a limit."""
+        """Reads in a thread, because not every system can wait on a pipe with a time limit."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.endswith(b"\n"):
@@ -138,13 +138,13 @@ class Worker:
         self.records.put({})
 
     def record(self) -> dict[str, Any]:
-        """The next record; empty at the end, and `queue.Empty` when it takes too long."""
+        """Returns the next record, or an empty one at the end. Raises `queue.Empty` at the time limit."""
         return self.records.get(timeout=2 * TEST_SECONDS)
 
     def end(self, ask: bool) -> str:
-        """Ends the process and what it started, and returns the last it had to say.
+        """Ends the process and its children, and returns its last output.
 
-        `ask` makes it say where it hangs, which takes a signal that faulthandler sees.
+        With `ask`, the process first prints its stacks: faulthandler does that on a signal.
         """
         if ask and os.name == "posix":
             self.process.send_signal(signal.SIGABRT)
@@ -165,7 +165,7 @@ class Worker:
 
 
 class NullDevice:
-    """Gives the null device its mode back: run as root, `test_logfile` takes it away."""
+    """Restores the null device's mode: `test_logfile`, run as root, removes it."""
 
     def __enter__(self) -> None:
         self.mode = stat.S_IMODE(os.stat(os.devnull).st_mode) if os.name == "posix" else None

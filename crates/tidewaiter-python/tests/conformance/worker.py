@@ -1,4 +1,4 @@
-"""Runs test modules of Twisted in this process; standard output gets a line of JSON for each test.
+"""Runs Twisted's test modules in this process, and writes a line of JSON to standard output for each test.
 
 A hang or a crash costs this process alone: the supervisor starts another, which goes on with the
 next test.
@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-# Nothing here may import `twisted.internet.reactor`: which reactor that is, the plan says.
+# Nothing here may import `twisted.internet.reactor`, because the plan names the reactor to install.
 from twisted.internet import main as internet_main
 from twisted.internet.test import reactormixins
 from twisted.python import log
 from twisted.python.reflect import namedAny
 from twisted.trial import reporter, runner, unittest, util
 
-# A test that reports several times has the last of these that it reported.
+# The outcomes in ascending order. A test that reports several gets the last one in this order.
 RANKS = ("pass", "todo", "skip", "unexpected", "fail", "error")
 
 
@@ -33,7 +33,7 @@ BEYOND_THE_KERNEL = {"test_lostFileDescriptor": "the kernel tells nobody of lost
 
 
 class Verdict(reporter.TestResult):
-    """Keeps the worst that one test says of itself."""
+    """Records the worst outcome that a test reports."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ class Verdict(reporter.TestResult):
 
 
 def traceback_of(failure: Any) -> str:
-    """The end of a traceback, which trial hands over in two forms."""
+    """The end of a traceback, which trial passes in one of two forms."""
     text = failure.getTraceback() if hasattr(failure, "getTraceback") else repr(failure[1])
     return str(text)[-3000:]
 
 
 def refuse_silence() -> None:
-    """Makes a reactor that cannot be built an error: Twisted would skip every test for it."""
+    """Turns a failure to build a reactor into an error: Twisted would skip every test for it."""
     build_or_skip = reactormixins.ReactorBuilder.buildReactor
 
     def build(self: Any) -> Any:
@@ -85,7 +85,7 @@ def refuse_silence() -> None:
 
 
 def prepare(plan: dict[str, Any]) -> None:
-    """Chooses the reactor, before any test module is loaded."""
+    """Installs the reactor, before any test module is loaded."""
     reactor = namedAny(plan["reactor"])
     if plan["suite"] == "builder":
         reactormixins.ReactorBuilder._reactors = [plan["reactor"]]
@@ -99,7 +99,7 @@ def prepare(plan: dict[str, Any]) -> None:
 
 
 def leaves(suite: Any) -> Iterator[Any]:
-    """The tests of a suite of suites."""
+    """The tests of a suite, including those of nested suites."""
     try:
         parts = iter(suite)
     except TypeError:
@@ -124,7 +124,7 @@ class Run:
         self.records.write(json.dumps(record) + "\n")
 
     def identify(self, test: Any) -> str:
-        """A test's name without the reactor's, so that it is the same for each."""
+        """A test's name without the reactor's name, so that it is the same for each reactor."""
         return str(test.id()).replace(f"_{self.name}Tests.", ".")
 
     def wanted(self, test: Any, name: str) -> bool:
@@ -171,7 +171,7 @@ class Run:
 
 
 def main() -> None:
-    # Tests write to standard output: the records go elsewhere, where no child inherits them.
+    # Tests write to standard output, so send the records to a descriptor that no child inherits.
     records = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     faulthandler.enable()
@@ -182,12 +182,12 @@ def main() -> None:
     for module in plan["modules"]:
         run.module(module)
     if plan["suite"] == "global":
-        # As trial does at the end of a run: thread pools end, so that the process can.
+        # Trial does this at the end of a run: it ends the thread pools, so that the process can end.
         from twisted.internet import reactor
 
         reactor.fireSystemEvent("shutdown")
     run.tell(done="yes")
-    # What tests left behind is theirs; it shall not decide how this process ends.
+    # Exit at once, so that threads and objects that tests left cannot affect the process's end.
     records.flush()
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""Children: their end, their number, and what cannot be started."""
+"""Child processes: their ends, their process IDs, and programs that cannot be started."""
 
 import os
 
@@ -10,7 +10,7 @@ NO_SIGNALS = {"installSignalHandlers": False}
 
 
 class _Noted(protocol.ProcessProtocol):
-    """Takes notes, and calls what it was given in each callback."""
+    """Records callbacks, and calls the given functions in them."""
 
     def __init__(self, happened=None):
         self.happened = happened or (lambda child, what: None)
@@ -35,7 +35,7 @@ class _Noted(protocol.ProcessProtocol):
 
 
 def _is_there(pid):
-    """Whether a process has that number, if only one that nobody has reaped."""
+    """Whether a process has this ID, even if it is only a zombie."""
     try:
         os.kill(pid, 0)
         return True
@@ -44,7 +44,7 @@ def _is_there(pid):
 
 
 def reaped(reactor, count):
-    """Whether the numbers of children that end together are still taken when they are told of."""
+    """Returns whether the IDs of children that end together are still taken when their ends are reported."""
     seen = []
 
     def happened(child, what):
@@ -65,7 +65,7 @@ def reaped(reactor, count):
 
 
 def signalled_late(reactor, count):
-    """Children that end together are all signalled by each of them when it is told of: what came of that."""
+    """Children end together. At each reported end, all of them are signalled. Returns the results."""
     outcomes = set()
 
     def happened(child, what):
@@ -97,7 +97,7 @@ def signalled_late(reactor, count):
 
 
 def not_started(reactor, folder):
-    """Without a handler of SIGCHLD, children that cannot execute their program: what each of them came to."""
+    """Without a handler of SIGCHLD, children fail to execute their program. Returns how each ended."""
     script = os.path.join(folder, "script")
     with open(script, "w") as file:
         file.write("no program")
@@ -131,13 +131,13 @@ def not_started(reactor, folder):
     reactor.run(**NO_SIGNALS)
     for name, child in children.items():
         outcomes[name] = [child.exit_code, _is_there(child.pid)]
-    # Its terminal is closed before it has ended, which may kill it.
+    # Closing its terminal before it has ended may kill it.
     outcomes["terminal"][0] = "ended"
     return {"outcomes": outcomes, "said": children["terminal"].received.decode(), "log": failures()}
 
 
 def unspeakable(reactor):
-    """What cannot be said to a child is refused before there is one."""
+    """Invalid arguments are refused before a child is started."""
     cases = {
         "executable": {"executable": "a\0b"},
         "argument": {"args": ["a", "b\0c"]},
@@ -163,7 +163,7 @@ def unspeakable(reactor):
 
 
 def deaf_to_interrupts(reactor):
-    """Runs until it is asked to end; says which signal did that."""
+    """Runs until a signal ends it; returns the signal."""
     reactor.callWhenRunning(print, "running")
     reactor.run()
     print("stopped by", reactor._exitSignal)

@@ -1,4 +1,4 @@
-"""Connections that are closed while there is still something to say."""
+"""Connections that are closed while data is still to be sent."""
 
 import os
 
@@ -10,7 +10,7 @@ from scenarios.pairs import ADDRESS, Side, SideFactory, connect, failures, pytho
 
 
 def _play(reactor, act):
-    """A server does `act` with its transport as soon as it has one; what became of it."""
+    """A server calls `act` with its transport as soon as it has one. Returns the outcome."""
     server = SideFactory(connectionMade=lambda side: act(side.transport))
     client = SideFactory()
     connect(reactor, server, client)
@@ -19,7 +19,7 @@ def _play(reactor, act):
 
 
 def written_after(reactor, method, queued):
-    """What is written after the end was asked for, in the same callback, is sent."""
+    """Data written in the same callback, after the end was requested, is sent."""
 
     def act(transport):
         if queued:
@@ -31,7 +31,7 @@ def written_after(reactor, method, queued):
 
 
 class _Counting(Side):
-    """Counts what it receives, and starts only when it is told to."""
+    """Counts received bytes. Starts to receive only when told to."""
 
     size = 0
     last = b""
@@ -46,7 +46,7 @@ class _Counting(Side):
 
 
 def written_while_sending(reactor, size):
-    """What is written later on is sent, as long as not everything before it is."""
+    """Data written later is sent, as long as earlier data is still queued."""
 
     def act(side):
         side.transport.write(b"x" * size)
@@ -63,8 +63,8 @@ def written_while_sending(reactor, size):
 
 def to_one_that_sends(reactor, when, size):
     """
-    A server writes and closes, as soon as the connection is `made` or it has `received` something, while its peer sends
-    more than anybody reads. What the peer got, and what the server was told.
+    A server writes and closes, as soon as the connection is `made` or it has `received` data, while its peer sends
+    more than the server reads. Returns the outcome on both sides.
     """
 
     def act(side):
@@ -80,7 +80,7 @@ def to_one_that_sends(reactor, when, size):
 
 
 def stopped_after(reactor, size):
-    """A server writes, closes, and stops when it is told that this is done."""
+    """A server writes, closes, and stops the reactor when the connection is lost."""
 
     def act(side):
         side.transport.write(b"x" * size)
@@ -92,7 +92,7 @@ def stopped_after(reactor, size):
 
 
 def written_to_child(reactor):
-    """The input of a child, too, takes what is written right after it was closed."""
+    """Data written to a child's input right after closing it is sent, too."""
 
     class Echo(protocol.ProcessProtocol):
         received = b""
@@ -116,7 +116,7 @@ def written_to_child(reactor):
 
 
 def aborted_after(reactor, method, queued):
-    """To abort ends at once what was to end in order."""
+    """Aborting ends a connection at once, even if it is closing in order."""
 
     def act(transport):
         if queued:
@@ -128,7 +128,7 @@ def aborted_after(reactor, method, queued):
 
 
 def both_ends(reactor):
-    """A connection whose write side was to be closed is closed altogether, after what was written."""
+    """A connection that is closing its write side is then closed altogether. Data written before is sent first."""
 
     def act(transport):
         transport.write(b"all of it")
@@ -139,7 +139,7 @@ def both_ends(reactor):
 
 
 class _Puller:
-    """Writes a piece each time it is asked, and a word after it has said that this was all."""
+    """Writes a piece each time it is asked, and one more word after it has unregistered."""
 
     def __init__(self, transport, pieces):
         self.transport = transport
@@ -160,7 +160,7 @@ class _Puller:
 
 
 def pulled(reactor, when):
-    """A pull producer writes all it has, though the end was asked for `before` or `after` it was registered."""
+    """A pull producer writes all its data, if the end is requested `before` or `after` it is registered."""
     producers = []
 
     def act(transport):
@@ -176,7 +176,7 @@ def pulled(reactor, when):
 
 
 def asked_once(reactor):
-    """A pull producer that has nothing to write is asked when it is registered, and not again."""
+    """A pull producer with nothing to write is asked once, when it is registered."""
     producers = []
 
     def register(transport):
@@ -208,7 +208,7 @@ class _Pusher(_Puller):
 
 
 def pushed(reactor):
-    """A push producer that is not paused holds no end back, and is told of it."""
+    """A push producer that is not paused does not delay the end, and is told to stop."""
     producers = []
 
     def act(transport):
@@ -223,8 +223,8 @@ def pushed(reactor):
 
 def stopped_again(reactor, when):
     """
-    A port is told to stop twice: every Deferred fires, and the factory hears of it once. The second time
-    comes with the data that was there in the very turn of the first.
+    A port is stopped twice: both Deferreds fire, and the factory is told once. The second call comes in the same turn
+    as the first.
     """
     fired, stops = [], []
     port = reactor.listenTCP(0, SideFactory(), interface=ADDRESS)
@@ -248,7 +248,7 @@ def stopped_again(reactor, when):
 
 
 def closed_by_hand(reactor):
-    """The socket of a port is closed by somebody: to stop it is done at once."""
+    """The application closes a port's socket. Stopping the port then succeeds at once."""
     fired = []
     port = reactor.listenTCP(0, SideFactory(), interface=ADDRESS)
     port.socket.close()
@@ -258,7 +258,7 @@ def closed_by_hand(reactor):
 
 
 def connecting_closed_by_hand(reactor):
-    """The socket of a connection in the making is closed by somebody: the time limit is what tells."""
+    """The application closes the socket of a connecting client. The time limit then reports the failure."""
     server, client = SideFactory(), SideFactory()
     port = reactor.listenTCP(0, server, interface=ADDRESS)
     connector = reactor.connectTCP(ADDRESS, port.getHost().port, client, timeout=0.2)

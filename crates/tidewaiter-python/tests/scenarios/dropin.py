@@ -1,4 +1,4 @@
-"""What holds once the reactor is installed."""
+"""Properties of the installed reactor."""
 
 import asyncio
 import importlib
@@ -42,7 +42,7 @@ def second_install(_reactor):
 
 
 def interfaces_of(reactor):
-    """The names of the reactor interfaces that are provided, each of them verified."""
+    """The names of the reactor interfaces that the reactor provides, each one verified."""
     names = []
     for name in dir(interfaces):
         interface = getattr(interfaces, name)

@@ -1,4 +1,4 @@
-"""Interpreters that end while there is still something alive on the reactor."""
+"""Interpreters that end while something is still open on the reactor."""
 
 import atexit
 import functools
@@ -20,7 +20,7 @@ class _Quiet(protocol.ProcessProtocol):
 
 
 def _everything(reactor, ready):
-    """A listener, both ends of a connection with a timer each, a timer, a thread, and a child that waits."""
+    """Opens a listener, both ends of a connection with a timer each, a timer, a thread, and a child that waits."""
     server = SideFactory(connectionMade=lambda side: KEPT.append(side))
     client = SideFactory(connectionMade=lambda side: side.transport.write(b"x"))
     server.on["dataReceived"] = lambda side: ready()
@@ -32,14 +32,14 @@ def _everything(reactor, ready):
 
 
 def stopped(reactor):
-    """The loop was stopped, and its connections were not closed before."""
+    """The loop was stopped, but its connections were not closed before."""
     reactor.callWhenRunning(_everything, reactor, reactor.stop)
     reactor.run()
     return [side.factory.lost for side in KEPT if isinstance(side, Side)]
 
 
 def crashed(reactor):
-    """The loop was left without anything being shut down."""
+    """The loop was left without a shutdown."""
     reactor.callWhenRunning(_everything, reactor, reactor.crash)
     reactor.run()
     reactor.threadpool.stop()
@@ -47,13 +47,13 @@ def crashed(reactor):
 
 
 def never_ran(reactor):
-    """The loop was never entered."""
+    """The loop never ran."""
     _everything(reactor, lambda: None)
     return "ended"
 
 
 def iterated(reactor):
-    """Some turns were made by hand."""
+    """The program called `iterate` a few times."""
     seen = []
     _everything(reactor, lambda: seen.append(1))
     while not seen:
@@ -62,7 +62,7 @@ def iterated(reactor):
 
 
 def exited(reactor):
-    """The program ends with a code of its own, right after the loop."""
+    """The program exits with its own code, right after the loop."""
     reactor.callWhenRunning(_everything, reactor, reactor.crash)
     reactor.run()
     reactor.threadpool.stop()
@@ -70,7 +70,7 @@ def exited(reactor):
 
 
 def at_exit(reactor):
-    """Handlers that run as the interpreter ends still use the reactor."""
+    """Exit handlers still use the reactor."""
     atexit.register(lambda: reactor.callLater(1, print, "never"))
     atexit.register(lambda: [side.transport.loseConnection() for side in KEPT if isinstance(side, Side)])
     atexit.register(reactor.callFromThread, print, "never")
@@ -78,27 +78,27 @@ def at_exit(reactor):
 
 
 def _chain(reactor, ready):
-    """Short callbacks, and always one more to make: the loop never waits."""
+    """The loop always has another short callback to make, so it never waits."""
     ready()
     reactor.callLater(0, _chain, reactor, lambda: None)
 
 
 def _compute(reactor, ready):
-    """One callback that does not return, and lets go of the interpreter's lock when it is asked to."""
+    """A callback does not return, but releases the interpreter lock on request."""
     ready()
     while True:
         pass
 
 
 def _sleep(reactor, ready):
-    """One callback that does not return, and hardly ever has the interpreter's lock."""
+    """A callback does not return, and rarely holds the interpreter lock."""
     ready()
     while True:
         time.sleep(0.001)
 
 
 def _block(reactor, ready):
-    """One callback that waits in a call of C's for something that never comes."""
+    """A callback waits in a C function for an event that never comes."""
     lock = threading.Lock()
     lock.acquire()
     ready()
@@ -106,7 +106,7 @@ def _block(reactor, ready):
 
 
 def _talk(reactor, ready):
-    """Connections that never rest."""
+    """Connections exchange data without a pause."""
 
     def answer(side):
         ready()
@@ -122,7 +122,7 @@ _NEVER.acquire()
 
 
 class _Busy:
-    """Takes its time when it is let go of, and lets other threads have the interpreter's lock."""
+    """Its destructor takes some time, and releases the interpreter lock meanwhile."""
 
     def __del__(self, wait=_NEVER.acquire):
         for _ in range(5):
@@ -130,13 +130,13 @@ class _Busy:
 
 
 def _let_go(reactor, ready):
-    """Callbacks' arguments whose end, which the loop sees to, calls Python."""
+    """The loop drops callbacks' arguments, whose destructors call Python."""
     ready()
     reactor.callLater(0, lambda busy, loop: loop.append(loop) or _let_go(reactor, lambda: None), _Busy(), [])
 
 
 def _fork(reactor, ready, leave=os._exit):
-    """Callbacks that fork, of which the child ends at once."""
+    """Callbacks fork, and the children exit at once."""
     pid = os.fork()
     if pid == 0:
         leave(0)
@@ -147,7 +147,7 @@ def _fork(reactor, ready, leave=os._exit):
 
 
 def _fork_and_return(reactor, ready):
-    """Callbacks that fork, of which the child returns, to a loop that is not its own."""
+    """Callbacks fork, and the children return to a loop that belongs to the parent."""
     _fork(reactor, ready, leave=lambda code: None)
 
 
@@ -165,7 +165,7 @@ _STATES = {
 
 
 def _in_thread(reactor, state, run, daemon):
-    """Has a thread run the loop, and returns once it is in that state."""
+    """Runs the loop in a thread, and returns once it is in this state."""
     reached = threading.Event()
     reactor.callLater(0, _STATES[state], reactor, reached.set)
     threading.Thread(target=run, daemon=daemon).start()
@@ -173,7 +173,7 @@ def _in_thread(reactor, state, run, daemon):
 
 
 def _stop_pool(reactor):
-    """Threads of the pool are waited for by the interpreter: they are not daemons."""
+    """The interpreter waits for the pool's threads, which are not daemons."""
     if reactor.threadpool is not None:
         reactor.threadpool.stop()
 
@@ -189,7 +189,7 @@ def _iterate(reactor):
 
 
 def _until_forked(run, reactor):
-    """In a process that was forked by a callback the loop is refused, and its thread is the only one."""
+    """In a process forked by a callback, the loop raises, and the callback's thread is the only one."""
     try:
         run(reactor)
     except RuntimeError as error:
@@ -198,10 +198,10 @@ def _until_forked(run, reactor):
 
 
 def in_daemon_thread(reactor, state, how="run"):
-    """The loop runs in a daemon thread when the main thread ends, which takes its time for that."""
+    """The loop runs in a daemon thread while the main thread ends slowly."""
     run = _iterate if how == "iterate" else _run
     reached = _in_thread(reactor, state, functools.partial(_until_forked, run, reactor), daemon=True)
-    # Let go of when nearly all else is gone: meanwhile the loop's thread has its turns.
+    # Dropped when nearly everything else is gone. During its drop, the loop's thread makes turns.
     sys.modules["busy"] = [_Busy() for _ in range(20)]
     _stop_pool(reactor)
     if how == "exit":
@@ -210,14 +210,14 @@ def in_daemon_thread(reactor, state, how="run"):
 
 
 def in_thread(reactor):
-    """The interpreter waits for a thread that is no daemon, until its loop is stopped."""
+    """The loop runs in a thread that is not a daemon: the interpreter waits until the loop is stopped."""
     reached = _in_thread(reactor, "idle", functools.partial(_run, reactor), daemon=False)
     reactor.callFromThread(reactor.callLater, 0.1, reactor.stop)
     return reached
 
 
 def forked_and_ended(reactor, state):
-    """The main thread forks while the loop runs in another: the child ends as it likes, with that state's copy."""
+    """The main thread forks while the loop runs in another. The child, with a copy of that state, exits normally."""
     reached = _in_thread(reactor, state, functools.partial(_run, reactor), daemon=True)
     pid = os.fork()
     if pid == 0:
@@ -228,7 +228,7 @@ def forked_and_ended(reactor, state):
 
 
 def outlived(reactor, path):
-    """A child that has lost its input because the reactor stopped goes on, and does its last work."""
+    """A child whose input closed because the reactor stopped goes on, and finishes its work."""
     code = f"import sys; sys.stdin.read(); open({path!r}, 'w').write('done')"
     arguments = python(code)
     quiet = _Quiet()
@@ -239,7 +239,7 @@ def outlived(reactor, path):
 
 
 def disconnected(reactor):
-    """stop() tells every connection that it is over."""
+    """stop() ends every connection with a call to connectionLost."""
     server, client = SideFactory(), SideFactory(connectionMade=lambda side: reactor.callLater(0.05, reactor.stop))
     connect(reactor, server, client)
     reactor.run()

@@ -46,7 +46,7 @@ def client_builds(reactor):
 
 
 def in_server(reactor, callback):
-    """A callback of a server's protocol raises; connectionMade does not lose the connection, as in Twisted."""
+    """A callback of a server's protocol raises. As in Twisted, connectionMade does not lose the connection."""
     server = SideFactory(**{callback: raising(callback)})
     client = SideFactory(connectionMade=losing if callback == "connectionLost" else _sending)
     if callback == "connectionMade":
@@ -66,7 +66,7 @@ def in_client(reactor, callback):
 
 
 def in_client_factory(reactor, callback):
-    """What a connector tells its factory raises."""
+    """A method of a client's factory raises."""
     server, client = SideFactory(connectionMade=losing), SideFactory(**{callback: raising(callback)})
     if callback == "clientConnectionFailed":
         with socket.socket() as unused:
@@ -109,7 +109,7 @@ class _Producer:
 
     def resumeProducing(self):
         self.turns += 1
-        if self.failing == "resumeProducing" and self.turns > 1:  # The first is called by registerProducer.
+        if self.failing == "resumeProducing" and self.turns > 1:  # registerProducer makes the first call.
             raise Raised("resumeProducing")
         self.side.transport.write(b"x" * 100_000)
 
@@ -145,7 +145,7 @@ def producing(reactor, method, streaming):
 
 
 class _IdleProducer:
-    """Produces nothing, and does not like to be stopped."""
+    """Produces nothing, and raises when it is stopped."""
 
     def resumeProducing(self):
         pass
@@ -157,7 +157,7 @@ class _IdleProducer:
 
 
 def producing_for_child(reactor):
-    """A producer for a child's input cannot be stopped; the process is heard to its end nevertheless."""
+    """A producer for a child's input raises when it is stopped. The child's end is reported nevertheless."""
     ended = []
 
     class Quitting(protocol.ProcessProtocol):
@@ -174,7 +174,7 @@ def producing_for_child(reactor):
 
 
 def timers(reactor):
-    """Timers that raise hinder neither those of the same turn nor later ones; SystemExit is no exception."""
+    """Timers that raise delay no other timers, neither in the same turn nor later; not even by SystemExit."""
     fired = []
     reactor.callLater(0, raising("timer"))
     reactor.callLater(0, lambda: (_ for _ in ()).throw(SystemExit(3)))
@@ -185,7 +185,7 @@ def timers(reactor):
 
 
 def calls_from_thread(reactor):
-    """Calls from threads that raise hinder none of the others."""
+    """Calls from threads that raise do not affect other calls."""
     made = []
     reactor.callFromThread(raising("callFromThread"))
     reactor.callFromThread(made.append, "second")
@@ -196,7 +196,7 @@ def calls_from_thread(reactor):
 
 
 def when_running(reactor):
-    """Before the start it is logged; while running the caller gets it."""
+    """callWhenRunning before the start logs the exception; while the reactor runs, it raises it."""
     heard = []
     reactor.callWhenRunning(raising("callWhenRunning"))
 
@@ -212,7 +212,7 @@ def when_running(reactor):
 
 
 def triggers(reactor):
-    """Every phase of every event raises, and every phase comes nevertheless."""
+    """A trigger raises in every phase of every event, and every phase still runs."""
     made = []
     for event in ("startup", "shutdown"):
         for phase in ("before", "during", "after"):
@@ -224,7 +224,7 @@ def triggers(reactor):
 
 
 def in_threads(reactor):
-    """A call in a thread that raises is logged; deferToThread gives the failure to its Deferred."""
+    """A call in a thread that raises is logged. deferToThread passes the failure to its Deferred."""
     heard = []
     reactor.callInThread(raising("callInThread"))
     reactor.callWhenRunning(
@@ -235,7 +235,7 @@ def in_threads(reactor):
 
 
 class _Descriptor:
-    """A descriptor of the user's own that raises where it is told to."""
+    """A descriptor of the application, one of whose methods raises."""
 
     def __init__(self, handle, failing):
         self.handle = handle
@@ -275,7 +275,7 @@ class _Writer(_Descriptor):
 
 
 def descriptors(reactor, method):
-    """A method of a descriptor raises: it is logged, and connectionLost hears of it; the reactor forgets it."""
+    """A method of a descriptor raises. The failure is logged and passed to connectionLost, and the watch ends."""
     ours, theirs = socket.socketpair()
     theirs.send(b"something")
     descriptor = (_Writer if method == "doWrite" else _Reader)(ours, method)
@@ -326,7 +326,7 @@ class _Child(protocol.ProcessProtocol):
 
 
 def child(reactor, method):
-    """A method of a ProcessProtocol raises; the process is heard to the end nevertheless."""
+    """A method of a ProcessProtocol raises. The child's end is reported nevertheless."""
     failing = _Child(method)
     code = "import sys; sys.stdout.write('o'); sys.stdout.flush(); sys.stderr.write('e')"
     arguments = python(code)

@@ -1,4 +1,4 @@
-"""Numbers that nobody means, and calls from threads that have no business here."""
+"""Extreme numbers as arguments, and calls from threads that may not make them."""
 
 import inspect
 import math
@@ -28,7 +28,7 @@ NUMBERS = [
 # The number of a closed socket.
 _NO_SOCKET = -1 if sys.platform != "win32" else 2**64 - 1
 
-# What ends the process or makes it another one's: for the interpreter alone to call.
+# Methods that end the process or mark it as a forked child. Only the interpreter may call them.
 _NOT_TO_BE_CALLED = {"_end", "_in_child", "__new__"}
 
 
@@ -37,7 +37,7 @@ def _nothing(*_arguments, **_options):
 
 
 def _outcome(call):
-    """What came of it; only exceptions of ordinary kinds are right."""
+    """Makes a call, and returns the result: only exceptions of ordinary kinds are right."""
     try:
         call()
         return "done"
@@ -57,7 +57,7 @@ class _Waiting(protocol.ProcessProtocol):
 
 
 class _Fixture:
-    """One of everything, on a reactor that is about to run."""
+    """Opens one object of each kind, on a reactor that is about to run."""
 
     def __init__(self, reactor):
         self.reactor = reactor
@@ -74,7 +74,7 @@ class _Fixture:
         self.watch = self._watch()
 
     def _watch(self):
-        """The number of a watch, of whatever this system lets others watch."""
+        """Starts a watch of the kind that this system has, and returns its number."""
         if sys.platform != "win32":
             return self.core.watch(self.ours.fileno(), Core.READABLE, _nothing)
         from scenarios.windows import Event
@@ -96,7 +96,7 @@ class _Fixture:
         return {**program, "fds": [], "pty": None, "user": None, **changed}
 
     def finish(self):
-        """In the loop, once the calls were made: all of it still works, and ends."""
+        """Called in the loop after the calls: checks that all objects still work, and closes them."""
         self.core.unwatch(self.watch)
         self.call.cancel()
         self.transport.abortConnection()
@@ -105,7 +105,7 @@ class _Fixture:
 
 
 def _methods_with_numbers(it):
-    """Every method that takes a number, as a call with that number."""
+    """Calls with this number, one for each method that takes a number."""
     core, reactor = it.core, it.reactor
     transport, process = it.transport, it.child.transport
 
@@ -182,14 +182,14 @@ def _methods_with_numbers(it):
     return calls
 
 
-# Which methods close the number that they are given, if there is such a descriptor: it is somebody's.
+# Methods that close the descriptor with the given number, which may be in use elsewhere in the process.
 _OWNING = ("_connect", "wake_on", "listen")
-# The descriptors of this process, and of the terminal that it may have.
+# Numbers that may be this process's descriptors, or its terminal's.
 _OPEN = range(64)
 
 
 def numbers(reactor):
-    """Every method is given extreme numbers; then everything still works."""
+    """Every method gets extreme numbers; afterwards everything still works."""
     it = _Fixture(reactor)
     outcomes = {}
 
@@ -208,7 +208,7 @@ def numbers(reactor):
             act()
 
     reactor.callLater(0, ready)
-    # It waits outside of the loop, too.
+    # `iterate` may also be called outside of the loop, and waits there.
     for number in NUMBERS:
         reactor.callFromThread(_nothing)
         outcomes[f"iterate({number})"] = _outcome(lambda number=number: reactor.iterate(number))
@@ -217,7 +217,7 @@ def numbers(reactor):
 
 
 def _arguments(it):
-    """For every method of the extension, by its class: an object and the arguments."""
+    """An object and the arguments for every method of the extension, by class."""
     core, program = it.core, it.program()
     transport, process = it.transport, it.child.transport
     nobody = protocol.Protocol()
@@ -288,12 +288,12 @@ def _arguments(it):
 
 
 def _methods(kind):
-    """The names of all that can be called of a class of the extension."""
+    """The names of all callable attributes of a class of the extension."""
     return {name for name, value in vars(kind).items() if inspect.isroutine(value) and not name.endswith("__")}
 
 
 def _calls_of_twisted(it):
-    """What applications call, on the classes that are Python's."""
+    """The calls that applications make on the classes written in Python."""
     reactor, transport, process = it.reactor, it.transport, it.child.transport
     calls = {
         "abortConnection": transport.abortConnection,
@@ -322,7 +322,7 @@ def _wait_until_it_waits(core):
 
 
 def foreign(reactor):
-    """Every method is called by another thread while the loop waits; then everything still works."""
+    """Another thread calls every method while the loop waits; afterwards everything still works."""
     it = _Fixture(reactor)
     ready = threading.Event()
     outcomes, unknown, talked, stopped = {}, [], [], []
@@ -353,7 +353,7 @@ def foreign(reactor):
             reactor.stop()
 
     reactor.callWhenRunning(look)
-    # Nothing but its own events wakes the loop: it waits whenever it has nothing to do.
+    # Only the loop's own events wake it: it waits whenever it has nothing to do.
     it.client.on["connectionLost"] = it.server.on["connectionLost"] = lambda side: ended()
     it.child.when_ended = ended
     threading.Thread(target=work).start()

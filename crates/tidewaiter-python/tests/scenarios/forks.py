@@ -1,4 +1,4 @@
-"""Forks of a process that has a reactor: neither side may disturb the other."""
+"""Forks of a process that has a reactor. Neither process may disturb the other."""
 
 import gc
 import multiprocessing
@@ -13,7 +13,7 @@ KEPT = []
 
 
 def _echoes(reactor, times, over, then=None):
-    """Sends a byte to and fro over one connection `times` times, then calls `over`; `then` after the first."""
+    """Sends a byte back and forth `times` times, then calls `over`. After the first time, calls `then`."""
 
     def answer(side):
         side.transport.write(b"b")
@@ -25,7 +25,7 @@ def _echoes(reactor, times, over, then=None):
         if count == times:
             over()
         else:
-            # With a timer between them, so that timers are seen to go on as well.
+            # A timer sends the next byte, to test timers as well.
             reactor.callLater(0.001, side.transport.write, b"a")
 
     server = SideFactory(dataReceived=answer)
@@ -35,12 +35,12 @@ def _echoes(reactor, times, over, then=None):
 
 
 def _end_as_a_program(reactor):
-    """In a forked child: leaves the loop, drops all it inherited, and ends as programs do."""
+    """In a forked child: leaves the loop, drops all inherited objects, and exits normally."""
     reactor.crash()
 
 
 def _take_down(reactor):
-    """In a forked child: takes down all it inherited."""
+    """In a forked child: closes all inherited objects."""
     for port in KEPT:
         port.stopListening()
     reactor.removeAll()
@@ -55,7 +55,7 @@ WAYS = {"leaving at once": _leave, "ending as a program": _end_as_a_program, "ta
 
 
 def while_running(reactor, way):
-    """A callback forks, the child ends in some way, and the parent's connection, timers and children go on."""
+    """A callback forks. The child ends in some way; the parent's connection, timers and children go on."""
     statuses = []
 
     def fork():
@@ -91,7 +91,7 @@ def _in_child(pipe):
 
 
 def multiprocess(reactor):
-    """multiprocessing's forked children come and go in a thread while the loop is busy."""
+    """A thread starts children by multiprocessing's fork while the loop is busy."""
     results = []
 
     def work():
@@ -110,7 +110,7 @@ def multiprocess(reactor):
 
 
 def _daemonize(before=None, after=None):
-    """What user code does to become a daemon: the child goes on, the parent leaves."""
+    """Becomes a daemon as applications do: the child goes on, and the parent exits."""
     if before is not None:
         before()
     if os.fork():
@@ -121,7 +121,7 @@ def _daemonize(before=None, after=None):
 
 
 def into_background(reactor, path, with_hooks):
-    """Listens, forks, and runs in the child; `with_hooks` calls the reactor as twistd does."""
+    """Listens, forks, and runs in the child. With `with_hooks`, calls the reactor's methods as twistd does."""
     server = SideFactory(dataReceived=lambda side: side.transport.write(side.factory.received))
     server.on["connectionLost"] = lambda side: reactor.stop()
     port = reactor.listenTCP(0, server, interface=ADDRESS)
@@ -137,7 +137,7 @@ def into_background(reactor, path, with_hooks):
 
 
 def fresh_in_child(reactor):
-    """A forked child makes a reactor of its own and uses it, while the parent waits in its loop."""
+    """A forked child makes and uses its own reactor, while the parent waits in its loop."""
     from scenario import reactor_class
 
     statuses = []
@@ -164,7 +164,7 @@ def fresh_in_child(reactor):
 
 
 def used_in_child(reactor):
-    """A callback forks; in the child, what would do something with the reactor raises."""
+    """A callback forks. In the child, calls that use the reactor raise."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
 
     def attempt():
@@ -202,7 +202,7 @@ def used_in_child(reactor):
 
 
 def workers(reactor):
-    """Forks two workers, one after the other, which serve what the parent listens at; the parent never runs."""
+    """Forks two workers, one after the other, which serve the parent's listener. The parent never runs the loop."""
     import socket
 
     server = SideFactory(dataReceived=lambda side: side.transport.write(side.factory.received))

@@ -1,4 +1,4 @@
-"""What a process holds: objects, descriptors, memory."""
+"""Measures the resources that a process holds: objects, descriptors, memory."""
 
 import gc
 import os
@@ -7,7 +7,7 @@ from collections import Counter
 
 
 def descriptors():
-    """How many descriptors (handles, on Windows) this process has open."""
+    """The number of descriptors (on Windows: handles) that this process has open."""
     if sys.platform != "win32":
         return len(os.listdir("/proc/self/fd"))
     import ctypes
@@ -20,17 +20,17 @@ def descriptors():
 
 
 def resident():
-    """The bytes of memory that are this process's own and not swapped out, or None where nobody tells."""
+    """The bytes of private memory that are not swapped out; None where the system does not report them."""
     return _status("RssAnon")
 
 
 def resident_peak():
-    """The most that `resident` (with files) has been, in bytes."""
+    """The peak of resident memory, including files, in bytes."""
     return _status("VmHWM")
 
 
 def reset_peak():
-    """Forgets the peak so far."""
+    """Resets the peak."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
 
@@ -45,7 +45,7 @@ def _status(name):
 
 
 class Holdings:
-    """What is held now, to be compared with what was held before."""
+    """A snapshot of the resources, to compare with a later one."""
 
     def __init__(self):
         for _ in range(3):
@@ -56,7 +56,7 @@ class Holdings:
         self.kinds = Counter(type(thing).__qualname__ for thing in gc.get_objects())
 
     def since(self, before):
-        """What there is more of now than `before`."""
+        """The resources that grew since `before`."""
         more = dict(self.kinds - before.kinds)
         return {
             "descriptors": self.descriptors - before.descriptors,

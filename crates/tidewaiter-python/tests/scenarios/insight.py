@@ -1,4 +1,4 @@
-"""What the reactor tells of itself."""
+"""The reactor's metrics, warnings and reports."""
 
 import functools
 import gc
@@ -15,7 +15,7 @@ from scenarios.pairs import ADDRESS, SideFactory, connect, losing, python, until
 
 
 def metrics(reactor):
-    """The metrics with a listener and a timer left after one connection and one call from a thread."""
+    """The metrics after one connection and one call from a thread, with a listener and a timer left."""
     server = SideFactory(dataReceived=lambda side: side.transport.write(b"answer"))
     client = SideFactory(dataReceived=losing, connectionMade=lambda side: side.transport.write(b"question!"))
     connect(reactor, server, client)
@@ -122,7 +122,7 @@ WAYS = {
 
 
 def slow(reactor, way, limit):
-    """What is said of slow callbacks, without how long they took, and how many there were."""
+    """The warnings of slow callbacks, without their durations, and the count of slow callbacks."""
     if limit is not None:
         reactor.slow_callback = limit
     WAYS[way](reactor)
@@ -136,7 +136,7 @@ def _fails():
 
 
 def creators(reactor, debug):
-    """What is known of where delayed calls come from, and what is logged of one that fails."""
+    """The recorded origins of delayed calls, and the log message of one that fails."""
     texts = []
     from twisted.logger import formatEvent, globalLogPublisher
 
@@ -155,7 +155,7 @@ def creators(reactor, debug):
 
 
 def library_log(reactor):
-    """What is logged when connections cannot be accepted for want of descriptors."""
+    """The log messages when connections cannot be accepted, because no descriptors are left."""
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -177,7 +177,7 @@ def library_log(reactor):
 
 
 def dropped(reactor, turns):
-    """Drops reactors that are parts of cycles, and says what is left of them."""
+    """Drops reactors that are parts of cycles, and returns those that remain."""
 
     def one():
         own = reactor_class()()

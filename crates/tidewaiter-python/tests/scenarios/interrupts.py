@@ -16,7 +16,7 @@ WINDOWS = sys.platform == "win32"
 
 
 def _busy(reactor):
-    """Connections and timers, so that a signal finds the loop in all its parts."""
+    """Opens connections and timers, so that signals arrive in all parts of the loop."""
     answer = lambda side: side.transport.write(b"x" * 1000)
     for _ in range(4):
         server, client = SideFactory(dataReceived=answer), SideFactory(connectionMade=answer, dataReceived=answer)
@@ -25,7 +25,7 @@ def _busy(reactor):
 
 
 def _interrupt():
-    """Ctrl-C, as it were."""
+    """Simulates Ctrl-C."""
     if WINDOWS:
         signal.raise_signal(signal.SIGINT)
     else:
@@ -33,7 +33,7 @@ def _interrupt():
 
 
 def handled(reactor):
-    """Runs until interrupted from outside; Twisted's handler is installed, so the loop stops."""
+    """Runs until the test sends a signal. Twisted's handler is installed, so the loop stops."""
     _busy(reactor)
     reactor.callWhenRunning(reactor.callLater, 0, print, "running")
     reactor.run()
@@ -42,11 +42,11 @@ def handled(reactor):
 
 
 def unhandled(reactor, times, busy):
-    """Python's own handler raises KeyboardInterrupt wherever the loop is. `run` raises it or logs it; none is lost.
+    """Python's own handler raises KeyboardInterrupt anywhere in the loop. `run` raises it or logs it; none is lost.
 
-    After each the loop goes on, be it by itself or by another `run`.
+    After each one the loop goes on, by itself or by another call of `run`.
     """
-    # In a callback it loses the connection whose callback it was, as any other exception would.
+    # In a callback, it loses the callback's connection, as any other exception does.
     chance = random.Random(5)
     raised = 0
     sent = 0

@@ -1,4 +1,4 @@
-"""Many connections, children, timers and calls: afterwards nothing may be left of them."""
+"""Makes many connections, children, timers and calls, and checks that they leave nothing behind."""
 
 import gc
 import itertools
@@ -14,7 +14,7 @@ AT_ONCE = 100
 
 
 def _rounds(reactor, work):
-    """Holdings after a round of `work(reactor, count)` to warm up, and how they have changed after the real one."""
+    """Returns the holdings after a first round of `work(reactor, count)`, and their change after a second one."""
 
     async def main(_):
         await work(reactor, warm=True)
@@ -39,7 +39,7 @@ def _trace(failure):
 
 
 class _Short(protocol.Protocol):
-    """A connection that says one thing, hears one thing, and ends one way or another."""
+    """A connection that sends one message, receives one, and then ends in one of several ways."""
 
     def connectionMade(self):
         self.itself = self  # A cycle that only the collector can undo.
@@ -67,13 +67,13 @@ class _Shorts(protocol.ClientFactory):
 
 
 def connections(reactor, count):
-    """`count` connections, both ends of each in this process, some closed and some aborted."""
+    """Makes `count` connections with both ends in this process; closes some and aborts some."""
 
     async def work(reactor, warm):
         left = 2 * (30 * AT_ONCE if warm else count)
         to_start = left // 2
         done = defer.Deferred()
-        # More addresses than one, since each has but 28 000 ports for connections that have just been.
+        # Use several addresses: each has only 28 000 ports, and a closed connection keeps its port for a while.
         addresses = itertools.cycle([f"127.0.0.{number}" for number in range(1, 17)])
 
         def start():
@@ -110,7 +110,7 @@ class _Child(protocol.ProcessProtocol):
 
 
 def children(reactor, count):
-    """`count` children, some at once."""
+    """Runs `count` children, several at a time."""
     command = ["true"] if os.name == "posix" else [os.environ["COMSPEC"], "/c", "exit"]
 
     async def work(reactor, warm):
@@ -138,7 +138,7 @@ def children(reactor, count):
 
 
 def calls(reactor, count):
-    """Timers that fire, that are cancelled and that are moved; calls from threads."""
+    """Timers that fire, are cancelled or are moved, and calls from threads."""
 
     async def work(reactor, warm):
         for _ in range(1 if warm else count // 1000):
@@ -156,7 +156,7 @@ def calls(reactor, count):
 
 
 def cycles(reactor):
-    """What hangs together with each kind of thing the reactor gives out, in a cycle, goes once that is over."""
+    """The garbage collector frees cycles through each kind of object of the reactor, once its work is over."""
     watched = {}
 
     def watch(kind, thing):
@@ -200,7 +200,7 @@ def cycles(reactor):
         reactor.spawnProcess(Child(), arguments[0], arguments, os.environ)
 
     def finish():
-        # Cancelled timers may stay until they are many, or until they come up.
+        # The loop may keep cancelled timers until they are many or due.
         for _ in range(200):
             reactor.callLater(500, lambda: None).cancel()
         reactor.callLater(0.3, look)

@@ -1,7 +1,7 @@
 """The configuration of the Buildbot master of test_buildbot.py, which copies it into the master's folder.
 
-One build on one worker, started at once. `port` gets the number the worker is to connect to; when the build is over,
-`result.json` gets what came of it, and the master stops.
+It starts one build on one worker at once. The file `port` gets the number of the port for the worker. When the build
+is over, `result.json` gets its result, and the master stops.
 """
 
 import json
@@ -23,7 +23,7 @@ def _python(code):
 
 
 class Witness(BuildbotService):
-    """Tells the test what happens in the master."""
+    """Reports the master's events to the test."""
 
     name = "witness"
 

@@ -1,4 +1,4 @@
-"""Numbers of descriptors that the system gives out again."""
+"""Descriptor numbers that the system reuses."""
 
 import socket
 
@@ -6,7 +6,7 @@ from scenarios.pairs import ADDRESS, SideFactory, failures, until
 
 
 def listener_stopped(reactor):
-    """Opens sockets in the callback that stops a listener, and says what became of them."""
+    """Opens sockets in the callback that stops a listener, and returns the state of each."""
     strangers, outcome = [], {"stopped": False}
 
     def stop(port):

@@ -1,4 +1,4 @@
-"""Connections with both ends in this process, and children: what most scenarios are made of."""
+"""Helpers for most scenarios: connections with both ends in this process, and children."""
 
 import sys
 
@@ -9,11 +9,11 @@ ADDRESS = "127.0.0.1"
 
 
 class Raised(Exception):
-    """What a callback of a test raises."""
+    """The exception that callbacks of a test raise."""
 
 
 class Side(protocol.Protocol):
-    """One end of a connection: does what its factory has been told to do in each callback, and takes notes."""
+    """One end of a connection. Records each callback, and calls the function that its factory has for it."""
 
     def connectionMade(self):
         self.factory.sides.append(self)
@@ -29,7 +29,7 @@ class Side(protocol.Protocol):
 
 
 class SideFactory(protocol.ClientFactory):
-    """Makes sides. `on` maps the name of a callback to what is called in it, with the side."""
+    """Makes sides. `on` maps the name of a callback to a function that the callback calls with the side."""
 
     noisy = False
 
@@ -42,7 +42,7 @@ class SideFactory(protocol.ClientFactory):
         self.failed = []
 
     def happened(self, side, what):
-        """Called by the sides in each of their callbacks."""
+        """The sides call this in each of their callbacks."""
         action = self.on.get(what)
         if action is not None:
             action(side)
@@ -63,7 +63,7 @@ def connect(reactor, server, client):
 
 
 def raising(what):
-    """A callback that raises, and says where it did."""
+    """A function that raises an exception with the callback's name."""
 
     def callback(*_arguments, **_options):
         raise Raised(what)
@@ -72,12 +72,12 @@ def raising(what):
 
 
 def losing(side):
-    """A callback that closes the connection it is called for."""
+    """Closes the connection whose callback calls it."""
     side.transport.loseConnection()
 
 
 def until(reactor, done, after=None):
-    """Runs the reactor until `done()`, and then until a timer that is armed only now has fired: the loop goes on."""
+    """Runs the reactor until `done()`, and then until a new timer has fired, which proves that the loop goes on."""
 
     def look():
         if not done():
@@ -92,10 +92,10 @@ def until(reactor, done, after=None):
 
 
 def failures():
-    """The failures in the log, those of the tests before others."""
+    """The logged failures, with the tests' own before others."""
     return sorted(LOG.failures)
 
 
 def python(code):
-    """The arguments of a child that runs this code, without the site packages that take long to start."""
+    """The arguments of a child that runs this code, without the site packages, which are slow to load."""
     return [sys.executable, "-S", "-E", "-c", code]

@@ -1,4 +1,4 @@
-"""Subclasses of the reactor, several reactors, and reactors that are never run."""
+"""Subclasses of the reactor, several reactors, and reactors that never run."""
 
 import gc
 import threading
@@ -11,7 +11,7 @@ from scenarios.pairs import ADDRESS, SideFactory, failures, losing
 
 
 def _exchange(serving, connecting, over):
-    """A server on one reactor, a client on another; `over` is called when the client has its answer, and is gone."""
+    """Connects a client on one reactor to a server on another. Calls `over` when the answered client is lost."""
     server = SideFactory(dataReceived=lambda side: side.transport.write(b"answer"))
     client = SideFactory(
         connectionMade=lambda side: side.transport.write(b"question"),
@@ -24,7 +24,7 @@ def _exchange(serving, connecting, over):
 
 
 def subclass(_installed):
-    """What a subclass overrides is what is called."""
+    """The reactor calls the methods that a subclass overrides."""
     called = []
 
     class Mine(reactor_class()):
@@ -73,7 +73,7 @@ def alternating(reactor):
 
 
 def in_threads(reactor, count):
-    """Reactors in threads of their own, each with both ends of a connection, while that of the main thread waits."""
+    """Reactors run in threads, each with both ends of a connection, while the main thread's reactor waits."""
     received = []
 
     def work():
@@ -96,7 +96,7 @@ def in_threads(reactor, count):
 
 
 def dropped(reactor, count):
-    """Reactors that were made, given work, and never ran: how many are left, and how many descriptors."""
+    """Reactors get work but never run. Returns how many of them, and how many descriptors, are left."""
 
     def make():
         made = reactor_class()()

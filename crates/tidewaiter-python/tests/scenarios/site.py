@@ -1,6 +1,6 @@
 """Scrapy crawls a site of some hundred pages, which this process serves; both run on the reactor under test.
 
-Run by test_scrapy.py as: python site.py MODULE.CLASS PAGES. Prints one line of JSON: what was found.
+Run by test_scrapy.py as: python site.py MODULE.CLASS PAGES. Prints the result as one line of JSON.
 """
 
 import json
@@ -33,7 +33,7 @@ class Numbers(scrapy.Spider):
 
 
 def site(pages):
-    """A page for each number, with links to others; some redirect, some are missing, some are slow."""
+    """A page for each number, with links to others. Some pages redirect, some are missing, some are slow."""
     from twisted.internet import reactor
     from twisted.web import resource, server
 

@@ -1,4 +1,4 @@
-"""Threads: a loop outside the main thread, and calls that come from threads that are not the loop's."""
+"""Threads: a loop outside the main thread, and calls from threads that do not run the loop."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ def talk(port, message=b"hello"):
 
 
 def loop_elsewhere(reactor):
-    """The main thread sets up and tears down; the loop runs in another, children and threads and all."""
+    """The main thread sets up and tears down. The loop runs in another thread, with children and thread calls."""
     heard = []
 
     class Child(protocol.ProcessProtocol):
@@ -59,7 +59,7 @@ def loop_elsewhere(reactor):
 
 
 def _try(results, name, call):
-    """Makes a call that may be refused, but not with an error of our own making."""
+    """Makes a call that may raise, but must not raise an unexpected error."""
     try:
         call()
         results[name] = "done"
@@ -68,7 +68,7 @@ def _try(results, name, call):
 
 
 def foreign_calls(reactor):
-    """Every kind of call comes from a thread that is not the loop's, while that waits; then the loop still works."""
+    """Another thread makes every kind of call while the loop waits; afterwards the loop still works."""
     results = {}
     server, port = _echo_server(reactor)
     client = SideFactory()
@@ -110,7 +110,7 @@ def foreign_calls(reactor):
 
 
 def hammered(reactor, seconds):
-    """Many threads call for some time whatever comes to mind; then the loop still works."""
+    """Many threads make random calls for some time; afterwards the loop still works."""
     server, port = _echo_server(reactor)
     over = threading.Event()
     counted = []

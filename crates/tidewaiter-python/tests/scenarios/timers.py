@@ -6,7 +6,7 @@ from twisted.internet import base
 
 
 def attributes(reactor):
-    """What a program notes down on a delayed call is there, and what nobody did is not."""
+    """A delayed call keeps the attributes that a program sets on it, and raises AttributeError for others."""
     call, other = reactor.callLater(1000, print), reactor.callLater(1000, print)
     seen = [hasattr(call, "note"), call.creator]
     call.note = "mine"
@@ -20,7 +20,7 @@ def attributes(reactor):
 
 
 def origin(reactor):
-    """While that is wanted, a delayed call tells where it comes from, even after it was cancelled."""
+    """In debug mode, a delayed call shows its origin, even after it was cancelled."""
     base.DelayedCall.debug = True
     call = reactor.callLater(1000, print)
     call.cancel()
@@ -28,7 +28,7 @@ def origin(reactor):
 
 
 def times(reactor):
-    """When a call is due: what the clock said when it was asked for, and the delay; the same ever after."""
+    """A call's time is the clock's at the request plus the delay, and stays the same."""
     delays = (1000, 0.01, 0)
     before = time.time()
     calls = [reactor.callLater(delay, lambda: None) for delay in delays]

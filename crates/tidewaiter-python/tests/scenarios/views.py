@@ -1,4 +1,4 @@
-"""What a transport says of itself while it ends, when sockets are opened that might get its number."""
+"""A transport's answers about its socket while it ends, and new sockets are opened that might get its number."""
 
 import itertools
 import socket
@@ -10,7 +10,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class _Strangers:
-    """Sockets that somebody opens, which get whatever numbers are free."""
+    """Sockets that an application opens, which get whatever numbers are free."""
 
     def __init__(self):
         self.sockets = [socket.socket() for _ in range(4)]
@@ -18,7 +18,7 @@ class _Strangers:
             each.bind((ADDRESS, 0))
 
     def touched(self):
-        """How many of them had an option set, or were shut down or closed."""
+        """The number of them that had an option set, or were shut down or closed."""
         count = 0
         for each in self.sockets:
             try:
@@ -43,7 +43,7 @@ def _answer(call):
 
 
 def _ask(transport):
-    """All that a transport is asked, and told to change, of its socket."""
+    """All calls on a transport that read or change its socket."""
     return {
         "getHost": _answer(transport.getHost),
         "getPeer": _answer(transport.getPeer),
@@ -57,7 +57,7 @@ def _ask(transport):
 
 
 def _expected(transport):
-    """What it is to say while it lives."""
+    """The expected answers while the transport is open."""
     host = transport.getHost()
     return {
         "getHost": str(host),
@@ -82,8 +82,8 @@ _LAST_WORDS = {
 
 def endings(reactor):
     """
-    Clients end their connections in each of those ways, in the callback that tells that they are made or in a later
-    one, after their sockets were looked at or not, and are asked in the same callback. What was wrong then.
+    Clients end their connections in each way, in `connectionMade` or in a later callback, with their sockets used
+    before or not. The same callback then makes every call on them. Returns the wrong answers.
     """
     wrong = {}
     cases = list(itertools.product(_LAST_WORDS, (True, False), (True, False)))
@@ -123,8 +123,8 @@ def endings(reactor):
 
 def failing(reactor, seen):
     """
-    Some connections are reset by their peers while others get data. Whoever gets data asks all that were not yet
-    told that they are lost.
+    Some connections are reset by their peers while others receive data. Each one that receives data makes every call
+    on those whose `connectionLost` was not called yet.
     """
     wrong, touched, expected, lost = {}, [], {}, []
     clients = []

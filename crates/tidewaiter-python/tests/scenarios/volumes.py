@@ -11,7 +11,7 @@ PATTERN = bytes(range(256)) * (PIECE // 256)
 
 
 class _Reader(threading.Thread):
-    """Reads to the end in a thread of its own, and checks that every byte is where it belongs."""
+    """Reads to the end in a thread, and checks every byte."""
 
     def __init__(self, number):
         super().__init__()
@@ -32,7 +32,7 @@ class _Reader(threading.Thread):
 
 
 class _Producer:
-    """Writes piece after piece, while it may."""
+    """Writes one piece after another while it is not paused."""
 
     def __init__(self, transport, pieces):
         self.transport = transport
@@ -56,7 +56,7 @@ class _Producer:
 
 
 def written(reactor, size, way):
-    """Writes `size` bytes in one of some ways, and returns what came of them and how memory has grown."""
+    """Writes `size` bytes in the given way; returns the outcome and the growth of memory."""
 
     def at_once(side):
         side.transport.write(whole)

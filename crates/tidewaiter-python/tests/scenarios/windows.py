@@ -1,4 +1,4 @@
-"""What only Windows has: events, and signals that Python's handler takes note of in another thread."""
+"""Scenarios for Windows alone: events, and signals, which Python's handler records in another thread."""
 
 import ctypes
 import os
@@ -15,12 +15,12 @@ PATIENCE = 60
 
 
 def _give_up(reactor):
-    """Ends the loop, if what should end it does not."""
+    """Ends the loop after a limit, if the expected event does not."""
     return reactor.callLater(PATIENCE, reactor.crash)
 
 
 def stopped_by_signals(reactor):
-    """Python's handlers run at once, though nothing else happens; whoever was told of signals before is so again."""
+    """Python's handlers run at once, even if nothing else happens; then the previous wake-up socket is restored."""
     told, telling = socket.socketpair()
     telling.setblocking(False)
     signal.set_wakeup_fd(telling.fileno())
@@ -57,7 +57,7 @@ def stopped_by_twisteds_handler(reactor, name):
 
 
 class Event:
-    """An event of the system, with the number that pywin32's handles have too."""
+    """An event of the system. Like pywin32's handles, it converts to its number."""
 
     _system = ctypes.WinDLL("kernel32", use_last_error=True) if sys.platform == "win32" else None
 
@@ -73,7 +73,7 @@ class Event:
 
 
 class Watcher:
-    """Counts how often an event was signalled, and in which thread."""
+    """Counts an event's signals, and records the threads that handled them."""
 
     def __init__(self, called):
         self.called = called
@@ -98,7 +98,7 @@ class Watcher:
 
 
 def many_events(reactor, number):
-    """More events than `WaitForMultipleObjects` takes; each is heard as often as it is set, until removed."""
+    """Watches more events than `WaitForMultipleObjects` takes. Each is handled as often as it is set, until removed."""
     missing = 0
 
     def called():
@@ -123,7 +123,7 @@ def many_events(reactor, number):
     go(events)
     for event in events[1:]:
         reactor.removeEvent(event)
-    # The order in which they are set is not that in which they are heard: nothing must be left of these.
+    # Events may be handled in another order than they are set in. None of these may stay pending.
     for event in events[1:]:
         event.set()
     go(events[:1])
@@ -145,7 +145,7 @@ def many_events(reactor, number):
 
 
 class Child(protocol.ProcessProtocol):
-    """Remembers what a child wrote and how it ended."""
+    """Records a child's output and its end."""
 
     def __init__(self, ended):
         self.output = b""
@@ -171,7 +171,7 @@ class Child(protocol.ProcessProtocol):
 
 
 def children(reactor, folder, arguments):
-    """What the caller says reaches the child; how it ends comes back, in Twisted's order."""
+    """A child receives the arguments, environment and input, and its end is reported in Twisted's order."""
     tell = "import os, sys; print(sys.argv[1:], os.environ['GIVEN'], 'SYSTEMROOT' in os.environ, os.getcwd())"
     wait = "import sys; print('kill me', flush=True); sys.stdin.read()"
     started = [
@@ -199,7 +199,7 @@ def children(reactor, folder, arguments):
 
 
 def refusals(reactor):
-    """What Windows does not have is refused, in words."""
+    """Arguments that Windows does not support raise, with a message."""
     spawn = reactor.spawnProcess
     attempts = {
         "uid": lambda: spawn(protocol.ProcessProtocol(), sys.executable, uid=1),
