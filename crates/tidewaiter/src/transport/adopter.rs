@@ -23,10 +23,11 @@ pub(super) struct Inlet {
 /// factory. Clones share that factory. Dropping the last clone drops the factory, on the reactor's thread.
 #[derive(Clone)]
 pub struct Adopter {
-    shared: Arc<Shared>,
+    registration: Arc<Registration>,
 }
 
-struct Shared {
+/// Removes the reactor's end of an adopter when its last clone is dropped.
+struct Registration {
     remote: Remote,
     token: Token,
 }
@@ -77,7 +78,7 @@ impl Reactor {
         inlet.token.set(token);
         let remote = self.remote();
         Ok(Adopter {
-            shared: Arc::new(Shared { remote, token }),
+            registration: Arc::new(Registration { remote, token }),
         })
     }
 }
@@ -92,8 +93,8 @@ impl Adopter {
     ///
     /// [`Error::Stopped`] when the reactor has stopped. The socket is closed then.
     pub fn adopt_tcp(&self, socket: impl Into<Socket>, peer: SocketAddr) -> Result<(), Error> {
-        let (socket, token) = (socket.into(), self.shared.token);
-        self.shared.remote.call(move |reactor| {
+        let (socket, token) = (socket.into(), self.registration.token);
+        self.registration.remote.call(move |reactor| {
             // A stopping reactor has dropped its end; the socket is then closed here.
             if let Some(inlet) = reactor.find::<Inlet>(token) {
                 inlet.take(socket, peer);
@@ -103,7 +104,7 @@ impl Adopter {
 
     /// The reactor's end. To be called on the reactor's thread.
     pub(super) fn inlet(&self, reactor: &Reactor) -> Option<Rc<Inlet>> {
-        reactor.find(self.shared.token)
+        reactor.find(self.registration.token)
     }
 }
 
@@ -113,7 +114,7 @@ impl fmt::Debug for Adopter {
     }
 }
 
-impl Drop for Shared {
+impl Drop for Registration {
     fn drop(&mut self) {
         let token = self.token;
         // An error means that the reactor has stopped, and has dropped its end by itself.

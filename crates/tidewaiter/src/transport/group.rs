@@ -200,7 +200,7 @@ impl ReactorGroup {
             let (options_here, adopter) = (options.clone(), adopter.clone());
             let listening = self.ask(index, move |reactor| {
                 let inlet = adopter.inlet(reactor).ok_or(Error::Stopped)?;
-                let listener = reactor.listen_tcp(options_here, Local(inlet))?;
+                let listener = reactor.listen_tcp(options_here, LocalFactory(inlet))?;
                 Ok((listener.local_addr(), listener.token()))
             });
             match listening {
@@ -396,9 +396,9 @@ impl fmt::Debug for GroupListener {
 }
 
 /// Lends an adopter's factory to a listener on the same reactor.
-struct Local(Rc<Inlet>);
+struct LocalFactory(Rc<Inlet>);
 
-impl Factory for Local {
+impl Factory for LocalFactory {
     fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
         self.0.build_protocol(peer)
     }

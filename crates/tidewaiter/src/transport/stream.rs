@@ -21,7 +21,7 @@ use crate::port::{
 };
 use crate::reactor::{Live, LiveKind, Reactor};
 pub(super) use ending::Ending;
-use ending::{Farewell, Gone};
+use ending::{EndState, Gone};
 use pausing::{Held, Pauses};
 use producing::Registered;
 
@@ -87,7 +87,7 @@ pub(super) struct State {
     receiving: Option<Operation>,
     pub(super) low_water: usize,
     /// Boxed, because a stream needs it only once it is to end.
-    farewell: Option<Box<Farewell>>,
+    end_state: Option<Box<EndState>>,
 }
 
 /// The state of a [`Request::HangUp`], which reports a hang-up while no receive is under way.
@@ -228,7 +228,7 @@ impl Stream {
         if state.phase != Phase::Open || state.leaving {
             state.read_ended = true;
             drop(state);
-            self.let_go();
+            self.close_handle();
             return;
         }
         // After a hang-up, a pause does not hold the end of file back, unless data is held before it.
@@ -399,7 +399,7 @@ impl Stream {
         match Reason::of(failure) {
             Some(reason) => {
                 self.close(Ending::AtOnce, reason);
-                self.let_go();
+                self.close_handle();
             }
             // The operation was cancelled. The stream may have been resumed since, so receive again.
             None => self.receive_more(),
@@ -484,7 +484,7 @@ impl State {
             pauses: Pauses::default(),
             held: None,
             hang_up: HangUp::Unasked,
-            farewell: None,
+            end_state: None,
         }
     }
 

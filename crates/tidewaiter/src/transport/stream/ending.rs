@@ -41,7 +41,7 @@ pub(in crate::transport) enum Ending {
 
 /// The state that a stream needs once it is to end.
 #[derive(Default)]
-pub(super) struct Farewell {
+pub(super) struct EndState {
     ending: Ending,
     /// Why the stream ends, once that is decided.
     reason: Option<Reason>,
@@ -54,13 +54,15 @@ pub(super) struct Farewell {
 }
 
 impl State {
-    fn farewell(&mut self) -> &mut Farewell {
-        self.farewell.get_or_insert_default()
+    fn end_state(&mut self) -> &mut EndState {
+        self.end_state.get_or_insert_default()
     }
 
     /// How many written bytes the OS never took: known once the protocol learns of the end, 0 before.
     pub(in crate::transport) fn unsent(&self) -> usize {
-        self.farewell.as_ref().map_or(0, |farewell| farewell.unsent)
+        self.end_state
+            .as_ref()
+            .map_or(0, |end_state| end_state.unsent)
     }
 
     /// Whether to receive and discard, so that the OS does not reset the peer.
@@ -71,7 +73,7 @@ impl State {
 
     /// Whether the peer may still be sending, and the limit on discarded bytes is not reached.
     fn may_discard(&self) -> bool {
-        let discarded = self.farewell.as_ref().map_or(0, |kept| kept.discarded);
+        let discarded = self.end_state.as_ref().map_or(0, |kept| kept.discarded);
         !self.read_ended && discarded < DISCARD_MAX
     }
 }
@@ -98,10 +100,10 @@ impl Stream {
             return;
         }
         state.phase = Phase::Closing;
-        let farewell = state.farewell();
-        farewell.ending = ending;
+        let end_state = state.end_state();
+        end_state.ending = ending;
         // A reason that is set already wins: once the reactor stops, that is why the connection is lost.
-        farewell.reason.get_or_insert(reason);
+        end_state.reason.get_or_insert(reason);
         let sending = state.sending;
         drop(state);
         if let Some((operation, _)) = sending {
@@ -118,7 +120,7 @@ impl Stream {
         self.close(Ending::AtOnce, Reason::Panicked);
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Closing {
-            state.farewell().reason = Some(Reason::Panicked);
+            state.end_state().reason = Some(Reason::Panicked);
         }
     }
 
@@ -132,10 +134,10 @@ impl Stream {
         state.phase = Phase::Told;
         let queue = std::mem::take(&mut state.queue);
         state.held = None;
-        let farewell = state.farewell();
-        farewell.unsent = queue.len();
-        let reason = farewell.reason.take().unwrap_or(Reason::Done);
-        let in_order = farewell.ending == Ending::InOrder;
+        let end_state = state.end_state();
+        end_state.unsent = queue.len();
+        let reason = end_state.reason.take().unwrap_or(Reason::Done);
+        let in_order = end_state.ending == Ending::InOrder;
         let lingers = in_order && matches!(self.kind, StreamKind::Tcp(_)) && state.may_discard();
         let writing = std::mem::replace(&mut state.write, WriteSide::Finished);
         drop(state);
@@ -150,7 +152,7 @@ impl Stream {
         if lingers {
             self.linger(LINGER_ROUNDS);
         } else {
-            self.let_go();
+            self.close_handle();
         }
     }
 
@@ -184,17 +186,17 @@ impl Stream {
         if state.phase != Phase::Told {
             return;
         }
-        let farewell = state.farewell();
-        let (stream, before) = (Rc::clone(self), farewell.discarded);
+        let end_state = state.end_state();
+        let (stream, before) = (Rc::clone(self), end_state.discarded);
         let timer = self.reactor.call_later(LINGER_SILENCE, move |_| {
-            let heard = stream.state.borrow_mut().farewell().discarded > before;
+            let heard = stream.state.borrow_mut().end_state().discarded > before;
             if heard && rounds > 1 {
                 stream.linger(rounds - 1);
             } else {
-                stream.let_go();
+                stream.close_handle();
             }
         });
-        farewell.timer = Some(timer);
+        end_state.timer = Some(timer);
         drop(state);
         self.receive_more();
     }
@@ -203,7 +205,7 @@ impl Stream {
     pub(super) fn discard(self: &Rc<Self>, bytes: usize) {
         self.reactor.counters().bytes_received.add(bytes as u64);
         let mut state = self.state.borrow_mut();
-        state.farewell().discarded += bytes;
+        state.end_state().discarded += bytes;
         if state.may_discard() {
             return;
         }
@@ -212,19 +214,19 @@ impl Stream {
         if let Some(operation) = receiving {
             self.reactor.port_mut().cancel(operation);
         }
-        self.let_go();
+        self.close_handle();
     }
 
     /// Closes the handle, if the protocol knows of the end.
-    pub(super) fn let_go(self: &Rc<Self>) {
+    pub(super) fn close_handle(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Told {
             return;
         }
         state.phase = Phase::Closed;
-        let farewell = state.farewell();
-        let timer = farewell.timer.take();
-        let mode = match farewell.ending {
+        let end_state = state.end_state();
+        let timer = end_state.timer.take();
+        let mode = match end_state.ending {
             Ending::Reset => CloseMode::Reset,
             Ending::InOrder | Ending::AtOnce => CloseMode::Graceful,
         };
@@ -246,7 +248,7 @@ impl Stream {
     pub(super) fn stop_in_time(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Open && !state.leaving {
-            state.farewell().reason = Some(Reason::Stopped);
+            state.end_state().reason = Some(Reason::Stopped);
         }
         drop(state);
         self.finish();
@@ -261,10 +263,10 @@ impl Stream {
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Closing {
             // `close` may have been called before, for an end in order that still awaits its send: do not linger.
-            state.farewell().ending = Ending::AtOnce;
+            state.end_state().ending = Ending::AtOnce;
         }
         drop(state);
-        self.let_go();
+        self.close_handle();
     }
 
     /// The kind under which [`Living`](crate::Living) counts this stream in its present phase.

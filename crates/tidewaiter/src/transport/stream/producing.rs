@@ -6,14 +6,14 @@ use std::rc::Rc;
 use super::super::producer::{Producer, ProducerKind};
 use super::{Phase, Stream, StreamKind};
 
-type Shared = Rc<RefCell<dyn Producer>>;
+type SharedProducer = Rc<RefCell<dyn Producer>>;
 
 /// While a pull producer writes at least this many bytes at a time, the OS holds back the last partial segment.
 const LARGE_PIECE: usize = 16 * 1024;
 
 /// A stream's registered producer.
 pub(super) struct Registered {
-    producer: Shared,
+    producer: SharedProducer,
     kind: ProducerKind,
     /// Whether a push producer was last told to pause.
     paused: bool,
@@ -33,7 +33,7 @@ impl Registered {
 impl Stream {
     pub(in crate::transport) fn register_producer(
         self: &Rc<Self>,
-        producer: Shared,
+        producer: SharedProducer,
         kind: ProducerKind,
     ) {
         let registered = Registered {
