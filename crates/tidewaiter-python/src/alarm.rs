@@ -23,11 +23,11 @@ impl Core {
     /// are discarded. The socket is closed when its peer is.
     fn wake_on(&self, py: Python<'_>, descriptor: RawDescriptor) -> PyResult<()> {
         let socket = sockets::stream(descriptor)?;
-        let inside = self.enter(py)?;
+        let event_loop = self.enter(py)?;
         let peer = socket
             .peer_addr()
             .map_err(|error| os_error("a socket to wake by", &error))?;
-        inside
+        event_loop
             .reactor
             .adopt_tcp(socket, peer, Alarm)
             .map_err(|error| refused("a socket to wake by", &error))?;

@@ -22,7 +22,7 @@ use crate::stream::{Bridge, Stream};
 
 struct State {
     process: RefCell<Option<Process>>,
-    inside: RefCell<Weak<Loop>>,
+    event_loop: RefCell<Weak<Loop>>,
     protocol: RefCell<Option<Py<PyAny>>>,
 }
 
@@ -123,36 +123,36 @@ fn encoded(status: ExitStatus) -> i64 {
 }
 
 /// The process protocol of every child: passes each event on to the child's Python object.
-struct Household {
+struct ChildBridge {
     home: Weak<Loop>,
     slot: Rc<Cell<Option<usize>>>,
 }
 
-impl Household {
+impl ChildBridge {
     fn enter(&self, call: impl FnOnce(&Loop, &Bound<'_, Child>) -> PyResult<()>) {
-        let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
+        let (Some(event_loop), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
             return;
         };
         Python::attach(|py| {
-            let child = match inside.children.borrow().get(slot) {
+            let child = match event_loop.children.borrow().get(slot) {
                 Some(child) => child.bind(py).clone(),
                 None => return,
             };
-            if let Err(error) = call(&inside, &child) {
-                inside.report("child", &error, child.as_any());
+            if let Err(error) = call(&event_loop, &child) {
+                event_loop.report("child", &error, child.as_any());
             }
         });
     }
 }
 
-impl ProcessProtocol for Household {
+impl ProcessProtocol for ChildBridge {
     fn child_data_received(&mut self, _: &Process, child_fd: ChildFd, data: &[u8]) {
-        self.enter(|inside, child| {
+        self.enter(|event_loop, child| {
             let py = child.py();
             let Some(protocol) = child.get().protocol_of(py) else {
                 return Ok(());
             };
-            let called = inside.call(&protocol, "childDataReceived", || {
+            let called = event_loop.call(&protocol, "childDataReceived", || {
                 let data = PyBytes::new(py, data);
                 protocol.call_method1(intern!(py, "childDataReceived"), (child_fd, data))
             });
@@ -166,8 +166,8 @@ impl ProcessProtocol for Household {
     }
 
     fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
-        self.enter(|inside, child| {
-            inside.call(&Child::named(child), "_childConnectionLost", || {
+        self.enter(|event_loop, child| {
+            event_loop.call(&Child::named(child), "_childConnectionLost", || {
                 child.call_method1(intern!(child.py(), "_childConnectionLost"), (child_fd,))
             })?;
             Ok(())
@@ -175,8 +175,8 @@ impl ProcessProtocol for Household {
     }
 
     fn process_exited(&mut self, _: &Process, status: ExitStatus) {
-        self.enter(|inside, child| {
-            inside.call(&Child::named(child), "_childExited", || {
+        self.enter(|event_loop, child| {
+            event_loop.call(&Child::named(child), "_childExited", || {
                 child.call_method1(intern!(child.py(), "_childExited"), (encoded(status),))
             })?;
             Ok(())
@@ -184,10 +184,10 @@ impl ProcessProtocol for Household {
     }
 
     fn process_ended(&mut self, _: &Process, _: ExitStatus) {
-        let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
+        let (Some(event_loop), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
             return;
         };
-        let child = inside.children.borrow_mut().remove(slot);
+        let child = event_loop.children.borrow_mut().remove(slot);
         Python::attach(|_| drop(child));
     }
 }
@@ -199,7 +199,7 @@ impl Child {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Child {
         Child(Locked::new(State {
             process: RefCell::new(None),
-            inside: RefCell::new(Weak::new()),
+            event_loop: RefCell::new(Weak::new()),
             protocol: RefCell::new(None),
         }))
     }
@@ -208,13 +208,16 @@ impl Child {
     /// program, for instance because the program does not exist.
     fn _spawn(slf: &Bound<'_, Self>, core: &Core, program: Program) -> PyResult<Option<u32>> {
         let py = slf.py();
-        let inside = core.enter(py)?;
+        let event_loop = core.enter(py)?;
         let slot = Rc::new(Cell::new(None));
-        let household = Household {
-            home: Rc::downgrade(&inside),
+        let bridge = ChildBridge {
+            home: Rc::downgrade(&event_loop),
             slot: Rc::clone(&slot),
         };
-        let process = match inside.reactor.spawn_process(&program.command()?, household) {
+        let process = match event_loop
+            .reactor
+            .spawn_process(&program.command()?, bridge)
+        {
             Ok(process) => process,
             Err(error) if error.is_in_child() && !cfg!(windows) => return Ok(None),
             Err(error) => return Err(os_error(&error.to_string(), &error.source)),
@@ -222,9 +225,12 @@ impl Child {
         // A stopping reactor must not kill the application's children: Twisted leaves them running.
         process.detach();
         let state = slf.get().0.get(py);
-        state.inside.replace(Rc::downgrade(&inside));
+        state.event_loop.replace(Rc::downgrade(&event_loop));
         slot.set(Some(
-            inside.children.borrow_mut().insert(slf.clone().unbind()),
+            event_loop
+                .children
+                .borrow_mut()
+                .insert(slf.clone().unbind()),
         ));
         let pid = process.pid();
         state.process.replace(Some(process));
@@ -235,15 +241,15 @@ impl Child {
     fn _pipe(&self, py: Python<'_>, child_fd: ChildFd, stream: &Bound<'_, Stream>) -> PyResult<()> {
         let state = self.0.get(py);
         let process = state.process.borrow().clone();
-        let inside = state.inside.borrow().upgrade();
-        let (Some(process), Some(inside)) = (process, inside) else {
+        let event_loop = state.event_loop.borrow().upgrade();
+        let (Some(process), Some(event_loop)) = (process, event_loop) else {
             return Err(PyRuntimeError::new_err("no process was started"));
         };
-        inside.check_thread()?;
+        event_loop.check_thread()?;
         let transport = process
             .pipe(child_fd)
             .ok_or_else(|| PyAttributeError::new_err(format!("there is no pipe at {child_fd}")))?;
-        Bridge::new(Rc::downgrade(&inside), None).lead_to(stream, &inside);
+        Bridge::new(Rc::downgrade(&event_loop), None).lead_to(stream, &event_loop);
         Stream::open(stream, &transport);
         Ok(())
     }
@@ -286,8 +292,8 @@ impl Child {
     /// Sends a signal by way of the reactor, which knows whether the process ID still belongs to the child.
     fn send(&self, py: Python<'_>, signal: Signal) -> PyResult<()> {
         let state = self.0.get(py);
-        if let Some(inside) = state.inside.borrow().upgrade() {
-            inside.check_thread()?;
+        if let Some(event_loop) = state.event_loop.borrow().upgrade() {
+            event_loop.check_thread()?;
         }
         let process = state.process.borrow().clone();
         let process =

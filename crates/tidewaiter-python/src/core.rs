@@ -17,9 +17,9 @@ use tidewaiter::{Reactor, Remote, Transport};
 
 use crate::child::Child;
 use crate::context::Context;
-use crate::exits::Kept;
+use crate::exits::UnwindGuard;
 use crate::failures::{no_turn, os_error};
-use crate::forks::Belonging;
+use crate::forks::ForkState;
 use crate::hooks::Hooks;
 use crate::lock::{Locked, Waiting};
 use crate::records;
@@ -34,7 +34,7 @@ use crate::watch::Watched;
 pub(crate) struct Loop {
     pub(crate) reactor: Reactor,
     pub(crate) hooks: Hooks,
-    pub(crate) belonging: Belonging,
+    pub(crate) fork_state: ForkState,
     pub(crate) timers: RefCell<Slab<Py<DelayedCall>>>,
     pub(crate) watched: RefCell<Slab<Watched>>,
     pub(crate) streams: RefCell<Slab<Py<Stream>>>,
@@ -127,7 +127,7 @@ struct RemoteCall {
 /// `call_from_thread` and `wake`.
 #[pyclass(frozen, weakref, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Core {
-    inside: Locked<RefCell<Option<Rc<Loop>>>>,
+    event_loop: Locked<RefCell<Option<Rc<Loop>>>>,
     /// Outside of the loop, because other threads add to it while the loop waits.
     calls: Locked<RefCell<VecDeque<RemoteCall>>>,
     remote: Remote,
@@ -136,37 +136,38 @@ pub(crate) struct Core {
 impl Core {
     /// The loop, if this thread may use it now.
     pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<Rc<Loop>> {
-        let inside = self.inside(py);
-        let inside = inside.ok_or_else(|| PyRuntimeError::new_err("the reactor is gone"))?;
-        inside.check_thread()?;
-        Ok(inside)
+        let event_loop = self.event_loop(py);
+        let event_loop =
+            event_loop.ok_or_else(|| PyRuntimeError::new_err("the reactor is gone"))?;
+        event_loop.check_thread()?;
+        Ok(event_loop)
     }
 
     /// The loop, without a check. The caller must not use the reactor while another thread waits in it.
-    pub(crate) fn inside(&self, py: Python<'_>) -> Option<Rc<Loop>> {
-        self.inside.get(py).borrow().clone()
+    pub(crate) fn event_loop(&self, py: Python<'_>) -> Option<Rc<Loop>> {
+        self.event_loop.get(py).borrow().clone()
     }
 
-    fn one_turn(&self, py: Python<'_>, inside: &Loop, limit: Option<Duration>) -> PyResult<()> {
-        inside.take_up()?;
-        inside.check_process()?;
-        let nested = inside.belonging.in_turn.replace(true);
-        let ending = inside.ending.take();
+    fn one_turn(&self, py: Python<'_>, event_loop: &Loop, limit: Option<Duration>) -> PyResult<()> {
+        event_loop.take_up()?;
+        event_loop.check_process()?;
+        let nested = event_loop.fork_state.in_turn.replace(true);
+        let ending = event_loop.ending.take();
         let limit = if ending.is_empty() {
             limit
         } else {
             Some(Duration::ZERO)
         };
-        let turned = inside.reactor.iterate(limit);
+        let turned = event_loop.reactor.iterate(limit);
         for bridge in ending {
             bridge.let_end();
         }
         if turned.is_ok() {
-            self.make_remote_calls(py, inside);
-            records::deliver(py, inside);
+            self.make_remote_calls(py, event_loop);
+            records::deliver(py, event_loop);
         }
-        inside.belonging.in_turn.set(nested);
-        if inside.is_copy() {
+        event_loop.fork_state.in_turn.set(nested);
+        if event_loop.is_copy() {
             // A callback forked, and this is the child. The loop is the parent's, so ignore the turn's outcome.
             return Ok(());
         }
@@ -176,22 +177,24 @@ impl Core {
     }
 
     /// Makes the calls that other threads asked for. Calls added meanwhile wait for the next turn.
-    fn make_remote_calls(&self, py: Python<'_>, inside: &Loop) {
+    fn make_remote_calls(&self, py: Python<'_>, event_loop: &Loop) {
         let count = self.calls.get(py).borrow().len();
         for _ in 0..count {
             let Some(call) = self.calls.get(py).borrow_mut().pop_front() else {
                 return;
             };
             let callable = call.callable.bind(py);
-            inside.thread_calls.set(inside.thread_calls.get() + 1);
-            let made = inside.call(callable, "", || {
+            event_loop
+                .thread_calls
+                .set(event_loop.thread_calls.get() + 1);
+            let made = event_loop.call(callable, "", || {
                 callable.call(
                     call.args.bind(py),
                     call.kwargs.as_ref().map(|kwargs| kwargs.bind(py)),
                 )
             });
             if let Err(error) = made {
-                inside.report("thread", &error, callable);
+                event_loop.report("thread", &error, callable);
             }
         }
         if count > 0 && !self.calls.get(py).borrow().is_empty() {
@@ -225,10 +228,10 @@ impl Core {
             .build()
             .map_err(|error| os_error("no completion port", &error))?;
         let remote = reactor.remote();
-        let inside = Loop {
+        let event_loop = Loop {
             reactor,
             hooks: Hooks::default(),
-            belonging: Belonging::default(),
+            fork_state: ForkState::default(),
             timers: RefCell::default(),
             watched: RefCell::default(),
             streams: RefCell::default(),
@@ -242,7 +245,7 @@ impl Core {
             waiting: Arc::clone(&waiting),
         };
         Ok(Core {
-            inside: Locked::new(RefCell::new(Some(Rc::new(inside)))),
+            event_loop: Locked::new(RefCell::new(Some(Rc::new(event_loop)))),
             calls: Locked::new(RefCell::default()),
             remote,
         })
@@ -267,9 +270,9 @@ impl Core {
     /// if `None`), and calls back.
     #[pyo3(signature = (timeout=None))]
     fn turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let inside = self.enter(py)?;
-        let _kept = Kept::begin();
-        self.one_turn(py, &inside, timeout.map(duration))
+        let event_loop = self.enter(py)?;
+        let _guard = UnwindGuard::begin();
+        self.one_turn(py, &event_loop, timeout.map(duration))
     }
 
     /// Makes turns while `owner._started` is true; calls `owner.runUntilCurrent()` before a turn if
@@ -278,34 +281,34 @@ impl Core {
     /// in a child process that was forked in a turn.
     fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = owner.py();
-        let inside = self.enter(py)?;
-        let _kept = Kept::begin();
-        inside.interrupted.set(true);
+        let event_loop = self.enter(py)?;
+        let _guard = UnwindGuard::begin();
+        event_loop.interrupted.set(true);
         loop {
-            while inside.interrupted.replace(false) {
+            while event_loop.interrupted.replace(false) {
                 if !owner.getattr(intern!(py, "_started"))?.is_truthy()? {
                     return Ok(());
                 }
                 if owner.getattr(intern!(py, "_justStopped"))?.is_truthy()? {
                     owner.call_method0(intern!(py, "runUntilCurrent"))?;
-                    inside.interrupted.set(true);
+                    event_loop.interrupted.set(true);
                 }
             }
-            if inside.is_copy() {
+            if event_loop.is_copy() {
                 return Ok(());
             }
-            self.one_turn(py, &inside, None)?;
+            self.one_turn(py, &event_loop, None)?;
         }
     }
 
     /// Ends the current turn without waiting, and makes `run` check whether its owner has stopped.
     fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
-        match self.inside(py) {
-            Some(inside) if inside.is_copy() => {}
+        match self.event_loop(py) {
+            Some(event_loop) if event_loop.is_copy() => {}
             _ => {
-                let inside = self.enter(py)?;
-                inside.reactor.crash();
-                inside.interrupted.set(true);
+                let event_loop = self.enter(py)?;
+                event_loop.reactor.crash();
+                event_loop.interrupted.set(true);
             }
         }
         Ok(())
@@ -355,19 +358,19 @@ impl Core {
 
     /// The delayed calls that are pending.
     fn delayed_calls(&self, py: Python<'_>) -> PyResult<Vec<Py<DelayedCall>>> {
-        let inside = self.enter(py)?;
-        let timers = inside.timers.borrow();
+        let event_loop = self.enter(py)?;
+        let timers = event_loop.timers.borrow();
         Ok(timers.iter().map(|(_, call)| call.clone_ref(py)).collect())
     }
 
     /// The streams that are not lost, and the listeners.
     fn live(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        let inside = match self.inside(py) {
-            Some(inside) if inside.is_copy() => inside,
+        let event_loop = match self.event_loop(py) {
+            Some(event_loop) if event_loop.is_copy() => event_loop,
             _ => self.enter(py)?,
         };
-        let streams = inside.streams.borrow();
-        let listeners = inside.listeners.borrow();
+        let streams = event_loop.streams.borrow();
+        let listeners = event_loop.listeners.borrow();
         let live = streams
             .iter()
             .filter(|(_, stream)| stream.get().is_live(py));
@@ -378,10 +381,10 @@ impl Core {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(inside) = self.inside.visited().try_borrow()
-            && let Some(inside) = inside.as_ref()
+        if let Ok(event_loop) = self.event_loop.visited().try_borrow()
+            && let Some(event_loop) = event_loop.as_ref()
         {
-            inside.traverse(&visit)?;
+            event_loop.traverse(&visit)?;
         }
         if let Ok(calls) = self.calls.visited().try_borrow() {
             for call in calls.iter() {
@@ -395,10 +398,10 @@ impl Core {
 
     fn __clear__(&self) {
         // Drop the Python objects first: their destructors may still use the loop.
-        let inside = Python::attach(|py| {
+        let event_loop = Python::attach(|py| {
             drop(self.calls.get(py).take());
-            self.inside.get(py).take()
+            self.event_loop.get(py).take()
         });
-        drop(inside);
+        drop(event_loop);
     }
 }

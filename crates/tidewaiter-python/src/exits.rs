@@ -7,9 +7,9 @@
 //! does not unwind.
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::Kept;
+pub(crate) use linux::UnwindGuard;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use other::Kept;
+pub(crate) use other::UnwindGuard;
 
 #[cfg(target_os = "linux")]
 #[expect(
@@ -26,12 +26,12 @@ mod linux {
 
     /// The C library's record of a cleanup handler: four words in glibc, three in musl.
     #[repr(C)]
-    struct Note([*mut c_void; 4]);
+    struct CleanupRecord([*mut c_void; 4]);
 
     type Routine = extern "C" fn(*mut c_void);
 
-    type Push = unsafe extern "C" fn(*mut Note, Routine, *mut c_void);
-    type Pop = unsafe extern "C" fn(*mut Note, c_int);
+    type Push = unsafe extern "C" fn(*mut CleanupRecord, Routine, *mut c_void);
+    type Pop = unsafe extern "C" fn(*mut CleanupRecord, c_int);
 
     /// The functions behind `pthread.h`'s macros `pthread_cleanup_push` and `pthread_cleanup_pop`.
     #[derive(Clone, Copy)]
@@ -68,30 +68,30 @@ mod linux {
     }
 
     /// While this exists, the thread hangs instead of unwinding if Python ends it.
-    pub(crate) struct Kept(Option<(*mut Note, Calls)>);
+    pub(crate) struct UnwindGuard(Option<(*mut CleanupRecord, Calls)>);
 
-    impl Kept {
+    impl UnwindGuard {
         /// Pushes the handler. A thread must drop these values in the reverse order of their creation.
-        pub(crate) fn begin() -> Kept {
-            Kept(calls().map(|calls| {
+        pub(crate) fn begin() -> UnwindGuard {
+            UnwindGuard(calls().map(|calls| {
                 // Before glibc unwinds a frame, it calls the handlers whose records lie in that frame or in those that
                 // it called. It counts a record outside of the stack among the latter, so it unwinds no frame at all.
-                let note = Box::into_raw(Box::new(Note([null_mut(); 4])));
+                let record = Box::into_raw(Box::new(CleanupRecord([null_mut(); 4])));
                 // SAFETY: the record is ours, is large enough, and is not moved before `pop`. The handler never
                 // returns.
-                unsafe { (calls.push)(note, handler, null_mut()) };
-                (note, calls)
+                unsafe { (calls.push)(record, handler, null_mut()) };
+                (record, calls)
             }))
         }
     }
 
-    impl Drop for Kept {
+    impl Drop for UnwindGuard {
         fn drop(&mut self) {
-            if let Some((note, calls)) = self.0 {
+            if let Some((record, calls)) = self.0 {
                 // SAFETY: this thread pushed the record, because the type is not `Send`, and has popped later ones.
-                unsafe { (calls.pop)(note, 0) };
+                unsafe { (calls.pop)(record, 0) };
                 // SAFETY: the pointer came from a box, and the C library no longer refers to it.
-                drop(unsafe { Box::from_raw(note) });
+                drop(unsafe { Box::from_raw(record) });
             }
         }
     }
@@ -100,11 +100,11 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod other {
     /// Does nothing: this system does not unwind the stack of a thread that ends.
-    pub(crate) struct Kept;
+    pub(crate) struct UnwindGuard;
 
-    impl Kept {
-        pub(crate) fn begin() -> Kept {
-            Kept
+    impl UnwindGuard {
+        pub(crate) fn begin() -> UnwindGuard {
+            UnwindGuard
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::failures::{no_turn, refused};
 
 /// A loop's state with regard to forks.
 #[derive(Default)]
-pub(crate) struct Belonging {
+pub(crate) struct ForkState {
     /// The loop is in a turn, so a child forked now cannot use it.
     pub(crate) in_turn: Cell<bool>,
     /// The loop was prepared for a fork, and has made no turn since.
@@ -30,7 +30,7 @@ pub(crate) struct Belonging {
 impl Loop {
     /// Whether this process is a forked child, and the loop belongs to the parent.
     pub(crate) fn is_copy(&self) -> bool {
-        self.belonging.copied.get()
+        self.fork_state.copied.get()
     }
 
     pub(crate) fn check_process(&self) -> PyResult<()> {
@@ -44,18 +44,18 @@ impl Loop {
     }
 
     fn suspend(&self) -> PyResult<()> {
-        if !self.belonging.suspended.get() {
+        if !self.fork_state.suspended.get() {
             let suspended = self.reactor.before_fork();
             suspended
                 .map_err(|error| refused("the reactor cannot be made ready for a fork", &error))?;
-            self.belonging.suspended.set(true);
+            self.fork_state.suspended.set(true);
         }
         Ok(())
     }
 
     /// Resumes the loop in a forked child that may use it. To be called before each use of the loop.
     pub(crate) fn take_up_in_child(&self) -> PyResult<()> {
-        if self.belonging.offered.get() {
+        if self.fork_state.offered.get() {
             return self.take_up();
         }
         Ok(())
@@ -63,11 +63,11 @@ impl Loop {
 
     /// Resumes the loop if it was prepared for a fork. To be called before each turn.
     pub(crate) fn take_up(&self) -> PyResult<()> {
-        if self.belonging.suspended.get() {
+        if self.fork_state.suspended.get() {
             let taken = self.reactor.after_fork();
             taken.map_err(|error| no_turn(&error))?;
-            self.belonging.suspended.set(false);
-            self.belonging.offered.set(false);
+            self.fork_state.suspended.set(false);
+            self.fork_state.offered.set(false);
         }
         Ok(())
     }
@@ -87,13 +87,13 @@ impl Core {
 
     /// For `os.register_at_fork`: prepares the loop for a fork, unless it is in a turn.
     fn _before_any_fork(&self, py: Python<'_>) {
-        let Some(inside) = self.inside(py) else {
+        let Some(event_loop) = self.event_loop(py) else {
             return;
         };
-        if inside.is_copy() || inside.waiting.now() || inside.belonging.in_turn.get() {
+        if event_loop.is_copy() || event_loop.waiting.now() || event_loop.fork_state.in_turn.get() {
             return;
         }
-        if let Err(error) = inside.suspend() {
+        if let Err(error) = event_loop.suspend() {
             // The loop then stays with this process, as if it were in a turn.
             log::debug!("{error}");
         }
@@ -102,17 +102,17 @@ impl Core {
     /// For `os.register_at_fork`: notes that this process is a forked child.
     fn _in_child(&self, py: Python<'_>) {
         endings::forget_others();
-        if let Some(inside) = self.inside(py) {
-            let offered = inside.belonging.suspended.get();
-            inside.belonging.offered.set(offered);
-            inside.belonging.copied.set(!offered);
+        if let Some(event_loop) = self.event_loop(py) {
+            let offered = event_loop.fork_state.suspended.get();
+            event_loop.fork_state.offered.set(offered);
+            event_loop.fork_state.copied.set(!offered);
         }
     }
 
     /// Raises if this process is a forked child, and the loop belongs to the parent.
     pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
-        match self.inside(py) {
-            Some(inside) => inside.check_process(),
+        match self.event_loop(py) {
+            Some(event_loop) => event_loop.check_process(),
             None => Ok(()),
         }
     }

@@ -162,9 +162,9 @@ impl Core {
         limit: Option<f64>,
         on_slow: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let inside = self.enter(py)?;
-        inside.hooks.slow.set(limit.map(duration));
-        let replaced = inside.hooks.on_slow.replace(on_slow);
+        let event_loop = self.enter(py)?;
+        event_loop.hooks.slow.set(limit.map(duration));
+        let replaced = event_loop.hooks.on_slow.replace(on_slow);
         drop(replaced);
         Ok(())
     }
@@ -183,10 +183,10 @@ impl Core {
         debugged: Option<Py<PyAny>>,
         describe: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let inside = self.enter(py)?;
+        let event_loop = self.enter(py)?;
         let replaced = (
-            inside.hooks.debugged.replace(debugged),
-            inside.hooks.describe.replace(describe),
+            event_loop.hooks.debugged.replace(debugged),
+            event_loop.hooks.describe.replace(describe),
         );
         drop(replaced);
         Ok(())

@@ -23,14 +23,14 @@ use crate::stream::Bridge;
 pub(crate) struct Listener(Locked<(tidewaiter::Listener, Weak<Loop>)>);
 
 /// The factory of every listener: passes events on to the Python object, which is in the loop's table.
-struct Doorman {
+struct ListenerBridge {
     home: Weak<Loop>,
     slot: usize,
 }
 
 /// An accepted connection for which Python has not made an object yet.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct Incoming {
     home: Weak<Loop>,
     slot: usize,
     peer: SocketAddr,
@@ -43,31 +43,33 @@ fn tell(
     method: &str,
     call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
 ) {
-    let Some(inside) = home.upgrade() else { return };
+    let Some(event_loop) = home.upgrade() else {
+        return;
+    };
     Python::attach(|py| {
-        let object = match inside.listeners.borrow().get(slot) {
+        let object = match event_loop.listeners.borrow().get(slot) {
             Some(object) => object.bind(py).clone(),
             None => return,
         };
-        if let Err(error) = inside.call(&object, method, || call(&object).map(drop)) {
-            inside.report("listener", &error, &object);
+        if let Err(error) = event_loop.call(&object, method, || call(&object).map(drop)) {
+            event_loop.report("listener", &error, &object);
         }
     });
 }
 
-impl Door {
+impl Incoming {
     /// Asks Python to make an object for the connection. Closes the connection if Python makes none.
     pub(crate) fn open(&self, transport: &Transport, bridge: &Bridge) {
-        let Some(inside) = self.home.upgrade() else {
+        let Some(event_loop) = self.home.upgrade() else {
             return;
         };
-        inside
+        event_loop
             .accepted
             .replace(Some((transport.clone(), bridge.clone())));
         tell(&self.home, self.slot, "_accepted", |object| {
             let py = object.py();
             let address = sockets::tuple(py, self.peer)?;
-            inside.in_context(
+            event_loop.in_context(
                 py,
                 |context| {
                     let prefix = object.call_method0(intern!(py, "logPrefix"))?;
@@ -76,20 +78,20 @@ impl Door {
                 || object.call_method1(intern!(py, "_accepted"), (address,)),
             )
         });
-        if let Some((transport, _)) = inside.accepted.take() {
+        if let Some((transport, _)) = event_loop.accepted.take() {
             transport.close_connection();
         }
     }
 }
 
-impl Factory for Doorman {
+impl Factory for ListenerBridge {
     fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
-        let door = Door {
+        let incoming = Incoming {
             home: self.home.clone(),
             slot: self.slot,
             peer,
         };
-        Some(Box::new(Bridge::new(self.home.clone(), Some(door))))
+        Some(Box::new(Bridge::new(self.home.clone(), Some(incoming))))
     }
 
     fn accept_failed(&mut self, _: &tidewaiter::Listener, error: &io::Error) {
@@ -103,10 +105,10 @@ impl Factory for Doorman {
         tell(&self.home, self.slot, "_closed", |object| {
             object.call_method0(intern!(object.py(), "_closed"))
         });
-        let Some(inside) = self.home.upgrade() else {
+        let Some(event_loop) = self.home.upgrade() else {
             return;
         };
-        let object = inside.listeners.borrow_mut().try_remove(self.slot);
+        let object = event_loop.listeners.borrow_mut().try_remove(self.slot);
         Python::attach(|_| drop(object));
     }
 }
@@ -122,18 +124,18 @@ impl Core {
         object: Py<PyAny>,
     ) -> PyResult<Listener> {
         let socket = sockets::listener(descriptor)?;
-        let inside = self.enter(py)?;
-        let slot = inside.listeners.borrow_mut().insert(object);
-        let home = Rc::downgrade(&inside);
-        let doorman = Doorman {
+        let event_loop = self.enter(py)?;
+        let slot = event_loop.listeners.borrow_mut().insert(object);
+        let home = Rc::downgrade(&event_loop);
+        let bridge = ListenerBridge {
             home: home.clone(),
             slot,
         };
-        let listener = inside
+        let listener = event_loop
             .reactor
-            .listen_tcp_on(socket, doorman)
+            .listen_tcp_on(socket, bridge)
             .map_err(|error| {
-                let object = inside.listeners.borrow_mut().try_remove(slot);
+                let object = event_loop.listeners.borrow_mut().try_remove(slot);
                 drop(object);
                 refused("listen", &error)
             })?;
@@ -163,8 +165,8 @@ impl Listener {
     fn with(&self, py: Python<'_>, act: impl FnOnce(&tidewaiter::Listener)) -> PyResult<()> {
         let (listener, home) = self.0.get(py);
         match home.upgrade() {
-            Some(inside) if inside.is_copy() => return Ok(()),
-            Some(inside) => inside.check_thread()?,
+            Some(event_loop) if event_loop.is_copy() => return Ok(()),
+            Some(event_loop) => event_loop.check_thread()?,
             None => {}
         }
         act(listener);

@@ -26,9 +26,9 @@ fn turn_times<'py>(py: Python<'py>, times: &TurnTimes) -> PyResult<Bound<'py, Py
 impl Core {
     /// Counts of events since the loop was made, and of objects and operations now.
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let inside = self.enter(py)?;
-        let port = inside.reactor.port_info();
-        let metrics = inside.reactor.metrics();
+        let event_loop = self.enter(py)?;
+        let port = event_loop.reactor.port_info();
+        let metrics = event_loop.reactor.metrics();
         let result = PyDict::new(py);
         result.set_item("port", port.kind.to_string())?;
         result.set_item("port_reason", port.reason)?;
@@ -38,8 +38,8 @@ impl Core {
             ("completions", metrics.completions),
             ("late_completions", metrics.late_completions),
             ("delayed_calls_made", metrics.timers_fired),
-            ("thread_calls_made", inside.thread_calls.get()),
-            ("slow_callbacks", inside.hooks.slow_count.get()),
+            ("thread_calls_made", event_loop.thread_calls.get()),
+            ("slow_callbacks", event_loop.hooks.slow_count.get()),
             ("accepted", metrics.accepted),
             ("connected", metrics.connected),
             ("spawned", metrics.spawned),
@@ -55,7 +55,7 @@ impl Core {
             ("lingering", metrics.living.lingering),
             ("listeners", metrics.living.listeners),
             ("children", metrics.living.children),
-            ("watches", inside.watched.borrow().len()),
+            ("watches", event_loop.watched.borrow().len()),
             ("in_flight", metrics.in_flight),
         ];
         for (name, count) in living {

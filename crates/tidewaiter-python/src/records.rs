@@ -13,9 +13,9 @@ use pyo3::prelude::*;
 use crate::core::Loop;
 
 /// While this many records are queued, further ones are dropped.
-const KEPT_MAX: usize = 1000;
+const QUEUED_MAX: usize = 1000;
 
-struct Kept {
+struct QueuedRecord {
     level: Level,
     target: String,
     message: String,
@@ -24,12 +24,12 @@ struct Kept {
 /// The queue of records, as a logger.
 struct Records {
     any: AtomicBool,
-    kept: Mutex<VecDeque<Kept>>,
+    queued: Mutex<VecDeque<QueuedRecord>>,
 }
 
 static RECORDS: Records = Records {
     any: AtomicBool::new(false),
-    kept: Mutex::new(VecDeque::new()),
+    queued: Mutex::new(VecDeque::new()),
 };
 
 impl Log for Records {
@@ -41,14 +41,14 @@ impl Log for Records {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let record = Kept {
+        let record = QueuedRecord {
             level: record.level(),
             target: record.target().to_owned(),
             message: record.args().to_string(),
         };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX {
-            kept.push_back(record);
+        let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        if queued.len() < QUEUED_MAX {
+            queued.push_back(record);
             self.any.store(true, Ordering::Release);
         }
     }
@@ -65,16 +65,19 @@ pub(crate) fn begin() {
 }
 
 /// Passes the queued records to Python.
-pub(crate) fn deliver(py: Python<'_>, inside: &Loop) {
+pub(crate) fn deliver(py: Python<'_>, event_loop: &Loop) {
     if !RECORDS.any.swap(false, Ordering::Acquire) {
         return;
     }
-    let kept = {
-        let mut kept = RECORDS.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *kept)
+    let queued = {
+        let mut queued = RECORDS
+            .queued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *queued)
     };
-    for record in kept {
-        inside.tell(py, &inside.hooks.on_log, |hook| {
+    for record in queued {
+        event_loop.tell(py, &event_loop.hooks.on_log, |hook| {
             hook.call1((
                 record.level.as_str(),
                 record.target.as_str(),

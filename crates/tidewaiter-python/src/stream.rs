@@ -32,7 +32,7 @@ struct Link {
 }
 
 pub(crate) struct State {
-    inside: RefCell<Weak<Loop>>,
+    event_loop: RefCell<Weak<Loop>>,
     /// Passes the transport's callbacks on to this stream.
     bridge: RefCell<Option<Bridge>>,
     connector: RefCell<Option<Connector>>,
@@ -84,16 +84,16 @@ impl Stream {
 impl State {
     /// Raises if this thread may not use the loop now.
     fn check_thread(&self) -> PyResult<()> {
-        match self.inside.borrow().upgrade() {
-            Some(inside) => inside.check_thread(),
+        match self.event_loop.borrow().upgrade() {
+            Some(event_loop) => event_loop.check_thread(),
             None => Ok(()),
         }
     }
 
     /// Whether this process is a forked child, and the stream's loop belongs to the parent.
     fn is_copied(&self) -> bool {
-        let inside = self.inside.borrow().upgrade();
-        inside.is_some_and(|inside| inside.is_copy())
+        let event_loop = self.event_loop.borrow().upgrade();
+        event_loop.is_some_and(|event_loop| event_loop.is_copy())
     }
 
     /// The transport, while the connection is open; raises if this thread may not use the loop. Returns `None` in a
@@ -159,7 +159,7 @@ impl Stream {
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> Stream {
         Stream(Locked::new(State {
-            inside: RefCell::new(Weak::new()),
+            event_loop: RefCell::new(Weak::new()),
             bridge: RefCell::new(None),
             connector: RefCell::new(None),
             link: RefCell::new(None),
@@ -181,11 +181,11 @@ impl Stream {
     /// Takes over the connection that a listener on `core` has just accepted. To be called inside `_accepted`.
     fn _adopt(slf: &Bound<'_, Self>, core: &Core) -> PyResult<()> {
         let py = slf.py();
-        let inside = core.enter(py)?;
-        let accepted = inside.accepted.take();
+        let event_loop = core.enter(py)?;
+        let accepted = event_loop.accepted.take();
         let (transport, bridge) =
             accepted.ok_or_else(|| PyAttributeError::new_err("no connection was accepted"))?;
-        bridge.lead_to(slf, &inside);
+        bridge.lead_to(slf, &event_loop);
         slf.get().state(py).begin(&transport);
         Ok(())
     }
@@ -199,12 +199,12 @@ impl Stream {
         address: &Bound<'_, PyTuple>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let inside = core.enter(py)?;
+        let event_loop = core.enter(py)?;
         let peer = sockets::address(address)?;
         let socket = sockets::stream(descriptor)?;
-        let bridge = Bridge::new(Rc::downgrade(&inside), None);
-        bridge.lead_to(slf, &inside);
-        let connector = inside
+        let bridge = Bridge::new(Rc::downgrade(&event_loop), None);
+        bridge.lead_to(slf, &event_loop);
+        let connector = event_loop
             .reactor
             .connect_tcp_with(socket, peer, Caller(bridge));
         slf.get().state(py).connector.replace(Some(connector));

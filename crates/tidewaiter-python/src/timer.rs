@@ -38,7 +38,7 @@ struct Call {
 }
 
 struct State {
-    inside: Weak<Loop>,
+    event_loop: Weak<Loop>,
     slot: Cell<usize>,
     armed: OnceCell<tidewaiter::DelayedCall>,
     time: Cell<Time>,
@@ -85,7 +85,7 @@ impl DelayedCall {
     /// Schedules `callable` to be called no earlier than `delay` seconds from now.
     pub(crate) fn arm(
         py: Python<'_>,
-        inside: &Rc<Loop>,
+        event_loop: &Rc<Loop>,
         delay: f64,
         callable: Py<PyAny>,
         args: Py<PyTuple>,
@@ -101,7 +101,7 @@ impl DelayedCall {
             kwargs,
         };
         let state = State {
-            inside: Rc::downgrade(inside),
+            event_loop: Rc::downgrade(event_loop),
             slot: Cell::new(0),
             armed: OnceCell::new(),
             // Set below, once the timer is armed.
@@ -111,16 +111,16 @@ impl DelayedCall {
             attributes: RefCell::new(None),
         };
         let delayed = Py::new(py, DelayedCall(Locked::new(state)))?;
-        if let Some(origin) = inside.origin(py)? {
+        if let Some(origin) = event_loop.origin(py)? {
             delayed
                 .get()
                 .set_attribute(intern!(py, "creator"), &origin)?;
         }
-        let slot = inside.timers.borrow_mut().insert(delayed.clone_ref(py));
-        let home = Rc::downgrade(inside);
-        let armed = inside.reactor.call_later(duration(delay), move |_| {
-            if let Some(inside) = home.upgrade() {
-                Python::attach(|py| fire(py, &inside, slot));
+        let slot = event_loop.timers.borrow_mut().insert(delayed.clone_ref(py));
+        let home = Rc::downgrade(event_loop);
+        let armed = event_loop.reactor.call_later(duration(delay), move |_| {
+            if let Some(event_loop) = home.upgrade() {
+                Python::attach(|py| fire(py, &event_loop, slot));
             }
         });
         let state = delayed.get().0.get(py);
@@ -136,8 +136,8 @@ impl DelayedCall {
 }
 
 /// Makes the call in this slot of the loop's table.
-fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
-    let delayed = inside.timers.borrow_mut().remove(slot);
+fn fire(py: Python<'_>, event_loop: &Loop, slot: usize) {
+    let delayed = event_loop.timers.borrow_mut().remove(slot);
     let state = delayed.get().0.get(py);
     state.fate.set(Fate::Called);
     let (callable, args, kwargs) = {
@@ -150,9 +150,9 @@ fn fire(py: Python<'_>, inside: &Loop, slot: usize) {
             kwargs,
         )
     };
-    let made = inside.call(&callable, "", || callable.call(&args, kwargs.as_ref()));
+    let made = event_loop.call(&callable, "", || callable.call(&args, kwargs.as_ref()));
     if let Err(error) = made {
-        inside.report("timer", &error, delayed.bind(py).as_any());
+        event_loop.report("timer", &error, delayed.bind(py).as_any());
     }
 }
 
@@ -171,10 +171,10 @@ impl State {
         if let Some(wrong) = wrong {
             return Err(PyErr::from_value(wrong.call0()?));
         }
-        match (self.inside.upgrade(), self.armed.get()) {
-            (Some(inside), Some(armed)) => {
-                inside.check_thread()?;
-                Ok((inside, armed))
+        match (self.event_loop.upgrade(), self.armed.get()) {
+            (Some(event_loop), Some(armed)) => {
+                event_loop.check_thread()?;
+                Ok((event_loop, armed))
             }
             _ => Err(PyValueError::new_err("the reactor of this call is gone")),
         }
@@ -228,15 +228,15 @@ impl DelayedCall {
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().0.get(py);
-        let (inside, armed) = state.pending(&slf.get_type())?;
-        if inside.debugs(py)? {
+        let (event_loop, armed) = state.pending(&slf.get_type())?;
+        if event_loop.debugs(py)? {
             // Keep the present `repr`: the call's parts are dropped below.
             let shown = slf.as_any().repr()?;
             slf.setattr(intern!(py, "_repr"), shown)?;
         }
         armed.cancel();
         state.fate.set(Fate::Cancelled);
-        let entry = inside.timers.borrow_mut().try_remove(state.slot.get());
+        let entry = event_loop.timers.borrow_mut().try_remove(state.slot.get());
         let call = state.call.take();
         // Drop these last, outside of the borrows: a destructor in Python may call this object.
         drop((entry, call));

@@ -41,23 +41,25 @@ fn tell(
     slot: usize,
     call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
 ) {
-    let Some(inside) = home.upgrade() else { return };
+    let Some(event_loop) = home.upgrade() else {
+        return;
+    };
     Python::attach(|py| {
-        let watched = inside.watched.borrow();
+        let watched = event_loop.watched.borrow();
         let callback = watched
             .get(slot)
             .map(|entry| entry.callback.bind(py).clone());
         drop(watched);
         let Some(callback) = callback else { return };
-        if let Err(error) = inside.call_on_behalf(&callback, || call(&callback)) {
-            inside.report("watch", &error, &callback);
+        if let Err(error) = event_loop.call_on_behalf(&callback, || call(&callback)) {
+            event_loop.report("watch", &error, &callback);
         }
     });
 }
 
 /// Adds `callback` to the loop's table and starts the watch. Returns the watch's number.
 fn start(
-    inside: &Rc<Loop>,
+    event_loop: &Rc<Loop>,
     callback: Py<PyAny>,
     begin: impl FnOnce(&Reactor, Weak<Loop>, usize) -> Result<Watch, Error>,
 ) -> PyResult<usize> {
@@ -65,14 +67,14 @@ fn start(
         watch: None,
         callback,
     };
-    let slot = inside.watched.borrow_mut().insert(entry);
-    match begin(&inside.reactor, Rc::downgrade(inside), slot) {
+    let slot = event_loop.watched.borrow_mut().insert(entry);
+    match begin(&event_loop.reactor, Rc::downgrade(event_loop), slot) {
         Ok(watch) => {
-            inside.watched.borrow_mut()[slot].watch = Some(watch);
+            event_loop.watched.borrow_mut()[slot].watch = Some(watch);
             Ok(slot)
         }
         Err(error) => {
-            let entry = inside.watched.borrow_mut().remove(slot);
+            let entry = event_loop.watched.borrow_mut().remove(slot);
             drop(entry);
             Err(match error {
                 Error::Watch { descriptor, source } => {
@@ -129,9 +131,9 @@ impl Core {
 
     /// Changes a watch's interest, at once.
     fn rewatch(&self, py: Python<'_>, number: usize, interest: u8) -> PyResult<()> {
-        let inside = self.enter(py)?;
+        let event_loop = self.enter(py)?;
         let watch = {
-            let watched = inside.watched.borrow();
+            let watched = event_loop.watched.borrow();
             watched.get(number).and_then(|entry| entry.watch.clone())
         };
         let watch = watch.ok_or_else(|| PyKeyError::new_err(number))?;
@@ -142,11 +144,11 @@ impl Core {
 
     /// Ends a watch, at once: the descriptor may be closed right after.
     fn unwatch(&self, py: Python<'_>, number: usize) -> PyResult<()> {
-        let inside = match self.inside(py) {
-            Some(inside) if inside.is_copy() => return Ok(()),
+        let event_loop = match self.event_loop(py) {
+            Some(event_loop) if event_loop.is_copy() => return Ok(()),
             _ => self.enter(py)?,
         };
-        let entry = inside.watched.borrow_mut().try_remove(number);
+        let entry = event_loop.watched.borrow_mut().try_remove(number);
         let entry = entry.ok_or_else(|| PyKeyError::new_err(number))?;
         if let Some(watch) = &entry.watch {
             watch.stop();

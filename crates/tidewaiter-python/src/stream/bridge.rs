@@ -12,7 +12,7 @@ use tidewaiter::{ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 use super::Stream;
 use crate::core::Loop;
 use crate::failures::{os_error, raised};
-use crate::listener::Door;
+use crate::listener::Incoming;
 
 /// The protocol of every connection and pipe: finds the stream's Python object and calls it.
 ///
@@ -23,39 +23,42 @@ pub(crate) struct Bridge {
     /// The stream's slot in the loop's table, while there is a stream.
     slot: Rc<Cell<Option<usize>>>,
     /// Set for an accepted connection: asks the listener's object for a stream.
-    door: Option<Door>,
+    incoming: Option<Incoming>,
 }
 
 impl Bridge {
     /// Makes a bridge that leads to no stream yet.
-    pub(crate) fn new(home: Weak<Loop>, door: Option<Door>) -> Bridge {
+    pub(crate) fn new(home: Weak<Loop>, incoming: Option<Incoming>) -> Bridge {
         Bridge {
             home,
             slot: Rc::default(),
-            door,
+            incoming,
         }
     }
 
     /// Adds `stream` to the loop's table. From here on, callbacks go to it.
-    pub(crate) fn lead_to(&self, stream: &Bound<'_, Stream>, inside: &Loop) {
+    pub(crate) fn lead_to(&self, stream: &Bound<'_, Stream>, event_loop: &Loop) {
         let state = stream.get().state(stream.py());
-        state.inside.replace(self.home.clone());
+        state.event_loop.replace(self.home.clone());
         state.bridge.replace(Some(self.clone()));
-        let slot = inside.streams.borrow_mut().insert(stream.clone().unbind());
+        let slot = event_loop
+            .streams
+            .borrow_mut()
+            .insert(stream.clone().unbind());
         self.slot.set(Some(slot));
     }
 
     /// Calls `look` with the stream's object, if there is one.
     fn reach(&self, look: impl FnOnce(&Loop, &Bound<'_, Stream>)) {
-        let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
+        let (Some(event_loop), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
             return;
         };
         Python::attach(|py| {
-            let stream = match inside.streams.borrow().get(slot) {
+            let stream = match event_loop.streams.borrow().get(slot) {
                 Some(stream) => stream.bind(py).clone(),
                 None => return,
             };
-            look(&inside, &stream);
+            look(&event_loop, &stream);
         });
     }
 
@@ -66,44 +69,44 @@ impl Bridge {
         method: &str,
         call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>,
     ) {
-        self.reach(|inside, stream| Bridge::call(inside, stream, method, call));
+        self.reach(|event_loop, stream| Bridge::call(event_loop, stream, method, call));
     }
 
     /// As [`enter`](Bridge::enter), but does nothing once the connection is lost, as far as Python knows.
     fn enter_live(&self, method: &str, call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>) {
-        self.reach(|inside, stream| {
+        self.reach(|event_loop, stream| {
             if stream.get().is_live(stream.py()) {
-                Bridge::call(inside, stream, method, call);
+                Bridge::call(event_loop, stream, method, call);
             }
         });
     }
 
     fn call(
-        inside: &Loop,
+        event_loop: &Loop,
         stream: &Bound<'_, Stream>,
         method: &str,
         call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>,
     ) {
         let py = stream.py();
         let state = stream.get().state(py);
-        let entered = inside.in_context(
+        let entered = event_loop.in_context(
             py,
             |context| state.name.context(py, context),
             || {
-                if !inside.is_timed() {
+                if !event_loop.is_timed() {
                     return call(stream);
                 }
                 let protocol = state.protocol.borrow();
                 let named = protocol.as_ref().map(|named| named.bind(py).clone());
                 drop(protocol);
                 let named = named.as_ref().unwrap_or(stream.as_any());
-                inside.call(named, method, || call(stream))
+                event_loop.call(named, method, || call(stream))
             },
         );
         if let Err(error) = entered {
             let failed = stream.call_method1(intern!(py, "_streamFailed"), (raised(py, &error),));
             if let Err(error) = failed {
-                inside.report("stream", &error, stream.as_any());
+                event_loop.report("stream", &error, stream.as_any());
             }
         }
     }
@@ -111,10 +114,10 @@ impl Bridge {
     /// Lets the connection end after the loop's next wait, as Twisted's own reactors do. Events that the wait brings,
     /// for instance from the connection's other end in this process, come first.
     pub(super) fn end_with_next_turn(&self) {
-        if let Some(inside) = self.home.upgrade() {
-            inside.ending.borrow_mut().push(self.clone());
+        if let Some(event_loop) = self.home.upgrade() {
+            event_loop.ending.borrow_mut().push(self.clone());
             // End the current turn without waiting; the next one will not wait either.
-            inside.reactor.crash();
+            event_loop.reactor.crash();
         }
     }
 
@@ -128,18 +131,18 @@ impl Bridge {
 
     /// Removes the stream from the loop's table. From here on, callbacks do nothing.
     pub(super) fn leave(&self) {
-        let (Some(inside), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
+        let (Some(event_loop), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
             return;
         };
-        let stream = inside.streams.borrow_mut().remove(slot);
+        let stream = event_loop.streams.borrow_mut().remove(slot);
         Python::attach(|_| drop(stream));
     }
 }
 
 impl Protocol for Bridge {
     fn connection_made(&mut self, transport: &Transport) {
-        match &self.door {
-            Some(door) => door.open(transport, self),
+        match &self.incoming {
+            Some(incoming) => incoming.open(transport, self),
             None => self.enter("_streamMade", |stream| {
                 let state = stream.get().state(stream.py());
                 state.begin(transport);
