@@ -59,7 +59,7 @@ Examples:
   tidewaiter connect '[::1]:7000' --timeout 5s < request > answer
 
 The command ends when the other side has ended its output and all of standard input is sent. After the other side \
-has ended its output, the command waits one second at most for more input, and does not wait for a terminal. If the \
+has ended its output, the command stops waiting for input that stays silent for a second, or that is a terminal. If the \
 other side closes before everything is sent, the command reports how many bytes are missing at least, and exits with \
 code 4. With --end-with-peer, it stops sending when the other side ends its output, and reports nothing missing.";
 
