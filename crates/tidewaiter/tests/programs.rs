@@ -89,9 +89,15 @@ fn run_all(ground: Ground, count: u64, time: Duration) {
     }
 }
 
-/// How many descriptors this process has; `None` where nothing tells.
+/// How many descriptors this process has open. Only Linux tells.
+#[cfg(target_os = "linux")]
 fn open_descriptors() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_descriptors() -> Option<usize> {
+    None
 }
 
 fn check(seed: u64, ground: Ground, lines_shown: usize) {
