@@ -84,7 +84,7 @@ impl Reactor {
 }
 
 impl Adopter {
-    /// Has the reactor take over `socket`, which is connected to `peer`. Never blocks.
+    /// Passes `socket`, which is connected to `peer`, to the reactor. Never blocks.
     ///
     /// A later failure on the reactor's thread is logged, and closes the socket; so does a reactor that begins to
     /// stop before it takes over the socket.

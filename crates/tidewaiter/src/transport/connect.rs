@@ -181,8 +181,8 @@ impl Reactor {
     /// As [`connect_tcp`](Reactor::connect_tcp), with a stream socket that was made, and perhaps bound,
     /// elsewhere. The socket belongs to the reactor from here on.
     ///
-    /// If the socket is unusable, the factory is told, as of any other failure. There is no time limit but the
-    /// OS's own: see [`Connector::cancel`].
+    /// If the socket is unusable, [`Factory::connection_failed`] is called, as for any other failure. There is no time
+    /// limit but the OS's own: see [`Connector::cancel`].
     ///
     /// ```
     /// # use std::net::TcpListener;
