@@ -26,11 +26,11 @@ impl Core {
         let event_loop = self.enter(py)?;
         let peer = socket
             .peer_addr()
-            .map_err(|error| os_error("a socket to wake by", &error))?;
+            .map_err(|error| os_error("wake-up socket", &error))?;
         event_loop
             .reactor
             .adopt_tcp(socket, peer, Alarm)
-            .map_err(|error| refused("a socket to wake by", &error))?;
+            .map_err(|error| refused("wake-up socket", &error))?;
         Ok(())
     }
 }

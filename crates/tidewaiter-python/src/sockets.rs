@@ -38,7 +38,7 @@ fn owned(descriptor: RawDescriptor) -> PyResult<std::os::windows::io::OwnedSocke
 
 /// The error for the number of a closed socket, or one that nothing has.
 fn no_socket(descriptor: RawDescriptor) -> PyErr {
-    PyValueError::new_err(format!("{descriptor} is no socket"))
+    PyValueError::new_err(format!("{descriptor} is not a socket"))
 }
 
 /// Takes over a socket, connected or not.
@@ -62,7 +62,7 @@ pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
     let bare = host.split('%').next().unwrap_or_default();
     let ip: IpAddr = bare
         .parse()
-        .map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
+        .map_err(|_| PyValueError::new_err(format!("{host:?} is not an IP address")))?;
     match ip {
         IpAddr::V6(ip) if tuple.len() == 4 => {
             let (flow, scope) = (tuple.get_item(2)?.extract()?, tuple.get_item(3)?.extract()?);

@@ -40,7 +40,7 @@ class Extremes(ReactorTestCase):
                 if call in FOR_EVERY_THREAD:
                     self.assertEqual(result, "done")
                 else:
-                    self.assertRegex(result, "^(RuntimeError: .* thread|ValueError: .* is no socket)")
+                    self.assertRegex(result, "^(RuntimeError: .* thread|ValueError: .* is not a socket)")
         self.assertEqual(outcome["talked"], ["hello"])
         self.assertEqual(outcome["ended"], [["ConnectionAborted"], "ProcessTerminated"])
         self.assertEqual(outcome["log"], [])
