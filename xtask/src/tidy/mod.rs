@@ -4,8 +4,10 @@
 //! rule makes the code worse, change the rule.
 
 mod changelog;
+mod circles;
 mod layers;
 mod places;
+mod prose;
 mod sizes;
 mod source;
 mod text;
@@ -64,12 +66,17 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
     for (path, text) in &files {
         report(path, text::private_paths(path, text, root));
         report(path, text::decoration(text));
+        report(path, prose::sentences(path, text));
     }
     let sources = source::parse_all(&files)?;
     for source in &sources {
         for rule in RULES {
             report(&source.path, rule(source));
         }
+    }
+    report("comments", prose::riddles(&files));
+    for (path, breach) in circles::breaches(&sources) {
+        report(&path, vec![breach]);
     }
     report(
         "crates/tidewaiter/src/lib.rs",
