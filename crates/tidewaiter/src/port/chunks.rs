@@ -50,7 +50,7 @@ struct Storage {
     spare: Vec<u8>,
     /// The program's memory whose bytes were sent. It is dropped at a point where the program's
     /// code may run.
-    sent: Vec<Bytes>,
+    sent: VecDeque<Bytes>,
 }
 
 impl Storage {
@@ -76,8 +76,23 @@ impl Storage {
             self.start = 0;
             match self.list.pop_front() {
                 Some(Chunk::Owned(memory)) => self.keep(memory),
-                Some(Chunk::Shared(bytes)) => self.sent.push(bytes),
+                Some(Chunk::Shared(bytes)) => self.sent.push_back(bytes),
                 Some(Chunk::Received(_)) | None => {}
+            }
+        }
+    }
+
+    fn drop_sent(&mut self) {
+        while let Some(bytes) = self.sent.pop_front() {
+            drop(bytes);
+        }
+    }
+
+    fn drop_sent_caught(&mut self) {
+        // Once, and once more for each panic.
+        while !self.sent.is_empty() {
+            if let Err(message) = panics::catch(|| self.drop_sent()) {
+                log::error!("{OWNER} panicked: {message}");
             }
         }
     }
@@ -88,9 +103,7 @@ impl Drop for Storage {
     /// second panic would abort the process.
     fn drop(&mut self) {
         self.take_off(self.len);
-        for bytes in self.sent.drain(..) {
-            panics::drop_caught(OWNER, bytes);
-        }
+        self.drop_sent_caught();
     }
 }
 
@@ -178,7 +191,7 @@ impl Chunks {
     }
 
     /// Takes the first `count` bytes, which were sent, off the queue. [`Bytes`] among them are kept
-    /// until [`take_sent`](Chunks::take_sent), because dropping them may run the program's code.
+    /// until [`drop_sent`](Chunks::drop_sent), because dropping them may run the program's code.
     ///
     /// # Panics
     ///
@@ -200,17 +213,19 @@ impl Chunks {
         storage.is_some_and(|storage| !storage.sent.is_empty())
     }
 
-    /// Takes the memory of sent bytes, in the order of sending.
-    pub(crate) fn take_sent(&mut self) -> impl Iterator<Item = Bytes> {
-        let storage = self.storage.iter_mut();
-        storage.flat_map(|storage| storage.sent.drain(..))
+    /// Drops the memory of sent bytes, in the order of sending. If a drop panics, so does this; what is
+    /// left is for the next call.
+    pub(crate) fn drop_sent(&mut self) {
+        if let Some(storage) = &mut self.storage {
+            storage.drop_sent();
+        }
     }
 
     /// Drops the memory of sent bytes, which a [completion](super::Completion::unsent) returns.
     /// Logs a panic in the drop of [`Bytes`] and goes on.
     pub fn release_sent(&mut self) {
-        for bytes in self.take_sent() {
-            panics::drop_caught(OWNER, bytes);
+        if let Some(storage) = &mut self.storage {
+            storage.drop_sent_caught();
         }
     }
 

@@ -1,7 +1,6 @@
 //! Sets up a reactor.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +14,7 @@ use super::remote::OtherThreads;
 use super::run::Ending;
 use super::timers::Timers;
 use super::triggers::Triggers;
-use super::{AroundWait, Core, Life, Memory, Reactor, Resolver, Settings};
+use super::{AroundWait, Core, Life, Memory, Queued, Reactor, Resolver, Settings};
 use crate::port::sim::Sim;
 use crate::port::{Port, PortKind, PortOptions, Table};
 
@@ -200,7 +199,7 @@ impl ReactorBuilder {
         let core = Core {
             live: RefCell::new(Table::default()),
             timers: RefCell::new(Timers::new(port.now())),
-            soon: RefCell::new(VecDeque::new()),
+            queued: Queued::default(),
             unflushed: RefCell::new(Vec::new()),
             memory: Memory::default(),
             completions: RefCell::new(Vec::new()),

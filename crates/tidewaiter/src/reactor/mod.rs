@@ -137,8 +137,7 @@ struct Core {
     port: RefCell<Option<Port>>,
     live: RefCell<Table<Rc<dyn Live>>>,
     timers: RefCell<Timers<Callback>>,
-    /// Callbacks that the loop has to make soon: calls to the reactor queue them here.
-    soon: RefCell<VecDeque<Callback>>,
+    queued: Queued,
     /// The objects that have something to send.
     unflushed: RefCell<Vec<Rc<dyn Live>>>,
     memory: Memory,
@@ -154,13 +153,22 @@ struct Core {
     counters: Counters,
 }
 
+/// Code of the program that the loop has to run soon.
+#[derive(Default)]
+struct Queued {
+    /// Whether there is any: the loop asks after each completion.
+    any: Cell<bool>,
+    /// Calls to the reactor queue these.
+    callbacks: RefCell<VecDeque<Callback>>,
+    /// Drained send queues that still hold the bytes that were sent, to be dropped.
+    sent: RefCell<Vec<Chunks>>,
+}
+
 /// Buffers that connections share.
 #[derive(Default)]
 struct Memory {
     /// Empty send queues, kept for their allocations.
     storage: RefCell<Vec<Chunks>>,
-    /// Drained send queues that still hold the bytes that were sent, for the loop to drop.
-    sent: RefCell<Vec<Chunks>>,
     /// The bytes that a protocol is receiving right now.
     delivering: RefCell<Option<Buffer>>,
 }
@@ -274,7 +282,9 @@ impl Reactor {
     /// Queues `callback` for the loop, in this turn or the next.
     pub(crate) fn soon(&self, callback: impl FnOnce(&Reactor) + 'static) {
         if self.core.life.get() != Life::Stopped {
-            self.core.soon.borrow_mut().push_back(Box::new(callback));
+            let queued = &self.core.queued;
+            queued.callbacks.borrow_mut().push_back(Box::new(callback));
+            queued.any.set(true);
         }
     }
 
@@ -314,7 +324,8 @@ impl Reactor {
     pub(crate) fn keep_storage(&self, storage: Chunks) {
         debug_assert!(storage.is_empty(), "only drained queues are reused");
         if storage.holds_sent() {
-            self.core.memory.sent.borrow_mut().push(storage);
+            self.core.queued.sent.borrow_mut().push(storage);
+            self.core.queued.any.set(true);
             return;
         }
         let mut kept = self.core.memory.storage.borrow_mut();

@@ -54,7 +54,7 @@ impl Reactor {
     /// Drops the callbacks that will never be called.
     pub(super) fn drop_callbacks(&self) {
         let core = &*self.core;
-        for callback in core.soon.take() {
+        for callback in core.queued.callbacks.take() {
             self.drop_guarded("the drop of a callback", callback);
         }
         for callback in core.triggers.take().into_callbacks() {

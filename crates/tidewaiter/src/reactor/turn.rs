@@ -122,32 +122,33 @@ impl Reactor {
 
     /// Whether the loop has code of the program to run.
     pub(super) fn has_queued_callbacks(&self) -> bool {
-        !self.core.soon.borrow().is_empty() || !self.core.memory.sent.borrow().is_empty()
+        self.core.queued.any.get()
     }
 
     #[inline(never)]
     fn run_queued(&self) {
         self.drop_sent();
-        let owed = self.core.soon.borrow().len();
-        for _ in 0..owed.max(CALLBACKS_MAX) {
-            let next = self.core.soon.borrow_mut().pop_front();
-            let Some(callback) = next else { return };
+        let queued = &self.core.queued;
+        let count = queued.callbacks.borrow().len();
+        for _ in 0..count.max(CALLBACKS_MAX) {
+            let next = queued.callbacks.borrow_mut().pop_front();
+            let Some(callback) = next else {
+                queued.any.set(!queued.sent.borrow().is_empty());
+                return;
+            };
             self.guard("a callback", || callback(self));
         }
     }
 
     /// Drops the bytes that were sent.
     pub(super) fn drop_sent(&self) {
-        let mut sent = self.core.memory.sent.take();
-        for mut storage in sent.drain(..) {
-            for bytes in storage.take_sent() {
-                self.drop_guarded("the drop of sent bytes", bytes);
+        let next = || self.core.queued.sent.borrow_mut().pop();
+        while let Some(mut storage) = next() {
+            // Once as a rule, and once more for each panic.
+            while storage.holds_sent() {
+                self.guard("the drop of sent bytes", || storage.drop_sent());
             }
             self.keep_storage(storage);
-        }
-        let mut kept = self.core.memory.sent.borrow_mut();
-        if kept.is_empty() {
-            *kept = sent;
         }
     }
 

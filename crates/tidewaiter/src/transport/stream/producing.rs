@@ -111,9 +111,13 @@ impl Stream {
                 producer.resume_producing();
             }
         });
-        // If the call unregistered the producer, this is its last reference, so guard the drop.
-        self.reactor
-            .drop_guarded("the drop of a producer", producer);
+        if Rc::strong_count(&producer) == 1 {
+            // The call unregistered the producer, so this is its last reference: guard the drop.
+            self.reactor
+                .drop_guarded("the drop of a producer", producer);
+        } else {
+            drop(producer);
+        }
         if told.is_none() {
             // Do not call a producer again after it panicked.
             let faulty = self.state.borrow_mut().producer.take();
