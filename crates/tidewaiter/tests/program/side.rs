@@ -262,7 +262,9 @@ impl Protocol for SideProtocol {
             side.life.set(Life::Made);
             side.transport.replace(Some(transport.clone()));
             let addresses = (transport.local_addr().ok(), transport.peer_addr());
-            if let (Some(local), Some(peer)) = addresses {
+            // A stop ends a connection that is accepted only now, whatever its peer has sent.
+            let in_time = matches!(world.stage.get(), Stage::Acting | Stage::Settling);
+            if let (Some(local), Some(peer), true) = (addresses.0, addresses.1, in_time) {
                 side.addresses.set(Some((local, peer)));
                 world.note(format!("  it is {local}, its peer {peer}"));
             }
