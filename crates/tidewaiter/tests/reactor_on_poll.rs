@@ -14,6 +14,7 @@ mod support {
     pub(crate) mod roles;
     pub(crate) mod stranger;
     pub(crate) mod system;
+    pub(crate) mod terminal;
 }
 
 #[path = "reactor/mod.rs"]

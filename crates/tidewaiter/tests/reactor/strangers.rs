@@ -1,5 +1,5 @@
 //! A number of the OS belongs to one object, from the moment it is reported until its user is told of the end,
-//! whatever else opens and closes meanwhile. A "stranger" is a socket that the reactor does not know.
+//! whatever else opens and closes meanwhile. A "stranger" is a socket or a terminal that the reactor does not know.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,10 +17,12 @@ use tidewaiter::{
 
 use crate::promises::support::{any_port, reactor, run_clean};
 use crate::support::alone::alone;
-use crate::support::number::{address_of, number};
+use crate::support::number::{address_of, file_of, number};
 use crate::support::random::Random;
 use crate::support::roles::Role;
 use crate::support::stranger::Stranger;
+#[cfg(unix)]
+use crate::support::terminal::Terminal;
 
 /// More than the numbers that other tests may have left free.
 const MANY_STRANGERS: usize = 64;
@@ -84,16 +86,30 @@ fn a_listener_keeps_its_number_until_its_factory_is_told() {
 const SEEDS: u64 = if crate::MANY < 500 { 3 } else { 8 };
 /// The maximum number of actions of each program.
 const ACTS_MAX: usize = 600;
-/// The maximum number of connections, strangers and children at a time.
+/// The maximum number of connections, strangers, terminals of strangers, and children at a time.
 const CONNECTIONS_MAX: usize = 24;
 const STRANGERS_MAX: usize = 12;
-const CHILDREN_MAX: usize = 3;
+#[cfg(unix)]
+const TERMINALS_MAX: usize = 6;
+const CHILDREN_MAX: usize = 4;
+/// The maximum number of pipes of children that the program still uses, open or closed.
+const PIPES_MAX: usize = 12;
 
 /// A connection of the reactor, and the number that it was reported to have.
 struct Known {
     transport: Transport,
     number: RawDescriptor,
     address: SocketAddr,
+}
+
+/// A pipe of a child or an end of its terminal, the number that it was reported to have, and the file that the
+/// number referred to then.
+#[derive(Clone)]
+struct KnownPipe {
+    transport: Transport,
+    child_fd: ChildFd,
+    number: RawDescriptor,
+    file: Option<String>,
 }
 
 /// A stranger, and a watch of one of its ends.
@@ -110,8 +126,12 @@ struct Program {
     random: RefCell<Random>,
     acts: Cell<usize>,
     known: RefCell<Vec<Known>>,
+    /// The pipes of children, the oldest first.
+    pipes: RefCell<VecDeque<KnownPipe>>,
     listener: RefCell<Option<Listener>>,
     strangers: RefCell<Vec<Watched>>,
+    #[cfg(unix)]
+    terminals: RefCell<VecDeque<Terminal>>,
     children: Cell<usize>,
     /// The breaches that were found.
     complaints: RefCell<Vec<String>>,
@@ -133,12 +153,14 @@ impl Program {
                 None => return self.reactor.stop(),
                 Some(left) => self.acts.set(left),
             }
-            match self.below(14) {
+            match self.below(20) {
                 0..=2 => self.connect(),
                 3 => self.listen(),
                 4 | 5 => self.open_stranger(),
                 6 => self.close_stranger(),
-                7 => self.start_child(),
+                7 | 8 => self.start_child(),
+                9..=11 => self.use_a_pipe(),
+                12 | 13 => self.exchange_terminals(),
                 _ => self.use_a_connection(),
             }
         }
@@ -205,12 +227,51 @@ impl Program {
         }
     }
 
+    /// Opens a terminal, and closes the oldest one if there are many.
+    #[cfg(unix)]
+    fn exchange_terminals(&self) {
+        let terminal = Terminal::open().expect("a terminal");
+        self.terminals.borrow_mut().push_back(terminal);
+        if self.terminals.borrow().len() > TERMINALS_MAX {
+            self.close_terminal();
+        }
+    }
+
+    #[cfg(windows)]
+    fn exchange_terminals(&self) {}
+
+    #[cfg(unix)]
+    fn close_terminal(&self) {
+        let oldest = self.terminals.borrow_mut().pop_front();
+        if let Some(Err(error)) = oldest.map(Terminal::close) {
+            self.complain(format!("a stranger's terminal was touched: {error}"));
+        }
+    }
+
+    /// Closes everything that the reactor does not know.
+    fn close_strangers(&self) {
+        while !self.strangers.borrow().is_empty() {
+            self.close_stranger();
+        }
+        #[cfg(unix)]
+        while !self.terminals.borrow().is_empty() {
+            self.close_terminal();
+        }
+    }
+
     fn start_child(self: &Rc<Self>) {
         if self.children.get() == CHILDREN_MAX {
             return;
         }
         let command = crate::child(Role::Echo);
-        let parent = Parent(Rc::clone(self));
+        let command = match self.below(2) {
+            0 if cfg!(unix) => command.pty(),
+            _ => command,
+        };
+        let parent = Parent {
+            program: Rc::clone(self),
+            pipes: Vec::new(),
+        };
         let started = self.reactor.spawn_process(&command, parent);
         self.children
             .set(self.children.get() + usize::from(started.is_ok()));
@@ -238,6 +299,41 @@ impl Program {
             _ => _ = transport.set_keep_alive(Some(Duration::from_secs(60))),
         }
         self.check_number(&transport, number, address);
+    }
+
+    fn use_a_pipe(&self) {
+        let count = self.pipes.borrow().len();
+        if count == 0 {
+            return;
+        }
+        let at = self.below(count);
+        let pipe = self.pipes.borrow()[at].clone();
+        let transport = &pipe.transport;
+        match self.below(9) {
+            0 => transport.abort_connection(),
+            1 => transport.lose_connection(),
+            2 => transport.close_connection(),
+            3 => transport.lose_write_connection(),
+            4 | 5 => transport.write(b"a line\n"),
+            6 => transport.pause_producing(),
+            7 => transport.resume_producing(),
+            // A pipe has no such option, so an error is expected.
+            _ => _ = transport.set_no_delay(true),
+        }
+        if let Some(told) = transport.raw_descriptor() {
+            self.check_pipe(&pipe, told);
+        }
+    }
+
+    /// Checks that `told` is a pipe's number, and still refers to the pipe.
+    fn check_pipe(&self, pipe: &KnownPipe, told: RawDescriptor) {
+        let found = file_of(told);
+        if told != pipe.number || found != pipe.file {
+            let KnownPipe { number, file, .. } = pipe;
+            self.complain(format!(
+                "a pipe tells {told}, {found:?}, for {number}, {file:?}"
+            ));
+        }
     }
 
     /// Checks that everything a connection reports is about itself.
@@ -321,39 +417,62 @@ impl Factory for Acceptor {
     }
 }
 
-/// Has a child answer once, and ends it.
-struct Parent(Rc<Program>);
+/// Has a child answer once, and ends it. Checks that the numbers of its pipes are theirs until it is told of the end.
+struct Parent {
+    program: Rc<Program>,
+    pipes: Vec<KnownPipe>,
+}
 
 impl ProcessProtocol for Parent {
     fn connection_made(&mut self, process: &Process) {
-        process.write(b"hello");
-        self.0.act();
+        for child_fd in process.pipes() {
+            let transport = process.pipe(child_fd).expect("it is open");
+            if let Some(number) = transport.raw_descriptor() {
+                let file = file_of(number);
+                self.pipes.push(KnownPipe {
+                    transport,
+                    child_fd,
+                    number,
+                    file,
+                });
+            }
+        }
+        let known = &self.program.pipes;
+        known.borrow_mut().extend(self.pipes.iter().cloned());
+        process.write(b"hello\n");
+        self.program.act();
     }
 
     fn child_data_received(&mut self, process: &Process, _: ChildFd, _: &[u8]) {
-        match self.0.below(3) {
+        match self.program.below(3) {
             0 => process.close_stdin(),
             1 => process.lose_connection(),
             // It may have ended, so an error is expected.
             _ => _ = process.kill(),
         }
-        self.0.act();
+        self.program.act();
     }
 
     fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
-        let pipe = process.pipe(child_fd);
-        if pipe.is_some_and(|pipe| pipe.raw_descriptor().is_some()) {
-            self.0.complain(format!(
-                "a pipe at {child_fd} tells its number after its end"
-            ));
+        let program = &self.program;
+        if let Some(pipe) = self.pipes.iter().find(|pipe| pipe.child_fd == child_fd) {
+            program.check_pipe(pipe, pipe.number);
+            if let Some(told) = pipe.transport.raw_descriptor() {
+                program.complain(format!("a pipe tells {told} after its end"));
+            }
         }
         process.close_stdin();
-        self.0.act();
+        program.act();
     }
 
     fn process_ended(&mut self, _: &Process, _: tidewaiter::process::ExitStatus) {
-        self.0.children.set(self.0.children.get() - 1);
-        self.0.act();
+        let program = &self.program;
+        program.children.set(program.children.get() - 1);
+        program.act();
+        // Keeps using its pipes for a while, as a program does that keeps their transports.
+        let mut known = program.pipes.borrow_mut();
+        let too_many = known.len().saturating_sub(PIPES_MAX);
+        known.drain(..too_many);
     }
 }
 
@@ -382,17 +501,18 @@ fn run_program(seed: u64) -> Vec<String> {
         random: RefCell::new(Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
         acts: Cell::new(ACTS_MAX),
         known: RefCell::default(),
+        pipes: RefCell::default(),
         listener: RefCell::default(),
         strangers: RefCell::default(),
+        #[cfg(unix)]
+        terminals: RefCell::default(),
         children: Cell::new(0),
         complaints: RefCell::default(),
     });
     program.listen();
     tick(&program);
     run_clean(&program.reactor);
-    while !program.strangers.borrow().is_empty() {
-        program.close_stranger();
-    }
+    program.close_strangers();
     program.complaints.take()
 }
 
@@ -404,11 +524,11 @@ fn tick(program: &Rc<Program>) {
     program.reactor.call_later(delay, move |_| tick(&again));
 }
 
-/// Goal: whatever opens and closes sockets, in callbacks or on other threads, no connection of other code is
-/// read, written, changed or closed; what a connection reports of itself is true; and its number is its own
-/// until its protocol has been told of the end.
-/// Method: random programs, by seed, that use connections in all states, beside threads that open and close
-/// connections of their own; each of those is checked before it is closed.
+/// Goal: whatever opens and closes sockets and terminals, in callbacks or on other threads, none of other code is
+/// read, written, changed or closed; what a connection or a child's pipe or terminal reports of itself is true; and
+/// its number is its own until its protocol has been told of the end.
+/// Method: random programs, by seed, that use connections and children in all states, beside threads that open and
+/// close connections of their own; each of those is checked before it is closed.
 #[test]
 fn no_stranger_is_ever_touched() {
     // Alone, because its many children would hold copies of sockets and so keep other tests' addresses in use.

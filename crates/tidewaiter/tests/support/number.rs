@@ -1,4 +1,4 @@
-//! The OS's numbers of sockets.
+//! The OS's numbers of sockets, pipes and terminals.
 
 #![allow(dead_code, reason = "not every suite needs all")]
 #![expect(unsafe_code, reason = "a number is looked up")]
@@ -29,4 +29,25 @@ pub(crate) fn address_of(number: RawDescriptor) -> Option<SocketAddr> {
     #[cfg(windows)]
     let socket = unsafe { std::os::windows::io::BorrowedSocket::borrow_raw(number) };
     SockRef::from(&socket).local_addr().ok()?.as_socket()
+}
+
+/// Names the file that a descriptor refers to, so that two open files have different names: by its file system and
+/// number, and for a terminal's master end by the terminal's name too, because all those ends are one file. `None` if
+/// the descriptor is not open.
+#[cfg(unix)]
+pub(crate) fn file_of(number: RawDescriptor) -> Option<String> {
+    // SAFETY: the number is only used to ask for its file, which fails if the number is not open.
+    let descriptor = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    let file = rustix::fs::fstat(descriptor).ok()?;
+    let terminal = rustix::pty::ptsname(descriptor, Vec::new()).ok();
+    Some(format!(
+        "file {} of {}, terminal {terminal:?}",
+        file.st_ino, file.st_dev
+    ))
+}
+
+/// Windows has no such name for a pipe.
+#[cfg(windows)]
+pub(crate) fn file_of(_: RawDescriptor) -> Option<String> {
+    None
 }

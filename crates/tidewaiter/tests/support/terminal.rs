@@ -1,0 +1,64 @@
+//! Terminals that no reactor knows, and that no reactor may touch.
+
+#![cfg(unix)]
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::FdFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// Longer than any byte takes through a terminal; only a failure waits this long.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 30,
+    tv_nsec: 0,
+};
+
+/// Both ends of a terminal, which passes every byte on as it is.
+pub(crate) struct Terminal([File; 2]);
+
+impl Terminal {
+    pub(crate) fn open() -> io::Result<Terminal> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        rustix::io::fcntl_setfd(&master, FdFlags::CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = rustix::fs::open(name, flags, Mode::empty())?;
+        let mut modes = tcgetattr(&slave)?;
+        modes.make_raw();
+        tcsetattr(&slave, OptionalActions::Now, &modes)?;
+        Ok(Terminal([master.into(), slave.into()]))
+    }
+
+    /// Closes the terminal. Returns an error if other code has touched it.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        for end in &self.0 {
+            let size = tcgetwinsize(end)?;
+            if size.ws_row != 0 || size.ws_col != 0 {
+                return Err(io::Error::other(format!("{end:?} was changed")));
+            }
+        }
+        let [master, slave] = &mut self.0;
+        exchange(master, slave)?;
+        exchange(slave, master)
+    }
+}
+
+/// Sends a byte that must arrive, and nothing else with it.
+fn exchange(from: &mut File, to: &mut File) -> io::Result<()> {
+    from.write_all(b"!")?;
+    if poll(&mut [PollFd::new(to, PollFlags::IN)], Some(&PATIENCE))? == 0 {
+        return Err(ErrorKind::TimedOut.into());
+    }
+    let mut byte = [0; 2];
+    let count = to.read(&mut byte)?;
+    match &byte[..count] {
+        b"!" => Ok(()),
+        other => Err(io::Error::new(ErrorKind::InvalidData, format!("{other:?}"))),
+    }
+}
