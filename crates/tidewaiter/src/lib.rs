@@ -37,6 +37,7 @@
 pub mod endpoint;
 mod error;
 pub mod guide;
+mod os;
 mod panics;
 pub mod port;
 pub mod process;

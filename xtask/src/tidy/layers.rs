@@ -11,7 +11,9 @@ const LIBRARY: &str = "crates/tidewaiter/src/";
 /// defines a trait that the higher layer implements.
 const LAYERS: &[&[&str]] = &[
     &["panics"],
-    &["port", "process"],
+    &["os"],
+    &["process"],
+    &["port"],
     &["error"],
     &["reactor"],
     &["endpoint"],

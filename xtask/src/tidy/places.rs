@@ -9,6 +9,7 @@ const LIBRARY: &str = "crates/tidewaiter/src/";
 
 /// The folders in which the library calls the OS. Only there it may contain unsafe code.
 const OS_FOLDERS: &[&str] = &[
+    "crates/tidewaiter/src/os/",
     "crates/tidewaiter/src/port/",
     "crates/tidewaiter/src/process/",
 ];
@@ -43,6 +44,8 @@ const TEST_SUPPORT: &[&str] = &[
 
 /// Files that may choose by the OS. Each entry is a path, or the beginning of one.
 const OS_CHOICES: &[&str] = &[
+    "crates/tidewaiter/src/os/mod.rs",
+    "crates/tidewaiter/src/os/origin/mod.rs",
     "crates/tidewaiter/src/port/mod.rs",
     "crates/tidewaiter/src/port/open.rs",
     "crates/tidewaiter/src/port/socket.rs",
@@ -96,7 +99,7 @@ pub(super) fn unsafe_code(source: &Source) -> Vec<Breach> {
     if places.iter().any(|places| stands_in(source, places)) {
         return Vec::new();
     }
-    let what = format!("`unsafe` outside {}", OS_FOLDERS.join(" and "));
+    let what = format!("`unsafe` outside {}", OS_FOLDERS.join(", "));
     let lines = unsafe_lines(&source.tokens).into_iter();
     lines.map(|line| Breach::new(line, what.clone())).collect()
 }

@@ -46,13 +46,8 @@ mod iocp;
 #[cfg_attr(target_os = "linux", path = "foreign/epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "foreign/kqueue.rs")]
 mod level_set;
-#[cfg(target_os = "linux")]
-mod mapping;
 mod open;
 mod options;
-#[cfg_attr(target_os = "linux", path = "origin/linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "origin/other.rs")]
-mod origin;
 mod owner;
 #[cfg(unix)]
 mod poll;
@@ -80,22 +75,13 @@ use owner::Gate;
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
-pub(crate) use socket::OsPipe;
 pub use socket::{Resource, Socket};
 pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
+pub use crate::os::RawDescriptor;
 use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep};
-
-/// The OS's number of a socket, pipe or other object: a descriptor on Unix; a `SOCKET` or `HANDLE` on
-/// Windows.
-#[cfg(unix)]
-pub type RawDescriptor = std::os::fd::RawFd;
-/// The OS's number of a socket, pipe or other object: a descriptor on Unix; a `SOCKET` or `HANDLE` on
-/// Windows.
-#[cfg(windows)]
-pub type RawDescriptor = u64;
 
 /// The most completions that one wait delivers; this bounds the work of a turn.
 pub(crate) const BATCH_MAX: usize = 256;

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::origin::Origin;
 use super::owner::Gate;
 use super::{Driver, Port, PortKind, PortOptions};
+use crate::os::Origin;
 
 /// The environment variable that forces a backend.
 const VARIABLE: &str = "TIDEWAITER_PORT";

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, Thread};
 
-use super::origin::Origin;
 use super::{Driver, Port};
+use crate::os::Origin;
 
 /// The gate between a port's calls and its driver.
 ///

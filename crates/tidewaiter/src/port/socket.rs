@@ -2,10 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
-#[cfg(unix)]
-pub(crate) use std::os::fd::OwnedFd as OsPipe;
-#[cfg(windows)]
-pub(crate) use std::os::windows::io::OwnedHandle as OsPipe;
+use crate::os::OsPipe;
 
 /// A stream socket that belongs to no port yet. It may be connected or not. Dropping it closes it.
 ///

@@ -23,8 +23,8 @@ pub(crate) trait Notify: Send + Sync {
     fn notify(&self) -> bool;
 }
 
-use super::origin::Origin;
 use super::owner::elsewhere;
+use crate::os::Origin;
 
 struct Shared {
     /// Whether a wake-up is under way that the port has not acknowledged.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::SpawnStep;
 use super::stdio::Stdio;
-use crate::port::RawDescriptor;
+use crate::os::RawDescriptor;
 
 /// The pseudo-terminal of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,28 +4,25 @@
 
 mod command;
 mod error;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(all(unix, not(target_os = "linux")))]
+mod other;
 mod status;
 mod stdio;
+/// The parts of starting a program that all kinds of Unix have in common.
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
+use crate::os::OsPipe;
 pub use command::Command;
 #[cfg(unix)]
 pub(crate) use command::{Terminal, TerminalEnds, User};
 pub use error::{SpawnError, SpawnStep};
 pub use status::{ExitStatus, Signal, SignalTarget};
 pub use stdio::{PipeDirection, Stdio};
-
-#[cfg(target_os = "linux")]
-#[path = "linux/mod.rs"]
-mod os;
-#[cfg(all(unix, not(target_os = "linux")))]
-#[path = "other/mod.rs"]
-mod os;
-#[cfg(windows)]
-#[path = "windows/mod.rs"]
-mod os;
-/// The parts of starting a program that all kinds of Unix have in common.
-#[cfg(unix)]
-mod unix;
 
 /// Unix. Makes the OS keep the exit status of each child until it is collected. While SIGCHLD is ignored, the
 /// OS discards it, and every child's status is [`ExitStatus::Unknown`]. A program that was started by one that
@@ -45,7 +42,7 @@ pub fn stop_ignoring_sigchld() -> std::io::Result<bool> {
     return Ok(false);
 }
 
-/// The result of [`os::spawn`]: the process, and our ends of the pipes to it.
+/// The result of [`spawn`]: the process, and our ends of the pipes to it.
 #[derive(Debug)]
 pub(crate) struct OsChild {
     /// The OS's number of the process.
@@ -59,7 +56,7 @@ pub(crate) struct OsChild {
 
 #[cfg(test)]
 impl OsChild {
-    fn take_pipe(&mut self, child_fd: u32) -> Option<crate::port::OsPipe> {
+    fn take_pipe(&mut self, child_fd: u32) -> Option<OsPipe> {
         let at = self
             .pipes
             .iter()
@@ -74,18 +71,28 @@ pub(crate) struct ChildPipe {
     /// The child's descriptor at the other end.
     pub(crate) child_fd: u32,
     pub(crate) direction: PipeDirection,
-    pub(crate) pipe: crate::port::OsPipe,
+    pub(crate) pipe: OsPipe,
 }
 
 // The module of each OS has the same names, with the same promises:
 //
+// `calls`: the system calls of children that differ between Unixes.
 // `spawn(&Command) -> Result<OsChild, SpawnError>`: starts the process; after an error, nothing is left behind.
 // `OsProcess`: owns the process's descriptor or handle (and job). It becomes readable (`AsFd`) or signalled
 // (`AsHandle`) once the process has ended. Dropping it neither ends nor awaits the process.
 // `OsProcess::try_wait(&self) -> io::Result<Option<ExitStatus>>`: never blocks. Once the process has ended,
 // reaps it, and returns and remembers how it ended.
 // `OsProcess::signal(&self, Signal, SignalTarget) -> io::Result<()>`: `NotFound` after the end.
-pub(crate) use os::{OsProcess, spawn};
+#[cfg(target_os = "linux")]
+use linux::calls;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{OsProcess, spawn};
+#[cfg(all(unix, not(target_os = "linux")))]
+use other::calls;
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) use other::{OsProcess, spawn};
+#[cfg(windows)]
+pub(crate) use windows::{OsProcess, spawn};
 // Only io_uring needs these: it can await an end by the process's number.
 #[cfg(target_os = "linux")]
-pub(crate) use os::{Mark, spawn_by_number};
+pub(crate) use linux::{Mark, spawn_by_number};

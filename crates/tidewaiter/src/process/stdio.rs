@@ -1,6 +1,6 @@
 //! Where a child's descriptors lead.
 
-use crate::port::RawDescriptor;
+use crate::os::RawDescriptor;
 
 /// Where one of a child's descriptors leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -13,9 +13,9 @@ use io_uring::types::BufRingEntry;
 
 use super::super::PortOptions;
 use super::super::buffer::{Buffer, Lender};
-use super::super::mapping::Mapping;
 use super::probe;
 use super::ring::Ring;
+use crate::os::Mapping;
 
 /// The group id by which requests select the buffers; each ring has only this group.
 pub(super) const GROUP: u16 = 0;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::{Descriptors, Image, Placement};
-use crate::process::os::calls;
+use crate::process::calls;
 use crate::process::{Command, SpawnStep, User};
 
 /// The child's steps, with all data prepared by the parent.

@@ -8,7 +8,7 @@ use rustix::pty::{grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::Winsize;
 
 use super::numbers::{above_standard_streams, duplicate};
-use crate::process::os::calls;
+use crate::process::calls;
 use crate::process::{Terminal, TerminalEnds};
 
 /// The two ends of a terminal. Both are numbered above the standard streams and closed on execution.

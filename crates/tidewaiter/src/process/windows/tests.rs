@@ -13,7 +13,7 @@ use super::*;
 use crate::process::Stdio;
 
 const ACTION: &str = "TIDEWAITER_TEST_ACTION";
-const CHILD: &str = "process::os::tests::child_entry";
+const CHILD: &str = "process::windows::tests::child_entry";
 
 /// Runs in the child. An environment variable says what it does.
 #[test]

@@ -6,9 +6,9 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::mapping::Mapping;
+use crate::os::Mapping;
 
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// The first byte is 1 in this process, and 0 in a copy.
     page: Mapping,
 }
@@ -19,7 +19,7 @@ unsafe impl Send for Origin {}
 unsafe impl Sync for Origin {}
 
 impl Origin {
-    pub(super) fn here() -> io::Result<Origin> {
+    pub(crate) fn here() -> io::Result<Origin> {
         let page = Mapping::new(size_of::<AtomicBool>())?;
         // Linux before 4.14 has no such memory: a copy then takes itself for the original.
         if let Err(error) = page.wipe_in_children(true) {
@@ -31,12 +31,12 @@ impl Origin {
     }
 
     /// Whether this process is a copy of the one that the port belongs to.
-    pub(super) fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         !self.mark().load(Ordering::Relaxed)
     }
 
     /// Makes the port belong to this process from now on.
-    pub(super) fn renew(&self) {
+    pub(crate) fn renew(&self) {
         self.mark().store(true, Ordering::Relaxed);
     }
 

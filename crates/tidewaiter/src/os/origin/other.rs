@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub(super) struct Origin {
+pub(crate) struct Origin {
     process: AtomicU32,
 }
 
@@ -12,19 +12,19 @@ impl Origin {
         clippy::unnecessary_wraps,
         reason = "the same signature as on Linux, where it can fail"
     )]
-    pub(super) fn here() -> io::Result<Origin> {
+    pub(crate) fn here() -> io::Result<Origin> {
         Ok(Origin {
             process: AtomicU32::new(std::process::id()),
         })
     }
 
     /// Whether this process is a copy of the one that the port belongs to.
-    pub(super) fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         self.process.load(Ordering::Relaxed) != std::process::id()
     }
 
     /// Makes the port belong to this process from now on.
-    pub(super) fn renew(&self) {
+    pub(crate) fn renew(&self) {
         self.process.store(std::process::id(), Ordering::Relaxed);
     }
 }

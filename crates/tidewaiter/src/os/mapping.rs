@@ -6,13 +6,13 @@ use std::io;
 use std::ptr::NonNull;
 
 /// Private memory in whole pages.
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl Mapping {
-    pub(super) fn new(len: usize) -> io::Result<Mapping> {
+    pub(crate) fn new(len: usize) -> io::Result<Mapping> {
         // SAFETY: a new private mapping at an address of the kernel's choice does not affect
         // existing memory.
         let start = unsafe {
@@ -32,13 +32,13 @@ impl Mapping {
         Ok(Mapping { start, len })
     }
 
-    pub(super) fn start(&self) -> NonNull<u8> {
+    pub(crate) fn start(&self) -> NonNull<u8> {
         self.start
     }
 
     /// Sets whether children made by `fork` find the memory zeroed; if so, the kernel copies
     /// nothing for them.
-    pub(super) fn wipe_in_children(&self, wipe: bool) -> io::Result<()> {
+    pub(crate) fn wipe_in_children(&self, wipe: bool) -> io::Result<()> {
         let advice = if wipe {
             libc::MADV_WIPEONFORK
         } else {
@@ -52,7 +52,7 @@ impl Mapping {
         Ok(())
     }
 
-    pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
+    pub(crate) fn at(&self, offset: usize) -> NonNull<u8> {
         debug_assert!(offset <= self.len, "{offset} of {}", self.len);
         // SAFETY: callers stay within the mapping, which is one allocation (asserted when debugging).
         unsafe { self.start.add(offset) }

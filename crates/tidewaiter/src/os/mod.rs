@@ -1,0 +1,25 @@
+//! Parts of the OS that both ports and child processes need: its numbers, memory pages, and the identity of a process.
+
+#[cfg(target_os = "linux")]
+mod mapping;
+mod origin;
+
+#[cfg(target_os = "linux")]
+pub(crate) use mapping::Mapping;
+pub(crate) use origin::Origin;
+
+/// The OS's number of a socket, pipe or other object: a descriptor on Unix; a `SOCKET` or `HANDLE` on
+/// Windows.
+#[cfg(unix)]
+pub type RawDescriptor = std::os::fd::RawFd;
+/// The OS's number of a socket, pipe or other object: a descriptor on Unix; a `SOCKET` or `HANDLE` on
+/// Windows.
+#[cfg(windows)]
+pub type RawDescriptor = u64;
+
+/// One end of a pipe.
+#[cfg(unix)]
+pub(crate) use std::os::fd::OwnedFd as OsPipe;
+/// One end of a pipe.
+#[cfg(windows)]
+pub(crate) use std::os::windows::io::OwnedHandle as OsPipe;
