@@ -1,25 +1,10 @@
-//! The extension module behind the Python package: a loop, its timers, streams, listeners and children.
+//! The extension module behind the Python package: the loop in `core/`, and the objects of Twisted's reactor on it in
+//! `twisted/`.
 //!
-//! The module is neutral: Twisted's rules are in `python/tidewaiter/twisted`. It uses the library's public interface
-//! alone.
+//! It uses the library's public interface alone.
 
-mod alarm;
-mod child;
-mod context;
 mod core;
-mod endings;
-mod exits;
-mod failures;
-mod forks;
-mod hooks;
-mod listener;
-mod lock;
-mod metrics;
-mod records;
-mod sockets;
-mod stream;
-mod timer;
-mod watch;
+mod twisted;
 
 use pyo3::prelude::*;
 
@@ -27,24 +12,24 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _tidewaiter {
     #[pymodule_export]
-    use super::child::Child;
+    use super::core::class::Core;
     #[pymodule_export]
-    use super::core::Core;
+    use super::core::endings::end;
     #[pymodule_export]
-    use super::endings::end;
+    use super::core::failures::PortFailure;
     #[pymodule_export]
-    use super::failures::PortFailure;
+    use super::twisted::child::Child;
     #[pymodule_export]
-    use super::listener::Listener;
+    use super::twisted::listener::Listener;
     #[pymodule_export]
-    use super::stream::Stream;
+    use super::twisted::stream::Stream;
     #[pymodule_export]
-    use super::timer::DelayedCall;
+    use super::twisted::timer::DelayedCall;
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::records::begin();
+        super::core::records::begin();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -27,9 +27,9 @@ const BENCHMARKS: &[&str] = &[
 /// Files in which the Python package promises what the compiler cannot check: how Python ends threads, what the
 /// interpreter lock protects, and which sockets Python has handed over.
 const PYTHON_PROMISES: &[&str] = &[
-    "crates/tidewaiter-python/src/exits.rs",
-    "crates/tidewaiter-python/src/lock.rs",
-    "crates/tidewaiter-python/src/sockets.rs",
+    "crates/tidewaiter-python/src/core/exits.rs",
+    "crates/tidewaiter-python/src/core/lock.rs",
+    "crates/tidewaiter-python/src/core/sockets.rs",
 ];
 
 /// Tests that need system calls which Rust's standard library lacks, such as `fork`, signals to one thread and event
@@ -58,9 +58,9 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter-cli/src/commands/serve/orphans.rs",
     // The Python package: how Python ends a thread, what kind of handle a number from Python is, and which handles of
     // a child it passes on.
-    "crates/tidewaiter-python/src/exits.rs",
-    "crates/tidewaiter-python/src/sockets.rs",
-    "crates/tidewaiter-python/src/child.rs",
+    "crates/tidewaiter-python/src/core/exits.rs",
+    "crates/tidewaiter-python/src/core/sockets.rs",
+    "crates/tidewaiter-python/src/twisted/child.rs",
     "bench/peers/common/src/system/mod.rs",
     "bench/peers/libuv/src/",
     "xtask/",

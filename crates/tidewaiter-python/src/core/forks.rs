@@ -10,9 +10,9 @@ use std::cell::Cell;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::core::{Core, Loop};
-use crate::endings;
-use crate::failures::{no_turn, refused};
+use crate::core::class::{Core, Loop};
+use crate::core::endings;
+use crate::core::failures::{no_turn, refused};
 
 /// A loop's state with regard to forks.
 #[derive(Default)]

@@ -9,11 +9,11 @@ use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Factory, Protocol, Transport};
 
-use crate::core::{Core, Loop};
-use crate::failures::refused;
-use crate::lock::Locked;
-use crate::sockets;
-use crate::stream::Bridge;
+use crate::core::class::{Core, Loop};
+use crate::core::failures::refused;
+use crate::core::lock::Locked;
+use crate::core::sockets;
+use crate::twisted::stream::Bridge;
 
 /// A listening socket on the loop.
 ///

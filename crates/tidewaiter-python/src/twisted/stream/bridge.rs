@@ -10,9 +10,9 @@ use pyo3::types::PyBytes;
 use tidewaiter::{ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
 use super::Stream;
-use crate::core::Loop;
-use crate::failures::{os_error, raised};
-use crate::listener::Incoming;
+use crate::core::class::Loop;
+use crate::core::failures::{os_error, raised};
+use crate::twisted::listener::Incoming;
 
 /// The protocol of every connection and pipe: finds the stream's Python object and calls it.
 ///

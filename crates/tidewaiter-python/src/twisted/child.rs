@@ -15,10 +15,10 @@ use tidewaiter::port::RawDescriptor;
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
-use crate::core::{Core, Loop};
-use crate::failures::{os_error, raised};
-use crate::lock::Locked;
-use crate::stream::{Bridge, Stream};
+use crate::core::class::{Core, Loop};
+use crate::core::failures::{os_error, raised};
+use crate::core::lock::Locked;
+use crate::twisted::stream::{Bridge, Stream};
 
 struct State {
     process: RefCell<Option<Process>>,

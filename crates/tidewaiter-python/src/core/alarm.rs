@@ -4,9 +4,9 @@ use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Protocol, Transport};
 
-use crate::core::Core;
-use crate::failures::{os_error, refused};
-use crate::sockets;
+use crate::core::class::Core;
+use crate::core::failures::{os_error, refused};
+use crate::core::sockets;
 
 /// Discards received bytes: their arrival alone ends the wait.
 ///

@@ -14,10 +14,10 @@ use pyo3::types::{PyDict, PyTuple};
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Connector, Transport};
 
-use crate::context::LogName;
-use crate::core::{Core, Loop};
-use crate::lock::Locked;
-use crate::sockets;
+use crate::core::class::{Core, Loop};
+use crate::core::lock::Locked;
+use crate::core::sockets;
+use crate::twisted::context::LogName;
 
 pub(crate) use bridge::{Bridge, Caller};
 

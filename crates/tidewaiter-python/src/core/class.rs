@@ -15,17 +15,17 @@ use slab::Slab;
 use tidewaiter::port::PortKind;
 use tidewaiter::{Reactor, Remote, Transport};
 
-use crate::child::Child;
-use crate::context::Context;
-use crate::exits::UnwindGuard;
-use crate::failures::{no_turn, os_error};
-use crate::forks::ForkState;
-use crate::hooks::Hooks;
-use crate::lock::{Locked, Waiting};
-use crate::records;
-use crate::stream::{Bridge, Stream};
-use crate::timer::DelayedCall;
-use crate::watch::Watched;
+use crate::core::exits::UnwindGuard;
+use crate::core::failures::{no_turn, os_error};
+use crate::core::forks::ForkState;
+use crate::core::hooks::Hooks;
+use crate::core::lock::{Locked, Waiting};
+use crate::core::records;
+use crate::core::watch::Watched;
+use crate::twisted::child::Child;
+use crate::twisted::context::Context;
+use crate::twisted::stream::{Bridge, Stream};
+use crate::twisted::timer::DelayedCall;
 
 /// A reactor, and the tables of the Python objects that it calls.
 ///

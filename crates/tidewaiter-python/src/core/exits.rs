@@ -22,7 +22,7 @@ mod linux {
     use std::ptr::null_mut;
     use std::sync::OnceLock;
 
-    use crate::endings::stay;
+    use crate::core::endings::stay;
 
     /// The C library's record of a cleanup handler: four words in glibc, three in musl.
     #[repr(C)]

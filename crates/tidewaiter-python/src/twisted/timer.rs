@@ -10,8 +10,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::core::{Loop, duration};
-use crate::lock::Locked;
+use crate::core::class::{Loop, duration};
+use crate::core::lock::Locked;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {

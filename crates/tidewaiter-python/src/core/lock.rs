@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
-use crate::endings;
+use crate::core::endings;
 
 /// A value that may be accessed only while the interpreter lock is held.
 pub(crate) struct Locked<T>(T);

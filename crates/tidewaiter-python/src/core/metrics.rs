@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tidewaiter::TurnTimes;
 
-use crate::core::Core;
+use crate::core::class::Core;
 
 fn turn_times<'py>(py: Python<'py>, times: &TurnTimes) -> PyResult<Bound<'py, PyDict>> {
     let result = PyDict::new(py);

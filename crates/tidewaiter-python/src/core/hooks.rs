@@ -7,8 +7,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::core::{Core, Loop, duration};
-use crate::failures::raised;
+use crate::core::class::{Core, Loop, duration};
+use crate::core::failures::raised;
 
 type Hook = RefCell<Option<Py<PyAny>>>;
 

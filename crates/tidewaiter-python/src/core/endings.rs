@@ -2,7 +2,7 @@
 //!
 //! A loop that waits at the port has released the interpreter lock. It must not take the lock again once the
 //! interpreter has ended: Python has freed its record of the thread, and in a program that embeds Python, the lock may
-//! belong to a new interpreter by then. Such a thread blocks forever instead. [`exits`](crate::exits) handles threads
+//! belong to a new interpreter by then. Such a thread blocks forever instead. [`exits`](super::exits) handles threads
 //! that Python ends in the middle of a callback.
 
 use std::cell::Cell;

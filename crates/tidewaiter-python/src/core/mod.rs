@@ -1,0 +1,14 @@
+//! The loop as any Python framework can use it: nothing here knows a framework.
+
+pub(crate) mod alarm;
+pub(crate) mod class;
+pub(crate) mod endings;
+pub(crate) mod exits;
+pub(crate) mod failures;
+pub(crate) mod forks;
+pub(crate) mod hooks;
+pub(crate) mod lock;
+pub(crate) mod metrics;
+pub(crate) mod records;
+pub(crate) mod sockets;
+pub(crate) mod watch;
