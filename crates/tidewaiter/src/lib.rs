@@ -45,6 +45,7 @@ mod reactor;
 mod transport;
 
 pub use error::{ConnectError, Error, Reason};
+pub use os::{Address, AddressError, PipeName, UnixAddress};
 pub use reactor::{
     DelayedCall, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote, RunEnd,
     SlowCallback, SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,

@@ -1,9 +1,12 @@
 //! Parts of the OS that both ports and child processes need: its numbers, memory pages, and the identity of a process.
+//! All layers use the addresses of sockets and pipes.
 
+mod address;
 #[cfg(target_os = "linux")]
 mod mapping;
 mod origin;
 
+pub use address::{Address, AddressError, PipeName, UnixAddress};
 #[cfg(target_os = "linux")]
 pub(crate) use mapping::Mapping;
 pub(crate) use origin::Origin;
