@@ -33,8 +33,6 @@
 //! [`Port::before_fork`] and [`Port::after_fork`] take the port there. (Linux before 4.14 cannot tell a copy
 //! from the original.)
 
-mod buffer;
-mod chunks;
 mod control;
 #[cfg(target_os = "linux")]
 mod event;
@@ -42,10 +40,7 @@ mod event;
 mod foreign;
 #[cfg(windows)]
 mod iocp;
-#[cfg(unix)]
-#[cfg_attr(target_os = "linux", path = "foreign/epoll.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "foreign/kqueue.rs")]
-mod level_set;
+mod memory;
 mod open;
 mod options;
 mod owner;
@@ -68,8 +63,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use buffer::Buffer;
-pub use chunks::Chunks;
+pub use memory::{Buffer, Chunks};
+use memory::{buffer, chunks};
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 use owner::Gate;
 pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};

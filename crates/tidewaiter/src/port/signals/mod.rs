@@ -1,13 +1,13 @@
 //! Requests to end the program, such as Ctrl-C and SIGTERM, delivered as wake-ups of a port.
 
-#[cfg_attr(unix, path = "unix.rs")]
-#[cfg_attr(windows, path = "windows.rs")]
-mod os;
-
 #[cfg(all(test, unix))]
 mod tests_unix;
 #[cfg(all(test, windows))]
 mod tests_windows;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::fmt;
 use std::io;
@@ -15,6 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::waker::Waker;
+#[cfg(unix)]
+use unix::Registration;
+#[cfg(windows)]
+use windows::Registration;
 
 /// A request to end the program, from the user or the system.
 ///
@@ -87,7 +91,7 @@ impl Inbox {
 #[derive(Debug)]
 pub(crate) struct SignalWatch {
     inbox: Arc<Inbox>,
-    _registration: os::Registration,
+    _registration: Registration,
 }
 
 impl SignalWatch {
@@ -101,7 +105,7 @@ impl SignalWatch {
             bits: AtomicU8::new(0),
             waker,
         });
-        let registration = os::Registration::new(&inbox)?;
+        let registration = Registration::new(&inbox)?;
         Ok(SignalWatch {
             inbox,
             _registration: registration,

@@ -9,7 +9,7 @@ use windows_sys::Win32::System::Console::{
 };
 
 use super::super::waker::{Notify, Waker};
-use super::os::{Asked, asked, handle};
+use super::windows::{Asked, asked, handle};
 use super::{ShutdownSignal, SignalWatch};
 
 struct ChannelNotify(Sender<()>);

@@ -4,19 +4,21 @@
 //! The kernel thus tests readiness anew for each question, holds no reference to the descriptors,
 //! and a port without any pays nothing for them.
 
+mod level_set;
+
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 
-use super::chunks::Chunks;
-use super::level_set::LevelSet;
-use super::request::{Completion, Failure, Operation, Outcome, RequestKind, Token};
-use super::table::Key;
-use super::watch::{Interest, Readiness};
+use crate::port::chunks::Chunks;
+use crate::port::request::{Completion, Failure, Operation, Outcome, RequestKind, Token};
+use crate::port::table::Key;
+use crate::port::watch::{Interest, Readiness};
+use level_set::LevelSet;
 
 /// The most descriptors reported in one turn: half of a wait's completions, so that neither they
 /// nor the port's own handles starve the others.
-pub(super) const REPORTS_MAX: usize = super::BATCH_MAX / 2;
+pub(super) const REPORTS_MAX: usize = crate::port::BATCH_MAX / 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Watched {

@@ -221,7 +221,7 @@ impl Chunks {
         }
     }
 
-    /// Drops the memory of sent bytes, which a [completion](super::Completion::unsent) returns.
+    /// Drops the memory of sent bytes, which a [completion](crate::port::Completion::unsent) returns.
     /// Logs a panic in the drop of [`Bytes`] and goes on.
     pub fn release_sent(&mut self) {
         if let Some(storage) = &mut self.storage {
@@ -263,7 +263,7 @@ impl Chunks {
     /// Moves the bytes of `unsent` back to the front of this queue, and leaves `unsent` empty.
     /// Copies nothing. The memory of sent bytes stays with `unsent`.
     ///
-    /// Use it with [`Completion::unsent`](super::Completion::unsent), whose bytes came from the
+    /// Use it with [`Completion::unsent`](crate::port::Completion::unsent), whose bytes came from the
     /// front of this queue.
     pub fn put_back(&mut self, unsent: &mut Chunks) {
         if unsent.is_empty() {

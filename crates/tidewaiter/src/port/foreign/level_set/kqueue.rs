@@ -11,9 +11,9 @@ use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent_timespec, kqu
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
-use super::foreign::REPORTS_MAX;
-use super::table::Key;
-use super::watch::{Interest, Readiness};
+use super::super::REPORTS_MAX;
+use crate::port::table::Key;
+use crate::port::watch::{Interest, Readiness};
 
 // A key must fit into the pointer that an event carries.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
@@ -24,13 +24,13 @@ const NOW: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-pub(super) struct LevelSet {
+pub(in super::super) struct LevelSet {
     queue: OwnedFd,
     events: Vec<Event>,
 }
 
 impl LevelSet {
-    pub(super) fn open() -> io::Result<LevelSet> {
+    pub(in super::super) fn open() -> io::Result<LevelSet> {
         let queue = kqueue()?;
         fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
         Ok(LevelSet {
@@ -40,13 +40,18 @@ impl LevelSet {
     }
 
     /// The queue's descriptor, readable when something in it is ready.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(in super::super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.queue.as_fd()
     }
 
     /// Adds a descriptor. Returns false for a file, which is always ready: kqueue defines readiness
     /// of files differently.
-    pub(super) fn add(&self, descriptor: RawFd, key: Key, interest: Interest) -> io::Result<bool> {
+    pub(in super::super) fn add(
+        &self,
+        descriptor: RawFd,
+        key: Key,
+        interest: Interest,
+    ) -> io::Result<bool> {
         if is_file(descriptor)? {
             return Ok(false);
         }
@@ -55,7 +60,7 @@ impl LevelSet {
     }
 
     /// Adds and removes the filters that differ between the two interests.
-    pub(super) fn modify(
+    pub(in super::super) fn modify(
         &self,
         descriptor: RawFd,
         key: Key,
@@ -72,7 +77,7 @@ impl LevelSet {
     }
 
     /// Removes a descriptor. Does nothing if it has been closed, which removed it.
-    pub(super) fn remove(&self, descriptor: RawFd, interest: Interest) {
+    pub(in super::super) fn remove(&self, descriptor: RawFd, interest: Interest) {
         let key = Key::from_u64(0);
         if let Err(error) = self.modify(descriptor, key, interest, Interest::NONE) {
             log::debug!("port: descriptor {descriptor} could not be removed: {error}");
@@ -97,7 +102,7 @@ impl LevelSet {
     }
 
     /// Reports the descriptors that are ready now, up to `limit`.
-    pub(super) fn poll(
+    pub(in super::super) fn poll(
         &mut self,
         limit: usize,
         mut report: impl FnMut(Key, Readiness),

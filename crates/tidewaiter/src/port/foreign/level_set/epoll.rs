@@ -9,9 +9,9 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use super::foreign::REPORTS_MAX;
-use super::table::Key;
-use super::watch::{Interest, Readiness};
+use super::super::REPORTS_MAX;
+use crate::port::table::Key;
+use crate::port::watch::{Interest, Readiness};
 
 /// A timeout of zero: polls without waiting.
 const NOW: Timespec = Timespec {
@@ -19,13 +19,13 @@ const NOW: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-pub(super) struct LevelSet {
+pub(in super::super) struct LevelSet {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
 }
 
 impl LevelSet {
-    pub(super) fn open() -> io::Result<LevelSet> {
+    pub(in super::super) fn open() -> io::Result<LevelSet> {
         Ok(LevelSet {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(REPORTS_MAX),
@@ -33,13 +33,18 @@ impl LevelSet {
     }
 
     /// The set's descriptor, readable when something in the set is ready.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(in super::super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
 
     /// Adds a descriptor. Returns false for one that is always ready: the kernel does not watch
     /// files.
-    pub(super) fn add(&self, descriptor: RawFd, key: Key, interest: Interest) -> io::Result<bool> {
+    pub(in super::super) fn add(
+        &self,
+        descriptor: RawFd,
+        key: Key,
+        interest: Interest,
+    ) -> io::Result<bool> {
         let data = epoll::EventData::new_u64(key.to_u64());
         match epoll::add(&self.epoll, named(descriptor)?, data, flags(interest)) {
             Ok(()) => Ok(true),
@@ -48,7 +53,7 @@ impl LevelSet {
         }
     }
 
-    pub(super) fn modify(
+    pub(in super::super) fn modify(
         &self,
         descriptor: RawFd,
         key: Key,
@@ -61,7 +66,7 @@ impl LevelSet {
     }
 
     /// Removes a descriptor. Does nothing if it has been closed, which removed it.
-    pub(super) fn remove(&self, descriptor: RawFd, _interest: Interest) {
+    pub(in super::super) fn remove(&self, descriptor: RawFd, _interest: Interest) {
         let removed = named(descriptor).and_then(|source| Ok(epoll::delete(&self.epoll, source)?));
         if let Err(error) = removed {
             log::debug!("port: descriptor {descriptor} could not be removed: {error}");
@@ -69,7 +74,7 @@ impl LevelSet {
     }
 
     /// Reports the descriptors that are ready now, up to `limit`.
-    pub(super) fn poll(
+    pub(in super::super) fn poll(
         &mut self,
         limit: usize,
         mut report: impl FnMut(Key, Readiness),
