@@ -33,11 +33,14 @@
 //! [`Port::before_fork`] and [`Port::after_fork`] take the port there. (Linux before 4.14 cannot tell a copy
 //! from the original.)
 
+mod completion;
 mod control;
+mod driver;
 #[cfg(target_os = "linux")]
 mod event;
 #[cfg(unix)]
 mod foreign;
+mod handle;
 #[cfg(windows)]
 mod iocp;
 mod memory;
@@ -63,11 +66,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
+use driver::{BATCH_MAX, Driver};
+pub use handle::{CloseMode, Handle, Operation, Token};
 pub use memory::{Buffer, Chunks};
 use memory::{buffer, chunks};
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 use owner::Gate;
-pub use request::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
+pub use request::{Request, RequestKind};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
 pub use socket::{Resource, Socket};
@@ -76,147 +82,7 @@ pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
 pub use crate::os::RawDescriptor;
-use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep};
-
-/// The most completions that one wait delivers; this bounds the work of a turn.
-pub(crate) const BATCH_MAX: usize = 256;
-
-/// A child process that a port has started.
-#[derive(Debug)]
-pub struct Spawned {
-    /// The process. Submit [`Request::Exit`] on it to learn how it ends.
-    pub process: Handle,
-    /// The OS's number for the process.
-    pub pid: u32,
-    /// Our ends of the pipes to the child, in the order of the child's descriptors.
-    pub pipes: Vec<SpawnedPipe>,
-}
-
-impl Spawned {
-    /// Our end of the pipe at the child's descriptor `child_fd`, if there is one.
-    #[must_use]
-    pub fn pipe(&self, child_fd: u32) -> Option<Handle> {
-        let pipe = self.pipes.iter().find(|pipe| pipe.child_fd == child_fd);
-        pipe.map(|pipe| pipe.handle)
-    }
-}
-
-/// Our end of a pipe to a child that a port has started.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct SpawnedPipe {
-    /// The child's descriptor at the other end.
-    pub child_fd: u32,
-    /// Which way bytes go through the pipe: whether we [send](Request::Send) or
-    /// [receive](Request::Receive).
-    pub direction: PipeDirection,
-    /// The handle of our end.
-    pub handle: Handle,
-}
-
-/// How a handle is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CloseMode {
-    /// The OS still sends the bytes that it already took; a send under way is cancelled.
-    ///
-    /// The OS may nevertheless reset a TCP connection, and drop what it still has to send, if received
-    /// bytes were left unread or more arrive after the close. To prevent that, call
-    /// [`Port::shutdown_write`] and receive until the end of file before closing.
-    Graceful,
-    /// The OS resets a TCP connection: the peer sees an error, and bytes not yet sent are dropped. For
-    /// everything else, this does the same as `Graceful`.
-    Reset,
-}
-
-/// The interface of a backend, which keeps the promises at the head of this module.
-///
-/// Backends report a failure to *start* an operation as its completion. They return errors only for
-/// requests that are no operation at all: on a closed handle ([`io::ErrorKind::NotFound`]), of a kind that
-/// the handle does not take, or a second receive or send during another ([`io::ErrorKind::InvalidInput`]).
-pub(crate) trait Driver: fmt::Debug {
-    /// The backend, and why it was chosen.
-    fn info(&self) -> &PortInfo;
-    /// The clock that measures timeouts.
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-    fn waker(&self) -> Waker;
-    /// Makes the calling thread the one that waits from now on. A driver that cannot wait may return
-    /// another one that has taken everything over, to replace it.
-    fn begin_waiting(&mut self) -> io::Result<Option<Box<dyn Driver>>> {
-        Ok(None)
-    }
-    fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
-    /// Whether to offer gathered bytes to [`Driver::send_now`] before submitting them.
-    fn sends_gathered_now(&self) -> bool {
-        false
-    }
-    /// Sends as much of `data` as the OS takes at once, and returns the number of bytes. Returns 0 if this
-    /// gains nothing, for example because the backend submits sends in batches.
-    fn send_now(&mut self, _handle: Handle, _data: &[u8]) -> Result<usize, Failure> {
-        Ok(0)
-    }
-    fn cancel(&mut self, operation: Operation) -> bool;
-    fn wait(
-        &mut self,
-        timeout: Option<Duration>,
-        completions: &mut Vec<Completion>,
-    ) -> io::Result<()>;
-    /// See [`Port::glance`]. Cheaper than a wait only where each wait is a system call.
-    fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
-        self.wait(Some(Duration::ZERO), completions)
-    }
-    fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation>;
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle>;
-    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle>;
-    fn adopt(&mut self, resource: Resource) -> io::Result<Handle>;
-    fn watch(
-        &mut self,
-        _descriptor: RawDescriptor,
-        _interest: Interest,
-        _token: Token,
-    ) -> io::Result<Operation> {
-        Err(self.unsupported("does not watch descriptors"))
-    }
-    fn watch_handle(&mut self, _handle: RawDescriptor, _token: Token) -> io::Result<Operation> {
-        Err(self.unsupported("does not watch handles"))
-    }
-    fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
-        Err(self.unsupported("does not watch descriptors"))
-    }
-    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
-    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()>;
-    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
-    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
-    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor>;
-    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
-    fn unacknowledged(&self, handle: Handle) -> io::Result<usize>;
-    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
-    /// See [`Port::hold_ends`]. Does nothing if the OS has no such option.
-    fn hold_ends(&mut self, _handle: Handle, _hold: bool) -> io::Result<()> {
-        Ok(())
-    }
-    fn in_flight(&self) -> usize;
-    fn open_handles(&self) -> usize;
-    fn stale(&self) -> u64;
-    /// Takes all operations back from the OS, which gets none until [`Driver::after_fork`].
-    fn before_fork(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    /// Continues after [`Driver::before_fork`], in the same process or in a copy made by `fork`.
-    fn after_fork(&mut self, _in_copy: bool) -> io::Result<()> {
-        Ok(())
-    }
-    /// Abandons the driver in a copy of its process: closes the copies of its descriptors. The driver is
-    /// only dropped after that.
-    fn disown(&mut self) {}
-    /// The error for requests that a port does not support.
-    fn unsupported(&self, what: &str) -> io::Error {
-        let message = format!("the {} port {what}", self.info().kind);
-        io::Error::new(io::ErrorKind::Unsupported, message)
-    }
-}
+use crate::process::{Command, Signal, SignalTarget, SpawnError, SpawnStep};
 
 /// A completion port. See the [module](self) for its promises, and [`sim`] for an example that works on
 /// every port.

@@ -84,10 +84,7 @@ impl Gate {
     }
 
     fn check_process(&self) -> io::Result<()> {
-        if self.is_elsewhere() {
-            return Err(elsewhere());
-        }
-        Ok(())
+        self.origin.as_ref().map_or(Ok(()), |origin| origin.check())
     }
 
     fn check_thread(&self) -> io::Result<()> {
@@ -186,11 +183,6 @@ impl Port {
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.gate.is_elsewhere()
     }
-}
-
-/// The error of calls in a forked copy.
-pub(super) fn elsewhere() -> io::Error {
-    busy("the port belongs to the process that this one is a copy of".to_owned())
 }
 
 fn busy(message: String) -> io::Error {

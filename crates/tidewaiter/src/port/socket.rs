@@ -1,5 +1,7 @@
 //! Sockets and pipes on their way into a port.
 
+use std::any::Any;
+use std::fmt;
 use std::net::{TcpListener, TcpStream};
 
 use crate::os::OsPipe;
@@ -16,8 +18,12 @@ pub(crate) enum SocketRepr {
     /// A socket that a port made: it does not block, and is the system's own handle, with no
     /// provider layered over it.
     Plain(socket2::Socket),
-    Sim(super::sim::SimSocket),
+    /// A socket of a simulated network, which only a port of that network can adopt.
+    Sim(Box<dyn Simulated>),
 }
+
+/// A socket that no OS has made.
+pub(crate) trait Simulated: Any + fmt::Debug + Send + Sync {}
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Socket {

@@ -23,7 +23,6 @@ pub(crate) trait Notify: Send + Sync {
     fn notify(&self) -> bool;
 }
 
-use super::owner::elsewhere;
 use crate::os::Origin;
 
 struct Shared {
@@ -62,10 +61,7 @@ impl Waker {
 
     /// Returns an error in a forked copy of the process that the port belongs to.
     pub(crate) fn check_process(&self) -> io::Result<()> {
-        match &self.origin {
-            Some(origin) if origin.is_elsewhere() => Err(elsewhere()),
-            _ => Ok(()),
-        }
+        self.origin.as_ref().map_or(Ok(()), |origin| origin.check())
     }
 
     /// Ends the port's wait. Safe to call from a signal handler, except for the waker of a simulated port.

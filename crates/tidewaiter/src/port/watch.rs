@@ -1,9 +1,6 @@
 //! Interests and readiness of watched descriptors.
 
-#[cfg(doc)]
-use super::{Outcome, Port};
-
-/// Which kinds of readiness a watch reports: see [`Port::watch`].
+/// Which kinds of readiness a watch reports: see [`Port::watch`](super::Port::watch).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Interest {
     /// Whether to report that a read would not block.
@@ -30,7 +27,7 @@ impl Interest {
     };
 }
 
-/// The readiness of a watched descriptor: see [`Outcome::Ready`].
+/// The readiness of a watched descriptor: see [`Outcome::Ready`](super::Outcome::Ready).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Readiness {
     /// A read would not block: there are bytes, a connection to accept, or the end of file.

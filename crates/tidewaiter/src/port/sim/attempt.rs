@@ -137,7 +137,7 @@ fn accept(
             shared: Arc::clone(shared),
             end: Some(end),
         };
-        let socket = Socket(SocketRepr::Sim(socket));
+        let socket = Socket(SocketRepr::Sim(Box::new(socket)));
         Outcome::Accepted { socket, peer }
     }))
 }

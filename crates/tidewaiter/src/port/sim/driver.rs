@@ -1,5 +1,6 @@
 //! A port of the simulated world.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use super::channel::ChannelEnd;
 use super::network::End;
 use super::{Bell, Shared, SimSocket};
 use crate::port::buffer::Pool;
-use crate::port::socket::SocketRepr;
+use crate::port::socket::{Simulated, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
     BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
@@ -202,10 +203,12 @@ impl SimDriver {
         decided.chain(self.shared.lock().next_timer()).min()
     }
 
-    fn adopt_socket(&mut self, mut socket: SimSocket) -> io::Result<Handle> {
-        if !Arc::ptr_eq(&socket.shared, &self.shared) {
+    fn adopt_socket(&mut self, socket: Box<dyn Simulated>) -> io::Result<Handle> {
+        let socket: Box<dyn Any> = socket;
+        let is_ours = |socket: &Box<SimSocket>| Arc::ptr_eq(&socket.shared, &self.shared);
+        let Some(mut socket) = socket.downcast::<SimSocket>().ok().filter(is_ours) else {
             return Err(unsuitable("the socket belongs to another simulated world"));
-        }
+        };
         let end = socket.end.take().expect("only taken here and at its end");
         Ok(self.open(Source::Stream(end)))
     }

@@ -96,6 +96,7 @@ pub use program::{Event, Output, Process, Program};
 
 use super::buffer::Pool;
 use super::options::RECEIVE_BYTES_MAX;
+use super::socket::Simulated;
 use super::waker::Notify;
 use super::{CloseMode, Port, PortInfo, PortKind, PortOptions};
 use driver::SimDriver;
@@ -408,6 +409,8 @@ pub(crate) struct SimSocket {
     /// `None` once a port has adopted it.
     end: Option<End>,
 }
+
+impl Simulated for SimSocket {}
 
 impl Drop for SimSocket {
     fn drop(&mut self) {

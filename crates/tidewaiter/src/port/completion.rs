@@ -1,0 +1,142 @@
+//! What comes of requests: plain data.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use super::handle::{Handle, Operation, Token};
+use super::memory::{Buffer, Chunks};
+use super::request::RequestKind;
+use super::socket::Socket;
+use super::watch::Readiness;
+use crate::process::{ExitStatus, PipeDirection};
+
+/// The result of an operation that succeeded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A connection was accepted. It belongs to no port yet: pass it to [`Port::adopt`](super::Port::adopt)
+    /// of this port or of another port, on any thread. Dropping it closes it.
+    Accepted {
+        /// The connected socket.
+        socket: Socket,
+        /// The peer's address.
+        peer: SocketAddr,
+    },
+    /// The socket is connected.
+    Connected,
+    /// Bytes arrived: at least one.
+    Received(Buffer),
+    /// The peer sends no more. This ends the operation; sending may go on.
+    EndOfFile,
+    /// The OS took bytes, not necessarily all: the others are in [`Completion::unsent`].
+    Sent {
+        /// How many bytes the OS took: at least one.
+        bytes: usize,
+    },
+    /// The child process has ended.
+    Exited(ExitStatus),
+    /// Both directions have ended, or the pipe has no reader left: see [`Request::HangUp`](super::Request::HangUp).
+    HungUp,
+    /// A watched descriptor is ready, or a watched handle of Windows is signalled (readable).
+    Ready(Readiness),
+    /// The handle is closed: every completion of it has been delivered.
+    Closed,
+}
+
+/// Why an operation failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// It was cancelled, or its handle was closed: the OS may or may not have performed it.
+    Cancelled,
+    /// The OS refused. The error keeps the OS's own code. A reset by the peer has the kind
+    /// [`io::ErrorKind::ConnectionReset`] on every OS; sending to a connection or pipe that is closed may
+    /// fail with [`io::ErrorKind::BrokenPipe`] instead.
+    Os {
+        /// The name of the system call, or of the operation where several calls make it.
+        call: &'static str,
+        /// The OS's error.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    pub(crate) fn os(call: &'static str, source: io::Error) -> Failure {
+        Failure::Os { call, source }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Cancelled => f.write_str("cancelled"),
+            Failure::Os { call, source } => write!(f, "{call}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Failure::Cancelled => None,
+            Failure::Os { source, .. } => Some(source),
+        }
+    }
+}
+
+/// The answer to an operation.
+#[derive(Debug)]
+pub struct Completion {
+    /// The submitter's token.
+    pub token: Token,
+    /// The operation that this answers. It has ended if `more` is false.
+    pub operation: Operation,
+    /// The kind of request.
+    pub kind: RequestKind,
+    /// The result.
+    pub result: Result<Outcome, Failure>,
+    /// Whether further completions of this operation follow (multishot operations only).
+    pub more: bool,
+    /// The bytes of a [`Request::Send`](super::Request::Send) that the OS did not take, in their order, whether the send
+    /// succeeded, failed or was cancelled. A send that failed or was cancelled may nevertheless
+    /// have sent some of them. Empty for every other request.
+    ///
+    /// Also returns the queue's storage for reuse, and the sent memory until
+    /// [`Chunks::release_sent`](super::Chunks::release_sent): dropping that memory may run the program's code, and a port runs
+    /// none.
+    pub unsent: Chunks,
+}
+
+/// A child process that a port has started.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The process. Submit [`Request::Exit`](super::Request::Exit) on it to learn how it ends.
+    pub process: Handle,
+    /// The OS's number for the process.
+    pub pid: u32,
+    /// Our ends of the pipes to the child, in the order of the child's descriptors.
+    pub pipes: Vec<SpawnedPipe>,
+}
+
+impl Spawned {
+    /// Our end of the pipe at the child's descriptor `child_fd`, if there is one.
+    #[must_use]
+    pub fn pipe(&self, child_fd: u32) -> Option<Handle> {
+        let pipe = self.pipes.iter().find(|pipe| pipe.child_fd == child_fd);
+        pipe.map(|pipe| pipe.handle)
+    }
+}
+
+/// Our end of a pipe to a child that a port has started.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SpawnedPipe {
+    /// The child's descriptor at the other end.
+    pub child_fd: u32,
+    /// Which way bytes go through the pipe: whether we [send](Request::Send) or
+    /// [receive](Request::Receive).
+    pub direction: PipeDirection,
+    /// The handle of our end.
+    pub handle: Handle,
+}

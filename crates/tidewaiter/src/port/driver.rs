@@ -1,0 +1,108 @@
+//! The interface between a port and its backends.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::completion::{Completion, Failure, Spawned};
+use super::handle::{CloseMode, Handle, Operation, Token};
+use super::options::{ListenOptions, PortInfo, SocketOption};
+use super::request::Request;
+use super::socket::Resource;
+use super::waker::Waker;
+use super::watch::Interest;
+use crate::os::RawDescriptor;
+use crate::process::{Command, Signal, SignalTarget, SpawnError};
+
+/// The most completions that one wait delivers; this bounds the work of a turn.
+pub(super) const BATCH_MAX: usize = 256;
+
+/// The interface of a backend, which keeps the promises at the head of this module.
+///
+/// Backends report a failure to *start* an operation as its completion. They return errors only for
+/// requests that are no operation at all: on a closed handle ([`io::ErrorKind::NotFound`]), of a kind that
+/// the handle does not take, or a second receive or send during another ([`io::ErrorKind::InvalidInput`]).
+pub(crate) trait Driver: fmt::Debug {
+    /// The backend, and why it was chosen.
+    fn info(&self) -> &PortInfo;
+    /// The clock that measures timeouts.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+    fn waker(&self) -> Waker;
+    /// Makes the calling thread the one that waits from now on. A driver that cannot wait may return
+    /// another one that has taken everything over, to replace it.
+    fn begin_waiting(&mut self) -> io::Result<Option<Box<dyn Driver>>> {
+        Ok(None)
+    }
+    fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
+    /// Whether to offer gathered bytes to [`Driver::send_now`] before submitting them.
+    fn sends_gathered_now(&self) -> bool {
+        false
+    }
+    /// Sends as much of `data` as the OS takes at once, and returns the number of bytes. Returns 0 if this
+    /// gains nothing, for example because the backend submits sends in batches.
+    fn send_now(&mut self, _handle: Handle, _data: &[u8]) -> Result<usize, Failure> {
+        Ok(0)
+    }
+    fn cancel(&mut self, operation: Operation) -> bool;
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()>;
+    /// See [`Port::glance`](super::Port::glance). Cheaper than a wait only where each wait is a system call.
+    fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
+        self.wait(Some(Duration::ZERO), completions)
+    }
+    fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation>;
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle>;
+    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle>;
+    fn adopt(&mut self, resource: Resource) -> io::Result<Handle>;
+    fn watch(
+        &mut self,
+        _descriptor: RawDescriptor,
+        _interest: Interest,
+        _token: Token,
+    ) -> io::Result<Operation> {
+        Err(self.unsupported("does not watch descriptors"))
+    }
+    fn watch_handle(&mut self, _handle: RawDescriptor, _token: Token) -> io::Result<Operation> {
+        Err(self.unsupported("does not watch handles"))
+    }
+    fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
+        Err(self.unsupported("does not watch descriptors"))
+    }
+    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
+    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()>;
+    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
+    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
+    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor>;
+    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
+    fn unacknowledged(&self, handle: Handle) -> io::Result<usize>;
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
+    /// See [`Port::hold_ends`](super::Port::hold_ends). Does nothing if the OS has no such option.
+    fn hold_ends(&mut self, _handle: Handle, _hold: bool) -> io::Result<()> {
+        Ok(())
+    }
+    fn in_flight(&self) -> usize;
+    fn open_handles(&self) -> usize;
+    fn stale(&self) -> u64;
+    /// Takes all operations back from the OS, which gets none until [`Driver::after_fork`].
+    fn before_fork(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Continues after [`Driver::before_fork`], in the same process or in a copy made by `fork`.
+    fn after_fork(&mut self, _in_copy: bool) -> io::Result<()> {
+        Ok(())
+    }
+    /// Abandons the driver in a copy of its process: closes the copies of its descriptors. The driver is
+    /// only dropped after that.
+    fn disown(&mut self) {}
+    /// The error for requests that a port does not support.
+    fn unsupported(&self, what: &str) -> io::Error {
+        let message = format!("the {} port {what}", self.info().kind);
+        io::Error::new(io::ErrorKind::Unsupported, message)
+    }
+}
