@@ -51,6 +51,7 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/open.rs",
     "crates/tidewaiter/src/port/socket.rs",
     "crates/tidewaiter/src/port/control.rs",
+    "crates/tidewaiter/src/port/foreign/level_set/mod.rs",
     "crates/tidewaiter/src/port/signals",
     "crates/tidewaiter/src/port/poll/mod.rs",
     "crates/tidewaiter/src/process/mod.rs",
