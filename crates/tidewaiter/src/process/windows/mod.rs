@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the OS's side of processes")]
 
 mod environment;
+mod job;
 mod quote;
 mod search;
 mod start;
@@ -17,21 +18,17 @@ use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
-use std::ptr;
 
 use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Console::{
     CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent, GetConsoleCP,
-};
-use windows_sys::Win32::System::JobObjects::{
-    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JobObjectBasicAccountingInformation,
-    QueryInformationJobObject, TerminateJobObject,
 };
 use windows_sys::Win32::System::Threading::{
     GetExitCodeProcess, TerminateProcess, WaitForSingleObject,
 };
 
 use self::environment::Environment;
+use self::job::Job;
 use self::start::{Image, Started};
 use self::streams::Streams;
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
@@ -43,7 +40,7 @@ use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, Spaw
 #[derive(Debug)]
 pub(crate) struct OsProcess {
     process: OwnedHandle,
-    job: OwnedHandle,
+    job: Job,
     pid: u32,
     own_group: bool,
     status: Cell<Option<ExitStatus>>,
@@ -205,7 +202,7 @@ impl OsProcess {
     pub(crate) fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
         let ended = match target {
             SignalTarget::Process => self.try_wait()?.is_some(),
-            SignalTarget::Tree => self.active_processes()? == 0,
+            SignalTarget::Tree => self.tree_has_ended()?,
         };
         if ended {
             return Err(io::Error::new(
@@ -218,10 +215,7 @@ impl OsProcess {
                 // SAFETY: the handle is open.
                 check(unsafe { TerminateProcess(self.process.as_raw_handle(), 1) })
             }
-            (Signal::Kill, SignalTarget::Tree) => {
-                // SAFETY: the handle is open.
-                check(unsafe { TerminateJobObject(self.job.as_raw_handle(), 1) })
-            }
+            (Signal::Kill, SignalTarget::Tree) => self.job.terminate(),
             (Signal::Interrupt | Signal::Terminate, _) if self.own_group => {
                 // Windows gives the number to no other process while we hold the handle.
                 // SAFETY: the call touches no memory.
@@ -238,20 +232,9 @@ impl OsProcess {
         }
     }
 
-    fn active_processes(&self) -> io::Result<u32> {
-        let mut information = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
-        let bytes = size_of_val(&information).try_into().expect("it is small");
-        // SAFETY: the handle is open, and `information` has room for that many bytes.
-        check(unsafe {
-            QueryInformationJobObject(
-                self.job.as_raw_handle(),
-                JobObjectBasicAccountingInformation,
-                (&raw mut information).cast(),
-                bytes,
-                ptr::null_mut(),
-            )
-        })?;
-        Ok(information.ActiveProcesses)
+    /// Whether the child and all its descendants have ended.
+    fn tree_has_ended(&self) -> io::Result<bool> {
+        Ok(self.job.active_processes()? == 0)
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle,
 use std::ptr;
 
 use windows_sys::Win32::Foundation::HANDLE;
-use windows_sys::Win32::System::JobObjects::{AssignProcessToJobObject, CreateJobObjectW};
+use windows_sys::Win32::System::JobObjects::AssignProcessToJobObject;
 use windows_sys::Win32::System::Threading::{
     CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW,
     DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, InitializeProcThreadAttributeList,
@@ -15,6 +15,7 @@ use windows_sys::Win32::System::Threading::{
     UpdateProcThreadAttribute,
 };
 
+use super::job::Job;
 use super::streams::Inheritable;
 
 /// The program's texts, all null-terminated.
@@ -34,7 +35,7 @@ pub(super) struct Image {
 pub(super) struct Started {
     pub(super) pid: u32,
     pub(super) process: OwnedHandle,
-    pub(super) job: OwnedHandle,
+    pub(super) job: Job,
 }
 
 /// Starts the program with these standard streams. It inherits the handles in `list`, and no others.
@@ -43,13 +44,7 @@ pub(super) fn start(
     streams: [HANDLE; 3],
     list: &[BorrowedHandle<'_>],
 ) -> io::Result<Started> {
-    // SAFETY: the job has no name and no attributes, so the handle is not inherited.
-    let job = unsafe { CreateJobObjectW(ptr::null(), ptr::null()) };
-    if job.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: we just made the job, and own it.
-    let job = unsafe { OwnedHandle::from_raw_handle(job) };
+    let job = Job::create()?;
     let jobs = [job.as_handle()];
     let (process, thread, pid) = match create(image, streams, list, &jobs, 0) {
         Ok(created) => created,
@@ -65,10 +60,11 @@ pub(super) fn start(
 }
 
 /// Puts a suspended process into the job and lets it run. Ends the process if either fails.
-fn put_into_job(job: &OwnedHandle, process: &OwnedHandle, thread: &OwnedHandle) -> io::Result<()> {
+fn put_into_job(job: &Job, process: &OwnedHandle, thread: &OwnedHandle) -> io::Result<()> {
     // SAFETY: both handles are open.
-    let assigned =
-        unsafe { AssignProcessToJobObject(job.as_raw_handle(), process.as_raw_handle()) };
+    let assigned = unsafe {
+        AssignProcessToJobObject(job.as_handle().as_raw_handle(), process.as_raw_handle())
+    };
     if assigned != 0 {
         // SAFETY: the handle is open.
         let resumed = unsafe { ResumeThread(thread.as_raw_handle()) };

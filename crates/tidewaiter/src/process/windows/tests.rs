@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ptr;
 
 use windows_sys::Win32::Foundation::{
     GetHandleInformation, HANDLE_FLAG_INHERIT, SetHandleInformation,
@@ -266,7 +267,11 @@ fn a_tree_outlives_its_root_and_can_still_be_ended() {
         text.push_str(&String::from_utf8_lossy(&chunk[..bytes]));
     }
     assert_eq!(
-        child.process.active_processes().expect("it can be asked"),
+        child
+            .process
+            .job
+            .active_processes()
+            .expect("it can be asked"),
         2
     );
     kill(SignalTarget::Tree).expect("both live");
