@@ -21,6 +21,9 @@ mod promises;
 #[path = "reactor/handles.rs"]
 mod handles;
 
+#[path = "reactor/inheriting.rs"]
+mod inheriting;
+
 #[path = "reactor/strangers.rs"]
 mod strangers;
 

@@ -40,8 +40,12 @@ pub(crate) struct User {
 ///
 /// No later child gets the child's own ends of its pipes. On Windows, these have to be inheritable during the
 /// call to `CreateProcessW`: a process that another thread starts at that moment by other means, inheriting
-/// whatever is inheritable (as `std::process::Command` does), gets them, too, and keeps the pipes open. Start
-/// processes in one way only, or give the other way a list of handles (`PROC_THREAD_ATTRIBUTE_HANDLE_LIST`).
+/// whatever is inheritable (as `std::process::Command` does), gets them, too. So the reactor ends a child's
+/// pipes once the child and all its descendants have ended, even if other processes hold the other ends; what
+/// is in a pipe from the child is still received. Until then, the other process keeps a pipe open that the child has
+/// closed. To avoid even that, start processes in one way only, or give the other way a list of handles
+/// (`PROC_THREAD_ATTRIBUTE_HANDLE_LIST`). A process that is no descendant of the child, but was given its end
+/// of a pipe on purpose (`DuplicateHandle`), can use it only as long as the child or a descendant lives.
 ///
 /// A program without a directory in its name is looked up in the `PATH` of the *child's* environment; without
 /// a `PATH`, in `/bin` and `/usr/bin` on Unix, in `System32` on Windows. A relative path starts from our

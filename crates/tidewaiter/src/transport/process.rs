@@ -45,7 +45,8 @@ pub trait ProcessProtocol {
     }
 
     /// The pipe at the child's descriptor `child_fd` is closed: by the child and all processes that share it, by
-    /// us, or because of an error.
+    /// us, or because of an error. On Windows, also because the child and all its descendants have ended, even if
+    /// [another process](crate::process::Command) shares the pipe.
     fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
         let _ = (process, child_fd);
     }

@@ -21,6 +21,16 @@ pub(crate) fn child(role: Role) -> Command {
         .env(ROLE, role.to_text())
 }
 
+/// As [`child`], for the standard library to start.
+pub(crate) fn plain_child(role: Role) -> std::process::Command {
+    let mut command =
+        std::process::Command::new(std::env::current_exe().expect("we are a program"));
+    command
+        .args(["--exact", ENTRY, "--nocapture", "--test-threads=1"])
+        .env(ROLE, role.to_text());
+    command
+}
+
 /// Runs in the child. In any other process, this test does nothing.
 #[test]
 #[expect(
@@ -105,9 +115,7 @@ fn stay() -> ! {
 
 /// Starts another child with our own streams, and does not wait for it.
 fn start(role: Role) -> io::Result<()> {
-    std::process::Command::new(std::env::current_exe()?)
-        .args(["--exact", ENTRY, "--nocapture", "--test-threads=1"])
-        .env(ROLE, role.to_text())
+    plain_child(role)
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())
         .stderr(Stdio::inherit())

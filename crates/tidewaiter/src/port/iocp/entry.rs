@@ -9,6 +9,7 @@ use windows_sys::Win32::Foundation::HANDLE;
 use super::operation::Lent;
 use super::receive::Traffic;
 use super::socket::raw_handle;
+use super::tree::Child;
 use super::wait::Wait;
 use crate::port::chunks::Chunks;
 use crate::port::request::{Failure, Request, RequestKind, Token};
@@ -22,7 +23,8 @@ pub(super) enum Source {
     Stream(Socket),
     PipeReader(OwnedHandle),
     PipeWriter(OwnedHandle),
-    Process(OsProcess),
+    /// Boxed: sockets far outnumber processes.
+    Process(Box<Child>),
 }
 
 impl Source {
@@ -30,7 +32,7 @@ impl Source {
         match self {
             Source::Listener(socket, _) | Source::Stream(socket) => raw_handle(socket),
             Source::PipeReader(pipe) | Source::PipeWriter(pipe) => pipe.as_raw_handle(),
-            Source::Process(process) => process.as_handle().as_raw_handle(),
+            Source::Process(child) => child.process.as_handle().as_raw_handle(),
         }
     }
 
@@ -55,7 +57,7 @@ impl Source {
 
     pub(super) fn process(&self) -> io::Result<&OsProcess> {
         match self {
-            Source::Process(process) => Ok(process),
+            Source::Process(child) => Ok(&child.process),
             _ => Err(invalid("the handle is not a process")),
         }
     }
@@ -75,6 +77,8 @@ pub(super) struct Entry {
     /// The records of these operations that Windows holds.
     pub(super) lent: Vec<Lent>,
     pub(super) receiving: bool,
+    /// For a pipe that we read: whether the child's tree has ended, so that the pipe ends once it is empty.
+    pub(super) ends_when_empty: bool,
     pub(super) sending: bool,
     /// The close under way.
     pub(super) closing: Option<(Key, Token)>,
@@ -90,6 +94,7 @@ impl Entry {
             operations: Vec::new(),
             lent: Vec::new(),
             receiving: false,
+            ends_when_empty: false,
             sending: false,
             closing: None,
         }

@@ -18,6 +18,7 @@ mod receive;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod turn;
 mod wait;
 
@@ -36,6 +37,7 @@ use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::operation::{Finish, Record, Records};
 use self::queue::{Batch, Bell, Queue, skip_on_success};
 use self::receive::Receiving;
+use self::tree::Child;
 use self::wait::Wait;
 use super::control;
 use super::socket::SocketRepr;
@@ -147,7 +149,11 @@ impl Iocp {
     }
 
     fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
-        let process = self.insert(Source::Process(child.process), false)?;
+        let process = Box::new(Child {
+            process: child.process,
+            pipes: Vec::new(),
+        });
+        let process = self.insert(Source::Process(process), false)?;
         let mut pipes = Vec::with_capacity(child.pipes.len());
         for pipe in child.pipes {
             let source = match pipe.direction {
@@ -165,6 +171,11 @@ impl Iocp {
                     return Err(error);
                 }
             }
+        }
+        if let Some(entry) = self.handles.get_mut(process.0)
+            && let Source::Process(child) = &mut entry.source
+        {
+            child.pipes = pipes.iter().map(|pipe| pipe.handle.0).collect();
         }
         Ok(Spawned {
             process,

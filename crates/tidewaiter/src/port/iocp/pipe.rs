@@ -9,6 +9,7 @@ use windows_sys::Win32::Foundation::{
     GetLastError,
 };
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
+use windows_sys::Win32::System::Pipes::{DisconnectNamedPipe, PeekNamedPipe};
 
 use super::operation::{Finish, Lent, Record, Started};
 use super::receive::ReceiveResult;
@@ -77,6 +78,34 @@ pub(super) fn finish_write(finish: Finish) -> io::Result<usize> {
         code => code,
     };
     Err(io::Error::from_raw_os_error(code.cast_signed()))
+}
+
+/// Ends the pipe, even if other processes hold its other end: reads under way and later ones find the end of file, and writes a broken
+/// pipe. Discards the bytes in the pipe.
+pub(super) fn disconnect(pipe: &OwnedHandle) {
+    // Fails only if the pipe has ended already.
+    // SAFETY: the handle is open.
+    unsafe { DisconnectNamedPipe(pipe.as_raw_handle()) };
+}
+
+/// Ends a pipe that we read, unless there are bytes in it.
+pub(super) fn disconnect_if_empty(pipe: &OwnedHandle) {
+    let mut bytes = 0;
+    // SAFETY: the handle is open, and `bytes` has room for the number. Null pointers ask for nothing else.
+    let peeked = unsafe {
+        PeekNamedPipe(
+            pipe.as_raw_handle(),
+            ptr::null_mut(),
+            0,
+            ptr::null_mut(),
+            &raw mut bytes,
+            ptr::null_mut(),
+        )
+    };
+    // The call fails if the pipe has ended already.
+    if peeked != 0 && bytes == 0 {
+        disconnect(pipe);
+    }
 }
 
 fn called(lent: Lent, succeeded: bool, skip: bool) -> Started {

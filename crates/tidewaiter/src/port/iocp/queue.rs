@@ -2,7 +2,7 @@
 //! batches.
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,9 @@ use crate::port::waker::Notify;
 const KEY_WAKE: usize = 0;
 /// The completion key of waits; no handle's key has all bits set.
 const KEY_WAIT: usize = usize::MAX;
+/// This bit marks the completion keys of jobs. The rest is the key of the process; no handle's key has the bit,
+/// because fewer handles than that fit into memory.
+const KEY_JOB: usize = 1 << 31;
 
 const _: () = assert!(
     size_of::<usize>() == size_of::<u64>(),
@@ -43,6 +46,8 @@ pub(super) enum Packet {
     Wake,
     /// The object of `operation`'s wait is signalled.
     Wait { operation: Key },
+    /// A process has joined or left the job of this child.
+    Job { process: Key },
     /// An operation on a handle has ended. The pointer is only compared, never followed: its record
     /// is ours only if the handle has lent a record at this address.
     Io {
@@ -58,6 +63,9 @@ impl Packet {
             KEY_WAIT => Packet::Wait {
                 operation: Key::from_u64(entry.lpOverlapped.addr() as u64),
             },
+            key if key & KEY_JOB != 0 => Packet::Job {
+                process: Key::from_u64((key & !KEY_JOB) as u64),
+            },
             key => Packet::Io {
                 handle: Key::from_u64(key as u64),
                 overlapped: entry.lpOverlapped,
@@ -70,6 +78,11 @@ impl Packet {
 #[expect(clippy::cast_possible_truncation, reason = "words have 64 bits here")]
 pub(super) const fn word(key: Key) -> usize {
     key.to_u64() as usize
+}
+
+/// The completion key of the job of the child behind the handle `process`.
+pub(super) const fn job_key(process: Key) -> usize {
+    word(process) | KEY_JOB
 }
 
 /// A completion port, shared with wakers and waits on other threads. These may outlive the driver;
@@ -136,6 +149,12 @@ impl Queue {
             }
             std::thread::yield_now();
         }
+    }
+}
+
+impl AsHandle for Queue {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.handle.as_handle()
     }
 }
 
@@ -251,7 +270,10 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bell, INFINITE, KEY_WAIT, KEY_WAKE, Key, Notify, Queue, milliseconds, word};
+    use super::{
+        Bell, INFINITE, KEY_WAIT, KEY_WAKE, Key, Notify, OVERLAPPED_ENTRY, Packet, Queue, job_key,
+        milliseconds, word,
+    };
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -285,5 +307,20 @@ mod tests {
             generation: u32::MAX,
         };
         assert!(word(least) > KEY_WAKE && word(most) < KEY_WAIT);
+    }
+
+    #[test]
+    fn a_jobs_packet_names_its_process() {
+        for generation in [1, u32::MAX] {
+            let process = Key {
+                index: 5,
+                generation,
+            };
+            let entry = OVERLAPPED_ENTRY {
+                lpCompletionKey: job_key(process),
+                ..OVERLAPPED_ENTRY::default()
+            };
+            assert_eq!(Packet::from_entry(&entry), Packet::Job { process });
+        }
     }
 }

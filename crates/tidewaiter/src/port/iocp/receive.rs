@@ -229,7 +229,12 @@ impl Iocp {
         let operation = record.operation;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => socket::start_receive(socket, record, skip),
-            (Source::PipeReader(pipe), skip) => pipe::start_read(pipe, record, skip),
+            (Source::PipeReader(pipe), skip) => {
+                if self.entry_of(operation).ends_when_empty {
+                    pipe::disconnect_if_empty(pipe);
+                }
+                pipe::start_read(pipe, record, skip)
+            }
             _ => unreachable!("nothing else receives"),
         };
         self.started(operation, started);

@@ -3,6 +3,7 @@
 mod lifetime;
 mod pipes;
 mod sockets;
+mod trees;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

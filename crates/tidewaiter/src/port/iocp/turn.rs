@@ -56,6 +56,7 @@ impl Iocp {
                     woken = true;
                 }
                 Packet::Wait { operation } => self.exited(operation),
+                Packet::Job { process } => self.end_tree_if_over(process),
                 Packet::Io { handle, overlapped } => match self.take_back(handle, overlapped) {
                     Some((record, finish)) => self.finish(record, finish),
                     None => self.stale += 1,
@@ -284,10 +285,11 @@ impl Iocp {
     fn watch(&mut self, operation: Key) {
         use std::os::windows::io::AsHandle;
 
-        let (Source::Process(process), _) = self.source_of(operation) else {
+        let (Source::Process(child), _) = self.source_of(operation) else {
             unreachable!("only processes exit");
         };
-        match Wait::start(self.packets, &self.queue, process.as_handle(), operation) {
+        let process = child.process.as_handle();
+        match Wait::start(self.packets, &self.queue, process, operation) {
             Ok(wait) => {
                 let pending = self.operations.get_mut(operation).expect("just started");
                 pending.wait = Some(wait);
@@ -305,13 +307,14 @@ impl Iocp {
             }
             Some(_) => {}
         }
-        let (Source::Process(process), _) = self.source_of(operation) else {
+        let (Source::Process(child), _) = self.source_of(operation) else {
             unreachable!("only processes exit");
         };
-        let result = match process.ended() {
+        let result = match child.process.ended() {
             Ok(status) => Ok(Outcome::Exited(status)),
             Err(error) => Err(Failure::os("GetExitCodeProcess", error)),
         };
+        self.end_tree_if_over(self.handle_of(operation));
         self.end(operation, result);
     }
 

@@ -233,8 +233,15 @@ impl OsProcess {
     }
 
     /// Whether the child and all its descendants have ended.
-    fn tree_has_ended(&self) -> io::Result<bool> {
+    pub(crate) fn tree_has_ended(&self) -> io::Result<bool> {
         Ok(self.job.active_processes()? == 0)
+    }
+
+    /// Makes the OS post a packet with `key` to the completion port `queue` whenever a process joins or leaves the
+    /// tree, until this is dropped. Windows may omit packets, so a packet only means that it is time to ask
+    /// [`tree_has_ended`](OsProcess::tree_has_ended).
+    pub(crate) fn report_tree_to(&self, queue: BorrowedHandle<'_>, key: usize) -> io::Result<()> {
+        self.job.report_to(queue, key)
     }
 }
 

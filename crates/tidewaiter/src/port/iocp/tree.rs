@@ -1,0 +1,74 @@
+//! The end of a child's pipes together with the child's tree: the child and all its descendants.
+//!
+//! A pipe ends by itself once nobody holds its other end. But for as long as a child is being started, its ends are
+//! inheritable, and a process that another thread starts in that moment may get them too. It does not know that it
+//! has them, and would keep the pipes open for as long as it lives. So when the last process of the tree has ended,
+//! the port disconnects the pipes. Bytes that are still in a pipe are read first.
+
+use std::os::windows::io::AsHandle;
+
+use super::entry::Source;
+use super::queue::job_key;
+use super::{Iocp, pipe};
+use crate::port::table::Key;
+use crate::process::OsProcess;
+
+/// A child, and our ends of the pipes to it.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) process: OsProcess,
+    /// The handles of the pipes. Empty once these were told of the tree's end.
+    pub(super) pipes: Vec<Key>,
+}
+
+impl Iocp {
+    /// Ends the pipes of a child that has exited if no process of its tree is left. Otherwise has the job post a packet
+    /// when one ends, to ask again.
+    pub(super) fn end_tree_if_over(&mut self, process: Key) {
+        let Some(Source::Process(child)) = self.handles.get(process).map(|entry| &entry.source)
+        else {
+            // Closed meanwhile.
+            return;
+        };
+        if child.pipes.is_empty() {
+            return;
+        }
+        let queue = self.queue.as_handle();
+        let over = child.process.tree_has_ended().and_then(|ended| {
+            if ended {
+                return Ok(true);
+            }
+            child.process.report_tree_to(queue, job_key(process))?;
+            // Asks again, because the last process may have ended before the job began to report.
+            child.process.tree_has_ended()
+        });
+        match over {
+            Ok(true) => self.end_pipes(process),
+            Ok(false) => {}
+            // The pipes still end once nobody holds their other ends.
+            Err(error) => log::warn!("port: the end of a child's descendants is unknown: {error}"),
+        }
+    }
+
+    fn end_pipes(&mut self, process: Key) {
+        let Some(Source::Process(child)) =
+            self.handles.get_mut(process).map(|entry| &mut entry.source)
+        else {
+            return;
+        };
+        for pipe in std::mem::take(&mut child.pipes) {
+            // The program may have closed it meanwhile.
+            let Some(entry) = self.handles.get_mut(pipe) else {
+                continue;
+            };
+            match &entry.source {
+                Source::PipeWriter(pipe) => pipe::disconnect(pipe),
+                Source::PipeReader(pipe) => {
+                    pipe::disconnect_if_empty(pipe);
+                    entry.ends_when_empty = true;
+                }
+                _ => {}
+            }
+        }
+    }
+}
