@@ -241,6 +241,9 @@ impl Maker {
 impl Factory for Maker {
     fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
         let body = |world: &Rc<World>| {
+            if self.attempt.is_none() {
+                world.accepted.borrow_mut().push(peer);
+            }
             self.note_outcome(world);
             (world.below(10) > 0).then(|| Side::new(world))
         };
@@ -286,18 +289,21 @@ fn listen(world: &World) {
 
 /// Adopts an accepted connection, at once or later, or drops it.
 fn adopt(socket: Socket, peer: SocketAddr) {
-    let body = |world: &Rc<World>| match world.below(4) {
-        0 => {}
-        1 => {
-            let delay = world.short(world.below(10));
-            world.call(|| {
-                world.reactor.call_later(delay, move |_| {
-                    let adopt_now = |world: &Rc<World>| adopt_now(world, socket, peer);
-                    risky_callback("adopts later", adopt_now, || ());
-                })
-            });
+    let body = |world: &Rc<World>| {
+        world.accepted.borrow_mut().push(peer);
+        match world.below(4) {
+            0 => {}
+            1 => {
+                let delay = world.short(world.below(10));
+                world.call(|| {
+                    world.reactor.call_later(delay, move |_| {
+                        let adopt_now = |world: &Rc<World>| adopt_now(world, socket, peer);
+                        risky_callback("adopts later", adopt_now, || ());
+                    })
+                });
+            }
+            _ => adopt_now(world, socket, peer),
         }
-        _ => adopt_now(world, socket, peer),
     };
     let told = format!("is handed a connection to {peer}");
     risky_callback(&told, body, || ());

@@ -363,13 +363,15 @@ fn check_connections(world: &World, ending: Ending) {
             format!("side {}: {received} bytes of {sent:?} arrived", side.number)
         });
         let whole = received >= sent.0 || !side.read_ended.get();
-        // Wine ends the stream of a socket that is reset, before it resets it.
-        let in_order = writer.reason.get() == Some("done") && !writer.released.get();
-        let may_be_cut = ending == Ending::Dropped || (cfg!(windows) && !in_order);
+        // Wine tells a reset as an end of file, to every program that reads a socket.
+        let reset_by_writer = is_forced(writer) || writer.reason.get() == Some("stopped");
+        let may_be_cut = ending == Ending::Dropped || (cfg!(windows) && reset_by_writer);
         world.check(whole || may_be_cut, || {
             format!(
-                "side {}: {received} of {sent:?} bytes, and an end of file",
-                side.number
+                "side {}: {received} of {sent:?} bytes, and an end of file, though side {} was lost because {:?}",
+                side.number,
+                writer.number,
+                writer.reason.get()
             )
         });
     }
@@ -378,6 +380,11 @@ fn check_connections(world: &World, ending: Ending) {
             check_pair(world, &sides, reader);
         }
     }
+}
+
+/// Whether a side ended its connection in a way that may reset it.
+fn is_forced(side: &Side) -> bool {
+    side.aborted.get() || side.panicked.get() || side.released.get()
 }
 
 /// Checks two sides of a connection that nothing forced to its end.
@@ -391,9 +398,13 @@ fn check_pair(world: &World, sides: &[Rc<Side>], reader: &Side) {
     let (Some(writer), None) = (writers.next(), writers.next()) else {
         return;
     };
-    // A connection that one side forces to its end may be reset.
-    let forced = |side: &Side| side.aborted.get() || side.panicked.get() || side.released.get();
-    if forced(reader) || forced(writer) {
+    let accepted = world.accepted.borrow();
+    let from = |client| accepted.iter().filter(|&&it| it == client).count();
+    if from(local) + from(peer) != 1 {
+        // Their client's address belonged to another connection as well.
+        return;
+    }
+    if is_forced(reader) || is_forced(writer) {
         return;
     }
     let (name, reason) = (format!("side {}", reader.number), reader.reason.get());

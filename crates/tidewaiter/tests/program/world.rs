@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::rc::Rc;
 use std::thread::panicking;
@@ -58,6 +59,8 @@ pub(crate) struct World {
     pub(crate) took: Cell<Duration>,
     pub(crate) stage: Cell<Stage>,
     pub(crate) sides: RefCell<Vec<Rc<Side>>>,
+    /// The peers of all connections that the listeners accepted. The OS may use an address again.
+    pub(crate) accepted: RefCell<Vec<SocketAddr>>,
     pub(crate) listeners: RefCell<Vec<Listener>>,
     pub(crate) attempts: RefCell<Vec<Rc<Attempt>>>,
     pub(crate) timers: RefCell<Vec<Rc<Timer>>>,
@@ -94,6 +97,7 @@ impl World {
             calm,
             stage: Cell::new(Stage::Acting),
             sides: RefCell::default(),
+            accepted: RefCell::default(),
             listeners: RefCell::default(),
             attempts: RefCell::default(),
             timers: RefCell::default(),
