@@ -27,6 +27,9 @@ mod inheriting;
 #[path = "reactor/strangers.rs"]
 mod strangers;
 
+#[path = "reactor/watch_drops.rs"]
+mod watch_drops;
+
 use support::real_child::child;
 
 /// The number of connections in tests that use many.

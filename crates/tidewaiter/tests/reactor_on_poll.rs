@@ -46,6 +46,9 @@ mod strangers;
 #[path = "reactor/watching.rs"]
 mod watching;
 
+#[path = "reactor/watch_drops.rs"]
+mod watch_drops;
+
 use support::real_child::child;
 
 /// The number of connections in tests that use many.

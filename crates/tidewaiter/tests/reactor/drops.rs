@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// Part of every value that these tests hand to the library.
-struct CallsWhenDropped;
+pub(crate) struct CallsWhenDropped;
 
 impl Drop for CallsWhenDropped {
     fn drop(&mut self) {
@@ -55,6 +55,16 @@ impl Producer for CallsWhenDropped {
 
 impl ProcessProtocol for CallsWhenDropped {}
 
+/// The number of values that were dropped on this thread.
+pub(crate) fn dropped() -> usize {
+    DROPPED.get()
+}
+
+/// From now on, values are dropped in silence.
+pub(crate) fn call_nothing() {
+    ON_DROP.set(None);
+}
+
 /// The payload of a panic. Its drop panics as well.
 struct Payload;
 
@@ -66,7 +76,7 @@ impl Drop for Payload {
     }
 }
 
-fn panic_on_purpose() {
+pub(crate) fn panic_on_purpose() {
     if !thread::panicking() {
         panic_any(Payload);
     }
@@ -109,7 +119,7 @@ fn set_off(transport: &Transport, countdown: &Countdown) {
 /// Makes a connection on a reactor, and calls `place` with it, in a callback. `place` hands values to the
 /// library which call `set_off` when dropped, and then panic. All events of `set_off` must occur.
 #[track_caller]
-fn parts(name: &str, place: impl FnOnce(&Transport) + 'static) {
+pub(crate) fn parts(name: &str, place: impl FnOnce(&Transport) + 'static) {
     let (reactor, countdown) = (reactor(), Countdown::new(SET_OFF));
     let arrived = countdown.clone();
     let mut heard = Vec::new();
@@ -135,7 +145,7 @@ fn parts(name: &str, place: impl FnOnce(&Transport) + 'static) {
     });
     let _listener = pair(&reactor, client, server);
     let ended = run(&reactor);
-    ON_DROP.set(None);
+    call_nothing();
     assert!(has_run.get(), "{name}: it was not dropped");
     assert_eq!(ended, RunEnd::Stopped, "{name}");
     assert!(reactor.metrics().panics > 0, "{name}");
@@ -411,7 +421,7 @@ fn fill(reactor: &Reactor) -> usize {
 }
 
 /// Calls, for each dropped value, everything that may be called on a reactor that ends; then panics.
-fn call_and_panic(reactor: &Reactor) {
+pub(crate) fn call_and_panic(reactor: &Reactor) {
     let reactor = reactor.clone();
     ON_DROP.set(Some(Rc::new(move || {
         reactor
@@ -434,8 +444,8 @@ fn whatever_a_reactor_keeps_may_do_anything_when_the_reactor_is_dropped() {
     let kept = fill(&reactor);
     call_and_panic(&reactor);
     drop(reactor);
-    ON_DROP.set(None);
-    assert_eq!(DROPPED.get(), kept);
+    call_nothing();
+    assert_eq!(dropped(), kept);
 }
 
 #[test]
@@ -447,10 +457,10 @@ fn whatever_a_reactor_keeps_may_do_anything_when_it_stops() {
     reactor.call_later(Duration::ZERO, Reactor::stop);
     assert_eq!(run(&reactor), RunEnd::Stopped);
     // The signal callback is kept, because it may be called again.
-    assert_eq!(DROPPED.get(), kept - 1);
+    assert_eq!(dropped(), kept - 1);
     drop(reactor);
-    ON_DROP.set(None);
-    assert_eq!(DROPPED.get(), kept);
+    call_nothing();
+    assert_eq!(dropped(), kept);
 }
 
 /// Goal: dropping the owner ends the reactor although a clone runs it, however many clones there are.
@@ -491,9 +501,9 @@ fn the_owner_may_be_dropped_in_any_callback_of_a_clone_that_runs() {
         call_and_panic(&runner);
         place(&runner, Box::new(move || drop(owner)));
         assert_eq!(run(&runner), RunEnd::Dropped, "place {number}");
-        ON_DROP.set(None);
+        call_nothing();
         // The startup triggers and the call from another thread were called.
-        assert_eq!(DROPPED.get(), kept, "place {number}");
+        assert_eq!(dropped(), kept, "place {number}");
         assert_eq!(runner.metrics().live, 0, "place {number}");
         assert!(runner.run().is_err(), "place {number}");
     }

@@ -2,7 +2,7 @@
 
 mod backpressure;
 mod connecting;
-mod drops;
+pub(crate) mod drops;
 mod embedding;
 mod ending;
 mod extremes;
