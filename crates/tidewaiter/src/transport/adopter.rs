@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::listener::begin_connection;
-use super::protocol::{Factory, Protocol};
+use super::stream::{Factory, Protocol};
 use crate::error::Error;
 use crate::port::{Completion, Socket, Token};
 use crate::reactor::{Live, Reactor, Remote};

@@ -8,8 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::close_unawaited;
-use super::protocol::Factory;
-use super::stream::{Stream, StreamKind};
+use super::stream::{Factory, Stream, StreamKind};
 use crate::endpoint::{self, ATTEMPT_DELAY, AttemptId, HostPort, Race, Step};
 use crate::error::ConnectError;
 use crate::port::{

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use super::adopter::{Adopter, Inlet};
 use super::listener;
-use super::protocol::{Factory, Protocol};
+use super::stream::{Factory, Protocol};
 use crate::error::Error;
 use crate::panics;
 use crate::port::{ListenOptions, Token};

@@ -8,8 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::close_unawaited;
-use super::protocol::Factory;
-use super::stream::{Stream, StreamKind};
+use super::stream::{Factory, Stream, StreamKind};
 use crate::error::Error;
 use crate::port::{
     CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, RawDescriptor,

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::protocol::Protocol;
-use super::super::transport::Transport;
+use super::protocol::Protocol;
+use super::transport::Transport;
 use super::{Phase, State, Stream, StreamKind, WriteSide};
 use crate::error::Reason;
 use crate::port::CloseMode;
@@ -29,7 +29,7 @@ const STOP_FLUSH: Duration = Duration::from_secs(1);
 
 /// How the handle is closed, once the protocol knows of the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::transport) enum Ending {
+pub(super) enum Ending {
     /// In order: a TCP connection lingers first.
     #[default]
     InOrder,
@@ -59,7 +59,7 @@ impl State {
     }
 
     /// How many written bytes the OS never took: known once the protocol learns of the end, 0 before.
-    pub(in crate::transport) fn unsent(&self) -> usize {
+    pub(super) fn unsent(&self) -> usize {
         self.end_state
             .as_ref()
             .map_or(0, |end_state| end_state.unsent)
@@ -80,7 +80,7 @@ impl State {
 
 impl Stream {
     /// Closes once everything queued is sent and no producer is left.
-    pub(in crate::transport) fn lose(self: &Rc<Self>) {
+    pub(super) fn lose(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open || std::mem::replace(&mut state.leaving, true) {
             return;
@@ -94,7 +94,7 @@ impl Stream {
     }
 
     /// Ends the stream now, without sending the queue. [`Protocol::connection_lost`] follows from the loop.
-    pub(in crate::transport) fn close(self: &Rc<Self>, ending: Ending, reason: Reason) {
+    pub(super) fn close(self: &Rc<Self>, ending: Ending, reason: Reason) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Open {
             return;

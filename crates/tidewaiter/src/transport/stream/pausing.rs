@@ -45,15 +45,15 @@ impl State {
 }
 
 impl Stream {
-    pub(in crate::transport) fn pause(&self) {
+    pub(super) fn pause(&self) {
         self.state.borrow_mut().pauses.asked = true;
     }
 
-    pub(in crate::transport) fn pause_while_congested(&self) {
+    pub(super) fn pause_while_congested(&self) {
         self.state.borrow_mut().pauses.while_congested = true;
     }
 
-    pub(in crate::transport) fn resume(self: &Rc<Self>) {
+    pub(super) fn resume(self: &Rc<Self>) {
         if std::mem::take(&mut self.state.borrow_mut().pauses.asked) {
             self.receive_on();
         }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::super::producer::{Producer, ProducerKind};
+use super::producer::{Producer, ProducerKind};
 use super::{Phase, Stream, StreamKind};
 
 type SharedProducer = Rc<RefCell<dyn Producer>>;
@@ -31,11 +31,7 @@ impl Registered {
 }
 
 impl Stream {
-    pub(in crate::transport) fn register_producer(
-        self: &Rc<Self>,
-        producer: SharedProducer,
-        kind: ProducerKind,
-    ) {
+    pub(super) fn register_producer(self: &Rc<Self>, producer: SharedProducer, kind: ProducerKind) {
         let registered = Registered {
             producer,
             kind,
@@ -66,7 +62,7 @@ impl Stream {
     }
 
     /// Tells the producer to stop, and closes the stream once the queue is sent.
-    pub(in crate::transport) fn finish(self: &Rc<Self>) {
+    pub(super) fn finish(self: &Rc<Self>) {
         let producer = self.state.borrow_mut().producer.take();
         if let Some(producer) = producer {
             self.stop_producer(producer);
@@ -76,7 +72,7 @@ impl Stream {
         self.finish_if_drained();
     }
 
-    pub(in crate::transport) fn unregister_producer(self: &Rc<Self>) {
+    pub(super) fn unregister_producer(self: &Rc<Self>) {
         let producer = self.state.borrow_mut().producer.take();
         if producer.is_some() {
             self.finish_if_drained();

@@ -34,7 +34,7 @@ impl Stream {
 
     /// Writes `data`: offers a large slice to the OS, and queues the rest. The rest is copied, unless it lies in the
     /// receive buffer and can be shared.
-    pub(in crate::transport) fn write_slice(self: &Rc<Self>, data: &[u8]) {
+    pub(super) fn write_slice(self: &Rc<Self>, data: &[u8]) {
         let mut rest = data;
         if data.len() >= SEND_NOW_MIN && self.may_send_now() {
             rest = &data[self.send_now(data)..];

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ending::Ending;
 use super::producer::{Producer, ProducerKind};
-use super::stream::{Ending, Stream, StreamKind};
+use super::{Stream, StreamKind};
 use crate::error::Reason;
 use crate::port::{RawDescriptor, SocketOption};
 use crate::reactor::Reactor;
@@ -25,7 +26,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    pub(super) fn of(stream: &Rc<Stream>) -> Transport {
+    pub(in crate::transport) fn of(stream: &Rc<Stream>) -> Transport {
         Transport {
             stream: Rc::clone(stream),
         }
@@ -74,7 +75,7 @@ impl Transport {
     }
 
     /// As [`lose_connection`](Transport::lose_connection), but tells the producer to stop instead of waiting for it.
-    pub(super) fn finish(&self) {
+    pub(in crate::transport) fn finish(&self) {
         self.stream.finish();
     }
 

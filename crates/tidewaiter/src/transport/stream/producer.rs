@@ -1,6 +1,6 @@
 //! Backpressure: a transport tells its producer when to pause and when to write on.
 
-use super::Transport;
+use super::transport::Transport;
 
 /// When a producer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use super::protocol::Protocol;
-use super::stream::{Stream, StreamKind};
-use super::transport::Transport;
+use super::stream::{Protocol, Stream, StreamKind, Transport};
 use crate::error::Reason;
 use crate::port::{
     CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, SpawnedPipe, Token,

@@ -5,25 +5,28 @@
 
 mod ending;
 mod pausing;
+mod producer;
 mod producing;
+mod protocol;
 mod sending_now;
+mod transport;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::close_unawaited;
-use super::protocol::Protocol;
-use super::transport::Transport;
 use crate::error::{Error, Reason};
 use crate::port::{
     Buffer, Chunks, Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
 };
 use crate::reactor::{Live, LiveKind, Reactor};
-pub(super) use ending::Ending;
-use ending::{EndState, Gone};
+use ending::{EndState, Ending, Gone};
 use pausing::{Held, Pauses};
+pub use producer::{Producer, ProducerKind};
 use producing::Registered;
+pub use protocol::{Factory, Protocol};
+pub use transport::Transport;
 
 /// Above this many queued bytes, producers are paused.
 const HIGH_WATER: usize = 64 * 1024;

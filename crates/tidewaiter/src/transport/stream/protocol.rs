@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::{Listener, Transport};
+use super::super::Listener;
+use super::transport::Transport;
 use crate::error::{ConnectError, Reason};
 use crate::reactor::Reactor;
 
