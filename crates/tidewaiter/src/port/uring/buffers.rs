@@ -13,7 +13,7 @@ use io_uring::types::BufRingEntry;
 
 use super::super::PortOptions;
 use super::super::buffer::{Buffer, Lender};
-use super::probe;
+use super::refusal::refused;
 use super::ring::Ring;
 use crate::os::Mapping;
 
@@ -74,7 +74,7 @@ impl BufferRing {
         // SAFETY: the mapping has room for `count` entries at its start. The port keeps it until the
         // ring is gone, and leaks it if the ring cannot be drained.
         unsafe { submitter.register_buf_ring_with_flags(address, buffers.count, GROUP, 0) }
-            .map_err(|error| probe::refused("io_uring_register(PBUF_RING)", &error))?;
+            .map_err(|error| refused("io_uring_register(PBUF_RING)", &error))?;
         Ok(Rc::new(buffers))
     }
 

@@ -16,6 +16,7 @@ mod life;
 mod operation;
 mod pipes;
 mod probe;
+mod refusal;
 mod ring;
 mod succession;
 #[cfg(test)]

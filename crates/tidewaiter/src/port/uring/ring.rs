@@ -12,7 +12,7 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Submitter, squeue};
 
 use super::super::PortOptions;
-use super::probe;
+use super::refusal::{refused, too_old};
 
 /// The moments at which the kernel runs its part of a completion on our thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,13 +167,13 @@ impl Ring {
                 Err(error) => match task_work.step_down() {
                     // A kernel rejects unknown flags as invalid.
                     Some(next) if error.raw_os_error() == Some(libc::EINVAL) => task_work = next,
-                    _ => return Err(probe::refused("io_uring_setup", &error)),
+                    _ => return Err(refused("io_uring_setup", &error)),
                 },
             }
         };
         let parameters = io.params();
         if !parameters.is_feature_ext_arg() || !parameters.is_feature_nodrop() {
-            return Err(probe::too_old("waiting with a timeout (EXT_ARG)", "5.11"));
+            return Err(too_old("waiting with a timeout (EXT_ARG)", "5.11"));
         }
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if parameters.is_feature_no_iowait() {
