@@ -13,9 +13,9 @@ use io_uring::{opcode, types};
 
 use super::super::table::Key;
 use super::super::{Completion, Driver, Failure};
-use super::foreign::ForeignPoll;
-use super::operation::{Pending, Work};
+use super::pending::{Pending, Work};
 use super::ring::{Ring, Wait};
+use super::watch::ForeignPoll;
 use super::{BufferRing, Rc, Uring, WAKE};
 
 /// The longest time that dropping a port waits for its cancelled operations.

@@ -8,19 +8,19 @@
 #![expect(unsafe_code, reason = "the kernel reads and writes our memory")]
 
 mod buffers;
-mod children;
-mod finish;
-mod foreign;
-mod handle;
+mod child;
+mod entry;
 mod life;
-mod operation;
-mod pipes;
+mod pending;
 mod probe;
 mod refusal;
 mod ring;
+mod sigpipe;
 mod succession;
 #[cfg(test)]
 mod tests;
+mod turn;
+mod watch;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -46,14 +46,14 @@ use super::{
 };
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
 use buffers::BufferRing;
-use children::Children;
-use foreign::ForeignPoll;
-use handle::{HandleState, Source};
+use child::Children;
+use entry::{HandleState, Source};
 use life::Phase;
-use operation::{Gather, Pending, Pinned, Stage, Work};
-use pipes::WriteFlags;
+use pending::{Gather, Pending, Pinned, Stage, Work};
 use probe::Abilities;
 use ring::{Entered, Ring, TaskWork, Wait};
+use sigpipe::WriteFlags;
+use watch::ForeignPoll;
 
 /// The user data of the waker's completions; no operation's key equals it.
 const WAKE: u64 = u64::MAX;
@@ -353,7 +353,7 @@ impl Uring {
 
     fn ask_write_flags(&mut self) -> io::Result<()> {
         if self.setup.write_flags.is_none() {
-            self.setup.write_flags = Some(pipes::write_flags()?);
+            self.setup.write_flags = Some(sigpipe::write_flags()?);
         }
         Ok(())
     }

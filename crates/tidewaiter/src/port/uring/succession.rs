@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::super::Driver;
 use super::super::poll::{self, Estate, Inherited, Successor};
 use super::Uring;
-use super::handle::{HandleState, Source};
+use super::entry::{HandleState, Source};
 
 impl Uring {
     /// Hands all handles and operations over to a readiness port, because the kernel granted no

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use super::super::super::{CloseMode, Driver, ListenOptions, Outcome, PortOptions, Request};
 use super::super::super::{Resource, Token};
-use super::super::pipes;
+use super::super::sigpipe;
 use super::{Harness, KERNELS, is_cancelled, loopback, os_error, pair, pipe};
 
 #[test]
@@ -234,9 +234,9 @@ fn a_program_that_does_not_ignore_sigpipe_survives_it() {
     // SAFETY: the default action runs no function of ours.
     let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     assert_ne!(before, libc::SIG_ERR);
-    pipes::block_unless_ignored().expect("the mask can be set");
+    sigpipe::block_unless_ignored().expect("the mask can be set");
     let mut harness = Harness::new();
-    harness.port.setup.write_flags = Some(pipes::WriteFlags(0));
+    harness.port.setup.write_flags = Some(sigpipe::WriteFlags(0));
     let (reader, writer) = pipe();
     drop(reader);
     let writer = harness.adopt(Resource::PipeWriter(writer));

@@ -11,10 +11,10 @@ use super::super::socket::{Socket, SocketRepr};
 use super::super::table::Key;
 use super::super::{Completion, Failure, Outcome, control};
 use super::buffers::BufferRing;
-use super::foreign::FOREIGN;
 use super::life::Phase;
-use super::operation::{Pending, Stage, Work};
+use super::pending::{Pending, Stage, Work};
 use super::ring::Cqe;
+use super::watch::FOREIGN;
 use super::{CANCELLING, HandleState, Uring, WAKE, Wide};
 
 /// The most large pieces of memory that one wait receives into. The program processes these before

@@ -8,7 +8,7 @@ use io_uring::{opcode, types};
 use super::super::table::Key;
 use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
 use super::Uring;
-use super::operation::{Pending, Stage, Work};
+use super::pending::{Pending, Stage, Work};
 
 /// The user data of the set's completions; it differs from every operation's key and from the
 /// waker's.

@@ -5,8 +5,8 @@ use std::io;
 use super::super::table::Key;
 use super::super::{Spawned, SpawnedPipe};
 use super::Uring;
-use super::handle::Source;
-use super::operation::Work;
+use super::entry::Source;
+use super::pending::Work;
 use crate::process::{self, Command, OsChild, PipeDirection, SpawnError, SpawnStep};
 
 /// The most children that the port awaits by pid: each exit makes the kernel scan every waiter by

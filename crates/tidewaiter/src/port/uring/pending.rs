@@ -13,7 +13,7 @@ use super::super::surge::Surge;
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::buffers::GROUP;
-use super::pipes::WriteFlags;
+use super::sigpipe::WriteFlags;
 use crate::process::Mark;
 
 /// The most pieces of memory in one send.
