@@ -54,6 +54,8 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/foreign/level_set/mod.rs",
     "crates/tidewaiter/src/port/signals",
     "crates/tidewaiter/src/port/poll/mod.rs",
+    "crates/tidewaiter/src/port/poll/selector/mod.rs",
+    "crates/tidewaiter/src/port/poll/sigpipe/mod.rs",
     "crates/tidewaiter/src/process/mod.rs",
     // The command: Windows has no limit of descriptors, and only Linux has orphans to reap.
     "crates/tidewaiter-cli/src/commands/serve/limits.rs",

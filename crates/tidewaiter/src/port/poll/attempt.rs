@@ -16,9 +16,9 @@ use super::super::options::PortOptions;
 use super::super::request::{Completion, Failure, Operation, Outcome, Request};
 use super::super::socket::{Socket as FreeSocket, SocketRepr};
 use super::super::surge::{self, Surge};
-use super::Readiness;
 use super::calls::{SEND_MAX, accept, gather, is_in_progress, receive, send};
 use super::pending::{Pending, Work};
+use super::selector::Readiness;
 use super::sigpipe::Quiet;
 use crate::process::OsProcess;
 

@@ -8,21 +8,17 @@
 
 mod attempt;
 mod calls;
-mod children;
-mod foreign;
+mod child;
 mod life;
 mod pending;
-mod round;
-#[cfg_attr(target_os = "linux", path = "epoll.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
 mod selector;
-#[cfg_attr(target_vendor = "apple", path = "sigpipe/apple.rs")]
-#[cfg_attr(not(target_vendor = "apple"), path = "sigpipe/mask.rs")]
 mod sigpipe;
 #[cfg(target_os = "linux")]
 mod successor;
 #[cfg(test)]
 mod tests;
+mod turn;
+mod watch;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -50,39 +46,13 @@ pub(super) use successor::{Estate, Inherited, Legacy, Successor};
 
 pub(super) use attempt::Source;
 use attempt::{Direction, Entry, Pools};
-use children::abandon;
+use child::abandon;
 use pending::Pending;
-use selector::Selector;
+use selector::{Ended, Selector};
 
 /// The most completions of one wait that may come from newly submitted operations, so that a
 /// program that sends without end does not starve other handles.
 const FRESH_MAX: usize = BATCH_MAX / 2;
-
-/// The most changes of readiness fetched at once.
-const EVENTS_MAX: usize = 256;
-
-/// The reason why a selector's wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    /// A change of readiness, or the timeout.
-    Plainly,
-    /// The waker was used.
-    Woken,
-    /// A signal was handled.
-    Interrupted,
-}
-
-/// A change of readiness.
-#[derive(Clone, Copy, Debug)]
-struct Readiness {
-    key: Key,
-    readable: bool,
-    writable: bool,
-    /// The peer has ended, or may have: read until the kernel reports the end.
-    ended: bool,
-    /// The handle has hung up or failed, or may have.
-    hung_up: bool,
-}
 
 /// Opens the port, or explains why it cannot.
 pub(super) fn open(options: &PortOptions, reason: String) -> io::Result<Box<dyn Driver>> {

@@ -43,15 +43,6 @@ impl Pending {
         }
     }
 
-    /// Returns a connect that the OS has already begun.
-    pub(super) fn connecting(operation: Operation, token: Token) -> Pending {
-        Pending {
-            operation,
-            token,
-            work: Work::Connecting,
-        }
-    }
-
     pub(super) fn kind(&self) -> RequestKind {
         match self.work {
             Work::Accept | Work::AcceptOne => RequestKind::Accept,

@@ -11,9 +11,9 @@ use super::super::request::{Completion, Operation, Request, Token};
 use super::super::table::{Key, Table};
 use super::super::waker::Waker;
 use super::attempt::{Direction, Entry, Source};
-use super::foreign::{FOREIGN, NO_PLACE};
-use super::pending::Pending;
+use super::pending::{Pending, Work};
 use super::selector::Selector;
+use super::watch::{FOREIGN, NO_PLACE};
 use super::{Driver, Place, PollPort, RequestKind, prepare, unblock};
 
 /// The state that another port hands over. The OS must hold none of it.
@@ -127,7 +127,15 @@ impl PollPort {
                 let direction = Direction::of(&request);
                 (direction, Pending::new(operation, token, request))
             }
-            Legacy::Connecting => (Direction::Output, Pending::connecting(operation, token)),
+            Legacy::Connecting => {
+                let work = Work::Connecting;
+                let pending = Pending {
+                    operation,
+                    token,
+                    work,
+                };
+                (Direction::Output, pending)
+            }
             Legacy::Watch => return NO_PLACE,
         };
         let entry = self.handles.get_mut(handle);

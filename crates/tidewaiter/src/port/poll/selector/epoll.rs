@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::Socket;
 
-use super::super::event::Event;
-use super::super::table::Key;
-use super::super::waker::Notify;
 use super::{EVENTS_MAX, Ended, Readiness};
+use crate::port::event::Event;
+use crate::port::table::Key;
+use crate::port::waker::Notify;
 
 /// The data of the waker's events; no key is zero.
 const WAKE: u64 = 0;
@@ -26,7 +26,7 @@ const WAKE: u64 = 0;
 /// costs nothing.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) struct Selector {
+pub(in super::super) struct Selector {
     epoll: OwnedFd,
     event: Event,
     events: Vec<epoll::Event>,
@@ -36,13 +36,13 @@ pub(super) struct Selector {
 
 impl Selector {
     /// Returns a selector, and the means to end its waits.
-    pub(super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
+    pub(in super::super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
         let event = Event::new()?;
         Ok((Selector::with(event.clone())?, Box::new(event)))
     }
 
     /// Returns a selector whose waits `event` ends.
-    pub(super) fn with(event: Event) -> io::Result<Selector> {
+    pub(in super::super) fn with(event: Event) -> io::Result<Selector> {
         let mut selector = Selector {
             epoll: set_with(&event)?,
             event,
@@ -55,14 +55,14 @@ impl Selector {
 
     /// Replaces the epoll set by a new, empty one that no other process shares. The same means as
     /// before ends its waits.
-    pub(super) fn renew(&mut self) -> io::Result<()> {
+    pub(in super::super) fn renew(&mut self) -> io::Result<()> {
         self.event.renew()?;
         self.epoll = set_with(&self.event)?;
         Ok(())
     }
 
-    /// Lists the selector's features for [`PortInfo`](super::PortInfo).
-    pub(super) fn features(&self) -> Vec<String> {
+    /// Lists the selector's features for [`PortInfo`](crate::port::PortInfo).
+    pub(in super::super) fn features(&self) -> Vec<String> {
         let mut features = vec!["epoll".to_owned(), "edge-triggered".to_owned()];
         if self.fine {
             features.push("epoll_pwait2".to_owned());
@@ -74,7 +74,7 @@ impl Selector {
     /// change.
     ///
     /// Returns false for files, which are always ready: the kernel does not watch them.
-    pub(super) fn add(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
+    pub(in super::super) fn add(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
             | epoll::EventFlags::RDHUP
@@ -88,7 +88,7 @@ impl Selector {
     }
 
     /// Reports under `key` that `source` is readable, for as long as it is.
-    pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+    pub(in super::super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
         let data = epoll::EventData::new_u64(key.to_u64());
         Ok(epoll::add(
             &self.epoll,
@@ -100,12 +100,12 @@ impl Selector {
 
     /// Stops reporting `source`. Closing it is not enough: a child that is just starting may still
     /// hold a copy, which would keep the registration alive.
-    pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
+    pub(in super::super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, source)?)
     }
 
     /// Waits for changes, for at most `timeout`, rounded up. Passes each change to `report`.
-    pub(super) fn wait(
+    pub(in super::super) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut report: impl FnMut(Readiness),
@@ -203,7 +203,7 @@ fn set_with(event: &Event) -> io::Result<OwnedFd> {
 }
 
 /// Accepts a listener's next connection, non-blocking and not inherited by children.
-pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
+pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (socket, peer) = acceptfrom_with(listener.as_fd(), flags)?;
     // Only a listener of another family, adopted from elsewhere, has other addresses.
@@ -213,6 +213,6 @@ pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
 
 /// Sets whether the socket holds back the last partial segment until the next send can fill it
 /// (`TCP_CORK`).
-pub(super) fn hold_ends(socket: &Socket, hold: bool) -> io::Result<()> {
+pub(in super::super) fn hold_ends(socket: &Socket, hold: bool) -> io::Result<()> {
     Ok(sockopt::set_tcp_cork(socket, hold)?)
 }

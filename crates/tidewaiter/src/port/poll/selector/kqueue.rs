@@ -11,14 +11,14 @@ use std::time::Duration;
 use polling::{Event, Events, PollMode, Poller};
 use socket2::Socket;
 
-use super::super::table::Key;
-use super::super::waker::Notify;
 use super::{EVENTS_MAX, Ended, Readiness};
+use crate::port::table::Key;
+use crate::port::waker::Notify;
 
 // A key must fit into the number that `polling` carries with an event.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
-pub(super) struct Selector {
+pub(in super::super) struct Selector {
     shared: Arc<Shared>,
     events: Events,
 }
@@ -31,7 +31,7 @@ struct Shared {
 
 impl Selector {
     /// Returns a selector, and the means to end its waits.
-    pub(super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
+    pub(in super::super) fn open() -> io::Result<(Selector, Box<dyn Notify>)> {
         let poller = Poller::new()?;
         if !poller.supports_edge() {
             return Err(io::Error::new(
@@ -56,19 +56,19 @@ impl Selector {
         clippy::unused_self,
         reason = "the same signature as the other selector's"
     )]
-    pub(super) fn renew(&mut self) -> io::Result<()> {
+    pub(in super::super) fn renew(&mut self) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "a port on kqueue does not outlive a fork",
         ))
     }
 
-    /// Lists the selector's features for [`PortInfo`](super::PortInfo).
+    /// Lists the selector's features for [`PortInfo`](crate::port::PortInfo).
     #[expect(
         clippy::unused_self,
         reason = "the same signature as the other selector's"
     )]
-    pub(super) fn features(&self) -> Vec<String> {
+    pub(in super::super) fn features(&self) -> Vec<String> {
         vec!["kqueue".to_owned(), "edge-triggered".to_owned()]
     }
 
@@ -80,7 +80,7 @@ impl Selector {
         unsafe_code,
         reason = "`polling` requires that sources are removed before they are closed"
     )]
-    pub(super) fn add(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
+    pub(in super::super) fn add(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
         let number = usize::try_from(key.to_u64()).expect("checked at the head of this file");
         let interest = Event::all(number);
         // SAFETY: the driver removes each source before it closes it, or closes the poller first.
@@ -102,7 +102,7 @@ impl Selector {
         unsafe_code,
         reason = "`polling` requires that sources are removed before they are closed"
     )]
-    pub(super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+    pub(in super::super) fn add_level(&self, source: BorrowedFd<'_>, key: Key) -> io::Result<()> {
         let number = usize::try_from(key.to_u64()).expect("checked at the head of this file");
         // SAFETY: a kqueue forgets a source that is closed, and `polling` keeps only its number.
         unsafe {
@@ -115,12 +115,12 @@ impl Selector {
     }
 
     /// Stops reporting `source`.
-    pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
+    pub(in super::super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
         self.shared.poller.delete(source)
     }
 
     /// Waits for changes, for at most `timeout`, rounded up. Passes each change to `report`.
-    pub(super) fn wait(
+    pub(in super::super) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut report: impl FnMut(Readiness),
@@ -164,7 +164,7 @@ impl Notify for PollerNotify {
 }
 
 /// Accepts a listener's next connection, non-blocking and not inherited by children.
-pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
+pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
     socket.set_nonblocking(true)?;
     // A connection that has meanwhile been reset has no address.
@@ -173,6 +173,6 @@ pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
 }
 
 /// Does nothing: these systems release the held bytes only with another send.
-pub(super) fn hold_ends(_socket: &Socket, _hold: bool) -> io::Result<()> {
+pub(in super::super) fn hold_ends(_socket: &Socket, _hold: bool) -> io::Result<()> {
     Ok(())
 }

@@ -7,8 +7,9 @@ use super::super::RequestKind;
 use super::super::request::Completion;
 use super::super::table::{Key, Table};
 use super::attempt::{Direction, Entry, Tools};
-use super::foreign::FOREIGN;
-use super::{Ended, Place, PollPort};
+use super::selector::Ended;
+use super::watch::FOREIGN;
+use super::{Place, PollPort};
 
 /// A round ends after receiving this many bytes, so that the program processes them while they are
 /// in the processor's cache, and the next round can reuse the memory.
