@@ -1,9 +1,7 @@
 //! Requests to end the program, such as Ctrl-C and SIGTERM, delivered as wake-ups of a port.
 
-#[cfg(all(test, unix))]
-mod tests_unix;
-#[cfg(all(test, windows))]
-mod tests_windows;
+#[cfg(test)]
+mod tests;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -14,11 +12,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::waker::Waker;
 #[cfg(unix)]
-use unix::Registration;
+use self::unix::Registration;
 #[cfg(windows)]
-use windows::Registration;
+use self::windows::Registration;
+use super::waker::Waker;
 
 /// A request to end the program, from the user or the system.
 ///

@@ -24,10 +24,11 @@ const WATCHED: [(c_int, ShutdownSignal); 3] = [
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
 /// The dispositions before the first watch, once known.
-static BEFORE: Mutex<Option<[Before; 3]>> = Mutex::new(None);
+static BEFORE: Mutex<Option<[Disposition; 3]>> = Mutex::new(None);
 
+/// The action of a signal without watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
+enum Disposition {
     Default,
     Ignored,
     /// `signal-hook` calls the former handler, with watches and without.
@@ -49,7 +50,7 @@ impl Registration {
         };
         let before = prepare()?;
         for ((number, signal), before) in WATCHED.into_iter().zip(before) {
-            if before == Before::Ignored {
+            if before == Disposition::Ignored {
                 continue;
             }
             let inbox = Arc::clone(inbox);
@@ -73,17 +74,17 @@ impl Drop for Registration {
 
 /// Emulates the default action while there are no watches, because `signal-hook` leaves its handler
 /// installed. Does its work once.
-fn prepare() -> io::Result<[Before; 3]> {
+fn prepare() -> io::Result<[Disposition; 3]> {
     let mut known = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(before) = *known {
         return Ok(before);
     }
-    let mut before = [Before::Handled; 3];
+    let mut before = [Disposition::Handled; 3];
     for (before, (number, _)) in before.iter_mut().zip(WATCHED) {
         *before = disposition(number)?;
     }
     for (before, (number, _)) in before.into_iter().zip(WATCHED) {
-        if before == Before::Default {
+        if before == Disposition::Default {
             // SAFETY: the action loads an atomic, and `emulate_default_handler` may be called in
             // handlers.
             unsafe { low_level::register(number, move || act_as_default(number)) }?;
@@ -100,7 +101,7 @@ fn act_as_default(number: c_int) {
     }
 }
 
-fn disposition(number: c_int) -> io::Result<Before> {
+fn disposition(number: c_int) -> io::Result<Disposition> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: the call changes nothing, and writes the current action to memory of that type.
     let failed = unsafe { libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) };
@@ -110,8 +111,8 @@ fn disposition(number: c_int) -> io::Result<Before> {
     // SAFETY: the call succeeded, so it has written the action.
     let action = unsafe { action.assume_init() };
     Ok(match action.sa_sigaction {
-        libc::SIG_DFL => Before::Default,
-        libc::SIG_IGN => Before::Ignored,
-        _ => Before::Handled,
+        libc::SIG_DFL => Disposition::Default,
+        libc::SIG_IGN => Disposition::Ignored,
+        _ => Disposition::Handled,
     })
 }

@@ -62,33 +62,33 @@ fn set_handler(add: BOOL) -> io::Result<()> {
     }
 }
 
-/// The meaning of a console event.
+/// How to react to a console event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    End(ShutdownSignal),
-    /// Ignore it.
-    GoOn,
-    /// Not an event that we know.
-    Unknown,
+pub(super) enum Reaction {
+    /// Report this signal.
+    ShutDown(ShutdownSignal),
+    Ignore,
+    /// Leave the event, which is unknown here, to the handlers installed before.
+    PassOn,
 }
 
-/// Returns the meaning of `event` for a process in the given session.
+/// Returns how a process in the given session reacts to `event`.
 ///
 /// Windows reports the end of any user's session to all processes in session 0, where services and
 /// scheduled tasks run that belong to no user's session. They are not asked to end, but the default
 /// handler would end them. In any other session, the event means the end of that session.
-pub(super) fn asked(event: u32, session: u32) -> Asked {
+pub(super) fn reaction_to(event: u32, session: u32) -> Reaction {
     match event {
-        CTRL_C_EVENT => Asked::End(ShutdownSignal::Interrupt),
-        CTRL_BREAK_EVENT => Asked::End(ShutdownSignal::Break),
-        CTRL_CLOSE_EVENT => Asked::End(ShutdownSignal::Close),
-        CTRL_LOGOFF_EVENT if session == 0 => Asked::GoOn,
-        CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT => Asked::End(ShutdownSignal::Shutdown),
-        _ => Asked::Unknown,
+        CTRL_C_EVENT => Reaction::ShutDown(ShutdownSignal::Interrupt),
+        CTRL_BREAK_EVENT => Reaction::ShutDown(ShutdownSignal::Break),
+        CTRL_CLOSE_EVENT => Reaction::ShutDown(ShutdownSignal::Close),
+        CTRL_LOGOFF_EVENT if session == 0 => Reaction::Ignore,
+        CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT => Reaction::ShutDown(ShutdownSignal::Shutdown),
+        _ => Reaction::PassOn,
     }
 }
 
-/// The session of this process; that of services if Windows does not tell.
+/// Returns the session of this process, or the session of services if Windows does not tell.
 fn session() -> u32 {
     let mut session = 0;
     // SAFETY: the call only returns a number.
@@ -98,17 +98,17 @@ fn session() -> u32 {
     session
 }
 
-/// Passes an event on. FALSE lets Windows call the handlers installed before and finally the
+/// Delivers an event to the watches. FALSE lets Windows call the handlers installed before and finally the
 /// default, which ends the process.
 pub(super) unsafe extern "system" fn handle(event: u32) -> BOOL {
     let watches = watches();
     if watches.is_empty() {
         return FALSE;
     }
-    let signal = match asked(event, session()) {
-        Asked::End(signal) => signal,
-        Asked::GoOn => return TRUE,
-        Asked::Unknown => return FALSE,
+    let signal = match reaction_to(event, session()) {
+        Reaction::ShutDown(signal) => signal,
+        Reaction::Ignore => return TRUE,
+        Reaction::PassOn => return FALSE,
     };
     for inbox in &*watches {
         inbox.put(signal);

@@ -1,24 +1,15 @@
 //! The console handler. The tests call it as the console does, because a test program may have no
 //! console.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 
 use windows_sys::Win32::Foundation::{FALSE, TRUE};
 use windows_sys::Win32::System::Console::{
     CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
 };
 
-use super::super::waker::{Notify, Waker};
-use super::windows::{Asked, asked, handle};
-use super::{ShutdownSignal, SignalWatch};
-
-struct ChannelNotify(Sender<()>);
-
-impl Notify for ChannelNotify {
-    fn notify(&self) -> bool {
-        self.0.send(()).is_ok()
-    }
-}
+use super::{ShutdownSignal, watch};
+use crate::port::signals::windows::{Reaction, handle, reaction_to};
 
 #[expect(unsafe_code, reason = "calls the handler as the console does")]
 fn event(event: u32) -> i32 {
@@ -29,10 +20,6 @@ fn event(event: u32) -> i32 {
 #[test]
 fn every_watch_gets_every_event_until_it_is_dropped() {
     let (sender, woken) = channel();
-    let watch = |sender: &Sender<()>| {
-        let waker = Waker::new(Box::new(ChannelNotify(sender.clone())));
-        SignalWatch::install(waker).expect("watching")
-    };
     let (first, second) = (watch(&sender), watch(&sender));
     assert_eq!(event(CTRL_BREAK_EVENT), TRUE);
     assert_eq!(event(CTRL_C_EVENT), TRUE);
@@ -53,9 +40,9 @@ fn every_watch_gets_every_event_until_it_is_dropped() {
 /// the user's session.
 #[test]
 fn the_end_of_a_users_session_ends_only_what_runs_in_one() {
-    let end = Asked::End(ShutdownSignal::Shutdown);
-    assert_eq!(asked(CTRL_LOGOFF_EVENT, 0), Asked::GoOn);
-    assert_eq!(asked(CTRL_LOGOFF_EVENT, 1), end);
-    assert_eq!(asked(CTRL_SHUTDOWN_EVENT, 0), end);
-    assert_eq!(asked(CTRL_SHUTDOWN_EVENT, 1), end);
+    let end = Reaction::ShutDown(ShutdownSignal::Shutdown);
+    assert_eq!(reaction_to(CTRL_LOGOFF_EVENT, 0), Reaction::Ignore);
+    assert_eq!(reaction_to(CTRL_LOGOFF_EVENT, 1), end);
+    assert_eq!(reaction_to(CTRL_SHUTDOWN_EVENT, 0), end);
+    assert_eq!(reaction_to(CTRL_SHUTDOWN_EVENT, 1), end);
 }

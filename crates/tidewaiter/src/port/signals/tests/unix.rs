@@ -1,28 +1,18 @@
-//! Signals sent to this very program, in child processes that run a single test again.
+//! Signals that this program sends to itself, in child processes that run a single test again.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use signal_hook::low_level::raise;
 
-use super::super::waker::{Notify, Waker};
-use super::{ShutdownSignal, SignalWatch};
+use super::{ShutdownSignal, SignalWatch, watch};
 
 const CHILD: &str = "TIDEWAITER_TEST_SIGNALS";
 
 /// Longer than any step here takes; only a failure takes this long.
 const LONG: Duration = Duration::from_secs(20);
-
-/// Notifies a channel. A real handler may not do that, but here the test raises the signal itself.
-struct ChannelNotify(Sender<()>);
-
-impl Notify for ChannelNotify {
-    fn notify(&self) -> bool {
-        self.0.send(()).is_ok()
-    }
-}
 
 /// Sets the signal's disposition to `action`.
 #[expect(unsafe_code, reason = "the standard library does not set it")]
@@ -44,7 +34,7 @@ fn in_child(name: &str, body: fn()) -> Option<ExitStatus> {
     }
     let status = std::process::Command::new(std::env::current_exe().expect("this program"))
         .args([
-            format!("port::signals::tests_unix::{name}").as_str(),
+            format!("port::signals::tests::unix::{name}").as_str(),
             "--exact",
         ])
         .env(CHILD, "1")
@@ -57,10 +47,6 @@ fn in_child(name: &str, body: fn()) -> Option<ExitStatus> {
 fn every_watch_gets_every_signal_and_is_woken() {
     let status = in_child("every_watch_gets_every_signal_and_is_woken", || {
         let (sender, woken) = channel();
-        let watch = |sender: &Sender<()>| {
-            let waker = Waker::new(Box::new(ChannelNotify(sender.clone())));
-            SignalWatch::install(waker).expect("watching")
-        };
         let watches = [watch(&sender), watch(&sender)];
         raise(libc::SIGTERM).expect("raised");
         raise(libc::SIGINT).expect("raised");
@@ -84,9 +70,8 @@ fn after_the_last_watch_a_signal_ends_the_program_again() {
         "after_the_last_watch_a_signal_ends_the_program_again",
         || {
             let (sender, _woken) = channel();
-            let waker = Waker::new(Box::new(ChannelNotify(sender)));
-            drop(SignalWatch::install(waker.clone()).expect("watching"));
-            drop(SignalWatch::install(waker).expect("watching again"));
+            drop(watch(&sender));
+            drop(watch(&sender));
             raise(libc::SIGINT).expect("raised");
         },
     );
@@ -120,8 +105,7 @@ fn what_was_ignored_to_begin_with_stays_ignored() {
             dispose(number, libc::SIG_IGN);
         }
         let (sender, _woken) = channel();
-        let waker = Waker::new(Box::new(ChannelNotify(sender)));
-        let watch = SignalWatch::install(waker).expect("watching");
+        let watch = watch(&sender);
         for number in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
             raise(number).expect("raised");
             assert_eq!(watch.take(), None, "{number}");
