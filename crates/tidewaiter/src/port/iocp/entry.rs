@@ -1,4 +1,4 @@
-//! The state of each handle and of each operation.
+//! The port's handles, and what they are asked.
 
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
@@ -6,13 +6,10 @@ use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
 use socket2::{Domain, Socket};
 use windows_sys::Win32::Foundation::HANDLE;
 
-use super::operation::Lent;
-use super::receive::Traffic;
-use super::socket::raw_handle;
-use super::tree::Child;
-use super::wait::Wait;
-use crate::port::chunks::Chunks;
-use crate::port::request::{Failure, Request, RequestKind, Token};
+use super::extension::raw_handle;
+use super::record::Lent;
+use super::traffic::Traffic;
+use crate::port::request::{Request, RequestKind, Token};
 use crate::port::table::Key;
 use crate::process::OsProcess;
 
@@ -25,6 +22,14 @@ pub(super) enum Source {
     PipeWriter(OwnedHandle),
     /// Boxed: sockets far outnumber processes.
     Process(Box<Child>),
+}
+
+/// A child, and our ends of the pipes to it.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) process: OsProcess,
+    /// The handles of the pipes. Empty once these were told of the tree's end.
+    pub(super) pipes: Vec<Key>,
 }
 
 impl Source {
@@ -136,38 +141,6 @@ impl Entry {
             if lent.operation() == operation {
                 lent.cancel(handle);
             }
-        }
-    }
-}
-
-/// An operation under way.
-pub(super) struct Pending {
-    pub(super) handle: Key,
-    pub(super) token: Token,
-    pub(super) kind: RequestKind,
-    /// For an accept: whether the first connection ends it.
-    pub(super) once: bool,
-    /// The number of its records that Windows or the local queue holds.
-    pub(super) records: usize,
-    /// The failure to report once its last record has returned.
-    pub(super) ending: Option<Failure>,
-    /// The bytes that its record, now returned, has not sent.
-    pub(super) unsent: Chunks,
-    /// The wait of a [`Request::Exit`].
-    pub(super) wait: Option<Wait>,
-}
-
-impl Pending {
-    pub(super) fn new(handle: Key, token: Token, kind: RequestKind) -> Pending {
-        Pending {
-            handle,
-            token,
-            kind,
-            once: false,
-            records: 0,
-            ending: None,
-            unsent: Chunks::new(),
-            wait: None,
         }
     }
 }

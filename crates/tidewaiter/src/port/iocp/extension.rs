@@ -63,6 +63,12 @@ pub(super) fn raw(socket: &Socket) -> SOCKET {
     SOCKET::try_from(socket.as_raw_socket()).expect("sockets are words")
 }
 
+/// Converts the socket for Windows's general functions.
+pub(super) fn raw_handle(socket: &Socket) -> HANDLE {
+    let number = usize::try_from(socket.as_raw_socket()).expect("sockets are words");
+    ptr::without_provenance_mut(number)
+}
+
 fn extension(socket: &Socket, identifier: &GUID) -> io::Result<Untyped> {
     let mut function: Option<Untyped> = None;
     let mut bytes = 0;

@@ -1,6 +1,6 @@
 //! The port on Windows: I/O completion ports.
 //!
-//! The port starts an operation at once, by a call that takes a [`Record`](operation::Record).
+//! The port starts an operation at once, by a call that takes a [`Record`](record::Record).
 //! Windows then owns the record until the port takes its packet off the [`Queue`]. If a call
 //! completes at once and posts no packet, its record goes through a local queue instead, so that
 //! `wait` delivers every completion. One operation of the port can consist of several of Windows:
@@ -8,48 +8,53 @@
 
 #![expect(unsafe_code, reason = "Windows calls, and memory lent to Windows")]
 
+mod accept;
+mod call;
+mod child;
+mod connect;
 mod entry;
 mod extension;
-mod foreign;
-mod operation;
+mod pending;
 mod pipe;
 mod queue;
 mod receive;
-mod socket;
+mod receive_memory;
+mod record;
+mod send;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod tree;
 mod turn;
 mod wait;
+mod watch;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket as OsSocket;
 
-use self::entry::{Entry, Pending, Source, closed, invalid};
+use self::entry::{Entry, Source, closed, invalid};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
-use self::operation::{Finish, Record, Records};
+use self::pending::Pending;
 use self::queue::{Batch, Bell, Queue, skip_on_success};
-use self::receive::Receiving;
-use self::tree::Child;
+use self::receive_memory::Receiving;
+use self::record::{Finish, Record, Records};
 use self::wait::Wait;
+use self::watch::Watches;
 use super::control;
 use super::socket::SocketRepr;
 use super::table::{Key, Table};
 use super::{
     BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
     Outcome, PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource,
-    SocketOption, Spawned, SpawnedPipe, Token, Waker,
+    SocketOption, Spawned, Token, Waker,
 };
-use crate::process::{
-    self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
-};
+use crate::process::{Command, Signal, SignalTarget, SpawnError};
 
 /// The number of sockets that each listener keeps waiting for connections; large enough for the
 /// usual burst between two turns. Further connections wait in the backlog, and keep the server busy
@@ -73,14 +78,14 @@ struct Iocp {
     /// Declared before the handles, to be dropped first: waits refer to processes.
     operations: Table<Pending>,
     handles: Table<Entry>,
-    /// The watched objects, by operation. Declared after the operations, whose waits refer to them.
-    objects: HashMap<Key, OwnedHandle>,
-    /// Watches that have been reported and do not wait at the moment.
-    signalled: Vec<Key>,
+    /// Declared after the operations, whose waits refer to the watched objects.
+    watches: Watches,
     records: Records,
     batch: Batch,
     /// Records that completed without a packet, for the next turn to process.
     ready: VecDeque<(Box<Record>, Finish)>,
+    /// Receives that have delivered bytes, and continue once all other work at hand is done.
+    resting: VecDeque<Box<Record>>,
     /// Completions for the next wait to deliver.
     done: VecDeque<Completion>,
     /// The number of operations whose last completion has not been delivered.
@@ -114,11 +119,11 @@ impl Iocp {
             receiving: Receiving::new(options),
             handles: Table::default(),
             operations: Table::default(),
-            objects: HashMap::new(),
-            signalled: Vec::new(),
+            watches: Watches::default(),
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
+            resting: VecDeque::new(),
             done: VecDeque::new(),
             in_flight: 0,
             stale: 0,
@@ -146,52 +151,6 @@ impl Iocp {
         }
         entry.skip = plain && skip_on_success(entry.source.as_raw());
         Ok(Handle(key))
-    }
-
-    fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
-        let process = Box::new(Child {
-            process: child.process,
-            pipes: Vec::new(),
-        });
-        let process = self.insert(Source::Process(process), false)?;
-        let mut pipes = Vec::with_capacity(child.pipes.len());
-        for pipe in child.pipes {
-            let source = match pipe.direction {
-                PipeDirection::ToChild => Source::PipeWriter(pipe.pipe),
-                PipeDirection::FromChild => Source::PipeReader(pipe.pipe),
-            };
-            match self.insert(source, true) {
-                Ok(handle) => pipes.push(SpawnedPipe {
-                    child_fd: pipe.child_fd,
-                    direction: pipe.direction,
-                    handle,
-                }),
-                Err(error) => {
-                    self.abandon(process, &pipes);
-                    return Err(error);
-                }
-            }
-        }
-        if let Some(entry) = self.handles.get_mut(process.0)
-            && let Source::Process(child) = &mut entry.source
-        {
-            child.pipes = pipes.iter().map(|pipe| pipe.handle.0).collect();
-        }
-        Ok(Spawned {
-            process,
-            pid: child.pid,
-            pipes,
-        })
-    }
-
-    /// Kills a child that the caller never received.
-    fn abandon(&mut self, process: Handle, pipes: &[SpawnedPipe]) {
-        if let Err(error) = self.signal(process, Signal::Kill, SignalTarget::Tree) {
-            log::warn!("a child that could not be watched could not be killed either: {error}");
-        }
-        for handle in pipes.iter().map(|pipe| pipe.handle).chain([process]) {
-            self.handles.remove(handle.0);
-        }
     }
 
     /// Cancels every operation on a handle.
@@ -381,17 +340,11 @@ impl Driver for Iocp {
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        let child = process::spawn(command)?;
-        self.adopt_child(child).map_err(|source| SpawnError {
-            program: command.program().to_owned(),
-            step: SpawnStep::Adopt,
-            source,
-        })
+        self.spawn_child(command)
     }
 
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        let entry = self.entry(process)?;
-        entry.source.process()?.signal(signal, target)
+        self.signal_child(process, signal, target)
     }
 
     fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {

@@ -7,19 +7,11 @@
 
 use std::os::windows::io::AsHandle;
 
+use super::Iocp;
 use super::entry::Source;
+use super::pipe::{disconnect, disconnect_if_empty};
 use super::queue::job_key;
-use super::{Iocp, pipe};
 use crate::port::table::Key;
-use crate::process::OsProcess;
-
-/// A child, and our ends of the pipes to it.
-#[derive(Debug)]
-pub(super) struct Child {
-    pub(super) process: OsProcess,
-    /// The handles of the pipes. Empty once these were told of the tree's end.
-    pub(super) pipes: Vec<Key>,
-}
 
 impl Iocp {
     /// Ends the pipes of a child that has exited if no process of its tree is left. Otherwise has the job post a packet
@@ -62,9 +54,9 @@ impl Iocp {
                 continue;
             };
             match &entry.source {
-                Source::PipeWriter(pipe) => pipe::disconnect(pipe),
+                Source::PipeWriter(pipe) => disconnect(pipe),
                 Source::PipeReader(pipe) => {
-                    pipe::disconnect_if_empty(pipe);
+                    disconnect_if_empty(pipe);
                     entry.ends_when_empty = true;
                 }
                 _ => {}

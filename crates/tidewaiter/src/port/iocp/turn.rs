@@ -6,13 +6,10 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
 
 use super::entry::{Entry, Source};
-use super::operation::{Finish, Record, Started};
 use super::queue::{Packet, milliseconds};
-use super::socket::Accepted;
-use super::wait::Wait;
-use super::{ACCEPTS, Iocp, pipe, socket};
+use super::record::{Finish, Record, Started};
+use super::{ACCEPTS, Iocp};
 use crate::port::chunks::Chunks;
-use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
 use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
 
@@ -55,7 +52,7 @@ impl Iocp {
                     self.waker.acknowledge();
                     woken = true;
                 }
-                Packet::Wait { operation } => self.exited(operation),
+                Packet::Wait { operation } => self.wait_ended(operation),
                 Packet::Job { process } => self.end_tree_if_over(process),
                 Packet::Io { handle, overlapped } => match self.take_back(handle, overlapped) {
                     Some((record, finish)) => self.finish(record, finish),
@@ -101,7 +98,7 @@ impl Iocp {
                 pending.expect("it starts").once = true;
                 self.accept(operation);
             }
-            Request::Exit => self.watch(operation),
+            Request::Exit => self.await_exit(operation),
             Request::Receive => {
                 let record = self.records.take(operation);
                 self.receive(record);
@@ -117,7 +114,7 @@ impl Iocp {
     }
 
     /// The handle of an operation under way.
-    fn handle_of(&self, operation: Key) -> Key {
+    pub(super) fn handle_of(&self, operation: Key) -> Key {
         self.operations
             .get(operation)
             .expect("an operation lives until its last record is back")
@@ -184,121 +181,8 @@ impl Iocp {
         }
     }
 
-    /// Posts one more accept.
-    fn accept(&mut self, operation: Key) {
-        let pending = self.operations.get(operation);
-        if pending.is_none_or(|pending| pending.ending.is_some()) {
-            return;
-        }
-        let record = self.records.take(operation);
-        let (Source::Listener(listener, family), _) = self.source_of(operation) else {
-            unreachable!("only listeners accept");
-        };
-        match socket::start_accept(&self.sockets, listener, *family, record) {
-            Ok(started) => self.started(operation, started),
-            Err(failure) => self.fail(operation, failure),
-        }
-    }
-
-    fn accepted(&mut self, mut record: Box<Record>, finish: Finish) {
-        let operation = record.operation;
-        let (Source::Listener(listener, _), _) = self.source_of(operation) else {
-            unreachable!("only listeners accept");
-        };
-        let accepted = socket::finish_accept(&self.sockets, listener, &mut record, finish);
-        self.records.put(record);
-        match accepted {
-            Accepted::Connection(socket, peer) => {
-                let socket = match self.sockets.plain_handles {
-                    true => Socket(SocketRepr::Plain(socket)),
-                    false => Socket(SocketRepr::Os(socket)),
-                };
-                let outcome = Outcome::Accepted { socket, peer };
-                if self
-                    .operations
-                    .get(operation)
-                    .is_some_and(|pending| pending.once)
-                {
-                    return self.end(operation, Ok(outcome));
-                }
-                self.report(operation, outcome);
-            }
-            Accepted::PeerGone => {}
-            Accepted::Failed(error) => self.fail(operation, Failure::os("AcceptEx", error)),
-        }
-        self.accept(operation);
-        self.end_if_idle(operation);
-    }
-
-    fn connect(&mut self, operation: Key, peer: std::net::SocketAddr) {
-        let record = self.records.take(operation);
-        let (Source::Stream(socket), skip) = self.source_of(operation) else {
-            unreachable!("only streams connect");
-        };
-        match socket::start_connect(&self.sockets, socket, peer, record, skip) {
-            Ok(started) => self.started(operation, started),
-            Err(error) => self.end(operation, Err(Failure::os("bind", error))),
-        }
-    }
-
-    fn connected(&mut self, record: Box<Record>, finish: Finish) {
-        let operation = record.operation;
-        let (Source::Stream(socket), _) = self.source_of(operation) else {
-            unreachable!("only streams connect");
-        };
-        let result = socket::finish_connect(socket, finish);
-        self.records.put(record);
-        let result = result.map(|()| Outcome::Connected);
-        self.end(
-            operation,
-            result.map_err(|error| Failure::os("ConnectEx", error)),
-        );
-    }
-
-    fn send(&mut self, record: Box<Record>) {
-        let operation = record.operation;
-        let started = match self.source_of(operation) {
-            (Source::Stream(socket), skip) => socket::start_send(socket, record, skip),
-            (Source::PipeWriter(pipe), skip) => pipe::start_write(pipe, record, skip),
-            _ => unreachable!("nothing else sends"),
-        };
-        self.started(operation, started);
-    }
-
-    fn sent(&mut self, record: Box<Record>, finish: Finish) {
-        let (call, result) = match self.source_of(record.operation) {
-            (Source::PipeWriter(_), _) => ("WriteFile", pipe::finish_write(finish)),
-            _ => ("WSASend", socket::finish_send(finish)),
-        };
-        let result = match result {
-            Ok(bytes) => {
-                let pending = self.operations.get_mut(record.operation);
-                pending.expect("it goes on").unsent.note_sent(bytes);
-                Ok(Outcome::Sent { bytes })
-            }
-            Err(error) => Err(Failure::os(call, error)),
-        };
-        self.end_with(record, result);
-    }
-
-    /// Waits for a process to exit.
-    fn watch(&mut self, operation: Key) {
-        use std::os::windows::io::AsHandle;
-
-        let (Source::Process(child), _) = self.source_of(operation) else {
-            unreachable!("only processes exit");
-        };
-        let process = child.process.as_handle();
-        match Wait::start(self.packets, &self.queue, process, operation) {
-            Ok(wait) => {
-                let pending = self.operations.get_mut(operation).expect("just started");
-                pending.wait = Some(wait);
-            }
-            Err(error) => self.end(operation, Err(Failure::os("wait for a process", error))),
-        }
-    }
-
-    fn exited(&mut self, operation: Key) {
+    /// Processes the packet of a wait.
+    fn wait_ended(&mut self, operation: Key) {
         match self.operations.get(operation) {
             Some(pending) if pending.wait.is_none() => return self.stale += 1,
             None => return self.stale += 1,
@@ -307,15 +191,7 @@ impl Iocp {
             }
             Some(_) => {}
         }
-        let (Source::Process(child), _) = self.source_of(operation) else {
-            unreachable!("only processes exit");
-        };
-        let result = match child.process.ended() {
-            Ok(status) => Ok(Outcome::Exited(status)),
-            Err(error) => Err(Failure::os("GetExitCodeProcess", error)),
-        };
-        self.end_tree_if_over(self.handle_of(operation));
-        self.end(operation, result);
+        self.exited(operation);
     }
 
     pub(super) fn is_ending(&self, operation: Key) -> bool {
@@ -337,7 +213,7 @@ impl Iocp {
     }
 
     /// Makes an operation end with `failure` once its other records have returned.
-    fn fail(&mut self, operation: Key, failure: Failure) {
+    pub(super) fn fail(&mut self, operation: Key, failure: Failure) {
         let Some(pending) = self.operations.get_mut(operation) else {
             return;
         };

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{close, connected, listen, only, port, receive, send, until};
 use crate::port::iocp::Iocp;
-use crate::port::iocp::receive::IDLE_TURNS;
+use crate::port::iocp::traffic::IDLE_TURNS;
 use crate::port::{
     Chunks, CloseMode, Driver, Failure, Operation, Outcome, PortOptions, Request, RequestKind,
     Token,

@@ -1,5 +1,6 @@
 //! Waitable objects that the program owns.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::ptr;
@@ -7,13 +8,22 @@ use std::ptr;
 use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
 
 use super::Iocp;
-use super::entry::Pending;
+use super::pending::Pending;
 use super::wait::Wait;
 use crate::port::chunks::Chunks;
 use crate::port::table::Key;
 use crate::port::{
     Completion, Failure, Operation, Outcome, RawDescriptor, Readiness, RequestKind, Token,
 };
+
+/// The objects that the program has the port watch.
+#[derive(Default)]
+pub(super) struct Watches {
+    /// Our handles for the objects, by operation.
+    objects: HashMap<Key, OwnedHandle>,
+    /// Watches that have been reported and do not wait at the moment.
+    signalled: Vec<Key>,
+}
 
 impl Iocp {
     pub(super) fn begin_watch(
@@ -35,7 +45,7 @@ impl Iocp {
                 return Err(error);
             }
         }
-        self.objects.insert(operation, object);
+        self.watches.objects.insert(operation, object);
         self.in_flight += 1;
         Ok(Operation(operation))
     }
@@ -51,7 +61,7 @@ impl Iocp {
         if pending.ending.is_some() {
             return self.end_watch(operation, Failure::Cancelled);
         }
-        self.signalled.push(operation);
+        self.watches.signalled.push(operation);
         let readiness = Readiness {
             readable: true,
             ..Readiness::default()
@@ -61,11 +71,11 @@ impl Iocp {
 
     /// Waits again for the reported objects.
     pub(super) fn watch_on(&mut self) {
-        for operation in std::mem::take(&mut self.signalled) {
+        for operation in std::mem::take(&mut self.watches.signalled) {
             // The watch may have been cancelled meanwhile.
             let (Some(pending), Some(object)) = (
                 self.operations.get_mut(operation),
-                self.objects.get(&operation),
+                self.watches.objects.get(&operation),
             ) else {
                 continue;
             };
@@ -95,7 +105,7 @@ impl Iocp {
         let pending = self.operations.remove(operation).expect("it ends once");
         let token = pending.token;
         drop(pending);
-        self.objects.remove(&operation);
+        self.watches.objects.remove(&operation);
         self.done.push_back(Completion {
             token,
             operation: Operation(operation),

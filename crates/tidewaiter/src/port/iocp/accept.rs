@@ -1,0 +1,239 @@
+//! Accepting connections.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ptr;
+
+use socket2::{Domain, Socket as OsSocket};
+use windows_sys::Win32::Foundation::{ERROR_NO_SYSTEM_RESOURCES, ERROR_SUCCESS};
+use windows_sys::Win32::Networking::WinSock::{
+    SO_UPDATE_ACCEPT_CONTEXT, SOCKADDR, WSAECONNABORTED, WSAECONNRESET, WSAEHOSTUNREACH, WSAEMFILE,
+    WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAETIMEDOUT,
+};
+
+use super::Iocp;
+use super::call::{socket_called, socket_error, update_context};
+use super::entry::Source;
+use super::extension::{SocketFunctions, internet_socket, raw};
+use super::record::{ADDRESS_BYTES, Finish, Record, Started};
+use crate::port::socket::{Socket, SocketRepr};
+use crate::port::table::Key;
+use crate::port::{Failure, Outcome};
+
+const NO_RESOURCES: i32 = ERROR_NO_SYSTEM_RESOURCES.cast_signed();
+
+/// The result of an accept.
+enum Accepted {
+    Connection(OsSocket, SocketAddr),
+    /// The peer is gone; accept the next one.
+    PeerGone,
+    /// Windows lacks memory or sockets.
+    Failed(io::Error),
+}
+
+impl Iocp {
+    /// Posts one more accept.
+    pub(super) fn accept(&mut self, operation: Key) {
+        let pending = self.operations.get(operation);
+        if pending.is_none_or(|pending| pending.ending.is_some()) {
+            return;
+        }
+        let record = self.records.take(operation);
+        let (Source::Listener(listener, family), _) = self.source_of(operation) else {
+            unreachable!("only listeners accept");
+        };
+        match call_accept_ex(&self.sockets, listener, *family, record) {
+            Ok(started) => self.started(operation, started),
+            Err(failure) => self.fail(operation, failure),
+        }
+    }
+
+    pub(super) fn accepted(&mut self, mut record: Box<Record>, finish: Finish) {
+        let operation = record.operation;
+        let (Source::Listener(listener, _), _) = self.source_of(operation) else {
+            unreachable!("only listeners accept");
+        };
+        let accepted = accept_result(&self.sockets, listener, &mut record, finish);
+        self.records.put(record);
+        match accepted {
+            Accepted::Connection(socket, peer) => {
+                let socket = match self.sockets.plain_handles {
+                    true => Socket(SocketRepr::Plain(socket)),
+                    false => Socket(SocketRepr::Os(socket)),
+                };
+                let outcome = Outcome::Accepted { socket, peer };
+                if self
+                    .operations
+                    .get(operation)
+                    .is_some_and(|pending| pending.once)
+                {
+                    return self.end(operation, Ok(outcome));
+                }
+                self.report(operation, outcome);
+            }
+            Accepted::PeerGone => {}
+            Accepted::Failed(error) => self.fail(operation, Failure::os("AcceptEx", error)),
+        }
+        self.accept(operation);
+        self.end_if_idle(operation);
+    }
+}
+
+/// Waits for a connection in a new socket.
+fn call_accept_ex(
+    functions: &SocketFunctions,
+    listener: &OsSocket,
+    family: Domain,
+    mut record: Box<Record>,
+) -> Result<Started, Failure> {
+    let socket = internet_socket(family).map_err(|error| Failure::os("WSASocketW", error))?;
+    let accepting = raw(&socket);
+    record.socket = Some(socket);
+    let accept = functions.accept.expect("loading checked it");
+    let lent = record.lend();
+    let mut bytes = 0;
+    let address_bytes = u32::try_from(ADDRESS_BYTES).expect("addresses are small");
+    // Receive no bytes together with the connection: a silent client would hold it back.
+    // SAFETY: both sockets are open, and stay so until the packet: the record owns the one, the
+    // handle's entry the other. The lent record holds the OVERLAPPED and room for both addresses.
+    let succeeded = unsafe {
+        accept(
+            raw(listener),
+            accepting,
+            lent.addresses().cast(),
+            0,
+            address_bytes,
+            address_bytes,
+            &raw mut bytes,
+            lent.overlapped(),
+        )
+    };
+    match socket_called(lent, succeeded != 0, false) {
+        // An immediate failure is the listener's, unless its code is known to be the connection's:
+        // trying again would fail again.
+        Started::Finished(_, Finish { code, .. }) if !is_peers(&socket_error(code)) => {
+            Err(Failure::os("AcceptEx", socket_error(code)))
+        }
+        started => Ok(started),
+    }
+}
+
+fn accept_result(
+    functions: &SocketFunctions,
+    listener: &OsSocket,
+    record: &mut Record,
+    finish: Finish,
+) -> Accepted {
+    let socket = record
+        .socket
+        .take()
+        .expect("accepting records hold a socket");
+    if finish.code != ERROR_SUCCESS {
+        // A later failure is the connection's, with more codes than can be listed; a broken
+        // listener fails when the next accept starts.
+        let error = socket_error(finish.code);
+        return match is_shortage(&error) {
+            true => Accepted::Failed(error),
+            false => Accepted::PeerGone,
+        };
+    }
+    let context = raw(listener).to_ne_bytes();
+    if update_context(&socket, SO_UPDATE_ACCEPT_CONTEXT, &context).is_err() {
+        return Accepted::PeerGone;
+    }
+    match peer_address(functions, &record.addresses) {
+        Some(peer) => Accepted::Connection(socket, peer),
+        None => Accepted::PeerGone,
+    }
+}
+
+/// Whether Windows is out of memory or sockets.
+fn is_shortage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
+        || matches!(
+            error.raw_os_error(),
+            Some(WSAENOBUFS | WSAEMFILE | NO_RESOURCES)
+        )
+}
+
+/// Whether the connection caused an accept's immediate failure.
+fn is_peers(error: &io::Error) -> bool {
+    const PEERS: [i32; 6] = [
+        WSAECONNRESET,
+        WSAECONNABORTED,
+        WSAENETRESET,
+        WSAETIMEDOUT,
+        WSAEHOSTUNREACH,
+        WSAENETUNREACH,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| PEERS.contains(&code))
+}
+
+/// The peer's address: the second one that AcceptEx wrote.
+fn peer_address(
+    functions: &SocketFunctions,
+    addresses: &[u8; 2 * ADDRESS_BYTES],
+) -> Option<SocketAddr> {
+    let parse = functions.accept_addresses.expect("loading checked it");
+    let address_bytes = u32::try_from(ADDRESS_BYTES).expect("addresses are small");
+    let (mut local, mut peer) = (ptr::null_mut::<SOCKADDR>(), ptr::null_mut::<SOCKADDR>());
+    let (mut local_bytes, mut peer_bytes) = (0, 0);
+    // SAFETY: AcceptEx filled the memory with these very sizes; the results point into it.
+    unsafe {
+        parse(
+            addresses.as_ptr().cast(),
+            0,
+            address_bytes,
+            address_bytes,
+            &raw mut local,
+            &raw mut local_bytes,
+            &raw mut peer,
+            &raw mut peer_bytes,
+        );
+    }
+    let length = usize::try_from(peer_bytes).ok()?;
+    let start = peer.addr().checked_sub(addresses.as_ptr().addr())?;
+    socket_address(addresses.get(start..start.checked_add(length)?)?)
+}
+
+/// Reads an address in Windows's layout: ports are in network byte order, flow labels and scope ids
+/// in native order.
+fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let half = |at: usize| bytes.get(at..at + 2)?.try_into().ok();
+    let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok();
+    let family = i32::from(u16::from_ne_bytes(half(0)?));
+    let port = u16::from_be_bytes(half(2)?);
+    if family == i32::from(Domain::IPV4) {
+        let address: [u8; 4] = word(4)?;
+        return Some(SocketAddr::from((Ipv4Addr::from(address), port)));
+    }
+    if family == i32::from(Domain::IPV6) {
+        let address: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+        let flow = u32::from_ne_bytes(word(4)?);
+        let scope = u32::from_ne_bytes(word(24)?);
+        let address = std::net::SocketAddrV6::new(Ipv6Addr::from(address), port, flow, scope);
+        return Some(address.into());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SocketAddr, socket_address};
+    use socket2::SockAddr;
+
+    #[test]
+    fn addresses_are_read_as_the_system_writes_them() {
+        for text in ["192.0.2.7:513", "[2001:db8::7]:513", "[fe80::1%3]:9"] {
+            let address: SocketAddr = text.parse().expect("an address");
+            let raw = SockAddr::from(address);
+            let length = usize::try_from(raw.len()).expect("small");
+            // SAFETY: the address has that many initialised bytes.
+            let bytes = unsafe { std::slice::from_raw_parts(raw.as_ptr().cast::<u8>(), length) };
+            assert_eq!(socket_address(bytes), Some(address));
+            assert_eq!(socket_address(&bytes[..7]), None, "cut short");
+        }
+    }
+}

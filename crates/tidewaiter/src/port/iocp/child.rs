@@ -1,0 +1,109 @@
+//! Children: starting them, and waiting for their exits.
+
+use std::io;
+use std::os::windows::io::AsHandle;
+
+use super::Iocp;
+use super::entry::{Child, Source};
+use super::wait::Wait;
+use crate::port::table::Key;
+use crate::port::{Failure, Handle, Outcome, Spawned, SpawnedPipe};
+use crate::process::{
+    self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
+};
+
+impl Iocp {
+    pub(super) fn spawn_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
+        let child = process::spawn(command)?;
+        self.adopt_child(child).map_err(|source| SpawnError {
+            program: command.program().to_owned(),
+            step: SpawnStep::Adopt,
+            source,
+        })
+    }
+
+    pub(super) fn signal_child(
+        &self,
+        process: Handle,
+        signal: Signal,
+        target: SignalTarget,
+    ) -> io::Result<()> {
+        self.entry(process)?
+            .source
+            .process()?
+            .signal(signal, target)
+    }
+
+    fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
+        let process = Box::new(Child {
+            process: child.process,
+            pipes: Vec::new(),
+        });
+        let process = self.insert(Source::Process(process), false)?;
+        let mut pipes = Vec::with_capacity(child.pipes.len());
+        for pipe in child.pipes {
+            let source = match pipe.direction {
+                PipeDirection::ToChild => Source::PipeWriter(pipe.pipe),
+                PipeDirection::FromChild => Source::PipeReader(pipe.pipe),
+            };
+            match self.insert(source, true) {
+                Ok(handle) => pipes.push(SpawnedPipe {
+                    child_fd: pipe.child_fd,
+                    direction: pipe.direction,
+                    handle,
+                }),
+                Err(error) => {
+                    self.abandon(process, &pipes);
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(entry) = self.handles.get_mut(process.0)
+            && let Source::Process(child) = &mut entry.source
+        {
+            child.pipes = pipes.iter().map(|pipe| pipe.handle.0).collect();
+        }
+        Ok(Spawned {
+            process,
+            pid: child.pid,
+            pipes,
+        })
+    }
+
+    /// Kills a child that the caller never received.
+    fn abandon(&mut self, process: Handle, pipes: &[SpawnedPipe]) {
+        if let Err(error) = self.signal_child(process, Signal::Kill, SignalTarget::Tree) {
+            log::warn!("a child that could not be watched could not be killed either: {error}");
+        }
+        for handle in pipes.iter().map(|pipe| pipe.handle).chain([process]) {
+            self.handles.remove(handle.0);
+        }
+    }
+
+    /// Waits for a process to exit.
+    pub(super) fn await_exit(&mut self, operation: Key) {
+        let (Source::Process(child), _) = self.source_of(operation) else {
+            unreachable!("only processes exit");
+        };
+        let process = child.process.as_handle();
+        match Wait::start(self.packets, &self.queue, process, operation) {
+            Ok(wait) => {
+                let pending = self.operations.get_mut(operation).expect("just started");
+                pending.wait = Some(wait);
+            }
+            Err(error) => self.end(operation, Err(Failure::os("wait for a process", error))),
+        }
+    }
+
+    pub(super) fn exited(&mut self, operation: Key) {
+        let (Source::Process(child), _) = self.source_of(operation) else {
+            unreachable!("only processes exit");
+        };
+        let result = match child.process.ended() {
+            Ok(status) => Ok(Outcome::Exited(status)),
+            Err(error) => Err(Failure::os("GetExitCodeProcess", error)),
+        };
+        self.end_tree_if_over(self.handle_of(operation));
+        self.end(operation, result);
+    }
+}

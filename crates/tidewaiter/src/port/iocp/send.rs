@@ -1,0 +1,147 @@
+//! Sending: to sockets and pipes.
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
+use std::ptr;
+
+use socket2::Socket;
+use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS};
+use windows_sys::Win32::Networking::WinSock::{WSABUF, WSASend};
+use windows_sys::Win32::Storage::FileSystem::WriteFile;
+
+use super::Iocp;
+use super::call::{pipe_called, socket_called, socket_error};
+use super::entry::Source;
+use super::extension::raw;
+use super::record::{Finish, Record, Started};
+use crate::port::{Failure, Outcome};
+
+/// The most pieces in one send.
+const SEND_PIECES_MAX: usize = 64;
+/// The most bytes in one send: Windows locks their pages until the peer acknowledges them.
+const SEND_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most bytes in one write, which completes only when the reader has taken them all or the pipe
+/// has room for them.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+impl Iocp {
+    pub(super) fn send(&mut self, record: Box<Record>) {
+        let operation = record.operation;
+        let started = match self.source_of(operation) {
+            (Source::Stream(socket), skip) => call_wsa_send(socket, record, skip),
+            (Source::PipeWriter(pipe), skip) => call_write_file(pipe, record, skip),
+            _ => unreachable!("nothing else sends"),
+        };
+        self.started(operation, started);
+    }
+
+    pub(super) fn sent(&mut self, record: Box<Record>, finish: Finish) {
+        let (call, result) = match self.source_of(record.operation) {
+            (Source::PipeWriter(_), _) => ("WriteFile", write_result(finish)),
+            _ => ("WSASend", send_result(finish)),
+        };
+        let result = match result {
+            Ok(bytes) => {
+                let pending = self.operations.get_mut(record.operation);
+                pending.expect("it goes on").unsent.note_sent(bytes);
+                Ok(Outcome::Sent { bytes })
+            }
+            Err(error) => Err(Failure::os(call, error)),
+        };
+        self.end_with(record, result);
+    }
+}
+
+/// Sends the record's bytes, or the first of them.
+fn call_wsa_send(socket: &Socket, record: Box<Record>, skip: bool) -> Started {
+    let mut pieces = [const {
+        WSABUF {
+            len: 0,
+            buf: ptr::null_mut(),
+        }
+    }; SEND_PIECES_MAX];
+    let mut count = 0;
+    let mut room = SEND_BYTES_MAX;
+    for (piece, slice) in pieces.iter_mut().zip(record.chunks.slices()) {
+        let bytes = slice.len().min(room);
+        if bytes == 0 {
+            break;
+        }
+        room -= bytes;
+        piece.len = u32::try_from(bytes).expect("one send is small");
+        piece.buf = slice.as_ptr().cast_mut();
+        count += 1;
+    }
+    let lent = record.lend();
+    // SAFETY: the socket stays open until the packet; the call copies the list; the bytes belong to
+    // the lent record and are only read; the OVERLAPPED is the record's.
+    let failed = unsafe {
+        WSASend(
+            raw(socket),
+            pieces.as_ptr(),
+            count,
+            ptr::null_mut(),
+            0,
+            lent.overlapped(),
+            None,
+        )
+    };
+    socket_called(lent, failed == 0, skip)
+}
+
+/// The number of bytes that Windows took.
+fn send_result(finish: Finish) -> io::Result<usize> {
+    match finish.code {
+        ERROR_SUCCESS => Ok(finish.bytes),
+        code => Err(socket_error(code)),
+    }
+}
+
+/// Writes the record's first piece.
+fn call_write_file(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -> Started {
+    let piece = record.chunks.slices().next().unwrap_or_default();
+    let (memory, bytes) = (piece.as_ptr(), piece.len().min(WRITE_BYTES_MAX));
+    let bytes = u32::try_from(bytes).expect("one write is small");
+    let lent = record.lend();
+    // SAFETY: the pipe stays open until the packet; the bytes and the OVERLAPPED belong to the lent
+    // record, and the bytes are only read.
+    let succeeded = unsafe {
+        WriteFile(
+            pipe.as_raw_handle(),
+            memory,
+            bytes,
+            ptr::null_mut(),
+            lent.overlapped(),
+        )
+    };
+    pipe_called(lent, succeeded != 0, skip)
+}
+
+/// The number of bytes that the pipe took.
+fn write_result(finish: Finish) -> io::Result<usize> {
+    let code = match finish.code {
+        ERROR_SUCCESS => return Ok(finish.bytes),
+        // Another code for a pipe without a reader; `io::ErrorKind` has none for it.
+        ERROR_PIPE_NOT_CONNECTED => ERROR_BROKEN_PIPE,
+        code => code,
+    };
+    Err(io::Error::from_raw_os_error(code.cast_signed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Finish, write_result};
+    use std::io::ErrorKind;
+    use windows_sys::Win32::Foundation::{
+        ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED,
+    };
+
+    #[test]
+    fn a_pipe_without_a_reader_is_broken() {
+        for code in [ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, ERROR_NO_DATA] {
+            let error = write_result(Finish { code, bytes: 0 }).expect_err("nobody reads");
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe, "code {code}");
+        }
+    }
+}
