@@ -8,72 +8,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::channel::ChannelEnd;
-use super::network::End;
-use super::{Bell, Shared, SimSocket};
+use super::SimSocket;
+use super::entry::{Entry, Source, suits, unsuitable};
+use super::pending::{Pending, Task};
+use super::shared_world::Shared;
+use super::thread_notify::Bell;
 use crate::port::buffer::Pool;
 use crate::port::socket::{Simulated, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
-    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
-    Outcome, PortInfo, RawDescriptor, Request, RequestKind, Resource, Socket, SocketOption,
-    Spawned, SpawnedPipe, Token, Waker,
+    CloseMode, Completion, Driver, Handle, ListenOptions, Operation, PortInfo, RawDescriptor,
+    Request, RequestKind, Resource, Socket, SocketOption, Spawned, Token, Waker,
 };
-use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
-
-/// The object behind a handle.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Source {
-    Listener(Key),
-    /// An unconnected socket, bound to this address.
-    Bound(SocketAddr),
-    Stream(End),
-    Reader(Key),
-    Writer(Key),
-    Process(Key),
-    /// Closed; the completion that reports it is in transit.
-    Gone,
-}
-
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) source: Source,
-    closing: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Task {
-    Accept,
-    AcceptOne,
-    Connect(SocketAddr),
-    /// A connect that nobody answers.
-    Silence,
-    Receive,
-    Send(Chunks),
-    Exit,
-    HangUp,
-    Close(CloseMode),
-}
-
-/// An operation under way.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) handle: Handle,
-    token: Token,
-    kind: RequestKind,
-    pub(super) task: Task,
-    pub(super) cancelled: bool,
-    /// The completion that is not delivered yet.
-    pub(super) result: Option<Decided>,
-}
-
-/// A completion in transit.
-#[derive(Debug)]
-pub(super) struct Decided {
-    pub(super) due: Duration,
-    pub(super) result: Result<Outcome, Failure>,
-    pub(super) more: bool,
-}
+use crate::process::{Command, Signal, SignalTarget, SpawnError};
 
 pub(super) struct SimDriver {
     pub(super) shared: Arc<Shared>,
@@ -81,8 +28,8 @@ pub(super) struct SimDriver {
     pub(super) pool: Rc<Pool>,
     pub(super) handles: Table<Entry>,
     pub(super) operations: Table<Pending>,
-    bell: Arc<Bell>,
-    waker: Waker,
+    pub(super) bell: Arc<Bell>,
+    pub(super) waker: Waker,
 }
 
 impl SimDriver {
@@ -102,14 +49,14 @@ impl SimDriver {
     }
 
     /// The object behind a handle that is open and not being closed.
-    fn source(&self, handle: Handle) -> io::Result<Source> {
+    pub(super) fn source(&self, handle: Handle) -> io::Result<Source> {
         match self.handles.get(handle.0) {
             Some(entry) if !entry.closing => Ok(entry.source),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         }
     }
 
-    fn open(&mut self, source: Source) -> Handle {
+    pub(super) fn open(&mut self, source: Source) -> Handle {
         let entry = Entry {
             source,
             closing: false,
@@ -135,74 +82,6 @@ impl SimDriver {
         operations.any(|(_, pending)| pending.handle == handle && pending.kind == kind)
     }
 
-    /// Moves completions that are due by now to `completions`.
-    fn deliver(&mut self, completions: &mut Vec<Completion>) -> usize {
-        let (now, mut due) = {
-            let mut world = self.shared.lock();
-            let now = world.elapsed;
-            let is_due = |pending: &Pending| pending.result.as_ref().is_some_and(|r| r.due <= now);
-            let due = self
-                .operations
-                .iter()
-                .filter(|(_, pending)| is_due(pending));
-            let mut due: Vec<(Duration, Key)> = due
-                .map(|(key, pending)| (pending.result.as_ref().map_or(now, |r| r.due), key))
-                .collect();
-            due.sort_unstable();
-            if world.faults.reorder {
-                world.random.shuffle(&mut due);
-            }
-            (now, due)
-        };
-        due.truncate(BATCH_MAX);
-        for &(due, key) in &due {
-            debug_assert!(due <= now, "nothing is delivered before its time");
-            completions.push(self.take(key));
-        }
-        due.len()
-    }
-
-    /// Takes the completion of an operation that is decided.
-    fn take(&mut self, key: Key) -> Completion {
-        let pending = self.operations.get_mut(key).expect("it is under way");
-        let Decided { result, more, .. } = pending.result.take().expect("it is decided");
-        let (token, kind, handle) = (pending.token, pending.kind, pending.handle);
-        let mut unsent = Chunks::new();
-        if !more
-            && let Some(ended) = self.operations.remove(key)
-            && let Task::Send(chunks) = ended.task
-        {
-            unsent = chunks;
-        }
-        if kind == RequestKind::Close {
-            self.handles.remove(handle.0);
-        }
-        Completion {
-            token,
-            operation: Operation(key),
-            kind,
-            result,
-            more,
-            unsent,
-        }
-    }
-
-    /// Acknowledges the waker; returns whether it was used.
-    fn heed_waker(&self) -> bool {
-        let woken = self.bell.take();
-        if woken {
-            self.waker.acknowledge();
-        }
-        woken
-    }
-
-    /// The time of the next scheduled event, for this port or in the world.
-    fn next_due(&self) -> Option<Duration> {
-        let decided = self.operations.iter();
-        let decided = decided.filter_map(|(_, pending)| Some(pending.result.as_ref()?.due));
-        decided.chain(self.shared.lock().next_timer()).min()
-    }
-
     fn adopt_socket(&mut self, socket: Box<dyn Simulated>) -> io::Result<Handle> {
         let socket: Box<dyn Any> = socket;
         let is_ours = |socket: &Box<SimSocket>| Arc::ptr_eq(&socket.shared, &self.shared);
@@ -212,34 +91,6 @@ impl SimDriver {
         let end = socket.end.take().expect("only taken here and at its end");
         Ok(self.open(Source::Stream(end)))
     }
-}
-
-/// Whether this kind of handle takes this kind of request.
-fn suits(source: Source, kind: RequestKind) -> bool {
-    match kind {
-        RequestKind::Accept => matches!(source, Source::Listener(_)),
-        RequestKind::Connect => matches!(source, Source::Bound(_) | Source::Stream(_)),
-        RequestKind::Receive => {
-            matches!(
-                source,
-                Source::Bound(_) | Source::Stream(_) | Source::Reader(_)
-            )
-        }
-        RequestKind::Send => {
-            matches!(
-                source,
-                Source::Bound(_) | Source::Stream(_) | Source::Writer(_)
-            )
-        }
-        RequestKind::Exit => matches!(source, Source::Process(_)),
-        RequestKind::HangUp => matches!(source, Source::Stream(_) | Source::Writer(_)),
-        RequestKind::Watch => false,
-        RequestKind::Close => true,
-    }
-}
-
-fn unsuitable(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 impl Driver for SimDriver {
@@ -362,33 +213,11 @@ impl Driver for SimDriver {
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        let started = self.shared.change(|world| world.start_child(command))?;
-        let pipes = (0..).zip(started.pipes).filter_map(|(child_fd, channel)| {
-            let (direction, end) = match child_fd {
-                0 => (PipeDirection::ToChild, Source::Writer(channel?)),
-                _ => (PipeDirection::FromChild, Source::Reader(channel?)),
-            };
-            Some(SpawnedPipe {
-                child_fd,
-                direction,
-                handle: self.open(end),
-            })
-        });
-        let pipes = pipes.collect();
-        Ok(Spawned {
-            process: self.open(Source::Process(started.child)),
-            pid: started.pid,
-            pipes,
-        })
+        self.spawn_child(command)
     }
 
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        match self.source(process)? {
-            Source::Process(child) => self
-                .shared
-                .change(|world| world.signal_child(child, signal, target)),
-            _ => Err(unsuitable("only processes take signals")),
-        }
+        self.signal_child(process, signal, target)
     }
 
     fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
@@ -452,36 +281,12 @@ impl Driver for SimDriver {
     }
 }
 
-impl SimDriver {
-    fn deadlock(&self) -> io::Error {
-        let count = self.operations.len();
-        let message = format!(
-            "nothing can complete: {count} operations are under way, and no event, timeout or wake-up \
-             will come (if another thread is to bring one: `Sim::builder(seed).patience(…)`)"
-        );
-        io::Error::new(io::ErrorKind::Deadlock, message)
-    }
-
-    /// Closes the object behind a handle.
-    pub(super) fn close_source(world: &mut super::world::World, source: Source, mode: CloseMode) {
-        match source {
-            Source::Listener(listener) => world.close_listener(listener),
-            Source::Bound(address) => world.unbind(address),
-            Source::Stream(end) => world.close_end(end, mode),
-            Source::Reader(channel) => world.release_channel(channel, ChannelEnd::Reader),
-            Source::Writer(channel) => world.release_channel(channel, ChannelEnd::Writer),
-            Source::Process(child) => world.unwatch_child(child),
-            Source::Gone => {}
-        }
-    }
-}
-
 impl Drop for SimDriver {
     fn drop(&mut self) {
         let handles = std::mem::take(&mut self.handles);
         self.shared.change(|world| {
             for (_, entry) in handles.iter() {
-                SimDriver::close_source(world, entry.source, CloseMode::Graceful);
+                entry.source.close(world, CloseMode::Graceful);
             }
         });
     }

@@ -68,40 +68,44 @@
 //! # }
 //! ```
 
-mod attempt;
-mod channel;
-mod children;
+mod accept;
+mod child;
+mod connect;
 mod driver;
+mod entry;
 mod faults;
-mod network;
-mod program;
+mod hang_up;
+mod pending;
 pub mod programs;
 mod random;
-mod world;
-
+mod receive;
+mod send;
+mod shared_world;
+mod socket;
 #[cfg(test)]
 mod tests;
+mod thread_notify;
+mod turn;
+mod world;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::Thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::socket::SimSocket;
 pub use faults::{Call, Faults};
-pub use program::{Event, Output, Process, Program};
+pub use world::event::Event;
+pub use world::program::{Output, Process, Program};
 
+use self::driver::SimDriver;
+use self::shared_world::Shared;
+use self::world::END;
 use super::buffer::Pool;
 use super::options::RECEIVE_BYTES_MAX;
-use super::socket::Simulated;
-use super::waker::Notify;
-use super::{CloseMode, Port, PortInfo, PortKind, PortOptions};
-use driver::SimDriver;
-use network::End;
-use world::{END, World};
+use super::{Port, PortInfo, PortKind, PortOptions};
 
 /// A simulated world. Clones are the same world. See the [module](self).
 ///
@@ -278,157 +282,12 @@ impl Builder {
     #[must_use]
     pub fn build(self) -> Sim {
         Sim {
-            shared: Arc::new(Shared {
-                seed: self.seed,
-                start: Instant::now(),
-                patience: self.patience,
-                receive_bytes: self.receive_bytes,
-                world: Mutex::new(World::new(self.seed, self.faults)),
-                bells: Mutex::new(Vec::new()),
-            }),
-        }
-    }
-}
-
-/// The state that the handles, ports and sockets of one world share.
-struct Shared {
-    seed: u64,
-    /// The start of the simulated clock, an arbitrary instant.
-    start: Instant,
-    patience: Duration,
-    receive_bytes: usize,
-    world: Mutex<World>,
-    bells: Mutex<Vec<Weak<Bell>>>,
-}
-
-impl Shared {
-    /// Locks the world. A panic elsewhere does not poison it.
-    fn lock(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the world, lets its programs react, and wakes ports that may sleep in other threads.
-    fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
-        let result = {
-            let mut world = self.lock();
-            let result = change(&mut world);
-            world.run_programs();
-            result
-        };
-        // Only patient ports sleep.
-        if !self.patience.is_zero() {
-            self.ring_all();
-        }
-        result
-    }
-
-    fn ring_all(&self) {
-        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.retain(|bell| match bell.upgrade() {
-            Some(bell) => {
-                bell.rouse();
-                true
-            }
-            None => false,
-        });
-    }
-
-    fn add_bell(&self, bell: &Arc<Bell>) {
-        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.push(Arc::downgrade(bell));
-    }
-
-    fn now(&self) -> Instant {
-        self.start + self.lock().elapsed
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shared(seed {})", self.seed)
-    }
-}
-
-/// Wakes the thread of a port.
-#[derive(Debug)]
-struct Bell {
-    rung: AtomicBool,
-    /// The thread that waits.
-    thread: Mutex<Thread>,
-}
-
-impl Bell {
-    fn of_this_thread() -> Bell {
-        Bell {
-            rung: AtomicBool::new(false),
-            thread: Mutex::new(std::thread::current()),
-        }
-    }
-
-    /// Notes that this thread is about to wait; it may differ from the one that made the port. Call
-    /// it before looking at any state that a waker announces.
-    fn hang_here(&self) {
-        *self.thread() = std::thread::current();
-    }
-
-    fn thread(&self) -> MutexGuard<'_, Thread> {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the port check the world again, without counting as a wake-up.
-    fn rouse(&self) {
-        let thread = self.thread();
-        if thread.id() != std::thread::current().id() {
-            thread.unpark();
-        }
-    }
-
-    /// Whether the waker was used since the last call.
-    fn take(&self) -> bool {
-        self.rung.swap(false, Ordering::AcqRel)
-    }
-
-    /// Sleeps until a wake-up, a call of `rouse`, or the time `end`; possibly for less.
-    fn await_until(&self, end: Instant) {
-        debug_assert_eq!(self.thread().id(), std::thread::current().id());
-        std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
-    }
-}
-
-impl Notify for Arc<Bell> {
-    fn notify(&self) -> bool {
-        self.rung.store(true, Ordering::Release);
-        self.thread().unpark();
-        true
-    }
-}
-
-/// A connected socket of the simulated network that belongs to no port. Dropping it closes it.
-pub(crate) struct SimSocket {
-    shared: Arc<Shared>,
-    /// `None` once a port has adopted it.
-    end: Option<End>,
-}
-
-impl Simulated for SimSocket {}
-
-impl Drop for SimSocket {
-    fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            self.shared
-                .change(|world| world.close_end(end, CloseMode::Graceful));
-        }
-    }
-}
-
-impl fmt::Debug for SimSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.end {
-            Some(end) => {
-                let (local, peer) = self.shared.lock().addresses(end);
-                write!(f, "SimSocket({local} to {peer})")
-            }
-            None => f.write_str("SimSocket(adopted)"),
+            shared: Arc::new(Shared::new(
+                self.seed,
+                self.faults,
+                self.patience,
+                self.receive_bytes,
+            )),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::program::{Event, Output, Process, Program, killed_by};
+use super::world::event::Event;
+use super::world::program::{Output, Process, Program, killed_by};
 use crate::process::Signal;
 
 /// The signal for writing to a pipe without a reader.

@@ -1,15 +1,22 @@
 //! The simulated world: its clock, and everything in it.
 
+pub(super) mod channel;
+mod children;
+pub(super) mod event;
+pub(super) mod network;
+pub(super) mod program;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::channel::Channel;
-use super::children::{Child, Maker, Work};
+use self::channel::Channel;
+use self::children::{Child, Maker};
+use self::event::Work;
+use self::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
 use super::faults::{Faults, Ordered};
-use super::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
 use super::random::Random;
 use crate::port::table::{Key, Table};
 
@@ -22,17 +29,17 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) faults: Faults,
     pub(super) ordered: Ordered,
-    pub(super) channels: Table<Channel>,
-    pub(super) connections: Table<Connection>,
-    pub(super) listeners: Table<Listener>,
+    channels: Table<Channel>,
+    connections: Table<Connection>,
+    listeners: Table<Listener>,
     /// The addresses that connecting sockets are bound to.
-    pub(super) bound: BTreeSet<SocketAddr>,
-    pub(super) next_port: u16,
+    bound: BTreeSet<SocketAddr>,
+    next_port: u16,
     pub(super) programs: BTreeMap<OsString, Maker>,
-    pub(super) children: Table<Child>,
-    pub(super) last_pid: u32,
+    children: Table<Child>,
+    last_pid: u32,
     /// Events and signals to deliver to processes, in order.
-    pub(super) work: VecDeque<(Key, Work)>,
+    work: VecDeque<(Key, Work)>,
 }
 
 impl World {

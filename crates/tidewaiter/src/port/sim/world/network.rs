@@ -7,17 +7,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::World;
 use super::channel::ChannelEnd;
-use super::faults::{Call, Faults};
-use super::world::World;
+use crate::port::sim::faults::{Call, Faults, too_many_open_files};
 use crate::port::table::Key;
 use crate::port::{Chunks, CloseMode, ListenOptions};
 
 pub(super) const FIRST_EPHEMERAL_PORT: u16 = 49152;
 
 #[derive(Debug)]
-pub(super) struct Listener {
-    pub(super) address: SocketAddr,
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
     backlog: VecDeque<End>,
     backlog_max: usize,
     reuse_port: bool,
@@ -27,7 +27,7 @@ pub(super) struct Listener {
 /// A connection: two ends, and a channel out of each.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) addresses: [SocketAddr; 2],
+    pub(crate) addresses: [SocketAddr; 2],
     /// For each side, the channel that it writes to.
     channels: [Key; 2],
     open: [bool; 2],
@@ -37,14 +37,14 @@ pub(super) struct Connection {
 
 /// One end of a connection: the connecting side is 0, the accepting one is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(crate) struct End {
     pub(super) connection: Key,
     side: usize,
 }
 
 /// The result of an attempt to connect.
 #[derive(Debug)]
-pub(super) enum Dialled {
+pub(crate) enum Dialled {
     Connected(End),
     /// The backlog is full.
     Waiting,
@@ -53,7 +53,7 @@ pub(super) enum Dialled {
 }
 
 impl World {
-    pub(super) fn listen(&mut self, options: &ListenOptions) -> io::Result<Key> {
+    pub(crate) fn listen(&mut self, options: &ListenOptions) -> io::Result<Key> {
         if let Some(error) = self.ordered.take(Call::Listen) {
             return Err(error);
         }
@@ -82,19 +82,19 @@ impl World {
     }
 
     /// Closes a listener. Resets connections that were not accepted.
-    pub(super) fn close_listener(&mut self, key: Key) {
+    pub(crate) fn close_listener(&mut self, key: Key) {
         let listener = self.listeners.remove(key).expect("a held listener is open");
         for end in listener.backlog {
             self.close_end(end, CloseMode::Reset);
         }
     }
 
-    pub(super) fn listener(&self, key: Key) -> &Listener {
+    pub(crate) fn listener(&self, key: Key) -> &Listener {
         self.listeners.get(key).expect("a held listener is open")
     }
 
     /// Accepts the next waiting connection; `None` if there is none.
-    pub(super) fn accept(&mut self, key: Key) -> Option<io::Result<End>> {
+    pub(crate) fn accept(&mut self, key: Key) -> Option<io::Result<End>> {
         loop {
             let &end = self.listener(key).backlog.front()?;
             let dead = self.connection(end).reset;
@@ -114,11 +114,11 @@ impl World {
     fn accept_failure(&mut self) -> Option<io::Error> {
         let fails = self.random.chance(self.faults.accept_failures);
         let ordered = self.ordered.take(Call::Accept);
-        ordered.or_else(|| fails.then(super::faults::too_many_open_files))
+        ordered.or_else(|| fails.then(too_many_open_files))
     }
 
     /// Binds a socket that will connect to `peer`.
-    pub(super) fn bind(
+    pub(crate) fn bind(
         &mut self,
         peer: SocketAddr,
         local: Option<SocketAddr>,
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// Releases the address of a socket that never became a connection: undoes [`World::bind`].
-    pub(super) fn unbind(&mut self, address: SocketAddr) {
+    pub(crate) fn unbind(&mut self, address: SocketAddr) {
         self.bound.remove(&address);
     }
 
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// Attempts to connect from `local`, which is bound, to `peer`.
-    pub(super) fn dial(&mut self, local: SocketAddr, peer: SocketAddr) -> io::Result<Dialled> {
+    pub(crate) fn dial(&mut self, local: SocketAddr, peer: SocketAddr) -> io::Result<Dialled> {
         if let Some(error) = self.ordered.take(Call::Connect) {
             return Err(error);
         }
@@ -219,13 +219,13 @@ impl World {
     }
 
     /// The addresses of this end and of the other one.
-    pub(super) fn addresses(&self, end: End) -> (SocketAddr, SocketAddr) {
+    pub(crate) fn addresses(&self, end: End) -> (SocketAddr, SocketAddr) {
         let addresses = self.connection(end).addresses;
         (addresses[end.side], addresses[1 - end.side])
     }
 
     /// The number of bytes that this end has sent and the other one has not received.
-    pub(super) fn under_way(&self, end: End) -> usize {
+    pub(crate) fn under_way(&self, end: End) -> usize {
         self.channel(self.connection(end).channels[end.side]).len()
     }
 
@@ -242,7 +242,7 @@ impl World {
 
     /// Resets every connection that has an end at `address`; returns how many had not been reset
     /// before.
-    pub(super) fn reset_all(&mut self, address: SocketAddr) -> usize {
+    pub(crate) fn reset_all(&mut self, address: SocketAddr) -> usize {
         let hit = self.connections.iter();
         let hit = hit.filter(|(_, state)| !state.reset && state.addresses.contains(&address));
         let hit: Vec<Key> = hit.map(|(key, _)| key).collect();
@@ -264,7 +264,7 @@ impl World {
     }
 
     /// Whether both sides of a connection have ended; fails if it was reset.
-    pub(super) fn is_over(&self, end: End) -> io::Result<bool> {
+    pub(crate) fn is_over(&self, end: End) -> io::Result<bool> {
         let connection = self.connection(end);
         if connection.reset {
             return Err(io::Error::from(io::ErrorKind::ConnectionReset));
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// The channel to receive from, once it has bytes or the end of file.
-    pub(super) fn receive_from(&mut self, end: End) -> io::Result<Option<Key>> {
+    pub(crate) fn receive_from(&mut self, end: End) -> io::Result<Option<Key>> {
         let connection = self.connection(end);
         let channel = connection.channels[1 - end.side];
         if !connection.reset && !self.channel(channel).is_readable() {
@@ -284,7 +284,7 @@ impl World {
     }
 
     /// Sends bytes; returns `None` while there is no room.
-    pub(super) fn send(&mut self, end: End, chunks: &Chunks) -> io::Result<Option<usize>> {
+    pub(crate) fn send(&mut self, end: End, chunks: &Chunks) -> io::Result<Option<usize>> {
         let connection = self.connection(end);
         let channel = connection.channels[end.side];
         let answered = connection.open[1 - end.side];
@@ -304,14 +304,14 @@ impl World {
     }
 
     /// Moves bytes into a channel that has room for at least one.
-    pub(super) fn send_into(&mut self, channel: Key, chunks: &Chunks) -> io::Result<usize> {
+    pub(crate) fn send_into(&mut self, channel: Key, chunks: &Chunks) -> io::Result<usize> {
         let most = chunks.len().min(self.channel(channel).room());
         let most = Faults::shorten(most, self.faults.short_sends, &mut self.random);
         self.write_channel(channel, chunks.slices(), most)
     }
 
     /// Ends the sending side.
-    pub(super) fn shutdown_write(&mut self, end: End) -> io::Result<()> {
+    pub(crate) fn shutdown_write(&mut self, end: End) -> io::Result<()> {
         let connection = self.connection_mut(end);
         if connection.reset {
             return Err(io::Error::from(io::ErrorKind::NotConnected));
@@ -324,7 +324,7 @@ impl World {
     }
 
     /// Closes an end. One that leaves bytes unread resets the connection, as TCP does.
-    pub(super) fn close_end(&mut self, end: End, mode: CloseMode) {
+    pub(crate) fn close_end(&mut self, end: End, mode: CloseMode) {
         let incoming = self.connection(end).channels[1 - end.side];
         if mode == CloseMode::Reset || self.channel(incoming).len() > 0 {
             self.reset(end.connection);

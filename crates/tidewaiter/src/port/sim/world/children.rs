@@ -7,11 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::World;
 use super::channel::ChannelEnd;
-use super::faults::{Call, too_many_open_files};
-use super::program::{Event, Process, Program, Startup, killed_by};
-use super::world::World;
+use super::event::{Event, Work};
+use super::program::{Process, Program, Startup, killed_by};
 use crate::panics;
+use crate::port::sim::faults::{Call, too_many_open_files};
 use crate::port::table::Key;
 use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, SpawnStep, Stdio};
 
@@ -27,15 +28,8 @@ const PROGRAM: &str = "the drop of a simulated program";
 /// Makes the program of a new process.
 pub(super) type Maker = Box<dyn FnMut() -> Box<dyn Program> + Send>;
 
-/// An event or signal to deliver to a process.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Work {
-    Event(Event),
-    Signal(Signal),
-}
-
-pub(super) struct Child {
-    pub(super) pid: u32,
+pub(crate) struct Child {
+    pub(crate) pid: u32,
     /// The pid of the first process in its tree.
     tree: u32,
     pub(super) startup: Arc<Startup>,
@@ -45,7 +39,7 @@ pub(super) struct Child {
     /// For each stream, whether the process found it full.
     pub(super) starved: [bool; 3],
     pub(super) timer: Option<Duration>,
-    pub(super) status: Option<ExitStatus>,
+    pub(crate) status: Option<ExitStatus>,
     /// Whether a port has a handle for the process.
     watched: bool,
 }
@@ -61,10 +55,10 @@ impl fmt::Debug for Child {
 
 /// A process just started, and the ports' ends of its pipes.
 #[derive(Debug)]
-pub(super) struct Started {
-    pub(super) child: Key,
-    pub(super) pid: u32,
-    pub(super) pipes: [Option<Key>; 3],
+pub(crate) struct Started {
+    pub(crate) child: Key,
+    pub(crate) pid: u32,
+    pub(crate) pipes: [Option<Key>; 3],
 }
 
 /// For each standard stream, the end of its channel that the process holds.
@@ -88,7 +82,7 @@ fn natural(mut stdio: [Stdio; 3]) -> Result<[Stdio; 3], (SpawnStep, io::Error)> 
 }
 
 impl World {
-    pub(super) fn child(&self, key: Key) -> &Child {
+    pub(crate) fn child(&self, key: Key) -> &Child {
         self.children.get(key).expect("a held child is known")
     }
 
@@ -97,7 +91,7 @@ impl World {
     }
 
     /// Starts a process, or returns the reason why it cannot.
-    pub(super) fn start_child(&mut self, command: &Command) -> Result<Started, SpawnError> {
+    pub(crate) fn start_child(&mut self, command: &Command) -> Result<Started, SpawnError> {
         let refuse = |step, source| SpawnError {
             program: command.program.clone(),
             step,
@@ -217,7 +211,7 @@ impl World {
     }
 
     /// Delivers all queued events and signals.
-    pub(super) fn run_programs(&mut self) {
+    pub(crate) fn run_programs(&mut self) {
         while let Some((key, work)) = self.work.pop_front() {
             // The process may have ended in the meantime.
             let Some(child) = self.children.get_mut(key) else {
@@ -272,7 +266,7 @@ impl World {
     }
 
     /// Notes that no port has a handle for the process any more. It continues by itself.
-    pub(super) fn unwatch_child(&mut self, key: Key) {
+    pub(crate) fn unwatch_child(&mut self, key: Key) {
         let child = self.child_mut(key);
         child.watched = false;
         if child.status.is_some() {
@@ -280,7 +274,7 @@ impl World {
         }
     }
 
-    pub(super) fn signal_child(
+    pub(crate) fn signal_child(
         &mut self,
         key: Key,
         signal: Signal,
@@ -313,13 +307,13 @@ impl World {
     }
 
     /// The number of processes that have not ended.
-    pub(super) fn running_children(&self) -> usize {
+    pub(crate) fn running_children(&self) -> usize {
         let children = self.children.iter();
         children.filter(|(_, child)| child.status.is_none()).count()
     }
 
     /// The time of the next timer of any process.
-    pub(super) fn next_timer(&self) -> Option<Duration> {
+    pub(crate) fn next_timer(&self) -> Option<Duration> {
         self.children
             .iter()
             .filter_map(|(_, child)| child.timer)

@@ -6,32 +6,16 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::World;
 use super::channel::ChannelEnd;
-use super::world::World;
+use super::event::Event;
 use crate::port::table::Key;
 use crate::process::{ExitStatus, Signal};
-
-/// An event in the life of a simulated process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// The process was started: always the first event.
-    Started,
-    /// Bytes arrived at its standard input. Each arrival is announced once: bytes left unread are
-    /// announced again only when more arrive.
-    Input,
-    /// No writer of its standard input is left, or it was started without one. Bytes may be left to read.
-    InputEnded,
-    /// An output that the process found full has room again, or lost its last reader: continue writing.
-    Room,
-    /// The timer set by [`Process::set_timer`] has expired.
-    Timer,
-}
 
 /// A program for simulated processes: it receives events, and acts through its [`Process`].
 ///
 /// It is called from within the call that changed its world: a submission, a wait, an advance of the clock.
-/// It must not use the [`Sim`](super::Sim) or a port itself: these are locked while it is called, and the
+/// It must not use the [`Sim`](crate::port::sim::Sim) or a port itself: these are locked while it is called, and the
 /// call would block for ever. The same holds for its `drop`.
 ///
 /// A panic in it is logged and ends the process, as an abort would: with [`ExitStatus::Signal`] and the number 6.
@@ -74,7 +58,7 @@ where
 }
 
 /// The exit status of a process that does not handle `signal`.
-pub(super) fn killed_by(signal: Signal) -> ExitStatus {
+pub(crate) fn killed_by(signal: Signal) -> ExitStatus {
     let number = match signal {
         Signal::Interrupt => 2,
         Signal::Kill => 9,

@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::children::Work;
-use super::program::Event;
-use super::world::World;
+use super::World;
+use super::event::{Event, Work};
 use crate::port::table::Key;
 
 /// One direction of a connection, or a pipe.
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     bytes: VecDeque<u8>,
     capacity: usize,
     readers: usize,
@@ -20,26 +19,26 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.capacity.saturating_sub(self.bytes.len())
     }
 
-    pub(super) fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         !self.bytes.is_empty() || self.writers == 0
     }
 
-    pub(super) fn has_reader(&self) -> bool {
+    pub(crate) fn has_reader(&self) -> bool {
         self.readers > 0
     }
 }
 
 /// The kind of a channel's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChannelEnd {
+pub(crate) enum ChannelEnd {
     Reader,
     Writer,
 }
@@ -57,7 +56,7 @@ impl World {
     }
 
     /// The channel at `key`; the caller must hold one of its ends.
-    pub(super) fn channel(&self, key: Key) -> &Channel {
+    pub(crate) fn channel(&self, key: Key) -> &Channel {
         self.channels.get(key).expect("a held channel is open")
     }
 
@@ -80,7 +79,7 @@ impl World {
     }
 
     /// Removes a holder of an end. Without a reader the pipe is broken; without a writer it ends.
-    pub(super) fn release_channel(&mut self, key: Key, end: ChannelEnd) {
+    pub(crate) fn release_channel(&mut self, key: Key, end: ChannelEnd) {
         let channel = self.channel_mut(key);
         let left = match end {
             ChannelEnd::Reader => &mut channel.readers,
@@ -104,7 +103,7 @@ impl World {
     }
 
     /// Moves bytes out into `space`, as many as there are and fit.
-    pub(super) fn read_channel(&mut self, key: Key, space: &mut [u8]) -> usize {
+    pub(crate) fn read_channel(&mut self, key: Key, space: &mut [u8]) -> usize {
         let channel = self.channel_mut(key);
         let (front, back) = channel.bytes.as_slices();
         let from_front = space.len().min(front.len());

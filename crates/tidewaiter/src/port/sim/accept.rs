@@ -1,0 +1,29 @@
+//! Accepting connections.
+
+use std::io;
+use std::sync::Arc;
+
+use super::SimSocket;
+use super::shared_world::Shared;
+use super::world::World;
+use crate::port::socket::SocketRepr;
+use crate::port::table::Key;
+use crate::port::{Outcome, Socket};
+
+/// Accepts a connection, if one waits.
+pub(super) fn attempt_accept(
+    world: &mut World,
+    listener: Key,
+    shared: &Arc<Shared>,
+) -> Option<io::Result<Outcome>> {
+    let accepted = world.accept(listener)?;
+    Some(accepted.map(|end| {
+        let (_, peer) = world.addresses(end);
+        let socket = SimSocket {
+            shared: Arc::clone(shared),
+            end: Some(end),
+        };
+        let socket = Socket(SocketRepr::Sim(Box::new(socket)));
+        Outcome::Accepted { socket, peer }
+    }))
+}

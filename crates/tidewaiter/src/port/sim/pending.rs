@@ -1,0 +1,41 @@
+//! An operation under way.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::port::{Chunks, CloseMode, Failure, Handle, Outcome, RequestKind, Token};
+
+/// The work of an operation.
+#[derive(Debug)]
+pub(super) enum Task {
+    Accept,
+    AcceptOne,
+    Connect(SocketAddr),
+    /// A connect that nobody answers.
+    Silence,
+    Receive,
+    Send(Chunks),
+    Exit,
+    HangUp,
+    Close(CloseMode),
+}
+
+/// An operation under way.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) handle: Handle,
+    pub(super) token: Token,
+    pub(super) kind: RequestKind,
+    pub(super) task: Task,
+    pub(super) cancelled: bool,
+    /// The completion that is not delivered yet.
+    pub(super) result: Option<Decided>,
+}
+
+/// A completion in transit.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) due: Duration,
+    pub(super) result: Result<Outcome, Failure>,
+    pub(super) more: bool,
+}

@@ -1,0 +1,41 @@
+//! Sending to connections and pipes.
+
+use std::io;
+
+use super::entry::Source;
+use super::faults::Call;
+use super::pending::{Pending, Task};
+use super::world::World;
+use crate::port::table::Key;
+use crate::port::{Chunks, Outcome};
+
+/// Sends as many bytes as there is room for; none while there is no room.
+pub(super) fn attempt_send(
+    world: &mut World,
+    pending: &mut Pending,
+    source: Source,
+) -> io::Result<Option<Outcome>> {
+    if let Some(error) = world.ordered.take(Call::Send) {
+        return Err(error);
+    }
+    let Task::Send(chunks) = &mut pending.task else {
+        unreachable!("the caller found a send");
+    };
+    let sent = match source {
+        Source::Stream(end) => world.send(end, chunks)?,
+        Source::Writer(channel) => send_to_pipe(world, channel, chunks)?,
+        _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
+    };
+    Ok(sent.map(|bytes| {
+        chunks.note_sent(bytes);
+        Outcome::Sent { bytes }
+    }))
+}
+
+fn send_to_pipe(world: &mut World, channel: Key, chunks: &Chunks) -> io::Result<Option<usize>> {
+    let state = world.channel(channel);
+    if state.has_reader() && state.room() == 0 {
+        return Ok(None);
+    }
+    world.send_into(channel, chunks).map(Some)
+}

@@ -1,0 +1,84 @@
+//! The state that the handles, ports and sockets of one world share.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::faults::Faults;
+use super::thread_notify::Bell;
+use super::world::World;
+
+/// The state that the handles, ports and sockets of one world share.
+pub(super) struct Shared {
+    pub(super) seed: u64,
+    /// The start of the simulated clock, an arbitrary instant.
+    start: Instant,
+    pub(super) patience: Duration,
+    pub(super) receive_bytes: usize,
+    world: Mutex<World>,
+    bells: Mutex<Vec<Weak<Bell>>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        seed: u64,
+        faults: Faults,
+        patience: Duration,
+        receive_bytes: usize,
+    ) -> Shared {
+        Shared {
+            seed,
+            start: Instant::now(),
+            patience,
+            receive_bytes,
+            world: Mutex::new(World::new(seed, faults)),
+            bells: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Locks the world. A panic elsewhere does not poison it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the world, lets its programs react, and wakes ports that may sleep in other threads.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        let result = {
+            let mut world = self.lock();
+            let result = change(&mut world);
+            world.run_programs();
+            result
+        };
+        // Only patient ports sleep.
+        if !self.patience.is_zero() {
+            self.ring_all();
+        }
+        result
+    }
+
+    fn ring_all(&self) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.retain(|bell| match bell.upgrade() {
+            Some(bell) => {
+                bell.rouse();
+                true
+            }
+            None => false,
+        });
+    }
+
+    pub(super) fn add_bell(&self, bell: &Arc<Bell>) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.push(Arc::downgrade(bell));
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.start + self.lock().elapsed
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared(seed {})", self.seed)
+    }
+}
