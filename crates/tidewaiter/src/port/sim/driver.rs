@@ -84,10 +84,11 @@ impl SimDriver {
 
     fn adopt_socket(&mut self, socket: Box<dyn Simulated>) -> io::Result<Handle> {
         let socket: Box<dyn Any> = socket;
-        let is_ours = |socket: &Box<SimSocket>| Arc::ptr_eq(&socket.shared, &self.shared);
-        let Some(mut socket) = socket.downcast::<SimSocket>().ok().filter(is_ours) else {
-            return Err(unsuitable("the socket belongs to another simulated world"));
-        };
+        let other_world = || unsuitable("the socket belongs to another simulated world");
+        let mut socket = socket.downcast::<SimSocket>().map_err(|_| other_world())?;
+        if !Arc::ptr_eq(&socket.shared, &self.shared) {
+            return Err(other_world());
+        }
         let end = socket.end.take().expect("only taken here and at its end");
         Ok(self.open(Source::Stream(end)))
     }
