@@ -25,8 +25,9 @@ pub(super) struct Closing {
     pub(super) mode: CloseMode,
 }
 
+/// A handle: its source, and its operations under way.
 #[derive(Debug)]
-pub(super) struct HandleState {
+pub(super) struct Entry {
     pub(super) source: Source,
     pub(super) receiving: Option<Key>,
     pub(super) sending: Option<Key>,
@@ -37,9 +38,9 @@ pub(super) struct HandleState {
     pub(super) closing: Option<Closing>,
 }
 
-impl HandleState {
-    pub(super) fn new(source: Source) -> HandleState {
-        HandleState {
+impl Entry {
+    pub(super) fn new(source: Source) -> Entry {
+        Entry {
             source,
             receiving: None,
             sending: None,

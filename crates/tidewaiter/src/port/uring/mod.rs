@@ -47,7 +47,7 @@ use super::{
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
 use buffers::BufferRing;
 use child::Children;
-use entry::{HandleState, Source};
+use entry::{Entry, Source};
 use life::Phase;
 use pending::{Gather, Pending, Pinned, Stage, Work};
 use probe::Abilities;
@@ -92,7 +92,7 @@ struct Uring {
     /// Declared first, to be dropped first: the kernel then releases everything below.
     ring: Option<Ring>,
     phase: Phase,
-    handles: Table<HandleState>,
+    handles: Table<Entry>,
     operations: Table<Pending>,
     foreign: Foreign,
     foreign_poll: ForeignPoll,
@@ -222,7 +222,8 @@ impl Uring {
             .get_mut(key)
             .expect("only live operations are started");
         pending.lent = true;
-        let entry = pending.entry(&mut self.spare).user_data(key.to_u64());
+        let submission = pending.submission(&mut self.spare);
+        let entry = submission.user_data(key.to_u64());
         // SAFETY: the entry points to memory that the operation owns on the heap, and the operation
         // stays in the table, unchanged, until its last completion.
         unsafe { self.ring_mut().push(entry) };
@@ -257,7 +258,7 @@ impl Uring {
         }
     }
 
-    fn state(&self, handle: Handle) -> io::Result<&HandleState> {
+    fn state(&self, handle: Handle) -> io::Result<&Entry> {
         let state = self.handles.get(handle.0);
         state
             .filter(|state| state.closing.is_none())
@@ -265,12 +266,12 @@ impl Uring {
     }
 
     fn keep(&mut self, source: Source) -> Handle {
-        Handle(self.handles.insert(HandleState::new(source)))
+        Handle(self.handles.insert(Entry::new(source)))
     }
 
     /// Turns a request into work for this kind of handle, or refuses it.
     fn work(
-        state: &HandleState,
+        state: &Entry,
         request: Request,
         abilities: Abilities,
         write_flags: Option<WriteFlags>,

@@ -266,7 +266,7 @@ impl Pending {
     ///
     /// The entry points to memory that `self` owns on the heap, so `self` may move, but must be
     /// neither dropped nor changed until the completion. `spare` holds lists for vectored sends.
-    pub(super) fn entry(&mut self, spare: &mut Vec<Pinned<Gather>>) -> squeue::Entry {
+    pub(super) fn submission(&mut self, spare: &mut Vec<Pinned<Gather>>) -> squeue::Entry {
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
             let events = match self.work {
@@ -389,18 +389,18 @@ mod tests {
 
     /// A submission entry as the kernel sees it: numbers and addresses, and no other access to our
     /// memory.
-    struct Entry {
+    struct Submission {
         address: usize,
         length: usize,
         offset: usize,
     }
 
-    impl Entry {
-        fn of(entry: squeue::Entry) -> Entry {
+    impl Submission {
+        fn of(entry: squeue::Entry) -> Submission {
             // SAFETY: an entry is 64 bytes of plain numbers, as the kernel's interface has it.
             let words: [u64; 8] = unsafe { std::mem::transmute(entry) };
             let word = |value| usize::try_from(value).expect("words are words");
-            Entry {
+            Submission {
                 offset: word(words[1]),
                 address: word(words[2]),
                 length: word(words[3] & u64::from(u32::MAX)),
@@ -460,8 +460,11 @@ mod tests {
         let mut spare: Vec<Pinned<Gather>> = Vec::new();
         let mut table = Table::default();
         let key = table.insert(pending(three_pieces()));
-        let submitted = table.get_mut(key).expect("it is there").entry(&mut spare);
-        let submitted = Entry::of(submitted);
+        let submitted = table
+            .get_mut(key)
+            .expect("it is there")
+            .submission(&mut spare);
+        let submitted = Submission::of(submitted);
         for _ in 0..100 {
             table.insert(pending(three_pieces()));
         }
@@ -472,7 +475,7 @@ mod tests {
             panic!("it sends");
         };
         chunks.advance(5);
-        let again = Entry::of(operation.entry(&mut spare));
+        let again = Submission::of(operation.submission(&mut spare));
         assert_eq!(again.address, submitted.address, "the list is used again");
         assert_eq!(again.gathered(), b"fghi");
         let ended = table.remove(key).expect("it is there");
@@ -488,12 +491,12 @@ mod tests {
             chunks: Chunks::from(b"one piece".as_slice()),
             gather: None,
         });
-        let entry = Entry::of(sending.entry(&mut spare));
+        let entry = Submission::of(sending.submission(&mut spare));
         let peer: SocketAddr = "127.0.0.1:7000".parse().expect("an address");
         let address = SockAddr::from(peer);
         let expected = read(address.as_ptr().cast(), address.len() as usize);
         let mut connecting = pending(Work::Connect(Pinned::new(address)));
-        let connect = Entry::of(connecting.entry(&mut spare));
+        let connect = Submission::of(connecting.submission(&mut spare));
         let moved = Box::new((connecting, sending));
         let found = read(
             std::ptr::with_exposed_provenance(entry.address),

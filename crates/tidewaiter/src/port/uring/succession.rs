@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::super::Driver;
 use super::super::poll::{self, Estate, Inherited, Successor};
 use super::Uring;
-use super::entry::{HandleState, Source};
+use super::entry::{Entry, Source};
 
 impl Uring {
     /// Hands all handles and operations over to a readiness port, because the kernel granted no
@@ -41,7 +41,7 @@ impl Uring {
     }
 }
 
-impl HandleState {
+impl Entry {
     /// The descriptor to poll; `None` for a process that somebody else has reaped.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
         match &self.source {

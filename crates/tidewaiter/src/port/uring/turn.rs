@@ -8,14 +8,15 @@ use rustix::net::RecvFlags;
 
 use super::super::buffer::Pool;
 use super::super::socket::{Socket, SocketRepr};
-use super::super::table::Key;
+use super::super::table::{Key, Table};
 use super::super::{Completion, Failure, Outcome, control};
 use super::buffers::BufferRing;
+use super::entry::Entry;
 use super::life::Phase;
 use super::pending::{Pending, Stage, Work};
 use super::ring::Cqe;
 use super::watch::FOREIGN;
-use super::{CANCELLING, HandleState, Uring, WAKE, Wide};
+use super::{CANCELLING, Uring, WAKE, Wide};
 
 /// The most large pieces of memory that one wait receives into. The program processes these before
 /// more are received, so that the same memory serves again.
@@ -350,11 +351,7 @@ fn finish_connect(pending: &mut Pending, cqe: Cqe) -> Next {
 
 /// Finishes a connect that the port cancelled while the kernel went on connecting. The socket is
 /// now writable, so its state tells the result.
-fn finish_connecting(
-    pending: &Pending,
-    handles: &super::super::table::Table<HandleState>,
-    cqe: Cqe,
-) -> Next {
+fn finish_connecting(pending: &Pending, handles: &Table<Entry>, cqe: Cqe) -> Next {
     if let Some(errno) = errno(cqe) {
         return failed(pending, errno);
     }
@@ -368,11 +365,7 @@ fn finish_connecting(
     }
 }
 
-fn finish_exit(
-    pending: &Pending,
-    handles: &super::super::table::Table<HandleState>,
-    cqe: Cqe,
-) -> Next {
+fn finish_exit(pending: &Pending, handles: &Table<Entry>, cqe: Cqe) -> Next {
     match errno(cqe) {
         // Somebody else reaped the child, or we did for another request.
         None | Some(libc::ECHILD) => {}
@@ -389,11 +382,7 @@ fn finish_exit(
     }
 }
 
-fn finish_hang_up(
-    pending: &mut Pending,
-    handles: &super::super::table::Table<HandleState>,
-    cqe: Cqe,
-) -> Next {
+fn finish_hang_up(pending: &mut Pending, handles: &Table<Entry>, cqe: Cqe) -> Next {
     let Work::HangUp { seen } = &mut pending.work else {
         unreachable!("only waits for hang-ups are finished here");
     };
