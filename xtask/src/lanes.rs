@@ -169,7 +169,7 @@ const MIRI_FILTERS: &[&str] = &[
     "port::sim",
     "port::table",
     "port::uring::buffers",
-    "port::uring::pending",
+    "port::uring::pinned",
 ];
 
 /// The same for the port of Windows. Miri can run them on any system.
