@@ -9,12 +9,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use io_uring::{opcode, types};
-
 use super::super::table::Key;
 use super::super::{Completion, Driver, Failure};
 use super::pending::{Pending, Work};
-use super::ring::{Ring, Wait};
+use super::ring::{Ring, Wait, poll_repeatedly};
 use super::watch::ForeignPoll;
 use super::{BufferRing, Rc, Uring, WAKE};
 
@@ -203,11 +201,8 @@ impl Uring {
         if std::mem::replace(&mut self.bell.watched, true) {
             return;
         }
-        let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
-        let entry = opcode::PollAdd::new(types::Fd(self.bell.event.as_fd().as_raw_fd()), readable)
-            .multi(true)
-            .build()
-            .user_data(WAKE);
+        let event = self.bell.event.as_fd().as_raw_fd();
+        let entry = poll_repeatedly(event, libc::POLLIN).user_data(WAKE);
         // SAFETY: polling has no addresses.
         unsafe { self.ring_mut().push(entry) };
     }

@@ -12,6 +12,7 @@ use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::buffers::GROUP;
 use super::pinned::{Gather, Pinned};
+use super::ring::{poll, poll_repeatedly};
 use super::sigpipe::WriteFlags;
 use crate::process::Mark;
 
@@ -156,7 +157,9 @@ impl Pending {
     pub(super) fn into_legacy(self) -> Legacy {
         Legacy::Request(match self.work {
             Work::Connect(_) if self.stage == Stage::Polling => return Legacy::Connecting,
-            Work::Connect(address) => Request::Connect(address.peer()),
+            Work::Connect(address) => {
+                Request::Connect(address.get().as_socket().expect("it was made of one"))
+            }
             Work::Watch => return Legacy::Watch,
             Work::Accept { one: false } => Request::Accept,
             Work::Accept { one: true } => Request::AcceptOne,
@@ -187,7 +190,7 @@ impl Pending {
                 Work::Send { .. } | Work::Connect(_) => libc::POLLOUT,
                 _ => libc::POLLIN,
             };
-            return poll(descriptor, events);
+            return poll(self.descriptor, events);
         }
         match &mut self.work {
             Work::Accept { one: false } => opcode::AcceptMulti::new(descriptor)
@@ -200,8 +203,7 @@ impl Pending {
                     .build()
             }
             Work::Connect(address) => {
-                // SAFETY: the pointer is `Pinned::new`'s, and addresses are only ever read.
-                let address = unsafe { &*address.as_ptr() };
+                let address = address.get();
                 opcode::Connect::new(descriptor, address.as_ptr().cast(), address.len()).build()
             }
             Work::Receive {
@@ -212,21 +214,16 @@ impl Pending {
                 chunks,
                 gather,
             } => send(descriptor, *pipe, chunks, gather, spare),
-            Work::Exit(Mark::Descriptor) => poll(descriptor, libc::POLLIN),
+            Work::Exit(Mark::Descriptor) => poll(self.descriptor, libc::POLLIN),
             Work::Exit(Mark::Number(number)) => await_end(*number),
             Work::Exit(Mark::None) => opcode::Nop::new().build(),
             // The kernel always polls for the peer's end-of-file too, so once the peer has ended, a
             // single poll would complete at once, over and over. A multishot poll reports changes
             // only.
-            Work::HangUp { .. } => opcode::PollAdd::new(descriptor, 0).multi(true).build(),
+            Work::HangUp { .. } => poll_repeatedly(self.descriptor, 0),
             Work::Watch | Work::Close => unreachable!("the ring never gets such work"),
         }
     }
-}
-
-fn poll(descriptor: types::Fd, events: i16) -> squeue::Entry {
-    let events = u32::try_from(events).expect("the events are small flags");
-    opcode::PollAdd::new(descriptor, events).build()
 }
 
 /// Waits until the process exits, without reaping it.

@@ -1,6 +1,5 @@
 //! Memory that the kernel may access for an operation under way: it stays where it is.
 
-use std::net::SocketAddr;
 use std::ptr::NonNull;
 
 use socket2::SockAddr;
@@ -61,10 +60,9 @@ impl Gather {
 }
 
 impl Pinned<SockAddr> {
-    pub(super) fn peer(&self) -> SocketAddr {
+    pub(super) fn get(&self) -> &SockAddr {
         // SAFETY: the pointer is `new`'s, and addresses are only ever read.
-        let address = unsafe { self.0.as_ref() };
-        address.as_socket().expect("it was made of one")
+        unsafe { self.0.as_ref() }
     }
 }
 
@@ -94,12 +92,14 @@ impl Pinned<Gather> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use io_uring::squeue;
 
     use super::super::super::Token;
     use super::super::super::table::{Key, Table};
     use super::super::pending::{Pending, Stage, Work};
-    use super::{Chunks, Gather, Pinned, SockAddr, SocketAddr};
+    use super::{Chunks, Gather, Pinned, SockAddr};
 
     /// A submission entry as the kernel sees it: numbers and addresses, and no other access to our
     /// memory.

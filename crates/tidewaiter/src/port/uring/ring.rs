@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, Submitter, squeue};
+use io_uring::{EnterFlags, IoUring, Submitter, opcode, squeue, types};
 
 use super::super::PortOptions;
 use super::refusal::{refused, too_old};
@@ -321,6 +321,21 @@ impl Ring {
             },
         }
     }
+}
+
+/// An entry that completes once the descriptor is ready for one of `events`.
+pub(super) fn poll(descriptor: RawFd, events: i16) -> squeue::Entry {
+    poll_add(descriptor, events).build()
+}
+
+/// An entry that completes each time the descriptor becomes ready for one of `events`.
+pub(super) fn poll_repeatedly(descriptor: RawFd, events: i16) -> squeue::Entry {
+    poll_add(descriptor, events).multi(true).build()
+}
+
+fn poll_add(descriptor: RawFd, events: i16) -> opcode::PollAdd {
+    let events = u32::try_from(events).expect("the events are small flags");
+    opcode::PollAdd::new(types::Fd(descriptor), events)
 }
 
 /// The kernel rejects a timeout whose seconds are negative as a signed number.

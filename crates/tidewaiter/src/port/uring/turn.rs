@@ -111,13 +111,14 @@ impl Uring {
             (Stage::Polling, Work::Connect(_)) => finish_connecting(pending, &self.handles, cqe),
             (_, Work::Exit(_)) => finish_exit(pending, &self.handles, cqe),
             (_, Work::HangUp { .. }) => finish_hang_up(pending, &self.handles, cqe),
-            (Stage::Polling, _) if pending.is_wide() => {
+            (Stage::Polling, Work::Receive { .. }) if pending.is_wide() => {
                 finish_wide(pending, key, cqe, &mut self.wide, limit, completions)
             }
-            (Stage::Polling, _) => {
+            (Stage::Polling, Work::Receive { .. }) => {
                 let pool = self.buffers.is_exhausted().then_some(&self.pool);
                 finish_poll(pending, cqe, pool)
             }
+            (Stage::Polling, _) => start_after_poll(pending, cqe),
             (Stage::Started, Work::Watch | Work::Close) => {
                 unreachable!("the kernel never gets such work")
             }
@@ -409,26 +410,26 @@ fn hung_up(socket: Option<&socket2::Socket>) -> Result<Outcome, Failure> {
     }
 }
 
-/// The descriptor is ready: attempts the operation.
+/// The descriptor is ready: starts the operation itself.
+fn start_after_poll(pending: &mut Pending, cqe: Cqe) -> Next {
+    if let Some(errno) = errno(cqe) {
+        return failed(pending, errno);
+    }
+    pending.stage = Stage::Started;
+    Next::Again(None)
+}
+
+/// The descriptor is readable: receives.
 ///
 /// A `pool` is passed if the port is to receive into memory of its own: because the pipe is wide,
 /// or because the program holds every buffer of the ring and may keep them forever.
 fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&std::rc::Rc<Pool>>) -> Next {
-    let receives = matches!(pending.work, Work::Receive { .. });
-    // The cancellation was meant for an earlier multishot that had already ended, or it precedes a
-    // fork.
-    if errno(cqe) == Some(libc::ECANCELED) && receives && !pending.cancelled {
-        return Next::Again(None);
-    }
-    if let Some(errno) = errno(cqe) {
-        return failed(pending, errno);
-    }
-    match (&pending.work, pool) {
-        (Work::Receive { .. }, Some(pool)) if !pending.cancelled => receive_directly(pending, pool),
-        _ => {
-            pending.stage = Stage::Started;
-            Next::Again(None)
-        }
+    match (errno(cqe), pool) {
+        // The cancellation was meant for an earlier multishot that had already ended, or it
+        // precedes a fork.
+        (Some(libc::ECANCELED), _) if !pending.cancelled => Next::Again(None),
+        (None, Some(pool)) if !pending.cancelled => receive_directly(pending, pool),
+        _ => start_after_poll(pending, cqe),
     }
 }
 

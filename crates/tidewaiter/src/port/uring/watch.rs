@@ -3,12 +3,11 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use io_uring::{opcode, types};
-
 use super::super::table::Key;
 use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
 use super::Uring;
 use super::pending::{Pending, Stage, Work};
+use super::ring::poll;
 
 /// The user data of the set's completions; it differs from every operation's key and from the
 /// waker's.
@@ -65,10 +64,7 @@ impl Uring {
         if self.foreign_poll != ForeignPoll::Idle {
             return;
         }
-        let readable = u32::try_from(libc::POLLIN).expect("the events are small flags");
-        let entry = opcode::PollAdd::new(types::Fd(set.as_raw_fd()), readable)
-            .build()
-            .user_data(FOREIGN);
+        let entry = poll(set.as_raw_fd(), libc::POLLIN).user_data(FOREIGN);
         // SAFETY: polling has no addresses.
         unsafe { self.ring_mut().push(entry) };
         self.foreign_poll = ForeignPoll::UnderWay;
