@@ -1,13 +1,17 @@
-//! Children: how the port waits for their exits.
+//! Children: their start, and how the port waits for their exits.
 
 use std::io;
 
-use super::super::table::Key;
-use super::super::{Spawned, SpawnedPipe};
+use io_uring::{opcode, squeue, types};
+
+use super::super::table::{Key, Table};
+use super::super::{Failure, Outcome, Spawned, SpawnedPipe};
 use super::Uring;
-use super::entry::Source;
-use super::pending::Work;
-use crate::process::{self, Command, OsChild, PipeDirection, SpawnError, SpawnStep};
+use super::entry::{Entry, Source};
+use super::next::{Next, errno, failed};
+use super::pending::{Pending, Work};
+use super::ring::{Cqe, poll};
+use crate::process::{self, Command, Mark, OsChild, PipeDirection, SpawnError, SpawnStep};
 
 /// The most children that the port awaits by pid: each exit makes the kernel scan every waiter by
 /// pid. Further children, and those that lead a group, get pidfds.
@@ -90,5 +94,34 @@ impl Uring {
         let child = process::spawn_by_number(command)?;
         self.children.by_number += usize::from(child.process.is_by_number());
         Ok(child)
+    }
+}
+
+/// Waits until the process exits, without reaping it.
+pub(super) fn start(descriptor: types::Fd, mark: Mark) -> squeue::Entry {
+    match mark {
+        Mark::Descriptor => poll(descriptor, libc::POLLIN),
+        Mark::Number(number) => {
+            let options = libc::WEXITED | libc::WNOWAIT | libc::__WALL;
+            opcode::WaitId::new(libc::P_PID, number, options).build()
+        }
+        Mark::None => opcode::Nop::new().build(),
+    }
+}
+
+pub(super) fn finish(pending: &Pending, handles: &Table<Entry>, cqe: Cqe) -> Next {
+    match errno(cqe) {
+        // Somebody else reaped the child, or we did for another request.
+        None | Some(libc::ECHILD) => {}
+        Some(errno) => return failed(pending, errno),
+    }
+    let state = handles
+        .get(pending.handle)
+        .expect("a handle outlives its operations");
+    match state.process().try_wait() {
+        Ok(Some(status)) => Next::End(Ok(Outcome::Exited(status))),
+        // Process descriptors can wake spuriously.
+        Ok(None) => Next::Again(None),
+        Err(error) => Next::End(Err(Failure::os("waitid", error))),
     }
 }

@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
+use io_uring::types;
+
 use super::super::table::Key;
 use super::super::{Completion, Driver, Failure};
 use super::pending::{Pending, Work};
@@ -201,7 +203,7 @@ impl Uring {
         if std::mem::replace(&mut self.bell.watched, true) {
             return;
         }
-        let event = self.bell.event.as_fd().as_raw_fd();
+        let event = types::Fd(self.bell.event.as_fd().as_raw_fd());
         let entry = poll_repeatedly(event, libc::POLLIN).user_data(WAKE);
         // SAFETY: polling has no addresses.
         unsafe { self.ring_mut().push(entry) };

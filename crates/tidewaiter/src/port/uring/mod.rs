@@ -7,15 +7,21 @@
 
 #![expect(unsafe_code, reason = "the kernel reads and writes our memory")]
 
+mod accept;
 mod buffers;
 mod child;
+mod connect;
 mod entry;
+mod hang_up;
 mod life;
+mod next;
 mod pending;
 mod pinned;
 mod probe;
+mod receive;
 mod refusal;
 mod ring;
+mod send;
 mod sigpipe;
 mod succession;
 #[cfg(test)]
@@ -53,6 +59,7 @@ use life::Phase;
 use pending::{Pending, Stage, Work};
 use pinned::{Gather, Pinned};
 use probe::Abilities;
+use receive::Wide;
 use ring::{Entered, Ring, TaskWork, Wait};
 use sigpipe::WriteFlags;
 use watch::ForeignPoll;
@@ -117,12 +124,6 @@ struct Setup {
     abilities: Abilities,
     /// The flags for writing to pipes, once known.
     write_flags: Option<WriteFlags>,
-}
-
-/// Large memory for surges, and the number of pieces that this wait has received into.
-struct Wide {
-    pool: Rc<Pool>,
-    taken: usize,
 }
 
 struct Bell {

@@ -2,7 +2,6 @@
 
 use std::os::fd::RawFd;
 
-use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
 use super::super::chunks::Chunks;
@@ -10,17 +9,9 @@ use super::super::poll::Legacy;
 use super::super::surge::Surge;
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
-use super::buffers::GROUP;
 use super::pinned::{Gather, Pinned};
-use super::ring::{poll, poll_repeatedly};
 use super::sigpipe::WriteFlags;
 use crate::process::Mark;
-
-/// The most bytes in one call: the kernel's limit for any transfer.
-const TRANSFER_MAX: usize = 0x7fff_f000;
-
-/// Reads and writes at the file's current position; pipes have none.
-const AT_POSITION: u64 = u64::MAX;
 
 /// The work of an operation, and the memory that it owns until its last completion.
 #[derive(Debug)]
@@ -178,116 +169,4 @@ impl Pending {
             self.stage = Stage::Polling;
         }
     }
-
-    /// Builds the submission entry for the current `stage`.
-    ///
-    /// The entry points to memory that `self` owns on the heap, so `self` may move, but must be
-    /// neither dropped nor changed until the completion. `spare` holds lists for vectored sends.
-    pub(super) fn submission(&mut self, spare: &mut Vec<Pinned<Gather>>) -> squeue::Entry {
-        let descriptor = types::Fd(self.descriptor);
-        if self.stage == Stage::Polling {
-            let events = match self.work {
-                Work::Send { .. } | Work::Connect(_) => libc::POLLOUT,
-                _ => libc::POLLIN,
-            };
-            return poll(self.descriptor, events);
-        }
-        match &mut self.work {
-            Work::Accept { one: false } => opcode::AcceptMulti::new(descriptor)
-                .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
-                .build(),
-            // `getpeername` tells the peer's address later.
-            Work::Accept { one: true } => {
-                opcode::Accept::new(descriptor, std::ptr::null_mut(), std::ptr::null_mut())
-                    .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
-                    .build()
-            }
-            Work::Connect(address) => {
-                let address = address.get();
-                opcode::Connect::new(descriptor, address.as_ptr().cast(), address.len()).build()
-            }
-            Work::Receive {
-                pipe, multishot, ..
-            } => receive(descriptor, *pipe, *multishot),
-            Work::Send {
-                pipe,
-                chunks,
-                gather,
-            } => send(descriptor, *pipe, chunks, gather, spare),
-            Work::Exit(Mark::Descriptor) => poll(self.descriptor, libc::POLLIN),
-            Work::Exit(Mark::Number(number)) => await_end(*number),
-            Work::Exit(Mark::None) => opcode::Nop::new().build(),
-            // The kernel always polls for the peer's end-of-file too, so once the peer has ended, a
-            // single poll would complete at once, over and over. A multishot poll reports changes
-            // only.
-            Work::HangUp { .. } => poll_repeatedly(self.descriptor, 0),
-            Work::Watch | Work::Close => unreachable!("the ring never gets such work"),
-        }
-    }
 }
-
-/// Waits until the process exits, without reaping it.
-fn await_end(number: u32) -> squeue::Entry {
-    let options = libc::WEXITED | libc::WNOWAIT | libc::__WALL;
-    opcode::WaitId::new(libc::P_PID, number, options).build()
-}
-
-fn receive(descriptor: types::Fd, pipe: bool, multishot: bool) -> squeue::Entry {
-    // A length of zero means the whole of the buffer that the kernel selects.
-    let nowhere = std::ptr::null_mut();
-    match (pipe, multishot) {
-        (false, true) => opcode::RecvMulti::new(descriptor, GROUP).build(),
-        (true, true) => opcode::ReadMulti::new(descriptor, 0, GROUP)
-            .offset(AT_POSITION)
-            .build(),
-        (false, false) => opcode::Recv::new(descriptor, nowhere, 0)
-            .buf_group(GROUP)
-            .build()
-            .flags(squeue::Flags::BUFFER_SELECT),
-        (true, false) => opcode::Read::new(descriptor, nowhere, 0)
-            .offset(AT_POSITION)
-            .buf_group(GROUP)
-            .build()
-            .flags(squeue::Flags::BUFFER_SELECT),
-    }
-}
-
-fn send(
-    descriptor: types::Fd,
-    pipe: Option<WriteFlags>,
-    chunks: &Chunks,
-    gather: &mut Option<Pinned<Gather>>,
-    spare: &mut Vec<Pinned<Gather>>,
-) -> squeue::Entry {
-    if chunks.count() == 1 {
-        let piece = chunks.slices().next().expect("there is one piece");
-        let len = u32::try_from(piece.len().min(TRANSFER_MAX)).expect("it is below 2^31");
-        return match pipe {
-            None => opcode::Send::new(descriptor, piece.as_ptr(), len)
-                .flags(libc::MSG_NOSIGNAL)
-                .build(),
-            Some(flags) => opcode::Write::new(descriptor, piece.as_ptr(), len)
-                .offset(AT_POSITION)
-                .rw_flags(flags.0)
-                .build(),
-        };
-    }
-    let gather =
-        gather.get_or_insert_with(|| spare.pop().unwrap_or_else(|| Pinned::new(Gather::new())));
-    let count = gather.list(chunks);
-    match pipe {
-        None => opcode::SendMsg::new(descriptor, gather.as_ptr().cast::<libc::msghdr>())
-            .flags(MSG_NOSIGNAL)
-            .build(),
-        Some(flags) => {
-            let count = u32::try_from(count).expect("it is at most `PIECES_MAX`");
-            opcode::Writev::new(descriptor, gather.pieces(), count)
-                .offset(AT_POSITION)
-                .rw_flags(flags.0)
-                .build()
-        }
-    }
-}
-
-/// A closed peer is an error, not a signal.
-const MSG_NOSIGNAL: u32 = libc::MSG_NOSIGNAL.cast_unsigned();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -13,6 +13,9 @@ use io_uring::{EnterFlags, IoUring, Submitter, opcode, squeue, types};
 
 use super::super::PortOptions;
 use super::refusal::{refused, too_old};
+
+/// Reads and writes at the file's current position; pipes have none.
+pub(super) const AT_POSITION: u64 = u64::MAX;
 
 /// The moments at which the kernel runs its part of a completion on our thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -324,18 +327,18 @@ impl Ring {
 }
 
 /// An entry that completes once the descriptor is ready for one of `events`.
-pub(super) fn poll(descriptor: RawFd, events: i16) -> squeue::Entry {
+pub(super) fn poll(descriptor: types::Fd, events: i16) -> squeue::Entry {
     poll_add(descriptor, events).build()
 }
 
 /// An entry that completes each time the descriptor becomes ready for one of `events`.
-pub(super) fn poll_repeatedly(descriptor: RawFd, events: i16) -> squeue::Entry {
+pub(super) fn poll_repeatedly(descriptor: types::Fd, events: i16) -> squeue::Entry {
     poll_add(descriptor, events).multi(true).build()
 }
 
-fn poll_add(descriptor: RawFd, events: i16) -> opcode::PollAdd {
+fn poll_add(descriptor: types::Fd, events: i16) -> opcode::PollAdd {
     let events = u32::try_from(events).expect("the events are small flags");
-    opcode::PollAdd::new(types::Fd(descriptor), events)
+    opcode::PollAdd::new(descriptor, events)
 }
 
 /// The kernel rejects a timeout whose seconds are negative as a signed number.

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
+use io_uring::types;
+
 use super::super::table::Key;
 use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
 use super::Uring;
@@ -64,7 +66,7 @@ impl Uring {
         if self.foreign_poll != ForeignPoll::Idle {
             return;
         }
-        let entry = poll(set.as_raw_fd(), libc::POLLIN).user_data(FOREIGN);
+        let entry = poll(types::Fd(set.as_raw_fd()), libc::POLLIN).user_data(FOREIGN);
         // SAFETY: polling has no addresses.
         unsafe { self.ring_mut().push(entry) };
         self.foreign_poll = ForeignPoll::UnderWay;

@@ -1,0 +1,69 @@
+//! Sends: to sockets and pipes, from one piece of memory or from several.
+
+use io_uring::{opcode, squeue, types};
+
+use super::super::Outcome;
+use super::super::chunks::Chunks;
+use super::next::{Next, errno, failed, poll_first};
+use super::pending::{Pending, Work};
+use super::pinned::{Gather, Pinned};
+use super::ring::{AT_POSITION, Cqe};
+use super::sigpipe::WriteFlags;
+
+/// The most bytes in one call: the kernel's limit for any transfer.
+const TRANSFER_MAX: usize = 0x7fff_f000;
+
+/// A closed peer is an error, not a signal.
+const MSG_NOSIGNAL: u32 = libc::MSG_NOSIGNAL.cast_unsigned();
+
+pub(super) fn start(
+    descriptor: types::Fd,
+    pipe: Option<WriteFlags>,
+    chunks: &Chunks,
+    gather: &mut Option<Pinned<Gather>>,
+    spare: &mut Vec<Pinned<Gather>>,
+) -> squeue::Entry {
+    if chunks.count() == 1 {
+        let piece = chunks.slices().next().expect("there is one piece");
+        let len = u32::try_from(piece.len().min(TRANSFER_MAX)).expect("it is below 2^31");
+        return match pipe {
+            None => opcode::Send::new(descriptor, piece.as_ptr(), len)
+                .flags(libc::MSG_NOSIGNAL)
+                .build(),
+            Some(flags) => opcode::Write::new(descriptor, piece.as_ptr(), len)
+                .offset(AT_POSITION)
+                .rw_flags(flags.0)
+                .build(),
+        };
+    }
+    let gather =
+        gather.get_or_insert_with(|| spare.pop().unwrap_or_else(|| Pinned::new(Gather::new())));
+    let count = gather.list(chunks);
+    match pipe {
+        None => opcode::SendMsg::new(descriptor, gather.as_ptr().cast::<libc::msghdr>())
+            .flags(MSG_NOSIGNAL)
+            .build(),
+        Some(flags) => {
+            let count = u32::try_from(count).expect("it is at most `PIECES_MAX`");
+            opcode::Writev::new(descriptor, gather.pieces(), count)
+                .offset(AT_POSITION)
+                .rw_flags(flags.0)
+                .build()
+        }
+    }
+}
+
+pub(super) fn finish(pending: &mut Pending, cqe: Cqe) -> Next {
+    match (errno(cqe), usize::try_from(cqe.result).unwrap_or(0)) {
+        (None, 0) | (Some(libc::EAGAIN), _) => poll_first(pending),
+        (Some(libc::EINTR), _) => Next::Again(None),
+        (Some(errno), _) => failed(pending, errno),
+        (None, bytes) => {
+            let Work::Send { chunks, .. } = &mut pending.work else {
+                unreachable!("only sends are finished here");
+            };
+            chunks.note_sent(bytes);
+            Next::End(Ok(Outcome::Sent { bytes }))
+        }
+    }
+}
