@@ -3,9 +3,6 @@
 use std::net::SocketAddr;
 
 use super::memory::Chunks;
-// The ports still import these from here.
-pub(super) use super::completion::{Completion, Failure, Outcome};
-pub(super) use super::handle::{Handle, Operation, Token};
 
 /// An operation to start: see [`Port::submit`](super::Port::submit).
 #[derive(Debug)]

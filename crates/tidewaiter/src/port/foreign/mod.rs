@@ -11,9 +11,9 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use crate::port::chunks::Chunks;
-use crate::port::request::{Completion, Failure, Operation, Outcome, RequestKind, Token};
 use crate::port::table::Key;
 use crate::port::watch::{Interest, Readiness};
+use crate::port::{Completion, Failure, Operation, Outcome, RequestKind, Token};
 use level_set::LevelSet;
 
 /// The most descriptors reported in one turn: half of a wait's completions, so that neither they

@@ -9,8 +9,8 @@ use windows_sys::Win32::Foundation::HANDLE;
 use super::extension::raw_handle;
 use super::record::Lent;
 use super::traffic::Traffic;
-use crate::port::request::{Request, RequestKind, Token};
 use crate::port::table::Key;
+use crate::port::{Request, RequestKind, Token};
 use crate::process::OsProcess;
 
 /// The object behind a handle.

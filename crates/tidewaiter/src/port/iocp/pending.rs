@@ -2,8 +2,8 @@
 
 use super::wait::Wait;
 use crate::port::chunks::Chunks;
-use crate::port::request::{Failure, RequestKind, Token};
 use crate::port::table::Key;
+use crate::port::{Failure, RequestKind, Token};
 
 /// An operation under way.
 pub(super) struct Pending {

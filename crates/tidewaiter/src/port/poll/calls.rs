@@ -7,9 +7,9 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer};
 use socket2::Socket;
 
+use super::super::Failure;
 use super::super::buffer::Lease;
 use super::super::chunks::Chunks;
-use super::super::request::Failure;
 use super::attempt::Source;
 use super::selector;
 use super::sigpipe::{self, Quiet};

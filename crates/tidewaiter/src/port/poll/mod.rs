@@ -33,13 +33,11 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use super::chunks::Chunks;
 use super::foreign::Foreign;
 use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
-use super::request::{
-    Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
-};
 use super::socket::{Resource, Socket, SocketRepr};
 use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
+use super::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
 use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
 #[cfg(target_os = "linux")]
 pub(super) use successor::{Estate, Inherited, Legacy, Successor};

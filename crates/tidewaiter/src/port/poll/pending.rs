@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::super::chunks::Chunks;
-use super::super::request::{Completion, Failure, Operation, Request, RequestKind, Token};
+use super::super::{Completion, Failure, Operation, Request, RequestKind, Token};
 
 /// An operation under way.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use super::super::Completion;
 use super::super::RequestKind;
-use super::super::request::Completion;
 use super::super::table::{Key, Table};
 use super::attempt::{Direction, Entry, Tools};
 use super::selector::Ended;
