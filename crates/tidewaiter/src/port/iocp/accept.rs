@@ -15,7 +15,7 @@ use super::Iocp;
 use super::call::{socket_called, socket_error, update_context};
 use super::entry::Source;
 use super::extension::{SocketFunctions, internet_socket, raw};
-use super::record::{ADDRESS_BYTES, Finish, Record, Started};
+use super::record::{ADDRESS_BYTES, OsResult, Record, Started};
 use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome};
@@ -33,7 +33,7 @@ enum Accepted {
 
 impl Iocp {
     /// Posts one more accept.
-    pub(super) fn accept(&mut self, operation: Key) {
+    pub(super) fn start_accept(&mut self, operation: Key) {
         let pending = self.operations.get(operation);
         if pending.is_none_or(|pending| pending.ending.is_some()) {
             return;
@@ -43,17 +43,17 @@ impl Iocp {
             unreachable!("only listeners accept");
         };
         match call_accept_ex(&self.sockets, listener, *family, record) {
-            Ok(started) => self.started(operation, started),
+            Ok(started) => self.note_started(operation, started),
             Err(failure) => self.fail(operation, failure),
         }
     }
 
-    pub(super) fn accepted(&mut self, mut record: Box<Record>, finish: Finish) {
+    pub(super) fn finish_accept(&mut self, mut record: Box<Record>, os_result: OsResult) {
         let operation = record.operation;
         let (Source::Listener(listener, _), _) = self.source_of(operation) else {
             unreachable!("only listeners accept");
         };
-        let accepted = accept_result(&self.sockets, listener, &mut record, finish);
+        let accepted = accept_result(&self.sockets, listener, &mut record, os_result);
         self.records.put(record);
         match accepted {
             Accepted::Connection(socket, peer) => {
@@ -74,7 +74,7 @@ impl Iocp {
             Accepted::PeerGone => {}
             Accepted::Failed(error) => self.fail(operation, Failure::os("AcceptEx", error)),
         }
-        self.accept(operation);
+        self.start_accept(operation);
         self.end_if_idle(operation);
     }
 }
@@ -111,7 +111,7 @@ fn call_accept_ex(
     match socket_called(lent, succeeded != 0, false) {
         // An immediate failure is the listener's, unless its code is known to be the connection's:
         // trying again would fail again.
-        Started::Finished(_, Finish { code, .. }) if !is_peers(&socket_error(code)) => {
+        Started::Finished(_, OsResult { code, .. }) if !is_peers(&socket_error(code)) => {
             Err(Failure::os("AcceptEx", socket_error(code)))
         }
         started => Ok(started),
@@ -122,16 +122,16 @@ fn accept_result(
     functions: &SocketFunctions,
     listener: &OsSocket,
     record: &mut Record,
-    finish: Finish,
+    os_result: OsResult,
 ) -> Accepted {
     let socket = record
         .socket
         .take()
         .expect("accepting records hold a socket");
-    if finish.code != ERROR_SUCCESS {
+    if os_result.code != ERROR_SUCCESS {
         // A later failure is the connection's, with more codes than can be listed; a broken
         // listener fails when the next accept starts.
-        let error = socket_error(finish.code);
+        let error = socket_error(os_result.code);
         return match is_shortage(&error) {
             true => Accepted::Failed(error),
             false => Accepted::PeerGone,

@@ -14,10 +14,10 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 
 use super::extension::raw;
-use super::record::{Lent, Started};
+use super::record::{LentRecord, Started};
 
 /// Interprets a Winsock call that took `lent`.
-pub(super) fn socket_called(lent: Lent, succeeded: bool, skip: bool) -> Started {
+pub(super) fn socket_called(lent: LentRecord, succeeded: bool, skip: bool) -> Started {
     let code = match succeeded {
         true => ERROR_SUCCESS,
         // SAFETY: the call reads this thread's last error.
@@ -29,7 +29,7 @@ pub(super) fn socket_called(lent: Lent, succeeded: bool, skip: bool) -> Started 
 }
 
 /// Interprets a call on a pipe that took `lent`.
-pub(super) fn pipe_called(lent: Lent, succeeded: bool, skip: bool) -> Started {
+pub(super) fn pipe_called(lent: LentRecord, succeeded: bool, skip: bool) -> Started {
     let code = match succeeded {
         true => ERROR_SUCCESS,
         // SAFETY: the call reads this thread's last error.

@@ -81,7 +81,7 @@ impl Iocp {
     }
 
     /// Waits for a process to exit.
-    pub(super) fn await_exit(&mut self, operation: Key) {
+    pub(super) fn start_exit(&mut self, operation: Key) {
         let (Source::Process(child), _) = self.source_of(operation) else {
             unreachable!("only processes exit");
         };
@@ -95,7 +95,8 @@ impl Iocp {
         }
     }
 
-    pub(super) fn exited(&mut self, operation: Key) {
+    /// Reports the exit of a process.
+    pub(super) fn finish_exit(&mut self, operation: Key) {
         let (Source::Process(child), _) = self.source_of(operation) else {
             unreachable!("only processes exit");
         };

@@ -12,28 +12,28 @@ use super::Iocp;
 use super::call::{socket_called, socket_error, update_context};
 use super::entry::Source;
 use super::extension::{SocketFunctions, raw};
-use super::record::{Finish, Record, Started};
+use super::record::{OsResult, Record, Started};
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome};
 
 impl Iocp {
-    pub(super) fn connect(&mut self, operation: Key, peer: SocketAddr) {
+    pub(super) fn start_connect(&mut self, operation: Key, peer: SocketAddr) {
         let record = self.records.take(operation);
         let (Source::Stream(socket), skip) = self.source_of(operation) else {
             unreachable!("only streams connect");
         };
         match call_connect_ex(&self.sockets, socket, peer, record, skip) {
-            Ok(started) => self.started(operation, started),
+            Ok(started) => self.note_started(operation, started),
             Err(error) => self.end(operation, Err(Failure::os("bind", error))),
         }
     }
 
-    pub(super) fn connected(&mut self, record: Box<Record>, finish: Finish) {
+    pub(super) fn finish_connect(&mut self, record: Box<Record>, os_result: OsResult) {
         let operation = record.operation;
         let (Source::Stream(socket), _) = self.source_of(operation) else {
             unreachable!("only streams connect");
         };
-        let result = connect_result(socket, finish);
+        let result = connect_result(socket, os_result);
         self.records.put(record);
         let result = result.map(|()| Outcome::Connected);
         self.end(
@@ -84,8 +84,8 @@ fn bind_to_any(socket: &Socket, peer: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn connect_result(socket: &Socket, finish: Finish) -> io::Result<()> {
-    match finish.code {
+fn connect_result(socket: &Socket, os_result: OsResult) -> io::Result<()> {
+    match os_result.code {
         // Without this, `getpeername` and `shutdown` would fail on the socket.
         ERROR_SUCCESS => update_context(socket, SO_UPDATE_CONNECT_CONTEXT, &[]),
         code => Err(socket_error(code)),

@@ -7,7 +7,7 @@ use socket2::{Domain, Socket};
 use windows_sys::Win32::Foundation::HANDLE;
 
 use super::extension::raw_handle;
-use super::record::Lent;
+use super::record::LentRecord;
 use super::traffic::Traffic;
 use crate::port::table::Key;
 use crate::port::{Request, RequestKind, Token};
@@ -76,11 +76,11 @@ pub(super) struct Entry {
     /// The handle's recent traffic, and its index in the list of receives that hold memory in
     /// advance.
     pub(super) traffic: Traffic,
-    pub(super) place: Option<usize>,
+    pub(super) eager_index: Option<usize>,
     /// The operations under way.
     pub(super) operations: Vec<Key>,
     /// The records of these operations that Windows holds.
-    pub(super) lent: Vec<Lent>,
+    pub(super) lent_records: Vec<LentRecord>,
     pub(super) receiving: bool,
     /// For a pipe that we read: whether the child's tree has ended, so that the pipe ends once it is empty.
     pub(super) ends_when_empty: bool,
@@ -95,9 +95,9 @@ impl Entry {
             source,
             skip: false,
             traffic: Traffic::default(),
-            place: None,
+            eager_index: None,
             operations: Vec::new(),
-            lent: Vec::new(),
+            lent_records: Vec::new(),
             receiving: false,
             ends_when_empty: false,
             sending: false,
@@ -137,7 +137,7 @@ impl Entry {
     /// Asks Windows to cancel the records that it holds for `operation`.
     pub(super) fn cancel(&self, operation: Key) {
         let handle = self.source.as_raw();
-        for lent in &self.lent {
+        for lent in &self.lent_records {
             if lent.operation() == operation {
                 lent.cancel(handle);
             }

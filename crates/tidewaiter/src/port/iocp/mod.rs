@@ -41,9 +41,9 @@ use socket2::Socket as OsSocket;
 use self::entry::{Entry, Source, closed, invalid};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::pending::Pending;
-use self::queue::{Batch, Bell, Queue, skip_on_success};
-use self::receive_memory::Receiving;
-use self::record::{Finish, Record, Records};
+use self::queue::{Batch, Queue, QueueNotify, skip_on_success};
+use self::receive_memory::ReceiveMemory;
+use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
 use super::control;
@@ -59,7 +59,7 @@ use crate::process::{Command, Signal, SignalTarget, SpawnError};
 /// The number of sockets that each listener keeps waiting for connections; large enough for the
 /// usual burst between two turns. Further connections wait in the backlog, and keep the server busy
 /// under Wine.
-const ACCEPTS: usize = 32;
+const ACCEPTS_PER_LISTENER: usize = 32;
 /// The longest time that dropping a port waits for Windows to return its records.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -74,7 +74,7 @@ struct Iocp {
     waker: Waker,
     sockets: SocketFunctions,
     packets: Option<PacketFunctions>,
-    receiving: Receiving,
+    receive_memory: ReceiveMemory,
     /// Declared before the handles, to be dropped first: waits refer to processes.
     operations: Table<Pending>,
     handles: Table<Entry>,
@@ -83,9 +83,9 @@ struct Iocp {
     records: Records,
     batch: Batch,
     /// Records that completed without a packet, for the next turn to process.
-    ready: VecDeque<(Box<Record>, Finish)>,
+    ready: VecDeque<(Box<Record>, OsResult)>,
     /// Receives that have delivered bytes, and continue once all other work at hand is done.
-    resting: VecDeque<Box<Record>>,
+    resting_receives: VecDeque<Box<Record>>,
     /// Completions for the next wait to deliver.
     done: VecDeque<Completion>,
     /// The number of operations whose last completion has not been delivered.
@@ -112,18 +112,18 @@ impl Iocp {
                 reason,
                 features,
             },
-            waker: Waker::new(Box::new(Bell(Arc::clone(&queue)))),
+            waker: Waker::new(Box::new(QueueNotify(Arc::clone(&queue)))),
             queue,
             sockets,
             packets,
-            receiving: Receiving::new(options),
+            receive_memory: ReceiveMemory::new(options),
             handles: Table::default(),
             operations: Table::default(),
             watches: Watches::default(),
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
-            resting: VecDeque::new(),
+            resting_receives: VecDeque::new(),
             done: VecDeque::new(),
             in_flight: 0,
             stale: 0,
@@ -262,7 +262,7 @@ impl Driver for Iocp {
     ) -> io::Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = timeout;
-        self.watch_on();
+        self.resume_watches();
         loop {
             let woken = self.turn(left)?;
             let delivers = !self.done.is_empty();
@@ -407,7 +407,11 @@ impl Drop for Iocp {
         }
         let deadline = Instant::now() + DRAIN_LIMIT;
         loop {
-            let lent: usize = self.handles.iter().map(|(_, entry)| entry.lent.len()).sum();
+            let lent: usize = self
+                .handles
+                .iter()
+                .map(|(_, entry)| entry.lent_records.len())
+                .sum();
             let left = deadline.saturating_duration_since(Instant::now());
             if lent == 0 {
                 return;

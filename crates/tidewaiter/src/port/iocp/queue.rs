@@ -174,9 +174,9 @@ pub(super) fn skip_on_success(handle: HANDLE) -> bool {
 }
 
 /// Posts the waker's packets.
-pub(super) struct Bell(pub(super) Arc<Queue>);
+pub(super) struct QueueNotify(pub(super) Arc<Queue>);
 
-impl Notify for Bell {
+impl Notify for QueueNotify {
     fn notify(&self) -> bool {
         let posted = self.0.post(KEY_WAKE, ptr::null()).is_ok();
         if !posted {
@@ -191,14 +191,14 @@ impl Notify for Bell {
 pub(super) struct Batch {
     entries: Box<[OVERLAPPED_ENTRY; BATCH_MAX]>,
     /// The number of consecutive turns that had enough other work and dequeued nothing.
-    pub(super) missed: u32,
+    pub(super) skipped_turns: u32,
 }
 
 impl Batch {
     pub(super) fn new() -> Batch {
         Batch {
             entries: Box::new([OVERLAPPED_ENTRY::default(); BATCH_MAX]),
-            missed: 0,
+            skipped_turns: 0,
         }
     }
 
@@ -271,8 +271,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::{
-        Bell, INFINITE, KEY_WAIT, KEY_WAKE, Key, Notify, OVERLAPPED_ENTRY, Packet, Queue, job_key,
-        milliseconds, word,
+        INFINITE, KEY_WAIT, KEY_WAKE, Key, Notify, OVERLAPPED_ENTRY, Packet, Queue, QueueNotify,
+        job_key, milliseconds, word,
     };
     use std::sync::Arc;
     use std::time::Duration;
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_wake_up_that_cannot_be_posted_is_noted() {
         let queue = Queue::refusing();
-        assert!(!Bell(Arc::clone(&queue)).notify());
+        assert!(!QueueNotify(Arc::clone(&queue)).notify());
         assert!(queue.take_missed());
         assert!(!queue.take_missed(), "once");
     }

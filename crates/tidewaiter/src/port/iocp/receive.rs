@@ -17,7 +17,7 @@ use super::call::{pipe_called, socket_called, socket_error};
 use super::entry::Source;
 use super::extension::raw;
 use super::pipe::disconnect_if_empty;
-use super::record::{Finish, Record, Started};
+use super::record::{OsResult, Record, Started};
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome};
 
@@ -34,34 +34,34 @@ pub(super) enum ReceiveResult {
 impl Iocp {
     /// Receives, with memory in advance if possible. Otherwise a busy receive makes an idle one
     /// give up its memory.
-    pub(super) fn receive(&mut self, mut record: Box<Record>) {
+    pub(super) fn start_receive(&mut self, mut record: Box<Record>) {
         let operation = record.operation;
         let traffic = self.entry_of(operation).traffic;
-        if let Some(lease) = self.receiving.lease_in_advance(traffic) {
-            let place = self.receiving.admit(operation, lease.capacity());
-            self.entry_of_mut(operation).place = Some(place);
+        if let Some(lease) = self.receive_memory.lease_in_advance(traffic) {
+            let index = self.receive_memory.add_eager(operation, lease.capacity());
+            self.entry_of_mut(operation).eager_index = Some(index);
             record.lease = Some(lease);
         } else if traffic.is_busy()
-            && let Some(idle) = self.receiving.next_idle()
+            && let Some(idle) = self.receive_memory.next_idle()
         {
-            self.dismiss(idle);
+            self.remove_eager(idle);
             self.entry_of(idle).cancel(idle);
         }
-        self.start_receive(record);
+        self.call_receive(record);
     }
 
     /// Removes `operation` from the receives with memory in advance; returns whether it was one.
-    pub(super) fn dismiss(&mut self, operation: Key) -> bool {
-        let Some(place) = self.entry_of_mut(operation).place.take() else {
+    pub(super) fn remove_eager(&mut self, operation: Key) -> bool {
+        let Some(index) = self.entry_of_mut(operation).eager_index.take() else {
             return false;
         };
-        if let Some(moved) = self.receiving.dismiss(place) {
-            self.entry_of_mut(moved).place = Some(place);
+        if let Some(moved) = self.receive_memory.remove_eager(index) {
+            self.entry_of_mut(moved).eager_index = Some(index);
         }
         true
     }
 
-    fn start_receive(&mut self, record: Box<Record>) {
+    fn call_receive(&mut self, record: Box<Record>) {
         let operation = record.operation;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => call_wsa_recv(socket, record, skip),
@@ -73,19 +73,19 @@ impl Iocp {
             }
             _ => unreachable!("nothing else receives"),
         };
-        self.started(operation, started);
+        self.note_started(operation, started);
     }
 
     /// Continues the receives that have delivered bytes.
-    pub(super) fn receive_on(&mut self) {
-        self.receiving.turns += 1;
-        for _ in 0..self.resting.len() {
-            let record = self.resting.pop_front().expect("counted just now");
+    pub(super) fn resume_receives(&mut self) {
+        self.receive_memory.turns += 1;
+        for _ in 0..self.resting_receives.len() {
+            let record = self.resting_receives.pop_front().expect("counted just now");
             let operation = record.operation;
             // The receive may have been cancelled or have ended meanwhile.
             let pending = self.operations.get(operation);
             if pending.is_some_and(|pending| pending.ending.is_none()) {
-                self.receive(record);
+                self.start_receive(record);
             } else {
                 self.records.put(record);
                 self.end_if_idle(operation);
@@ -94,25 +94,30 @@ impl Iocp {
     }
 
     /// Handles the end of a receive call: bytes, the end of file, a failure, the end of a wait for
-    /// bytes, or the loss of its memory to another receive (`had_place` is false).
-    pub(super) fn received(&mut self, mut record: Box<Record>, finish: Finish, had_place: bool) {
+    /// bytes, or the loss of its memory to another receive (`was_eager` is false).
+    pub(super) fn finish_receive(
+        &mut self,
+        mut record: Box<Record>,
+        os_result: OsResult,
+        was_eager: bool,
+    ) {
         let operation = record.operation;
         let lease = record.lease.take();
         let waited = lease.is_none();
-        if !waited && !had_place && finish.code == ERROR_OPERATION_ABORTED {
+        if !waited && !was_eager && os_result.code == ERROR_OPERATION_ABORTED {
             // Another receive has taken its memory: wait for bytes without memory.
-            return self.start_receive(record);
+            return self.call_receive(record);
         }
         let (call, result) = match self.source_of(operation) {
-            (Source::PipeReader(_), _) => ("ReadFile", read_result(finish)),
-            _ => ("WSARecv", receive_result(finish, waited)),
+            (Source::PipeReader(_), _) => ("ReadFile", read_result(os_result)),
+            _ => ("WSARecv", receive_result(os_result, waited)),
         };
         match result {
             ReceiveResult::Bytes(bytes) => {
                 if let Some(lease) = lease
                     && bytes > 0
                 {
-                    let turn = self.receiving.turns;
+                    let turn = self.receive_memory.turns;
                     let full = bytes == lease.capacity();
                     self.entry_of_mut(operation).traffic.note(turn, bytes, full);
                     self.report(operation, Outcome::Received(lease.filled(bytes)));
@@ -130,10 +135,10 @@ impl Iocp {
             return self.end_if_idle(operation);
         }
         if waited {
-            record.lease = Some(self.receiving.lease(self.entry_of(operation).traffic));
-            return self.start_receive(record);
+            record.lease = Some(self.receive_memory.lease(self.entry_of(operation).traffic));
+            return self.call_receive(record);
         }
-        self.resting.push_back(record);
+        self.resting_receives.push_back(record);
     }
 }
 
@@ -168,8 +173,8 @@ fn call_wsa_recv(socket: &Socket, record: Box<Record>, skip: bool) -> Started {
 }
 
 /// The result of a receive; `waited` means that it had no memory.
-fn receive_result(finish: Finish, waited: bool) -> ReceiveResult {
-    match (finish.code, finish.bytes) {
+fn receive_result(os_result: OsResult, waited: bool) -> ReceiveResult {
+    match (os_result.code, os_result.bytes) {
         (ERROR_SUCCESS, 0) if !waited => ReceiveResult::End,
         (ERROR_SUCCESS, bytes) => ReceiveResult::Bytes(bytes),
         (code, _) => ReceiveResult::Failed(socket_error(code)),
@@ -198,10 +203,10 @@ fn call_read_file(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -> Starte
     pipe_called(lent, succeeded != 0, skip)
 }
 
-fn read_result(finish: Finish) -> ReceiveResult {
-    match finish.code {
+fn read_result(os_result: OsResult) -> ReceiveResult {
+    match os_result.code {
         // ERROR_MORE_DATA comes from a message pipe with more of the message; treat it as bytes.
-        ERROR_SUCCESS | ERROR_MORE_DATA => ReceiveResult::Bytes(finish.bytes),
+        ERROR_SUCCESS | ERROR_MORE_DATA => ReceiveResult::Bytes(os_result.bytes),
         ERROR_BROKEN_PIPE | ERROR_PIPE_NOT_CONNECTED | ERROR_HANDLE_EOF => ReceiveResult::End,
         code => ReceiveResult::Failed(io::Error::from_raw_os_error(code.cast_signed())),
     }
@@ -209,7 +214,7 @@ fn read_result(finish: Finish) -> ReceiveResult {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finish, ReceiveResult, read_result};
+    use super::{OsResult, ReceiveResult, read_result};
     use windows_sys::Win32::Foundation::{
         ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_MORE_DATA,
         ERROR_PIPE_NOT_CONNECTED,
@@ -223,7 +228,7 @@ mod tests {
             ERROR_HANDLE_EOF,
         ] {
             assert!(matches!(
-                read_result(Finish { code, bytes: 0 }),
+                read_result(OsResult { code, bytes: 0 }),
                 ReceiveResult::End
             ));
         }
@@ -233,12 +238,12 @@ mod tests {
     fn part_of_a_message_is_data_and_other_errors_are_errors() {
         let code = ERROR_MORE_DATA;
         assert!(matches!(
-            read_result(Finish { code, bytes: 5 }),
+            read_result(OsResult { code, bytes: 5 }),
             ReceiveResult::Bytes(5)
         ));
         let code = ERROR_ACCESS_DENIED;
         assert!(matches!(
-            read_result(Finish { code, bytes: 0 }),
+            read_result(OsResult { code, bytes: 0 }),
             ReceiveResult::Failed(_)
         ));
     }

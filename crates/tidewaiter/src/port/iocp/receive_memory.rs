@@ -6,19 +6,19 @@
 
 use std::rc::Rc;
 
-use super::traffic::{IDLE_TURNS, LITTLE_BYTES, Traffic};
+use super::traffic::{IDLE_TURNS, SMALL_BYTES, Traffic};
 use crate::port::PortOptions;
 use crate::port::buffer::{Lease, Pool};
 use crate::port::table::Key;
 
 /// The number of receives, busy or not, that may hold memory in advance.
-const FEW: usize = 64;
+const EAGER_ANY_MAX: usize = 64;
 /// The most bytes of memory that all receives may hold in advance: 1024 buffers of the usual size.
 const EAGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The number of large buffers kept for reuse.
 const WIDE_SPARE_MAX: usize = 4;
 
-/// A receive that holds memory in advance.
+/// An eager receive: one that holds memory in advance.
 #[derive(Clone, Copy, Debug)]
 struct Eager {
     operation: Key,
@@ -27,30 +27,30 @@ struct Eager {
 }
 
 /// The memory to receive into, and the receives that hold memory in advance.
-pub(super) struct Receiving {
+pub(super) struct ReceiveMemory {
     /// Usual buffers, somewhat larger than the usual size, so that a message of exactly that size
     /// does not fill one.
     pool: Rc<Pool>,
     /// Large buffers, for surges.
     wide: Rc<Pool>,
     /// Small buffers, for handles that receive little.
-    little: Rc<Pool>,
+    small: Rc<Pool>,
     /// The receives that hold memory in advance; each handle's entry has its index here.
     eager: Vec<Eager>,
     eager_bytes: usize,
     pub(super) eager_bytes_max: usize,
-    few: usize,
+    eager_any_max: usize,
     /// The index of the receive that was last checked for being idle.
-    hand: usize,
+    checked: usize,
     pub(super) turns: u64,
 }
 
-impl Receiving {
-    pub(super) fn new(options: &PortOptions) -> Receiving {
+impl ReceiveMemory {
+    pub(super) fn new(options: &PortOptions) -> ReceiveMemory {
         let wide_bytes = options.surge_bytes.max(options.receive_bytes);
-        let little_bytes = options.receive_bytes.min(LITTLE_BYTES);
+        let small_bytes = options.receive_bytes.min(SMALL_BYTES);
         let buffers = usize::from(options.receive_buffers);
-        Receiving {
+        ReceiveMemory {
             pool: Pool::new(
                 options
                     .receive_bytes
@@ -58,12 +58,12 @@ impl Receiving {
                 buffers,
             ),
             wide: Pool::new(wide_bytes, WIDE_SPARE_MAX),
-            little: Pool::new(little_bytes, buffers),
+            small: Pool::new(small_bytes, buffers),
             eager: Vec::new(),
             eager_bytes: 0,
             eager_bytes_max: EAGER_BYTES_MAX,
-            few: buffers.min(FEW),
-            hand: 0,
+            eager_any_max: buffers.min(EAGER_ANY_MAX),
+            checked: 0,
             turns: 0,
         }
     }
@@ -78,17 +78,17 @@ impl Receiving {
     /// Leases memory in advance, if a handle with this traffic may have it.
     pub(super) fn lease_in_advance(&self, traffic: Traffic) -> Option<Lease> {
         let room = self.eager_bytes < self.eager_bytes_max;
-        if self.eager.len() >= self.few && !(traffic.is_busy() && room) {
+        if self.eager.len() >= self.eager_any_max && !(traffic.is_busy() && room) {
             return None;
         }
-        Some(match traffic.is_little() {
-            true => self.little.lease(),
+        Some(match traffic.is_small() {
+            true => self.small.lease(),
             false => self.lease(traffic),
         })
     }
 
     /// Registers a receive with memory in advance; returns its index.
-    pub(super) fn admit(&mut self, operation: Key, bytes: usize) -> usize {
+    pub(super) fn add_eager(&mut self, operation: Key, bytes: usize) -> usize {
         let since = self.turns;
         self.eager_bytes += bytes;
         self.eager.push(Eager {
@@ -99,21 +99,21 @@ impl Receiving {
         self.eager.len() - 1
     }
 
-    /// Removes the receive at `place`; returns the one that is now at that index.
-    pub(super) fn dismiss(&mut self, place: usize) -> Option<Key> {
-        self.eager_bytes -= self.eager.swap_remove(place).bytes;
-        self.eager.get(place).map(|moved| moved.operation)
+    /// Removes the receive at `index`; returns the one that is now at that index.
+    pub(super) fn remove_eager(&mut self, index: usize) -> Option<Key> {
+        self.eager_bytes -= self.eager.swap_remove(index).bytes;
+        self.eager.get(index).map(|moved| moved.operation)
     }
 
     /// Checks the next receive with memory in advance; returns it if it is idle.
     pub(super) fn next_idle(&mut self) -> Option<Key> {
-        self.hand = (self.hand + 1) % self.eager.len().max(1);
-        let eager = self.eager.get(self.hand)?;
+        self.checked = (self.checked + 1) % self.eager.len().max(1);
+        let eager = self.eager.get(self.checked)?;
         (eager.since + IDLE_TURNS < self.turns).then_some(eager.operation)
     }
 
     #[cfg(test)]
-    pub(super) fn has_place(&self, operation: Key) -> bool {
+    pub(super) fn is_eager(&self, operation: Key) -> bool {
         (self.eager.iter()).any(|eager| eager.operation == operation)
     }
 }

@@ -22,7 +22,7 @@ pub(super) const ADDRESS_BYTES: usize = 28 + 16;
 /// All memory that Windows may access for one of its operations.
 ///
 /// Each record has its own box, whose address identifies the operation to Windows. While the record
-/// is lent, Windows owns every byte of it, and the port refers to it only through [`Lent`].
+/// is lent, Windows owns every byte of it, and the port refers to it only through [`LentRecord`].
 #[repr(C)]
 pub(super) struct Record {
     overlapped: OVERLAPPED,
@@ -54,22 +54,22 @@ impl Record {
     }
 
     /// Lends the record to Windows, at an address that stays valid until it is reclaimed.
-    pub(super) fn lend(mut self: Box<Self>) -> Lent {
+    pub(super) fn lend(mut self: Box<Self>) -> LentRecord {
         self.overlapped = OVERLAPPED::default();
         let operation = self.operation;
         let record = NonNull::from(Box::leak(self));
-        Lent { record, operation }
+        LentRecord { record, operation }
     }
 
     /// The result that Windows left in the OVERLAPPED.
-    fn finish(&self) -> Finish {
+    fn result(&self) -> OsResult {
         let status = NTSTATUS::from_ne_bytes(low_half(self.overlapped.Internal));
         let code = match status {
             0 => ERROR_SUCCESS,
             // SAFETY: a table look-up, which takes any number.
             status => unsafe { RtlNtStatusToDosError(status) },
         };
-        Finish {
+        OsResult {
             code,
             bytes: self.overlapped.InternalHigh,
         }
@@ -84,7 +84,7 @@ fn low_half(word: usize) -> [u8; 4] {
 
 /// The result of one of Windows's operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Finish {
+pub(super) struct OsResult {
     /// Zero, or a Win32 or Winsock error.
     pub(super) code: u32,
     pub(super) bytes: usize,
@@ -93,21 +93,21 @@ pub(super) struct Finish {
 /// The result of a call that takes a record.
 pub(super) enum Started {
     /// A packet will arrive.
-    Pending(Lent),
+    UnderWay(LentRecord),
     /// The call has completed, and no packet will arrive.
-    Finished(Box<Record>, Finish),
+    Finished(Box<Record>, OsResult),
 }
 
 /// A record that Windows holds. Deliberately not `Deref`: nothing in it is safe to read.
 ///
 /// Dropping this leaks the record, which is the last resort if Windows does not return it.
 #[must_use = "the system holds the record until its packet is seen"]
-pub(super) struct Lent {
+pub(super) struct LentRecord {
     record: NonNull<Record>,
     operation: Key,
 }
 
-impl Lent {
+impl LentRecord {
     pub(super) fn operation(&self) -> Key {
         self.operation
     }
@@ -142,16 +142,16 @@ impl Lent {
     pub(super) unsafe fn called(self, code: u32, skip: bool) -> Started {
         let done = matches!(code, ERROR_SUCCESS | ERROR_MORE_DATA);
         if code == ERROR_IO_PENDING || (done && !skip) {
-            return Started::Pending(self);
+            return Started::UnderWay(self);
         }
         // SAFETY: the call failed outright, which posts nothing, or it succeeded on a handle whose
         // immediate successes post nothing: Windows is done with the record.
         let record = unsafe { self.reclaim() };
-        let finish = match done {
-            true => record.finish(),
-            false => Finish { code, bytes: 0 },
+        let os_result = match done {
+            true => record.result(),
+            false => OsResult { code, bytes: 0 },
         };
-        Started::Finished(record, finish)
+        Started::Finished(record, os_result)
     }
 
     /// Takes the record back after its packet, together with the operation's result.
@@ -159,11 +159,11 @@ impl Lent {
     /// # Safety
     ///
     /// The packet with this record's address was taken off the port.
-    pub(super) unsafe fn finished(self) -> (Box<Record>, Finish) {
+    pub(super) unsafe fn finished(self) -> (Box<Record>, OsResult) {
         // SAFETY: an operation has one packet, and the caller has received it.
         let record = unsafe { self.reclaim() };
-        let finish = record.finish();
-        (record, finish)
+        let os_result = record.result();
+        (record, os_result)
     }
 
     /// Takes the record back.
@@ -172,7 +172,7 @@ impl Lent {
     ///
     /// Windows no longer reads or writes the record.
     unsafe fn reclaim(self) -> Box<Record> {
-        // SAFETY: `lend` leaked this very box. `Lent` is neither `Copy` nor `Clone`, and this one
+        // SAFETY: `lend` leaked this very box. `LentRecord` is neither `Copy` nor `Clone`, and this one
         // ends here, so nothing else in the port refers to it; nor does Windows (caller).
         unsafe { Box::from_raw(self.record.as_ptr()) }
     }
@@ -212,7 +212,7 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finish, Key, Records, Started};
+    use super::{Key, OsResult, Records, Started};
     use windows_sys::Win32::Foundation::{
         ERROR_ACCESS_DENIED, ERROR_IO_PENDING, ERROR_SUCCESS, STATUS_ACCESS_DENIED,
     };
@@ -236,12 +236,12 @@ mod tests {
         // SAFETY: as above.
         unsafe { (*overlapped).InternalHigh = 7 };
         // SAFETY: the writes above were the last ones, as if the packet had arrived.
-        let (record, finish) = unsafe { lent.finished() };
-        let expected = Finish {
+        let (record, os_result) = unsafe { lent.finished() };
+        let expected = OsResult {
             code: ERROR_ACCESS_DENIED,
             bytes: 7,
         };
-        assert_eq!(finish, expected);
+        assert_eq!(os_result, expected);
         records.put(record);
         let again = records.take(OPERATION).lend();
         assert_eq!(again.overlapped(), overlapped, "the record is reused");
@@ -262,14 +262,14 @@ mod tests {
             let lent = Records::default().take(OPERATION).lend();
             // SAFETY: Windows never had the record, so any claim about it is true.
             match unsafe { lent.called(code, skip) } {
-                Started::Pending(lent) => {
+                Started::UnderWay(lent) => {
                     assert!(pending, "code {code}, skip {skip}");
                     // SAFETY: as above.
                     drop(unsafe { lent.finished() });
                 }
-                Started::Finished(_, finish) => {
+                Started::Finished(_, os_result) => {
                     assert!(!pending, "code {code}, skip {skip}");
-                    assert_eq!(finish.code, code);
+                    assert_eq!(os_result.code, code);
                 }
             }
         }

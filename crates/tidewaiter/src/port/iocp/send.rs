@@ -13,7 +13,7 @@ use super::Iocp;
 use super::call::{pipe_called, socket_called, socket_error};
 use super::entry::Source;
 use super::extension::raw;
-use super::record::{Finish, Record, Started};
+use super::record::{OsResult, Record, Started};
 use crate::port::{Failure, Outcome};
 
 /// The most pieces in one send.
@@ -26,20 +26,20 @@ const SEND_BYTES_MAX: usize = 1024 * 1024;
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
 impl Iocp {
-    pub(super) fn send(&mut self, record: Box<Record>) {
+    pub(super) fn start_send(&mut self, record: Box<Record>) {
         let operation = record.operation;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => call_wsa_send(socket, record, skip),
             (Source::PipeWriter(pipe), skip) => call_write_file(pipe, record, skip),
             _ => unreachable!("nothing else sends"),
         };
-        self.started(operation, started);
+        self.note_started(operation, started);
     }
 
-    pub(super) fn sent(&mut self, record: Box<Record>, finish: Finish) {
+    pub(super) fn finish_send(&mut self, record: Box<Record>, os_result: OsResult) {
         let (call, result) = match self.source_of(record.operation) {
-            (Source::PipeWriter(_), _) => ("WriteFile", write_result(finish)),
-            _ => ("WSASend", send_result(finish)),
+            (Source::PipeWriter(_), _) => ("WriteFile", write_result(os_result)),
+            _ => ("WSASend", send_result(os_result)),
         };
         let result = match result {
             Ok(bytes) => {
@@ -91,9 +91,9 @@ fn call_wsa_send(socket: &Socket, record: Box<Record>, skip: bool) -> Started {
 }
 
 /// The number of bytes that Windows took.
-fn send_result(finish: Finish) -> io::Result<usize> {
-    match finish.code {
-        ERROR_SUCCESS => Ok(finish.bytes),
+fn send_result(os_result: OsResult) -> io::Result<usize> {
+    match os_result.code {
+        ERROR_SUCCESS => Ok(os_result.bytes),
         code => Err(socket_error(code)),
     }
 }
@@ -119,9 +119,9 @@ fn call_write_file(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -> Start
 }
 
 /// The number of bytes that the pipe took.
-fn write_result(finish: Finish) -> io::Result<usize> {
-    let code = match finish.code {
-        ERROR_SUCCESS => return Ok(finish.bytes),
+fn write_result(os_result: OsResult) -> io::Result<usize> {
+    let code = match os_result.code {
+        ERROR_SUCCESS => return Ok(os_result.bytes),
         // Another code for a pipe without a reader; `io::ErrorKind` has none for it.
         ERROR_PIPE_NOT_CONNECTED => ERROR_BROKEN_PIPE,
         code => code,
@@ -131,7 +131,7 @@ fn write_result(finish: Finish) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finish, write_result};
+    use super::{OsResult, write_result};
     use std::io::ErrorKind;
     use windows_sys::Win32::Foundation::{
         ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED,
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_pipe_without_a_reader_is_broken() {
         for code in [ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED, ERROR_NO_DATA] {
-            let error = write_result(Finish { code, bytes: 0 }).expect_err("nobody reads");
+            let error = write_result(OsResult { code, bytes: 0 }).expect_err("nobody reads");
             assert_eq!(error.kind(), ErrorKind::BrokenPipe, "code {code}");
         }
     }

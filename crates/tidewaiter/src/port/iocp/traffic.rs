@@ -4,9 +4,9 @@
 pub(super) const IDLE_TURNS: u64 = 1024;
 /// A handle is busy after receiving this many times without being idle in between. It gets a small
 /// buffer in advance after receiving few bytes this many times in a row.
-const TIMES: u8 = 4;
+const STREAK: u8 = 4;
 /// A receive of fewer bytes than this counts as small; the small buffers have this size: a page.
-pub(super) const LITTLE_BYTES: usize = 4096;
+pub(super) const SMALL_BYTES: usize = 4096;
 /// A surge ends after receiving no more than this, so many times in a row.
 const CALM_BYTES: usize = 16 * 1024;
 const CALM_TIMES: u8 = 8;
@@ -18,20 +18,20 @@ pub(super) struct Traffic {
     pub(super) wide: bool,
     calm: u8,
     /// The turn of the last receive, the number of receives without being idle in between, and the
-    /// number of small receives in a row (both up to `TIMES`).
+    /// number of small receives in a row (both up to `STREAK`).
     turn: u64,
     busy: u8,
-    little: u8,
+    small: u8,
 }
 
 impl Traffic {
     pub(super) fn is_busy(self) -> bool {
-        self.busy == TIMES
+        self.busy == STREAK
     }
 
     /// Whether a small buffer in advance suffices.
-    pub(super) fn is_little(self) -> bool {
-        self.little == TIMES && !self.wide
+    pub(super) fn is_small(self) -> bool {
+        self.small == STREAK && !self.wide
     }
 
     /// Records `bytes` received in a turn; with `full`, they filled the memory.
@@ -43,23 +43,19 @@ impl Traffic {
         };
         self.wide = match self.wide {
             true => self.calm < CALM_TIMES,
-            false => full && !self.is_little(),
+            false => full && !self.is_small(),
         };
         let idle = turn - self.turn > IDLE_TURNS;
-        self.busy = if idle { 0 } else { TIMES.min(self.busy + 1) };
-        let little = bytes < LITTLE_BYTES;
-        self.little = if little {
-            TIMES.min(self.little + 1)
-        } else {
-            0
-        };
+        self.busy = if idle { 0 } else { STREAK.min(self.busy + 1) };
+        let small = bytes < SMALL_BYTES;
+        self.small = if small { STREAK.min(self.small + 1) } else { 0 };
         self.turn = turn;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CALM_BYTES, CALM_TIMES, IDLE_TURNS, LITTLE_BYTES, TIMES, Traffic};
+    use super::{CALM_BYTES, CALM_TIMES, IDLE_TURNS, SMALL_BYTES, STREAK, Traffic};
 
     #[test]
     fn what_pauses_is_not_busy_until_it_comes_often_again() {
@@ -69,7 +65,7 @@ mod tests {
             assert!(!traffic.is_busy(), "it is idle in between");
         }
         let from = traffic.turn;
-        for time in 1..=u64::from(TIMES) {
+        for time in 1..=u64::from(STREAK) {
             assert!(!traffic.is_busy());
             traffic.note(from + time * IDLE_TURNS, 1, false);
         }
@@ -81,14 +77,14 @@ mod tests {
     #[test]
     fn little_memory_is_for_what_brings_little() {
         let mut traffic = Traffic::default();
-        for _ in 0..TIMES {
-            assert!(!traffic.is_little());
-            traffic.note(0, LITTLE_BYTES - 1, false);
+        for _ in 0..STREAK {
+            assert!(!traffic.is_small());
+            traffic.note(0, SMALL_BYTES - 1, false);
         }
-        assert!(traffic.is_little());
-        traffic.note(0, LITTLE_BYTES, true);
+        assert!(traffic.is_small());
+        traffic.note(0, SMALL_BYTES, true);
         assert!(
-            !traffic.is_little() && !traffic.wide,
+            !traffic.is_small() && !traffic.wide,
             "there was little memory"
         );
     }

@@ -7,14 +7,14 @@ use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
 
 use super::entry::{Entry, Source};
 use super::queue::{Packet, milliseconds};
-use super::record::{Finish, Record, Started};
-use super::{ACCEPTS, Iocp};
+use super::record::{OsResult, Record, Started};
+use super::{ACCEPTS_PER_LISTENER, Iocp};
 use crate::port::chunks::Chunks;
 use crate::port::table::Key;
 use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
 
 /// The most consecutive turns that skip dequeuing packets.
-const MISSED_MAX: u32 = 32;
+const SKIPPED_TURNS_MAX: u32 = 32;
 
 type Ended = Result<Outcome, Failure>;
 
@@ -28,17 +28,17 @@ impl Iocp {
             return Ok(false);
         }
         self.finish_ready(room);
-        if self.done.is_empty() || self.batch.missed == MISSED_MAX {
-            self.receive_on();
+        if self.done.is_empty() || self.batch.skipped_turns == SKIPPED_TURNS_MAX {
+            self.resume_receives();
             self.finish_ready(room);
         }
         // Dequeuing is a system call, which a turn skips while it has enough other work.
         let busy = !self.ready.is_empty() || !self.done.is_empty();
-        if busy && self.batch.missed < MISSED_MAX {
-            self.batch.missed += 1;
+        if busy && self.batch.skipped_turns < SKIPPED_TURNS_MAX {
+            self.batch.skipped_turns += 1;
             return Ok(false);
         }
-        self.batch.missed = 0;
+        self.batch.skipped_turns = 0;
         let mut woken = self.queue.take_missed();
         let patience = match busy || woken {
             true => 0,
@@ -52,10 +52,10 @@ impl Iocp {
                     self.waker.acknowledge();
                     woken = true;
                 }
-                Packet::Wait { operation } => self.wait_ended(operation),
+                Packet::Wait { operation } => self.finish_wait(operation),
                 Packet::Job { process } => self.end_tree_if_over(process),
                 Packet::Io { handle, overlapped } => match self.take_back(handle, overlapped) {
-                    Some((record, finish)) => self.finish(record, finish),
+                    Some((record, os_result)) => self.finish(record, os_result),
                     None => self.stale += 1,
                 },
             }
@@ -67,8 +67,8 @@ impl Iocp {
     /// neither kind starves the other.
     fn finish_ready(&mut self, room: usize) {
         for _ in 0..self.ready.len().min(room.div_ceil(2)) {
-            let (record, finish) = self.ready.pop_front().expect("counted just now");
-            self.finish(record, finish);
+            let (record, os_result) = self.ready.pop_front().expect("counted just now");
+            self.finish(record, os_result);
         }
     }
 
@@ -77,10 +77,10 @@ impl Iocp {
         &mut self,
         handle: Key,
         overlapped: *mut windows_sys::Win32::System::IO::OVERLAPPED,
-    ) -> Option<(Box<Record>, Finish)> {
+    ) -> Option<(Box<Record>, OsResult)> {
         let entry = self.handles.get_mut(handle)?;
-        let index = (entry.lent.iter()).position(|lent| lent.overlapped() == overlapped)?;
-        let lent = entry.lent.swap_remove(index);
+        let index = (entry.lent_records.iter()).position(|lent| lent.overlapped() == overlapped)?;
+        let lent = entry.lent_records.swap_remove(index);
         // SAFETY: the packet with this address, for this very handle, was dequeued just now.
         Some(unsafe { lent.finished() })
     }
@@ -89,26 +89,26 @@ impl Iocp {
     pub(super) fn start(&mut self, operation: Key, request: Request) {
         match request {
             Request::Accept => {
-                for _ in 0..ACCEPTS {
-                    self.accept(operation);
+                for _ in 0..ACCEPTS_PER_LISTENER {
+                    self.start_accept(operation);
                 }
             }
             Request::AcceptOne => {
                 let pending = self.operations.get_mut(operation);
                 pending.expect("it starts").once = true;
-                self.accept(operation);
+                self.start_accept(operation);
             }
-            Request::Exit => self.await_exit(operation),
+            Request::Exit => self.start_exit(operation),
             Request::Receive => {
                 let record = self.records.take(operation);
-                self.receive(record);
+                self.start_receive(record);
             }
             Request::Send(chunks) => {
                 let mut record = self.records.take(operation);
                 record.chunks = chunks;
-                self.send(record);
+                self.start_send(record);
             }
-            Request::Connect(peer) => self.connect(operation, peer),
+            Request::Connect(peer) => self.start_connect(operation, peer),
             Request::HangUp => unreachable!("`Entry::check` refuses it"),
         }
     }
@@ -139,23 +139,23 @@ impl Iocp {
     }
 
     /// Accounts for a record that a call has taken.
-    pub(super) fn started(&mut self, operation: Key, started: Started) {
+    pub(super) fn note_started(&mut self, operation: Key, started: Started) {
         let pending = self.operations.get_mut(operation).expect("just started");
         pending.records += 1;
         match started {
-            Started::Pending(lent) => {
+            Started::UnderWay(lent) => {
                 let entry = self
                     .handles
                     .get_mut(pending.handle)
                     .expect("it has operations");
-                entry.lent.push(lent);
+                entry.lent_records.push(lent);
             }
-            Started::Finished(record, finish) => self.ready.push_back((record, finish)),
+            Started::Finished(record, os_result) => self.ready.push_back((record, os_result)),
         }
     }
 
     /// Processes the end of one of Windows's operations, and continues the port's operation.
-    fn finish(&mut self, mut record: Box<Record>, finish: Finish) {
+    fn finish(&mut self, mut record: Box<Record>, os_result: OsResult) {
         let operation = record.operation;
         let pending = self
             .operations
@@ -164,17 +164,17 @@ impl Iocp {
         pending.records -= 1;
         pending.unsent = std::mem::take(&mut record.chunks);
         let (cancelled, kind) = (pending.ending.is_some(), pending.kind);
-        let had_place = self.dismiss(operation);
+        let was_eager = self.remove_eager(operation);
         // After our own cancellation this code is no error; otherwise it is one.
-        if cancelled && finish.code == ERROR_OPERATION_ABORTED {
+        if cancelled && os_result.code == ERROR_OPERATION_ABORTED {
             self.records.put(record);
             return self.end_if_idle(operation);
         }
         match kind {
-            RequestKind::Accept => self.accepted(record, finish),
-            RequestKind::Connect => self.connected(record, finish),
-            RequestKind::Receive => self.received(record, finish, had_place),
-            RequestKind::Send => self.sent(record, finish),
+            RequestKind::Accept => self.finish_accept(record, os_result),
+            RequestKind::Connect => self.finish_connect(record, os_result),
+            RequestKind::Receive => self.finish_receive(record, os_result, was_eager),
+            RequestKind::Send => self.finish_send(record, os_result),
             RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
                 unreachable!("these operations have no records")
             }
@@ -182,7 +182,7 @@ impl Iocp {
     }
 
     /// Processes the packet of a wait.
-    fn wait_ended(&mut self, operation: Key) {
+    fn finish_wait(&mut self, operation: Key) {
         match self.operations.get(operation) {
             Some(pending) if pending.wait.is_none() => return self.stale += 1,
             None => return self.stale += 1,
@@ -191,7 +191,7 @@ impl Iocp {
             }
             Some(_) => {}
         }
-        self.exited(operation);
+        self.finish_exit(operation);
     }
 
     pub(super) fn is_ending(&self, operation: Key) -> bool {

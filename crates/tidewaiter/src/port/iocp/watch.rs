@@ -31,7 +31,7 @@ impl Iocp {
         handle: RawDescriptor,
         token: Token,
     ) -> io::Result<Operation> {
-        let object = share(handle)?;
+        let object = duplicate(handle)?;
         let pending = Pending::new(Key::from_u64(0), token, RequestKind::Watch);
         let operation = self.operations.insert(pending);
         let started = Wait::start(self.packets, &self.queue, object.as_handle(), operation);
@@ -70,7 +70,7 @@ impl Iocp {
     }
 
     /// Waits again for the reported objects.
-    pub(super) fn watch_on(&mut self) {
+    pub(super) fn resume_watches(&mut self) {
         for operation in std::mem::take(&mut self.watches.signalled) {
             // The watch may have been cancelled meanwhile.
             let (Some(pending), Some(object)) = (
@@ -118,7 +118,7 @@ impl Iocp {
 }
 
 /// Duplicates the handle, so that the object stays open during the wait, whatever its owner does.
-fn share(handle: RawDescriptor) -> io::Result<OwnedHandle> {
+fn duplicate(handle: RawDescriptor) -> io::Result<OwnedHandle> {
     // Zero is no handle, and all bits set is the pseudo-handle of this process.
     let address = match usize::try_from(handle) {
         Ok(address) if !matches!(address, 0 | usize::MAX) => address,

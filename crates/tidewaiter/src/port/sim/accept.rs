@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::SimSocket;
-use super::shared_world::Shared;
+use super::shared_world::SharedWorld;
 use super::world::World;
 use crate::port::socket::SocketRepr;
 use crate::port::table::Key;
@@ -14,7 +14,7 @@ use crate::port::{Outcome, Socket};
 pub(super) fn attempt_accept(
     world: &mut World,
     listener: Key,
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedWorld>,
 ) -> Option<io::Result<Outcome>> {
     let accepted = world.accept(listener)?;
     Some(accepted.map(|end| {

@@ -4,9 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::entry::Source;
-use super::pending::{Pending, Task};
+use super::pending::{Pending, Work};
 use super::world::World;
-use super::world::network::Dialled;
+use super::world::network::ConnectResult;
 use crate::port::Outcome;
 
 /// Connects a bound socket, unless the listener's backlog is full.
@@ -17,14 +17,14 @@ pub(super) fn attempt_connect(
     local: SocketAddr,
     peer: SocketAddr,
 ) -> Option<io::Result<Outcome>> {
-    match world.dial(local, peer) {
-        Ok(Dialled::Connected(end)) => {
+    match world.try_connect(local, peer) {
+        Ok(ConnectResult::Connected(end)) => {
             *source = Source::Stream(end);
             Some(Ok(Outcome::Connected))
         }
-        Ok(Dialled::Waiting) => None,
-        Ok(Dialled::Silence) => {
-            pending.task = Task::Silence;
+        Ok(ConnectResult::BacklogFull) => None,
+        Ok(ConnectResult::Unanswered) => {
+            pending.work = Work::UnansweredConnect;
             None
         }
         Err(error) => Some(Err(error)),

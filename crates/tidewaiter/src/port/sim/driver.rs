@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::SimSocket;
 use super::entry::{Entry, Source, suits, unsuitable};
-use super::pending::{Pending, Task};
-use super::shared_world::Shared;
-use super::thread_notify::Bell;
+use super::pending::{Pending, Work};
+use super::shared_world::SharedWorld;
+use super::thread_notify::ThreadNotify;
 use crate::port::buffer::Pool;
 use crate::port::socket::{Simulated, SocketRepr};
 use crate::port::table::{Key, Table};
@@ -23,27 +23,27 @@ use crate::port::{
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
 
 pub(super) struct SimDriver {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedWorld>,
     info: PortInfo,
     pub(super) pool: Rc<Pool>,
     pub(super) handles: Table<Entry>,
     pub(super) operations: Table<Pending>,
-    pub(super) bell: Arc<Bell>,
+    pub(super) notify: Arc<ThreadNotify>,
     pub(super) waker: Waker,
 }
 
 impl SimDriver {
-    pub(super) fn new(shared: Arc<Shared>, info: PortInfo, pool: Rc<Pool>) -> SimDriver {
-        let bell = Arc::new(Bell::of_this_thread());
-        let waker = Waker::new(Box::new(Arc::clone(&bell)));
-        shared.add_bell(&bell);
+    pub(super) fn new(shared: Arc<SharedWorld>, info: PortInfo, pool: Rc<Pool>) -> SimDriver {
+        let notify = Arc::new(ThreadNotify::of_this_thread());
+        let waker = Waker::new(Box::new(Arc::clone(&notify)));
+        shared.add_port(&notify);
         SimDriver {
             shared,
             info,
             pool,
             handles: Table::default(),
             operations: Table::default(),
-            bell,
+            notify,
             waker,
         }
     }
@@ -64,14 +64,14 @@ impl SimDriver {
         Handle(self.handles.insert(entry))
     }
 
-    fn start(&mut self, handle: Handle, kind: RequestKind, task: Task, token: Token) -> Operation {
+    fn start(&mut self, handle: Handle, kind: RequestKind, work: Work, token: Token) -> Operation {
         let key = self.operations.insert(Pending {
             handle,
             token,
             kind,
-            task,
+            work,
             cancelled: false,
-            result: None,
+            completion: None,
         });
         self.attempt_all(&[key]);
         Operation(key)
@@ -124,19 +124,19 @@ impl Driver for SimDriver {
                 "the handle already has such an operation under way",
             ));
         }
-        let task = match request {
-            Request::Accept => Task::Accept,
-            Request::AcceptOne => Task::AcceptOne,
-            Request::Connect(peer) => Task::Connect(peer),
-            Request::Receive => Task::Receive,
+        let work = match request {
+            Request::Accept => Work::Accept,
+            Request::AcceptOne => Work::AcceptOne,
+            Request::Connect(peer) => Work::Connect(peer),
+            Request::Receive => Work::Receive,
             Request::Send(chunks) if chunks.is_empty() => {
                 return Err(unsuitable("there is nothing to send"));
             }
-            Request::Send(chunks) => Task::Send(chunks),
-            Request::Exit => Task::Exit,
-            Request::HangUp => Task::HangUp,
+            Request::Send(chunks) => Work::Send(chunks),
+            Request::Exit => Work::Exit,
+            Request::HangUp => Work::HangUp,
         };
-        Ok(self.start(handle, kind, task, token))
+        Ok(self.start(handle, kind, work, token))
     }
 
     fn cancel(&mut self, operation: Operation) -> bool {
@@ -153,14 +153,14 @@ impl Driver for SimDriver {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        self.bell.hang_here();
+        self.notify.attach_to_this_thread();
         let deadline = timeout.map(|timeout| self.shared.lock().after(timeout));
         let patience_ends = Instant::now() + self.shared.patience;
         loop {
             let all: Vec<Key> = self.operations.iter().map(|(key, _)| key).collect();
             let progress = self.attempt_all(&all);
             let delivered = self.deliver(completions);
-            if self.heed_waker() || delivered > 0 {
+            if self.take_wake_up() || delivered > 0 {
                 return Ok(());
             }
             let elapsed = self.shared.lock().elapsed;
@@ -172,7 +172,7 @@ impl Driver for SimDriver {
             }
             match self.next_due().into_iter().chain(deadline).min() {
                 Some(next) => self.shared.change(|world| world.advance_to(next)),
-                None if Instant::now() < patience_ends => self.bell.await_until(patience_ends),
+                None if Instant::now() < patience_ends => self.notify.park_until(patience_ends),
                 None => return Err(self.deadlock()),
             }
         }
@@ -191,7 +191,7 @@ impl Driver for SimDriver {
         }
         let entry = self.handles.get_mut(handle.0).expect("looked up above");
         entry.closing = true;
-        Ok(self.start(handle, RequestKind::Close, Task::Close(mode), token))
+        Ok(self.start(handle, RequestKind::Close, Work::Close(mode), token))
     }
 
     fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
@@ -233,7 +233,7 @@ impl Driver for SimDriver {
 
     fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
         match self.source(handle)? {
-            Source::Stream(end) => Ok(self.shared.lock().under_way(end)),
+            Source::Stream(end) => Ok(self.shared.lock().unacknowledged(end)),
             _ => Err(unsuitable("only connections have unacknowledged bytes")),
         }
     }

@@ -20,7 +20,7 @@ pub(super) enum Source {
     Writer(Key),
     Process(Key),
     /// Closed; the completion that reports it is in transit.
-    Gone,
+    Closed,
 }
 
 impl Source {
@@ -33,7 +33,7 @@ impl Source {
             Source::Reader(channel) => world.release_channel(channel, ChannelEnd::Reader),
             Source::Writer(channel) => world.release_channel(channel, ChannelEnd::Writer),
             Source::Process(child) => world.unwatch_child(child),
-            Source::Gone => {}
+            Source::Closed => {}
         }
     }
 }

@@ -131,11 +131,11 @@ pub enum Call {
 
 /// The requested failures, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Ordered {
+pub(super) struct RequestedFailures {
     failures: BTreeMap<Call, Vec<io::ErrorKind>>,
 }
 
-impl Ordered {
+impl RequestedFailures {
     pub(super) fn add(&mut self, call: Call, kind: io::ErrorKind) {
         self.failures.entry(call).or_default().push(kind);
     }

@@ -101,7 +101,7 @@ pub use world::event::Event;
 pub use world::program::{Output, Process, Program};
 
 use self::driver::SimDriver;
-use self::shared_world::Shared;
+use self::shared_world::SharedWorld;
 use self::world::END;
 use super::buffer::Pool;
 use super::options::RECEIVE_BYTES_MAX;
@@ -112,7 +112,7 @@ use super::{Port, PortInfo, PortKind, PortOptions};
 /// It can be shared with other threads, but a world used by several threads is not deterministic.
 #[derive(Clone)]
 pub struct Sim {
-    shared: Arc<Shared>,
+    shared: Arc<SharedWorld>,
 }
 
 impl Sim {
@@ -195,7 +195,8 @@ impl Sim {
     /// assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     /// ```
     pub fn fail_next(&self, call: Call, kind: io::ErrorKind) {
-        self.shared.change(|world| world.ordered.add(call, kind));
+        self.shared
+            .change(|world| world.requested_failures.add(call, kind));
     }
 
     /// Resets all connections that have an end at `address`, and returns their number.
@@ -282,7 +283,7 @@ impl Builder {
     #[must_use]
     pub fn build(self) -> Sim {
         Sim {
-            shared: Arc::new(Shared::new(
+            shared: Arc::new(SharedWorld::new(
                 self.seed,
                 self.faults,
                 self.patience,

@@ -7,12 +7,12 @@ use crate::port::{Chunks, CloseMode, Failure, Handle, Outcome, RequestKind, Toke
 
 /// The work of an operation.
 #[derive(Debug)]
-pub(super) enum Task {
+pub(super) enum Work {
     Accept,
     AcceptOne,
     Connect(SocketAddr),
     /// A connect that nobody answers.
-    Silence,
+    UnansweredConnect,
     Receive,
     Send(Chunks),
     Exit,
@@ -26,15 +26,15 @@ pub(super) struct Pending {
     pub(super) handle: Handle,
     pub(super) token: Token,
     pub(super) kind: RequestKind,
-    pub(super) task: Task,
+    pub(super) work: Work,
     pub(super) cancelled: bool,
     /// The completion that is not delivered yet.
-    pub(super) result: Option<Decided>,
+    pub(super) completion: Option<DueCompletion>,
 }
 
 /// A completion in transit.
 #[derive(Debug)]
-pub(super) struct Decided {
+pub(super) struct DueCompletion {
     pub(super) due: Duration,
     pub(super) result: Result<Outcome, Failure>,
     pub(super) more: bool,

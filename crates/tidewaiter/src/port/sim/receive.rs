@@ -16,7 +16,7 @@ pub(super) fn attempt_receive(
     source: Source,
     pool: &Rc<Pool>,
 ) -> io::Result<Option<Outcome>> {
-    if let Some(error) = world.ordered.take(Call::Receive) {
+    if let Some(error) = world.requested_failures.take(Call::Receive) {
         return Err(error);
     }
     let channel = match source {
@@ -32,12 +32,12 @@ pub(super) fn attempt_receive(
 
 /// Reads the available bytes into memory from the pool; leases none if there are no bytes.
 fn read(world: &mut World, channel: Key, pool: &Rc<Pool>) -> Option<Buffer> {
-    let there = world.channel(channel).len();
-    if there == 0 {
+    let available = world.channel(channel).len();
+    if available == 0 {
         return None;
     }
     let mut lease = pool.lease();
-    let most = there.min(lease.capacity());
+    let most = available.min(lease.capacity());
     let most = Faults::shorten(most, world.faults.short_receives, &mut world.random);
     let count = world.read_channel(channel, &mut lease.as_mut_slice()[..most]);
     Some(lease.filled(count))

@@ -4,7 +4,7 @@ use std::io;
 
 use super::entry::Source;
 use super::faults::Call;
-use super::pending::{Pending, Task};
+use super::pending::{Pending, Work};
 use super::world::World;
 use crate::port::table::Key;
 use crate::port::{Chunks, Outcome};
@@ -15,10 +15,10 @@ pub(super) fn attempt_send(
     pending: &mut Pending,
     source: Source,
 ) -> io::Result<Option<Outcome>> {
-    if let Some(error) = world.ordered.take(Call::Send) {
+    if let Some(error) = world.requested_failures.take(Call::Send) {
         return Err(error);
     }
-    let Task::Send(chunks) = &mut pending.task else {
+    let Work::Send(chunks) = &mut pending.work else {
         unreachable!("the caller found a send");
     };
     let sent = match source {

@@ -5,34 +5,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::faults::Faults;
-use super::thread_notify::Bell;
+use super::thread_notify::ThreadNotify;
 use super::world::World;
 
 /// The state that the handles, ports and sockets of one world share.
-pub(super) struct Shared {
+pub(super) struct SharedWorld {
     pub(super) seed: u64,
     /// The start of the simulated clock, an arbitrary instant.
     start: Instant,
     pub(super) patience: Duration,
     pub(super) receive_bytes: usize,
     world: Mutex<World>,
-    bells: Mutex<Vec<Weak<Bell>>>,
+    ports: Mutex<Vec<Weak<ThreadNotify>>>,
 }
 
-impl Shared {
+impl SharedWorld {
     pub(super) fn new(
         seed: u64,
         faults: Faults,
         patience: Duration,
         receive_bytes: usize,
-    ) -> Shared {
-        Shared {
+    ) -> SharedWorld {
+        SharedWorld {
             seed,
             start: Instant::now(),
             patience,
             receive_bytes,
             world: Mutex::new(World::new(seed, faults)),
-            bells: Mutex::new(Vec::new()),
+            ports: Mutex::new(Vec::new()),
         }
     }
 
@@ -51,25 +51,25 @@ impl Shared {
         };
         // Only patient ports sleep.
         if !self.patience.is_zero() {
-            self.ring_all();
+            self.recheck_ports();
         }
         result
     }
 
-    fn ring_all(&self) {
-        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.retain(|bell| match bell.upgrade() {
-            Some(bell) => {
-                bell.rouse();
+    fn recheck_ports(&self) {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.retain(|port| match port.upgrade() {
+            Some(port) => {
+                port.recheck();
                 true
             }
             None => false,
         });
     }
 
-    pub(super) fn add_bell(&self, bell: &Arc<Bell>) {
-        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.push(Arc::downgrade(bell));
+    pub(super) fn add_port(&self, port: &Arc<ThreadNotify>) {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.push(Arc::downgrade(port));
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -77,8 +77,8 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shared(seed {})", self.seed)
+        write!(f, "SharedWorld(seed {})", self.seed)
     }
 }

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shared_world::Shared;
+use super::shared_world::SharedWorld;
 use super::world::network::End;
 use crate::port::CloseMode;
 use crate::port::socket::Simulated;
 
 /// A connected socket of the simulated network that belongs to no port. Dropping it closes it.
 pub(crate) struct SimSocket {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedWorld>,
     /// `None` once a port has adopted it.
     pub(super) end: Option<End>,
 }

@@ -11,7 +11,7 @@ use super::connect::attempt_connect;
 use super::driver::SimDriver;
 use super::entry::Source;
 use super::hang_up::attempt_hang_up;
-use super::pending::{Decided, Pending, Task};
+use super::pending::{DueCompletion, Pending, Work};
 use super::receive::attempt_receive;
 use super::send::attempt_send;
 use super::world::World;
@@ -44,7 +44,7 @@ impl SimDriver {
 
     fn attempt(&mut self, world: &mut World, key: Key) -> bool {
         let pending = self.operations.get(key).expect("it is under way");
-        if pending.result.is_some() {
+        if pending.completion.is_some() {
             return false;
         }
         let result = if pending.cancelled {
@@ -58,50 +58,50 @@ impl SimDriver {
         let due = world.delivery();
         let pending = self.operations.get_mut(key).expect("looked up above");
         let more = match result {
-            Ok(Outcome::Accepted { .. }) => matches!(pending.task, Task::Accept),
+            Ok(Outcome::Accepted { .. }) => matches!(pending.work, Work::Accept),
             Ok(Outcome::Received(_)) => true,
             _ => false,
         };
-        pending.result = Some(Decided { due, result, more });
+        pending.completion = Some(DueCompletion { due, result, more });
         true
     }
 
     fn perform(&mut self, world: &mut World, key: Key) -> Attempt {
         let handle = self.operations.get(key).expect("looked up above").handle;
-        if let Task::Close(mode) = self.operations.get(key).expect("looked up above").task {
+        if let Work::Close(mode) = self.operations.get(key).expect("looked up above").work {
             return self.perform_close(world, key, mode);
         }
         let pending = self.operations.get_mut(key).expect("looked up above");
         let entry = self.handles.get_mut(handle.0);
         let source = &mut entry.expect("a handle outlives its operations").source;
-        match (&mut pending.task, *source) {
-            (Task::Accept | Task::AcceptOne, Source::Listener(listener)) => {
+        match (&mut pending.work, *source) {
+            (Work::Accept | Work::AcceptOne, Source::Listener(listener)) => {
                 attempt_accept(world, listener, &self.shared).map(|result| named("accept", result))
             }
-            (Task::Connect(peer), Source::Bound(local)) => {
+            (Work::Connect(peer), Source::Bound(local)) => {
                 let peer = *peer;
                 attempt_connect(world, pending, source, local, peer)
                     .map(|result| named("connect", result))
             }
-            (Task::Connect(_), _) => {
+            (Work::Connect(_), _) => {
                 let error = io::Error::new(
                     io::ErrorKind::InvalidInput,
                     "the socket is already connected",
                 );
                 Some(named("connect", Err(error)))
             }
-            (Task::Receive, source) => attempt_receive(world, source, &self.pool)
+            (Work::Receive, source) => attempt_receive(world, source, &self.pool)
                 .transpose()
                 .map(|result| named("recv", result)),
-            (Task::Send(_), source) => attempt_send(world, pending, source)
+            (Work::Send(_), source) => attempt_send(world, pending, source)
                 .transpose()
                 .map(|result| named("send", result)),
-            (Task::Exit, Source::Process(child)) => attempt_exit(world, child).map(Ok),
-            (Task::HangUp, source) => attempt_hang_up(world, source)
+            (Work::Exit, Source::Process(child)) => attempt_exit(world, child).map(Ok),
+            (Work::HangUp, source) => attempt_hang_up(world, source)
                 .transpose()
                 .map(|result| named("poll", result)),
-            (Task::Silence, _) => None,
-            (task, source) => unreachable!("{task:?} was submitted on {source:?}"),
+            (Work::UnansweredConnect, _) => None,
+            (work, source) => unreachable!("{work:?} was submitted on {source:?}"),
         }
     }
 
@@ -118,7 +118,7 @@ impl SimDriver {
         }
         let entry = self.handles.get_mut(handle.0);
         let entry = entry.expect("a handle outlives its operations");
-        let source = std::mem::replace(&mut entry.source, Source::Gone);
+        let source = std::mem::replace(&mut entry.source, Source::Closed);
         source.close(world, mode);
         Some(Ok(Outcome::Closed))
     }
@@ -128,13 +128,14 @@ impl SimDriver {
         let (now, mut due) = {
             let mut world = self.shared.lock();
             let now = world.elapsed;
-            let is_due = |pending: &Pending| pending.result.as_ref().is_some_and(|r| r.due <= now);
+            let is_due =
+                |pending: &Pending| pending.completion.as_ref().is_some_and(|r| r.due <= now);
             let due = self
                 .operations
                 .iter()
                 .filter(|(_, pending)| is_due(pending));
             let mut due: Vec<(Duration, Key)> = due
-                .map(|(key, pending)| (pending.result.as_ref().map_or(now, |r| r.due), key))
+                .map(|(key, pending)| (pending.completion.as_ref().map_or(now, |r| r.due), key))
                 .collect();
             due.sort_unstable();
             if world.faults.reorder {
@@ -153,12 +154,12 @@ impl SimDriver {
     /// Takes the completion of an operation that is decided.
     fn take(&mut self, key: Key) -> Completion {
         let pending = self.operations.get_mut(key).expect("it is under way");
-        let Decided { result, more, .. } = pending.result.take().expect("it is decided");
+        let DueCompletion { result, more, .. } = pending.completion.take().expect("it is decided");
         let (token, kind, handle) = (pending.token, pending.kind, pending.handle);
         let mut unsent = Chunks::new();
         if !more
             && let Some(ended) = self.operations.remove(key)
-            && let Task::Send(chunks) = ended.task
+            && let Work::Send(chunks) = ended.work
         {
             unsent = chunks;
         }
@@ -176,8 +177,8 @@ impl SimDriver {
     }
 
     /// Acknowledges the waker; returns whether it was used.
-    pub(super) fn heed_waker(&self) -> bool {
-        let woken = self.bell.take();
+    pub(super) fn take_wake_up(&self) -> bool {
+        let woken = self.notify.take();
         if woken {
             self.waker.acknowledge();
         }
@@ -187,7 +188,7 @@ impl SimDriver {
     /// The time of the next scheduled event, for this port or in the world.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let decided = self.operations.iter();
-        let decided = decided.filter_map(|(_, pending)| Some(pending.result.as_ref()?.due));
+        let decided = decided.filter_map(|(_, pending)| Some(pending.completion.as_ref()?.due));
         decided.chain(self.shared.lock().next_timer()).min()
     }
 

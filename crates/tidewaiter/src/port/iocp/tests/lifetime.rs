@@ -10,7 +10,7 @@ use windows_sys::Win32::System::Threading::{CreateEventW, SetEvent};
 use super::{close, connected, listen, port, receive, send, until};
 use crate::port::iocp::queue::Packet;
 use crate::port::iocp::wait::Wait;
-use crate::port::iocp::{ACCEPTS, DRAIN_LIMIT, Iocp};
+use crate::port::iocp::{ACCEPTS_PER_LISTENER, DRAIN_LIMIT, Iocp};
 use crate::port::table::Key;
 use crate::port::{
     Chunks, CloseMode, Completion, Driver, Failure, Handle, Outcome, Request, RequestKind, Token,
@@ -164,8 +164,12 @@ fn dropping_the_port_takes_every_record_back() {
     choke(&mut port, handle);
     peers.push(peer);
     assert_eq!(port.in_flight(), 111);
-    let lent: usize = port.handles.iter().map(|(_, entry)| entry.lent.len()).sum();
-    assert_eq!(lent, 100 + 10 * ACCEPTS + 1);
+    let lent: usize = port
+        .handles
+        .iter()
+        .map(|(_, entry)| entry.lent_records.len())
+        .sum();
+    assert_eq!(lent, 100 + 10 * ACCEPTS_PER_LISTENER + 1);
     let start = Instant::now();
     drop(port);
     assert!(start.elapsed() < DRAIN_LIMIT, "records were given up");

@@ -79,12 +79,15 @@ fn a_busy_receive_has_memory_in_advance() {
     let (busy, mut peer) = connected(&mut port);
     let idle = receive(&mut port, idle);
     let busy = receive(&mut port, busy);
-    assert!(port.receiving.has_place(idle.0) && !port.receiving.has_place(busy.0));
+    assert!(port.receive_memory.is_eager(idle.0) && !port.receive_memory.is_eager(busy.0));
     let exchanges = exchange_until(&mut port, busy, &mut peer, |port| {
-        port.receiving.has_place(busy.0)
+        port.receive_memory.is_eager(busy.0)
     });
     assert!(exchanges > 1, "it has to be busy first");
-    assert!(port.receiving.has_place(idle.0), "there is room for both");
+    assert!(
+        port.receive_memory.is_eager(idle.0),
+        "there is room for both"
+    );
     let whole: Vec<u8> = (0..100_000).map(byte_at).collect();
     peer.write_all(&whole).expect("the system has room for it");
     let mut received = Vec::new();
@@ -107,7 +110,7 @@ fn an_idle_receive_gives_its_memory_to_a_busy_one_and_misses_nothing() {
         ..PortOptions::default()
     };
     let mut port = Iocp::open(&options, "a test".to_owned()).expect("Windows has them");
-    port.receiving.eager_bytes_max = 1;
+    port.receive_memory.eager_bytes_max = 1;
     let (idle, mut idle_peer) = connected(&mut port);
     let (busy, mut busy_peer) = connected(&mut port);
     let idle_receive = receive(&mut port, idle);
@@ -119,10 +122,10 @@ fn an_idle_receive_gives_its_memory_to_a_busy_one_and_misses_nothing() {
         assert!(completions.is_empty(), "{completions:?}");
     }
     exchange_until(&mut port, busy_receive, &mut busy_peer, |port| {
-        !port.receiving.has_place(idle_receive.0)
+        !port.receive_memory.is_eager(idle_receive.0)
     });
     exchange_until(&mut port, busy_receive, &mut busy_peer, |port| {
-        port.receiving.has_place(busy_receive.0)
+        port.receive_memory.is_eager(busy_receive.0)
     });
     idle_peer.write_all(b"idle").expect("connected");
     received_from(&mut port, idle_receive);

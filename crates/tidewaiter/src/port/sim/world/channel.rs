@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::World;
-use super::event::{Event, Work};
+use super::event::{Delivery, Event};
 use crate::port::table::Key;
 
 /// One direction of a connection, or a pipe.
@@ -96,9 +96,9 @@ impl World {
         match end {
             ChannelEnd::Reader => {
                 channel.bytes.clear();
-                self.tell_holders(key, Event::Room);
+                self.notify_children(key, Event::Room);
             }
-            ChannelEnd::Writer => self.tell_holders(key, Event::InputEnded),
+            ChannelEnd::Writer => self.notify_children(key, Event::InputEnded),
         }
     }
 
@@ -113,7 +113,7 @@ impl World {
         space[from_front..count].copy_from_slice(&back[..from_back]);
         channel.bytes.drain(..count);
         if count > 0 {
-            self.tell_holders(key, Event::Room);
+            self.notify_children(key, Event::Room);
         }
         count
     }
@@ -141,7 +141,7 @@ impl World {
         }
         let count = most - left;
         if count > 0 {
-            self.tell_holders(key, Event::Input);
+            self.notify_children(key, Event::Input);
         }
         Ok(count)
     }
@@ -154,11 +154,11 @@ impl World {
         }
     }
 
-    fn tell_holders(&mut self, key: Key, event: Event) {
+    fn notify_children(&mut self, key: Key, event: Event) {
         let channel = self.channels.get(key).expect("a held channel is open");
         for &child in &channel.children {
-            if self.wants(child, key, event) {
-                self.work.push_back((child, Work::Event(event)));
+            if self.wants_event(child, key, event) {
+                self.deliveries.push_back((child, Delivery::Event(event)));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::World;
 use super::channel::ChannelEnd;
-use super::event::{Event, Work};
+use super::event::{Delivery, Event};
 use super::program::{Process, Program, Startup, killed_by};
 use crate::panics;
 use crate::port::sim::faults::{Call, too_many_open_files};
@@ -26,7 +26,7 @@ const ABORTED: ExitStatus = ExitStatus::Signal {
 const PROGRAM: &str = "the drop of a simulated program";
 
 /// Makes the program of a new process.
-pub(super) type Maker = Box<dyn FnMut() -> Box<dyn Program> + Send>;
+pub(super) type ProgramMaker = Box<dyn FnMut() -> Box<dyn Program> + Send>;
 
 pub(crate) struct Child {
     pub(crate) pid: u32,
@@ -37,7 +37,7 @@ pub(crate) struct Child {
     program: Option<Box<dyn Program>>,
     pub(super) streams: [Option<Key>; 3],
     /// For each stream, whether the process found it full.
-    pub(super) starved: [bool; 3],
+    pub(super) found_full: [bool; 3],
     pub(super) timer: Option<Duration>,
     pub(crate) status: Option<ExitStatus>,
     /// Whether a port has a handle for the process.
@@ -55,7 +55,7 @@ impl fmt::Debug for Child {
 
 /// A process just started, and the ports' ends of its pipes.
 #[derive(Debug)]
-pub(crate) struct Started {
+pub(crate) struct StartedChild {
     pub(crate) child: Key,
     pub(crate) pid: u32,
     pub(crate) pipes: [Option<Key>; 3],
@@ -66,7 +66,7 @@ const ENDS: [ChannelEnd; 3] = [ChannelEnd::Reader, ChannelEnd::Writer, ChannelEn
 
 /// Resolves the standard streams to pipes or the null device: simulated programs read from the
 /// first, and write to the others.
-fn natural(mut stdio: [Stdio; 3]) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
+fn resolve_stdio(mut stdio: [Stdio; 3]) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
     for (child_fd, stdio) in (0..).zip(&mut stdio) {
         let direction = stdio.direction(child_fd);
         if direction.is_some() && direction != Stdio::Pipe.direction(child_fd) {
@@ -91,21 +91,21 @@ impl World {
     }
 
     /// Starts a process, or returns the reason why it cannot.
-    pub(crate) fn start_child(&mut self, command: &Command) -> Result<Started, SpawnError> {
+    pub(crate) fn start_child(&mut self, command: &Command) -> Result<StartedChild, SpawnError> {
         let refuse = |step, source| SpawnError {
             program: command.program.clone(),
             step,
             source,
         };
-        if let Some(problem) = unpassable(command) {
+        if let Some(problem) = invalid_argument(command) {
             let source = io::Error::new(io::ErrorKind::InvalidInput, problem);
             return Err(refuse(SpawnStep::Arguments, source));
         }
         let stdio = command
             .standard_streams()
-            .and_then(natural)
+            .and_then(resolve_stdio)
             .map_err(|(step, source)| refuse(step, source))?;
-        if let Some(source) = self.ordered.take(Call::Spawn) {
+        if let Some(source) = self.requested_failures.take(Call::Spawn) {
             return Err(refuse(SpawnStep::Execute, source));
         }
         if self.random.chance(self.faults.spawn_failures) {
@@ -129,9 +129,10 @@ impl World {
         let child = self.add_child(pid, pid, startup, program, streams);
         self.child_mut(child).watched = true;
         if streams[0].is_none() {
-            self.work.push_back((child, Work::Event(Event::InputEnded)));
+            self.deliveries
+                .push_back((child, Delivery::Event(Event::InputEnded)));
         }
-        Ok(Started { child, pid, pipes })
+        Ok(StartedChild { child, pid, pipes })
     }
 
     /// Opens the streams; returns the child's ends and ours.
@@ -169,7 +170,7 @@ impl World {
             startup,
             program: Some(program),
             streams,
-            starved: [false; 3],
+            found_full: [false; 3],
             timer: None,
             status: None,
             watched: false,
@@ -177,7 +178,8 @@ impl World {
         for channel in streams.into_iter().flatten() {
             self.watch_channel(channel, child);
         }
-        self.work.push_back((child, Work::Event(Event::Started)));
+        self.deliveries
+            .push_back((child, Delivery::Event(Event::Started)));
         child
     }
 
@@ -200,19 +202,19 @@ impl World {
     }
 
     /// Whether to deliver an `event` of `channel`, which the child holds or held, to `child`.
-    pub(super) fn wants(&self, child: Key, channel: Key, event: Event) -> bool {
+    pub(super) fn wants_event(&self, child: Key, channel: Key, event: Event) -> bool {
         let Some(child) = self.children.get(child) else {
             return false;
         };
         match event {
-            Event::Room => (1..3).any(|n| child.streams[n] == Some(channel) && child.starved[n]),
+            Event::Room => (1..3).any(|n| child.streams[n] == Some(channel) && child.found_full[n]),
             _ => child.streams[0] == Some(channel),
         }
     }
 
     /// Delivers all queued events and signals.
     pub(crate) fn run_programs(&mut self) {
-        while let Some((key, work)) = self.work.pop_front() {
+        while let Some((key, delivery)) = self.deliveries.pop_front() {
             // The process may have ended in the meantime.
             let Some(child) = self.children.get_mut(key) else {
                 continue;
@@ -221,9 +223,9 @@ impl World {
                 continue;
             };
             let mut process = Process { world: self, key };
-            let called = panics::catch(|| match work {
-                Work::Event(event) => program.event(event, &mut process),
-                Work::Signal(signal) => program.signal(signal, &mut process),
+            let called = panics::catch(|| match delivery {
+                Delivery::Event(event) => program.event(event, &mut process),
+                Delivery::Signal(signal) => program.signal(signal, &mut process),
             });
             if let Err(message) = called {
                 log::error!("a simulated program panicked: {message}");
@@ -294,13 +296,13 @@ impl World {
         if reached.is_empty() {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         }
-        if let Some(error) = self.ordered.take(Call::Signal) {
+        if let Some(error) = self.requested_failures.take(Call::Signal) {
             return Err(error);
         }
         for key in reached {
             match signal {
                 Signal::Kill => self.end_child(key, killed_by(signal)),
-                _ => self.work.push_back((key, Work::Signal(signal))),
+                _ => self.deliveries.push_back((key, Delivery::Signal(signal))),
             }
         }
         Ok(())
@@ -331,14 +333,15 @@ impl World {
             .collect();
         for key in due {
             self.child_mut(key).timer = None;
-            self.work.push_back((key, Work::Event(Event::Timer)));
+            self.deliveries
+                .push_back((key, Delivery::Event(Event::Timer)));
         }
         self.run_programs();
     }
 }
 
 /// The reason why a command cannot be passed to a program, if any.
-fn unpassable(command: &Command) -> Option<&'static str> {
+fn invalid_argument(command: &Command) -> Option<&'static str> {
     let has_nul = |text: &OsStr| text.as_encoded_bytes().contains(&0);
     if has_nul(&command.program) || command.args.iter().any(|arg| has_nul(arg)) {
         return Some("an argument contains a NUL");

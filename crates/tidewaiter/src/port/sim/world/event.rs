@@ -21,7 +21,7 @@ pub enum Event {
 
 /// An event or signal to deliver to a process.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Work {
+pub(super) enum Delivery {
     Event(Event),
     Signal(Signal),
 }

@@ -13,10 +13,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use self::channel::Channel;
-use self::children::{Child, Maker};
-use self::event::Work;
+use self::children::{Child, ProgramMaker};
+use self::event::Delivery;
 use self::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
-use super::faults::{Faults, Ordered};
+use super::faults::{Faults, RequestedFailures};
 use super::random::Random;
 use crate::port::table::{Key, Table};
 
@@ -28,18 +28,18 @@ pub(super) struct World {
     pub(super) elapsed: Duration,
     pub(super) random: Random,
     pub(super) faults: Faults,
-    pub(super) ordered: Ordered,
+    pub(super) requested_failures: RequestedFailures,
     channels: Table<Channel>,
     connections: Table<Connection>,
     listeners: Table<Listener>,
     /// The addresses that connecting sockets are bound to.
     bound: BTreeSet<SocketAddr>,
     next_port: u16,
-    pub(super) programs: BTreeMap<OsString, Maker>,
+    pub(super) programs: BTreeMap<OsString, ProgramMaker>,
     children: Table<Child>,
     last_pid: u32,
     /// Events and signals to deliver to processes, in order.
-    work: VecDeque<(Key, Work)>,
+    deliveries: VecDeque<(Key, Delivery)>,
 }
 
 impl World {
@@ -48,7 +48,7 @@ impl World {
             elapsed: Duration::ZERO,
             random: Random::new(seed),
             faults,
-            ordered: Ordered::default(),
+            requested_failures: RequestedFailures::default(),
             channels: Table::default(),
             connections: Table::default(),
             listeners: Table::default(),
@@ -57,7 +57,7 @@ impl World {
             programs: BTreeMap::new(),
             children: Table::default(),
             last_pid: 1000,
-            work: VecDeque::new(),
+            deliveries: VecDeque::new(),
         }
     }
 

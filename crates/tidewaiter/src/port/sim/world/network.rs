@@ -44,21 +44,21 @@ pub(crate) struct End {
 
 /// The result of an attempt to connect.
 #[derive(Debug)]
-pub(crate) enum Dialled {
+pub(crate) enum ConnectResult {
     Connected(End),
     /// The backlog is full.
-    Waiting,
+    BacklogFull,
     /// Nobody will ever answer.
-    Silence,
+    Unanswered,
 }
 
 impl World {
     pub(crate) fn listen(&mut self, options: &ListenOptions) -> io::Result<Key> {
-        if let Some(error) = self.ordered.take(Call::Listen) {
+        if let Some(error) = self.requested_failures.take(Call::Listen) {
             return Err(error);
         }
         let mut address = options.address;
-        if is_elsewhere(address.ip()) {
+        if is_reserved(address.ip()) {
             return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
         }
         if address.port() == 0 {
@@ -113,7 +113,7 @@ impl World {
 
     fn accept_failure(&mut self) -> Option<io::Error> {
         let fails = self.random.chance(self.faults.accept_failures);
-        let ordered = self.ordered.take(Call::Accept);
+        let ordered = self.requested_failures.take(Call::Accept);
         ordered.or_else(|| fails.then(too_many_open_files))
     }
 
@@ -123,7 +123,7 @@ impl World {
         peer: SocketAddr,
         local: Option<SocketAddr>,
     ) -> io::Result<SocketAddr> {
-        if let Some(error) = self.ordered.take(Call::OpenStream) {
+        if let Some(error) = self.requested_failures.take(Call::OpenStream) {
             return Err(error);
         }
         let mut address = local.unwrap_or_else(|| SocketAddr::new(unspecified(peer.ip()), 0));
@@ -132,7 +132,7 @@ impl World {
                 format!("{address} cannot connect to {peer}: one is IPv4, the other IPv6");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        if is_elsewhere(address.ip()) {
+        if is_reserved(address.ip()) {
             return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
         }
         if address.ip().is_unspecified() {
@@ -170,13 +170,17 @@ impl World {
     }
 
     /// Attempts to connect from `local`, which is bound, to `peer`.
-    pub(crate) fn dial(&mut self, local: SocketAddr, peer: SocketAddr) -> io::Result<Dialled> {
-        if let Some(error) = self.ordered.take(Call::Connect) {
+    pub(crate) fn try_connect(
+        &mut self,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> io::Result<ConnectResult> {
+        if let Some(error) = self.requested_failures.take(Call::Connect) {
             return Err(error);
         }
         let peer = SocketAddr::new(reachable(peer.ip()), peer.port());
-        if is_elsewhere(peer.ip()) || self.random.chance(self.faults.silences) {
-            return Ok(Dialled::Silence);
+        if is_reserved(peer.ip()) || self.random.chance(self.faults.silences) {
+            return Ok(ConnectResult::Unanswered);
         }
         let serving = self.listeners.iter();
         let serving = serving.filter(|(_, listener)| listener.serves(peer));
@@ -187,7 +191,7 @@ impl World {
         let chosen = serving[self.random.index(serving.len())];
         let listener = self.listener(chosen);
         if listener.backlog.len() >= listener.backlog_max {
-            return Ok(Dialled::Waiting);
+            return Ok(ConnectResult::BacklogFull);
         }
         let channels = [self.open_channel(), self.open_channel()];
         let connection = self.connections.insert(Connection {
@@ -202,7 +206,7 @@ impl World {
             connection,
             side: 1,
         });
-        Ok(Dialled::Connected(End {
+        Ok(ConnectResult::Connected(End {
             connection,
             side: 0,
         }))
@@ -225,7 +229,7 @@ impl World {
     }
 
     /// The number of bytes that this end has sent and the other one has not received.
-    pub(crate) fn under_way(&self, end: End) -> usize {
+    pub(crate) fn unacknowledged(&self, end: End) -> usize {
         self.channel(self.connection(end).channels[end.side]).len()
     }
 
@@ -253,7 +257,7 @@ impl World {
     }
 
     /// Fails if the connection is reset, or if a random fault resets it now.
-    fn check(&mut self, end: End) -> io::Result<()> {
+    fn check_not_reset(&mut self, end: End) -> io::Result<()> {
         if self.random.chance(self.faults.resets) {
             self.reset(end.connection);
         }
@@ -279,7 +283,7 @@ impl World {
         if !connection.reset && !self.channel(channel).is_readable() {
             return Ok(None);
         }
-        self.check(end)?;
+        self.check_not_reset(end)?;
         Ok(Some(channel))
     }
 
@@ -294,7 +298,7 @@ impl World {
         if !connection.reset && answered && self.channel(channel).room() == 0 {
             return Ok(None);
         }
-        self.check(end)?;
+        self.check_not_reset(end)?;
         if !answered {
             // The other end is closed: the sender notices it only afterwards.
             self.reset(end.connection);
@@ -376,7 +380,7 @@ fn reachable(ip: IpAddr) -> IpAddr {
 }
 
 /// Whether nobody has this address: it is reserved for documentation.
-fn is_elsewhere(ip: IpAddr) -> bool {
+fn is_reserved(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => matches!(
             ip.octets(),

@@ -171,7 +171,7 @@ impl Process<'_> {
             return usize::MAX;
         }
         let room = channel.room();
-        self.world.child_mut(self.key).starved[number] = room == 0;
+        self.world.child_mut(self.key).found_full[number] = room == 0;
         room
     }
 
@@ -189,7 +189,7 @@ impl Process<'_> {
         };
         let pieces = std::iter::once(bytes);
         let count = self.world.write_channel(channel, pieces, bytes.len())?;
-        self.world.child_mut(self.key).starved[number] = count < bytes.len();
+        self.world.child_mut(self.key).found_full[number] = count < bytes.len();
         Ok(count)
     }
 
