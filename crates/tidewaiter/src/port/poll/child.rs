@@ -1,8 +1,10 @@
-//! Registers the handles of a new child.
+//! Children: the registration of their handles, and waits for their exits.
 
 use std::io;
 
-use super::attempt::Source;
+use super::super::{Failure, Outcome};
+use super::attempt::Attempt;
+use super::entry::{Entry, Source};
 use super::{PollPort, Spawned, SpawnedPipe};
 use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection, Signal, SignalTarget};
 
@@ -79,5 +81,19 @@ pub(super) fn abandon(process: &OsProcess) {
         });
     if let Err(error) = ended {
         log::error!("port: a child that could not be watched may still run: {error}");
+    }
+}
+
+pub(super) fn attempt(entry: &mut Entry) -> Attempt {
+    let Source::Process(process) = &entry.source else {
+        unreachable!("`check` lets no other source exit");
+    };
+    match process.try_wait() {
+        Ok(Some(status)) => Attempt::Last(Ok(Outcome::Exited(status))),
+        Ok(None) => {
+            entry.readable = false;
+            Attempt::NotReady
+        }
+        Err(error) => Attempt::Last(Err(Failure::os("waitid", error))),
     }
 }

@@ -6,12 +6,17 @@
 //! between two calls. Cancelling and closing therefore take effect at once; only their completions
 //! wait for [`Driver::wait`].
 
+mod accept;
 mod attempt;
-mod calls;
 mod child;
+mod connect;
+mod entry;
+mod hang_up;
 mod life;
 mod pending;
+mod receive;
 mod selector;
+mod send;
 mod sigpipe;
 #[cfg(target_os = "linux")]
 mod successor;
@@ -42,9 +47,10 @@ use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep}
 #[cfg(target_os = "linux")]
 pub(super) use successor::{Estate, Inherited, Legacy, Successor};
 
-pub(super) use attempt::Source;
-use attempt::{Direction, Entry, Pools};
+use attempt::Pools;
 use child::abandon;
+pub(super) use entry::Source;
+use entry::{Direction, Entry};
 use pending::Pending;
 use selector::{Ended, Selector};
 

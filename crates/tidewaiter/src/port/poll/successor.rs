@@ -10,7 +10,7 @@ use super::super::options::PortOptions;
 use super::super::table::{Key, Table};
 use super::super::waker::Waker;
 use super::super::{Completion, Operation, Request, Token};
-use super::attempt::{Direction, Entry, Source};
+use super::entry::{Direction, Entry, Source};
 use super::pending::{Pending, Work};
 use super::selector::Selector;
 use super::watch::{FOREIGN, NO_PLACE};

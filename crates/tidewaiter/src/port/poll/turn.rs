@@ -3,13 +3,16 @@
 use std::io;
 use std::time::Duration;
 
-use super::super::Completion;
-use super::super::RequestKind;
+use super::super::chunks::Chunks;
 use super::super::table::{Key, Table};
-use super::attempt::{Direction, Entry, Tools};
+use super::super::{Completion, RequestKind};
+use super::accept::ACCEPTS_MAX;
+use super::attempt::{Attempt, Tools};
+use super::entry::{Direction, Entry};
+use super::pending::{Pending, Work};
 use super::selector::Ended;
 use super::watch::FOREIGN;
-use super::{Place, PollPort};
+use super::{Place, PollPort, accept, child, connect, hang_up, receive, send};
 
 /// A round ends after receiving this many bytes, so that the program processes them while they are
 /// in the processor's cache, and the next round can reuse the memory.
@@ -146,11 +149,11 @@ fn visit(
 ) {
     // Input first: the kernel reports a connection's error once, and the receiver needs it most.
     for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
-        let mut attempts = entry.attempts_max(direction);
+        let mut attempts = attempts_max(entry, direction);
         while attempts > 0
             && entry.is_due(direction)
             && completions.len() < limit
-            && let Some(completion) = entry.attempt(direction, tools)
+            && let Some(completion) = attempt(entry, direction, tools)
         {
             if !completion.more {
                 operations.remove(completion.operation.0);
@@ -159,4 +162,54 @@ fn visit(
             attempts -= 1;
         }
     }
+}
+
+/// The number of attempts that one visit may make.
+fn attempts_max(entry: &Entry, direction: Direction) -> usize {
+    match (direction, &entry.input) {
+        (Direction::Input, Some(pending)) if matches!(pending.work, Work::Accept) => ACCEPTS_MAX,
+        _ => 1,
+    }
+}
+
+/// Attempts the operation in `direction`. If it ends, the next waiting one takes its place.
+fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option<Completion> {
+    let pending = entry.slot(direction).as_mut()?;
+    let (operation, token, kind) = (pending.operation, pending.token, pending.kind());
+    let attempt = match &mut pending.work {
+        Work::Accept => accept::attempt(entry),
+        Work::AcceptOne => match accept::attempt(entry) {
+            Attempt::More(accepted) => Attempt::Last(Ok(accepted)),
+            other => other,
+        },
+        Work::Receive => receive::attempt(entry, tools),
+        Work::Exit => child::attempt(entry),
+        Work::HangUp => hang_up::attempt(entry),
+        Work::Connect(peer) => {
+            let peer = **peer;
+            pending.work = Work::Connecting;
+            connect::start(entry, peer)
+        }
+        Work::Connecting => connect::finish(entry),
+        Work::Send(_) => send::attempt(entry, tools),
+    };
+    let (result, more) = match attempt {
+        Attempt::NotReady => return None,
+        Attempt::More(outcome) => (Ok(outcome), true),
+        Attempt::Last(result) => (result, false),
+    };
+    let mut unsent = Chunks::new();
+    if !more {
+        let pending = entry.slot(direction).take();
+        unsent = pending.map(Pending::into_unsent).unwrap_or_default();
+        entry.promote();
+    }
+    Some(Completion {
+        token,
+        operation,
+        kind,
+        result,
+        more,
+        unsent,
+    })
 }
