@@ -15,7 +15,7 @@ pub enum Event {
     InputEnded,
     /// An output that the process found full has room again, or lost its last reader: continue writing.
     Room,
-    /// The timer set by [`Process::set_timer`] has expired.
+    /// The timer set by [`Process::set_timer`](crate::port::sim::Process::set_timer) has expired.
     Timer,
 }
 
