@@ -134,8 +134,8 @@ impl Spawned {
 pub struct SpawnedPipe {
     /// The child's descriptor at the other end.
     pub child_fd: u32,
-    /// Which way bytes go through the pipe: whether we [send](Request::Send) or
-    /// [receive](Request::Receive).
+    /// Which way bytes go through the pipe: whether we [send](super::Request::Send) or
+    /// [receive](super::Request::Receive).
     pub direction: PipeDirection,
     /// The handle of our end.
     pub handle: Handle,

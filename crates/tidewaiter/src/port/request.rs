@@ -41,7 +41,7 @@ pub enum Request {
     /// receive. One such operation at a time on a handle, beside all others.
     ///
     /// Use it on a connection that is not being received from; otherwise the receive reports the same. I/O
-    /// completion ports do not have it ([`Unsupported`](io::ErrorKind::Unsupported)).
+    /// completion ports do not have it ([`Unsupported`](std::io::ErrorKind::Unsupported)).
     HangUp,
 }
 
