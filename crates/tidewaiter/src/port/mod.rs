@@ -54,6 +54,8 @@ mod signals;
 pub mod sim;
 mod socket;
 #[cfg(unix)]
+mod source;
+#[cfg(unix)]
 mod surge;
 mod table;
 #[cfg(target_os = "linux")]

@@ -7,9 +7,10 @@ use rustix::io::Errno;
 use socket2::Socket;
 
 use super::super::socket::{Socket as FreeSocket, SocketRepr};
+use super::super::source::Source;
 use super::super::{Failure, Outcome};
 use super::attempt::{Attempt, Called};
-use super::entry::{Entry, Source};
+use super::entry::Entry;
 use super::selector;
 
 /// The most connections accepted from one listener before other handles get their turn.

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::super::buffer::{Lease, Pool};
 use super::super::options::PortOptions;
+use super::super::source::Source;
 use super::super::surge;
 use super::super::{Failure, Outcome};
-use super::entry::Source;
 use super::sigpipe::Quiet;
 
 /// The result of an attempt.

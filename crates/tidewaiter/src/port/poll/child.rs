@@ -2,9 +2,10 @@
 
 use std::io;
 
+use super::super::source::Source;
 use super::super::{Failure, Outcome};
 use super::attempt::Attempt;
-use super::entry::{Entry, Source};
+use super::entry::Entry;
 use super::{PollPort, Spawned, SpawnedPipe};
 use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection, Signal, SignalTarget};
 

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 use socket2::SockAddr;
 
+use super::super::source::Source;
 use super::super::{Failure, Outcome};
 use super::attempt::Attempt;
-use super::entry::{Entry, Source};
+use super::entry::Entry;
 
 pub(super) fn start(entry: &mut Entry, peer: SocketAddr) -> Attempt {
     let Source::Stream(socket) = &entry.source else {

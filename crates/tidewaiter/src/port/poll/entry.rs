@@ -1,36 +1,14 @@
 //! A handle of the port.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use socket2::Socket;
 
+use super::super::source::Source;
 use super::super::surge::Surge;
 use super::super::{Operation, Request};
 use super::pending::{Pending, Work};
 use super::selector::Readiness;
-use crate::process::OsProcess;
-
-/// The object behind a handle.
-#[derive(Debug)]
-pub(in super::super) enum Source {
-    Listener(Socket),
-    Stream(Socket),
-    Reader(OwnedFd),
-    Writer(OwnedFd),
-    Process(Box<OsProcess>),
-}
-
-impl AsFd for Source {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Source::Listener(socket) | Source::Stream(socket) => socket.as_fd(),
-            Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
-            Source::Process(process) => process.as_fd(),
-        }
-    }
-}
 
 /// The kinds of operation that can be under way on one handle at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

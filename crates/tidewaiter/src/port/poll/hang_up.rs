@@ -3,9 +3,10 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::super::source::Source;
 use super::super::{Failure, Outcome};
 use super::attempt::Attempt;
-use super::entry::{Entry, Source};
+use super::entry::Entry;
 
 /// A timeout of zero: polls without waiting.
 const NOW: Timespec = Timespec {

@@ -39,6 +39,7 @@ use super::chunks::Chunks;
 use super::foreign::Foreign;
 use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
 use super::socket::{Resource, Socket, SocketRepr};
+use super::source::Source;
 use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
@@ -49,7 +50,6 @@ pub(super) use successor::{Estate, Inherited, Legacy, Successor};
 
 use attempt::Pools;
 use child::abandon;
-pub(super) use entry::Source;
 use entry::{Direction, Entry};
 use pending::Pending;
 use selector::{Ended, Selector};

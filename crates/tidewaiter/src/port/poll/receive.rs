@@ -6,9 +6,10 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::RecvFlags;
 
 use super::super::buffer::Lease;
+use super::super::source::Source;
 use super::super::{Failure, Outcome};
 use super::attempt::{Attempt, Called, Tools};
-use super::entry::{Entry, Source};
+use super::entry::Entry;
 
 /// Each receive counts as at least this many bytes: the state that the kernel and the port keep for
 /// a connection also enters the processor's cache, and is used again when the answer is sent.

@@ -6,9 +6,10 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendAncillaryBuffer;
 
 use super::super::chunks::Chunks;
+use super::super::source::Source;
 use super::super::{Failure, Outcome};
 use super::attempt::{Attempt, Tools};
-use super::entry::{Entry, Source};
+use super::entry::Entry;
 use super::pending::{Pending, Work};
 use super::sigpipe::{self, Quiet};
 

@@ -4,10 +4,11 @@ use std::io;
 
 use io_uring::{opcode, squeue, types};
 
+use super::super::source::Source;
 use super::super::table::{Key, Table};
 use super::super::{Failure, Outcome, Spawned, SpawnedPipe};
 use super::Uring;
-use super::entry::{Entry, Source};
+use super::entry::Entry;
 use super::next::{Next, errno, failed};
 use super::pending::{Pending, Work};
 use super::ring::{Cqe, poll};

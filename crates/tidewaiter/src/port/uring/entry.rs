@@ -1,22 +1,12 @@
 //! The port's handles, and the operations under way on each.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
+use super::super::source::Source;
 use super::super::table::Key;
 use super::super::{CloseMode, RequestKind};
 use crate::process::OsProcess;
-
-/// The object behind a handle. Dropping it closes it.
-#[derive(Debug)]
-pub(super) enum Source {
-    Listener(socket2::Socket),
-    Stream(socket2::Socket),
-    Reader(OwnedFd),
-    Writer(OwnedFd),
-    /// Boxed: connections far outnumber processes.
-    Process(Box<OsProcess>),
-}
 
 /// The operation that closes a handle, and its mode.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +42,8 @@ impl Entry {
 
     pub(super) fn descriptor(&self) -> RawFd {
         match &self.source {
-            Source::Listener(socket) | Source::Stream(socket) => socket.as_raw_fd(),
-            Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_raw_fd(),
             Source::Process(process) if process.is_by_number() => -1,
-            Source::Process(process) => process.as_fd().as_raw_fd(),
+            source => source.as_fd().as_raw_fd(),
         }
     }
 

@@ -44,6 +44,7 @@ use super::buffer::Pool;
 use super::event::Event;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
+use super::source::Source;
 use super::surge::{self, Surge};
 use super::table::{Key, Table};
 use super::waker::Waker;
@@ -54,7 +55,7 @@ use super::{
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
 use buffers::BufferRing;
 use child::Children;
-use entry::{Entry, Source};
+use entry::Entry;
 use life::Phase;
 use pending::{Pending, Stage, Work};
 use pinned::{Gather, Pinned};

@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::super::Driver;
-use super::super::poll::{self, Estate, Inherited, Successor};
+use super::super::poll::{Estate, Inherited, Successor};
+use super::super::source::Source;
 use super::Uring;
-use super::entry::{Entry, Source};
+use super::entry::Entry;
 
 impl Uring {
     /// Hands all handles and operations over to a readiness port, because the kernel granted no
@@ -28,7 +29,7 @@ impl Uring {
         log::warn!("io_uring was refused, continuing with epoll: {refusal}");
         let operations = std::mem::take(&mut self.operations);
         Ok(successor.take_over(Estate {
-            handles: std::mem::take(&mut self.handles).map(|_, state| state.into_source()),
+            handles: std::mem::take(&mut self.handles).map(|_, state| state.source),
             operations: operations.map(|_, pending| Inherited {
                 handle: pending.handle,
                 token: pending.token,
@@ -45,19 +46,8 @@ impl Entry {
     /// The descriptor to poll; `None` for a process that somebody else has reaped.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
         match &self.source {
-            Source::Listener(socket) | Source::Stream(socket) => Some(socket.as_fd()),
-            Source::Reader(pipe) | Source::Writer(pipe) => Some(pipe.as_fd()),
-            Source::Process(process) => (!process.is_by_number()).then(|| process.as_fd()),
-        }
-    }
-
-    fn into_source(self) -> poll::Source {
-        match self.source {
-            Source::Listener(socket) => poll::Source::Listener(socket),
-            Source::Stream(socket) => poll::Source::Stream(socket),
-            Source::Reader(pipe) => poll::Source::Reader(pipe),
-            Source::Writer(pipe) => poll::Source::Writer(pipe),
-            Source::Process(process) => poll::Source::Process(process),
+            Source::Process(process) if process.is_by_number() => None,
+            source => Some(source.as_fd()),
         }
     }
 }

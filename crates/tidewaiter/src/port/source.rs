@@ -1,0 +1,28 @@
+//! The objects behind handles on Unix.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use socket2::Socket;
+
+use crate::process::OsProcess;
+
+/// The object behind a handle. Dropping it closes it.
+#[derive(Debug)]
+pub(super) enum Source {
+    Listener(Socket),
+    Stream(Socket),
+    Reader(OwnedFd),
+    Writer(OwnedFd),
+    /// Boxed: connections far outnumber processes.
+    Process(Box<OsProcess>),
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Source::Listener(socket) | Source::Stream(socket) => socket.as_fd(),
+            Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
+            Source::Process(process) => process.as_fd(),
+        }
+    }
+}
