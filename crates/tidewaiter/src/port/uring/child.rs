@@ -39,8 +39,8 @@ impl Uring {
     pub(super) fn name_children(&mut self) -> io::Result<()> {
         let keys: Vec<Key> = self.handles.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let state = self.handles.get_mut(key).expect("it was just listed");
-            if let Source::Process(process) = &mut state.source
+            let entry = self.handles.get_mut(key).expect("it was just listed");
+            if let Source::Process(process) = &mut entry.source
                 && process.is_by_number()
             {
                 process.name_by_descriptor()?;
@@ -56,10 +56,10 @@ impl Uring {
         for key in keys {
             let pending = self.operations.get_mut(key).expect("it was just listed");
             if let Work::Exit(mark) = &mut pending.work
-                && let Some(state) = self.handles.get(pending.handle)
+                && let Some(entry) = self.handles.get(pending.handle)
             {
-                *mark = state.process().mark();
-                pending.descriptor = state.descriptor();
+                *mark = entry.process().mark();
+                pending.descriptor = entry.descriptor();
             }
         }
     }
@@ -116,10 +116,10 @@ pub(super) fn finish(pending: &Pending, handles: &Table<Entry>, cqe: Cqe) -> Nex
         None | Some(libc::ECHILD) => {}
         Some(errno) => return failed(pending, errno),
     }
-    let state = handles
+    let entry = handles
         .get(pending.handle)
         .expect("a handle outlives its operations");
-    match state.process().try_wait() {
+    match entry.process().try_wait() {
         Ok(Some(status)) => Next::End(Ok(Outcome::Exited(status))),
         // Process descriptors can wake spuriously.
         Ok(None) => Next::Again(None),

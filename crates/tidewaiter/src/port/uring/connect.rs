@@ -29,10 +29,10 @@ pub(super) fn finish_poll(pending: &Pending, handles: &Table<Entry>, cqe: Cqe) -
     if let Some(errno) = errno(cqe) {
         return failed(pending, errno);
     }
-    let state = handles
+    let entry = handles
         .get(pending.handle)
         .expect("a handle outlives its operations");
-    let socket = state.socket().expect("only sockets connect");
+    let socket = entry.socket().expect("only sockets connect");
     match socket.take_error() {
         Ok(None) => Next::End(Ok(Outcome::Connected)),
         Ok(Some(error)) | Err(error) => Next::End(Err(Failure::os(pending.work.call(), error))),

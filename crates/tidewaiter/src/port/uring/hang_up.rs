@@ -26,10 +26,10 @@ pub(super) fn finish(pending: &mut Pending, handles: &Table<Entry>, cqe: Cqe) ->
         (false, false, Some(errno)) => failed(pending, errno),
         (false, false, None) => Next::Again(None),
         (true, false, _) => {
-            let state = handles
+            let entry = handles
                 .get(pending.handle)
                 .expect("a handle outlives its operations");
-            Next::End(hung_up(state.socket().ok()))
+            Next::End(hung_up(entry.socket().ok()))
         }
     }
 }

@@ -37,7 +37,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use io_uring::{opcode, squeue};
 use rustix::net::sockopt;
 
 use super::buffer::Pool;
@@ -46,11 +45,11 @@ use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
 use super::source::Source;
 use super::surge::{self, Surge};
-use super::table::{Key, Table};
+use super::table::Table;
 use super::waker::Waker;
 use super::{
-    BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, Outcome,
-    PortInfo, PortKind, PortOptions, RawDescriptor, Request, SocketOption, Spawned, Token, control,
+    BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, PortInfo,
+    PortKind, PortOptions, RawDescriptor, Request, SocketOption, Spawned, Token, control,
 };
 use crate::process::{Command, Signal, SignalTarget, SpawnError};
 use buffers::BufferRing;
@@ -67,10 +66,6 @@ use watch::ForeignPoll;
 
 /// The user data of the waker's completions; no operation's key equals it.
 const WAKE: u64 = u64::MAX;
-
-/// Marks the user data of a cancellation, which also carries the operation's key. The bit is the
-/// highest of the key's index, and would be needed only with 2^31 operations at once.
-const CANCELLING: u64 = 1 << 31;
 
 /// The number of lists for vectored sends, and of the port's own buffers, kept for reuse.
 const SPARE_MAX: usize = 64;
@@ -216,52 +211,6 @@ impl Uring {
         })
     }
 
-    /// Submits the operation's current stage, now or once the port may submit.
-    fn start(&mut self, key: Key) {
-        if self.phase != Phase::Active {
-            return;
-        }
-        let pending = self
-            .operations
-            .get_mut(key)
-            .expect("only live operations are started");
-        pending.lent = true;
-        let submission = pending.submission(&mut self.spare);
-        let entry = submission.user_data(key.to_u64());
-        // SAFETY: the entry points to memory that the operation owns on the heap, and the operation
-        // stays in the table, unchanged, until its last completion.
-        unsafe { self.ring_mut().push(entry) };
-    }
-
-    fn push_cancel(&mut self, key: Key) {
-        let word = key.to_u64();
-        debug_assert_eq!(word & CANCELLING, 0, "fewer than 2^31 operations at once");
-        let entry = opcode::AsyncCancel::new(word)
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(word | CANCELLING);
-        // SAFETY: a cancellation has no addresses.
-        unsafe { self.ring_mut().push(entry) };
-    }
-
-    fn cancel_key(&mut self, key: Key) -> bool {
-        match self.operations.get_mut(key) {
-            None => false,
-            Some(pending) if pending.cancelled || matches!(pending.work, Work::Close) => true,
-            Some(pending) if matches!(pending.work, Work::Watch) => {
-                self.end_watch(key);
-                true
-            }
-            Some(pending) => {
-                pending.cancelled = true;
-                if pending.lent {
-                    self.push_cancel(key);
-                }
-                true
-            }
-        }
-    }
-
     fn state(&self, handle: Handle) -> io::Result<&Entry> {
         let state = self.handles.get(handle.0);
         state
@@ -328,27 +277,6 @@ impl Uring {
             }
             _ => Err(invalid("this kind of handle does not take such requests")),
         }
-    }
-
-    /// Closes a handle that is being closed, once its last operation has completed.
-    fn close_if_idle(&mut self, key: Key) {
-        let Some(state) = self.handles.get(key) else {
-            return;
-        };
-        let Some(closing) = state.closing.filter(|_| state.is_idle()) else {
-            return;
-        };
-        let state = self.handles.remove(key).expect("it was there a moment ago");
-        if let (CloseMode::Reset, Source::Stream(socket)) = (closing.mode, &state.source) {
-            // A socket that never connected has nothing to reset.
-            let _ = control::reset_on_close(socket);
-        }
-        self.children.note_closed(&state.source);
-        drop(state);
-        let pending = self.operations.remove(closing.operation);
-        let mut pending = pending.expect("closing is under way until here");
-        let completion = pending.last(closing.operation, Ok(Outcome::Closed));
-        self.due.push_back(completion);
     }
 
     fn adopt_writer(&mut self, pipe: OwnedFd) -> io::Result<Handle> {

@@ -22,14 +22,14 @@ impl Uring {
         let reason = format!("io_uring was refused when the port began to wait: {refusal}");
         let (event, waker) = (self.bell.event.clone(), self.bell.waker.clone());
         let mut successor = Successor::new(&self.setup.options, reason, event, waker)?;
-        for (key, state) in self.handles.iter() {
-            successor.watch(key, state.pollable())?;
+        for (key, entry) in self.handles.iter() {
+            successor.watch(key, entry.pollable())?;
         }
         successor.watch_foreign(&self.foreign)?;
         log::warn!("io_uring was refused, continuing with epoll: {refusal}");
         let operations = std::mem::take(&mut self.operations);
         Ok(successor.take_over(Estate {
-            handles: std::mem::take(&mut self.handles).map(|_, state| state.source),
+            handles: std::mem::take(&mut self.handles).map(|_, entry| entry.source),
             operations: operations.map(|_, pending| Inherited {
                 handle: pending.handle,
                 token: pending.token,

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use io_uring::{squeue, types};
+use io_uring::{opcode, squeue, types};
 
+use super::super::source::Source;
 use super::super::table::Key;
-use super::super::{Completion, Failure};
+use super::super::{CloseMode, Completion, Failure, Outcome, control};
 use super::life::Phase;
 use super::next::{Next, start_after_poll};
 use super::pending::{Pending, Stage, Work};
@@ -13,7 +14,11 @@ use super::pinned::{Gather, Pinned};
 use super::receive::WIDE_MAX;
 use super::ring::{Cqe, poll};
 use super::watch::FOREIGN;
-use super::{CANCELLING, Uring, WAKE, accept, child, connect, hang_up, receive, send};
+use super::{Uring, WAKE, accept, child, connect, hang_up, receive, send};
+
+/// Marks the user data of a cancellation, which also carries the operation's key. The bit is the
+/// highest of the key's index, and would be needed only with 2^31 operations at once.
+const CANCELLING: u64 = 1 << 31;
 
 impl Pending {
     /// Builds the submission entry for the current `stage`.
@@ -48,6 +53,52 @@ impl Pending {
 }
 
 impl Uring {
+    /// Submits the operation's current stage, now or once the port may submit.
+    pub(super) fn start(&mut self, key: Key) {
+        if self.phase != Phase::Active {
+            return;
+        }
+        let pending = self
+            .operations
+            .get_mut(key)
+            .expect("only live operations are started");
+        pending.lent = true;
+        let submission = pending.submission(&mut self.spare);
+        let entry = submission.user_data(key.to_u64());
+        // SAFETY: the entry points to memory that the operation owns on the heap, and the operation
+        // stays in the table, unchanged, until its last completion.
+        unsafe { self.ring_mut().push(entry) };
+    }
+
+    pub(super) fn push_cancel(&mut self, key: Key) {
+        let word = key.to_u64();
+        debug_assert_eq!(word & CANCELLING, 0, "fewer than 2^31 operations at once");
+        let entry = opcode::AsyncCancel::new(word)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(word | CANCELLING);
+        // SAFETY: a cancellation has no addresses.
+        unsafe { self.ring_mut().push(entry) };
+    }
+
+    pub(super) fn cancel_key(&mut self, key: Key) -> bool {
+        match self.operations.get_mut(key) {
+            None => false,
+            Some(pending) if pending.cancelled || matches!(pending.work, Work::Close) => true,
+            Some(pending) if matches!(pending.work, Work::Watch) => {
+                self.end_watch(key);
+                true
+            }
+            Some(pending) => {
+                pending.cancelled = true;
+                if pending.lent {
+                    self.push_cancel(key);
+                }
+                true
+            }
+        }
+    }
+
     fn deliver_due(&mut self, limit: usize, completions: &mut Vec<Completion>) {
         if self.due.is_empty() {
             return;
@@ -174,14 +225,35 @@ impl Uring {
         {
             self.spare.push(gather);
         }
-        let state = self
+        let entry = self
             .handles
             .get_mut(pending.handle)
             .expect("a handle outlives its operations");
-        state.forget(key);
-        if state.closing.is_some() {
+        entry.forget(key);
+        if entry.closing.is_some() {
             self.close_if_idle(pending.handle);
         }
+    }
+
+    /// Closes a handle that is being closed, once its last operation has completed.
+    pub(super) fn close_if_idle(&mut self, key: Key) {
+        let Some(entry) = self.handles.get(key) else {
+            return;
+        };
+        let Some(closing) = entry.closing.filter(|_| entry.is_idle()) else {
+            return;
+        };
+        let entry = self.handles.remove(key).expect("it was there a moment ago");
+        if let (CloseMode::Reset, Source::Stream(socket)) = (closing.mode, &entry.source) {
+            // A socket that never connected has nothing to reset.
+            let _ = control::reset_on_close(socket);
+        }
+        self.children.note_closed(&entry.source);
+        drop(entry);
+        let pending = self.operations.remove(closing.operation);
+        let mut pending = pending.expect("closing is under way until here");
+        let completion = pending.last(closing.operation, Ok(Outcome::Closed));
+        self.due.push_back(completion);
     }
 
     fn finish_wake(&mut self, cqe: Cqe) {
