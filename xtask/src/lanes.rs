@@ -165,7 +165,7 @@ pub(crate) const LANES: &[Lane] = &[
 /// Tests that Miri runs: ownership of memory, with a stand-in for the kernel, the simulated port, and the table of
 /// handles. Timers and chunks are left out, because they have no unsafe code and take Miri minutes.
 const MIRI_FILTERS: &[&str] = &[
-    "port::buffer",
+    "port::memory::buffer",
     "port::sim",
     "port::table",
     "port::uring::buffers",
