@@ -14,6 +14,7 @@ mod support {
 }
 
 mod promises {
+    mod admission;
     mod affinity;
     mod child_sockets;
     mod closing;

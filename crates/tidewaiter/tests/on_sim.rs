@@ -12,6 +12,7 @@ mod support {
 }
 
 mod promises {
+    mod admission;
     mod affinity;
     mod child_sockets;
     mod closing;

@@ -21,8 +21,8 @@ pub(super) const BATCH_MAX: usize = 256;
 /// The interface of a backend, which keeps the promises at the head of this module.
 ///
 /// Backends report a failure to *start* an operation as its completion. They return errors only for
-/// requests that are no operation at all: on a closed handle ([`io::ErrorKind::NotFound`]), of a kind that
-/// the handle does not take, or a second receive or send during another ([`io::ErrorKind::InvalidInput`]).
+/// requests that are no operation at all: on a closed handle ([`io::ErrorKind::NotFound`]), and those that
+/// [`admit`](super::admission::admit) refuses ([`io::ErrorKind::InvalidInput`]).
 pub(crate) trait Driver: fmt::Debug {
     /// The backend, and why it was chosen.
     fn info(&self) -> &PortInfo;

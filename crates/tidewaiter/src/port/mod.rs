@@ -33,6 +33,7 @@
 //! [`Port::before_fork`] and [`Port::after_fork`] take the port there. (Linux before 4.14 cannot tell a copy
 //! from the original.)
 
+mod admission;
 mod completion;
 mod control;
 mod driver;
@@ -103,8 +104,9 @@ impl Port {
     /// Only for a request that could never be started; no completion follows then.
     /// [`NotFound`](io::ErrorKind::NotFound) when the handle is closed or being closed.
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) when this kind of handle does not take such a request,
-    /// when the handle is receiving (or sending) already, or when there is nothing to send. A handle is
-    /// receiving until the last completion of its receive has been delivered, even after a
+    /// when the handle is receiving (sending, connecting, waiting for a hang-up) already, when it is
+    /// connecting, or is asked to connect while another request is under way, or when there is nothing to
+    /// send. A handle is receiving until the last completion of its receive has been delivered, even after a
     /// [`cancel`](Port::cancel). [`Unsupported`](io::ErrorKind::Unsupported) for [`Request::HangUp`] on
     /// Windows. [`ResourceBusy`](io::ErrorKind::ResourceBusy) in a copy that `fork` made.
     ///

@@ -20,7 +20,7 @@ pub enum Request {
     AcceptOne,
     /// On an unconnected stream socket: connects it. Completes with [`Outcome::Connected`](super::Outcome::Connected).
     ///
-    /// The only time limit is the OS's, which may be minutes: cancel the operation, or close the
+    /// Nothing else may be under way on the handle. The only time limit is the OS's, which may be minutes: cancel the operation, or close the
     /// handle.
     Connect(SocketAddr),
     /// On a stream socket or a readable pipe: receives. Multishot: each completion is an

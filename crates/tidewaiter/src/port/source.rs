@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::Socket;
 
+use super::admission::HandleKind;
 use crate::process::OsProcess;
 
 /// The object behind a handle. Dropping it closes it.
@@ -15,6 +16,19 @@ pub(super) enum Source {
     Writer(OwnedFd),
     /// Boxed: connections far outnumber processes.
     Process(Box<OsProcess>),
+}
+
+impl Source {
+    /// What the handle is, as far as requests are concerned.
+    pub(super) fn kind(&self) -> HandleKind {
+        match self {
+            Source::Listener(_) => HandleKind::Listener,
+            Source::Stream(_) => HandleKind::Stream,
+            Source::Reader(_) => HandleKind::PipeReader,
+            Source::Writer(_) => HandleKind::PipeWriter,
+            Source::Process(_) => HandleKind::Process,
+        }
+    }
 }
 
 impl AsFd for Source {

@@ -327,8 +327,9 @@ impl RandomProgram {
         let item = self.items[index]
             .as_mut()
             .expect("picked among the open ones");
-        item.receiving |= kind == RequestKind::Receive;
-        item.sending |= kind == RequestKind::Send;
+        // A socket that is connecting takes neither.
+        item.receiving |= matches!(kind, RequestKind::Receive | RequestKind::Connect);
+        item.sending |= matches!(kind, RequestKind::Send | RequestKind::Connect);
         let submitted = self.ports[item.port].submit(item.handle, request, Token(token));
         let operation = submitted.expect("the handle is open and idle");
         let pending = item.pending(index, operation, kind);
@@ -413,8 +414,9 @@ impl RandomProgram {
 
     fn end_operation(&mut self, pending: Pending) {
         if let Some(item) = self.items[pending.item].as_mut() {
-            item.receiving &= pending.kind != RequestKind::Receive;
-            item.sending &= pending.kind != RequestKind::Send;
+            let connecting = pending.kind == RequestKind::Connect;
+            item.receiving &= !connecting && pending.kind != RequestKind::Receive;
+            item.sending &= !connecting && pending.kind != RequestKind::Send;
         }
         if pending.kind == RequestKind::Close {
             let mut others = self.pending.values();

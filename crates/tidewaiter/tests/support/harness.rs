@@ -190,7 +190,7 @@ impl Harness {
 
     #[track_caller]
     fn check_result(&self, entry: &Entry, completion: &Completion) {
-        use RequestKind::{Accept, Close, Connect, Exit, Receive, Send};
+        use RequestKind::{Accept, Close, Connect, Exit, HangUp, Receive, Send};
         let unsent = completion.unsent.len();
         match (&completion.result, entry.kind, completion.more) {
             (Ok(Outcome::Received(buffer)), Receive, true) => {
@@ -207,6 +207,7 @@ impl Harness {
             (Ok(Outcome::EndOfFile), Receive, false)
             | (Ok(Outcome::Connected), Connect, false)
             | (Ok(Outcome::Exited(_)), Exit, false)
+            | (Ok(Outcome::HungUp), HangUp, false)
             | (Ok(Outcome::Closed), Close, false) => {}
             (Err(_), kind, false) if kind != Close => {}
             _ => panic!("no answer to a {:?}: {completion:?}", entry.kind),
@@ -242,6 +243,11 @@ impl Harness {
     /// How many operations have completions to come.
     pub(crate) fn live_count(&self) -> usize {
         self.live.len()
+    }
+
+    /// The operations that have completions to come.
+    pub(crate) fn live(&self) -> Vec<Operation> {
+        self.live.keys().copied().collect()
     }
 
     /// Waits for the next completion of `operation`.

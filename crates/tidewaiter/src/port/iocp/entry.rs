@@ -9,8 +9,11 @@ use windows_sys::Win32::Foundation::HANDLE;
 use super::extension::raw_handle;
 use super::record::LentRecord;
 use super::traffic::Traffic;
+use crate::port::admission::{
+    HandleKind, RequestKinds, admit, closed, not_a_process, not_a_socket,
+};
 use crate::port::table::Key;
-use crate::port::{Request, RequestKind, Token};
+use crate::port::{Request, Token};
 use crate::process::OsProcess;
 
 /// The object behind a handle.
@@ -41,29 +44,28 @@ impl Source {
         }
     }
 
-    /// Whether such an object can perform `request`.
-    fn knows(&self, request: &Request) -> bool {
-        match request {
-            Request::Accept | Request::AcceptOne => matches!(self, Source::Listener(..)),
-            Request::Connect(_) => matches!(self, Source::Stream(_)),
-            Request::Receive => matches!(self, Source::Stream(_) | Source::PipeReader(_)),
-            Request::Send(_) => matches!(self, Source::Stream(_) | Source::PipeWriter(_)),
-            Request::Exit => matches!(self, Source::Process(_)),
-            Request::HangUp => matches!(self, Source::Stream(_) | Source::PipeWriter(_)),
+    /// What the handle is, as far as requests are concerned.
+    fn kind(&self) -> HandleKind {
+        match self {
+            Source::Listener(..) => HandleKind::Listener,
+            Source::Stream(_) => HandleKind::Stream,
+            Source::PipeReader(_) => HandleKind::PipeReader,
+            Source::PipeWriter(_) => HandleKind::PipeWriter,
+            Source::Process(_) => HandleKind::Process,
         }
     }
 
     pub(super) fn socket(&self) -> io::Result<&Socket> {
         match self {
             Source::Listener(socket, _) | Source::Stream(socket) => Ok(socket),
-            _ => Err(invalid("the handle is not a socket")),
+            _ => Err(not_a_socket()),
         }
     }
 
     pub(super) fn process(&self) -> io::Result<&OsProcess> {
         match self {
             Source::Process(child) => Ok(&child.process),
-            _ => Err(invalid("the handle is not a process")),
+            _ => Err(not_a_process()),
         }
     }
 }
@@ -81,10 +83,10 @@ pub(super) struct Entry {
     pub(super) operations: Vec<Key>,
     /// The records of these operations that Windows holds.
     pub(super) lent_records: Vec<LentRecord>,
-    pub(super) receiving: bool,
+    /// The kinds of the operations under way.
+    pub(super) under_way: RequestKinds,
     /// For a pipe that we read: whether the child's tree has ended, so that the pipe ends once it is empty.
     pub(super) ends_when_empty: bool,
-    pub(super) sending: bool,
     /// The close under way.
     pub(super) closing: Option<(Key, Token)>,
 }
@@ -98,9 +100,8 @@ impl Entry {
             eager_index: None,
             operations: Vec::new(),
             lent_records: Vec::new(),
-            receiving: false,
+            under_way: RequestKinds::default(),
             ends_when_empty: false,
-            sending: false,
             closing: None,
         }
     }
@@ -110,27 +111,13 @@ impl Entry {
         if self.closing.is_some() {
             return Err(closed());
         }
-        if !self.source.knows(request) {
-            return Err(invalid("this kind of handle does not take such requests"));
-        }
+        admit(self.source.kind(), self.under_way, request)?;
         match request {
-            Request::Receive if self.receiving => Err(invalid("the handle is already receiving")),
-            Request::Send(_) if self.sending => Err(invalid("the handle is already sending")),
-            Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
             Request::HangUp => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "completion ports report a hang-up only to a receive or a send",
             )),
             _ => Ok(()),
-        }
-    }
-
-    /// Notes that an operation of this kind begins or has ended.
-    pub(super) fn mark(&mut self, kind: RequestKind, under_way: bool) {
-        match kind {
-            RequestKind::Receive => self.receiving = under_way,
-            RequestKind::Send => self.sending = under_way,
-            _ => {}
         }
     }
 
@@ -143,12 +130,4 @@ impl Entry {
             }
         }
     }
-}
-
-pub(super) fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
-}
-
-pub(super) fn invalid(reason: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, reason)
 }

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket as OsSocket;
 
-use self::entry::{Entry, Source, closed, invalid};
+use self::entry::{Entry, Source};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::pending::Pending;
 use self::queue::{Batch, Queue, QueueNotify, skip_on_success};
@@ -46,6 +46,7 @@ use self::receive_memory::ReceiveMemory;
 use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
+use super::admission::{closed, invalid};
 use super::control;
 use super::socket::SocketRepr;
 use super::table::{Key, Table};
@@ -233,7 +234,7 @@ impl Driver for Iocp {
         entry.check(&request)?;
         let kind = request.kind();
         let operation = self.operations.insert(Pending::new(handle.0, token, kind));
-        entry.mark(kind, true);
+        entry.under_way.insert(kind);
         entry.operations.push(operation);
         self.in_flight += 1;
         self.start(operation, request);

@@ -252,7 +252,7 @@ impl Iocp {
             .handles
             .get_mut(pending.handle)
             .expect("it has operations");
-        entry.mark(pending.kind, false);
+        entry.under_way.remove(pending.kind);
         entry.operations.retain(|&other| other != operation);
         self.done.push_back(Completion {
             token: pending.token,

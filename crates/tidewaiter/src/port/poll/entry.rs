@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
+use super::super::admission::RequestKinds;
 use super::super::source::Source;
 use super::super::surge::Surge;
 use super::super::{Operation, Request};
-use super::pending::{Pending, Work};
+use super::pending::Pending;
 use super::selector::Readiness;
 
 /// The kinds of operation that can be under way on one handle at the same time.
@@ -57,6 +58,8 @@ pub(super) struct Entry {
     /// Whether a short read or write means that nothing more is possible now. True for sockets and
     /// pipes; a terminal, for example, returns one line at a time.
     pub(super) short_is_all: bool,
+    /// The kinds of operations whose last completion has not been delivered.
+    pub(super) under_way: RequestKinds,
     pub(super) input: Option<Pending>,
     pub(super) source: Source,
     /// How much the handle has received lately.
@@ -74,15 +77,13 @@ struct Extras {
     hang_up: Option<Pending>,
     /// Further accepts, and further waits for the same exit: each moves to `input` in its turn.
     waiting: VecDeque<Pending>,
-    /// Directions of cancelled operations whose completion is not yet delivered, and that still
-    /// count as under way.
-    ending: Vec<Direction>,
 }
 
 impl Entry {
     pub(super) fn new(source: Source, short_is_all: bool) -> Entry {
         Entry {
             source,
+            under_way: RequestKinds::default(),
             watched: false,
             queued: false,
             input: None,
@@ -120,23 +121,16 @@ impl Entry {
         }
     }
 
-    /// Puts `pending` in its place; returns it as an error if its direction is occupied and takes only
-    /// one operation.
-    pub(super) fn start(&mut self, direction: Direction, pending: Pending) -> Result<(), Pending> {
-        let several = matches!(pending.work, Work::Accept | Work::AcceptOne | Work::Exit);
-        if several && self.input.is_some() {
+    /// Puts an operation that was admitted in its place.
+    pub(super) fn start(&mut self, direction: Direction, pending: Pending) {
+        self.under_way.insert(pending.kind());
+        if direction == Direction::Input && self.input.is_some() {
             self.extras().waiting.push_back(pending);
-            return Ok(());
+            return;
         }
-        let ending = self
-            .extras
-            .as_ref()
-            .is_some_and(|extras| extras.ending.contains(&direction));
-        if self.slot(direction).is_some() || (!several && ending) {
-            return Err(pending);
-        }
-        *self.slot(direction) = Some(pending);
-        Ok(())
+        let slot = self.slot(direction);
+        debug_assert!(slot.is_none(), "it was admitted");
+        *slot = Some(pending);
     }
 
     /// Removes `operation` from the handle, if it is still to be attempted.
@@ -150,17 +144,8 @@ impl Entry {
                 .waiting
                 .remove(extras.waiting.iter().position(is_it)?)?,
         };
-        extras.ending.push(direction);
         self.promote();
         Some(pending)
-    }
-
-    /// Notes that the completion of an operation cancelled in `direction` has been delivered.
-    pub(super) fn forget_cancelled(&mut self, direction: Direction) {
-        let ending = &mut self.extras().ending;
-        if let Some(place) = ending.iter().position(|ending| *ending == direction) {
-            ending.swap_remove(place);
-        }
     }
 
     /// Moves the next waiting operation to the place of one that has ended.

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 
+use super::admission::{admit, closed, invalid, not_a_process, not_a_socket};
 use super::chunks::Chunks;
 use super::foreign::Foreign;
 use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
@@ -142,7 +143,7 @@ impl PollPort {
     fn socket(&self, handle: Handle) -> io::Result<&socket2::Socket> {
         match &self.entry(handle)?.source {
             Source::Listener(socket) | Source::Stream(socket) => Ok(socket),
-            _ => Err(invalid("the handle is not a socket")),
+            _ => Err(not_a_socket()),
         }
     }
 
@@ -208,21 +209,13 @@ impl Driver for PollPort {
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
-        check(&entry.source, &request)?;
+        admit(entry.source.kind(), entry.under_way, &request)?;
         let direction = Direction::of(&request);
         let operation = Operation(self.operations.insert(Place {
             handle: handle.0,
             direction: Some(direction),
         }));
-        if entry
-            .start(direction, Pending::new(operation, token, request))
-            .is_err()
-        {
-            self.operations.remove(operation.0);
-            return Err(invalid(
-                "the handle already has such an operation under way",
-            ));
-        }
+        entry.start(direction, Pending::new(operation, token, request));
         match direction {
             Direction::Output => self.fresh.push_back(handle.0),
             Direction::Input | Direction::HangUp => self.queue_if_ready(handle.0),
@@ -384,7 +377,7 @@ impl Driver for PollPort {
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
         match &self.entry(process)?.source {
             Source::Process(process) => process.signal(signal, target),
-            _ => Err(invalid("the handle is not a process")),
+            _ => Err(not_a_process()),
         }
     }
 
@@ -484,31 +477,6 @@ fn prepare(source: &Source) -> io::Result<bool> {
     }
 }
 
-/// Refuses requests that the source cannot perform.
-fn check(source: &Source, request: &Request) -> io::Result<()> {
-    let known = match request {
-        Request::Accept | Request::AcceptOne => matches!(source, Source::Listener(_)),
-        Request::Connect(_) => matches!(source, Source::Stream(_)),
-        Request::Receive => matches!(source, Source::Stream(_) | Source::Reader(_)),
-        Request::Send(_) => matches!(source, Source::Stream(_) | Source::Writer(_)),
-        Request::Exit => matches!(source, Source::Process(_)),
-        Request::HangUp => matches!(source, Source::Stream(_) | Source::Writer(_)),
-    };
-    match request {
-        _ if !known => Err(invalid("this kind of handle does not take such requests")),
-        Request::Send(chunks) if chunks.is_empty() => Err(invalid("there is nothing to send")),
-        _ => Ok(()),
-    }
-}
-
 fn reason((error, _): (io::Error, Source)) -> io::Error {
     error
-}
-
-fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
-}
-
-fn invalid(problem: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, problem)
 }

@@ -120,21 +120,19 @@ impl PollPort {
                 self.closing -= 1;
             }
             if !completion.more {
-                self.forget_finished(completion.operation.0);
+                self.forget_finished(completion.operation.0, completion.kind);
             }
             completions.push(completion);
         }
     }
 
-    fn forget_finished(&mut self, operation: Key) {
+    fn forget_finished(&mut self, operation: Key, kind: RequestKind) {
         let Some(place) = self.operations.remove(operation) else {
             self.inherited -= 1;
             return;
         };
-        if let Some(direction) = place.direction
-            && let Some(entry) = self.handles.get_mut(place.handle)
-        {
-            entry.forget_cancelled(direction);
+        if let Some(entry) = self.handles.get_mut(place.handle) {
+            entry.under_way.remove(kind);
         }
     }
 }
@@ -200,6 +198,7 @@ fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option
     };
     let mut unsent = Chunks::new();
     if !more {
+        entry.under_way.remove(kind);
         let pending = entry.slot(direction).take();
         unsent = pending.map(Pending::into_unsent).unwrap_or_default();
         entry.promote();

@@ -3,8 +3,9 @@
 use std::io;
 
 use super::driver::SimDriver;
-use super::entry::{Source, unsuitable};
+use super::entry::Source;
 use super::world::World;
+use crate::port::admission::not_a_process;
 use crate::port::table::Key;
 use crate::port::{Handle, Outcome, Spawned, SpawnedPipe};
 use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
@@ -41,7 +42,7 @@ impl SimDriver {
             Source::Process(child) => self
                 .shared
                 .change(|world| world.signal_child(child, signal, target)),
-            _ => Err(unsuitable("only processes take signals")),
+            _ => Err(not_a_process()),
         }
     }
 }

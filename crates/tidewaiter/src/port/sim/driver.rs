@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SimSocket;
-use super::entry::{Entry, Source, suits, unsuitable};
+use super::entry::{Entry, Source};
 use super::pending::{Pending, Work};
 use super::shared_world::SharedWorld;
 use super::thread_notify::ThreadNotify;
+use crate::port::admission::{RequestKinds, admit, closed, invalid, not_a_socket};
 use crate::port::buffer::Pool;
 use crate::port::socket::{Simulated, SocketRepr};
 use crate::port::table::{Key, Table};
@@ -52,7 +53,7 @@ impl SimDriver {
     pub(super) fn source(&self, handle: Handle) -> io::Result<Source> {
         match self.handles.get(handle.0) {
             Some(entry) if !entry.closing => Ok(entry.source),
-            _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+            _ => Err(closed()),
         }
     }
 
@@ -77,14 +78,19 @@ impl SimDriver {
         Operation(key)
     }
 
-    fn is_busy(&self, handle: Handle, kind: RequestKind) -> bool {
-        let mut operations = self.operations.iter();
-        operations.any(|(_, pending)| pending.handle == handle && pending.kind == kind)
+    /// The kinds of operations under way on a handle.
+    fn under_way(&self, handle: Handle) -> RequestKinds {
+        let mut kinds = RequestKinds::default();
+        let operations = self.operations.iter().map(|(_, pending)| pending);
+        for pending in operations.filter(|pending| pending.handle == handle) {
+            kinds.insert(pending.kind);
+        }
+        kinds
     }
 
     fn adopt_socket(&mut self, socket: Box<dyn Simulated>) -> io::Result<Handle> {
         let socket: Box<dyn Any> = socket;
-        let other_world = || unsuitable("the socket belongs to another simulated world");
+        let other_world = || invalid("the socket belongs to another simulated world");
         let mut socket = socket.downcast::<SimSocket>().map_err(|_| other_world())?;
         if !Arc::ptr_eq(&socket.shared, &self.shared) {
             return Err(other_world());
@@ -109,29 +115,13 @@ impl Driver for SimDriver {
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let source = self.source(handle)?;
+        admit(source.kind()?, self.under_way(handle), &request)?;
         let kind = request.kind();
-        if !suits(source, kind) {
-            return Err(unsuitable(
-                "this kind of handle does not take such requests",
-            ));
-        }
-        let alone = matches!(
-            kind,
-            RequestKind::Connect | RequestKind::Receive | RequestKind::Send | RequestKind::HangUp
-        );
-        if alone && self.is_busy(handle, kind) {
-            return Err(unsuitable(
-                "the handle already has such an operation under way",
-            ));
-        }
         let work = match request {
             Request::Accept => Work::Accept,
             Request::AcceptOne => Work::AcceptOne,
             Request::Connect(peer) => Work::Connect(peer),
             Request::Receive => Work::Receive,
-            Request::Send(chunks) if chunks.is_empty() => {
-                return Err(unsuitable("there is nothing to send"));
-            }
             Request::Send(chunks) => Work::Send(chunks),
             Request::Exit => Work::Exit,
             Request::HangUp => Work::HangUp,
@@ -207,7 +197,7 @@ impl Driver for SimDriver {
     fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
         match resource {
             Resource::Socket(Socket(SocketRepr::Sim(socket))) => self.adopt_socket(socket),
-            _ => Err(unsuitable(
+            _ => Err(invalid(
                 "the simulated port cannot adopt sockets and pipes of the OS",
             )),
         }
@@ -227,14 +217,14 @@ impl Driver for SimDriver {
             Source::Listener(listener) => Ok(world.listener(listener).address),
             Source::Bound(address) => Ok(address),
             Source::Stream(end) => Ok(world.addresses(end).0),
-            _ => Err(unsuitable("only sockets have addresses")),
+            _ => Err(not_a_socket()),
         }
     }
 
     fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
         match self.source(handle)? {
             Source::Stream(end) => Ok(self.shared.lock().unacknowledged(end)),
-            _ => Err(unsuitable("only connections have unacknowledged bytes")),
+            _ => Err(invalid("only connections have unacknowledged bytes")),
         }
     }
 
@@ -244,19 +234,19 @@ impl Driver for SimDriver {
             Source::Bound(_) | Source::Listener(_) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
             }
-            _ => Err(unsuitable("only sockets have addresses")),
+            _ => Err(not_a_socket()),
         }
     }
 
     fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
         self.source(handle)?;
-        Err(unsuitable("simulated handles have no descriptor"))
+        Err(invalid("simulated handles have no descriptor"))
     }
 
     fn set_option(&mut self, handle: Handle, _option: SocketOption) -> io::Result<()> {
         match self.source(handle)? {
             Source::Listener(_) | Source::Bound(_) | Source::Stream(_) => Ok(()),
-            _ => Err(unsuitable("only sockets have options")),
+            _ => Err(not_a_socket()),
         }
     }
 
@@ -264,7 +254,7 @@ impl Driver for SimDriver {
         match self.source(handle)? {
             Source::Stream(end) => self.shared.change(|world| world.shutdown_write(end)),
             Source::Bound(_) => Err(io::Error::from(io::ErrorKind::NotConnected)),
-            _ => Err(unsuitable("only stream sockets can be shut down")),
+            _ => Err(invalid("only stream sockets can be shut down")),
         }
     }
 

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use super::world::World;
 use super::world::channel::ChannelEnd;
 use super::world::network::End;
+use crate::port::CloseMode;
+use crate::port::admission::{HandleKind, closed};
 use crate::port::table::Key;
-use crate::port::{CloseMode, RequestKind};
 
 /// The object behind a handle.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,18 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// What the handle is, as far as requests are concerned.
+    pub(super) fn kind(self) -> io::Result<HandleKind> {
+        match self {
+            Source::Listener(_) => Ok(HandleKind::Listener),
+            Source::Bound(_) | Source::Stream(_) => Ok(HandleKind::Stream),
+            Source::Reader(_) => Ok(HandleKind::PipeReader),
+            Source::Writer(_) => Ok(HandleKind::PipeWriter),
+            Source::Process(_) => Ok(HandleKind::Process),
+            Source::Closed => Err(closed()),
+        }
+    }
+
     /// Closes the object behind a handle.
     pub(super) fn close(self, world: &mut World, mode: CloseMode) {
         match self {
@@ -43,32 +56,4 @@ impl Source {
 pub(super) struct Entry {
     pub(super) source: Source,
     pub(super) closing: bool,
-}
-
-/// Whether this kind of handle takes this kind of request.
-pub(super) fn suits(source: Source, kind: RequestKind) -> bool {
-    match kind {
-        RequestKind::Accept => matches!(source, Source::Listener(_)),
-        RequestKind::Connect => matches!(source, Source::Bound(_) | Source::Stream(_)),
-        RequestKind::Receive => {
-            matches!(
-                source,
-                Source::Bound(_) | Source::Stream(_) | Source::Reader(_)
-            )
-        }
-        RequestKind::Send => {
-            matches!(
-                source,
-                Source::Bound(_) | Source::Stream(_) | Source::Writer(_)
-            )
-        }
-        RequestKind::Exit => matches!(source, Source::Process(_)),
-        RequestKind::HangUp => matches!(source, Source::Stream(_) | Source::Writer(_)),
-        RequestKind::Watch => false,
-        RequestKind::Close => true,
-    }
-}
-
-pub(super) fn unsuitable(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, why)
 }

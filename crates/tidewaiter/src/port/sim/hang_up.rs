@@ -11,6 +11,8 @@ pub(super) fn attempt_hang_up(world: &World, source: Source) -> io::Result<Optio
     let over = match source {
         Source::Stream(end) => world.is_over(end)?,
         Source::Writer(channel) => !world.channel(channel).has_reader(),
+        // As on Linux.
+        Source::Bound(_) => true,
         _ => unreachable!("only connections and writable pipes hang up"),
     };
     Ok(over.then_some(Outcome::HungUp))

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
+use super::super::admission::{RequestKinds, not_a_socket};
 use super::super::source::Source;
 use super::super::table::Key;
 use super::super::{CloseMode, RequestKind};
@@ -19,6 +20,8 @@ pub(super) struct Closing {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) source: Source,
+    /// The kinds of operations under way.
+    pub(super) under_way: RequestKinds,
     pub(super) receiving: Option<Key>,
     pub(super) sending: Option<Key>,
     pub(super) hanging_up: Option<Key>,
@@ -32,6 +35,7 @@ impl Entry {
     pub(super) fn new(source: Source) -> Entry {
         Entry {
             source,
+            under_way: RequestKinds::default(),
             receiving: None,
             sending: None,
             hanging_up: None,
@@ -50,7 +54,7 @@ impl Entry {
     pub(super) fn socket(&self) -> io::Result<&socket2::Socket> {
         match &self.source {
             Source::Listener(socket) | Source::Stream(socket) => Ok(socket),
-            _ => Err(super::invalid("the handle is not a socket")),
+            _ => Err(not_a_socket()),
         }
     }
 
@@ -63,6 +67,7 @@ impl Entry {
 
     /// Records an operation that begins.
     pub(super) fn note(&mut self, key: Key, kind: RequestKind) {
+        self.under_way.insert(kind);
         match kind {
             RequestKind::Receive => self.receiving = Some(key),
             RequestKind::Send => self.sending = Some(key),
@@ -72,7 +77,8 @@ impl Entry {
     }
 
     /// Forgets an operation that has ended.
-    pub(super) fn forget(&mut self, key: Key) {
+    pub(super) fn forget(&mut self, key: Key, kind: RequestKind) {
+        self.under_way.remove(kind);
         if self.receiving == Some(key) {
             self.receiving = None;
         } else if self.sending == Some(key) {

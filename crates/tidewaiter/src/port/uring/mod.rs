@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 
+use super::admission::{admit, closed, invalid, not_a_process};
 use super::buffer::Pool;
 use super::event::Event;
 use super::foreign::Foreign;
@@ -144,14 +145,6 @@ impl fmt::Debug for Uring {
     }
 }
 
-fn invalid(message: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, message)
-}
-
-fn no_such_handle() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
-}
-
 fn check(options: &PortOptions) -> io::Result<()> {
     if !options.receive_buffers.is_power_of_two() {
         return Err(invalid("`receive_buffers` must be a power of two"));
@@ -215,67 +208,48 @@ impl Uring {
         let state = self.handles.get(handle.0);
         state
             .filter(|state| state.closing.is_none())
-            .ok_or_else(no_such_handle)
+            .ok_or_else(closed)
     }
 
     fn keep(&mut self, source: Source) -> Handle {
         Handle(self.handles.insert(Entry::new(source)))
     }
 
-    /// Turns a request into work for this kind of handle, or refuses it.
+    /// Turns a request that the handle takes into work.
     fn work(
         state: &Entry,
         request: Request,
         abilities: Abilities,
         write_flags: Option<WriteFlags>,
-    ) -> io::Result<Work> {
-        match (request, &state.source) {
-            (Request::Accept, Source::Listener(_)) => Ok(Work::Accept { one: false }),
-            (Request::AcceptOne, Source::Listener(_)) => Ok(Work::Accept { one: true }),
-            (Request::Connect(peer), Source::Stream(_)) => {
-                Ok(Work::Connect(Pinned::new(peer.into())))
-            }
-            (Request::Receive, Source::Stream(_) | Source::Reader(_)) => {
-                if state.receiving.is_some() {
-                    return Err(invalid("the handle is already receiving"));
-                }
+    ) -> Work {
+        match request {
+            Request::Accept => Work::Accept { one: false },
+            Request::AcceptOne => Work::Accept { one: true },
+            Request::Connect(peer) => Work::Connect(Pinned::new(peer.into())),
+            Request::Receive => {
                 let pipe = matches!(state.source, Source::Reader(_));
                 let multishot = if pipe {
                     abilities.multishot_read
                 } else {
                     abilities.multishot_receive
                 };
-                Ok(Work::Receive {
+                Work::Receive {
                     pipe,
                     multishot,
                     surge: Surge::default(),
                     taken_back: false,
-                })
-            }
-            (Request::Send(chunks), Source::Stream(_) | Source::Writer(_)) => {
-                if state.sending.is_some() {
-                    return Err(invalid("the handle is already sending"));
                 }
-                if chunks.is_empty() {
-                    return Err(invalid("there is nothing to send"));
-                }
-                Ok(Work::Send {
-                    pipe: match state.source {
-                        Source::Writer(_) => write_flags,
-                        _ => None,
-                    },
-                    chunks,
-                    gather: None,
-                })
             }
-            (Request::Exit, Source::Process(process)) => Ok(Work::Exit(process.mark())),
-            (Request::HangUp, Source::Stream(_) | Source::Writer(_)) => {
-                if state.hanging_up.is_some() {
-                    return Err(invalid("the handle is already waiting for a hang-up"));
-                }
-                Ok(Work::HangUp { seen: false })
-            }
-            _ => Err(invalid("this kind of handle does not take such requests")),
+            Request::Send(chunks) => Work::Send {
+                pipe: match state.source {
+                    Source::Writer(_) => write_flags,
+                    _ => None,
+                },
+                chunks,
+                gather: None,
+            },
+            Request::Exit => Work::Exit(state.process().mark()),
+            Request::HangUp => Work::HangUp { seen: false },
         }
     }
 
@@ -312,9 +286,10 @@ impl Driver for Uring {
         let state = self.handles.get_mut(handle.0);
         let state = state
             .filter(|state| state.closing.is_none())
-            .ok_or_else(no_such_handle)?;
+            .ok_or_else(closed)?;
+        admit(state.source.kind(), state.under_way, &request)?;
         let kind = request.kind();
-        let work = Uring::work(state, request, self.setup.abilities, self.setup.write_flags)?;
+        let work = Uring::work(state, request, self.setup.abilities, self.setup.write_flags);
         let key = self.operations.insert(Pending {
             handle: handle.0,
             descriptor: state.descriptor(),
@@ -447,7 +422,7 @@ impl Driver for Uring {
     fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
         match &self.state(process)?.source {
             Source::Process(process) => process.signal(signal, target),
-            _ => Err(invalid("the handle is not a process")),
+            _ => Err(not_a_process()),
         }
     }
 

@@ -217,6 +217,7 @@ impl Uring {
             .operations
             .remove(key)
             .expect("it was there a moment ago");
+        let kind = pending.work.kind();
         if let Work::Send {
             gather: Some(gather),
             ..
@@ -229,7 +230,7 @@ impl Uring {
             .handles
             .get_mut(pending.handle)
             .expect("a handle outlives its operations");
-        entry.forget(key);
+        entry.forget(key, kind);
         if entry.closing.is_some() {
             self.close_if_idle(pending.handle);
         }

@@ -295,6 +295,8 @@ fn buffers_outlive_their_port_and_a_dropped_port_closes_what_it_had() {
     let Ok(Outcome::Accepted { socket, .. }) = bench.next(RequestKind::Accept) else {
         panic!("somebody connects");
     };
+    let connected = other.next(RequestKind::Connect);
+    assert!(matches!(connected, Ok(Outcome::Connected)));
     let server = bench.port.adopt(socket).expect("of the same world");
     bench.submit(server, Request::Receive);
     other.send(client, b"kept");

@@ -1,0 +1,148 @@
+//! Which requests a handle takes: one rule for all ports, in one table.
+//!
+//! To teach the ports a new kind of handle or of request, add a row here; a test of the promises walks the table on
+//! every port.
+
+use std::io;
+
+use super::request::{Request, RequestKind};
+
+/// What a handle is, as far as requests are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HandleKind {
+    Listener,
+    Stream,
+    PipeReader,
+    PipeWriter,
+    Process,
+}
+
+impl HandleKind {
+    /// The requests that handles of this kind take.
+    const fn takes(self) -> RequestKinds {
+        use RequestKind::{Accept, Connect, Exit, HangUp, Receive, Send};
+        RequestKinds::of(match self {
+            HandleKind::Listener => &[Accept],
+            HandleKind::Stream => &[Connect, Receive, Send, HangUp],
+            HandleKind::PipeReader => &[Receive],
+            HandleKind::PipeWriter => &[Send, HangUp],
+            HandleKind::Process => &[Exit],
+        })
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            HandleKind::Listener => "a listening socket",
+            HandleKind::Stream => "a stream socket",
+            HandleKind::PipeReader => "the reading end of a pipe",
+            HandleKind::PipeWriter => "the writing end of a pipe",
+            HandleKind::Process => "a process",
+        }
+    }
+}
+
+/// The requests beside which `kind` is refused. Several accepts may be under way on one listener, and several waits
+/// for the exit of one process.
+const fn excluded_by(kind: RequestKind) -> RequestKinds {
+    use RequestKind::{Accept, Close, Connect, Exit, HangUp, Receive, Send, Watch};
+    RequestKinds::of(match kind {
+        Connect => &[Connect, Receive, Send, HangUp],
+        Receive => &[Connect, Receive],
+        Send => &[Connect, Send],
+        HangUp => &[Connect, HangUp],
+        Accept | Exit | Watch | Close => &[],
+    })
+}
+
+/// The requests that exclude others, and what a handle is doing while one of them is under way.
+const ALONE: [(RequestKind, &str); 4] = [
+    (RequestKind::Connect, "connecting"),
+    (RequestKind::Receive, "receiving"),
+    (RequestKind::Send, "sending"),
+    (RequestKind::HangUp, "waiting for a hang-up"),
+];
+
+/// A set of kinds of requests, such as those under way on a handle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RequestKinds(u8);
+
+impl RequestKinds {
+    const fn of(kinds: &[RequestKind]) -> RequestKinds {
+        let (mut set, mut at) = (RequestKinds(0), 0);
+        while at < kinds.len() {
+            set.insert(kinds[at]);
+            at += 1;
+        }
+        set
+    }
+
+    pub(super) const fn insert(&mut self, kind: RequestKind) {
+        self.0 |= 1 << kind as u8;
+    }
+
+    pub(super) const fn remove(&mut self, kind: RequestKind) {
+        self.0 &= !(1 << kind as u8);
+    }
+
+    const fn contains(self, kind: RequestKind) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+
+    const fn and(self, others: RequestKinds) -> RequestKinds {
+        RequestKinds(self.0 & others.0)
+    }
+
+    const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Refuses a request that such a handle does not take, or not beside the requests that are `under_way` on it.
+#[inline]
+pub(super) fn admit(
+    handle: HandleKind,
+    under_way: RequestKinds,
+    request: &Request,
+) -> io::Result<()> {
+    let kind = request.kind();
+    let is_taken = handle.takes().contains(kind) && excluded_by(kind).and(under_way).is_empty();
+    match request {
+        Request::Send(chunks) if is_taken && chunks.is_empty() => {
+            Err(invalid("there is nothing to send"))
+        }
+        _ if is_taken => Ok(()),
+        _ => Err(refusal(handle, under_way, kind)),
+    }
+}
+
+#[cold]
+fn refusal(handle: HandleKind, under_way: RequestKinds, asked: RequestKind) -> io::Error {
+    let message = if handle.takes().contains(asked) {
+        let hindering = excluded_by(asked).and(under_way);
+        let hindering = ALONE.iter().find(|(kind, _)| hindering.contains(*kind));
+        let doing = hindering.map_or("busy", |(_, doing)| doing);
+        format!("{} takes no {asked:?} while it is {doing}", handle.name())
+    } else {
+        format!("{} takes no {asked:?}", handle.name())
+    };
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// The error of a call on a handle that is closed or being closed.
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the handle is closed")
+}
+
+/// The error of a control or a query that only sockets take.
+pub(super) fn not_a_socket() -> io::Error {
+    invalid("the handle is not a socket")
+}
+
+/// The error of a control that only processes take.
+pub(super) fn not_a_process() -> io::Error {
+    invalid("the handle is not a process")
+}
+
+pub(super) fn invalid(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}

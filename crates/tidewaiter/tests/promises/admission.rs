@@ -1,0 +1,215 @@
+//! Which requests a handle takes, and which of them at the same time: the same on every port, and refused in the same
+//! words.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tidewaiter::port::RequestKind::{Accept, Connect, Exit, HangUp, Receive, Send};
+use tidewaiter::port::{Chunks, Handle, PortKind, Request, RequestKind, Token};
+
+use crate::support::harness::Harness;
+use crate::support::piped_child::Child;
+use crate::support::roles::Role;
+
+/// Each kind of handle, and the requests that it takes.
+const TAKEN: [(&str, &[RequestKind]); 5] = [
+    ("a listening socket", &[Accept]),
+    ("a stream socket", &[Connect, Receive, Send, HangUp]),
+    ("the reading end of a pipe", &[Receive]),
+    ("the writing end of a pipe", &[Send, HangUp]),
+    ("a process", &[Exit]),
+];
+
+/// The pairs of requests that may be under way on a handle at the same time.
+const TOGETHER: [(RequestKind, RequestKind); 5] = [
+    (Accept, Accept),
+    (Exit, Exit),
+    (Receive, Send),
+    (Receive, HangUp),
+    (Send, HangUp),
+];
+
+fn doing(kind: RequestKind) -> &'static str {
+    match kind {
+        Connect => "connecting",
+        Receive => "receiving",
+        Send => "sending",
+        HangUp => "waiting for a hang-up",
+        _ => panic!("{kind:?} excludes nothing"),
+    }
+}
+
+fn may_be_together(first: RequestKind, second: RequestKind) -> bool {
+    TOGETHER.contains(&(first, second)) || TOGETHER.contains(&(second, first))
+}
+
+/// One request of each kind, and both ways to accept.
+fn requests(peer: SocketAddr) -> [Request; 7] {
+    [
+        Request::Accept,
+        Request::AcceptOne,
+        Request::Connect(peer),
+        Request::Receive,
+        Request::Send(Chunks::from(&b"hello"[..])),
+        Request::Exit,
+        Request::HangUp,
+    ]
+}
+
+/// Every two requests.
+fn pairs(peer: SocketAddr) -> impl Iterator<Item = (Request, Request)> {
+    let seconds = move |at| {
+        let first = move || requests(peer).into_iter().nth(at).expect("one of them");
+        requests(peer)
+            .into_iter()
+            .map(move |second| (first(), second))
+    };
+    (0..requests(peer).len()).flat_map(seconds)
+}
+
+/// A port with a handle of each kind, or with the means to make one.
+struct Handles {
+    harness: Harness,
+    listener: Handle,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl Handles {
+    fn new() -> Handles {
+        let mut harness = Harness::new();
+        let (listener, address) = harness.listen();
+        let child = Child::start(&mut harness, Role::Deaf);
+        let output = child.output(&mut harness);
+        output.stop(&mut harness);
+        harness.port.cancel(child.exit);
+        harness.assert_cancelled(child.exit);
+        Handles {
+            harness,
+            listener,
+            address,
+            child,
+        }
+    }
+
+    /// A handle of the named kind; for a stream socket, a new one.
+    fn get(&mut self, name: &str, connected: bool) -> Handle {
+        match name {
+            "a listening socket" => self.listener,
+            "a stream socket" if connected => self.harness.pair().0,
+            "a stream socket" => self.harness.open_stream(self.address),
+            "the reading end of a pipe" => self.child.stdout,
+            "the writing end of a pipe" => self.child.stdin,
+            "a process" => self.child.process,
+            _ => panic!("no such kind of handle: {name}"),
+        }
+    }
+
+    fn hangs_up(&self) -> bool {
+        self.harness.port.info().kind != PortKind::Iocp
+    }
+
+    /// Submits a request that must be taken, or refused with this message.
+    #[track_caller]
+    fn submit(&mut self, handle: Handle, request: Request, refusal: Option<String>) {
+        let kind = request.kind();
+        let expected = match refusal {
+            Some(message) => (io::ErrorKind::InvalidInput, Some(message)),
+            None if kind == HangUp && !self.hangs_up() => (io::ErrorKind::Unsupported, None),
+            None => {
+                self.harness.submit(handle, request);
+                return;
+            }
+        };
+        let before = self.harness.port.in_flight();
+        let error = self
+            .harness
+            .port
+            .submit(handle, request, Token(0))
+            .expect_err("the request should be refused");
+        assert_eq!(error.kind(), expected.0, "{error}");
+        if let Some(message) = expected.1 {
+            assert_eq!(error.to_string(), message);
+        }
+        assert_eq!(self.harness.port.in_flight(), before);
+    }
+
+    /// Ends all operations.
+    fn settle(&mut self) {
+        for operation in self.harness.live() {
+            self.harness.port.cancel(operation);
+        }
+        self.harness.until("the end of all operations", |harness| {
+            harness.live_count() == 0
+        });
+    }
+}
+
+#[test]
+fn a_handle_takes_the_requests_of_its_kind() {
+    let mut handles = Handles::new();
+    for (name, taken) in TAKEN {
+        for request in requests(handles.address) {
+            let kind = request.kind();
+            let handle = handles.get(name, false);
+            let refusal = (!taken.contains(&kind)).then(|| format!("{name} takes no {kind:?}"));
+            handles.submit(handle, request, refusal);
+            handles.settle();
+        }
+    }
+    handles.harness.finish();
+}
+
+#[test]
+fn a_request_under_way_excludes_the_same_others_on_every_port() {
+    let mut handles = Handles::new();
+    for (name, taken) in TAKEN {
+        for (first, second) in pairs(handles.address) {
+            let (under_way, asked) = (first.kind(), second.kind());
+            let begins = under_way != HangUp || handles.hangs_up();
+            if begins && taken.contains(&under_way) {
+                let handle = handles.get(name, under_way != Connect);
+                handles.submit(handle, first, None);
+                let refusal = if !taken.contains(&asked) {
+                    Some(format!("{name} takes no {asked:?}"))
+                } else if may_be_together(under_way, asked) {
+                    None
+                } else {
+                    let doing = doing(under_way);
+                    Some(format!("{name} takes no {asked:?} while it is {doing}"))
+                };
+                handles.submit(handle, second, refusal);
+                handles.settle();
+            }
+        }
+    }
+    handles.harness.finish();
+}
+
+#[test]
+fn an_empty_send_is_refused() {
+    let mut handles = Handles::new();
+    for name in ["a stream socket", "the writing end of a pipe"] {
+        let handle = handles.get(name, true);
+        let refusal = Some("there is nothing to send".to_owned());
+        handles.submit(handle, Request::Send(Chunks::new()), refusal);
+    }
+    handles.harness.finish();
+}
+
+#[test]
+fn a_closed_handle_takes_nothing() {
+    let mut handles = Handles::new();
+    let listener = handles.listener;
+    handles.harness.close_now(listener);
+    for request in requests(handles.address) {
+        let error = handles
+            .harness
+            .port
+            .submit(listener, request, Token(0))
+            .expect_err("the handle is closed");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.to_string(), "the handle is closed");
+    }
+    handles.harness.finish();
+}
