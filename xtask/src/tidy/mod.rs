@@ -6,6 +6,7 @@
 mod changelog;
 mod circles;
 mod layers;
+mod module_paths;
 mod places;
 mod prose;
 mod sizes;
@@ -51,6 +52,7 @@ const RULES: &[Rule] = &[
     layers::order,
     layers::no_logic_at_the_top,
     layers::telling_names,
+    module_paths::named_paths,
 ];
 
 /// Reads the repository at `root`, prints the breaches, and returns whether there were none.
@@ -75,7 +77,8 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
         }
     }
     report("comments", prose::riddles(&files));
-    for (path, breach) in circles::breaches(&sources) {
+    let of_all = circles::breaches(&sources).into_iter();
+    for (path, breach) in of_all.chain(module_paths::files_beside_folders(&sources)) {
         report(&path, vec![breach]);
     }
     report(
