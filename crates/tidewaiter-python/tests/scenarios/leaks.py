@@ -7,7 +7,7 @@ import weakref
 
 from twisted.internet import defer, protocol, task
 
-from scenarios.holdings import Holdings
+from scenarios.holdings import Holdings, descriptors
 from scenarios.pairs import Side, SideFactory, connect, losing, python
 
 AT_ONCE = 100
@@ -18,10 +18,10 @@ def _rounds(reactor, work):
 
     async def main(_):
         await work(reactor, warm=True)
-        await task.deferLater(reactor, 0, lambda: None)
+        await _settled(reactor)
         before = Holdings()
         await work(reactor, warm=False)
-        await task.deferLater(reactor, 0, lambda: None)
+        await _settled(reactor)
         return Holdings().since(before)
 
     results = []
@@ -32,6 +32,17 @@ def _rounds(reactor, work):
     )
     reactor.run()
     return results[0]
+
+
+async def _settled(reactor):
+    """Waits until the number of open descriptors no longer changes.
+
+    The loop tells of an end before it closes the handles, which takes it some turns.
+    """
+    before, now = None, descriptors()
+    while now != before:
+        await task.deferLater(reactor, 0.1, lambda: None)
+        before, now = now, descriptors()
 
 
 def _trace(failure):
