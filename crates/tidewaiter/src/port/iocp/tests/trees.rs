@@ -28,13 +28,13 @@ const ALONE: &str = "TIDEWAITER_TREE_ALONE";
 const STRANGER: &str = "TIDEWAITER_TREE_STRANGER";
 /// No test has a handle with a number as large as this.
 const HANDLES_MAX: usize = 1 << 14;
-/// What a child writes before and after the numbers of the stranger's handles.
+/// A child writes this before and after the numbers of the stranger's handles.
 const MARK: &str = "<handles>";
-/// What a child writes last.
+/// A child writes these bytes last.
 const LAST: &[u8] = b"<the last bytes>";
-/// What a pipe does not hold, so that its writer has to wait.
+/// More bytes than a pipe holds, so that its writer has to wait.
 const MUCH: usize = 1 << 20;
-/// What a pipe holds.
+/// Fewer bytes than a pipe holds.
 const LITTLE: usize = 16 << 10;
 
 /// Runs in the child. In any other process, this test does nothing.
@@ -176,6 +176,15 @@ impl Family {
         assert!(matches!(exited, Outcome::Exited(ExitStatus::Code(0))));
     }
 
+    /// Checks that the stranger's copies in the child's output have ended, and closes all handles.
+    fn finish(self, port: &mut Iocp, output: &[u8]) {
+        Copies::parse(output)
+            .into_iter()
+            .for_each(Copies::check_ended);
+        self.close(port);
+        assert_eq!(port.stale(), 0);
+    }
+
     fn close(self, port: &mut Iocp) {
         for pipe in &self.child.pipes {
             close(port, pipe.handle);
@@ -199,6 +208,12 @@ fn collect(port: &mut Iocp, bytes: &mut Vec<u8>, enough: impl Fn(&[u8]) -> bool)
         ended || enough(bytes)
     });
     ended
+}
+
+/// Checks that the whole output of a child arrived, with this many bytes between its first and its last ones.
+fn check_whole(output: &[u8], filler: usize) {
+    assert!(output.ends_with(LAST));
+    assert_eq!(output.iter().filter(|&&byte| byte == b'x').count(), filler);
 }
 
 /// Waits until the stranger has the ends of this many processes.
@@ -232,13 +247,8 @@ fn the_output_of_a_child_ends_with_it_even_if_a_stranger_holds_the_pipe() {
     receive(&mut port, family.output());
     let mut bytes = Vec::new();
     assert!(collect(&mut port, &mut bytes, |_| false));
-    assert!(bytes.ends_with(LAST));
-    assert_eq!(bytes.iter().filter(|&&byte| byte == b'x').count(), MUCH);
-    Copies::parse(&bytes)
-        .into_iter()
-        .for_each(Copies::check_ended);
-    family.close(&mut port);
-    assert_eq!(port.stale(), 0);
+    check_whole(&bytes, MUCH);
+    family.finish(&mut port, &bytes);
 }
 
 /// Goal: what was in the pipe when the child ended can be read later.
@@ -260,18 +270,13 @@ fn output_that_is_not_read_in_time_remains_until_it_is() {
     });
     receive(&mut port, family.output());
     assert!(collect(&mut port, &mut bytes, |_| false));
-    assert!(bytes.ends_with(LAST));
-    assert_eq!(bytes.iter().filter(|&&byte| byte == b'x').count(), LITTLE);
+    check_whole(&bytes, LITTLE);
     let operation = receive(&mut port, family.output());
     assert!(
         matches!(only(&mut port, operation), Ok(Outcome::EndOfFile)),
         "it ends again"
     );
-    Copies::parse(&bytes)
-        .into_iter()
-        .for_each(Copies::check_ended);
-    family.close(&mut port);
-    assert_eq!(port.stale(), 0);
+    family.finish(&mut port, &bytes);
 }
 
 /// Goal: a write that waits for a child to read fails when the child ends, and so does a later one.
