@@ -7,7 +7,7 @@ use std::io;
 
 use super::request::{Request, RequestKind};
 
-/// What a handle is, as far as requests are concerned.
+/// The kinds of handles that differ in the requests they take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandleKind {
     Listener,

@@ -1,4 +1,4 @@
-//! What comes of requests: plain data.
+//! The results of requests: plain data.
 
 use std::fmt;
 use std::io;

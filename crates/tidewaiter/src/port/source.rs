@@ -19,7 +19,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// What the handle is, as far as requests are concerned.
+    /// The kind of handle, which decides the requests that it takes.
     pub(super) fn kind(&self) -> HandleKind {
         match self {
             Source::Listener(_) => HandleKind::Listener,

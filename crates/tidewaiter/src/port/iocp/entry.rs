@@ -44,7 +44,7 @@ impl Source {
         }
     }
 
-    /// What the handle is, as far as requests are concerned.
+    /// The kind of handle, which decides the requests that it takes.
     fn kind(&self) -> HandleKind {
         match self {
             Source::Listener(..) => HandleKind::Listener,

@@ -25,7 +25,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// What the handle is, as far as requests are concerned.
+    /// The kind of handle, which decides the requests that it takes.
     pub(super) fn kind(self) -> io::Result<HandleKind> {
         match self {
             Source::Listener(_) => Ok(HandleKind::Listener),

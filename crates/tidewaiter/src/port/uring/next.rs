@@ -1,4 +1,4 @@
-//! What follows a completion from the kernel.
+//! The next step of an operation after a completion from the kernel.
 
 use std::io;
 
