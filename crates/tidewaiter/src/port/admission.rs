@@ -21,13 +21,14 @@ impl HandleKind {
     /// The requests that handles of this kind take.
     const fn takes(self) -> RequestKinds {
         use RequestKind::{Accept, Connect, Exit, HangUp, Receive, Send};
-        RequestKinds::of(match self {
-            HandleKind::Listener => &[Accept],
-            HandleKind::Stream => &[Connect, Receive, Send, HangUp],
-            HandleKind::PipeReader => &[Receive],
-            HandleKind::PipeWriter => &[Send, HangUp],
-            HandleKind::Process => &[Exit],
-        })
+        // Constants, so that no request pays for building a set.
+        match self {
+            HandleKind::Listener => const { RequestKinds::of(&[Accept]) },
+            HandleKind::Stream => const { RequestKinds::of(&[Connect, Receive, Send, HangUp]) },
+            HandleKind::PipeReader => const { RequestKinds::of(&[Receive]) },
+            HandleKind::PipeWriter => const { RequestKinds::of(&[Send, HangUp]) },
+            HandleKind::Process => const { RequestKinds::of(&[Exit]) },
+        }
     }
 
     const fn name(self) -> &'static str {
@@ -45,13 +46,13 @@ impl HandleKind {
 /// for the exit of one process.
 const fn excluded_by(kind: RequestKind) -> RequestKinds {
     use RequestKind::{Accept, Close, Connect, Exit, HangUp, Receive, Send, Watch};
-    RequestKinds::of(match kind {
-        Connect => &[Connect, Receive, Send, HangUp],
-        Receive => &[Connect, Receive],
-        Send => &[Connect, Send],
-        HangUp => &[Connect, HangUp],
-        Accept | Exit | Watch | Close => &[],
-    })
+    match kind {
+        Connect => const { RequestKinds::of(&[Connect, Receive, Send, HangUp]) },
+        Receive => const { RequestKinds::of(&[Connect, Receive]) },
+        Send => const { RequestKinds::of(&[Connect, Send]) },
+        HangUp => const { RequestKinds::of(&[Connect, HangUp]) },
+        Accept | Exit | Watch | Close => const { RequestKinds::of(&[]) },
+    }
 }
 
 /// The requests that exclude others, and what a handle is doing while one of them is under way.
