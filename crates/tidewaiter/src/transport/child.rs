@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use super::stream::{Protocol, Stream, StreamKind, Transport};
+use super::stream::{Direction, Link, Protocol, Stream, Transport};
 use crate::error::Reason;
 use crate::port::{
     CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, SpawnedPipe, Token,
@@ -163,16 +163,16 @@ impl Inner {
     fn open_pipes(self: &Rc<Self>, pipes: &[SpawnedPipe]) -> Vec<Rc<Stream>> {
         let mut streams = Vec::with_capacity(pipes.len());
         for pipe in pipes {
-            let kind = match pipe.direction {
-                PipeDirection::ToChild => StreamKind::PipeWriter,
-                PipeDirection::FromChild => StreamKind::PipeReader,
-            };
+            let link = Link::pipe(match pipe.direction {
+                PipeDirection::ToChild => Direction::Out,
+                PipeDirection::FromChild => Direction::In,
+            });
             let protocol = Box::new(PipeProtocol {
                 process: Rc::clone(self),
                 child_fd: pipe.child_fd,
             });
             // Registering fails on a stopping reactor only, and this one has just registered the process.
-            if let Ok(stream) = Stream::register(&self.reactor, pipe.handle, kind, protocol) {
+            if let Ok(stream) = Stream::register(&self.reactor, pipe.handle, link, protocol) {
                 let open = Pipe {
                     direction: pipe.direction,
                     transport: Transport::of(&stream),

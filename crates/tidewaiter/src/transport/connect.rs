@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::close_unawaited;
-use super::stream::{Factory, Stream, StreamKind};
+use super::stream::{Factory, Link, Stream};
 use crate::endpoint::{self, ATTEMPT_DELAY, AttemptId, HostPort, Race, Step};
 use crate::error::ConnectError;
 use crate::port::{
@@ -464,7 +464,7 @@ impl Inner {
         match protocol.flatten() {
             Some(protocol) => {
                 // An error means that the reactor is stopping; the handle is then being closed.
-                let _ = Stream::start(&self.reactor, handle, StreamKind::Tcp(peer), protocol);
+                let _ = Stream::start(&self.reactor, handle, Link::tcp(peer), protocol);
             }
             None => close_unawaited(&self.reactor, handle),
         }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::close_unawaited;
-use super::stream::{Factory, Stream, StreamKind};
+use super::stream::{Factory, Link, Stream};
 use crate::error::Error;
 use crate::port::{
     CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, RawDescriptor,
@@ -387,7 +387,7 @@ pub(super) fn begin_connection(
         }
     };
     // An error means that the reactor is stopping; the handle is then being closed.
-    let _ = Stream::start(reactor, handle, StreamKind::Tcp(peer), protocol);
+    let _ = Stream::start(reactor, handle, Link::tcp(peer), protocol);
     Ok(())
 }
 
@@ -446,7 +446,7 @@ impl Reactor {
         let socket = socket.into();
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(|source| Error::Adopt { peer, source })?;
-        let stream = Stream::register(self, handle, StreamKind::Tcp(peer), Box::new(protocol))?;
+        let stream = Stream::register(self, handle, Link::tcp(peer), Box::new(protocol))?;
         self.counters().adopted.add(1);
         let begun = Rc::clone(&stream);
         self.soon(move |_| begun.begin());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::protocol::Protocol;
 use super::transport::Transport;
-use super::{Phase, State, Stream, StreamKind, WriteSide};
+use super::{Phase, State, Stream, WriteSide};
 use crate::error::Reason;
 use crate::port::CloseMode;
 use crate::reactor::{DelayedCall, LiveKind};
@@ -138,7 +138,7 @@ impl Stream {
         end_state.unsent = queue.len();
         let reason = end_state.reason.take().unwrap_or(Reason::Done);
         let in_order = end_state.ending == Ending::InOrder;
-        let lingers = in_order && matches!(self.kind, StreamKind::Tcp(_)) && state.may_discard();
+        let lingers = in_order && self.link.lingers && state.may_discard();
         let writing = std::mem::replace(&mut state.write, WriteSide::Finished);
         drop(state);
         self.reactor

@@ -4,6 +4,7 @@
 //! call never calls the protocol; the callbacks that it causes come from the loop later.
 
 mod ending;
+mod link;
 mod pausing;
 mod producer;
 mod producing;
@@ -12,7 +13,6 @@ mod sending_now;
 mod transport;
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::close_unawaited;
@@ -22,6 +22,7 @@ use crate::port::{
 };
 use crate::reactor::{Live, LiveKind, Reactor};
 use ending::{EndState, Ending, Gone};
+pub(crate) use link::{Direction, Link};
 use pausing::{Held, Pauses};
 pub use producer::{Producer, ProducerKind};
 use producing::Registered;
@@ -36,17 +37,6 @@ const LOW_WATER: usize = 16 * 1024;
 const SEND_PIECES_MAX: usize = 64;
 /// ...and no further piece once it has this many bytes.
 const SEND_BYTES_MAX: usize = 256 * 1024;
-
-/// The kind of handle that a stream runs over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StreamKind {
-    /// A TCP connection, with its peer's address.
-    Tcp(SocketAddr),
-    /// The reading end of a pipe.
-    PipeReader,
-    /// The writing end of a pipe.
-    PipeWriter,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -115,7 +105,7 @@ pub(crate) struct Stream {
     pub(super) state: RefCell<State>,
     /// Whether the OS holds back the last partial segment of each send.
     ends_held: Cell<bool>,
-    pub(super) kind: StreamKind,
+    pub(super) link: Link,
 }
 
 impl Stream {
@@ -128,10 +118,10 @@ impl Stream {
     pub(crate) fn start(
         reactor: &Reactor,
         handle: Handle,
-        kind: StreamKind,
+        link: Link,
         protocol: Box<dyn Protocol>,
     ) -> Result<Rc<Stream>, Error> {
-        let stream = Stream::register(reactor, handle, kind, protocol)?;
+        let stream = Stream::register(reactor, handle, link, protocol)?;
         stream.begin();
         Ok(stream)
     }
@@ -140,13 +130,13 @@ impl Stream {
     pub(crate) fn register(
         reactor: &Reactor,
         handle: Handle,
-        kind: StreamKind,
+        link: Link,
         protocol: Box<dyn Protocol>,
     ) -> Result<Rc<Stream>, Error> {
         let stream = Rc::new(Stream {
             reactor: reactor.clone(),
             handle,
-            kind,
+            link,
             token: Cell::new(Token::default()),
             ends_held: Cell::new(false),
             state: RefCell::new(State::new()),
@@ -189,7 +179,7 @@ impl Stream {
     fn receive_more(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
         let wanted = state.delivers() || state.discards();
-        if !wanted || state.receiving.is_some() || self.kind == StreamKind::PipeWriter {
+        if !wanted || state.receiving.is_some() || !self.link.receives() {
             return;
         }
         let submitted =
@@ -242,7 +232,7 @@ impl Stream {
         state.read_ended = true;
         let both_ended = state.write == WriteSide::Finished || state.hung_up();
         drop(state);
-        if self.kind == StreamKind::PipeReader {
+        if !self.link.sends() {
             self.close(Ending::InOrder, Reason::Done);
             return;
         }
@@ -257,7 +247,7 @@ impl Stream {
     /// Lets `fill` add to the queue, if the stream still takes data.
     pub(super) fn write(self: &Rc<Self>, fill: impl FnOnce(&mut Chunks)) {
         let mut state = self.state.borrow_mut();
-        if state.told() || !state.takes_more() || self.kind == StreamKind::PipeReader {
+        if state.told() || !state.takes_more() || !self.link.sends() {
             return;
         }
         if !state.queue.has_storage() {
@@ -367,7 +357,7 @@ impl Stream {
     }
 
     fn end_writing(self: &Rc<Self>, both_ended: bool) {
-        if self.kind == StreamKind::PipeWriter {
+        if !self.link.half_closes {
             self.close(Ending::InOrder, Reason::Done);
             return;
         }

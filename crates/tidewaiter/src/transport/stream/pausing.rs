@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::{Ending, HangUp, Phase, State, Stream, StreamKind};
+use super::{Ending, HangUp, Phase, State, Stream};
 use crate::error::Reason;
 use crate::port::{Buffer, Request};
 
@@ -106,7 +106,7 @@ impl Stream {
         if state.phase != Phase::Open || state.leaving || told {
             return;
         }
-        if self.kind == StreamKind::PipeReader {
+        if !self.link.sends() {
             return;
         }
         let submitted =
@@ -129,7 +129,7 @@ impl Stream {
             self.receive_more();
             return;
         }
-        if self.kind == StreamKind::PipeWriter {
+        if !self.link.receives() {
             let queued = state.queued();
             drop(state);
             // With bytes queued, the send under way fails instead, and tells how many were lost.

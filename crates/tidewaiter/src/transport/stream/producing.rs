@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::producer::{Producer, ProducerKind};
-use super::{Phase, Stream, StreamKind};
+use super::{Phase, Stream};
 
 type SharedProducer = Rc<RefCell<dyn Producer>>;
 
@@ -129,8 +129,8 @@ impl Stream {
         let state = self.state.borrow();
         let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
         let hold = pull && state.queue.len() >= LARGE_PIECE;
-        let tcp = matches!(self.kind, StreamKind::Tcp(_));
-        if state.phase != Phase::Open || !tcp || hold == self.ends_held.replace(hold) {
+        let open = state.phase == Phase::Open;
+        if !open || !self.link.holds_ends || hold == self.ends_held.replace(hold) {
             return;
         }
         if let Err(error) = self.reactor.port_mut().hold_ends(self.handle, hold) {

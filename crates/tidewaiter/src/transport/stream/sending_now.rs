@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::producing::Registered;
-use super::{Phase, State, Stream, StreamKind};
+use super::{Phase, State, Stream};
 use crate::port::{Buffer, Failure};
 
 /// A slice of at least this many bytes is offered to the OS at once, because the system call costs less than a copy.
@@ -62,10 +62,7 @@ impl Stream {
     /// operation is what asks the producer for more.
     fn sends_now(&self, state: &State) -> bool {
         let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
-        state.phase == Phase::Open
-            && state.sending.is_none()
-            && !pull
-            && matches!(self.kind, StreamKind::Tcp(_))
+        state.phase == Phase::Open && state.sending.is_none() && !pull && self.link.sends_now
     }
 
     /// Offers `data` to the OS and returns how many bytes it took. An error loses the connection.

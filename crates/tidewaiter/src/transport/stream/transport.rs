@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Stream;
 use super::ending::Ending;
 use super::producer::{Producer, ProducerKind};
-use super::{Stream, StreamKind};
 use crate::error::Reason;
 use crate::port::{RawDescriptor, SocketOption};
 use crate::reactor::Reactor;
@@ -206,10 +206,7 @@ impl Transport {
     /// The peer's address; `None` for a pipe.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self.stream.kind {
-            StreamKind::Tcp(peer) => Some(peer),
-            StreamKind::PipeReader | StreamKind::PipeWriter => None,
-        }
+        self.stream.link.peer
     }
 
     /// Our own address of a TCP connection.
@@ -307,10 +304,6 @@ impl Eq for Transport {}
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.stream.kind {
-            StreamKind::Tcp(peer) => write!(f, "Transport({peer})"),
-            StreamKind::PipeReader => f.write_str("Transport(pipe reader)"),
-            StreamKind::PipeWriter => f.write_str("Transport(pipe writer)"),
-        }
+        write!(f, "Transport({})", self.stream.link)
     }
 }

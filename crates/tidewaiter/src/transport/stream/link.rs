@@ -1,0 +1,79 @@
+//! What lies below a stream: a record of what each kind of handle can do. A stream asks the record, never for the kind.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The directions in which bytes go over a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Both,
+    /// We only receive.
+    In,
+    /// We only send.
+    Out,
+}
+
+/// The handle below a stream, as the stream has to know it. The code that opened the handle picks the row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    /// The address of the other end, if it has one.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) direction: Direction,
+    /// Whether our sending side can be ended alone. If not, ending it closes the handle.
+    pub(super) half_closes: bool,
+    /// Whether bytes may be sent by a plain system call, outside of an operation.
+    pub(super) sends_now: bool,
+    /// Whether the OS can hold back the last partial segment of a send.
+    pub(super) holds_ends: bool,
+    /// Whether the OS resets the connection if it is closed while the peer is still sending, so that a close in order
+    /// has to linger.
+    pub(super) lingers: bool,
+}
+
+impl Link {
+    /// A TCP connection to or from `peer`.
+    pub(crate) fn tcp(peer: SocketAddr) -> Link {
+        Link {
+            peer: Some(peer),
+            direction: Direction::Both,
+            half_closes: true,
+            sends_now: true,
+            holds_ends: true,
+            lingers: true,
+        }
+    }
+
+    /// One end of a pipe, whose bytes go one way only: [`In`](Direction::In) or [`Out`](Direction::Out).
+    pub(crate) fn pipe(direction: Direction) -> Link {
+        Link {
+            peer: None,
+            direction,
+            half_closes: false,
+            sends_now: false,
+            holds_ends: false,
+            lingers: false,
+        }
+    }
+
+    /// Whether bytes can arrive.
+    pub(super) fn receives(&self) -> bool {
+        self.direction != Direction::Out
+    }
+
+    /// Whether bytes can be sent.
+    pub(super) fn sends(&self) -> bool {
+        self.direction != Direction::In
+    }
+}
+
+/// Writes the peer's address, or which end of a pipe this is.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.peer, self.direction) {
+            (Some(peer), _) => peer.fmt(f),
+            (None, Direction::In) => f.write_str("pipe reader"),
+            (None, Direction::Out) => f.write_str("pipe writer"),
+            (None, Direction::Both) => f.write_str("pipe"),
+        }
+    }
+}
