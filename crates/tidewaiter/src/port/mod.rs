@@ -41,13 +41,14 @@ mod driver;
 mod event;
 #[cfg(unix)]
 mod foreign;
+mod fork;
+mod gate;
 mod handle;
 #[cfg(windows)]
 mod iocp;
 mod memory;
 mod open;
 mod options;
-mod owner;
 #[cfg(unix)]
 mod poll;
 mod request;
@@ -71,11 +72,11 @@ use std::time::{Duration, Instant};
 
 pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
 use driver::{BATCH_MAX, Driver};
+use gate::Gate;
 pub use handle::{CloseMode, Handle, Operation, Token};
 pub use memory::{Buffer, Chunks};
 use memory::{buffer, chunks};
 pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
-use owner::Gate;
 pub use request::{Request, RequestKind};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::owner::Gate;
+use super::gate::Gate;
 use super::{Driver, Port, PortKind, PortOptions};
 use crate::os::Origin;
 
