@@ -6,7 +6,78 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use super::{ListenOptions, SocketOption};
+use super::admission::{invalid, not_a_process, not_a_socket};
+use super::calls::{Answer, Control, Query};
+use super::options::{ListenOptions, SocketOption};
+use crate::os::RawDescriptor;
+use crate::process::OsProcess;
+
+/// The object of the OS behind a handle.
+pub(super) enum Object<'a> {
+    Socket(&'a Socket),
+    Pipe(RawDescriptor),
+    Process(&'a OsProcess),
+}
+
+impl Object<'_> {
+    pub(super) fn control(&self, control: Control) -> io::Result<()> {
+        match (self, control) {
+            (Object::Process(process), Control::Signal(signal, target)) => {
+                process.signal(signal, target)
+            }
+            (_, Control::Signal(..)) => Err(not_a_process()),
+            (Object::Socket(socket), Control::SetOption(option)) => set_option(socket, option),
+            (Object::Socket(socket), Control::ShutdownWrite) => socket.shutdown(Shutdown::Write),
+            (Object::Socket(socket), Control::HoldEnds(hold)) => hold_ends(socket, hold),
+            (_, Control::SetOption(_) | Control::ShutdownWrite | Control::HoldEnds(_)) => {
+                Err(not_a_socket())
+            }
+        }
+    }
+
+    pub(super) fn query(&self, query: Query) -> io::Result<Answer> {
+        match (self, query) {
+            (Object::Socket(socket), Query::RawDescriptor) => {
+                Ok(Answer::RawDescriptor(raw_descriptor(socket)))
+            }
+            (Object::Pipe(number), Query::RawDescriptor) => Ok(Answer::RawDescriptor(*number)),
+            (Object::Process(_), Query::RawDescriptor) => Err(invalid("the handle is a process")),
+            (Object::Socket(socket), Query::LocalAddress) => {
+                Ok(Answer::Address(local_addr(socket)?))
+            }
+            (Object::Socket(socket), Query::PeerAddress) => Ok(Answer::Address(peer_addr(socket)?)),
+            (Object::Socket(socket), Query::Unacknowledged) => {
+                Ok(Answer::Bytes(unacknowledged(socket)?))
+            }
+            (_, Query::LocalAddress | Query::PeerAddress | Query::Unacknowledged) => {
+                Err(not_a_socket())
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn raw_descriptor(socket: &Socket) -> RawDescriptor {
+    std::os::fd::AsRawFd::as_raw_fd(socket)
+}
+
+#[cfg(windows)]
+fn raw_descriptor(socket: &Socket) -> RawDescriptor {
+    std::os::windows::io::AsRawSocket::as_raw_socket(socket)
+}
+
+/// Sets whether the socket holds back the last partial segment until the next send can fill it
+/// (`TCP_CORK`).
+#[cfg(target_os = "linux")]
+fn hold_ends(socket: &Socket, hold: bool) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_tcp_cork(socket, hold)?)
+}
+
+/// Does nothing: these systems release the held bytes only with another send, if they hold any.
+#[cfg(not(target_os = "linux"))]
+fn hold_ends(_socket: &Socket, _hold: bool) -> io::Result<()> {
+    Ok(())
+}
 
 /// Opens a listening socket, non-blocking and not inherited by children.
 pub(super) fn listen(options: &ListenOptions) -> io::Result<Socket> {
@@ -32,7 +103,7 @@ pub(super) fn stream(peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<
     Ok(socket)
 }
 
-pub(super) fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
+fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
     match option {
         SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
         SocketOption::KeepAlive(None) => socket.set_keepalive(false),
@@ -44,7 +115,7 @@ pub(super) fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()
     }
 }
 
-pub(super) fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
+fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     internet(&socket.local_addr()?)
 }
 
@@ -52,15 +123,11 @@ pub(super) fn peer_addr(socket: &Socket) -> io::Result<SocketAddr> {
     internet(&socket.peer_addr()?)
 }
 
-pub(super) fn shutdown_write(socket: &Socket) -> io::Result<()> {
-    socket.shutdown(Shutdown::Write)
-}
-
 /// The number of sent bytes that the peer's system has not acknowledged; an end of the sending side
 /// may count as one byte.
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 #[expect(unsafe_code, reason = "socket2 does not have this query")]
-pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
+fn unacknowledged(socket: &Socket) -> io::Result<usize> {
     #[cfg(target_os = "freebsd")]
     use libc::FIONWRITE as QUESTION;
     #[cfg(target_os = "linux")]
@@ -77,7 +144,7 @@ pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-pub(super) fn unacknowledged(_socket: &Socket) -> io::Result<usize> {
+fn unacknowledged(_socket: &Socket) -> io::Result<usize> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "this OS does not tell what is not acknowledged",

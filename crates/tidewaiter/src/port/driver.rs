@@ -2,18 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::completion::{Completion, Failure, Spawned};
 use super::handle::{CloseMode, Handle, Operation, Token};
-use super::options::{ListenOptions, PortInfo, SocketOption};
+use super::options::PortInfo;
 use super::request::Request;
-use super::socket::Resource;
 use super::waker::Waker;
 use super::watch::Interest;
-use crate::os::RawDescriptor;
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, SpawnError};
 
 /// The most completions that one wait delivers; this bounds the work of a turn.
 pub(super) const BATCH_MAX: usize = 256;
@@ -56,36 +54,17 @@ pub(crate) trait Driver: fmt::Debug {
     fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
         self.wait(Some(Duration::ZERO), completions)
     }
+    fn open(&mut self, open: Open<'_>) -> io::Result<Handle>;
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation>;
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle>;
-    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle>;
-    fn adopt(&mut self, resource: Resource) -> io::Result<Handle>;
-    fn watch(
-        &mut self,
-        _descriptor: RawDescriptor,
-        _interest: Interest,
-        _token: Token,
-    ) -> io::Result<Operation> {
-        Err(self.unsupported("does not watch descriptors"))
-    }
-    fn watch_handle(&mut self, _handle: RawDescriptor, _token: Token) -> io::Result<Operation> {
-        Err(self.unsupported("does not watch handles"))
+    fn watch(&mut self, watched: Watched, _token: Token) -> io::Result<Operation> {
+        Err(unsupported(self.info().kind, watched.name()))
     }
     fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
-        Err(self.unsupported("does not watch descriptors"))
+        Err(unsupported(self.info().kind, "descriptors"))
     }
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
-    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()>;
-    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
-    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr>;
-    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor>;
-    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()>;
-    fn unacknowledged(&self, handle: Handle) -> io::Result<usize>;
-    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()>;
-    /// See [`Port::hold_ends`](super::Port::hold_ends). Does nothing if the OS has no such option.
-    fn hold_ends(&mut self, _handle: Handle, _hold: bool) -> io::Result<()> {
-        Ok(())
-    }
+    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()>;
+    fn query(&self, handle: Handle, query: Query) -> io::Result<Answer>;
     fn in_flight(&self) -> usize;
     fn open_handles(&self) -> usize;
     fn stale(&self) -> u64;
@@ -100,9 +79,4 @@ pub(crate) trait Driver: fmt::Debug {
     /// Abandons the driver in a copy of its process: closes the copies of its descriptors. The driver is
     /// only dropped after that.
     fn disown(&mut self) {}
-    /// The error for requests that a port does not support.
-    fn unsupported(&self, what: &str) -> io::Error {
-        let message = format!("the {} port {what}", self.info().kind);
-        io::Error::new(io::ErrorKind::Unsupported, message)
-    }
 }

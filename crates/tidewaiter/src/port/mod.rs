@@ -34,6 +34,7 @@
 //! from the original.)
 
 mod admission;
+mod calls;
 mod completion;
 mod control;
 mod driver;
@@ -47,6 +48,8 @@ mod handle;
 #[cfg(windows)]
 mod iocp;
 mod memory;
+#[cfg(test)]
+mod named_calls;
 mod open;
 mod options;
 #[cfg(unix)]
@@ -70,6 +73,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use calls::{Control, Open, Query, Watched};
 pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
 use driver::{BATCH_MAX, Driver};
 use gate::Gate;
@@ -235,7 +239,7 @@ impl Port {
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`Unsupported`](io::ErrorKind::Unsupported) for
     /// [`ListenOptions::reuse_port`] where the OS does not spread connections.
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        self.gate.pass_mut()?.listen(options)
+        self.gate.pass_mut()?.open(Open::Listener(options))
     }
 
     /// Opens a TCP socket of the address family of `peer`, bound to `local` if given. This does not connect:
@@ -250,7 +254,7 @@ impl Port {
         peer: SocketAddr,
         local: Option<SocketAddr>,
     ) -> io::Result<Handle> {
-        self.gate.pass_mut()?.open_stream(peer, local)
+        self.gate.pass_mut()?.open(Open::Stream { peer, local })
     }
 
     /// Takes over a socket or pipe that was made elsewhere. A stream socket may be connected already, or be
@@ -264,7 +268,8 @@ impl Port {
     /// The OS's error, or [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this port cannot
     /// serve. The resource is closed then.
     pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
-        self.gate.pass_mut()?.adopt(resource.into())
+        let open = Open::Adopted(resource.into());
+        self.gate.pass_mut()?.open(open)
     }
 
     /// Unix. Watches a descriptor that the program owns: anything that can be polled.
@@ -289,7 +294,8 @@ impl Port {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
-        self.gate.pass_mut()?.watch(descriptor, interest, token)
+        let watched = Watched::Descriptor(descriptor, interest);
+        self.gate.pass_mut()?.watch(watched, token)
     }
 
     /// Windows. Watches a waitable object that the program owns: anything that `WaitForSingleObject` takes,
@@ -308,7 +314,8 @@ impl Port {
     /// The OS's error if there is no such handle or it cannot be waited for;
     /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
     pub fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
-        self.gate.pass_mut()?.watch_handle(handle, token)
+        let watched = Watched::Handle(handle);
+        self.gate.pass_mut()?.watch(watched, token)
     }
 
     /// Changes what a [`watch`](Port::watch) reports, from the next wait on.
@@ -350,7 +357,8 @@ impl Port {
         signal: Signal,
         target: SignalTarget,
     ) -> io::Result<()> {
-        self.gate.pass_mut()?.signal(process, signal, target)
+        let control = Control::Signal(signal, target);
+        self.gate.pass_mut()?.control(process, control)
     }
 
     /// The address that a socket is bound to.
@@ -361,7 +369,8 @@ impl Port {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no socket, or whose socket has no
     /// IP address, such as a UNIX socket; otherwise the OS's error.
     pub fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        self.gate.pass()?.local_addr(handle)
+        let answer = self.gate.pass()?.query(handle, Query::LocalAddress)?;
+        Ok(answer.address())
     }
 
     /// The address that a socket is connected to.
@@ -370,7 +379,8 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        self.gate.pass()?.peer_addr(handle)
+        let answer = self.gate.pass()?.query(handle, Query::PeerAddress)?;
+        Ok(answer.address())
     }
 
     /// The number of bytes that the OS has taken to send and the peer's system has not acknowledged: a peer
@@ -381,7 +391,8 @@ impl Port {
     /// As [`peer_addr`](Port::peer_addr), and [`Unsupported`](io::ErrorKind::Unsupported) on Windows and macOS,
     /// which do not report it.
     pub fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        self.gate.pass()?.unacknowledged(handle)
+        let answer = self.gate.pass()?.query(handle, Query::Unacknowledged)?;
+        Ok(answer.bytes())
     }
 
     /// The OS's number of a socket or pipe, for inspection or for options that the port does not know. The
@@ -393,7 +404,8 @@ impl Port {
     /// [`NotFound`](io::ErrorKind::NotFound) once the handle is closed or being closed;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a process, and in simulations.
     pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        self.gate.pass()?.raw_descriptor(handle)
+        let answer = self.gate.pass()?.query(handle, Query::RawDescriptor)?;
+        Ok(answer.raw_descriptor())
     }
 
     /// Sets an option of a TCP socket. Does nothing in simulations.
@@ -402,7 +414,8 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr).
     pub fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
-        self.gate.pass_mut()?.set_option(handle, option)
+        let control = Control::SetOption(option);
+        self.gate.pass_mut()?.control(handle, control)
     }
 
     /// Half-closes a stream socket: the peer receives an end of file after the bytes sent so far. Receiving
@@ -412,7 +425,8 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        self.gate.pass_mut()?.shutdown_write(handle)
+        let control = Control::ShutdownWrite;
+        self.gate.pass_mut()?.control(handle, control)
     }
 
     /// Holds back the last partial segment of each send so that the next send can fill it (`TCP_CORK`), or
@@ -422,7 +436,8 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr).
     pub(crate) fn hold_ends(&mut self, handle: Handle, hold: bool) -> io::Result<()> {
-        self.gate.pass_mut()?.hold_ends(handle, hold)
+        let control = Control::HoldEnds(hold);
+        self.gate.pass_mut()?.control(handle, control)
     }
 
     /// The number of operations under way: submitted, with their last completion not yet delivered.

@@ -1,10 +1,11 @@
 //! The objects behind handles on Unix.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use socket2::Socket;
 
 use super::admission::HandleKind;
+use super::control::Object;
 use crate::process::OsProcess;
 
 /// The object behind a handle. Dropping it closes it.
@@ -27,6 +28,15 @@ impl Source {
             Source::Reader(_) => HandleKind::PipeReader,
             Source::Writer(_) => HandleKind::PipeWriter,
             Source::Process(_) => HandleKind::Process,
+        }
+    }
+
+    /// The object, for controls and queries.
+    pub(super) fn object(&self) -> Object<'_> {
+        match self {
+            Source::Listener(socket) | Source::Stream(socket) => Object::Socket(socket),
+            Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe.as_raw_fd()),
+            Source::Process(process) => Object::Process(process),
         }
     }
 }

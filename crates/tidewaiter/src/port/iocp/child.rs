@@ -6,8 +6,9 @@ use std::os::windows::io::AsHandle;
 use super::Iocp;
 use super::entry::{Child, Source};
 use super::wait::Wait;
+use crate::port::calls::Control;
 use crate::port::table::Key;
-use crate::port::{Failure, Handle, Outcome, Spawned, SpawnedPipe};
+use crate::port::{Driver, Failure, Handle, Outcome, Spawned, SpawnedPipe};
 use crate::process::{
     self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
 };
@@ -20,18 +21,6 @@ impl Iocp {
             step: SpawnStep::Adopt,
             source,
         })
-    }
-
-    pub(super) fn signal_child(
-        &self,
-        process: Handle,
-        signal: Signal,
-        target: SignalTarget,
-    ) -> io::Result<()> {
-        self.entry(process)?
-            .source
-            .process()?
-            .signal(signal, target)
     }
 
     fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
@@ -72,7 +61,8 @@ impl Iocp {
 
     /// Kills a child that the caller never received.
     fn abandon(&mut self, process: Handle, pipes: &[SpawnedPipe]) {
-        if let Err(error) = self.signal_child(process, Signal::Kill, SignalTarget::Tree) {
+        let kill = Control::Signal(Signal::Kill, SignalTarget::Tree);
+        if let Err(error) = self.control(process, kill) {
             log::warn!("a child that could not be watched could not be killed either: {error}");
         }
         for handle in pipes.iter().map(|pipe| pipe.handle).chain([process]) {

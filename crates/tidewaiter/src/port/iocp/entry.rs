@@ -9,9 +9,9 @@ use windows_sys::Win32::Foundation::HANDLE;
 use super::extension::raw_handle;
 use super::record::LentRecord;
 use super::traffic::Traffic;
-use crate::port::admission::{
-    HandleKind, RequestKinds, admit, closed, not_a_process, not_a_socket,
-};
+use crate::os::RawDescriptor;
+use crate::port::admission::{HandleKind, RequestKinds, admit, closed};
+use crate::port::control::Object;
 use crate::port::table::Key;
 use crate::port::{Request, Token};
 use crate::process::OsProcess;
@@ -55,17 +55,14 @@ impl Source {
         }
     }
 
-    pub(super) fn socket(&self) -> io::Result<&Socket> {
+    /// The object, for controls and queries.
+    pub(super) fn object(&self) -> Object<'_> {
         match self {
-            Source::Listener(socket, _) | Source::Stream(socket) => Ok(socket),
-            _ => Err(not_a_socket()),
-        }
-    }
-
-    pub(super) fn process(&self) -> io::Result<&OsProcess> {
-        match self {
-            Source::Process(child) => Ok(&child.process),
-            _ => Err(not_a_process()),
+            Source::Listener(socket, _) | Source::Stream(socket) => Object::Socket(socket),
+            Source::PipeReader(_) | Source::PipeWriter(_) => {
+                Object::Pipe(self.as_raw().addr() as RawDescriptor)
+            }
+            Source::Process(child) => Object::Process(&child.process),
         }
     }
 }

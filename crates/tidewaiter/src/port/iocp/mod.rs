@@ -32,7 +32,6 @@ mod watch;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,15 +46,15 @@ use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
 use super::admission::{closed, invalid};
+use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::control;
 use super::socket::SocketRepr;
 use super::table::{Key, Table};
 use super::{
-    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation,
-    Outcome, PortInfo, PortKind, PortOptions, RawDescriptor, Request, RequestKind, Resource,
-    SocketOption, Spawned, Token, Waker,
+    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, Operation, Outcome,
+    PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, Spawned, Token, Waker,
 };
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, SpawnError};
 
 /// The number of sockets that each listener keeps waiting for connections; large enough for the
 /// usual burst between two turns. Further connections wait in the backlog, and keep the server busy
@@ -218,6 +217,32 @@ impl Iocp {
             completions.push(completion);
         }
     }
+
+    /// Registers a socket or pipe that was made elsewhere.
+    fn insert_resource(&mut self, resource: Resource) -> io::Result<Handle> {
+        let source = match resource {
+            Resource::Socket(socket) => match socket.0 {
+                SocketRepr::Os(socket) => {
+                    socket.set_nonblocking(true)?;
+                    let plain = has_plain_handle(&socket);
+                    return self.insert(Source::Stream(socket), plain);
+                }
+                SocketRepr::Plain(socket) => return self.insert(Source::Stream(socket), true),
+                SocketRepr::Sim(_) => {
+                    return Err(invalid("a simulated socket needs a simulated port"));
+                }
+            },
+            Resource::Listener(listener) => {
+                listener.set_nonblocking(true)?;
+                let socket = OsSocket::from(listener);
+                let family = socket.local_addr()?.domain();
+                Source::Listener(socket, family)
+            }
+            Resource::PipeReader(pipe) => Source::PipeReader(pipe),
+            Resource::PipeWriter(pipe) => Source::PipeWriter(pipe),
+        };
+        self.insert(source, false)
+    }
 }
 
 impl Driver for Iocp {
@@ -300,79 +325,38 @@ impl Driver for Iocp {
         Ok(Operation(operation))
     }
 
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        let socket = control::listen(options)?;
-        let family = socket2::Domain::for_address(options.address);
-        self.insert(Source::Listener(socket, family), false)
-    }
-
-    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
-        let socket = control::stream(peer, local)?;
-        self.insert(Source::Stream(socket), self.sockets.plain_handles)
-    }
-
-    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
-        let source = match resource {
-            Resource::Socket(socket) => match socket.0 {
-                SocketRepr::Os(socket) => {
-                    socket.set_nonblocking(true)?;
-                    let plain = has_plain_handle(&socket);
-                    return self.insert(Source::Stream(socket), plain);
-                }
-                SocketRepr::Plain(socket) => return self.insert(Source::Stream(socket), true),
-                SocketRepr::Sim(_) => {
-                    return Err(invalid("a simulated socket needs a simulated port"));
-                }
-            },
-            Resource::Listener(listener) => {
-                listener.set_nonblocking(true)?;
-                let socket = OsSocket::from(listener);
-                let family = socket.local_addr()?.domain();
-                Source::Listener(socket, family)
+    fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
+        match open {
+            Open::Listener(options) => {
+                let socket = control::listen(options)?;
+                let family = socket2::Domain::for_address(options.address);
+                self.insert(Source::Listener(socket, family), false)
             }
-            Resource::PipeReader(pipe) => Source::PipeReader(pipe),
-            Resource::PipeWriter(pipe) => Source::PipeWriter(pipe),
-        };
-        self.insert(source, false)
+            Open::Stream { peer, local } => {
+                let socket = control::stream(peer, local)?;
+                self.insert(Source::Stream(socket), self.sockets.plain_handles)
+            }
+            Open::Adopted(resource) => self.insert_resource(resource),
+        }
     }
 
-    fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
-        self.begin_watch(handle, token)
+    fn watch(&mut self, watched: Watched, token: Token) -> io::Result<Operation> {
+        match watched {
+            Watched::Handle(handle) => self.begin_watch(handle, token),
+            Watched::Descriptor(..) => Err(unsupported(self.info.kind, watched.name())),
+        }
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         self.spawn_child(command)
     }
 
-    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        self.signal_child(process, signal, target)
+    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
+        self.entry(handle)?.source.object().control(control)
     }
 
-    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        control::local_addr(self.entry(handle)?.source.socket()?)
-    }
-
-    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        control::peer_addr(self.entry(handle)?.source.socket()?)
-    }
-
-    fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        control::unacknowledged(self.entry(handle)?.source.socket()?)
-    }
-
-    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        match &self.entry(handle)?.source {
-            Source::Process(_) => Err(invalid("the handle is a process")),
-            source => Ok(source.as_raw().addr() as RawDescriptor),
-        }
-    }
-
-    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
-        control::set_option(self.entry(handle)?.source.socket()?, option)
-    }
-
-    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        control::shutdown_write(self.entry(handle)?.source.socket()?)
+    fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
+        self.entry(handle)?.source.object().query(query)
     }
 
     fn in_flight(&self) -> usize {

@@ -28,24 +28,24 @@ mod watch;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 
-use super::admission::{admit, closed, invalid, not_a_process, not_a_socket};
+use super::admission::{admit, closed, invalid};
+use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::chunks::Chunks;
 use super::foreign::Foreign;
-use super::options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
+use super::options::{PortInfo, PortKind, PortOptions};
 use super::socket::{Resource, Socket, SocketRepr};
 use super::source::Source;
 use super::table::{Key, Table};
 use super::waker::Waker;
-use super::{BATCH_MAX, CloseMode, Driver, Interest, RawDescriptor, Spawned, SpawnedPipe, control};
+use super::{BATCH_MAX, CloseMode, Driver, Interest, Spawned, SpawnedPipe, control};
 use super::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
-use crate::process::{self, Command, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{self, Command, SpawnError, SpawnStep};
 #[cfg(target_os = "linux")]
 pub(super) use successor::{Estate, Inherited, Legacy, Successor};
 
@@ -138,13 +138,6 @@ impl PollPort {
 
     fn entry(&self, handle: Handle) -> io::Result<&Entry> {
         self.handles.get(handle.0).ok_or_else(closed)
-    }
-
-    fn socket(&self, handle: Handle) -> io::Result<&socket2::Socket> {
-        match &self.entry(handle)?.source {
-            Source::Listener(socket) | Source::Stream(socket) => Ok(socket),
-            _ => Err(not_a_socket()),
-        }
     }
 
     /// Registers a `source` that may be blocking; gives it back if the OS refuses.
@@ -323,39 +316,27 @@ impl Driver for PollPort {
         Ok(operation)
     }
 
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        let socket = control::listen(options)?;
-        self.register(Source::Listener(socket)).map_err(reason)
-    }
-
-    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
-        let socket = control::stream(peer, local)?;
-        self.register(Source::Stream(socket)).map_err(reason)
-    }
-
-    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
-        let source = match resource {
-            Resource::Socket(Socket(SocketRepr::Plain(socket))) => {
-                return self.register(Source::Stream(socket)).map_err(reason);
+    fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
+        let registered = match open {
+            Open::Listener(options) => self.register(Source::Listener(control::listen(options)?)),
+            Open::Stream { peer, local } => {
+                self.register(Source::Stream(control::stream(peer, local)?))
             }
-            Resource::Socket(Socket(SocketRepr::Os(socket))) => Source::Stream(socket),
-            Resource::Socket(Socket(SocketRepr::Sim(_))) => {
-                return Err(invalid("a simulated socket needs a simulated port"));
+            Open::Adopted(Resource::Socket(Socket(SocketRepr::Plain(socket)))) => {
+                self.register(Source::Stream(socket))
             }
-            Resource::Listener(listener) => Source::Listener(listener.into()),
-            Resource::PipeReader(pipe) => Source::Reader(pipe),
-            Resource::PipeWriter(pipe) => Source::Writer(pipe),
+            Open::Adopted(resource) => self.register_any(source_of(resource)?),
         };
-        self.register_any(source).map_err(reason)
+        registered.map_err(reason)
     }
 
-    fn watch(
-        &mut self,
-        descriptor: RawDescriptor,
-        interest: Interest,
-        token: Token,
-    ) -> io::Result<Operation> {
-        self.begin_watch(descriptor, interest, token)
+    fn watch(&mut self, watched: Watched, token: Token) -> io::Result<Operation> {
+        match watched {
+            Watched::Descriptor(descriptor, interest) => {
+                self.begin_watch(descriptor, interest, token)
+            }
+            Watched::Handle(_) => Err(unsupported(self.info.kind, watched.name())),
+        }
     }
 
     fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
@@ -374,42 +355,12 @@ impl Driver for PollPort {
         })
     }
 
-    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        match &self.entry(process)?.source {
-            Source::Process(process) => process.signal(signal, target),
-            _ => Err(not_a_process()),
-        }
+    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
+        self.entry(handle)?.source.object().control(control)
     }
 
-    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        control::local_addr(self.socket(handle)?)
-    }
-
-    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        control::peer_addr(self.socket(handle)?)
-    }
-
-    fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        control::unacknowledged(self.socket(handle)?)
-    }
-
-    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        match &self.entry(handle)?.source {
-            Source::Process(_) => Err(invalid("the handle is a process")),
-            source => Ok(source.as_fd().as_raw_fd()),
-        }
-    }
-
-    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
-        control::set_option(self.socket(handle)?, option)
-    }
-
-    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        control::shutdown_write(self.socket(handle)?)
-    }
-
-    fn hold_ends(&mut self, handle: Handle, hold: bool) -> io::Result<()> {
-        selector::hold_ends(self.socket(handle)?, hold)
+    fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
+        self.entry(handle)?.source.object().query(query)
     }
 
     fn in_flight(&self) -> usize {
@@ -449,6 +400,21 @@ impl fmt::Debug for PollPort {
             .field("in_flight", &self.in_flight())
             .field("stale", &self.stale)
             .finish_non_exhaustive()
+    }
+}
+
+/// The source that a resource is, if this port can serve it.
+fn source_of(resource: Resource) -> io::Result<Source> {
+    match resource {
+        Resource::Socket(Socket(SocketRepr::Plain(socket) | SocketRepr::Os(socket))) => {
+            Ok(Source::Stream(socket))
+        }
+        Resource::Socket(Socket(SocketRepr::Sim(_))) => {
+            Err(invalid("a simulated socket needs a simulated port"))
+        }
+        Resource::Listener(listener) => Ok(Source::Listener(listener.into())),
+        Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
+        Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::super::chunks::Chunks;
 use super::{
-    BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Outcome, PollPort,
-    PortOptions, Request, RequestKind, Resource, Token,
+    BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, Outcome, PollPort, PortOptions,
+    Request, RequestKind, Resource, Token,
 };
+use crate::port::ListenOptions;
+use crate::port::named_calls::NamedCalls;
 
 /// Longer than any step here takes; only a failure takes this long.
 const LONG: Duration = Duration::from_secs(20);

@@ -1,14 +1,11 @@
 //! Children: starting them, and waiting for their exits.
 
-use std::io;
-
 use super::driver::SimDriver;
 use super::entry::Source;
 use super::world::World;
-use crate::port::admission::not_a_process;
 use crate::port::table::Key;
-use crate::port::{Handle, Outcome, Spawned, SpawnedPipe};
-use crate::process::{Command, PipeDirection, Signal, SignalTarget, SpawnError};
+use crate::port::{Outcome, Spawned, SpawnedPipe};
+use crate::process::{Command, PipeDirection, SpawnError};
 
 impl SimDriver {
     pub(super) fn spawn_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -21,29 +18,15 @@ impl SimDriver {
             Some(SpawnedPipe {
                 child_fd,
                 direction,
-                handle: self.open(end),
+                handle: self.keep(end),
             })
         });
         let pipes = pipes.collect();
         Ok(Spawned {
-            process: self.open(Source::Process(started.child)),
+            process: self.keep(Source::Process(started.child)),
             pid: started.pid,
             pipes,
         })
-    }
-
-    pub(super) fn signal_child(
-        &mut self,
-        process: Handle,
-        signal: Signal,
-        target: SignalTarget,
-    ) -> io::Result<()> {
-        match self.source(process)? {
-            Source::Process(child) => self
-                .shared
-                .change(|world| world.signal_child(child, signal, target)),
-            _ => Err(not_a_process()),
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,15 +12,17 @@ use super::entry::{Entry, Source};
 use super::pending::{Pending, Work};
 use super::shared_world::SharedWorld;
 use super::thread_notify::ThreadNotify;
-use crate::port::admission::{RequestKinds, admit, closed, invalid, not_a_socket};
+use super::world::network::End;
+use crate::port::admission::{RequestKinds, admit, closed, invalid};
 use crate::port::buffer::Pool;
+use crate::port::calls::{Answer, Control, Open, Query};
 use crate::port::socket::{Simulated, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
-    CloseMode, Completion, Driver, Handle, ListenOptions, Operation, PortInfo, RawDescriptor,
-    Request, RequestKind, Resource, Socket, SocketOption, Spawned, Token, Waker,
+    CloseMode, Completion, Driver, Handle, Operation, PortInfo, Request, RequestKind, Resource,
+    Socket, Spawned, Token, Waker,
 };
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, SpawnError};
 
 pub(super) struct SimDriver {
     pub(super) shared: Arc<SharedWorld>,
@@ -57,7 +58,7 @@ impl SimDriver {
         }
     }
 
-    pub(super) fn open(&mut self, source: Source) -> Handle {
+    pub(super) fn keep(&mut self, source: Source) -> Handle {
         let entry = Entry {
             source,
             closing: false,
@@ -88,15 +89,14 @@ impl SimDriver {
         kinds
     }
 
-    fn adopt_socket(&mut self, socket: Box<dyn Simulated>) -> io::Result<Handle> {
+    fn adopt_socket(&self, socket: Box<dyn Simulated>) -> io::Result<End> {
         let socket: Box<dyn Any> = socket;
         let other_world = || invalid("the socket belongs to another simulated world");
         let mut socket = socket.downcast::<SimSocket>().map_err(|_| other_world())?;
         if !Arc::ptr_eq(&socket.shared, &self.shared) {
             return Err(other_world());
         }
-        let end = socket.end.take().expect("only taken here and at its end");
-        Ok(self.open(Source::Stream(end)))
+        Ok(socket.end.take().expect("only taken here and at its end"))
     }
 }
 
@@ -184,78 +184,37 @@ impl Driver for SimDriver {
         Ok(self.start(handle, RequestKind::Close, Work::Close(mode), token))
     }
 
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        let listener = self.shared.change(|world| world.listen(options))?;
-        Ok(self.open(Source::Listener(listener)))
-    }
-
-    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
-        let address = self.shared.change(|world| world.bind(peer, local))?;
-        Ok(self.open(Source::Bound(address)))
-    }
-
-    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
-        match resource {
-            Resource::Socket(Socket(SocketRepr::Sim(socket))) => self.adopt_socket(socket),
-            _ => Err(invalid(
-                "the simulated port cannot adopt sockets and pipes of the OS",
-            )),
-        }
+    fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
+        let source = match open {
+            Open::Listener(options) => {
+                Source::Listener(self.shared.change(|world| world.listen(options))?)
+            }
+            Open::Stream { peer, local } => {
+                Source::Bound(self.shared.change(|world| world.bind(peer, local))?)
+            }
+            Open::Adopted(Resource::Socket(Socket(SocketRepr::Sim(socket)))) => {
+                Source::Stream(self.adopt_socket(socket)?)
+            }
+            Open::Adopted(_) => {
+                return Err(invalid(
+                    "the simulated port cannot adopt sockets and pipes of the OS",
+                ));
+            }
+        };
+        Ok(self.keep(source))
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         self.spawn_child(command)
     }
 
-    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        self.signal_child(process, signal, target)
+    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
+        let source = self.source(handle)?;
+        self.shared.change(|world| source.control(world, control))
     }
 
-    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        let world = self.shared.lock();
-        match self.source(handle)? {
-            Source::Listener(listener) => Ok(world.listener(listener).address),
-            Source::Bound(address) => Ok(address),
-            Source::Stream(end) => Ok(world.addresses(end).0),
-            _ => Err(not_a_socket()),
-        }
-    }
-
-    fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        match self.source(handle)? {
-            Source::Stream(end) => Ok(self.shared.lock().unacknowledged(end)),
-            _ => Err(invalid("only connections have unacknowledged bytes")),
-        }
-    }
-
-    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        match self.source(handle)? {
-            Source::Stream(end) => Ok(self.shared.lock().addresses(end).1),
-            Source::Bound(_) | Source::Listener(_) => {
-                Err(io::Error::from(io::ErrorKind::NotConnected))
-            }
-            _ => Err(not_a_socket()),
-        }
-    }
-
-    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        self.source(handle)?;
-        Err(invalid("simulated handles have no descriptor"))
-    }
-
-    fn set_option(&mut self, handle: Handle, _option: SocketOption) -> io::Result<()> {
-        match self.source(handle)? {
-            Source::Listener(_) | Source::Bound(_) | Source::Stream(_) => Ok(()),
-            _ => Err(not_a_socket()),
-        }
-    }
-
-    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        match self.source(handle)? {
-            Source::Stream(end) => self.shared.change(|world| world.shutdown_write(end)),
-            Source::Bound(_) => Err(io::Error::from(io::ErrorKind::NotConnected)),
-            _ => Err(invalid("only stream sockets can be shut down")),
-        }
+    fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
+        self.source(handle)?.query(&self.shared.lock(), query)
     }
 
     fn in_flight(&self) -> usize {

@@ -7,7 +7,8 @@ use super::world::World;
 use super::world::channel::ChannelEnd;
 use super::world::network::End;
 use crate::port::CloseMode;
-use crate::port::admission::{HandleKind, closed};
+use crate::port::admission::{HandleKind, closed, invalid, not_a_process, not_a_socket};
+use crate::port::calls::{Answer, Control, Query};
 use crate::port::table::Key;
 
 /// The object behind a handle.
@@ -34,6 +35,51 @@ impl Source {
             Source::Writer(_) => Ok(HandleKind::PipeWriter),
             Source::Process(_) => Ok(HandleKind::Process),
             Source::Closed => Err(closed()),
+        }
+    }
+
+    /// Changes the object behind a handle. Options of sockets have no effect.
+    pub(super) fn control(self, world: &mut World, control: Control) -> io::Result<()> {
+        match (self, control) {
+            (Source::Process(child), Control::Signal(signal, target)) => {
+                world.signal_child(child, signal, target)
+            }
+            (_, Control::Signal(..)) => Err(not_a_process()),
+            (Source::Stream(end), Control::ShutdownWrite) => world.shutdown_write(end),
+            (Source::Bound(_), Control::ShutdownWrite) => {
+                Err(io::Error::from(io::ErrorKind::NotConnected))
+            }
+            (Source::Listener(_), Control::ShutdownWrite) => {
+                Err(invalid("only stream sockets can be shut down"))
+            }
+            (Source::Listener(_) | Source::Bound(_) | Source::Stream(_), _) => Ok(()),
+            (Source::Reader(_) | Source::Writer(_) | Source::Process(_), _) => Err(not_a_socket()),
+            (Source::Closed, _) => Err(closed()),
+        }
+    }
+
+    /// Answers a question about the object behind a handle.
+    pub(super) fn query(self, world: &World, query: Query) -> io::Result<Answer> {
+        match (self, query) {
+            (_, Query::RawDescriptor) => Err(invalid("simulated handles have no descriptor")),
+            (Source::Listener(listener), Query::LocalAddress) => {
+                Ok(Answer::Address(world.listener(listener).address))
+            }
+            (Source::Bound(address), Query::LocalAddress) => Ok(Answer::Address(address)),
+            (Source::Stream(end), Query::LocalAddress) => {
+                Ok(Answer::Address(world.addresses(end).0))
+            }
+            (Source::Stream(end), Query::PeerAddress) => {
+                Ok(Answer::Address(world.addresses(end).1))
+            }
+            (Source::Stream(end), Query::Unacknowledged) => {
+                Ok(Answer::Bytes(world.unacknowledged(end)))
+            }
+            (Source::Bound(_) | Source::Listener(_), _) => {
+                Err(io::Error::from(io::ErrorKind::NotConnected))
+            }
+            (Source::Reader(_) | Source::Writer(_) | Source::Process(_), _) => Err(not_a_socket()),
+            (Source::Closed, _) => Err(closed()),
         }
     }
 

@@ -32,15 +32,12 @@ mod watch;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt;
-
-use super::admission::{admit, closed, invalid, not_a_process};
+use super::admission::{admit, closed, invalid};
 use super::buffer::Pool;
+use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::event::Event;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
@@ -49,10 +46,10 @@ use super::surge::{self, Surge};
 use super::table::Table;
 use super::waker::Waker;
 use super::{
-    BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, ListenOptions, Operation, PortInfo,
-    PortKind, PortOptions, RawDescriptor, Request, SocketOption, Spawned, Token, control,
+    BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, Operation, PortInfo, PortKind,
+    PortOptions, Request, Spawned, Token, control,
 };
-use crate::process::{Command, Signal, SignalTarget, SpawnError};
+use crate::process::{Command, SpawnError};
 use buffers::BufferRing;
 use child::Children;
 use entry::Entry;
@@ -253,9 +250,27 @@ impl Uring {
         }
     }
 
-    fn adopt_writer(&mut self, pipe: OwnedFd) -> io::Result<Handle> {
-        self.ask_write_flags()?;
-        Ok(self.keep(Source::Writer(pipe)))
+    /// Prepares a resource that was made elsewhere, if this port can serve it.
+    fn prepare(&mut self, resource: Resource) -> io::Result<Source> {
+        match resource {
+            Resource::Socket(socket) => match socket.0 {
+                SocketRepr::Os(socket) | SocketRepr::Plain(socket) => Ok(Source::Stream(socket)),
+                SocketRepr::Sim(_) => Err(invalid("a simulated socket needs a simulated port")),
+            },
+            Resource::Listener(listener) => {
+                listener.set_nonblocking(true)?;
+                Ok(Source::Listener(listener.into()))
+            }
+            Resource::PipeReader(pipe) => {
+                rustix::io::ioctl_fionbio(&pipe, true)?;
+                Ok(Source::Reader(pipe))
+            }
+            Resource::PipeWriter(pipe) => {
+                rustix::io::ioctl_fionbio(&pipe, true)?;
+                self.ask_write_flags()?;
+                Ok(Source::Writer(pipe))
+            }
+        }
     }
 
     fn ask_write_flags(&mut self) -> io::Result<()> {
@@ -371,44 +386,22 @@ impl Driver for Uring {
         Ok(Operation(operation))
     }
 
-    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        Ok(self.keep(Source::Listener(control::listen(options)?)))
+    fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
+        let source = match open {
+            Open::Listener(options) => Source::Listener(control::listen(options)?),
+            Open::Stream { peer, local } => Source::Stream(control::stream(peer, local)?),
+            Open::Adopted(resource) => self.prepare(resource)?,
+        };
+        Ok(self.keep(source))
     }
 
-    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
-        Ok(self.keep(Source::Stream(control::stream(peer, local)?)))
-    }
-
-    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
-        match resource {
-            Resource::Socket(socket) => match socket.0 {
-                SocketRepr::Os(socket) | SocketRepr::Plain(socket) => {
-                    Ok(self.keep(Source::Stream(socket)))
-                }
-                SocketRepr::Sim(_) => Err(invalid("a simulated socket needs a simulated port")),
-            },
-            Resource::Listener(listener) => {
-                listener.set_nonblocking(true)?;
-                Ok(self.keep(Source::Listener(listener.into())))
+    fn watch(&mut self, watched: Watched, token: Token) -> io::Result<Operation> {
+        match watched {
+            Watched::Descriptor(descriptor, interest) => {
+                self.begin_watch(descriptor, interest, token)
             }
-            Resource::PipeReader(pipe) => {
-                rustix::io::ioctl_fionbio(&pipe, true)?;
-                Ok(self.keep(Source::Reader(pipe)))
-            }
-            Resource::PipeWriter(pipe) => {
-                rustix::io::ioctl_fionbio(&pipe, true)?;
-                self.adopt_writer(pipe)
-            }
+            Watched::Handle(_) => Err(unsupported(self.info.kind, watched.name())),
         }
-    }
-
-    fn watch(
-        &mut self,
-        descriptor: RawDescriptor,
-        interest: Interest,
-        token: Token,
-    ) -> io::Result<Operation> {
-        self.begin_watch(descriptor, interest, token)
     }
 
     fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
@@ -419,43 +412,12 @@ impl Driver for Uring {
         self.spawn_child(command)
     }
 
-    fn signal(&mut self, process: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        match &self.state(process)?.source {
-            Source::Process(process) => process.signal(signal, target),
-            _ => Err(not_a_process()),
-        }
+    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
+        self.state(handle)?.source.object().control(control)
     }
 
-    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        control::local_addr(self.state(handle)?.socket()?)
-    }
-
-    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        control::peer_addr(self.state(handle)?.socket()?)
-    }
-
-    fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        control::unacknowledged(self.state(handle)?.socket()?)
-    }
-
-    fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        let state = self.state(handle)?;
-        match state.source {
-            Source::Process(_) => Err(invalid("the handle is a process")),
-            _ => Ok(state.descriptor()),
-        }
-    }
-
-    fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
-        control::set_option(self.state(handle)?.socket()?, option)
-    }
-
-    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
-        control::shutdown_write(self.state(handle)?.socket()?)
-    }
-
-    fn hold_ends(&mut self, handle: Handle, hold: bool) -> io::Result<()> {
-        Ok(sockopt::set_tcp_cork(self.state(handle)?.socket()?, hold)?)
+    fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
+        self.state(handle)?.source.object().query(query)
     }
 
     fn in_flight(&self) -> usize {

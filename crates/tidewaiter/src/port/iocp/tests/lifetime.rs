@@ -11,6 +11,7 @@ use super::{close, connected, listen, port, receive, send, until};
 use crate::port::iocp::queue::Packet;
 use crate::port::iocp::wait::Wait;
 use crate::port::iocp::{ACCEPTS_PER_LISTENER, DRAIN_LIMIT, Iocp};
+use crate::port::named_calls::NamedCalls;
 use crate::port::table::Key;
 use crate::port::{
     Chunks, CloseMode, Completion, Driver, Failure, Handle, Outcome, Request, RequestKind, Token,

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::Iocp;
+use crate::port::named_calls::NamedCalls;
 use crate::port::{
     Chunks, CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, Outcome,
     PortOptions, Request, RequestKind, Resource, Token,

@@ -18,6 +18,7 @@ use windows_sys::Win32::System::Pipes::{
 
 use super::{only, port, receive, send, until};
 use crate::port::iocp::entry::Source;
+use crate::port::named_calls::NamedCalls;
 use crate::port::{Chunks, Completion, Driver, Failure, Outcome, Resource};
 
 /// Returns a pipe: our overlapped end, which reads or writes, and the other, ordinary one.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{close, connected, listen, only, port, receive, send, until};
 use crate::port::iocp::Iocp;
 use crate::port::iocp::traffic::IDLE_TURNS;
+use crate::port::named_calls::NamedCalls;
 use crate::port::{
     Chunks, CloseMode, Driver, Failure, Operation, Outcome, PortOptions, Request, RequestKind,
     Token,

@@ -16,6 +16,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcess, PROC
 
 use super::{close, only, port, receive, send, until};
 use crate::port::iocp::Iocp;
+use crate::port::named_calls::NamedCalls;
 use crate::port::{
     Chunks, Completion, Driver, Failure, Handle, Operation, Outcome, Request, RequestKind, Spawned,
     Token,

@@ -11,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::Socket;
 
 use super::{EVENTS_MAX, Ended, Readiness};
@@ -209,10 +209,4 @@ pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketA
     // Only a listener of another family, adopted from elsewhere, has other addresses.
     let peer = peer.ok_or(Errno::AFNOSUPPORT)?;
     Ok((socket.into(), peer.try_into()?))
-}
-
-/// Sets whether the socket holds back the last partial segment until the next send can fill it
-/// (`TCP_CORK`).
-pub(in super::super) fn hold_ends(socket: &Socket, hold: bool) -> io::Result<()> {
-    Ok(sockopt::set_tcp_cork(socket, hold)?)
 }

@@ -171,8 +171,3 @@ pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketA
     let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
     Ok((socket, peer))
 }
-
-/// Does nothing: these systems release the held bytes only with another send.
-pub(in super::super) fn hold_ends(_socket: &Socket, _hold: bool) -> io::Result<()> {
-    Ok(())
-}

@@ -8,9 +8,9 @@ mod kqueue;
 use crate::port::table::Key;
 
 #[cfg(target_os = "linux")]
-pub(super) use epoll::{Selector, accept, hold_ends};
+pub(super) use epoll::{Selector, accept};
 #[cfg(not(target_os = "linux"))]
-pub(super) use kqueue::{Selector, accept, hold_ends};
+pub(super) use kqueue::{Selector, accept};
 
 /// The most changes of readiness fetched at once.
 const EVENTS_MAX: usize = 256;

@@ -7,6 +7,7 @@ use super::super::super::{
     CloseMode, Completion, Driver, Handle, Outcome, PortOptions, Request, RequestKind, Token,
 };
 use super::{Harness, KERNELS, is_cancelled};
+use crate::port::named_calls::NamedCalls;
 use crate::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 
 fn start(harness: &mut Harness, command: &Command) -> (Handle, [Handle; 3]) {

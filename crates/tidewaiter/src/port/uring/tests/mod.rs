@@ -16,6 +16,7 @@ use super::super::{
 };
 use super::ring::TaskWork;
 use super::{Allowed, Uring};
+use crate::port::named_calls::NamedCalls;
 
 /// Longer than any step here takes; running into it is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);

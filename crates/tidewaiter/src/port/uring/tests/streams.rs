@@ -7,6 +7,7 @@ use super::super::super::{CloseMode, Driver, ListenOptions, Outcome, PortOptions
 use super::super::super::{Resource, Token};
 use super::super::sigpipe;
 use super::{Harness, KERNELS, is_cancelled, loopback, os_error, pair, pipe};
+use crate::port::named_calls::NamedCalls;
 
 #[test]
 fn echoes_both_ways_on_every_kernel() {

@@ -1,0 +1,107 @@
+//! What a program asks of a driver besides its [requests](super::Request): plain data.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::options::{ListenOptions, PortKind, SocketOption};
+use super::socket::Resource;
+use super::watch::Interest;
+use crate::os::RawDescriptor;
+use crate::process::{Signal, SignalTarget};
+
+/// A handle to open.
+#[derive(Debug)]
+pub(super) enum Open<'a> {
+    /// A listening TCP socket.
+    Listener(&'a ListenOptions),
+    /// An unconnected TCP socket of the address family of `peer`, bound to `local` if given.
+    Stream {
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+    },
+    /// A socket or pipe that was made elsewhere. It is closed if the driver does not take it.
+    Adopted(Resource),
+}
+
+/// An object of the program to watch, without a handle.
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "an OS watches objects of one of the two kinds")]
+pub(super) enum Watched {
+    /// A descriptor of Unix: reports the readiness that the interest includes.
+    Descriptor(RawDescriptor, Interest),
+    /// A waitable object of Windows: reports that it is signalled.
+    Handle(RawDescriptor),
+}
+
+impl Watched {
+    /// The kind of object, in the plural.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Watched::Descriptor(..) => "descriptors",
+            Watched::Handle(_) => "handles",
+        }
+    }
+}
+
+/// The error of a port that cannot watch such objects.
+pub(super) fn unsupported(port: PortKind, objects: &str) -> io::Error {
+    let message = format!("the {port} port does not watch {objects}");
+    io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
+/// A change to the object behind a handle. It takes effect at once, without an operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Control {
+    /// Sends a signal to a child process, or to its tree.
+    Signal(Signal, SignalTarget),
+    /// Sets an option of a socket.
+    SetOption(SocketOption),
+    /// Half-closes a stream socket: the peer receives an end of file after the bytes sent so far.
+    ShutdownWrite,
+    /// Holds back the last partial segment of each send, or releases it. Does nothing if the OS has no such option.
+    HoldEnds(bool),
+}
+
+/// A question about the object behind a handle.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Query {
+    /// The address that a socket is bound to: an [`Answer::Address`].
+    LocalAddress,
+    /// The address that a socket is connected to: an [`Answer::Address`].
+    PeerAddress,
+    /// The OS's number of a socket or pipe: an [`Answer::RawDescriptor`].
+    RawDescriptor,
+    /// The number of sent bytes that the peer's system has not acknowledged: an [`Answer::Bytes`].
+    Unacknowledged,
+}
+
+/// The answer to a [`Query`].
+#[derive(Debug)]
+pub(super) enum Answer {
+    Address(SocketAddr),
+    RawDescriptor(RawDescriptor),
+    Bytes(usize),
+}
+
+impl Answer {
+    pub(super) fn address(self) -> SocketAddr {
+        match self {
+            Answer::Address(address) => address,
+            other => unreachable!("{other:?} is no address"),
+        }
+    }
+
+    pub(super) fn raw_descriptor(self) -> RawDescriptor {
+        match self {
+            Answer::RawDescriptor(number) => number,
+            other => unreachable!("{other:?} is no descriptor"),
+        }
+    }
+
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Answer::Bytes(count) => count,
+            other => unreachable!("{other:?} is no number of bytes"),
+        }
+    }
+}

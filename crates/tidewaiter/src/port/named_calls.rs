@@ -1,0 +1,40 @@
+//! The calls of a [`Port`](super::Port) by their names, for tests of one driver that look into it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::calls::{Control, Open, Query};
+use super::{Driver, Handle, ListenOptions, Resource};
+use crate::process::{Signal, SignalTarget};
+
+pub(super) trait NamedCalls: Driver {
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        self.open(Open::Listener(options))
+    }
+
+    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
+        self.open(Open::Stream { peer, local })
+    }
+
+    fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {
+        self.open(Open::Adopted(resource))
+    }
+
+    fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
+        self.control(handle, Control::ShutdownWrite)
+    }
+
+    fn signal(&mut self, handle: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
+        self.control(handle, Control::Signal(signal, target))
+    }
+
+    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        Ok(self.query(handle, Query::LocalAddress)?.address())
+    }
+
+    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+        Ok(self.query(handle, Query::PeerAddress)?.address())
+    }
+}
+
+impl<D: Driver> NamedCalls for D {}
