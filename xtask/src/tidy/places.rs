@@ -60,10 +60,11 @@ const OS_CHOICES: &[&str] = &[
     // The command: Windows has no limit of descriptors, and only Linux has orphans to reap.
     "crates/tidewaiter-cli/src/commands/serve/limits.rs",
     "crates/tidewaiter-cli/src/commands/serve/orphans.rs",
-    // The Python package: how Python ends a thread, what kind of handle a number from Python is, and which handles of
-    // a child it passes on.
+    // The Python package: how Python ends a thread, what kind of handle a number from Python is, how a child starts,
+    // and how its status is encoded.
     "crates/tidewaiter-python/src/core/exits.rs",
     "crates/tidewaiter-python/src/core/sockets.rs",
+    "crates/tidewaiter-python/src/core/program.rs",
     "crates/tidewaiter-python/src/twisted/child.rs",
     "bench/peers/common/src/system/mod.rs",
     "bench/peers/libuv/src/",

@@ -9,6 +9,7 @@ pub(crate) mod forks;
 pub(crate) mod hooks;
 pub(crate) mod lock;
 pub(crate) mod metrics;
+pub(crate) mod program;
 pub(crate) mod records;
 pub(crate) mod sockets;
 pub(crate) mod watch;
