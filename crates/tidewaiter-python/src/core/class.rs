@@ -1,118 +1,25 @@
 //! The Python class `Core`: an event loop.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use slab::Slab;
-use tidewaiter::port::PortKind;
-use tidewaiter::{Reactor, Remote, Transport};
+use tidewaiter::Remote;
 
+use crate::core::endings;
+use crate::core::event_loop::{Loop, duration};
 use crate::core::exits::UnwindGuard;
-use crate::core::failures::{no_turn, os_error};
-use crate::core::forks::ForkState;
-use crate::core::hooks::Hooks;
-use crate::core::lock::{Locked, Waiting};
+use crate::core::failures::no_turn;
+use crate::core::lock::Locked;
 use crate::core::records;
-use crate::core::watch::Watched;
-use crate::twisted::child::Child;
 use crate::twisted::context::Context;
-use crate::twisted::stream::{Bridge, Stream};
 use crate::twisted::timer::DelayedCall;
-
-/// A reactor, and the tables of the Python objects that it calls.
-///
-/// The reactor's callbacks hold only a weak reference to this, and find Python's objects in its tables. The garbage
-/// collector thus sees every reference, and dropping the loop drops all of them.
-pub(crate) struct Loop {
-    pub(crate) reactor: Reactor,
-    pub(crate) hooks: Hooks,
-    pub(crate) fork_state: ForkState,
-    pub(crate) timers: RefCell<Slab<Py<DelayedCall>>>,
-    pub(crate) watched: RefCell<Slab<Watched>>,
-    pub(crate) streams: RefCell<Slab<Py<Stream>>>,
-    pub(crate) listeners: RefCell<Slab<Py<PyAny>>>,
-    pub(crate) children: RefCell<Slab<Py<Child>>>,
-    /// An accepted connection, while Python makes the object for it.
-    pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
-    /// Connections that are to end after the next wait.
-    pub(crate) ending: RefCell<Vec<Bridge>>,
-    context: RefCell<Option<Rc<Context>>>,
-    /// How many calls from other threads were made.
-    pub(crate) thread_calls: Cell<u64>,
-    /// Whether `run` must check before the next turn if its owner has stopped.
-    interrupted: Cell<bool>,
-    pub(crate) waiting: Arc<Waiting>,
-}
-
-impl Loop {
-    /// Raises if this thread may not use the loop now.
-    pub(crate) fn check_thread(&self) -> PyResult<()> {
-        self.check_process()?;
-        if self.waiting.now() {
-            return Err(PyRuntimeError::new_err(
-                "the reactor waits in another thread: only callFromThread may be called from this one",
-            ));
-        }
-        self.take_up_in_child()
-    }
-
-    /// Calls `call` with the context that `named` returns on top of the thread's stack of contexts.
-    pub(crate) fn in_context<R>(
-        &self,
-        py: Python<'_>,
-        named: impl FnOnce(&Context) -> PyResult<Py<PyDict>>,
-        call: impl FnOnce() -> PyResult<R>,
-    ) -> PyResult<R> {
-        // Clone instead of borrowing: making Python objects may start a garbage collection, which reads `context`.
-        let context = self.context.borrow().clone();
-        let stack = match context {
-            Some(context) => Some(context.push(py, named(&context)?)?),
-            None => None,
-        };
-        let result = call();
-        if let Some(stack) = stack {
-            stack.pop()?;
-        }
-        result
-    }
-}
-
-impl Loop {
-    /// Visits the Python objects in the tables. It skips a table that is being changed; the objects in it then live
-    /// until a later collection.
-    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.hooks.traverse(visit)?;
-        visit_all(&self.timers, |call| visit.call(call))?;
-        visit_all(&self.watched, |watched| visit.call(&watched.callback))?;
-        visit_all(&self.streams, |stream| visit.call(stream))?;
-        visit_all(&self.listeners, |listener| visit.call(listener))?;
-        visit_all(&self.children, |child| visit.call(child))?;
-        match self.context.try_borrow() {
-            Ok(context) => context
-                .as_ref()
-                .map_or(Ok(()), |context| context.traverse(visit)),
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-fn visit_all<T>(
-    table: &RefCell<Slab<T>>,
-    visit: impl Fn(&T) -> Result<(), PyTraverseError>,
-) -> Result<(), PyTraverseError> {
-    match table.try_borrow() {
-        Ok(table) => table.iter().try_for_each(|(_, entry)| visit(entry)),
-        Err(_) => Ok(()),
-    }
-}
 
 /// A call that another thread asked for.
 struct RemoteCall {
@@ -203,11 +110,6 @@ impl Core {
     }
 }
 
-/// Converts seconds to a duration. A value that is too large, or not a number, becomes the longest duration.
-pub(crate) fn duration(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
-}
-
 #[pymethods]
 impl Core {
     /// Opens the port with this name (`iocp`, `uring` or `poll`). By default, opens the port that `TIDEWAITER_PORT`
@@ -215,35 +117,8 @@ impl Core {
     #[new]
     #[pyo3(signature = (port=None))]
     fn new(port: Option<&str>) -> PyResult<Core> {
-        let waiting = Arc::new(Waiting::default());
-        let released = Arc::clone(&waiting);
-        let mut builder = Reactor::builder()
-            .signals(false)
-            .around_wait(move |wait| released.release(wait));
-        if let Some(name) = port {
-            let kind: PortKind = name.parse().map_err(PyValueError::new_err::<String>)?;
-            builder = builder.port(kind);
-        }
-        let reactor = builder
-            .build()
-            .map_err(|error| os_error("no completion port", &error))?;
-        let remote = reactor.remote();
-        let event_loop = Loop {
-            reactor,
-            hooks: Hooks::default(),
-            fork_state: ForkState::default(),
-            timers: RefCell::default(),
-            watched: RefCell::default(),
-            streams: RefCell::default(),
-            listeners: RefCell::default(),
-            children: RefCell::default(),
-            accepted: RefCell::default(),
-            ending: RefCell::default(),
-            context: RefCell::default(),
-            thread_calls: Cell::default(),
-            interrupted: Cell::new(false),
-            waiting: Arc::clone(&waiting),
-        };
+        let event_loop = Loop::open(port)?;
+        let remote = event_loop.reactor.remote();
         Ok(Core {
             event_loop: Locked::new(RefCell::new(Some(Rc::new(event_loop)))),
             calls: Locked::new(RefCell::default()),
@@ -403,5 +278,101 @@ impl Core {
             self.event_loop.get(py).take()
         });
         drop(event_loop);
+    }
+}
+
+/// Forks.
+#[pymethods]
+impl Core {
+    /// Prepares the loop for a fork, so that the child can use it.
+    fn before_fork(&self, py: Python<'_>) -> PyResult<()> {
+        self.enter(py)?.suspend()
+    }
+
+    /// Resumes the loop after a fork, in the process that goes on using it.
+    fn after_fork(&self, py: Python<'_>) -> PyResult<()> {
+        self.enter(py)?.take_up()
+    }
+
+    /// For `os.register_at_fork`: prepares the loop for a fork, unless it is in a turn.
+    fn _before_any_fork(&self, py: Python<'_>) {
+        let Some(event_loop) = self.event_loop(py) else {
+            return;
+        };
+        if event_loop.is_copy() || event_loop.waiting.now() || event_loop.fork_state.in_turn.get() {
+            return;
+        }
+        if let Err(error) = event_loop.suspend() {
+            // The loop then stays with this process, as if it were in a turn.
+            log::debug!("{error}");
+        }
+    }
+
+    /// For `os.register_at_fork`: notes that this process is a forked child.
+    fn _in_child(&self, py: Python<'_>) {
+        endings::forget_others();
+        if let Some(event_loop) = self.event_loop(py) {
+            let offered = event_loop.fork_state.suspended.get();
+            event_loop.fork_state.offered.set(offered);
+            event_loop.fork_state.copied.set(!offered);
+        }
+    }
+
+    /// Raises if this process is a forked child, and the loop belongs to the parent.
+    pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        match self.event_loop(py) {
+            Some(event_loop) => event_loop.check_process(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Hooks.
+#[pymethods]
+impl Core {
+    /// Registers `on_error(what, exception, subject)`, which is called for each exception that a callback raises.
+    fn set_on_error(&self, py: Python<'_>, on_error: Option<Py<PyAny>>) -> PyResult<()> {
+        let replaced = self.enter(py)?.hooks.on_error.replace(on_error);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Registers `on_slow(called, method, seconds)`, which is called when a callback takes longer than `limit`
+    /// seconds, or never if `limit` is `None`. The callback was `method` of `called`, or `called` itself if `method`
+    /// is empty.
+    fn set_on_slow(
+        &self,
+        py: Python<'_>,
+        limit: Option<f64>,
+        on_slow: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let event_loop = self.enter(py)?;
+        event_loop.hooks.slow.set(limit.map(duration));
+        let replaced = event_loop.hooks.on_slow.replace(on_slow);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Registers `on_log(level, target, message)`, which is called for each warning and error that the library logs.
+    fn set_on_log(&self, py: Python<'_>, on_log: Option<Py<PyAny>>) -> PyResult<()> {
+        let replaced = self.enter(py)?.hooks.on_log.replace(on_log);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// While `debugged.debug` is true, stores the result of `describe()` as the `creator` of each new delayed call.
+    fn set_debug(
+        &self,
+        py: Python<'_>,
+        debugged: Option<Py<PyAny>>,
+        describe: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let event_loop = self.enter(py)?;
+        let replaced = (
+            event_loop.hooks.debugged.replace(debugged),
+            event_loop.hooks.describe.replace(describe),
+        );
+        drop(replaced);
+        Ok(())
     }
 }

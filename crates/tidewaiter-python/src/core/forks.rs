@@ -10,8 +10,7 @@ use std::cell::Cell;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::core::class::{Core, Loop};
-use crate::core::endings;
+use crate::core::event_loop::Loop;
 use crate::core::failures::{no_turn, refused};
 
 /// A loop's state with regard to forks.
@@ -20,11 +19,11 @@ pub(crate) struct ForkState {
     /// The loop is in a turn, so a child forked now cannot use it.
     pub(crate) in_turn: Cell<bool>,
     /// The loop was prepared for a fork, and has made no turn since.
-    suspended: Cell<bool>,
+    pub(super) suspended: Cell<bool>,
     /// This process is a forked child, and may resume the loop.
-    offered: Cell<bool>,
+    pub(super) offered: Cell<bool>,
     /// This process is a forked child, and the loop belongs to the parent.
-    copied: Cell<bool>,
+    pub(super) copied: Cell<bool>,
 }
 
 impl Loop {
@@ -43,7 +42,7 @@ impl Loop {
         Ok(())
     }
 
-    fn suspend(&self) -> PyResult<()> {
+    pub(super) fn suspend(&self) -> PyResult<()> {
         if !self.fork_state.suspended.get() {
             let suspended = self.reactor.before_fork();
             suspended
@@ -70,50 +69,5 @@ impl Loop {
             self.fork_state.offered.set(false);
         }
         Ok(())
-    }
-}
-
-#[pymethods]
-impl Core {
-    /// Prepares the loop for a fork, so that the child can use it.
-    fn before_fork(&self, py: Python<'_>) -> PyResult<()> {
-        self.enter(py)?.suspend()
-    }
-
-    /// Resumes the loop after a fork, in the process that goes on using it.
-    fn after_fork(&self, py: Python<'_>) -> PyResult<()> {
-        self.enter(py)?.take_up()
-    }
-
-    /// For `os.register_at_fork`: prepares the loop for a fork, unless it is in a turn.
-    fn _before_any_fork(&self, py: Python<'_>) {
-        let Some(event_loop) = self.event_loop(py) else {
-            return;
-        };
-        if event_loop.is_copy() || event_loop.waiting.now() || event_loop.fork_state.in_turn.get() {
-            return;
-        }
-        if let Err(error) = event_loop.suspend() {
-            // The loop then stays with this process, as if it were in a turn.
-            log::debug!("{error}");
-        }
-    }
-
-    /// For `os.register_at_fork`: notes that this process is a forked child.
-    fn _in_child(&self, py: Python<'_>) {
-        endings::forget_others();
-        if let Some(event_loop) = self.event_loop(py) {
-            let offered = event_loop.fork_state.suspended.get();
-            event_loop.fork_state.offered.set(offered);
-            event_loop.fork_state.copied.set(!offered);
-        }
-    }
-
-    /// Raises if this process is a forked child, and the loop belongs to the parent.
-    pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
-        match self.event_loop(py) {
-            Some(event_loop) => event_loop.check_process(),
-            None => Ok(()),
-        }
     }
 }

@@ -7,7 +7,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::core::class::{Core, Loop, duration};
+use crate::core::event_loop::Loop;
 use crate::core::failures::raised;
 
 type Hook = RefCell<Option<Py<PyAny>>>;
@@ -16,18 +16,18 @@ type Hook = RefCell<Option<Py<PyAny>>>;
 #[derive(Default)]
 pub(crate) struct Hooks {
     /// Called as `on_error(what, exception, subject)`.
-    on_error: Hook,
+    pub(super) on_error: Hook,
     /// Called as `on_slow(called, method, seconds)` when a callback took longer than `slow`.
-    on_slow: Hook,
+    pub(super) on_slow: Hook,
     /// The limit for `on_slow`; `None` to measure nothing.
-    slow: Cell<Option<Duration>>,
+    pub(super) slow: Cell<Option<Duration>>,
     pub(crate) slow_count: Cell<u64>,
     /// Called as `on_log(level, target, message)`.
     pub(crate) on_log: Hook,
     /// While this object's `debug` is true, a delayed call stores the result of `describe`.
-    debugged: Hook,
+    pub(super) debugged: Hook,
     /// Called as `describe()` when a delayed call is made; returns the stack of its origin.
-    describe: Hook,
+    pub(super) describe: Hook,
 }
 
 impl Hooks {
@@ -141,54 +141,5 @@ impl Loop {
         bound(py, &self.hooks.describe)
             .map(|describe| describe.call0())
             .transpose()
-    }
-}
-
-#[pymethods]
-impl Core {
-    /// Registers `on_error(what, exception, subject)`, which is called for each exception that a callback raises.
-    fn set_on_error(&self, py: Python<'_>, on_error: Option<Py<PyAny>>) -> PyResult<()> {
-        let replaced = self.enter(py)?.hooks.on_error.replace(on_error);
-        drop(replaced);
-        Ok(())
-    }
-
-    /// Registers `on_slow(called, method, seconds)`, which is called when a callback takes longer than `limit`
-    /// seconds, or never if `limit` is `None`. The callback was `method` of `called`, or `called` itself if `method`
-    /// is empty.
-    fn set_on_slow(
-        &self,
-        py: Python<'_>,
-        limit: Option<f64>,
-        on_slow: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let event_loop = self.enter(py)?;
-        event_loop.hooks.slow.set(limit.map(duration));
-        let replaced = event_loop.hooks.on_slow.replace(on_slow);
-        drop(replaced);
-        Ok(())
-    }
-
-    /// Registers `on_log(level, target, message)`, which is called for each warning and error that the library logs.
-    fn set_on_log(&self, py: Python<'_>, on_log: Option<Py<PyAny>>) -> PyResult<()> {
-        let replaced = self.enter(py)?.hooks.on_log.replace(on_log);
-        drop(replaced);
-        Ok(())
-    }
-
-    /// While `debugged.debug` is true, stores the result of `describe()` as the `creator` of each new delayed call.
-    fn set_debug(
-        &self,
-        py: Python<'_>,
-        debugged: Option<Py<PyAny>>,
-        describe: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let event_loop = self.enter(py)?;
-        let replaced = (
-            event_loop.hooks.debugged.replace(debugged),
-            event_loop.hooks.describe.replace(describe),
-        );
-        drop(replaced);
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod alarm;
 pub(crate) mod class;
 pub(crate) mod endings;
+pub(crate) mod event_loop;
 pub(crate) mod exits;
 pub(crate) mod failures;
 pub(crate) mod forks;

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::prelude::*;
 
-use crate::core::class::Loop;
+use crate::core::event_loop::Loop;
 
 /// While this many records are queued, further ones are dropped.
 const QUEUED_MAX: usize = 1000;

@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use tidewaiter::port::{Interest, RawDescriptor, Readiness};
 use tidewaiter::{Error, Reactor, Watch};
 
-use crate::core::class::{Core, Loop};
+use crate::core::class::Core;
+use crate::core::event_loop::Loop;
 use crate::core::failures::{os_error, refused};
 
 /// A watch, and the callable that it calls.

@@ -12,7 +12,8 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
-use crate::core::class::{Core, Loop};
+use crate::core::class::Core;
+use crate::core::event_loop::Loop;
 use crate::core::failures::{os_error, raised};
 use crate::core::lock::Locked;
 use crate::core::program::{Program, encoded};

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Factory, Protocol, Transport};
 
-use crate::core::class::{Core, Loop};
+use crate::core::class::Core;
+use crate::core::event_loop::Loop;
 use crate::core::failures::refused;
 use crate::core::lock::Locked;
 use crate::core::sockets;

@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::core::class::{Loop, duration};
+use crate::core::event_loop::{Loop, duration};
 use crate::core::lock::Locked;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

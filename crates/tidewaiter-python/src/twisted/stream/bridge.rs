@@ -10,7 +10,7 @@ use pyo3::types::PyBytes;
 use tidewaiter::{ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
 use super::Stream;
-use crate::core::class::Loop;
+use crate::core::event_loop::Loop;
 use crate::core::failures::{os_error, raised};
 use crate::twisted::listener::Incoming;
 

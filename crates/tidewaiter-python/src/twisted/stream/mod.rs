@@ -14,7 +14,8 @@ use pyo3::types::{PyDict, PyTuple};
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Connector, Transport};
 
-use crate::core::class::{Core, Loop};
+use crate::core::class::Core;
+use crate::core::event_loop::Loop;
 use crate::core::lock::Locked;
 use crate::core::sockets;
 use crate::twisted::context::LogName;
