@@ -56,9 +56,10 @@ impl Core {
     }
 
     fn one_turn(&self, py: Python<'_>, event_loop: &Loop, limit: Option<Duration>) -> PyResult<()> {
-        event_loop.take_up()?;
-        event_loop.check_process()?;
-        let nested = event_loop.fork_state.in_turn.replace(true);
+        let fork_state = &event_loop.fork_state;
+        fork_state.take_up(&event_loop.reactor)?;
+        fork_state.check_process()?;
+        let nested = fork_state.in_turn.replace(true);
         let ending = event_loop.ending.take();
         let limit = if ending.is_empty() {
             limit
@@ -73,7 +74,7 @@ impl Core {
             self.make_remote_calls(py, event_loop);
             records::deliver(py, event_loop);
         }
-        event_loop.fork_state.in_turn.set(nested);
+        fork_state.in_turn.set(nested);
         if event_loop.is_copy() {
             // A callback forked, and this is the child. The loop is the parent's, so ignore the turn's outcome.
             return Ok(());
@@ -286,12 +287,14 @@ impl Core {
 impl Core {
     /// Prepares the loop for a fork, so that the child can use it.
     fn before_fork(&self, py: Python<'_>) -> PyResult<()> {
-        self.enter(py)?.suspend()
+        let event_loop = self.enter(py)?;
+        event_loop.fork_state.suspend(&event_loop.reactor)
     }
 
     /// Resumes the loop after a fork, in the process that goes on using it.
     fn after_fork(&self, py: Python<'_>) -> PyResult<()> {
-        self.enter(py)?.take_up()
+        let event_loop = self.enter(py)?;
+        event_loop.fork_state.take_up(&event_loop.reactor)
     }
 
     /// For `os.register_at_fork`: prepares the loop for a fork, unless it is in a turn.
@@ -299,10 +302,11 @@ impl Core {
         let Some(event_loop) = self.event_loop(py) else {
             return;
         };
-        if event_loop.is_copy() || event_loop.waiting.now() || event_loop.fork_state.in_turn.get() {
+        let fork_state = &event_loop.fork_state;
+        if event_loop.is_copy() || event_loop.waiting.now() || fork_state.in_turn.get() {
             return;
         }
-        if let Err(error) = event_loop.suspend() {
+        if let Err(error) = fork_state.suspend(&event_loop.reactor) {
             // The loop then stays with this process, as if it were in a turn.
             log::debug!("{error}");
         }
@@ -312,16 +316,14 @@ impl Core {
     fn _in_child(&self, py: Python<'_>) {
         endings::forget_others();
         if let Some(event_loop) = self.event_loop(py) {
-            let offered = event_loop.fork_state.suspended.get();
-            event_loop.fork_state.offered.set(offered);
-            event_loop.fork_state.copied.set(!offered);
+            event_loop.fork_state.note_child();
         }
     }
 
     /// Raises if this process is a forked child, and the loop belongs to the parent.
     pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
         match self.event_loop(py) {
-            Some(event_loop) => event_loop.check_process(),
+            Some(event_loop) => event_loop.fork_state.check_process(),
             None => Ok(()),
         }
     }

@@ -83,13 +83,18 @@ impl Loop {
 
     /// Raises if this thread may not use the loop now.
     pub(crate) fn check_thread(&self) -> PyResult<()> {
-        self.check_process()?;
+        self.fork_state.check_process()?;
         if self.waiting.now() {
             return Err(PyRuntimeError::new_err(
                 "the reactor waits in another thread: only callFromThread may be called from this one",
             ));
         }
-        self.take_up_in_child()
+        self.fork_state.take_up_in_child(&self.reactor)
+    }
+
+    /// Whether this process is a forked child, and the loop belongs to the parent.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.fork_state.is_copy()
     }
 
     /// Calls `call` with the context that `named` returns on top of the thread's stack of contexts.

@@ -9,30 +9,30 @@ use std::cell::Cell;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use tidewaiter::Reactor;
 
-use crate::core::event_loop::Loop;
 use crate::core::failures::{no_turn, refused};
 
 /// A loop's state with regard to forks.
 #[derive(Default)]
 pub(crate) struct ForkState {
     /// The loop is in a turn, so a child forked now cannot use it.
-    pub(crate) in_turn: Cell<bool>,
+    pub(super) in_turn: Cell<bool>,
     /// The loop was prepared for a fork, and has made no turn since.
-    pub(super) suspended: Cell<bool>,
+    suspended: Cell<bool>,
     /// This process is a forked child, and may resume the loop.
-    pub(super) offered: Cell<bool>,
+    offered: Cell<bool>,
     /// This process is a forked child, and the loop belongs to the parent.
-    pub(super) copied: Cell<bool>,
+    copied: Cell<bool>,
 }
 
-impl Loop {
+impl ForkState {
     /// Whether this process is a forked child, and the loop belongs to the parent.
-    pub(crate) fn is_copy(&self) -> bool {
-        self.fork_state.copied.get()
+    pub(super) fn is_copy(&self) -> bool {
+        self.copied.get()
     }
 
-    pub(crate) fn check_process(&self) -> PyResult<()> {
+    pub(super) fn check_process(&self) -> PyResult<()> {
         if self.is_copy() {
             return Err(PyRuntimeError::new_err(
                 "the reactor ran when this process was forked, and belongs to the parent: the child may make \
@@ -42,32 +42,40 @@ impl Loop {
         Ok(())
     }
 
-    pub(super) fn suspend(&self) -> PyResult<()> {
-        if !self.fork_state.suspended.get() {
-            let suspended = self.reactor.before_fork();
+    /// Prepares the reactor for a fork, so that the child can use it.
+    pub(super) fn suspend(&self, reactor: &Reactor) -> PyResult<()> {
+        if !self.suspended.get() {
+            let suspended = reactor.before_fork();
             suspended
                 .map_err(|error| refused("the reactor cannot be made ready for a fork", &error))?;
-            self.fork_state.suspended.set(true);
+            self.suspended.set(true);
         }
         Ok(())
     }
 
-    /// Resumes the loop in a forked child that may use it. To be called before each use of the loop.
-    pub(crate) fn take_up_in_child(&self) -> PyResult<()> {
-        if self.fork_state.offered.get() {
-            return self.take_up();
+    /// Resumes the reactor in a forked child that may use it. To be called before each use of the loop.
+    pub(super) fn take_up_in_child(&self, reactor: &Reactor) -> PyResult<()> {
+        if self.offered.get() {
+            return self.take_up(reactor);
         }
         Ok(())
     }
 
-    /// Resumes the loop if it was prepared for a fork. To be called before each turn.
-    pub(crate) fn take_up(&self) -> PyResult<()> {
-        if self.fork_state.suspended.get() {
-            let taken = self.reactor.after_fork();
+    /// Resumes the reactor if it was prepared for a fork. To be called before each turn.
+    pub(super) fn take_up(&self, reactor: &Reactor) -> PyResult<()> {
+        if self.suspended.get() {
+            let taken = reactor.after_fork();
             taken.map_err(|error| no_turn(&error))?;
-            self.fork_state.suspended.set(false);
-            self.fork_state.offered.set(false);
+            self.suspended.set(false);
+            self.offered.set(false);
         }
         Ok(())
+    }
+
+    /// Notes that this process is a forked child.
+    pub(super) fn note_child(&self) {
+        let offered = self.suspended.get();
+        self.offered.set(offered);
+        self.copied.set(!offered);
     }
 }
