@@ -18,7 +18,6 @@ use crate::core::exits::UnwindGuard;
 use crate::core::failures::no_turn;
 use crate::core::lock::Locked;
 use crate::core::records;
-use crate::twisted::context::Context;
 use crate::twisted::timer::DelayedCall;
 
 /// A call that another thread asked for.
@@ -60,16 +59,7 @@ impl Core {
         fork_state.take_up(&event_loop.reactor)?;
         fork_state.check_process()?;
         let nested = fork_state.in_turn.replace(true);
-        let ending = event_loop.ending.take();
-        let limit = if ending.is_empty() {
-            limit
-        } else {
-            Some(Duration::ZERO)
-        };
-        let turned = event_loop.reactor.iterate(limit);
-        for bridge in ending {
-            bridge.let_end();
-        }
+        let turned = event_loop.iterate(limit);
         if turned.is_ok() {
             self.make_remote_calls(py, event_loop);
             records::deliver(py, event_loop);
@@ -136,9 +126,7 @@ impl Core {
         key: Py<PyAny>,
         base: Bound<'_, PyDict>,
     ) -> PyResult<()> {
-        let context = Context::new(stack, key, base);
-        let replaced = self.enter(py)?.context.replace(Some(Rc::new(context)));
-        drop(replaced);
+        self.enter(py)?.log.set(stack, key, base);
         Ok(())
     }
 

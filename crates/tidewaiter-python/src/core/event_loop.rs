@@ -8,10 +8,9 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use slab::Slab;
 use tidewaiter::port::PortKind;
-use tidewaiter::{Reactor, Transport};
+use tidewaiter::{Error, Reactor, Transport};
 
 use crate::core::failures::os_error;
 use crate::core::forks::ForkState;
@@ -19,7 +18,7 @@ use crate::core::hooks::Hooks;
 use crate::core::lock::Waiting;
 use crate::core::watch::Watched;
 use crate::twisted::child::Child;
-use crate::twisted::context::Context;
+use crate::twisted::context::LogContext;
 use crate::twisted::stream::{Bridge, Stream};
 use crate::twisted::timer::DelayedCall;
 
@@ -38,9 +37,9 @@ pub(crate) struct Loop {
     pub(crate) children: RefCell<Slab<Py<Child>>>,
     /// An accepted connection, while Python makes the object for it.
     pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
-    /// Connections that are to end after the next wait.
-    pub(crate) ending: RefCell<Vec<Bridge>>,
-    pub(super) context: RefCell<Option<Rc<Context>>>,
+    /// Calls to make after the next wait.
+    after_wait: RefCell<Vec<Box<dyn FnOnce()>>>,
+    pub(crate) log: Rc<LogContext>,
     /// How many calls from other threads were made.
     pub(crate) thread_calls: Cell<u64>,
     /// Whether `run` must check before the next turn if its owner has stopped.
@@ -73,8 +72,8 @@ impl Loop {
             listeners: RefCell::default(),
             children: RefCell::default(),
             accepted: RefCell::default(),
-            ending: RefCell::default(),
-            context: RefCell::default(),
+            after_wait: RefCell::default(),
+            log: Rc::default(),
             thread_calls: Cell::default(),
             interrupted: Cell::new(false),
             waiting,
@@ -97,24 +96,26 @@ impl Loop {
         self.fork_state.is_copy()
     }
 
-    /// Calls `call` with the context that `named` returns on top of the thread's stack of contexts.
-    pub(crate) fn in_context<R>(
-        &self,
-        py: Python<'_>,
-        named: impl FnOnce(&Context) -> PyResult<Py<PyDict>>,
-        call: impl FnOnce() -> PyResult<R>,
-    ) -> PyResult<R> {
-        // Clone instead of borrowing: making Python objects may start a garbage collection, which reads `context`.
-        let context = self.context.borrow().clone();
-        let stack = match context {
-            Some(context) => Some(context.push(py, named(&context)?)?),
-            None => None,
+    /// Makes `call` after the next wait, once the events that the wait brings were handled. The current turn ends
+    /// without waiting, and the next one does not wait for events either.
+    pub(crate) fn after_next_wait(&self, call: impl FnOnce() + 'static) {
+        self.after_wait.borrow_mut().push(Box::new(call));
+        self.reactor.crash();
+    }
+
+    /// Makes one turn of the reactor, waiting no longer than `limit`.
+    pub(super) fn iterate(&self, limit: Option<Duration>) -> Result<(), Error> {
+        let calls = self.after_wait.take();
+        let limit = if calls.is_empty() {
+            limit
+        } else {
+            Some(Duration::ZERO)
         };
-        let result = call();
-        if let Some(stack) = stack {
-            stack.pop()?;
+        let turned = self.reactor.iterate(limit);
+        for call in calls {
+            call();
         }
-        result
+        turned
     }
 }
 
@@ -128,12 +129,7 @@ impl Loop {
         visit_all(&self.streams, |stream| visit.call(stream))?;
         visit_all(&self.listeners, |listener| visit.call(listener))?;
         visit_all(&self.children, |child| visit.call(child))?;
-        match self.context.try_borrow() {
-            Ok(context) => context
-                .as_ref()
-                .map_or(Ok(()), |context| context.traverse(visit)),
-            Err(_) => Ok(()),
-        }
+        self.log.traverse(visit)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The log context in which the loop calls back into Python.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -8,27 +9,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 /// A thread's stack of contexts, as Twisted keeps it, and the parts of the context that a callback puts on top.
-pub(crate) struct Context {
+struct Stack {
     stack: Py<PyList>,
     key: Py<PyAny>,
     base: Py<PyDict>,
 }
 
-impl Context {
-    pub(crate) fn new(
-        stack: Bound<'_, PyList>,
-        key: Py<PyAny>,
-        base: Bound<'_, PyDict>,
-    ) -> Context {
-        Context {
-            stack: stack.unbind(),
-            key,
-            base: base.unbind(),
-        }
-    }
-
+impl Stack {
     /// Makes a context in which log records carry the name `system`.
-    pub(crate) fn naming(&self, py: Python<'_>, system: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
+    fn naming(&self, py: Python<'_>, system: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
         let names = self.base.bind(py).copy()?;
         names.set_item(intern!(py, "system"), system)?;
         let context = PyDict::new(py);
@@ -36,17 +25,78 @@ impl Context {
         Ok(context.unbind())
     }
 
-    pub(crate) fn push<'py>(&self, py: Python<'py>, context: Py<PyDict>) -> PyResult<Pushed<'py>> {
+    fn push<'py>(&self, py: Python<'py>, context: Py<PyDict>) -> PyResult<Pushed<'py>> {
         let stack = self.stack.bind(py).clone();
         let height = stack.len();
         stack.append(context)?;
         Ok(Pushed { stack, height })
     }
+}
+
+/// The log context of one reactor's callbacks: none until the reactor first runs.
+#[derive(Default)]
+pub(crate) struct LogContext(RefCell<Option<Rc<Stack>>>);
+
+impl LogContext {
+    /// From here on, callbacks get the context `{key: {**base, "system": name}}` on top of `stack`.
+    pub(crate) fn set(&self, stack: Bound<'_, PyList>, key: Py<PyAny>, base: Bound<'_, PyDict>) {
+        let replaced = self.0.replace(Some(Rc::new(Stack {
+            stack: stack.unbind(),
+            key,
+            base: base.unbind(),
+        })));
+        drop(replaced);
+    }
+
+    /// Makes a call in which log records carry the name that `system` returns.
+    pub(crate) fn under<'py, R>(
+        &self,
+        py: Python<'py>,
+        system: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+        call: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<R> {
+        self.calling(py, |stack| stack.naming(py, &system()?), call)
+    }
+
+    /// Makes a call in which log records carry `name`.
+    pub(crate) fn under_name<R>(
+        &self,
+        py: Python<'_>,
+        name: &LogName,
+        call: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<R> {
+        self.calling(py, |stack| name.context(py, stack), call)
+    }
+
+    fn calling<R>(
+        &self,
+        py: Python<'_>,
+        context: impl FnOnce(&Stack) -> PyResult<Py<PyDict>>,
+        call: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<R> {
+        // Clone instead of borrowing: making Python objects may start a garbage collection, which reads the stack.
+        let stack = self.0.borrow().clone();
+        let pushed = match stack {
+            Some(stack) => Some(stack.push(py, context(&stack)?)?),
+            None => None,
+        };
+        let result = call();
+        if let Some(pushed) = pushed {
+            pushed.pop()?;
+        }
+        result
+    }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.stack)?;
-        visit.call(&self.key)?;
-        visit.call(&self.base)
+        let Ok(stack) = self.0.try_borrow() else {
+            return Ok(());
+        };
+        let Some(stack) = stack.as_ref() else {
+            return Ok(());
+        };
+        visit.call(&stack.stack)?;
+        visit.call(&stack.key)?;
+        visit.call(&stack.base)
     }
 }
 
@@ -74,13 +124,13 @@ impl LogName {
         drop(replaced);
     }
 
-    /// The context with this name, to be pushed onto `context`'s stack.
-    pub(crate) fn context(&self, py: Python<'_>, context: &Context) -> PyResult<Py<PyDict>> {
+    /// The context with this name, to be pushed onto `stack`.
+    fn context(&self, py: Python<'_>, stack: &Stack) -> PyResult<Py<PyDict>> {
         if let Some(made) = self.context.borrow().as_ref() {
             return Ok(made.clone_ref(py));
         }
         let name = self.get(py);
-        let made = context.naming(py, name.bind(py))?;
+        let made = stack.naming(py, name.bind(py))?;
         self.context.replace(Some(made.clone_ref(py)));
         Ok(made)
     }
@@ -101,13 +151,13 @@ impl LogName {
 }
 
 /// A stack with a context pushed onto it; `pop` restores it.
-pub(crate) struct Pushed<'py> {
+struct Pushed<'py> {
     stack: Bound<'py, PyList>,
     height: usize,
 }
 
 impl Pushed<'_> {
-    pub(crate) fn pop(self) -> PyResult<()> {
+    fn pop(self) -> PyResult<()> {
         // Deleting the slice would be slower: it allocates a slice object.
         let nothing = PyTuple::empty(self.stack.py());
         self.stack

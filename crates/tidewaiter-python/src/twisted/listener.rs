@@ -70,12 +70,9 @@ impl Incoming {
         tell(&self.home, self.slot, "_accepted", |object| {
             let py = object.py();
             let address = sockets::tuple(py, self.peer)?;
-            event_loop.in_context(
+            event_loop.log.under(
                 py,
-                |context| {
-                    let prefix = object.call_method0(intern!(py, "logPrefix"))?;
-                    context.naming(py, &prefix)
-                },
+                || object.call_method0(intern!(py, "logPrefix")),
                 || object.call_method1(intern!(py, "_accepted"), (address,)),
             )
         });

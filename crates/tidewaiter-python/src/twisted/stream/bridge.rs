@@ -89,20 +89,16 @@ impl Bridge {
     ) {
         let py = stream.py();
         let state = stream.get().state(py);
-        let entered = event_loop.in_context(
-            py,
-            |context| state.name.context(py, context),
-            || {
-                if !event_loop.is_timed() {
-                    return call(stream);
-                }
-                let protocol = state.protocol.borrow();
-                let named = protocol.as_ref().map(|named| named.bind(py).clone());
-                drop(protocol);
-                let named = named.as_ref().unwrap_or(stream.as_any());
-                event_loop.call(named, method, || call(stream))
-            },
-        );
+        let entered = event_loop.log.under_name(py, &state.name, || {
+            if !event_loop.is_timed() {
+                return call(stream);
+            }
+            let protocol = state.protocol.borrow();
+            let named = protocol.as_ref().map(|named| named.bind(py).clone());
+            drop(protocol);
+            let named = named.as_ref().unwrap_or(stream.as_any());
+            event_loop.call(named, method, || call(stream))
+        });
         if let Err(error) = entered {
             let failed = stream.call_method1(intern!(py, "_streamFailed"), (raised(py, &error),));
             if let Err(error) = failed {
@@ -115,13 +111,12 @@ impl Bridge {
     /// for instance from the connection's other end in this process, come first.
     pub(super) fn end_with_next_turn(&self) {
         if let Some(event_loop) = self.home.upgrade() {
-            event_loop.ending.borrow_mut().push(self.clone());
-            // End the current turn without waiting; the next one will not wait either.
-            event_loop.reactor.crash();
+            let bridge = self.clone();
+            event_loop.after_next_wait(move || bridge.let_end());
         }
     }
 
-    pub(crate) fn let_end(&self) {
+    fn let_end(&self) {
         self.reach(|_, stream| {
             let state = stream.get().state(stream.py());
             // This fails only in another thread than the loop's, or in a forked child, which has nothing to end.
