@@ -18,6 +18,8 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::core::failures::PortFailure;
     #[pymodule_export]
+    use super::core::watch::Watch;
+    #[pymodule_export]
     use super::twisted::child::Child;
     #[pymodule_export]
     use super::twisted::listener::Listener;

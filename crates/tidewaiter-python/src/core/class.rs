@@ -18,6 +18,8 @@ use crate::core::exits::UnwindGuard;
 use crate::core::failures::no_turn;
 use crate::core::lock::Locked;
 use crate::core::records;
+use crate::twisted::listener::Listener;
+use crate::twisted::stream::Stream;
 use crate::twisted::timer::DelayedCall;
 
 /// A call that another thread asked for.
@@ -25,6 +27,27 @@ struct RemoteCall {
     callable: Py<PyAny>,
     args: Py<PyTuple>,
     kwargs: Option<Py<PyDict>>,
+}
+
+impl RemoteCall {
+    /// Makes the call, and reports the exception that it raises, if it does.
+    fn make(&self, py: Python<'_>, event_loop: &Loop) {
+        let callable = self.callable.bind(py);
+        let hooks = &event_loop.hooks;
+        let named = || callable.clone();
+        let made = hooks.timed(
+            named,
+            "",
+            |named, _| named,
+            || {
+                let kwargs = self.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+                callable.call(self.args.bind(py), kwargs)
+            },
+        );
+        if let Err(error) = made {
+            hooks.report("thread", &error, callable);
+        }
+    }
 }
 
 /// A loop on a completion port, with timers and calls from other threads.
@@ -62,7 +85,7 @@ impl Core {
         let turned = event_loop.iterate(limit);
         if turned.is_ok() {
             self.make_remote_calls(py, event_loop);
-            records::deliver(py, event_loop);
+            records::deliver(py, &event_loop.hooks);
         }
         fork_state.in_turn.set(nested);
         if event_loop.is_copy() {
@@ -81,19 +104,10 @@ impl Core {
             let Some(call) = self.calls.get(py).borrow_mut().pop_front() else {
                 return;
             };
-            let callable = call.callable.bind(py);
             event_loop
                 .thread_calls
                 .set(event_loop.thread_calls.get() + 1);
-            let made = event_loop.call(callable, "", || {
-                callable.call(
-                    call.args.bind(py),
-                    call.kwargs.as_ref().map(|kwargs| kwargs.bind(py)),
-                )
-            });
-            if let Err(error) = made {
-                event_loop.report("thread", &error, callable);
-            }
+            call.make(py, event_loop);
         }
         if count > 0 && !self.calls.get(py).borrow().is_empty() {
             self.remote.wake();
@@ -221,10 +235,8 @@ impl Core {
     }
 
     /// The delayed calls that are pending.
-    fn delayed_calls(&self, py: Python<'_>) -> PyResult<Vec<Py<DelayedCall>>> {
-        let event_loop = self.enter(py)?;
-        let timers = event_loop.timers.borrow();
-        Ok(timers.iter().map(|(_, call)| call.clone_ref(py)).collect())
+    fn delayed_calls<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, DelayedCall>>> {
+        Ok(self.enter(py)?.objects.all(py))
     }
 
     /// The streams that are not lost, and the listeners.
@@ -233,14 +245,13 @@ impl Core {
             Some(event_loop) if event_loop.is_copy() => event_loop,
             _ => self.enter(py)?,
         };
-        let streams = event_loop.streams.borrow();
-        let listeners = event_loop.listeners.borrow();
-        let live = streams
-            .iter()
-            .filter(|(_, stream)| stream.get().is_live(py));
-        let live = live.map(|(_, stream)| stream.clone_ref(py).into_any());
-        Ok(live
-            .chain(listeners.iter().map(|(_, listener)| listener.clone_ref(py)))
+        let streams = event_loop.objects.all::<Stream>(py).into_iter();
+        let streams = streams.filter(|stream| stream.get().is_live(py));
+        let listeners = event_loop.objects.all::<Listener>(py).into_iter();
+        let listeners = listeners.filter_map(|listener| listener.get().object(py));
+        Ok(streams
+            .map(|stream| stream.into_any().unbind())
+            .chain(listeners.map(Bound::unbind))
             .collect())
     }
 
@@ -322,8 +333,7 @@ impl Core {
 impl Core {
     /// Registers `on_error(what, exception, subject)`, which is called for each exception that a callback raises.
     fn set_on_error(&self, py: Python<'_>, on_error: Option<Py<PyAny>>) -> PyResult<()> {
-        let replaced = self.enter(py)?.hooks.on_error.replace(on_error);
-        drop(replaced);
+        self.enter(py)?.hooks.on_error.set(on_error);
         Ok(())
     }
 
@@ -338,15 +348,13 @@ impl Core {
     ) -> PyResult<()> {
         let event_loop = self.enter(py)?;
         event_loop.hooks.slow.set(limit.map(duration));
-        let replaced = event_loop.hooks.on_slow.replace(on_slow);
-        drop(replaced);
+        event_loop.hooks.on_slow.set(on_slow);
         Ok(())
     }
 
     /// Registers `on_log(level, target, message)`, which is called for each warning and error that the library logs.
     fn set_on_log(&self, py: Python<'_>, on_log: Option<Py<PyAny>>) -> PyResult<()> {
-        let replaced = self.enter(py)?.hooks.on_log.replace(on_log);
-        drop(replaced);
+        self.enter(py)?.hooks.on_log.set(on_log);
         Ok(())
     }
 
@@ -358,11 +366,8 @@ impl Core {
         describe: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let event_loop = self.enter(py)?;
-        let replaced = (
-            event_loop.hooks.debugged.replace(debugged),
-            event_loop.hooks.describe.replace(describe),
-        );
-        drop(replaced);
+        event_loop.hooks.debugged.set(debugged);
+        event_loop.hooks.describe.set(describe);
         Ok(())
     }
 }

@@ -8,40 +8,32 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use slab::Slab;
 use tidewaiter::port::PortKind;
-use tidewaiter::{Error, Reactor, Transport};
+use tidewaiter::{Error, Reactor};
 
 use crate::core::failures::os_error;
 use crate::core::forks::ForkState;
 use crate::core::hooks::Hooks;
 use crate::core::lock::Waiting;
-use crate::core::watch::Watched;
-use crate::twisted::child::Child;
+use crate::core::table::Table;
 use crate::twisted::context::LogContext;
-use crate::twisted::stream::{Bridge, Stream};
-use crate::twisted::timer::DelayedCall;
+use crate::twisted::stream::Accepted;
 
-/// A reactor, and the tables of the Python objects that it calls.
-///
-/// The reactor's callbacks hold only a weak reference to this, and find Python's objects in its tables. The garbage
-/// collector thus sees every reference, and dropping the loop drops all of them.
+/// A reactor, and the Python objects that it calls.
 pub(crate) struct Loop {
     pub(crate) reactor: Reactor,
     pub(crate) hooks: Hooks,
     pub(crate) fork_state: ForkState,
-    pub(crate) timers: RefCell<Slab<Py<DelayedCall>>>,
-    pub(crate) watched: RefCell<Slab<Watched>>,
-    pub(crate) streams: RefCell<Slab<Py<Stream>>>,
-    pub(crate) listeners: RefCell<Slab<Py<PyAny>>>,
-    pub(crate) children: RefCell<Slab<Py<Child>>>,
+    pub(crate) objects: Table,
     /// An accepted connection, while Python makes the object for it.
-    pub(crate) accepted: RefCell<Option<(Transport, Bridge)>>,
+    pub(crate) accepted: RefCell<Option<Accepted>>,
     /// Calls to make after the next wait.
     after_wait: RefCell<Vec<Box<dyn FnOnce()>>>,
     pub(crate) log: Rc<LogContext>,
     /// How many calls from other threads were made.
     pub(crate) thread_calls: Cell<u64>,
+    /// How many descriptors and handles of the application's are watched.
+    pub(crate) watches: Cell<usize>,
     /// Whether `run` must check before the next turn if its owner has stopped.
     pub(super) interrupted: Cell<bool>,
     pub(crate) waiting: Arc<Waiting>,
@@ -66,15 +58,12 @@ impl Loop {
             reactor,
             hooks: Hooks::default(),
             fork_state: ForkState::default(),
-            timers: RefCell::default(),
-            watched: RefCell::default(),
-            streams: RefCell::default(),
-            listeners: RefCell::default(),
-            children: RefCell::default(),
+            objects: Table::default(),
             accepted: RefCell::default(),
             after_wait: RefCell::default(),
             log: Rc::default(),
             thread_calls: Cell::default(),
+            watches: Cell::default(),
             interrupted: Cell::new(false),
             waiting,
         })
@@ -120,26 +109,10 @@ impl Loop {
 }
 
 impl Loop {
-    /// Visits the Python objects in the tables. It skips a table that is being changed; the objects in it then live
-    /// until a later collection.
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.hooks.traverse(visit)?;
-        visit_all(&self.timers, |call| visit.call(call))?;
-        visit_all(&self.watched, |watched| visit.call(&watched.callback))?;
-        visit_all(&self.streams, |stream| visit.call(stream))?;
-        visit_all(&self.listeners, |listener| visit.call(listener))?;
-        visit_all(&self.children, |child| visit.call(child))?;
+        self.objects.traverse(visit)?;
         self.log.traverse(visit)
-    }
-}
-
-fn visit_all<T>(
-    table: &RefCell<Slab<T>>,
-    visit: impl Fn(&T) -> Result<(), PyTraverseError>,
-) -> Result<(), PyTraverseError> {
-    match table.try_borrow() {
-        Ok(table) => table.iter().try_for_each(|(_, entry)| visit(entry)),
-        Err(_) => Ok(()),
     }
 }
 

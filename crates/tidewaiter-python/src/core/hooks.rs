@@ -7,10 +7,42 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::core::event_loop::Loop;
 use crate::core::failures::raised;
 
-type Hook = RefCell<Option<Py<PyAny>>>;
+/// A callable that Python registers.
+#[derive(Default)]
+pub(crate) struct Hook(RefCell<Option<Py<PyAny>>>);
+
+impl Hook {
+    pub(crate) fn set(&self, callable: Option<Py<PyAny>>) {
+        let replaced = self.0.replace(callable);
+        drop(replaced);
+    }
+
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let hook = self.0.borrow();
+        hook.as_ref().map(|hook| hook.bind(py).clone())
+    }
+
+    /// Calls the hook, if there is one.
+    fn tell<'py>(
+        &self,
+        py: Python<'py>,
+        call: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    ) {
+        if let Some(Err(error)) = self.get(py).map(|hook| call(&hook)) {
+            // The hook itself failed, so there is no other hook to report to.
+            error.write_unraisable(py, None);
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.0.try_borrow() {
+            Ok(hook) => visit.call(&*hook),
+            Err(_) => Ok(()),
+        }
+    }
+}
 
 /// The hooks of one loop.
 #[derive(Default)]
@@ -21,9 +53,9 @@ pub(crate) struct Hooks {
     pub(super) on_slow: Hook,
     /// The limit for `on_slow`; `None` to measure nothing.
     pub(super) slow: Cell<Option<Duration>>,
-    pub(crate) slow_count: Cell<u64>,
+    pub(super) slow_count: Cell<u64>,
     /// Called as `on_log(level, target, message)`.
-    pub(crate) on_log: Hook,
+    pub(super) on_log: Hook,
     /// While this object's `debug` is true, a delayed call stores the result of `describe`.
     pub(super) debugged: Hook,
     /// Called as `describe()` when a delayed call is made; returns the stack of its origin.
@@ -31,7 +63,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let hooks = [
             &self.on_error,
             &self.on_slow,
@@ -39,68 +71,35 @@ impl Hooks {
             &self.debugged,
             &self.describe,
         ];
-        for hook in hooks {
-            if let Ok(hook) = hook.try_borrow() {
-                visit.call(&*hook)?;
-            }
-        }
-        Ok(())
+        hooks.into_iter().try_for_each(|hook| hook.traverse(visit))
     }
-}
 
-fn bound<'py>(py: Python<'py>, hook: &Hook) -> Option<Bound<'py, PyAny>> {
-    hook.borrow().as_ref().map(|hook| hook.bind(py).clone())
-}
-
-impl Loop {
-    /// Calls Python, and calls `on_slow` if that took too long. The report names `method` of `called`, or `called`
-    /// itself if `method` is empty.
-    pub(crate) fn call<R>(
+    /// Calls Python, and calls `on_slow` if that took too long. The report names `method` of an object, or the object
+    /// itself if `method` is empty. The object is the one that `named` returned before the call, as `on_behalf_of`
+    /// corrects it by the result of the call.
+    pub(super) fn timed<'py>(
         &self,
-        called: &Bound<'_, PyAny>,
+        named: impl FnOnce() -> Bound<'py, PyAny>,
         method: &str,
-        callback: impl FnOnce() -> PyResult<R>,
-    ) -> PyResult<R> {
-        self.measure(callback, |_, seconds| {
-            self.tell(called.py(), &self.hooks.on_slow, |hook| {
-                hook.call1((called, method, seconds))
-            });
-        })
-    }
-
-    /// As [`call`](Loop::call), but the report names the object that the callback returns, unless it returns `None`.
-    pub(crate) fn call_on_behalf<'py>(
-        &self,
-        called: &Bound<'py, PyAny>,
+        on_behalf_of: impl FnOnce(Bound<'py, PyAny>, &Bound<'py, PyAny>) -> Bound<'py, PyAny>,
         callback: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.measure(callback, |result, seconds| {
-            let known = result.as_ref().ok().filter(|result| !result.is_none());
-            self.tell(called.py(), &self.hooks.on_slow, |hook| {
-                hook.call1((known.unwrap_or(called), "", seconds))
-            });
-        })
-    }
-
-    /// Whether callbacks are timed.
-    pub(crate) fn is_timed(&self) -> bool {
-        self.hooks.slow.get().is_some()
-    }
-
-    fn measure<R>(
-        &self,
-        callback: impl FnOnce() -> PyResult<R>,
-        was_slow: impl FnOnce(&PyResult<R>, f64),
-    ) -> PyResult<R> {
-        let Some(limit) = self.hooks.slow.get() else {
+        let Some(limit) = self.slow.get() else {
             return callback();
         };
+        let named = named();
         let started = Instant::now();
         let result = callback();
         let took = started.elapsed();
         if took > limit {
-            self.hooks.slow_count.set(self.hooks.slow_count.get() + 1);
-            was_slow(&result, took.as_secs_f64());
+            self.slow_count.set(self.slow_count.get() + 1);
+            let named = match &result {
+                Ok(returned) => on_behalf_of(named, returned),
+                Err(_) => named,
+            };
+            self.on_slow.tell(named.py(), |hook| {
+                hook.call1((&named, method, took.as_secs_f64()))
+            });
         }
         result
     }
@@ -108,26 +107,19 @@ impl Loop {
     /// Passes an exception that a callback raised to `on_error`.
     pub(crate) fn report(&self, what: &str, error: &PyErr, subject: &Bound<'_, PyAny>) {
         let py = subject.py();
-        self.tell(py, &self.hooks.on_error, |hook| {
-            hook.call1((what, raised(py, error), subject))
-        });
+        self.on_error
+            .tell(py, |hook| hook.call1((what, raised(py, error), subject)));
     }
 
-    pub(crate) fn tell<'py>(
-        &self,
-        py: Python<'py>,
-        hook: &Hook,
-        call: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
-    ) {
-        if let Some(Err(error)) = bound(py, hook).map(|hook| call(&hook)) {
-            // The hook itself failed, so there is no other hook to report to.
-            error.write_unraisable(py, None);
-        }
+    /// Passes a record of the library's log to `on_log`.
+    pub(super) fn log(&self, py: Python<'_>, level: &str, target: &str, message: &str) {
+        self.on_log
+            .tell(py, |hook| hook.call1((level, target, message)));
     }
 
     /// Whether delayed calls are being debugged.
     pub(crate) fn debugs(&self, py: Python<'_>) -> PyResult<bool> {
-        match bound(py, &self.hooks.debugged) {
+        match self.debugged.get(py) {
             Some(debugged) => debugged.getattr(intern!(py, "debug"))?.is_truthy(),
             None => Ok(false),
         }
@@ -138,7 +130,8 @@ impl Loop {
         if !self.debugs(py)? {
             return Ok(None);
         }
-        bound(py, &self.hooks.describe)
+        self.describe
+            .get(py)
             .map(|describe| describe.call0())
             .transpose()
     }

@@ -55,7 +55,7 @@ impl Core {
             ("lingering", metrics.living.lingering),
             ("listeners", metrics.living.listeners),
             ("children", metrics.living.children),
-            ("watches", event_loop.watched.borrow().len()),
+            ("watches", event_loop.watches.get()),
             ("in_flight", metrics.in_flight),
         ];
         for (name, count) in living {

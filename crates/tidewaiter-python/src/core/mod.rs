@@ -12,5 +12,7 @@ pub(crate) mod lock;
 pub(crate) mod metrics;
 pub(crate) mod program;
 pub(crate) mod records;
+pub(crate) mod slot;
 pub(crate) mod sockets;
+pub(crate) mod table;
 pub(crate) mod watch;

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::prelude::*;
 
-use crate::core::event_loop::Loop;
+use crate::core::hooks::Hooks;
 
 /// While this many records are queued, further ones are dropped.
 const QUEUED_MAX: usize = 1000;
@@ -65,7 +65,7 @@ pub(crate) fn begin() {
 }
 
 /// Passes the queued records to Python.
-pub(crate) fn deliver(py: Python<'_>, event_loop: &Loop) {
+pub(super) fn deliver(py: Python<'_>, hooks: &Hooks) {
     if !RECORDS.any.swap(false, Ordering::Acquire) {
         return;
     }
@@ -77,12 +77,6 @@ pub(crate) fn deliver(py: Python<'_>, event_loop: &Loop) {
         std::mem::take(&mut *queued)
     };
     for record in queued {
-        event_loop.tell(py, &event_loop.hooks.on_log, |hook| {
-            hook.call1((
-                record.level.as_str(),
-                record.target.as_str(),
-                record.message.as_str(),
-            ))
-        });
+        hooks.log(py, record.level.as_str(), &record.target, &record.message);
     }
 }

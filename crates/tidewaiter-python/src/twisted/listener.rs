@@ -1,9 +1,10 @@
 //! The Python class `Listener`: a listening socket.
 
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
@@ -13,101 +14,105 @@ use crate::core::class::Core;
 use crate::core::event_loop::Loop;
 use crate::core::failures::refused;
 use crate::core::lock::Locked;
+use crate::core::slot::{Callee, Slot};
 use crate::core::sockets;
-use crate::twisted::stream::Bridge;
+use crate::twisted::stream::{Accepted, Bridge, Stream};
+
+/// The library's listener, and the object's place in the loop's table.
+struct Listening {
+    listener: tidewaiter::Listener,
+    slot: Slot<Listener>,
+}
+
+struct State {
+    listening: OnceCell<Listening>,
+    /// The object that the loop calls, until the socket is closed.
+    object: RefCell<Option<Py<PyAny>>>,
+}
 
 /// A listening socket on the loop.
 ///
-/// The loop calls on the object given to `Core.listen`: `_accepted(address)`, in a log context named by the object's
-/// `logPrefix()`, `_acceptFailed(errno)` and `_closed()`.
+/// The loop calls on the object given to `Core.listen`: `_accepted(address)`, in a log context named by the
+/// object's `logPrefix()`, `_acceptFailed(errno)` and `_closed()`.
 #[pyclass(frozen, module = "tidewaiter._tidewaiter")]
-pub(crate) struct Listener(Locked<(tidewaiter::Listener, Weak<Loop>)>);
+pub(crate) struct Listener(Locked<State>);
 
-/// The factory of every listener: passes events on to the Python object, which is in the loop's table.
+impl Callee for Listener {
+    const KIND: &'static str = "listener";
+
+    fn subject<'py>(listener: &Bound<'py, Listener>) -> Bound<'py, PyAny> {
+        let object = listener.get().object(listener.py());
+        object.unwrap_or_else(|| listener.as_any().clone())
+    }
+}
+
+/// The factory of every listener: passes events on to the Python object.
 struct ListenerBridge {
-    home: Weak<Loop>,
-    slot: usize,
+    slot: Slot<Listener>,
 }
 
-/// An accepted connection for which Python has not made an object yet.
-#[derive(Clone)]
-pub(crate) struct Incoming {
-    home: Weak<Loop>,
-    slot: usize,
+impl ListenerBridge {
+    /// Calls the listener's object. A report of a slow callback names `method`.
+    fn tell(
+        slot: &Slot<Listener>,
+        method: &str,
+        call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    ) {
+        slot.call(method, |listener| call(&Listener::subject(listener)));
+    }
+}
+
+/// Asks Python to make an object for an accepted connection. Closes the connection if Python makes none.
+fn open(
+    event_loop: &Loop,
+    slot: &Slot<Listener>,
     peer: SocketAddr,
-}
-
-/// Calls the listener's object. A report of a slow callback names `method`.
-fn tell(
-    home: &Weak<Loop>,
-    slot: usize,
-    method: &str,
-    call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
-) {
-    let Some(event_loop) = home.upgrade() else {
-        return;
-    };
-    Python::attach(|py| {
-        let object = match event_loop.listeners.borrow().get(slot) {
-            Some(object) => object.bind(py).clone(),
-            None => return,
-        };
-        if let Err(error) = event_loop.call(&object, method, || call(&object).map(drop)) {
-            event_loop.report("listener", &error, &object);
-        }
+    transport: &Transport,
+) -> Option<Slot<Stream>> {
+    event_loop
+        .accepted
+        .replace(Some(Accepted::Offered(transport.clone())));
+    ListenerBridge::tell(slot, "_accepted", |object| {
+        let py = object.py();
+        let address = sockets::tuple(py, peer)?;
+        event_loop.log.under(
+            py,
+            || object.call_method0(intern!(py, "logPrefix")),
+            || object.call_method1(intern!(py, "_accepted"), (address,)),
+        )
     });
-}
-
-impl Incoming {
-    /// Asks Python to make an object for the connection. Closes the connection if Python makes none.
-    pub(crate) fn open(&self, transport: &Transport, bridge: &Bridge) {
-        let Some(event_loop) = self.home.upgrade() else {
-            return;
-        };
-        event_loop
-            .accepted
-            .replace(Some((transport.clone(), bridge.clone())));
-        tell(&self.home, self.slot, "_accepted", |object| {
-            let py = object.py();
-            let address = sockets::tuple(py, self.peer)?;
-            event_loop.log.under(
-                py,
-                || object.call_method0(intern!(py, "logPrefix")),
-                || object.call_method1(intern!(py, "_accepted"), (address,)),
-            )
-        });
-        if let Some((transport, _)) = event_loop.accepted.take() {
+    match event_loop.accepted.take() {
+        Some(Accepted::Adopted(stream)) => Some(stream),
+        Some(Accepted::Offered(transport)) => {
             transport.close_connection();
+            None
         }
+        None => None,
     }
 }
 
 impl Factory for ListenerBridge {
     fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
-        let incoming = Incoming {
-            home: self.home.clone(),
-            slot: self.slot,
-            peer,
-        };
-        Some(Box::new(Bridge::new(self.home.clone(), Some(incoming))))
+        let (slot, event_loop) = (self.slot.clone(), self.slot.event_loop()?);
+        Some(Box::new(Bridge::accepted(move |transport| {
+            open(&event_loop, &slot, peer, transport)
+        })))
     }
 
     fn accept_failed(&mut self, _: &tidewaiter::Listener, error: &io::Error) {
         let number = error.raw_os_error();
-        tell(&self.home, self.slot, "_acceptFailed", |object| {
+        ListenerBridge::tell(&self.slot, "_acceptFailed", |object| {
             object.call_method1(intern!(object.py(), "_acceptFailed"), (number,))
         });
     }
 
     fn listener_closed(&mut self, _: &tidewaiter::Listener) {
-        tell(&self.home, self.slot, "_closed", |object| {
+        ListenerBridge::tell(&self.slot, "_closed", |object| {
             object.call_method0(intern!(object.py(), "_closed"))
         });
-        let Some(event_loop) = self.home.upgrade() else {
-            return;
-        };
-        let object = event_loop.listeners.borrow_mut().try_remove(self.slot);
-        Python::attach(|_| drop(object));
+        self.slot
+            .find(|_, listener| listener.get().forget(listener.py()));
+        self.slot.remove();
     }
 }
 
@@ -120,24 +125,31 @@ impl Core {
         py: Python<'_>,
         descriptor: RawDescriptor,
         object: Py<PyAny>,
-    ) -> PyResult<Listener> {
+    ) -> PyResult<Py<Listener>> {
         let socket = sockets::listener(descriptor)?;
         let event_loop = self.enter(py)?;
-        let slot = event_loop.listeners.borrow_mut().insert(object);
-        let home = Rc::downgrade(&event_loop);
-        let bridge = ListenerBridge {
-            home: home.clone(),
-            slot,
+        let state = State {
+            listening: OnceCell::new(),
+            object: RefCell::new(Some(object)),
         };
+        let made = Bound::new(py, Listener(Locked::new(state)))?;
+        let slot = Slot::new(&event_loop, &made);
+        let bridge = ListenerBridge { slot: slot.clone() };
         let listener = event_loop
             .reactor
             .listen_tcp_on(socket, bridge)
             .map_err(|error| {
-                let object = event_loop.listeners.borrow_mut().try_remove(slot);
-                drop(object);
+                slot.remove();
                 refused("listen", &error)
             })?;
-        Ok(Listener(Locked::new((listener, home))))
+        // `set` cannot fail: the cell is empty until here.
+        let _ = made
+            .get()
+            .0
+            .get(py)
+            .listening
+            .set(Listening { listener, slot });
+        Ok(made.unbind())
     }
 }
 
@@ -156,13 +168,37 @@ impl Listener {
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, tidewaiter::Listener::stop_listening)
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.0.visited().object.try_borrow() {
+            Ok(object) => visit.call(&*object),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| self.forget(py));
+    }
 }
 
 impl Listener {
+    /// The object that the loop calls, until the socket is closed.
+    pub(crate) fn object<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let object = self.0.get(py).object.borrow();
+        object.as_ref().map(|object| object.bind(py).clone())
+    }
+
+    fn forget(&self, py: Python<'_>) {
+        let forgotten = self.0.get(py).object.take();
+        drop(forgotten);
+    }
+
     /// Applies `act` to the listener. Does nothing in a forked child, where the listener belongs to the parent.
     fn with(&self, py: Python<'_>, act: impl FnOnce(&tidewaiter::Listener)) -> PyResult<()> {
-        let (listener, home) = self.0.get(py);
-        match home.upgrade() {
+        let Some(Listening { listener, slot }) = self.0.get(py).listening.get() else {
+            return Ok(());
+        };
+        match slot.event_loop() {
             Some(event_loop) if event_loop.is_copy() => return Ok(()),
             Some(event_loop) => event_loop.check_thread()?,
             None => {}

@@ -1,7 +1,7 @@
 //! The Python class `DelayedCall`, with the attributes that Twisted's own class shows.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pyo3::exceptions::{PyAssertionError, PyAttributeError, PyValueError};
@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::core::event_loop::{Loop, duration};
 use crate::core::lock::Locked;
+use crate::core::slot::{Callee, Slot};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -37,10 +38,14 @@ struct Call {
     kwargs: Option<Py<PyDict>>,
 }
 
+/// The library's timer of a call, and the call's place in the loop's table.
+struct Armed {
+    timer: tidewaiter::DelayedCall,
+    slot: Slot<DelayedCall>,
+}
+
 struct State {
-    event_loop: Weak<Loop>,
-    slot: Cell<usize>,
-    armed: OnceCell<tidewaiter::DelayedCall>,
+    armed: OnceCell<Armed>,
     time: Cell<Time>,
     fate: Cell<Fate>,
     call: RefCell<Option<Call>>,
@@ -101,8 +106,6 @@ impl DelayedCall {
             kwargs,
         };
         let state = State {
-            event_loop: Rc::downgrade(event_loop),
-            slot: Cell::new(0),
             armed: OnceCell::new(),
             // Set below, once the timer is armed.
             time: Cell::new(Time::Shown(0.0)),
@@ -110,39 +113,38 @@ impl DelayedCall {
             call: RefCell::new(Some(call)),
             attributes: RefCell::new(None),
         };
-        let delayed = Py::new(py, DelayedCall(Locked::new(state)))?;
-        if let Some(origin) = event_loop.origin(py)? {
+        let delayed = Bound::new(py, DelayedCall(Locked::new(state)))?;
+        if let Some(origin) = event_loop.hooks.origin(py)? {
             delayed
                 .get()
                 .set_attribute(intern!(py, "creator"), &origin)?;
         }
-        let slot = event_loop.timers.borrow_mut().insert(delayed.clone_ref(py));
-        let home = Rc::downgrade(event_loop);
-        let armed = event_loop.reactor.call_later(duration(delay), move |_| {
-            if let Some(event_loop) = home.upgrade() {
-                Python::attach(|py| fire(py, &event_loop, slot));
-            }
-        });
+        let slot = Slot::new(event_loop, &delayed);
+        let fired = slot.clone();
+        let timer = event_loop
+            .reactor
+            .call_later(duration(delay), move |_| fired.call_last("", fire));
         let state = delayed.get().0.get(py);
-        state.slot.set(slot);
-        let due = armed
+        let due = timer
             .due()
             .map_or_else(|| Time::Shown(now() + delay), Time::Due);
         state.time.set(due);
         // `set` cannot fail: the cell is empty until here.
-        let _ = state.armed.set(armed);
-        Ok(delayed)
+        let _ = state.armed.set(Armed { timer, slot });
+        Ok(delayed.unbind())
     }
 }
 
-/// Makes the call in this slot of the loop's table.
-fn fire(py: Python<'_>, event_loop: &Loop, slot: usize) {
-    let delayed = event_loop.timers.borrow_mut().remove(slot);
+/// Makes a call that is due.
+fn fire<'py>(delayed: &Bound<'py, DelayedCall>) -> PyResult<Bound<'py, PyAny>> {
+    let py = delayed.py();
     let state = delayed.get().0.get(py);
     state.fate.set(Fate::Called);
     let (callable, args, kwargs) = {
         let call = state.call.borrow();
-        let Some(call) = call.as_ref() else { return };
+        let Some(call) = call.as_ref() else {
+            return Ok(py.None().into_bound(py));
+        };
         let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.bind(py).clone());
         (
             call.callable.bind(py).clone(),
@@ -150,18 +152,25 @@ fn fire(py: Python<'_>, event_loop: &Loop, slot: usize) {
             kwargs,
         )
     };
-    let made = event_loop.call(&callable, "", || callable.call(&args, kwargs.as_ref()));
-    if let Err(error) = made {
-        event_loop.report("timer", &error, delayed.bind(py).as_any());
+    callable.call(&args, kwargs.as_ref())
+}
+
+impl Callee for DelayedCall {
+    const KIND: &'static str = "timer";
+
+    fn named<'py>(delayed: &Bound<'py, DelayedCall>) -> Bound<'py, PyAny> {
+        let py = delayed.py();
+        let call = delayed.get().0.get(py).call.borrow();
+        match call.as_ref() {
+            Some(call) => call.callable.bind(py).clone(),
+            None => delayed.as_any().clone(),
+        }
     }
 }
 
 impl State {
     /// Returns the loop and the timer, if the call is pending and this thread may use the loop.
-    fn pending<'a>(
-        &'a self,
-        class: &Bound<'_, PyType>,
-    ) -> PyResult<(Rc<Loop>, &'a tidewaiter::DelayedCall)> {
+    fn pending<'a>(&'a self, class: &Bound<'_, PyType>) -> PyResult<(Rc<Loop>, &'a Armed)> {
         let py = class.py();
         let wrong = match self.fate.get() {
             Fate::Pending => None,
@@ -171,7 +180,9 @@ impl State {
         if let Some(wrong) = wrong {
             return Err(PyErr::from_value(wrong.call0()?));
         }
-        match (self.event_loop.upgrade(), self.armed.get()) {
+        let armed = self.armed.get();
+        let event_loop = armed.and_then(|armed| armed.slot.event_loop());
+        match (event_loop, armed) {
             (Some(event_loop), Some(armed)) => {
                 event_loop.check_thread()?;
                 Ok((event_loop, armed))
@@ -191,9 +202,9 @@ impl State {
         }
     }
 
-    fn move_to(&self, armed: &tidewaiter::DelayedCall, time: f64) {
+    fn move_to(&self, armed: &Armed, time: f64) {
         self.time.set(Time::Shown(time));
-        armed.reset(duration(time - now()));
+        armed.timer.reset(duration(time - now()));
     }
 }
 
@@ -229,17 +240,17 @@ impl DelayedCall {
         let py = slf.py();
         let state = slf.get().0.get(py);
         let (event_loop, armed) = state.pending(&slf.get_type())?;
-        if event_loop.debugs(py)? {
+        if event_loop.hooks.debugs(py)? {
             // Keep the present `repr`: the call's parts are dropped below.
             let shown = slf.as_any().repr()?;
             slf.setattr(intern!(py, "_repr"), shown)?;
         }
-        armed.cancel();
+        armed.timer.cancel();
         state.fate.set(Fate::Cancelled);
-        let entry = event_loop.timers.borrow_mut().try_remove(state.slot.get());
+        armed.slot.remove();
+        // Dropped outside of the borrow: a destructor in Python may call this object.
         let call = state.call.take();
-        // Drop these last, outside of the borrows: a destructor in Python may call this object.
-        drop((entry, call));
+        drop(call);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from tidewaiter._tidewaiter import Child, Core, DelayedCall, Listener, Stream
+from tidewaiter._tidewaiter import Child, Core, DelayedCall, Listener, Stream, Watch
 from twisted.internet import protocol
 
 from scenarios.pairs import ADDRESS, SideFactory, connect, failures, python, until
@@ -74,7 +74,7 @@ class _Fixture:
         self.watch = self._watch()
 
     def _watch(self):
-        """Starts a watch of the kind that this system has, and returns its number."""
+        """Starts a watch of the kind that this system has."""
         if sys.platform != "win32":
             return self.core.watch(self.ours.fileno(), Core.READABLE, _nothing)
         from scenarios.windows import Event
@@ -97,7 +97,7 @@ class _Fixture:
 
     def finish(self):
         """Called in the loop after the calls: checks that all objects still work, and closes them."""
-        self.core.unwatch(self.watch)
+        self.watch.stop()
         self.call.cancel()
         self.transport.abortConnection()
         self.child.transport.signalProcess("KILL")
@@ -166,9 +166,8 @@ def _methods_with_numbers(it):
         "_connect, scope": lambda number: Stream()._connect(core, -1, ("::1", 1, 0, number)),
         "wake_on": core.wake_on,
         "listen": lambda number: core.listen(number, None),
-        "rewatch": lambda number: core.rewatch(number, Core.READABLE),
-        "rewatch, interest": lambda number: core.rewatch(it.watch, number),
-        "watch, interest": lambda number: core.unwatch(core.watch(it.theirs.fileno(), number, _nothing)),
+        "set_interest": it.watch.set_interest,
+        "watch, interest": lambda number: core.watch(it.theirs.fileno(), number, _nothing).stop(),
         "_pipe": lambda number: process._pipe(number, Stream()),
         "writeToChild": lambda number: process.writeToChild(number, b""),
         "signalProcess": lambda number: process.signalProcess(number if number <= 0 or number > 64 else 0),
@@ -234,8 +233,6 @@ def _arguments(it):
             "call_from_thread": (_nothing,),
             "watch": (it.theirs.fileno(), Core.READABLE, _nothing),
             "watch_handle": (-1 if sys.platform != "win32" else 0, _nothing),
-            "rewatch": (it.watch, Core.READABLE),
-            "unwatch": (1 << 20,),
             "listen": (_NO_SOCKET, None),
             "set_on_error": (None,),
             "set_on_slow": (None, None),
@@ -248,6 +245,7 @@ def _arguments(it):
             "check_process": (),
             "_before_any_fork": (),
         },
+        Watch: {"set_interest": (Core.READABLE,), "stop": ()},
         DelayedCall: {
             "getTime": (),
             "cancel": (),
@@ -284,7 +282,14 @@ def _arguments(it):
         },
         Child: {"_spawn": (core, program), "_pipe": (1, Stream()), "_kill": (), "_send_signal": (0,)},
         Listener: {"pause": (), "resume": (), "stop": ()},
-    }, {Core: core, DelayedCall: it.call, Stream: transport, Child: process, Listener: it.port._listener}
+    }, {
+        Core: core,
+        Watch: it.watch,
+        DelayedCall: it.call,
+        Stream: transport,
+        Child: process,
+        Listener: it.port._listener,
+    }
 
 
 def _methods(kind):

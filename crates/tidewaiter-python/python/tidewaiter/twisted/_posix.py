@@ -11,7 +11,7 @@ from twisted.internet.process import reapProcessHandlers
 from twisted.python import log
 from zope.interface import implementer
 
-from tidewaiter._tidewaiter import Core, Stream
+from tidewaiter._tidewaiter import Core, Stream, Watch
 from tidewaiter.twisted._process import end_of, spawn
 from tidewaiter.twisted._reactor import LoopReactor
 
@@ -33,7 +33,7 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
         self._reads: set[int] = set()
         self._writes: set[int] = set()
         self._selectables: dict[int, Any] = {}
-        self._watches: dict[int, int] = {}
+        self._watches: dict[int, Watch] = {}
         super().__init__(port, slow_callback)
 
     # IReactorDaemonize.
@@ -61,13 +61,13 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
     def _watch(self, fd: int) -> None:
         """Watch `fd` as `_reads` and `_writes` say."""
         interest = (fd in self._reads) * Core.READABLE | (fd in self._writes) * Core.WRITABLE
-        number = self._watches.get(fd)
-        if number is None:
+        watch = self._watches.get(fd)
+        if watch is None:
             self._watches[fd] = self._core.watch(fd, interest, self._ready)
         elif interest:
-            self._core.rewatch(number, interest)
+            watch.set_interest(interest)
         else:
-            self._core.unwatch(number)
+            watch.stop()
             del self._watches[fd], self._selectables[fd]
 
     def _add(self, selectable: Any, these: set[int]) -> None:
@@ -157,10 +157,10 @@ class Reactor(LoopReactor, _PollLikeMixin, PosixReactorBase):
             return
 
         def ended(*_: int) -> None:
-            self._core.unwatch(number)
+            watch.stop()
             end.close()
             if reapProcessHandlers.get(pid) is process:
                 process.reapProcess()
 
         end = end_of(pid)
-        number = self._core.watch(end.fileno(), Core.READABLE, ended)
+        watch = self._core.watch(end.fileno(), Core.READABLE, ended)

@@ -15,6 +15,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import classImplements, implementer
 
+from tidewaiter._tidewaiter import Watch
 from tidewaiter.twisted._process import STANDARD_FDS, Process, _program
 from tidewaiter.twisted._reactor import LoopReactor
 
@@ -103,7 +104,7 @@ class IOCPReactor(LoopReactor):
     # Twisted's tests recognize a reactor on completion ports by this class name and by the attribute `handles`.
 
     def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
-        self._events: dict[int, int] = {}
+        self._events: dict[int, Watch] = {}
         super().__init__(port, slow_callback)
 
     def mainLoop(self) -> None:
@@ -147,11 +148,11 @@ class IOCPReactor(LoopReactor):
         watch = self._core.watch_handle(handle, signalled)
         previous = self._events.pop(handle, None)
         if previous is not None:
-            self._core.unwatch(previous)
+            previous.stop()
         self._events[handle] = watch
 
     def removeEvent(self, event) -> None:
-        self._core.unwatch(self._events.pop(int(event)))
+        self._events.pop(int(event)).stop()
 
     def _signalled(self, handle: int, fd, action: str) -> object:
         """Run the action of a signalled event. Returns `fd`, to be named if this was slow."""

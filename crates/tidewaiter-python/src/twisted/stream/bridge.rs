@@ -1,181 +1,124 @@
-//! Passes a transport's callbacks on to its Python object.
+//! Passes a transport's callbacks on to its Python object, and opens the connections of streams.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
 
+use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyTuple};
+use tidewaiter::port::RawDescriptor;
 use tidewaiter::{ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
 use super::Stream;
-use crate::core::event_loop::Loop;
-use crate::core::failures::{os_error, raised};
-use crate::twisted::listener::Incoming;
+use crate::core::class::Core;
+use crate::core::failures::os_error;
+use crate::core::slot::{Slot, enter};
+use crate::core::sockets;
+
+/// An accepted connection, while Python makes the object for it.
+pub(crate) enum Accepted {
+    Offered(Transport),
+    Adopted(Slot<Stream>),
+}
+
+/// Asks for a stream for an accepted connection.
+type Open = dyn FnOnce(&Transport) -> Option<Slot<Stream>>;
 
 /// The protocol of every connection and pipe: finds the stream's Python object and calls it.
-///
-/// It holds no references to Python objects. They are in the loop's table, where the garbage collector sees them.
-#[derive(Clone)]
 pub(crate) struct Bridge {
-    home: Weak<Loop>,
-    /// The stream's slot in the loop's table, while there is a stream.
-    slot: Rc<Cell<Option<usize>>>,
-    /// Set for an accepted connection: asks the listener's object for a stream.
-    incoming: Option<Incoming>,
+    /// The stream; `None` until an accepted connection has one.
+    slot: Option<Slot<Stream>>,
+    /// Set for an accepted connection until it is made.
+    open: Option<Box<Open>>,
 }
 
 impl Bridge {
-    /// Makes a bridge that leads to no stream yet.
-    pub(crate) fn new(home: Weak<Loop>, incoming: Option<Incoming>) -> Bridge {
+    fn to(slot: Slot<Stream>) -> Bridge {
         Bridge {
-            home,
-            slot: Rc::default(),
-            incoming,
+            slot: Some(slot),
+            open: None,
         }
     }
 
-    /// Adds `stream` to the loop's table. From here on, callbacks go to it.
-    pub(crate) fn lead_to(&self, stream: &Bound<'_, Stream>, event_loop: &Loop) {
-        let state = stream.get().state(stream.py());
-        state.event_loop.replace(self.home.clone());
-        state.bridge.replace(Some(self.clone()));
-        let slot = event_loop
-            .streams
-            .borrow_mut()
-            .insert(stream.clone().unbind());
-        self.slot.set(Some(slot));
+    /// Makes the bridge of an accepted connection, which calls `open` for a stream.
+    pub(crate) fn accepted(
+        open: impl FnOnce(&Transport) -> Option<Slot<Stream>> + 'static,
+    ) -> Bridge {
+        Bridge {
+            slot: None,
+            open: Some(Box::new(open)),
+        }
     }
 
-    /// Calls `look` with the stream's object, if there is one.
-    fn reach(&self, look: impl FnOnce(&Loop, &Bound<'_, Stream>)) {
-        let (Some(event_loop), Some(slot)) = (self.home.upgrade(), self.slot.get()) else {
-            return;
-        };
-        Python::attach(|py| {
-            let stream = match event_loop.streams.borrow().get(slot) {
-                Some(stream) => stream.bind(py).clone(),
-                None => return,
-            };
-            look(&event_loop, &stream);
-        });
+    /// Looks at the stream's object, if there is one.
+    fn find(&self, look: impl FnOnce(&Bound<'_, Stream>)) {
+        if let Some(slot) = &self.slot {
+            slot.find(|_, stream| look(stream));
+        }
     }
 
-    /// Calls the stream's object in its log context. An exception loses the connection. A report of a slow callback
-    /// names `method`.
-    pub(super) fn enter(
+    /// Calls the stream's object in its log context, unless the connection is lost, as far as Python knows. An
+    /// exception loses the connection. A report of a slow callback names `method`.
+    fn call(
         &self,
         method: &str,
-        call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>,
+        call: impl for<'py> FnOnce(&Bound<'py, Stream>) -> PyResult<Bound<'py, PyAny>>,
     ) {
-        self.reach(|event_loop, stream| Bridge::call(event_loop, stream, method, call));
-    }
-
-    /// As [`enter`](Bridge::enter), but does nothing once the connection is lost, as far as Python knows.
-    fn enter_live(&self, method: &str, call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>) {
-        self.reach(|event_loop, stream| {
-            if stream.get().is_live(stream.py()) {
-                Bridge::call(event_loop, stream, method, call);
-            }
-        });
-    }
-
-    fn call(
-        event_loop: &Loop,
-        stream: &Bound<'_, Stream>,
-        method: &str,
-        call: impl FnOnce(&Bound<'_, Stream>) -> PyResult<()>,
-    ) {
-        let py = stream.py();
-        let state = stream.get().state(py);
-        let entered = event_loop.log.under_name(py, &state.name, || {
-            if !event_loop.is_timed() {
-                return call(stream);
-            }
-            let protocol = state.protocol.borrow();
-            let named = protocol.as_ref().map(|named| named.bind(py).clone());
-            drop(protocol);
-            let named = named.as_ref().unwrap_or(stream.as_any());
-            event_loop.call(named, method, || call(stream))
-        });
-        if let Err(error) = entered {
-            let failed = stream.call_method1(intern!(py, "_streamFailed"), (raised(py, &error),));
-            if let Err(error) = failed {
-                event_loop.report("stream", &error, stream.as_any());
-            }
+        if let Some(slot) = &self.slot {
+            call_live(slot, method, call);
         }
     }
+}
 
-    /// Lets the connection end after the loop's next wait, as Twisted's own reactors do. Events that the wait brings,
-    /// for instance from the connection's other end in this process, come first.
-    pub(super) fn end_with_next_turn(&self) {
-        if let Some(event_loop) = self.home.upgrade() {
-            let bridge = self.clone();
-            event_loop.after_next_wait(move || bridge.let_end());
+fn call_live(
+    slot: &Slot<Stream>,
+    method: &str,
+    call: impl for<'py> FnOnce(&Bound<'py, Stream>) -> PyResult<Bound<'py, PyAny>>,
+) {
+    slot.find(|event_loop, stream| {
+        if stream.get().is_live(stream.py()) {
+            enter(event_loop, stream, method, call);
         }
-    }
-
-    fn let_end(&self) {
-        self.reach(|_, stream| {
-            let state = stream.get().state(stream.py());
-            // This fails only in another thread than the loop's, or in a forked child, which has nothing to end.
-            let _ = state.let_end(stream.py());
-        });
-    }
-
-    /// Removes the stream from the loop's table. From here on, callbacks do nothing.
-    pub(super) fn leave(&self) {
-        let (Some(event_loop), Some(slot)) = (self.home.upgrade(), self.slot.take()) else {
-            return;
-        };
-        let stream = event_loop.streams.borrow_mut().remove(slot);
-        Python::attach(|_| drop(stream));
-    }
+    });
 }
 
 impl Protocol for Bridge {
     fn connection_made(&mut self, transport: &Transport) {
-        match &self.incoming {
-            Some(incoming) => incoming.open(transport, self),
-            None => self.enter("_streamMade", |stream| {
+        if let Some(open) = self.open.take() {
+            self.slot = open(transport);
+        } else if let Some(slot) = &self.slot {
+            slot.call("_streamMade", |stream| {
                 let state = stream.get().state(stream.py());
                 state.begin(transport);
-                stream
-                    .call_method0(intern!(stream.py(), "_streamMade"))
-                    .map(drop)
-            }),
+                stream.call_method0(intern!(stream.py(), "_streamMade"))
+            });
         }
-        self.reach(|_, stream| {
+        self.find(|stream| {
             let state = stream.get().state(stream.py());
             state.pause_if_not_reading(transport);
         });
     }
 
     fn data_received(&mut self, _: &Transport, data: &[u8]) {
-        self.enter_live("dataReceived", |stream| {
+        self.call("dataReceived", |stream| {
             let py = stream.py();
             let protocol = stream.get().protocol(py)?;
-            protocol
-                .call_method1(intern!(py, "dataReceived"), (PyBytes::new(py, data),))
-                .map(drop)
+            protocol.call_method1(intern!(py, "dataReceived"), (PyBytes::new(py, data),))
         });
     }
 
     fn read_connection_lost(&mut self, _: &Transport) {
-        self.enter_live("_streamEnded", |stream| {
-            let ended = stream.call_method0(intern!(stream.py(), "_streamEnded"));
-            ended.map(drop)
+        self.call("_streamEnded", |stream| {
+            stream.call_method0(intern!(stream.py(), "_streamEnded"))
         });
     }
 
     fn write_connection_lost(&mut self, _: &Transport) {
-        self.reach(|_, stream| {
+        self.find(|stream| {
             stream.get().state(stream.py()).write_disconnected.set(true);
         });
-        self.enter_live("_streamWriteEnded", |stream| {
-            let ended = stream.call_method0(intern!(stream.py(), "_streamWriteEnded"));
-            ended.map(drop)
+        self.call("_streamWriteEnded", |stream| {
+            stream.call_method0(intern!(stream.py(), "_streamWriteEnded"))
         });
     }
 
@@ -185,22 +128,22 @@ impl Protocol for Bridge {
             Reason::Aborted => "aborted",
             _ => "lost",
         };
-        self.enter_live("_streamLost", |stream| {
-            stream
-                .call_method1(intern!(stream.py(), "_streamLost"), (how,))
-                .map(drop)
+        self.call("_streamLost", |stream| {
+            stream.call_method1(intern!(stream.py(), "_streamLost"), (how,))
         });
-        self.reach(|_, stream| stream.get().state(stream.py()).end());
-        self.leave();
+        self.find(|stream| stream.get().state(stream.py()).end());
+        if let Some(slot) = &self.slot {
+            slot.remove();
+        }
     }
 }
 
 /// The factory for a connection that a stream's `_connect` makes.
-pub(crate) struct Caller(pub(crate) Bridge);
+struct Caller(Slot<Stream>);
 
 impl Factory for Caller {
     fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(self.0.clone()))
+        Some(Box::new(Bridge::to(self.0.clone())))
     }
 
     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
@@ -208,14 +151,50 @@ impl Factory for Caller {
             Some(source) => os_error("connect", source),
             None => os_error("connect", &std::io::Error::other(error.to_string())),
         };
-        self.0.enter_live("_streamRefused", |stream| {
-            stream
-                .call_method1(
-                    intern!(stream.py(), "_streamRefused"),
-                    (refused.value(stream.py()),),
-                )
-                .map(drop)
+        call_live(&self.0, "_streamRefused", |stream| {
+            let py = stream.py();
+            stream.call_method1(intern!(py, "_streamRefused"), (refused.value(py),))
         });
-        self.0.leave();
+        self.0.remove();
+    }
+}
+
+#[pymethods]
+impl Stream {
+    /// Takes over the connection that a listener on `core` has just accepted. To be called inside `_accepted`.
+    fn _adopt(slf: &Bound<'_, Self>, core: &Core) -> PyResult<()> {
+        let py = slf.py();
+        let event_loop = core.enter(py)?;
+        let transport = match event_loop.accepted.take() {
+            Some(Accepted::Offered(transport)) => transport,
+            other => {
+                event_loop.accepted.replace(other);
+                return Err(PyAttributeError::new_err("no connection was accepted"));
+            }
+        };
+        let slot = Stream::enlist(slf, &event_loop);
+        event_loop.accepted.replace(Some(Accepted::Adopted(slot)));
+        slf.get().state(py).begin(&transport);
+        Ok(())
+    }
+
+    /// Connects the socket with this number, which belongs to the loop from here on, to `address`, a tuple as in
+    /// `socket.connect`. `_streamMade` or `_streamRefused` follows from the loop.
+    fn _connect(
+        slf: &Bound<'_, Self>,
+        core: &Core,
+        descriptor: RawDescriptor,
+        address: &Bound<'_, PyTuple>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let event_loop = core.enter(py)?;
+        let peer = sockets::address(address)?;
+        let socket = sockets::stream(descriptor)?;
+        let slot = Stream::enlist(slf, &event_loop);
+        let connector = event_loop
+            .reactor
+            .connect_tcp_with(socket, peer, Caller(slot));
+        slf.get().state(py).connector.replace(Some(connector));
+        Ok(())
     }
 }

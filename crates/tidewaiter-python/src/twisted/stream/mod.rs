@@ -5,22 +5,23 @@ mod producing;
 mod writing;
 
 use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Connector, Transport};
 
-use crate::core::class::Core;
 use crate::core::event_loop::Loop;
+use crate::core::failures::raised;
 use crate::core::lock::Locked;
-use crate::core::sockets;
+use crate::core::slot::{Callee, Slot};
 use crate::twisted::context::LogName;
 
-pub(crate) use bridge::{Bridge, Caller};
+pub(crate) use bridge::{Accepted, Bridge};
 
 /// The default of `bufferSize`: above this many unsent bytes, a push producer is paused.
 const BUFFER_SIZE: usize = 1 << 16;
@@ -32,10 +33,9 @@ struct Link {
     descriptor: Option<RawDescriptor>,
 }
 
-pub(crate) struct State {
-    event_loop: RefCell<Weak<Loop>>,
-    /// Passes the transport's callbacks on to this stream.
-    bridge: RefCell<Option<Bridge>>,
+struct State {
+    /// This stream's place in its loop's table, which it may have left.
+    slot: RefCell<Option<Slot<Stream>>>,
     connector: RefCell<Option<Connector>>,
     /// Set while the connection is open.
     link: RefCell<Option<Link>>,
@@ -63,9 +63,48 @@ pub(crate) struct State {
 #[pyclass(frozen, subclass, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Stream(Locked<State>);
 
+impl Callee for Stream {
+    const KIND: &'static str = "stream";
+
+    fn named<'py>(stream: &Bound<'py, Stream>) -> Bound<'py, PyAny> {
+        let protocol = stream.get().state(stream.py()).protocol_of(stream.py());
+        protocol.unwrap_or_else(|| stream.as_any().clone())
+    }
+
+    fn in_context<R>(
+        stream: &Bound<'_, Stream>,
+        call: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<R> {
+        let py = stream.py();
+        let state = stream.get().state(py);
+        match state.event_loop() {
+            Some(event_loop) => event_loop.log.under_name(py, &state.name, call),
+            None => call(),
+        }
+    }
+
+    /// Loses the connection.
+    fn failed(stream: &Bound<'_, Stream>, event_loop: &Loop, error: &PyErr) {
+        let py = stream.py();
+        let failed = stream.call_method1(intern!(py, "_streamFailed"), (raised(py, error),));
+        if let Err(error) = failed {
+            let hooks = &event_loop.hooks;
+            hooks.report(Stream::KIND, &error, stream.as_any());
+        }
+    }
+}
+
 impl Stream {
-    pub(crate) fn state<'a>(&'a self, py: Python<'a>) -> &'a State {
+    fn state<'a>(&'a self, py: Python<'a>) -> &'a State {
         self.0.get(py)
+    }
+
+    /// Adds `stream` to the loop's table. From here on, callbacks go to it.
+    pub(crate) fn enlist(stream: &Bound<'_, Self>, event_loop: &Rc<Loop>) -> Slot<Stream> {
+        let state = stream.get().state(stream.py());
+        let slot = Slot::new(event_loop, stream);
+        state.slot.replace(Some(slot.clone()));
+        slot
     }
 
     /// Connects `stream` to an open pipe.
@@ -83,29 +122,38 @@ impl Stream {
 }
 
 impl State {
+    fn slot(&self) -> Option<Slot<Stream>> {
+        self.slot.borrow().clone()
+    }
+
+    fn event_loop(&self) -> Option<Rc<Loop>> {
+        self.slot.borrow().as_ref().and_then(Slot::event_loop)
+    }
+
     /// Raises if this thread may not use the loop now.
     fn check_thread(&self) -> PyResult<()> {
-        match self.event_loop.borrow().upgrade() {
+        match self.event_loop() {
             Some(event_loop) => event_loop.check_thread(),
             None => Ok(()),
         }
     }
 
-    /// Whether this process is a forked child, and the stream's loop belongs to the parent.
-    fn is_copied(&self) -> bool {
-        let event_loop = self.event_loop.borrow().upgrade();
-        event_loop.is_some_and(|event_loop| event_loop.is_copy())
-    }
-
     /// The transport, while the connection is open; raises if this thread may not use the loop. Returns `None` in a
     /// forked child if the loop belongs to the parent, so that calls on a stream have no effect there.
     fn transport(&self) -> PyResult<Option<Transport>> {
-        if self.is_copied() {
-            return Ok(None);
+        if let Some(event_loop) = self.event_loop() {
+            if event_loop.is_copy() {
+                return Ok(None);
+            }
+            event_loop.check_thread()?;
         }
-        self.check_thread()?;
         let link = self.link.borrow();
         Ok(link.as_ref().map(|link| link.transport.clone()))
+    }
+
+    fn protocol_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let protocol = self.protocol.borrow();
+        protocol.as_ref().map(|protocol| protocol.bind(py).clone())
     }
 
     /// Records that the connection is open.
@@ -132,10 +180,6 @@ impl State {
         }
     }
 
-    fn bridge(&self) -> Option<Bridge> {
-        self.bridge.borrow().clone()
-    }
-
     fn set_reading(&self, reading: bool) -> PyResult<()> {
         let transport = self.transport()?;
         self.reading.set(reading);
@@ -160,8 +204,7 @@ impl Stream {
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> Stream {
         Stream(Locked::new(State {
-            event_loop: RefCell::new(Weak::new()),
-            bridge: RefCell::new(None),
+            slot: RefCell::new(None),
             connector: RefCell::new(None),
             link: RefCell::new(None),
             lost: Cell::new(false),
@@ -177,39 +220,6 @@ impl Stream {
             producing: producing::Producing::default(),
             name: LogName::new(py),
         }))
-    }
-
-    /// Takes over the connection that a listener on `core` has just accepted. To be called inside `_accepted`.
-    fn _adopt(slf: &Bound<'_, Self>, core: &Core) -> PyResult<()> {
-        let py = slf.py();
-        let event_loop = core.enter(py)?;
-        let accepted = event_loop.accepted.take();
-        let (transport, bridge) =
-            accepted.ok_or_else(|| PyAttributeError::new_err("no connection was accepted"))?;
-        bridge.lead_to(slf, &event_loop);
-        slf.get().state(py).begin(&transport);
-        Ok(())
-    }
-
-    /// Connects the socket with this number, which belongs to the loop from here on, to `address`, a tuple as in
-    /// `socket.connect`. `_streamMade` or `_streamRefused` follows from the loop.
-    fn _connect(
-        slf: &Bound<'_, Self>,
-        core: &Core,
-        descriptor: RawDescriptor,
-        address: &Bound<'_, PyTuple>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let event_loop = core.enter(py)?;
-        let peer = sockets::address(address)?;
-        let socket = sockets::stream(descriptor)?;
-        let bridge = Bridge::new(Rc::downgrade(&event_loop), None);
-        bridge.lead_to(slf, &event_loop);
-        let connector = event_loop
-            .reactor
-            .connect_tcp_with(socket, peer, Caller(bridge));
-        slf.get().state(py).connector.replace(Some(connector));
-        Ok(())
     }
 
     /// Cancels connecting: neither `_streamMade` nor `_streamRefused` follows. Returns whether the stream was
@@ -265,8 +275,8 @@ impl Stream {
     fn _leave(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state(py);
         state.transport()?;
-        if let Some(bridge) = state.bridge() {
-            bridge.leave();
+        if let Some(slot) = state.slot() {
+            slot.remove();
         }
         Ok(())
     }
@@ -370,11 +380,8 @@ impl Stream {
 
     #[getter]
     fn protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let protocol = self.state(py).protocol.borrow();
-        match protocol.as_ref() {
-            Some(protocol) => Ok(protocol.bind(py).clone()),
-            None => Err(PyAttributeError::new_err("protocol")),
-        }
+        let protocol = self.state(py).protocol_of(py);
+        protocol.ok_or_else(|| PyAttributeError::new_err("protocol"))
     }
 
     #[setter]

@@ -9,8 +9,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use tidewaiter::{Producer, ProducerKind, Transport};
 
-use super::bridge::Bridge;
 use super::{State, Stream};
+use crate::core::slot::Slot;
 
 #[derive(Default)]
 pub(super) struct Producing {
@@ -46,31 +46,27 @@ impl Producing {
 }
 
 /// Registered with the transport to learn when the queue is empty.
-struct Drained(Bridge);
+struct Drained(Slot<Stream>);
 
 impl Producer for Drained {
     // It is registered as a pull producer, which is never paused.
     fn pause_producing(&mut self) {}
 
     fn resume_producing(&mut self) {
-        self.0.enter("resumeProducing", |stream| {
+        self.0.call("resumeProducing", |stream| {
             let py = stream.py();
             let state = stream.get().state(py);
             let owed = state.producing.owed.replace(false);
             match state.producing.waiting(py) {
                 Some(producer) if owed => {
                     state.producing.paused.set(false);
-                    producer
-                        .call_method0(intern!(py, "resumeProducing"))
-                        .map(drop)
+                    return producer.call_method0(intern!(py, "resumeProducing"));
                 }
-                Some(_) => Ok(()),
-                None if state.disconnecting.get() => {
-                    self.0.end_with_next_turn();
-                    Ok(())
-                }
-                None => state.let_end(py),
+                Some(_) => {}
+                None if state.disconnecting.get() => state.let_end_after_next_wait(),
+                None => state.let_end(py)?,
             }
+            Ok(py.None().into_bound(py))
         });
     }
 }
@@ -113,6 +109,20 @@ impl State {
         Ok(())
     }
 
+    /// As [`let_end`](State::let_end), but after the loop's next wait, as in Twisted's own reactors: events that the wait
+    /// brings, for instance from the connection's other end in this process, come first.
+    fn let_end_after_next_wait(&self) {
+        let (Some(event_loop), Some(slot)) = (self.event_loop(), self.slot()) else {
+            return;
+        };
+        event_loop.after_next_wait(move || {
+            slot.find(|_, stream| {
+                // This fails only in another thread than the loop's, or in a forked child, which has nothing to end.
+                let _ = stream.get().state(stream.py()).let_end(stream.py());
+            });
+        });
+    }
+
     /// To be called before an end is requested: keeps the stream writable until the queue is sent.
     pub(super) fn hold_end_open(&self, transport: &Transport) {
         self.producing.owed.set(true);
@@ -121,8 +131,8 @@ impl State {
 
     /// Registers with the transport, which then reports when the queue is empty, and does not close before it has.
     pub(super) fn listen_for_drain(&self, transport: &Transport) {
-        if let Some(bridge) = self.bridge() {
-            transport.register_producer(Drained(bridge), ProducerKind::Pull);
+        if let Some(slot) = self.slot() {
+            transport.register_producer(Drained(slot), ProducerKind::Pull);
         }
     }
 }

@@ -170,12 +170,7 @@ impl State {
         py: Python<'py>,
         call: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<()> {
-        let protocol = self
-            .protocol
-            .borrow()
-            .as_ref()
-            .map(|protocol| protocol.bind(py).clone());
-        match protocol {
+        match self.protocol_of(py) {
             Some(protocol) if self.connected.get() => call(&protocol).map(drop),
             _ => Ok(()),
         }
