@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use tidewaiter::Remote;
 
 use crate::core::endings;
@@ -18,9 +17,6 @@ use crate::core::exits::UnwindGuard;
 use crate::core::failures::no_turn;
 use crate::core::lock::Locked;
 use crate::core::records;
-use crate::twisted::listener::Listener;
-use crate::twisted::stream::Stream;
-use crate::twisted::timer::DelayedCall;
 
 /// A call that another thread asked for.
 struct RemoteCall {
@@ -50,7 +46,7 @@ impl RemoteCall {
     }
 }
 
-/// A loop on a completion port, with timers and calls from other threads.
+/// A loop on a completion port, with calls from other threads.
 ///
 /// It can be made in any thread, and runs in one. While it waits there, other threads may only call
 /// `call_from_thread` and `wake`.
@@ -77,7 +73,13 @@ impl Core {
         self.event_loop.get(py).borrow().clone()
     }
 
-    fn one_turn(&self, py: Python<'_>, event_loop: &Loop, limit: Option<Duration>) -> PyResult<()> {
+    /// Makes one turn of the loop. The caller holds an [`UnwindGuard`].
+    pub(crate) fn one_turn(
+        &self,
+        py: Python<'_>,
+        event_loop: &Loop,
+        limit: Option<Duration>,
+    ) -> PyResult<()> {
         let fork_state = &event_loop.fork_state;
         fork_state.take_up(&event_loop.reactor)?;
         fork_state.check_process()?;
@@ -131,19 +133,6 @@ impl Core {
         })
     }
 
-    /// From here on, the loop calls streams with the context `{key: {**base, "system": name}}` on top of `stack`,
-    /// which must be the stack of contexts of the thread that runs the loop.
-    fn set_context(
-        &self,
-        py: Python<'_>,
-        stack: Bound<'_, PyList>,
-        key: Py<PyAny>,
-        base: Bound<'_, PyDict>,
-    ) -> PyResult<()> {
-        self.enter(py)?.log.set(stack, key, base);
-        Ok(())
-    }
-
     /// Makes one turn of the loop: fires due timers, waits for an event for up to `timeout` seconds (without a limit
     /// if `None`), and calls back.
     #[pyo3(signature = (timeout=None))]
@@ -151,45 +140,6 @@ impl Core {
         let event_loop = self.enter(py)?;
         let _guard = UnwindGuard::begin();
         self.one_turn(py, &event_loop, timeout.map(duration))
-    }
-
-    /// Makes turns while `owner._started` is true; calls `owner.runUntilCurrent()` before a turn if
-    /// `owner._justStopped` is true. It reads these only when it begins and after each
-    /// [`interrupt`](Core::interrupt): reading them before each turn would cost as much as a short turn. Returns early
-    /// in a child process that was forked in a turn.
-    fn run(&self, owner: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = owner.py();
-        let event_loop = self.enter(py)?;
-        let _guard = UnwindGuard::begin();
-        event_loop.interrupted.set(true);
-        loop {
-            while event_loop.interrupted.replace(false) {
-                if !owner.getattr(intern!(py, "_started"))?.is_truthy()? {
-                    return Ok(());
-                }
-                if owner.getattr(intern!(py, "_justStopped"))?.is_truthy()? {
-                    owner.call_method0(intern!(py, "runUntilCurrent"))?;
-                    event_loop.interrupted.set(true);
-                }
-            }
-            if event_loop.is_copy() {
-                return Ok(());
-            }
-            self.one_turn(py, &event_loop, None)?;
-        }
-    }
-
-    /// Ends the current turn without waiting, and makes `run` check whether its owner has stopped.
-    fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
-        match self.event_loop(py) {
-            Some(event_loop) if event_loop.is_copy() => {}
-            _ => {
-                let event_loop = self.enter(py)?;
-                event_loop.reactor.crash();
-                event_loop.interrupted.set(true);
-            }
-        }
-        Ok(())
     }
 
     /// Ends the current or next wait. May be called from any thread.
@@ -219,40 +169,6 @@ impl Core {
             self.remote.wake();
         }
         Ok(())
-    }
-
-    /// Calls `callable(*args, **kwargs)` once, no earlier than `delay` seconds from now.
-    #[pyo3(signature = (delay, callable, *args, **kwargs))]
-    fn call_later(
-        &self,
-        py: Python<'_>,
-        delay: f64,
-        callable: Py<PyAny>,
-        args: Py<PyTuple>,
-        kwargs: Option<Py<PyDict>>,
-    ) -> PyResult<Py<DelayedCall>> {
-        DelayedCall::arm(py, &self.enter(py)?, delay, callable, args, kwargs)
-    }
-
-    /// The delayed calls that are pending.
-    fn delayed_calls<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, DelayedCall>>> {
-        Ok(self.enter(py)?.objects.all(py))
-    }
-
-    /// The streams that are not lost, and the listeners.
-    fn live(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        let event_loop = match self.event_loop(py) {
-            Some(event_loop) if event_loop.is_copy() => event_loop,
-            _ => self.enter(py)?,
-        };
-        let streams = event_loop.objects.all::<Stream>(py).into_iter();
-        let streams = streams.filter(|stream| stream.get().is_live(py));
-        let listeners = event_loop.objects.all::<Listener>(py).into_iter();
-        let listeners = listeners.filter_map(|listener| listener.get().object(py));
-        Ok(streams
-            .map(|stream| stream.into_any().unbind())
-            .chain(listeners.map(Bound::unbind))
-            .collect())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -355,19 +271,6 @@ impl Core {
     /// Registers `on_log(level, target, message)`, which is called for each warning and error that the library logs.
     fn set_on_log(&self, py: Python<'_>, on_log: Option<Py<PyAny>>) -> PyResult<()> {
         self.enter(py)?.hooks.on_log.set(on_log);
-        Ok(())
-    }
-
-    /// While `debugged.debug` is true, stores the result of `describe()` as the `creator` of each new delayed call.
-    fn set_debug(
-        &self,
-        py: Python<'_>,
-        debugged: Option<Py<PyAny>>,
-        describe: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let event_loop = self.enter(py)?;
-        event_loop.hooks.debugged.set(debugged);
-        event_loop.hooks.describe.set(describe);
         Ok(())
     }
 }

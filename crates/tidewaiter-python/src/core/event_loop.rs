@@ -1,7 +1,6 @@
 //! The event loop: a reactor, and the Python objects that it calls.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +15,6 @@ use crate::core::forks::ForkState;
 use crate::core::hooks::Hooks;
 use crate::core::lock::Waiting;
 use crate::core::table::Table;
-use crate::twisted::context::LogContext;
-use crate::twisted::stream::Accepted;
 
 /// A reactor, and the Python objects that it calls.
 pub(crate) struct Loop {
@@ -25,17 +22,12 @@ pub(crate) struct Loop {
     pub(crate) hooks: Hooks,
     pub(crate) fork_state: ForkState,
     pub(crate) objects: Table,
-    /// An accepted connection, while Python makes the object for it.
-    pub(crate) accepted: RefCell<Option<Accepted>>,
     /// Calls to make after the next wait.
     after_wait: RefCell<Vec<Box<dyn FnOnce()>>>,
-    pub(crate) log: Rc<LogContext>,
     /// How many calls from other threads were made.
     pub(crate) thread_calls: Cell<u64>,
     /// How many descriptors and handles of the application's are watched.
     pub(crate) watches: Cell<usize>,
-    /// Whether `run` must check before the next turn if its owner has stopped.
-    pub(super) interrupted: Cell<bool>,
     pub(crate) waiting: Arc<Waiting>,
 }
 
@@ -59,12 +51,9 @@ impl Loop {
             hooks: Hooks::default(),
             fork_state: ForkState::default(),
             objects: Table::default(),
-            accepted: RefCell::default(),
             after_wait: RefCell::default(),
-            log: Rc::default(),
             thread_calls: Cell::default(),
             watches: Cell::default(),
-            interrupted: Cell::new(false),
             waiting,
         })
     }
@@ -74,7 +63,7 @@ impl Loop {
         self.fork_state.check_process()?;
         if self.waiting.now() {
             return Err(PyRuntimeError::new_err(
-                "the reactor waits in another thread: only callFromThread may be called from this one",
+                "the reactor waits in another thread: only call_from_thread and wake may be called from this one",
             ));
         }
         self.fork_state.take_up_in_child(&self.reactor)
@@ -106,13 +95,10 @@ impl Loop {
         }
         turned
     }
-}
 
-impl Loop {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.hooks.traverse(visit)?;
-        self.objects.traverse(visit)?;
-        self.log.traverse(visit)
+        self.objects.traverse(visit)
     }
 }
 

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::core::failures::raised;
@@ -56,21 +55,11 @@ pub(crate) struct Hooks {
     pub(super) slow_count: Cell<u64>,
     /// Called as `on_log(level, target, message)`.
     pub(super) on_log: Hook,
-    /// While this object's `debug` is true, a delayed call stores the result of `describe`.
-    pub(super) debugged: Hook,
-    /// Called as `describe()` when a delayed call is made; returns the stack of its origin.
-    pub(super) describe: Hook,
 }
 
 impl Hooks {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let hooks = [
-            &self.on_error,
-            &self.on_slow,
-            &self.on_log,
-            &self.debugged,
-            &self.describe,
-        ];
+        let hooks = [&self.on_error, &self.on_slow, &self.on_log];
         hooks.into_iter().try_for_each(|hook| hook.traverse(visit))
     }
 
@@ -115,24 +104,5 @@ impl Hooks {
     pub(super) fn log(&self, py: Python<'_>, level: &str, target: &str, message: &str) {
         self.on_log
             .tell(py, |hook| hook.call1((level, target, message)));
-    }
-
-    /// Whether delayed calls are being debugged.
-    pub(crate) fn debugs(&self, py: Python<'_>) -> PyResult<bool> {
-        match self.debugged.get(py) {
-            Some(debugged) => debugged.getattr(intern!(py, "debug"))?.is_truthy(),
-            None => Ok(false),
-        }
-    }
-
-    /// Returns the origin of the delayed call that is being made, if delayed calls are being debugged.
-    pub(crate) fn origin<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if !self.debugs(py)? {
-            return Ok(None);
-        }
-        self.describe
-            .get(py)
-            .map(|describe| describe.call0())
-            .transpose()
     }
 }

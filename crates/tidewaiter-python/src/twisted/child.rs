@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
+use std::rc::{Rc, Weak};
 
 use pyo3::exceptions::{PyAttributeError, PyProcessLookupError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -11,11 +12,12 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
-use crate::core::class::Core;
 use crate::core::failures::{os_error, raised};
 use crate::core::lock::Locked;
 use crate::core::program::{Program, encoded};
 use crate::core::slot::{Callee, Slot};
+use crate::twisted::context::LogContext;
+use crate::twisted::face::TwistedLoop;
 use crate::twisted::stream::Stream;
 
 /// The parts of a child that are known once its process was started.
@@ -23,6 +25,7 @@ use crate::twisted::stream::Stream;
 struct Started {
     process: Process,
     slot: Slot<Child>,
+    log: Weak<LogContext>,
 }
 
 struct State {
@@ -95,9 +98,13 @@ impl Child {
 
     /// Starts the program and returns its process ID. Returns `None` if the child process could not execute the
     /// program, for instance because the program does not exist.
-    fn _spawn(slf: &Bound<'_, Self>, core: &Core, program: Program) -> PyResult<Option<u32>> {
+    fn _spawn(
+        slf: &Bound<'_, Self>,
+        twisted_loop: &TwistedLoop,
+        program: Program,
+    ) -> PyResult<Option<u32>> {
         let py = slf.py();
-        let event_loop = core.enter(py)?;
+        let event_loop = twisted_loop.enter(py)?;
         let command = program.command()?;
         let slot = Slot::new(&event_loop, slf);
         let bridge = ChildBridge(slot.clone());
@@ -114,11 +121,11 @@ impl Child {
         // A stopping reactor must not kill the application's children: Twisted leaves them running.
         process.detach();
         let pid = process.pid();
-        slf.get()
-            .0
-            .get(py)
-            .started
-            .replace(Some(Started { process, slot }));
+        slf.get().0.get(py).started.replace(Some(Started {
+            process,
+            slot,
+            log: Rc::downgrade(&twisted_loop.face(py).log),
+        }));
         Ok(Some(pid))
     }
 
@@ -128,14 +135,14 @@ impl Child {
         let event_loop = started
             .as_ref()
             .and_then(|started| started.slot.event_loop());
-        let (Some(Started { process, .. }), Some(event_loop)) = (started, event_loop) else {
+        let (Some(Started { process, log, .. }), Some(event_loop)) = (started, event_loop) else {
             return Err(PyRuntimeError::new_err("no process was started"));
         };
         event_loop.check_thread()?;
         let transport = process
             .pipe(child_fd)
             .ok_or_else(|| PyAttributeError::new_err(format!("there is no pipe at {child_fd}")))?;
-        Stream::enlist(stream, &event_loop);
+        Stream::enlist(stream, &event_loop, log);
         Stream::open(stream, &transport);
         Ok(())
     }

@@ -35,11 +35,11 @@ impl Stack {
 
 /// The log context of one reactor's callbacks: none until the reactor first runs.
 #[derive(Default)]
-pub(crate) struct LogContext(RefCell<Option<Rc<Stack>>>);
+pub(super) struct LogContext(RefCell<Option<Rc<Stack>>>);
 
 impl LogContext {
     /// From here on, callbacks get the context `{key: {**base, "system": name}}` on top of `stack`.
-    pub(crate) fn set(&self, stack: Bound<'_, PyList>, key: Py<PyAny>, base: Bound<'_, PyDict>) {
+    pub(super) fn set(&self, stack: Bound<'_, PyList>, key: Py<PyAny>, base: Bound<'_, PyDict>) {
         let replaced = self.0.replace(Some(Rc::new(Stack {
             stack: stack.unbind(),
             key,
@@ -49,7 +49,7 @@ impl LogContext {
     }
 
     /// Makes a call in which log records carry the name that `system` returns.
-    pub(crate) fn under<'py, R>(
+    pub(super) fn under<'py, R>(
         &self,
         py: Python<'py>,
         system: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
@@ -59,7 +59,7 @@ impl LogContext {
     }
 
     /// Makes a call in which log records carry `name`.
-    pub(crate) fn under_name<R>(
+    pub(super) fn under_name<R>(
         &self,
         py: Python<'_>,
         name: &LogName,
@@ -87,7 +87,7 @@ impl LogContext {
         result
     }
 
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Ok(stack) = self.0.try_borrow() else {
             return Ok(());
         };
@@ -98,16 +98,21 @@ impl LogContext {
         visit.call(&stack.key)?;
         visit.call(&stack.base)
     }
+
+    pub(super) fn clear(&self) {
+        let cleared = self.0.take();
+        drop(cleared);
+    }
 }
 
 /// A stream's name in the log, and the context with that name, made when it is first needed.
-pub(crate) struct LogName {
+pub(super) struct LogName {
     name: RefCell<Py<PyAny>>,
     context: RefCell<Option<Py<PyDict>>>,
 }
 
 impl LogName {
-    pub(crate) fn new(py: Python<'_>) -> LogName {
+    pub(super) fn new(py: Python<'_>) -> LogName {
         let name = intern!(py, "Uninitialized").clone();
         LogName {
             name: RefCell::new(name.into_any().unbind()),
@@ -115,11 +120,11 @@ impl LogName {
         }
     }
 
-    pub(crate) fn get(&self, py: Python<'_>) -> Py<PyAny> {
+    pub(super) fn get(&self, py: Python<'_>) -> Py<PyAny> {
         self.name.borrow().clone_ref(py)
     }
 
-    pub(crate) fn set(&self, name: Py<PyAny>) {
+    pub(super) fn set(&self, name: Py<PyAny>) {
         let replaced = (self.name.replace(name), self.clear());
         drop(replaced);
     }
@@ -135,11 +140,11 @@ impl LogName {
         Ok(made)
     }
 
-    pub(crate) fn clear(&self) -> Option<Py<PyDict>> {
+    pub(super) fn clear(&self) -> Option<Py<PyDict>> {
         self.context.take()
     }
 
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Ok(name) = self.name.try_borrow() {
             visit.call(&*name)?;
         }

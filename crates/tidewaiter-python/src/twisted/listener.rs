@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -10,13 +11,13 @@ use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Factory, Protocol, Transport};
 
-use crate::core::class::Core;
-use crate::core::event_loop::Loop;
 use crate::core::failures::refused;
 use crate::core::lock::Locked;
 use crate::core::slot::{Callee, Slot};
 use crate::core::sockets;
-use crate::twisted::stream::{Accepted, Bridge, Stream};
+use crate::twisted::face::{Accepted, Face, TwistedLoop};
+use crate::twisted::stream::Stream;
+use crate::twisted::stream::bridge::Bridge;
 
 /// The library's listener, and the object's place in the loop's table.
 struct Listening {
@@ -32,7 +33,7 @@ struct State {
 
 /// A listening socket on the loop.
 ///
-/// The loop calls on the object given to `Core.listen`: `_accepted(address)`, in a log context named by the
+/// The loop calls on the object given to `TwistedLoop.listen`: `_accepted(address)`, in a log context named by the
 /// object's `logPrefix()`, `_acceptFailed(errno)` and `_closed()`.
 #[pyclass(frozen, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Listener(Locked<State>);
@@ -49,6 +50,7 @@ impl Callee for Listener {
 /// The factory of every listener: passes events on to the Python object.
 struct ListenerBridge {
     slot: Slot<Listener>,
+    face: Weak<Face>,
 }
 
 impl ListenerBridge {
@@ -64,24 +66,23 @@ impl ListenerBridge {
 
 /// Asks Python to make an object for an accepted connection. Closes the connection if Python makes none.
 fn open(
-    event_loop: &Loop,
+    face: &Face,
     slot: &Slot<Listener>,
     peer: SocketAddr,
     transport: &Transport,
 ) -> Option<Slot<Stream>> {
-    event_loop
-        .accepted
+    face.accepted
         .replace(Some(Accepted::Offered(transport.clone())));
     ListenerBridge::tell(slot, "_accepted", |object| {
         let py = object.py();
         let address = sockets::tuple(py, peer)?;
-        event_loop.log.under(
+        face.log.under(
             py,
             || object.call_method0(intern!(py, "logPrefix")),
             || object.call_method1(intern!(py, "_accepted"), (address,)),
         )
     });
-    match event_loop.accepted.take() {
+    match face.accepted.take() {
         Some(Accepted::Adopted(stream)) => Some(stream),
         Some(Accepted::Offered(transport)) => {
             transport.close_connection();
@@ -93,9 +94,9 @@ fn open(
 
 impl Factory for ListenerBridge {
     fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
-        let (slot, event_loop) = (self.slot.clone(), self.slot.event_loop()?);
+        let (slot, face) = (self.slot.clone(), self.face.upgrade()?);
         Some(Box::new(Bridge::accepted(move |transport| {
-            open(&event_loop, &slot, peer, transport)
+            open(&face, &slot, peer, transport)
         })))
     }
 
@@ -117,7 +118,7 @@ impl Factory for ListenerBridge {
 }
 
 #[pymethods]
-impl Core {
+impl TwistedLoop {
     /// Accepts connections on the listening socket with this number, which belongs to the loop from here on. If this
     /// raises, the socket is closed.
     fn listen(
@@ -134,7 +135,10 @@ impl Core {
         };
         let made = Bound::new(py, Listener(Locked::new(state)))?;
         let slot = Slot::new(&event_loop, &made);
-        let bridge = ListenerBridge { slot: slot.clone() };
+        let bridge = ListenerBridge {
+            slot: slot.clone(),
+            face: Rc::downgrade(self.face(py)),
+        };
         let listener = event_loop
             .reactor
             .listen_tcp_on(socket, bridge)
@@ -183,7 +187,7 @@ impl Listener {
 
 impl Listener {
     /// The object that the loop calls, until the socket is closed.
-    pub(crate) fn object<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    pub(super) fn object<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let object = self.0.get(py).object.borrow();
         object.as_ref().map(|object| object.bind(py).clone())
     }

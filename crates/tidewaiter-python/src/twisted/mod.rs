@@ -2,7 +2,9 @@
 //! neutral loop.
 
 pub(crate) mod child;
-pub(crate) mod context;
+mod context;
+pub(crate) mod face;
 pub(crate) mod listener;
+mod reactor;
 pub(crate) mod stream;
 pub(crate) mod timer;

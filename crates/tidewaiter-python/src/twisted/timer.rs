@@ -1,7 +1,7 @@
 //! The Python class `DelayedCall`, with the attributes that Twisted's own class shows.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pyo3::exceptions::{PyAssertionError, PyAttributeError, PyValueError};
@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::core::event_loop::{Loop, duration};
 use crate::core::lock::Locked;
 use crate::core::slot::{Callee, Slot};
+use crate::twisted::face::{Face, TwistedLoop};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -45,6 +46,7 @@ struct Armed {
 }
 
 struct State {
+    face: Weak<Face>,
     armed: OnceCell<Armed>,
     time: Cell<Time>,
     fate: Cell<Fate>,
@@ -87,25 +89,20 @@ fn shown(due: Instant) -> f64 {
 }
 
 impl DelayedCall {
-    /// Schedules `callable` to be called no earlier than `delay` seconds from now.
-    pub(crate) fn arm(
+    /// Schedules a call to be made no earlier than `delay` seconds from now.
+    fn arm(
         py: Python<'_>,
         event_loop: &Rc<Loop>,
+        face: &Rc<Face>,
         delay: f64,
-        callable: Py<PyAny>,
-        args: Py<PyTuple>,
-        kwargs: Option<Py<PyDict>>,
+        call: Call,
     ) -> PyResult<Py<DelayedCall>> {
         if delay.is_nan() || delay < 0.0 {
             let message = format!("{delay} is not greater than or equal to 0 seconds");
             return Err(PyAssertionError::new_err(message));
         }
-        let call = Call {
-            callable,
-            args,
-            kwargs,
-        };
         let state = State {
+            face: Rc::downgrade(face),
             armed: OnceCell::new(),
             // Set below, once the timer is armed.
             time: Cell::new(Time::Shown(0.0)),
@@ -114,7 +111,7 @@ impl DelayedCall {
             attributes: RefCell::new(None),
         };
         let delayed = Bound::new(py, DelayedCall(Locked::new(state)))?;
-        if let Some(origin) = event_loop.hooks.origin(py)? {
+        if let Some(origin) = face.debug.origin(py)? {
             delayed
                 .get()
                 .set_attribute(intern!(py, "creator"), &origin)?;
@@ -169,8 +166,8 @@ impl Callee for DelayedCall {
 }
 
 impl State {
-    /// Returns the loop and the timer, if the call is pending and this thread may use the loop.
-    fn pending<'a>(&'a self, class: &Bound<'_, PyType>) -> PyResult<(Rc<Loop>, &'a Armed)> {
+    /// Returns the timer, if the call is pending and this thread may use the loop.
+    fn pending<'a>(&'a self, class: &Bound<'_, PyType>) -> PyResult<&'a Armed> {
         let py = class.py();
         let wrong = match self.fate.get() {
             Fate::Pending => None,
@@ -185,7 +182,7 @@ impl State {
         match (event_loop, armed) {
             (Some(event_loop), Some(armed)) => {
                 event_loop.check_thread()?;
-                Ok((event_loop, armed))
+                Ok(armed)
             }
             _ => Err(PyValueError::new_err("the reactor of this call is gone")),
         }
@@ -205,6 +202,40 @@ impl State {
     fn move_to(&self, armed: &Armed, time: f64) {
         self.time.set(Time::Shown(time));
         armed.timer.reset(duration(time - now()));
+    }
+
+    /// Whether delayed calls are being debugged.
+    fn is_debugged(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.face.upgrade() {
+            Some(face) => face.debug.is_on(py),
+            None => Ok(false),
+        }
+    }
+}
+
+#[pymethods]
+impl TwistedLoop {
+    /// Calls `callable(*args, **kwargs)` once, no earlier than `delay` seconds from now.
+    #[pyo3(signature = (delay, callable, *args, **kwargs))]
+    fn call_later(
+        &self,
+        py: Python<'_>,
+        delay: f64,
+        callable: Py<PyAny>,
+        args: Py<PyTuple>,
+        kwargs: Option<Py<PyDict>>,
+    ) -> PyResult<Py<DelayedCall>> {
+        let call = Call {
+            callable,
+            args,
+            kwargs,
+        };
+        DelayedCall::arm(py, &self.enter(py)?, self.face(py), delay, call)
+    }
+
+    /// The delayed calls that are pending.
+    fn delayed_calls<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, DelayedCall>>> {
+        Ok(self.enter(py)?.objects.all(py))
     }
 }
 
@@ -239,8 +270,8 @@ impl DelayedCall {
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().0.get(py);
-        let (event_loop, armed) = state.pending(&slf.get_type())?;
-        if event_loop.hooks.debugs(py)? {
+        let armed = state.pending(&slf.get_type())?;
+        if state.is_debugged(py)? {
             // Keep the present `repr`: the call's parts are dropped below.
             let shown = slf.as_any().repr()?;
             slf.setattr(intern!(py, "_repr"), shown)?;
@@ -257,7 +288,7 @@ impl DelayedCall {
     /// Makes the call due `seconds` from now instead. Raises the same exceptions as `cancel`.
     fn reset(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let state = slf.get().0.get(slf.py());
-        let (_, armed) = state.pending(&slf.get_type())?;
+        let armed = state.pending(&slf.get_type())?;
         state.move_to(armed, now() + seconds);
         Ok(())
     }
@@ -265,7 +296,7 @@ impl DelayedCall {
     /// Makes the call due `seconds` later than it was, or sooner if negative. Raises the same exceptions as `cancel`.
     fn delay(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
         let state = slf.get().0.get(slf.py());
-        let (_, armed) = state.pending(&slf.get_type())?;
+        let armed = state.pending(&slf.get_type())?;
         state.move_to(armed, state.time() + seconds);
         Ok(())
     }

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from tidewaiter._tidewaiter import Child, Core, DelayedCall, Listener, Stream, Watch
+from tidewaiter._tidewaiter import Child, Core, DelayedCall, Listener, Stream, TwistedLoop, Watch
 from twisted.internet import protocol
 
 from scenarios.pairs import ADDRESS, SideFactory, connect, failures, python, until
@@ -62,6 +62,7 @@ class _Fixture:
     def __init__(self, reactor):
         self.reactor = reactor
         self.core = reactor._core
+        self.loop = reactor._loop
         self.server = SideFactory()
         self.server.on["connectionMade"] = lambda side: setattr(side, "dataReceived", side.transport.write)
         self.client = SideFactory()
@@ -106,7 +107,7 @@ class _Fixture:
 
 def _methods_with_numbers(it):
     """Calls with this number, one for each method that takes a number."""
-    core, reactor = it.core, it.reactor
+    core, loop, reactor = it.core, it.loop, it.reactor
     transport, process = it.transport, it.child.transport
 
     def later(number):
@@ -146,7 +147,7 @@ def _methods_with_numbers(it):
         it.call.time = number
 
     def spawned(**program):
-        Child()._spawn(core, it.program(**program))
+        Child()._spawn(loop, it.program(**program))
 
     calls = {
         "callLater": later,
@@ -160,12 +161,12 @@ def _methods_with_numbers(it):
         "connectTCP": connect_to,
         "connectTCP, timeout": connect_within,
         "bufferSize": buffer,
-        "_connect": lambda number: Stream()._connect(core, number, (ADDRESS, 1)),
-        "_connect, port": lambda number: Stream()._connect(core, -1, (ADDRESS, number)),
-        "_connect, flow": lambda number: Stream()._connect(core, -1, ("::1", 1, number, 0)),
-        "_connect, scope": lambda number: Stream()._connect(core, -1, ("::1", 1, 0, number)),
+        "_connect": lambda number: Stream()._connect(loop, number, (ADDRESS, 1)),
+        "_connect, port": lambda number: Stream()._connect(loop, -1, (ADDRESS, number)),
+        "_connect, flow": lambda number: Stream()._connect(loop, -1, ("::1", 1, number, 0)),
+        "_connect, scope": lambda number: Stream()._connect(loop, -1, ("::1", 1, 0, number)),
         "wake_on": core.wake_on,
-        "listen": lambda number: core.listen(number, None),
+        "listen": lambda number: loop.listen(number, None),
         "set_interest": it.watch.set_interest,
         "watch, interest": lambda number: core.watch(it.theirs.fileno(), number, _nothing).stop(),
         "_pipe": lambda number: process._pipe(number, Stream()),
@@ -217,33 +218,35 @@ def numbers(reactor):
 
 def _arguments(it):
     """An object and the arguments for every method of the extension, by class."""
-    core, program = it.core, it.program()
+    loop, program = it.loop, it.program()
     transport, process = it.transport, it.child.transport
     nobody = protocol.Protocol()
     return {
         Core: {
             "turn": (0.0,),
-            "run": (it.reactor,),
-            "interrupt": (),
             "wake": (),
             "wake_on": (_NO_SOCKET,),
-            "live": (),
-            "call_later": (1e6, _nothing),
-            "delayed_calls": (),
             "call_from_thread": (_nothing,),
             "watch": (it.theirs.fileno(), Core.READABLE, _nothing),
             "watch_handle": (-1 if sys.platform != "win32" else 0, _nothing),
-            "listen": (_NO_SOCKET, None),
             "set_on_error": (None,),
             "set_on_slow": (None, None),
             "set_on_log": (None,),
-            "set_debug": (None, None),
-            "set_context": ([], "key", {}),
             "metrics": (),
             "before_fork": (),
             "after_fork": (),
             "check_process": (),
             "_before_any_fork": (),
+        },
+        TwistedLoop: {
+            "run": (it.reactor,),
+            "interrupt": (),
+            "live": (),
+            "call_later": (1e6, _nothing),
+            "delayed_calls": (),
+            "listen": (_NO_SOCKET, None),
+            "set_debug": (None, None),
+            "set_context": ([], "key", {}),
         },
         Watch: {"set_interest": (Core.READABLE,), "stop": ()},
         DelayedCall: {
@@ -255,8 +258,8 @@ def _arguments(it):
             "clock": (),
         },
         Stream: {
-            "_adopt": (core,),
-            "_connect": (core, _NO_SOCKET, (ADDRESS, 1)),
+            "_adopt": (loop,),
+            "_connect": (loop, _NO_SOCKET, (ADDRESS, 1)),
             "_cancel": (),
             "_descriptor": (),
             "_lose": (False,),
@@ -280,10 +283,11 @@ def _arguments(it):
             "_registerProducer": (nobody, True),
             "_unregisterProducer": (),
         },
-        Child: {"_spawn": (core, program), "_pipe": (1, Stream()), "_kill": (), "_send_signal": (0,)},
+        Child: {"_spawn": (loop, program), "_pipe": (1, Stream()), "_kill": (), "_send_signal": (0,)},
         Listener: {"pause": (), "resume": (), "stop": ()},
     }, {
-        Core: core,
+        Core: it.core,
+        TwistedLoop: loop,
         Watch: it.watch,
         DelayedCall: it.call,
         Stream: transport,
@@ -319,10 +323,10 @@ def _calls_of_twisted(it):
     return calls
 
 
-def _wait_until_it_waits(core):
+def _wait_until_it_waits(loop):
     """Returns once the loop's thread waits at the port. It stays there as long as this thread does not wait itself."""
     sys.setswitchinterval(60)
-    while _outcome(core.live) == "done":
+    while _outcome(loop.live) == "done":
         time.sleep(0.001)
 
 
@@ -335,7 +339,7 @@ def foreign(reactor):
     def work():
         ready.wait(20)
         arguments, objects = _arguments(it)
-        _wait_until_it_waits(it.core)
+        _wait_until_it_waits(it.loop)
         for kind in arguments:
             unknown.extend(sorted(_methods(kind) - set(arguments[kind]) - _NOT_TO_BE_CALLED))
             for name, given in arguments[kind].items():

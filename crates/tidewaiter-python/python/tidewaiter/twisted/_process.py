@@ -74,7 +74,7 @@ class Process(Child, BaseProcess):
         Start the program and connect the protocol. Returns false if the child process could not execute the
         program.
         """
-        self.pid = self._spawn(self._reactor._core, program)
+        self.pid = self._spawn(self._reactor._loop, program)
         if self.pid is None:
             return False
         self._expect()

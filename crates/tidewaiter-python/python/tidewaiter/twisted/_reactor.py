@@ -18,7 +18,7 @@ from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
 
 from tidewaiter import Metrics, _forks
-from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure, Stream
+from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure, Stream, TwistedLoop
 from tidewaiter.twisted import _insight
 from tidewaiter.twisted._tcp import Client, Connector, Port
 
@@ -59,9 +59,10 @@ class LoopReactor(base.ReactorBase):
         Raises `OSError` if the port cannot be opened, and `ValueError` for a kind or a limit that makes no sense.
         """
         self._core = Core(port)
+        self._loop = TwistedLoop(self._core)
         self._core.set_on_error(_insight.report)
         self._core.set_on_log(_insight.forward)
-        self._core.set_debug(base.DelayedCall, traceback.format_stack)
+        self._loop.set_debug(base.DelayedCall, traceback.format_stack)
         self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
         # Transports that `removeAll` has returned. It returns them again only if they read.
         self._removed: WeakSet[Stream | Port] = WeakSet()
@@ -74,7 +75,7 @@ class LoopReactor(base.ReactorBase):
         """Bind methods of the loop directly to this object, unless a subclass or a clock must see the calls first."""
         clock = self._clock_replaced() or self.seconds is not base.runtimeSeconds
         for name, method, seen in (
-            ("callLater", self._core.call_later, clock),
+            ("callLater", self._loop.call_later, clock),
             ("callFromThread", self._core.call_from_thread, False),
         ):
             if seen or getattr(type(self), name) is not getattr(LoopReactor, name):
@@ -129,7 +130,7 @@ class LoopReactor(base.ReactorBase):
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Any:
         if self._clock_replaced():
             return super().callLater(delay, callable, *args, **kw)
-        call = self._core.call_later(delay, callable, *args, **kw)
+        call = self._loop.call_later(delay, callable, *args, **kw)
         if self.seconds is not base.runtimeSeconds:
             call.time, call.seconds = self.seconds() + delay, self.seconds
         return call
@@ -138,7 +139,7 @@ class LoopReactor(base.ReactorBase):
         self._core.call_from_thread(f, *args, **kw)
 
     def getDelayedCalls(self) -> Sequence[Any]:
-        return self._core.delayed_calls() + list(super().getDelayedCalls())
+        return self._loop.delayed_calls() + list(super().getDelayedCalls())
 
     # The loop.
 
@@ -152,7 +153,7 @@ class LoopReactor(base.ReactorBase):
 
         def look() -> None:
             if self._core.metrics()["lingering"] and time.monotonic() < limit:
-                self._core.call_later(0.01, look)
+                self._loop.call_later(0.01, look)
             else:
                 gone.callback(None)
 
@@ -162,7 +163,7 @@ class LoopReactor(base.ReactorBase):
     def _enterContext(self) -> None:
         """Make callbacks log in the context of the current thread, which runs the loop."""
         stack = context.theContextTracker.currentContext().contexts
-        self._core.set_context(stack, ILogContext, context.get(ILogContext))
+        self._loop.set_context(stack, ILogContext, context.get(ILogContext))
 
     def mainLoop(self) -> None:
         self._enterContext()
@@ -172,7 +173,7 @@ class LoopReactor(base.ReactorBase):
         while self._started:
             self._core.check_process()
             try:
-                self._core.run(self)
+                self._loop.run(self)
             except PortFailure:
                 # A port that has failed would only fail again.
                 raise
@@ -193,18 +194,18 @@ class LoopReactor(base.ReactorBase):
 
     def stop(self) -> None:
         # This comes first, because it raises in any thread but the loop's.
-        self._core.interrupt()
+        self._loop.interrupt()
         super().stop()
 
     def crash(self) -> None:
-        self._core.interrupt()
+        self._loop.interrupt()
         super().crash()
 
     # Connections and listeners.
 
     def _live(self) -> list[Any]:
         """The connections and listeners that go through the port."""
-        return [each for each in self._core.live() if each.connected or isinstance(each, Client)]
+        return [each for each in self._loop.live() if each.connected or isinstance(each, Client)]
 
     def getReaders(self) -> list[Any]:
         return [each for each in self._live() if each.reading]

@@ -200,7 +200,7 @@ class Server(Connection, tcp.Server):
         self.hostname = client[0]
         self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{client[0]}"
         self._protocolClass = protocol.__class__
-        self._adopt(reactor._core)
+        self._adopt(reactor._loop)
         self.startReading()
         self.connected = 1
 
@@ -222,7 +222,7 @@ class Client(Connection, tcp.Client):
             # Connecting was cancelled before the address was known.
             return
         skt = self.socket
-        self._connect(self.reactor._core, skt.fileno(), self.realAddress)
+        self._connect(self.reactor._loop, skt.fileno(), self.realAddress)
         self.socket = _given_away(skt, self)
 
     def _closeSocket(self, orderly: bool) -> None:
@@ -268,7 +268,7 @@ class Port(tcp.Port):
         self._process = os.getpid()
         self.socket = _given_away(self.socket, self)
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
-        self._listener = self.reactor._core.listen(self.socket.fileno(), self)
+        self._listener = self.reactor._loop.listen(self.socket.fileno(), self)
         self._free = Deferred()
         self._unclosed = [*self._unclosed, self._free]
 

@@ -1,6 +1,7 @@
 //! Passes a transport's callbacks on to its Python object, and opens the connections of streams.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
@@ -10,22 +11,16 @@ use tidewaiter::port::RawDescriptor;
 use tidewaiter::{ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
 use super::Stream;
-use crate::core::class::Core;
 use crate::core::failures::os_error;
 use crate::core::slot::{Slot, enter};
 use crate::core::sockets;
-
-/// An accepted connection, while Python makes the object for it.
-pub(crate) enum Accepted {
-    Offered(Transport),
-    Adopted(Slot<Stream>),
-}
+use crate::twisted::face::{Accepted, TwistedLoop};
 
 /// Asks for a stream for an accepted connection.
 type Open = dyn FnOnce(&Transport) -> Option<Slot<Stream>>;
 
 /// The protocol of every connection and pipe: finds the stream's Python object and calls it.
-pub(crate) struct Bridge {
+pub(in crate::twisted) struct Bridge {
     /// The stream; `None` until an accepted connection has one.
     slot: Option<Slot<Stream>>,
     /// Set for an accepted connection until it is made.
@@ -41,7 +36,7 @@ impl Bridge {
     }
 
     /// Makes the bridge of an accepted connection, which calls `open` for a stream.
-    pub(crate) fn accepted(
+    pub(in crate::twisted) fn accepted(
         open: impl FnOnce(&Transport) -> Option<Slot<Stream>> + 'static,
     ) -> Bridge {
         Bridge {
@@ -161,19 +156,20 @@ impl Factory for Caller {
 
 #[pymethods]
 impl Stream {
-    /// Takes over the connection that a listener on `core` has just accepted. To be called inside `_accepted`.
-    fn _adopt(slf: &Bound<'_, Self>, core: &Core) -> PyResult<()> {
+    /// Takes over the connection that a listener on `twisted_loop` has just accepted. To be called inside `_accepted`.
+    fn _adopt(slf: &Bound<'_, Self>, twisted_loop: &TwistedLoop) -> PyResult<()> {
         let py = slf.py();
-        let event_loop = core.enter(py)?;
-        let transport = match event_loop.accepted.take() {
+        let event_loop = twisted_loop.enter(py)?;
+        let face = twisted_loop.face(py);
+        let transport = match face.accepted.take() {
             Some(Accepted::Offered(transport)) => transport,
             other => {
-                event_loop.accepted.replace(other);
+                face.accepted.replace(other);
                 return Err(PyAttributeError::new_err("no connection was accepted"));
             }
         };
-        let slot = Stream::enlist(slf, &event_loop);
-        event_loop.accepted.replace(Some(Accepted::Adopted(slot)));
+        let slot = Stream::enlist(slf, &event_loop, Rc::downgrade(&face.log));
+        face.accepted.replace(Some(Accepted::Adopted(slot)));
         slf.get().state(py).begin(&transport);
         Ok(())
     }
@@ -182,15 +178,16 @@ impl Stream {
     /// `socket.connect`. `_streamMade` or `_streamRefused` follows from the loop.
     fn _connect(
         slf: &Bound<'_, Self>,
-        core: &Core,
+        twisted_loop: &TwistedLoop,
         descriptor: RawDescriptor,
         address: &Bound<'_, PyTuple>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let event_loop = core.enter(py)?;
+        let event_loop = twisted_loop.enter(py)?;
         let peer = sockets::address(address)?;
         let socket = sockets::stream(descriptor)?;
-        let slot = Stream::enlist(slf, &event_loop);
+        let log = Rc::downgrade(&twisted_loop.face(py).log);
+        let slot = Stream::enlist(slf, &event_loop, log);
         let connector = event_loop
             .reactor
             .connect_tcp_with(socket, peer, Caller(slot));

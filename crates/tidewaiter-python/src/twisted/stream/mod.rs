@@ -1,11 +1,11 @@
 //! The Python class `Stream`: one of our transports, with the state that Twisted's transports show.
 
-mod bridge;
+pub(super) mod bridge;
 mod producing;
 mod writing;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -19,9 +19,7 @@ use crate::core::event_loop::Loop;
 use crate::core::failures::raised;
 use crate::core::lock::Locked;
 use crate::core::slot::{Callee, Slot};
-use crate::twisted::context::LogName;
-
-pub(crate) use bridge::{Accepted, Bridge};
+use crate::twisted::context::{LogContext, LogName};
 
 /// The default of `bufferSize`: above this many unsent bytes, a push producer is paused.
 const BUFFER_SIZE: usize = 1 << 16;
@@ -36,6 +34,7 @@ struct Link {
 struct State {
     /// This stream's place in its loop's table, which it may have left.
     slot: RefCell<Option<Slot<Stream>>>,
+    log: RefCell<Weak<LogContext>>,
     connector: RefCell<Option<Connector>>,
     /// Set while the connection is open.
     link: RefCell<Option<Link>>,
@@ -77,8 +76,9 @@ impl Callee for Stream {
     ) -> PyResult<R> {
         let py = stream.py();
         let state = stream.get().state(py);
-        match state.event_loop() {
-            Some(event_loop) => event_loop.log.under_name(py, &state.name, call),
+        let log = state.log.borrow().upgrade();
+        match log {
+            Some(log) => log.under_name(py, &state.name, call),
             None => call(),
         }
     }
@@ -99,16 +99,21 @@ impl Stream {
         self.0.get(py)
     }
 
-    /// Adds `stream` to the loop's table. From here on, callbacks go to it.
-    pub(crate) fn enlist(stream: &Bound<'_, Self>, event_loop: &Rc<Loop>) -> Slot<Stream> {
+    /// Adds `stream` to the loop's table. From here on, callbacks go to it, in the context `log`.
+    pub(in crate::twisted) fn enlist(
+        stream: &Bound<'_, Self>,
+        event_loop: &Rc<Loop>,
+        log: Weak<LogContext>,
+    ) -> Slot<Stream> {
         let state = stream.get().state(stream.py());
         let slot = Slot::new(event_loop, stream);
+        state.log.replace(log);
         state.slot.replace(Some(slot.clone()));
         slot
     }
 
     /// Connects `stream` to an open pipe.
-    pub(crate) fn open(stream: &Bound<'_, Self>, transport: &Transport) {
+    pub(in crate::twisted) fn open(stream: &Bound<'_, Self>, transport: &Transport) {
         let state = stream.get().state(stream.py());
         state.begin(transport);
         state.connected.set(true);
@@ -116,7 +121,7 @@ impl Stream {
     }
 
     /// Whether the connection is not lost, as far as Python knows.
-    pub(crate) fn is_live(&self, py: Python<'_>) -> bool {
+    pub(in crate::twisted) fn is_live(&self, py: Python<'_>) -> bool {
         !self.state(py).lost.get()
     }
 }
@@ -205,6 +210,7 @@ impl Stream {
     ) -> Stream {
         Stream(Locked::new(State {
             slot: RefCell::new(None),
+            log: RefCell::new(Weak::new()),
             connector: RefCell::new(None),
             link: RefCell::new(None),
             lost: Cell::new(false),
