@@ -14,8 +14,13 @@ use super::source::{Source, each_level, is_path_separator, is_punct, is_word, li
 /// The names of a path: `crate`, `super` and `self` at its front, `*` at the end of one that takes everything.
 type Path = Vec<String>;
 
-/// The crates whose files are in order. The library and the Python extension are to follow.
-const IN_ORDER: &[&str] = &["xtask/", "bench/", "crates/tidewaiter-cli/"];
+/// The crates whose files are in order. The library is to follow.
+const IN_ORDER: &[&str] = &[
+    "xtask/",
+    "bench/",
+    "crates/tidewaiter-cli/",
+    "crates/tidewaiter-python/",
+];
 
 /// The keywords that an item's name follows.
 const ITEMS: &[&str] = &[
