@@ -1,6 +1,7 @@
 //! Installs programs, Debian packages, Rust targets, components and toolchains.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::context::{Context, has, output};
 use crate::runner::{Step, Stop};
@@ -104,7 +105,8 @@ pub(crate) fn toolchain(name: &str) -> Result<(), Stop> {
     ))
 }
 
-/// Runs rustup, which needs the network. Ignores its failure: the caller checks what is still missing.
+/// Runs rustup, which needs the network. Prints why it failed, and succeeds all the same: the caller checks what is
+/// still missing.
 pub(crate) fn rustup(arguments: &[&str]) -> Result<(), Stop> {
     if !has("rustup") {
         return Err(Stop::missing(
@@ -113,8 +115,20 @@ pub(crate) fn rustup(arguments: &[&str]) -> Result<(), Stop> {
         ));
     }
     println!("$ rustup {}", arguments.join(" "));
-    if output("rustup", arguments).is_none() {
-        println!("rustup failed");
+    let run = Command::new("rustup")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    match run {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => println!("{}", last_line(&String::from_utf8_lossy(&output.stderr))),
+        Err(error) => println!("cannot start rustup: {error}"),
     }
     Ok(())
+}
+
+/// The last line that has text: rustup ends with its error.
+fn last_line(errors: &str) -> &str {
+    let text = errors.lines().rev().find(|line| !line.trim().is_empty());
+    text.unwrap_or("rustup failed and did not say why")
 }
