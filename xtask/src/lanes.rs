@@ -151,7 +151,7 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "cross",
         Optional,
-        "macOS, FreeBSD and 64-bit ARM type-check",
+        "macOS, FreeBSD and 64-bit ARM type-check without warnings",
         cross,
     ),
     lane(
@@ -415,6 +415,7 @@ fn cross(context: &Context) -> Result<Tally, Stop> {
             context,
             &["check", "-p", "tidewaiter", "--lib", "--target", target],
         )
+        .env("RUSTFLAGS", "-D warnings")
         .run(context)?;
     }
     absent.map_or(Ok(Tally::default()), Err)
