@@ -11,6 +11,7 @@ mod lifecycle;
 mod listening;
 mod made_elsewhere;
 mod panics;
+mod pausing;
 pub(crate) mod processes;
 mod stopping;
 mod streams;

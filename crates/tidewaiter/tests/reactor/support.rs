@@ -238,10 +238,32 @@ pub(crate) fn pair(
 
 /// Bytes that differ from their neighbours, near and far.
 pub(crate) fn pattern(size: usize) -> Vec<u8> {
-    (0..size)
-        .map(|n| {
-            let bytes = n.to_le_bytes();
-            bytes[0] ^ bytes[1].wrapping_mul(3) ^ bytes[2].wrapping_mul(7)
-        })
-        .collect()
+    (0..size).map(byte_at).collect()
 }
+
+/// Byte `n` of the pattern.
+pub(crate) fn byte_at(n: usize) -> u8 {
+    let bytes = n.to_le_bytes();
+    bytes[0] ^ bytes[1].wrapping_mul(3) ^ bytes[2].wrapping_mul(7)
+}
+
+/// Checks bytes against the pattern, in order, without keeping them.
+#[derive(Default)]
+pub(crate) struct Checker {
+    pub(crate) received: Cell<usize>,
+}
+
+impl Checker {
+    pub(crate) fn take(&self, data: &[u8]) {
+        let begin = self.received.get();
+        let in_order = (begin..).zip(data).all(|(n, &byte)| byte == byte_at(n));
+        assert!(in_order, "in order, from byte {begin} on");
+        self.received.set(begin + data.len());
+    }
+}
+
+/// The default water mark.
+pub(crate) const HIGH_WATER: usize = 64 << 10;
+
+/// The default limit on the bytes of one receive.
+pub(crate) const RECEIVE: usize = 64 << 10;
