@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidewaiter::Reactor;
 use tidewaiter::endpoint::HostPort;
-use tidewaiter::port::PortKind;
+use tidewaiter::port::{ParsePortKindError, PortKind};
 
 use crate::args::{Args, Command, Connect, Serve};
 use crate::failure::Failure;
@@ -116,7 +116,7 @@ pub(crate) fn reactor(port: Option<PortKind>) -> Result<Reactor, Failure> {
 
 fn backend(name: &str) -> Result<PortKind, Failure> {
     name.parse()
-        .map_err(|problem: String| Failure::Usage(format!("--backend: {problem}")))
+        .map_err(|problem: ParsePortKindError| Failure::Usage(format!("--backend: {problem}")))
 }
 
 fn address(text: &str) -> Result<HostPort, Failure> {

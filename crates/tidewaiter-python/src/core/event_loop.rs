@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use tidewaiter::port::PortKind;
+use tidewaiter::port::{ParsePortKindError, PortKind};
 use tidewaiter::{Error, Reactor};
 
 use crate::core::failures::os_error;
@@ -40,7 +40,9 @@ impl Loop {
             .signals(false)
             .around_wait(move |wait| released.release(wait));
         if let Some(name) = port {
-            let kind: PortKind = name.parse().map_err(PyValueError::new_err::<String>)?;
+            let kind: PortKind = name.parse().map_err(|problem: ParsePortKindError| {
+                PyValueError::new_err(problem.to_string())
+            })?;
             builder = builder.port(kind);
         }
         let reactor = builder

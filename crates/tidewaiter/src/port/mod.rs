@@ -80,7 +80,9 @@ use gate::Gate;
 pub use handle::{CloseMode, Handle, Operation, Token};
 pub use memory::{Buffer, Chunks};
 use memory::{buffer, chunks};
-pub use options::{ListenOptions, PortInfo, PortKind, PortOptions, SocketOption};
+pub use options::{
+    ListenOptions, ParsePortKindError, PortInfo, PortKind, PortOptions, SocketOption,
+};
 pub use request::{Request, RequestKind};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::gate::Gate;
-use super::{Driver, Port, PortKind, PortOptions};
+use super::{Driver, ParsePortKindError, Port, PortKind, PortOptions};
 use crate::os::Origin;
 
 /// The environment variable that forces a backend.
@@ -26,12 +26,15 @@ impl Port {
         let (kind, reason) = match (options.kind, std::env::var_os(VARIABLE)) {
             (Some(kind), _) => (Some(kind), "asked for by the program".to_owned()),
             (None, Some(name)) if !name.is_empty() => {
-                let kind = name.to_string_lossy().parse().map_err(|problem: String| {
-                    io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        format!("{VARIABLE}: {problem}"),
-                    )
-                })?;
+                let kind =
+                    name.to_string_lossy()
+                        .parse()
+                        .map_err(|problem: ParsePortKindError| {
+                            io::Error::new(
+                                io::ErrorKind::InvalidInput,
+                                format!("{VARIABLE}: {problem}"),
+                            )
+                        })?;
                 (Some(kind), format!("asked for by {VARIABLE}"))
             }
             (None, _) => (None, String::new()),

@@ -42,19 +42,37 @@ impl fmt::Display for PortKind {
 }
 
 impl FromStr for PortKind {
-    type Err = String;
+    type Err = ParsePortKindError;
 
-    fn from_str(name: &str) -> Result<PortKind, String> {
+    fn from_str(name: &str) -> Result<PortKind, ParsePortKindError> {
         match name {
             "iocp" => Ok(PortKind::Iocp),
             "uring" => Ok(PortKind::Uring),
             "poll" => Ok(PortKind::Poll),
-            _ => Err(format!(
-                "unknown completion port {name:?}: expected `iocp`, `uring` or `poll`"
-            )),
+            _ => Err(ParsePortKindError {
+                name: name.to_owned(),
+            }),
         }
     }
 }
+
+/// The error of parsing a [`PortKind`]: the text is not `iocp`, `uring` or `poll`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsePortKindError {
+    name: String,
+}
+
+impl fmt::Display for ParsePortKindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "unknown completion port {:?}: expected `iocp`, `uring` or `poll`",
+            self.name
+        )
+    }
+}
+
+impl std::error::Error for ParsePortKindError {}
 
 /// How to open a port: see [`Port::open`](super::Port::open).
 ///

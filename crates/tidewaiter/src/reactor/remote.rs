@@ -88,15 +88,15 @@ impl fmt::Debug for Remote {
 }
 
 /// Why [work given to a thread](Reactor::defer_to_thread) has no result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum WorkLost {
     /// The work panicked.
     Panicked,
     /// The reactor stopped before the work was done.
     Stopped,
-    /// No thread could be started for the work, for the OS's reason.
-    NoThread(String),
+    /// No thread could be started for the work: the OS's error.
+    NoThread(io::Error),
 }
 
 impl fmt::Display for WorkLost {
@@ -104,12 +104,19 @@ impl fmt::Display for WorkLost {
         match self {
             WorkLost::Panicked => f.write_str("the work panicked"),
             WorkLost::Stopped => f.write_str("the reactor stopped before the work was done"),
-            WorkLost::NoThread(why) => write!(f, "no thread could be started for the work: {why}"),
+            WorkLost::NoThread(error) => write!(f, "the work was not done: {error}"),
         }
     }
 }
 
-impl std::error::Error for WorkLost {}
+impl std::error::Error for WorkLost {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            WorkLost::Panicked | WorkLost::Stopped => None,
+            WorkLost::NoThread(error) => Some(error),
+        }
+    }
+}
 
 /// The reactor's side of other threads: the calls they send, and the work they do for it.
 pub(super) struct OtherThreads {
@@ -197,13 +204,13 @@ impl Reactor {
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
     ) {
         let (key, submitted) = self.give_to(&self.core.other_threads.workers, work, done);
-        let Err(reason) = submitted else {
+        let Err(error) = submitted else {
             return;
         };
         if self.core.life.get() == Life::Stopped {
             self.forget_work(key);
         } else {
-            let lost = WorkLost::NoThread(reason);
+            let lost = WorkLost::NoThread(error);
             self.soon(move |reactor| reactor.finish_work(key, Some(Box::new(Err::<T, _>(lost)))));
         }
     }
@@ -221,9 +228,9 @@ impl Reactor {
         let (pending, submitted) = self.give_to(&self.core.other_threads.lookups, work, done);
         match submitted {
             Ok(job) => Ok(Lookup { pending, job }),
-            Err(reason) => {
+            Err(error) => {
                 self.forget_work(pending);
-                Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason))
+                Err(error)
             }
         }
     }
@@ -246,7 +253,7 @@ impl Reactor {
         pool: &Workers,
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
-    ) -> (Key, Result<JobId, String>) {
+    ) -> (Key, io::Result<JobId>) {
         let deliver: Deliver = Box::new(move |reactor, result| {
             // The type is right: this function determines both the value's type and the downcast.
             let result = result.and_then(|result| result.downcast().ok());
@@ -265,10 +272,8 @@ impl Reactor {
             // An error means that the reactor has stopped, so nothing takes the result.
             let _ = remote.call(move |reactor| reactor.finish_work(key, Some(Box::new(result))));
         });
-        let submitted = match self.check_process() {
-            Ok(()) => pool.submit(job).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
+        let allowed = self.core.other_threads.waker.check_process();
+        let submitted = allowed.and_then(|()| pool.submit(job).map_err(io::Error::from));
         (key, submitted)
     }
 

@@ -65,6 +65,17 @@ impl std::error::Error for SubmitError {
     }
 }
 
+impl From<SubmitError> for io::Error {
+    fn from(error: SubmitError) -> io::Error {
+        let kind = match &error {
+            SubmitError::Stopped => io::ErrorKind::Other,
+            SubmitError::Full(_) => io::ErrorKind::QuotaExceeded,
+            SubmitError::NoThread(error) => error.kind(),
+        };
+        io::Error::new(kind, error)
+    }
+}
+
 struct State {
     /// The jobs that wait for a thread, in ascending order.
     jobs: VecDeque<(JobId, Job)>,
