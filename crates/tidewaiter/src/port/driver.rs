@@ -16,29 +16,25 @@ use crate::process::{Command, SpawnError};
 /// The most completions that one wait delivers; this bounds the work of a turn.
 pub(super) const BATCH_MAX: usize = 256;
 
-/// The interface of a backend, which keeps the promises at the head of this module.
+/// The interface of a backend, which keeps the promises at the head of the [port](super). Only the
+/// [gate](super::gate) of a port calls it.
 ///
 /// Backends report a failure to *start* an operation as its completion. They return errors only for
 /// requests that are no operation at all: on a closed handle ([`io::ErrorKind::NotFound`]), and those that
 /// [`admit`](super::admission::admit) refuses ([`io::ErrorKind::InvalidInput`]).
 pub(crate) trait Driver: fmt::Debug {
-    /// The backend, and why it was chosen.
-    fn info(&self) -> &PortInfo;
+    /// Reads the driver's own memory; makes no system call.
+    fn status(&self) -> Status<'_>;
     /// The clock that measures timeouts.
     fn now(&self) -> Instant {
         Instant::now()
     }
-    fn waker(&self) -> Waker;
     /// Makes the calling thread the one that waits from now on. A driver that cannot wait may return
     /// another one that has taken everything over, to replace it.
     fn begin_waiting(&mut self) -> io::Result<Option<Box<dyn Driver>>> {
         Ok(None)
     }
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
-    /// Whether to offer gathered bytes to [`Driver::send_now`] before submitting them.
-    fn sends_gathered_now(&self) -> bool {
-        false
-    }
     /// Sends as much of `data` as the OS takes at once, and returns the number of bytes. Returns 0 if this
     /// gains nothing, for example because the backend submits sends in batches.
     fn send_now(&mut self, _handle: Handle, _data: &[u8]) -> Result<usize, Failure> {
@@ -57,26 +53,47 @@ pub(crate) trait Driver: fmt::Debug {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle>;
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation>;
     fn watch(&mut self, watched: Watched, _token: Token) -> io::Result<Operation> {
-        Err(unsupported(self.info().kind, watched.name()))
+        Err(unsupported(self.status().info.kind, watched.name()))
     }
     fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
-        Err(unsupported(self.info().kind, "descriptors"))
+        Err(unsupported(self.status().info.kind, "descriptors"))
     }
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
     fn control(&mut self, handle: Handle, control: Control) -> io::Result<()>;
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer>;
-    fn in_flight(&self) -> usize;
-    fn open_handles(&self) -> usize;
-    fn stale(&self) -> u64;
-    /// Takes all operations back from the OS, which gets none until [`Driver::after_fork`].
-    fn before_fork(&mut self) -> io::Result<()> {
+    /// Takes part in a fork of the process. Does nothing in a driver whose OS does not fork.
+    fn fork(&mut self, _step: ForkStep) -> io::Result<()> {
         Ok(())
     }
-    /// Continues after [`Driver::before_fork`], in the same process or in a copy made by `fork`.
-    fn after_fork(&mut self, _in_copy: bool) -> io::Result<()> {
-        Ok(())
-    }
-    /// Abandons the driver in a copy of its process: closes the copies of its descriptors. The driver is
-    /// only dropped after that.
-    fn disown(&mut self) {}
+}
+
+/// The state of a driver, as far as it knows it without asking the OS.
+pub(crate) struct Status<'a> {
+    /// The backend, and why it was chosen.
+    pub(super) info: &'a PortInfo,
+    /// Ends the driver's waits from other threads.
+    pub(super) waker: &'a Waker,
+    /// The number of operations whose last completion has not been delivered.
+    pub(super) in_flight: usize,
+    /// The number of handles that are open or being closed.
+    pub(super) open_handles: usize,
+    /// The number of completions that the OS delivered for operations that were gone.
+    pub(super) stale: u64,
+    /// Whether to offer gathered bytes to [`Driver::send_now`] before submitting them.
+    pub(super) sends_gathered_now: bool,
+}
+
+/// A step of a driver in a fork of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForkStep {
+    /// Takes all operations back from the OS, which gets none until [`ForkStep::After`] or
+    /// [`ForkStep::AfterInCopy`].
+    Before,
+    /// Continues in the process that forked.
+    After,
+    /// Continues in the copy that `fork` made.
+    AfterInCopy,
+    /// Abandons the driver in a copy: closes the copies of its descriptors. The driver is only dropped after
+    /// that. Never fails.
+    Disown,
 }

@@ -76,7 +76,7 @@ use std::time::{Duration, Instant};
 use calls::{Control, Open, Query, Watched};
 pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
 use driver::{BATCH_MAX, Driver};
-use gate::Gate;
+use gate::{Call, Gate};
 pub use handle::{CloseMode, Handle, Operation, Token};
 pub use memory::{Buffer, Chunks};
 use memory::{buffer, chunks};
@@ -124,12 +124,12 @@ impl Port {
         request: Request,
         token: Token,
     ) -> io::Result<Operation> {
-        self.gate.pass_mut()?.submit(handle, request, token)
+        self.gate.pass(Call::Act)?.submit(handle, request, token)
     }
 
     /// Whether to offer gathered bytes to [`send_now`](Port::send_now) before submitting them.
     pub(crate) fn sends_gathered_now(&self) -> bool {
-        self.gate.books().sends_gathered_now()
+        self.gate.status().sends_gathered_now
     }
 
     /// Sends as much of `data` as the OS takes at once, without an operation or a copy, and returns the
@@ -140,9 +140,9 @@ impl Port {
     ///
     /// The failure that a submitted send would complete with.
     pub(crate) fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
-        match self.gate.pass_at_once() {
-            Some(driver) => driver.send_now(handle, data),
-            None => Ok(0),
+        match self.gate.pass(Call::TryNow) {
+            Ok(driver) => driver.send_now(handle, data),
+            Err(_) => Ok(0),
         }
     }
 
@@ -154,7 +154,7 @@ impl Port {
     /// Cancelling again, or cancelling a [`close`](Port::close), changes nothing.
     pub fn cancel(&mut self, operation: Operation) -> bool {
         self.gate
-            .pass_mut()
+            .pass(Call::Act)
             .is_ok_and(|driver| driver.cancel(operation))
     }
 
@@ -180,14 +180,14 @@ impl Port {
         timeout: Option<Duration>,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        self.gate.pass_to_wait()?.wait(timeout, completions)
+        self.gate.pass(Call::Wait)?.wait(timeout, completions)
     }
 
     /// Like [`wait`](Port::wait) with a timeout of zero, for a caller that just polled the kernel and will
     /// poll again soon: the port may skip the system call, and then delivers only completions that it
     /// already has.
     pub(crate) fn glance(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
-        self.gate.pass_to_wait()?.glance(completions)
+        self.gate.pass(Call::Wait)?.glance(completions)
     }
 
     /// Closes `handle`. From this call on, the handle takes no request. Its operations are cancelled and
@@ -208,25 +208,25 @@ impl Port {
         mode: CloseMode,
         token: Token,
     ) -> io::Result<Operation> {
-        self.gate.pass_mut()?.close(handle, mode, token)
+        self.gate.pass(Call::Act)?.close(handle, mode, token)
     }
 
     /// A waker, which ends this port's waits from other threads. It may outlive the port.
     #[must_use]
     pub fn waker(&self) -> Waker {
-        self.gate.books().waker().of(self.gate.origin())
+        self.gate.status().waker.clone().of(self.gate.origin())
     }
 
     /// Which backend this is, and why it was chosen.
     #[must_use]
     pub fn info(&self) -> &PortInfo {
-        self.gate.books().info()
+        self.gate.status().info
     }
 
     /// The time by this port's clock: the OS's monotonic clock, or the simulation's.
     #[must_use]
     pub fn now(&self) -> Instant {
-        self.gate.books().now()
+        self.gate.now()
     }
 
     /// Opens a listening TCP socket. Submit [`Request::Accept`] to accept connections.
@@ -241,7 +241,7 @@ impl Port {
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`Unsupported`](io::ErrorKind::Unsupported) for
     /// [`ListenOptions::reuse_port`] where the OS does not spread connections.
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        self.gate.pass_mut()?.open(Open::Listener(options))
+        self.gate.pass(Call::Act)?.open(Open::Listener(options))
     }
 
     /// Opens a TCP socket of the address family of `peer`, bound to `local` if given. This does not connect:
@@ -256,7 +256,9 @@ impl Port {
         peer: SocketAddr,
         local: Option<SocketAddr>,
     ) -> io::Result<Handle> {
-        self.gate.pass_mut()?.open(Open::Stream { peer, local })
+        self.gate
+            .pass(Call::Act)?
+            .open(Open::Stream { peer, local })
     }
 
     /// Takes over a socket or pipe that was made elsewhere. A stream socket may be connected already, or be
@@ -271,7 +273,7 @@ impl Port {
     /// serve. The resource is closed then.
     pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
         let open = Open::Adopted(resource.into());
-        self.gate.pass_mut()?.open(open)
+        self.gate.pass(Call::Act)?.open(open)
     }
 
     /// Unix. Watches a descriptor that the program owns: anything that can be polled.
@@ -297,7 +299,7 @@ impl Port {
         token: Token,
     ) -> io::Result<Operation> {
         let watched = Watched::Descriptor(descriptor, interest);
-        self.gate.pass_mut()?.watch(watched, token)
+        self.gate.pass(Call::Act)?.watch(watched, token)
     }
 
     /// Windows. Watches a waitable object that the program owns: anything that `WaitForSingleObject` takes,
@@ -317,7 +319,7 @@ impl Port {
     /// [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
     pub fn watch_handle(&mut self, handle: RawDescriptor, token: Token) -> io::Result<Operation> {
         let watched = Watched::Handle(handle);
-        self.gate.pass_mut()?.watch(watched, token)
+        self.gate.pass(Call::Act)?.watch(watched, token)
     }
 
     /// Changes what a [`watch`](Port::watch) reports, from the next wait on.
@@ -328,7 +330,7 @@ impl Port {
     /// descriptor was closed meanwhile; [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in
     /// simulations.
     pub fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
-        self.gate.pass_mut()?.set_interest(watch, interest)
+        self.gate.pass(Call::Act)?.set_interest(watch, interest)
     }
 
     /// Starts a child process, and returns once it runs its program.
@@ -338,7 +340,7 @@ impl Port {
     /// [`SpawnError`] names the program, the step that failed and the OS's reason. Nothing is left running
     /// then.
     pub fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        let driver = self.gate.pass_mut().map_err(|source| SpawnError {
+        let driver = self.gate.pass(Call::Act).map_err(|source| SpawnError {
             program: command.program().to_owned(),
             step: SpawnStep::Begin,
             source,
@@ -360,7 +362,7 @@ impl Port {
         target: SignalTarget,
     ) -> io::Result<()> {
         let control = Control::Signal(signal, target);
-        self.gate.pass_mut()?.control(process, control)
+        self.gate.pass(Call::Act)?.control(process, control)
     }
 
     /// The address that a socket is bound to.
@@ -371,7 +373,7 @@ impl Port {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no socket, or whose socket has no
     /// IP address, such as a UNIX socket; otherwise the OS's error.
     pub fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        let answer = self.gate.pass()?.query(handle, Query::LocalAddress)?;
+        let answer = self.gate.query(handle, Query::LocalAddress)?;
         Ok(answer.address())
     }
 
@@ -381,7 +383,7 @@ impl Port {
     ///
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
-        let answer = self.gate.pass()?.query(handle, Query::PeerAddress)?;
+        let answer = self.gate.query(handle, Query::PeerAddress)?;
         Ok(answer.address())
     }
 
@@ -393,7 +395,7 @@ impl Port {
     /// As [`peer_addr`](Port::peer_addr), and [`Unsupported`](io::ErrorKind::Unsupported) on Windows and macOS,
     /// which do not report it.
     pub fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        let answer = self.gate.pass()?.query(handle, Query::Unacknowledged)?;
+        let answer = self.gate.query(handle, Query::Unacknowledged)?;
         Ok(answer.bytes())
     }
 
@@ -406,7 +408,7 @@ impl Port {
     /// [`NotFound`](io::ErrorKind::NotFound) once the handle is closed or being closed;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a process, and in simulations.
     pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        let answer = self.gate.pass()?.query(handle, Query::RawDescriptor)?;
+        let answer = self.gate.query(handle, Query::RawDescriptor)?;
         Ok(answer.raw_descriptor())
     }
 
@@ -417,7 +419,7 @@ impl Port {
     /// As [`local_addr`](Port::local_addr).
     pub fn set_option(&mut self, handle: Handle, option: SocketOption) -> io::Result<()> {
         let control = Control::SetOption(option);
-        self.gate.pass_mut()?.control(handle, control)
+        self.gate.pass(Call::Act)?.control(handle, control)
     }
 
     /// Half-closes a stream socket: the peer receives an end of file after the bytes sent so far. Receiving
@@ -428,7 +430,7 @@ impl Port {
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn shutdown_write(&mut self, handle: Handle) -> io::Result<()> {
         let control = Control::ShutdownWrite;
-        self.gate.pass_mut()?.control(handle, control)
+        self.gate.pass(Call::Act)?.control(handle, control)
     }
 
     /// Holds back the last partial segment of each send so that the next send can fill it (`TCP_CORK`), or
@@ -439,31 +441,31 @@ impl Port {
     /// As [`local_addr`](Port::local_addr).
     pub(crate) fn hold_ends(&mut self, handle: Handle, hold: bool) -> io::Result<()> {
         let control = Control::HoldEnds(hold);
-        self.gate.pass_mut()?.control(handle, control)
+        self.gate.pass(Call::Act)?.control(handle, control)
     }
 
     /// The number of operations under way: submitted, with their last completion not yet delivered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.gate.books().in_flight()
+        self.gate.status().in_flight
     }
 
     /// The number of handles that are open or being closed.
     #[must_use]
     pub fn open_handles(&self) -> usize {
-        self.gate.books().open_handles()
+        self.gate.status().open_handles
     }
 
     /// The number of completions that the OS delivered for operations that were gone. Zero, unless the OS
     /// or this library is at fault.
     #[must_use]
     pub fn stale(&self) -> u64 {
-        self.gate.books().stale()
+        self.gate.status().stale
     }
 }
 
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.gate.books().fmt(f)
+        self.gate.fmt(f)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::calls::{Control, Open, Query};
-use super::{Driver, Handle, ListenOptions, Resource};
+use super::{Driver, Handle, ListenOptions, Resource, Waker};
 use crate::process::{Signal, SignalTarget};
 
 pub(super) trait NamedCalls: Driver {
@@ -34,6 +34,22 @@ pub(super) trait NamedCalls: Driver {
 
     fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
         Ok(self.query(handle, Query::PeerAddress)?.address())
+    }
+
+    fn waker(&self) -> Waker {
+        self.status().waker.clone()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.status().in_flight
+    }
+
+    fn open_handles(&self) -> usize {
+        self.status().open_handles
+    }
+
+    fn stale(&self) -> u64 {
+        self.status().stale
     }
 }
 

@@ -46,7 +46,7 @@ impl Port {
             })?,
             None => open_best(options)?,
         };
-        log::info!("port: {}", driver.info());
+        log::info!("port: {}", driver.status().info);
         Ok(Port::over(driver, Some(Origin::here()?)))
     }
 

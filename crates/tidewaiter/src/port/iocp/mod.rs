@@ -48,6 +48,7 @@ use self::watch::Watches;
 use super::admission::{closed, invalid};
 use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::control;
+use super::driver::Status;
 use super::socket::SocketRepr;
 use super::table::{Key, Table};
 use super::{
@@ -246,12 +247,15 @@ impl Iocp {
 }
 
 impl Driver for Iocp {
-    fn info(&self) -> &PortInfo {
-        &self.info
-    }
-
-    fn waker(&self) -> Waker {
-        self.waker.clone()
+    fn status(&self) -> Status<'_> {
+        Status {
+            info: &self.info,
+            waker: &self.waker,
+            in_flight: self.in_flight,
+            open_handles: self.handles.len(),
+            stale: self.stale,
+            sends_gathered_now: false,
+        }
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
@@ -357,18 +361,6 @@ impl Driver for Iocp {
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
         self.entry(handle)?.source.object().query(query)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    fn open_handles(&self) -> usize {
-        self.handles.len()
-    }
-
-    fn stale(&self) -> u64 {
-        self.stale
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use super::super::table::Key;
 use super::PollPort;
+use super::pending::Pending;
 
 impl PollPort {
     /// Registers everything anew for this process: the set of a forked copy is still shared with
@@ -23,5 +24,15 @@ impl PollPort {
         self.waker.acknowledge();
         self.waker.wake();
         Ok(())
+    }
+
+    /// Abandons the port in a forked copy of the process: closes the copies of its descriptors.
+    pub(super) fn disown(&mut self) {
+        for (_, mut entry) in std::mem::take(&mut self.handles).into_entries() {
+            // Drops unsent data together with the port, because dropping it may run the program's
+            // code.
+            let left = entry.take_pending().map(Pending::into_cancelled);
+            self.finished.extend(left);
+        }
     }
 }

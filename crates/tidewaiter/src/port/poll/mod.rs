@@ -37,6 +37,7 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use super::admission::{admit, closed, invalid};
 use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::chunks::Chunks;
+use super::driver::{ForkStep, Status};
 use super::foreign::Foreign;
 use super::options::{PortInfo, PortKind, PortOptions};
 use super::socket::{Resource, Socket, SocketRepr};
@@ -192,12 +193,15 @@ impl PollPort {
 }
 
 impl Driver for PollPort {
-    fn info(&self) -> &PortInfo {
-        &self.info
-    }
-
-    fn waker(&self) -> Waker {
-        self.waker.clone()
+    fn status(&self) -> Status<'_> {
+        Status {
+            info: &self.info,
+            waker: &self.waker,
+            in_flight: self.operations.len() + self.inherited,
+            open_handles: self.handles.len() + self.closing,
+            stale: self.stale,
+            sends_gathered_now: true,
+        }
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
@@ -214,10 +218,6 @@ impl Driver for PollPort {
             Direction::Input | Direction::HangUp => self.queue_if_ready(handle.0),
         }
         Ok(operation)
-    }
-
-    fn sends_gathered_now(&self) -> bool {
-        true
     }
 
     fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
@@ -363,32 +363,13 @@ impl Driver for PollPort {
         self.entry(handle)?.source.object().query(query)
     }
 
-    fn in_flight(&self) -> usize {
-        self.operations.len() + self.inherited
-    }
-
-    fn open_handles(&self) -> usize {
-        self.handles.len() + self.closing
-    }
-
-    fn stale(&self) -> u64 {
-        self.stale
-    }
-
-    fn after_fork(&mut self, in_copy: bool) -> io::Result<()> {
-        match in_copy {
-            true => self.move_in(),
-            false => Ok(()),
+    fn fork(&mut self, step: ForkStep) -> io::Result<()> {
+        match step {
+            ForkStep::AfterInCopy => self.move_in()?,
+            ForkStep::Disown => self.disown(),
+            ForkStep::Before | ForkStep::After => {}
         }
-    }
-
-    fn disown(&mut self) {
-        for (_, mut entry) in std::mem::take(&mut self.handles).into_entries() {
-            // Drops unsent data together with the port, because dropping it may run the program's
-            // code.
-            let left = entry.take_pending().map(Pending::into_cancelled);
-            self.finished.extend(left);
-        }
+        Ok(())
     }
 }
 
@@ -396,8 +377,8 @@ impl fmt::Debug for PollPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PollPort")
             .field("info", &self.info)
-            .field("open_handles", &self.open_handles())
-            .field("in_flight", &self.in_flight())
+            .field("open_handles", &self.status().open_handles)
+            .field("in_flight", &self.status().in_flight)
             .field("stale", &self.stale)
             .finish_non_exhaustive()
     }

@@ -16,6 +16,7 @@ use super::world::network::End;
 use crate::port::admission::{RequestKinds, admit, closed, invalid};
 use crate::port::buffer::Pool;
 use crate::port::calls::{Answer, Control, Open, Query};
+use crate::port::driver::Status;
 use crate::port::socket::{Simulated, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
@@ -101,16 +102,20 @@ impl SimDriver {
 }
 
 impl Driver for SimDriver {
-    fn info(&self) -> &PortInfo {
-        &self.info
+    fn status(&self) -> Status<'_> {
+        Status {
+            info: &self.info,
+            waker: &self.waker,
+            in_flight: self.operations.len(),
+            open_handles: self.handles.len(),
+            // The OS delivers nothing here: an operation lives until its last completion.
+            stale: 0,
+            sends_gathered_now: false,
+        }
     }
 
     fn now(&self) -> Instant {
         self.shared.now()
-    }
-
-    fn waker(&self) -> Waker {
-        self.waker.clone()
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
@@ -215,19 +220,6 @@ impl Driver for SimDriver {
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
         self.source(handle)?.query(&self.shared.lock(), query)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.operations.len()
-    }
-
-    fn open_handles(&self) -> usize {
-        self.handles.len()
-    }
-
-    fn stale(&self) -> u64 {
-        // The OS delivers nothing here: an operation lives until its last completion.
-        0
     }
 }
 

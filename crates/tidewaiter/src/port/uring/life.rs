@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use io_uring::types;
 
-use super::super::table::Key;
+use super::super::table::{Key, Table};
 use super::super::{Completion, Driver, Failure};
+use super::child::Children;
 use super::pending::{Pending, Work};
 use super::ring::{Ring, Wait, poll_repeatedly};
 use super::watch::ForeignPoll;
@@ -160,7 +161,16 @@ impl Uring {
         self.bell.event.renew()
     }
 
-    pub(super) fn disown_ring(&mut self) {
+    /// Abandons the driver in a forked copy of the process: closes the copies of its descriptors.
+    pub(super) fn disown(&mut self) {
+        self.phase = Phase::Held;
+        self.disown_ring();
+        // Drops unsent data together with the port, because dropping it may run the program's code.
+        self.handles = Table::default();
+        self.children = Children::default();
+    }
+
+    fn disown_ring(&mut self) {
         if let Some(ring) = self.ring.take() {
             ring.disown();
         }

@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 use super::admission::{admit, closed, invalid};
 use super::buffer::Pool;
 use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
+use super::driver::{ForkStep, Status};
 use super::event::Event;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
@@ -136,7 +137,7 @@ impl fmt::Debug for Uring {
             .field("ring", &self.ring)
             .field("buffers", &self.buffers)
             .field("handles", &self.handles.len())
-            .field("in_flight", &self.in_flight())
+            .field("in_flight", &self.status().in_flight)
             .field("stale", &self.stale)
             .finish_non_exhaustive()
     }
@@ -282,12 +283,15 @@ impl Uring {
 }
 
 impl Driver for Uring {
-    fn info(&self) -> &PortInfo {
-        &self.info
-    }
-
-    fn waker(&self) -> Waker {
-        self.bell.waker.clone()
+    fn status(&self) -> Status<'_> {
+        Status {
+            info: &self.info,
+            waker: &self.bell.waker,
+            in_flight: self.operations.len() + self.due.len(),
+            open_handles: self.handles.len(),
+            stale: self.stale,
+            sends_gathered_now: false,
+        }
     }
 
     fn begin_waiting(&mut self) -> io::Result<Option<Box<dyn Driver>>> {
@@ -420,34 +424,18 @@ impl Driver for Uring {
         self.state(handle)?.source.object().query(query)
     }
 
-    fn in_flight(&self) -> usize {
-        self.operations.len() + self.due.len()
-    }
-
-    fn open_handles(&self) -> usize {
-        self.handles.len()
-    }
-
-    fn stale(&self) -> u64 {
-        self.stale
-    }
-
-    fn before_fork(&mut self) -> io::Result<()> {
-        self.suspend()
-    }
-
-    fn after_fork(&mut self, in_copy: bool) -> io::Result<()> {
-        if in_copy {
-            self.move_in()?;
+    fn fork(&mut self, step: ForkStep) -> io::Result<()> {
+        match step {
+            ForkStep::Before => self.suspend(),
+            ForkStep::After => self.resume(),
+            ForkStep::AfterInCopy => {
+                self.move_in()?;
+                self.resume()
+            }
+            ForkStep::Disown => {
+                self.disown();
+                Ok(())
+            }
         }
-        self.resume()
-    }
-
-    fn disown(&mut self) {
-        self.phase = Phase::Held;
-        self.disown_ring();
-        // Drops unsent data together with the port, because dropping it may run the program's code.
-        self.handles = Table::default();
-        self.children = Children::default();
     }
 }

@@ -81,7 +81,7 @@ fn where_the_ring_is_refused_readiness_serves_and_says_why() {
     let opening = thread::spawn(|| {
         forbid(libc::SYS_io_uring_setup, libc::EPERM);
         let driver = open_best(&PortOptions::default()).expect("epoll is not refused");
-        driver.info().clone()
+        driver.status().info.clone()
     });
     let info = opening.join().expect("opening does not panic");
     assert_eq!(info.kind, PortKind::Poll);

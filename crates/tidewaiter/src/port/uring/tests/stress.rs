@@ -11,6 +11,7 @@ use super::super::super::{
     Chunks, CloseMode, Driver, Operation, Outcome, PortOptions, Request, Resource, Token,
 };
 use super::{Harness, KERNELS, PATIENCE, is_cancelled, pair, pipe};
+use crate::port::named_calls::NamedCalls;
 
 /// Returns bytes from a formula whose period is no multiple of any piece size.
 fn pattern(len: u32) -> Vec<u8> {
