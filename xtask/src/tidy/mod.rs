@@ -42,6 +42,7 @@ const RULES: &[Rule] = &[
     sizes::nesting,
     sizes::files,
     sizes::structs,
+    sizes::traits,
     sizes::type_parameters,
     places::unsafe_code,
     places::os_conditions,

@@ -1,4 +1,4 @@
-//! Limits of sizes: of functions, files, structs, nesting and type parameters.
+//! Limits of sizes: of functions, files, structs, traits, nesting and type parameters.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
@@ -9,6 +9,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 600;
 const NESTING_MAX: usize = 3;
 const FIELDS_MAX: usize = 16;
+const METHODS_MAX: usize = 16;
 const TYPE_PARAMETERS_MAX: usize = 2;
 /// BENCHMARKS.md is a summary; readers should see all of it at a glance.
 const SUMMARY_LINES_MAX: usize = 120;
@@ -171,6 +172,30 @@ fn fields(body: &TokenStream) -> usize {
         .count()
 }
 
+/// A trait has few methods. Give one of them an argument that says what to do, as the drivers' `control` has.
+pub(super) fn traits(source: &Source) -> Vec<Breach> {
+    let mut found = Vec::new();
+    each_level(&source.code, &mut |tokens| {
+        for (at, pair) in tokens.windows(2).enumerate() {
+            let [TokenTree::Ident(keyword), TokenTree::Ident(name)] = pair else {
+                continue;
+            };
+            if keyword != "trait" {
+                continue;
+            }
+            let methods = braces_after(&tokens[at..]).map_or(0, |body| {
+                let tokens = body.stream().into_iter();
+                tokens.filter(|token| is_word(Some(token), "fn")).count()
+            });
+            if methods > METHODS_MAX {
+                let what = format!("`{name}` has {methods} methods, more than {METHODS_MAX}");
+                found.push(Breach::new(line_of(&tokens[at]), what));
+            }
+        }
+    });
+    found
+}
+
 /// Public types have few type parameters, because every use of the type has to repeat them.
 pub(super) fn type_parameters(source: &Source) -> Vec<Breach> {
     let mut found = Vec::new();
@@ -291,6 +316,13 @@ mod tests {
         };
         assert_eq!(structs(&source(&with(16))), []);
         assert_eq!(structs(&source(&with(17))).len(), 1);
+    }
+
+    #[test]
+    fn a_trait_has_few_methods() {
+        let with = |count| format!("trait A: B {{ {} }}", "fn b(&self) { c() } ".repeat(count));
+        assert_eq!(traits(&source(&with(16))), []);
+        assert_eq!(traits(&source(&with(17))).len(), 1);
     }
 
     #[test]
