@@ -360,7 +360,12 @@ fn check_connections(world: &World, ending: Ending) {
         };
         let (received, sent) = (side.received.get(), writer.sent());
         world.check(received <= sent.1, || {
-            format!("side {}: {received} bytes of {sent:?} arrived", side.number)
+            format!(
+                "side {}: {received} bytes of {sent:?} arrived from side {}, lost because {:?}",
+                side.number,
+                writer.number,
+                writer.reason.get()
+            )
         });
         let whole = received >= sent.0 || !side.read_ended.get();
         // Wine tells a reset as an end of file, to every program that reads a socket.
