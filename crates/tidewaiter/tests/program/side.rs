@@ -9,8 +9,8 @@ use tidewaiter::{Protocol, Reason, Transport};
 
 use crate::world::{Probe, Stage, World, risky_callback};
 
-/// The length of the head of a flow of bytes: the number of the side that sends it.
-const HEAD: usize = 4;
+/// The length of the head of a flow of bytes: the number of the side that sends it, and the id of its process.
+const HEAD: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -94,7 +94,8 @@ impl Side {
     /// The byte at a place of the flow that this side sends.
     fn byte_at(number: usize, place: usize) -> u8 {
         match place {
-            0..HEAD => number.to_le_bytes()[place],
+            0..4 => number.to_le_bytes()[place],
+            4..HEAD => std::process::id().to_le_bytes()[place - 4],
             _ => ((place * 31) ^ (place >> 5) ^ (number * 7)).to_le_bytes()[0],
         }
     }
@@ -159,10 +160,15 @@ impl Side {
     }
 
     /// The number of the side that sent the bytes received here, once that is known.
+    ///
+    /// There is none for bytes from another process: programs connect to addresses whose listeners are closed, and a
+    /// program that runs beside this one may listen there.
     pub(crate) fn source(&self) -> Option<usize> {
         let head = self.head.borrow();
-        let head: [u8; HEAD] = head.as_slice().try_into().ok()?;
-        usize::try_from(u32::from_le_bytes(head)).ok()
+        let (number, process) = head.split_first_chunk()?;
+        let process = u32::from_le_bytes(process.try_into().ok()?);
+        let number = usize::try_from(u32::from_le_bytes(*number)).ok()?;
+        (process == std::process::id()).then_some(number)
     }
 
     /// Checks that the protocol may be told of an arrival now.
