@@ -10,6 +10,8 @@ mod orphans;
 mod report;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 mod totals;
 
 use std::io;

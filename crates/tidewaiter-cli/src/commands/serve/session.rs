@@ -227,6 +227,7 @@ impl Session {
             stdin.abort_connection();
         }
         self.later(ORPHANS_LIMIT, Session::end_tree);
+        self.watch_rest();
     }
 
     /// The child has exited, and all its pipes are closed.
@@ -373,6 +374,11 @@ impl Session {
 
     pub(super) fn reactor(&self) -> &Reactor {
         self.client.reactor()
+    }
+
+    /// Whether the child has exited and all its pipes are closed.
+    pub(super) fn child_has_ended(&self) -> bool {
+        self.ended.child.get()
     }
 
     fn pipe(&self, child_fd: u32) -> Option<Transport> {
