@@ -198,10 +198,13 @@ impl Reactor {
         ReactorBuilder::default()
     }
 
-    /// Which port the reactor waits at, and why it was chosen.
+    /// Which port the reactor waits at, and why it was chosen. Once the reactor's owner is gone, the port that it
+    /// began with.
     #[must_use]
     pub fn port_info(&self) -> PortInfo {
-        self.core.settings.port.clone()
+        let port = self.core.port.borrow();
+        let info = port.as_ref().map(Port::info);
+        info.unwrap_or(&self.core.settings.port).clone()
     }
 
     /// Returns counts of the reactor's activity so far, and of what lives on it now.
