@@ -10,7 +10,7 @@ import time
 import unittest
 
 import support
-from support import ReactorTestCase, needs_fork, ours_only
+from support import ReactorTestCase, needs_fork, on, ours_only
 
 
 def _wait_until(what, seconds=20.0):
@@ -22,6 +22,15 @@ def _wait_until(what, seconds=20.0):
     return True
 
 
+def _may_lock(size):
+    """Whether this user may lock so many bytes of memory."""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    return most == resource.RLIM_INFINITY or most >= size
+
+
+needs_ring = unittest.skipUnless("uring" in support.ports(), "this machine has no io_uring")
 takes_along = unittest.skipUnless(sys.platform == "linux", "a port on kqueue does not outlive a fork")
 
 
@@ -78,6 +87,30 @@ class Forks(ReactorTestCase):
     @takes_along
     def test_servers_may_fork_their_workers_before_they_run(self):
         self.assertEqual(self.scenario("forks", "workers"), {"statuses": [0, 0], "answers": ["hello", "hello"]})
+
+
+@needs_ring
+class ForksWithoutLockableMemory(ReactorTestCase):
+    """The kernel counts a ring as locked memory. A fork between two turns lets both processes use the loop."""
+
+    def _fork(self, seconds):
+        outcome = self.scenario("forks", "without_lockable_memory", seconds, environment=on("uring"))
+        fine = {"port": "uring", "echoes": 10, "child ended": False, "log": []}
+        self.assertEqual(outcome["parent"], fine)
+        self.assertIsInstance(outcome["copy"], dict, outcome)
+        return outcome["copy"], fine
+
+    def test_the_parent_keeps_its_ring_and_the_child_goes_on_without_one(self):
+        copy, fine = self._fork(None)
+        (message,) = copy["log"]
+        self.assertRegex(message, "io_uring was refused, continuing with epoll: .*memory")
+        self.assertEqual(copy, {**fine, "port": "poll", "log": [message]})
+
+    def test_a_shortage_that_soon_ends_costs_the_child_no_ring(self):
+        if not _may_lock(4 << 20):
+            self.skipTest("two rings take more memory than this user may lock")
+        copy, fine = self._fork(0.01)
+        self.assertEqual(copy, fine)
 
 
 SERVICE = """

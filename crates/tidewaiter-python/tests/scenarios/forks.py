@@ -1,10 +1,13 @@
 """Forks of a process that has a reactor. Neither process may disturb the other."""
 
+import ctypes
 import gc
 import multiprocessing
 import os
 import sys
+import threading
 
+from scenario import LOG
 from twisted.internet import protocol
 
 from scenarios.pairs import ADDRESS, SideFactory, connect, failures, python
@@ -219,3 +222,89 @@ def workers(reactor):
             answers.append(connection.recv(100).decode())
         statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     return {"statuses": statuses, "answers": answers}
+
+
+_VERSION_3, _IPC_LOCK = 0x20080522, 14
+
+
+def _capabilities(function, sets):
+    """Calls `capget` or `capset` for this thread. The sets are two records: effective, permitted, inheritable."""
+    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
+    if getattr(ctypes.CDLL(None, use_errno=True), function)(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), function)
+
+
+def _let_lock(part):
+    """Lets this process lock "all" the memory that its user may, or "none", even if this thread is privileged."""
+    import resource
+
+    sets = (ctypes.c_uint32 * 6)()
+    _capabilities("capget", sets)
+    sets[0] &= ~(1 << _IPC_LOCK)
+    _capabilities("capset", sets)
+    most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (most if part == "all" else 0, most))
+
+
+class _Repeater(protocol.ProcessProtocol):
+    """A child that repeats each line."""
+
+    CODE = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
+
+    def __init__(self):
+        self.received = b""
+        self.ended = False
+
+    def outReceived(self, data):
+        self.received += data
+
+    def processEnded(self, reason):
+        self.ended = True
+
+
+def without_lockable_memory(reactor, seconds):
+    """
+    Forks between two turns of the loop, while a child runs and the kernel has no memory for a ring.
+
+    It has some again after `seconds`, if that is not `None`. The forked child goes on with the loop first, and then
+    the parent. Returns what became of both.
+    """
+
+    def turns_until(done):
+        while not done():
+            reactor.iterate(0.01)
+
+    def goes_on():
+        over = []
+        server, client = _echoes(reactor, 10, lambda: over.append(True))
+        turns_until(lambda: over)
+        log = [message for message in LOG.messages if "io_uring" in message]
+        port = reactor.metrics()["port"]
+        return {"port": port, "echoes": len(client.received), "child ended": child.ended, "log": log}
+
+    reactor.startRunning()
+    child = _Repeater()
+    arguments = python(child.CODE)
+    reactor.spawnProcess(child, arguments[0], arguments, os.environ)
+    child.transport.write(b"before\n")
+    turns_until(lambda: child.received == b"before\n")
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    _let_lock("none")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if seconds is not None:
+                threading.Timer(seconds, _let_lock, ["all"]).start()
+            theirs.send(goes_on())
+        except BaseException as error:
+            theirs.send(repr(error))
+        finally:
+            os._exit(0)
+    copy = ours.recv()
+    os.waitpid(pid, 0)
+    child.transport.write(b"after\n")
+    turns_until(lambda: child.received == b"before\nafter\n")
+    parent = goes_on()
+    child.transport.closeStdin()
+    turns_until(lambda: child.ended)
+    return {"copy": copy, "parent": parent}
