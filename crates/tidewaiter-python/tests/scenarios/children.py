@@ -43,6 +43,20 @@ def _is_there(pid):
         return False
 
 
+def _end_together(reactor, children, code):
+    """Starts children that run this code, and runs the reactor, which finds all of them ended, to their last end."""
+
+    def begin():
+        for child in children:
+            arguments = python(code)
+            reactor.spawnProcess(child, arguments[0], arguments, os.environ)
+        for child in children:
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    reactor.callWhenRunning(begin)
+    until(reactor, lambda: all(child.ended for child in children))
+
+
 def reaped(reactor, count):
     """Returns whether the IDs of children that end together are still taken when their ends are reported."""
     seen = []
@@ -51,16 +65,7 @@ def reaped(reactor, count):
         seen.append([what, _is_there(child.pid)])
 
     children = [_Noted(happened) for _ in range(count)]
-
-    def begin():
-        for child in children:
-            arguments = python("raise SystemExit(3)")
-            reactor.spawnProcess(child, arguments[0], arguments, os.environ)
-        for child in children:
-            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-
-    reactor.callWhenRunning(begin)
-    until(reactor, lambda: all(child.ended for child in children))
+    _end_together(reactor, children, "raise SystemExit(3)")
     return {"seen": seen, "codes": [child.exit_code for child in children], "log": failures()}
 
 
@@ -81,17 +86,8 @@ def signalled_late(reactor, count):
 
     children = [_Noted(happened) for _ in range(count)]
     by_number = []
-
-    def begin():
-        for child in children:
-            arguments = python("")
-            reactor.spawnProcess(child, arguments[0], arguments, os.environ)
-        for child in children:
-            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-
-    reactor.callWhenRunning(begin)
     original, os.kill = os.kill, kill
-    until(reactor, lambda: all(child.ended for child in children))
+    _end_together(reactor, children, "")
     os.kill = original
     return {"outcomes": sorted(outcomes), "by number": by_number, "log": failures()}
 
