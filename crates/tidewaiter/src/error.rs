@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
+use crate::os::Address;
 use crate::port::{Failure, RawDescriptor};
 
 /// Why a connection or a pipe ended.
@@ -83,14 +83,14 @@ pub enum ConnectError {
     /// furthest.
     Refused {
         /// The address of that attempt.
-        address: SocketAddr,
+        address: Address,
         /// The OS's reason.
         source: io::Error,
     },
     /// No route leads to that host or network.
     Unreachable {
         /// The address of that attempt.
-        address: SocketAddr,
+        address: Address,
         /// The OS's reason.
         source: io::Error,
     },
@@ -107,7 +107,7 @@ pub enum ConnectError {
     /// The OS refused something else.
     Os {
         /// The address of that attempt.
-        address: SocketAddr,
+        address: Address,
         /// The OS's reason.
         source: io::Error,
     },
@@ -167,7 +167,7 @@ pub enum Error {
     /// The reactor cannot listen on the address.
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// The OS's reason.
         source: io::Error,
     },
@@ -176,7 +176,7 @@ pub enum Error {
     /// A connected socket made elsewhere cannot be taken over.
     Adopt {
         /// The peer's address.
-        peer: SocketAddr,
+        peer: Address,
         /// The OS's reason.
         source: io::Error,
     },

@@ -205,7 +205,7 @@ fn a_port_that_is_taken_is_reported_and_the_group_goes_on() {
         else {
             panic!("{error:?}");
         };
-        assert_eq!((at, source.kind()), (address, ErrorKind::AddrInUse));
+        assert_eq!((at, source.kind()), (address.into(), ErrorKind::AddrInUse));
     }
     drop(taken);
     let listener = group.listen_tcp(address, numbering).unwrap();

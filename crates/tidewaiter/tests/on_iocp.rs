@@ -14,6 +14,7 @@ mod support {
 }
 
 mod promises {
+    mod addresses;
     mod admission;
     mod affinity;
     mod child_sockets;

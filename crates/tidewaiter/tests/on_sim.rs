@@ -12,6 +12,7 @@ mod support {
 }
 
 mod promises {
+    mod addresses;
     mod admission;
     mod affinity;
     mod child_sockets;

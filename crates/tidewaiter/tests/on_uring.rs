@@ -15,6 +15,7 @@ mod support {
 }
 
 mod promises {
+    mod addresses;
     mod admission;
     mod affinity;
     mod child_descriptors;

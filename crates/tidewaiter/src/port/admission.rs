@@ -4,8 +4,12 @@
 //! every port.
 
 use std::io;
+use std::net::SocketAddr;
 
+use super::calls::unsupported;
+use super::options::PortKind;
 use super::request::{Request, RequestKind};
+use crate::os::Address;
 
 /// The kinds of handles that differ in the requests they take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,9 +102,11 @@ impl RequestKinds {
     }
 }
 
-/// Refuses a request that such a handle does not take, or not beside the requests that are `under_way` on it.
+/// Refuses a request that such a handle does not take, or not beside the requests that are `under_way` on it, or whose
+/// address the port does not know how to reach.
 #[inline]
 pub(super) fn admit(
+    port: PortKind,
     handle: HandleKind,
     under_way: RequestKinds,
     request: &Request,
@@ -111,6 +117,7 @@ pub(super) fn admit(
         Request::Send(chunks) if is_taken && chunks.is_empty() => {
             Err(invalid("there is nothing to send"))
         }
+        Request::Connect(peer) if is_taken => ip_address(port, "connect to", peer).map(drop),
         _ if is_taken => Ok(()),
         _ => Err(refusal(handle, under_way, kind)),
     }
@@ -127,6 +134,22 @@ fn refusal(handle: HandleKind, under_way: RequestKinds, asked: RequestKind) -> i
         format!("{} takes no {asked:?}", handle.name())
     };
     io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// Returns the IP address to `verb` ("connect to"). Refuses all other addresses, which no port supports so far.
+pub(super) fn ip_address(port: PortKind, verb: &str, address: &Address) -> io::Result<SocketAddr> {
+    let ip = address.socket_addr();
+    ip.ok_or_else(|| unsupported(port, verb, address))
+}
+
+/// Returns the IP addresses to connect to and from. Refuses others as [`ip_address`] does.
+pub(super) fn ip_ends(
+    port: PortKind,
+    peer: &Address,
+    local: Option<&Address>,
+) -> io::Result<(SocketAddr, Option<SocketAddr>)> {
+    let local = local.map(|local| ip_address(port, "connect from", local));
+    Ok((ip_address(port, "connect to", peer)?, local.transpose()?))
 }
 
 /// The error of a call on a handle that is closed or being closed.

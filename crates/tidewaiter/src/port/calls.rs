@@ -1,23 +1,23 @@
 //! What a program asks of a driver besides its [requests](super::Request): plain data.
 
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 use super::options::{ListenOptions, PortKind, SocketOption};
 use super::socket::Resource;
 use super::watch::Interest;
-use crate::os::RawDescriptor;
+use crate::os::{Address, RawDescriptor};
 use crate::process::{Signal, SignalTarget};
 
 /// A handle to open.
 #[derive(Debug)]
 pub(super) enum Open<'a> {
-    /// A listening TCP socket.
+    /// A listening stream socket.
     Listener(&'a ListenOptions),
-    /// An unconnected TCP socket of the address family of `peer`, bound to `local` if given.
+    /// An unconnected stream socket of the kind and family of `peer`, bound to `local` if given.
     Stream {
-        peer: SocketAddr,
-        local: Option<SocketAddr>,
+        peer: &'a Address,
+        local: Option<&'a Address>,
     },
     /// A socket or pipe that was made elsewhere. It is closed if the driver does not take it.
     Adopted(Resource),
@@ -43,9 +43,9 @@ impl Watched {
     }
 }
 
-/// The error of a port that cannot watch such objects.
-pub(super) fn unsupported(port: PortKind, objects: &str) -> io::Error {
-    let message = format!("the {port} port does not watch {objects}");
+/// The error of a port that cannot `verb` ("watch", "connect to") such an object.
+pub(super) fn unsupported(port: PortKind, verb: &str, object: impl fmt::Display) -> io::Error {
+    let message = format!("the {port} port does not {verb} {object}");
     io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
@@ -78,13 +78,13 @@ pub(super) enum Query {
 /// The answer to a [`Query`].
 #[derive(Debug)]
 pub(super) enum Answer {
-    Address(SocketAddr),
+    Address(Address),
     RawDescriptor(RawDescriptor),
     Bytes(usize),
 }
 
 impl Answer {
-    pub(super) fn address(self) -> SocketAddr {
+    pub(super) fn address(self) -> Address {
         match self {
             Answer::Address(address) => address,
             other => unreachable!("{other:?} is no address"),

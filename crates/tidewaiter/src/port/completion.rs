@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 use super::handle::{Handle, Operation, Token};
 use super::memory::{Buffer, Chunks};
 use super::request::RequestKind;
 use super::socket::Socket;
 use super::watch::Readiness;
+use crate::os::Address;
 use crate::process::{ExitStatus, PipeDirection};
 
 /// The result of an operation that succeeded.
@@ -21,7 +21,7 @@ pub enum Outcome {
         /// The connected socket.
         socket: Socket,
         /// The peer's address.
-        peer: SocketAddr,
+        peer: Address,
     },
     /// The socket is connected.
     Connected,

@@ -4,12 +4,12 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use super::admission::{invalid, not_a_process, not_a_socket};
+use super::admission::{invalid, ip_address, ip_ends, not_a_process, not_a_socket};
 use super::calls::{Answer, Control, Query};
-use super::options::{ListenOptions, SocketOption};
-use crate::os::RawDescriptor;
+use super::options::{ListenOptions, PortKind, SocketOption};
+use crate::os::{Address, RawDescriptor, UnixAddress};
 use crate::process::OsProcess;
 
 /// The object of the OS behind a handle.
@@ -79,23 +79,29 @@ fn hold_ends(_socket: &Socket, _hold: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a listening socket, non-blocking and not inherited by children.
-pub(super) fn listen(options: &ListenOptions) -> io::Result<Socket> {
-    let socket = tcp(options.address)?;
-    if options.address.is_ipv6() {
+/// Opens a listening socket for a port of the kind `port`, non-blocking and not inherited by children.
+pub(super) fn listen(port: PortKind, options: &ListenOptions) -> io::Result<Socket> {
+    let address = ip_address(port, "listen on", &options.address)?;
+    let socket = tcp(address)?;
+    if address.is_ipv6() {
         socket.set_only_v6(options.only_v6)?;
     }
     claim_address(&socket)?;
     if options.reuse_port {
         share_port(&socket)?;
     }
-    socket.bind(&options.address.into())?;
+    socket.bind(&address.into())?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     Ok(socket)
 }
 
-/// Opens an unconnected socket of the family of `peer`, bound to `local` if given.
-pub(super) fn stream(peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Socket> {
+/// Opens an unconnected socket of the kind and family of `peer`, bound to `local` if given.
+pub(super) fn stream(
+    port: PortKind,
+    peer: &Address,
+    local: Option<&Address>,
+) -> io::Result<Socket> {
+    let (peer, local) = ip_ends(port, peer, local)?;
     let socket = tcp(peer)?;
     if let Some(local) = local {
         socket.bind(&local.into())?;
@@ -115,12 +121,12 @@ fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
     }
 }
 
-fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
-    internet(&socket.local_addr()?)
+fn local_addr(socket: &Socket) -> io::Result<Address> {
+    address(&socket.local_addr()?)
 }
 
-pub(super) fn peer_addr(socket: &Socket) -> io::Result<SocketAddr> {
-    internet(&socket.peer_addr()?)
+pub(super) fn peer_addr(socket: &Socket) -> io::Result<Address> {
+    address(&socket.peer_addr()?)
 }
 
 /// The number of sent bytes that the peer's system has not acknowledged; an end of the sending side
@@ -166,13 +172,33 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn internet(address: &socket2::SockAddr) -> io::Result<SocketAddr> {
-    address.as_socket().ok_or_else(|| {
+pub(super) fn address(address: &SockAddr) -> io::Result<Address> {
+    if let Some(ip) = address.as_socket() {
+        return Ok(ip.into());
+    }
+    unix_address(address).map(Address::Unix).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidInput,
-            "the socket has no internet address",
+            "the socket has an address of an unknown kind",
         )
     })
+}
+
+#[cfg(unix)]
+fn unix_address(address: &SockAddr) -> Option<UnixAddress> {
+    if address.is_unnamed() {
+        return Some(UnixAddress::unnamed());
+    }
+    match address.as_pathname() {
+        Some(path) => UnixAddress::from_pathname(path).ok(),
+        None => UnixAddress::from_abstract_name(address.as_abstract_namespace()?).ok(),
+    }
+}
+
+/// Returns nothing: Windows's UNIX sockets are not used yet.
+#[cfg(windows)]
+fn unix_address(_address: &SockAddr) -> Option<UnixAddress> {
+    None
 }
 
 /// Lets a restarted server listen again at once, although connections of the old one linger.
@@ -239,22 +265,23 @@ pub(super) fn widen_pipe(_pipe: std::os::fd::BorrowedFd<'_>) {}
 
 #[cfg(test)]
 mod tests {
-    use super::{ListenOptions, listen, local_addr, stream};
+    use super::{Address, ListenOptions, PortKind, listen, local_addr, stream};
     use std::io;
 
     #[test]
     fn a_taken_port_is_refused() {
-        let options = ListenOptions::new(([127, 0, 0, 1], 0).into());
-        let first = listen(&options).expect("a free port");
+        let listen = |address: Address| listen(PortKind::Poll, &ListenOptions::new(address));
+        let first = listen(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = local_addr(&first).expect("it is bound");
-        let error = listen(&ListenOptions::new(address)).expect_err("the port is taken");
+        let error = listen(address).expect_err("the port is taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
     fn an_address_that_is_not_ours_is_refused() {
         let peer = ([127, 0, 0, 1], 9).into();
-        let error = stream(peer, Some(([192, 0, 2, 1], 0).into())).expect_err("not our address");
+        let local = ([192, 0, 2, 1], 0).into();
+        let error = stream(PortKind::Poll, &peer, Some(&local)).expect_err("not our address");
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

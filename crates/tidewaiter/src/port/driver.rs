@@ -53,10 +53,14 @@ pub(crate) trait Driver: fmt::Debug {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle>;
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation>;
     fn watch(&mut self, watched: Watched, _token: Token) -> io::Result<Operation> {
-        Err(unsupported(self.status().info.kind, watched.name()))
+        Err(unsupported(
+            self.status().info.kind,
+            "watch",
+            watched.name(),
+        ))
     }
     fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
-        Err(unsupported(self.status().info.kind, "descriptors"))
+        Err(unsupported(self.status().info.kind, "watch", "descriptors"))
     }
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
     fn control(&mut self, handle: Handle, control: Control) -> io::Result<()>;

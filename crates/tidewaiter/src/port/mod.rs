@@ -70,7 +70,6 @@ mod watch;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use calls::{Control, Open, Query, Watched};
@@ -91,6 +90,7 @@ pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
+use crate::os::Address;
 pub use crate::os::RawDescriptor;
 use crate::process::{Command, Signal, SignalTarget, SpawnError, SpawnStep};
 
@@ -115,7 +115,8 @@ impl Port {
     /// connecting, or is asked to connect while another request is under way, or when there is nothing to
     /// send. A handle is receiving until the last completion of its receive has been delivered, even after a
     /// [`cancel`](Port::cancel). [`Unsupported`](io::ErrorKind::Unsupported) for [`Request::HangUp`] on
-    /// Windows. [`ResourceBusy`](io::ErrorKind::ResourceBusy) in a copy that `fork` made.
+    /// Windows, and for a [`Request::Connect`] to an address that this port does not connect to.
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) in a copy that `fork` made.
     ///
     /// A failure to start the operation, such as an OS error, is its completion.
     pub fn submit(
@@ -229,7 +230,7 @@ impl Port {
         self.gate.now()
     }
 
-    /// Opens a listening TCP socket. Submit [`Request::Accept`] to accept connections.
+    /// Opens a listening stream socket. Submit [`Request::Accept`] to accept connections.
     ///
     /// On Unix the socket has `SO_REUSEADDR`, so that a server that restarts can listen at once. On Windows
     /// it has `SO_EXCLUSIVEADDRUSE`, so that no other program can take over the port.
@@ -239,23 +240,22 @@ impl Port {
     /// The OS's error, such as [`AddrInUse`](io::ErrorKind::AddrInUse),
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) or
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`Unsupported`](io::ErrorKind::Unsupported) for
-    /// [`ListenOptions::reuse_port`] where the OS does not spread connections.
+    /// [`ListenOptions::reuse_port`] where the OS does not spread connections, and for an address that this port does
+    /// not listen on: so far, all but IP addresses.
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
         self.gate.pass(Call::Act)?.open(Open::Listener(options))
     }
 
-    /// Opens a TCP socket of the address family of `peer`, bound to `local` if given. This does not connect:
+    /// Opens a stream socket of the kind and family of `peer`, bound to `local` if given. This does not connect:
     /// submit [`Request::Connect`].
     ///
     /// # Errors
     ///
     /// The OS's error, such as [`AddrInUse`](io::ErrorKind::AddrInUse) or
-    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for `local`.
-    pub fn open_stream(
-        &mut self,
-        peer: SocketAddr,
-        local: Option<SocketAddr>,
-    ) -> io::Result<Handle> {
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for `local`;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for addresses that this port does not connect to or from: so far, all
+    /// but IP addresses.
+    pub fn open_stream(&mut self, peer: &Address, local: Option<&Address>) -> io::Result<Handle> {
         self.gate
             .pass(Call::Act)?
             .open(Open::Stream { peer, local })
@@ -370,9 +370,9 @@ impl Port {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle;
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no socket, or whose socket has no
-    /// IP address, such as a UNIX socket; otherwise the OS's error.
-    pub fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no socket, or whose socket has an address
+    /// that is no [`Address`]; otherwise the OS's error.
+    pub fn local_addr(&self, handle: Handle) -> io::Result<Address> {
         let answer = self.gate.query(handle, Query::LocalAddress)?;
         Ok(answer.address())
     }
@@ -382,7 +382,7 @@ impl Port {
     /// # Errors
     ///
     /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
-    pub fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self, handle: Handle) -> io::Result<Address> {
         let answer = self.gate.query(handle, Query::PeerAddress)?;
         Ok(answer.address())
     }

@@ -1,10 +1,10 @@
 //! The calls of a [`Port`](super::Port) by their names, for tests of one driver that look into it.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::calls::{Control, Open, Query};
 use super::{Driver, Handle, ListenOptions, Resource, Waker};
+use crate::os::Address;
 use crate::process::{Signal, SignalTarget};
 
 pub(super) trait NamedCalls: Driver {
@@ -12,7 +12,7 @@ pub(super) trait NamedCalls: Driver {
         self.open(Open::Listener(options))
     }
 
-    fn open_stream(&mut self, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Handle> {
+    fn open_stream(&mut self, peer: &Address, local: Option<&Address>) -> io::Result<Handle> {
         self.open(Open::Stream { peer, local })
     }
 
@@ -28,11 +28,11 @@ pub(super) trait NamedCalls: Driver {
         self.control(handle, Control::Signal(signal, target))
     }
 
-    fn local_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+    fn local_addr(&self, handle: Handle) -> io::Result<Address> {
         Ok(self.query(handle, Query::LocalAddress)?.address())
     }
 
-    fn peer_addr(&self, handle: Handle) -> io::Result<SocketAddr> {
+    fn peer_addr(&self, handle: Handle) -> io::Result<Address> {
         Ok(self.query(handle, Query::PeerAddress)?.address())
     }
 

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::os::Address;
+
 /// A kind of completion port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -170,8 +172,8 @@ impl fmt::Display for PortInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
-    /// The address to listen on; with port 0, the OS chooses one.
-    pub address: SocketAddr,
+    /// The address to listen on; with port 0, the OS chooses one. So far, all ports listen on IP addresses only.
+    pub address: Address,
     /// The number of connections that may wait to be accepted: 1024 by default. The OS may cap it,
     /// on Linux to `net.core.somaxconn`.
     pub backlog: u32,
@@ -194,14 +196,20 @@ pub struct ListenOptions {
 impl ListenOptions {
     /// Listens on `address`, with the defaults for everything else.
     #[must_use]
-    pub fn new(address: SocketAddr) -> ListenOptions {
+    pub fn new(address: impl Into<Address>) -> ListenOptions {
         ListenOptions {
-            address,
+            address: address.into(),
             backlog: 1024,
             reuse_port: false,
             only_v6: true,
             one_at_a_time: false,
         }
+    }
+}
+
+impl From<Address> for ListenOptions {
+    fn from(address: Address) -> ListenOptions {
+        ListenOptions::new(address)
     }
 }
 

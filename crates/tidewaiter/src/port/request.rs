@@ -1,8 +1,7 @@
 //! Requests to a port: plain data.
 
-use std::net::SocketAddr;
-
 use super::memory::Chunks;
+use crate::os::Address;
 
 /// An operation to start: see [`Port::submit`](super::Port::submit).
 #[derive(Debug)]
@@ -20,9 +19,9 @@ pub enum Request {
     AcceptOne,
     /// On an unconnected stream socket: connects it. Completes with [`Outcome::Connected`](super::Outcome::Connected).
     ///
-    /// Nothing else may be under way on the handle. The only time limit is the OS's, which may be minutes: cancel the operation, or close the
-    /// handle.
-    Connect(SocketAddr),
+    /// Nothing else may be under way on the handle. The only time limit is the OS's, which may be minutes: cancel the
+    /// operation, or close the handle. So far, all ports connect to IP addresses only.
+    Connect(Address),
     /// On a stream socket or a readable pipe: receives. Multishot: each completion is an
     /// [`Outcome::Received`](super::Outcome::Received) with at least one byte; the last completion is an [`Outcome::EndOfFile`](super::Outcome::EndOfFile) or a
     /// [`Failure`](super::Failure). One such operation at a time on a handle.

@@ -193,7 +193,10 @@ impl ReactorGroup {
         let mut options = options.clone();
         options.reuse_port |= adopters.len() > 1;
         let mut listener = GroupListener {
-            address: options.address,
+            address: listener::ip_address(&options.address).map_err(|source| Error::Listen {
+                address: options.address.clone(),
+                source,
+            })?,
             parts: Vec::new(),
         };
         for (index, adopter) in adopters.iter().enumerate() {
@@ -206,7 +209,7 @@ impl ReactorGroup {
             match listening {
                 Ok((address, token)) => {
                     // If the OS chose the port, the remaining sockets use the same one.
-                    options.address = address;
+                    options.address = address.into();
                     listener.add(address, &self.remotes[index], token);
                 }
                 Err(error) => {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::close_unawaited;
 use super::stream::{Factory, Link, Stream};
 use crate::error::Error;
+use crate::os::Address;
 use crate::port::{
     CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, RawDescriptor,
     Request, Socket, Token,
@@ -129,7 +130,7 @@ impl Reactor {
     fn listen(&self, options: &ListenOptions, to: Destination) -> Result<Listener, Error> {
         self.check_open()?;
         let failed = |source| Error::Listen {
-            address: options.address,
+            address: options.address.clone(),
             source,
         };
         let handle = self.port_mut().listen(options).map_err(failed)?;
@@ -143,7 +144,10 @@ impl Reactor {
         one_at_a_time: bool,
         failed: impl FnOnce(io::Error) -> Error,
     ) -> Result<Listener, Error> {
-        let address = self.port().local_addr(handle);
+        let address = self
+            .port()
+            .local_addr(handle)
+            .and_then(|address| ip_address(&address));
         let address = address.map_err(|source| {
             close_unawaited(self, handle);
             failed(source)
@@ -166,6 +170,13 @@ impl Reactor {
         inner.accept_more();
         Ok(Listener { inner })
     }
+}
+
+/// Refuses the address of a socket that is no TCP socket.
+pub(super) fn ip_address(address: &Address) -> io::Result<SocketAddr> {
+    let message = format!("the socket's address, {address}, is not an IP address");
+    let no_ip = io::Error::new(io::ErrorKind::InvalidInput, message);
+    address.socket_addr().ok_or(no_ip)
 }
 
 impl Listener {
@@ -402,7 +413,10 @@ impl Live for Inner {
             self.accepting.set(None);
         }
         match completion.result {
-            Ok(Outcome::Accepted { socket, peer }) => self.accepted(socket, peer),
+            Ok(Outcome::Accepted { socket, peer }) => {
+                let peer = peer.socket_addr().expect("the listener's address is IP");
+                self.accepted(socket, peer);
+            }
             Ok(Outcome::Closed) => return self.reactor.unregister(self.token.get()),
             Ok(outcome) => log::error!("unexpected outcome for a listener: {outcome:?}"),
             Err(Failure::Cancelled) => {}
@@ -445,7 +459,10 @@ impl Reactor {
         // `into` is the program's code and may call the reactor, so run it before we borrow the port.
         let socket = socket.into();
         let adopted = self.port_mut().adopt(socket);
-        let handle = adopted.map_err(|source| Error::Adopt { peer, source })?;
+        let handle = adopted.map_err(|source| Error::Adopt {
+            peer: peer.into(),
+            source,
+        })?;
         let stream = Stream::register(self, handle, Link::tcp(peer), Box::new(protocol))?;
         self.counters().adopted.add(1);
         let begun = Rc::clone(&stream);

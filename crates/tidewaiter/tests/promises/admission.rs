@@ -48,7 +48,7 @@ fn requests(peer: SocketAddr) -> [Request; 7] {
     [
         Request::Accept,
         Request::AcceptOne,
-        Request::Connect(peer),
+        Request::Connect(peer.into()),
         Request::Receive,
         Request::Send(Chunks::from(&b"hello"[..])),
         Request::Exit,

@@ -165,7 +165,7 @@ fn an_accepted_socket_that_is_dropped_is_closed() {
     let (client, connecting) = harness.connect(address);
     harness.last(connecting).expect("the server listens");
     let (socket, peer): (_, SocketAddr) = harness.accepted(accepting);
-    assert_eq!(harness.port.local_addr(client).ok(), Some(peer));
+    assert_eq!(harness.port.local_addr(client).ok(), Some(peer.into()));
     let reader = Reader::new(&mut harness, client);
     drop(socket);
     let (bytes, _end) = reader.read_to_end(&mut harness);

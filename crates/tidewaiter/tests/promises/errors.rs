@@ -93,7 +93,7 @@ fn an_address_that_is_not_ours_is_not_available() {
     let (_, peer) = harness.listen();
     let error = harness
         .port
-        .open_stream(peer, Some(address(NOT_OURS)))
+        .open_stream(&peer.into(), Some(&address(NOT_OURS).into()))
         .expect_err("no machine has the address");
     assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable, "{error}");
     harness.finish();
@@ -232,7 +232,7 @@ fn requests_that_a_kind_of_handle_does_not_take_are_refused() {
     for request in [
         Request::Receive,
         Request::Send(data()),
-        Request::Connect(peer),
+        Request::Connect(peer.into()),
         Request::Exit,
     ] {
         assert_invalid(&mut harness, listener, request);
@@ -243,7 +243,7 @@ fn requests_that_a_kind_of_handle_does_not_take_are_refused() {
     for request in [
         Request::Accept,
         Request::Receive,
-        Request::Connect(peer),
+        Request::Connect(peer.into()),
         Request::Exit,
     ] {
         assert_invalid(&mut harness, child.stdin, request);
@@ -251,7 +251,7 @@ fn requests_that_a_kind_of_handle_does_not_take_are_refused() {
     for request in [
         Request::Accept,
         Request::Send(data()),
-        Request::Connect(peer),
+        Request::Connect(peer.into()),
         Request::Exit,
     ] {
         assert_invalid(&mut harness, child.stdout, request);

@@ -18,7 +18,7 @@ fn a_connected_socket_can_be_adopted() {
     let ours = TcpStream::connect(address).expect("it listens");
     let (mut theirs, _) = listener.accept().expect("a client connected");
     let handle = harness.adopt(ours);
-    assert_eq!(harness.port.peer_addr(handle).ok(), Some(address));
+    assert_eq!(harness.port.peer_addr(handle).ok(), Some(address.into()));
     theirs.write_all(b"hello").expect("it is connected");
     assert_eq!(receive_exactly(&mut harness, handle, 5), b"hello");
     harness.send_all(handle, b"goodbye");
@@ -44,10 +44,10 @@ fn an_unconnected_socket_can_be_adopted_and_connected() {
         }
         let before = socket.local_addr().ok().and_then(|local| local.as_socket());
         let handle = harness.adopt(TcpStream::from(socket));
-        let connecting = harness.submit(handle, Request::Connect(address));
+        let connecting = harness.submit(handle, Request::Connect(address.into()));
         assert!(matches!(harness.last(connecting), Ok(Outcome::Connected)));
         let (mut theirs, peer) = listener.accept().expect("a client connected");
-        assert_eq!(harness.port.local_addr(handle).ok(), Some(peer));
+        assert_eq!(harness.port.local_addr(handle).ok(), Some(peer.into()));
         assert!(!bound || before == Some(peer), "it is bound where it was");
         theirs.write_all(b"hello").expect("it is connected");
         assert_eq!(receive_exactly(&mut harness, handle, 5), b"hello");
@@ -78,11 +78,52 @@ fn a_listening_socket_can_be_adopted() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let handle = harness.adopt(listener);
-    assert_eq!(harness.port.local_addr(handle).ok(), Some(address));
+    assert_eq!(harness.port.local_addr(handle).ok(), Some(address.into()));
     let accepting = harness.submit(handle, Request::Accept);
     let theirs = TcpStream::connect(address).expect("it listens");
     let (_, peer) = harness.accepted(accepting);
     assert_eq!(theirs.local_addr().ok(), Some(peer));
+    harness.finish();
+}
+
+/// Goal: a socket that is no TCP socket tells its own kind of address, and so does what it accepts.
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_made_elsewhere_tells_its_address() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use tidewaiter::{Address, UnixAddress};
+
+    let mut harness = Harness::new();
+    let name = format!(
+        "tidewaiter-{}-{:?}",
+        std::process::id(),
+        harness.port.info().kind
+    );
+    let path = std::env::temp_dir().join(name);
+    let listener = UnixListener::bind(&path).expect("a new name");
+    let handle = harness.adopt(TcpListener::from(OwnedFd::from(listener)));
+    let accepting = harness.submit(handle, Request::Accept);
+    let client = UnixStream::connect(&path).expect("it listens");
+    std::fs::remove_file(&path).expect("it is ours");
+    let listening = Address::from(UnixAddress::from_pathname(&path).expect("it is bound"));
+    let unnamed = Address::from(UnixAddress::unnamed());
+    assert_eq!(
+        harness.port.local_addr(handle).ok(),
+        Some(listening.clone())
+    );
+    let Ok(Outcome::Accepted { socket, peer }) = harness.next(accepting).result else {
+        panic!("a client has connected");
+    };
+    assert_eq!(peer, unnamed);
+    let server = harness.adopt(socket);
+    assert_eq!(
+        harness.port.local_addr(server).ok(),
+        Some(listening.clone())
+    );
+    let client = harness.adopt(TcpStream::from(OwnedFd::from(client)));
+    assert_eq!(harness.port.peer_addr(client).ok(), Some(listening));
+    assert_eq!(harness.port.local_addr(client).ok(), Some(unnamed));
     harness.finish();
 }
 

@@ -251,7 +251,7 @@ fn use_all(port: &mut Port, parts: &Parts) {
     for (handle, request) in [
         (parts.listener, Request::Accept),
         (parts.listener, Request::AcceptOne),
-        (server, Request::Connect(peer)),
+        (server, Request::Connect(peer.into())),
         (server, Request::Receive),
         (server, Request::Send(b"no".as_slice().into())),
         (server, Request::HangUp),
@@ -264,7 +264,10 @@ fn use_all(port: &mut Port, parts: &Parts) {
         "listen",
         port.listen(&ListenOptions::new(address)).map(drop),
     );
-    note("open_stream", port.open_stream(peer, None).map(drop));
+    note(
+        "open_stream",
+        port.open_stream(&peer.into(), None).map(drop),
+    );
     note("adopt", port.adopt(spare).map(drop));
     let watched = port.watch(0, Interest::READABLE, token);
     note("watch", watched.map(drop));

@@ -36,7 +36,7 @@ fn an_address_that_cannot_be_bound_is_named() {
                 address: at,
                 source,
             } => {
-                assert_eq!((at, source.kind()), (address, kind));
+                assert_eq!((at, source.kind()), (address.into(), kind));
             }
             other => panic!("{other}"),
         }
@@ -314,7 +314,7 @@ fn a_socket_made_elsewhere_is_adopted_or_refused() {
     if crate::SIMULATED {
         let error = adopted.unwrap_err();
         assert!(
-            matches!(error, Error::Adopt { peer: at, .. } if at == peer),
+            matches!(&error, Error::Adopt { peer: at, .. } if *at == peer.into()),
             "{error}"
         );
         assert!(error.to_string().contains(&peer.to_string()));

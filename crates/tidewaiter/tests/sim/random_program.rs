@@ -114,13 +114,17 @@ impl RandomProgram {
 
     fn listen(&mut self) {
         let port = self.below(2);
-        let mut options = ListenOptions::new("127.0.0.1:0".parse().expect("an address"));
+        let mut options = ListenOptions::new(([127, 0, 0, 1], 0));
         options.backlog = 3;
         if let Ok(handle) = self.ports[port].listen(&options) {
-            let address = self.ports[port].local_addr(handle);
-            let kind = Kind::Listener(address.expect("a listener has one"));
+            let kind = Kind::Listener(self.local_ip(port, handle));
             self.add(port, handle, kind, None, None);
         }
+    }
+
+    fn local_ip(&self, port: usize, handle: Handle) -> SocketAddr {
+        let address = self.ports[port].local_addr(handle).expect("it is bound");
+        address.socket_addr().expect("an IP address")
     }
 
     fn connect(&mut self) {
@@ -130,14 +134,14 @@ impl RandomProgram {
             Some(Kind::Listener(address)) => address,
             _ => "192.0.2.1:80".parse().expect("an address"),
         };
-        let Ok(handle) = self.ports[port].open_stream(address, None) else {
+        let Ok(handle) = self.ports[port].open_stream(&address.into(), None) else {
             return;
         };
-        let local = self.ports[port].local_addr(handle).expect("it is bound");
+        let local = self.local_ip(port, handle);
         let (to, from) = (self.add_flow(None), self.add_flow(None));
         self.connections.insert(local, (to, from));
         let index = self.add(port, handle, Kind::Socket, Some(from), Some(to));
-        self.submit(index, Request::Connect(address));
+        self.submit(index, Request::Connect(address.into()));
     }
 
     fn spawn(&mut self) {
@@ -428,6 +432,7 @@ impl RandomProgram {
     fn check_outcome(&mut self, pending: Pending, outcome: Outcome, more: bool) {
         match (pending.kind, outcome) {
             (RequestKind::Accept, Outcome::Accepted { socket, peer }) => {
+                let peer = peer.socket_addr().expect("an IP address");
                 assert!(
                     more && self.connections.contains_key(&peer),
                     "nobody has {peer}"

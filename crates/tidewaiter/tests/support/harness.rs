@@ -294,14 +294,20 @@ impl Harness {
     /// Listens at `address`, whose port may be 0.
     #[track_caller]
     pub(crate) fn listen_on(&mut self, address: &str) -> (Handle, SocketAddr) {
-        let address = address.parse().expect("an address");
+        let address: SocketAddr = address.parse().expect("an address");
         let listener = self
             .port
             .listen(&ListenOptions::new(address))
             .expect("the port listens");
         self.open.insert(listener);
-        let address = self.port.local_addr(listener).expect("it is bound");
-        (listener, address)
+        (listener, self.local_ip(listener))
+    }
+
+    /// The IP address that a socket is bound to.
+    #[track_caller]
+    pub(crate) fn local_ip(&self, handle: Handle) -> SocketAddr {
+        let address = self.port.local_addr(handle).expect("it is bound");
+        address.socket_addr().expect("an IP address")
     }
 
     #[track_caller]
@@ -313,7 +319,7 @@ impl Harness {
     pub(crate) fn open_stream(&mut self, peer: SocketAddr) -> Handle {
         let handle = self
             .port
-            .open_stream(peer, None)
+            .open_stream(&peer.into(), None)
             .expect("a socket is to be had");
         self.open.insert(handle);
         handle
@@ -322,7 +328,7 @@ impl Harness {
     #[track_caller]
     pub(crate) fn connect(&mut self, peer: SocketAddr) -> (Handle, Operation) {
         let handle = self.open_stream(peer);
-        (handle, self.submit(handle, Request::Connect(peer)))
+        (handle, self.submit(handle, Request::Connect(peer.into())))
     }
 
     #[track_caller]
@@ -387,7 +393,9 @@ impl Harness {
     pub(crate) fn accepted(&mut self, accepting: Operation) -> (Socket, SocketAddr) {
         let completion = self.next(accepting);
         match completion.result {
-            Ok(Outcome::Accepted { socket, peer }) => (socket, peer),
+            Ok(Outcome::Accepted { socket, peer }) => {
+                (socket, peer.socket_addr().expect("an IP address"))
+            }
             other => panic!("a connection should have arrived: {other:?}"),
         }
     }
@@ -413,8 +421,7 @@ impl Harness {
             for (client, connecting) in connects {
                 let result = self.last(connecting);
                 assert!(matches!(result, Ok(Outcome::Connected)), "{result:?}");
-                let local = self.port.local_addr(client).expect("it is connected");
-                clients.insert(local, client);
+                clients.insert(self.local_ip(client), client);
             }
             for _ in 0..wave {
                 let (socket, peer) = self.accepted(accepting);

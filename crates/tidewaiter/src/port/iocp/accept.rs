@@ -61,6 +61,7 @@ impl Iocp {
                     true => Socket(SocketRepr::Plain(socket)),
                     false => Socket(SocketRepr::Os(socket)),
                 };
+                let peer = peer.into();
                 let outcome = Outcome::Accepted { socket, peer };
                 if self
                     .operations

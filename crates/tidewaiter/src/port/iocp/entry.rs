@@ -13,7 +13,7 @@ use crate::os::RawDescriptor;
 use crate::port::admission::{HandleKind, RequestKinds, admit, closed};
 use crate::port::control::Object;
 use crate::port::table::Key;
-use crate::port::{Request, Token};
+use crate::port::{PortKind, Request, Token};
 use crate::process::OsProcess;
 
 /// The object behind a handle.
@@ -108,7 +108,7 @@ impl Entry {
         if self.closing.is_some() {
             return Err(closed());
         }
-        admit(self.source.kind(), self.under_way, request)?;
+        admit(PortKind::Iocp, self.source.kind(), self.under_way, request)?;
         match request {
             Request::HangUp => Err(io::Error::new(
                 io::ErrorKind::Unsupported,

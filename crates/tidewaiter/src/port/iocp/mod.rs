@@ -332,12 +332,12 @@ impl Driver for Iocp {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         match open {
             Open::Listener(options) => {
-                let socket = control::listen(options)?;
-                let family = socket2::Domain::for_address(options.address);
+                let socket = control::listen(PortKind::Iocp, options)?;
+                let family = socket.local_addr()?.domain();
                 self.insert(Source::Listener(socket, family), false)
             }
             Open::Stream { peer, local } => {
-                let socket = control::stream(peer, local)?;
+                let socket = control::stream(PortKind::Iocp, peer, local)?;
                 self.insert(Source::Stream(socket), self.sockets.plain_handles)
             }
             Open::Adopted(resource) => self.insert_resource(resource),
@@ -347,7 +347,7 @@ impl Driver for Iocp {
     fn watch(&mut self, watched: Watched, token: Token) -> io::Result<Operation> {
         match watched {
             Watched::Handle(handle) => self.begin_watch(handle, token),
-            Watched::Descriptor(..) => Err(unsupported(self.info.kind, watched.name())),
+            Watched::Descriptor(..) => Err(unsupported(self.info.kind, "watch", watched.name())),
         }
     }
 

@@ -108,7 +108,10 @@ impl Iocp {
                 record.chunks = chunks;
                 self.start_send(record);
             }
-            Request::Connect(peer) => self.start_connect(operation, peer),
+            Request::Connect(peer) => {
+                let peer = peer.socket_addr();
+                self.start_connect(operation, peer.expect("`admit` refuses other addresses"));
+            }
             Request::HangUp => unreachable!("`Entry::check` refuses it"),
         }
     }

@@ -1,7 +1,6 @@
 //! Accepts: many connections by one request, or a single one.
 
 use std::io;
-use std::net::SocketAddr;
 
 use rustix::io::Errno;
 use socket2::Socket;
@@ -12,6 +11,7 @@ use super::super::{Failure, Outcome};
 use super::attempt::{Attempt, Called};
 use super::entry::Entry;
 use super::selector;
+use crate::os::Address;
 
 /// The most connections accepted from one listener before other handles get their turn.
 pub(super) const ACCEPTS_MAX: usize = 32;
@@ -35,7 +35,7 @@ pub(super) fn attempt(entry: &mut Entry) -> Attempt {
 }
 
 /// Accepts a connection, if there is one that is still alive.
-fn accept(listener: &Socket) -> Called<(Socket, SocketAddr)> {
+fn accept(listener: &Socket) -> Called<(Socket, Address)> {
     loop {
         match selector::accept(listener) {
             Ok(accepted) => return Ok(Some(accepted)),

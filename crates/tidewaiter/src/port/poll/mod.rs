@@ -206,7 +206,12 @@ impl Driver for PollPort {
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
-        admit(entry.source.kind(), entry.under_way, &request)?;
+        admit(
+            PortKind::Poll,
+            entry.source.kind(),
+            entry.under_way,
+            &request,
+        )?;
         let direction = Direction::of(&request);
         let operation = Operation(self.operations.insert(Place {
             handle: handle.0,
@@ -318,9 +323,13 @@ impl Driver for PollPort {
 
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let registered = match open {
-            Open::Listener(options) => self.register(Source::Listener(control::listen(options)?)),
+            Open::Listener(options) => {
+                let socket = control::listen(PortKind::Poll, options)?;
+                self.register(Source::Listener(socket))
+            }
             Open::Stream { peer, local } => {
-                self.register(Source::Stream(control::stream(peer, local)?))
+                let socket = control::stream(PortKind::Poll, peer, local)?;
+                self.register(Source::Stream(socket))
             }
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Plain(socket)))) => {
                 self.register(Source::Stream(socket))
@@ -335,7 +344,7 @@ impl Driver for PollPort {
             Watched::Descriptor(descriptor, interest) => {
                 self.begin_watch(descriptor, interest, token)
             }
-            Watched::Handle(_) => Err(unsupported(self.info.kind, watched.name())),
+            Watched::Handle(_) => Err(unsupported(self.info.kind, "watch", watched.name())),
         }
     }
 

@@ -37,7 +37,10 @@ impl Pending {
                 Request::Receive => Work::Receive,
                 Request::Exit => Work::Exit,
                 Request::HangUp => Work::HangUp,
-                Request::Connect(peer) => Work::Connect(Box::new(peer)),
+                Request::Connect(peer) => {
+                    let peer = peer.socket_addr();
+                    Work::Connect(Box::new(peer.expect("`admit` refuses other addresses")))
+                }
                 Request::Send(chunks) => Work::Send(chunks),
             },
         }

@@ -238,9 +238,9 @@ fn a_refused_connect_says_so_and_an_accepted_one_connects() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a listener");
     let address = taken.local_addr().expect("its address");
     drop(taken);
-    let handle = port.open_stream(address, None).expect("a socket");
+    let handle = port.open_stream(&address.into(), None).expect("a socket");
     none_yet(&mut port);
-    port.submit(handle, Request::Connect(address), Token(0))
+    port.submit(handle, Request::Connect(address.into()), Token(0))
         .expect("submitted");
     let completion = one(&mut port);
     assert_eq!(error_of(&completion), io::ErrorKind::ConnectionRefused);
@@ -250,16 +250,16 @@ fn a_refused_connect_says_so_and_an_accepted_one_connects() {
     let address = port.local_addr(listener).expect("its address");
     port.submit(listener, Request::Accept, Token(7))
         .expect("submitted");
-    let handle = port.open_stream(address, None).expect("a socket");
-    port.submit(handle, Request::Connect(address), Token(8))
+    let handle = port.open_stream(&address, None).expect("a socket");
+    port.submit(handle, Request::Connect(address.clone()), Token(8))
         .expect("submitted");
     let mut seen = Vec::new();
     while seen.len() < 2 {
         seen.extend(some(&mut port));
     }
     seen.sort_by_key(|completion| completion.token);
-    assert!(matches!(seen[0].result, Ok(Outcome::Accepted { peer, .. })
-        if peer == port.local_addr(handle).expect("its address")));
+    assert!(matches!(&seen[0].result, Ok(Outcome::Accepted { peer, .. })
+        if *peer == port.local_addr(handle).expect("its address")));
     assert!(seen[0].more);
     assert!(matches!(seen[1].result, Ok(Outcome::Connected)));
     assert_eq!(port.peer_addr(handle).expect("its peer"), address);

@@ -24,6 +24,7 @@ pub(super) fn attempt_accept(
             end: Some(end),
         };
         let socket = Socket(SocketRepr::Sim(Box::new(socket)));
+        let peer = peer.into();
         Outcome::Accepted { socket, peer }
     }))
 }

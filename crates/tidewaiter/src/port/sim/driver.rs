@@ -13,15 +13,15 @@ use super::pending::{Pending, Work};
 use super::shared_world::SharedWorld;
 use super::thread_notify::ThreadNotify;
 use super::world::network::End;
-use crate::port::admission::{RequestKinds, admit, closed, invalid};
+use crate::port::admission::{RequestKinds, admit, closed, invalid, ip_address, ip_ends};
 use crate::port::buffer::Pool;
 use crate::port::calls::{Answer, Control, Open, Query};
 use crate::port::driver::Status;
 use crate::port::socket::{Simulated, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
-    CloseMode, Completion, Driver, Handle, Operation, PortInfo, Request, RequestKind, Resource,
-    Socket, Spawned, Token, Waker,
+    CloseMode, Completion, Driver, Handle, Operation, PortInfo, PortKind, Request, RequestKind,
+    Resource, Socket, Spawned, Token, Waker,
 };
 use crate::process::{Command, SpawnError};
 
@@ -120,12 +120,20 @@ impl Driver for SimDriver {
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let source = self.source(handle)?;
-        admit(source.kind()?, self.under_way(handle), &request)?;
+        admit(
+            PortKind::Sim,
+            source.kind()?,
+            self.under_way(handle),
+            &request,
+        )?;
         let kind = request.kind();
         let work = match request {
             Request::Accept => Work::Accept,
             Request::AcceptOne => Work::AcceptOne,
-            Request::Connect(peer) => Work::Connect(peer),
+            Request::Connect(peer) => {
+                let peer = peer.socket_addr();
+                Work::Connect(peer.expect("`admit` refuses other addresses"))
+            }
             Request::Receive => Work::Receive,
             Request::Send(chunks) => Work::Send(chunks),
             Request::Exit => Work::Exit,
@@ -192,9 +200,11 @@ impl Driver for SimDriver {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let source = match open {
             Open::Listener(options) => {
-                Source::Listener(self.shared.change(|world| world.listen(options))?)
+                let address = ip_address(PortKind::Sim, "listen on", &options.address)?;
+                Source::Listener(self.shared.change(|world| world.listen(address, options))?)
             }
             Open::Stream { peer, local } => {
+                let (peer, local) = ip_ends(PortKind::Sim, peer, local)?;
                 Source::Bound(self.shared.change(|world| world.bind(peer, local))?)
             }
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Sim(socket)))) => {

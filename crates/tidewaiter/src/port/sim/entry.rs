@@ -63,14 +63,14 @@ impl Source {
         match (self, query) {
             (_, Query::RawDescriptor) => Err(invalid("simulated handles have no descriptor")),
             (Source::Listener(listener), Query::LocalAddress) => {
-                Ok(Answer::Address(world.listener(listener).address))
+                Ok(Answer::Address(world.listener(listener).address.into()))
             }
-            (Source::Bound(address), Query::LocalAddress) => Ok(Answer::Address(address)),
+            (Source::Bound(address), Query::LocalAddress) => Ok(Answer::Address(address.into())),
             (Source::Stream(end), Query::LocalAddress) => {
-                Ok(Answer::Address(world.addresses(end).0))
+                Ok(Answer::Address(world.addresses(end).0.into()))
             }
             (Source::Stream(end), Query::PeerAddress) => {
-                Ok(Answer::Address(world.addresses(end).1))
+                Ok(Answer::Address(world.addresses(end).1.into()))
             }
             (Source::Stream(end), Query::Unacknowledged) => {
                 Ok(Answer::Bytes(world.unacknowledged(end)))

@@ -42,10 +42,10 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let sim = Sim::new(7);
 //! let mut port = sim.port();
-//! let listener = port.listen(&ListenOptions::new("127.0.0.1:0".parse()?))?;
+//! let listener = port.listen(&ListenOptions::new(([127, 0, 0, 1], 0)))?;
 //! let address = port.local_addr(listener)?;
 //! port.submit(listener, Request::Accept, Token(1))?;
-//! let client = port.open_stream(address, None)?;
+//! let client = port.open_stream(&address, None)?;
 //! port.submit(client, Request::Connect(address), Token(2))?;
 //!
 //! let mut completions = Vec::new();
@@ -91,7 +91,6 @@ mod world;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,6 +105,7 @@ use self::world::END;
 use super::buffer::Pool;
 use super::options::RECEIVE_BYTES_MAX;
 use super::{Port, PortInfo, PortKind, PortOptions};
+use crate::os::Address;
 
 /// A simulated world. Clones are the same world. See the [module](self).
 ///
@@ -190,7 +190,7 @@ impl Sim {
     /// # use tidewaiter::port::sim::{Call, Sim};
     /// let sim = Sim::new(1);
     /// sim.fail_next(Call::Listen, io::ErrorKind::PermissionDenied);
-    /// let options = ListenOptions::new("127.0.0.1:80".parse().unwrap());
+    /// let options = ListenOptions::new(([127, 0, 0, 1], 80));
     /// let error = sim.port().listen(&options).unwrap_err();
     /// assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     /// ```
@@ -204,8 +204,12 @@ impl Sim {
     /// The address of a connecting socket names its one connection. The address that clients
     /// connected to names all their connections there, accepted or waiting in the backlog; for a
     /// listener on `0.0.0.0` or `[::]`, that is not the address it listens on.
-    pub fn reset(&self, address: SocketAddr) -> usize {
-        self.shared.change(|world| world.reset_all(address))
+    pub fn reset(&self, address: impl Into<Address>) -> usize {
+        match address.into().socket_addr() {
+            Some(address) => self.shared.change(|world| world.reset_all(address)),
+            // All connections of the simulated network have IP addresses.
+            None => 0,
+        }
     }
 
     /// Registers a program: from now on, a command of this name runs what `make` returns, called once for

@@ -223,7 +223,11 @@ impl Uring {
         match request {
             Request::Accept => Work::Accept { one: false },
             Request::AcceptOne => Work::Accept { one: true },
-            Request::Connect(peer) => Work::Connect(Pinned::new(peer.into())),
+            Request::Connect(peer) => {
+                let peer = peer.socket_addr();
+                let peer = peer.expect("`admit` refuses other addresses");
+                Work::Connect(Pinned::new(peer.into()))
+            }
             Request::Receive => {
                 let pipe = matches!(state.source, Source::Reader(_));
                 let multishot = if pipe {
@@ -306,7 +310,12 @@ impl Driver for Uring {
         let state = state
             .filter(|state| state.closing.is_none())
             .ok_or_else(closed)?;
-        admit(state.source.kind(), state.under_way, &request)?;
+        admit(
+            PortKind::Uring,
+            state.source.kind(),
+            state.under_way,
+            &request,
+        )?;
         let kind = request.kind();
         let work = Uring::work(state, request, self.setup.abilities, self.setup.write_flags);
         let key = self.operations.insert(Pending {
@@ -392,8 +401,10 @@ impl Driver for Uring {
 
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let source = match open {
-            Open::Listener(options) => Source::Listener(control::listen(options)?),
-            Open::Stream { peer, local } => Source::Stream(control::stream(peer, local)?),
+            Open::Listener(options) => Source::Listener(control::listen(PortKind::Uring, options)?),
+            Open::Stream { peer, local } => {
+                Source::Stream(control::stream(PortKind::Uring, peer, local)?)
+            }
             Open::Adopted(resource) => self.prepare(resource)?,
         };
         Ok(self.keep(source))
@@ -404,7 +415,7 @@ impl Driver for Uring {
             Watched::Descriptor(descriptor, interest) => {
                 self.begin_watch(descriptor, interest, token)
             }
-            Watched::Handle(_) => Err(unsupported(self.info.kind, watched.name())),
+            Watched::Handle(_) => Err(unsupported(self.info.kind, "watch", watched.name())),
         }
     }
 

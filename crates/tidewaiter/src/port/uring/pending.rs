@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use socket2::SockAddr;
 
 use super::super::chunks::Chunks;
+use super::super::control;
 use super::super::poll::Legacy;
 use super::super::surge::Surge;
 use super::super::table::Key;
@@ -149,7 +150,7 @@ impl Pending {
         Legacy::Request(match self.work {
             Work::Connect(_) if self.stage == Stage::Polling => return Legacy::Connecting,
             Work::Connect(address) => {
-                Request::Connect(address.get().as_socket().expect("it was made of one"))
+                Request::Connect(control::address(address.get()).expect("it was made of one"))
             }
             Work::Watch => return Legacy::Watch,
             Work::Accept { one: false } => Request::Accept,

@@ -13,6 +13,7 @@ use super::close_unawaited;
 use super::stream::{Factory, Link, Stream};
 use crate::endpoint::{self, AttemptId, Race, Step};
 use crate::error::ConnectError;
+use crate::os::Address;
 use crate::port::{
     CloseMode, Completion, Failure, Handle, Operation, Outcome, RawDescriptor, Request,
     RequestKind, Socket, Token,
@@ -326,15 +327,16 @@ impl Inner {
     }
 
     fn attempt(&self, address: SocketAddr, id: AttemptId) {
+        let (peer, local) = (
+            Address::from(address),
+            self.options.local.map(Address::from),
+        );
         let opened = match self.socket.take() {
             Some(socket) => self.reactor.port_mut().adopt(socket),
-            None => self
-                .reactor
-                .port_mut()
-                .open_stream(address, self.options.local),
+            None => self.reactor.port_mut().open_stream(&peer, local.as_ref()),
         };
         let started = opened.and_then(|handle| {
-            let request = Request::Connect(address);
+            let request = Request::Connect(peer);
             let submitted = self
                 .reactor
                 .port_mut()
@@ -362,6 +364,7 @@ impl Inner {
     }
 
     fn explain(address: SocketAddr, source: io::Error) -> ConnectError {
+        let address = address.into();
         match source.kind() {
             io::ErrorKind::ConnectionRefused => ConnectError::Refused { address, source },
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {

@@ -217,7 +217,8 @@ impl Transport {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a pipe.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.check_open()?;
-        self.stream.reactor.port().local_addr(self.stream.handle)
+        let address = self.stream.reactor.port().local_addr(self.stream.handle)?;
+        super::super::listener::ip_address(&address)
     }
 
     /// How many of the bytes that the OS has taken the peer's system has not acknowledged yet. The number decreases as

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use windows_sys::Win32::System::Threading::{CreateEventW, SetEvent};
 
 use super::{close, connected, listen, port, receive, send, until};
+use crate::os::Address;
 use crate::port::iocp::queue::Packet;
 use crate::port::iocp::wait::Wait;
 use crate::port::iocp::{ACCEPTS_PER_LISTENER, DRAIN_LIMIT, Iocp};
@@ -132,8 +133,8 @@ fn a_connect_ends_early() {
     let mut port = port();
     // Nobody answers at an address reserved for documentation; without a route to it, the connect
     // fails by itself.
-    let peer = ([192, 0, 2, 1], 9).into();
-    let handle = port.open_stream(peer, None).expect("a socket");
+    let peer = Address::from(([192, 0, 2, 1], 9));
+    let handle = port.open_stream(&peer, None).expect("a socket");
     let operation = port
         .submit(handle, Request::Connect(peer), Token(0))
         .expect("a stream");

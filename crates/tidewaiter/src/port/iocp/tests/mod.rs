@@ -65,7 +65,7 @@ fn listen(port: &mut Iocp) -> (Handle, SocketAddr) {
         .listen(&ListenOptions::new(address))
         .expect("a free port");
     let address = port.local_addr(listener).expect("it is bound");
-    (listener, address)
+    (listener, address.socket_addr().expect("an IP address"))
 }
 
 /// Returns a connection: one end on the port, the other an ordinary blocking socket.
@@ -77,7 +77,8 @@ fn connected(port: &mut Iocp) -> (Handle, TcpStream) {
     let mut accepted = None;
     until(port, |port, completion| {
         if let Ok(Outcome::Accepted { socket, peer: from }) = completion.result {
-            assert_eq!(from, peer.local_addr().expect("it is connected"));
+            let local = peer.local_addr().expect("it is connected");
+            assert_eq!(from, local.into());
             accepted = Some(
                 port.adopt(Resource::Socket(socket))
                     .expect("a fresh socket"),

@@ -15,6 +15,8 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::Socket;
 
 use super::{EVENTS_MAX, Ended, Readiness};
+use crate::os::Address;
+use crate::port::control;
 use crate::port::event::Event;
 use crate::port::table::Key;
 use crate::port::waker::Notify;
@@ -203,10 +205,15 @@ fn set_with(event: &Event) -> io::Result<OwnedFd> {
 }
 
 /// Accepts a listener's next connection, non-blocking and not inherited by children.
-pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
+pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, Address)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (socket, peer) = acceptfrom_with(listener.as_fd(), flags)?;
-    // Only a listener of another family, adopted from elsewhere, has other addresses.
-    let peer = peer.ok_or(Errno::AFNOSUPPORT)?;
-    Ok((socket.into(), peer.try_into()?))
+    let socket = Socket::from(socket);
+    let ip = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = match ip {
+        Some(ip) => ip.into(),
+        // A listener that was adopted from elsewhere may have other addresses.
+        None => control::peer_addr(&socket)?,
+    };
+    Ok((socket, peer))
 }

@@ -1,7 +1,6 @@
 //! Readiness from kqueue, through the `polling` crate; edge-triggered, as [`epoll`'s](super) is.
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
@@ -12,6 +11,8 @@ use polling::{Event, Events, PollMode, Poller};
 use socket2::Socket;
 
 use super::{EVENTS_MAX, Ended, Readiness};
+use crate::os::Address;
+use crate::port::control;
 use crate::port::table::Key;
 use crate::port::waker::Notify;
 
@@ -164,10 +165,10 @@ impl Notify for PollerNotify {
 }
 
 /// Accepts a listener's next connection, non-blocking and not inherited by children.
-pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, SocketAddr)> {
+pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, Address)> {
     let (socket, peer) = listener.accept()?;
     socket.set_nonblocking(true)?;
     // A connection that has meanwhile been reset has no address.
-    let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
+    let peer = control::address(&peer).map_err(|_| io::ErrorKind::ConnectionAborted)?;
     Ok((socket, peer))
 }

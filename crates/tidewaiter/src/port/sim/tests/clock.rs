@@ -160,7 +160,7 @@ fn the_clock_stops_at_the_end_of_time() {
         });
         let mut bench = Bench::new(sim);
         bench.port.spawn(&Command::new("late")).expect("it starts");
-        bench.connect("127.0.0.1:9".parse().expect("an address"));
+        bench.connect(([127, 0, 0, 1], 9));
         let result = bench.next(RequestKind::Connect);
         assert_eq!(error_kind(result), io::ErrorKind::ConnectionRefused);
         for _ in 0..2 {
@@ -212,8 +212,7 @@ fn a_program_that_panics_ends_its_process_alone() {
         panic!("it ends: {ended:?}");
     };
     assert_eq!(status.to_string(), "signal 6");
-    let refused = "127.0.0.1:9".parse().expect("an address");
-    bench.connect(refused);
+    bench.connect(([127, 0, 0, 1], 9));
     let result = bench.next(RequestKind::Connect);
     assert_eq!(error_kind(result), io::ErrorKind::ConnectionRefused);
 }

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::{Bench, error_kind};
+use crate::os::Address;
 use crate::port::sim::{Call, Faults, Sim, programs};
 use crate::port::{Outcome, Request, RequestKind, Token};
 use crate::process::{Command, SpawnStep};
@@ -76,7 +77,7 @@ fn a_connection_can_be_reset_by_its_address() {
     let (client, server) = bench.pair();
     bench.submit(server, Request::Receive);
     let address = bench.port.local_addr(client).expect("it is open");
-    assert_eq!(bench.sim.reset(address), 1);
+    assert_eq!(bench.sim.reset(address.clone()), 1);
     assert_eq!(bench.sim.reset(address), 0, "it is reset already");
     assert_eq!(
         error_kind(bench.next(RequestKind::Receive)),
@@ -157,10 +158,10 @@ fn certain_faults_happen() {
 fn reordering_changes_the_order_between_operations() {
     let order = |reorder| {
         let mut bench = bench_with(|faults| faults.reorder = reorder);
-        let refused = "127.0.0.1:9".parse().expect("an address");
+        let refused = Address::from(([127, 0, 0, 1], 9));
         for token in 0..10 {
-            let client = bench.port.open_stream(refused, None).expect("a free port");
-            let request = Request::Connect(refused);
+            let client = bench.port.open_stream(&refused, None).expect("a free port");
+            let request = Request::Connect(refused.clone());
             bench
                 .port
                 .submit(client, request, Token(token))

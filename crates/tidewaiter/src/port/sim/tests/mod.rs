@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::Sim;
+use crate::os::Address;
 use crate::port::{
     Chunks, Completion, Failure, Handle, ListenOptions, Outcome, Port, Request, RequestKind, Token,
 };
@@ -68,15 +69,16 @@ impl Bench {
     }
 
     fn listen(&mut self) -> (Handle, SocketAddr) {
-        let address = "127.0.0.1:0".parse().expect("an address");
+        let address = ([127, 0, 0, 1], 0);
         let listener = self.port.listen(&ListenOptions::new(address));
         let listener = listener.expect("a free port");
         let address = self.port.local_addr(listener).expect("it is open");
-        (listener, address)
+        (listener, address.socket_addr().expect("an IP address"))
     }
 
-    fn connect(&mut self, address: SocketAddr) -> Handle {
-        let client = self.port.open_stream(address, None).expect("a free port");
+    fn connect(&mut self, address: impl Into<Address>) -> Handle {
+        let address = address.into();
+        let client = self.port.open_stream(&address, None).expect("a free port");
         self.submit(client, Request::Connect(address));
         client
     }

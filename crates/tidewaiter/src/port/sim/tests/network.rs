@@ -1,16 +1,16 @@
 //! Addresses, connections, and how they end.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Bench, error_kind};
+use crate::os::Address;
 use crate::port::sim::{Faults, Sim};
 use crate::port::{
     Chunks, CloseMode, Failure, ListenOptions, Outcome, Request, RequestKind, Token,
 };
 
-fn address(text: &str) -> SocketAddr {
+fn address(text: &str) -> Address {
     text.parse().expect("an address")
 }
 
@@ -156,7 +156,7 @@ fn addresses_are_used_once_unless_they_are_shared() {
     listen(&mut bench, &shared).expect("shared");
     let bound = bench
         .port
-        .open_stream(address("127.0.0.1:9"), Some(address("127.0.0.1:80")));
+        .open_stream(&address("127.0.0.1:9"), Some(&address("127.0.0.1:80")));
     assert_eq!(bound.expect_err("taken").kind(), ErrorKind::AddrInUse);
     let elsewhere = ListenOptions::new(address("192.0.2.1:80"));
     let error = listen(&mut bench, &elsewhere).expect_err("not ours");
@@ -168,7 +168,9 @@ fn a_local_address_is_free_again_after_its_connection() {
     let mut bench = Bench::new(Sim::new(1));
     let local = address("127.0.0.1:5000");
     for _ in 0..2 {
-        let client = bench.port.open_stream(address("127.0.0.1:9"), Some(local));
+        let client = bench
+            .port
+            .open_stream(&address("127.0.0.1:9"), Some(&local));
         let client = client.expect("free");
         bench.submit(client, Request::Connect(address("127.0.0.1:9")));
         let result = bench.next(RequestKind::Connect);
@@ -189,7 +191,7 @@ fn a_local_address_is_free_again_after_its_connection() {
 fn nobody_answers_from_a_documentation_address_and_cancelling_ends_that() {
     let mut bench = Bench::new(Sim::new(1));
     let peer = address("192.0.2.1:80");
-    let client = bench.port.open_stream(peer, None).expect("a free port");
+    let client = bench.port.open_stream(&peer, None).expect("a free port");
     let operation = bench.port.submit(client, Request::Connect(peer), Token(0));
     let mut batch = Vec::new();
     let minute = Some(Duration::from_secs(60));
@@ -207,7 +209,7 @@ fn a_full_backlog_lets_connects_wait() {
     options.backlog = 1;
     let listener = bench.port.listen(&options).expect("a free port");
     let address = bench.port.local_addr(listener).expect("it is open");
-    bench.connect(address);
+    bench.connect(address.clone());
     bench.connect(address);
     assert!(bench.next(RequestKind::Connect).is_ok());
     let mut batch = Vec::new();

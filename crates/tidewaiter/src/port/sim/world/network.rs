@@ -53,11 +53,14 @@ pub(crate) enum ConnectResult {
 }
 
 impl World {
-    pub(crate) fn listen(&mut self, options: &ListenOptions) -> io::Result<Key> {
+    pub(crate) fn listen(
+        &mut self,
+        mut address: SocketAddr,
+        options: &ListenOptions,
+    ) -> io::Result<Key> {
         if let Some(error) = self.requested_failures.take(Call::Listen) {
             return Err(error);
         }
-        let mut address = options.address;
         if is_reserved(address.ip()) {
             return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
         }

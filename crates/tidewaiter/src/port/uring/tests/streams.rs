@@ -17,7 +17,7 @@ fn echoes_both_ways_on_every_kernel() {
         let listener = harness.port.listen(&listening).expect("a free port");
         let address = harness.port.local_addr(listener).expect("it is bound");
         let accept = harness.submit(listener, Request::Accept);
-        let client = harness.port.open_stream(address, None).expect("a socket");
+        let client = harness.port.open_stream(&address, None).expect("a socket");
         let connect = harness.submit(client, Request::Connect(address));
         let accepted = harness.next(accept);
         assert!(accepted.more, "accepting goes on");
@@ -127,8 +127,11 @@ fn a_refused_connection_says_so() {
     let listener = TcpListener::bind(loopback()).expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
-    let stream = harness.port.open_stream(address, None).expect("a socket");
-    let connect = harness.submit(stream, Request::Connect(address));
+    let stream = harness
+        .port
+        .open_stream(&address.into(), None)
+        .expect("a socket");
+    let connect = harness.submit(stream, Request::Connect(address.into()));
     assert_eq!(os_error(&harness.next(connect)), Some(libc::ECONNREFUSED));
     harness.close(stream, CloseMode::Graceful);
     harness.finish();
