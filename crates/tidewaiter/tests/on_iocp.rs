@@ -21,6 +21,7 @@ mod promises {
     mod closing;
     mod data;
     mod errors;
+    mod every_call;
     mod exactly_once;
     mod foreign;
     mod idle;

@@ -24,6 +24,7 @@ mod promises {
     mod data;
     mod descriptors;
     mod errors;
+    mod every_call;
     mod exactly_once;
     mod foreign;
     mod forking;

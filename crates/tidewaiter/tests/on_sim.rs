@@ -19,6 +19,7 @@ mod promises {
     mod closing;
     mod data;
     mod errors;
+    mod every_call;
     mod exactly_once;
     mod idle;
     mod keys;

@@ -3,8 +3,8 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,12 @@ use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use tidewaiter::port::{
-    CloseMode, Completion, Failure, Handle, Interest, ListenOptions, Operation, Outcome, Port,
-    PortKind, PortOptions, Request, Socket, SocketOption, Token,
+    CloseMode, Completion, Failure, Interest, Operation, Outcome, Port, PortKind, PortOptions,
+    Request, Token,
 };
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 
+use super::every_call::{Caller, Objects, call_all};
 use crate::support::alone::alone;
 use crate::support::harness::{Harness, PATIENCE};
 use crate::support::piped_child::Child;
@@ -176,7 +177,7 @@ fn every_call_on_a_copy_is_refused_and_harmless() {
             let watch = watcher
                 .watch(watched.as_raw_fd(), Interest::READABLE, Token(7))
                 .expect("a socket can be watched");
-            let parts = Parts {
+            let objects = Objects {
                 listener,
                 server,
                 child: child.process,
@@ -187,7 +188,7 @@ fn every_call_on_a_copy_is_refused_and_harmless() {
                 join(fork(|| {
                     let (mut harness, mut watcher) = both.take().expect("they are there");
                     if uses {
-                        use_all(&mut harness.port, &parts);
+                        call_all(&mut harness.port, &objects, Caller::Copy);
                         stop_watching(&mut watcher, watch);
                     }
                     harness.drop_port();
@@ -223,87 +224,12 @@ fn every_call_on_a_copy_is_refused_and_harmless() {
     );
 }
 
-/// The parts of the original that a copy could harm.
-struct Parts {
-    listener: Handle,
-    server: Handle,
-    child: Handle,
-    accepting: Operation,
-}
-
 /// Makes the calls about a watch.
 fn stop_watching(port: &mut Port, watch: Operation) {
     let changed = port.set_interest(watch, Interest::NONE);
     let error = changed.expect_err("it is the original's");
     assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
     assert!(!port.cancel(watch));
-}
-
-/// Makes every call that a port has.
-fn use_all(port: &mut Port, parts: &Parts) {
-    let (server, token) = (parts.server, Token(1));
-    let (spare, _) = UnixStream::pair().expect("descriptors are free");
-    let spare = Socket::from(OwnedFd::from(spare));
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let peer = Harness::deserted_address();
-    let mut refused = Vec::new();
-    let mut note = |call, result: Result<(), io::Error>| refused.push((call, result));
-    for (handle, request) in [
-        (parts.listener, Request::Accept),
-        (parts.listener, Request::AcceptOne),
-        (server, Request::Connect(peer.into())),
-        (server, Request::Receive),
-        (server, Request::Send(b"no".as_slice().into())),
-        (server, Request::HangUp),
-        (parts.child, Request::Exit),
-    ] {
-        note("submit", port.submit(handle, request, token).map(drop));
-    }
-    note("wait", port.wait(None, &mut Vec::new()));
-    note(
-        "listen",
-        port.listen(&ListenOptions::new(address)).map(drop),
-    );
-    note(
-        "open_stream",
-        port.open_stream(&peer.into(), None).map(drop),
-    );
-    note("adopt", port.adopt(spare).map(drop));
-    let watched = port.watch(0, Interest::READABLE, token);
-    note("watch", watched.map(drop));
-    note("watch_handle", port.watch_handle(0, token).map(drop));
-    for (signal, target) in [
-        (Signal::Kill, SignalTarget::Tree),
-        (Signal::Terminate, SignalTarget::Process),
-    ] {
-        note("signal", port.signal(parts.child, signal, target));
-    }
-    note("local_addr", port.local_addr(server).map(drop));
-    note("peer_addr", port.peer_addr(server).map(drop));
-    note("unacknowledged", port.unacknowledged(server).map(drop));
-    note("raw_descriptor", port.raw_descriptor(server).map(drop));
-    note(
-        "set_option",
-        port.set_option(server, SocketOption::NoDelay(true)),
-    );
-    note("shutdown_write", port.shutdown_write(server));
-    note("before_fork", port.before_fork());
-    for handle in [parts.listener, server, parts.child] {
-        note(
-            "close",
-            port.close(handle, CloseMode::Reset, token).map(drop),
-        );
-    }
-    for (call, result) in refused {
-        let error = result.expect_err(call);
-        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{call}: {error}");
-    }
-    let spawned = port.spawn(&crate::child(Role::Echo)).expect_err("spawn");
-    assert_eq!(spawned.source.kind(), io::ErrorKind::ResourceBusy);
-    let unprepared = port.after_fork().expect_err("after_fork");
-    assert_eq!(unprepared.kind(), io::ErrorKind::InvalidInput);
-    assert!(!port.cancel(parts.accepting));
-    port.waker().wake();
 }
 
 /// Goal: the copy that takes over the port does not report a running child of the parent as ended. It reports
