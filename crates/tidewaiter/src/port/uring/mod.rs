@@ -43,7 +43,7 @@ use super::event::Event;
 use super::foreign::Foreign;
 use super::socket::{Resource, SocketRepr};
 use super::source::Source;
-use super::surge::{self, Surge};
+use super::surge;
 use super::table::Table;
 use super::waker::Waker;
 use super::{
@@ -202,57 +202,15 @@ impl Uring {
         })
     }
 
-    fn state(&self, handle: Handle) -> io::Result<&Entry> {
-        let state = self.handles.get(handle.0);
-        state
-            .filter(|state| state.closing.is_none())
+    fn entry(&self, handle: Handle) -> io::Result<&Entry> {
+        let entry = self.handles.get(handle.0);
+        entry
+            .filter(|entry| entry.closing.is_none())
             .ok_or_else(closed)
     }
 
     fn keep(&mut self, source: Source) -> Handle {
         Handle(self.handles.insert(Entry::new(source)))
-    }
-
-    /// Turns a request that the handle takes into work.
-    fn work(
-        state: &Entry,
-        request: Request,
-        abilities: Abilities,
-        write_flags: Option<WriteFlags>,
-    ) -> Work {
-        match request {
-            Request::Accept => Work::Accept { one: false },
-            Request::AcceptOne => Work::Accept { one: true },
-            Request::Connect(peer) => {
-                let peer = peer.socket_addr();
-                let peer = peer.expect("`admit` refuses other addresses");
-                Work::Connect(Pinned::new(peer.into()))
-            }
-            Request::Receive => {
-                let pipe = matches!(state.source, Source::Reader(_));
-                let multishot = if pipe {
-                    abilities.multishot_read
-                } else {
-                    abilities.multishot_receive
-                };
-                Work::Receive {
-                    pipe,
-                    multishot,
-                    surge: Surge::default(),
-                    taken_back: false,
-                }
-            }
-            Request::Send(chunks) => Work::Send {
-                pipe: match state.source {
-                    Source::Writer(_) => write_flags,
-                    _ => None,
-                },
-                chunks,
-                gather: None,
-            },
-            Request::Exit => Work::Exit(state.process().mark()),
-            Request::HangUp => Work::HangUp { seen: false },
-        }
     }
 
     /// Prepares a resource that was made elsewhere, if this port can serve it.
@@ -306,28 +264,28 @@ impl Driver for Uring {
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
-        let state = self.handles.get_mut(handle.0);
-        let state = state
-            .filter(|state| state.closing.is_none())
+        let entry = self.handles.get_mut(handle.0);
+        let entry = entry
+            .filter(|entry| entry.closing.is_none())
             .ok_or_else(closed)?;
         admit(
             PortKind::Uring,
-            state.source.kind(),
-            state.under_way,
+            entry.source.kind(),
+            entry.under_way,
             &request,
         )?;
         let kind = request.kind();
-        let work = Uring::work(state, request, self.setup.abilities, self.setup.write_flags);
+        let work = Work::new(entry, request, self.setup.abilities, self.setup.write_flags);
         let key = self.operations.insert(Pending {
             handle: handle.0,
-            descriptor: state.descriptor(),
+            descriptor: entry.descriptor(),
             token,
             stage: Stage::Started,
             cancelled: false,
             lent: false,
             work,
         });
-        state.note(key, kind);
+        entry.note(key, kind);
         self.start(key);
         Ok(Operation(key))
     }
@@ -378,7 +336,7 @@ impl Driver for Uring {
     }
 
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation> {
-        let descriptor = self.state(handle)?.descriptor();
+        let descriptor = self.entry(handle)?.descriptor();
         let operation = self.operations.insert(Pending {
             handle: handle.0,
             descriptor,
@@ -388,11 +346,11 @@ impl Driver for Uring {
             lent: false,
             work: Work::Close,
         });
-        let state = self
+        let entry = self
             .handles
             .get_mut(handle.0)
             .expect("it was there a moment ago");
-        for key in state.begin_closing(operation, mode) {
+        for key in entry.begin_closing(operation, mode) {
             self.cancel_key(key);
         }
         self.close_if_idle(handle.0);
@@ -428,11 +386,11 @@ impl Driver for Uring {
     }
 
     fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
-        self.state(handle)?.source.object().control(control)
+        self.entry(handle)?.source.object().control(control)
     }
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
-        self.state(handle)?.source.object().query(query)
+        self.entry(handle)?.source.object().query(query)
     }
 
     fn fork(&mut self, step: ForkStep) -> io::Result<()> {

@@ -7,10 +7,13 @@ use socket2::SockAddr;
 use super::super::chunks::Chunks;
 use super::super::control;
 use super::super::poll::Legacy;
+use super::super::source::Source;
 use super::super::surge::Surge;
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
+use super::entry::Entry;
 use super::pinned::{Gather, Pinned};
+use super::probe::Abilities;
 use super::sigpipe::WriteFlags;
 use crate::process::Mark;
 
@@ -47,6 +50,48 @@ pub(super) enum Work {
 }
 
 impl Work {
+    /// Turns a request that the handle takes into work.
+    pub(super) fn new(
+        entry: &Entry,
+        request: Request,
+        abilities: Abilities,
+        write_flags: Option<WriteFlags>,
+    ) -> Work {
+        match request {
+            Request::Accept => Work::Accept { one: false },
+            Request::AcceptOne => Work::Accept { one: true },
+            Request::Connect(peer) => {
+                let peer = peer.socket_addr();
+                let peer = peer.expect("`admit` refuses other addresses");
+                Work::Connect(Pinned::new(peer.into()))
+            }
+            Request::Receive => {
+                let pipe = matches!(entry.source, Source::Reader(_));
+                let multishot = if pipe {
+                    abilities.multishot_read
+                } else {
+                    abilities.multishot_receive
+                };
+                Work::Receive {
+                    pipe,
+                    multishot,
+                    surge: Surge::default(),
+                    taken_back: false,
+                }
+            }
+            Request::Send(chunks) => Work::Send {
+                pipe: match entry.source {
+                    Source::Writer(_) => write_flags,
+                    _ => None,
+                },
+                chunks,
+                gather: None,
+            },
+            Request::Exit => Work::Exit(entry.process().mark()),
+            Request::HangUp => Work::HangUp { seen: false },
+        }
+    }
+
     pub(super) fn kind(&self) -> RequestKind {
         match self {
             Work::Accept { .. } => RequestKind::Accept,
