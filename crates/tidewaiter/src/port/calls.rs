@@ -7,7 +7,7 @@ use super::options::{ListenOptions, PortKind, SocketOption};
 use super::socket::Resource;
 use super::watch::Interest;
 use crate::os::{Address, RawDescriptor};
-use crate::process::{Signal, SignalTarget};
+use crate::process::{Signal, SignalTarget, Usage};
 
 /// A handle to open.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ pub(super) enum Query {
     RawDescriptor,
     /// The number of sent bytes that the peer's system has not acknowledged: an [`Answer::Bytes`].
     Unacknowledged,
+    /// What a child process used: an [`Answer::Usage`].
+    Usage,
 }
 
 /// The answer to a [`Query`].
@@ -81,6 +83,7 @@ pub(super) enum Answer {
     Address(Address),
     RawDescriptor(RawDescriptor),
     Bytes(usize),
+    Usage(Option<Usage>),
 }
 
 impl Answer {
@@ -102,6 +105,13 @@ impl Answer {
         match self {
             Answer::Bytes(count) => count,
             other => unreachable!("{other:?} is no number of bytes"),
+        }
+    }
+
+    pub(super) fn usage(self) -> Option<Usage> {
+        match self {
+            Answer::Usage(usage) => usage,
+            other => unreachable!("{other:?} is no usage"),
         }
     }
 }

@@ -42,6 +42,8 @@ impl Object<'_> {
             }
             (Object::Pipe(number), Query::RawDescriptor) => Ok(Answer::RawDescriptor(*number)),
             (Object::Process(_), Query::RawDescriptor) => Err(invalid("the handle is a process")),
+            (Object::Process(process), Query::Usage) => Ok(Answer::Usage(process.usage()?)),
+            (_, Query::Usage) => Err(not_a_process()),
             (Object::Socket(socket), Query::LocalAddress) => {
                 Ok(Answer::Address(local_addr(socket)?))
             }

@@ -92,7 +92,7 @@ pub use watch::{Interest, Readiness};
 
 use crate::os::Address;
 pub use crate::os::RawDescriptor;
-use crate::process::{Command, Signal, SignalTarget, SpawnError, SpawnStep};
+use crate::process::{Command, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
 
 /// A completion port. See the [module](self) for its promises, and [`sim`] for an example that works on
 /// every port.
@@ -397,6 +397,17 @@ impl Port {
     pub fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
         let answer = self.gate.query(handle, Query::Unacknowledged)?;
         Ok(answer.bytes())
+    }
+
+    /// What a child process used of the machine, once [`Outcome::Exited`] has reported its end. `None` before that,
+    /// if its status is [unknown](crate::process::ExitStatus::Unknown), and in simulations.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle; [`InvalidInput`](io::ErrorKind::InvalidInput) for
+    /// a handle that is no process; otherwise the OS's error.
+    pub fn usage(&self, process: Handle) -> io::Result<Option<Usage>> {
+        Ok(self.gate.query(process, Query::Usage)?.usage())
     }
 
     /// The OS's number of a socket or pipe, for inspection or for options that the port does not know. The

@@ -21,7 +21,7 @@ pub use command::Command;
 #[cfg(unix)]
 pub(crate) use command::{Terminal, TerminalEnds, User};
 pub use error::{SpawnError, SpawnStep};
-pub use status::{ExitStatus, Signal, SignalTarget};
+pub use status::{ExitStatus, Signal, SignalTarget, Usage};
 pub use stdio::{PipeDirection, Stdio};
 
 /// Unix. Makes the OS keep the exit status of each child until it is collected. While SIGCHLD is ignored, the
@@ -41,6 +41,10 @@ pub fn stop_ignoring_sigchld() -> std::io::Result<bool> {
     #[cfg(not(unix))]
     return Ok(false);
 }
+
+/// The unit in which the kernel reports the peak of memory, in bytes.
+#[cfg(unix)]
+const PEAK_UNIT: u64 = if cfg!(target_os = "macos") { 1 } else { 1024 };
 
 /// The result of [`spawn`]: the process, and our ends of the pipes to it.
 #[derive(Debug)]
@@ -82,6 +86,8 @@ pub(crate) struct ChildPipe {
 // (`AsHandle`) once the process has ended. Dropping it neither ends nor awaits the process.
 // `OsProcess::try_wait(&self) -> io::Result<Option<ExitStatus>>`: never blocks. Once the process has ended,
 // reaps it, and returns and remembers how it ended.
+// `OsProcess::usage(&self) -> io::Result<Option<Usage>>`: what it used, once `try_wait` has returned its status; `None`
+// before, and if the status is unknown.
 // `OsProcess::signal(&self, Signal, SignalTarget) -> io::Result<()>`: `NotFound` after the end.
 #[cfg(target_os = "linux")]
 use linux::calls;

@@ -1,6 +1,7 @@
 //! How a process ended, and the signals it can be sent.
 
 use std::fmt;
+use std::time::Duration;
 
 /// How a child process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +59,25 @@ impl fmt::Display for ExitStatus {
             ExitStatus::Unknown => f.write_str("unknown exit status"),
         }
     }
+}
+
+/// What a child process used of the machine.
+///
+/// On Unix, this includes its descendants that have ended and were reaped by their parents. On Windows, it is the
+/// child's own share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The CPU time in programs' own code.
+    pub user_time: Duration,
+    /// The CPU time in the OS.
+    pub system_time: Duration,
+    /// The most memory that one of the processes had in RAM at a time, in bytes; on Windows, of its working set.
+    ///
+    /// `None` on Linux if it is no more than this process had used itself when it started the child. Linux counts
+    /// the memory of the parent as the child's, until the child runs its program. `None` under Wine, which does not
+    /// report it.
+    pub peak_memory: Option<u64>,
 }
 
 /// A signal that can be sent to a child process.

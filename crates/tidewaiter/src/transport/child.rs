@@ -13,7 +13,7 @@ use crate::port::{
     CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, SpawnedPipe, Token,
 };
 use crate::process::{
-    Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
+    Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep, Usage,
 };
 use crate::reactor::{KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
 
@@ -73,6 +73,7 @@ pub(super) struct Inner {
     /// The open pipes.
     pipes: RefCell<BTreeMap<ChildFd, Pipe>>,
     status: Cell<Option<ExitStatus>>,
+    usage: Cell<Option<Usage>>,
     /// Whether the handle of the process is closed.
     closed: Cell<bool>,
     /// Whether to leave the child running when the reactor stops.
@@ -129,6 +130,7 @@ impl Reactor {
             token: Cell::new(Token::default()),
             pipes: RefCell::default(),
             status: Cell::new(None),
+            usage: Cell::new(None),
             closed: Cell::new(false),
             detached: Cell::new(false),
             left: Cell::new(false),
@@ -206,6 +208,7 @@ impl Inner {
 
     fn exited(self: &Rc<Self>, status: ExitStatus) {
         self.status.set(Some(status));
+        self.usage.set(self.learn_usage());
         self.enter(|protocol, process| protocol.process_exited(process, status));
         self.close_inputs_if_unread();
         self.end_if_over();
@@ -225,6 +228,14 @@ impl Inner {
         for input in inputs {
             input.finish();
         }
+    }
+
+    fn learn_usage(&self) -> Option<Usage> {
+        let usage = self.reactor.port_mut().usage(self.handle);
+        usage.unwrap_or_else(|error| {
+            log::warn!("{self}: cannot learn what it used: {error}");
+            None
+        })
     }
 
     /// Closes the handle once the process has exited or is left running, and all pipes are closed.
@@ -430,6 +441,13 @@ impl Process {
     #[must_use]
     pub fn status(&self) -> Option<ExitStatus> {
         self.inner.status.get()
+    }
+
+    /// What the child used of the machine; `None` until [`process_exited`](ProcessProtocol::process_exited), if its
+    /// status is [unknown](ExitStatus::Unknown), and in simulations.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.inner.usage.get()
     }
 
     /// Sends a signal to the child, or to its [tree](SignalTarget::Tree).

@@ -150,6 +150,9 @@ const CALLS: &[(&str, Kind, Call)] = &[
     ("unacknowledged", Kind::Acts, |port, it| {
         port.unacknowledged(it.server).map(drop)
     }),
+    ("usage", Kind::Acts, |port, it| {
+        port.usage(it.child).map(drop)
+    }),
     ("raw_descriptor", Kind::Acts, |port, it| {
         port.raw_descriptor(it.server).map(drop)
     }),

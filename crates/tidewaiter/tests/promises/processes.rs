@@ -1,5 +1,7 @@
 //! Child processes: the port reports their pipes and their end like everything else.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tidewaiter::port::{CloseMode, Outcome, Request};
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
@@ -35,6 +37,32 @@ fn an_exit_code_is_reported() {
         assert_eq!(status, ExitStatus::Code(code.into()));
         assert_eq!(status.success(), code == 0);
     }
+    harness.finish();
+}
+
+/// Goal: the CPU time and the memory of a child are known once it has ended.
+#[test]
+fn a_child_that_has_ended_tells_what_it_used() {
+    let mut harness = Harness::new();
+    let child = Child::start(&mut harness, Role::Deaf);
+    let running = harness.port.usage(child.process).expect("it is a process");
+    assert_eq!(running, None, "it still runs");
+    let child = Child::start(&mut harness, Role::Work(64));
+    assert_eq!(child.status(&mut harness), ExitStatus::Code(0));
+    let usage = harness.port.usage(child.process).expect("it is a process");
+    assert_eq!(usage.is_none(), crate::SIMULATED);
+    if let Some(usage) = usage {
+        let time = usage.user_time + usage.system_time;
+        assert!(
+            !time.is_zero() && time < Duration::from_secs(60),
+            "{usage:?}"
+        );
+        // A parent that had more itself cannot tell.
+        let enough = |bytes| bytes >= 64 << 20;
+        assert!(usage.peak_memory.is_none_or(enough), "{usage:?}");
+    }
+    let error = harness.port.usage(child.stdin).expect_err("it is a pipe");
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
     harness.finish();
 }
 

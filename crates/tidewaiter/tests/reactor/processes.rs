@@ -66,7 +66,7 @@ impl Watch {
 impl ProcessProtocol for Watch {
     fn connection_made(&mut self, process: &Process) {
         self.log.add("made");
-        assert!(process.pid() != 0 && process.status().is_none());
+        assert!(process.pid() != 0 && process.status().is_none() && process.usage().is_none());
         if let Some(call) = &mut self.made {
             call(process);
         }
@@ -92,6 +92,7 @@ impl ProcessProtocol for Watch {
     fn process_exited(&mut self, process: &Process, status: ExitStatus) {
         self.log.add(format!("exited: {status}"));
         assert_eq!(process.status(), Some(status));
+        assert_eq!(process.usage().is_none(), crate::SIMULATED);
         if let Some(call) = &mut self.exited {
             call(process);
         }
@@ -99,6 +100,7 @@ impl ProcessProtocol for Watch {
 
     fn process_ended(&mut self, process: &Process, status: ExitStatus) {
         self.log.add(format!("ended: {status}"));
+        assert_eq!(process.usage().is_none(), crate::SIMULATED);
         self.countdown.hit(process.reactor());
     }
 }

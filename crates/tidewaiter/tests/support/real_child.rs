@@ -47,8 +47,10 @@ fn plays_its_role() {
 }
 
 fn play(role: Role) -> io::Result<i32> {
-    if let Role::Exit(code) = role {
-        return Ok(code.into());
+    match role {
+        Role::Exit(code) => return Ok(code.into()),
+        Role::Work(size) => return Ok(work(size)),
+        _ => {}
     }
     say(READY)?;
     match role {
@@ -76,7 +78,7 @@ fn play(role: Role) -> io::Result<i32> {
             start(Role::Deaf)?;
             stay()
         }
-        Role::Deaf | Role::Exit(_) => stay(),
+        Role::Deaf | Role::Exit(_) | Role::Work(_) => stay(),
     }
 }
 
@@ -111,6 +113,19 @@ fn stay() -> ! {
         std::thread::park_timeout(STAY);
     }
     std::process::exit(1);
+}
+
+/// Writes each page of its memory several times, and computes with what it wrote. Exits with 0.
+fn work(size: u8) -> i32 {
+    let mut memory = vec![1_u8; usize::from(size) << 20];
+    let mut sum = 0_u64;
+    for round in 0..40 {
+        for (at, byte) in memory.iter_mut().enumerate().step_by(64) {
+            *byte = byte.wrapping_mul(31).wrapping_add(round);
+            sum = sum.wrapping_add(u64::from(*byte) * at as u64);
+        }
+    }
+    i32::from(std::hint::black_box(sum) == 1)
 }
 
 /// Starts another child with our own streams, and does not wait for it.

@@ -23,6 +23,8 @@ pub(crate) enum Role {
     LeaveEcho,
     /// Starts a deaf child that inherits its streams, and stays.
     KeepDeaf,
+    /// Computes for a while with this many MiB of memory, and exits with 0.
+    Work(u8),
     /// Writes this many times 1024 bytes to its standard error, and exits with 0 at the end of its input.
     Flood(u32),
 }
@@ -37,6 +39,7 @@ impl Role {
             Role::Deaf => "deaf".to_owned(),
             Role::LeaveEcho => "leave-echo".to_owned(),
             Role::KeepDeaf => "keep-deaf".to_owned(),
+            Role::Work(size) => format!("work {size}"),
             Role::Flood(count) => format!("flood {count}"),
         }
     }
@@ -52,6 +55,7 @@ impl Role {
             "deaf" => Role::Deaf,
             "leave-echo" => Role::LeaveEcho,
             "keep-deaf" => Role::KeepDeaf,
+            "work" => Role::Work(number.parse().expect("a size")),
             "flood" => Role::Flood(number.parse().expect("a count")),
             _ => panic!("no such role: {text}"),
         }

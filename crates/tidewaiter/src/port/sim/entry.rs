@@ -62,6 +62,8 @@ impl Source {
     pub(super) fn query(self, world: &World, query: Query) -> io::Result<Answer> {
         match (self, query) {
             (_, Query::RawDescriptor) => Err(invalid("simulated handles have no descriptor")),
+            (Source::Process(_), Query::Usage) => Ok(Answer::Usage(None)),
+            (_, Query::Usage) => Err(not_a_process()),
             (Source::Listener(listener), Query::LocalAddress) => {
                 Ok(Answer::Address(world.listener(listener).address.into()))
             }

@@ -6,6 +6,7 @@
 
 pub(crate) mod calls;
 mod child;
+mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use self::child::Memory;
-use super::unix::{Descriptors, Image, Plan, decode, leads_group};
-use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
+use self::wait::{own_peak, wait};
+use super::unix::{Descriptors, Ended, Image, Plan, leads_group};
+use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
 
 /// A child process, referred to by its pidfd or by its number.
 ///
@@ -33,7 +35,10 @@ pub(crate) struct OsProcess {
     pidfd: Option<OwnedFd>,
     pid: Pid,
     own_group: bool,
-    status: Cell<Option<ExitStatus>>,
+    /// Set once it was reaped.
+    ended: Cell<Option<Ended>>,
+    /// The most memory that we had used ourselves when it ran its program.
+    own_peak: u64,
 }
 
 /// How the end of a process is awaited.
@@ -83,7 +88,8 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
             pidfd,
             pid,
             own_group: leads_group(command),
-            status: Cell::new(None),
+            ended: Cell::new(None),
+            own_peak: own_peak(),
         },
         pipes: descriptors.pipes,
     })
@@ -92,7 +98,7 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
 impl OsProcess {
     /// Returns how to await its end.
     pub(crate) fn mark(&self) -> Mark {
-        match (&self.pidfd, self.status.get()) {
+        match (&self.pidfd, self.ended.get()) {
             (Some(_), _) => Mark::Descriptor,
             (None, None) => Mark::Number(self.pid.as_raw_nonzero().get().unsigned_abs()),
             // The number may belong to another process by now.
@@ -106,7 +112,7 @@ impl OsProcess {
 
     /// Opens a pidfd for a process that has none, if the number is still the process's own.
     pub(crate) fn name_by_descriptor(&mut self) -> io::Result<()> {
-        if self.pidfd.is_some() || self.status.get().is_some() {
+        if self.pidfd.is_some() || self.ended.get().is_some() {
             return Ok(());
         }
         let pidfd = match pidfd_open(self.pid, PidfdFlags::empty()) {
@@ -115,7 +121,8 @@ impl OsProcess {
             Err(error) => return Err(error.into()),
         };
         // If other code has reaped the child, the number may belong to an unrelated process.
-        if self.wait(WaitIdOptions::NOWAIT)? != Some(ExitStatus::Unknown) {
+        let ended = self.wait(libc::WNOWAIT)?;
+        if ended.is_none_or(|ended| ended.status != ExitStatus::Unknown) {
             self.pidfd = Some(pidfd);
         }
         Ok(())
@@ -123,34 +130,38 @@ impl OsProcess {
 
     /// Returns how the process ended, or `None` if it still runs. Reaps it. Never blocks.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
-        if self.status.get().is_none() {
-            self.status.set(self.wait(WaitIdOptions::empty())?);
+        if self.ended.get().is_none() {
+            self.ended.set(self.wait(0)?);
         }
-        Ok(self.status.get())
+        Ok(self.ended.get().map(|ended| ended.status))
+    }
+
+    /// Returns what it used, once it was reaped, unless its status is unknown.
+    #[expect(clippy::unnecessary_wraps, reason = "on Windows, the OS may refuse")]
+    pub(crate) fn usage(&self) -> io::Result<Option<Usage>> {
+        let usage = self.ended.get().and_then(|ended| ended.usage);
+        Ok(usage.map(|usage| Usage {
+            // The kernel counts our own memory as the child's, until it ran its program.
+            peak_memory: usage.peak_memory.filter(|peak| *peak > self.own_peak),
+            ..usage
+        }))
     }
 
     /// Whether it has ended. Does not reap it.
     fn has_ended(&self) -> io::Result<bool> {
-        Ok(self.status.get().is_some() || self.wait(WaitIdOptions::NOWAIT)?.is_some())
+        Ok(self.ended.get().is_some() || self.wait(libc::WNOWAIT)?.is_some())
     }
 
     /// Returns how it ended, or `None` if it still runs.
-    fn wait(&self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
-        let by = match &self.pidfd {
-            Some(pidfd) => WaitId::PidFd(pidfd.as_fd()),
-            None => WaitId::Pid(self.pid),
-        };
-        // Without `__WALL`, the kernel overlooks a child that has not yet run its program.
-        let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
-        let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG | all;
-        match rustix::io::retry_on_intr(|| rustix::process::waitid(by.clone(), options)) {
-            Ok(status) => Ok(status.and_then(|status| decode(&status))),
+    fn wait(&self, options: libc::c_int) -> io::Result<Option<Ended>> {
+        let pidfd = self.pidfd.as_ref().map(AsFd::as_fd);
+        match rustix::io::retry_on_intr(|| wait(pidfd, self.pid, options)) {
             // Other code reaped it, or is about to.
             Err(Errno::CHILD) => match &self.pidfd {
                 Some(pidfd) if !is_readable(pidfd)? => Ok(None),
-                _ => Ok(Some(ExitStatus::Unknown)),
+                _ => Ok(Some(Ended::UNSEEN)),
             },
-            Err(error) => Err(error.into()),
+            ended => Ok(ended?),
         }
     }
 

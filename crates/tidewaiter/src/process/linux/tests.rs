@@ -162,6 +162,26 @@ fn exit_codes_and_signals_are_distinguished_and_remembered() {
     assert_eq!(await_end(&child.process), expected);
 }
 
+/// Goal: a parent with little memory learns the peak of a child's, and one with more than the child does not take its
+/// own for the child's.
+#[test]
+fn the_peak_of_memory_is_the_childs_own() {
+    const BYTES: u64 = 1 << 30;
+    let command = |bytes| {
+        let size = format!("bs={bytes}");
+        Command::new("dd").args(["if=/dev/zero", "of=/dev/null", "count=1", &size])
+    };
+    let peak = |command: &Command| {
+        let child = spawn(command).expect("dd exists");
+        assert_eq!(await_end(&child.process), ExitStatus::Code(0));
+        let usage = child.process.usage().expect("it was reaped");
+        usage.expect("we reaped it").peak_memory
+    };
+    let large = peak(&command(BYTES)).expect("we had less");
+    assert!((BYTES..BYTES + BYTES / 4).contains(&large), "{large}");
+    assert_eq!(peak(&command(1024)), None, "we had more than the child");
+}
+
 #[test]
 fn a_signal_ends_the_process_and_a_second_one_fails() {
     let child = spawn(&Command::new("cat")).expect("cat exists");

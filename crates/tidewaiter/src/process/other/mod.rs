@@ -6,22 +6,25 @@ pub(crate) mod calls;
 mod child;
 
 use std::io::{self, PipeReader, PipeWriter};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
-use super::unix::{Descriptors, Image, Plan, decode, leads_group};
-use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
+use super::unix::{Descriptors, Ended, Image, Plan, leads_group, usage_of};
+use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
 
 /// A child process. Its descriptor is the reading end of a pipe. The waiting thread closes the other end once
 /// the process has ended, which makes the descriptor readable.
 #[derive(Debug)]
 pub(crate) struct OsProcess {
-    ended: PipeReader,
+    pipe: PipeReader,
     pid: Pid,
     own_group: bool,
-    status: Arc<Mutex<Option<ExitStatus>>>,
+    /// Set once it was reaped.
+    ended: Arc<Mutex<Option<Ended>>>,
 }
 
 /// Starts a process. After an error, nothing is left behind.
@@ -33,20 +36,20 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     };
     let image = Image::of(command).map_err(|error| failed((SpawnStep::Arguments, error)))?;
     let descriptors = Descriptors::of(command).map_err(failed)?;
-    let (ended, ends) = io::pipe().map_err(|error| failed((SpawnStep::Pipes, error)))?;
+    let (pipe, ends) = io::pipe().map_err(|error| failed((SpawnStep::Pipes, error)))?;
     let plan = Plan::new(command, &image, &descriptors)
         .map_err(|error| failed((SpawnStep::Arguments, error)))?;
     let pid = child::start(&image, &descriptors, &plan).map_err(failed)?;
     let process = OsProcess {
-        ended,
+        pipe,
         pid,
         own_group: leads_group(command),
-        status: Arc::new(Mutex::new(None)),
+        ended: Arc::new(Mutex::new(None)),
     };
     if let Err(error) = process.await_end(ends) {
         // Nobody can watch it, so it must not go on.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        note_end(pid, &process.status);
+        note_end(pid, &process.ended);
         return Err(failed((SpawnStep::Adopt, error)));
     }
     Ok(OsChild {
@@ -58,18 +61,46 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
 
 /// Awaits the end, and reaps under the lock, so that no signal is sent to a number that another process has by
 /// then.
-fn note_end(pid: Pid, status: &Mutex<Option<ExitStatus>>) {
-    let wait = |options| {
-        let wait = || rustix::process::waitid(WaitId::Pid(pid), options);
-        rustix::io::retry_on_intr(wait)
-    };
-    // The wait below meets and reports any error of this one.
-    let _ = wait(WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-    let mut status = lock(status);
-    *status = Some(match wait(WaitIdOptions::EXITED) {
-        Ok(Some(ended)) => decode(&ended).unwrap_or(ExitStatus::Unknown),
-        Ok(None) | Err(_) => ExitStatus::Unknown,
-    });
+fn note_end(pid: Pid, ended: &Mutex<Option<Ended>>) {
+    // The wait below meets any error of this one.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let _ = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), options));
+    let mut ended = lock(ended);
+    *ended = Some(reap(pid));
+}
+
+/// Reaps a child that has ended.
+fn reap(pid: Pid) -> Ended {
+    let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
+    let number = pid.as_raw_nonzero().get();
+    loop {
+        // SAFETY: `status` and `usage` have room for what the kernel writes.
+        let reaped = unsafe { libc::wait4(number, &raw mut status, 0, usage.as_mut_ptr()) };
+        if reaped == number {
+            break;
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return Ended::UNSEEN;
+        }
+    }
+    // SAFETY: all zero is valid, and so is what the kernel wrote.
+    let usage = unsafe { usage.assume_init() };
+    Ended {
+        status: decode(status),
+        usage: Some(usage_of(&usage)),
+    }
+}
+
+fn decode(status: libc::c_int) -> ExitStatus {
+    let status = std::process::ExitStatus::from_raw(status);
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitStatus::Code(code.cast_unsigned()),
+        (None, Some(number)) => ExitStatus::Signal {
+            number,
+            core_dumped: status.core_dumped(),
+        },
+        (None, None) => ExitStatus::Unknown,
+    }
 }
 
 /// Locks despite poisoning: no holder of these locks panics, and the data is consistent at any time.
@@ -80,11 +111,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl OsProcess {
     /// Starts the thread that awaits the end and then closes the pipe's other end.
     fn await_end(&self, ends: PipeWriter) -> io::Result<()> {
-        let (pid, status) = (self.pid, Arc::clone(&self.status));
+        let (pid, ended) = (self.pid, Arc::clone(&self.ended));
         let number = pid.as_raw_nonzero();
         let thread = std::thread::Builder::new().name(format!("await {number}"));
         thread.spawn(move || {
-            note_end(pid, &status);
+            note_end(pid, &ended);
             drop(ends);
         })?;
         Ok(())
@@ -93,7 +124,12 @@ impl OsProcess {
     /// Returns how the process ended, or `None` if it still runs. May block for as long as the waiting thread
     /// takes to reap it.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
-        Ok(*lock(&self.status))
+        Ok(lock(&self.ended).map(|ended| ended.status))
+    }
+
+    /// Returns what it used, once it was reaped, unless its status is unknown.
+    pub(crate) fn usage(&self) -> io::Result<Option<Usage>> {
+        Ok(lock(&self.ended).and_then(|ended| ended.usage))
     }
 
     /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
@@ -105,11 +141,11 @@ impl OsProcess {
             Signal::Number(number) => number,
         };
         // Holding the lock keeps the process from being reaped between this check and the signal.
-        let status = lock(&self.status);
+        let reaped = lock(&self.ended);
         let ended = || io::Error::new(io::ErrorKind::NotFound, "the process has ended");
         let pid = self.pid.as_raw_nonzero().get();
         let receiver = match target {
-            SignalTarget::Process if status.is_some() => return Err(ended()),
+            SignalTarget::Process if reaped.is_some() => return Err(ended()),
             SignalTarget::Process => pid,
             SignalTarget::Tree if !self.own_group => {
                 let message =
@@ -119,7 +155,7 @@ impl OsProcess {
             // The number belongs to the group as long as the group has members. If a process has that number
             // although ours was reaped, it is unrelated.
             SignalTarget::Tree
-                if status.is_some() && rustix::process::test_kill_process(self.pid).is_ok() =>
+                if reaped.is_some() && rustix::process::test_kill_process(self.pid).is_ok() =>
             {
                 return Err(ended());
             }
@@ -139,6 +175,6 @@ impl OsProcess {
 
 impl AsFd for OsProcess {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ended.as_fd()
+        self.pipe.as_fd()
     }
 }

@@ -1,18 +1,37 @@
-//! Decodes how a process ended from the kernel's report.
+//! The end of a process: how it ended, and what it used.
 
-use rustix::process::WaitIdStatus;
+use std::time::Duration;
 
-use crate::process::ExitStatus;
+use crate::process::{ExitStatus, PEAK_UNIT, Usage};
 
-/// Returns how the process ended, or `None` if this is no end: the kernel reports the stops of a traced child,
-/// too.
-pub(crate) fn decode(status: &WaitIdStatus) -> Option<ExitStatus> {
-    if let Some(code) = status.exit_status() {
-        return Some(ExitStatus::Code(code.cast_unsigned()));
+/// The end of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// `None` if the status is unknown.
+    pub(crate) usage: Option<Usage>,
+}
+
+impl Ended {
+    /// Other code reaped the process.
+    pub(crate) const UNSEEN: Ended = Ended {
+        status: ExitStatus::Unknown,
+        usage: None,
+    };
+}
+
+/// Returns what the kernel reports.
+pub(crate) fn usage_of(report: &libc::rusage) -> Usage {
+    let peak = u64::try_from(report.ru_maxrss).unwrap_or(0);
+    Usage {
+        user_time: duration(report.ru_utime),
+        system_time: duration(report.ru_stime),
+        peak_memory: Some(peak * PEAK_UNIT),
     }
-    let number = status.terminating_signal()?;
-    Some(ExitStatus::Signal {
-        number,
-        core_dumped: status.dumped(),
-    })
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let microseconds = u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(microseconds)
 }

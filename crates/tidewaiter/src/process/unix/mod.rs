@@ -12,7 +12,7 @@ mod signals;
 mod terminal;
 
 pub(super) use descriptors::{Descriptors, Placement};
-pub(super) use end::decode;
+pub(super) use end::{Ended, usage_of};
 pub(super) use image::Image;
 pub(super) use plan::{Plan, Refusal};
 use search::candidates;

@@ -15,23 +15,26 @@ mod tests;
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::Foundation::{FILETIME, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Console::{
     CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent, GetConsoleCP,
 };
+use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
 use windows_sys::Win32::System::Threading::{
-    GetExitCodeProcess, TerminateProcess, WaitForSingleObject,
+    GetExitCodeProcess, GetProcessTimes, TerminateProcess, WaitForSingleObject,
 };
 
 use self::environment::Environment;
 use self::job::Job;
 use self::start::{Image, Started};
 use self::streams::Streams;
-use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep};
+use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
 
 /// A child process: its handle, which is signalled once it has ended, and the job that holds all its
 /// descendants.
@@ -172,6 +175,12 @@ fn check(result: i32) -> io::Result<()> {
     }
 }
 
+/// A duration in Windows's unit, 100 ns.
+fn duration(time: FILETIME) -> Duration {
+    let count = u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime);
+    Duration::from_micros(count / 10) + Duration::from_nanos(count % 10 * 100)
+}
+
 impl OsProcess {
     /// Returns how the process ended, or `None` if it still runs. Never blocks.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
@@ -196,6 +205,36 @@ impl OsProcess {
         let status = ExitStatus::Code(code);
         self.status.set(Some(status));
         Ok(status)
+    }
+
+    /// Returns what it used, once its status is known.
+    pub(crate) fn usage(&self) -> io::Result<Option<Usage>> {
+        if self.status.get().is_none() {
+            return Ok(None);
+        }
+        let process = self.process.as_raw_handle();
+        let [mut began, mut ended, mut system, mut user] = [FILETIME::default(); 4];
+        // SAFETY: the handle is open, and each time has room.
+        check(unsafe {
+            GetProcessTimes(
+                process,
+                &raw mut began,
+                &raw mut ended,
+                &raw mut system,
+                &raw mut user,
+            )
+        })?;
+        let mut memory = PROCESS_MEMORY_COUNTERS::default();
+        let bytes = u32::try_from(size_of_val(&memory)).unwrap_or(u32::MAX);
+        // SAFETY: the handle is open, and `memory` has room for `bytes` bytes.
+        check(unsafe { K32GetProcessMemoryInfo(process, &raw mut memory, bytes) })?;
+        Ok(Some(Usage {
+            user_time: duration(user),
+            system_time: duration(system),
+            // Wine reports none of a process that has ended.
+            peak_memory: NonZeroUsize::new(memory.PeakWorkingSetSize)
+                .map(|bytes| bytes.get() as u64),
+        }))
     }
 
     /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
