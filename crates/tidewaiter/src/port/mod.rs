@@ -32,6 +32,58 @@
 //! [`ResourceBusy`](io::ErrorKind::ResourceBusy) and do the original no harm, unless
 //! [`Port::before_fork`] and [`Port::after_fork`] take the port there. (Linux before 4.14 cannot tell a copy
 //! from the original.)
+//!
+//! # Example
+//!
+//! A greeting over a TCP connection. Tokens tell which completion answers which request.
+//!
+//! ```
+//! use std::error::Error;
+//!
+//! use tidewaiter::port::sim::Sim;
+//! use tidewaiter::port::{Chunks, ListenOptions, Outcome, Port, PortOptions, Request, Token};
+//!
+//! const ACCEPT: Token = Token(1);
+//! const CONNECT: Token = Token(2);
+//! const SEND: Token = Token(3);
+//! const RECEIVE: Token = Token(4);
+//!
+//! /// Greets a client, and returns the bytes that the client receives.
+//! fn greet(port: &mut Port) -> Result<Vec<u8>, Box<dyn Error>> {
+//!     let listener = port.listen(&ListenOptions::new(([127, 0, 0, 1], 0)))?;
+//!     let address = port.local_addr(listener)?;
+//!     port.submit(listener, Request::AcceptOne, ACCEPT)?;
+//!     let client = port.open_stream(&address, None)?;
+//!     port.submit(client, Request::Connect(address), CONNECT)?;
+//!
+//!     let mut completions = Vec::new();
+//!     loop {
+//!         port.wait(None, &mut completions)?;
+//!         for completion in completions.drain(..) {
+//!             match (completion.token, completion.result?) {
+//!                 (ACCEPT, Outcome::Accepted { socket, .. }) => {
+//!                     let server = port.adopt(socket)?;
+//!                     let greeting = Chunks::from(&b"welcome"[..]);
+//!                     port.submit(server, Request::Send(greeting), SEND)?;
+//!                 }
+//!                 (CONNECT, Outcome::Connected) => {
+//!                     port.submit(client, Request::Receive, RECEIVE)?;
+//!                 }
+//!                 (RECEIVE, Outcome::Received(bytes)) => return Ok(bytes.to_vec()),
+//!                 _ => {} // The greeting is sent.
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn Error>> {
+//! let mut real = Port::open(&PortOptions::default())?;
+//! assert_eq!(greet(&mut real)?, b"welcome");
+//! let mut simulated = Sim::new(7).port();
+//! assert_eq!(greet(&mut simulated)?, b"welcome");
+//! # Ok(())
+//! # }
+//! ```
 
 mod admission;
 mod calls;
@@ -94,8 +146,7 @@ use crate::os::Address;
 pub use crate::os::RawDescriptor;
 use crate::process::{Command, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
 
-/// A completion port. See the [module](self) for its promises, and [`sim`] for an example that works on
-/// every port.
+/// A completion port. See the [module](self) for its promises and an example.
 pub struct Port {
     gate: Gate,
 }

@@ -35,35 +35,27 @@
 //!
 //! # Example
 //!
+//! An hour without a connection passes at once. See the head of [`port`](super) for a conversation.
+//!
 //! ```
-//! use tidewaiter::port::{Chunks, ListenOptions, Outcome, Request, Token};
+//! use std::time::Duration;
+//!
 //! use tidewaiter::port::sim::Sim;
+//! use tidewaiter::port::{ListenOptions, Request, Token};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let sim = Sim::new(7);
-//! let mut port = sim.port();
+//! # fn main() -> std::io::Result<()> {
+//! let mut port = Sim::new(7).port();
 //! let listener = port.listen(&ListenOptions::new(([127, 0, 0, 1], 0)))?;
-//! let address = port.local_addr(listener)?;
 //! port.submit(listener, Request::Accept, Token(1))?;
-//! let client = port.open_stream(&address, None)?;
-//! port.submit(client, Request::Connect(address), Token(2))?;
 //!
+//! let (begun, hour) = (port.now(), Duration::from_secs(3600));
 //! let mut completions = Vec::new();
-//! while completions.len() < 2 {
-//!     port.wait(None, &mut completions)?;
-//! }
-//! for completion in completions.drain(..) {
-//!     if let Outcome::Accepted { socket, .. } = completion.result? {
-//!         let server = port.adopt(socket)?;
-//!         port.submit(server, Request::Send(Chunks::from(&b"welcome"[..])), Token(3))?;
-//!     }
-//! }
-//! port.submit(client, Request::Receive, Token(4))?;
-//! while completions.len() < 2 {
-//!     port.wait(None, &mut completions)?;
-//! }
-//! let received = completions.pop().unwrap().result?;
-//! assert!(matches!(received, Outcome::Received(bytes) if &*bytes == b"welcome"));
+//! port.wait(Some(hour), &mut completions)?;
+//! assert!(completions.is_empty());
+//! assert_eq!(port.now() - begun, hour);
+//!
+//! let error = port.wait(None, &mut completions).expect_err("nobody is left to connect");
+//! assert_eq!(error.kind(), std::io::ErrorKind::Deadlock);
 //! # Ok(())
 //! # }
 //! ```
