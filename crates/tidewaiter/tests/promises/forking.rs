@@ -9,11 +9,11 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use tidewaiter::port::{
-    CloseMode, Completion, Failure, Interest, Operation, Outcome, Port, PortKind, PortOptions,
-    Request, Token,
+    CloseMode, Completion, Failure, Handle, Interest, Operation, Outcome, Port, PortKind,
+    PortOptions, Request, Token,
 };
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 
@@ -56,6 +56,51 @@ fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("a free port")
 }
 
+/// A connection that a port has accepted, with the accept that goes on.
+struct Accepted {
+    listener: Handle,
+    accepting: Operation,
+    server: Handle,
+    reader: Reader,
+}
+
+/// Listens on a copy of `listener`, and accepts the first connection.
+fn accept(harness: &mut Harness, listener: &TcpListener) -> Accepted {
+    let listener = harness.adopt(listener.try_clone().expect("a copy"));
+    let accepting = harness.submit(listener, Request::Accept);
+    let (socket, _) = harness.accepted(accepting);
+    let server = harness.adopt(socket);
+    let reader = Reader::new(harness, server);
+    Accepted {
+        listener,
+        accepting,
+        server,
+        reader,
+    }
+}
+
+/// Forks a port that goes on in the copy of this process. Returns the copy, and the original port.
+fn go_on_in_a_copy(mut harness: Harness, work: impl FnOnce(Harness)) -> (Pid, Harness) {
+    harness.port.before_fork().expect("it can be suspended");
+    let mut harness = Some(harness);
+    let copy = fork(|| {
+        let mut harness = harness.take().expect("it exists");
+        harness.port.after_fork().expect("the port resumes");
+        work(harness);
+    });
+    (copy, harness.expect("the child had a copy"))
+}
+
+/// Awaits a send, and then sends how many bytes it and the ones before it took.
+fn report_sent(harness: &mut Harness, server: Handle, sending: Operation, before: usize) {
+    match harness.last(sending) {
+        Ok(Outcome::Sent { bytes, .. }) => {
+            harness.send_all(server, &(before + bytes).to_le_bytes());
+        }
+        other => panic!("it should be sent: {other:?}"),
+    }
+}
+
 #[test]
 fn a_port_that_never_waited_works_in_the_child() {
     alone(
@@ -68,11 +113,7 @@ fn a_port_that_never_waited_works_in_the_child() {
             let waker = harness.port.waker();
             let listener = harness.adopt(std_listener);
             let accepting = harness.submit(listener, Request::Accept);
-            harness.port.before_fork().expect("it can be suspended");
-            let mut harness = Some(harness);
-            let child = fork(|| {
-                let mut harness = harness.take().expect("it exists");
-                harness.port.after_fork().expect("the port resumes");
+            let (copy, original) = go_on_in_a_copy(harness, |mut harness| {
                 waker.wake();
                 harness.turn(None);
                 let (socket, _) = harness.accepted(accepting);
@@ -83,12 +124,12 @@ fn a_port_that_never_waited_works_in_the_child() {
                 harness.close_now(server);
                 harness.finish();
             });
-            harness.expect("the child had a copy").drop_port();
+            original.drop_port();
             client.write_all(b"hello").expect("it is connected");
             let mut answer = String::new();
             client.read_to_string(&mut answer).expect("an orderly end");
             assert_eq!(answer, "hello");
-            join(child);
+            join(copy);
         },
     );
 }
@@ -109,27 +150,19 @@ fn operations_under_way_go_on_in_the_child() {
             // The first child owns the port; the second takes it over while the first ends.
             let first = fork(|| {
                 let mut harness = Harness::new();
-                let listener = harness.adopt(std_listener.try_clone().expect("a copy"));
-                let accepting = harness.submit(listener, Request::Accept);
-                let (socket, _) = harness.accepted(accepting);
-                let server = harness.adopt(socket);
-                let mut reader = Reader::new(&mut harness, server);
+                let Accepted {
+                    accepting,
+                    server,
+                    mut reader,
+                    ..
+                } = accept(&mut harness, &std_listener);
                 // The port holds the bytes that arrived in memory of its own, which the child inherits.
                 harness.until("the first bytes", |harness| reader.absorb(harness));
                 let (sending, sent) = harness.send_until_stuck(server, &Bytes::from(data.clone()));
-                harness.port.before_fork().expect("it can be suspended");
-                let mut harness = Some(harness);
-                fork(|| {
-                    let mut harness = harness.take().expect("it exists");
-                    harness.port.after_fork().expect("the port resumes");
+                let (_, original) = go_on_in_a_copy(harness, |mut harness| {
                     let received = reader.take(&mut harness, input.len());
                     assert!(received == input, "the same bytes");
-                    match harness.last(sending) {
-                        Ok(Outcome::Sent { bytes, .. }) => {
-                            harness.send_all(server, &(sent + bytes).to_le_bytes());
-                        }
-                        other => panic!("it should be sent: {other:?}"),
-                    }
+                    report_sent(&mut harness, server, sending, sent);
                     harness.close_now(server);
                     let (socket, _) = harness.accepted(accepting);
                     let other = harness.adopt(socket);
@@ -137,7 +170,7 @@ fn operations_under_way_go_on_in_the_child() {
                     harness.close_now(other);
                     harness.finish();
                 });
-                harness.expect("the child had a copy").drop_port();
+                original.drop_port();
             });
             drop(std_listener);
             client.write_all(&input).expect("it is connected");
@@ -163,11 +196,12 @@ fn every_call_on_a_copy_is_refused_and_harmless() {
             let std_listener = listener();
             let mut client = connect(&std_listener);
             let mut harness = Harness::new();
-            let listener = harness.adopt(std_listener.try_clone().expect("a copy"));
-            let accepting = harness.submit(listener, Request::Accept);
-            let (socket, _) = harness.accepted(accepting);
-            let server = harness.adopt(socket);
-            let mut reader = Reader::new(&mut harness, server);
+            let Accepted {
+                listener,
+                accepting,
+                server,
+                mut reader,
+            } = accept(&mut harness, &std_listener);
             client.write_all(b"early").expect("it is connected");
             assert_eq!(reader.take(&mut harness, 5), b"early");
             let child = Child::start(&mut harness, Role::Echo);
@@ -245,11 +279,7 @@ fn a_running_child_is_not_reported_ended_in_a_copy() {
                 let command = crate::child(Role::Echo).own_group(own_group);
                 let child = Child::run(&mut harness, &command);
                 let mut output = child.output(&mut harness);
-                harness.port.before_fork().expect("it can be suspended");
-                let mut harness = Some(harness);
-                let copy = fork(|| {
-                    let mut harness = harness.take().expect("it exists");
-                    harness.port.after_fork().expect("the port resumes");
+                let (copy, original) = go_on_in_a_copy(harness, |mut harness| {
                     harness.send_all(child.stdin, b"still here");
                     assert_eq!(output.take(&mut harness, 10), b"still here");
                     assert!(harness.is_live(child.exit));
@@ -260,7 +290,7 @@ fn a_running_child_is_not_reported_ended_in_a_copy() {
                     harness.finish();
                 });
                 join(copy);
-                harness.expect("the child had a copy").drop_port();
+                original.drop_port();
             }
         },
     );
@@ -375,12 +405,7 @@ fn a_copy_goes_on_without_memory_for_a_ring() {
                 harness.assert_cancelled(cancelled);
                 assert!(matches!(harness.last(closing), Ok(Outcome::Closed)));
                 assert!(harness.is_live(hanging_up) && harness.is_live(child.exit));
-                match harness.last(sending) {
-                    Ok(Outcome::Sent { bytes, .. }) => {
-                        harness.send_all(server, &(sent + bytes).to_le_bytes());
-                    }
-                    other => panic!("it should be sent: {other:?}"),
-                }
+                report_sent(&mut harness, server, sending, sent);
                 // The original has the connection open, too, so closing our copy alone would not end it.
                 harness
                     .port

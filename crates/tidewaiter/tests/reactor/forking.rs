@@ -50,6 +50,41 @@ fn serve(reactor: &Reactor, mut client: TcpStream, data: &'static [u8]) -> TcpSt
     asking.join().expect("it was answered")
 }
 
+/// A running child that sends back what it is sent.
+struct EchoingChild {
+    process: Process,
+    output: Rc<RefCell<Vec<u8>>>,
+}
+
+impl EchoingChild {
+    /// Starts it, and makes turns until it is ready.
+    fn start(reactor: &Reactor) -> EchoingChild {
+        let output = Rc::new(RefCell::new(Vec::new()));
+        let all = Rc::clone(&output);
+        let protocol = Watch::new(&Log::default(), &Countdown::new(1))
+            .data(move |_, _, data| *all.borrow_mut() = data.to_vec());
+        let process = reactor
+            .spawn_process(&crate::child(Role::Echo), protocol)
+            .expect("it starts");
+        let child = EchoingChild { process, output };
+        child.await_output(reactor, READY);
+        child
+    }
+
+    /// Sends it `data`, and makes turns until that is back.
+    fn serve(&self, reactor: &Reactor, data: &[u8]) {
+        self.process.write(data);
+        self.await_output(reactor, data);
+    }
+
+    /// Makes turns until its output ends in `end`.
+    fn await_output(&self, reactor: &Reactor, end: &[u8]) {
+        while !self.output.borrow().ends_with(end) {
+            reactor.iterate(LONG).expect("it runs");
+        }
+    }
+}
+
 /// Goal: listeners, a connection, delayed calls, remotes and work on threads all go on in the child.
 #[test]
 fn a_daemon_takes_its_reactor_along() {
@@ -122,19 +157,7 @@ fn a_copy_that_is_dropped_kills_and_closes_nothing() {
             let reactor = reactor();
             let listener = reactor.listen_tcp(any_port(), |_| Echo).expect("a port");
             let client = serve(&reactor, connect(&listener), b"before the fork");
-            let output = Rc::new(RefCell::new(Vec::new()));
-            let all = Rc::clone(&output);
-            let watch = Watch::new(&Log::default(), &Countdown::new(1))
-                .data(move |_, _, data| *all.borrow_mut() = data.to_vec());
-            let process = reactor
-                .spawn_process(&crate::child(Role::Echo), watch)
-                .expect("it starts");
-            let until = |reactor: &Reactor, end: &[u8]| {
-                while !output.borrow().ends_with(end) {
-                    reactor.iterate(LONG).expect("it runs");
-                }
-            };
-            until(&reactor, READY);
+            let child = EchoingChild::start(&reactor);
             let mut owner = Some(reactor);
             join(fork(|| {
                 let reactor = owner.take().expect("it exists");
@@ -143,8 +166,7 @@ fn a_copy_that_is_dropped_kills_and_closes_nothing() {
             }));
             let reactor = owner.expect("the child had a copy");
             serve(&reactor, client, b"after the fork");
-            process.write(b"and the child");
-            until(&reactor, b"and the child");
+            child.serve(&reactor, b"and the child");
             drop(reactor);
         },
     );
@@ -268,19 +290,7 @@ fn every_call_on_a_copy_is_refused_and_harmless() {
             let transports = Rc::new(RefCell::new(Vec::new()));
             let listener = noting(&reactor, &transports);
             let client = serve(&reactor, connect(&listener), b"before the fork");
-            let output = Rc::new(RefCell::new(Vec::new()));
-            let all = Rc::clone(&output);
-            let protocol = Watch::new(&Log::default(), &Countdown::new(1))
-                .data(move |_, _, data| *all.borrow_mut() = data.to_vec());
-            let process = reactor
-                .spawn_process(&crate::child(Role::Echo), protocol)
-                .expect("it starts");
-            let until = |reactor: &Reactor, end: &[u8]| {
-                while !output.borrow().ends_with(end) {
-                    reactor.iterate(LONG).expect("it runs");
-                }
-            };
-            until(&reactor, READY);
+            let child = EchoingChild::start(&reactor);
             let (watched, mut other) = UnixStream::pair().expect("descriptors are free");
             let ready = Rc::new(Cell::new(false));
             let seen = Rc::clone(&ready);
@@ -294,7 +304,7 @@ fn every_call_on_a_copy_is_refused_and_harmless() {
                 remote: reactor.remote(),
                 adopter: reactor.adopter(|_| Echo).expect("it runs"),
                 listener: listener.clone(),
-                process: process.clone(),
+                process: child.process.clone(),
                 watch,
             };
             let mut owner = Some(reactor);
@@ -310,10 +320,9 @@ fn every_call_on_a_copy_is_refused_and_harmless() {
             let (begun, still) = (Instant::now(), Duration::from_millis(20));
             reactor.iterate(still).expect("it runs");
             assert!(begun.elapsed() >= still, "nothing woke it");
-            assert!(!ready.get() && process.status().is_none());
+            assert!(!ready.get() && child.process.status().is_none());
             serve(&reactor, client, b"after the fork");
-            process.write(b"and the child");
-            until(&reactor, b"and the child");
+            child.serve(&reactor, b"and the child");
             serve(&reactor, connect(&listener), b"and the listener");
             other.write_all(b"and the watch").expect("it is connected");
             while !ready.get() {
