@@ -6,6 +6,7 @@
 mod support {
     pub(crate) mod random;
     pub(crate) mod real_child;
+    pub(crate) mod reasons;
     pub(crate) mod roles;
     pub(crate) mod sim_child;
 }

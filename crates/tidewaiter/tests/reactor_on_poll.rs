@@ -11,6 +11,7 @@ mod support {
     pub(crate) mod number;
     pub(crate) mod random;
     pub(crate) mod real_child;
+    pub(crate) mod reasons;
     pub(crate) mod roles;
     pub(crate) mod stranger;
     pub(crate) mod system;

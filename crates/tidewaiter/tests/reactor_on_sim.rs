@@ -7,6 +7,7 @@ use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
     pub(crate) mod messages;
+    pub(crate) mod reasons;
     pub(crate) mod roles;
     pub(crate) mod sim_child;
 }

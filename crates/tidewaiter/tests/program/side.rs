@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tidewaiter::{Protocol, Reason, Transport};
 
+use crate::support::reasons::kind_of;
 use crate::world::{Probe, Stage, World, risky_callback};
 
 /// The length of the head of a flow of bytes: the number of the side that sends it, and the id of its process.
@@ -332,18 +333,5 @@ impl Protocol for SideProtocol {
             side.unsent.set(transport.unsent());
             world.check(!transport.is_open(), || "lost, and open".to_owned());
         });
-    }
-}
-
-/// The variant of a reason.
-fn kind_of(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::Done => "done",
-        Reason::Reset(_) => "reset",
-        Reason::Aborted => "aborted",
-        Reason::TimedOut(_) => "timed out",
-        Reason::Stopped => "stopped",
-        Reason::Panicked => "panicked",
-        _ => "another reason",
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tidewaiter::{Producer, ProducerKind, Reactor, Transport};
 
 use super::support::{
-    Checker, Countdown, HIGH_WATER, Log, RECEIVE, Script, byte_at, kind_of, pair, pattern, reactor,
+    Checker, Countdown, HIGH_WATER, Log, RECEIVE, Script, byte_at, pair, pattern, reactor,
     run_clean,
 };
+use crate::support::reasons::kind_of;
 
 /// The number of bytes that a producer of these tests writes at a time.
 const PIECE: usize = 10_000;

@@ -11,9 +11,8 @@ use std::time::Duration;
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
 
-use super::support::{
-    Countdown, Log, Script, any_port, kind_of, pair, pattern, reactor, run_clean,
-};
+use super::support::{Countdown, Log, Script, any_port, pair, pattern, reactor, run_clean};
+use crate::support::reasons::kind_of;
 
 /// More than a simulated connection buffers, and less than those of real systems do.
 const ANSWER: usize = 200_000;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tidewaiter::process::Command;
 use tidewaiter::{ProcessProtocol, Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
 
-use super::support::{Echo, Script, Silent, any_port, kind_of, pair, reactor, run, run_clean};
+use super::support::{Echo, Script, Silent, any_port, pair, reactor, run, run_clean};
+use crate::support::reasons::kind_of;
 use crate::support::roles::Role;
 
 /// Goal: a stop with much under way tells each connection once that the reactor stopped, and leaves nothing.

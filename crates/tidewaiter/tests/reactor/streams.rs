@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tidewaiter::Transport;
 
-use super::support::{
-    Countdown, Echo, Log, Script, Silent, kind_of, pair, pattern, reactor, run_clean,
-};
+use super::support::{Countdown, Echo, Log, Script, Silent, pair, pattern, reactor, run_clean};
+use crate::support::reasons::kind_of;
 
 #[test]
 fn an_echo_comes_back_whole_and_the_connection_ends_in_order() {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tidewaiter::{Listener, Metrics, Protocol, Reactor, Reason, RunEnd, Transport};
 
+use crate::support::reasons::kind_of;
+
 /// A test that takes longer than this has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -169,19 +171,6 @@ impl Script {
             log.add(format!("{name}: {}", kind_of(&reason)));
             countdown.hit(transport.reactor());
         })
-    }
-}
-
-/// The variant of a reason.
-pub(crate) fn kind_of(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::Done => "done",
-        Reason::Reset(_) => "reset",
-        Reason::Aborted => "aborted",
-        Reason::TimedOut(_) => "timed out",
-        Reason::Stopped => "stopped",
-        Reason::Panicked => "panicked",
-        _ => "another reason",
     }
 }
 
