@@ -64,6 +64,8 @@ const CAPACITY: usize = 8 << 10;
 /// A client that takes one piece of output each time, and then rests; it takes nothing if there is no rest.
 struct Slow {
     rest: Option<Duration>,
+    /// Sent for each piece.
+    ping: &'static [u8],
     seen: Rc<Seen>,
 }
 
@@ -91,6 +93,7 @@ impl Protocol for Slow {
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
         self.seen.bytes.set(self.seen.bytes.get() + data.len());
+        transport.write(self.ping);
         self.rest(transport);
     }
 
@@ -108,7 +111,7 @@ struct Fared {
 }
 
 /// Serves one client a command that writes this many bytes and exits.
-fn serve(bytes: usize, rest: Option<Duration>) -> Fared {
+fn serve(bytes: usize, rest: Option<Duration>, ping: &'static [u8]) -> Fared {
     keep_lines();
     let mut faults = Faults::default();
     faults.capacity = CAPACITY;
@@ -130,6 +133,7 @@ fn serve(bytes: usize, rest: Option<Duration>) -> Fared {
     let seen = Rc::<Seen>::default();
     let client = Cell::new(Some(Slow {
         rest,
+        ping,
         seen: Rc::clone(&seen),
     }));
     reactor.connect_tcp(listener.local_addr(), move |_| {
@@ -176,16 +180,23 @@ fn plan() -> ServePlan {
 /// Amounts of output, which after the child's exit are in the socket; also in the server's queue; also in the child's pipe.
 const AMOUNTS: [usize; 3] = [6 << 10, 60 << 10, 80 << 10];
 
-/// Goal: a client that takes some bytes now and then gets all the output, however long that takes.
+/// Goal: a client that takes some bytes now and then gets all the output, however long that takes, even if it keeps
+/// sending to a child that has exited.
 #[test]
 fn a_client_that_takes_bytes_slowly_gets_all_of_them() {
     // The client's port receives one piece ahead, so the socket is emptied after every other rest.
     let rest = (STALL_LIMIT / 2).saturating_sub(Duration::from_secs(1));
-    for bytes in AMOUNTS {
-        let fared = serve(bytes, Some(rest));
+    let pings = [&b""[..], b"ping"];
+    for (bytes, ping) in AMOUNTS
+        .iter()
+        .flat_map(|&bytes| pings.map(|ping| (bytes, ping)))
+    {
+        let fared = serve(bytes, Some(rest), ping);
         assert_eq!(fared.bytes, bytes, "{:?}", fared.lines);
         let in_order = fared.reason.as_ref().is_some_and(Reason::is_done);
-        assert!(in_order, "{:?}", fared.reason);
+        // A client that still sends after the server has closed sees a reset, having all the output.
+        let told = in_order || !ping.is_empty();
+        assert!(told, "{:?}", fared.reason);
         let took = fared.took;
         assert!(took > 2 * STALL_LIMIT, "{bytes} bytes: after {took:?}");
         let ended = fared.lines.last().expect("the end is logged");
@@ -198,7 +209,7 @@ fn a_client_that_takes_bytes_slowly_gets_all_of_them() {
 #[test]
 fn a_client_that_takes_nothing_is_dropped_after_the_limit() {
     for bytes in AMOUNTS {
-        let fared = serve(bytes, None);
+        let fared = serve(bytes, None, b"");
         assert_eq!(fared.bytes, 0);
         let over = fared.took.checked_sub(STALL_LIMIT);
         let in_time = over.is_some_and(|over| over < STALL_LIMIT / 3);
