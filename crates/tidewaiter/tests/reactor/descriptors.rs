@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
-use tidewaiter::process::ExitStatus;
+use tidewaiter::process::{Command, ExitStatus};
 use tidewaiter::{Factory, Listener, Process, ProcessProtocol, Protocol};
 
 use crate::promises::processes::Watch;
@@ -80,6 +80,46 @@ fn expect_no_relatives(group: u32) {
         assert!(begun.elapsed() < Duration::from_secs(10), "{left:?}");
         std::thread::yield_now();
     }
+}
+
+/// A child whose protocol counts our descriptors when it ends.
+struct Counted {
+    countdown: Countdown,
+    counts: Rc<RefCell<Vec<usize>>>,
+}
+
+impl ProcessProtocol for Counted {
+    fn process_ended(&mut self, process: &Process, _: ExitStatus) {
+        self.counts.borrow_mut().push(descriptors());
+        self.countdown.hit(process.reactor());
+    }
+}
+
+/// Goal: whoever is told of a child's end may start the next one with the same descriptors.
+/// Method: a process that the child left behind keeps its input open until we close it.
+#[test]
+fn all_descriptors_of_a_child_are_closed_when_its_end_is_told() {
+    alone(
+        module_path!(),
+        "all_descriptors_of_a_child_are_closed_when_its_end_is_told",
+        || {
+            for script in ["", "exec 3<&0; cat <&3 >/dev/null 2>&1 &"] {
+                let (reactor, countdown) = (reactor(), Countdown::new(1));
+                let counts = Rc::<RefCell<Vec<usize>>>::default();
+                let before = Rc::clone(&counts);
+                reactor.call_later(Duration::ZERO, move |reactor| {
+                    before.borrow_mut().push(descriptors());
+                    let command = Command::new("sh").args(["-c", script]);
+                    let counts = Rc::clone(&before);
+                    let counted = Counted { countdown, counts };
+                    reactor.spawn_process(&command, counted).expect("it starts");
+                });
+                run_clean(&reactor);
+                let counts = counts.take();
+                assert_eq!(counts[0], counts[1], "{script:?}");
+            }
+        },
+    );
 }
 
 /// Goal: without free descriptors, accepting pauses, logs this once, and resumes by itself.
