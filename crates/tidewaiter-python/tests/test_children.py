@@ -19,6 +19,18 @@ class Ends(ReactorTestCase):
                 self.assertEqual(sorted(outcome["seen"]), [["ended", False]] * 70 + [["exited", False]] * 70)
                 self.assertEqual(outcome["log"], [])
 
+    @support.needs_proc
+    def test_all_descriptors_of_a_child_are_closed_when_its_end_is_told(self):
+        for port in ports():
+            with self.subTest(port):
+                self.assertEqual(self.scenario("children", "closed", 20, environment=on(port)), [0] * 20)
+
+    def test_a_protocol_that_stops_the_reactor_at_the_exit_is_told_of_the_end(self):
+        for port in ports():
+            with self.subTest(port):
+                outcome = self.scenario("children", "stopped_at_exit", environment=on(port))
+                self.assertEqual(outcome, {"ended": True, "log": []})
+
     @support.ours_only
     def test_a_signal_to_a_child_that_has_ended_goes_to_nobody(self):
         for port in ports():

@@ -36,7 +36,8 @@ struct State {
 /// A child process. To be subclassed.
 ///
 /// The loop calls on the subclass: `proto.childDataReceived(childFD, data)`, `_childFailed(childFD, exception)` if
-/// that raised an exception, `_childConnectionLost(childFD)` and `_childExited(status)`.
+/// that raised an exception, `_childConnectionLost(childFD)`, `_childExited(status)` and, once all its handles are
+/// closed, `_childEnded()`.
 #[pyclass(frozen, subclass, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Child(Locked<State>);
 
@@ -81,7 +82,9 @@ impl ProcessProtocol for ChildBridge {
     }
 
     fn process_ended(&mut self, _: &Process, _: ExitStatus) {
-        self.0.remove();
+        self.0.call_last("_childEnded", |child| {
+            child.call_method0(intern!(child.py(), "_childEnded"))
+        });
     }
 }
 

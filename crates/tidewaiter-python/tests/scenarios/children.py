@@ -4,6 +4,7 @@ import os
 
 from twisted.internet import protocol
 
+from scenarios.holdings import descriptors
 from scenarios.pairs import failures, python, until
 
 NO_SIGNALS = {"installSignalHandlers": False}
@@ -67,6 +68,40 @@ def reaped(reactor, count):
     children = [_Noted(happened) for _ in range(count)]
     _end_together(reactor, children, "raise SystemExit(3)")
     return {"seen": seen, "codes": [child.exit_code for child in children], "log": failures()}
+
+
+def closed(reactor, count):
+    """Runs children one after another. Returns how many descriptors each has left open when its end is reported."""
+    left = []
+
+    def happened(child, what):
+        if what == "ended":
+            left.append(descriptors() - before)
+            if len(left) < count:
+                start()
+
+    def start():
+        arguments = python("")
+        reactor.spawnProcess(_Noted(happened), arguments[0], arguments, os.environ)
+
+    def begin():
+        nonlocal before
+        before = descriptors()
+        start()
+
+    before = 0
+    reactor.callWhenRunning(reactor.callLater, 0, begin)
+    until(reactor, lambda: len(left) == count)
+    return left
+
+
+def stopped_at_exit(reactor):
+    """A protocol stops the reactor when its child, which has no pipes, exits. Returns whether it is told of the end."""
+    child = _Noted(lambda child, what: reactor.stop() if what == "exited" else None)
+    arguments = python("")
+    reactor.callWhenRunning(reactor.spawnProcess, child, arguments[0], arguments, os.environ, childFDs={})
+    reactor.run()
+    return {"ended": child.ended, "log": failures()}
 
 
 def signalled_late(reactor, count):

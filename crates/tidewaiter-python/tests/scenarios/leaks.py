@@ -37,7 +37,7 @@ def _rounds(reactor, work):
 async def _settled(reactor):
     """Waits until the number of open descriptors no longer changes.
 
-    The loop tells of an end before it closes the handles, which takes it some turns.
+    The loop tells of a connection's end before it closes the handle, which takes it some turns.
     """
     before, now = None, descriptors()
     while now != before:

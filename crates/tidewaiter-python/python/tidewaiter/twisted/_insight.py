@@ -42,7 +42,8 @@ _MEANT = {
     "_streamWriteEnded": "writeConnectionLost",
     "_streamLost": "connectionLost",
     "_childConnectionLost": "childConnectionLost",
-    "_childExited": "processExited or processEnded",
+    "_childExited": "processExited",
+    "_childEnded": "processEnded",
 }
 
 

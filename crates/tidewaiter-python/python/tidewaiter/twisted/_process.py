@@ -63,6 +63,8 @@ class Process(Child, BaseProcess):
     """A running child process."""
 
     status = -1
+    # Whether all handles of the child are closed.
+    _closed = False
 
     def __init__(self, reactor: LoopReactor, proto: Any) -> None:
         BaseProcess.__init__(self, proto)
@@ -138,6 +140,10 @@ class Process(Child, BaseProcess):
         if self.pid is not None:
             self.processEnded(status)
 
+    def _childEnded(self) -> None:
+        self._closed = True
+        self.maybeCallProcessEnded()
+
     def childConnectionLost(self, childFD: int, reason: Failure) -> None:
         """Handle the end of the pipe at the child's descriptor `childFD`."""
         del self.pipes[childFD]
@@ -148,8 +154,18 @@ class Process(Child, BaseProcess):
         self.maybeCallProcessEnded()
 
     def maybeCallProcessEnded(self) -> None:
-        if self.lostProcess and not self.pipes:
-            BaseProcess.maybeCallProcessEnded(self)
+        """
+        Call the protocol's `processEnded` once the process and its pipes have ended.
+
+        While the loop runs, wait until the descriptors are closed too: the protocol may need them for the next child.
+        """
+        if not self.lostProcess or self.pipes:
+            return
+        if self._reactor.running and not self._closed:
+            self._reactor._ending.add(self)
+            return
+        self._reactor._ending.discard(self)
+        BaseProcess.maybeCallProcessEnded(self)
 
     # IProcessTransport.
 

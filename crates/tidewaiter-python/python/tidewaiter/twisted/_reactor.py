@@ -20,6 +20,7 @@ from zope.interface import classImplements, implementer
 from tidewaiter import Metrics, _forks
 from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure, Stream, TwistedLoop
 from tidewaiter.twisted import _insight
+from tidewaiter.twisted._process import Process
 from tidewaiter.twisted._tcp import Client, Connector, Port
 
 # Give our delayed calls the interface, exceptions, `repr` and clock of Twisted's own.
@@ -66,6 +67,8 @@ class LoopReactor(base.ReactorBase):
         self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
         # Transports that `removeAll` has returned. It returns them again only if they read.
         self._removed: WeakSet[Stream | Port] = WeakSet()
+        # Children that have ended, and whose descriptors are not all closed yet.
+        self._ending: set[Process] = set()
         _forks.follow(self._core)
         self._shorten()
         super().__init__()
@@ -225,6 +228,9 @@ class LoopReactor(base.ReactorBase):
         super().disconnectAll()
         for each in self._live():
             log.callWithLogger(each, each.connectionLost, Failure(main.CONNECTION_LOST))
+        # The loop makes no more turns, so nothing else would report these ends.
+        for process in list(self._ending):
+            process.maybeCallProcessEnded()
 
     # IReactorTCP.
 
