@@ -1,11 +1,10 @@
 //! A client with timeouts: `cargo run -p tidewaiter --example client -- localhost:7000 hello`.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidewaiter::endpoint::HostPort;
-use tidewaiter::{ConnectError, ConnectOptions, Factory, Protocol};
+use tidewaiter::{Address, ConnectError, ConnectOptions, Factory, Protocol};
 use tidewaiter::{Reactor, Reason, Transport};
 
 /// For connecting, and once more for the answer.
@@ -46,7 +45,7 @@ struct Dial {
 }
 
 impl Factory for Dial {
-    fn build_protocol(&mut self, _peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _peer: Address) -> Option<Box<dyn Protocol>> {
         let line = std::mem::take(&mut self.line);
         Some(Box::new(Client { line }))
     }

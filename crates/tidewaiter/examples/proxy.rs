@@ -1,7 +1,7 @@
 //! A TCP proxy with backpressure: `cargo run -p tidewaiter --example proxy -- 127.0.0.1:7001 localhost:7000`.
 
 use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
-use tidewaiter::{ConnectError, Error, Factory, Listener, ProducerKind, Protocol};
+use tidewaiter::{Address, ConnectError, Error, Factory, Listener, ProducerKind, Protocol};
 use tidewaiter::{Reactor, Reason, Transport, endpoint::HostPort};
 
 /// This side's connection, once it exists, and the other side's.
@@ -50,7 +50,7 @@ impl Protocol for Side {
 }
 
 impl Factory for Side {
-    fn build_protocol(&mut self, _peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _peer: Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(self.clone()))
     }
 

@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tidewaiter::port::sim::Sim;
-use tidewaiter::{Protocol, Reactor, Reason, Transport};
+use tidewaiter::{Address, Protocol, Reactor, Reason, Transport};
 
 #[path = "../examples/child.rs"]
 mod child;
@@ -66,7 +66,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
 }
 
 /// Sends `request`, ends its side, and returns the whole answer.
-fn talk(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+fn talk(address: Address, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     let mut writer = stream.try_clone().expect("a stream is shared");
     thread::scope(|scope| {

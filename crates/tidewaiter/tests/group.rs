@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,8 @@ use std::time::Duration;
 use tidewaiter::port::PortKind;
 use tidewaiter::port::sim::Sim;
 use tidewaiter::{
-    Error, Factory, GroupListener, Protocol, Reactor, ReactorBuilder, ReactorGroup, Transport,
+    Address, Error, Factory, GroupListener, Protocol, Reactor, ReactorBuilder, ReactorGroup,
+    Transport,
 };
 
 /// Far longer than any step of these tests takes: a test that waits this long fails.
@@ -50,7 +51,7 @@ fn numbering(thread: usize) -> impl Factory {
 }
 
 /// Connects, and returns the number of the thread that answered.
-fn connect(address: SocketAddr) -> (TcpStream, usize) {
+fn connect(address: impl ToSocketAddrs) -> (TcpStream, usize) {
     let mut client = TcpStream::connect(address).expect("the server listens");
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut number = [0];
@@ -107,7 +108,7 @@ const WAYS: [Listen; 2] = [
     |group, address, made| group.listen_tcp_handing_over(address, noting(made)),
 ];
 
-fn noting(made: Made) -> impl Fn(usize) -> Box<dyn FnMut(SocketAddr) -> Number> + Send + Sync {
+fn noting(made: Made) -> impl Fn(usize) -> Box<dyn FnMut(Address) -> Number> + Send + Sync {
     move |thread| {
         let here = thread::current().id();
         made.lock().unwrap().push((thread, here));
@@ -164,7 +165,7 @@ fn stop_listening_closes_every_socket_drops_the_factories_and_spares_connections
     );
 
     impl Factory for Living {
-        fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
             Some(Box::new(Number(self.0)))
         }
     }

@@ -5,14 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Read, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::{
-    ConnectError, ConnectOptions, DelayedCall, Factory, Producer, ProducerKind, Protocol, Reactor,
-    Reason, Transport, WorkLost,
+    Address, ConnectError, ConnectOptions, DelayedCall, Factory, Producer, ProducerKind, Protocol,
+    Reactor, Reason, Transport, WorkLost,
 };
 
 use crate::failure::Failure;
@@ -91,7 +90,7 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
 struct Dial(Rc<Join>);
 
 impl Factory for Dial {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Connection(Rc::clone(&self.0))))
     }
 

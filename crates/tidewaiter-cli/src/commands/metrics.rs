@@ -1,11 +1,10 @@
 //! A minimal HTTP server for metrics.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::{DelayedCall, Factory, Protocol, Reason, Transport};
+use tidewaiter::{Address, DelayedCall, Factory, Protocol, Reason, Transport};
 
 /// Longer requests are refused.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
@@ -32,7 +31,7 @@ impl Responder {
 }
 
 impl Factory for Responder {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         if self.clients.get() >= CLIENTS_MAX {
             return None;
         }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use tidewaiter::Address;
 use tidewaiter::port::RawDescriptor;
 
 #[cfg(unix)]
@@ -72,9 +73,10 @@ pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
     }
 }
 
-/// Converts an address to Python's form: the reverse of [`address`].
-pub(crate) fn tuple<'py>(py: Python<'py>, address: SocketAddr) -> PyResult<Bound<'py, PyTuple>> {
-    match address {
+/// Converts an IP address to Python's form: the reverse of [`address`].
+pub(crate) fn tuple<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyTuple>> {
+    let ip = address.socket_addr();
+    match ip.ok_or_else(|| PyValueError::new_err(format!("{address} is not an IP address")))? {
         SocketAddr::V4(address) => (address.ip().to_string(), address.port()).into_pyobject(py),
         SocketAddr::V6(address) => (
             address.ip().to_string(),

@@ -2,14 +2,13 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::{Factory, Protocol, Transport};
+use tidewaiter::{Address, Factory, Protocol, Transport};
 
 use crate::core::failures::refused;
 use crate::core::lock::Locked;
@@ -68,7 +67,7 @@ impl ListenerBridge {
 fn open(
     face: &Face,
     slot: &Slot<Listener>,
-    peer: SocketAddr,
+    peer: &Address,
     transport: &Transport,
 ) -> Option<Slot<Stream>> {
     face.accepted
@@ -93,10 +92,10 @@ fn open(
 }
 
 impl Factory for ListenerBridge {
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
         let (slot, face) = (self.slot.clone(), self.face.upgrade()?);
         Some(Box::new(Bridge::accepted(move |transport| {
-            open(&face, &slot, peer, transport)
+            open(&face, &slot, &peer, transport)
         })))
     }
 

@@ -9,6 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::os::Address;
+
 /// The default head start of an attempt over the next one: RFC 8305, section 8.
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
@@ -21,10 +23,10 @@ const ATTEMPT_DELAY_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct AttemptId(usize);
 
 /// The next thing that the caller has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Start connecting to this address, then ask again.
-    Connect(SocketAddr, AttemptId),
+    Connect(Address, AttemptId),
     /// Ask again at this time, or earlier if an attempt ends.
     WaitUntil(Instant),
     /// Ask again when an attempt ends. After a success there is nothing more to ask.
@@ -37,10 +39,10 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Race {
     /// The addresses not tried yet, in the order in which they will be.
-    waiting: VecDeque<SocketAddr>,
+    waiting: VecDeque<Address>,
     /// The attempts under way.
-    running: Vec<(AttemptId, SocketAddr)>,
-    failures: Vec<(SocketAddr, io::Error)>,
+    running: Vec<(AttemptId, Address)>,
+    failures: Vec<(Address, io::Error)>,
     delay: Duration,
     /// The next attempt starts no earlier than this. `None`: no attempt has started yet.
     next_start: Option<Instant>,
@@ -50,7 +52,7 @@ pub(crate) struct Race {
 impl Race {
     /// Makes a race between `addresses`, given in the resolver's order of preference. Attempts start `delay`
     /// after each other; the race limits `delay` to between 10 ms and 2 s.
-    pub(crate) fn new(addresses: &[SocketAddr], delay: Duration) -> Race {
+    pub(crate) fn new(addresses: &[Address], delay: Duration) -> Race {
         Race {
             waiting: interleave(addresses),
             running: Vec::new(),
@@ -63,21 +65,23 @@ impl Race {
 
     /// Returns what to do at `now`. After each [`Step::Connect`], ask again.
     pub(crate) fn next(&mut self, now: Instant) -> Step {
-        match (self.next_start, self.waiting.front()) {
-            (_, None) if self.running.is_empty() => Step::Failed,
-            (_, None) => Step::Wait,
-            (Some(start), Some(_)) if now < start => Step::WaitUntil(start),
-            (_, Some(&address)) => {
-                self.waiting.pop_front();
-                self.start(address, now)
-            }
+        if let Some(start) = self.next_start
+            && now < start
+            && !self.waiting.is_empty()
+        {
+            return Step::WaitUntil(start);
+        }
+        match self.waiting.pop_front() {
+            Some(address) => self.start(address, now),
+            None if self.running.is_empty() => Step::Failed,
+            None => Step::Wait,
         }
     }
 
-    fn start(&mut self, address: SocketAddr, now: Instant) -> Step {
+    fn start(&mut self, address: Address, now: Instant) -> Step {
         let attempt = AttemptId(self.attempts);
         self.attempts += 1;
-        self.running.push((attempt, address));
+        self.running.push((attempt, address.clone()));
         self.next_start = Some(now + self.delay);
         Step::Connect(address, attempt)
     }
@@ -95,7 +99,7 @@ impl Race {
     /// Returns the most telling error, with its address: the error of the attempt that came furthest. A peer's
     /// refusal ranks before silence, and silence before an address that cannot be reached from here. Among
     /// equals, the first error counts.
-    pub(crate) fn into_failure(self) -> Option<(SocketAddr, io::Error)> {
+    pub(crate) fn into_failure(self) -> Option<(Address, io::Error)> {
         // `min_by_key` returns the first of several minima.
         self.failures
             .into_iter()
@@ -121,12 +125,13 @@ fn distance(error: &io::Error) -> u8 {
 }
 
 /// Alternates between the families, beginning with that of the first address; within a family the order stays.
-fn interleave(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+fn interleave(addresses: &[Address]) -> VecDeque<Address> {
+    let is_v6 = |address: &Address| matches!(address, Address::Ip(SocketAddr::V6(_)));
+    let first_is_v6 = addresses.first().is_some_and(is_v6);
     let (mut preferred, mut other): (VecDeque<_>, VecDeque<_>) = addresses
         .iter()
-        .copied()
-        .partition(|address: &SocketAddr| address.is_ipv6() == first_is_v6);
+        .cloned()
+        .partition(|address| is_v6(address) == first_is_v6);
     let mut order = VecDeque::with_capacity(addresses.len());
     while !preferred.is_empty() || !other.is_empty() {
         order.extend(preferred.pop_front());
@@ -137,22 +142,26 @@ fn interleave(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{ATTEMPT_DELAY, AttemptId, Race, Step};
+    use super::{ATTEMPT_DELAY, Address, AttemptId, Race, Step};
     use proptest::prelude::any;
     use proptest::{collection, prop_assert, prop_assert_eq, proptest};
     use std::io::ErrorKind;
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+    use std::net::{Ipv4Addr, Ipv6Addr};
     use std::time::{Duration, Instant};
 
-    fn v4(port: u16) -> SocketAddr {
+    fn v4(port: u16) -> Address {
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
-    fn v6(port: u16) -> SocketAddr {
+    fn v6(port: u16) -> Address {
         (Ipv6Addr::LOCALHOST, port).into()
     }
 
-    fn connect(race: &mut Race, now: Instant) -> (SocketAddr, AttemptId) {
+    fn is_v6(address: &Address) -> bool {
+        address.socket_addr().is_some_and(|ip| ip.is_ipv6())
+    }
+
+    fn connect(race: &mut Race, now: Instant) -> (Address, AttemptId) {
         match race.next(now) {
             Step::Connect(address, attempt) => (address, attempt),
             step => panic!("an attempt should start, not {step:?}"),
@@ -198,8 +207,11 @@ mod tests {
     }
 
     /// Fails each address with the error beside it, and returns the failure that the race reports.
-    fn lose(failures: &[(SocketAddr, ErrorKind)]) -> (SocketAddr, ErrorKind) {
-        let addresses: Vec<SocketAddr> = failures.iter().map(|(address, _)| *address).collect();
+    fn lose(failures: &[(Address, ErrorKind)]) -> (Address, ErrorKind) {
+        let addresses: Vec<Address> = failures
+            .iter()
+            .map(|(address, _)| address.clone())
+            .collect();
         let mut race = Race::new(&addresses, ATTEMPT_DELAY);
         let now = Instant::now();
         for (_, kind) in failures {
@@ -242,7 +254,7 @@ mod tests {
             families in collection::vec(any::<bool>(), 0..12),
             fails_at_once in collection::vec(any::<bool>(), 12),
         ) {
-            let addresses: Vec<SocketAddr> = (0..)
+            let addresses: Vec<Address> = (0..)
                 .zip(&families)
                 .map(|(port, &is_v6)| if is_v6 { v6(port) } else { v4(port) })
                 .collect();
@@ -250,7 +262,7 @@ mod tests {
             let mut now = Instant::now();
             let mut earliest = now;
             let mut running = Vec::new();
-            let mut tried: Vec<SocketAddr> = Vec::new();
+            let mut tried: Vec<Address> = Vec::new();
             loop {
                 match race.next(now) {
                     Step::Connect(address, attempt) => {
@@ -275,17 +287,17 @@ mod tests {
                 }
             }
             prop_assert!(running.is_empty());
-            let preferred = addresses.first().map(SocketAddr::is_ipv6);
-            let of_family = |addresses: &[SocketAddr], first: bool| -> Vec<SocketAddr> {
-                let matches = |address: &&SocketAddr| (Some(address.is_ipv6()) == preferred) == first;
-                addresses.iter().filter(matches).copied().collect()
+            let preferred = addresses.first().map(is_v6);
+            let of_family = |addresses: &[Address], first: bool| -> Vec<Address> {
+                let matches = |address: &&Address| (Some(is_v6(address)) == preferred) == first;
+                addresses.iter().filter(matches).cloned().collect()
             };
             for first in [true, false] {
                 prop_assert_eq!(of_family(&tried, first), of_family(&addresses, first));
             }
             let both = 2 * of_family(&addresses, true).len().min(of_family(&addresses, false).len());
             for (place, address) in tried.iter().take(both).enumerate() {
-                prop_assert_eq!(Some(address.is_ipv6()) == preferred, place % 2 == 0);
+                prop_assert_eq!(Some(is_v6(address)) == preferred, place % 2 == 0);
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Reactor;
 use super::clock::Clock;
+use crate::os::Address;
 
 /// The number of classes of durations.
 const CLASSES: usize = 32;
@@ -90,8 +90,8 @@ fn saturating_micros(duration: Duration) -> u64 {
 pub struct SlowCallback {
     /// The kind of callback: "a protocol", "a delayed call", "a call from another thread", …
     pub what: &'static str,
-    /// The peer's address, if the callback belongs to a TCP connection.
-    pub peer: Option<SocketAddr>,
+    /// The peer's address, if the callback belongs to a connection.
+    pub peer: Option<Address>,
     /// How long the callback took.
     pub elapsed: Duration,
 }
@@ -99,7 +99,7 @@ pub struct SlowCallback {
 impl fmt::Display for SlowCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} took {:?}", self.what, self.elapsed)?;
-        match self.peer {
+        match &self.peer {
             Some(peer) => write!(f, " for {peer}"),
             None => Ok(()),
         }
@@ -160,7 +160,7 @@ impl Reactor {
     pub(super) fn report_if_slow(
         &self,
         what: &'static str,
-        peer: impl FnOnce() -> Option<SocketAddr>,
+        peer: impl FnOnce() -> Option<Address>,
     ) {
         let Some(slow) = &self.core.settings.slow else {
             return;

@@ -1,11 +1,11 @@
 //! One whole turn of the loop.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Key, Reactor};
 use crate::error::Error;
+use crate::os::Address;
 use crate::panics;
 use crate::port::{Completion, SignalWatch, Token};
 
@@ -250,7 +250,7 @@ impl Reactor {
     pub(crate) fn guard_for<R>(
         &self,
         what: &'static str,
-        peer: impl FnOnce() -> Option<SocketAddr>,
+        peer: impl FnOnce() -> Option<Address>,
         callback: impl FnOnce() -> R,
     ) -> Option<R> {
         let result = self.catch(what, callback);

@@ -2,13 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::listener::begin_connection;
 use super::stream::{Factory, Protocol};
 use crate::error::Error;
+use crate::os::Address;
 use crate::port::{Completion, Socket, Token};
 use crate::reactor::{Live, Reactor, Remote};
 
@@ -92,12 +92,17 @@ impl Adopter {
     /// # Errors
     ///
     /// [`Error::Stopped`] when the reactor has stopped. The socket is closed then.
-    pub fn adopt_tcp(&self, socket: impl Into<Socket>, peer: SocketAddr) -> Result<(), Error> {
-        let (socket, token) = (socket.into(), self.registration.token);
+    pub fn adopt_tcp(
+        &self,
+        socket: impl Into<Socket>,
+        peer: impl Into<Address>,
+    ) -> Result<(), Error> {
+        let (socket, peer) = (socket.into(), peer.into());
+        let token = self.registration.token;
         self.registration.remote.call(move |reactor| {
             // A stopping reactor has dropped its end; the socket is then closed here.
             if let Some(inlet) = reactor.find::<Inlet>(token) {
-                inlet.take(socket, peer);
+                inlet.take(socket, &peer);
             }
         })
     }
@@ -127,11 +132,11 @@ impl Drop for Registration {
 }
 
 impl Inlet {
-    fn take(&self, socket: Socket, peer: SocketAddr) {
+    fn take(&self, socket: Socket, peer: &Address) {
         self.reactor.counters().adopted.add(1);
         let protocol = self
             .reactor
-            .guard("a factory", || self.build_protocol(peer));
+            .guard("a factory", || self.build_protocol(peer.clone()));
         let Some(Some(protocol)) = protocol else {
             return;
         };
@@ -140,7 +145,7 @@ impl Inlet {
         }
     }
 
-    pub(super) fn build_protocol(&self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    pub(super) fn build_protocol(&self, peer: Address) -> Option<Box<dyn Protocol>> {
         self.factory.borrow_mut().build_protocol(peer)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use super::adopter::{Adopter, Inlet};
 use super::listener;
 use super::stream::{Factory, Protocol};
 use crate::error::Error;
+use crate::os::Address;
 use crate::panics;
 use crate::port::{ListenOptions, Token};
 use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, RunEnd, SystemEvent};
@@ -193,10 +193,7 @@ impl ReactorGroup {
         let mut options = options.clone();
         options.reuse_port |= adopters.len() > 1;
         let mut listener = GroupListener {
-            address: listener::ip_address(&options.address).map_err(|source| Error::Listen {
-                address: options.address.clone(),
-                source,
-            })?,
+            address: options.address.clone(),
             parts: Vec::new(),
         };
         for (index, adopter) in adopters.iter().enumerate() {
@@ -209,7 +206,7 @@ impl ReactorGroup {
             match listening {
                 Ok((address, token)) => {
                     // If the OS chose the port, the remaining sockets use the same one.
-                    options.address = address.into();
+                    options.address = address.clone();
                     listener.add(address, &self.remotes[index], token);
                 }
                 Err(error) => {
@@ -230,19 +227,17 @@ impl ReactorGroup {
         let (address, token) = self.ask(0, move |reactor| {
             let mut next = 0;
             let listener = reactor.listen_tcp_handing_over(options, move |socket, peer| {
-                if adopters[next].adopt_tcp(socket, peer).is_err() {
+                if adopters[next].adopt_tcp(socket, peer.clone()).is_err() {
                     log::debug!("connection from {peer}: the group is stopping");
                 }
                 next = (next + 1) % adopters.len();
             })?;
             Ok((listener.local_addr(), listener.token()))
         })?;
-        let mut listener = GroupListener {
+        Ok(GroupListener {
             address,
-            parts: Vec::new(),
-        };
-        listener.add(address, &self.remotes[0], token);
-        Ok(listener)
+            parts: vec![(self.remotes[0].clone(), token)],
+        })
     }
 
     /// Calls `question` on a reactor's thread and waits for the answer. Passes a panic of `question` on.
@@ -358,7 +353,7 @@ impl fmt::Debug for ReactorGroup {
 
 /// A listener of a [`ReactorGroup`]. Dropping this does not close it.
 pub struct GroupListener {
-    address: SocketAddr,
+    address: Address,
     /// The listening sockets, each as its reactor and the listener's token there.
     parts: Vec<(Remote, Token)>,
 }
@@ -366,8 +361,8 @@ pub struct GroupListener {
 impl GroupListener {
     /// The address that the group listens on. If the options named port 0, it has the port that the OS chose.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn local_addr(&self) -> Address {
+        self.address.clone()
     }
 
     /// Tells every reactor of the group to stop listening, and returns at once. Accepted connections stay open.
@@ -383,7 +378,7 @@ impl GroupListener {
         }
     }
 
-    fn add(&mut self, address: SocketAddr, remote: &Remote, token: Token) {
+    fn add(&mut self, address: Address, remote: &Remote, token: Token) {
         self.address = address;
         self.parts.push((remote.clone(), token));
     }
@@ -402,7 +397,7 @@ impl fmt::Debug for GroupListener {
 struct LocalFactory(Rc<Inlet>);
 
 impl Factory for LocalFactory {
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
         self.0.build_protocol(peer)
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ pub(crate) enum Destination {
     /// To this reactor; the factory makes a protocol for each.
     Factory(Box<dyn Factory>),
     /// To a function that gets the bare socket and may pass it on, for instance to another reactor.
-    HandOver(Box<dyn FnMut(Socket, SocketAddr)>),
+    HandOver(Box<dyn FnMut(Socket, Address)>),
 }
 
 pub(super) struct Inner {
     reactor: Reactor,
     handle: Handle,
-    address: SocketAddr,
+    address: Address,
     token: Cell<Token>,
     destination: RefCell<Destination>,
     one_at_a_time: bool,
@@ -86,7 +86,7 @@ impl Reactor {
     pub fn listen_tcp_handing_over(
         &self,
         options: impl Into<ListenOptions>,
-        take: impl FnMut(Socket, SocketAddr) + 'static,
+        take: impl FnMut(Socket, Address) + 'static,
     ) -> Result<Listener, Error> {
         self.listen(&options.into(), Destination::HandOver(Box::new(take)))
     }
@@ -109,8 +109,9 @@ impl Reactor {
     /// # }
     /// # let reactor = Reactor::new()?;
     /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let address = socket.local_addr()?;
     /// let listener = reactor.listen_tcp_on(socket, |_peer| Silent)?;
-    /// assert_ne!(listener.local_addr().port(), 0);
+    /// assert_eq!(listener.local_addr(), address.into());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn listen_tcp_on(
@@ -144,10 +145,7 @@ impl Reactor {
         one_at_a_time: bool,
         failed: impl FnOnce(io::Error) -> Error,
     ) -> Result<Listener, Error> {
-        let address = self
-            .port()
-            .local_addr(handle)
-            .and_then(|address| ip_address(&address));
+        let address = self.port().local_addr(handle).and_then(ip_only);
         let address = address.map_err(|source| {
             close_unawaited(self, handle);
             failed(source)
@@ -173,17 +171,19 @@ impl Reactor {
 }
 
 /// Refuses the address of a socket that is no TCP socket.
-pub(super) fn ip_address(address: &Address) -> io::Result<SocketAddr> {
+fn ip_only(address: Address) -> io::Result<Address> {
+    if address.socket_addr().is_some() {
+        return Ok(address);
+    }
     let message = format!("the socket's address, {address}, is not an IP address");
-    let no_ip = io::Error::new(io::ErrorKind::InvalidInput, message);
-    address.socket_addr().ok_or(no_ip)
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 impl Listener {
     /// The address that the socket listens on. If the options named port 0, it has the port that the OS chose.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.inner.address
+    pub fn local_addr(&self) -> Address {
+        self.inner.address.clone()
     }
 
     /// The reactor that this listener lives on.
@@ -319,7 +319,7 @@ impl Inner {
             .drop_guarded("the drop of a factory", destination);
     }
 
-    fn accepted(&self, socket: Socket, peer: SocketAddr) {
+    fn accepted(&self, socket: Socket, peer: Address) {
         if !self.is_open() {
             // The port accepted it while the listener was being closed. Drop it, as the OS drops the backlog.
             return;
@@ -335,12 +335,15 @@ impl Inner {
                         take(socket, peer);
                         None
                     }
-                    Destination::Factory(factory) => Some((socket, factory.build_protocol(peer)?)),
+                    Destination::Factory(factory) => {
+                        let protocol = factory.build_protocol(peer.clone())?;
+                        Some((socket, peer, protocol))
+                    }
                 });
-        let Some(Some((socket, protocol))) = protocol else {
+        let Some(Some((socket, peer, protocol))) = protocol else {
             return;
         };
-        if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol) {
+        if let Err(error) = begin_connection(&self.reactor, socket, &peer, protocol) {
             log::error!("{}: connection from {peer}: {error}", self.address);
         }
     }
@@ -386,7 +389,7 @@ impl Retry {
 pub(super) fn begin_connection(
     reactor: &Reactor,
     socket: Socket,
-    peer: SocketAddr,
+    peer: &Address,
     protocol: Box<dyn super::Protocol>,
 ) -> io::Result<()> {
     let adopted = reactor.port_mut().adopt(socket);
@@ -398,7 +401,7 @@ pub(super) fn begin_connection(
         }
     };
     // An error means that the reactor is stopping; the handle is then being closed.
-    let _ = Stream::start(reactor, handle, Link::tcp(peer), protocol);
+    let _ = Stream::start(reactor, handle, Link::tcp(peer.clone()), protocol);
     Ok(())
 }
 
@@ -413,10 +416,7 @@ impl Live for Inner {
             self.accepting.set(None);
         }
         match completion.result {
-            Ok(Outcome::Accepted { socket, peer }) => {
-                let peer = peer.socket_addr().expect("the listener's address is IP");
-                self.accepted(socket, peer);
-            }
+            Ok(Outcome::Accepted { socket, peer }) => self.accepted(socket, peer),
             Ok(Outcome::Closed) => return self.reactor.unregister(self.token.get()),
             Ok(outcome) => log::error!("unexpected outcome for a listener: {outcome:?}"),
             Err(Failure::Cancelled) => {}
@@ -452,17 +452,17 @@ impl Reactor {
     pub fn adopt_tcp(
         &self,
         socket: impl Into<Socket>,
-        peer: SocketAddr,
+        peer: impl Into<Address>,
         protocol: impl super::Protocol + 'static,
     ) -> Result<super::Transport, Error> {
         self.check_open()?;
         // `into` is the program's code and may call the reactor, so run it before we borrow the port.
-        let socket = socket.into();
+        let (socket, peer) = (socket.into(), peer.into());
         let adopted = self.port_mut().adopt(socket);
-        let handle = adopted.map_err(|source| Error::Adopt {
-            peer: peer.into(),
-            source,
-        })?;
+        let handle = match adopted {
+            Ok(handle) => handle,
+            Err(source) => return Err(Error::Adopt { peer, source }),
+        };
         let stream = Stream::register(self, handle, Link::tcp(peer), Box::new(protocol))?;
         self.counters().adopted.add(1);
         let begun = Rc::clone(&stream);

@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::sim::{Call, Faults};
 use tidewaiter::port::{ListenOptions, Socket};
 use tidewaiter::{
-    ConnectError, ConnectOptions, Factory, Listener, ProducerKind, Protocol, Reactor, Transport,
+    Address, ConnectError, ConnectOptions, Factory, Listener, ProducerKind, Protocol, Reactor,
+    Transport,
 };
 
 use crate::child::Child;
@@ -239,10 +239,10 @@ impl Maker {
 }
 
 impl Factory for Maker {
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
         let body = |world: &Rc<World>| {
             if self.attempt.is_none() {
-                world.accepted.borrow_mut().push(peer);
+                world.accepted.borrow_mut().extend(peer.socket_addr());
             }
             self.note_outcome(world);
             (world.below(10) > 0).then(|| Side::new(world))
@@ -269,7 +269,7 @@ fn listen(world: &World) {
     if world.listeners.borrow().len() >= LISTENERS_MAX {
         return;
     }
-    let mut options = ListenOptions::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let mut options = ListenOptions::new(([127, 0, 0, 1], 0));
     options.backlog = 5;
     let listening = if world.below(3) == 0 {
         let probe = Probe::new("hand-over");
@@ -288,9 +288,10 @@ fn listen(world: &World) {
 }
 
 /// Adopts an accepted connection, at once or later, or drops it.
-fn adopt(socket: Socket, peer: SocketAddr) {
+fn adopt(socket: Socket, peer: Address) {
+    let told = format!("is handed a connection to {peer}");
     let body = |world: &Rc<World>| {
-        world.accepted.borrow_mut().push(peer);
+        world.accepted.borrow_mut().extend(peer.socket_addr());
         match world.below(4) {
             0 => {}
             1 => {
@@ -305,11 +306,10 @@ fn adopt(socket: Socket, peer: SocketAddr) {
             _ => adopt_now(world, socket, peer),
         }
     };
-    let told = format!("is handed a connection to {peer}");
     risky_callback(&told, body, || ());
 }
 
-fn adopt_now(world: &World, socket: Socket, peer: SocketAddr) {
+fn adopt_now(world: &World, socket: Socket, peer: Address) {
     let side = Side::new(world);
     let protocol = SideProtocol::new(Rc::clone(&side));
     let adopted = world.call(|| world.reactor.adopt_tcp(socket, peer, protocol));
@@ -323,9 +323,9 @@ fn connect(world: &World) {
     let listening = listeners.len();
     let address = match world.below(12) {
         // Nobody listens there.
-        0 => SocketAddr::from(([127, 0, 0, 1], 1)),
+        0 => Address::from(([127, 0, 0, 1], 1)),
         // Nobody answers there.
-        1 if world.sim.is_some() => SocketAddr::from(([192, 0, 2, 1], 80)),
+        1 if world.sim.is_some() => Address::from(([192, 0, 2, 1], 80)),
         _ if listening == 0 => return,
         _ => listeners[world.below(listening)].local_addr(),
     };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tidewaiter::{Protocol, Reason, Transport};
+use tidewaiter::{Address, Protocol, Reason, Transport};
 
 use crate::support::reasons::kind_of;
 use crate::world::{Probe, Stage, World, risky_callback};
@@ -268,7 +268,8 @@ impl Protocol for SideProtocol {
             });
             side.life.set(Life::Made);
             side.transport.replace(Some(transport.clone()));
-            let addresses = (transport.local_addr().ok(), transport.peer_addr());
+            let ip = |address: Option<Address>| address.and_then(|address| address.socket_addr());
+            let addresses = (ip(transport.local_addr().ok()), ip(transport.peer_addr()));
             // A stop ends a connection that is accepted only now, whatever its peer has sent.
             let in_time = matches!(world.stage.get(), Stage::Acting | Stage::Settling);
             if let (Some(local), Some(peer), true) = (addresses.0, addresses.1, in_time) {

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use tidewaiter::{ConnectError, ConnectOptions, Factory, Protocol, Reactor, Transport};
+use tidewaiter::{Address, ConnectError, ConnectOptions, Factory, Protocol, Reactor, Transport};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
@@ -30,7 +30,7 @@ impl Outcome {
 }
 
 impl Factory for Outcome {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         self.log.add("connected");
         self.countdown.hit(&self.reactor);
         Some(Box::new(Silent))
@@ -286,7 +286,7 @@ fn a_lookup_beyond_the_queue_is_refused_and_names_its_host() {
     struct Refused(Log);
 
     impl Factory for Refused {
-        fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
             panic!("{peer} should not answer");
         }
 
@@ -324,7 +324,7 @@ fn localhost_is_reached_over_either_family() {
         let address: SocketAddr = address.parse().unwrap();
         let (reactor, countdown) = (reactor(), Countdown::new(2));
         let server = Cell::new(Some(Script::new().then_done(&countdown)));
-        let listening = reactor.listen_tcp(address, move |_: SocketAddr| {
+        let listening = reactor.listen_tcp(address, move |_: Address| {
             server.take().expect("one connection only")
         });
         // Some machines have no IPv6, or no IPv6 address for localhost.
@@ -337,13 +337,12 @@ fn localhost_is_reached_over_either_family() {
         };
         let closes = Script::new().made(Transport::lose_connection);
         let client = Cell::new(Some(closes.then_done(&countdown)));
-        reactor.connect_tcp(
-            ("localhost", listener.local_addr().port()),
-            move |peer: SocketAddr| {
-                assert_eq!(peer.is_ipv4(), address.is_ipv4());
-                client.take().expect("connected once")
-            },
-        );
+        let listening = listener.local_addr().socket_addr().expect("an IP address");
+        reactor.connect_tcp(("localhost", listening.port()), move |peer: Address| {
+            let ip = peer.socket_addr().expect("an IP address");
+            assert_eq!(ip.is_ipv4(), address.is_ipv4());
+            client.take().expect("connected once")
+        });
         run_clean(&reactor);
         reached += 1;
     }
@@ -355,17 +354,17 @@ fn a_local_address_is_bound_before_connecting() {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
     let local = closed_port();
     let server = Cell::new(Some(Script::new().then_done(&countdown)));
-    let listener = reactor.listen_tcp(any_port(), move |peer: SocketAddr| {
-        assert_eq!(peer, local);
+    let listener = reactor.listen_tcp(any_port(), move |peer: Address| {
+        assert_eq!(peer, local.into());
         server.take().expect("one connection only")
     });
     let client = Script::new().made(move |transport| {
-        assert_eq!(transport.local_addr().unwrap(), local);
+        assert_eq!(transport.local_addr().unwrap(), local.into());
         transport.lose_connection();
     });
     let client = Cell::new(Some(client.then_done(&countdown)));
     let options = ConnectOptions::from(listener.unwrap().local_addr()).local_address(local);
-    reactor.connect_tcp(options, move |_: SocketAddr| client.take().expect("once"));
+    reactor.connect_tcp(options, move |_: Address| client.take().expect("once"));
     run_clean(&reactor);
 }
 

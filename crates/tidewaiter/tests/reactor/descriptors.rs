@@ -3,14 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tidewaiter::process::{Command, ExitStatus};
-use tidewaiter::{Factory, Listener, Process, ProcessProtocol, Protocol};
+use tidewaiter::{Address, Factory, Listener, Process, ProcessProtocol, Protocol};
 
 use crate::promises::processes::Watch;
 use crate::promises::support::{
@@ -132,13 +132,13 @@ fn accepting_pauses_while_descriptors_are_exhausted_and_recovers() {
         || {
             messages::keep();
             let (reactor, countdown) = (reactor(), Countdown::new(3));
-            let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+            let listener = reactor.listen_tcp(any_port(), move |_: Address| {
                 let countdown = countdown.clone();
                 Script::new().made(move |transport| countdown.hit(transport.reactor()))
             });
             let address = listener.unwrap().local_addr();
             let peers: Vec<_> = (0..3)
-                .map(|_| TcpStream::connect(address).unwrap())
+                .map(|_| TcpStream::connect(&address).unwrap())
                 .collect();
             let limit = leave_free(0);
             reactor.call_later(Duration::from_millis(400), move |reactor| {
@@ -160,7 +160,7 @@ fn accepting_pauses_while_descriptors_are_exhausted_and_recovers() {
 struct Counts(Rc<Cell<u32>>);
 
 impl Factory for Counts {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         panic!("there is no descriptor");
     }
 
@@ -214,7 +214,7 @@ struct TurnsAway {
 }
 
 impl Factory for TurnsAway {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         let accepted = Script::new().made(|transport| transport.reactor().stop());
         Some(Box::new(accepted))
     }
@@ -222,7 +222,8 @@ impl Factory for TurnsAway {
     fn accept_failed(&mut self, listener: &Listener, error: &io::Error) {
         let exhausted = rustix::io::Errno::MFILE.raw_os_error();
         assert_eq!(error.raw_os_error(), Some(exhausted), "{error}");
-        assert_eq!(self.listener.local_addr().ok(), Some(listener.local_addr()));
+        let ours = self.listener.local_addr().map(Address::from);
+        assert_eq!(ours.ok(), Some(listener.local_addr()));
         drop(self.reserve.take());
         while let Ok((socket, _)) = self.listener.accept() {
             self.log.add("turned away");
@@ -340,11 +341,9 @@ fn a_dropped_reactor_leaves_no_descriptor_and_no_process() {
             let before = descriptors();
             for runs in [true, false] {
                 let reactor = reactor();
-                let listener = reactor
-                    .listen_tcp(any_port(), |_: SocketAddr| Echo)
-                    .unwrap();
+                let listener = reactor.listen_tcp(any_port(), |_: Address| Echo).unwrap();
                 for _ in 0..10 {
-                    reactor.connect_tcp(listener.local_addr(), |_: SocketAddr| {
+                    reactor.connect_tcp(listener.local_addr(), |_: Address| {
                         Script::new().made(|transport| transport.write_bytes(vec![0; 16 << 20]))
                     });
                 }
@@ -388,9 +387,9 @@ fn a_stopped_reactor_leaves_no_process_and_dropped_no_descriptor() {
             });
             let child = reactor.spawn_process(&crate::child(Role::KeepDeaf), watch);
             let pid = child.unwrap().pid();
-            let listener = reactor.listen_tcp(any_port(), |_: SocketAddr| Silent);
+            let listener = reactor.listen_tcp(any_port(), |_: Address| Silent);
             let address = listener.unwrap().local_addr();
-            reactor.connect_tcp(address, |_: SocketAddr| Silent);
+            reactor.connect_tcp(address, |_: Address| Silent);
             run_clean(&reactor);
             expect_no_relatives(pid);
             drop(reactor);
@@ -441,7 +440,7 @@ fn a_stop_logs_how_many_bytes_were_not_sent_and_to_which_peer() {
             let address = deaf.local_addr().unwrap();
             let unsent = Rc::new(Cell::new(0));
             let told = Rc::clone(&unsent);
-            reactor.connect_tcp(address, move |_: SocketAddr| {
+            reactor.connect_tcp(address, move |_: Address| {
                 let told = Rc::clone(&told);
                 Script::new()
                     .made(|transport| {

@@ -1,7 +1,6 @@
 //! Dropping values of the program runs the program's code, which may call anything, and panic.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::panic::panic_any;
 use std::rc::Rc;
 use std::thread;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidewaiter::process::ExitStatus;
 use tidewaiter::{
-    Phase, Process, ProcessProtocol, Producer, ProducerKind, Protocol, Reactor, Reason, RunEnd,
-    SystemEvent, Transport, WorkLost,
+    Address, Phase, Process, ProcessProtocol, Producer, ProducerKind, Protocol, Reactor, Reason,
+    RunEnd, SystemEvent, Transport, WorkLost,
 };
 
 use super::support::{Countdown, Script, Silent, any_port, assert_empty, pair, reactor, run};
@@ -183,7 +182,7 @@ fn factories_may_do_anything_when_they_are_dropped() {
         let parting = CallsWhenDropped;
         let listening = transport
             .reactor()
-            .listen_tcp(any_port(), move |_: SocketAddr| {
+            .listen_tcp(any_port(), move |_: Address| {
                 let _ = &parting;
                 Silent
             });
@@ -199,10 +198,10 @@ fn factories_may_do_anything_when_they_are_dropped() {
     });
     parts("of a connection that was made", |transport| {
         let reactor = transport.reactor();
-        let listener = reactor.listen_tcp(any_port(), |_: SocketAddr| closing());
+        let listener = reactor.listen_tcp(any_port(), |_: Address| closing());
         let listener = listener.expect("a port is free");
         let parting = CallsWhenDropped;
-        reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+        reactor.connect_tcp(listener.local_addr(), move |_: Address| {
             let _ = &parting;
             closing()
         });
@@ -211,7 +210,7 @@ fn factories_may_do_anything_when_they_are_dropped() {
         let parting = CallsWhenDropped;
         let connecting = transport
             .reactor()
-            .connect_tcp(any_port(), move |_: SocketAddr| {
+            .connect_tcp(any_port(), move |_: Address| {
                 let _ = &parting;
                 Silent
             });
@@ -219,7 +218,7 @@ fn factories_may_do_anything_when_they_are_dropped() {
     });
     parts("of an adopter", |transport| {
         let parting = CallsWhenDropped;
-        let adopter = transport.reactor().adopter(move |_: SocketAddr| {
+        let adopter = transport.reactor().adopter(move |_: Address| {
             let _ = &parting;
             Silent
         });
@@ -401,12 +400,12 @@ fn fill(reactor: &Reactor) -> usize {
     reactor.on_signal(move |_, _| {
         let _ = &parting;
     });
-    let listening = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+    let listening = reactor.listen_tcp(any_port(), move |_: Address| {
         let _ = &other;
         Silent
     });
     listening.expect("a port is free");
-    let adopter = reactor.adopter(move |_: SocketAddr| {
+    let adopter = reactor.adopter(move |_: Address| {
         let _ = &third;
         Silent
     });
@@ -430,8 +429,8 @@ pub(crate) fn call_and_panic(reactor: &Reactor) {
         reactor.call_when_running(|_| ());
         reactor.defer_to_thread(|| (), |_, _| ());
         let _ = reactor.remote().call(|_| ());
-        reactor.connect_tcp(any_port(), |_: SocketAddr| Silent);
-        let _ = reactor.listen_tcp(any_port(), |_: SocketAddr| Silent);
+        reactor.connect_tcp(any_port(), |_: Address| Silent);
+        let _ = reactor.listen_tcp(any_port(), |_: Address| Silent);
         let _ = (reactor.now(), reactor.port_info(), reactor.metrics());
         panic_on_purpose();
     })));
@@ -485,12 +484,12 @@ fn the_owner_may_be_dropped_in_any_callback_of_a_clone_that_runs() {
         },
         |reactor, end| {
             let end = RefCell::new(Some(end));
-            let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+            let listener = reactor.listen_tcp(any_port(), move |_: Address| {
                 end.take().expect("one connection")();
                 Silent
             });
             let address = listener.expect("a port is free").local_addr();
-            reactor.connect_tcp(address, |_: SocketAddr| Silent);
+            reactor.connect_tcp(address, |_: Address| Silent);
         },
     ];
     for (number, place) in places.into_iter().enumerate() {
@@ -522,9 +521,9 @@ fn clones_of_a_dropped_reactor_and_handles_of_its_objects_may_be_used() {
         drop(end.take());
     });
     let listener = pair(&owner, Silent, server);
-    let other = owner.listen_tcp(any_port(), |_: SocketAddr| Silent);
+    let other = owner.listen_tcp(any_port(), |_: Address| Silent);
     let other = other.expect("a port is free").local_addr();
-    let connecting = owner.connect_tcp(other, |_: SocketAddr| Silent);
+    let connecting = owner.connect_tcp(other, |_: Address| Silent);
     owned.set(Some(owner));
     assert_eq!(run(&runner), RunEnd::Dropped);
     let transport: Transport = made.take().expect("it was made");
@@ -557,7 +556,7 @@ fn clones_of_a_dropped_reactor_and_handles_of_its_objects_may_be_used() {
     );
     assert!(runner.iterate(Duration::ZERO).is_err());
     assert!(runner.before_fork().is_err() && runner.after_fork().is_err());
-    assert!(runner.adopter(|_: SocketAddr| Silent).is_err());
+    assert!(runner.adopter(|_: Address| Silent).is_err());
     runner.crash();
     runner.stop();
 }

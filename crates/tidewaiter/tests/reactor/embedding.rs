@@ -162,7 +162,7 @@ fn slow_callbacks_are_reported_with_their_kind() {
     reactor.remote().call(|_| ()).unwrap();
     reactor.iterate(None).unwrap();
     let slow = reports.try_recv().expect("one was slow");
-    assert_eq!((slow.what, slow.peer), ("a delayed call", None));
+    assert_eq!((slow.what, &slow.peer), ("a delayed call", &None));
     assert!(slow.elapsed > SLOW && slow.to_string().starts_with("a delayed call took "));
     assert!(reports.try_recv().is_err(), "nothing else was");
     assert!(reactor.metrics().turn_times.max() < SLOW);

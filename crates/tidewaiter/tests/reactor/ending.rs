@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
+use tidewaiter::{Address, Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
 
 use super::support::{Countdown, Log, Script, any_port, pair, pattern, reactor, run_clean};
 use crate::support::reasons::kind_of;
@@ -98,7 +98,7 @@ fn a_peer_that_still_sends_receives_all_that_was_written_before_a_stop() {
     }
     let reactor = reactor();
     let (over, is_over) = mpsc::channel();
-    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+    let listener = reactor.listen_tcp(any_port(), move |_: Address| {
         let over = over.clone();
         let mut answered = false;
         Script::new()

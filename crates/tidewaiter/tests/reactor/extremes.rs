@@ -2,13 +2,12 @@
 //! None panics, and none keeps the reactor from its other work.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::{ListenOptions, PortOptions};
 use tidewaiter::process::{Command, Signal, SignalTarget, Stdio};
-use tidewaiter::{ConnectOptions, Process, ProcessProtocol, Reactor, RunEnd, TurnTimes};
+use tidewaiter::{Address, ConnectOptions, Process, ProcessProtocol, Reactor, RunEnd, TurnTimes};
 
 use super::support::{Countdown, Script, any_port, assert_empty, pair, reactor, run};
 use crate::support::roles::Role;
@@ -155,7 +154,7 @@ fn connections_take_any_numbers() {
                     })
                     .then_done(&countdown),
             ));
-            let listener = reactor.listen_tcp(options, move |_: SocketAddr| {
+            let listener = reactor.listen_tcp(options, move |_: Address| {
                 server.take().expect("one connection")
             });
             let address = listener.expect("a port is free").local_addr();
@@ -173,7 +172,7 @@ fn connections_take_any_numbers() {
             let options = ConnectOptions::from(address)
                 .timeout(timeout)
                 .attempt_delay(duration);
-            reactor.connect_tcp(options, move |_: SocketAddr| {
+            reactor.connect_tcp(options, move |_: Address| {
                 client.take().expect("connected once")
             });
             assert_eq!(run(&reactor), RunEnd::Stopped);

@@ -2,14 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use tidewaiter::port::ListenOptions;
-use tidewaiter::{ConnectError, Error, Factory, Listener, Metrics, Protocol, Reactor, Transport};
+use tidewaiter::{
+    Address, ConnectError, Error, Factory, Listener, Metrics, Protocol, Reactor, Transport,
+};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, reactor, run_clean,
@@ -18,17 +20,16 @@ use super::support::{
 #[test]
 fn an_address_that_cannot_be_bound_is_named() {
     let reactor = reactor();
-    let listener = reactor
-        .listen_tcp(any_port(), |_: SocketAddr| Silent)
-        .unwrap();
-    assert_ne!(listener.local_addr().port(), 0);
-    let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
+    let listener = reactor.listen_tcp(any_port(), |_: Address| Silent).unwrap();
+    let ip = listener.local_addr().socket_addr().expect("an IP address");
+    assert_ne!(ip.port(), 0);
+    let foreign = Address::from(([192, 0, 2, 1], 0));
     for (address, kind) in [
         (listener.local_addr(), io::ErrorKind::AddrInUse),
         (foreign, io::ErrorKind::AddrNotAvailable),
     ] {
         let error = reactor
-            .listen_tcp(address, |_: SocketAddr| Silent)
+            .listen_tcp(address.clone(), |_: Address| Silent)
             .unwrap_err();
         assert!(error.to_string().contains(&address.to_string()), "{error}");
         match error {
@@ -36,7 +37,7 @@ fn an_address_that_cannot_be_bound_is_named() {
                 address: at,
                 source,
             } => {
-                assert_eq!((at, source.kind()), (address.into(), kind));
+                assert_eq!((at, source.kind()), (address, kind));
             }
             other => panic!("{other}"),
         }
@@ -49,7 +50,7 @@ fn an_address_that_cannot_be_bound_is_named() {
 struct Refused;
 
 impl Factory for Refused {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         panic!("nobody listens any more");
     }
 
@@ -63,7 +64,7 @@ impl Factory for Refused {
 struct EchoesOn(Rc<RefCell<Option<Transport>>>);
 
 impl Factory for EchoesOn {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Echo))
     }
 
@@ -95,7 +96,7 @@ fn a_stopped_listener_refuses_and_its_connections_go_on() {
                 stopped.resume_accepting();
             });
     let client = Cell::new(Some(client));
-    reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+    reactor.connect_tcp(listener.local_addr(), move |_: Address| {
         client.take().unwrap()
     });
     run_clean(&reactor);
@@ -110,7 +111,7 @@ fn a_stopped_listener_refuses_and_its_connections_go_on() {
 struct Again(u32, Log);
 
 impl Factory for Again {
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
         panic!("{peer} connects to nobody");
     }
 
@@ -151,7 +152,7 @@ fn a_factory_is_told_when_the_reactor_stops() {
 fn a_paused_listener_leaves_connections_in_the_backlog() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let (accepted, done) = (log.clone(), countdown.clone());
-    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+    let listener = reactor.listen_tcp(any_port(), move |_: Address| {
         accepted.add("accepted");
         Script::new().then_done(&done)
     });
@@ -175,7 +176,7 @@ fn a_paused_listener_leaves_connections_in_the_backlog() {
     let address = listener.local_addr();
     // By then, the pause has taken effect.
     reactor.call_later(Duration::from_millis(10), move |reactor| {
-        reactor.connect_tcp(address, move |_: SocketAddr| client.take().unwrap());
+        reactor.connect_tcp(address, move |_: Address| client.take().unwrap());
     });
     run_clean(&reactor);
     assert_eq!(log.take(), ["connected", "resumed", "accepted"]);
@@ -190,7 +191,7 @@ struct OneByOne {
 }
 
 impl Factory for OneByOne {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         assert!(!self.paused.replace(true), "it came in spite of the pause");
         let listener = self.listener.borrow().clone().expect("it listens");
         listener.pause_accepting();
@@ -221,7 +222,7 @@ fn pausing_at_each_connection_leaves_all_others_in_the_backlog() {
     let address = listener.local_addr();
     place.replace(Some(listener));
     for _ in 0..10 {
-        reactor.connect_tcp(address, |_: SocketAddr| Silent);
+        reactor.connect_tcp(address.clone(), |_: Address| Silent);
     }
     run_clean(&reactor);
     assert_eq!(reactor.metrics().accepted, 10);
@@ -231,7 +232,7 @@ fn pausing_at_each_connection_leaves_all_others_in_the_backlog() {
 fn connections_are_handed_over_and_adopted() {
     let (reactor, countdown) = (reactor(), Countdown::new(2));
     let (adopter, done) = (reactor.clone(), countdown.clone());
-    let take = move |socket, peer| {
+    let take = move |socket, peer: Address| {
         let server = Script::new().data(|transport, data| {
             transport.write(data);
             transport.lose_connection();
@@ -239,7 +240,7 @@ fn connections_are_handed_over_and_adopted() {
         let made = Rc::new(Cell::new(false));
         let seen = Rc::clone(&made);
         let server = server.made(move |_| seen.set(true)).then_done(&done);
-        let transport = adopter.adopt_tcp(socket, peer, server).unwrap();
+        let transport = adopter.adopt_tcp(socket, peer.clone(), server).unwrap();
         assert!(!made.get(), "only the loop makes callbacks");
         assert_eq!(transport.peer_addr(), Some(peer));
     };
@@ -248,7 +249,7 @@ fn connections_are_handed_over_and_adopted() {
         .made(|transport| transport.write(b"hello"))
         .then_done(&countdown);
     let client = Cell::new(Some(client));
-    reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+    reactor.connect_tcp(listener.local_addr(), move |_: Address| {
         client.take().unwrap()
     });
     run_clean(&reactor);
@@ -290,7 +291,7 @@ fn connections_are_handed_over_to_a_reactor_in_another_thread() {
                 move |transport, _| countdown.hit(transport.reactor())
             });
         let client = Cell::new(Some(client));
-        reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+        reactor.connect_tcp(listener.local_addr(), move |_: Address| {
             client.take().unwrap()
         });
     }

@@ -2,13 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 
 use socket2::{Domain, SockRef, Type};
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{
-    ConnectError, Error, Factory, Producer, ProducerKind, Protocol, Reactor, Transport,
+    Address, ConnectError, Error, Factory, Producer, ProducerKind, Protocol, Reactor, Transport,
 };
 
 use super::support::{
@@ -41,7 +41,7 @@ impl Once {
 }
 
 impl Factory for Once {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         Some(self.0.take().expect("connected once"))
     }
 
@@ -63,7 +63,7 @@ fn a_listening_socket_made_elsewhere_accepts() {
     let socket = TcpListener::bind(any_port()).unwrap();
     let address = socket.local_addr().unwrap();
     let server = Cell::new(Some(Script::new().then_done(&countdown)));
-    let listening = reactor.listen_tcp_on(socket, move |_: SocketAddr| server.take().unwrap());
+    let listening = reactor.listen_tcp_on(socket, move |_: Address| server.take().unwrap());
     if crate::SIMULATED {
         let error = listening.unwrap_err();
         assert!(matches!(error, Error::ListenOn(_)), "{error}");
@@ -71,7 +71,7 @@ fn a_listening_socket_made_elsewhere_accepts() {
         return assert_empty(&reactor.metrics());
     }
     let listener = listening.unwrap();
-    assert_eq!(listener.local_addr(), address);
+    assert_eq!(listener.local_addr(), address.into());
     let client = Script::new()
         .made(Transport::lose_connection)
         .then_done(&countdown);
@@ -87,7 +87,7 @@ fn a_listening_socket_of_another_family_is_refused() {
     let reactor = reactor();
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
     let error = reactor
-        .listen_tcp_on(socket, |_: SocketAddr| Silent)
+        .listen_tcp_on(socket, |_: Address| Silent)
         .unwrap_err();
     assert!(matches!(error, Error::ListenOn(_)), "{error}");
     reactor.call_when_running(Reactor::stop);
@@ -109,8 +109,8 @@ fn a_socket_made_elsewhere_is_connected() {
             from = Some(socket.local_addr().unwrap());
         }
         let server = Cell::new(Some(Echo));
-        let listener = reactor.listen_tcp(any_port(), move |peer: SocketAddr| {
-            assert!(from.is_none_or(|from| from == peer));
+        let listener = reactor.listen_tcp(any_port(), move |peer: Address| {
+            assert!(from.is_none_or(|from| peer == from.into()));
             server.take().unwrap()
         });
         let listener = listener.unwrap();
@@ -159,7 +159,7 @@ fn a_socket_that_cannot_be_connected_is_reported_by_the_loop() {
         return;
     }
     let (reactor, log) = (reactor(), Log::default());
-    let six = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 9));
+    let six = (std::net::Ipv6Addr::LOCALHOST, 9);
     reactor.connect_tcp_with(unconnected(), six, Once::new(Silent, &log));
     assert!(log.take().is_empty(), "only the loop makes callbacks");
     run_clean(&reactor);

@@ -1,10 +1,9 @@
 //! A callback that panics loses its own connection, and no other.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tidewaiter::{ConnectError, Factory, Producer, ProducerKind, Protocol, Transport};
+use tidewaiter::{Address, ConnectError, Factory, Producer, ProducerKind, Protocol, Transport};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, assert_empty, pair, reactor, run,
@@ -131,7 +130,7 @@ struct Moody {
 }
 
 impl Factory for Moody {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         let first = self.asked.replace(1) == 0;
         assert!(!(first && self.panics), "a deliberate panic");
         (!first).then(|| Box::new(Echo) as Box<dyn Protocol>)
@@ -155,18 +154,19 @@ fn a_factory_that_panics_or_declines_closes_that_connection_only() {
             .then_noted(&log, "second", &countdown);
         let second = Cell::new(Some(second));
         let lost = countdown.clone();
+        let again = address.clone();
         let first = Script::new().lost(move |transport, _| {
             let second = second.take().expect("lost once");
             let second = Cell::new(Some(second));
             transport
                 .reactor()
-                .connect_tcp(address, move |_: SocketAddr| {
+                .connect_tcp(again.clone(), move |_: Address| {
                     second.take().expect("connected once")
                 });
             lost.hit(transport.reactor());
         });
         let first = Cell::new(Some(first));
-        reactor.connect_tcp(address, move |_: SocketAddr| first.take().expect("once"));
+        reactor.connect_tcp(address, move |_: Address| first.take().expect("once"));
         run(&reactor);
         assert_eq!(log.take(), ["second: done"]);
         assert_eq!(reactor.metrics().panics, u64::from(panics));
@@ -179,7 +179,7 @@ fn a_factory_that_panics_or_declines_closes_that_connection_only() {
 fn a_connecting_factory_that_panics_or_declines_closes_the_connection() {
     struct Unwilling(bool);
     impl Factory for Unwilling {
-        fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
             assert!(!self.0, "a deliberate panic");
             None
         }
@@ -191,9 +191,7 @@ fn a_connecting_factory_that_panics_or_declines_closes_the_connection() {
         let (reactor, countdown) = (reactor(), Countdown::new(1));
         let server = Cell::new(Some(Script::new().then_done(&countdown)));
         let listener = reactor
-            .listen_tcp(any_port(), move |_: SocketAddr| {
-                server.take().expect("once")
-            })
+            .listen_tcp(any_port(), move |_: Address| server.take().expect("once"))
             .unwrap();
         let connector = reactor.connect_tcp(listener.local_addr(), Unwilling(panics));
         run(&reactor);
@@ -207,7 +205,7 @@ fn a_connecting_factory_that_panics_or_declines_closes_the_connection() {
 fn a_panic_on_being_told_of_a_failure_is_counted_and_all() {
     struct Faulty;
     impl Factory for Faulty {
-        fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
             Some(Box::new(Silent))
         }
         fn connection_failed(&mut self, _: &tidewaiter::Reactor, _: ConnectError) {

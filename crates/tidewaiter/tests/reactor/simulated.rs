@@ -2,15 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::sim::{Call, Faults, Sim};
 use tidewaiter::process::{Signal, SignalTarget};
 use tidewaiter::{
-    ConnectError, ConnectOptions, Error, Factory, Listener, Producer, ProducerKind, Protocol,
-    Reactor, Transport,
+    Address, ConnectError, ConnectOptions, Error, Factory, Listener, Producer, ProducerKind,
+    Protocol, Reactor, Transport,
 };
 
 use crate::promises::processes::Watch;
@@ -33,7 +32,7 @@ fn world(faults: Faults) -> (Sim, Reactor) {
 struct Failed(Log);
 
 impl Factory for Failed {
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
         panic!("{peer} should not answer");
     }
 
@@ -48,7 +47,7 @@ fn a_port_that_is_not_permitted_is_named() {
     let (sim, reactor) = world(Faults::default());
     sim.fail_next(Call::Listen, io::ErrorKind::PermissionDenied);
     let error = reactor
-        .listen_tcp(any_port(), |_: SocketAddr| Silent)
+        .listen_tcp(any_port(), |_: Address| Silent)
         .unwrap_err();
     let kind = io::ErrorKind::PermissionDenied;
     assert!(matches!(error, Error::Listen { source, .. } if source.kind() == kind));
@@ -65,9 +64,7 @@ fn each_way_in_which_connecting_fails_has_its_own_error() {
     ] {
         for call in [Call::Connect, Call::OpenStream] {
             let (sim, reactor) = world(Faults::default());
-            let listener = reactor
-                .listen_tcp(any_port(), |_: SocketAddr| Silent)
-                .unwrap();
+            let listener = reactor.listen_tcp(any_port(), |_: Address| Silent).unwrap();
             sim.fail_next(call, kind);
             let log = Log::default();
             reactor.connect_tcp(listener.local_addr(), Failed(log.clone()));
@@ -109,7 +106,7 @@ fn accepting_recovers_from_failures_and_waits_longer_each_time() {
 struct Impatient(Rc<Cell<u32>>);
 
 impl Factory for Impatient {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         let accepted = Script::new().made(|transport| transport.reactor().stop());
         Some(Box::new(accepted))
     }
@@ -144,7 +141,7 @@ fn pauses_and_resumptions_make_no_attempt_to_accept_earlier_or_more_often() {
     let failures = Rc::new(Cell::new(0));
     let listener = reactor.listen_tcp(any_port(), Impatient(Rc::clone(&failures)));
     let listener = listener.unwrap();
-    reactor.connect_tcp(listener.local_addr(), |_: SocketAddr| Silent);
+    reactor.connect_tcp(listener.local_addr(), |_: Address| Silent);
     keep_pausing(listener);
     run_clean(&reactor);
     assert_eq!((failures.get(), reactor.metrics().accepted), (6, 1));
@@ -156,7 +153,7 @@ fn pauses_and_resumptions_make_no_attempt_to_accept_earlier_or_more_often() {
 fn a_listener_that_is_closed_after_a_failure_leaves_no_call_behind() {
     struct Close;
     impl Factory for Close {
-        fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+        fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
             panic!("nobody is accepted");
         }
         fn accept_failed(&mut self, listener: &Listener, _: &io::Error) {
@@ -172,7 +169,7 @@ fn a_listener_that_is_closed_after_a_failure_leaves_no_call_behind() {
     let listener = reactor.listen_tcp(any_port(), Close).unwrap();
     // Without a timeout, which would be a delayed call as well.
     let options = ConnectOptions::from(listener.local_addr()).timeout(None);
-    reactor.connect_tcp(options, |_: SocketAddr| Silent);
+    reactor.connect_tcp(options, |_: Address| Silent);
     run_clean(&reactor);
 }
 
@@ -243,7 +240,7 @@ fn bumpy_weather_changes_nothing_but_the_time() {
     let countdown = Countdown::new(20);
     let served = Rc::new(Cell::new(0));
     let seen = Rc::clone(&served);
-    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+    let listener = reactor.listen_tcp(any_port(), move |_: Address| {
         seen.set(seen.get() + 1);
         Echo
     });
@@ -265,7 +262,7 @@ fn bumpy_weather_changes_nothing_but_the_time() {
             })
             .then_done(&done);
         let client = Cell::new(Some(client));
-        reactor.connect_tcp(address, move |_: SocketAddr| client.take().unwrap());
+        reactor.connect_tcp(address.clone(), move |_: Address| client.take().unwrap());
     }
     run_clean(&reactor);
     assert_eq!(served.get(), 20);
@@ -275,14 +272,12 @@ fn bumpy_weather_changes_nothing_but_the_time() {
 #[test]
 fn stormy_weather_leaves_nothing_behind() {
     let (sim, reactor) = world(Faults::stormy());
-    let listener = reactor
-        .listen_tcp(any_port(), |_: SocketAddr| Echo)
-        .unwrap();
+    let listener = reactor.listen_tcp(any_port(), |_: Address| Echo).unwrap();
     let address = listener.local_addr();
     let (made, lost) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     for _ in 0..50 {
         let (made, lost) = (Rc::clone(&made), Rc::clone(&lost));
-        reactor.connect_tcp(address, move |_: SocketAddr| {
+        reactor.connect_tcp(address.clone(), move |_: Address| {
             let (made, lost) = (Rc::clone(&made), Rc::clone(&lost));
             Script::new()
                 .made(move |transport| {

@@ -2,13 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tidewaiter::process::Command;
-use tidewaiter::{ProcessProtocol, Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
+use tidewaiter::{
+    Address, ProcessProtocol, Producer, ProducerKind, Protocol, Reactor, Reason, Transport,
+};
 
 use super::support::{Echo, Script, Silent, any_port, pair, reactor, run, run_clean};
 use crate::support::reasons::kind_of;
@@ -39,14 +41,14 @@ fn a_stop_ends_a_thousand_connections_in_the_middle_of_everything() {
             })
     };
     let (servers_lost, servers_made) = (Rc::clone(&lost), Rc::clone(&made));
-    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+    let listener = reactor.listen_tcp(any_port(), move |_: Address| {
         script(&servers_lost, &servers_made)
     });
     let address = listener.unwrap().local_addr();
     for _ in 0..crate::MANY {
         let (lost, made) = (Rc::clone(&lost), Rc::clone(&made));
         // Some are still connecting when the reactor stops; they are told so.
-        reactor.connect_tcp(address, Client(move || script(&lost, &made)));
+        reactor.connect_tcp(address.clone(), Client(move || script(&lost, &made)));
     }
     run_clean(&reactor);
     assert!(made.get() >= crate::MANY);
@@ -59,7 +61,7 @@ fn a_stop_ends_a_thousand_connections_in_the_middle_of_everything() {
 struct Client<F>(F);
 
 impl<F: FnMut() -> P, P: Protocol + 'static> tidewaiter::Factory for Client<F> {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(self.0()))
     }
 
@@ -73,7 +75,7 @@ impl<F: FnMut() -> P, P: Protocol + 'static> tidewaiter::Factory for Client<F> {
 
 /// A peer outside of the reactor: a thread that connects to the reactor's listener.
 fn os_peer<T: Send + 'static>(
-    address: SocketAddr,
+    address: Address,
     work: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> thread::JoinHandle<T> {
     thread::spawn(move || work(TcpStream::connect(address).expect("it listens")))
@@ -87,7 +89,7 @@ fn a_stop_sends_the_written_bytes() {
     }
     const SIZE: usize = 4 << 20;
     let reactor = reactor();
-    let listener = reactor.listen_tcp(any_port(), |_: SocketAddr| {
+    let listener = reactor.listen_tcp(any_port(), |_: Address| {
         Script::new()
             .made(|transport| {
                 transport.write_bytes(vec![9; SIZE]);
@@ -136,7 +138,7 @@ fn a_stop_does_not_wait_for_ever_for_a_peer_that_does_not_read() {
         let listener = TcpListener::bind(any_port()).unwrap();
         let client = Cell::new(Some(client));
         let address = listener.local_addr().unwrap();
-        reactor.connect_tcp(address, move |_: SocketAddr| client.take().unwrap());
+        reactor.connect_tcp(address, move |_: Address| client.take().unwrap());
         let peer = thread::spawn(move || listener.accept().unwrap());
         run_clean(&reactor);
         drop(peer.join().unwrap());
@@ -196,15 +198,11 @@ impl Drop for Dropped {
             assert!(transport.set_no_delay(true).is_err());
             let reactor = transport.reactor();
             reactor.stop();
-            assert!(
-                reactor
-                    .listen_tcp(any_port(), |_: SocketAddr| Silent)
-                    .is_err()
-            );
+            assert!(reactor.listen_tcp(any_port(), |_: Address| Silent).is_err());
             let command = Command::new("no-such-program-anywhere");
             assert!(reactor.spawn_process(&command, Gone).is_err());
             reactor
-                .connect_tcp(any_port(), |_: SocketAddr| Silent)
+                .connect_tcp(any_port(), |_: Address| Silent)
                 .cancel();
         }
     }
@@ -221,7 +219,7 @@ fn a_dropped_reactor_drops_what_lives_on_it_without_callbacks() {
     let count = Rc::new(Cell::new(0));
     let reactor = reactor();
     let factory = Dropped::new(&count);
-    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+    let listener = reactor.listen_tcp(any_port(), move |_: Address| {
         let _ = &factory;
         Echo
     });
@@ -249,12 +247,12 @@ fn a_reactor_that_never_ran_drops_what_it_was_given() {
     let count = Rc::new(Cell::new(0));
     let reactor = reactor();
     let factory = Dropped::new(&count);
-    let listening = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+    let listening = reactor.listen_tcp(any_port(), move |_: Address| {
         let _ = &factory;
         Silent
     });
     let factory = Dropped::new(&count);
-    reactor.connect_tcp(listening.unwrap().local_addr(), move |_: SocketAddr| {
+    reactor.connect_tcp(listening.unwrap().local_addr(), move |_: Address| {
         let _ = &factory;
         Silent
     });

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tidewaiter::port::{Interest, RawDescriptor};
 use tidewaiter::{
-    ChildFd, Factory, Listener, Process, ProcessProtocol, Protocol, Reactor, Reason, Transport,
-    Watch,
+    Address, ChildFd, Factory, Listener, Process, ProcessProtocol, Protocol, Reactor, Reason,
+    Transport, Watch,
 };
 
 use crate::promises::support::{any_port, reactor, run_clean};
@@ -45,7 +45,7 @@ struct Watchful {
 }
 
 impl Factory for Watchful {
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
         panic!("{peer} connects to nobody");
     }
 
@@ -343,7 +343,7 @@ impl Program {
             self.complain(format!("{transport:?} tells {told:?} for {number}"));
         }
         let local = transport.local_addr().ok();
-        if local.is_some_and(|local| local != address) {
+        if local.as_ref().is_some_and(|local| *local != address.into()) {
             self.complain(format!("{transport:?} is at {address}, not {local:?}"));
         }
     }
@@ -366,7 +366,9 @@ impl Actor {
 
 impl Protocol for Actor {
     fn connection_made(&mut self, transport: &Transport) {
-        if let (Some(number), Ok(address)) = (transport.raw_descriptor(), transport.local_addr()) {
+        let address = transport.local_addr().ok();
+        let address = address.and_then(|address| address.socket_addr());
+        if let (Some(number), Some(address)) = (transport.raw_descriptor(), address) {
             self.me = Some((number, address));
             self.program.known.borrow_mut().push(Known {
                 transport: transport.clone(),
@@ -406,7 +408,7 @@ impl Protocol for Actor {
 struct Acceptor(Rc<Program>);
 
 impl Factory for Acceptor {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Actor::of(&self.0)))
     }
 

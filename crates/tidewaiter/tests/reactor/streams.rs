@@ -188,6 +188,7 @@ fn a_connection_knows_its_addresses_and_takes_options() {
                 transport.local_addr().unwrap(),
                 transport.peer_addr().unwrap(),
             );
+            assert!(format!("{transport:?}").contains(&both.1.to_string()));
             ours.borrow_mut().push(both);
             for enabled in [true, false] {
                 transport.set_no_delay(enabled).unwrap();
@@ -195,7 +196,6 @@ fn a_connection_knows_its_addresses_and_takes_options() {
             for idle in [Some(Duration::from_secs(60)), None] {
                 transport.set_keep_alive(idle).unwrap();
             }
-            assert!(format!("{transport:?}").contains(&both.1.to_string()));
             keep.replace(Some(transport.clone()));
             transport.lose_connection();
             // Nothing was written, so it closes at once.

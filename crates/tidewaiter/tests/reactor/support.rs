@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{Listener, Metrics, Protocol, Reactor, Reason, RunEnd, Transport};
+use tidewaiter::{Address, Listener, Metrics, Protocol, Reactor, Reason, RunEnd, Transport};
 
 use crate::support::reasons::kind_of;
 
@@ -214,12 +214,12 @@ pub(crate) fn pair(
     server: impl Protocol + 'static,
 ) -> Listener {
     let server = Cell::new(Some(server));
-    let listener = reactor.listen_tcp(any_port(), move |_: SocketAddr| {
+    let listener = reactor.listen_tcp(any_port(), move |_: Address| {
         server.take().expect("one connection only")
     });
     let listener = listener.expect("a port is free");
     let client = Cell::new(Some(client));
-    reactor.connect_tcp(listener.local_addr(), move |_: SocketAddr| {
+    reactor.connect_tcp(listener.local_addr(), move |_: Address| {
         client.take().expect("connected once")
     });
     listener

@@ -1,21 +1,20 @@
 //! The client of a session: passes its events to the session.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tidewaiter::{Protocol, Reason, Transport};
+use tidewaiter::{Address, Protocol, Reason, Transport};
 
 use super::server::Server;
 use super::session::Session;
 
 pub(super) struct Client {
     server: Rc<Server>,
-    peer: SocketAddr,
+    peer: Address,
     session: Option<Rc<Session>>,
 }
 
 impl Client {
-    pub(super) fn new(server: &Rc<Server>, peer: SocketAddr) -> Client {
+    pub(super) fn new(server: &Rc<Server>, peer: Address) -> Client {
         Client {
             server: Rc::clone(server),
             peer,
@@ -27,7 +26,7 @@ impl Client {
 impl Protocol for Client {
     fn connection_made(&mut self, transport: &Transport) {
         let owner = Rc::clone(&self.server);
-        let session = Session::new(owner, transport, self.peer);
+        let session = Session::new(owner, transport, self.peer.clone());
         self.session = Some(Rc::clone(&session));
         self.server.enter(&session);
     }

@@ -84,6 +84,10 @@ fn serve_metrics(
     Ok(())
 }
 
+fn ip_address(listener: &Listener) -> Option<SocketAddr> {
+    listener.local_addr().socket_addr()
+}
+
 /// Listens on every address of a host. It is enough if one address of several can be used.
 fn listen(
     host: &HostPort,
@@ -94,8 +98,10 @@ fn listen(
     let mut refused = None;
     for mut address in addresses {
         // With port 0, use the port that the OS chose for the first address on all others.
-        if let (0, Some(first)) = (host.port, listeners.first()) {
-            address.set_port(first.local_addr().port());
+        if host.port == 0
+            && let Some(first) = listeners.first().and_then(ip_address)
+        {
+            address.set_port(first.port());
         }
         match on(address) {
             Ok(listener) => listeners.push(listener),

@@ -6,12 +6,11 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
-use tidewaiter::{DelayedCall, Process, ProducerKind, Reactor, Reason, Transport};
+use tidewaiter::{Address, DelayedCall, Process, ProducerKind, Reactor, Reason, Transport};
 
 use super::totals::{Totals, add};
 use crate::plan::ServePlan;
@@ -39,7 +38,7 @@ pub(super) struct Session {
     /// Whether the session counts towards `--max-clients`: its child was started, or failed to start.
     pub(super) served: Cell<bool>,
     pub(super) client: Transport,
-    peer: SocketAddr,
+    peer: Address,
     started: Instant,
     process: RefCell<Option<Process>>,
     status: Cell<Option<ExitStatus>>,
@@ -71,7 +70,7 @@ struct Activity {
 }
 
 impl Session {
-    pub(super) fn new(owner: Rc<dyn Owner>, client: &Transport, peer: SocketAddr) -> Rc<Session> {
+    pub(super) fn new(owner: Rc<dyn Owner>, client: &Transport, peer: Address) -> Rc<Session> {
         let now = client.reactor().now();
         Rc::new(Session {
             owner,
@@ -131,20 +130,23 @@ impl Session {
         let [program, args @ ..] = &self.owner.plan().command[..] else {
             unreachable!("the command line requires a command");
         };
-        let v6 = self.peer.is_ipv6();
-        let (ip, port) = (self.peer.ip().to_string(), self.peer.port().to_string());
         let mut command = Command::new(program)
             .args(args)
-            .env("REMOTE_ADDR", &ip)
-            .env("REMOTE_PORT", &port)
-            .env("PROTO", if v6 { "TCP6" } else { "TCP" })
-            .env("TCPREMOTEIP", &ip)
-            .env("TCPREMOTEPORT", &port)
             // Remove variables of the same convention that we do not set: inherited values would be wrong.
             .env_remove("TCPREMOTEHOST")
             .env_remove("TCPREMOTEINFO")
             .env_remove("TCPLOCALHOST");
-        if let Ok(local) = self.client.local_addr() {
+        if let Some(peer) = self.peer.socket_addr() {
+            let (ip, port) = (peer.ip().to_string(), peer.port().to_string());
+            command = command
+                .env("REMOTE_ADDR", &ip)
+                .env("REMOTE_PORT", &port)
+                .env("PROTO", if peer.is_ipv6() { "TCP6" } else { "TCP" })
+                .env("TCPREMOTEIP", ip)
+                .env("TCPREMOTEPORT", port);
+        }
+        let local = self.client.local_addr().ok();
+        if let Some(local) = local.and_then(|local| local.socket_addr()) {
             command = command
                 .env("TCPLOCALIP", local.ip().to_string())
                 .env("TCPLOCALPORT", local.port().to_string());
@@ -390,7 +392,7 @@ impl Session {
         self.process.borrow().as_ref().map(Process::pid)
     }
 
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
+    pub(super) fn peer(&self) -> &Address {
+        &self.peer
     }
 }

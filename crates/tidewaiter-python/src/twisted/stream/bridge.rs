@@ -1,6 +1,5 @@
 //! Passes a transport's callbacks on to its Python object, and opens the connections of streams.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use pyo3::exceptions::PyAttributeError;
@@ -8,7 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::{ConnectError, Factory, Protocol, Reactor, Reason, Transport};
+use tidewaiter::{Address, ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
 use super::Stream;
 use crate::core::failures::os_error;
@@ -137,7 +136,7 @@ impl Protocol for Bridge {
 struct Caller(Slot<Stream>);
 
 impl Factory for Caller {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Bridge::to(self.0.clone())))
     }
 

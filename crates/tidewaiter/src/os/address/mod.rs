@@ -72,6 +72,15 @@ impl Address {
             Address::Unix(_) | Address::Pipe(_) => None,
         }
     }
+
+    /// Whether a socket with one of these addresses may connect to the other.
+    pub(crate) fn is_of_family_of(&self, other: &Address) -> bool {
+        match (self, other) {
+            (Address::Ip(one), Address::Ip(other)) => one.is_ipv4() == other.is_ipv4(),
+            (Address::Unix(_), Address::Unix(_)) | (Address::Pipe(_), Address::Pipe(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 impl From<SocketAddr> for Address {

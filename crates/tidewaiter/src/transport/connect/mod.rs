@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::close_unawaited;
 use super::stream::{Factory, Link, Stream};
-use crate::endpoint::{self, AttemptId, Race, Step};
+use crate::endpoint::{self, AttemptId, HostPort, Race, Step};
 use crate::error::ConnectError;
 use crate::os::Address;
 use crate::port::{
@@ -20,11 +20,12 @@ use crate::port::{
 };
 use crate::reactor::{DelayedCall, Live, Lookup, Reactor, WorkLost};
 pub use options::ConnectOptions;
+use options::Target;
 
 /// A connection attempt to one address.
 struct Attempt {
     id: AttemptId,
-    address: SocketAddr,
+    address: Address,
     handle: Handle,
     operation: Operation,
     /// The attempt is given up; only its close is still under way.
@@ -139,10 +140,10 @@ impl Reactor {
     pub fn connect_tcp_with(
         &self,
         socket: impl Into<Socket>,
-        peer: SocketAddr,
+        peer: impl Into<Address>,
         factory: impl Factory + 'static,
     ) -> Connector {
-        let options = ConnectOptions::from(peer).timeout(None);
+        let options = ConnectOptions::from(peer.into()).timeout(None);
         self.connect(options, Some(socket.into()), Box::new(factory))
     }
 
@@ -229,20 +230,20 @@ impl Inner {
             });
             self.limit.replace(Some(limit));
         }
-        let target = &self.options.target;
-        let literal = || endpoint::literal(&target.host, target.port);
-        match self.options.address.or_else(literal) {
-            Some(address) => {
-                let inner = Rc::clone(self);
-                self.reactor.soon(move |_| inner.start_race(vec![address]));
-            }
-            None => self.look_up(),
-        }
+        let address = match &self.options.target {
+            Target::Address(address) => address.clone(),
+            Target::Host(host) => match endpoint::literal(&host.host, host.port) {
+                Some(address) => address.into(),
+                None => return self.look_up(host.clone()),
+            },
+        };
+        let inner = Rc::clone(self);
+        self.reactor.soon(move |_| inner.start_race(vec![address]));
     }
 
     /// Looks the name up on another thread.
-    fn look_up(self: &Rc<Self>) {
-        let (target, resolver) = (self.options.target.clone(), self.reactor.resolver());
+    fn look_up(self: &Rc<Self>, target: HostPort) {
+        let resolver = self.reactor.resolver();
         let inner = Rc::clone(self);
         let lookup = self.reactor.look_up(
             move || match resolver {
@@ -263,7 +264,9 @@ impl Inner {
     fn resolved(self: &Rc<Self>, resolved: Result<io::Result<Vec<SocketAddr>>, WorkLost>) {
         self.lookup.set(None);
         match resolved {
-            Ok(Ok(addresses)) => self.start_race(addresses),
+            Ok(Ok(addresses)) => {
+                self.start_race(addresses.into_iter().map(Address::from).collect());
+            }
             Ok(Err(source)) => self.unresolved(source),
             Err(WorkLost::Stopped) => self.fail(ConnectError::Stopped),
             Err(lost) => self.unresolved(io::Error::other(lost)),
@@ -271,16 +274,19 @@ impl Inner {
     }
 
     fn unresolved(self: &Rc<Self>, source: io::Error) {
-        let host = self.options.target.host.clone();
+        let host = match &self.options.target {
+            Target::Host(target) => target.host.clone(),
+            Target::Address(address) => address.to_string(),
+        };
         self.fail(ConnectError::Resolve { host, source });
     }
 
-    fn start_race(self: &Rc<Self>, mut addresses: Vec<SocketAddr>) {
+    fn start_race(self: &Rc<Self>, mut addresses: Vec<Address>) {
         if self.settled.get() {
             return;
         }
-        if let Some(local) = self.options.local {
-            addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
+        if let Some(local) = &self.options.local {
+            addresses.retain(|address| address.is_of_family_of(local));
         }
         if addresses.is_empty() {
             let message = "no address of the local address's family";
@@ -326,17 +332,16 @@ impl Inner {
         }
     }
 
-    fn attempt(&self, address: SocketAddr, id: AttemptId) {
-        let (peer, local) = (
-            Address::from(address),
-            self.options.local.map(Address::from),
-        );
+    fn attempt(&self, address: Address, id: AttemptId) {
         let opened = match self.socket.take() {
             Some(socket) => self.reactor.port_mut().adopt(socket),
-            None => self.reactor.port_mut().open_stream(&peer, local.as_ref()),
+            None => self
+                .reactor
+                .port_mut()
+                .open_stream(&address, self.options.local.as_ref()),
         };
         let started = opened.and_then(|handle| {
-            let request = Request::Connect(peer);
+            let request = Request::Connect(address.clone());
             let submitted = self
                 .reactor
                 .port_mut()
@@ -363,8 +368,7 @@ impl Inner {
         }
     }
 
-    fn explain(address: SocketAddr, source: io::Error) -> ConnectError {
-        let address = address.into();
+    fn explain(address: Address, source: io::Error) -> ConnectError {
         match source.kind() {
             io::ErrorKind::ConnectionRefused => ConnectError::Refused { address, source },
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
@@ -375,7 +379,7 @@ impl Inner {
         }
     }
 
-    fn connected(self: &Rc<Self>, handle: Handle, peer: SocketAddr) {
+    fn connected(self: &Rc<Self>, handle: Handle, peer: Address) {
         self.settle();
         // Close the losing attempts.
         self.attempts
@@ -389,7 +393,7 @@ impl Inner {
         };
         let protocol = self
             .reactor
-            .guard("a factory", || factory.build_protocol(peer));
+            .guard("a factory", || factory.build_protocol(peer.clone()));
         match protocol.flatten() {
             Some(protocol) => {
                 // An error means that the reactor is stopping; the handle is then being closed.
@@ -471,7 +475,7 @@ impl Inner {
         };
         match completion.result {
             Ok(_) => {
-                let (handle, address) = (attempt.handle, attempt.address);
+                let (handle, address) = (attempt.handle, attempt.address.clone());
                 drop(attempts);
                 self.connected(handle, address);
             }

@@ -1,9 +1,11 @@
 //! Where to connect to, and how.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::endpoint::{ATTEMPT_DELAY, HostPort};
+use crate::os::Address;
 
 /// How long connecting may take unless set.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -11,24 +13,31 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Where to connect to, and how.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
-    pub(super) target: HostPort,
-    /// The target, if it was given as an address. A `HostPort` cannot hold an IPv6 scope or flow label.
-    pub(super) address: Option<SocketAddr>,
+    pub(super) target: Target,
     pub(super) timeout: Option<Duration>,
-    pub(super) local: Option<SocketAddr>,
+    pub(super) local: Option<Address>,
     pub(super) attempt_delay: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    Host(HostPort),
+    Address(Address),
 }
 
 impl ConnectOptions {
     /// Connects to `port` of `host`: a name, or an IPv4 or IPv6 address.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
+        ConnectOptions::to(Target::Host(HostPort {
+            host: host.into(),
+            port,
+        }))
+    }
+
+    fn to(target: Target) -> ConnectOptions {
         ConnectOptions {
-            target: HostPort {
-                host: host.into(),
-                port,
-            },
-            address: None,
+            target,
             timeout: Some(TIMEOUT),
             local: None,
             attempt_delay: ATTEMPT_DELAY,
@@ -44,10 +53,10 @@ impl ConnectOptions {
     }
 
     /// Sets the local address to connect from; with port 0, the OS chooses the port. Only addresses of the same
-    /// family are tried.
+    /// kind and family are tried.
     #[must_use]
-    pub fn local_address(mut self, local: SocketAddr) -> ConnectOptions {
-        self.local = Some(local);
+    pub fn local_address(mut self, local: impl Into<Address>) -> ConnectOptions {
+        self.local = Some(local.into());
         self
     }
 
@@ -60,24 +69,35 @@ impl ConnectOptions {
     }
 }
 
+impl From<Address> for ConnectOptions {
+    fn from(address: Address) -> ConnectOptions {
+        ConnectOptions::to(Target::Address(address))
+    }
+}
+
 impl From<SocketAddr> for ConnectOptions {
     fn from(address: SocketAddr) -> ConnectOptions {
-        let options = ConnectOptions::new(address.ip().to_string(), address.port());
-        ConnectOptions {
-            address: Some(address),
-            ..options
-        }
+        ConnectOptions::from(Address::from(address))
     }
 }
 
 impl From<HostPort> for ConnectOptions {
     fn from(target: HostPort) -> ConnectOptions {
-        ConnectOptions::new(target.host, target.port)
+        ConnectOptions::to(Target::Host(target))
     }
 }
 
 impl From<(&str, u16)> for ConnectOptions {
     fn from((host, port): (&str, u16)) -> ConnectOptions {
         ConnectOptions::new(host, port)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Host(target) => target.fmt(f),
+            Target::Address(address) => address.fmt(f),
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What lies below a stream: a record of what each kind of handle can do. A stream asks the record, never for the kind.
 
 use std::fmt;
-use std::net::SocketAddr;
+
+use crate::os::Address;
 
 /// The directions in which bytes go over a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +15,10 @@ pub(crate) enum Direction {
 }
 
 /// The handle below a stream, as the stream has to know it. The code that opened the handle picks the row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     /// The address of the other end, if it has one.
-    pub(super) peer: Option<SocketAddr>,
+    pub(super) peer: Option<Address>,
     pub(super) direction: Direction,
     /// Whether our sending side can be ended alone. If not, ending it closes the handle.
     pub(super) half_closes: bool,
@@ -32,7 +33,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// A TCP connection to or from `peer`.
-    pub(crate) fn tcp(peer: SocketAddr) -> Link {
+    pub(crate) fn tcp(peer: Address) -> Link {
         Link {
             peer: Some(peer),
             direction: Direction::Both,
@@ -69,7 +70,7 @@ impl Link {
 /// Writes the peer's address, or which end of a pipe this is.
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.peer, self.direction) {
+        match (&self.peer, self.direction) {
             (Some(peer), _) => peer.fmt(f),
             (None, Direction::In) => f.write_str("pipe reader"),
             (None, Direction::Out) => f.write_str("pipe writer"),

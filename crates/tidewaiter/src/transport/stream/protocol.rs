@@ -1,11 +1,11 @@
 //! The traits through which a program handles connections.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::super::Listener;
 use super::transport::Transport;
 use crate::error::{ConnectError, Reason};
+use crate::os::Address;
 use crate::reactor::Reactor;
 
 /// The program's side of a connection. The loop calls these methods; no call to a transport does.
@@ -58,7 +58,7 @@ pub trait Protocol {
 /// If one of these calls panics, the panic is logged, and the connection it was for is closed.
 pub trait Factory {
     /// Makes the protocol for a connection to or from `peer`; `None` closes the connection at once.
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>>;
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>>;
 
     /// A connection could not be made, for this reason: see [`Reactor::connect_tcp`]. The default logs a warning.
     fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
@@ -84,10 +84,10 @@ pub trait Factory {
 
 impl<F, P> Factory for F
 where
-    F: FnMut(SocketAddr) -> P,
+    F: FnMut(Address) -> P,
     P: Protocol + 'static,
 {
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(self(peer)))
     }
 }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::Stream;
 use super::ending::Ending;
 use super::producer::{Producer, ProducerKind};
 use crate::error::Reason;
+use crate::os::Address;
 use crate::port::{RawDescriptor, SocketOption};
 use crate::reactor::Reactor;
 
@@ -205,8 +205,8 @@ impl Transport {
 
     /// The peer's address; `None` for a pipe.
     #[must_use]
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.stream.link.peer
+    pub fn peer_addr(&self) -> Option<Address> {
+        self.stream.link.peer.clone()
     }
 
     /// Our own address of a TCP connection.
@@ -215,10 +215,9 @@ impl Transport {
     ///
     /// [`NotConnected`](io::ErrorKind::NotConnected) once the connection is closed,
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a pipe.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<Address> {
         self.check_open()?;
-        let address = self.stream.reactor.port().local_addr(self.stream.handle)?;
-        super::super::listener::ip_address(&address)
+        self.stream.reactor.port().local_addr(self.stream.handle)
     }
 
     /// How many of the bytes that the OS has taken the peer's system has not acknowledged yet. The number decreases as
