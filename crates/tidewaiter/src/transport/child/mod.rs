@@ -1,5 +1,7 @@
 //! Child processes. Each pipe of a child is a stream, and the port reports the child's exit as a completion.
 
+mod process;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,6 +18,7 @@ use crate::process::{
     Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep, Usage,
 };
 use crate::reactor::{KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
+pub use process::Process;
 
 /// The number of one of the child's descriptors: 0 is its standard input, 1 its output, 2 its error output. For
 /// others, see [`Command::fd`].
@@ -81,17 +84,6 @@ pub(super) struct Inner {
     /// Whether the reactor has stopped waiting for the child's exit, and leaves it running.
     left: Cell<bool>,
     protocol: RefCell<Box<dyn ProcessProtocol>>,
-}
-
-/// A child process. Clones refer to the same child; dropping this does not end it.
-///
-/// When the reactor stops or is dropped, children that still run are [killed](Process::kill), unless they were
-/// [detached](Process::detach). A child that has not ended 5 s later is left behind, as if it were detached, and
-/// named in the log. That happens when the OS does not let us kill a process that became another user's, or when a
-/// process hangs in a system call.
-#[derive(Clone)]
-pub struct Process {
-    inner: Rc<Inner>,
 }
 
 impl Reactor {
@@ -378,128 +370,6 @@ impl Protocol for PipeProtocol {
             log::debug!("{}, descriptor {}: {reason}", self.process, self.child_fd);
         }
         self.process.pipe_lost(self.child_fd);
-    }
-}
-
-impl Process {
-    /// The child's process ID. Once [`process_exited`](ProcessProtocol::process_exited) was called, the OS may give it
-    /// to another process.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.inner.pid
-    }
-
-    /// The transport of the pipe at the child's descriptor `child_fd`; `None` if that is no pipe, or is closed.
-    #[must_use]
-    pub fn pipe(&self, child_fd: ChildFd) -> Option<Transport> {
-        let pipes = self.inner.pipes.borrow();
-        pipes.get(&child_fd).map(|pipe| pipe.transport.clone())
-    }
-
-    /// The child's descriptors whose pipes are open.
-    #[must_use]
-    pub fn pipes(&self) -> Vec<ChildFd> {
-        self.inner.pipes.borrow().keys().copied().collect()
-    }
-
-    /// Sends a copy of `data` to the child's standard input. Does nothing if that is no pipe, or is closed.
-    pub fn write(&self, data: &[u8]) {
-        self.write_to(0, data);
-    }
-
-    /// Sends a copy of `data` to the child's descriptor `child_fd`. Does nothing if that is no pipe to
-    /// the child, or is closed.
-    pub fn write_to(&self, child_fd: ChildFd, data: &[u8]) {
-        if let Some(pipe) = self.pipe(child_fd) {
-            pipe.write(data);
-        }
-    }
-
-    /// Closes the child's standard input in order: once everything written is sent and the registered producer,
-    /// if any, is unregistered. See [`Transport::lose_connection`].
-    pub fn close_stdin(&self) {
-        self.close_fd(0);
-    }
-
-    /// Closes the pipe at the child's descriptor `child_fd`: a pipe to the child in order, as
-    /// [`close_stdin`](Process::close_stdin) does, a pipe from the child at once. Does nothing if that is no pipe,
-    /// or is closed.
-    pub fn close_fd(&self, child_fd: ChildFd) {
-        if let Some(pipe) = self.pipe(child_fd) {
-            pipe.lose_connection();
-        }
-    }
-
-    /// Closes all pipes, each as [`close_fd`](Process::close_fd) does. This does not end the child.
-    pub fn lose_connection(&self) {
-        for child_fd in self.pipes() {
-            self.close_fd(child_fd);
-        }
-    }
-
-    /// How the child ended; `None` until [`process_exited`](ProcessProtocol::process_exited).
-    #[must_use]
-    pub fn status(&self) -> Option<ExitStatus> {
-        self.inner.status.get()
-    }
-
-    /// What the child used of the machine; `None` until [`process_exited`](ProcessProtocol::process_exited), if its
-    /// status is [unknown](ExitStatus::Unknown), and in simulations.
-    #[must_use]
-    pub fn usage(&self) -> Option<Usage> {
-        self.inner.usage.get()
-    }
-
-    /// Sends a signal to the child, or to its [tree](SignalTarget::Tree).
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when the child (for a tree: and everything else in it) has ended, or
-    /// when [`process_ended`](ProcessProtocol::process_ended) was called.
-    /// [`Unsupported`](io::ErrorKind::Unsupported) for a signal that this OS does not have, and where
-    /// [`Command::own_group`] says so. Otherwise the OS's error, such as
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a child that became another user's.
-    pub fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        self.inner.signal(signal, target)
-    }
-
-    /// Asks the child alone to end: SIGTERM; on Windows Ctrl-Break, which reaches its whole group.
-    ///
-    /// # Errors
-    ///
-    /// As [`signal`](Process::signal).
-    pub fn terminate(&self) -> io::Result<()> {
-        self.signal(Signal::Terminate, SignalTarget::Process)
-    }
-
-    /// Kills the child and its [tree](SignalTarget::Tree). On Unix, a descendant that left the child's process group,
-    /// by `setsid` for instance, escapes; and if the child does not lead a group ([`Command::own_group`]), only the
-    /// child itself is killed.
-    ///
-    /// # Errors
-    ///
-    /// As [`signal`](Process::signal).
-    pub fn kill(&self) -> io::Result<()> {
-        self.inner.kill()
-    }
-
-    /// Leaves the child running when the reactor stops or is dropped. Until then, nothing changes. Then the reactor
-    /// closes the child's pipes, and neither waits for its exit nor reports it: on Unix, the child may stay a zombie
-    /// after its exit, until the program ends or reaps it.
-    pub fn detach(&self) {
-        self.inner.detached.set(true);
-    }
-
-    /// The reactor that this child lives on.
-    #[must_use]
-    pub fn reactor(&self) -> &Reactor {
-        &self.inner.reactor
-    }
-}
-
-impl fmt::Debug for Process {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Process({})", self.inner.pid)
     }
 }
 
