@@ -16,4 +16,5 @@ pub(crate) mod processes;
 mod stopping;
 mod streams;
 pub(crate) mod support;
+mod terminating;
 mod timers;

@@ -57,7 +57,7 @@ impl Watch {
         self
     }
 
-    fn exited(mut self, call: impl FnMut(&Process) + 'static) -> Watch {
+    pub(crate) fn exited(mut self, call: impl FnMut(&Process) + 'static) -> Watch {
         self.exited = Some(Box::new(call));
         self
     }
@@ -132,7 +132,7 @@ fn role_output(all: &[u8]) -> Option<&[u8]> {
     Some(&all[begin + READY.len()..])
 }
 
-fn start(reactor: &Reactor, role: Role, watch: Watch) -> Process {
+pub(crate) fn start(reactor: &Reactor, role: Role, watch: Watch) -> Process {
     let process = reactor.spawn_process(&crate::child(role), watch);
     process.expect("the child starts")
 }
@@ -140,7 +140,7 @@ fn start(reactor: &Reactor, role: Role, watch: Watch) -> Process {
 /// Checks that each event occurred once: first the start, last the end, in between the exit and the end of each
 /// pipe.
 #[track_caller]
-fn check_events(events: &[String], status: ExitStatus) {
+pub(crate) fn check_events(events: &[String], status: ExitStatus) {
     let mut events = events.to_vec();
     assert_eq!(
         events.first().map(String::as_str),

@@ -50,6 +50,7 @@ fn play(role: Role) -> io::Result<i32> {
     match role {
         Role::Exit(code) => return Ok(code.into()),
         Role::Work(size) => return Ok(work(size)),
+        Role::Stubborn => ignore_requests(),
         _ => {}
     }
     say(READY)?;
@@ -67,6 +68,10 @@ fn play(role: Role) -> io::Result<i32> {
             start(Role::Echo)?;
             Ok(5)
         }
+        Role::LeaveStubborn => {
+            start(Role::Stubborn)?;
+            Ok(5)
+        }
         Role::Flood(count) => {
             for _ in 0..count {
                 io::stderr().write_all(&[b'!'; 1024])?;
@@ -78,7 +83,7 @@ fn play(role: Role) -> io::Result<i32> {
             start(Role::Deaf)?;
             stay()
         }
-        Role::Deaf | Role::Exit(_) | Role::Work(_) => stay(),
+        Role::Deaf | Role::Stubborn | Role::Exit(_) | Role::Work(_) => stay(),
     }
 }
 
@@ -153,4 +158,21 @@ fn close_output() {
     let handle = io::stdout().as_raw_handle();
     // SAFETY: nothing in this process writes to standard output any more: it exits without doing so.
     drop(unsafe { OwnedHandle::from_raw_handle(handle) });
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "std has no way to ignore a signal")]
+fn ignore_requests() {
+    // SAFETY: no handler is installed, so no code runs at a signal.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+}
+
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "std has no way to ignore Ctrl-Break")]
+fn ignore_requests() {
+    unsafe extern "system" fn handled(_: u32) -> windows_sys::core::BOOL {
+        1
+    }
+    // SAFETY: the handler touches nothing.
+    unsafe { windows_sys::Win32::System::Console::SetConsoleCtrlHandler(Some(handled), 1) };
 }

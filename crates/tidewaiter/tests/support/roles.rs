@@ -19,8 +19,12 @@ pub(crate) enum Role {
     Mute,
     /// Reads nothing, writes nothing, and stays.
     Deaf,
+    /// As [`Role::Deaf`], and ignores requests to end.
+    Stubborn,
     /// Starts an echo that inherits its streams, and exits with 5.
     LeaveEcho,
+    /// Starts a stubborn child that inherits its streams, and exits with 5.
+    LeaveStubborn,
     /// Starts a deaf child that inherits its streams, and stays.
     KeepDeaf,
     /// Computes for a while with this many MiB of memory, and exits with 0.
@@ -37,7 +41,9 @@ impl Role {
             Role::Exit(code) => format!("exit {code}"),
             Role::Mute => "mute".to_owned(),
             Role::Deaf => "deaf".to_owned(),
+            Role::Stubborn => "stubborn".to_owned(),
             Role::LeaveEcho => "leave-echo".to_owned(),
+            Role::LeaveStubborn => "leave-stubborn".to_owned(),
             Role::KeepDeaf => "keep-deaf".to_owned(),
             Role::Work(size) => format!("work {size}"),
             Role::Flood(count) => format!("flood {count}"),
@@ -53,7 +59,9 @@ impl Role {
             "exit" => Role::Exit(number.parse().expect("a code")),
             "mute" => Role::Mute,
             "deaf" => Role::Deaf,
+            "stubborn" => Role::Stubborn,
             "leave-echo" => Role::LeaveEcho,
+            "leave-stubborn" => Role::LeaveStubborn,
             "keep-deaf" => Role::KeepDeaf,
             "work" => Role::Work(number.parse().expect("a size")),
             "flood" => Role::Flood(number.parse().expect("a count")),

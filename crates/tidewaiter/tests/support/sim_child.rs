@@ -1,7 +1,7 @@
 //! Simulated children.
 
 use tidewaiter::port::sim::{Event, Output, Process, Program, Sim};
-use tidewaiter::process::Command;
+use tidewaiter::process::{Command, ExitStatus, Signal};
 
 use super::roles::{READY, ROLE, Role};
 
@@ -51,6 +51,10 @@ impl Player {
             Role::Mute => process.close_output(Output::Stdout),
             Role::LeaveEcho => {
                 process.fork(Player::playing(Role::Echo));
+                process.exit(5);
+            }
+            Role::LeaveStubborn => {
+                process.fork(Player::playing(Role::Stubborn));
                 process.exit(5);
             }
             Role::KeepDeaf => {
@@ -119,6 +123,20 @@ impl Program for Player {
             Some(Role::Flood(_)) => self.flood(process),
             Some(Role::Mute) => exit_at_end_of_input(process, 3),
             _ => {}
+        }
+    }
+
+    fn signal(&mut self, signal: Signal, process: &mut Process<'_>) {
+        if self.role != Some(Role::Stubborn) {
+            let number = match signal {
+                Signal::Interrupt => 2,
+                Signal::Number(number) => number,
+                _ => 15,
+            };
+            process.end(ExitStatus::Signal {
+                number,
+                core_dumped: false,
+            });
         }
     }
 }

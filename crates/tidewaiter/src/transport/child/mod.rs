@@ -1,5 +1,6 @@
 //! Child processes. Each pipe of a child is a stream, and the port reports the child's exit as a completion.
 
+mod ending;
 mod process;
 
 use std::cell::{Cell, RefCell};
@@ -17,7 +18,7 @@ use crate::port::{
 use crate::process::{
     Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep, Usage,
 };
-use crate::reactor::{KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
+use crate::reactor::{DelayedCall, KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
 pub use process::Process;
 
 /// The number of one of the child's descriptors: 0 is its standard input, 1 its output, 2 its error output. For
@@ -83,6 +84,8 @@ pub(super) struct Inner {
     detached: Cell<bool>,
     /// Whether the reactor has stopped waiting for the child's exit, and leaves it running.
     left: Cell<bool>,
+    /// Kills the tree if it does not end in time, as it was asked to.
+    grace: RefCell<Option<DelayedCall>>,
     protocol: RefCell<Box<dyn ProcessProtocol>>,
 }
 
@@ -126,6 +129,7 @@ impl Reactor {
             closed: Cell::new(false),
             detached: Cell::new(false),
             left: Cell::new(false),
+            grace: RefCell::default(),
             protocol: RefCell::new(Box::new(protocol)),
         });
         let adopted = |error: io::Error| refused(SpawnStep::Adopt, error);
@@ -233,9 +237,11 @@ impl Inner {
     /// Closes the handle once the process has exited or is left running, and all pipes are closed.
     fn end_if_over(self: &Rc<Self>) {
         let over = self.status.get().is_some() || self.left.get();
-        if !over || !self.pipes.borrow().is_empty() || self.closed.replace(true) {
+        if !over || !self.pipes.borrow().is_empty() || self.closed.get() {
             return;
         }
+        self.cut_grace_short();
+        self.closed.set(true);
         let mut port = self.reactor.port_mut();
         let closing = port.close(self.handle, CloseMode::Graceful, self.token.get());
         debug_assert!(
@@ -246,6 +252,7 @@ impl Inner {
 
     /// Leaves the child running, and stops waiting for its exit.
     fn leave(self: &Rc<Self>) {
+        self.end_grace();
         self.left.set(true);
         self.end_if_over();
     }
@@ -255,25 +262,6 @@ impl Inner {
             return Err(io::ErrorKind::NotFound.into());
         }
         self.reactor.port_mut().signal(self.handle, signal, target)
-    }
-
-    /// Kills the child and its tree, or the child alone where trees cannot be signalled.
-    fn kill(&self) -> io::Result<()> {
-        match self.signal(Signal::Kill, SignalTarget::Tree) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                self.signal(Signal::Kill, SignalTarget::Process)
-            }
-            result => result,
-        }
-    }
-
-    /// Kills the child and its tree, and logs a failure.
-    fn end_tree(&self) {
-        if let Err(error) = self.kill()
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log::error!("{self} cannot be killed: {error}");
-        }
     }
 
     fn ended(self: &Rc<Self>) {
@@ -336,6 +324,7 @@ impl Live for Inner {
         if kills {
             self.end_tree();
         }
+        self.end_grace();
         self.closed.set(true);
         let protocol = self.protocol.replace(Box::new(Gone));
         drop(self.pipes.take());

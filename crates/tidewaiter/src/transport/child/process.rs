@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::super::stream::Transport;
 use super::{ChildFd, Inner};
@@ -112,6 +113,53 @@ impl Process {
         self.signal(Signal::Terminate, SignalTarget::Process)
     }
 
+    /// Asks the child and its [tree](SignalTarget::Tree) to end; the child alone if it does not lead a group
+    /// ([`Command::own_group`](crate::process::Command::own_group)).
+    ///
+    /// # Errors
+    ///
+    /// As [`signal`](Process::signal).
+    pub fn terminate_tree(&self) -> io::Result<()> {
+        self.inner.signal_widely(Signal::Terminate)
+    }
+
+    /// Asks the child and its tree to end, as [`terminate_tree`](Process::terminate_tree) does, and
+    /// [kills](Process::kill) them if they have not ended after `grace`. Returns at once.
+    ///
+    /// A tree that cannot be asked is killed at once. If the child ends and its pipes close earlier, what is left of
+    /// the tree is killed then, so that nothing of it outlives
+    /// [`process_ended`](crate::ProcessProtocol::process_ended) but what [`kill`](Process::kill) does not reach. A later
+    /// call asks again, and its grace replaces this one. Failures are logged.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidewaiter::process::{Command, ExitStatus};
+    /// use tidewaiter::{Process, ProcessProtocol, Reactor};
+    ///
+    /// struct Service;
+    ///
+    /// impl ProcessProtocol for Service {
+    ///     fn connection_made(&mut self, process: &Process) {
+    ///         process.terminate_then_kill(Duration::from_secs(10));
+    ///     }
+    ///
+    ///     fn process_ended(&mut self, process: &Process, status: ExitStatus) {
+    ///         assert!(!status.success());
+    ///         process.reactor().stop();
+    ///     }
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// # if cfg!(unix) {
+    /// reactor.spawn_process(&Command::new("sleep").arg("600"), Service)?;
+    /// reactor.run()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn terminate_then_kill(&self, grace: Duration) {
+        self.inner.terminate_then_kill(grace);
+    }
+
     /// Kills the child and its [tree](SignalTarget::Tree). On Unix, a descendant that left the child's process group,
     /// by `setsid` for instance, escapes; and if the child does not lead a group
     /// ([`Command::own_group`](crate::process::Command::own_group)), only the child itself is killed.
@@ -120,7 +168,7 @@ impl Process {
     ///
     /// As [`signal`](Process::signal).
     pub fn kill(&self) -> io::Result<()> {
-        self.inner.kill()
+        self.inner.signal_widely(Signal::Kill)
     }
 
     /// Leaves the child running when the reactor stops or is dropped. Until then, nothing changes. Then the reactor

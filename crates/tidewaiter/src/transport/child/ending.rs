@@ -1,0 +1,62 @@
+//! Ends a child and its tree: asks, waits, kills.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Inner;
+use crate::process::{Signal, SignalTarget};
+
+impl Inner {
+    /// Sends a signal to the child and its tree, or to the child alone where trees cannot be signalled.
+    pub(super) fn signal_widely(&self, signal: Signal) -> io::Result<()> {
+        match self.signal(signal, SignalTarget::Tree) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                self.signal(signal, SignalTarget::Process)
+            }
+            result => result,
+        }
+    }
+
+    /// Kills the child and its tree, and logs a failure.
+    pub(super) fn end_tree(&self) {
+        if let Err(error) = self.signal_widely(Signal::Kill)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::error!("{self} cannot be killed: {error}");
+        }
+    }
+
+    pub(super) fn terminate_then_kill(self: &Rc<Self>, grace: Duration) {
+        match self.signal_widely(Signal::Terminate) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                log::warn!("{self} cannot be asked to end, and is killed: {error}");
+                self.end_tree();
+                return;
+            }
+        }
+        let inner = Rc::clone(self);
+        let call = self.reactor.call_later(grace, move |_| inner.end_tree());
+        if let Some(earlier) = self.grace.replace(Some(call)) {
+            earlier.cancel();
+        }
+    }
+
+    /// Ends the grace without killing anything.
+    pub(super) fn end_grace(&self) {
+        if let Some(call) = self.grace.take() {
+            call.cancel();
+        }
+    }
+
+    /// If the tree was asked to end, kills what is left of it. The child has ended: nothing of the tree can be reached
+    /// once its handle is closed.
+    pub(super) fn cut_grace_short(&self) {
+        if let Some(call) = self.grace.take() {
+            call.cancel();
+            self.end_tree();
+        }
+    }
+}
