@@ -49,8 +49,19 @@ pub(crate) struct User {
 ///
 /// A program without a directory in its name is looked up in the `PATH` of the *child's* environment; without
 /// a `PATH`, in `/bin` and `/usr/bin` on Unix, in `System32` on Windows. A relative path starts from our
-/// working directory, not the child's. Windows adds `.exe` to a name without an extension, and refuses batch
-/// files, because their arguments cannot be quoted safely: run `cmd.exe` with `/c` instead.
+/// working directory, not the child's.
+///
+/// On Windows, the extensions in the `PATHEXT` of the child's environment may be missing from the name, and two kinds of
+/// files are run by other programs:
+///
+/// - Batch files (`.bat` and `.cmd`), by the system's `cmd.exe`. Their arguments are quoted so that none can run a
+///   command. An argument that cannot be passed safely, because it contains a line break or is longer than `cmd.exe`
+///   takes, is refused with [`InvalidInput`](io::ErrorKind::InvalidInput). What the batch file does with its arguments
+///   is up to it.
+/// - Scripts that begin with `#!`, by the interpreter that the line names, as on Unix. A Unix path that does not exist,
+///   as in `#!/usr/bin/env python3`, is looked up by its last name in the child's `PATH`.
+///
+/// Both ignore [`arg0`](Command::arg0).
 ///
 /// Nothing is checked before the command is started. Starting fails with
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) if a string contains a NUL, or if the name of a variable is

@@ -12,7 +12,7 @@ pub enum SpawnStep {
     /// the one that the reactor belongs to.
     Begin,
     /// Encoding the arguments, the environment, the names and the user's number: one of them contains a NUL,
-    /// the name of a variable is invalid, or the program is a batch file of Windows.
+    /// the name of a variable is invalid, or an argument cannot be passed safely to a batch file of Windows.
     Arguments,
     /// Finding the program, in the search path or as a file: it does not exist.
     Search,

@@ -2,9 +2,12 @@
 
 #![expect(unsafe_code, reason = "the OS's side of processes")]
 
+mod batch;
 mod environment;
 mod job;
+mod program;
 mod quote;
+mod script;
 mod search;
 mod start;
 mod streams;
@@ -13,15 +16,15 @@ mod streams;
 mod tests;
 
 use std::cell::Cell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{FILETIME, WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, FILETIME, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Console::{
     CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent, GetConsoleCP,
 };
@@ -32,6 +35,7 @@ use windows_sys::Win32::System::Threading::{
 
 use self::environment::Environment;
 use self::job::Job;
+use self::program::Program;
 use self::start::{Image, Started};
 use self::streams::Streams;
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
@@ -51,28 +55,38 @@ pub(crate) struct OsProcess {
 
 /// Starts a process. After an error, nothing is left behind.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
-    let failed = |step| {
-        move |source| SpawnError {
-            program: command.program.clone(),
-            step,
-            source,
-        }
+    let failed = |(step, source)| SpawnError {
+        program: command.program.clone(),
+        step,
+        source,
     };
-    let image = image(command).map_err(|(step, source)| failed(step)(source))?;
-    let stdio = command
-        .standard_streams()
-        .map_err(|(step, source)| failed(step)(source))?;
-    let streams = Streams::of(stdio).map_err(failed(SpawnStep::Pipes))?;
-    let Started { pid, process, job } = start::start(&image, streams.numbers(), &streams.list())
-        .map_err(|error| {
-            let enterable = command.directory.as_deref().is_none_or(Path::is_dir);
-            let step = if enterable {
-                SpawnStep::Execute
-            } else {
-                SpawnStep::Directory
-            };
-            failed(step)(error)
-        })?;
+    let refused = |error| failed((SpawnStep::Arguments, error));
+    let environment = Environment::of(command).map_err(refused)?;
+    let program = Program::of(command, &environment).map_err(failed)?;
+    let mut image = image(command, &environment, &program).map_err(refused)?;
+    let stdio = command.standard_streams().map_err(failed)?;
+    let streams = Streams::of(stdio).map_err(|error| failed((SpawnStep::Pipes, error)))?;
+    let start = |image: &Image| start::start(image, streams.numbers(), &streams.list());
+    let mut started = start(&image);
+    if started.as_ref().is_err_and(is_no_program) {
+        let execute = |error| failed((SpawnStep::Execute, error));
+        if let Some(interpreter) = program.interpreter(&environment).map_err(execute)? {
+            image.start = interpreter.start(hides_console(command)).map_err(refused)?;
+            started = start(&image).map_err(|error| {
+                let message = format!("its interpreter is {:?}: {error}", interpreter.file());
+                io::Error::new(error.kind(), message)
+            });
+        }
+    }
+    let Started { pid, process, job } = started.map_err(|error| {
+        let enterable = command.directory.as_deref().is_none_or(Path::is_dir);
+        let step = if enterable {
+            SpawnStep::Execute
+        } else {
+            SpawnStep::Directory
+        };
+        failed((step, error))
+    })?;
     Ok(OsChild {
         pid,
         process: OsProcess {
@@ -86,68 +100,27 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     })
 }
 
-fn image(command: &Command) -> Result<Image, (SpawnStep, io::Error)> {
-    let refused = |error| (SpawnStep::Arguments, error);
-    let environment = Environment::of(command).map_err(refused)?;
-    wide(&command.program).map_err(refused)?;
-    let arguments = command.args.iter().map(|argument| wide(argument));
-    let arguments = arguments.collect::<io::Result<Vec<_>>>().map_err(refused)?;
-    let name = wide(command.arg0.as_ref().unwrap_or(&command.program)).map_err(refused)?;
-    let command_line = quote::command_line(&name, &arguments)
-        .ok_or_else(|| refused(invalid("the program's own name contains a quotation mark")))?;
-    let directory = command
-        .directory
-        .as_ref()
-        .map(|directory| wide(directory.as_os_str()));
-    let directory = directory.transpose().map_err(refused)?;
-    let file = find(command, &environment)?;
-    if search::is_batch_file(&file) {
-        let message = "arguments cannot be passed safely to a batch file: run cmd.exe with /c";
-        return Err(refused(invalid(message)));
-    }
-    let hidden = command.without_window && !has_console() && search::is_console_program(&file);
-    let file = wide(file.as_os_str()).map_err(refused)?;
+/// Whether the file exists but is not a program: it can be a script.
+fn is_no_program(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(i32::cast_unsigned);
+    code == Some(ERROR_BAD_EXE_FORMAT)
+}
+
+fn image(command: &Command, environment: &Environment, program: &Program) -> io::Result<Image> {
+    let directory = command.directory.as_ref();
+    let directory = directory.map(|directory| wide(directory.as_os_str()));
     Ok(Image {
-        file: terminated(file),
-        command_line: terminated(command_line),
+        start: program.start(hides_console(command))?,
         environment: environment.block(),
-        directory: directory.map(terminated),
+        directory: directory.transpose()?.map(terminated),
         own_group: command.own_group,
-        hidden,
     })
 }
 
-/// Whether children inherit a console from us.
-fn has_console() -> bool {
+/// Whether to hide the console that a console program opens. It opens one if it inherits none from us.
+fn hides_console(command: &Command) -> bool {
     // SAFETY: the call touches no memory.
-    unsafe { GetConsoleCP() != 0 }
-}
-
-/// Returns the first of the candidates that is a file.
-fn find(command: &Command, environment: &Environment) -> Result<PathBuf, (SpawnStep, io::Error)> {
-    let path = environment
-        .get("PATH")
-        .map_or_else(system_directory, OsStr::to_owned);
-    let candidates = search::candidates(&command.program, &path);
-    if let Some(file) = candidates.iter().find(|file| search::is_file(file)) {
-        return std::path::absolute(file).map_err(|error| (SpawnStep::Search, error));
-    }
-    if Path::new(&command.program).has_root() && Path::new(&command.program).is_dir() {
-        let error = io::Error::new(io::ErrorKind::PermissionDenied, "it is a directory");
-        return Err((SpawnStep::Execute, error));
-    }
-    let message = "the program does not exist";
-    Err((
-        SpawnStep::Search,
-        io::Error::new(io::ErrorKind::NotFound, message),
-    ))
-}
-
-/// The search path where no `PATH` is set: `System32`.
-fn system_directory() -> OsString {
-    let mut directory = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
-    directory.push(r"\System32");
-    directory
+    command.without_window && unsafe { GetConsoleCP() == 0 }
 }
 
 fn wide(text: &OsStr) -> io::Result<Vec<u16>> {

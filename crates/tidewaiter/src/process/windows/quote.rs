@@ -48,7 +48,7 @@ fn append(line: &mut Vec<u16>, argument: &[u16]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -64,7 +64,7 @@ mod tests {
     }
 
     /// Splits a command line by the documented rules of `CommandLineToArgvW` and of Microsoft's C runtime.
-    fn parse(line: &[u16]) -> Vec<Vec<u16>> {
+    pub(in crate::process::windows) fn parse(line: &[u16]) -> Vec<Vec<u16>> {
         let end = 1 + line[1..]
             .iter()
             .position(|&unit| unit == QUOTE)

@@ -10,26 +10,44 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_DIRECTORY, GetFileAttributesW, INVALID_FILE_ATTRIBUTES,
 };
 
-/// The files to try in turn for `program`, given the child's search path.
+/// What may be added to a program's name where no `PATHEXT` is set.
+pub(super) const EXTENSIONS: &str = ".COM;.EXE;.BAT;.CMD";
+
+/// The files to try in turn for `program`, given the child's search path and the extensions that may be added to the
+/// name (`PATHEXT`).
 ///
 /// A program that names a directory or a drive is not searched for. Neither our working directory nor our
-/// program's own directory is searched unless the search path contains it.
-pub(super) fn candidates(program: &OsStr, path: &OsStr) -> Vec<PathBuf> {
+/// program's own directory is searched unless the search path contains it. A name that has an extension is tried as it
+/// is, before others; one that has none only if no other file was found anywhere, because such a file can be a script
+/// alone.
+pub(super) fn candidates(program: &OsStr, path: &OsStr, extensions: &OsStr) -> Vec<PathBuf> {
     if program.is_empty() {
         return Vec::new();
     }
-    let mut file = PathBuf::from(program);
-    if file.extension().is_none() {
-        file.as_mut_os_string().push(".exe");
-    }
     let bytes = program.as_encoded_bytes();
-    if bytes.iter().any(|byte| br"/\:".contains(byte)) {
-        return vec![file];
+    let directories = if bytes.iter().any(|byte| br"/\:".contains(byte)) {
+        vec![PathBuf::new()]
+    } else {
+        std::env::split_paths(path)
+            .filter(|directory| !directory.as_os_str().is_empty())
+            .collect()
+    };
+    let extended = std::env::split_paths(extensions).map(|extension| {
+        let mut name = program.to_owned();
+        name.push(extension);
+        name
+    });
+    let has_extension = Path::new(program).extension().is_some();
+    let given = has_extension.then(|| program.to_owned());
+    let names: Vec<_> = given.into_iter().chain(extended).collect();
+    let mut files = Vec::new();
+    for directory in &directories {
+        files.extend(names.iter().map(|name| directory.join(name)));
     }
-    std::env::split_paths(path)
-        .filter(|directory| !directory.as_os_str().is_empty())
-        .map(|directory| directory.join(&file))
-        .collect()
+    if !has_extension {
+        files.extend(directories.iter().map(|directory| directory.join(program)));
+    }
+    files
 }
 
 /// Whether the file exists and is not a directory. Does not open it or follow links: programs of packaged
@@ -73,22 +91,43 @@ mod tests {
     use super::*;
 
     fn found(program: &str) -> Vec<PathBuf> {
-        candidates(program.as_ref(), r"C:\a;;D:\b".as_ref())
+        candidates(
+            program.as_ref(),
+            r"C:\a;;D:\b".as_ref(),
+            ".exe;.bat".as_ref(),
+        )
     }
 
     #[test]
-    fn a_bare_name_is_looked_for_in_every_directory_with_its_extension() {
+    fn a_bare_name_is_looked_for_in_every_directory_with_each_extension() {
         assert_eq!(
             found("x"),
-            [Path::new(r"C:\a\x.exe"), Path::new(r"D:\b\x.exe")]
+            [
+                r"C:\a\x.exe",
+                r"C:\a\x.bat",
+                r"D:\b\x.exe",
+                r"D:\b\x.bat",
+                r"C:\a\x",
+                r"D:\b\x"
+            ]
+            .map(PathBuf::from)
         );
-        assert_eq!(found("x.com")[0], Path::new(r"C:\a\x.com"));
+        assert_eq!(
+            found("x.com")[..2],
+            [r"C:\a\x.com", r"C:\a\x.com.exe"].map(PathBuf::from)
+        );
     }
 
     #[test]
     fn a_name_with_a_directory_is_not_searched_for() {
-        assert_eq!(found(r".\x"), [Path::new(r".\x.exe")]);
-        assert_eq!(found("d/x.exe"), [Path::new("d/x.exe")]);
+        assert_eq!(
+            found(r".\x"),
+            [r".\x.exe", r".\x.bat", r".\x"].map(PathBuf::from)
+        );
+        assert_eq!(
+            found("d/x.exe"),
+            ["d/x.exe", "d/x.exe.exe", "d/x.exe.bat"].map(PathBuf::from)
+        );
         assert!(found("").is_empty());
     }
 

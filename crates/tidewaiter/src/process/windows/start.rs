@@ -16,18 +16,16 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::job::Job;
+use super::program::Start;
 use super::streams::Inheritable;
 
-/// The program's texts, all null-terminated.
+/// The program and what it gets, all texts null-terminated.
 #[derive(Debug)]
 pub(super) struct Image {
-    pub(super) file: Vec<u16>,
-    pub(super) command_line: Vec<u16>,
+    pub(super) start: Start,
     pub(super) environment: Vec<u16>,
     pub(super) directory: Option<Vec<u16>>,
     pub(super) own_group: bool,
-    /// Whether to hide the first window that the program opens.
-    pub(super) hidden: bool,
 }
 
 /// A started process.
@@ -97,7 +95,7 @@ fn create(
         startup.StartupInfo.hStdError,
     ] = streams;
     startup.lpAttributeList = attributes.as_mut_ptr();
-    if image.hidden {
+    if image.start.hidden {
         // Without this flag, the field's zero would mean nothing; with it, zero means hidden.
         startup.StartupInfo.dwFlags |= STARTF_USESHOWWINDOW;
     }
@@ -107,7 +105,7 @@ fn create(
         0
     };
     // `CreateProcessW` may write to it.
-    let mut command_line = image.command_line.clone();
+    let mut command_line = image.start.command_line.clone();
     let mut made = PROCESS_INFORMATION::default();
     let inheritable = Inheritable::make(list)?;
     // SAFETY: all texts are null-terminated and the environment ends with two NULs. The startup information
@@ -115,7 +113,7 @@ fn create(
     // the call.
     let done = unsafe {
         CreateProcessW(
-            image.file.as_ptr(),
+            image.start.file.as_ptr(),
             command_line.as_mut_ptr(),
             ptr::null(),
             ptr::null(),
