@@ -4,10 +4,12 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
+use bytes::Bytes;
 use tidewaiter::port::{CloseMode, Outcome, Request};
 use tidewaiter::process::{Command, SpawnStep};
 
 use crate::support::harness::Harness;
+use crate::support::random::Random;
 use crate::support::reader::{Reader, receive_exactly};
 
 #[test]
@@ -276,5 +278,41 @@ fn a_half_closing_foreign_peer_still_receives() {
     let mut text = String::new();
     theirs.read_to_string(&mut text).expect("an orderly end");
     assert_eq!(text, "late answer");
+    harness.finish();
+}
+
+/// Goal: a cancelled send returns the bytes that were not sent, and no others: sent again, they continue the flow.
+/// Method: the OS has taken a part of a send that is larger than the socket's memory.
+#[test]
+fn a_cancelled_send_returns_what_was_not_sent() {
+    let mut harness = Harness::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let ours = TcpStream::connect(address).expect("it listens");
+    let set = socket2::SockRef::from(&ours).set_send_buffer_size(64 << 10);
+    set.expect("a usual size");
+    let (mut theirs, _) = listener.accept().expect("a client connected");
+    let handle = harness.adopt(ours);
+    let mut random = Random::new(8);
+    let block: Bytes = (0..1 << 20)
+        .map(|_| u8::try_from(random.below(256)).expect("a byte"))
+        .collect();
+    let (stuck, sent) = harness.send_until_stuck(handle, &block);
+    harness.port.cancel(stuck);
+    let mut left = harness.next(stuck).unsent;
+    let reading = thread::spawn(move || {
+        let mut received = Vec::new();
+        theirs.read_to_end(&mut received).expect("an orderly end");
+        received
+    });
+    while !left.is_empty() {
+        let sending = harness.send(handle, left);
+        left = harness.sent(sending).1;
+    }
+    harness.close_now(handle);
+    let received = reading.join().expect("the peer is content");
+    // The stuck send was the rest of a block.
+    assert_eq!(received.len(), (sent / block.len() + 1) * block.len());
+    assert!(received.chunks(block.len()).all(|part| part == block));
     harness.finish();
 }

@@ -36,6 +36,8 @@ impl Iocp {
         self.note_started(operation, started);
     }
 
+    /// Reports how many bytes Windows took. A send that had sent some of its bytes when it failed or was cancelled has
+    /// succeeded: the next one fails.
     pub(super) fn finish_send(&mut self, record: Box<Record>, os_result: OsResult) {
         let (call, result) = match self.source_of(record.operation) {
             (Source::PipeWriter(_), _) => ("WriteFile", write_result(os_result)),
@@ -92,10 +94,10 @@ fn call_wsa_send(socket: &Socket, record: Box<Record>, skip: bool) -> Started {
 
 /// The number of bytes that Windows took.
 fn send_result(os_result: OsResult) -> io::Result<usize> {
-    match os_result.code {
-        ERROR_SUCCESS => Ok(os_result.bytes),
-        code => Err(socket_error(code)),
+    if os_result.code == ERROR_SUCCESS || os_result.bytes > 0 {
+        return Ok(os_result.bytes);
     }
+    Err(socket_error(os_result.code))
 }
 
 /// Writes the record's first piece.
@@ -120,8 +122,10 @@ fn call_write_file(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -> Start
 
 /// The number of bytes that the pipe took.
 fn write_result(os_result: OsResult) -> io::Result<usize> {
+    if os_result.code == ERROR_SUCCESS || os_result.bytes > 0 {
+        return Ok(os_result.bytes);
+    }
     let code = match os_result.code {
-        ERROR_SUCCESS => return Ok(os_result.bytes),
         // Another code for a pipe without a reader; `io::ErrorKind` has none for it.
         ERROR_PIPE_NOT_CONNECTED => ERROR_BROKEN_PIPE,
         code => code,
@@ -131,11 +135,20 @@ fn write_result(os_result: OsResult) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OsResult, write_result};
+    use super::{OsResult, send_result, write_result};
     use std::io::ErrorKind;
     use windows_sys::Win32::Foundation::{
-        ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED,
+        ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_NOT_CONNECTED,
     };
+
+    #[test]
+    fn bytes_sent_before_a_cancellation_count() {
+        let code = ERROR_OPERATION_ABORTED;
+        for result in [send_result, write_result] {
+            assert_eq!(result(OsResult { code, bytes: 7 }).ok(), Some(7));
+            assert!(result(OsResult { code, bytes: 0 }).is_err());
+        }
+    }
 
     #[test]
     fn a_pipe_without_a_reader_is_broken() {

@@ -168,8 +168,10 @@ impl Iocp {
         pending.unsent = std::mem::take(&mut record.chunks);
         let (cancelled, kind) = (pending.ending.is_some(), pending.kind);
         let was_eager = self.remove_eager(operation);
+        // Windows also reports what a send had sent before it was cancelled.
+        let sent_some = kind == RequestKind::Send && os_result.bytes > 0;
         // After our own cancellation this code is no error; otherwise it is one.
-        if cancelled && os_result.code == ERROR_OPERATION_ABORTED {
+        if cancelled && os_result.code == ERROR_OPERATION_ABORTED && !sent_some {
             self.records.put(record);
             return self.end_if_idle(operation);
         }
