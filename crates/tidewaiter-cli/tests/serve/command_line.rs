@@ -69,6 +69,16 @@ fn the_message_for_an_unresolvable_name_has_the_name_once_with_code_1() {
 }
 
 #[test]
+fn the_help_of_serve_names_every_signal_that_ends_it() {
+    let output = run(&["serve", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for signal in ["Ctrl-C", "SIGTERM", "SIGHUP"] {
+        assert!(text.contains(signal), "{signal} is not in {text}");
+    }
+}
+
+#[test]
 fn info_names_the_port() {
     let output = run(&["info"]);
     assert_eq!(output.status.code(), Some(0));
