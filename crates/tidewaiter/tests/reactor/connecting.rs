@@ -6,7 +6,10 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use tidewaiter::{Address, ConnectError, ConnectOptions, Factory, Protocol, Reactor, Transport};
+use tidewaiter::{
+    Address, ConnectError, ConnectOptions, Factory, PipeName, Protocol, Reactor, Transport,
+    UnixAddress,
+};
 
 use super::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
@@ -78,6 +81,17 @@ fn closed_port() -> SocketAddr {
 fn a_port_at_which_nobody_listens_refuses() {
     let address = closed_port();
     assert_eq!(connect(address), format!("refused by {address}"));
+}
+
+#[test]
+fn an_address_that_the_port_does_not_connect_to_is_named() {
+    let path = UnixAddress::from_pathname("/run/app.sock").expect("a good path");
+    assert_eq!(
+        connect(Address::from(path)),
+        "unix:/run/app.sock: Unsupported"
+    );
+    let pipe = PipeName::local("app").expect("a good name");
+    assert_eq!(connect(Address::from(pipe)), "pipe:app: Unsupported");
 }
 
 #[cfg(target_os = "linux")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tidewaiter::port::ListenOptions;
 use tidewaiter::{
     Address, ConnectError, Error, Factory, Listener, Metrics, Protocol, Reactor, Transport,
+    UnixAddress,
 };
 
 use super::support::{
@@ -24,9 +25,11 @@ fn an_address_that_cannot_be_bound_is_named() {
     let ip = listener.local_addr().socket_addr().expect("an IP address");
     assert_ne!(ip.port(), 0);
     let foreign = Address::from(([192, 0, 2, 1], 0));
+    let unix = UnixAddress::from_pathname("/run/app.sock").expect("a good path");
     for (address, kind) in [
         (listener.local_addr(), io::ErrorKind::AddrInUse),
         (foreign, io::ErrorKind::AddrNotAvailable),
+        (unix.into(), io::ErrorKind::Unsupported),
     ] {
         let error = reactor
             .listen_tcp(address.clone(), |_: Address| Silent)
