@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::protocol::Protocol;
 use super::transport::Transport;
-use super::{Phase, State, Stream, WriteSide};
+use super::{Flow, Phase, Stream, WriteSide};
 use crate::error::Reason;
 use crate::port::CloseMode;
 use crate::reactor::{DelayedCall, LiveKind};
@@ -53,7 +53,7 @@ pub(super) struct EndState {
     timer: Option<DelayedCall>,
 }
 
-impl State {
+impl Flow {
     fn end_state(&mut self) -> &mut EndState {
         self.end_state.get_or_insert_default()
     }
@@ -81,13 +81,13 @@ impl State {
 impl Stream {
     /// Closes once everything queued is sent and no producer is left.
     pub(super) fn lose(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || std::mem::replace(&mut state.leaving, true) {
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Open || std::mem::replace(&mut flow.leaving, true) {
             return;
         }
-        let held = state.held.take();
-        state.read_ended |= held.is_some_and(|held| held.end);
-        drop(state);
+        let held = flow.held.take();
+        flow.read_ended |= held.is_some_and(|held| held.end);
+        drop(flow);
         self.finish_if_drained();
         // Receive and discard: the peer may not read our data before it has sent all of its own.
         self.receive_more();
@@ -95,17 +95,17 @@ impl Stream {
 
     /// Ends the stream now, without sending the queue. [`Protocol::connection_lost`] follows from the loop.
     pub(super) fn close(self: &Rc<Self>, ending: Ending, reason: Reason) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open {
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Open {
             return;
         }
-        state.phase = Phase::Closing;
-        let end_state = state.end_state();
+        flow.phase = Phase::Closing;
+        let end_state = flow.end_state();
         end_state.ending = ending;
         // A reason that is set already wins: once the reactor stops, that is why the connection is lost.
         end_state.reason.get_or_insert(reason);
-        let sending = state.sending;
-        drop(state);
+        let sending = flow.sending;
+        drop(flow);
         if let Some((operation, _)) = sending {
             // The send's completion says which bytes it did not send.
             self.reactor.port_mut().cancel(operation);
@@ -118,29 +118,29 @@ impl Stream {
     /// Loses the connection for a panic, even if it was about to close for another reason.
     pub(super) fn panicked(self: &Rc<Self>) {
         self.close(Ending::AtOnce, Reason::Panicked);
-        let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Closing {
-            state.end_state().reason = Some(Reason::Panicked);
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase == Phase::Closing {
+            flow.end_state().reason = Some(Reason::Panicked);
         }
     }
 
     /// If the stream is closing and no send is under way, reports the end to the protocol; then lingers or closes the
     /// handle. To be called from the loop.
     pub(super) fn end(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Closing || state.sending.is_some() {
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Closing || flow.sending.is_some() {
             return;
         }
-        state.phase = Phase::Told;
-        let queue = std::mem::take(&mut state.queue);
-        state.held = None;
-        let end_state = state.end_state();
+        flow.phase = Phase::Told;
+        let queue = std::mem::take(&mut flow.queue);
+        flow.held = None;
+        let end_state = flow.end_state();
         end_state.unsent = queue.len();
         let reason = end_state.reason.take().unwrap_or(Reason::Done);
         let in_order = end_state.ending == Ending::InOrder;
-        let lingers = in_order && self.link.lingers && state.may_discard();
-        let writing = std::mem::replace(&mut state.write, WriteSide::Finished);
-        drop(state);
+        let lingers = in_order && self.link.lingers && flow.may_discard();
+        let writing = std::mem::replace(&mut flow.write, WriteSide::Finished);
+        drop(flow);
         self.reactor
             .counters()
             .recount(LiveKind::Transport, LiveKind::Lingering);
@@ -157,12 +157,12 @@ impl Stream {
     }
 
     fn tell(self: &Rc<Self>, reason: Reason) {
-        let unsent = self.state.borrow().unsent();
+        let unsent = self.flow.borrow().unsent();
         if unsent > 0 && matches!(reason, Reason::Stopped) {
             let transport = Transport::of(self);
             log::warn!("{transport:?}: {unsent} bytes were not sent when the reactor stopped");
         }
-        let producer = self.state.borrow_mut().producer.take();
+        let producer = self.flow.borrow_mut().producer.take();
         if let Some(producer) = producer {
             self.reactor.guard("a producer", move || producer.stop());
         }
@@ -182,14 +182,14 @@ impl Stream {
 
     /// Receives and discards until the peer ends, a round passes without a byte, or `rounds` have passed.
     fn linger(self: &Rc<Self>, rounds: u32) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Told {
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Told {
             return;
         }
-        let end_state = state.end_state();
+        let end_state = flow.end_state();
         let (stream, before) = (Rc::clone(self), end_state.discarded);
         let timer = self.reactor.call_later(LINGER_SILENCE, move |_| {
-            let heard = stream.state.borrow_mut().end_state().discarded > before;
+            let heard = stream.flow.borrow_mut().end_state().discarded > before;
             if heard && rounds > 1 {
                 stream.linger(rounds - 1);
             } else {
@@ -197,20 +197,20 @@ impl Stream {
             }
         });
         end_state.timer = Some(timer);
-        drop(state);
+        drop(flow);
         self.receive_more();
     }
 
     /// Counts received bytes that are not delivered; at the limit, stops receiving and closes the handle.
     pub(super) fn discard(self: &Rc<Self>, bytes: usize) {
         self.reactor.counters().bytes_received.add(bytes as u64);
-        let mut state = self.state.borrow_mut();
-        state.end_state().discarded += bytes;
-        if state.may_discard() {
+        let mut flow = self.flow.borrow_mut();
+        flow.end_state().discarded += bytes;
+        if flow.may_discard() {
             return;
         }
-        let receiving = state.receiving;
-        drop(state);
+        let receiving = flow.receiving;
+        drop(flow);
         if let Some(operation) = receiving {
             self.reactor.port_mut().cancel(operation);
         }
@@ -219,18 +219,18 @@ impl Stream {
 
     /// Closes the handle, if the protocol knows of the end.
     pub(super) fn close_handle(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Told {
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Told {
             return;
         }
-        state.phase = Phase::Closed;
-        let end_state = state.end_state();
+        flow.phase = Phase::Closed;
+        let end_state = flow.end_state();
         let timer = end_state.timer.take();
         let mode = match end_state.ending {
             Ending::Reset => CloseMode::Reset,
             Ending::InOrder | Ending::AtOnce => CloseMode::Graceful,
         };
-        drop(state);
+        drop(flow);
         if let Some(timer) = timer {
             timer.cancel();
         }
@@ -246,11 +246,11 @@ impl Stream {
 
     /// Called when the reactor stops: gives the queue a limited time to be sent.
     pub(super) fn stop_in_time(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Open && !state.leaving {
-            state.end_state().reason = Some(Reason::Stopped);
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase == Phase::Open && !flow.leaving {
+            flow.end_state().reason = Some(Reason::Stopped);
         }
-        drop(state);
+        drop(flow);
         self.finish();
         let stream = Rc::clone(self);
         self.reactor
@@ -260,18 +260,18 @@ impl Stream {
     /// Closes the stream when the time that a stopping reactor gives it is over.
     fn out_of_time(self: &Rc<Self>) {
         self.close(Ending::AtOnce, Reason::Stopped);
-        let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Closing {
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase == Phase::Closing {
             // `close` may have been called before, for an end in order that still awaits its send: do not linger.
-            state.end_state().ending = Ending::AtOnce;
+            flow.end_state().ending = Ending::AtOnce;
         }
-        drop(state);
+        drop(flow);
         self.close_handle();
     }
 
     /// The kind under which [`Living`](crate::Living) counts this stream in its present phase.
     pub(super) fn counted_as(&self) -> LiveKind {
-        match self.state.borrow().phase {
+        match self.flow.borrow().phase {
             Phase::Open | Phase::Closing => LiveKind::Transport,
             Phase::Told | Phase::Closed => LiveKind::Lingering,
         }

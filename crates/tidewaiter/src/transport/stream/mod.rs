@@ -57,9 +57,9 @@ enum WriteSide {
     Finished,
 }
 
-/// A stream's mutable state. The fields are in the order of use, so that a message touches few cache lines.
+/// The parts of a stream that change. The fields are in the order of use, so that a message touches few cache lines.
 #[repr(C)]
-pub(super) struct State {
+pub(super) struct Flow {
     phase: Phase,
     /// Whether to close the stream once the queue is sent.
     leaving: bool,
@@ -94,7 +94,7 @@ enum HangUp {
     Seen,
 }
 
-/// A byte stream on a reactor. The fields are in the order of use, as in [`State`].
+/// A byte stream on a reactor. The fields are in the order of use, as in [`Flow`].
 #[repr(C)]
 pub(crate) struct Stream {
     token: Cell<Token>,
@@ -102,7 +102,7 @@ pub(crate) struct Stream {
     pub(super) reactor: Reactor,
     /// Borrowed while one of its callbacks runs. Only the loop calls them, one at a time.
     protocol: RefCell<Box<dyn Protocol>>,
-    pub(super) state: RefCell<State>,
+    pub(super) flow: RefCell<Flow>,
     /// Whether the OS holds back the last partial segment of each send.
     ends_held: Cell<bool>,
     pub(super) link: Link,
@@ -139,7 +139,7 @@ impl Stream {
             link,
             token: Cell::new(Token::default()),
             ends_held: Cell::new(false),
-            state: RefCell::new(State::new()),
+            flow: RefCell::new(Flow::new()),
             protocol: RefCell::new(protocol),
         });
         match reactor.register(Rc::clone(&stream) as Rc<dyn Live>) {
@@ -177,9 +177,9 @@ impl Stream {
 
     /// Submits a receive, if data is wanted and no receive is under way.
     fn receive_more(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        let wanted = state.delivers() || state.discards();
-        if !wanted || state.receiving.is_some() || !self.link.receives() {
+        let mut flow = self.flow.borrow_mut();
+        let wanted = flow.delivers() || flow.discards();
+        if !wanted || flow.receiving.is_some() || !self.link.receives() {
             return;
         }
         let submitted =
@@ -187,51 +187,51 @@ impl Stream {
                 .port_mut()
                 .submit(self.handle, Request::Receive, self.token.get());
         match submitted {
-            Ok(operation) => state.receiving = Some(operation),
+            Ok(operation) => flow.receiving = Some(operation),
             Err(source) => {
-                drop(state);
+                drop(flow);
                 self.failed(Failure::os("receive", source));
             }
         }
     }
 
     fn received(self: &Rc<Self>, buffer: Buffer) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || state.leaving {
-            drop(state);
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Open || flow.leaving {
+            drop(flow);
             self.discard(buffer.len());
             return;
         }
-        if state.is_paused() || state.holds_bytes() {
-            state.held().buffers.push_back(buffer);
+        if flow.is_paused() || flow.holds_bytes() {
+            flow.held().buffers.push_back(buffer);
             // Cancel the receive only when data arrives: most pauses end before that.
-            let receiving = state.receiving;
-            drop(state);
+            let receiving = flow.receiving;
+            drop(flow);
             if let Some(operation) = receiving {
                 self.reactor.port_mut().cancel(operation);
             }
             return;
         }
-        drop(state);
+        drop(flow);
         self.deliver(buffer);
     }
 
     fn end_of_file(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || state.leaving {
-            state.read_ended = true;
-            drop(state);
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Open || flow.leaving {
+            flow.read_ended = true;
+            drop(flow);
             self.close_handle();
             return;
         }
         // After a hang-up, a pause does not hold the end of file back, unless data is held before it.
-        if (state.is_paused() && !state.hung_up()) || state.holds_bytes() {
-            state.held().end = true;
+        if (flow.is_paused() && !flow.hung_up()) || flow.holds_bytes() {
+            flow.held().end = true;
             return;
         }
-        state.read_ended = true;
-        let both_ended = state.write == WriteSide::Finished || state.hung_up();
-        drop(state);
+        flow.read_ended = true;
+        let both_ended = flow.write == WriteSide::Finished || flow.hung_up();
+        drop(flow);
         if !self.link.sends() {
             self.close(Ending::InOrder, Reason::Done);
             return;
@@ -246,22 +246,22 @@ impl Stream {
 
     /// Lets `fill` add to the queue, if the stream still takes data.
     pub(super) fn write(self: &Rc<Self>, fill: impl FnOnce(&mut Chunks)) {
-        let mut state = self.state.borrow_mut();
-        if state.told() || !state.takes_more() || !self.link.sends() {
+        let mut flow = self.flow.borrow_mut();
+        if flow.told() || !flow.takes_more() || !self.link.sends() {
             return;
         }
-        if !state.queue.has_storage() {
-            state.queue = self.reactor.take_storage();
+        if !flow.queue.has_storage() {
+            flow.queue = self.reactor.take_storage();
         }
-        fill(&mut state.queue);
-        let queued = state.queued();
-        if queued == 0 || state.phase == Phase::Closing {
+        fill(&mut flow.queue);
+        let queued = flow.queued();
+        if queued == 0 || flow.phase == Phase::Closing {
             return;
         }
-        let flush = state.sending.is_none() && !std::mem::replace(&mut state.flush_owed, true);
-        let congested = queued > state.high_water && !std::mem::replace(&mut state.congested, true);
-        let tell = congested && state.producer.is_some();
-        drop(state);
+        let flush = flow.sending.is_none() && !std::mem::replace(&mut flow.flush_owed, true);
+        let congested = queued > flow.high_water && !std::mem::replace(&mut flow.congested, true);
+        let tell = congested && flow.producer.is_some();
+        drop(flow);
         if flush {
             self.reactor.flush_soon(Rc::clone(self) as Rc<dyn Live>);
         }
@@ -273,17 +273,17 @@ impl Stream {
 
     /// Submits a send of queued data, unless one is under way.
     fn send_more(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        state.flush_owed = false;
-        if state.phase != Phase::Open || state.sending.is_some() || state.queue.is_empty() {
+        let mut flow = self.flow.borrow_mut();
+        flow.flush_owed = false;
+        if flow.phase != Phase::Open || flow.sending.is_some() || flow.queue.is_empty() {
             return;
         }
-        let mut part = std::mem::take(&mut state.queue);
+        let mut part = std::mem::take(&mut flow.queue);
         if part.count() > SEND_PIECES_MAX || part.len() > SEND_BYTES_MAX {
-            state.queue = std::mem::replace(&mut part, self.reactor.take_storage());
-            part.take_from(&mut state.queue, SEND_PIECES_MAX, SEND_BYTES_MAX);
-            if state.queue.is_empty() {
-                self.reactor.keep_storage(std::mem::take(&mut state.queue));
+            flow.queue = std::mem::replace(&mut part, self.reactor.take_storage());
+            part.take_from(&mut flow.queue, SEND_PIECES_MAX, SEND_BYTES_MAX);
+            if flow.queue.is_empty() {
+                self.reactor.keep_storage(std::mem::take(&mut flow.queue));
             }
         }
         let bytes = part.len();
@@ -292,9 +292,9 @@ impl Stream {
                 .port_mut()
                 .submit(self.handle, Request::Send(part), self.token.get());
         match submitted {
-            Ok(operation) => state.sending = Some((operation, bytes)),
+            Ok(operation) => flow.sending = Some((operation, bytes)),
             Err(source) => {
-                drop(state);
+                drop(flow);
                 self.failed(Failure::os("send", source));
             }
         }
@@ -302,22 +302,22 @@ impl Stream {
 
     fn sent(self: &Rc<Self>, bytes: usize, mut unsent: Chunks) {
         self.reactor.counters().bytes_sent.add(bytes as u64);
-        let mut state = self.state.borrow_mut();
-        state.queue.put_back(&mut unsent);
+        let mut flow = self.flow.borrow_mut();
+        flow.queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
-        if state.phase != Phase::Open {
-            drop(state);
+        if flow.phase != Phase::Open {
+            drop(flow);
             self.end();
             return;
         }
-        let drained = state.queue.is_empty();
-        let relieved = state.congested && state.queue.len() <= state.low_water;
-        let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
+        let drained = flow.queue.is_empty();
+        let relieved = flow.congested && flow.queue.len() <= flow.low_water;
+        let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
         if relieved {
-            state.congested = false;
+            flow.congested = false;
         }
-        let receives_on = relieved && state.pauses.while_congested;
-        drop(state);
+        let receives_on = relieved && flow.pauses.while_congested;
+        drop(flow);
         if !drained {
             self.send_more();
         }
@@ -335,23 +335,23 @@ impl Stream {
 
     /// Whether a push producer must wait.
     pub(super) fn is_congested(&self) -> bool {
-        self.state.borrow().congested
+        self.flow.borrow().congested
     }
 
     /// Ends the write side or the whole stream, if the program asked for that, the queue is sent and no producer is
     /// left.
     fn finish_if_drained(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || state.queued() > 0 || state.producer.is_some() {
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Open || flow.queued() > 0 || flow.producer.is_some() {
             return;
         }
-        if state.leaving {
-            drop(state);
+        if flow.leaving {
+            drop(flow);
             self.close(Ending::InOrder, Reason::Done);
-        } else if state.write == WriteSide::Finishing {
-            state.write = WriteSide::Finished;
-            let both_ended = state.read_ended;
-            drop(state);
+        } else if flow.write == WriteSide::Finishing {
+            flow.write = WriteSide::Finished;
+            let both_ended = flow.read_ended;
+            drop(flow);
             self.end_writing(both_ended);
         }
     }
@@ -372,17 +372,17 @@ impl Stream {
     }
 
     pub(super) fn lose_write(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Open && state.write == WriteSide::Open {
-            state.write = WriteSide::Finishing;
-            drop(state);
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase == Phase::Open && flow.write == WriteSide::Open {
+            flow.write = WriteSide::Finishing;
+            drop(flow);
             self.finish_if_drained();
         }
     }
 
     /// Puts the unsent bytes of a failed or cancelled send back into the queue, to count them as unsent.
     fn take_back(&self, mut unsent: Chunks) {
-        self.state.borrow_mut().queue.put_back(&mut unsent);
+        self.flow.borrow_mut().queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
     }
 
@@ -408,11 +408,11 @@ impl Live for Stream {
     fn completed(self: Rc<Self>, completion: Completion) {
         let received_last = completion.kind == RequestKind::Receive && !completion.more;
         if !completion.more {
-            let mut state = self.state.borrow_mut();
+            let mut flow = self.flow.borrow_mut();
             match completion.kind {
-                RequestKind::Receive => state.receiving = None,
-                RequestKind::Send => state.sending = None,
-                RequestKind::HangUp => state.hang_up = HangUp::Unasked,
+                RequestKind::Receive => flow.receiving = None,
+                RequestKind::Send => flow.sending = None,
+                RequestKind::HangUp => flow.hang_up = HangUp::Unasked,
                 _ => {}
             }
         }
@@ -445,11 +445,11 @@ impl Live for Stream {
     }
 
     fn abandon(&self) -> Option<String> {
-        let mut state = self.state.borrow_mut();
-        state.phase = Phase::Closed;
-        let queue = std::mem::take(&mut state.queue);
-        let producer = state.producer.take();
-        drop(state);
+        let mut flow = self.flow.borrow_mut();
+        flow.phase = Phase::Closed;
+        let queue = std::mem::take(&mut flow.queue);
+        let producer = flow.producer.take();
+        drop(flow);
         let protocol = self.protocol.replace(Box::new(Gone));
         let reactor = &self.reactor;
         reactor.discard(queue);
@@ -459,9 +459,9 @@ impl Live for Stream {
     }
 }
 
-impl State {
-    fn new() -> State {
-        State {
+impl Flow {
+    fn new() -> Flow {
+        Flow {
             phase: Phase::Open,
             leaving: false,
             write: WriteSide::Open,

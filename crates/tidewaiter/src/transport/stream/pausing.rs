@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::{Ending, HangUp, Phase, State, Stream};
+use super::{Ending, Flow, HangUp, Phase, Stream};
 use crate::error::Reason;
 use crate::port::{Buffer, Request};
 
@@ -24,7 +24,7 @@ pub(super) struct Pauses {
     pub(super) while_congested: bool,
 }
 
-impl State {
+impl Flow {
     pub(super) fn held(&mut self) -> &mut Held {
         self.held.get_or_insert_default()
     }
@@ -46,27 +46,27 @@ impl State {
 
 impl Stream {
     pub(super) fn pause(&self) {
-        self.state.borrow_mut().pauses.asked = true;
+        self.flow.borrow_mut().pauses.asked = true;
     }
 
     pub(super) fn pause_while_congested(&self) {
-        self.state.borrow_mut().pauses.while_congested = true;
+        self.flow.borrow_mut().pauses.while_congested = true;
     }
 
     pub(super) fn resume(self: &Rc<Self>) {
-        if std::mem::take(&mut self.state.borrow_mut().pauses.asked) {
+        if std::mem::take(&mut self.flow.borrow_mut().pauses.asked) {
             self.receive_on();
         }
     }
 
     /// Ends a pause, unless another reason to pause remains: delivers the held data, then receives again.
     pub(super) fn receive_on(self: &Rc<Self>) {
-        let state = self.state.borrow();
-        if state.is_paused() || state.phase != Phase::Open {
+        let flow = self.flow.borrow();
+        if flow.is_paused() || flow.phase != Phase::Open {
             return;
         }
-        let held = state.holds_bytes() || state.holds_end();
-        drop(state);
+        let held = flow.holds_bytes() || flow.holds_end();
+        drop(flow);
         if held {
             let stream = Rc::clone(self);
             self.reactor.soon(move |_| stream.release_held());
@@ -78,19 +78,19 @@ impl Stream {
     /// Delivers the first held buffer, and schedules itself for the next, until the stream is paused again. The
     /// loop thus runs the callbacks that one delivery causes before the next delivery.
     pub(super) fn release_held(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        if state.is_paused() || state.phase != Phase::Open || state.leaving {
+        let mut flow = self.flow.borrow_mut();
+        if flow.is_paused() || flow.phase != Phase::Open || flow.leaving {
             return;
         }
-        if let Some(buffer) = state.held().buffers.pop_front() {
-            drop(state);
+        if let Some(buffer) = flow.held().buffers.pop_front() {
+            drop(flow);
             self.deliver(buffer);
             let stream = Rc::clone(self);
             self.reactor.soon(move |_| stream.release_held());
             return;
         }
-        let ended = std::mem::take(&mut state.held().end);
-        drop(state);
+        let ended = std::mem::take(&mut flow.held().end);
+        drop(flow);
         if ended {
             self.end_of_file();
         } else {
@@ -101,9 +101,9 @@ impl Stream {
     /// Asks the port to report a reset while no receive is under way to report it. The operation stays under way
     /// across pauses, so that many pauses cost no more than one.
     pub(super) fn await_hang_up(&self) {
-        let mut state = self.state.borrow_mut();
-        let told = state.receiving.is_some() || state.hang_up != HangUp::Unasked;
-        if state.phase != Phase::Open || state.leaving || told {
+        let mut flow = self.flow.borrow_mut();
+        let told = flow.receiving.is_some() || flow.hang_up != HangUp::Unasked;
+        if flow.phase != Phase::Open || flow.leaving || told {
             return;
         }
         if !self.link.sends() {
@@ -114,7 +114,7 @@ impl Stream {
                 .port_mut()
                 .submit(self.handle, Request::HangUp, self.token.get());
         match submitted {
-            Ok(_) => state.hang_up = HangUp::Awaited,
+            Ok(_) => flow.hang_up = HangUp::Awaited,
             // Not every port supports this. The next receive or send then reports the hang-up.
             Err(error) => log::debug!("a hang-up will be noticed late: {error}"),
         }
@@ -122,28 +122,28 @@ impl Stream {
 
     /// Handles a hang-up: neither side can send any more, but received data may be left to read.
     pub(super) fn hung_up(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        state.hang_up = HangUp::Seen;
-        if state.phase != Phase::Open {
-            drop(state);
+        let mut flow = self.flow.borrow_mut();
+        flow.hang_up = HangUp::Seen;
+        if flow.phase != Phase::Open {
+            drop(flow);
             self.receive_more();
             return;
         }
         if !self.link.receives() {
-            let queued = state.queued();
-            drop(state);
+            let queued = flow.queued();
+            drop(flow);
             // With bytes queued, the send under way fails instead, and tells how many were lost.
             if queued == 0 {
                 self.close(Ending::InOrder, Reason::Done);
             }
             return;
         }
-        let (read_ended, held_end) = (state.read_ended, state.holds_end() && !state.holds_bytes());
-        drop(state);
+        let (read_ended, held_end) = (flow.read_ended, flow.holds_end() && !flow.holds_bytes());
+        drop(flow);
         if read_ended {
             self.close(Ending::InOrder, Reason::Done);
         } else if held_end {
-            self.state.borrow_mut().held().end = false;
+            self.flow.borrow_mut().held().end = false;
             self.end_of_file();
         } else {
             self.receive_more();

@@ -37,16 +37,16 @@ impl Stream {
             kind,
             paused: false,
         };
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || !state.takes_more() {
-            drop(state);
+        let mut flow = self.flow.borrow_mut();
+        if flow.phase != Phase::Open || !flow.takes_more() {
+            drop(flow);
             self.stop_producer(registered);
             return;
         }
-        let replaced = state.producer.replace(registered);
-        let tell = state.congested || (kind == ProducerKind::Pull && state.queued() == 0);
-        drop(state);
-        // The producer's drop may call the transport, so the state must not be borrowed here.
+        let replaced = flow.producer.replace(registered);
+        let tell = flow.congested || (kind == ProducerKind::Pull && flow.queued() == 0);
+        drop(flow);
+        // The producer's drop may call the transport, so nothing may be borrowed here.
         drop(replaced);
         if tell {
             let stream = Rc::clone(self);
@@ -63,7 +63,7 @@ impl Stream {
 
     /// Tells the producer to stop, and closes the stream once the queue is sent.
     pub(super) fn finish(self: &Rc<Self>) {
-        let producer = self.state.borrow_mut().producer.take();
+        let producer = self.flow.borrow_mut().producer.take();
         if let Some(producer) = producer {
             self.stop_producer(producer);
         }
@@ -73,7 +73,7 @@ impl Stream {
     }
 
     pub(super) fn unregister_producer(self: &Rc<Self>) {
-        let producer = self.state.borrow_mut().producer.take();
+        let producer = self.flow.borrow_mut().producer.take();
         if producer.is_some() {
             self.finish_if_drained();
         }
@@ -81,9 +81,9 @@ impl Stream {
 
     /// Pauses or resumes the producer as the queue now requires. To be called from the loop.
     pub(super) fn tell_producer(self: &Rc<Self>) {
-        let mut state = self.state.borrow_mut();
-        let (phase, congested, queued) = (state.phase, state.congested, state.queued());
-        let Some(registered) = &mut state.producer else {
+        let mut flow = self.flow.borrow_mut();
+        let (phase, congested, queued) = (flow.phase, flow.congested, flow.queued());
+        let Some(registered) = &mut flow.producer else {
             return;
         };
         let pause = registered.kind == ProducerKind::Push && congested;
@@ -98,7 +98,7 @@ impl Stream {
         }
         registered.paused = pause;
         let producer = Rc::clone(&registered.producer);
-        drop(state);
+        drop(flow);
         let told = self.reactor.guard("a producer", || {
             let mut producer = producer.borrow_mut();
             if pause {
@@ -116,7 +116,7 @@ impl Stream {
         }
         if told.is_none() {
             // Do not call a producer again after it panicked.
-            let faulty = self.state.borrow_mut().producer.take();
+            let faulty = self.flow.borrow_mut().producer.take();
             self.reactor.drop_guarded("the drop of a producer", faulty);
             self.panicked();
         }
@@ -126,10 +126,10 @@ impl Stream {
     /// so that the next piece fills it: a partial segment costs both sides as much as a full one. To be called when
     /// the queue is sent and the producer, if there is one, has been asked for more.
     pub(super) fn hold_ends_of_pieces(&self) {
-        let state = self.state.borrow();
-        let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
-        let hold = pull && state.queue.len() >= LARGE_PIECE;
-        let open = state.phase == Phase::Open;
+        let flow = self.flow.borrow();
+        let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
+        let hold = pull && flow.queue.len() >= LARGE_PIECE;
+        let open = flow.phase == Phase::Open;
         if !open || !self.link.holds_ends || hold == self.ends_held.replace(hold) {
             return;
         }

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::producing::Registered;
-use super::{Phase, State, Stream};
+use super::{Flow, Phase, Stream};
 use crate::port::{Buffer, Failure};
 
 /// A slice of at least this many bytes is offered to the OS at once, because the system call costs less than a copy.
@@ -54,15 +54,15 @@ impl Stream {
 
     /// Whether a write may go to the OS at once: no earlier bytes are queued or under way.
     fn may_send_now(&self) -> bool {
-        let state = self.state.borrow();
-        state.takes_more() && state.queued() == 0 && self.sends_now(&state)
+        let flow = self.flow.borrow();
+        flow.takes_more() && flow.queued() == 0 && self.sends_now(&flow)
     }
 
     /// Whether data may be sent by a plain system call. With a pull producer it may not: the completion of a send
     /// operation is what asks the producer for more.
-    fn sends_now(&self, state: &State) -> bool {
-        let pull = state.producer.as_ref().is_some_and(Registered::is_pull);
-        state.phase == Phase::Open && state.sending.is_none() && !pull && self.link.sends_now
+    fn sends_now(&self, flow: &Flow) -> bool {
+        let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
+        flow.phase == Phase::Open && flow.sending.is_none() && !pull && self.link.sends_now
     }
 
     /// Offers `data` to the OS and returns how many bytes it took. An error loses the connection.
@@ -82,27 +82,27 @@ impl Stream {
 
     /// Offers the queue to the OS. Returns false if the caller must submit a send for the rest of it.
     pub(super) fn send_queued_now(self: &Rc<Self>) -> bool {
-        let mut state = self.state.borrow_mut();
+        let mut flow = self.flow.borrow_mut();
         // Only a completed send ends congestion, so a congested stream needs an operation. Several pieces need one
         // too: it sends them all in one call.
-        if state.congested || state.queue.count() != 1 || !self.sends_now(&state) {
+        if flow.congested || flow.queue.count() != 1 || !self.sends_now(&flow) {
             return false;
         }
-        let piece = state.queue.slices().next().unwrap_or_default();
+        let piece = flow.queue.slices().next().unwrap_or_default();
         match self.offer(piece) {
-            Ok(bytes) => state.queue.note_sent(bytes),
+            Ok(bytes) => flow.queue.note_sent(bytes),
             Err(failure) => {
-                drop(state);
+                drop(flow);
                 self.failed(failure);
                 return true;
             }
         }
-        if !state.queue.is_empty() {
+        if !flow.queue.is_empty() {
             return false;
         }
-        state.flush_owed = false;
-        let storage = std::mem::take(&mut state.queue);
-        drop(state);
+        flow.flush_owed = false;
+        let storage = std::mem::take(&mut flow.queue);
+        drop(flow);
         self.reactor.keep_storage(storage);
         self.finish_if_drained();
         true

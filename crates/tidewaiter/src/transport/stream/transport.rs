@@ -49,7 +49,7 @@ impl Transport {
     /// [`write`](Transport::write). The memory is dropped by the loop once the OS has taken it.
     pub fn write_bytes(&self, data: impl Into<Bytes>) {
         let data = data.into();
-        // The queue would drop an empty piece at once, and its owner's drop may call us while the state is borrowed.
+        // The queue would drop an empty piece at once, and its owner's drop may call us while the queue is borrowed.
         if !data.is_empty() {
             self.stream.write(|queue| queue.push(data));
         }
@@ -165,8 +165,8 @@ impl Transport {
     /// [`unsent`](Transport::unsent) tells how many were left.
     #[must_use]
     pub fn queued(&self) -> usize {
-        let state = self.stream.state.borrow();
-        if state.is_open() { state.queued() } else { 0 }
+        let flow = self.stream.flow.borrow();
+        if flow.is_open() { flow.queued() } else { 0 }
     }
 
     /// How many of all written bytes the OS never took: known in and after
@@ -176,7 +176,7 @@ impl Transport {
     /// The peer may not have received all bytes that the OS took: only an answer from the peer proves that.
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.stream.state.borrow().unsent()
+        self.stream.flow.borrow().unsent()
     }
 
     /// Whether the queue has exceeded the high [water mark](Transport::set_water_marks) and has not yet drained to the
@@ -190,9 +190,9 @@ impl Transport {
     /// by default), and the number at which both end (`low`: 16 KiB by default; more than `high` counts as `high`).
     /// Takes effect with the next write or send.
     pub fn set_water_marks(&self, low: usize, high: usize) {
-        let mut state = self.stream.state.borrow_mut();
-        state.low_water = low.min(high);
-        state.high_water = high;
+        let mut flow = self.stream.flow.borrow_mut();
+        flow.low_water = low.min(high);
+        flow.high_water = high;
     }
 
     /// Whether the connection is open: from the beginning until it is closed, by a call or because it failed. It is
@@ -200,7 +200,7 @@ impl Transport {
     /// for a producer.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.stream.state.borrow().is_open()
+        self.stream.flow.borrow().is_open()
     }
 
     /// The peer's address; `None` for a pipe.
