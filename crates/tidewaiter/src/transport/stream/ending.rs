@@ -9,10 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::protocol::Protocol;
+use super::state::{Ending, Event, Next, Stage};
 use super::transport::Transport;
-use super::{Flow, Phase, Stream, WriteSide};
+use super::{Flow, Sending, Stream};
 use crate::error::Reason;
-use crate::port::CloseMode;
+use crate::port::{CloseMode, Failure};
 use crate::reactor::{DelayedCall, LiveKind};
 
 /// A lingering connection is closed after this long without a byte. Data from a peer that is still sending would
@@ -27,22 +28,9 @@ const DISCARD_MAX: usize = 64 << 20;
 /// How long a stopping reactor waits for a stream to send its queue, and for the peer to end.
 const STOP_FLUSH: Duration = Duration::from_secs(1);
 
-/// How the handle is closed, once the protocol knows of the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// In order: a TCP connection lingers first.
-    #[default]
-    InOrder,
-    /// At once, without lingering.
-    AtOnce,
-    /// At once: on TCP, by a reset.
-    Reset,
-}
-
 /// The state that a stream needs once it is to end.
 #[derive(Default)]
 pub(super) struct EndState {
-    ending: Ending,
     /// Why the stream ends, once that is decided.
     reason: Option<Reason>,
     /// How many written bytes the OS never took.
@@ -64,30 +52,12 @@ impl Flow {
             .as_ref()
             .map_or(0, |end_state| end_state.unsent)
     }
-
-    /// Whether to receive and discard, so that the OS does not reset the peer.
-    pub(super) fn discards(&self) -> bool {
-        let ending = (self.phase == Phase::Open && self.leaving) || self.phase == Phase::Told;
-        ending && self.may_discard()
-    }
-
-    /// Whether the peer may still be sending, and the limit on discarded bytes is not reached.
-    fn may_discard(&self) -> bool {
-        let discarded = self.end_state.as_ref().map_or(0, |kept| kept.discarded);
-        !self.read_ended && discarded < DISCARD_MAX
-    }
 }
 
 impl Stream {
-    /// Closes once everything queued is sent and no producer is left.
-    pub(super) fn lose(self: &Rc<Self>) {
-        let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Open || std::mem::replace(&mut flow.leaving, true) {
-            return;
-        }
-        let held = flow.held.take();
-        flow.read_ended |= held.is_some_and(|held| held.end);
-        drop(flow);
+    /// Sees an end that the program asked for on its way.
+    pub(super) fn leave(self: &Rc<Self>) {
+        self.flow.borrow_mut().held = None;
         self.finish_if_drained();
         // Receive and discard: the peer may not read our data before it has sent all of its own.
         self.receive_more();
@@ -95,23 +65,25 @@ impl Stream {
 
     /// Ends the stream now, without sending the queue. [`Protocol::connection_lost`] follows from the loop.
     pub(super) fn close(self: &Rc<Self>, ending: Ending, reason: Reason) {
-        let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Open {
-            return;
+        if self.on(Event::Close(ending)) == Next::AwaitSend {
+            self.await_send(reason);
         }
-        flow.phase = Phase::Closing;
-        let end_state = flow.end_state();
-        end_state.ending = ending;
-        // A reason that is set already wins: once the reactor stops, that is why the connection is lost.
-        end_state.reason.get_or_insert(reason);
-        let sending = flow.sending;
-        drop(flow);
-        if let Some((operation, _)) = sending {
-            // The send's completion says which bytes it did not send.
-            self.reactor.port_mut().cancel(operation);
-        } else {
-            let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.end());
+    }
+
+    /// Loses the connection for a failure of one of its operations.
+    pub(super) fn failed(self: &Rc<Self>, failure: Failure) {
+        match Reason::of(failure) {
+            Some(reason) => self.lost(Event::Failed, reason),
+            // The operation was cancelled. The stream may have been resumed since, so receive again.
+            None => self.receive_more(),
+        }
+    }
+
+    /// Loses the connection for `reason`, if it is open.
+    fn lost(self: &Rc<Self>, event: Event, reason: Reason) {
+        match self.on(event) {
+            Next::AwaitSend => self.await_send(reason),
+            next => self.follow(next),
         }
     }
 
@@ -119,40 +91,54 @@ impl Stream {
     pub(super) fn panicked(self: &Rc<Self>) {
         self.close(Ending::AtOnce, Reason::Panicked);
         let mut flow = self.flow.borrow_mut();
-        if flow.phase == Phase::Closing {
+        if flow.state.is_closing() {
             flow.end_state().reason = Some(Reason::Panicked);
         }
     }
 
-    /// If the stream is closing and no send is under way, reports the end to the protocol; then lingers or closes the
-    /// handle. To be called from the loop.
-    pub(super) fn end(self: &Rc<Self>) {
+    /// Cancels the send under way, whose completion says which bytes it did not send.
+    pub(super) fn await_send(self: &Rc<Self>, reason: Reason) {
         let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Closing || flow.sending.is_some() {
-            return;
+        // A reason that is set already wins: once the reactor stops, that is why the connection is lost.
+        flow.end_state().reason.get_or_insert(reason);
+        let sending = flow.sending;
+        drop(flow);
+        if let Sending::UnderWay { operation, .. } = sending {
+            self.reactor.port_mut().cancel(operation);
+        } else {
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.end_if_sent());
         }
-        flow.phase = Phase::Told;
+    }
+
+    /// If the stream is closing and no send is under way, reports the end to the protocol. To be called from the loop.
+    pub(super) fn end_if_sent(self: &Rc<Self>) {
+        if !self.flow.borrow().is_sending() {
+            self.happened(Event::SendOver);
+        }
+    }
+
+    /// Reports the end to the protocol; then lingers or closes the handle.
+    pub(super) fn tell_end(self: &Rc<Self>, shut_down: bool, linger: bool) {
+        let mut flow = self.flow.borrow_mut();
         let queue = std::mem::take(&mut flow.queue);
         flow.held = None;
         let end_state = flow.end_state();
         end_state.unsent = queue.len();
         let reason = end_state.reason.take().unwrap_or(Reason::Done);
-        let in_order = end_state.ending == Ending::InOrder;
-        let lingers = in_order && self.link.lingers && flow.may_discard();
-        let writing = std::mem::replace(&mut flow.write, WriteSide::Finished);
         drop(flow);
         self.reactor
             .counters()
             .recount(LiveKind::Transport, LiveKind::Lingering);
-        if lingers && writing != WriteSide::Finished {
+        if shut_down {
             self.shutdown_write();
         }
         self.tell(reason);
         self.reactor.discard(queue);
-        if lingers {
+        if linger {
             self.linger(LINGER_ROUNDS);
         } else {
-            self.close_handle();
+            self.happened(Event::LingerOver);
         }
     }
 
@@ -183,7 +169,7 @@ impl Stream {
     /// Receives and discards until the peer ends, a round passes without a byte, or `rounds` have passed.
     fn linger(self: &Rc<Self>, rounds: u32) {
         let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Told {
+        if !matches!(flow.state.stage(), Stage::Told(_)) {
             return;
         }
         let end_state = flow.end_state();
@@ -193,7 +179,7 @@ impl Stream {
             if heard && rounds > 1 {
                 stream.linger(rounds - 1);
             } else {
-                stream.close_handle();
+                stream.happened(Event::LingerOver);
             }
         });
         end_state.timer = Some(timer);
@@ -201,35 +187,23 @@ impl Stream {
         self.receive_more();
     }
 
-    /// Counts received bytes that are not delivered; at the limit, stops receiving and closes the handle.
+    /// Counts received bytes that are not delivered; at the limit, receives no more.
     pub(super) fn discard(self: &Rc<Self>, bytes: usize) {
         self.reactor.counters().bytes_received.add(bytes as u64);
         let mut flow = self.flow.borrow_mut();
-        flow.end_state().discarded += bytes;
-        if flow.may_discard() {
+        let end_state = flow.end_state();
+        end_state.discarded += bytes;
+        if end_state.discarded < DISCARD_MAX {
             return;
         }
-        let receiving = flow.receiving;
         drop(flow);
-        if let Some(operation) = receiving {
-            self.reactor.port_mut().cancel(operation);
-        }
-        self.close_handle();
+        self.stop_receiving();
+        self.happened(Event::DroppedEnough);
     }
 
-    /// Closes the handle, if the protocol knows of the end.
-    pub(super) fn close_handle(self: &Rc<Self>) {
+    pub(super) fn close_handle(&self, mode: CloseMode) {
         let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Told {
-            return;
-        }
-        flow.phase = Phase::Closed;
-        let end_state = flow.end_state();
-        let timer = end_state.timer.take();
-        let mode = match end_state.ending {
-            Ending::Reset => CloseMode::Reset,
-            Ending::InOrder | Ending::AtOnce => CloseMode::Graceful,
-        };
+        let timer = flow.end_state().timer.take();
         drop(flow);
         if let Some(timer) = timer {
             timer.cancel();
@@ -247,33 +221,22 @@ impl Stream {
     /// Called when the reactor stops: gives the queue a limited time to be sent.
     pub(super) fn stop_in_time(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
-        if flow.phase == Phase::Open && !flow.leaving {
+        if flow.state.stage() == Stage::Open {
             flow.end_state().reason = Some(Reason::Stopped);
         }
         drop(flow);
         self.finish();
         let stream = Rc::clone(self);
-        self.reactor
-            .call_later(STOP_FLUSH, move |_| stream.out_of_time());
+        self.reactor.call_later(STOP_FLUSH, move |_| {
+            stream.lost(Event::OutOfTime, Reason::Stopped);
+        });
     }
 
-    /// Closes the stream when the time that a stopping reactor gives it is over.
-    fn out_of_time(self: &Rc<Self>) {
-        self.close(Ending::AtOnce, Reason::Stopped);
-        let mut flow = self.flow.borrow_mut();
-        if flow.phase == Phase::Closing {
-            // `close` may have been called before, for an end in order that still awaits its send: do not linger.
-            flow.end_state().ending = Ending::AtOnce;
-        }
-        drop(flow);
-        self.close_handle();
-    }
-
-    /// The kind under which [`Living`](crate::Living) counts this stream in its present phase.
+    /// The kind under which [`Living`](crate::Living) counts this stream at its present stage.
     pub(super) fn counted_as(&self) -> LiveKind {
-        match self.flow.borrow().phase {
-            Phase::Open | Phase::Closing => LiveKind::Transport,
-            Phase::Told | Phase::Closed => LiveKind::Lingering,
+        match self.flow.borrow().state.stage() {
+            Stage::Open | Stage::Leaving | Stage::Closing(_) => LiveKind::Transport,
+            Stage::Told(_) | Stage::Closed => LiveKind::Lingering,
         }
     }
 }

@@ -10,6 +10,7 @@ mod producer;
 mod producing;
 mod protocol;
 mod sending_now;
+mod state;
 mod transport;
 
 use std::cell::{Cell, RefCell};
@@ -21,12 +22,13 @@ use crate::port::{
     Buffer, Chunks, Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
 };
 use crate::reactor::{Live, LiveKind, Reactor};
-use ending::{EndState, Ending, Gone};
+use ending::{EndState, Gone};
 pub(crate) use link::{Direction, Link};
-use pausing::{Held, Pauses};
+use pausing::Held;
 pub use producer::{Producer, ProducerKind};
 use producing::Registered;
 pub use protocol::{Factory, Protocol};
+use state::{Ending, Event, Next, State};
 pub use transport::Transport;
 
 /// Above this many queued bytes, producers are paused.
@@ -38,60 +40,33 @@ const SEND_PIECES_MAX: usize = 64;
 /// ...and no further piece once it has this many bytes.
 const SEND_BYTES_MAX: usize = 256 * 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The stream is to end; the protocol learns of it once the send under way completes.
-    Closing,
-    /// The protocol knows of the end, and the connection lingers.
-    Told,
-    /// The port was asked to close the handle, or the reactor is gone.
-    Closed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WriteSide {
-    Open,
-    /// To be ended once the queue is sent.
-    Finishing,
-    Finished,
-}
-
 /// The parts of a stream that change. The fields are in the order of use, so that a message touches few cache lines.
 #[repr(C)]
-pub(super) struct Flow {
-    phase: Phase,
-    /// Whether to close the stream once the queue is sent.
-    leaving: bool,
-    write: WriteSide,
-    /// Whether a flush is scheduled.
-    flush_owed: bool,
-    congested: bool,
-    read_ended: bool,
-    pauses: Pauses,
-    hang_up: HangUp,
+struct Flow {
+    state: State,
     queue: Chunks,
     /// Boxed, because few streams need it.
     held: Option<Box<Held>>,
     producer: Option<Registered>,
-    /// The send under way, and how many bytes it holds.
-    sending: Option<(Operation, usize)>,
-    pub(super) high_water: usize,
+    sending: Sending,
+    high_water: usize,
     receiving: Option<Operation>,
-    pub(super) low_water: usize,
+    low_water: usize,
     /// Boxed, because a stream needs it only once it is to end.
     end_state: Option<Box<EndState>>,
 }
 
-/// The state of a [`Request::HangUp`], which reports a hang-up while no receive is under way.
+/// The way of the queue to the OS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HangUp {
-    /// No request is under way.
-    Unasked,
-    /// The request is under way.
-    Awaited,
-    /// The peer has ended both directions; data may be left to receive.
-    Seen,
+enum Sending {
+    Idle,
+    /// The loop was asked to flush the queue.
+    FlushOwed,
+    /// A send is under way.
+    UnderWay {
+        operation: Operation,
+        bytes: usize,
+    },
 }
 
 /// A byte stream on a reactor. The fields are in the order of use, as in [`Flow`].
@@ -102,7 +77,7 @@ pub(crate) struct Stream {
     pub(super) reactor: Reactor,
     /// Borrowed while one of its callbacks runs. Only the loop calls them, one at a time.
     protocol: RefCell<Box<dyn Protocol>>,
-    pub(super) flow: RefCell<Flow>,
+    flow: RefCell<Flow>,
     /// Whether the OS holds back the last partial segment of each send.
     ends_held: Cell<bool>,
     pub(super) link: Link,
@@ -136,10 +111,10 @@ impl Stream {
         let stream = Rc::new(Stream {
             reactor: reactor.clone(),
             handle,
+            flow: RefCell::new(Flow::new(&link)),
             link,
             token: Cell::new(Token::default()),
             ends_held: Cell::new(false),
-            flow: RefCell::new(Flow::new()),
             protocol: RefCell::new(protocol),
         });
         match reactor.register(Rc::clone(&stream) as Rc<dyn Live>) {
@@ -173,13 +148,52 @@ impl Stream {
         }
     }
 
+    // The states.
+
+    /// Moves on to the next state, and does what follows.
+    fn happened(self: &Rc<Self>, event: Event) {
+        let next = self.on(event);
+        self.follow(next);
+    }
+
+    /// Moves on to the next state, and says what follows.
+    #[inline]
+    fn on(&self, event: Event) -> Next {
+        self.flow.borrow_mut().state.on(&self.link, event)
+    }
+
+    #[inline]
+    fn follow(self: &Rc<Self>, next: Next) {
+        // Most often, nothing follows. Tell that without a call.
+        if next != Next::Nothing {
+            self.perform(next);
+        }
+    }
+
+    fn perform(self: &Rc<Self>, next: Next) {
+        match next {
+            // `received` has the bytes that the last three are about.
+            Next::Nothing | Next::Deliver | Next::Hold | Next::Drop => {}
+            Next::Receive => self.receive_more(),
+            Next::ReceiveOn => self.happened(Event::ReceiveOn),
+            Next::Release => self.release_soon(),
+            Next::DeliverHeld => self.deliver_held(),
+            Next::TellReadEnd { last } => self.tell_read_end(last),
+            Next::Drain => self.finish_if_drained(),
+            Next::Leave => self.leave(),
+            Next::EndWriting { last } => self.end_writing(last),
+            Next::AwaitSend => self.await_send(Reason::Done),
+            Next::TellEnd { shut_down, linger } => self.tell_end(shut_down, linger),
+            Next::CloseHandle(mode) => self.close_handle(mode),
+        }
+    }
+
     // Receiving.
 
     /// Submits a receive, if data is wanted and no receive is under way.
     fn receive_more(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
-        let wanted = flow.delivers() || flow.discards();
-        if !wanted || flow.receiving.is_some() || !self.link.receives() {
+        if !flow.state.wants_data() || flow.receiving.is_some() {
             return;
         }
         let submitted =
@@ -195,49 +209,29 @@ impl Stream {
         }
     }
 
-    fn received(self: &Rc<Self>, buffer: Buffer) {
-        let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Open || flow.leaving {
-            drop(flow);
-            self.discard(buffer.len());
-            return;
+    /// Cancels the receive under way, if there is one.
+    fn stop_receiving(&self) {
+        let receiving = self.flow.borrow().receiving;
+        if let Some(operation) = receiving {
+            self.reactor.port_mut().cancel(operation);
         }
-        if flow.is_paused() || flow.holds_bytes() {
-            flow.held().buffers.push_back(buffer);
-            // Cancel the receive only when data arrives: most pauses end before that.
-            let receiving = flow.receiving;
-            drop(flow);
-            if let Some(operation) = receiving {
-                self.reactor.port_mut().cancel(operation);
-            }
-            return;
-        }
-        drop(flow);
-        self.deliver(buffer);
     }
 
-    fn end_of_file(self: &Rc<Self>) {
-        let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Open || flow.leaving {
-            flow.read_ended = true;
-            drop(flow);
-            self.close_handle();
-            return;
+    fn received(self: &Rc<Self>, buffer: Buffer) {
+        match self.on(Event::Received) {
+            Next::Deliver => self.deliver(buffer),
+            Next::Hold => {
+                self.flow.borrow_mut().hold(buffer);
+                // Cancel the receive only when data arrives: most pauses end before that.
+                self.stop_receiving();
+            }
+            _ => self.discard(buffer.len()),
         }
-        // After a hang-up, a pause does not hold the end of file back, unless data is held before it.
-        if (flow.is_paused() && !flow.hung_up()) || flow.holds_bytes() {
-            flow.held().end = true;
-            return;
-        }
-        flow.read_ended = true;
-        let both_ended = flow.write == WriteSide::Finished || flow.hung_up();
-        drop(flow);
-        if !self.link.sends() {
-            self.close(Ending::InOrder, Reason::Done);
-            return;
-        }
+    }
+
+    fn tell_read_end(self: &Rc<Self>, last: bool) {
         self.enter(|protocol, transport| protocol.read_connection_lost(transport));
-        if both_ended {
+        if last {
             self.close(Ending::InOrder, Reason::Done);
         }
     }
@@ -247,7 +241,7 @@ impl Stream {
     /// Lets `fill` add to the queue, if the stream still takes data.
     pub(super) fn write(self: &Rc<Self>, fill: impl FnOnce(&mut Chunks)) {
         let mut flow = self.flow.borrow_mut();
-        if flow.told() || !flow.takes_more() || !self.link.sends() {
+        if !flow.takes_data() {
             return;
         }
         if !flow.queue.has_storage() {
@@ -255,11 +249,17 @@ impl Stream {
         }
         fill(&mut flow.queue);
         let queued = flow.queued();
-        if queued == 0 || flow.phase == Phase::Closing {
+        if queued == 0 || !flow.state.is_open() {
             return;
         }
-        let flush = flow.sending.is_none() && !std::mem::replace(&mut flow.flush_owed, true);
-        let congested = queued > flow.high_water && !std::mem::replace(&mut flow.congested, true);
+        let flush = flow.sending == Sending::Idle;
+        if flush {
+            flow.sending = Sending::FlushOwed;
+        }
+        let congested = queued > flow.high_water && !flow.state.is_congested();
+        if congested {
+            flow.state.on(&self.link, Event::Congested);
+        }
         let tell = congested && flow.producer.is_some();
         drop(flow);
         if flush {
@@ -274,8 +274,11 @@ impl Stream {
     /// Submits a send of queued data, unless one is under way.
     fn send_more(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
-        flow.flush_owed = false;
-        if flow.phase != Phase::Open || flow.sending.is_some() || flow.queue.is_empty() {
+        if flow.is_sending() {
+            return;
+        }
+        flow.sending = Sending::Idle;
+        if !flow.state.is_open() || flow.queue.is_empty() {
             return;
         }
         let mut part = std::mem::take(&mut flow.queue);
@@ -292,7 +295,7 @@ impl Stream {
                 .port_mut()
                 .submit(self.handle, Request::Send(part), self.token.get());
         match submitted {
-            Ok(operation) => flow.sending = Some((operation, bytes)),
+            Ok(operation) => flow.sending = Sending::UnderWay { operation, bytes },
             Err(source) => {
                 drop(flow);
                 self.failed(Failure::os("send", source));
@@ -305,18 +308,19 @@ impl Stream {
         let mut flow = self.flow.borrow_mut();
         flow.queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
-        if flow.phase != Phase::Open {
+        if !flow.state.is_open() {
             drop(flow);
-            self.end();
+            self.end_if_sent();
             return;
         }
         let drained = flow.queue.is_empty();
-        let relieved = flow.congested && flow.queue.len() <= flow.low_water;
+        let relieved = flow.state.is_congested() && flow.queue.len() <= flow.low_water;
         let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
-        if relieved {
-            flow.congested = false;
-        }
-        let receives_on = relieved && flow.pauses.while_congested;
+        let next = if relieved {
+            flow.state.on(&self.link, Event::Relieved)
+        } else {
+            Next::Nothing
+        };
         drop(flow);
         if !drained {
             self.send_more();
@@ -324,79 +328,39 @@ impl Stream {
         if (relieved && !pull) || (drained && pull) {
             self.tell_producer();
         }
-        if receives_on {
-            self.receive_on();
-        }
+        self.follow(next);
         if drained {
             self.hold_ends_of_pieces();
             self.finish_if_drained();
         }
     }
 
-    /// Whether a push producer must wait.
-    pub(super) fn is_congested(&self) -> bool {
-        self.flow.borrow().congested
-    }
-
-    /// Ends the write side or the whole stream, if the program asked for that, the queue is sent and no producer is
-    /// left.
+    /// Takes the end that the program asked for, if there is one, once the queue is sent and no producer is left.
     fn finish_if_drained(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Open || flow.queued() > 0 || flow.producer.is_some() {
+        if flow.queued() > 0 || flow.producer.is_some() {
             return;
         }
-        if flow.leaving {
-            drop(flow);
-            self.close(Ending::InOrder, Reason::Done);
-        } else if flow.write == WriteSide::Finishing {
-            flow.write = WriteSide::Finished;
-            let both_ended = flow.read_ended;
-            drop(flow);
-            self.end_writing(both_ended);
-        }
+        let next = flow.state.on(&self.link, Event::Drained);
+        drop(flow);
+        self.follow(next);
     }
 
-    fn end_writing(self: &Rc<Self>, both_ended: bool) {
-        if !self.link.half_closes {
-            self.close(Ending::InOrder, Reason::Done);
-            return;
-        }
+    fn end_writing(self: &Rc<Self>, last: bool) {
         self.shutdown_write();
         let stream = Rc::clone(self);
         self.reactor.soon(move |_| {
             stream.enter(|protocol, transport| protocol.write_connection_lost(transport));
-            if both_ended {
+            if last {
                 stream.close(Ending::InOrder, Reason::Done);
             }
         });
-    }
-
-    pub(super) fn lose_write(self: &Rc<Self>) {
-        let mut flow = self.flow.borrow_mut();
-        if flow.phase == Phase::Open && flow.write == WriteSide::Open {
-            flow.write = WriteSide::Finishing;
-            drop(flow);
-            self.finish_if_drained();
-        }
     }
 
     /// Puts the unsent bytes of a failed or cancelled send back into the queue, to count them as unsent.
     fn take_back(&self, mut unsent: Chunks) {
         self.flow.borrow_mut().queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
-    }
-
-    // Ending.
-
-    fn failed(self: &Rc<Self>, failure: Failure) {
-        match Reason::of(failure) {
-            Some(reason) => {
-                self.close(Ending::AtOnce, reason);
-                self.close_handle();
-            }
-            // The operation was cancelled. The stream may have been resumed since, so receive again.
-            None => self.receive_more(),
-        }
     }
 }
 
@@ -411,14 +375,16 @@ impl Live for Stream {
             let mut flow = self.flow.borrow_mut();
             match completion.kind {
                 RequestKind::Receive => flow.receiving = None,
-                RequestKind::Send => flow.sending = None,
-                RequestKind::HangUp => flow.hang_up = HangUp::Unasked,
+                RequestKind::Send => flow.sending = Sending::Idle,
+                RequestKind::HangUp => {
+                    flow.state.on(&self.link, Event::HangUpOver);
+                }
                 _ => {}
             }
         }
         match completion.result {
             Ok(Outcome::Received(buffer)) => self.received(buffer),
-            Ok(Outcome::EndOfFile) => self.end_of_file(),
+            Ok(Outcome::EndOfFile) => self.happened(Event::EndOfFile),
             Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
             Ok(Outcome::HungUp) => self.hung_up(),
             Ok(Outcome::Closed) => self.reactor.unregister(self.token.get()),
@@ -426,7 +392,7 @@ impl Live for Stream {
             Err(failure) => {
                 self.take_back(completion.unsent);
                 self.failed(failure);
-                self.end();
+                self.end_if_sent();
             }
         }
         if received_last {
@@ -446,7 +412,7 @@ impl Live for Stream {
 
     fn abandon(&self) -> Option<String> {
         let mut flow = self.flow.borrow_mut();
-        flow.phase = Phase::Closed;
+        flow.state.on(&self.link, Event::Abandoned);
         let queue = std::mem::take(&mut flow.queue);
         let producer = flow.producer.take();
         drop(flow);
@@ -460,59 +426,35 @@ impl Live for Stream {
 }
 
 impl Flow {
-    fn new() -> Flow {
+    fn new(link: &Link) -> Flow {
         Flow {
-            phase: Phase::Open,
-            leaving: false,
-            write: WriteSide::Open,
+            state: State::new(link),
             queue: Chunks::new(),
-            sending: None,
-            flush_owed: false,
-            high_water: HIGH_WATER,
-            low_water: LOW_WATER,
-            congested: false,
-            producer: None,
-            read_ended: false,
-            receiving: None,
-            pauses: Pauses::default(),
             held: None,
-            hang_up: HangUp::Unasked,
+            producer: None,
+            sending: Sending::Idle,
+            high_water: HIGH_WATER,
+            receiving: None,
+            low_water: LOW_WATER,
             end_state: None,
         }
     }
 
     /// How many bytes are queued or in the send under way.
     pub(super) fn queued(&self) -> usize {
-        self.queue.len() + self.sending.map_or(0, |(_, bytes)| bytes)
+        let under_way = match self.sending {
+            Sending::UnderWay { bytes, .. } => bytes,
+            Sending::Idle | Sending::FlushOwed => 0,
+        };
+        self.queue.len() + under_way
     }
 
-    /// Whether the write side still accepts data.
-    fn takes_more(&self) -> bool {
-        // A requested end waits for the registered producer, which may write until it is unregistered.
-        let ending = self.leaving || self.write == WriteSide::Finishing;
-        self.write != WriteSide::Finished && !(ending && self.producer.is_none())
+    fn is_sending(&self) -> bool {
+        matches!(self.sending, Sending::UnderWay { .. })
     }
 
-    fn hung_up(&self) -> bool {
-        self.hang_up == HangUp::Seen
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.phase == Phase::Open
-    }
-
-    /// Whether the protocol knows of the end.
-    fn told(&self) -> bool {
-        matches!(self.phase, Phase::Told | Phase::Closed)
-    }
-
-    /// Whether to receive for the protocol.
-    fn delivers(&self) -> bool {
-        self.phase == Phase::Open
-            && !self.leaving
-            && (!self.is_paused() || self.hung_up())
-            && !self.read_ended
-            && !self.holds_bytes()
-            && !self.holds_end()
+    /// Whether the program may still write.
+    fn takes_data(&self) -> bool {
+        self.state.takes_data(self.producer.is_some())
     }
 }

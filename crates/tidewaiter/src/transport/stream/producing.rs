@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::Stream;
 use super::producer::{Producer, ProducerKind};
-use super::{Phase, Stream};
+use super::state::Event;
 
 type SharedProducer = Rc<RefCell<dyn Producer>>;
 
@@ -38,13 +39,13 @@ impl Stream {
             paused: false,
         };
         let mut flow = self.flow.borrow_mut();
-        if flow.phase != Phase::Open || !flow.takes_more() {
+        if !flow.state.is_open() || !flow.takes_data() {
             drop(flow);
             self.stop_producer(registered);
             return;
         }
         let replaced = flow.producer.replace(registered);
-        let tell = flow.congested || (kind == ProducerKind::Pull && flow.queued() == 0);
+        let tell = flow.state.is_congested() || (kind == ProducerKind::Pull && flow.queued() == 0);
         drop(flow);
         // The producer's drop may call the transport, so nothing may be borrowed here.
         drop(replaced);
@@ -67,8 +68,8 @@ impl Stream {
         if let Some(producer) = producer {
             self.stop_producer(producer);
         }
-        self.lose();
-        // An earlier `lose` may have waited only for the producer, and this `lose` then did nothing.
+        self.happened(Event::Lose);
+        // An earlier call may have waited only for the producer, and then nothing happened above.
         self.finish_if_drained();
     }
 
@@ -82,7 +83,8 @@ impl Stream {
     /// Pauses or resumes the producer as the queue now requires. To be called from the loop.
     pub(super) fn tell_producer(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
-        let (phase, congested, queued) = (flow.phase, flow.congested, flow.queued());
+        let (open, congested) = (flow.state.is_open(), flow.state.is_congested());
+        let queued = flow.queued();
         let Some(registered) = &mut flow.producer else {
             return;
         };
@@ -93,7 +95,7 @@ impl Stream {
             // A pull producer is never paused. It is asked for more only when the queue is empty.
             ProducerKind::Pull => queued == 0,
         };
-        if phase != Phase::Open || !due {
+        if !open || !due {
             return;
         }
         registered.paused = pause;
@@ -129,8 +131,7 @@ impl Stream {
         let flow = self.flow.borrow();
         let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
         let hold = pull && flow.queue.len() >= LARGE_PIECE;
-        let open = flow.phase == Phase::Open;
-        if !open || !self.link.holds_ends || hold == self.ends_held.replace(hold) {
+        if !flow.state.is_open() || !self.link.holds_ends || hold == self.ends_held.replace(hold) {
             return;
         }
         if let Err(error) = self.reactor.port_mut().hold_ends(self.handle, hold) {

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::producing::Registered;
-use super::{Flow, Phase, Stream};
+use super::{Flow, Sending, Stream};
 use crate::port::{Buffer, Failure};
 
 /// A slice of at least this many bytes is offered to the OS at once, because the system call costs less than a copy.
@@ -55,14 +55,14 @@ impl Stream {
     /// Whether a write may go to the OS at once: no earlier bytes are queued or under way.
     fn may_send_now(&self) -> bool {
         let flow = self.flow.borrow();
-        flow.takes_more() && flow.queued() == 0 && self.sends_now(&flow)
+        flow.takes_data() && flow.queued() == 0 && self.sends_now(&flow)
     }
 
     /// Whether data may be sent by a plain system call. With a pull producer it may not: the completion of a send
     /// operation is what asks the producer for more.
     fn sends_now(&self, flow: &Flow) -> bool {
         let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
-        flow.phase == Phase::Open && flow.sending.is_none() && !pull && self.link.sends_now
+        flow.state.is_open() && !flow.is_sending() && !pull && self.link.sends_now
     }
 
     /// Offers `data` to the OS and returns how many bytes it took. An error loses the connection.
@@ -85,7 +85,7 @@ impl Stream {
         let mut flow = self.flow.borrow_mut();
         // Only a completed send ends congestion, so a congested stream needs an operation. Several pieces need one
         // too: it sends them all in one call.
-        if flow.congested || flow.queue.count() != 1 || !self.sends_now(&flow) {
+        if flow.state.is_congested() || flow.queue.count() != 1 || !self.sends_now(&flow) {
             return false;
         }
         let piece = flow.queue.slices().next().unwrap_or_default();
@@ -100,7 +100,7 @@ impl Stream {
         if !flow.queue.is_empty() {
             return false;
         }
-        flow.flush_owed = false;
+        flow.sending = Sending::Idle;
         let storage = std::mem::take(&mut flow.queue);
         drop(flow);
         self.reactor.keep_storage(storage);

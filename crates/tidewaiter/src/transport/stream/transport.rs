@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Stream;
-use super::ending::Ending;
 use super::producer::{Producer, ProducerKind};
+use super::state::{Ending, Event};
 use crate::error::Reason;
 use crate::os::Address;
 use crate::port::{RawDescriptor, SocketOption};
@@ -71,7 +71,7 @@ impl Transport {
     /// for neither: see [`Reactor::run`]. The end of file also ends the connection for other processes that share
     /// the socket: see [`release_connection`](Transport::release_connection).
     pub fn lose_connection(&self) {
-        self.stream.lose();
+        self.stream.happened(Event::Lose);
     }
 
     /// As [`lose_connection`](Transport::lose_connection), but tells the producer to stop instead of waiting for it.
@@ -86,7 +86,7 @@ impl Transport {
     ///
     /// This closes a pipe that we write to, and does nothing to a pipe that we read from.
     pub fn lose_write_connection(&self) {
-        self.stream.lose_write();
+        self.stream.happened(Event::LoseWrite);
     }
 
     /// Closes the connection now, with [`Reason::Aborted`]. Bytes that the OS has not yet taken are dropped, and a
@@ -121,13 +121,13 @@ impl Transport {
     /// A reset, or an end of both directions, is reported while paused, except on Windows, where the next send or
     /// receive reports it.
     pub fn pause_producing(&self) {
-        self.stream.pause();
+        self.stream.happened(Event::Pause);
     }
 
     /// Receives again. Bytes held during the pause are delivered first. Does nothing unless paused by
     /// [`pause_producing`](Transport::pause_producing).
     pub fn resume_producing(&self) {
-        self.stream.resume();
+        self.stream.happened(Event::Resume);
     }
 
     /// From now on, receives nothing while [`is_congested`](Transport::is_congested). Use this when you answer what
@@ -139,7 +139,7 @@ impl Transport {
     /// [`resume_producing`](Transport::resume_producing): the transport receives while it is neither paused nor
     /// congested.
     pub fn pause_while_congested(&self) {
-        self.stream.pause_while_congested();
+        self.stream.happened(Event::PauseWhileCongested);
     }
 
     /// Registers `producer`, which writes to this transport: it is paused and resumed as the transport's queue fills
@@ -166,7 +166,11 @@ impl Transport {
     #[must_use]
     pub fn queued(&self) -> usize {
         let flow = self.stream.flow.borrow();
-        if flow.is_open() { flow.queued() } else { 0 }
+        if flow.state.is_open() {
+            flow.queued()
+        } else {
+            0
+        }
     }
 
     /// How many of all written bytes the OS never took: known in and after
@@ -183,7 +187,7 @@ impl Transport {
     /// low one.
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.stream.is_congested()
+        self.stream.flow.borrow().state.is_congested()
     }
 
     /// Sets the number of queued bytes above which the transport is congested and a producer is paused (`high`: 64 KiB
@@ -200,7 +204,7 @@ impl Transport {
     /// for a producer.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.stream.flow.borrow().is_open()
+        self.stream.flow.borrow().state.is_open()
     }
 
     /// The peer's address; `None` for a pipe.
