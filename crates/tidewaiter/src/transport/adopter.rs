@@ -5,8 +5,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::Factory;
 use super::listener::begin_connection;
-use super::stream::{Factory, Protocol};
+use super::stream::Protocol;
 use crate::error::Error;
 use crate::os::Address;
 use crate::port::{Completion, Socket, Token};

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
+use super::Factory;
 use super::adopter::{Adopter, Inlet};
 use super::listener;
-use super::stream::{Factory, Protocol};
+use super::stream::Protocol;
 use crate::error::Error;
 use crate::os::Address;
 use crate::panics;

@@ -7,8 +7,8 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::close_unawaited;
-use super::stream::{Factory, Link, Stream};
+use super::stream::{Link, Stream};
+use super::{Factory, close_unawaited};
 use crate::error::Error;
 use crate::os::Address;
 use crate::port::{
@@ -63,7 +63,7 @@ impl Reactor {
     /// Accepting begins with the next turn. When descriptors or memory run out, connections wait in the backlog,
     /// and the reactor tries again after 50 ms, then after twice as long each time, up to 1 s. The log says once
     /// that accepting failed, and once that it works again; see also
-    /// [`Factory::accept_failed`](super::Factory::accept_failed).
+    /// [`Factory::accept_failed`].
     ///
     /// # Errors
     ///

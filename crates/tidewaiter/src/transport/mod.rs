@@ -12,10 +12,56 @@ pub use child::{ChildFd, Process, ProcessProtocol};
 pub use connect::{ConnectOptions, Connector};
 pub use group::{GroupListener, ReactorGroup};
 pub use listener::Listener;
-pub use stream::{Factory, Producer, ProducerKind, Protocol, Transport};
+pub use stream::{Producer, ProducerKind, Protocol, Transport};
 
+use std::io;
+
+use crate::error::ConnectError;
+use crate::os::Address;
 use crate::port::{CloseMode, Handle, Token};
 use crate::reactor::Reactor;
+
+/// Makes a protocol for each connection. The loop calls these methods.
+///
+/// A closure that takes the peer's address and returns a protocol is a factory, with the defaults of the other
+/// methods: it is not told when connecting or accepting fails.
+///
+/// If one of these calls panics, the panic is logged, and the connection it was for is closed.
+pub trait Factory {
+    /// Makes the protocol for a connection to or from `peer`; `None` closes the connection at once.
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>>;
+
+    /// A connection could not be made, for this reason: see [`Reactor::connect_tcp`]. The default logs a warning.
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+        let _ = reactor;
+        log::warn!("{error}");
+    }
+
+    /// A connection could not be accepted, most likely because descriptors or memory have run out. It waits in the
+    /// backlog.
+    ///
+    /// The listener [tries again](Reactor::listen_tcp) after a pause, and this is called each time that it fails. The
+    /// log tells of the first failure and of the recovery.
+    fn accept_failed(&mut self, listener: &Listener, error: &io::Error) {
+        let _ = (listener, error);
+    }
+
+    /// The listener's socket is closed, by [`Listener::stop_listening`] or because the reactor stops. Its address is
+    /// free again. This is the last call; the factory is dropped after it.
+    fn listener_closed(&mut self, listener: &Listener) {
+        let _ = listener;
+    }
+}
+
+impl<F, P> Factory for F
+where
+    F: FnMut(Address) -> P,
+    P: Protocol + 'static,
+{
+    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self(peer)))
+    }
+}
 
 /// Closes a handle that belongs to no object on the reactor. The completion goes to no one.
 fn close_unawaited(reactor: &Reactor, handle: Handle) {

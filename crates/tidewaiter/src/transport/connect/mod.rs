@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::close_unawaited;
-use super::stream::{Factory, Link, Stream};
+use super::stream::{Link, Stream};
+use super::{Factory, close_unawaited};
 use crate::endpoint::{self, AttemptId, HostPort, Race, Step};
 use crate::error::ConnectError;
 use crate::os::Address;

@@ -27,7 +27,7 @@ pub(crate) use link::{Direction, Link};
 use pausing::Held;
 pub use producer::{Producer, ProducerKind};
 use producing::Registered;
-pub use protocol::{Factory, Protocol};
+pub use protocol::Protocol;
 use state::{Ending, Event, Next, State};
 pub use transport::Transport;
 

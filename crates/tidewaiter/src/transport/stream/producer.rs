@@ -1,12 +1,10 @@
 //! Backpressure: a transport tells its producer when to pause and when to write on.
 
-use super::transport::Transport;
-
 /// When a producer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProducerKind {
     /// It writes by itself until it is paused. The transport pauses it when more bytes are queued than the high
-    /// [water mark](Transport::set_water_marks), and resumes it when no more than the low one are left.
+    /// [water mark](super::Transport::set_water_marks), and resumes it when no more than the low one are left.
     Push,
     /// It writes once each time it is resumed. The transport resumes it whenever nothing is queued, first after
     /// it is registered, and never pauses it.
@@ -17,7 +15,7 @@ pub enum ProducerKind {
 }
 
 /// Something that writes to a transport, and that the transport can pause: see
-/// [`Transport::register_producer`].
+/// [`Transport::register_producer`](super::Transport::register_producer).
 ///
 /// The loop makes these calls, never a call to the transport. A panic in one loses the connection.
 pub trait Producer {
@@ -30,22 +28,4 @@ pub trait Producer {
     /// Tells the producer to stop writing for good: the transport is closed, or accepts no more data. This is the
     /// last call. The default does nothing.
     fn stop_producing(&mut self) {}
-}
-
-/// A transport whose protocol forwards data to another transport. It stops receiving while that one is congested.
-///
-/// When the destination is closed, the source receives again, so that it can still notice its own end. Its protocol
-/// keeps getting data, which it can no longer forward, and decides whether to close the source.
-impl Producer for Transport {
-    fn pause_producing(&mut self) {
-        Transport::pause_producing(self);
-    }
-
-    fn resume_producing(&mut self) {
-        Transport::resume_producing(self);
-    }
-
-    fn stop_producing(&mut self) {
-        self.resume_producing();
-    }
 }

@@ -1,12 +1,7 @@
-//! The traits through which a program handles connections.
+//! The trait through which a program handles a connection.
 
-use std::io;
-
-use super::super::Listener;
 use super::transport::Transport;
-use crate::error::{ConnectError, Reason};
-use crate::os::Address;
-use crate::reactor::Reactor;
+use crate::error::Reason;
 
 /// The program's side of a connection. The loop calls these methods; no call to a transport does.
 ///
@@ -47,47 +42,5 @@ pub trait Protocol {
     /// [`Transport::lose_connection`].
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
         let _ = (transport, reason);
-    }
-}
-
-/// Makes a protocol for each connection. The loop calls these methods.
-///
-/// A closure that takes the peer's address and returns a protocol is a factory, with the defaults of the other
-/// methods: it is not told when connecting or accepting fails.
-///
-/// If one of these calls panics, the panic is logged, and the connection it was for is closed.
-pub trait Factory {
-    /// Makes the protocol for a connection to or from `peer`; `None` closes the connection at once.
-    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>>;
-
-    /// A connection could not be made, for this reason: see [`Reactor::connect_tcp`]. The default logs a warning.
-    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
-        let _ = reactor;
-        log::warn!("{error}");
-    }
-
-    /// A connection could not be accepted, most likely because descriptors or memory have run out. It waits in the
-    /// backlog.
-    ///
-    /// The listener [tries again](Reactor::listen_tcp) after a pause, and this is called each time that it fails. The
-    /// log tells of the first failure and of the recovery.
-    fn accept_failed(&mut self, listener: &Listener, error: &io::Error) {
-        let _ = (listener, error);
-    }
-
-    /// The listener's socket is closed, by [`Listener::stop_listening`] or because the reactor stops. Its address is
-    /// free again. This is the last call; the factory is dropped after it.
-    fn listener_closed(&mut self, listener: &Listener) {
-        let _ = listener;
-    }
-}
-
-impl<F, P> Factory for F
-where
-    F: FnMut(Address) -> P,
-    P: Protocol + 'static,
-{
-    fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(self(peer)))
     }
 }

@@ -297,6 +297,24 @@ impl Transport {
     }
 }
 
+/// A transport whose protocol forwards data to another transport. It stops receiving while that one is congested.
+///
+/// When the destination is closed, the source receives again, so that it can still notice its own end. Its protocol
+/// keeps getting data, which it can no longer forward, and decides whether to close the source.
+impl Producer for Transport {
+    fn pause_producing(&mut self) {
+        Transport::pause_producing(self);
+    }
+
+    fn resume_producing(&mut self) {
+        Transport::resume_producing(self);
+    }
+
+    fn stop_producing(&mut self) {
+        self.resume_producing();
+    }
+}
+
 /// Clones are equal: they refer to the same connection.
 impl PartialEq for Transport {
     fn eq(&self, other: &Transport) -> bool {
