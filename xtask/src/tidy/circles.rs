@@ -14,13 +14,8 @@ use super::source::{Source, each_level, is_path_separator, is_punct, is_word, li
 /// The names of a path: `crate`, `super` and `self` at its front, `*` at the end of one that takes everything.
 type Path = Vec<String>;
 
-/// The crates whose files are in order. The library is to follow.
-const IN_ORDER: &[&str] = &[
-    "xtask/",
-    "bench/",
-    "crates/tidewaiter-cli/",
-    "crates/tidewaiter-python/",
-];
+/// Where the crates are whose files are in order.
+const IN_ORDER: &[&str] = &["xtask/", "bench/", "crates/"];
 
 /// The keywords that an item's name follows.
 const ITEMS: &[&str] = &[
