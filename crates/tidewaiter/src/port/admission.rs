@@ -113,25 +113,36 @@ pub(super) fn admit(
 ) -> io::Result<()> {
     let kind = request.kind();
     let is_taken = handle.takes().contains(kind) && excluded_by(kind).and(under_way).is_empty();
-    match request {
-        Request::Send(chunks) if is_taken && chunks.is_empty() => {
-            Err(invalid("there is nothing to send"))
-        }
-        Request::Connect(peer) if is_taken => ip_address(port, "connect to", peer).map(drop),
-        _ if is_taken => Ok(()),
-        _ => Err(refusal(handle, under_way, kind)),
+    let is_sound = match request {
+        Request::Send(chunks) => !chunks.is_empty(),
+        Request::Connect(peer) => peer.socket_addr().is_some(),
+        _ => true,
+    };
+    if is_taken && is_sound {
+        return Ok(());
     }
+    Err(refusal(port, handle, under_way, request))
 }
 
 #[cold]
-fn refusal(handle: HandleKind, under_way: RequestKinds, asked: RequestKind) -> io::Error {
-    let message = if handle.takes().contains(asked) {
-        let hindering = excluded_by(asked).and(under_way);
+fn refusal(
+    port: PortKind,
+    handle: HandleKind,
+    under_way: RequestKinds,
+    request: &Request,
+) -> io::Error {
+    let asked = request.kind();
+    let hindering = excluded_by(asked).and(under_way);
+    let message = if !handle.takes().contains(asked) {
+        format!("{} takes no {asked:?}", handle.name())
+    } else if !hindering.is_empty() {
         let hindering = ALONE.iter().find(|(kind, _)| hindering.contains(*kind));
         let doing = hindering.map_or("busy", |(_, doing)| doing);
         format!("{} takes no {asked:?} while it is {doing}", handle.name())
+    } else if let Request::Connect(peer) = request {
+        return unsupported(port, "connect to", peer);
     } else {
-        format!("{} takes no {asked:?}", handle.name())
+        "there is nothing to send".to_owned()
     };
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
