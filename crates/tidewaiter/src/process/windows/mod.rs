@@ -197,17 +197,22 @@ impl OsProcess {
                 &raw mut user,
             )
         })?;
-        let mut memory = PROCESS_MEMORY_COUNTERS::default();
-        let bytes = u32::try_from(size_of_val(&memory)).unwrap_or(u32::MAX);
-        // SAFETY: the handle is open, and `memory` has room for `bytes` bytes.
-        check(unsafe { K32GetProcessMemoryInfo(process, &raw mut memory, bytes) })?;
         Ok(Some(Usage {
             user_time: duration(user),
             system_time: duration(system),
-            // Wine reports none of a process that has ended.
-            peak_memory: NonZeroUsize::new(memory.PeakWorkingSetSize)
-                .map(|bytes| bytes.get() as u64),
+            peak_memory: self.peak_memory(),
         }))
+    }
+
+    /// Returns the largest working set that it had. Wine does not know that of a process that has ended: it reports zero
+    /// or fails, depending on how far it is in forgetting the process.
+    fn peak_memory(&self) -> Option<u64> {
+        let mut memory = PROCESS_MEMORY_COUNTERS::default();
+        let bytes = u32::try_from(size_of_val(&memory)).unwrap_or(u32::MAX);
+        let process = self.process.as_raw_handle();
+        // SAFETY: the handle is open, and `memory` has room for `bytes` bytes.
+        check(unsafe { K32GetProcessMemoryInfo(process, &raw mut memory, bytes) }).ok()?;
+        NonZeroUsize::new(memory.PeakWorkingSetSize).map(|bytes| bytes.get() as u64)
     }
 
     /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
