@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::SpawnStep;
+use super::limits::Limits;
 use super::stdio::Stdio;
 use crate::os::RawDescriptor;
 
@@ -81,6 +82,7 @@ pub struct Command {
     pub(crate) without_window: bool,
     pub(crate) terminal: Option<Terminal>,
     pub(crate) user: Option<User>,
+    pub(crate) limits: Limits,
 }
 
 impl Command {
@@ -99,6 +101,7 @@ impl Command {
             without_window: false,
             terminal: None,
             user: None,
+            limits: Limits::default(),
         }
     }
 
@@ -273,6 +276,16 @@ impl Command {
             group,
             groups,
         });
+        self
+    }
+
+    /// Limits what the child may use: not at all by default.
+    ///
+    /// Starting the child fails with [`Unsupported`](io::ErrorKind::Unsupported) for a limit that the system does not
+    /// enforce.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Command {
+        self.limits = limits;
         self
     }
 

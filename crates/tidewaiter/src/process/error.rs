@@ -33,6 +33,8 @@ pub enum SpawnStep {
     Group,
     /// Setting the child's user.
     User,
+    /// Setting the child's limits: the OS refuses one, or does not have it.
+    Limits,
     /// Running the program: it is not executable, or its interpreter is missing.
     Execute,
     /// Putting the new process and its pipes onto the port.
@@ -63,6 +65,7 @@ impl SpawnError {
                 | SpawnStep::Groups
                 | SpawnStep::Group
                 | SpawnStep::User
+                | SpawnStep::Limits
                 | SpawnStep::Execute
         )
     }
@@ -84,6 +87,7 @@ impl fmt::Display for SpawnStep {
             SpawnStep::Groups => "cannot set its supplementary groups",
             SpawnStep::Group => "cannot run as its group",
             SpawnStep::User => "cannot run as its user",
+            SpawnStep::Limits => "cannot limit it",
             SpawnStep::Execute => "cannot be executed",
             SpawnStep::Adopt => "cannot be watched",
         })

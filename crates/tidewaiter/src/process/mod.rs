@@ -4,6 +4,7 @@
 
 mod command;
 mod error;
+mod limits;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(all(unix, not(target_os = "linux")))]
@@ -21,6 +22,7 @@ pub use command::Command;
 #[cfg(unix)]
 pub(crate) use command::{Terminal, TerminalEnds, User};
 pub use error::{SpawnError, SpawnStep};
+pub use limits::Limits;
 pub use status::{ExitStatus, Signal, SignalTarget, Usage};
 pub use stdio::{PipeDirection, Stdio};
 

@@ -5,6 +5,7 @@
 mod descriptors;
 mod end;
 mod image;
+mod limits;
 mod numbers;
 mod plan;
 mod search;

@@ -10,8 +10,9 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
 
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Resource, Rlimit, Uid};
 
+use super::limits::resource_limits;
 use super::{Descriptors, Image, Placement};
 use crate::process::calls;
 use crate::process::{Command, SpawnStep, User};
@@ -27,6 +28,7 @@ pub(crate) struct Plan<'a> {
     /// Standard input becomes the controlling terminal of a new session.
     terminal: bool,
     user: Option<Identity>,
+    limits: Vec<(Resource, Rlimit)>,
     placements: &'a [Placement],
     /// The first and last numbers of each range of descriptors to close.
     gaps: Vec<(RawFd, RawFd)>,
@@ -55,7 +57,8 @@ const TERMINAL: i32 = 3;
 const GROUPS: i32 = 4;
 const GROUP: i32 = 5;
 const USER: i32 = 6;
-const EXECUTE: i32 = 7;
+const LIMITS: i32 = 7;
+const EXECUTE: i32 = 8;
 
 impl Refusal {
     fn of(step: i32, errno: Errno) -> Refusal {
@@ -76,6 +79,7 @@ impl Refusal {
             GROUPS => SpawnStep::Groups,
             GROUP => SpawnStep::Group,
             USER => SpawnStep::User,
+            LIMITS => SpawnStep::Limits,
             _ if errno == Errno::NOENT && image.any_file_exists() => {
                 let message = "the interpreter that it names does not exist";
                 let error = io::Error::new(io::ErrorKind::NotFound, message);
@@ -105,6 +109,7 @@ impl<'a> Plan<'a> {
             own_group: command.own_group,
             terminal: command.terminal.is_some(),
             user: command.user.as_ref().map(identity).transpose()?,
+            limits: resource_limits(command.limits),
             placements: &descriptors.placements,
             gaps: gaps(&descriptors.placements),
             _strings: PhantomData,
@@ -166,6 +171,11 @@ impl<'a> Plan<'a> {
         }
         // SAFETY: these are the child's own descriptors, and nothing uses them.
         unsafe { calls::close_all(&self.gaps) };
+        // Last, so that the limits hold for the program alone, and not for the steps above.
+        for &(resource, limit) in &self.limits {
+            let set = rustix::process::setrlimit(resource, limit);
+            set.map_err(|errno| Refusal::of(LIMITS, errno))?;
+        }
         Ok(())
     }
 

@@ -7,12 +7,27 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::JobObjects::{
-    CreateJobObjectW, JOBOBJECT_ASSOCIATE_COMPLETION_PORT, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION,
-    JobObjectAssociateCompletionPortInformation, JobObjectBasicAccountingInformation,
+    CreateJobObjectW, JOB_OBJECT_LIMIT, JOB_OBJECT_LIMIT_ACTIVE_PROCESS,
+    JOB_OBJECT_LIMIT_JOB_MEMORY, JOB_OBJECT_LIMIT_JOB_TIME, JOBOBJECT_ASSOCIATE_COMPLETION_PORT,
+    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
+    JOBOBJECTINFOCLASS, JobObjectAssociateCompletionPortInformation,
+    JobObjectBasicAccountingInformation, JobObjectExtendedLimitInformation,
     QueryInformationJobObject, SetInformationJobObject, TerminateJobObject,
 };
 
 use super::check;
+use crate::process::Limits;
+use crate::process::limits::not_enforced;
+
+/// The fields of [`Limits`] that a job enforces.
+pub(super) const ENFORCED: [&str; 3] = ["memory", "cpu_time", "processes"];
+
+/// The flags of these fields.
+const FLAGS: [(JOB_OBJECT_LIMIT, &str); 3] = [
+    (JOB_OBJECT_LIMIT_JOB_MEMORY, "memory"),
+    (JOB_OBJECT_LIMIT_JOB_TIME, "cpu_time"),
+    (JOB_OBJECT_LIMIT_ACTIVE_PROCESS, "processes"),
+];
 
 /// A job. Closing it does not end its processes.
 #[derive(Debug)]
@@ -37,20 +52,31 @@ impl Job {
         })
     }
 
+    /// Limits what its processes may use together.
+    pub(super) fn limit(&self, limits: Limits) -> io::Result<()> {
+        let limits = extended(limits);
+        let asked = limits.BasicLimitInformation.LimitFlags;
+        if asked == 0 {
+            return Ok(());
+        }
+        // SAFETY: the type belongs to the kind of information.
+        unsafe { self.set(JobObjectExtendedLimitInformation, &limits) }?;
+        // Wine takes every limit and enforces none. It does not remember them either.
+        // SAFETY: as above.
+        let kept: JOBOBJECT_EXTENDED_LIMIT_INFORMATION =
+            unsafe { self.query(JobObjectExtendedLimitInformation) }?;
+        let missing = asked & !kept.BasicLimitInformation.LimitFlags;
+        match FLAGS.iter().find(|(flag, _)| missing & flag != 0) {
+            Some((_, field)) => Err(not_enforced(field)),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the number of processes that have not ended.
     pub(super) fn active_processes(&self) -> io::Result<u32> {
-        let mut information = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
-        let bytes = size_of_val(&information).try_into().expect("it is small");
-        // SAFETY: the handle is open, and `information` has room for that many bytes.
-        check(unsafe {
-            QueryInformationJobObject(
-                self.handle.as_raw_handle(),
-                JobObjectBasicAccountingInformation,
-                (&raw mut information).cast(),
-                bytes,
-                ptr::null_mut(),
-            )
-        })?;
+        // SAFETY: the type belongs to the kind of information.
+        let information: JOBOBJECT_BASIC_ACCOUNTING_INFORMATION =
+            unsafe { self.query(JobObjectBasicAccountingInformation) }?;
         Ok(information.ActiveProcesses)
     }
 
@@ -76,13 +102,44 @@ impl Job {
             CompletionKey: ptr::without_provenance_mut(key),
             CompletionPort: queue,
         };
-        let bytes = size_of_val(&port).try_into().expect("it is small");
-        // SAFETY: the handles are open, and `port` has that many bytes. The key is only a number.
+        // SAFETY: the type belongs to the kind of information. The port's handle is open, the key is only a number.
+        unsafe { self.set(JobObjectAssociateCompletionPortInformation, &port) }
+    }
+
+    /// Asks Windows about the job.
+    ///
+    /// # Safety
+    ///
+    /// `T` must be the type of this kind of information: a plain structure, valid with any bytes.
+    unsafe fn query<T: Default>(&self, kind: JOBOBJECTINFOCLASS) -> io::Result<T> {
+        let mut information = T::default();
+        let bytes = size_of::<T>().try_into().expect("it is small");
+        // SAFETY: the handle is open, and `information` has room for that many bytes.
+        check(unsafe {
+            QueryInformationJobObject(
+                self.handle.as_raw_handle(),
+                kind,
+                (&raw mut information).cast(),
+                bytes,
+                ptr::null_mut(),
+            )
+        })?;
+        Ok(information)
+    }
+
+    /// Changes the job.
+    ///
+    /// # Safety
+    ///
+    /// `T` must be the type of this kind of information, and handles in it must be open.
+    unsafe fn set<T>(&self, kind: JOBOBJECTINFOCLASS, information: &T) -> io::Result<()> {
+        let bytes = size_of::<T>().try_into().expect("it is small");
+        // SAFETY: the handle is open, and `information` has that many bytes.
         check(unsafe {
             SetInformationJobObject(
                 self.handle.as_raw_handle(),
-                JobObjectAssociateCompletionPortInformation,
-                (&raw const port).cast(),
+                kind,
+                ptr::from_ref(information).cast(),
                 bytes,
             )
         })
@@ -103,5 +160,57 @@ impl Drop for Job {
         {
             log::debug!("process: a job that is closed still reports its processes: {error}");
         }
+    }
+}
+
+/// The limits as a job takes them. What is too large for Windows is as much as no limit, and becomes the largest value.
+fn extended(limits: Limits) -> JOBOBJECT_EXTENDED_LIMIT_INFORMATION {
+    let mut information = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+    let basic = &mut information.BasicLimitInformation;
+    if let Some(bytes) = limits.memory {
+        basic.LimitFlags |= JOB_OBJECT_LIMIT_JOB_MEMORY;
+        information.JobMemoryLimit = bytes.try_into().unwrap_or(usize::MAX);
+    }
+    if let Some(time) = limits.cpu_time {
+        basic.LimitFlags |= JOB_OBJECT_LIMIT_JOB_TIME;
+        // Windows counts in units of 100 ns.
+        basic.PerJobUserTimeLimit = (time.as_nanos() / 100)
+            .try_into()
+            .unwrap_or(i64::MAX)
+            .max(1);
+    }
+    if let Some(count) = limits.processes {
+        basic.LimitFlags |= JOB_OBJECT_LIMIT_ACTIVE_PROCESS;
+        basic.ActiveProcessLimit = count;
+    }
+    information
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_given_in_the_units_of_windows() {
+        let mut limits = Limits::default();
+        assert_eq!(extended(limits).BasicLimitInformation.LimitFlags, 0);
+        limits.memory = Some(1 << 20);
+        limits.cpu_time = Some(Duration::from_millis(1500));
+        limits.processes = Some(7);
+        let information = extended(limits);
+        let basic = information.BasicLimitInformation;
+        let all = FLAGS.iter().fold(0, |all, (flag, _)| all | flag);
+        assert_eq!(basic.LimitFlags, all);
+        assert_eq!(information.JobMemoryLimit, 1 << 20);
+        assert_eq!(basic.PerJobUserTimeLimit, 15_000_000);
+        assert_eq!(basic.ActiveProcessLimit, 7);
+        limits.cpu_time = Some(Duration::MAX);
+        let basic = extended(limits).BasicLimitInformation;
+        assert_eq!(basic.PerJobUserTimeLimit, i64::MAX);
+        limits.cpu_time = Some(Duration::ZERO);
+        let basic = extended(limits).BasicLimitInformation;
+        assert_eq!(basic.PerJobUserTimeLimit, 1);
     }
 }

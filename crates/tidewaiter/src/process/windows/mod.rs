@@ -64,9 +64,13 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let environment = Environment::of(command).map_err(refused)?;
     let program = Program::of(command, &environment).map_err(failed)?;
     let mut image = image(command, &environment, &program).map_err(refused)?;
+    command.limits.check(&job::ENFORCED).map_err(failed)?;
     let stdio = command.standard_streams().map_err(failed)?;
     let streams = Streams::of(stdio).map_err(|error| failed((SpawnStep::Pipes, error)))?;
-    let start = |image: &Image| start::start(image, streams.numbers(), &streams.list());
+    let job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
+    job.limit(command.limits)
+        .map_err(|error| failed((SpawnStep::Limits, error)))?;
+    let start = |image: &Image| start::start(image, &job, streams.numbers(), &streams.list());
     let mut started = start(&image);
     if started.as_ref().is_err_and(is_no_program) {
         let execute = |error| failed((SpawnStep::Execute, error));
@@ -78,7 +82,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
             });
         }
     }
-    let Started { pid, process, job } = started.map_err(|error| {
+    let Started { pid, process } = started.map_err(|error| {
         let enterable = command.directory.as_deref().is_none_or(Path::is_dir);
         let step = if enterable {
             SpawnStep::Execute

@@ -33,28 +33,27 @@ pub(super) struct Image {
 pub(super) struct Started {
     pub(super) pid: u32,
     pub(super) process: OwnedHandle,
-    pub(super) job: Job,
 }
 
-/// Starts the program with these standard streams. It inherits the handles in `list`, and no others.
+/// Starts the program in the job, with these standard streams. It inherits the handles in `list`, and no others.
 pub(super) fn start(
     image: &Image,
+    job: &Job,
     streams: [HANDLE; 3],
     list: &[BorrowedHandle<'_>],
 ) -> io::Result<Started> {
-    let job = Job::create()?;
     let jobs = [job.as_handle()];
     let (process, thread, pid) = match create(image, streams, list, &jobs, 0) {
         Ok(created) => created,
         // Packaged programs and old systems refuse the job. Any other error shows up again below.
         Err(_) => {
             let created = create(image, streams, list, &[], CREATE_SUSPENDED)?;
-            put_into_job(&job, &created.0, &created.1)?;
+            put_into_job(job, &created.0, &created.1)?;
             created
         }
     };
     drop(thread);
-    Ok(Started { pid, process, job })
+    Ok(Started { pid, process })
 }
 
 /// Puts a suspended process into the job and lets it run. Ends the process if either fails.

@@ -256,7 +256,8 @@ fn told_through_interpreter(arguments: &[&str]) -> Vec<String> {
     let stdio = [Stdio::Null, Stdio::Pipe, Stdio::Inherit];
     let mut streams = Streams::of(stdio).expect("there are pipes");
     let list = streams.list();
-    start::start(&image, streams.numbers(), &list).expect("it starts");
+    let job = Job::create().expect("a job can be made");
+    start::start(&image, &job, streams.numbers(), &list).expect("it starts");
     drop(list);
     let output = streams.ours.remove(0).pipe;
     drop(streams);
@@ -547,11 +548,12 @@ fn the_childs_ends_are_inheritable_only_while_it_is_started() {
     let environment = Environment::of(&command).expect("the command is valid");
     let program = Program::of(&command, &environment).expect("it exists");
     let mut image = image(&command, &environment, &program).expect("it can be passed on");
-    let started = start::start(&image, streams.numbers(), &streams.list());
+    let job = Job::create().expect("a job can be made");
+    let started = start::start(&image, &job, streams.numbers(), &streams.list());
     assert_eq!(inheritable(&streams), 0, "after");
     started.expect("it starts");
     image.start.file = terminated(wide("no such file".as_ref()).expect("it has no NUL"));
-    let failed = start::start(&image, streams.numbers(), &streams.list());
+    let failed = start::start(&image, &job, streams.numbers(), &streams.list());
     assert_eq!(inheritable(&streams), 0, "after a failure");
     failed.expect_err("it is not there");
 }

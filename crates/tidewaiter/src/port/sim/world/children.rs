@@ -102,7 +102,9 @@ impl World {
             return Err(refuse(SpawnStep::Arguments, source));
         }
         let stdio = command
-            .standard_streams()
+            .limits
+            .check(&[])
+            .and_then(|()| command.standard_streams())
             .and_then(resolve_stdio)
             .map_err(|(step, source)| refuse(step, source))?;
         if let Some(source) = self.requested_failures.take(Call::Spawn) {
