@@ -26,6 +26,7 @@ mod promises {
     mod foreign;
     mod idle;
     mod keys;
+    mod limits;
     mod options;
     mod ownership;
     mod processes;

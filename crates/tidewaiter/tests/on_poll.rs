@@ -30,6 +30,7 @@ mod promises {
     mod forking;
     mod idle;
     mod keys;
+    mod limits;
     mod options;
     mod ownership;
     mod processes;

@@ -23,6 +23,7 @@ mod promises {
     mod exactly_once;
     mod idle;
     mod keys;
+    mod limits;
     mod options;
     mod ownership;
     mod processes;

@@ -51,6 +51,10 @@ fn play(role: Role) -> io::Result<i32> {
         Role::Exit(code) => return Ok(code.into()),
         Role::Work(size) => return Ok(work(size)),
         Role::Stubborn => ignore_requests(),
+        Role::Allocate(size) => return Ok(allocate(size)),
+        Role::Compute => compute(),
+        Role::OpenFiles => return Ok(open_files()),
+        Role::Start => return Ok(start_another()),
         _ => {}
     }
     say(READY)?;
@@ -83,7 +87,7 @@ fn play(role: Role) -> io::Result<i32> {
             start(Role::Deaf)?;
             stay()
         }
-        Role::Deaf | Role::Stubborn | Role::Exit(_) | Role::Work(_) => stay(),
+        _ => stay(),
     }
 }
 
@@ -131,6 +135,45 @@ fn work(size: u8) -> i32 {
         }
     }
     i32::from(std::hint::black_box(sum) == 1)
+}
+
+/// What a role exits with that was refused what it wanted.
+const REFUSED: i32 = 9;
+
+fn allocate(size: u8) -> i32 {
+    let mut memory: Vec<u8> = Vec::new();
+    let allocated = memory.try_reserve_exact(usize::from(size) << 20);
+    if allocated.is_err() { REFUSED } else { 0 }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a child ends without the report of a test"
+)]
+fn compute() -> ! {
+    let (start, mut sum) = (std::time::Instant::now(), 0_u64);
+    while start.elapsed() < STAY {
+        for number in 0..1_000_000 {
+            sum = std::hint::black_box(sum.wrapping_add(number));
+        }
+    }
+    std::process::exit(1);
+}
+
+fn open_files() -> i32 {
+    let program = std::env::current_exe().expect("we are a program");
+    let opened: Vec<_> = (0..100)
+        .map_while(|_| std::fs::File::open(&program).ok())
+        .collect();
+    i32::try_from(opened.len()).expect("it is small")
+}
+
+fn start_another() -> i32 {
+    let Ok(mut other) = plain_child(Role::Exit(0)).spawn() else {
+        return REFUSED;
+    };
+    let status = other.wait().expect("it is our child");
+    if status.success() { 0 } else { REFUSED }
 }
 
 /// Starts another child with our own streams, and does not wait for it.

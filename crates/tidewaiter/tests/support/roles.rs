@@ -29,6 +29,14 @@ pub(crate) enum Role {
     KeepDeaf,
     /// Computes for a while with this many MiB of memory, and exits with 0.
     Work(u8),
+    /// Exits with 0 if it can have this many MiB of memory, otherwise with 9.
+    Allocate(u8),
+    /// Computes for as long as it may.
+    Compute,
+    /// Opens files, at most 100, and exits with their number.
+    OpenFiles,
+    /// Exits with 0 if it can start another child, otherwise with 9.
+    Start,
     /// Writes this many times 1024 bytes to its standard error, and exits with 0 at the end of its input.
     Flood(u32),
 }
@@ -46,6 +54,10 @@ impl Role {
             Role::LeaveStubborn => "leave-stubborn".to_owned(),
             Role::KeepDeaf => "keep-deaf".to_owned(),
             Role::Work(size) => format!("work {size}"),
+            Role::Allocate(size) => format!("allocate {size}"),
+            Role::Compute => "compute".to_owned(),
+            Role::OpenFiles => "open-files".to_owned(),
+            Role::Start => "start".to_owned(),
             Role::Flood(count) => format!("flood {count}"),
         }
     }
@@ -64,6 +76,10 @@ impl Role {
             "leave-stubborn" => Role::LeaveStubborn,
             "keep-deaf" => Role::KeepDeaf,
             "work" => Role::Work(number.parse().expect("a size")),
+            "allocate" => Role::Allocate(number.parse().expect("a size")),
+            "compute" => Role::Compute,
+            "open-files" => Role::OpenFiles,
+            "start" => Role::Start,
             "flood" => Role::Flood(number.parse().expect("a count")),
             _ => panic!("no such role: {text}"),
         }
