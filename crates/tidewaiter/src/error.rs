@@ -11,7 +11,7 @@ use crate::port::{Failure, RawDescriptor};
 #[non_exhaustive]
 pub enum Reason {
     /// It ended in order: both sides have ended, or we closed it. Bytes that were written may be unsent only after
-    /// [`Transport::close_connection`](crate::Transport::close_connection), which drops them.
+    /// [`Transport::close_connection_now`](crate::Transport::close_connection_now), which drops them.
     Done,
     /// The peer reset the connection, or nobody reads the pipe any more: bytes may be lost.
     Reset(io::Error),

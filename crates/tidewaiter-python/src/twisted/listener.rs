@@ -84,7 +84,7 @@ fn open(
     match face.accepted.take() {
         Some(Accepted::Adopted(stream)) => Some(stream),
         Some(Accepted::Offered(transport)) => {
-            transport.close_connection();
+            transport.close_connection_now();
             None
         }
         None => None,

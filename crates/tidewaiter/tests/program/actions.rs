@@ -96,7 +96,7 @@ fn close(world: &World, side: &Rc<Side>, transport: &Transport) {
         side.released.set(true);
         world.call(|| transport.release_connection());
     } else {
-        world.call(|| transport.close_connection());
+        world.call(|| transport.close_connection_now());
     }
 }
 

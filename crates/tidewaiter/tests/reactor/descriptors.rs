@@ -475,7 +475,7 @@ fn a_descriptor_is_closed_after_connection_lost() {
     type End = fn(&tidewaiter::Transport);
     let ways: [End; 4] = [
         tidewaiter::Transport::lose_connection,
-        tidewaiter::Transport::close_connection,
+        tidewaiter::Transport::close_connection_now,
         tidewaiter::Transport::abort_connection,
         |transport| transport.reactor().stop(),
     ];

@@ -534,7 +534,7 @@ fn clones_of_a_dropped_reactor_and_handles_of_its_objects_may_be_used() {
     transport.resume_producing();
     transport.lose_write_connection();
     transport.lose_connection();
-    transport.close_connection();
+    transport.close_connection_now();
     transport.abort_connection();
     assert!(!transport.is_open() && transport.local_addr().is_err());
     assert!(transport.set_keep_alive(Some(Duration::MAX)).is_err());

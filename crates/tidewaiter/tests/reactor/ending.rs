@@ -80,7 +80,7 @@ fn a_peer_that_still_sends_receives_all_that_was_taken_before_a_close() {
             if !std::mem::replace(&mut answered, true) {
                 transport.write(&pattern(ANSWER));
             } else if transport.queued() == 0 {
-                transport.close_connection();
+                transport.close_connection_now();
             }
         })
         .then_done(&countdown);
@@ -247,7 +247,7 @@ fn deaf(how: How) -> Script {
 fn end_later(transport: &Transport, how: How) {
     let later = transport.clone();
     let end = move |reactor: &Reactor| match how {
-        How::Closed => later.close_connection(),
+        How::Closed => later.close_connection_now(),
         How::Aborted => later.abort_connection(),
         How::ResetByPeer => {}
         How::Stopped => reactor.stop(),

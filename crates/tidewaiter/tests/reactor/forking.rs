@@ -202,7 +202,7 @@ fn use_all(reactor: &Reactor, parts: &Parts) {
     server.write_bytes(vec![b'x'; 100_000]);
     server.lose_write_connection();
     server.resume_producing();
-    server.close_connection();
+    server.close_connection_now();
     server.abort_connection();
     for target in [SignalTarget::Tree, SignalTarget::Process] {
         let signalled = process.signal(Signal::Kill, target);

@@ -233,8 +233,8 @@ fn a_connection_is_closed_at_once_and_in_order() {
         .made(move |transport| {
             transport.write(b"never sent");
             transport.register_producer(Waiting(waits.clone()), ProducerKind::Push);
-            transport.close_connection();
-            transport.close_connection();
+            transport.close_connection_now();
+            transport.close_connection_now();
             assert!(!transport.is_open() && transport.queued() == 0);
         })
         .then_noted(&log, "client", &countdown);

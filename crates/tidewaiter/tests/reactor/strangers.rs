@@ -290,7 +290,7 @@ impl Program {
         match self.below(10) {
             0 => transport.abort_connection(),
             1 => transport.lose_connection(),
-            2 => transport.close_connection(),
+            2 => transport.close_connection_now(),
             3 => transport.lose_write_connection(),
             4 | 5 => transport.write(&vec![7; 1 << self.below(18)]),
             6 => transport.pause_producing(),
@@ -312,7 +312,7 @@ impl Program {
         match self.below(9) {
             0 => transport.abort_connection(),
             1 => transport.lose_connection(),
-            2 => transport.close_connection(),
+            2 => transport.close_connection_now(),
             3 => transport.lose_write_connection(),
             4 | 5 => transport.write(b"a line\n"),
             6 => transport.pause_producing(),

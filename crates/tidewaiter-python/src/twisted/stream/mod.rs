@@ -270,7 +270,7 @@ impl Stream {
             } else if shared {
                 transport.release_connection();
             } else {
-                transport.close_connection();
+                transport.close_connection_now();
             }
         }
         Ok(true)

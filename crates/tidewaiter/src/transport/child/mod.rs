@@ -222,7 +222,7 @@ impl Inner {
         let inputs: Vec<_> = pipes.values().map(|pipe| pipe.transport.clone()).collect();
         drop(pipes);
         for input in inputs {
-            input.finish();
+            input.lose_without_producer();
         }
     }
 

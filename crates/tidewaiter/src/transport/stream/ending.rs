@@ -225,7 +225,7 @@ impl Stream {
             flow.end_state().reason = Some(Reason::Stopped);
         }
         drop(flow);
-        self.finish();
+        self.lose_without_producer();
         let stream = Rc::clone(self);
         self.reactor.call_later(STOP_FLUSH, move |_| {
             stream.lost(Event::OutOfTime, Reason::Stopped);

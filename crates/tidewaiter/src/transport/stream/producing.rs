@@ -63,7 +63,7 @@ impl Stream {
     }
 
     /// Tells the producer to stop, and closes the stream once the queue is sent.
-    pub(super) fn finish(self: &Rc<Self>) {
+    pub(super) fn lose_without_producer(self: &Rc<Self>) {
         let producer = self.flow.borrow_mut().producer.take();
         if let Some(producer) = producer {
             self.stop_producer(producer);

@@ -27,7 +27,7 @@ pub trait Protocol {
     /// producer to stop instead of waiting for it. To go on sending, override this, and when you have sent everything,
     /// call `lose_connection`, which lets the producer finish, or [`Transport::lose_write_connection`].
     fn read_connection_lost(&mut self, transport: &Transport) {
-        transport.finish();
+        transport.lose_without_producer();
     }
 
     /// Our sending side has ended, as [`Transport::lose_write_connection`] asked for: the OS has taken all bytes and

@@ -20,6 +20,16 @@ use crate::reactor::Reactor;
 ///
 /// No call blocks, and no call enters a protocol or a producer: their callbacks come from the loop later. Once the
 /// connection is closed, calls do nothing or return [`NotConnected`](io::ErrorKind::NotConnected).
+///
+/// Five calls end it. They differ in what becomes of the bytes that the OS has not taken yet, and in what the peer sees:
+///
+/// | | those bytes | the peer sees |
+/// | --- | --- | --- |
+/// | [`lose_connection`](Transport::lose_connection) | are sent first | the end of the stream |
+/// | [`lose_write_connection`](Transport::lose_write_connection) | are sent first | that we send no more; we still receive |
+/// | [`close_connection_now`](Transport::close_connection_now) | are dropped | the end of the stream |
+/// | [`abort_connection`](Transport::abort_connection) | are dropped | a reset |
+/// | [`release_connection`](Transport::release_connection) | are dropped | nothing: another process has the socket too, and goes on |
 #[derive(Clone)]
 pub struct Transport {
     stream: Rc<Stream>,
@@ -75,8 +85,8 @@ impl Transport {
     }
 
     /// As [`lose_connection`](Transport::lose_connection), but tells the producer to stop instead of waiting for it.
-    pub(in crate::transport) fn finish(&self) {
-        self.stream.finish();
+    pub(in crate::transport) fn lose_without_producer(&self) {
+        self.stream.lose_without_producer();
     }
 
     /// Ends the sending side: sends the bytes that were written, waits until the registered producer, if any, is
@@ -101,7 +111,7 @@ impl Transport {
     ///
     /// The peer receives the bytes that the OS has taken, even if it is still sending: see
     /// [`lose_connection`](Transport::lose_connection).
-    pub fn close_connection(&self) {
+    pub fn close_connection_now(&self) {
         self.stream.close(Ending::InOrder, Reason::Done);
     }
 
