@@ -95,7 +95,7 @@ impl ProcessProtocol for Counted {
     }
 }
 
-/// Goal: whoever is told of a child's end may start the next one with the same descriptors.
+/// Goal: a callback that is told of a child's end can start the next one with the same descriptors.
 /// Method: a process that the child left behind keeps its input open until we close it.
 #[test]
 fn all_descriptors_of_a_child_are_closed_when_its_end_is_told() {
