@@ -1,6 +1,7 @@
 """Tests for Windows alone: events, children, and signals, which do not interrupt a wait there."""
 
 import os
+import tempfile
 import unittest
 
 from support import WINDOWS, ReactorTestCase, ours_only
@@ -37,6 +38,15 @@ class Windows(ReactorTestCase):
             ["kill", "exited", "too late", ["ended", "ProcessTerminated", 1, None]],
         ]
         self.assertEqual(outcome, {"told": f"{arguments} yes True {folder}", "calls": calls, "log": []})
+
+    @ours_only
+    def test_batch_files_and_scripts_get_what_is_given_and_run_none_of_it(self):
+        arguments = ["a b", '"&echo broken', "^&|<>", "back\\slash\\", "", "\u00e4"]
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = self.scenario("windows", "other_files", folder, arguments, seconds=90)
+        self.assertEqual(outcome["told"], dict.fromkeys(["batch.cmd", "script", "by name"], ascii(arguments)))
+        self.assertEqual(outcome["refused"], {"batch.cmd": "OSError", "neither.exe": "OSError"})
+        self.assertEqual(outcome["log"], [])
 
     @ours_only
     def test_what_windows_or_we_do_not_have_is_refused(self):

@@ -198,6 +198,41 @@ def children(reactor, folder, arguments):
     }
 
 
+def other_files(reactor, folder, arguments):
+    """Batch files and scripts get their arguments and run none of them. What the file cannot get is refused."""
+    tell = "import sys; print(ascii(sys.argv[1:]))"
+    files = {
+        "batch.cmd": f'@"{sys.executable}" -c "{tell}" %*\n',
+        "script": f"#!{sys.executable}\n{tell}\n",
+        "neither.exe": "nothing that runs",
+    }
+    paths = {name: os.path.join(folder, name) for name in files}
+    for name, text in files.items():
+        with open(paths[name], "w") as file:
+            file.write(text)
+    protocols = {}
+
+    def start():
+        for name in ("batch.cmd", "script"):
+            protocols[name] = Child(Deferred())
+            reactor.spawnProcess(protocols[name], paths[name], [paths[name], *arguments], {"PYTHONUTF8": "1"})
+        protocols["by name"] = Child(Deferred())
+        reactor.spawnProcess(protocols["by name"], "batch", ["batch", *arguments], {"PATH": folder, "PYTHONUTF8": "1"})
+        DeferredList([child.ended for child in protocols.values()]).addCallback(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(start)
+    _give_up(reactor)
+    reactor.run()
+    refused = {}
+    for name, args in (("batch.cmd", ["", "two\nlines"]), ("neither.exe", [])):
+        try:
+            reactor.spawnProcess(protocol.ProcessProtocol(), paths[name], args)
+        except OSError as error:
+            refused[name] = type(error).__name__
+    told = {name: child.output.decode().strip() for name, child in protocols.items()}
+    return {"told": told, "refused": refused, "log": LOG.failures}
+
+
 def refusals(reactor):
     """Arguments that Windows does not support raise, with a message."""
     spawn = reactor.spawnProcess

@@ -19,9 +19,6 @@ from tidewaiter._tidewaiter import Watch
 from tidewaiter.twisted._process import STANDARD_FDS, Process, _program
 from tidewaiter.twisted._reactor import LoopReactor
 
-# The OS's error for a file that is not a program.
-_ERROR_BAD_EXE_FORMAT = 193
-
 
 class _Child(Process):
     """A running child process on Windows, which has no signals: the child can only be killed."""
@@ -39,21 +36,6 @@ class _Child(Process):
             raise ProcessExitedAlready() from None
 
 
-def _interpreter(script: str) -> str | None:
-    """The program that a script's first line names."""
-    with open(script, errors="replace") as file:
-        if file.read(2) == "#!":
-            return file.readline(1024).strip("\n")
-    return None
-
-
-def _is_script(executable: str, error: OSError) -> bool:
-    """Whether starting `executable` failed because it is a file, but not a program."""
-    if isinstance(error, FileNotFoundError):
-        return os.path.isfile(executable)
-    return error.winerror == _ERROR_BAD_EXE_FORMAT
-
-
 def _spawn(reactor, proto, executable, args, env, path) -> _Child:
     executable = os.fsdecode(executable)
     if os.path.isfile(executable):
@@ -62,26 +44,7 @@ def _spawn(reactor, proto, executable, args, env, path) -> _Child:
     # Many Windows programs fail without variables such as SystemRoot, so add `env` to our own environment.
     merged = {**os.environ, **{os.fsdecode(name): value for name, value in (env or {}).items()}}
     child = _Child(reactor, proto)
-
-    def start(executable: str, args) -> None:
-        program = _program(executable, args, merged, path, STANDARD_FDS)
-        child._start(program, STANDARD_FDS)
-
-    try:
-        start(executable, args)
-    except OSError as error:
-        if not _is_script(executable, error):
-            raise
-        interpreter = _interpreter(executable)
-        if interpreter is None:
-            message = f"{executable!r} is neither a Windows executable, nor a script with a shebang line"
-            raise OSError(message) from None
-        try:
-            start(interpreter, [executable, *args])
-        except OSError as second:
-            raise OSError(
-                f"{executable!r} has an invalid shebang line: {interpreter!r} is not a valid executable"
-            ) from second
+    child._start(_program(executable, args, merged, path, STANDARD_FDS), STANDARD_FDS)
     return child
 
 
