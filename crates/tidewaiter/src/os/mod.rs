@@ -2,11 +2,15 @@
 //! All layers use the addresses of sockets and pipes.
 
 mod address;
+#[cfg(windows)]
+mod handle;
 #[cfg(target_os = "linux")]
 mod mapping;
 mod origin;
 
 pub use address::{Address, AddressError, PipeName, UnixAddress};
+#[cfg(windows)]
+pub(crate) use handle::duplicate;
 #[cfg(target_os = "linux")]
 pub(crate) use mapping::Mapping;
 pub(crate) use origin::Origin;

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
-use std::ptr;
-
-use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
+use std::os::windows::io::{AsHandle, OwnedHandle};
 
 use super::Iocp;
 use super::pending::Pending;
 use super::wait::Wait;
+use crate::os::duplicate;
 use crate::port::chunks::Chunks;
 use crate::port::table::Key;
 use crate::port::{
@@ -115,19 +113,4 @@ impl Iocp {
             unsent: Chunks::new(),
         });
     }
-}
-
-/// Duplicates the handle, so that the object stays open during the wait, whatever its owner does.
-fn duplicate(handle: RawDescriptor) -> io::Result<OwnedHandle> {
-    // Zero is no handle, and all bits set is the pseudo-handle of this process.
-    let address = match usize::try_from(handle) {
-        Ok(address) if !matches!(address, 0 | usize::MAX) => address,
-        _ => {
-            let code = ERROR_INVALID_HANDLE.cast_signed();
-            return Err(io::Error::from_raw_os_error(code));
-        }
-    };
-    // SAFETY: the handle is only passed to `DuplicateHandle`, which fails if it is not open.
-    let theirs = unsafe { BorrowedHandle::borrow_raw(ptr::with_exposed_provenance_mut(address)) };
-    theirs.try_clone_to_owned()
 }
