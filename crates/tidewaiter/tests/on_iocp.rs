@@ -5,6 +5,7 @@
 mod support {
     pub(crate) mod across_threads;
     pub(crate) mod harness;
+    pub(crate) mod number;
     pub(crate) mod piped_child;
     pub(crate) mod random;
     pub(crate) mod reader;
@@ -17,6 +18,7 @@ mod promises {
     mod addresses;
     mod admission;
     mod affinity;
+    mod child_descriptors;
     mod child_sockets;
     mod closing;
     mod data;

@@ -6,6 +6,7 @@ mod support {
     pub(crate) mod across_threads;
     pub(crate) mod alone;
     pub(crate) mod harness;
+    pub(crate) mod number;
     pub(crate) mod piped_child;
     pub(crate) mod random;
     pub(crate) mod reader;
@@ -20,6 +21,7 @@ mod promises {
     mod affinity;
     mod child_descriptors;
     mod child_sockets;
+    mod child_unix;
     mod closing;
     mod data;
     mod descriptors;

@@ -187,8 +187,13 @@ impl Command {
     /// Sets the child's descriptor `child_fd`. From 3 on, descriptors are closed by default.
     ///
     /// The order of the calls does not matter, even if the numbers of two of our descriptors are to be swapped.
-    /// Windows and simulations have standard streams alone: there, starting the child fails with
-    /// [`Unsupported`](io::ErrorKind::Unsupported) if anything else is set.
+    ///
+    /// On Windows, a program finds its descriptors from 3 on through its C runtime, which gets their handles from us, as
+    /// binary files: `_read(3, …)`, or `os.read(3, …)` in Python. A program without such a runtime has the handles, but
+    /// does not know them. There are at most 2048 descriptors, and [`Stdio::Inherit`] is for standard streams alone.
+    ///
+    /// Simulations have standard streams alone. Where the system lacks what is asked for, starting the child fails with
+    /// [`Unsupported`](io::ErrorKind::Unsupported).
     ///
     /// # Panics
     ///
@@ -289,12 +294,12 @@ impl Command {
         self
     }
 
-    /// Returns the three standard streams, on systems without the features of Unix.
+    /// Refuses a terminal and a user, which only Unix gives to a child.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) when the command asks for a feature of Unix.
-    pub(crate) fn standard_streams(&self) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if the command asks for either.
+    pub(crate) fn refuse_terminal_and_user(&self) -> Result<(), (SpawnStep, io::Error)> {
         let unsupported = |message: &str| io::Error::new(io::ErrorKind::Unsupported, message);
         if self.terminal.is_some() {
             let error = unsupported("this system gives no pseudo-terminal to a child");
@@ -311,6 +316,16 @@ impl Command {
             );
             return Err((SpawnStep::User, unsupported(&message)));
         }
+        Ok(())
+    }
+
+    /// Returns the three standard streams, in simulations, which have nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if the command asks for more.
+    pub(crate) fn standard_streams(&self) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
+        self.refuse_terminal_and_user()?;
         for (&number, &stdio) in &self.descriptors {
             let refused = match stdio {
                 Stdio::Closed => false,
@@ -318,9 +333,8 @@ impl Command {
                 _ => number > 2,
             };
             if refused {
-                let error = unsupported(
-                    "this system gives a child no descriptors but the standard streams",
-                );
+                let message = "a simulated child has no descriptors but the standard streams";
+                let error = io::Error::new(io::ErrorKind::Unsupported, message);
                 return Err((SpawnStep::Descriptor(number), error));
             }
         }

@@ -25,8 +25,8 @@ pub enum Stdio {
     Null,
     /// Our own descriptor of the same number; closed if ours is closed. The null device in simulations.
     Inherit,
-    /// A copy of our descriptor of this number (Unix), which must be open when the child is started. Ours stays
-    /// as it is, and may be closed once the child was started.
+    /// A copy of our descriptor (Unix) or handle (Windows) of this number, which must be open when the child is
+    /// started. Ours stays as it is, and may be closed once the child was started.
     Descriptor(RawDescriptor),
     /// The same as the child's standard output. Not for standard input and output themselves.
     Stdout,

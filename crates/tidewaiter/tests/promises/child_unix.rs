@@ -1,7 +1,7 @@
-//! Unix children with more than three pipes: pipes at any descriptor, and terminals.
+//! What Unix alone gives to children: sockets and terminals.
 
 use tidewaiter::port::{Outcome, Request, Spawned};
-use tidewaiter::process::{Command, ExitStatus, PipeDirection, SpawnStep, Stdio};
+use tidewaiter::process::{Command, ExitStatus, Stdio};
 
 use crate::support::harness::Harness;
 use crate::support::reader::Reader;
@@ -30,36 +30,6 @@ fn status(harness: &mut Harness, spawned: &Spawned) -> ExitStatus {
 }
 
 #[test]
-fn pipes_work_at_any_descriptor() {
-    let mut harness = Harness::new();
-    let command = shell("cat <&9 >&5")
-        .stdout(Stdio::Closed)
-        .fd(9, Stdio::PipeToChild)
-        .fd(5, Stdio::PipeFromChild);
-    let spawned = start(&mut harness, &command);
-    let ends = spawned.pipes.iter();
-    let ends: Vec<_> = ends.map(|pipe| (pipe.child_fd, pipe.direction)).collect();
-    assert_eq!(
-        ends,
-        [
-            (0, PipeDirection::ToChild),
-            (2, PipeDirection::FromChild),
-            (5, PipeDirection::FromChild),
-            (9, PipeDirection::ToChild),
-        ]
-    );
-    let input = spawned.pipe(9).expect("a pipe");
-    let mut output = Reader::new(&mut harness, spawned.pipe(5).expect("a pipe"));
-    harness.send_all(input, &[b'x'; 200_000]);
-    assert_eq!(output.take(&mut harness, 200_000), [b'x'; 200_000]);
-    harness.close_now(input);
-    let (rest, end) = output.read_to_end(&mut harness);
-    assert!(rest.is_empty() && end.is_ok(), "{end:?}");
-    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(0));
-    harness.finish();
-}
-
-#[test]
 fn a_standard_stream_can_be_a_socket() {
     let mut harness = Harness::new();
     let command = shell("test -S /dev/stdin && test -S /dev/stdout && test -p /dev/stderr")
@@ -83,18 +53,5 @@ fn a_terminal_ends_as_a_pipe_does() {
     assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(3));
     let (rest, end) = output.read_to_end(&mut harness);
     assert!(rest.ends_with(b"\n") && end.is_ok(), "{end:?}");
-    harness.finish();
-}
-
-#[test]
-fn a_descriptor_that_a_child_cannot_have_leaves_nothing_open() {
-    let mut harness = Harness::new();
-    let command = shell("")
-        .fd(3, Stdio::PipeFromChild)
-        .fd(4, Stdio::Descriptor(9_999_999));
-    let error = harness.port.spawn(&command).expect_err("ours is not open");
-    assert_eq!(error.step, SpawnStep::Descriptor(4), "{error}");
-    assert!(error.to_string().contains("descriptor 4"), "{error}");
-    assert_eq!(harness.port.open_handles(), 0);
     harness.finish();
 }

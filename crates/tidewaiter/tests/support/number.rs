@@ -20,6 +20,18 @@ pub(crate) fn number(socket: &impl std::os::windows::io::AsRawSocket) -> RawDesc
     socket.as_raw_socket()
 }
 
+/// The number of a file.
+#[cfg(unix)]
+pub(crate) fn number_of_file(file: &std::fs::File) -> RawDescriptor {
+    std::os::fd::AsRawFd::as_raw_fd(file)
+}
+
+/// The number of a file.
+#[cfg(windows)]
+pub(crate) fn number_of_file(file: &std::fs::File) -> RawDescriptor {
+    std::os::windows::io::AsRawHandle::as_raw_handle(file).expose_provenance() as RawDescriptor
+}
+
 /// The address that the socket of that number is bound to, if there is such a socket.
 pub(crate) fn address_of(number: RawDescriptor) -> Option<SocketAddr> {
     // SAFETY: the number is only used to ask for a name, which fails if the number is not an open socket's.

@@ -68,6 +68,10 @@ fn play(role: Role) -> io::Result<i32> {
             await_end_of_input()?;
             Ok(3)
         }
+        Role::Relay => {
+            relay()?;
+            Ok(0)
+        }
         Role::LeaveEcho => {
             start(Role::Echo)?;
             Ok(5)
@@ -103,6 +107,19 @@ fn echo() -> io::Result<()> {
         match io::stdin().read(&mut bytes)? {
             0 => return Ok(()),
             count => say(&bytes[..count])?,
+        }
+    }
+}
+
+fn relay() -> io::Result<()> {
+    let mut bytes = [0; 4096];
+    loop {
+        let mut rest = match read_descriptor(9, &mut bytes)? {
+            0 => return Ok(()),
+            count => &bytes[..count],
+        };
+        while !rest.is_empty() {
+            rest = &rest[write_descriptor(5, rest)?..];
         }
     }
 }
@@ -218,4 +235,49 @@ fn ignore_requests() {
     }
     // SAFETY: the handler touches nothing.
     unsafe { windows_sys::Win32::System::Console::SetConsoleCtrlHandler(Some(handled), 1) };
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "a number becomes a file")]
+fn descriptor(number: i32) -> std::mem::ManuallyDrop<std::fs::File> {
+    // SAFETY: it is only read or written, which fails if it is not open, and never closed.
+    std::mem::ManuallyDrop::new(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
+}
+
+#[cfg(unix)]
+fn read_descriptor(number: i32, bytes: &mut [u8]) -> io::Result<usize> {
+    descriptor(number).read(bytes)
+}
+
+#[cfg(unix)]
+fn write_descriptor(number: i32, bytes: &[u8]) -> io::Result<usize> {
+    descriptor(number).write(bytes)
+}
+
+/// The C runtime, which alone knows a program's descriptors on Windows.
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "functions of the C runtime")]
+mod runtime {
+    unsafe extern "C" {
+        pub(super) unsafe fn _read(number: i32, bytes: *mut u8, count: u32) -> i32;
+        pub(super) unsafe fn _write(number: i32, bytes: *const u8, count: u32) -> i32;
+    }
+}
+
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "std knows no descriptors")]
+fn read_descriptor(number: i32, bytes: &mut [u8]) -> io::Result<usize> {
+    let room = bytes.len().try_into().expect("it is small");
+    // SAFETY: there is room for that many bytes.
+    let count = unsafe { runtime::_read(number, bytes.as_mut_ptr(), room) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "std knows no descriptors")]
+fn write_descriptor(number: i32, bytes: &[u8]) -> io::Result<usize> {
+    let length = bytes.len().try_into().expect("it is small");
+    // SAFETY: there are that many bytes.
+    let count = unsafe { runtime::_write(number, bytes.as_ptr(), length) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }

@@ -27,6 +27,9 @@ pub(crate) enum Role {
     LeaveStubborn,
     /// Starts a deaf child that inherits its streams, and stays.
     KeepDeaf,
+    /// Copies its descriptor 9 to its descriptor 5 until the input ends, then exits with 0. Needs more than the standard
+    /// streams.
+    Relay,
     /// Computes for a while with this many MiB of memory, and exits with 0.
     Work(u8),
     /// Exits with 0 if it can have this many MiB of memory, otherwise with 9.
@@ -49,6 +52,7 @@ impl Role {
             Role::Exit(code) => format!("exit {code}"),
             Role::Mute => "mute".to_owned(),
             Role::Deaf => "deaf".to_owned(),
+            Role::Relay => "relay".to_owned(),
             Role::Stubborn => "stubborn".to_owned(),
             Role::LeaveEcho => "leave-echo".to_owned(),
             Role::LeaveStubborn => "leave-stubborn".to_owned(),
@@ -71,6 +75,7 @@ impl Role {
             "exit" => Role::Exit(number.parse().expect("a code")),
             "mute" => Role::Mute,
             "deaf" => Role::Deaf,
+            "relay" => Role::Relay,
             "stubborn" => Role::Stubborn,
             "leave-echo" => Role::LeaveEcho,
             "leave-stubborn" => Role::LeaveStubborn,

@@ -65,18 +65,17 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let program = Program::of(command, &environment).map_err(failed)?;
     let mut image = image(command, &environment, &program).map_err(refused)?;
     command.limits.check(&job::ENFORCED).map_err(failed)?;
-    let stdio = command.standard_streams().map_err(failed)?;
-    let streams = Streams::of(stdio).map_err(|error| failed((SpawnStep::Pipes, error)))?;
+    command.refuse_terminal_and_user().map_err(failed)?;
+    let streams = Streams::of(&command.descriptors).map_err(failed)?;
     let job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
     job.limit(command.limits)
         .map_err(|error| failed((SpawnStep::Limits, error)))?;
-    let start = |image: &Image| start::start(image, &job, streams.numbers(), &streams.list());
-    let mut started = start(&image);
+    let mut started = start::start(&image, &job, &streams);
     if started.as_ref().is_err_and(is_no_program) {
         let execute = |error| failed((SpawnStep::Execute, error));
         if let Some(interpreter) = program.interpreter(&environment).map_err(execute)? {
             image.start = interpreter.start(hides_console(command)).map_err(refused)?;
-            started = start(&image).map_err(|error| {
+            started = start::start(&image, &job, &streams).map_err(|error| {
                 let message = format!("its interpreter is {:?}: {error}", interpreter.file());
                 io::Error::new(error.kind(), message)
             });

@@ -5,7 +5,6 @@ use std::mem::MaybeUninit;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 
-use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::JobObjects::AssignProcessToJobObject;
 use windows_sys::Win32::System::Threading::{
     CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW,
@@ -17,7 +16,7 @@ use windows_sys::Win32::System::Threading::{
 
 use super::job::Job;
 use super::program::Start;
-use super::streams::Inheritable;
+use super::streams::{Inheritable, Streams};
 
 /// The program and what it gets, all texts null-terminated.
 #[derive(Debug)]
@@ -35,19 +34,14 @@ pub(super) struct Started {
     pub(super) process: OwnedHandle,
 }
 
-/// Starts the program in the job, with these standard streams. It inherits the handles in `list`, and no others.
-pub(super) fn start(
-    image: &Image,
-    job: &Job,
-    streams: [HANDLE; 3],
-    list: &[BorrowedHandle<'_>],
-) -> io::Result<Started> {
+/// Starts the program in the job, with these descriptors. It inherits their handles, and no others.
+pub(super) fn start(image: &Image, job: &Job, streams: &Streams) -> io::Result<Started> {
     let jobs = [job.as_handle()];
-    let (process, thread, pid) = match create(image, streams, list, &jobs, 0) {
+    let (process, thread, pid) = match create(image, streams, &jobs, 0) {
         Ok(created) => created,
         // Packaged programs and old systems refuse the job. Any other error shows up again below.
         Err(_) => {
-            let created = create(image, streams, list, &[], CREATE_SUSPENDED)?;
+            let created = create(image, streams, &[], CREATE_SUSPENDED)?;
             put_into_job(job, &created.0, &created.1)?;
             created
         }
@@ -77,13 +71,13 @@ fn put_into_job(job: &Job, process: &OwnedHandle, thread: &OwnedHandle) -> io::R
 
 fn create(
     image: &Image,
-    streams: [HANDLE; 3],
-    list: &[BorrowedHandle<'_>],
+    streams: &Streams,
     jobs: &[BorrowedHandle<'_>],
     flags: u32,
 ) -> io::Result<(OwnedHandle, OwnedHandle, u32)> {
+    let list = streams.list();
     let mut attributes = Attributes::new()?;
-    attributes.set(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, list)?;
+    attributes.set(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &list)?;
     attributes.set(PROC_THREAD_ATTRIBUTE_JOB_LIST, jobs)?;
     let mut startup = STARTUPINFOEXW::default();
     startup.StartupInfo.cb = size_of::<STARTUPINFOEXW>().try_into().expect("it is small");
@@ -92,7 +86,13 @@ fn create(
         startup.StartupInfo.hStdInput,
         startup.StartupInfo.hStdOutput,
         startup.StartupInfo.hStdError,
-    ] = streams;
+    ] = streams.numbers();
+    let mut block = streams.block();
+    startup.StartupInfo.cbReserved2 = block.len().try_into().expect("descriptors are few");
+    startup.StartupInfo.lpReserved2 = match block.as_mut_slice() {
+        [] => ptr::null_mut(),
+        block => block.as_mut_ptr(),
+    };
     startup.lpAttributeList = attributes.as_mut_ptr();
     if image.start.hidden {
         // Without this flag, the field's zero would mean nothing; with it, zero means hidden.
@@ -106,10 +106,10 @@ fn create(
     // `CreateProcessW` may write to it.
     let mut command_line = image.start.command_line.clone();
     let mut made = PROCESS_INFORMATION::default();
-    let inheritable = Inheritable::make(list)?;
+    let inheritable = Inheritable::make(&list)?;
     // SAFETY: all texts are null-terminated and the environment ends with two NULs. The startup information
-    // gives its size and says that attributes follow. The attributes and the handles in them live until after
-    // the call.
+    // gives its size and says that attributes follow. The attributes, the handles in them and the block live until
+    // after the call.
     let done = unsafe {
         CreateProcessW(
             image.start.file.as_ptr(),

@@ -1,5 +1,6 @@
-//! The child's standard streams: which handles it gets, and our ends of its pipes.
+//! The child's descriptors: which handles it gets, and our ends of its pipes.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -11,7 +12,8 @@ use windows_sys::Win32::Foundation::{
     SetHandleInformation,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
+    FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, FILE_TYPE_CHAR, FILE_TYPE_PIPE,
+    GetFileType, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
 };
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
@@ -21,90 +23,160 @@ use windows_sys::Win32::System::Pipes::{
 };
 
 use super::check;
-use crate::process::{ChildPipe, PipeDirection, Stdio};
+use crate::os::duplicate;
+use crate::process::{ChildPipe, PipeDirection, SpawnStep, Stdio};
 
 const PIPE_BYTES: u32 = 64 * 1024;
 
 /// How many names to try for a pipe before giving up: more collisions than this are no coincidence.
 const NAME_ATTEMPTS: usize = 16;
 
-/// The child's standard streams, and our ends of the pipes among them.
+/// What the C runtimes of Windows have at least.
+const DESCRIPTORS_MAX: u32 = 2048;
+
+/// The flags of an open descriptor in the block for the C runtime.
+const OPEN: u8 = 0x01;
+const IS_PIPE: u8 = 0x08;
+const IS_DEVICE: u8 = 0x40;
+
+/// The child's descriptors, and our ends of the pipes among them.
 #[derive(Debug)]
 pub(super) struct Streams {
-    /// Not inheritable. `None` for standard error that is the same as output, and where we have no such stream
-    /// ourselves.
-    handles: [Option<OwnedHandle>; 3],
-    merged: bool,
+    /// The child's handles by its descriptors, not inheritable.
+    handles: BTreeMap<u32, OwnedHandle>,
+    /// The descriptors that are the same as standard output.
+    merged: Vec<u32>,
     /// Our ends, for overlapped use.
     pub(super) ours: Vec<ChildPipe>,
 }
 
 impl Streams {
-    /// Opens the standard streams.
+    /// Opens the descriptors.
     ///
     /// # Errors
     ///
-    /// The OS's error.
-    pub(super) fn of(stdio: [Stdio; 3]) -> io::Result<Streams> {
+    /// The OS's error, or `Unsupported` for what a descriptor cannot be on Windows.
+    pub(super) fn of(
+        descriptors: &BTreeMap<u32, Stdio>,
+    ) -> Result<Streams, (SpawnStep, io::Error)> {
         let mut streams = Streams {
-            handles: [None, None, None],
-            merged: false,
+            handles: BTreeMap::new(),
+            merged: Vec::new(),
             ours: Vec::new(),
         };
-        for (stream, stdio) in stdio.into_iter().enumerate() {
-            let number = u32::try_from(stream).expect("there are three");
-            if let Some(direction) = stdio.direction(number) {
-                let (ours, theirs) = pipe(direction == PipeDirection::ToChild)?;
-                streams.ours.push(ChildPipe {
-                    child_fd: number,
-                    direction,
-                    pipe: ours,
-                });
-                streams.handles[stream] = Some(theirs.into());
-                continue;
-            }
-            streams.handles[stream] = match stdio {
-                Stdio::Null => {
-                    let null = File::options().read(true).write(true).open("NUL")?;
-                    Some(null.into())
-                }
-                Stdio::Inherit => inherited(stream)?,
-                Stdio::Stdout => {
-                    streams.merged = true;
-                    None
-                }
-                _ => None,
-            };
+        for (&number, &stdio) in descriptors {
+            streams.open(number, stdio).map_err(|error| {
+                let step = match (stdio, error.kind()) {
+                    (Stdio::Descriptor(_), _) | (_, io::ErrorKind::Unsupported) => {
+                        SpawnStep::Descriptor(number)
+                    }
+                    _ => SpawnStep::Pipes,
+                };
+                (step, error)
+            })?;
         }
         Ok(streams)
     }
 
+    fn open(&mut self, number: u32, stdio: Stdio) -> io::Result<()> {
+        if number >= DESCRIPTORS_MAX && stdio != Stdio::Closed {
+            return Err(unsupported("Windows has no descriptor of that number"));
+        }
+        let handle = match stdio {
+            Stdio::Null => File::options()
+                .read(true)
+                .write(true)
+                .open("NUL")
+                .map(|null| Some(null.into()))?,
+            Stdio::Inherit => inherited(number)?,
+            Stdio::Descriptor(ours) => Some(duplicate(ours)?),
+            Stdio::Stdout => {
+                self.merged.push(number);
+                None
+            }
+            Stdio::Closed => None,
+            Stdio::Pipe | Stdio::Socket | Stdio::PipeToChild | Stdio::PipeFromChild => {
+                self.open_pipe(number, stdio)?
+            }
+        };
+        self.handles.extend(handle.map(|handle| (number, handle)));
+        Ok(())
+    }
+
+    /// Keeps our end, and returns the child's.
+    fn open_pipe(&mut self, number: u32, stdio: Stdio) -> io::Result<Option<OwnedHandle>> {
+        let Some(direction) = stdio.direction(number) else {
+            return Ok(None);
+        };
+        let (ours, theirs) = pipe(direction == PipeDirection::ToChild)?;
+        self.ours.push(ChildPipe {
+            child_fd: number,
+            direction,
+            pipe: ours,
+        });
+        Ok(Some(theirs.into()))
+    }
+
     /// The handles that the child gets as standard input, output and error.
     pub(super) fn numbers(&self) -> [HANDLE; 3] {
-        let mut numbers = self.handles.each_ref().map(|handle| {
-            handle
-                .as_ref()
-                .map_or(ptr::null_mut(), AsRawHandle::as_raw_handle)
-        });
-        if self.merged {
-            numbers[2] = numbers[1];
-        }
-        numbers
+        [0, 1, 2].map(|number| {
+            let handle = self.handle(number);
+            handle.map_or(ptr::null_mut(), AsRawHandle::as_raw_handle)
+        })
+    }
+
+    fn handle(&self, number: u32) -> Option<&OwnedHandle> {
+        let is_merged = self.merged.contains(&number);
+        self.handles.get(if is_merged { &1 } else { &number })
     }
 
     /// The handles that the child inherits, each of them once.
     pub(super) fn list(&self) -> Vec<BorrowedHandle<'_>> {
-        self.handles
-            .iter()
-            .flatten()
-            .map(AsHandle::as_handle)
-            .collect()
+        self.handles.values().map(AsHandle::as_handle).collect()
+    }
+
+    /// The block by which the child's C runtime knows its descriptors: their count, a byte of flags for each, and a
+    /// handle for each. Empty if there are none beside the standard streams.
+    pub(super) fn block(&self) -> Vec<u8> {
+        let last = self.handles.keys().chain(&self.merged).max();
+        let Some(&last @ 3..) = last else {
+            return Vec::new();
+        };
+        let (mut flags, mut handles) = (Vec::new(), Vec::new());
+        for number in 0..=last {
+            // The runtime takes the standard streams from elsewhere, as text files.
+            let handle = self.handle(number).filter(|_| number > 2);
+            flags.push(handle.map_or(0, |handle| OPEN | kind(handle)));
+            let handle = handle.map_or(INVALID_HANDLE_VALUE, AsRawHandle::as_raw_handle);
+            handles.extend(handle.expose_provenance().to_ne_bytes());
+        }
+        let count = last + 1;
+        [count.to_ne_bytes().as_slice(), &flags, &handles].concat()
     }
 }
 
+/// The flag of the kind of object.
+fn kind(handle: &OwnedHandle) -> u8 {
+    // SAFETY: the handle is open.
+    match unsafe { GetFileType(handle.as_raw_handle()) } {
+        FILE_TYPE_PIPE => IS_PIPE,
+        FILE_TYPE_CHAR => IS_DEVICE,
+        _ => 0,
+    }
+}
+
+fn unsupported(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
 /// Copies our own standard stream, if we have one.
-fn inherited(stream: usize) -> io::Result<Option<OwnedHandle>> {
-    let number = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE][stream];
+fn inherited(number: u32) -> io::Result<Option<OwnedHandle>> {
+    let number = match number {
+        0 => STD_INPUT_HANDLE,
+        1 => STD_OUTPUT_HANDLE,
+        2 => STD_ERROR_HANDLE,
+        _ => return Err(unsupported("Windows has standard streams of our own alone")),
+    };
     // SAFETY: the call only returns a number.
     let handle = unsafe { GetStdHandle(number) };
     if handle.is_null() || handle == INVALID_HANDLE_VALUE {
@@ -209,4 +281,60 @@ fn named_pipe(name: &str, we_write: bool) -> io::Result<OwnedHandle> {
     }
     // SAFETY: we just made the pipe, and own it.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn streams(descriptors: &[(u32, Stdio)]) -> Result<Streams, (SpawnStep, io::Error)> {
+        Streams::of(&descriptors.iter().copied().collect())
+    }
+
+    #[test]
+    fn standard_streams_alone_need_no_block() {
+        let streams = streams(&[(0, Stdio::Null), (1, Stdio::Pipe), (7, Stdio::Closed)]);
+        assert!(streams.expect("they exist").block().is_empty());
+    }
+
+    #[test]
+    fn the_block_tells_the_kind_and_handle_of_each_descriptor() {
+        const SIZE: usize = size_of::<HANDLE>();
+        let streams = streams(&[
+            (1, Stdio::Pipe),
+            (3, Stdio::PipeToChild),
+            (5, Stdio::Null),
+            (6, Stdio::Stdout),
+        ]);
+        let streams = streams.expect("they exist");
+        let block = streams.block();
+        assert_eq!(block[..4], 7_u32.to_ne_bytes());
+        let pipe = OPEN | IS_PIPE;
+        assert_eq!(block[4..11], [0, 0, 0, pipe, 0, OPEN | IS_DEVICE, pipe]);
+        let handle = |number: usize| {
+            let bytes = &block[11 + SIZE * number..][..SIZE];
+            usize::from_ne_bytes(bytes.try_into().expect("it is as long"))
+        };
+        assert_eq!(block.len(), 11 + SIZE * 7);
+        for number in [0, 1, 2, 4] {
+            assert_eq!(handle(number), usize::MAX, "{number}");
+        }
+        for (number, same) in [(3, 3), (5, 5), (6, 1)] {
+            let expected = streams.handles[&same].as_raw_handle().addr();
+            assert_eq!(handle(number), expected, "{number}");
+        }
+        assert_eq!(streams.list().len(), 3, "each handle is inherited once");
+    }
+
+    #[test]
+    fn what_no_descriptor_can_be_is_refused_by_its_number() {
+        for (number, stdio, kind) in [
+            (DESCRIPTORS_MAX, Stdio::Null, io::ErrorKind::Unsupported),
+            (3, Stdio::Inherit, io::ErrorKind::Unsupported),
+        ] {
+            let (step, error) = streams(&[(number, stdio)]).expect_err("it cannot be had");
+            assert_eq!((step, error.kind()), (SpawnStep::Descriptor(number), kind));
+        }
+        streams(&[(DESCRIPTORS_MAX - 1, Stdio::Null)]).expect("it can be had");
+    }
 }

@@ -253,12 +253,10 @@ fn told_through_interpreter(arguments: &[&str]) -> Vec<String> {
     let interpreter = Program::of(&interpreter, &environment).expect("every system has it");
     image.start = interpreter.start(false).expect("it can be started");
     image.start.command_line = terminated(line);
-    let stdio = [Stdio::Null, Stdio::Pipe, Stdio::Inherit];
-    let mut streams = Streams::of(stdio).expect("there are pipes");
-    let list = streams.list();
     let job = Job::create().expect("a job can be made");
-    start::start(&image, &job, streams.numbers(), &list).expect("it starts");
-    drop(list);
+    let command = command.stdin(Stdio::Null).stderr(Stdio::Inherit);
+    let mut streams = Streams::of(&command.descriptors).expect("there are pipes");
+    start::start(&image, &job, &streams).expect("it starts");
     let output = streams.ours.remove(0).pipe;
     drop(streams);
     arguments_in(&read_all(&output))
@@ -542,18 +540,18 @@ fn the_childs_ends_are_inheritable_only_while_it_is_started() {
         };
         streams.list().iter().filter(|handle| is_so(handle)).count()
     };
-    let streams = Streams::of([Stdio::Inherit, Stdio::Pipe, Stdio::Null]).expect("there are pipes");
+    let command = child("exit 0").stdin(Stdio::Inherit).stderr(Stdio::Null);
+    let streams = Streams::of(&command.descriptors).expect("there are pipes");
     assert_eq!(inheritable(&streams), 0, "before");
-    let command = child("exit 0");
     let environment = Environment::of(&command).expect("the command is valid");
     let program = Program::of(&command, &environment).expect("it exists");
     let mut image = image(&command, &environment, &program).expect("it can be passed on");
     let job = Job::create().expect("a job can be made");
-    let started = start::start(&image, &job, streams.numbers(), &streams.list());
+    let started = start::start(&image, &job, &streams);
     assert_eq!(inheritable(&streams), 0, "after");
     started.expect("it starts");
     image.start.file = terminated(wide("no such file".as_ref()).expect("it has no NUL"));
-    let failed = start::start(&image, &job, streams.numbers(), &streams.list());
+    let failed = start::start(&image, &job, &streams);
     assert_eq!(inheritable(&streams), 0, "after a failure");
     failed.expect_err("it is not there");
 }
