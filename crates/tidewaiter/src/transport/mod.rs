@@ -8,7 +8,10 @@ mod listener;
 mod stream;
 
 pub use adopter::Adopter;
-pub use child::{ChildFd, Process, ProcessProtocol};
+pub use child::{
+    ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandRun, Process,
+    ProcessProtocol,
+};
 pub use connect::{ConnectOptions, Connector};
 pub use group::{GroupListener, ReactorGroup};
 pub use listener::Listener;

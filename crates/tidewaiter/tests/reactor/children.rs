@@ -370,3 +370,29 @@ fn signals_that_we_ignore_are_not_ignored_by_the_child() {
         .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
+
+/// Goal: a process that escaped a command's end and holds its pipes does not hold up the result.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_time_limit_holds_for_pipes_that_nobody_closes() {
+    use std::time::Duration;
+    use tidewaiter::{CommandFailure, CommandOptions};
+
+    let (reactor, log) = (reactor(), Log::default());
+    let escaping = shell("setsid sleep 20 & echo begun; exit 4");
+    let limit = Duration::from_millis(500);
+    let told = log.clone();
+    reactor.run_command(
+        CommandOptions::new(escaping).time_limit(limit),
+        move |reactor, result| {
+            let error = result.expect_err("its pipes are held open");
+            assert!(matches!(error.failure, CommandFailure::TimedOut(_)));
+            let output = error.output.expect("it was started");
+            assert_eq!(output.stdout, b"begun\n");
+            told.add(output.status.to_string());
+            reactor.stop();
+        },
+    );
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["exit code 4"]);
+}

@@ -13,6 +13,7 @@ mod made_elsewhere;
 mod panics;
 mod pausing;
 pub(crate) mod processes;
+mod running;
 mod stopping;
 mod streams;
 pub(crate) mod support;

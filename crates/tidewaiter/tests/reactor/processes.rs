@@ -127,7 +127,7 @@ fn a_start_is_reported_before_the_end_even_if_many_callbacks_are_queued() {
 }
 
 /// The child's output after it began to play its role.
-fn role_output(all: &[u8]) -> Option<&[u8]> {
+pub(crate) fn role_output(all: &[u8]) -> Option<&[u8]> {
     let begin = all.windows(READY.len()).position(|part| part == READY)?;
     Some(&all[begin + READY.len()..])
 }
