@@ -9,8 +9,8 @@ mod stream;
 
 pub use adopter::Adopter;
 pub use child::{
-    ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandRun, Process,
-    ProcessProtocol,
+    ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool, CommandRun,
+    Process, ProcessProtocol,
 };
 pub use connect::{ConnectOptions, Connector};
 pub use group::{GroupListener, ReactorGroup};

@@ -12,6 +12,7 @@ mod listening;
 mod made_elsewhere;
 mod panics;
 mod pausing;
+mod pooling;
 pub(crate) mod processes;
 mod running;
 mod stopping;

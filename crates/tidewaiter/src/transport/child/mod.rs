@@ -21,7 +21,9 @@ use crate::process::{
 };
 use crate::reactor::{DelayedCall, KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
 pub use process::Process;
-pub use run::{CommandError, CommandFailure, CommandOptions, CommandOutput, CommandRun};
+pub use run::{
+    CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool, CommandRun,
+};
 
 /// The number of one of the child's descriptors: 0 is its standard input, 1 its output, 2 its error output. For
 /// others, see [`Command::fd`].

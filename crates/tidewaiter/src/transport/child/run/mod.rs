@@ -2,6 +2,7 @@
 
 mod options;
 mod output;
+mod pool;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,6 +14,8 @@ use crate::process::{ExitStatus, SpawnError};
 use crate::reactor::{DelayedCall, Reactor};
 pub use options::CommandOptions;
 pub use output::{CommandError, CommandFailure, CommandOutput};
+pub use pool::CommandPool;
+use pool::Pool;
 
 /// How long the output of a command that was killed may take to arrive. After this, its pipes are closed, because
 /// another process holds them open.
@@ -59,13 +62,13 @@ impl Reactor {
         command: impl Into<CommandOptions>,
         done: impl FnOnce(&Reactor, Result<CommandOutput, CommandError>) + 'static,
     ) -> CommandRun {
-        let run = Run::new(self, command.into(), Box::new(done));
+        let run = Run::new(self, command.into(), Box::new(done), None);
         run.start();
         CommandRun { run }
     }
 }
 
-/// A command that is run. Clones refer to the same run; dropping this does not end it.
+/// A command that is run, or waits in a [`CommandPool`]. Clones refer to the same run; dropping this does not end it.
 #[derive(Clone)]
 pub struct CommandRun {
     run: Rc<Run>,
@@ -78,7 +81,7 @@ impl CommandRun {
         self.run.cut(CommandFailure::Cancelled);
     }
 
-    /// The command's process; `None` if it could not be started.
+    /// The command's process; `None` while it waits in a pool, and if it could not be started.
     #[must_use]
     pub fn process(&self) -> Option<Process> {
         self.run.process.borrow().clone()
@@ -104,6 +107,8 @@ struct Run {
     process: RefCell<Option<Process>>,
     /// Standard output, and standard error.
     output: RefCell<[Vec<u8>; 2]>,
+    /// The pool that it belongs to, until the run is over.
+    pool: RefCell<Option<Rc<Pool>>>,
     /// Why the command is ended before its own end.
     cut: RefCell<Option<CommandFailure>>,
     /// The time limit; once the command was cut short, closes its pipes.
@@ -113,19 +118,29 @@ struct Run {
 }
 
 impl Run {
-    fn new(reactor: &Reactor, options: CommandOptions, done: Done) -> Rc<Run> {
+    fn new(
+        reactor: &Reactor,
+        options: CommandOptions,
+        done: Done,
+        pool: Option<&Rc<Pool>>,
+    ) -> Rc<Run> {
         Rc::new(Run {
             reactor: reactor.clone(),
             options,
             process: RefCell::new(None),
             output: RefCell::default(),
+            pool: RefCell::new(pool.cloned()),
             cut: RefCell::new(None),
             timer: RefCell::new(None),
             done: RefCell::new(Some(done)),
         })
     }
 
+    /// Starts the command, unless it was cancelled before.
     fn start(self: &Rc<Self>) {
+        if self.cut.borrow().is_some() {
+            return;
+        }
         let gather = Gather {
             run: Rc::clone(self),
         };
@@ -223,6 +238,7 @@ impl Run {
             stderr,
             usage: process.and_then(|process| process.usage()),
         });
+        self.leave_pool();
         let result = match (self.cut.take(), output) {
             (None, Some(output)) => Ok(output),
             (failure, output) => Err(CommandError {
@@ -239,6 +255,13 @@ impl Run {
         if let Some(done) = self.done.take() {
             let what = "the drop of the callback of a command";
             self.reactor.drop_guarded(what, done);
+            self.leave_pool();
+        }
+    }
+
+    fn leave_pool(self: &Rc<Self>) {
+        if let Some(pool) = self.pool.take() {
+            pool.over(self);
         }
     }
 }

@@ -52,7 +52,7 @@ impl CommandOptions {
 
     /// Sets how long the command may take, until its output is complete: without limit by default. After this, the
     /// command and its tree are [killed](crate::Process::kill), with
-    /// [`CommandFailure::TimedOut`](crate::CommandFailure::TimedOut).
+    /// [`CommandFailure::TimedOut`](crate::CommandFailure::TimedOut). Waiting in a [pool](crate::CommandPool) does not count.
     #[must_use]
     pub fn time_limit(mut self, limit: impl Into<Option<Duration>>) -> CommandOptions {
         self.time_limit = limit.into();
