@@ -51,9 +51,10 @@ pub use reactor::{
     SlowCallback, SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,
 };
 pub use transport::{
-    Adopter, ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool,
-    CommandRun, ConnectOptions, Connector, Factory, GroupListener, Listener, Process,
-    ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup, Transport,
+    Adopter, ChildFd, ChildLineProtocol, ChildLines, CommandError, CommandFailure, CommandOptions,
+    CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, Factory, GroupListener,
+    Line, LineEnd, LineProtocol, LineSplitter, Lines, Listener, Process, ProcessProtocol, Producer,
+    ProducerKind, Protocol, ReactorGroup, Transport,
 };
 
 /// The README's example compiles.

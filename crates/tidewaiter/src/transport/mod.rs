@@ -4,6 +4,7 @@ mod adopter;
 mod child;
 mod connect;
 mod group;
+mod lines;
 mod listener;
 mod stream;
 
@@ -14,6 +15,7 @@ pub use child::{
 };
 pub use connect::{ConnectOptions, Connector};
 pub use group::{GroupListener, ReactorGroup};
+pub use lines::{ChildLineProtocol, ChildLines, Line, LineEnd, LineProtocol, LineSplitter, Lines};
 pub use listener::Listener;
 pub use stream::{Producer, ProducerKind, Protocol, Transport};
 

@@ -8,6 +8,7 @@ mod ending;
 mod extremes;
 mod hanging_up;
 mod lifecycle;
+mod lines;
 mod listening;
 mod made_elsewhere;
 mod panics;

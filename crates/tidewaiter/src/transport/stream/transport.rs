@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::Stream;
 use super::producer::{Producer, ProducerKind};
-use super::state::{Ending, Event};
+use super::state::{Ending, Event, Stage};
 use crate::error::Reason;
 use crate::os::Address;
 use crate::port::{RawDescriptor, SocketOption};
@@ -87,6 +87,12 @@ impl Transport {
     /// As [`lose_connection`](Transport::lose_connection), but tells the producer to stop instead of waiting for it.
     pub(in crate::transport) fn lose_without_producer(&self) {
         self.stream.lose_without_producer();
+    }
+
+    /// Whether received bytes are delivered to the protocol, now or after a pause: the connection is open, and the
+    /// program has not closed it.
+    pub(in crate::transport) fn still_receives(&self) -> bool {
+        self.stream.flow.borrow().state.stage() == Stage::Open
     }
 
     /// Ends the sending side: sends the bytes that were written, waits until the registered producer, if any, is
