@@ -49,10 +49,19 @@ class Windows(ReactorTestCase):
         self.assertEqual(outcome["log"], [])
 
     @ours_only
+    def test_a_child_has_descriptors_beside_the_standard_streams(self):
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = self.scenario("windows", "further_descriptors", folder, seconds=90)
+        received = {"1": "no other", "4": "UP\r\n\x1a"}
+        self.assertEqual(outcome, {"received": received, "file": "to the file", "log": []})
+
+    @ours_only
     def test_what_windows_or_we_do_not_have_is_refused(self):
         outcome = self.scenario("windows", "refusals")
         expected = {
-            **dict.fromkeys(["uid", "gid", "usePTY", "childFDs"], "ValueError"),
+            **dict.fromkeys(["uid", "gid", "usePTY"], "ValueError"),
+            "childFDs": "TypeError",
+            "closed": "OSError",
             "no program": "FileNotFoundError",
             **dict.fromkeys(["UDP", "UNIX", "adopted"], "NotImplementedError"),
         }

@@ -233,6 +233,55 @@ def other_files(reactor, folder, arguments):
     return {"told": told, "refused": refused, "log": LOG.failures}
 
 
+class Relay(protocol.ProcessProtocol):
+    """Sends to a child's descriptor 3, and records what comes from the others."""
+
+    def __init__(self):
+        self.received = {}
+        self.ended = Deferred()
+
+    def connectionMade(self):
+        self.transport.writeToChild(3, b"up\r\n\x1a")
+        self.transport.closeChildFD(3)
+
+    def childDataReceived(self, childFD, data):
+        self.received[childFD] = self.received.get(childFD, "") + data.decode()
+
+    def processEnded(self, reason):
+        self.ended.callback(None)
+
+
+def further_descriptors(reactor, folder):
+    """A child has pipes either way beside its standard streams, and a descriptor of ours."""
+    child = Relay()
+    script = """if True:
+        import os
+        data = b""
+        while piece := os.read(3, 100):
+            data += piece
+        os.write(4, data.upper())
+        os.write(7, b"to the file")
+        try:
+            os.fstat(5)
+        except OSError:
+            print("no other", end="")
+    """
+    path = os.path.join(folder, "file")
+
+    def start():
+        number = os.open(path, os.O_WRONLY | os.O_CREAT)
+        childFDs = {1: "r", 3: "w", 4: "r", 7: number}
+        reactor.spawnProcess(child, sys.executable, [sys.executable, "-c", script], childFDs=childFDs)
+        os.close(number)
+        child.ended.addCallback(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(start)
+    _give_up(reactor)
+    reactor.run()
+    with open(path) as file:
+        return {"received": child.received, "file": file.read(), "log": LOG.failures}
+
+
 def refusals(reactor):
     """Arguments that Windows does not support raise, with a message."""
     spawn = reactor.spawnProcess
@@ -240,7 +289,8 @@ def refusals(reactor):
         "uid": lambda: spawn(protocol.ProcessProtocol(), sys.executable, uid=1),
         "gid": lambda: spawn(protocol.ProcessProtocol(), sys.executable, gid=1),
         "usePTY": lambda: spawn(protocol.ProcessProtocol(), sys.executable, usePTY=True),
-        "childFDs": lambda: spawn(protocol.ProcessProtocol(), sys.executable, childFDs={0: "w", 1: "r"}),
+        "childFDs": lambda: spawn(protocol.ProcessProtocol(), sys.executable, childFDs={3: "x"}),
+        "closed": lambda: spawn(protocol.ProcessProtocol(), sys.executable, childFDs={3: 1000}),
         "no program": lambda: spawn(protocol.ProcessProtocol(), os.path.join(os.getcwd(), "no such.exe")),
         "UDP": lambda: reactor.listenUDP(0, protocol.DatagramProtocol()),
         "UNIX": lambda: reactor.listenUNIX("name", protocol.Factory()),

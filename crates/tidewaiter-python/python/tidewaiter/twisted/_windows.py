@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msvcrt
 import os
 import signal
 import socket
@@ -36,7 +37,14 @@ class _Child(Process):
             raise ProcessExitedAlready() from None
 
 
-def _spawn(reactor, proto, executable, args, env, path) -> _Child:
+def _target(target):
+    """Where a child's descriptor leads: a pipe's direction as it is, or the handle of a descriptor of ours."""
+    if isinstance(target, int):
+        return msvcrt.get_osfhandle(target)
+    return target
+
+
+def _spawn(reactor, proto, executable, args, env, path, childFDs) -> _Child:
     executable = os.fsdecode(executable)
     if os.path.isfile(executable):
         # A file in the working directory comes before the search in PATH.
@@ -44,7 +52,8 @@ def _spawn(reactor, proto, executable, args, env, path) -> _Child:
     # Many Windows programs fail without variables such as SystemRoot, so add `env` to our own environment.
     merged = {**os.environ, **{os.fsdecode(name): value for name, value in (env or {}).items()}}
     child = _Child(reactor, proto)
-    child._start(_program(executable, args, merged, path, STANDARD_FDS), STANDARD_FDS)
+    targets = {number: _target(target) for number, target in childFDs.items()}
+    child._start(_program(executable, args, merged, path, targets), childFDs)
     return child
 
 
@@ -157,9 +166,8 @@ class IOCPReactor(LoopReactor):
             raise ValueError("Setting GID is unsupported on this platform.")
         if usePTY:
             raise ValueError("PTYs are unsupported on this platform.")
-        if childFDs not in (None, STANDARD_FDS):
-            raise ValueError("Custom child file descriptor mappings are unsupported on this platform.")
-        return _spawn(self, processProtocol, executable, args, env, path)
+        childFDs = STANDARD_FDS if childFDs is None else childFDs
+        return _spawn(self, processProtocol, executable, args, env, path, childFDs)
 
     # We have no transports for these yet, and Twisted's do not work with this reactor.
 
