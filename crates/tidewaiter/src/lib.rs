@@ -54,7 +54,7 @@ pub use transport::{
     Adopter, ChildFd, ChildLineProtocol, ChildLines, CommandError, CommandFailure, CommandOptions,
     CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, Factory, GroupListener,
     Line, LineEnd, LineProtocol, LineSplitter, Lines, Listener, Process, ProcessProtocol, Producer,
-    ProducerKind, Protocol, ReactorGroup, Transport,
+    ProducerKind, Protocol, ReactorGroup, RemoteProcess, Transport,
 };
 
 /// The README's example compiles.

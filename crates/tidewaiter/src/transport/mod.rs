@@ -11,7 +11,7 @@ mod stream;
 pub use adopter::Adopter;
 pub use child::{
     ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool, CommandRun,
-    Process, ProcessProtocol,
+    Process, ProcessProtocol, RemoteProcess,
 };
 pub use connect::{ConnectOptions, Connector};
 pub use group::{GroupListener, ReactorGroup};

@@ -6,6 +6,7 @@ pub(crate) mod drops;
 mod embedding;
 mod ending;
 mod extremes;
+mod from_threads;
 mod hanging_up;
 mod lifecycle;
 mod lines;

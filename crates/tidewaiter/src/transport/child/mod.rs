@@ -2,6 +2,7 @@
 
 mod ending;
 mod process;
+mod remote;
 mod run;
 
 use std::cell::{Cell, RefCell};
@@ -21,6 +22,7 @@ use crate::process::{
 };
 use crate::reactor::{DelayedCall, KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
 pub use process::Process;
+pub use remote::RemoteProcess;
 pub use run::{
     CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool, CommandRun,
 };

@@ -1,0 +1,173 @@
+//! A child, as other threads reach it.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Inner, Process};
+use crate::error::Error;
+use crate::port::Token;
+use crate::process::{Signal, SignalTarget};
+use crate::reactor::Remote;
+
+/// A handle through which other threads reach a child process. Clones are equivalent.
+///
+/// Its methods never block, as those of [`Remote`]: they have the reactor's thread call the method of the same name of
+/// [`Process`], in the order of sending. The handle may outlive the child and the reactor: calls for a child whose end
+/// [was told](crate::ProcessProtocol::process_ended) do nothing.
+///
+/// ```
+/// use std::thread;
+/// use tidewaiter::process::{Command, ExitStatus};
+/// use tidewaiter::{Process, ProcessProtocol, Reactor};
+///
+/// struct Service;
+///
+/// impl ProcessProtocol for Service {
+///     fn process_ended(&mut self, process: &Process, _: ExitStatus) {
+///         process.reactor().stop();
+///     }
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// # if cfg!(unix) {
+/// let process = reactor.spawn_process(&Command::new("cat"), Service)?;
+/// let remote = process.remote();
+/// let thread = thread::spawn(move || {
+///     remote.write("from another thread\n")?;
+///     remote.kill()
+/// });
+/// reactor.run()?;
+/// thread.join().expect("it does not panic")?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct RemoteProcess {
+    remote: Remote,
+    token: Token,
+    pid: u32,
+}
+
+impl Process {
+    /// Makes a handle of this child for other threads.
+    #[must_use]
+    pub fn remote(&self) -> RemoteProcess {
+        RemoteProcess {
+            remote: self.reactor().remote(),
+            token: self.inner.token.get(),
+            pid: self.inner.pid,
+        }
+    }
+}
+
+impl RemoteProcess {
+    /// The child's process ID. Once the child has ended, the OS may give it to another process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Has the reactor's loop call `callback` with the child. If the end of the child was told before, the callback is
+    /// dropped there uncalled.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn call(&self, callback: impl FnOnce(&Process) + Send + 'static) -> Result<(), Error> {
+        let token = self.token;
+        self.remote.call(move |reactor| {
+            if let Some(inner) = reactor.find::<Inner>(token) {
+                callback(&Process { inner });
+            }
+        })
+    }
+
+    /// As [`Process::write`], without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn write(&self, data: impl Into<Bytes>) -> Result<(), Error> {
+        let data = data.into();
+        self.call(move |process| {
+            if let Some(stdin) = process.pipe(0) {
+                stdin.write_bytes(data);
+            }
+        })
+    }
+
+    /// As [`Process::close_stdin`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn close_stdin(&self) -> Result<(), Error> {
+        self.call(Process::close_stdin)
+    }
+
+    /// As [`Process::signal`]. If the signal cannot be sent, a warning in the log says why; a child that has ended is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn signal(&self, signal: Signal, target: SignalTarget) -> Result<(), Error> {
+        self.call(move |process| warn_if_refused(process, process.signal(signal, target)))
+    }
+
+    /// As [`Process::terminate`]; failures as in [`signal`](RemoteProcess::signal).
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn terminate(&self) -> Result<(), Error> {
+        self.call(|process| warn_if_refused(process, process.terminate()))
+    }
+
+    /// As [`Process::terminate_tree`]; failures as in [`signal`](RemoteProcess::signal).
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn terminate_tree(&self) -> Result<(), Error> {
+        self.call(|process| warn_if_refused(process, process.terminate_tree()))
+    }
+
+    /// As [`Process::terminate_then_kill`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn terminate_then_kill(&self, grace: Duration) -> Result<(), Error> {
+        self.call(move |process| process.terminate_then_kill(grace))
+    }
+
+    /// As [`Process::kill`]; failures as in [`signal`](RemoteProcess::signal).
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn kill(&self) -> Result<(), Error> {
+        self.call(|process| warn_if_refused(process, process.kill()))
+    }
+}
+
+fn warn_if_refused(process: &Process, result: io::Result<()>) {
+    if let Err(error) = result
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log::warn!(
+            "{} cannot be signalled for another thread: {error}",
+            process.inner
+        );
+    }
+}
+
+impl fmt::Debug for RemoteProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteProcess({})", self.pid)
+    }
+}
