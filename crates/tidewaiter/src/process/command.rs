@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::SpawnStep;
 use super::limits::Limits;
+use super::priority::Priority;
 use super::stdio::Stdio;
 use crate::os::RawDescriptor;
 
@@ -38,6 +39,8 @@ pub(crate) struct User {
 ///
 /// All three standard streams are pipes by default. The child gets its standard streams and the descriptors
 /// added by [`fd`](Command::fd), and none of our other descriptors or handles, inheritable or not.
+///
+/// On Unix, it gets the default action of every signal, whatever ours is, and no signal is blocked.
 ///
 /// No later child gets the child's own ends of its pipes. On Windows, these have to be inheritable during the
 /// call to `CreateProcessW`: a process that another thread starts at that moment by other means, inheriting
@@ -83,6 +86,9 @@ pub struct Command {
     pub(crate) terminal: Option<Terminal>,
     pub(crate) user: Option<User>,
     pub(crate) limits: Limits,
+    pub(crate) own_session: bool,
+    pub(crate) umask: Option<u16>,
+    pub(crate) priority: Option<Priority>,
 }
 
 impl Command {
@@ -102,6 +108,9 @@ impl Command {
             terminal: None,
             user: None,
             limits: Limits::default(),
+            own_session: false,
+            umask: None,
+            priority: None,
         }
     }
 
@@ -222,6 +231,39 @@ impl Command {
         self
     }
 
+    /// Unix. Sets whether the child leads a session of its own (`setsid`), and so a process group, whatever
+    /// [`own_group`](Command::own_group) says: false by default. Such a child has no controlling terminal, and nothing
+    /// that happens to ours reaches it. A child with a [`pty`](Command::pty) leads a session in any case.
+    ///
+    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
+    #[must_use]
+    pub fn own_session(mut self, own_session: bool) -> Command {
+        self.own_session = own_session;
+        self
+    }
+
+    /// Unix. Sets the permissions that the child's new files do not get, such as `0o077`: as ours by default. Bits other
+    /// than the lowest nine are ignored.
+    ///
+    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
+    #[must_use]
+    pub fn umask(mut self, mask: u16) -> Command {
+        self.umask = Some(mask & 0o777);
+        self
+    }
+
+    /// Sets how much of the CPU the child gets while others want it: by default, as we on Unix, and as Windows decides
+    /// (normal, unless ours is below that). Descendants have the same priority, except that those of a child above
+    /// normal are normal on Windows.
+    ///
+    /// On Unix, a higher priority than ours needs privileges as a rule. In simulations, starting the child fails with
+    /// [`Unsupported`](io::ErrorKind::Unsupported).
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Command {
+        self.priority = Some(priority);
+        self
+    }
+
     /// Windows. If we have no console ourselves, as services and graphical programs do, a console program
     /// gets one that is not shown. Has no effect on other programs and on other systems.
     #[must_use]
@@ -294,12 +336,12 @@ impl Command {
         self
     }
 
-    /// Refuses a terminal and a user, which only Unix gives to a child.
+    /// Refuses a terminal, a user, a session and a umask, which only Unix gives to a child.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) if the command asks for either.
-    pub(crate) fn refuse_terminal_and_user(&self) -> Result<(), (SpawnStep, io::Error)> {
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if the command asks for one.
+    pub(crate) fn refuse_features_of_unix(&self) -> Result<(), (SpawnStep, io::Error)> {
         let unsupported = |message: &str| io::Error::new(io::ErrorKind::Unsupported, message);
         if self.terminal.is_some() {
             let error = unsupported("this system gives no pseudo-terminal to a child");
@@ -316,6 +358,14 @@ impl Command {
             );
             return Err((SpawnStep::User, unsupported(&message)));
         }
+        if self.own_session {
+            let error = unsupported("this system gives no session to a child");
+            return Err((SpawnStep::Session, error));
+        }
+        if self.umask.is_some() {
+            let error = unsupported("this system has no umask");
+            return Err((SpawnStep::Umask, error));
+        }
         Ok(())
     }
 
@@ -325,7 +375,7 @@ impl Command {
     ///
     /// [`Unsupported`](io::ErrorKind::Unsupported) if the command asks for more.
     pub(crate) fn standard_streams(&self) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
-        self.refuse_terminal_and_user()?;
+        self.refuse_features_of_unix()?;
         for (&number, &stdio) in &self.descriptors {
             let refused = match stdio {
                 Stdio::Closed => false,

@@ -33,6 +33,12 @@ pub enum SpawnStep {
     Group,
     /// Setting the child's user.
     User,
+    /// Giving the child a session of its own: the system has none.
+    Session,
+    /// Setting the child's umask: the system has none.
+    Umask,
+    /// Setting the child's priority: a higher one than ours needs privileges, as a rule.
+    Priority,
     /// Setting the child's limits: the OS refuses one, or does not have it.
     Limits,
     /// Running the program: it is not executable, or its interpreter is missing.
@@ -65,6 +71,7 @@ impl SpawnError {
                 | SpawnStep::Groups
                 | SpawnStep::Group
                 | SpawnStep::User
+                | SpawnStep::Priority
                 | SpawnStep::Limits
                 | SpawnStep::Execute
         )
@@ -87,6 +94,9 @@ impl fmt::Display for SpawnStep {
             SpawnStep::Groups => "cannot set its supplementary groups",
             SpawnStep::Group => "cannot run as its group",
             SpawnStep::User => "cannot run as its user",
+            SpawnStep::Session => "cannot give it a session",
+            SpawnStep::Umask => "cannot set its umask",
+            SpawnStep::Priority => "cannot set its priority",
             SpawnStep::Limits => "cannot limit it",
             SpawnStep::Execute => "cannot be executed",
             SpawnStep::Adopt => "cannot be watched",

@@ -9,6 +9,7 @@ mod limits;
 mod linux;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod other;
+mod priority;
 mod status;
 mod stdio;
 /// The parts of starting a program that all kinds of Unix have in common.
@@ -23,6 +24,7 @@ pub use command::Command;
 pub(crate) use command::{Terminal, TerminalEnds, User};
 pub use error::{SpawnError, SpawnStep};
 pub use limits::Limits;
+pub use priority::Priority;
 pub use status::{ExitStatus, Signal, SignalTarget, Usage};
 pub use stdio::{PipeDirection, Stdio};
 

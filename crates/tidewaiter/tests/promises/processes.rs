@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidewaiter::port::{CloseMode, Outcome, Request};
-use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
+use tidewaiter::process::{Command, ExitStatus, Priority, Signal, SignalTarget, SpawnStep, Stdio};
 
 use crate::KILLED;
 use crate::support::harness::Harness;
@@ -235,6 +235,32 @@ fn a_program_that_does_not_exist_is_not_found() {
         "{error}"
     );
     assert_eq!(harness.port.open_handles(), 0, "nothing is left open");
+    harness.finish();
+}
+
+#[test]
+fn a_session_a_umask_and_a_priority_are_given_or_refused() {
+    let mut harness = Harness::new();
+    let (child, unix) = (crate::child(Role::Exit(7)), cfg!(unix) && !crate::SIMULATED);
+    let cases = [
+        (child.clone().own_session(true), SpawnStep::Session, unix),
+        (child.clone().umask(0o077), SpawnStep::Umask, unix),
+        (
+            child.priority(Priority::IDLE),
+            SpawnStep::Priority,
+            !crate::SIMULATED,
+        ),
+    ];
+    for (command, step, given) in cases {
+        if given {
+            let child = Child::run(&mut harness, &command);
+            assert_eq!(child.status(&mut harness), ExitStatus::Code(7), "{step}");
+            continue;
+        }
+        let error = harness.port.spawn(&command).expect_err("it has none");
+        assert_eq!(error.step, step, "{error}");
+        assert_eq!(error.source.kind(), std::io::ErrorKind::Unsupported);
+    }
     harness.finish();
 }
 

@@ -21,9 +21,9 @@ pub(super) use signals::{SignalsBlocked, stop_ignoring_sigchld};
 
 use super::Command;
 
-/// Whether the child leads a process group: its own, or the one of its terminal's session.
+/// Whether the child leads a process group: its own, or the one of its session.
 pub(super) fn leads_group(command: &Command) -> bool {
-    command.own_group || command.terminal.is_some()
+    command.own_group || command.own_session || command.terminal.is_some()
 }
 
 #[cfg(test)]

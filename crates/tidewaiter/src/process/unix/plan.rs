@@ -9,13 +9,14 @@ use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 use super::limits::resource_limits;
 use super::{Descriptors, Image, Placement};
 use crate::process::calls;
-use crate::process::{Command, SpawnStep, User};
+use crate::process::{Command, Priority, SpawnStep, User};
 
 /// The child's steps, with all data prepared by the parent.
 pub(crate) struct Plan<'a> {
@@ -25,8 +26,12 @@ pub(crate) struct Plan<'a> {
     environment: Vec<*const c_char>,
     directory: *const c_char,
     own_group: bool,
-    /// Standard input becomes the controlling terminal of a new session.
+    /// The child leads a session, and so a group.
+    own_session: bool,
+    /// Standard input becomes the controlling terminal of the session.
     terminal: bool,
+    umask: Option<Mode>,
+    priority: Option<Priority>,
     user: Option<Identity>,
     limits: Vec<(Resource, Rlimit)>,
     placements: &'a [Placement],
@@ -57,8 +62,9 @@ const TERMINAL: i32 = 3;
 const GROUPS: i32 = 4;
 const GROUP: i32 = 5;
 const USER: i32 = 6;
-const LIMITS: i32 = 7;
-const EXECUTE: i32 = 8;
+const PRIORITY: i32 = 7;
+const LIMITS: i32 = 8;
+const EXECUTE: i32 = 9;
 
 impl Refusal {
     fn of(step: i32, errno: Errno) -> Refusal {
@@ -79,6 +85,7 @@ impl Refusal {
             GROUPS => SpawnStep::Groups,
             GROUP => SpawnStep::Group,
             USER => SpawnStep::User,
+            PRIORITY => SpawnStep::Priority,
             LIMITS => SpawnStep::Limits,
             _ if errno == Errno::NOENT && image.any_file_exists() => {
                 let message = "the interpreter that it names does not exist";
@@ -107,7 +114,12 @@ impl<'a> Plan<'a> {
             environment: image.environment.pointers(),
             directory: image.directory.as_ref().map_or(ptr::null(), |d| d.as_ptr()),
             own_group: command.own_group,
+            own_session: command.own_session || command.terminal.is_some(),
             terminal: command.terminal.is_some(),
+            umask: command
+                .umask
+                .map(|mask| Mode::from_bits_truncate(mask.into())),
+            priority: command.priority,
             user: command.user.as_ref().map(identity).transpose()?,
             limits: resource_limits(command.limits),
             placements: &descriptors.placements,
@@ -138,7 +150,7 @@ impl<'a> Plan<'a> {
     /// As [`carry_out`](Plan::carry_out).
     unsafe fn prepare(&self) -> Result<(), Refusal> {
         // Neither call can fail in a new child: it leads no group and has run no program.
-        if self.terminal {
+        if self.own_session {
             let _ = rustix::process::setsid();
         } else if self.own_group {
             let _ = rustix::process::setpgid(None, None);
@@ -165,6 +177,14 @@ impl<'a> Plan<'a> {
             let input = unsafe { BorrowedFd::borrow_raw(0) };
             let taken = rustix::process::ioctl_tiocsctty(input);
             taken.map_err(|errno| Refusal::of(TERMINAL, errno))?;
+        }
+        if let Some(umask) = self.umask {
+            rustix::process::umask(umask);
+        }
+        // Another user may not be allowed to raise it.
+        if let Some(priority) = self.priority {
+            let set = rustix::process::setpriority_process(None, priority.value().into());
+            set.map_err(|errno| Refusal::of(PRIORITY, errno))?;
         }
         if let Some(user) = &self.user {
             user.assume()?;

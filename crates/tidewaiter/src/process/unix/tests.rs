@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 
-use crate::process::{Command, OsChild, PipeDirection, SpawnStep, Stdio, spawn};
+use crate::process::{Command, OsChild, PipeDirection, Priority, SpawnStep, Stdio, spawn};
 
 /// A shell that gets the arguments as `$1` and so on, and inherits our standard error.
 fn shell(script: &str) -> Command {
@@ -250,4 +250,32 @@ fn a_child_runs_as_another_user_or_reports_that_it_may_not() {
     let nobody = shell("").user(u32::MAX, 0, []);
     let error = spawn(&nobody).expect_err("there is no such user");
     assert_eq!(error.step, SpawnStep::Arguments);
+}
+
+#[test]
+fn a_child_with_a_session_of_its_own_leads_session_and_group() {
+    let script = "set -- $(ps -o pid= -o pgid= -o sid= -p $$); echo \"$1 $2 $3\"";
+    for own_group in [true, false] {
+        let mut child = start(&shell(script).own_session(true).own_group(own_group));
+        let pid = child.pid;
+        assert_eq!(read_all(&mut child, 1), format!("{pid} {pid} {pid}\n"));
+    }
+}
+
+#[test]
+fn a_child_has_the_umask_that_was_asked_for() {
+    let mut child = start(&shell("umask").umask(0o027));
+    assert_eq!(read_all(&mut child, 1), "0027\n");
+    let mut child = start(&shell("umask").umask(0o7_000));
+    assert_eq!(read_all(&mut child, 1), "0000\n");
+}
+
+#[test]
+fn a_child_has_the_priority_that_was_asked_for() {
+    let ours = rustix::process::getpriority_process(None).expect("it is known");
+    let lower = i8::try_from(ours).expect("it is small").saturating_add(3);
+    let expected = Priority::nice(lower);
+    let mut child = start(&shell("nice").priority(expected));
+    assert_eq!(read_all(&mut child, 1), format!("{}\n", expected.value()));
+    assert_eq!(rustix::process::getpriority_process(None), Ok(ours));
 }

@@ -65,7 +65,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let program = Program::of(command, &environment).map_err(failed)?;
     let mut image = image(command, &environment, &program).map_err(refused)?;
     command.limits.check(&job::ENFORCED).map_err(failed)?;
-    command.refuse_terminal_and_user().map_err(failed)?;
+    command.refuse_features_of_unix().map_err(failed)?;
     let streams = Streams::of(&command.descriptors).map_err(failed)?;
     let job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
     job.limit(command.limits)
@@ -117,6 +117,7 @@ fn image(command: &Command, environment: &Environment, program: &Program) -> io:
         environment: environment.block(),
         directory: directory.transpose()?.map(terminated),
         own_group: command.own_group,
+        priority: command.priority,
     })
 }
 

@@ -7,16 +7,20 @@ use std::ptr;
 
 use windows_sys::Win32::System::JobObjects::AssignProcessToJobObject;
 use windows_sys::Win32::System::Threading::{
-    CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW,
-    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, InitializeProcThreadAttributeList,
-    PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_INFORMATION,
-    ResumeThread, STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess,
+    ABOVE_NORMAL_PRIORITY_CLASS, BELOW_NORMAL_PRIORITY_CLASS, CREATE_NEW_PROCESS_GROUP,
+    CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DeleteProcThreadAttributeList,
+    EXTENDED_STARTUPINFO_PRESENT, HIGH_PRIORITY_CLASS, IDLE_PRIORITY_CLASS,
+    InitializeProcThreadAttributeList, NORMAL_PRIORITY_CLASS, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
+    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_CREATION_FLAGS, PROCESS_INFORMATION, ResumeThread,
+    STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW, SetPriorityClass, TerminateProcess,
     UpdateProcThreadAttribute,
 };
 
+use super::check;
 use super::job::Job;
 use super::program::Start;
 use super::streams::{Inheritable, Streams};
+use crate::process::Priority;
 
 /// The program and what it gets, all texts null-terminated.
 #[derive(Debug)]
@@ -25,6 +29,7 @@ pub(super) struct Image {
     pub(super) environment: Vec<u16>,
     pub(super) directory: Option<Vec<u16>>,
     pub(super) own_group: bool,
+    pub(super) priority: Option<Priority>,
 }
 
 /// A started process.
@@ -37,36 +42,48 @@ pub(super) struct Started {
 /// Starts the program in the job, with these descriptors. It inherits their handles, and no others.
 pub(super) fn start(image: &Image, job: &Job, streams: &Streams) -> io::Result<Started> {
     let jobs = [job.as_handle()];
-    let (process, thread, pid) = match create(image, streams, &jobs, 0) {
-        Ok(created) => created,
+    let flags = image.priority.map_or(0, |_| CREATE_SUSPENDED);
+    let (created, needs_job) = match create(image, streams, &jobs, flags) {
+        Ok(created) => (created, None),
         // Packaged programs and old systems refuse the job. Any other error shows up again below.
         Err(_) => {
             let created = create(image, streams, &[], CREATE_SUSPENDED)?;
-            put_into_job(job, &created.0, &created.1)?;
-            created
+            (created, Some(job))
         }
     };
-    drop(thread);
+    let (process, thread, pid) = created;
+    if (flags != 0 || needs_job.is_some())
+        && let Err(error) = release(image, needs_job, &process, &thread)
+    {
+        // SAFETY: the handle is open.
+        unsafe { TerminateProcess(process.as_raw_handle(), 1) };
+        return Err(error);
+    }
     Ok(Started { pid, process })
 }
 
-/// Puts a suspended process into the job and lets it run. Ends the process if either fails.
-fn put_into_job(job: &Job, process: &OwnedHandle, thread: &OwnedHandle) -> io::Result<()> {
-    // SAFETY: both handles are open.
-    let assigned = unsafe {
-        AssignProcessToJobObject(job.as_handle().as_raw_handle(), process.as_raw_handle())
-    };
-    if assigned != 0 {
-        // SAFETY: the handle is open.
-        let resumed = unsafe { ResumeThread(thread.as_raw_handle()) };
-        if resumed != u32::MAX {
-            return Ok(());
-        }
+/// Gives a suspended process what it has not got yet, and lets it run.
+fn release(
+    image: &Image,
+    job: Option<&Job>,
+    process: &OwnedHandle,
+    thread: &OwnedHandle,
+) -> io::Result<()> {
+    if let Some(job) = job {
+        let job = job.as_handle();
+        // SAFETY: both handles are open.
+        check(unsafe { AssignProcessToJobObject(job.as_raw_handle(), process.as_raw_handle()) })?;
     }
-    let error = io::Error::last_os_error();
+    if let Some(priority) = image.priority {
+        // `CreateProcessW` takes a class, too, but Wine ignores it there.
+        // SAFETY: the handle is open.
+        check(unsafe { SetPriorityClass(process.as_raw_handle(), class(priority)) })?;
+    }
     // SAFETY: the handle is open.
-    unsafe { TerminateProcess(process.as_raw_handle(), 1) };
-    Err(error)
+    match unsafe { ResumeThread(thread.as_raw_handle()) } {
+        u32::MAX => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 fn create(
@@ -134,6 +151,17 @@ fn create(
     // SAFETY: as above.
     let thread = unsafe { OwnedHandle::from_raw_handle(made.hThread) };
     Ok((process, thread, made.dwProcessId))
+}
+
+/// Returns the class of a priority.
+fn class(priority: Priority) -> PROCESS_CREATION_FLAGS {
+    match priority.value() {
+        19.. => IDLE_PRIORITY_CLASS,
+        10.. => BELOW_NORMAL_PRIORITY_CLASS,
+        0.. => NORMAL_PRIORITY_CLASS,
+        -7.. => ABOVE_NORMAL_PRIORITY_CLASS,
+        _ => HIGH_PRIORITY_CLASS,
+    }
 }
 
 /// A list of process attributes. It borrows the values set.

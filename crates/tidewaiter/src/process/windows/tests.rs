@@ -10,6 +10,10 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::Threading::{
+    ABOVE_NORMAL_PRIORITY_CLASS, BELOW_NORMAL_PRIORITY_CLASS, GetPriorityClass,
+    HIGH_PRIORITY_CLASS, IDLE_PRIORITY_CLASS, NORMAL_PRIORITY_CLASS,
+};
 
 use super::*;
 use crate::process::Stdio;
@@ -554,4 +558,41 @@ fn the_childs_ends_are_inheritable_only_while_it_is_started() {
     let failed = start::start(&image, &job, &streams);
     assert_eq!(inheritable(&streams), 0, "after a failure");
     failed.expect_err("it is not there");
+}
+
+/// Goal: the child has the class of its priority, and a child without a priority has ours.
+#[test]
+fn a_child_has_the_priority_that_was_asked_for() {
+    use crate::process::Priority;
+    let classes = [
+        (None, NORMAL_PRIORITY_CLASS),
+        (Some(Priority::IDLE), IDLE_PRIORITY_CLASS),
+        (Some(Priority::nice(18)), BELOW_NORMAL_PRIORITY_CLASS),
+        (Some(Priority::NORMAL), NORMAL_PRIORITY_CLASS),
+        (Some(Priority::nice(-1)), ABOVE_NORMAL_PRIORITY_CLASS),
+        (Some(Priority::HIGH), HIGH_PRIORITY_CLASS),
+    ];
+    for (priority, class) in classes {
+        let mut command = child("echo");
+        command.priority = priority;
+        let child = spawn(&command).expect("it starts");
+        // SAFETY: the handle is open.
+        let found = unsafe { GetPriorityClass(child.process.as_handle().as_raw_handle()) };
+        assert_eq!(found, class, "{priority:?}");
+        drop(child.pipes);
+        await_end(&child.process);
+    }
+}
+
+#[test]
+fn what_only_unix_has_is_refused() {
+    let commands = [
+        (child("exit 0").own_session(true), SpawnStep::Session),
+        (child("exit 0").umask(0o077), SpawnStep::Umask),
+    ];
+    for (command, step) in commands {
+        let error = spawn(&command).expect_err("Windows has none");
+        assert_eq!(error.step, step, "{error}");
+        assert_eq!(error.source.kind(), io::ErrorKind::Unsupported, "{error}");
+    }
 }

@@ -101,6 +101,11 @@ impl World {
             let source = io::Error::new(io::ErrorKind::InvalidInput, problem);
             return Err(refuse(SpawnStep::Arguments, source));
         }
+        if command.priority.is_some() {
+            let message = "a simulated program has no priority";
+            let source = io::Error::new(io::ErrorKind::Unsupported, message);
+            return Err(refuse(SpawnStep::Priority, source));
+        }
         let stdio = command
             .limits
             .check(&[])
