@@ -8,6 +8,7 @@ mod commands;
 mod failure;
 mod log;
 mod plan;
+mod quantity;
 
 use std::process::ExitCode;
 
