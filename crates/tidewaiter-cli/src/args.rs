@@ -1,6 +1,7 @@
 //! The command line: its options and its help.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -84,7 +85,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run COMMAND for each connection
     #[command(after_help = SERVE_EXAMPLES)]
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Connect, and join standard input and output to the connection
     #[command(after_help = CONNECT_EXAMPLES)]
     Connect(Connect),
@@ -116,6 +117,33 @@ pub(crate) struct Serve {
     /// Serve metrics in the Prometheus text format at http://ADDRESS/metrics
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) metrics: Option<String>,
+    /// Directory that COMMAND starts in
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) chdir: Option<PathBuf>,
+    /// Set a variable in COMMAND's environment; can be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Start COMMAND with the variables of the connection and of --env only. PATH, too, is empty then
+    #[arg(long)]
+    pub(crate) clear_env: bool,
+    /// Run COMMAND as this user, given by name or number, with the user's groups, HOME, USER and LOGNAME. Unix, as root
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Run COMMAND as this group, given by name or number [default: the user's own]
+    #[arg(long, value_name = "GROUP", requires = "user")]
+    pub(crate) group: Option<String>,
+    /// Memory of COMMAND: 64K, 512M, 2G; a number alone means bytes. Unix: the address space of each process.
+    /// Windows: all its processes together [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) limit_memory: Option<String>,
+    /// CPU time of COMMAND, after which it is ended. Unix: of each process. Windows: all its processes together
+    /// [default: no limit]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) limit_cpu: Option<String>,
+    /// Number of processes at once, COMMAND included. Unix: all that its user has on this machine, for all clients
+    /// together; root is not limited. Windows: those of one COMMAND [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) limit_processes: Option<String>,
     /// Program to run, with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

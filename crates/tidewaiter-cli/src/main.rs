@@ -5,7 +5,9 @@
 
 mod args;
 mod commands;
+mod confine;
 mod failure;
+mod identity;
 mod log;
 mod plan;
 mod quantity;
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
 
 fn run(plan: Plan) -> Result<ExitCode, Failure> {
     match plan {
-        Plan::Serve(plan) => commands::serve::run(plan),
+        Plan::Serve(plan) => commands::serve::run(*plan),
         Plan::Connect(plan) => commands::connect::run(plan),
         Plan::Info { port } => Ok(commands::info::run(port)),
     }

@@ -9,12 +9,13 @@ use tidewaiter::endpoint::HostPort;
 use tidewaiter::port::{ParsePortKindError, PortKind};
 
 use crate::args::{Args, Command, Connect, Serve};
+use crate::confine::Confinement;
 use crate::failure::Failure;
 use crate::quantity::duration;
 
 /// A command with its checked options.
 pub(crate) enum Plan {
-    Serve(ServePlan),
+    Serve(Box<ServePlan>),
     Connect(ConnectPlan),
     Info { port: Option<PortKind> },
 }
@@ -23,6 +24,7 @@ pub(crate) struct ServePlan {
     pub(crate) port: Option<PortKind>,
     pub(crate) address: HostPort,
     pub(crate) command: Vec<OsString>,
+    pub(crate) confinement: Confinement,
     pub(crate) clients_max: usize,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) grace: Duration,
@@ -54,7 +56,7 @@ pub(crate) fn plan(args: Args) -> Result<Plan, Failure> {
     crate::log::start(level)
         .map_err(|error| Failure::Failed(format!("cannot start the log's thread: {error}")))?;
     match args.command {
-        Command::Serve(serve) => plan_serve(serve, port).map(Plan::Serve),
+        Command::Serve(serve) => plan_serve(*serve, port).map(Box::new).map(Plan::Serve),
         Command::Connect(connect) => plan_connect(&connect, port).map(Plan::Connect),
         Command::Info => Ok(Plan::Info { port }),
     }
@@ -83,6 +85,7 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
     Ok(ServePlan {
         port,
         address: address(&serve.address)?,
+        confinement: Confinement::of(&serve)?,
         command: serve.command,
         clients_max,
         idle_timeout,

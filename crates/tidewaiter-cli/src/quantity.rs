@@ -27,9 +27,30 @@ pub(crate) fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
         .ok_or_else(wrong)
 }
 
+/// Parses a number of bytes with a unit; without a unit it means bytes.
+pub(crate) fn size(option: &str, text: &str) -> Result<u64, Failure> {
+    let wrong = || {
+        Failure::Usage(format!(
+            "{option} {text:?} is not a size such as 512M or 2G"
+        ))
+    };
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let bytes = number.checked_mul(unit).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{duration, size};
     use std::time::Duration;
 
     #[test]
@@ -58,6 +79,16 @@ mod tests {
             "18446744073709551615h",
         ] {
             assert!(duration("--grace", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_whole_numbers_with_an_optional_unit() {
+        for (text, bytes) in [("7", 7), ("2K", 2048), ("3M", 3 << 20), ("1G", 1 << 30)] {
+            assert_eq!(size("--limit-memory", text).ok(), Some(bytes), "{text}");
+        }
+        for text in ["", "M", "0", "1.5G", "-1", "1T", "99999999999G", "1 M"] {
+            assert!(size("--limit-memory", text).is_err(), "{text}");
         }
     }
 }

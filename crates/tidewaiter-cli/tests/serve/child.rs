@@ -20,6 +20,9 @@ pub(crate) const REFUSAL: usize = 100_000;
 /// Bytes that the role "tell-much" writes: more than its pipe holds.
 pub(crate) const MUCH: usize = 3 << 20;
 
+/// Bytes that the role "allocate" asks for.
+const ALLOCATION: usize = 200 << 20;
+
 /// Arguments that make this executable run [`plays_its_role`] alone.
 pub(crate) const ARGS: [&str; 4] = [
     "--exact",
@@ -64,6 +67,19 @@ fn play(role: &str) -> io::Result<i32> {
                 say(format!("{name}={}\n", std::env::var(name).unwrap_or_default()).as_bytes())?;
             }
         }
+        "surroundings" => {
+            let directory = std::env::current_dir()?;
+            say(format!("directory={}\n", directory.display()).as_bytes())?;
+            for (name, value) in std::env::vars() {
+                say(format!("{name}={value}\n").as_bytes())?;
+            }
+        }
+        "allocate" => {
+            let mut memory: Vec<u8> = Vec::new();
+            let had = memory.try_reserve_exact(ALLOCATION).is_ok();
+            say(if had { b"allocated" } else { b"refused" })?;
+        }
+        "compute" => compute(),
         "complain" => io::stderr().write_all(b"first complaint\nsecond \xff one\nunfinished")?,
         "refuse" => {
             // The child leaves the rest of its input unread.
@@ -88,6 +104,15 @@ fn play(role: &str) -> io::Result<i32> {
         _ => panic!("no such role: {role}"),
     }
     Ok(0)
+}
+
+fn compute() {
+    let (begun, mut sum) = (std::time::Instant::now(), 0_u64);
+    while begun.elapsed() < STAY {
+        for number in 0..1_000_000 {
+            sum = std::hint::black_box(sum.wrapping_add(number));
+        }
+    }
 }
 
 fn echo() -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 mod child;
 mod command_line;
+mod confining;
 mod connect;
 mod drain;
 mod limits;

@@ -127,10 +127,13 @@ impl Session {
 
     /// The child's command line and environment.
     pub(super) fn command(&self) -> Command {
-        let [program, args @ ..] = &self.owner.plan().command[..] else {
+        let plan = self.owner.plan();
+        let [program, args @ ..] = &plan.command[..] else {
             unreachable!("the command line requires a command");
         };
-        let mut command = Command::new(program)
+        let mut command = plan
+            .confinement
+            .command(program)
             .args(args)
             // Remove variables of the same convention that we do not set: inherited values would be wrong.
             .env_remove("TCPREMOTEHOST")
@@ -151,7 +154,7 @@ impl Session {
                 .env("TCPLOCALIP", local.ip().to_string())
                 .env("TCPLOCALPORT", local.port().to_string());
         }
-        if self.owner.plan().merge_stderr {
+        if plan.merge_stderr {
             command.stderr(Stdio::Stdout)
         } else {
             command

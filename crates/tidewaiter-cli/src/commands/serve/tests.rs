@@ -17,6 +17,7 @@ use super::client::Client;
 use super::delivery::STALL_LIMIT;
 
 use super::server::Server;
+use crate::confine::Confinement;
 use crate::plan::ServePlan;
 
 thread_local! {
@@ -168,6 +169,7 @@ fn plan() -> ServePlan {
         port: None,
         address: "127.0.0.1:0".parse().expect("an address"),
         command: vec!["flood".into()],
+        confinement: Confinement::default(),
         clients_max: usize::MAX,
         idle_timeout: None,
         grace: Duration::from_secs(10),
