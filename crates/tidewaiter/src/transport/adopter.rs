@@ -103,7 +103,7 @@ impl Adopter {
         self.registration.remote.call(move |reactor| {
             // A stopping reactor has dropped its end; the socket is then closed here.
             if let Some(inlet) = reactor.find::<Inlet>(token) {
-                inlet.take(socket, &peer);
+                inlet.take(socket, peer);
             }
         })
     }
@@ -133,7 +133,7 @@ impl Drop for Registration {
 }
 
 impl Inlet {
-    fn take(&self, socket: Socket, peer: &Address) {
+    fn take(&self, socket: Socket, peer: Address) {
         self.reactor.counters().adopted.add(1);
         let protocol = self
             .reactor
@@ -142,7 +142,7 @@ impl Inlet {
             return;
         };
         if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol) {
-            log::error!("connection from {peer}, accepted elsewhere: {error}");
+            log::error!("accepted elsewhere: {error}");
         }
     }
 

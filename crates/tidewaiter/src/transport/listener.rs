@@ -343,8 +343,8 @@ impl Inner {
         let Some(Some((socket, peer, protocol))) = protocol else {
             return;
         };
-        if let Err(error) = begin_connection(&self.reactor, socket, &peer, protocol) {
-            log::error!("{}: connection from {peer}: {error}", self.address);
+        if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol) {
+            log::error!("{}: {error}", self.address);
         }
     }
 
@@ -389,19 +389,19 @@ impl Retry {
 pub(super) fn begin_connection(
     reactor: &Reactor,
     socket: Socket,
-    peer: &Address,
+    peer: Address,
     protocol: Box<dyn super::Protocol>,
-) -> io::Result<()> {
+) -> Result<(), Error> {
     let adopted = reactor.port_mut().adopt(socket);
     let handle = match adopted {
         Ok(handle) => handle,
-        Err(error) => {
+        Err(source) => {
             reactor.drop_guarded("the drop of a protocol", protocol);
-            return Err(error);
+            return Err(Error::Adopt { peer, source });
         }
     };
     // An error means that the reactor is stopping; the handle is then being closed.
-    let _ = Stream::start(reactor, handle, Link::tcp(peer.clone()), protocol);
+    let _ = Stream::start(reactor, handle, Link::tcp(peer), protocol);
     Ok(())
 }
 
