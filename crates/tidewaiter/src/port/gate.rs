@@ -3,13 +3,18 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, Thread};
+use std::thread::{self, Thread, ThreadId};
 use std::time::Instant;
 
 use super::calls::{Answer, Query};
 use super::driver::{Driver, ForkStep, Status};
 use super::handle::Handle;
 use crate::os::Origin;
+
+thread_local! {
+    /// The calling thread, asked for once: each wait checks it.
+    static CALLER: ThreadId = thread::current().id();
+}
 
 /// The kinds of calls, which differ in where and when they are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,14 +155,19 @@ impl Gate {
 
     fn check_thread(&self) -> io::Result<()> {
         match &self.waiter {
-            Some(waiter) if waiter.id() != thread::current().id() => Err(busy(format!(
-                "the port belongs to thread {:?} ({:?}), which waited first",
-                waiter.name().unwrap_or("without a name"),
-                waiter.id()
-            ))),
+            Some(waiter) if waiter.id() != CALLER.with(|id| *id) => Err(not_the_waiter(waiter)),
             _ => Ok(()),
         }
     }
+}
+
+#[cold]
+fn not_the_waiter(waiter: &Thread) -> io::Error {
+    busy(format!(
+        "the port belongs to thread {:?} ({:?}), which waited first",
+        waiter.name().unwrap_or("without a name"),
+        waiter.id()
+    ))
 }
 
 impl fmt::Debug for Gate {

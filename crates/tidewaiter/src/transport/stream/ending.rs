@@ -46,6 +46,14 @@ impl Flow {
         self.end_state.get_or_insert_default()
     }
 
+    /// Drops what was received during a pause.
+    fn drop_held(&mut self) {
+        // Most often, nothing is held. Tell that without a call.
+        if let Some(held) = self.held.take() {
+            drop(held);
+        }
+    }
+
     /// How many written bytes the OS never took: known once the protocol learns of the end, 0 before.
     pub(super) fn unsent(&self) -> usize {
         self.end_state
@@ -57,7 +65,7 @@ impl Flow {
 impl Stream {
     /// Sees an end that the program asked for on its way.
     pub(super) fn leave(self: &Rc<Self>) {
-        self.flow.borrow_mut().held = None;
+        self.flow.borrow_mut().drop_held();
         self.finish_if_drained();
         // Receive and discard: the peer may not read our data before it has sent all of its own.
         self.receive_more();
@@ -122,7 +130,7 @@ impl Stream {
     pub(super) fn tell_end(self: &Rc<Self>, shut_down: bool, linger: bool) {
         let mut flow = self.flow.borrow_mut();
         let queue = std::mem::take(&mut flow.queue);
-        flow.held = None;
+        flow.drop_held();
         let end_state = flow.end_state();
         end_state.unsent = queue.len();
         let reason = end_state.reason.take().unwrap_or(Reason::Done);
