@@ -125,17 +125,19 @@ fn a_waiting_command_can_be_cancelled() {
     let (reactor, log) = (reactor(), Log::default());
     let pool = CommandPool::new(&reactor, 1);
     let first = pool.run(crate::child(Role::Deaf), note(&log, "first"));
-    let second = pool.run(crate::child(Role::Exit(2)), note(&log, "second"));
+    let (cancelled, noted) = (first.clone(), note(&log, "second"));
+    let second = pool.run(crate::child(Role::Exit(2)), move |reactor, result| {
+        noted(reactor, result);
+        assert!(!cancelled.is_over());
+        cancelled.cancel();
+    });
     pool.run(crate::child(Role::Exit(3)), note(&log, "third"));
     assert!(first.process().is_some() && second.process().is_none());
     second.cancel();
     assert!(log.take().is_empty(), "only the loop makes callbacks");
-    reactor.call_later(Duration::from_millis(50), move |_| {
-        assert!(second.is_over() && !first.is_over());
-        first.cancel();
-    });
     stop_when_idle(&pool);
     run_clean(&reactor);
+    assert!(second.is_over() && first.is_over());
     let expected = [
         "second: the command was cancelled",
         "first: the command was cancelled",
