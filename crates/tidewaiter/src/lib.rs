@@ -29,8 +29,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! To begin with, read [`Reactor`], [`Protocol`] and [`Transport`]; for child processes, [`process`] and
-//! [`ProcessProtocol`]; for names and addresses, [`endpoint`]. The [`port`] can also be used without a reactor.
+//! To begin with, read [`Reactor`], [`Protocol`] and [`Transport`]; for child processes, [`Reactor::run_command`],
+//! [`process`] and [`ProcessProtocol`]; for names and addresses, [`endpoint`]. The [`port`] can also be used without a
+//! reactor.
 
 #![deny(unsafe_code)]
 
