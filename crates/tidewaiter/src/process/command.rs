@@ -89,6 +89,7 @@ pub struct Command {
     pub(crate) own_session: bool,
     pub(crate) umask: Option<u16>,
     pub(crate) priority: Option<Priority>,
+    pub(crate) cpus: Option<Vec<usize>>,
 }
 
 impl Command {
@@ -111,6 +112,7 @@ impl Command {
             own_session: false,
             umask: None,
             priority: None,
+            cpus: None,
         }
     }
 
@@ -261,6 +263,18 @@ impl Command {
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Command {
         self.priority = Some(priority);
+        self
+    }
+
+    /// Linux and Windows. Runs the child, and what it starts, on these CPUs only, by the numbers that the system gives
+    /// them from 0 on: by default, on those that we may use. CPUs that the system does not have are left out.
+    ///
+    /// Starting the child fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if no CPU is left, or if a number is
+    /// above 1023, on Windows above 63; and with [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in
+    /// simulations.
+    #[must_use]
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Command {
+        self.cpus = Some(cpus.into_iter().collect());
         self
     }
 

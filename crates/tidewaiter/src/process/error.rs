@@ -39,6 +39,8 @@ pub enum SpawnStep {
     Umask,
     /// Setting the child's priority: a higher one than ours needs privileges, as a rule.
     Priority,
+    /// Choosing the child's CPUs: the system has none of them, or cannot choose.
+    Cpus,
     /// Setting the child's limits: the OS refuses one, or does not have it.
     Limits,
     /// Running the program: it is not executable, or its interpreter is missing.
@@ -72,6 +74,7 @@ impl SpawnError {
                 | SpawnStep::Group
                 | SpawnStep::User
                 | SpawnStep::Priority
+                | SpawnStep::Cpus
                 | SpawnStep::Limits
                 | SpawnStep::Execute
         )
@@ -97,6 +100,7 @@ impl fmt::Display for SpawnStep {
             SpawnStep::Session => "cannot give it a session",
             SpawnStep::Umask => "cannot set its umask",
             SpawnStep::Priority => "cannot set its priority",
+            SpawnStep::Cpus => "cannot choose its CPUs",
             SpawnStep::Limits => "cannot limit it",
             SpawnStep::Execute => "cannot be executed",
             SpawnStep::Adopt => "cannot be watched",

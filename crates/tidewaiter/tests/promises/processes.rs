@@ -239,12 +239,17 @@ fn a_program_that_does_not_exist_is_not_found() {
 }
 
 #[test]
-fn a_session_a_umask_and_a_priority_are_given_or_refused() {
+fn a_session_a_umask_a_priority_and_cpus_are_given_or_refused() {
     let mut harness = Harness::new();
     let (child, unix) = (crate::child(Role::Exit(7)), cfg!(unix) && !crate::SIMULATED);
     let cases = [
         (child.clone().own_session(true), SpawnStep::Session, unix),
         (child.clone().umask(0o077), SpawnStep::Umask, unix),
+        (
+            child.clone().cpus(0..64),
+            SpawnStep::Cpus,
+            !crate::SIMULATED && cfg!(any(target_os = "linux", windows)),
+        ),
         (
             child.priority(Priority::IDLE),
             SpawnStep::Priority,

@@ -4,6 +4,7 @@
 //! write and signal on the parent's behalf.
 
 use std::ffi::{c_int, c_void};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
@@ -12,6 +13,7 @@ use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
+use rustix::thread::CpuSet;
 
 /// The flags that open a pseudo-terminal.
 pub(crate) const TERMINAL_FLAGS: OpenptFlags = OpenptFlags::RDWR
@@ -144,4 +146,24 @@ pub(crate) fn set_group(group: Gid) -> Result<(), Errno> {
 
 pub(crate) fn set_user(user: Uid) -> Result<(), Errno> {
     rustix::thread::set_thread_uid(user)
+}
+
+/// A set of CPUs, as the kernel takes it.
+pub(crate) type Cpus = CpuSet;
+
+/// Prepares a set of CPUs.
+pub(crate) fn cpus(numbers: &[usize]) -> io::Result<Cpus> {
+    let mut cpus = CpuSet::new();
+    for &number in numbers {
+        if number >= CpuSet::MAX_CPU {
+            let message = format!("no CPU can have the number {number}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        cpus.set(number);
+    }
+    Ok(cpus)
+}
+
+pub(crate) fn set_cpus(cpus: &Cpus) -> Result<(), Errno> {
+    rustix::thread::sched_setaffinity(None, cpus)
 }

@@ -75,7 +75,8 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
     };
     let image = Image::of(command).map_err(failed(SpawnStep::Arguments))?;
     let descriptors = Descriptors::of(command).map_err(|(step, source)| failed(step)(source))?;
-    let plan = Plan::new(command, &image, &descriptors).map_err(failed(SpawnStep::Arguments))?;
+    let plan =
+        Plan::new(command, &image, &descriptors).map_err(|(step, source)| failed(step)(source))?;
     let memory = match command.user {
         None => Memory::Shared,
         Some(_) => Memory::Copied,

@@ -530,3 +530,21 @@ fn without_close_range_only_open_descriptors_are_closed() {
         assert_eq!((text.as_str(), status), (expected, ended));
     }
 }
+
+#[test]
+fn a_child_runs_on_the_cpus_that_were_asked_for() {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let ours = sched_getaffinity(None).expect("it is known");
+    let cpu = (0..CpuSet::MAX_CPU).find(|cpu| ours.is_set(*cpu));
+    let cpu = cpu.expect("we run on one");
+    let script = "grep Cpus_allowed_list /proc/self/status";
+    // A CPU that does not exist is left out.
+    let (text, _) = run(&shell(script).cpus([cpu, CpuSet::MAX_CPU - 1]));
+    assert_eq!(text, format!("Cpus_allowed_list:\t{cpu}\n"));
+    assert_eq!(sched_getaffinity(None), Ok(ours));
+    for cpus in [&[][..], &[CpuSet::MAX_CPU - 1], &[CpuSet::MAX_CPU]] {
+        let error = failure(&shell("").cpus(cpus.iter().copied()));
+        assert_eq!(error.step, SpawnStep::Cpus, "{error}");
+        assert_eq!(error.source.kind(), io::ErrorKind::InvalidInput, "{error}");
+    }
+}

@@ -66,6 +66,18 @@ pub(crate) fn set_user(user: Uid) -> Result<(), Errno> {
     check(unsafe { libc::setuid(user.as_raw()) })
 }
 
+/// A set of CPUs: there is none.
+pub(crate) enum Cpus {}
+
+pub(crate) fn cpus(_: &[usize]) -> io::Result<Cpus> {
+    let message = "this system cannot choose the CPUs of a child";
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
+}
+
+pub(crate) fn set_cpus(cpus: &Cpus) -> Result<(), Errno> {
+    match *cpus {}
+}
+
 fn check(result: libc::c_int) -> Result<(), Errno> {
     match result {
         0 => Ok(()),

@@ -37,8 +37,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let image = Image::of(command).map_err(|error| failed((SpawnStep::Arguments, error)))?;
     let descriptors = Descriptors::of(command).map_err(failed)?;
     let (pipe, ends) = io::pipe().map_err(|error| failed((SpawnStep::Pipes, error)))?;
-    let plan = Plan::new(command, &image, &descriptors)
-        .map_err(|error| failed((SpawnStep::Arguments, error)))?;
+    let plan = Plan::new(command, &image, &descriptors).map_err(failed)?;
     let pid = child::start(&image, &descriptors, &plan).map_err(failed)?;
     let process = OsProcess {
         pipe,

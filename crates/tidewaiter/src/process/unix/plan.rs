@@ -32,6 +32,7 @@ pub(crate) struct Plan<'a> {
     terminal: bool,
     umask: Option<Mode>,
     priority: Option<Priority>,
+    cpus: Option<calls::Cpus>,
     user: Option<Identity>,
     limits: Vec<(Resource, Rlimit)>,
     placements: &'a [Placement],
@@ -63,8 +64,9 @@ const GROUPS: i32 = 4;
 const GROUP: i32 = 5;
 const USER: i32 = 6;
 const PRIORITY: i32 = 7;
-const LIMITS: i32 = 8;
-const EXECUTE: i32 = 9;
+const CPUS: i32 = 8;
+const LIMITS: i32 = 9;
+const EXECUTE: i32 = 10;
 
 impl Refusal {
     fn of(step: i32, errno: Errno) -> Refusal {
@@ -86,6 +88,7 @@ impl Refusal {
             GROUP => SpawnStep::Group,
             USER => SpawnStep::User,
             PRIORITY => SpawnStep::Priority,
+            CPUS => SpawnStep::Cpus,
             LIMITS => SpawnStep::Limits,
             _ if errno == Errno::NOENT && image.any_file_exists() => {
                 let message = "the interpreter that it names does not exist";
@@ -102,12 +105,14 @@ impl Refusal {
 impl<'a> Plan<'a> {
     /// # Errors
     ///
-    /// The number is invalid for a user or group.
+    /// A number is invalid for a user, a group or a CPU, or the system cannot choose CPUs.
     pub(crate) fn new(
         command: &Command,
         image: &'a Image,
         descriptors: &'a Descriptors,
-    ) -> io::Result<Plan<'a>> {
+    ) -> Result<Plan<'a>, (SpawnStep, io::Error)> {
+        let user = command.user.as_ref().map(identity).transpose();
+        let cpus = command.cpus.as_deref().map(calls::cpus).transpose();
         Ok(Plan {
             files: pointers(&image.files),
             arguments: pointers(&image.arguments),
@@ -120,7 +125,8 @@ impl<'a> Plan<'a> {
                 .umask
                 .map(|mask| Mode::from_bits_truncate(mask.into())),
             priority: command.priority,
-            user: command.user.as_ref().map(identity).transpose()?,
+            cpus: cpus.map_err(|error| (SpawnStep::Cpus, error))?,
+            user: user.map_err(|error| (SpawnStep::Arguments, error))?,
             limits: resource_limits(command.limits),
             placements: &descriptors.placements,
             gaps: gaps(&descriptors.placements),
@@ -185,6 +191,9 @@ impl<'a> Plan<'a> {
         if let Some(priority) = self.priority {
             let set = rustix::process::setpriority_process(None, priority.value().into());
             set.map_err(|errno| Refusal::of(PRIORITY, errno))?;
+        }
+        if let Some(cpus) = &self.cpus {
+            calls::set_cpus(cpus).map_err(|errno| Refusal::of(CPUS, errno))?;
         }
         if let Some(user) = &self.user {
             user.assume()?;

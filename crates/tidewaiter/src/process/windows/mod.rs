@@ -30,7 +30,8 @@ use windows_sys::Win32::System::Console::{
 };
 use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
 use windows_sys::Win32::System::Threading::{
-    GetExitCodeProcess, GetProcessTimes, TerminateProcess, WaitForSingleObject,
+    GetCurrentProcess, GetExitCodeProcess, GetProcessAffinityMask, GetProcessTimes,
+    TerminateProcess, WaitForSingleObject,
 };
 
 use self::environment::Environment;
@@ -66,6 +67,8 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let mut image = image(command, &environment, &program).map_err(refused)?;
     command.limits.check(&job::ENFORCED).map_err(failed)?;
     command.refuse_features_of_unix().map_err(failed)?;
+    let cpus = command.cpus.as_deref().map(affinity).transpose();
+    image.cpus = cpus.map_err(|error| failed((SpawnStep::Cpus, error)))?;
     let streams = Streams::of(&command.descriptors).map_err(failed)?;
     let job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
     job.limit(command.limits)
@@ -118,7 +121,29 @@ fn image(command: &Command, environment: &Environment, program: &Program) -> io:
         directory: directory.transpose()?.map(terminated),
         own_group: command.own_group,
         priority: command.priority,
+        cpus: None,
     })
+}
+
+/// Returns the bits of the CPUs that the system has.
+fn affinity(numbers: &[usize]) -> io::Result<usize> {
+    let mut wanted = 0;
+    for &number in numbers {
+        let bit = number
+            .try_into()
+            .ok()
+            .and_then(|at| 1_usize.checked_shl(at));
+        wanted |= bit.ok_or_else(|| invalid(&format!("no CPU can have the number {number}")))?;
+    }
+    let [mut ours, mut existing] = [0; 2];
+    // SAFETY: the call takes no memory, and its result always stands for this process.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: both numbers have room.
+    check(unsafe { GetProcessAffinityMask(process, &raw mut ours, &raw mut existing) })?;
+    match wanted & existing {
+        0 => Err(invalid("the system has none of these CPUs")),
+        cpus => Ok(cpus),
+    }
 }
 
 /// Whether to hide the console that a console program opens. It opens one if it inherits none from us.

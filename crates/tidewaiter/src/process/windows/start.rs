@@ -12,8 +12,8 @@ use windows_sys::Win32::System::Threading::{
     EXTENDED_STARTUPINFO_PRESENT, HIGH_PRIORITY_CLASS, IDLE_PRIORITY_CLASS,
     InitializeProcThreadAttributeList, NORMAL_PRIORITY_CLASS, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
     PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_CREATION_FLAGS, PROCESS_INFORMATION, ResumeThread,
-    STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW, SetPriorityClass, TerminateProcess,
-    UpdateProcThreadAttribute,
+    STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW, SetPriorityClass,
+    SetProcessAffinityMask, TerminateProcess, UpdateProcThreadAttribute,
 };
 
 use super::check;
@@ -30,6 +30,8 @@ pub(super) struct Image {
     pub(super) directory: Option<Vec<u16>>,
     pub(super) own_group: bool,
     pub(super) priority: Option<Priority>,
+    /// A bit for each CPU that the child may use.
+    pub(super) cpus: Option<usize>,
 }
 
 /// A started process.
@@ -42,7 +44,10 @@ pub(super) struct Started {
 /// Starts the program in the job, with these descriptors. It inherits their handles, and no others.
 pub(super) fn start(image: &Image, job: &Job, streams: &Streams) -> io::Result<Started> {
     let jobs = [job.as_handle()];
-    let flags = image.priority.map_or(0, |_| CREATE_SUSPENDED);
+    let flags = match (image.priority, image.cpus) {
+        (None, None) => 0,
+        _ => CREATE_SUSPENDED,
+    };
     let (created, needs_job) = match create(image, streams, &jobs, flags) {
         Ok(created) => (created, None),
         // Packaged programs and old systems refuse the job. Any other error shows up again below.
@@ -78,6 +83,10 @@ fn release(
         // `CreateProcessW` takes a class, too, but Wine ignores it there.
         // SAFETY: the handle is open.
         check(unsafe { SetPriorityClass(process.as_raw_handle(), class(priority)) })?;
+    }
+    if let Some(cpus) = image.cpus {
+        // SAFETY: the handle is open.
+        check(unsafe { SetProcessAffinityMask(process.as_raw_handle(), cpus) })?;
     }
     // SAFETY: the handle is open.
     match unsafe { ResumeThread(thread.as_raw_handle()) } {

@@ -596,3 +596,26 @@ fn what_only_unix_has_is_refused() {
         assert_eq!(error.source.kind(), io::ErrorKind::Unsupported, "{error}");
     }
 }
+
+#[test]
+fn a_child_has_the_cpus_that_were_asked_for() {
+    let child = spawn(&child("echo").cpus([0, 63])).expect("it starts");
+    let [mut cpus, mut existing] = [0; 2];
+    let process = child.process.as_handle().as_raw_handle();
+    // SAFETY: the handle is open, and both numbers have room.
+    let known = unsafe { GetProcessAffinityMask(process, &raw mut cpus, &raw mut existing) };
+    check(known).expect("it can be asked");
+    assert_eq!(cpus, (1 | 1 << 63) & existing);
+    drop(child.pipes);
+    await_end(&child.process);
+}
+
+#[test]
+fn cpus_that_cannot_exist_are_refused() {
+    for cpus in [&[][..], &[64], &[usize::MAX]] {
+        let command = child("exit 0").cpus(cpus.iter().copied());
+        let error = spawn(&command).expect_err("there is no such CPU");
+        assert_eq!(error.step, SpawnStep::Cpus, "{error}");
+        assert_eq!(error.source.kind(), io::ErrorKind::InvalidInput, "{error}");
+    }
+}

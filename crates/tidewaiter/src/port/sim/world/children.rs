@@ -106,6 +106,11 @@ impl World {
             let source = io::Error::new(io::ErrorKind::Unsupported, message);
             return Err(refuse(SpawnStep::Priority, source));
         }
+        if command.cpus.is_some() {
+            let message = "a simulated program runs on no CPU";
+            let source = io::Error::new(io::ErrorKind::Unsupported, message);
+            return Err(refuse(SpawnStep::Cpus, source));
+        }
         let stdio = command
             .limits
             .check(&[])
