@@ -139,23 +139,7 @@ pub(super) fn files(source: &Source) -> Vec<Breach> {
 
 /// A struct has few fields. Group them by the part of the code that changes them.
 pub(super) fn structs(source: &Source) -> Vec<Breach> {
-    let mut found = Vec::new();
-    each_level(&source.code, &mut |tokens| {
-        for (at, pair) in tokens.windows(2).enumerate() {
-            let [TokenTree::Ident(keyword), TokenTree::Ident(name)] = pair else {
-                continue;
-            };
-            if keyword != "struct" {
-                continue;
-            }
-            let fields = braces_after(&tokens[at..]).map_or(0, |body| fields(&body.stream()));
-            if fields > FIELDS_MAX {
-                let what = format!("`{name}` has {fields} fields, more than {FIELDS_MAX}");
-                found.push(Breach::new(line_of(&tokens[at]), what));
-            }
-        }
-    });
-    found
+    members(source, "struct", "fields", FIELDS_MAX, fields)
 }
 
 /// The number of fields: each has one colon that is not part of a `::`.
@@ -174,21 +158,33 @@ fn fields(body: &TokenStream) -> usize {
 
 /// A trait has few methods. Give one of them an argument that says what to do, as the drivers' `control` has.
 pub(super) fn traits(source: &Source) -> Vec<Breach> {
+    let methods = |body: &TokenStream| {
+        let tokens = body.clone().into_iter();
+        tokens.filter(|token| is_word(Some(token), "fn")).count()
+    };
+    members(source, "trait", "methods", METHODS_MAX, methods)
+}
+
+/// Finds the items with this keyword that have more than `most` members in their braces.
+fn members(
+    source: &Source,
+    keyword: &str,
+    kind: &str,
+    most: usize,
+    count: impl Fn(&TokenStream) -> usize,
+) -> Vec<Breach> {
     let mut found = Vec::new();
     each_level(&source.code, &mut |tokens| {
         for (at, pair) in tokens.windows(2).enumerate() {
-            let [TokenTree::Ident(keyword), TokenTree::Ident(name)] = pair else {
+            let [TokenTree::Ident(word), TokenTree::Ident(name)] = pair else {
                 continue;
             };
-            if keyword != "trait" {
+            if word != keyword {
                 continue;
             }
-            let methods = braces_after(&tokens[at..]).map_or(0, |body| {
-                let tokens = body.stream().into_iter();
-                tokens.filter(|token| is_word(Some(token), "fn")).count()
-            });
-            if methods > METHODS_MAX {
-                let what = format!("`{name}` has {methods} methods, more than {METHODS_MAX}");
+            let number = braces_after(&tokens[at..]).map_or(0, |body| count(&body.stream()));
+            if number > most {
+                let what = format!("`{name}` has {number} {kind}, more than {most}");
                 found.push(Breach::new(line_of(&tokens[at]), what));
             }
         }
