@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use tidewaiter::port::{Outcome, Request, Spawned};
+use tidewaiter::port::{Request, Spawned};
 use tidewaiter::process::{Command, ExitStatus, PipeDirection, SpawnStep, Stdio};
 
 use crate::support::harness::Harness;
@@ -16,29 +16,16 @@ fn relay() -> Command {
 }
 
 #[track_caller]
-fn start(harness: &mut Harness, command: &Command) -> Spawned {
-    let spawned = harness.port.spawn(command).expect("the child starts");
-    harness.track_child(spawned.process);
-    for pipe in &spawned.pipes {
-        harness.track(pipe.handle);
-    }
-    spawned
-}
-
-#[track_caller]
-fn status(harness: &mut Harness, spawned: &Spawned) -> ExitStatus {
+pub(super) fn status(harness: &mut Harness, spawned: &Spawned) -> ExitStatus {
     let exit = harness.submit(spawned.process, Request::Exit);
-    match harness.last(exit) {
-        Ok(Outcome::Exited(status)) => status,
-        other => panic!("the child should have exited: {other:?}"),
-    }
+    harness.exit_status(exit)
 }
 
 #[test]
 fn pipes_work_at_any_descriptor() {
     let mut harness = Harness::new();
     let command = relay().stdout(Stdio::Closed).fd(5, Stdio::PipeFromChild);
-    let spawned = start(&mut harness, &command);
+    let spawned = harness.spawn(&command);
     let ends = spawned.pipes.iter();
     let ends: Vec<_> = ends.map(|pipe| (pipe.child_fd, pipe.direction)).collect();
     assert_eq!(
@@ -65,7 +52,7 @@ fn pipes_work_at_any_descriptor() {
 #[test]
 fn a_descriptor_can_be_the_childs_standard_output() {
     let mut harness = Harness::new();
-    let spawned = start(&mut harness, &relay().fd(5, Stdio::Stdout));
+    let spawned = harness.spawn(&relay().fd(5, Stdio::Stdout));
     let mut output = Reader::new(&mut harness, spawned.pipe(1).expect("a pipe"));
     output.skip_past(&mut harness, READY);
     harness.send_all(spawned.pipe(9).expect("a pipe"), b"\r\n\n\x1a\0end");
@@ -85,7 +72,7 @@ fn a_descriptor_can_be_a_file_of_ours_or_lead_nowhere() {
         (Stdio::Descriptor(number_of_file(&file)), "to the file"),
         (Stdio::Null, "to nowhere"),
     ] {
-        let spawned = start(&mut harness, &relay().fd(5, stdio));
+        let spawned = harness.spawn(&relay().fd(5, stdio));
         let input = spawned.pipe(9).expect("a pipe");
         harness.send_all(input, written.as_bytes());
         harness.close_now(input);
@@ -103,7 +90,7 @@ fn a_descriptor_can_be_a_file_of_ours_or_lead_nowhere() {
 #[test]
 fn a_descriptor_that_is_not_given_is_closed() {
     let mut harness = Harness::new();
-    let spawned = start(&mut harness, &relay().fd(5, Stdio::Closed));
+    let spawned = harness.spawn(&relay().fd(5, Stdio::Closed));
     harness.send_all(spawned.pipe(9).expect("a pipe"), b"nobody gets it");
     assert_ne!(status(&mut harness, &spawned), ExitStatus::Code(0));
     harness.finish();

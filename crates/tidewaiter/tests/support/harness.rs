@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidewaiter::port::{
     Chunks, CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, Port,
-    PortOptions, Request, RequestKind, Resource, Socket, Token,
+    PortOptions, Request, RequestKind, Resource, Socket, Spawned, Token,
 };
-use tidewaiter::process::{Signal, SignalTarget};
+use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget};
 
 /// The limit on any wait before a test fails: far longer than it takes even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -350,6 +350,26 @@ impl Harness {
     pub(crate) fn track_child(&mut self, process: Handle) {
         self.track(process);
         self.children.insert(process);
+    }
+
+    /// Starts a child, and records its handles.
+    #[track_caller]
+    pub(crate) fn spawn(&mut self, command: &Command) -> Spawned {
+        let spawned = self.port.spawn(command).expect("the child starts");
+        self.track_child(spawned.process);
+        for pipe in &spawned.pipes {
+            self.track(pipe.handle);
+        }
+        spawned
+    }
+
+    /// Waits for the end of a child, given the operation that awaits it.
+    #[track_caller]
+    pub(crate) fn exit_status(&mut self, exit: Operation) -> ExitStatus {
+        match self.last(exit) {
+            Ok(Outcome::Exited(status)) => status,
+            other => panic!("the child should have exited: {other:?}"),
+        }
     }
 
     /// Kills the children and their descendants, as far as they still run and are still known.

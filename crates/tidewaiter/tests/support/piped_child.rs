@@ -1,6 +1,6 @@
 //! A child of a port, with a pipe to each of its standard streams.
 
-use tidewaiter::port::{Handle, Operation, Outcome, Request};
+use tidewaiter::port::{Handle, Operation, Request};
 use tidewaiter::process::{Command, ExitStatus};
 
 use super::harness::Harness;
@@ -24,17 +24,13 @@ impl Child {
 
     #[track_caller]
     pub(crate) fn run(harness: &mut Harness, command: &Command) -> Child {
-        let spawned = harness.port.spawn(command).expect("the child starts");
+        let spawned = harness.spawn(command);
         let [Some(stdin), Some(stdout), Some(stderr)] =
             [0, 1, 2].map(|number| spawned.pipe(number))
         else {
             panic!("there should be three pipes: {:?}", spawned.pipes);
         };
         assert_ne!(spawned.pid, 0);
-        harness.track_child(spawned.process);
-        for handle in [stdin, stdout, stderr] {
-            harness.track(handle);
-        }
         Child {
             process: spawned.process,
             stdin,
@@ -60,9 +56,6 @@ impl Child {
     /// Waits for the child's end.
     #[track_caller]
     pub(crate) fn status(&self, harness: &mut Harness) -> ExitStatus {
-        match harness.last(self.exit) {
-            Ok(Outcome::Exited(status)) => status,
-            other => panic!("the child should have exited: {other:?}"),
-        }
+        harness.exit_status(self.exit)
     }
 }
