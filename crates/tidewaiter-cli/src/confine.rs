@@ -1,4 +1,4 @@
-//! What `serve` gives its children, and what it keeps from them: directory, environment, user and limits.
+//! Starts the children of `serve` with the directory, environment, user and limits that were asked for.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What the server gives its children, and what it keeps from them.
+//! The directory, environment, user and limits of the server's children.
 
 use crate::child::ROLE;
 use crate::support::{Server, rest};

@@ -1,4 +1,4 @@
-//! What a program asks of a driver besides its [requests](super::Request): plain data.
+//! The calls of a driver other than its [requests](super::Request), as plain data.
 
 use std::fmt;
 use std::io;

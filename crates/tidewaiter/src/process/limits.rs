@@ -1,11 +1,11 @@
-//! What a child may use at most.
+//! Limits on the resources of a child.
 
 use std::io;
 use std::time::Duration;
 
 use super::error::SpawnStep;
 
-/// What a child may use at most. Nothing is limited by default.
+/// Limits on the resources of a child. Nothing is limited by default.
 ///
 /// On Windows, the OS adds up what the child and all its descendants use. On Unix, descendants inherit the limits, and
 /// each process is measured by itself: a child that starts others can use more in total.

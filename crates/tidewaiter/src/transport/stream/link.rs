@@ -1,4 +1,4 @@
-//! What lies below a stream: a record of what each kind of handle can do. A stream asks the record, never for the kind.
+//! A record of what the handle below a stream can do. A stream asks the record, never for the kind of handle.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What to run, and within which limits.
+//! The options of a command to run: its input, and the limits on its output and time.
 
 use std::time::Duration;
 
