@@ -7,7 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use tidewaiter::ChildFd;
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::process::{Command, ExitStatus, Stdio};
+use tidewaiter::process::{Command, ExitStatus, Stdio, Terminal, TerminalSize};
 
 /// The target of a child's descriptor, as Python gives it: one of our descriptors, or a pipe's direction.
 #[derive(FromPyObject)]
@@ -74,8 +74,8 @@ impl Program {
         }
         command = match self.pty.as_deref() {
             None => command,
-            Some([master, slave]) => command.pty_of(*master, *slave),
-            Some(_) => command.pty(),
+            Some([master, slave]) => command.terminal(Terminal::of(*master, *slave)),
+            Some(_) => command.terminal(TerminalSize::default()),
         };
         if let Some((user, group, groups)) = self.user {
             command = command.user(user, group, groups);

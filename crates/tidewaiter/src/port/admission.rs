@@ -178,6 +178,11 @@ pub(super) fn not_a_process() -> io::Error {
     invalid("the handle is not a process")
 }
 
+/// The error of a control that only the streams of a terminal take.
+pub(super) fn not_a_terminal() -> io::Error {
+    invalid("the handle is not a terminal")
+}
+
 pub(super) fn invalid(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }

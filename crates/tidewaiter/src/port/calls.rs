@@ -7,7 +7,7 @@ use super::options::{ListenOptions, PortKind, SocketOption};
 use super::socket::Resource;
 use super::watch::Interest;
 use crate::os::{Address, RawDescriptor};
-use crate::process::{Signal, SignalTarget, Usage};
+use crate::process::{Signal, SignalTarget, TerminalSize, Usage};
 
 /// A handle to open.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(super) fn unsupported(port: PortKind, verb: &str, object: impl fmt::Display)
 pub(super) enum Control {
     /// Sends a signal to a child process, or to its tree.
     Signal(Signal, SignalTarget),
+    /// Sets the size of a child's terminal.
+    Resize(TerminalSize),
     /// Sets an option of a socket.
     SetOption(SocketOption),
     /// Half-closes a stream socket: the peer receives an end of file after the bytes sent so far.

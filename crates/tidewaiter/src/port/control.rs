@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use super::admission::{invalid, ip_address, ip_ends, not_a_process, not_a_socket};
+use super::admission::{invalid, ip_address, ip_ends, not_a_process, not_a_socket, not_a_terminal};
 use super::calls::{Answer, Control, Query};
 use super::options::{ListenOptions, PortKind, SocketOption};
-use crate::os::{Address, RawDescriptor, UnixAddress};
-use crate::process::OsProcess;
+use crate::os::{Address, OsPipe, RawDescriptor, UnixAddress};
+use crate::process::{OsProcess, TerminalSize};
 
 /// The object of the OS behind a handle.
 pub(super) enum Object<'a> {
     Socket(&'a Socket),
-    Pipe(RawDescriptor),
+    Pipe(&'a OsPipe),
     Process(&'a OsProcess),
 }
 
@@ -26,6 +26,8 @@ impl Object<'_> {
                 process.signal(signal, target)
             }
             (_, Control::Signal(..)) => Err(not_a_process()),
+            (Object::Pipe(pipe), Control::Resize(size)) => resize(pipe, size),
+            (_, Control::Resize(_)) => Err(not_a_terminal()),
             (Object::Socket(socket), Control::SetOption(option)) => set_option(socket, option),
             (Object::Socket(socket), Control::ShutdownWrite) => socket.shutdown(Shutdown::Write),
             (Object::Socket(socket), Control::HoldEnds(hold)) => hold_ends(socket, hold),
@@ -40,7 +42,9 @@ impl Object<'_> {
             (Object::Socket(socket), Query::RawDescriptor) => {
                 Ok(Answer::RawDescriptor(raw_descriptor(socket)))
             }
-            (Object::Pipe(number), Query::RawDescriptor) => Ok(Answer::RawDescriptor(*number)),
+            (Object::Pipe(pipe), Query::RawDescriptor) => {
+                Ok(Answer::RawDescriptor(pipe_descriptor(pipe)))
+            }
             (Object::Process(_), Query::RawDescriptor) => Err(invalid("the handle is a process")),
             (Object::Process(process), Query::Usage) => Ok(Answer::Usage(process.usage()?)),
             (_, Query::Usage) => Err(not_a_process()),
@@ -66,6 +70,31 @@ fn raw_descriptor(socket: &Socket) -> RawDescriptor {
 #[cfg(windows)]
 fn raw_descriptor(socket: &Socket) -> RawDescriptor {
     std::os::windows::io::AsRawSocket::as_raw_socket(socket)
+}
+
+#[cfg(unix)]
+fn pipe_descriptor(pipe: &OsPipe) -> RawDescriptor {
+    std::os::fd::AsRawFd::as_raw_fd(pipe)
+}
+
+#[cfg(windows)]
+fn pipe_descriptor(pipe: &OsPipe) -> RawDescriptor {
+    std::os::windows::io::AsRawHandle::as_raw_handle(pipe).addr() as RawDescriptor
+}
+
+#[cfg(unix)]
+fn resize(pipe: &OsPipe, size: TerminalSize) -> io::Result<()> {
+    let resized = crate::process::resize_terminal(pipe, size);
+    resized.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOTTY) => not_a_terminal(),
+        _ => error,
+    })
+}
+
+/// Fails: on Windows, the pipes of a terminal know it, and do not come here.
+#[cfg(windows)]
+fn resize(_pipe: &OsPipe, _size: TerminalSize) -> io::Result<()> {
+    Err(not_a_terminal())
 }
 
 /// Sets whether the socket holds back the last partial segment until the next send can fill it

@@ -144,7 +144,7 @@ pub use watch::{Interest, Readiness};
 
 use crate::os::Address;
 pub use crate::os::RawDescriptor;
-use crate::process::{Command, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
+use crate::process::{Command, Signal, SignalTarget, SpawnError, SpawnStep, TerminalSize, Usage};
 
 /// A completion port. See the [module](self) for its promises and an example.
 pub struct Port {
@@ -414,6 +414,18 @@ impl Port {
     ) -> io::Result<()> {
         let control = Control::Signal(signal, target);
         self.gate.pass(Call::Act)?.control(process, control)
+    }
+
+    /// Sets the size of a child's terminal, given by our handle of either direction. On Unix, the processes in its
+    /// foreground get SIGWINCH.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no terminal; otherwise the OS's error.
+    pub fn resize(&mut self, terminal: Handle, size: TerminalSize) -> io::Result<()> {
+        let control = Control::Resize(size);
+        self.gate.pass(Call::Act)?.control(terminal, control)
     }
 
     /// The address that a socket is bound to.

@@ -1,6 +1,6 @@
 //! The objects behind handles on Unix.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::Socket;
 
@@ -35,7 +35,7 @@ impl Source {
     pub(super) fn object(&self) -> Object<'_> {
         match self {
             Source::Listener(socket) | Source::Stream(socket) => Object::Socket(socket),
-            Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe.as_raw_fd()),
+            Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe),
             Source::Process(process) => Object::Process(process),
         }
     }

@@ -9,23 +9,7 @@ use super::error::SpawnStep;
 use super::limits::Limits;
 use super::priority::Priority;
 use super::stdio::Stdio;
-use crate::os::RawDescriptor;
-
-/// The pseudo-terminal of a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Terminal {
-    /// Our descriptors of its two ends. `None`: starting the child opens a new pseudo-terminal.
-    pub(crate) ends: Option<TerminalEnds>,
-    /// Rows and columns.
-    pub(crate) size: Option<(u16, u16)>,
-}
-
-/// The two ends of a pseudo-terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TerminalEnds {
-    pub(crate) master: RawDescriptor,
-    pub(crate) slave: RawDescriptor,
-}
+use super::terminal::Terminal;
 
 /// The user and groups that the child runs as.
 #[derive(Clone, Debug)]
@@ -226,7 +210,7 @@ impl Command {
     /// every signal to [`SignalTarget::Tree`](super::SignalTarget::Tree), so that
     /// [`Process::kill`](crate::Process::kill) kills the child alone; on Windows
     /// [`Interrupt`](super::Signal::Interrupt) and [`Terminate`](super::Signal::Terminate). A child with a
-    /// [`pty`](Command::pty) leads a group in any case.
+    /// [`terminal`](Command::terminal) leads a group in any case.
     #[must_use]
     pub fn own_group(mut self, own_group: bool) -> Command {
         self.own_group = own_group;
@@ -235,7 +219,7 @@ impl Command {
 
     /// Unix. Sets whether the child leads a session of its own (`setsid`), and so a process group, whatever
     /// [`own_group`](Command::own_group) says: false by default. Such a child has no controlling terminal, and nothing
-    /// that happens to ours reaches it. A child with a [`pty`](Command::pty) leads a session in any case.
+    /// that happens to ours reaches it. A child with a [`terminal`](Command::terminal) leads a session in any case.
     ///
     /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
     #[must_use]
@@ -286,39 +270,19 @@ impl Command {
         self
     }
 
-    /// Unix. Gives the child a new pseudo-terminal: the child leads a session of its own, whose controlling
-    /// terminal this is. The terminal replaces the three standard streams, whatever they were set to.
+    /// Gives the child a terminal: a new one of a [size](super::TerminalSize), or another [`Terminal`]. It replaces the
+    /// three standard streams, whatever they were set to, and is the child's controlling terminal: the child leads a
+    /// session of its own.
     ///
-    /// We receive the child's output from its descriptor 1. Bytes that we write to its descriptor 0 arrive as
-    /// if typed at the terminal, which by default echoes them. Both are the terminal's other end: closing both
-    /// hangs up the child (SIGHUP).
+    /// We receive the child's output from its descriptor 1. Bytes that we write to its descriptor 0 arrive as if typed
+    /// at the terminal, Ctrl-C included. Both are the terminal's other end: closing both hangs up the child (SIGHUP;
+    /// on Windows `CTRL_CLOSE_EVENT`, and processes that have not ended a few seconds later are killed).
+    /// [`Process::resize`](crate::Process::resize) changes the size.
     ///
-    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in
-    /// simulations.
+    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
     #[must_use]
-    pub fn pty(mut self) -> Command {
-        let size = self.terminal.and_then(|terminal| terminal.size);
-        self.terminal = Some(Terminal { ends: None, size });
-        self
-    }
-
-    /// As [`pty`](Command::pty), but with a pseudo-terminal that is already open, given by our descriptors of
-    /// its two ends. Both must be open when the child is started, which copies them; close them afterwards.
-    /// While our slave end is open, the end of the child causes no end of file.
-    #[must_use]
-    pub fn pty_of(mut self, master: RawDescriptor, slave: RawDescriptor) -> Command {
-        let size = self.terminal.and_then(|terminal| terminal.size);
-        let ends = Some(TerminalEnds { master, slave });
-        self.terminal = Some(Terminal { ends, size });
-        self
-    }
-
-    /// Unix. Gives the child a pseudo-terminal, as [`pty`](Command::pty) does, with this many rows and columns.
-    #[must_use]
-    pub fn window_size(mut self, rows: u16, columns: u16) -> Command {
-        let ends = self.terminal.and_then(|terminal| terminal.ends);
-        let size = Some((rows, columns));
-        self.terminal = Some(Terminal { ends, size });
+    pub fn terminal(mut self, terminal: impl Into<Terminal>) -> Command {
+        self.terminal = Some(terminal.into());
         self
     }
 

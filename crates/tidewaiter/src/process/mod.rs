@@ -12,6 +12,7 @@ mod other;
 mod priority;
 mod status;
 mod stdio;
+mod terminal;
 /// The parts of starting a program that all kinds of Unix have in common.
 #[cfg(unix)]
 mod unix;
@@ -21,12 +22,17 @@ mod windows;
 use crate::os::OsPipe;
 pub use command::Command;
 #[cfg(unix)]
-pub(crate) use command::{Terminal, TerminalEnds, User};
+pub(crate) use command::User;
 pub use error::{SpawnError, SpawnStep};
 pub use limits::Limits;
 pub use priority::Priority;
 pub use status::{ExitStatus, Signal, SignalTarget, Usage};
 pub use stdio::{PipeDirection, Stdio};
+#[cfg(unix)]
+pub(crate) use terminal::TerminalEnds;
+pub use terminal::{Terminal, TerminalSize};
+#[cfg(unix)]
+pub(crate) use unix::resize_terminal;
 
 /// Unix. Makes the OS keep the exit status of each child until it is collected. While SIGCHLD is ignored, the
 /// OS discards it, and every child's status is [`ExitStatus::Unknown`]. A program that was started by one that

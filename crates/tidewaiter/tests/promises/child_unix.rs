@@ -1,6 +1,6 @@
 //! Sockets and terminals as the streams of children, which Unix alone has.
 
-use tidewaiter::process::{Command, ExitStatus, Stdio};
+use tidewaiter::process::{Command, ExitStatus, Stdio, TerminalSize};
 
 use super::child_descriptors::status;
 use crate::support::harness::Harness;
@@ -25,7 +25,8 @@ fn a_standard_stream_can_be_a_socket() {
 #[test]
 fn a_terminal_ends_as_a_pipe_does() {
     let mut harness = Harness::new();
-    let command = shell("stty raw -echo; read line; echo heard $line; exit 3").pty();
+    let command = shell("stty raw -echo; read line; echo heard $line; exit 3")
+        .terminal(TerminalSize::default());
     let spawned = harness.spawn(&command);
     assert!(spawned.pipe(2).is_none(), "it is the terminal, too");
     let mut output = Reader::new(&mut harness, spawned.pipe(1).expect("a terminal"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidewaiter::port::{
     CloseMode, Handle, Interest, ListenOptions, Operation, Port, Request, SocketOption, Token,
 };
-use tidewaiter::process::{Signal, SignalTarget};
+use tidewaiter::process::{Signal, SignalTarget, TerminalSize};
 
 use crate::support::across_threads::on_another_thread;
 use crate::support::harness::Harness;
@@ -167,6 +167,9 @@ const CALLS: &[(&str, Kind, Call)] = &[
     }),
     ("signal", Kind::Acts, |port, it| {
         port.signal(it.child, Signal::Kill, SignalTarget::Tree)
+    }),
+    ("resize", Kind::Acts, |port, it| {
+        port.resize(it.server, TerminalSize::default())
     }),
     ("cancel", Kind::Acts, |port, it| {
         match port.cancel(it.accepting) {

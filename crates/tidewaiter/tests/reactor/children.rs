@@ -9,7 +9,9 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, WaitId, WaitIdOptions, WaitOptions, test_kill_process, waitid, waitpid,
 };
-use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
+use tidewaiter::process::{
+    Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio, Terminal, TerminalSize,
+};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
 use crate::promises::support::{Countdown, Log, reactor, run, run_clean};
@@ -191,7 +193,7 @@ fn a_descriptor_of_ours_that_is_closed_is_named() {
 #[test]
 fn a_terminal_takes_input_until_it_is_hung_up() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
-    let command = shell("stty raw -echo; echo ready; exec cat").pty();
+    let command = shell("stty raw -echo; echo ready; exec cat").terminal(TerminalSize::default());
     let heard = Heard::new(&log, &countdown, |process, child_fd, all| {
         assert_eq!(child_fd, 1);
         match all {
@@ -206,10 +208,47 @@ fn a_terminal_takes_input_until_it_is_hung_up() {
     assert_eq!(log.take().last().unwrap(), "ended: signal 1");
 }
 
+/// Goal: the program in a terminal learns of a new size at once.
+#[test]
+fn a_terminal_can_be_resized_until_it_is_closed() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let script = "trap 'stty size; exit 7' WINCH; stty size; while :; do sleep 0.01; done";
+    let terminal = Terminal::new(TerminalSize::default()).echo(false);
+    let size = TerminalSize {
+        rows: 50,
+        columns: 132,
+    };
+    let heard = Heard::new(&log, &countdown, move |process, _, all| {
+        if all == "24 80\r\n" {
+            process.resize(size).unwrap();
+        }
+    });
+    let command = shell(script).terminal(terminal);
+    let process = reactor.spawn_process(&command, heard).unwrap();
+    run_clean(&reactor);
+    let told = log.take();
+    let output = "lost 1 after \"24 80\\r\\n50 132\\r\\n\"";
+    assert!(told.iter().any(|line| line == output), "{told:?}");
+    assert_eq!(told.last().unwrap(), "ended: exit code 7");
+    let error = process.resize(size).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn only_a_terminal_has_a_size() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let heard = Heard::deaf(&log, &countdown);
+    let process = reactor.spawn_process(&shell("cat"), heard).unwrap();
+    let error = process.resize(TerminalSize::default()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    process.close_stdin();
+    run_clean(&reactor);
+}
+
 #[test]
 fn a_terminals_end_comes_when_its_child_ends() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
-    let command = shell("stty -opost; echo bye; exit 4").pty();
+    let command = shell("stty -opost; echo bye; exit 4").terminal(TerminalSize::default());
     let heard = Heard::deaf(&log, &countdown);
     reactor.spawn_process(&command, heard).unwrap();
     run_clean(&reactor);
@@ -228,7 +267,7 @@ fn a_terminals_end_comes_when_its_child_ends() {
 fn many_bytes_pass_through_a_terminal_both_ways() {
     const BYTES: usize = 300_000;
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
-    let command = shell("stty raw -echo; printf go; exec cat").pty();
+    let command = shell("stty raw -echo; printf go; exec cat").terminal(TerminalSize::default());
     let mut begun = false;
     let heard = Heard::new(&log, &countdown, move |process, _, all| {
         if !std::mem::replace(&mut begun, true) {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tidewaiter::port::{Interest, RawDescriptor};
+use tidewaiter::process::TerminalSize;
 use tidewaiter::{
     Address, ChildFd, Factory, Listener, Process, ProcessProtocol, Protocol, Reactor, Reason,
     Transport, Watch,
@@ -265,7 +266,7 @@ impl Program {
         }
         let command = crate::child(Role::Echo);
         let command = match self.below(2) {
-            0 if cfg!(unix) => command.pty(),
+            0 if cfg!(unix) => command.terminal(TerminalSize::default()),
             _ => command,
         };
         let parent = Parent {

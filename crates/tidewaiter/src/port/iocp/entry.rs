@@ -9,7 +9,6 @@ use windows_sys::Win32::Foundation::HANDLE;
 use super::extension::raw_handle;
 use super::record::LentRecord;
 use super::traffic::Traffic;
-use crate::os::RawDescriptor;
 use crate::port::admission::{HandleKind, RequestKinds, admit, closed};
 use crate::port::control::Object;
 use crate::port::table::Key;
@@ -59,9 +58,7 @@ impl Source {
     pub(super) fn object(&self) -> Object<'_> {
         match self {
             Source::Listener(socket, _) | Source::Stream(socket) => Object::Socket(socket),
-            Source::PipeReader(_) | Source::PipeWriter(_) => {
-                Object::Pipe(self.as_raw().addr() as RawDescriptor)
-            }
+            Source::PipeReader(pipe) | Source::PipeWriter(pipe) => Object::Pipe(pipe),
             Source::Process(child) => Object::Process(&child.process),
         }
     }

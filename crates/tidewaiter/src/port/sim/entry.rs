@@ -7,7 +7,9 @@ use super::world::World;
 use super::world::channel::ChannelEnd;
 use super::world::network::End;
 use crate::port::CloseMode;
-use crate::port::admission::{HandleKind, closed, invalid, not_a_process, not_a_socket};
+use crate::port::admission::{
+    HandleKind, closed, invalid, not_a_process, not_a_socket, not_a_terminal,
+};
 use crate::port::calls::{Answer, Control, Query};
 use crate::port::table::Key;
 
@@ -45,6 +47,7 @@ impl Source {
                 world.signal_child(child, signal, target)
             }
             (_, Control::Signal(..)) => Err(not_a_process()),
+            (_, Control::Resize(_)) => Err(not_a_terminal()),
             (Source::Stream(end), Control::ShutdownWrite) => world.shutdown_write(end),
             (Source::Bound(_), Control::ShutdownWrite) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))

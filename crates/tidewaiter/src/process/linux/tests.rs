@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags};
 
 use super::*;
-use crate::process::Stdio;
+use crate::process::{Stdio, TerminalSize};
 
 /// Waits until a descriptor is readable, for at most ten seconds.
 fn await_readable(descriptor: impl AsFd) {
@@ -286,7 +286,9 @@ fn a_child_without_a_pidfd_that_other_code_reaped_has_an_unknown_status() {
 fn a_child_that_leads_a_group_has_a_pidfd() {
     for command in [
         Command::new("cat"),
-        Command::new("cat").own_group(false).pty(),
+        Command::new("cat")
+            .own_group(false)
+            .terminal(TerminalSize::default()),
     ] {
         let child = spawn_by_number(&command).expect("cat exists");
         assert_eq!(child.process.mark(), Mark::Descriptor);

@@ -18,6 +18,7 @@ pub(super) use image::Image;
 pub(super) use plan::{Plan, Refusal};
 use search::candidates;
 pub(super) use signals::{SignalsBlocked, stop_ignoring_sigchld};
+pub(crate) use terminal::resize_terminal;
 
 use super::Command;
 

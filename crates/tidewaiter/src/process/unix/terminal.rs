@@ -1,15 +1,15 @@
 //! Opens pseudo-terminals.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::Winsize;
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use super::numbers::{above_standard_streams, duplicate};
 use crate::process::calls;
-use crate::process::{Terminal, TerminalEnds};
+use crate::process::{Terminal, TerminalEnds, TerminalSize};
 
 /// The two ends of a terminal. Both are numbered above the standard streams and closed on execution.
 pub(super) struct Ends {
@@ -27,17 +27,27 @@ pub(super) fn open(terminal: Terminal) -> io::Result<Ends> {
         },
         None => make()?,
     };
-    if let Some((rows, columns)) = terminal.size {
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        rustix::termios::tcsetwinsize(&ends.slave, size)?;
+    if let Some(size) = terminal.size {
+        resize_terminal(&ends.slave, size)?;
+    }
+    if let Some(echo) = terminal.echo {
+        let mut modes = tcgetattr(&ends.slave)?;
+        modes.local_modes.set(LocalModes::ECHO, echo);
+        tcsetattr(&ends.slave, OptionalActions::Now, &modes)?;
     }
     rustix::io::ioctl_fionbio(&ends.master, true)?;
     Ok(ends)
+}
+
+/// Sets the size of a terminal, given by either end. The foreground group of a terminal whose size changes gets SIGWINCH.
+pub(crate) fn resize_terminal(terminal: impl AsFd, size: TerminalSize) -> io::Result<()> {
+    let size = Winsize {
+        ws_row: size.rows,
+        ws_col: size.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    Ok(tcsetwinsize(terminal, size)?)
 }
 
 fn make() -> io::Result<Ends> {

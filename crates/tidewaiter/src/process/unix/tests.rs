@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 
-use crate::process::{Command, OsChild, PipeDirection, Priority, SpawnStep, Stdio, spawn};
+use crate::process::{
+    Command, OsChild, PipeDirection, Priority, SpawnStep, Stdio, Terminal, TerminalSize, spawn,
+};
 
 /// A shell that gets the arguments as `$1` and so on, and inherits our standard error.
 fn shell(script: &str) -> Command {
@@ -191,7 +193,11 @@ fn read_terminal(child: &mut OsChild) -> String {
 fn a_terminal_is_all_three_streams_and_controls_a_session() {
     let script = "test -t 0 && test -t 1 && test -t 2 && echo three; stty size; \
         : </dev/tty && echo controlled; read line; echo got $line";
-    let mut child = start(&shell(script).pty().window_size(24, 90));
+    let size = TerminalSize {
+        rows: 24,
+        columns: 90,
+    };
+    let mut child = start(&shell(script).terminal(size));
     let mut input = File::from(child.take_pipe(0).expect("the terminal"));
     input.write_all(b"typed\n").expect("there is room");
     let text = read_terminal(&mut child);
@@ -199,6 +205,19 @@ fn a_terminal_is_all_three_streams_and_controls_a_session() {
     for line in ["three", "24 90", "controlled", "typed", "got typed"] {
         assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }
+}
+
+#[test]
+fn a_terminal_echoes_what_is_typed_unless_it_is_told_not_to() {
+    let typed = |terminal: Terminal| {
+        let mut child = start(&shell("read line; echo got $line").terminal(terminal));
+        let mut input = File::from(child.take_pipe(0).expect("the terminal"));
+        input.write_all(b"typed\n").expect("there is room");
+        read_terminal(&mut child)
+    };
+    let terminal = Terminal::new(TerminalSize::default());
+    assert_eq!(typed(terminal.echo(false)), "got typed\r\n");
+    assert_eq!(typed(terminal), "typed\r\ngot typed\r\n");
 }
 
 #[test]
@@ -212,7 +231,7 @@ fn a_terminal_that_is_open_already_can_be_given() {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
     let slave = rustix::fs::open(&*name, flags, rustix::fs::Mode::empty()).expect("it is ours");
     let command = shell("tty; test -e /dev/fd/5 && echo more; ls /dev/fd/ | wc -l")
-        .pty_of(master.as_raw_fd(), slave.as_raw_fd())
+        .terminal(Terminal::of(master.as_raw_fd(), slave.as_raw_fd()))
         .fd(5, Stdio::Null);
     let mut child = start(&command);
     drop((master, slave));
@@ -226,7 +245,8 @@ fn a_terminal_that_is_open_already_can_be_given() {
 
 #[test]
 fn a_terminal_that_is_not_open_is_an_error() {
-    let error = spawn(&shell("").pty_of(9_999_999, 9_999_998)).expect_err("there is none");
+    let command = shell("").terminal(Terminal::of(9_999_999, 9_999_998));
+    let error = spawn(&command).expect_err("there is none");
     assert_eq!(
         (error.step, error.is_in_child()),
         (SpawnStep::Terminal, false)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::stream::Transport;
 use super::{ChildFd, Inner};
-use crate::process::{ExitStatus, Signal, SignalTarget, Usage};
+use crate::process::{ExitStatus, Signal, SignalTarget, TerminalSize, Usage};
 use crate::reactor::Reactor;
 
 /// A child process. Clones refer to the same child; dropping this does not end it.
@@ -89,6 +89,20 @@ impl Process {
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.inner.usage.get()
+    }
+
+    /// Sets the size of the child's [terminal](crate::process::Command::terminal). On Unix, the processes in its
+    /// foreground get SIGWINCH.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) when both directions of the terminal are closed;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when the child has pipes instead of a terminal;
+    /// otherwise the OS's error.
+    pub fn resize(&self, size: TerminalSize) -> io::Result<()> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "the child has no open terminal");
+        let either = self.pipe(1).or_else(|| self.pipe(0));
+        either.ok_or_else(missing)?.resize(size)
     }
 
     /// Sends a signal to the child, or to its [tree](SignalTarget::Tree).

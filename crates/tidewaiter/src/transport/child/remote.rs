@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Inner, Process};
 use crate::error::Error;
 use crate::port::Token;
-use crate::process::{Signal, SignalTarget};
+use crate::process::{Signal, SignalTarget, TerminalSize};
 use crate::reactor::Remote;
 
 /// A handle through which other threads reach a child process. Clones are equivalent.
@@ -108,6 +108,16 @@ impl RemoteProcess {
         self.call(Process::close_stdin)
     }
 
+    /// As [`Process::resize`]. If the size cannot be set, a warning in the log says why; a terminal that is closed is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::call`].
+    pub fn resize(&self, size: TerminalSize) -> Result<(), Error> {
+        self.call(move |process| warn_if_refused(process, "resized", process.resize(size)))
+    }
+
     /// As [`Process::signal`]. If the signal cannot be sent, a warning in the log says why; a child that has ended is
     /// none.
     ///
@@ -115,7 +125,9 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn signal(&self, signal: Signal, target: SignalTarget) -> Result<(), Error> {
-        self.call(move |process| warn_if_refused(process, process.signal(signal, target)))
+        self.call(move |process| {
+            warn_if_refused(process, "signalled", process.signal(signal, target))
+        })
     }
 
     /// As [`Process::terminate`]; failures as in [`signal`](RemoteProcess::signal).
@@ -124,7 +136,7 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn terminate(&self) -> Result<(), Error> {
-        self.call(|process| warn_if_refused(process, process.terminate()))
+        self.call(|process| warn_if_refused(process, "signalled", process.terminate()))
     }
 
     /// As [`Process::terminate_tree`]; failures as in [`signal`](RemoteProcess::signal).
@@ -133,7 +145,7 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn terminate_tree(&self) -> Result<(), Error> {
-        self.call(|process| warn_if_refused(process, process.terminate_tree()))
+        self.call(|process| warn_if_refused(process, "signalled", process.terminate_tree()))
     }
 
     /// As [`Process::terminate_then_kill`].
@@ -151,16 +163,16 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn kill(&self) -> Result<(), Error> {
-        self.call(|process| warn_if_refused(process, process.kill()))
+        self.call(|process| warn_if_refused(process, "signalled", process.kill()))
     }
 }
 
-fn warn_if_refused(process: &Process, result: io::Result<()>) {
+fn warn_if_refused(process: &Process, done: &str, result: io::Result<()>) {
     if let Err(error) = result
         && error.kind() != io::ErrorKind::NotFound
     {
         log::warn!(
-            "{} cannot be signalled for another thread: {error}",
+            "{} cannot be {done} for another thread: {error}",
             process.inner
         );
     }

@@ -14,6 +14,7 @@ use super::state::{Ending, Event, Stage};
 use crate::error::Reason;
 use crate::os::Address;
 use crate::port::{RawDescriptor, SocketOption};
+use crate::process::TerminalSize;
 use crate::reactor::Reactor;
 
 /// A TCP connection or a pipe. Clones refer to the same one.
@@ -304,6 +305,14 @@ impl Transport {
         }
         let port = self.stream.reactor.port();
         port.raw_descriptor(self.stream.handle).ok()
+    }
+
+    /// Sets the size of the terminal that this is a direction of.
+    pub(crate) fn resize(&self, size: TerminalSize) -> io::Result<()> {
+        self.stream
+            .reactor
+            .port_mut()
+            .resize(self.stream.handle, size)
     }
 
     /// The reactor that this transport lives on.
