@@ -98,7 +98,8 @@ pub(crate) struct Serve {
     /// Address to listen on: host:port or [v6]:port. A host name means all of its addresses; with port 0, the OS
     /// chooses a port
     pub(crate) address: String,
-    /// Run at most N commands at once; further connections wait [default: no limit]
+    /// Run at most N commands at once; further connections wait. `unlimited`: as many as the system carries
+    /// [default: 1000, or fewer if the limits on open files or processes carry fewer; the log says so]
     #[arg(long, value_name = "N")]
     pub(crate) max_clients: Option<String>,
     /// Close a connection, and end its COMMAND, when no byte has moved in either direction for this long: 500ms,
@@ -144,6 +145,10 @@ pub(crate) struct Serve {
     /// together; root is not limited. Windows: those of one COMMAND [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) limit_processes: Option<String>,
+    /// Open files of each process of COMMAND, connections and pipes included. Unix [default: the maximum that the
+    /// server may have]
+    #[arg(long, value_name = "N")]
+    pub(crate) limit_open_files: Option<String>,
     /// Program to run, with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

@@ -8,7 +8,7 @@ use tidewaiter::process::{Command, Limits};
 use crate::args::Serve;
 use crate::failure::Failure;
 use crate::identity::Identity;
-use crate::quantity::{duration, size};
+use crate::quantity::{count, duration, size};
 
 /// The checked options.
 #[derive(Default)]
@@ -32,6 +32,11 @@ impl Confinement {
             identity: identity.transpose()?,
             limits: limits(serve)?,
         })
+    }
+
+    /// Whether COMMAND runs as a user that was asked for.
+    pub(crate) fn changes_user(&self) -> bool {
+        self.identity.is_some()
     }
 
     /// A command for `program`, confined.
@@ -74,15 +79,20 @@ fn limits(serve: &Serve) -> Result<Limits, Failure> {
         }
         limits.cpu_time = Some(time);
     }
-    if let Some(text) = serve.limit_processes.as_deref() {
-        let count = text.parse().ok().filter(|count| *count > 0);
-        let wrong = || {
-            Failure::Usage(format!(
-                "--limit-processes {text:?} is not a number above 0"
-            ))
-        };
-        limits.processes = Some(count.ok_or_else(wrong)?);
+    limits.processes = serve
+        .limit_processes
+        .as_deref()
+        .map(|text| count("--limit-processes", text))
+        .transpose()?;
+    if cfg!(windows) && serve.limit_open_files.is_some() {
+        let message = "--limit-open-files: Windows has no such limit";
+        return Err(Failure::usage(message));
     }
+    limits.open_files = serve
+        .limit_open_files
+        .as_deref()
+        .map(|text| count("--limit-open-files", text))
+        .transpose()?;
     Ok(limits)
 }
 

@@ -11,7 +11,7 @@ use tidewaiter::port::{ParsePortKindError, PortKind};
 use crate::args::{Args, Command, Connect, Serve};
 use crate::confine::Confinement;
 use crate::failure::Failure;
-use crate::quantity::duration;
+use crate::quantity::{count, duration};
 
 /// A command with its checked options.
 pub(crate) enum Plan {
@@ -25,12 +25,21 @@ pub(crate) struct ServePlan {
     pub(crate) address: HostPort,
     pub(crate) command: Vec<OsString>,
     pub(crate) confinement: Confinement,
-    pub(crate) clients_max: usize,
+    pub(crate) clients_max: ClientsMax,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) merge_stderr: bool,
     pub(crate) no_delay: bool,
     pub(crate) metrics: Option<HostPort>,
+}
+
+/// How many clients are served at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientsMax {
+    /// As many as protect the machine.
+    Default,
+    Number(usize),
+    Unlimited,
 }
 
 pub(crate) struct ConnectPlan {
@@ -64,15 +73,9 @@ pub(crate) fn plan(args: Args) -> Result<Plan, Failure> {
 
 fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure> {
     let clients_max = match serve.max_clients.as_deref() {
-        None => usize::MAX,
-        Some(text) => match text.parse() {
-            Ok(count) if count > 0 => count,
-            _ => {
-                return Err(Failure::Usage(format!(
-                    "--max-clients {text:?} is not a number above 0"
-                )));
-            }
-        },
+        None => ClientsMax::Default,
+        Some("unlimited") => ClientsMax::Unlimited,
+        Some(text) => ClientsMax::Number(count("--max-clients", text)?),
     };
     let idle_timeout = serve
         .idle_timeout

@@ -1,5 +1,6 @@
 //! Numbers with units, as options have them.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::failure::Failure;
@@ -48,9 +49,18 @@ pub(crate) fn size(option: &str, text: &str) -> Result<u64, Failure> {
     bytes.ok_or_else(wrong)
 }
 
+/// Parses a number of things: at least one.
+pub(crate) fn count<N: FromStr + Default + PartialOrd>(
+    option: &str,
+    text: &str,
+) -> Result<N, Failure> {
+    let number = text.parse().ok().filter(|number| *number > N::default());
+    number.ok_or_else(|| Failure::Usage(format!("{option} {text:?} is not a number above 0")))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{duration, size};
+    use super::{count, duration, size};
     use std::time::Duration;
 
     #[test]
@@ -89,6 +99,14 @@ mod tests {
         }
         for text in ["", "M", "0", "1.5G", "-1", "1T", "99999999999G", "1 M"] {
             assert!(size("--limit-memory", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_count_is_a_whole_number_above_zero() {
+        assert_eq!(count::<u32>("--max-clients", "7").ok(), Some(7));
+        for text in ["", "0", "-1", "1.5", "4294967296"] {
+            assert!(count::<u32>("--max-clients", text).is_err(), "{text}");
         }
     }
 }

@@ -132,9 +132,14 @@ mod users {
 
 #[cfg(windows)]
 #[test]
-fn another_user_is_refused_on_windows() {
-    let output = crate::command_line::run(&["serve", "localhost:1", "--user", "x", "--", "x"]);
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(message.contains("another user"), "{message}");
+fn what_windows_does_not_have_is_refused() {
+    for (option, value, said) in [
+        ("--user", "x", "another user"),
+        ("--limit-open-files", "9", "no such limit"),
+    ] {
+        let output = crate::command_line::run(&["serve", "localhost:1", option, value, "--", "x"]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(said), "{message}");
+    }
 }

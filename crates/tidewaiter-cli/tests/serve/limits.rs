@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Server, await_ready, connect, exchange, rest, serve};
+use crate::support::{Server, await_ready, connect, exchange, field, metrics, rest, serve};
 
 /// Starts a server under `ulimit`.
 fn start(limit: &str, options: &[&str]) -> Server {
@@ -52,7 +52,7 @@ fn accepting_pauses_when_descriptors_run_out_and_goes_on_afterwards() {
 /// Method: more clients than the descriptors allow; each waiting client needs descriptors that an earlier one frees.
 #[test]
 fn without_descriptors_for_children_connections_wait_and_none_is_dropped() {
-    let server = start("-n 40", &[]);
+    let server = start("-n 40", &["--max-clients", "unlimited"]);
     let mut clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
     server.await_line("connections wait");
     for client in &mut clients {
@@ -70,7 +70,7 @@ fn without_descriptors_for_children_connections_wait_and_none_is_dropped() {
 /// Goal: connections that are reset while they wait leave nothing behind, so that the next client is served.
 #[test]
 fn clients_that_are_reset_while_they_wait_do_not_block_the_next() {
-    let server = start("-n 40", &[]);
+    let server = start("-n 40", &["--max-clients", "unlimited"]);
     for _ in 0..3 {
         let clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
         server.await_line("connections wait");
@@ -80,4 +80,55 @@ fn clients_that_are_reset_while_they_wait_do_not_block_the_next() {
         }
         assert_eq!(exchange(&mut server.connect_to_child(), b"hello"), b"hello");
     }
+}
+
+/// Goal: without `--max-clients`, the server serves no more clients at once than the limit of descriptors carries, and
+/// says so.
+#[test]
+fn the_default_limit_on_clients_is_lowered_to_what_the_system_carries() {
+    let server = start("-n 42", &["--metrics", "127.0.0.1:0"]);
+    let listening = server.beginning.last().expect("it is there");
+    assert_eq!(field(listening, "max_clients"), "2");
+    let mut lines = server.beginning.iter();
+    let said =
+        "serving 2 clients at once instead of 1000: the limit of 42 open files carries no more";
+    assert!(lines.any(|line| line.contains(said)), "{lines:?}");
+    let text = metrics(server.address_in("serving metrics"));
+    assert!(text.contains("\ntidewaiter_max_clients 2\n"), "{text}");
+    let served = [server.connect_to_child(), server.connect_to_child()];
+    let mut waiting = server.connect();
+    server.await_line("full: accepting pauses");
+    drop(served);
+    await_ready(&mut waiting);
+}
+
+#[test]
+fn a_limit_on_clients_that_was_asked_for_is_kept_with_a_warning() {
+    let server = start("-n 42", &["--max-clients", "3"]);
+    let listening = server.beginning.last().expect("it is there");
+    assert_eq!(field(listening, "max_clients"), "3");
+    let said = "the limit of 42 open files carries 2 clients at once";
+    let mut lines = server.beginning.iter();
+    assert!(lines.any(|line| line.contains(said)), "{lines:?}");
+}
+
+#[test]
+fn without_a_limit_on_clients_the_server_says_unlimited() {
+    let options = ["--max-clients", "unlimited", "--metrics", "127.0.0.1:0"];
+    let server = start("-n 42", &options);
+    let listening = server.beginning.last().expect("it is there");
+    assert_eq!(field(listening, "max_clients"), "unlimited");
+    let text = metrics(server.address_in("serving metrics"));
+    assert!(text.contains("\ntidewaiter_max_clients +Inf\n"), "{text}");
+}
+
+#[test]
+fn a_child_opens_no_more_files_than_its_limit() {
+    let mut command = crate::support::tidewaiter();
+    let served = ["127.0.0.1:0", "--", "sh", "-c", "ulimit -n"];
+    command
+        .args(["serve", "--limit-open-files", "123"])
+        .args(served);
+    let server = Server::run(command);
+    assert_eq!(rest(&mut server.connect()), b"123\n");
 }

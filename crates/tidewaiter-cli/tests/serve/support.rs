@@ -33,6 +33,8 @@ pub(crate) fn serve(command: &mut Command, address: &str, role: &str, options: &
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
+    /// The first lines of the log, up to the one that has the address.
+    pub(crate) beginning: Vec<String>,
     log: Receiver<String>,
     /// While this is set, the log is not read beyond the line that has the address.
     hold: Option<Sender<()>>,
@@ -88,11 +90,13 @@ impl Server {
         let mut server = Server {
             process,
             address: ([127, 0, 0, 1], 0).into(),
+            beginning: Vec::new(),
             log,
             hold: Some(hold),
             reading: Some(reading),
         };
-        server.address = server.address_in("msg=listening");
+        server.beginning = server.lines_up_to("msg=listening");
+        server.address = address_of(server.beginning.last().expect("it is there"));
         server
     }
 
@@ -111,9 +115,7 @@ impl Server {
 
     /// The address in the next log line that contains `mark`.
     pub(crate) fn address_in(&self, mark: &str) -> SocketAddr {
-        field(&self.await_line(mark), "address")
-            .parse()
-            .expect("an address")
+        address_of(&self.await_line(mark))
     }
 
     /// Waits for the next log line that contains `mark`.
@@ -190,6 +192,10 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn address_of(line: &str) -> SocketAddr {
+    field(line, "address").parse().expect("an address")
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {

@@ -47,8 +47,10 @@ pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
         options.one_at_a_time = true;
         reactor.listen_tcp(options, move |peer| client::Client::new(&server, peer))
     })?;
+    let clients_max = Some(server.clients_max).filter(|max| *max < usize::MAX);
+    let clients_max = clients_max.map_or_else(|| "unlimited".to_owned(), |max| max.to_string());
     for listener in &listeners {
-        log::info!(address:% = listener.local_addr(), port:% = reactor.port_info().kind; "listening");
+        log::info!(address:% = listener.local_addr(), port:% = reactor.port_info().kind, max_clients:% = clients_max; "listening");
     }
     server.set_listeners(listeners);
     orphans::reap_if_first_process(&server);

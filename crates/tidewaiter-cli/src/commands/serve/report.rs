@@ -1,6 +1,6 @@
 //! The server's metrics in the Prometheus text format.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::rc::Rc;
 
 use tidewaiter::Reactor;
@@ -19,6 +19,12 @@ fn render_sessions(server: &Server, text: &mut Text) {
     let accepted = totals.connections.get();
     text.count("connections_total", "Connections accepted.", accepted);
     text.gauge("connections", "Open connections.", server.session_count());
+    text.head(
+        "max_clients",
+        "gauge",
+        "The most commands that run at once.",
+    );
+    text.limit("max_clients", server.clients_max);
     let paused = usize::from(server.is_paused());
     let help = "1 while the server is full and does not accept connections.";
     text.gauge("accepting_paused", help, paused);
@@ -98,7 +104,19 @@ impl Text {
         );
     }
 
+    /// Writes a limit, which may be none.
+    fn limit(&mut self, series: &str, value: usize) {
+        match value {
+            usize::MAX => self.write(series, "+Inf"),
+            value => self.write(series, value),
+        }
+    }
+
     fn line(&mut self, series: &str, value: u64) {
+        self.write(series, value);
+    }
+
+    fn write(&mut self, series: &str, value: impl Display) {
         let _ = writeln!(self.0, "tidewaiter_{series} {value}");
     }
 }

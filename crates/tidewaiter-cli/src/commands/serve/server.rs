@@ -10,7 +10,7 @@ use tidewaiter::process::SpawnError;
 use tidewaiter::{DelayedCall, Listener, Reactor};
 
 use super::child::Child;
-use super::limits::is_shortage;
+use super::limits::{self, is_shortage};
 use super::session::{Owner, Session};
 use super::totals::{Totals, add};
 use crate::plan::ServePlan;
@@ -35,6 +35,8 @@ pub(super) struct Server {
     listeners: RefCell<Vec<Listener>>,
     sessions: RefCell<BTreeMap<u64, Rc<Session>>>,
     next_id: Cell<u64>,
+    /// The most clients served at once; `usize::MAX` for no limit.
+    pub(super) clients_max: usize,
     /// Number of sessions that count towards `--max-clients`.
     served: Cell<usize>,
     /// Accepted connections without a child, oldest first. They are few, because the server stops accepting when it
@@ -49,6 +51,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(reactor: &Reactor, plan: ServePlan) -> Rc<Server> {
+        let clients_max = limits::clients_max(&plan);
         Rc::new(Server {
             reactor: reactor.clone(),
             plan,
@@ -56,6 +59,7 @@ impl Server {
             listeners: RefCell::default(),
             sessions: RefCell::default(),
             next_id: Cell::new(0),
+            clients_max,
             served: Cell::new(0),
             waiting: RefCell::default(),
             paused: Cell::new(false),
@@ -102,7 +106,7 @@ impl Server {
 
     /// Starts children for waiting sessions until there is no place, no session or no resource left.
     fn fill(self: &Rc<Self>) {
-        while self.stage.get() == Stage::Serving && self.served.get() < self.plan.clients_max {
+        while self.stage.get() == Stage::Serving && self.served.get() < self.clients_max {
             let Some(next) = self.waiting.borrow_mut().pop_front() else {
                 break;
             };
@@ -117,7 +121,7 @@ impl Server {
             retry.cancel();
             log::info!("accepting again, commands can be started");
         }
-        let full = self.served.get() >= self.plan.clients_max;
+        let full = self.served.get() >= self.clients_max;
         self.set_paused(full);
     }
 

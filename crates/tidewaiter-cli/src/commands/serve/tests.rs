@@ -18,7 +18,7 @@ use super::delivery::STALL_LIMIT;
 
 use super::server::Server;
 use crate::confine::Confinement;
-use crate::plan::ServePlan;
+use crate::plan::{ClientsMax, ServePlan};
 
 thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -170,7 +170,7 @@ fn plan() -> ServePlan {
         address: "127.0.0.1:0".parse().expect("an address"),
         command: vec!["flood".into()],
         confinement: Confinement::default(),
-        clients_max: usize::MAX,
+        clients_max: ClientsMax::Unlimited,
         idle_timeout: None,
         grace: Duration::from_secs(10),
         merge_stderr: false,
