@@ -32,6 +32,7 @@ mod promises {
     mod options;
     mod ownership;
     mod processes;
+    mod refused_programs;
     mod submitting;
     mod threads;
     mod wait;

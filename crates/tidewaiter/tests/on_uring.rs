@@ -36,6 +36,7 @@ mod promises {
     mod options;
     mod ownership;
     mod processes;
+    mod refused_programs;
     mod signals;
     mod submitting;
     mod threads;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString, c_char};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 use super::candidates;
@@ -31,15 +33,18 @@ impl Image {
     pub(crate) fn of(command: &Command) -> io::Result<Image> {
         let environment = Environment::of(command)?;
         let path = environment.get("PATH");
-        let files = candidates(&command.program, path)
-            .into_iter()
-            .map(|file| match command.directory {
-                // The child changes its directory before it looks for the file.
-                Some(_) => std::path::absolute(file).map(OsString::from),
-                None => Ok(file),
-            })
-            .map(|file| c_string(&file?, "the program's name"))
-            .collect::<io::Result<Vec<_>>>()?;
+        let mut files = candidates(&command.program, path);
+        if command.directory.is_some() {
+            // The child changes its directory before it looks for the files.
+            files = files
+                .into_iter()
+                .filter_map(from_our_directory)
+                .collect::<io::Result<_>>()?;
+        }
+        let files = files
+            .iter()
+            .map(|file| c_string(file, "the program's name"));
+        let files = files.collect::<io::Result<Vec<_>>>()?;
         let name = command.arg0.as_ref().unwrap_or(&command.program);
         let arguments = std::iter::once(name)
             .chain(&command.args)
@@ -58,13 +63,48 @@ impl Image {
         })
     }
 
-    /// Whether any of the files to try exists.
-    pub(crate) fn any_file_exists(&self) -> bool {
-        self.files.iter().any(|file| {
-            let file = OsStr::from_bytes(file.as_bytes());
-            std::path::Path::new(file).exists()
-        })
+    /// Explains why the kernel found none of the files to try, if one of them exists: what shall run that file is
+    /// missing.
+    pub(crate) fn missing_interpreter(&self) -> Option<io::Error> {
+        let paths = self
+            .files
+            .iter()
+            .map(|file| Path::new(OsStr::from_bytes(file.as_bytes())));
+        let file = paths.into_iter().find(|path| path.is_file())?;
+        let mut message = "the interpreter that it names does not exist".to_owned();
+        if let Some(name) = interpreter_of(file) {
+            message.push_str(": ");
+            message.push_str(&name);
+        }
+        Some(io::Error::new(io::ErrorKind::NotFound, message))
     }
+}
+
+/// Returns the file's absolute path. `None` if our working directory was deleted, and with it all that was there.
+fn from_our_directory(file: OsString) -> Option<io::Result<OsString>> {
+    match std::path::absolute(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        path => Some(path.map(OsString::from)),
+    }
+}
+
+/// Returns the interpreter that a script names in its first line, as `#!` and a path. Other programs name theirs in a
+/// table, which is not read.
+fn interpreter_of(file: &Path) -> Option<String> {
+    /// The kernel looks at no more than this.
+    const LINE_MAX: u64 = 256;
+    let mut start = Vec::new();
+    File::open(file)
+        .ok()?
+        .take(LINE_MAX)
+        .read_to_end(&mut start)
+        .ok()?;
+    let line = start
+        .strip_prefix(b"#!")?
+        .split(|&byte| byte == b'\n')
+        .next()?;
+    let line = String::from_utf8_lossy(line);
+    line.split_whitespace().next().map(str::to_owned)
 }
 
 /// Most environments fit into this many bytes and have fewer variables than this.

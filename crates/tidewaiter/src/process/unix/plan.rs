@@ -90,12 +90,10 @@ impl Refusal {
             PRIORITY => SpawnStep::Priority,
             CPUS => SpawnStep::Cpus,
             LIMITS => SpawnStep::Limits,
-            _ if errno == Errno::NOENT && image.any_file_exists() => {
-                let message = "the interpreter that it names does not exist";
-                let error = io::Error::new(io::ErrorKind::NotFound, message);
-                return (SpawnStep::Execute, error);
-            }
-            _ if errno == Errno::NOENT => SpawnStep::Search,
+            _ if errno == Errno::NOENT => match image.missing_interpreter() {
+                Some(error) => return (SpawnStep::Execute, error),
+                None => SpawnStep::Search,
+            },
             _ => SpawnStep::Execute,
         };
         (step, errno.into())
