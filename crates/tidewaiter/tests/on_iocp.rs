@@ -31,6 +31,7 @@ mod promises {
     mod limits;
     mod options;
     mod ownership;
+    mod passing;
     mod processes;
     mod refused_programs;
     mod submitting;

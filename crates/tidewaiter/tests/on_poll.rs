@@ -35,6 +35,7 @@ mod promises {
     mod limits;
     mod options;
     mod ownership;
+    mod passing;
     mod processes;
     mod refused_programs;
     mod signals;

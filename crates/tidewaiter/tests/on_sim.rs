@@ -26,6 +26,7 @@ mod promises {
     mod limits;
     mod options;
     mod ownership;
+    mod passing;
     mod processes;
     mod submitting;
     mod wait;

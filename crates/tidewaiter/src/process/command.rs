@@ -53,7 +53,9 @@ pub(crate) struct User {
 ///
 /// Nothing is checked before the command is started. Starting fails with
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) if a string contains a NUL, or if the name of a variable is
-/// empty or contains `=`.
+/// empty or contains `=`. Strings need not be Unicode. On Windows, it also fails so if all arguments together, or the
+/// value of a variable, are longer than 32 766 units of UTF-16; Unix refuses what is too long in
+/// [`SpawnStep::Execute`].
 #[derive(Clone, Debug)]
 pub struct Command {
     pub(crate) program: OsString,

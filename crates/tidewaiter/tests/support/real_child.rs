@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidewaiter::process::Command;
 
-use super::roles::{READY, ROLE, Role};
+use super::roles::{READY, ROLE, Role, told};
 
 /// The name of the test that a child runs.
 const ENTRY: &str = "support::real_child::plays_its_role";
@@ -72,6 +72,10 @@ fn play(role: Role) -> io::Result<i32> {
             relay()?;
             Ok(0)
         }
+        Role::Tell => {
+            say(&told(|name| std::env::var_os(name)))?;
+            Ok(0)
+        }
         Role::LeaveEcho => {
             start(Role::Echo)?;
             Ok(5)
@@ -81,9 +85,7 @@ fn play(role: Role) -> io::Result<i32> {
             Ok(5)
         }
         Role::Flood(count) => {
-            for _ in 0..count {
-                io::stderr().write_all(&[b'!'; 1024])?;
-            }
+            flood(count)?;
             await_end_of_input()?;
             Ok(0)
         }
@@ -109,6 +111,15 @@ fn echo() -> io::Result<()> {
             count => say(&bytes[..count])?,
         }
     }
+}
+
+fn flood(count: u32) -> io::Result<()> {
+    static PIECE: [u8; 64 << 10] = [b'!'; 64 << 10];
+    let mut left = 1024 * usize::try_from(count).expect("it fits");
+    while left > 0 {
+        left -= io::stderr().write(&PIECE[..left.min(PIECE.len())])?;
+    }
+    Ok(())
 }
 
 fn relay() -> io::Result<()> {

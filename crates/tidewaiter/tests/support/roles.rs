@@ -1,9 +1,12 @@
 //! The roles that children play in the tests, the same on every port.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 /// The environment variable that tells a child its role.
 pub(crate) const ROLE: &str = "TIDEWAITER_TEST_ROLE";
+
+/// The environment variables that [`Role::Tell`] tells: this one, or those of this name with the numbers from `_0` on.
+pub(crate) const TEXT: &str = "TIDEWAITER_TEST_TEXT";
 
 /// The first bytes that a child writes to its standard output.
 pub(crate) const READY: &[u8] = b"\n<the child plays its role>\n";
@@ -40,6 +43,8 @@ pub(crate) enum Role {
     OpenFiles,
     /// Exits with 0 if it can start another child, otherwise with 9.
     Start,
+    /// Writes the values of the variables called [`TEXT`] in Rust's encoding, and exits with 0.
+    Tell,
     /// Writes this many times 1024 bytes to its standard error, and exits with 0 at the end of its input.
     Flood(u32),
 }
@@ -62,6 +67,7 @@ impl Role {
             Role::Compute => "compute".to_owned(),
             Role::OpenFiles => "open-files".to_owned(),
             Role::Start => "start".to_owned(),
+            Role::Tell => "tell".to_owned(),
             Role::Flood(count) => format!("flood {count}"),
         }
     }
@@ -85,8 +91,18 @@ impl Role {
             "compute" => Role::Compute,
             "open-files" => Role::OpenFiles,
             "start" => Role::Start,
+            "tell" => Role::Tell,
             "flood" => Role::Flood(number.parse().expect("a count")),
             _ => panic!("no such role: {text}"),
         }
     }
+}
+
+/// What [`Role::Tell`] tells, of this environment.
+pub(crate) fn told(value: impl Fn(&str) -> Option<OsString>) -> Vec<u8> {
+    let numbered = (0..).map(|number| format!("{TEXT}_{number}"));
+    let values = value(TEXT)
+        .into_iter()
+        .chain(numbered.map_while(|name| value(&name)));
+    values.flat_map(OsString::into_encoded_bytes).collect()
 }

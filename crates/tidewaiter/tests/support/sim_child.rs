@@ -3,7 +3,7 @@
 use tidewaiter::port::sim::{Event, Output, Process, Program, Sim};
 use tidewaiter::process::{Command, ExitStatus, Signal};
 
-use super::roles::{READY, ROLE, Role};
+use super::roles::{READY, ROLE, Role, told};
 
 /// The name of the program that plays every role.
 const PLAYER: &str = "player";
@@ -48,6 +48,7 @@ impl Player {
         let written = process.write(Output::Stdout, READY);
         assert_eq!(written.ok(), Some(READY.len()));
         match role {
+            Role::Tell => self.output = told(|name| process.env(name).map(ToOwned::to_owned)),
             Role::Mute => process.close_output(Output::Stdout),
             Role::LeaveEcho => {
                 process.fork(Player::playing(Role::Echo));
@@ -92,6 +93,17 @@ impl Player {
         }
     }
 
+    fn tell(&mut self, process: &mut Process<'_>) {
+        while !self.output.is_empty() {
+            match process.write(Output::Stdout, &self.output) {
+                Ok(0) => return,
+                Ok(count) => drop(self.output.drain(..count)),
+                Err(_) => return process.exit(1),
+            }
+        }
+        process.exit(0);
+    }
+
     fn flood(&mut self, process: &mut Process<'_>) {
         while self.errors > 0 {
             let piece = [b'!'; 1024];
@@ -120,6 +132,7 @@ impl Program for Player {
         }
         match self.role {
             Some(Role::Echo) => self.echo(process),
+            Some(Role::Tell) => self.tell(process),
             Some(Role::Flood(_)) => self.flood(process),
             Some(Role::Mute) => exit_at_end_of_input(process, 3),
             _ => {}

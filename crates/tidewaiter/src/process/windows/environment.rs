@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 
+use super::{check_length, invalid};
 use crate::process::Command;
 
 /// Keyed by the name in capitals, because the case of a name does not matter.
@@ -71,9 +72,12 @@ fn check(name: &OsStr, value: &OsStr) -> io::Result<()> {
             .any(|unit| unit == 0)
     {
         let message = format!("no environment variable can be {name:?} with the value {value:?}");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        return Err(invalid(&message));
     }
-    Ok(())
+    check_length(
+        &format!("the environment variable {name:?}"),
+        value.encode_wide().count(),
+    )
 }
 
 /// Capitalizes each UTF-16 unit by itself, as Windows does to compare names.

@@ -165,6 +165,18 @@ fn terminated(mut text: Vec<u16>) -> Vec<u16> {
     text
 }
 
+/// Checks the length of a text, without its final NUL. Windows counts the bytes of a text in 16 bits.
+fn check_length(what: &str, units: usize) -> io::Result<()> {
+    /// Including the final NUL.
+    const UNITS_MAX: usize = 32_767;
+    if units < UNITS_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("{what} is too long: Windows takes less than {UNITS_MAX} units of UTF-16");
+    Err(invalid(&message))
+}
+
 fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }

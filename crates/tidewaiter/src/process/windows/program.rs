@@ -9,7 +9,7 @@ use windows_sys::Win32::Foundation::MAX_PATH;
 use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 
 use super::environment::Environment;
-use super::{batch, invalid, quote, script, search, terminated, wide};
+use super::{batch, check_length, invalid, quote, script, search, terminated, wide};
 use crate::process::{Command, SpawnStep};
 
 /// A file to run, and the arguments it gets.
@@ -100,6 +100,10 @@ impl Program {
         }
         let command_line = quote::command_line(&wide(&self.name)?, &arguments)
             .ok_or_else(|| invalid("the program's own name contains a quotation mark"))?;
+        check_length(
+            "the command line, which holds all arguments,",
+            command_line.len(),
+        )?;
         Ok(Start {
             file: terminated(file),
             command_line: terminated(command_line),

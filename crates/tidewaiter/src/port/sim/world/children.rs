@@ -1,7 +1,7 @@
 //! The simulated processes: starting, delivering events, ending.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -353,14 +353,34 @@ impl World {
 }
 
 /// The reason why a command cannot be passed to a program, if any.
-fn invalid_argument(command: &Command) -> Option<&'static str> {
-    let has_nul = |text: &OsStr| text.as_encoded_bytes().contains(&0);
-    if has_nul(&command.program) || command.args.iter().any(|arg| has_nul(arg)) {
-        return Some("an argument contains a NUL");
+/// Says what no system could pass to a program.
+fn invalid_argument(command: &Command) -> Option<String> {
+    let directory = command
+        .directory
+        .as_ref()
+        .map(|directory| directory.as_os_str());
+    let texts = [("the program's name", Some(command.program.as_os_str()))]
+        .into_iter()
+        .chain([("an argument", command.arg0.as_deref())])
+        .chain(
+            command
+                .args
+                .iter()
+                .map(|arg| ("an argument", Some(arg.as_os_str()))),
+        )
+        .chain([("the working directory", directory)]);
+    let variables = command.env.iter().flat_map(|(name, value)| {
+        [Some(name.as_os_str()), value.as_deref()].map(|text| ("an environment variable", text))
+    });
+    for (what, text) in texts.chain(variables) {
+        if let Some(text) = text.filter(|text| text.as_encoded_bytes().contains(&0)) {
+            return Some(format!("{what} contains a NUL: {text:?}"));
+        }
     }
-    let mut env = command.env.iter();
-    let bad = env.any(|(name, value)| has_nul(name) || value.as_deref().is_some_and(has_nul));
-    bad.then_some("an environment variable contains a NUL")
+    let set = command.env.iter().filter(|(_, value)| value.is_some());
+    let mut names = set.map(|(name, _)| name);
+    let bad = names.find(|name| name.is_empty() || name.as_encoded_bytes().contains(&b'='))?;
+    Some(format!("no environment variable can have the name {bad:?}"))
 }
 
 fn environment(command: &Command) -> Vec<(OsString, OsString)> {
