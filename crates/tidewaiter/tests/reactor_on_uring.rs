@@ -37,6 +37,10 @@ mod leaving_behind;
 #[path = "reactor/large_pieces.rs"]
 mod large_pieces;
 
+#[cfg(target_os = "linux")]
+#[path = "reactor/linux_trees.rs"]
+mod linux_trees;
+
 #[path = "reactor/signals.rs"]
 mod signals;
 

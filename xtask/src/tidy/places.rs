@@ -57,6 +57,7 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/poll/selector/mod.rs",
     "crates/tidewaiter/src/port/poll/sigpipe/mod.rs",
     "crates/tidewaiter/src/process/mod.rs",
+    "crates/tidewaiter/src/process/other/parent.rs",
     // The command: Windows has no limit of descriptors and no users by number, and only Linux has orphans to reap.
     "crates/tidewaiter-cli/src/commands/serve/limits.rs",
     "crates/tidewaiter-cli/src/commands/serve/orphans.rs",

@@ -76,6 +76,7 @@ pub struct Command {
     pub(crate) umask: Option<u16>,
     pub(crate) priority: Option<Priority>,
     pub(crate) cpus: Option<Vec<usize>>,
+    pub(crate) die_with_parent: bool,
 }
 
 impl Command {
@@ -99,6 +100,7 @@ impl Command {
             umask: None,
             priority: None,
             cpus: None,
+            die_with_parent: false,
         }
     }
 
@@ -261,6 +263,23 @@ impl Command {
     #[must_use]
     pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Command {
         self.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// Sets whether the OS kills the child when our process ends, however that ends: false by default. A
+    /// [detached](crate::Process::detach) child still ends with our process, although it outlives the reactor.
+    ///
+    /// - Linux: the child alone (`PR_SET_PDEATHSIG`), not its descendants. A program with the set-user-ID or set-group-ID
+    ///   bit or with file capabilities lives on, and so does one that asks to. Such children are started on a
+    ///   thread of their own, which lasts as long as our process: the OS would otherwise kill them when the thread ends
+    ///   that started them. From that thread they inherit what belongs to a thread, such as its CPUs.
+    /// - FreeBSD: the child alone (`PROC_PDEATHSIG_CTL`), with the same exceptions.
+    /// - Windows: the child and all its descendants (`JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE`).
+    ///
+    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
+    #[must_use]
+    pub fn die_with_parent(mut self, die_with_parent: bool) -> Command {
+        self.die_with_parent = die_with_parent;
         self
     }
 

@@ -43,6 +43,8 @@ pub enum SpawnStep {
     Cpus,
     /// Setting the child's limits: the OS refuses one, or does not have it.
     Limits,
+    /// Having the child end with this process: the system cannot.
+    DieWithParent,
     /// Running the program: it is not executable, or its interpreter is missing.
     Execute,
     /// Putting the new process and its pipes onto the port.
@@ -102,6 +104,7 @@ impl fmt::Display for SpawnStep {
             SpawnStep::Priority => "cannot set its priority",
             SpawnStep::Cpus => "cannot choose its CPUs",
             SpawnStep::Limits => "cannot limit it",
+            SpawnStep::DieWithParent => "cannot be made to end with its parent",
             SpawnStep::Execute => "cannot be executed",
             SpawnStep::Adopt => "cannot be watched",
         })

@@ -22,3 +22,4 @@ mod streams;
 pub(crate) mod support;
 mod terminating;
 mod timers;
+mod trees;

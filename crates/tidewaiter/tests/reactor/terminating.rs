@@ -3,34 +3,16 @@
 use std::time::Duration;
 
 use tidewaiter::process::ExitStatus;
-use tidewaiter::{Phase, Process, Reactor, SystemEvent};
+use tidewaiter::{Phase, Reactor, SystemEvent};
 
 use super::processes::{Watch, check_events, start};
 use super::support::{Countdown, Log, reactor, run_clean};
+use super::trees::once_ready;
 use crate::KILLED;
-use crate::support::roles::{READY, Role};
+use crate::support::roles::Role;
 
 /// Longer than a test may take.
 const LONG: Duration = Duration::from_secs(3600);
-
-/// Calls `call` once, as soon as `count` processes that share the child's output play their roles.
-fn once_ready(
-    log: &Log,
-    countdown: &Countdown,
-    count: usize,
-    call: impl FnOnce(&Process) + 'static,
-) -> Watch {
-    let mut call = Some(call);
-    Watch::new(log, countdown).data(move |process, child_fd, all| {
-        let parts = all.windows(READY.len());
-        if child_fd == 1
-            && parts.filter(|part| *part == READY).count() == count
-            && let Some(call) = call.take()
-        {
-            call(process);
-        }
-    })
-}
 
 /// Checks, once the reactor stops, that no delayed call is left.
 fn expect_no_timers(reactor: &Reactor) {

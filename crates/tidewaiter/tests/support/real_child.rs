@@ -93,6 +93,7 @@ fn play(role: Role) -> io::Result<i32> {
             start(Role::Deaf)?;
             stay()
         }
+        Role::KeepBound => keep_bound(),
         _ => stay(),
     }
 }
@@ -212,6 +213,23 @@ fn start(role: Role) -> io::Result<()> {
         .stderr(Stdio::inherit())
         .spawn()?;
     Ok(())
+}
+
+/// Starts a child that ends with us, and stays.
+fn keep_bound() -> io::Result<i32> {
+    struct Ignored;
+    impl tidewaiter::ProcessProtocol for Ignored {}
+    use tidewaiter::process::Stdio::Inherit;
+    let command = child(Role::Deaf)
+        .stdin(Inherit)
+        .stdout(Inherit)
+        .stderr(Inherit)
+        .die_with_parent(true);
+    let reactor = tidewaiter::Reactor::new().map_err(io::Error::other)?;
+    let started = reactor.spawn_process(&command, Ignored);
+    started.map_err(io::Error::other)?;
+    reactor.run().map_err(io::Error::other)?;
+    Ok(1)
 }
 
 #[cfg(unix)]

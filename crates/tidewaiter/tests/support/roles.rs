@@ -30,6 +30,8 @@ pub(crate) enum Role {
     LeaveStubborn,
     /// Starts a deaf child that inherits its streams, and stays.
     KeepDeaf,
+    /// Starts a deaf child that inherits its streams and ends with it, and stays.
+    KeepBound,
     /// Copies its descriptor 9 to its descriptor 5 until the input ends, then exits with 0. Needs more than the standard
     /// streams.
     Relay,
@@ -62,6 +64,7 @@ impl Role {
             Role::LeaveEcho => "leave-echo".to_owned(),
             Role::LeaveStubborn => "leave-stubborn".to_owned(),
             Role::KeepDeaf => "keep-deaf".to_owned(),
+            Role::KeepBound => "keep-bound".to_owned(),
             Role::Work(size) => format!("work {size}"),
             Role::Allocate(size) => format!("allocate {size}"),
             Role::Compute => "compute".to_owned(),
@@ -86,6 +89,7 @@ impl Role {
             "leave-echo" => Role::LeaveEcho,
             "leave-stubborn" => Role::LeaveStubborn,
             "keep-deaf" => Role::KeepDeaf,
+            "keep-bound" => Role::KeepBound,
             "work" => Role::Work(number.parse().expect("a size")),
             "allocate" => Role::Allocate(number.parse().expect("a size")),
             "compute" => Role::Compute,

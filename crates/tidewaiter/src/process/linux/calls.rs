@@ -11,7 +11,7 @@ use std::ptr;
 
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Pid, Signal, Uid};
 use rustix::pty::OpenptFlags;
 use rustix::thread::CpuSet;
 
@@ -146,6 +146,21 @@ pub(crate) fn set_group(group: Gid) -> Result<(), Errno> {
 
 pub(crate) fn set_user(user: Uid) -> Result<(), Errno> {
     rustix::thread::set_thread_uid(user)
+}
+
+/// Linux can end a child with its parent.
+#[expect(clippy::unnecessary_wraps, reason = "other systems may lack it")]
+pub(crate) fn check_die_with_parent() -> io::Result<()> {
+    Ok(())
+}
+
+/// Has the kernel kill this process when the thread that started it ends. Fails if the parent has ended before.
+pub(crate) fn die_with(parent: Pid) -> Result<(), Errno> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    match rustix::process::getppid() == Some(parent) {
+        true => Ok(()),
+        false => Err(Errno::SRCH),
+    }
 }
 
 /// A set of CPUs, as the kernel takes it.

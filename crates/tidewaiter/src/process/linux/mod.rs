@@ -6,6 +6,7 @@
 
 pub(crate) mod calls;
 mod child;
+mod starter;
 mod wait;
 
 #[cfg(test)]
@@ -81,8 +82,13 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
         None => Memory::Shared,
         Some(_) => Memory::Copied,
     };
-    let (pid, pidfd) = child::start(&image, &plan, by_pidfd, memory)
-        .map_err(|(step, source)| failed(step)(source))?;
+    let begin = || child::start(&image, &plan, by_pidfd, memory);
+    let started = match command.die_with_parent {
+        false => begin(),
+        // SAFETY: starting a child uses what it is given, and returns a number and a descriptor.
+        true => unsafe { starter::run(begin) }.map_err(failed(SpawnStep::DieWithParent))?,
+    };
+    let (pid, pidfd) = started.map_err(|(step, source)| failed(step)(source))?;
     Ok(OsChild {
         pid: pid.as_raw_nonzero().get().unsigned_abs(),
         process: OsProcess {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
 
+pub(crate) use super::parent::{check_die_with_parent, die_with};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;

@@ -4,6 +4,7 @@
 
 pub(crate) mod calls;
 mod child;
+mod parent;
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::mem::MaybeUninit;

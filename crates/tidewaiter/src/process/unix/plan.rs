@@ -11,7 +11,7 @@ use std::ptr;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{Gid, Resource, Rlimit, Uid};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
 
 use super::limits::resource_limits;
 use super::{Descriptors, Image, Placement};
@@ -34,6 +34,8 @@ pub(crate) struct Plan<'a> {
     priority: Option<Priority>,
     cpus: Option<calls::Cpus>,
     user: Option<Identity>,
+    /// The process with which the child ends.
+    dies_with: Option<Pid>,
     limits: Vec<(Resource, Rlimit)>,
     placements: &'a [Placement],
     /// The first and last numbers of each range of descriptors to close.
@@ -66,7 +68,8 @@ const USER: i32 = 6;
 const PRIORITY: i32 = 7;
 const CPUS: i32 = 8;
 const LIMITS: i32 = 9;
-const EXECUTE: i32 = 10;
+const PARENT: i32 = 10;
+const EXECUTE: i32 = 11;
 
 impl Refusal {
     fn of(step: i32, errno: Errno) -> Refusal {
@@ -90,6 +93,7 @@ impl Refusal {
             PRIORITY => SpawnStep::Priority,
             CPUS => SpawnStep::Cpus,
             LIMITS => SpawnStep::Limits,
+            PARENT => SpawnStep::DieWithParent,
             _ if errno == Errno::NOENT => match image.missing_interpreter() {
                 Some(error) => return (SpawnStep::Execute, error),
                 None => SpawnStep::Search,
@@ -103,7 +107,7 @@ impl Refusal {
 impl<'a> Plan<'a> {
     /// # Errors
     ///
-    /// A number is invalid for a user, a group or a CPU, or the system cannot choose CPUs.
+    /// A number is invalid for a user, a group or a CPU, or the system cannot choose CPUs or end a child with its parent.
     pub(crate) fn new(
         command: &Command,
         image: &'a Image,
@@ -125,6 +129,7 @@ impl<'a> Plan<'a> {
             priority: command.priority,
             cpus: cpus.map_err(|error| (SpawnStep::Cpus, error))?,
             user: user.map_err(|error| (SpawnStep::Arguments, error))?,
+            dies_with: parent(command).map_err(|error| (SpawnStep::DieWithParent, error))?,
             limits: resource_limits(command.limits),
             placements: &descriptors.placements,
             gaps: gaps(&descriptors.placements),
@@ -196,6 +201,10 @@ impl<'a> Plan<'a> {
         if let Some(user) = &self.user {
             user.assume()?;
         }
+        // The kernel forgets it when the user changes.
+        if let Some(parent) = self.dies_with {
+            calls::die_with(parent).map_err(|errno| Refusal::of(PARENT, errno))?;
+        }
         // SAFETY: these are the child's own descriptors, and nothing uses them.
         unsafe { calls::close_all(&self.gaps) };
         // Last, so that the limits hold for the program alone, and not for the steps above.
@@ -254,6 +263,15 @@ fn identity(user: &User) -> io::Result<Identity> {
         group: Gid::from_raw(*group),
         groups: groups.iter().copied().map(Gid::from_raw).collect(),
     })
+}
+
+/// Returns the process with which the child ends, if that was asked for.
+fn parent(command: &Command) -> io::Result<Option<Pid>> {
+    if !command.die_with_parent {
+        return Ok(None);
+    }
+    calls::check_die_with_parent()?;
+    Ok(Some(rustix::process::getpid()))
 }
 
 /// Gives the child one of its descriptors.

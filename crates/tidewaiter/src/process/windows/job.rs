@@ -2,17 +2,20 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{
+    AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, IntoRawHandle, OwnedHandle,
+};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::JobObjects::{
     CreateJobObjectW, JOB_OBJECT_LIMIT, JOB_OBJECT_LIMIT_ACTIVE_PROCESS,
-    JOB_OBJECT_LIMIT_JOB_MEMORY, JOB_OBJECT_LIMIT_JOB_TIME, JOBOBJECT_ASSOCIATE_COMPLETION_PORT,
-    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
-    JOBOBJECTINFOCLASS, JobObjectAssociateCompletionPortInformation,
-    JobObjectBasicAccountingInformation, JobObjectExtendedLimitInformation,
-    QueryInformationJobObject, SetInformationJobObject, TerminateJobObject,
+    JOB_OBJECT_LIMIT_JOB_MEMORY, JOB_OBJECT_LIMIT_JOB_TIME, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+    JOBOBJECT_ASSOCIATE_COMPLETION_PORT, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION,
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JOBOBJECTINFOCLASS,
+    JobObjectAssociateCompletionPortInformation, JobObjectBasicAccountingInformation,
+    JobObjectExtendedLimitInformation, QueryInformationJobObject, SetInformationJobObject,
+    TerminateJobObject,
 };
 
 use super::check;
@@ -29,12 +32,14 @@ const FLAGS: [(JOB_OBJECT_LIMIT, &str); 3] = [
     (JOB_OBJECT_LIMIT_ACTIVE_PROCESS, "processes"),
 ];
 
-/// A job. Closing it does not end its processes.
+/// A job. Dropping it does not end its processes.
 #[derive(Debug)]
 pub(super) struct Job {
     handle: OwnedHandle,
     /// Whether it posts messages to a completion port.
     reports: Cell<bool>,
+    /// Whether its processes end when the last handle to it is closed.
+    ends_when_closed: bool,
 }
 
 impl Job {
@@ -49,12 +54,18 @@ impl Job {
         Ok(Job {
             handle,
             reports: Cell::new(false),
+            ends_when_closed: false,
         })
     }
 
-    /// Limits what its processes may use together.
-    pub(super) fn limit(&self, limits: Limits) -> io::Result<()> {
-        let limits = extended(limits);
+    /// Limits what its processes may use together, and sets whether they end with this process, which is when Windows
+    /// closes the job.
+    pub(super) fn limit(&mut self, limits: Limits, end_with_us: bool) -> io::Result<()> {
+        let mut limits = extended(limits);
+        if end_with_us {
+            limits.BasicLimitInformation.LimitFlags |= JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+            self.ends_when_closed = true;
+        }
         let asked = limits.BasicLimitInformation.LimitFlags;
         if asked == 0 {
             return Ok(());
@@ -153,12 +164,21 @@ impl AsHandle for Job {
 }
 
 impl Drop for Job {
-    /// Stops the messages: a tree that lives on would otherwise fill the queue of a port that nobody reads any more.
+    /// Stops the messages: a tree that lives on would otherwise fill the queue of a port that nobody reads any more. If
+    /// the tree is to end with this process, keeps a handle of the job open until then.
     fn drop(&mut self) {
         if self.reports.get()
             && let Err(error) = self.associate(ptr::null_mut(), 0)
         {
             log::debug!("process: a job that is closed still reports its processes: {error}");
+        }
+        let over = || self.active_processes().is_ok_and(|count| count == 0);
+        if self.ends_when_closed && !over() {
+            match self.handle.try_clone() {
+                // Windows closes it when we end.
+                Ok(handle) => _ = handle.into_raw_handle(),
+                Err(error) => log::warn!("process: a tree ends before this process: {error}"),
+            }
         }
     }
 }

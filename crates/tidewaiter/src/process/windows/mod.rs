@@ -70,8 +70,8 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let cpus = command.cpus.as_deref().map(affinity).transpose();
     image.cpus = cpus.map_err(|error| failed((SpawnStep::Cpus, error)))?;
     let streams = Streams::of(&command.descriptors).map_err(failed)?;
-    let job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
-    job.limit(command.limits)
+    let mut job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
+    job.limit(command.limits, command.die_with_parent)
         .map_err(|error| failed((SpawnStep::Limits, error)))?;
     let mut started = start::start(&image, &job, &streams);
     if started.as_ref().is_err_and(is_no_program) {
