@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::SpawnStep;
 use super::limits::Limits;
 use super::priority::Priority;
-use super::stdio::Stdio;
+use super::stdio::{Stdio, follow};
 use super::terminal::Terminal;
 
 /// The user and groups that the child runs as.
@@ -158,20 +158,12 @@ impl Command {
     }
 
     /// Sets the child's standard input: a pipe by default.
-    ///
-    /// # Panics
-    ///
-    /// As [`fd`](Command::fd).
     #[must_use]
     pub fn stdin(self, stdio: Stdio) -> Command {
         self.fd(0, stdio)
     }
 
     /// Sets the child's standard output: a pipe by default.
-    ///
-    /// # Panics
-    ///
-    /// As [`fd`](Command::fd).
     #[must_use]
     pub fn stdout(self, stdio: Stdio) -> Command {
         self.fd(1, stdio)
@@ -193,16 +185,8 @@ impl Command {
     ///
     /// Simulations have standard streams alone. Where the system lacks what is asked for, starting the child fails with
     /// [`Unsupported`](io::ErrorKind::Unsupported).
-    ///
-    /// # Panics
-    ///
-    /// For [`Stdio::Stdout`] as standard input or output.
     #[must_use]
     pub fn fd(mut self, child_fd: u32, stdio: Stdio) -> Command {
-        assert!(
-            stdio != Stdio::Stdout || child_fd > 1,
-            "`Stdio::Stdout` is not for standard input and output"
-        );
         self.descriptors.insert(child_fd, stdio);
         self
     }
@@ -368,26 +352,39 @@ impl Command {
         Ok(())
     }
 
+    /// Returns the descriptors that are the same as others of the child, each with the other one.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no such descriptor.
+    pub(crate) fn followers(&self) -> Result<Vec<(u32, u32)>, (SpawnStep, io::Error)> {
+        follow(&self.descriptors, self.first_asked())
+    }
+
+    /// Returns the first descriptor that a terminal does not replace.
+    pub(crate) fn first_asked(&self) -> u32 {
+        if self.terminal.is_some() { 3 } else { 0 }
+    }
+
     /// Returns the three standard streams, in simulations, which have nothing else.
     ///
     /// # Errors
     ///
     /// [`Unsupported`](io::ErrorKind::Unsupported) if the command asks for more.
-    pub(crate) fn standard_streams(&self) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
+    pub(crate) fn standard_streams(&self) -> Result<[&Stdio; 3], (SpawnStep, io::Error)> {
         self.refuse_features_of_unix()?;
-        for (&number, &stdio) in &self.descriptors {
-            let refused = match stdio {
-                Stdio::Closed => false,
-                Stdio::Descriptor(_) => true,
-                _ => number > 2,
+        for (&number, stdio) in &self.descriptors {
+            let message = match stdio {
+                Stdio::Closed => continue,
+                Stdio::Descriptor(_) => "a simulated child has no descriptors of ours",
+                Stdio::File { .. } => "a simulated child has no files",
+                _ if number > 2 => "a simulated child has no descriptors but the standard streams",
+                _ => continue,
             };
-            if refused {
-                let message = "a simulated child has no descriptors but the standard streams";
-                let error = io::Error::new(io::ErrorKind::Unsupported, message);
-                return Err((SpawnStep::Descriptor(number), error));
-            }
+            let error = io::Error::new(io::ErrorKind::Unsupported, message);
+            return Err((SpawnStep::Descriptor(number), error));
         }
-        Ok([0, 1, 2].map(|number| self.descriptors[&number]))
+        Ok([0, 1, 2].map(|number| &self.descriptors[&number]))
     }
 
     /// Returns the program as it was given.

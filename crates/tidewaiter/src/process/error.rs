@@ -18,8 +18,9 @@ pub enum SpawnStep {
     Search,
     /// Making the pipes to the child.
     Pipes,
-    /// Giving the child its descriptor of this number: our descriptor is not open, the number is too high, or
-    /// the OS has no such descriptors.
+    /// Giving the child its descriptor of this number: our descriptor is not open, the file cannot be opened, the
+    /// child's other descriptor that it should be the same as does not exist, the number is too high, or the OS has no
+    /// such descriptors.
     Descriptor(u32),
     /// Making the pseudo-terminal, or giving it to the child.
     Terminal,

@@ -27,7 +27,8 @@ pub use error::{SpawnError, SpawnStep};
 pub use limits::Limits;
 pub use priority::Priority;
 pub use status::{ExitStatus, Signal, SignalTarget, Usage};
-pub use stdio::{PipeDirection, Stdio};
+use stdio::name_file;
+pub use stdio::{FileAccess, PipeDirection, Stdio};
 #[cfg(unix)]
 pub(crate) use terminal::TerminalEnds;
 pub use terminal::{Terminal, TerminalSize};

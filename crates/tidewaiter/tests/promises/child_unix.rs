@@ -1,8 +1,11 @@
 //! Sockets and terminals as the streams of children, which Unix alone has.
 
-use tidewaiter::process::{Command, ExitStatus, Stdio, TerminalSize};
+use std::fs::File;
+use std::io::Write;
 
-use super::child_descriptors::status;
+use tidewaiter::process::{Command, ExitStatus, SpawnStep, Stdio, TerminalSize};
+
+use super::child_descriptors::{path, status};
 use crate::support::harness::Harness;
 use crate::support::reader::Reader;
 
@@ -18,6 +21,37 @@ fn a_standard_stream_can_be_a_socket() {
         .stdout(Stdio::Socket);
     let spawned = harness.spawn(&command);
     assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(0));
+    harness.finish();
+}
+
+/// Goal: opening a FIFO waits for nobody, but the child's reads do.
+#[test]
+fn a_fifo_holds_nobody_up() {
+    let mut harness = Harness::new();
+    let fifo = path("fifo");
+    let mkfifo = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(mkfifo.expect("it can be run").success());
+    // Nobody writes: it is empty.
+    let command = shell("cat; exit 4").stdin(Stdio::read_file(&fifo));
+    let spawned = harness.spawn(&command);
+    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(4));
+    // Nobody reads.
+    let command = shell("").stdout(Stdio::write_file(&fifo));
+    let error = harness.port.spawn(&command).expect_err("nobody reads");
+    assert_eq!(error.step, SpawnStep::Descriptor(1), "{error}");
+    // We do both. The child waits until we write.
+    let mut both = File::options()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .expect("it is there");
+    let command = shell("echo ready; read line; exit $line").stdin(Stdio::read_file(&fifo));
+    let spawned = harness.spawn(&command);
+    let mut output = Reader::new(&mut harness, spawned.pipe(1).expect("a pipe"));
+    output.skip_past(&mut harness, b"ready\n");
+    both.write_all(b"5\n").expect("there is room");
+    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(5));
+    std::fs::remove_file(&fifo).expect("it is ours");
     harness.finish();
 }
 

@@ -207,7 +207,7 @@ fn standard_streams_other_than_pipes_have_no_handles() {
 #[test]
 fn standard_error_can_lead_into_standard_output() {
     let mut harness = Harness::new();
-    let command = crate::child(Role::Flood(1)).stderr(Stdio::Stdout);
+    let command = crate::child(Role::Flood(1)).stderr(Stdio::SameAs(1));
     let spawned = harness.port.spawn(&command).expect("it starts");
     harness.track_child(spawned.process);
     let [Some(stdin), Some(stdout), None] = [0, 1, 2].map(|number| spawned.pipe(number)) else {

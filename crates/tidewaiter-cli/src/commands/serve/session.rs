@@ -155,7 +155,7 @@ impl Session {
                 .env("TCPLOCALPORT", local.port().to_string());
         }
         if plan.merge_stderr {
-            command.stderr(Stdio::Stdout)
+            command.stderr(Stdio::SameAs(1))
         } else {
             command
         }

@@ -100,9 +100,12 @@ fn the_child_starts_in_its_directory() {
 #[test]
 fn standard_error_can_be_merged_or_dropped() {
     let command = shell("echo out; echo err >&2");
-    assert_eq!(run(&command.clone().stderr(Stdio::Stdout)).0, "out\nerr\n");
+    assert_eq!(
+        run(&command.clone().stderr(Stdio::SameAs(1))).0,
+        "out\nerr\n"
+    );
     assert_eq!(run(&command.clone().stderr(Stdio::Null)).0, "out\n");
-    let child = spawn(&command.stdout(Stdio::Null).stderr(Stdio::Stdout)).expect("sh exists");
+    let child = spawn(&command.stdout(Stdio::Null).stderr(Stdio::SameAs(1))).expect("sh exists");
     assert_eq!(child.pipes.len(), 1);
     assert_eq!(await_end(&child.process), ExitStatus::Code(0));
 }
@@ -415,7 +418,7 @@ fn a_host_without_standard_streams_can_have_children() {
         // SAFETY: only this test runs in this process, so nothing uses them meanwhile.
         unsafe { libc::close(number) };
     }
-    let (text, status) = run(&shell("echo out; echo err >&2").stderr(Stdio::Stdout));
+    let (text, status) = run(&shell("echo out; echo err >&2").stderr(Stdio::SameAs(1)));
     let inherited = run(&shell("test -e /proc/self/fd/0 && exit 7; exit 8").stdin(Stdio::Inherit));
     // Restores them for the test harness.
     let [input, output, errors] = streams;

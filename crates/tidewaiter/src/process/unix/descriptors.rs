@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 
 use socket2::SockRef;
 
+use super::file;
 use super::numbers::{above_standard_streams, duplicate, is_open, raw};
 use super::terminal;
-use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal};
+use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal, name_file};
 
 /// Maps one of the child's descriptors to the one of ours that it is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +40,10 @@ impl Descriptors {
     /// The step that failed, and why: one of our descriptors is not open, or no more can be opened.
     pub(crate) fn of(command: &Command) -> Result<Descriptors, (SpawnStep, io::Error)> {
         let mut descriptors = Descriptors::default();
-        let first = match command.terminal {
-            Some(_) => 3,
-            None => 0,
-        };
-        let asked = || command.descriptors.range(first..);
+        let followers = command.followers()?;
+        let asked = || command.descriptors.range(command.first_asked()..);
         // Check our own descriptors first: one opened later may get the number of one that is closed now.
-        for (&number, &stdio) in asked() {
+        for (&number, stdio) in asked() {
             let failed = |error| (SpawnStep::Descriptor(number), error);
             descriptors.take_ours(number, stdio).map_err(failed)?;
         }
@@ -53,7 +51,7 @@ impl Descriptors {
             let failed = |error| (SpawnStep::Terminal, error);
             descriptors.add_terminal(terminal).map_err(failed)?;
         }
-        for (&number, &stdio) in asked() {
+        for (&number, stdio) in asked() {
             let step = match stdio.direction(number) {
                 Some(_) => SpawnStep::Pipes,
                 None => SpawnStep::Descriptor(number),
@@ -61,8 +59,8 @@ impl Descriptors {
             let failed = |error| (step, error);
             descriptors.make(number, stdio).map_err(failed)?;
         }
+        descriptors.place_followers(&followers)?;
         descriptors.placements.sort_by_key(|place| place.childs);
-        descriptors.follow_output(command)?;
         descriptors
             .avoid_overwrites()
             .map_err(|error| (SpawnStep::Pipes, error))?;
@@ -94,9 +92,9 @@ impl Descriptors {
         Ok(())
     }
 
-    fn take_ours(&mut self, number: u32, stdio: Stdio) -> io::Result<()> {
+    fn take_ours(&mut self, number: u32, stdio: &Stdio) -> io::Result<()> {
         let childs = raw(number)?;
-        match stdio {
+        match *stdio {
             Stdio::Inherit if is_open(childs).is_ok() => self.place(childs, childs),
             Stdio::Descriptor(ours) => {
                 is_open(ours)?;
@@ -107,7 +105,7 @@ impl Descriptors {
         Ok(())
     }
 
-    fn make(&mut self, number: u32, stdio: Stdio) -> io::Result<()> {
+    fn make(&mut self, number: u32, stdio: &Stdio) -> io::Result<()> {
         let childs = raw(number)?;
         let made = match (stdio, stdio.direction(number)) {
             (_, Some(direction)) => {
@@ -126,6 +124,9 @@ impl Descriptors {
                 let null = File::options().read(true).write(true).open("/dev/null")?;
                 null.into()
             }
+            (Stdio::File { path, access }, _) => {
+                file::open(path, *access).map_err(|error| name_file(path, &error))?
+            }
             _ => return Ok(()),
         };
         self.place(made.as_raw_fd(), childs);
@@ -133,19 +134,18 @@ impl Descriptors {
         Ok(())
     }
 
-    /// Places the descriptors that are the same as the child's standard output.
-    fn follow_output(&mut self, command: &Command) -> Result<(), (SpawnStep, io::Error)> {
-        let Some(output) = self.placements.iter().find(|place| place.childs == 1) else {
-            return Ok(());
-        };
-        let ours = output.ours;
-        for (&number, &stdio) in &command.descriptors {
-            if stdio == Stdio::Stdout {
-                let failed = |error| (SpawnStep::Descriptor(number), error);
-                self.place(ours, raw(number).map_err(failed)?);
+    /// Places the descriptors that are the same as others of the child. If the other one is closed, so are they.
+    fn place_followers(&mut self, followers: &[(u32, u32)]) -> Result<(), (SpawnStep, io::Error)> {
+        for &(number, other) in followers {
+            let failed = |error| (SpawnStep::Descriptor(number), error);
+            let (childs, other) = raw(number)
+                .and_then(|childs| Ok((childs, raw(other)?)))
+                .map_err(failed)?;
+            let placed = self.placements.iter().find(|place| place.childs == other);
+            if let Some(&Placement { ours, .. }) = placed {
+                self.place(ours, childs);
             }
         }
-        self.placements.sort_by_key(|place| place.childs);
         Ok(())
     }
 

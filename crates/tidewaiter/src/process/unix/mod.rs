@@ -4,6 +4,7 @@
 
 mod descriptors;
 mod end;
+mod file;
 mod image;
 mod limits;
 mod numbers;

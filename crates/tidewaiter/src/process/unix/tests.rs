@@ -128,9 +128,9 @@ fn one_descriptor_can_be_given_several_times_and_standard_error_can_follow_outpu
     let (mut reader, writer) = io::pipe().expect("a pipe");
     let command = shell("for n in 1 2 3 4; do echo $n >&$n; done")
         .stdout(descriptor(&writer))
-        .stderr(Stdio::Stdout)
+        .stderr(Stdio::SameAs(1))
         .fd(3, descriptor(&writer))
-        .fd(4, Stdio::Stdout);
+        .fd(4, Stdio::SameAs(1));
     start(&command);
     drop(writer);
     let mut text = String::new();

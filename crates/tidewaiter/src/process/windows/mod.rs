@@ -69,7 +69,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     command.refuse_features_of_unix().map_err(failed)?;
     let cpus = command.cpus.as_deref().map(affinity).transpose();
     image.cpus = cpus.map_err(|error| failed((SpawnStep::Cpus, error)))?;
-    let streams = Streams::of(&command.descriptors).map_err(failed)?;
+    let streams = Streams::of(command).map_err(failed)?;
     let mut job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
     job.limit(command.limits, command.die_with_parent)
         .map_err(|error| failed((SpawnStep::Limits, error)))?;

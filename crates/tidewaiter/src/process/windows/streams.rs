@@ -5,6 +5,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::path::Path;
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{
@@ -24,7 +25,7 @@ use windows_sys::Win32::System::Pipes::{
 
 use super::check;
 use crate::os::duplicate;
-use crate::process::{ChildPipe, PipeDirection, SpawnStep, Stdio};
+use crate::process::{ChildPipe, Command, FileAccess, PipeDirection, SpawnStep, Stdio, name_file};
 
 const PIPE_BYTES: u32 = 64 * 1024;
 
@@ -44,8 +45,6 @@ const IS_DEVICE: u8 = 0x40;
 pub(super) struct Streams {
     /// The child's handles by its descriptors, not inheritable.
     handles: BTreeMap<u32, OwnedHandle>,
-    /// The descriptors that are the same as standard output.
-    merged: Vec<u32>,
     /// Our ends, for overlapped use.
     pub(super) ours: Vec<ChildPipe>,
 }
@@ -56,33 +55,36 @@ impl Streams {
     /// # Errors
     ///
     /// The OS's error, or `Unsupported` for what a descriptor cannot be on Windows.
-    pub(super) fn of(
-        descriptors: &BTreeMap<u32, Stdio>,
-    ) -> Result<Streams, (SpawnStep, io::Error)> {
+    pub(super) fn of(command: &Command) -> Result<Streams, (SpawnStep, io::Error)> {
         let mut streams = Streams {
             handles: BTreeMap::new(),
-            merged: Vec::new(),
             ours: Vec::new(),
         };
-        for (&number, &stdio) in descriptors {
+        let followers = command.followers()?;
+        for (&number, stdio) in &command.descriptors {
             streams.open(number, stdio).map_err(|error| {
-                let step = match (stdio, error.kind()) {
-                    (Stdio::Descriptor(_), _) | (_, io::ErrorKind::Unsupported) => {
-                        SpawnStep::Descriptor(number)
-                    }
+                let step = match (stdio.direction(number), error.kind()) {
+                    (None, _) | (_, io::ErrorKind::Unsupported) => SpawnStep::Descriptor(number),
                     _ => SpawnStep::Pipes,
                 };
                 (step, error)
             })?;
         }
+        for (number, other) in followers {
+            // A handle of its own, so that the child can close one of the two.
+            let copy = streams.handles.get(&other).map(OwnedHandle::try_clone);
+            let copy = copy.transpose();
+            let copy = copy.map_err(|error| (SpawnStep::Descriptor(number), error))?;
+            streams.handles.extend(copy.map(|copy| (number, copy)));
+        }
         Ok(streams)
     }
 
-    fn open(&mut self, number: u32, stdio: Stdio) -> io::Result<()> {
-        if number >= DESCRIPTORS_MAX && stdio != Stdio::Closed {
+    fn open(&mut self, number: u32, stdio: &Stdio) -> io::Result<()> {
+        if number >= DESCRIPTORS_MAX && *stdio != Stdio::Closed {
             return Err(unsupported("Windows has no descriptor of that number"));
         }
-        let handle = match stdio {
+        let handle = match *stdio {
             Stdio::Null => File::options()
                 .read(true)
                 .write(true)
@@ -90,11 +92,9 @@ impl Streams {
                 .map(|null| Some(null.into()))?,
             Stdio::Inherit => inherited(number)?,
             Stdio::Descriptor(ours) => Some(duplicate(ours)?),
-            Stdio::Stdout => {
-                self.merged.push(number);
-                None
-            }
-            Stdio::Closed => None,
+            Stdio::File { ref path, access } => Some(open_file(path, access)?),
+            // Its handle is a copy of the other's.
+            Stdio::SameAs(_) | Stdio::Closed => None,
             Stdio::Pipe | Stdio::Socket | Stdio::PipeToChild | Stdio::PipeFromChild => {
                 self.open_pipe(number, stdio)?
             }
@@ -104,7 +104,7 @@ impl Streams {
     }
 
     /// Keeps our end, and returns the child's.
-    fn open_pipe(&mut self, number: u32, stdio: Stdio) -> io::Result<Option<OwnedHandle>> {
+    fn open_pipe(&mut self, number: u32, stdio: &Stdio) -> io::Result<Option<OwnedHandle>> {
         let Some(direction) = stdio.direction(number) else {
             return Ok(None);
         };
@@ -120,14 +120,9 @@ impl Streams {
     /// The handles that the child gets as standard input, output and error.
     pub(super) fn numbers(&self) -> [HANDLE; 3] {
         [0, 1, 2].map(|number| {
-            let handle = self.handle(number);
+            let handle = self.handles.get(&number);
             handle.map_or(ptr::null_mut(), AsRawHandle::as_raw_handle)
         })
-    }
-
-    fn handle(&self, number: u32) -> Option<&OwnedHandle> {
-        let is_merged = self.merged.contains(&number);
-        self.handles.get(if is_merged { &1 } else { &number })
     }
 
     /// The handles that the child inherits, each of them once.
@@ -138,14 +133,13 @@ impl Streams {
     /// The block by which the child's C runtime knows its descriptors: their count, a byte of flags for each, and a
     /// handle for each. Empty if there are none beside the standard streams.
     pub(super) fn block(&self) -> Vec<u8> {
-        let last = self.handles.keys().chain(&self.merged).max();
-        let Some(&last @ 3..) = last else {
+        let Some((&last @ 3.., _)) = self.handles.last_key_value() else {
             return Vec::new();
         };
         let (mut flags, mut handles) = (Vec::new(), Vec::new());
         for number in 0..=last {
             // The runtime takes the standard streams from elsewhere, as text files.
-            let handle = self.handle(number).filter(|_| number > 2);
+            let handle = self.handles.get(&number).filter(|_| number > 2);
             flags.push(handle.map_or(0, |handle| OPEN | kind(handle)));
             let handle = handle.map_or(INVALID_HANDLE_VALUE, AsRawHandle::as_raw_handle);
             handles.extend(handle.expose_provenance().to_ne_bytes());
@@ -167,6 +161,20 @@ fn kind(handle: &OwnedHandle) -> u8 {
 
 fn unsupported(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
+/// Opens a file, shared with everybody.
+fn open_file(path: &Path, access: FileAccess) -> io::Result<OwnedHandle> {
+    let mut options = File::options();
+    match access {
+        FileAccess::Read => options.read(true),
+        FileAccess::Write => options.write(true).create(true).truncate(true),
+        FileAccess::Append => options.append(true).create(true),
+    };
+    let file = options
+        .open(path)
+        .map_err(|error| name_file(path, &error))?;
+    Ok(file.into())
 }
 
 /// Copies our own standard stream, if we have one.
@@ -288,7 +296,12 @@ mod tests {
     use super::*;
 
     fn streams(descriptors: &[(u32, Stdio)]) -> Result<Streams, (SpawnStep, io::Error)> {
-        Streams::of(&descriptors.iter().copied().collect())
+        let mut command = Command::new("any").stdin(Stdio::Closed);
+        command = command.stdout(Stdio::Closed).stderr(Stdio::Closed);
+        for (number, stdio) in descriptors {
+            command = command.fd(*number, stdio.clone());
+        }
+        Streams::of(&command)
     }
 
     #[test]
@@ -304,7 +317,7 @@ mod tests {
             (1, Stdio::Pipe),
             (3, Stdio::PipeToChild),
             (5, Stdio::Null),
-            (6, Stdio::Stdout),
+            (6, Stdio::SameAs(1)),
         ]);
         let streams = streams.expect("they exist");
         let block = streams.block();
@@ -319,11 +332,11 @@ mod tests {
         for number in [0, 1, 2, 4] {
             assert_eq!(handle(number), usize::MAX, "{number}");
         }
-        for (number, same) in [(3, 3), (5, 5), (6, 1)] {
-            let expected = streams.handles[&same].as_raw_handle().addr();
-            assert_eq!(handle(number), expected, "{number}");
+        for number in [3_u32, 5, 6] {
+            let expected = streams.handles[&number].as_raw_handle().addr();
+            assert_eq!(handle(number as usize), expected, "{number}");
         }
-        assert_eq!(streams.list().len(), 3, "each handle is inherited once");
+        assert_eq!(streams.list().len(), 4, "each handle is inherited once");
     }
 
     #[test]
@@ -331,6 +344,7 @@ mod tests {
         for (number, stdio, kind) in [
             (DESCRIPTORS_MAX, Stdio::Null, io::ErrorKind::Unsupported),
             (3, Stdio::Inherit, io::ErrorKind::Unsupported),
+            (3, Stdio::SameAs(4), io::ErrorKind::InvalidInput),
         ] {
             let (step, error) = streams(&[(number, stdio)]).expect_err("it cannot be had");
             assert_eq!((step, error.kind()), (SpawnStep::Descriptor(number), kind));

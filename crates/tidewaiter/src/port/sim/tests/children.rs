@@ -215,7 +215,7 @@ fn programs_see_what_they_were_started_with() {
         .env("NAME", "x")
         .env("GONE", "y");
     let command = command.env_remove("GONE").current_dir("/there");
-    let command = command.stdin(Stdio::Null).stderr(Stdio::Stdout);
+    let command = command.stdin(Stdio::Null).stderr(Stdio::SameAs(1));
     let spawned = bench.port.spawn(&command).expect("it is known");
     let pipes = [0, 1, 2].map(|number| spawned.pipe(number));
     let process = spawned.process;
@@ -227,6 +227,37 @@ fn programs_see_what_they_were_started_with() {
     assert_eq!(said, r#"["a", "b"] Some("x") None Some("/there")"#);
     bench.submit(process, Request::Exit);
     assert_eq!(status(&mut bench), ExitStatus::Code(3));
+}
+
+/// Goal: a stream ends when all that are the same as it are closed, as on an OS.
+#[test]
+fn a_stream_can_be_the_same_as_another() {
+    let sim = Sim::new(1);
+    sim.program("talk", || {
+        |_: Event, process: &mut Process<'_>| {
+            let _ = process.write(Output::Stdout, b"out ");
+            process.close_output(Output::Stdout);
+            let _ = process.write(Output::Stderr, b"err");
+            assert!(process.read(1).is_empty(), "it can only be written to");
+            process.exit(0);
+        }
+    });
+    let mut bench = Bench::new(sim);
+    let command = Command::new("talk")
+        .stdin(Stdio::SameAs(2))
+        .stdout(Stdio::SameAs(0));
+    let spawned = bench.port.spawn(&command).expect("it is known");
+    let pipes = [0, 1, 2].map(|number| spawned.pipe(number));
+    let [None, None, Some(stderr)] = pipes else {
+        panic!("only standard error is a pipe: {pipes:?}");
+    };
+    assert_eq!(bench.receive_all(stderr).expect("it ends"), b"out err");
+    let circle = Command::new("talk").stdout(Stdio::SameAs(1));
+    let error = bench.port.spawn(&circle).expect_err("it leads nowhere");
+    assert_eq!(
+        (error.step, error.source.kind()),
+        (SpawnStep::Descriptor(1), ErrorKind::InvalidInput)
+    );
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) struct Child {
     pub(super) startup: Arc<Startup>,
     /// The process's program; `None` while it is being called.
     program: Option<Box<dyn Program>>,
-    pub(super) streams: [Option<Key>; 3],
+    pub(super) streams: [Stream; 3],
     /// For each stream, whether the process found it full.
     pub(super) found_full: [bool; 3],
     pub(super) timer: Option<Duration>,
@@ -61,24 +61,58 @@ pub(crate) struct StartedChild {
     pub(crate) pipes: [Option<Key>; 3],
 }
 
-/// For each standard stream, the end of its channel that the process holds.
-const ENDS: [ChannelEnd; 3] = [ChannelEnd::Reader, ChannelEnd::Writer, ChannelEnd::Writer];
+/// What one of a process's standard streams leads to: the channels of which it holds an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stream {
+    pub(super) reads: Option<Key>,
+    pub(super) writes: Option<Key>,
+}
 
-/// Resolves the standard streams to pipes or the null device: simulated programs read from the
-/// first, and write to the others.
-fn resolve_stdio(mut stdio: [Stdio; 3]) -> Result<[Stdio; 3], (SpawnStep, io::Error)> {
-    for (child_fd, stdio) in (0..).zip(&mut stdio) {
-        let direction = stdio.direction(child_fd);
-        if direction.is_some() && direction != Stdio::Pipe.direction(child_fd) {
-            let message = "a simulated program has no pipe of that direction";
-            let error = io::Error::new(io::ErrorKind::Unsupported, message);
-            return Err((SpawnStep::Descriptor(child_fd), error));
-        }
-        if direction.is_some() {
-            *stdio = Stdio::Pipe;
-        }
+impl Stream {
+    pub(super) fn ends(self) -> impl Iterator<Item = (Key, ChannelEnd)> {
+        let reads = self.reads.map(|channel| (channel, ChannelEnd::Reader));
+        let writes = self.writes.map(|channel| (channel, ChannelEnd::Writer));
+        reads.into_iter().chain(writes)
     }
-    Ok(stdio)
+}
+
+/// Refuses a pipe in the direction that no simulated program uses: they read from the first standard stream, and write
+/// to the others.
+fn check_direction(child_fd: u32, stdio: &Stdio) -> Result<(), (SpawnStep, io::Error)> {
+    let direction = stdio.direction(child_fd);
+    if direction.is_none() || direction == Stdio::Pipe.direction(child_fd) {
+        return Ok(());
+    }
+    let message = "a simulated program has no pipe of that direction";
+    let error = io::Error::new(io::ErrorKind::Unsupported, message);
+    Err((SpawnStep::Descriptor(child_fd), error))
+}
+
+/// The standard streams of a command, as far as they are simulated.
+struct Wanted {
+    /// For each standard stream, whether it is a pipe to us.
+    pipes: [bool; 3],
+    /// The streams that are the same as others.
+    followers: Vec<(u32, u32)>,
+}
+
+impl Wanted {
+    fn of(command: &Command) -> Result<Wanted, (SpawnStep, io::Error)> {
+        command.limits.check(&[])?;
+        let streams = command.standard_streams()?;
+        for (child_fd, stdio) in (0..).zip(streams) {
+            check_direction(child_fd, stdio)?;
+        }
+        let mut child_fds = 0..;
+        Ok(Wanted {
+            pipes: streams.map(|stdio| {
+                child_fds
+                    .next()
+                    .is_some_and(|fd| stdio.direction(fd).is_some())
+            }),
+            followers: command.followers()?,
+        })
+    }
 }
 
 impl World {
@@ -116,12 +150,7 @@ impl World {
             let source = io::Error::new(io::ErrorKind::Unsupported, message);
             return Err(refuse(SpawnStep::DieWithParent, source));
         }
-        let stdio = command
-            .limits
-            .check(&[])
-            .and_then(|()| command.standard_streams())
-            .and_then(resolve_stdio)
-            .map_err(|(step, source)| refuse(step, source))?;
+        let wanted = Wanted::of(command).map_err(|(step, source)| refuse(step, source))?;
         if let Some(source) = self.requested_failures.take(Call::Spawn) {
             return Err(refuse(SpawnStep::Execute, source));
         }
@@ -136,7 +165,7 @@ impl World {
             let message = format!("the function that makes the program panicked: {message}");
             refuse(SpawnStep::Execute, io::Error::other(message))
         })?;
-        let (streams, pipes) = self.open_streams(stdio);
+        let (streams, pipes) = self.open_streams(&wanted);
         let startup = Arc::new(Startup {
             args: command.args.clone(),
             env: environment(command),
@@ -145,7 +174,7 @@ impl World {
         let pid = self.next_pid();
         let child = self.add_child(pid, pid, startup, program, streams);
         self.child_mut(child).watched = true;
-        if streams[0].is_none() {
+        if streams[0].reads.is_none() {
             self.deliveries
                 .push_back((child, Delivery::Event(Event::InputEnded)));
         }
@@ -153,19 +182,39 @@ impl World {
     }
 
     /// Opens the streams; returns the child's ends and ours.
-    fn open_streams(&mut self, stdio: [Stdio; 3]) -> ([Option<Key>; 3], [Option<Key>; 3]) {
-        let mut pipes = [None; 3];
-        for (pipe, stdio) in pipes.iter_mut().zip(stdio) {
-            *pipe = (stdio == Stdio::Pipe).then(|| self.open_channel());
-        }
-        let mut streams = pipes;
-        if stdio[2] == Stdio::Stdout {
-            streams[2] = streams[1];
-            if let Some(channel) = streams[1] {
-                self.share_channel(channel, ChannelEnd::Writer);
-            }
+    fn open_streams(&mut self, wanted: &Wanted) -> ([Stream; 3], [Option<Key>; 3]) {
+        let pipes = wanted.pipes.map(|pipe| pipe.then(|| self.open_channel()));
+        let [reads, writes @ ..] = pipes;
+        let writes = writes.map(|writes| Stream {
+            reads: None,
+            writes,
+        });
+        let reads = Stream {
+            reads,
+            writes: None,
+        };
+        let mut streams = [reads, writes[0], writes[1]];
+        for &(number, other) in &wanted.followers {
+            // Any other descriptor is closed.
+            let stream = streams.get(other as usize).copied().unwrap_or_default();
+            self.share_stream(stream);
+            streams[number as usize] = stream;
         }
         (streams, pipes)
+    }
+
+    /// Adds a holder to each end of a stream.
+    fn share_stream(&mut self, stream: Stream) {
+        for (channel, end) in stream.ends() {
+            self.share_channel(channel, end);
+        }
+    }
+
+    /// Removes a holder from each end of a stream.
+    pub(super) fn release_stream(&mut self, stream: Stream) {
+        for (channel, end) in stream.ends() {
+            self.release_channel(channel, end);
+        }
     }
 
     fn next_pid(&mut self) -> u32 {
@@ -179,7 +228,7 @@ impl World {
         tree: u32,
         startup: Arc<Startup>,
         program: Box<dyn Program>,
-        streams: [Option<Key>; 3],
+        streams: [Stream; 3],
     ) -> Key {
         let child = self.children.insert(Child {
             pid,
@@ -192,7 +241,7 @@ impl World {
             status: None,
             watched: false,
         });
-        for channel in streams.into_iter().flatten() {
+        for (channel, _) in streams.into_iter().flat_map(Stream::ends) {
             self.watch_channel(channel, child);
         }
         self.deliveries
@@ -208,10 +257,8 @@ impl World {
             ..
         } = *self.child(parent);
         let startup = Arc::clone(startup);
-        for (channel, end) in streams.into_iter().zip(ENDS) {
-            if let Some(channel) = channel {
-                self.share_channel(channel, end);
-            }
+        for stream in streams {
+            self.share_stream(stream);
         }
         let pid = self.next_pid();
         self.add_child(pid, tree, startup, program, streams);
@@ -224,8 +271,12 @@ impl World {
             return false;
         };
         match event {
-            Event::Room => (1..3).any(|n| child.streams[n] == Some(channel) && child.found_full[n]),
-            _ => child.streams[0] == Some(channel),
+            Event::Room => {
+                let full =
+                    |n: usize| child.streams[n].writes == Some(channel) && child.found_full[n];
+                (1..3).any(full)
+            }
+            _ => child.streams[0].reads == Some(channel),
         }
     }
 
@@ -272,10 +323,8 @@ impl World {
         let running = program.is_none();
         let streams = std::mem::take(&mut child.streams);
         let forgotten = !child.watched && !running;
-        for (channel, end) in streams.into_iter().zip(ENDS) {
-            if let Some(channel) = channel {
-                self.release_channel(channel, end);
-            }
+        for stream in streams {
+            self.release_stream(stream);
         }
         // A process that ends itself is still being called: `run_programs` removes it afterwards.
         if forgotten {

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::World;
-use super::channel::ChannelEnd;
 use super::event::Event;
 use crate::port::table::Key;
 use crate::process::{ExitStatus, Signal};
@@ -140,7 +139,7 @@ impl Process<'_> {
 
     /// Takes up to `most` bytes from standard input; none if nothing is there.
     pub fn read(&mut self, most: usize) -> Vec<u8> {
-        let Some(channel) = self.world.child(self.key).streams[0] else {
+        let Some(channel) = self.world.child(self.key).streams[0].reads else {
             return Vec::new();
         };
         let mut bytes = vec![0; most.min(self.world.channel(channel).len())];
@@ -151,10 +150,12 @@ impl Process<'_> {
     /// Whether standard input is closed, or has no writer left and was read to its end.
     #[must_use]
     pub fn input_ended(&self) -> bool {
-        self.world.child(self.key).streams[0].is_none_or(|channel| {
-            let channel = self.world.channel(channel);
-            channel.len() == 0 && channel.is_readable()
-        })
+        self.world.child(self.key).streams[0]
+            .reads
+            .is_none_or(|channel| {
+                let channel = self.world.channel(channel);
+                channel.len() == 0 && channel.is_readable()
+            })
     }
 
     /// The number of bytes that `output` takes now. After a result of zero, [`Event::Room`] follows
@@ -163,7 +164,7 @@ impl Process<'_> {
     /// A closed output, the null device and a pipe without a reader have room for anything.
     pub fn room(&mut self, output: Output) -> usize {
         let number = output.number();
-        let Some(channel) = self.world.child(self.key).streams[number] else {
+        let Some(channel) = self.world.child(self.key).streams[number].writes else {
             return usize::MAX;
         };
         let channel = self.world.channel(channel);
@@ -184,7 +185,7 @@ impl Process<'_> {
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when the pipe has no reader left.
     pub fn write(&mut self, output: Output, bytes: &[u8]) -> io::Result<usize> {
         let number = output.number();
-        let Some(channel) = self.world.child(self.key).streams[number] else {
+        let Some(channel) = self.world.child(self.key).streams[number].writes else {
             return Ok(bytes.len());
         };
         let pieces = std::iter::once(bytes);
@@ -196,19 +197,18 @@ impl Process<'_> {
     /// Closes standard input. Writing to it fails from now on, unless a [forked](Process::fork) process has it
     /// open.
     pub fn close_input(&mut self) {
-        self.close(0, ChannelEnd::Reader);
+        self.close(0);
     }
 
     /// Closes `output`. Its reader sees the end of file, unless a [forked](Process::fork) process has it open.
     pub fn close_output(&mut self, output: Output) {
-        self.close(output.number(), ChannelEnd::Writer);
+        self.close(output.number());
     }
 
-    fn close(&mut self, number: usize, end: ChannelEnd) {
+    fn close(&mut self, number: usize) {
         let child = self.world.child_mut(self.key);
-        if let Some(channel) = child.streams[number].take() {
-            self.world.release_channel(channel, end);
-        }
+        let stream = std::mem::take(&mut child.streams[number]);
+        self.world.release_stream(stream);
     }
 
     /// Starts another process with the same arguments, environment and open streams, and returns

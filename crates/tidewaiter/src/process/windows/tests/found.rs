@@ -62,7 +62,7 @@ fn told_through_interpreter(arguments: &[&str]) -> Vec<String> {
     image.start.command_line = terminated(line);
     let job = Job::create().expect("a job can be made");
     let command = command.stdin(Stdio::Null).stderr(Stdio::Inherit);
-    let mut streams = Streams::of(&command.descriptors).expect("there are pipes");
+    let mut streams = Streams::of(&command).expect("there are pipes");
     start::start(&image, &job, &streams).expect("it starts");
     let output = streams.ours.remove(0).pipe;
     drop(streams);

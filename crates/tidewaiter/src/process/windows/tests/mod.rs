@@ -356,7 +356,7 @@ fn no_other_handle_of_ours_reaches_the_child() {
 
 #[test]
 fn streams_can_be_null_or_inherited_or_merged() {
-    let command = child("echo").stdin(Stdio::Null).stderr(Stdio::Stdout);
+    let command = child("echo").stdin(Stdio::Null).stderr(Stdio::SameAs(1));
     let (text, status) = run(&command);
     assert!(text.contains("running"), "{text}");
     assert_eq!(status, ExitStatus::Code(0));
@@ -378,7 +378,7 @@ fn the_childs_ends_are_inheritable_only_while_it_is_started() {
         streams.list().iter().filter(|handle| is_so(handle)).count()
     };
     let command = child("exit 0").stdin(Stdio::Inherit).stderr(Stdio::Null);
-    let streams = Streams::of(&command.descriptors).expect("there are pipes");
+    let streams = Streams::of(&command).expect("there are pipes");
     assert_eq!(inheritable(&streams), 0, "before");
     let environment = Environment::of(&command).expect("the command is valid");
     let program = Program::of(&command, &environment).expect("it exists");
