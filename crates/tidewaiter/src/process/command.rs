@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::priority::Priority;
 use super::stdio::{Stdio, follow};
 use super::terminal::Terminal;
+use super::tree::TreeOptions;
 
 /// The user and groups that the child runs as.
 #[derive(Clone, Debug)]
@@ -67,16 +68,14 @@ pub struct Command {
     pub(crate) directory: Option<PathBuf>,
     /// Keyed by the child's numbers. The child's other descriptors are closed.
     pub(crate) descriptors: BTreeMap<u32, Stdio>,
-    pub(crate) own_group: bool,
     pub(crate) without_window: bool,
     pub(crate) terminal: Option<Terminal>,
     pub(crate) user: Option<User>,
     pub(crate) limits: Limits,
-    pub(crate) own_session: bool,
     pub(crate) umask: Option<u16>,
     pub(crate) priority: Option<Priority>,
     pub(crate) cpus: Option<Vec<usize>>,
-    pub(crate) die_with_parent: bool,
+    pub(crate) tree: TreeOptions,
 }
 
 impl Command {
@@ -91,16 +90,14 @@ impl Command {
             env: Vec::new(),
             directory: None,
             descriptors: BTreeMap::from([0, 1, 2].map(|number| (number, Stdio::Pipe))),
-            own_group: true,
             without_window: false,
             terminal: None,
             user: None,
             limits: Limits::default(),
-            own_session: false,
             umask: None,
             priority: None,
             cpus: None,
-            die_with_parent: false,
+            tree: TreeOptions::default(),
         }
     }
 
@@ -191,31 +188,6 @@ impl Command {
         self
     }
 
-    /// Sets whether the child leads a process group of its own (Unix: `setpgid`; Windows:
-    /// `CREATE_NEW_PROCESS_GROUP`): true by default. Ctrl-C at our terminal does not reach such a child.
-    ///
-    /// With false, signals that need the group fail with [`Unsupported`](io::ErrorKind::Unsupported): on Unix
-    /// every signal to [`SignalTarget::Tree`](super::SignalTarget::Tree), so that
-    /// [`Process::kill`](crate::Process::kill) kills the child alone; on Windows
-    /// [`Interrupt`](super::Signal::Interrupt) and [`Terminate`](super::Signal::Terminate). A child with a
-    /// [`terminal`](Command::terminal) leads a group in any case.
-    #[must_use]
-    pub fn own_group(mut self, own_group: bool) -> Command {
-        self.own_group = own_group;
-        self
-    }
-
-    /// Unix. Sets whether the child leads a session of its own (`setsid`), and so a process group, whatever
-    /// [`own_group`](Command::own_group) says: false by default. Such a child has no controlling terminal, and nothing
-    /// that happens to ours reaches it. A child with a [`terminal`](Command::terminal) leads a session in any case.
-    ///
-    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
-    #[must_use]
-    pub fn own_session(mut self, own_session: bool) -> Command {
-        self.own_session = own_session;
-        self
-    }
-
     /// Unix. Sets the permissions that the child's new files do not get, such as `0o077`: as ours by default. Bits other
     /// than the lowest nine are ignored.
     ///
@@ -247,23 +219,6 @@ impl Command {
     #[must_use]
     pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Command {
         self.cpus = Some(cpus.into_iter().collect());
-        self
-    }
-
-    /// Sets whether the OS kills the child when our process ends, however that ends: false by default. A
-    /// [detached](crate::Process::detach) child still ends with our process, although it outlives the reactor.
-    ///
-    /// - Linux: the child alone (`PR_SET_PDEATHSIG`), not its descendants. A program with the set-user-ID or set-group-ID
-    ///   bit or with file capabilities lives on, and so does one that asks to. Such children are started on a
-    ///   thread of their own, which lasts as long as our process: the OS would otherwise kill them when the thread ends
-    ///   that started them. From that thread they inherit what belongs to a thread, such as its CPUs.
-    /// - FreeBSD: the child alone (`PROC_PDEATHSIG_CTL`), with the same exceptions.
-    /// - Windows: the child and all its descendants (`JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE`).
-    ///
-    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on other systems and in simulations.
-    #[must_use]
-    pub fn die_with_parent(mut self, die_with_parent: bool) -> Command {
-        self.die_with_parent = die_with_parent;
         self
     }
 
@@ -341,7 +296,7 @@ impl Command {
             );
             return Err((SpawnStep::User, unsupported(&message)));
         }
-        if self.own_session {
+        if self.tree.own_session {
             let error = unsupported("this system gives no session to a child");
             return Err((SpawnStep::Session, error));
         }

@@ -13,6 +13,7 @@ mod priority;
 mod status;
 mod stdio;
 mod terminal;
+mod tree;
 /// The parts of starting a program that all kinds of Unix have in common.
 #[cfg(unix)]
 mod unix;

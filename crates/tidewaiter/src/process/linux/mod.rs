@@ -83,7 +83,7 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
         Some(_) => Memory::Copied,
     };
     let begin = || child::start(&image, &plan, by_pidfd, memory);
-    let started = match command.die_with_parent {
+    let started = match command.tree.die_with_parent {
         false => begin(),
         // SAFETY: starting a child uses what it is given, and returns a number and a descriptor.
         true => unsafe { starter::run(begin) }.map_err(failed(SpawnStep::DieWithParent))?,

@@ -25,7 +25,7 @@ use super::Command;
 
 /// Whether the child leads a process group: its own, or the one of its session.
 pub(super) fn leads_group(command: &Command) -> bool {
-    command.own_group || command.own_session || command.terminal.is_some()
+    command.tree.own_group || command.tree.own_session || command.terminal.is_some()
 }
 
 #[cfg(test)]

@@ -120,8 +120,8 @@ impl<'a> Plan<'a> {
             arguments: pointers(&image.arguments),
             environment: image.environment.pointers(),
             directory: image.directory.as_ref().map_or(ptr::null(), |d| d.as_ptr()),
-            own_group: command.own_group,
-            own_session: command.own_session || command.terminal.is_some(),
+            own_group: command.tree.own_group,
+            own_session: command.tree.own_session || command.terminal.is_some(),
             terminal: command.terminal.is_some(),
             umask: command
                 .umask
@@ -267,7 +267,7 @@ fn identity(user: &User) -> io::Result<Identity> {
 
 /// Returns the process with which the child ends, if that was asked for.
 fn parent(command: &Command) -> io::Result<Option<Pid>> {
-    if !command.die_with_parent {
+    if !command.tree.die_with_parent {
         return Ok(None);
     }
     calls::check_die_with_parent()?;

@@ -71,7 +71,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     image.cpus = cpus.map_err(|error| failed((SpawnStep::Cpus, error)))?;
     let streams = Streams::of(command).map_err(failed)?;
     let mut job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
-    job.limit(command.limits, command.die_with_parent)
+    job.limit(command.limits, command.tree.die_with_parent)
         .map_err(|error| failed((SpawnStep::Limits, error)))?;
     let mut started = start::start(&image, &job, &streams);
     if started.as_ref().is_err_and(is_no_program) {
@@ -99,7 +99,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
             process,
             job,
             pid,
-            own_group: command.own_group,
+            own_group: command.tree.own_group,
             status: Cell::new(None),
         },
         pipes: streams.ours,
@@ -119,7 +119,7 @@ fn image(command: &Command, environment: &Environment, program: &Program) -> io:
         start: program.start(hides_console(command))?,
         environment: environment.block(),
         directory: directory.transpose()?.map(terminated),
-        own_group: command.own_group,
+        own_group: command.tree.own_group,
         priority: command.priority,
         cpus: None,
     })

@@ -145,7 +145,7 @@ impl World {
             let source = io::Error::new(io::ErrorKind::Unsupported, message);
             return Err(refuse(SpawnStep::Cpus, source));
         }
-        if command.die_with_parent {
+        if command.tree.die_with_parent {
             let message = "a simulated program does not end with its parent";
             let source = io::Error::new(io::ErrorKind::Unsupported, message);
             return Err(refuse(SpawnStep::DieWithParent, source));
