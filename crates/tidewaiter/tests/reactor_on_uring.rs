@@ -30,6 +30,9 @@ mod descriptors;
 #[path = "reactor/forking.rs"]
 mod forking;
 
+#[path = "reactor/inheriting.rs"]
+mod inheriting;
+
 #[cfg(target_os = "linux")]
 #[path = "reactor/leaving_behind.rs"]
 mod leaving_behind;
@@ -43,6 +46,10 @@ mod linux_trees;
 
 #[path = "reactor/signals.rs"]
 mod signals;
+
+#[cfg(target_os = "linux")]
+#[path = "reactor/storms.rs"]
+mod storms;
 
 #[path = "reactor/strangers.rs"]
 mod strangers;

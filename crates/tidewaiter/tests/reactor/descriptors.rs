@@ -21,14 +21,14 @@ use crate::support::messages;
 use crate::support::roles::{READY, Role};
 
 /// The number of open descriptors of this process.
-fn descriptors() -> usize {
+pub(crate) fn descriptors() -> usize {
     let list = std::fs::read_dir("/dev/fd").expect("the OS lists them");
     // Without the one that reads the directory itself.
     list.count() - 1
 }
 
 /// Lets this process open only `spare` more descriptors. Returns the limit until now.
-fn leave_free(spare: u64) -> Rlimit {
+pub(crate) fn leave_free(spare: u64) -> Rlimit {
     let limit = getrlimit(Resource::Nofile);
     let lowest_free = rustix::io::dup(std::io::stdin()).expect("a descriptor is free");
     let next = u64::from(lowest_free.as_raw_fd().unsigned_abs());

@@ -16,6 +16,7 @@ mod panics;
 mod pausing;
 mod pooling;
 pub(crate) mod processes;
+pub(crate) mod quiet_children;
 mod running;
 mod stopping;
 mod streams;

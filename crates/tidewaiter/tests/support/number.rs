@@ -1,8 +1,9 @@
-//! The OS's numbers of sockets, pipes and terminals.
+//! The OS's numbers of sockets, files, pipes and terminals.
 
 #![allow(dead_code, reason = "not every suite needs all")]
 #![expect(unsafe_code, reason = "a number is looked up")]
 
+use std::fs::File;
 use std::net::SocketAddr;
 
 use socket2::SockRef;
@@ -22,13 +23,13 @@ pub(crate) fn number(socket: &impl std::os::windows::io::AsRawSocket) -> RawDesc
 
 /// The number of a file.
 #[cfg(unix)]
-pub(crate) fn number_of_file(file: &std::fs::File) -> RawDescriptor {
+pub(crate) fn number_of_file(file: &File) -> RawDescriptor {
     std::os::fd::AsRawFd::as_raw_fd(file)
 }
 
 /// The number of a file.
 #[cfg(windows)]
-pub(crate) fn number_of_file(file: &std::fs::File) -> RawDescriptor {
+pub(crate) fn number_of_file(file: &File) -> RawDescriptor {
     std::os::windows::io::AsRawHandle::as_raw_handle(file).expose_provenance() as RawDescriptor
 }
 
@@ -62,4 +63,37 @@ pub(crate) fn file_of(number: RawDescriptor) -> Option<String> {
 #[cfg(windows)]
 pub(crate) fn file_of(_: RawDescriptor) -> Option<String> {
     None
+}
+
+/// Opens a file that every process inherits that is not started by us. Its number is high, so that no child has a
+/// handle of its own with that number.
+#[cfg(unix)]
+pub(crate) fn inheritable_file() -> File {
+    use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+    let file = File::open("/dev/null").expect("it exists");
+    let high = fcntl_dupfd_cloexec(&file, 500).expect("few are open");
+    fcntl_setfd(&high, FdFlags::empty()).expect("it is open");
+    high.into()
+}
+
+/// As above.
+#[cfg(windows)]
+pub(crate) fn inheritable_file() -> File {
+    use std::os::windows::io::AsRawHandle;
+    use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
+    const HIGH: u64 = 4000;
+    let open = || File::open(std::env::current_exe().expect("we are a program"));
+    let mut lower = Vec::new();
+    let file = loop {
+        let file = open().expect("it can be read");
+        match number_of_file(&file) {
+            number if number < HIGH => lower.push(file),
+            _ => break file,
+        }
+    };
+    let flag = HANDLE_FLAG_INHERIT;
+    // SAFETY: the handle is open.
+    let done = unsafe { SetHandleInformation(file.as_raw_handle(), flag, flag) };
+    assert_ne!(done, 0);
+    file
 }

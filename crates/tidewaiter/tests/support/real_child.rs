@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidewaiter::process::Command;
 
-use super::roles::{READY, ROLE, Role, told};
+use super::roles::{READY, ROLE, Role, TEXT, told};
 
 /// The name of the test that a child runs.
 const ENTRY: &str = "support::real_child::plays_its_role";
@@ -54,6 +54,7 @@ fn play(role: Role) -> io::Result<i32> {
         Role::Allocate(size) => return Ok(allocate(size)),
         Role::Compute => compute(),
         Role::OpenFiles => return Ok(open_files()),
+        Role::Holding => return Ok(holding()),
         Role::Start => return Ok(start_another()),
         _ => {}
     }
@@ -197,6 +198,13 @@ fn open_files() -> i32 {
     i32::try_from(opened.len()).expect("it is small")
 }
 
+fn holding() -> i32 {
+    let names = std::env::var(TEXT).expect("numbers are plain text");
+    let mut numbers = names.split(' ').map(|name| name.parse().expect("a number"));
+    let held = numbers.by_ref().filter(|number| is_open(*number)).count();
+    i32::try_from(held).expect("they are few")
+}
+
 fn start_another() -> i32 {
     let Ok(mut other) = plain_child(Role::Exit(0)).spawn() else {
         return REFUSED;
@@ -281,6 +289,21 @@ fn read_descriptor(number: i32, bytes: &mut [u8]) -> io::Result<usize> {
 #[cfg(unix)]
 fn write_descriptor(number: i32, bytes: &[u8]) -> io::Result<usize> {
     descriptor(number).write(bytes)
+}
+
+#[cfg(unix)]
+fn is_open(number: usize) -> bool {
+    let number = i32::try_from(number).expect("it is small");
+    rustix::io::fcntl_getfd(&*descriptor(number)).is_ok()
+}
+
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "std knows no handles that are not its own")]
+fn is_open(number: usize) -> bool {
+    let mut flags = 0;
+    let handle = std::ptr::without_provenance_mut(number);
+    // SAFETY: the call only asks about a number, even if no handle has it.
+    unsafe { windows_sys::Win32::Foundation::GetHandleInformation(handle, &raw mut flags) != 0 }
 }
 
 /// The C runtime, which alone knows a program's descriptors on Windows.

@@ -45,6 +45,8 @@ pub(crate) enum Role {
     OpenFiles,
     /// Exits with 0 if it can start another child, otherwise with 9.
     Start,
+    /// Exits with the number of the descriptors or handles that it has, of those that the variable [`TEXT`] names.
+    Holding,
     /// Writes the values of the variables called [`TEXT`] in Rust's encoding, and exits with 0.
     Tell,
     /// Writes this many times 1024 bytes to its standard error, and exits with 0 at the end of its input.
@@ -70,6 +72,7 @@ impl Role {
             Role::Compute => "compute".to_owned(),
             Role::OpenFiles => "open-files".to_owned(),
             Role::Start => "start".to_owned(),
+            Role::Holding => "holding".to_owned(),
             Role::Tell => "tell".to_owned(),
             Role::Flood(count) => format!("flood {count}"),
         }
@@ -95,6 +98,7 @@ impl Role {
             "compute" => Role::Compute,
             "open-files" => Role::OpenFiles,
             "start" => Role::Start,
+            "holding" => Role::Holding,
             "tell" => Role::Tell,
             "flood" => Role::Flood(number.parse().expect("a count")),
             _ => panic!("no such role: {text}"),

@@ -1,0 +1,156 @@
+//! More children than the system allows: those above a limit are refused, and nothing else suffers.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, Uid, WaitOptions, geteuid, getrlimit, setrlimit, waitpid};
+use rustix::thread::set_thread_res_uid;
+use tidewaiter::process::{Command, ExitStatus, SpawnStep};
+use tidewaiter::{Process, ProcessProtocol, Reactor};
+
+use crate::descriptors::{descriptors, leave_free};
+use crate::promises::quiet_children::pass_a_flood;
+use crate::promises::support::{assert_empty, reactor};
+use crate::support::alone::alone;
+
+/// Longer than the children take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// More than the limits of these tests allow at a time.
+const MANY: usize = 60;
+
+/// Ends its child once it runs, and crashes the reactor when the last child has ended.
+struct Ending {
+    left: Rc<Cell<usize>>,
+}
+
+impl ProcessProtocol for Ending {
+    fn connection_made(&mut self, process: &Process) {
+        process.close_stdin();
+    }
+
+    fn process_ended(&mut self, process: &Process, status: ExitStatus) {
+        assert_eq!(status, ExitStatus::Code(0));
+        self.left.set(self.left.get() - 1);
+        if self.left.get() == 0 {
+            process.reactor().crash();
+        }
+    }
+}
+
+/// Starts many children, and runs the reactor until all have ended. Returns how many were refused, each in one of
+/// these steps and with this error.
+fn storm(reactor: &Reactor, steps: &[SpawnStep], errno: Errno) -> usize {
+    let left = Rc::new(Cell::new(0));
+    for _ in 0..MANY {
+        let ending = Ending {
+            left: Rc::clone(&left),
+        };
+        match reactor.spawn_process(&Command::new("cat"), ending) {
+            Ok(_) => left.set(left.get() + 1),
+            Err(error) => {
+                assert!(steps.contains(&error.step), "{error}");
+                assert_eq!(Errno::from_io_error(&error.source), Some(errno), "{error}");
+                assert!(error.to_string().contains("\"cat\"") && !error.is_in_child());
+            }
+        }
+    }
+    let started = left.get();
+    assert_eq!(reactor.metrics().living.children, started);
+    if started > 0 {
+        // No thread keeps the time: it would count as a process.
+        let late = reactor.call_later(LIMIT, Reactor::crash);
+        reactor.run().expect("the reactor runs");
+        late.cancel();
+    }
+    assert_eq!(left.get(), 0, "the children do not end");
+    assert_empty(&reactor.metrics());
+    MANY - started
+}
+
+/// Starts many children under a limit, and again without it. Checks that nothing is left behind.
+fn check(steps: &[SpawnStep], errno: Errno, limit: impl FnOnce(), lift: impl FnOnce()) {
+    let reactor = reactor();
+    let before = descriptors();
+    limit();
+    let refused = storm(&reactor, steps, errno);
+    lift();
+    assert!(refused > MANY / 2, "{refused} were refused");
+    assert_eq!(storm(&reactor, steps, errno), 0, "nothing is in the way");
+    assert_eq!(descriptors(), before);
+    assert_eq!(waitpid(None, WaitOptions::NOHANG).err(), Some(Errno::CHILD));
+}
+
+#[test]
+fn a_storm_at_the_limit_of_descriptors_leaves_nothing_behind() {
+    let name = "a_storm_at_the_limit_of_descriptors_leaves_nothing_behind";
+    alone(module_path!(), name, || {
+        let before = getrlimit(Resource::Nofile);
+        let limit = || {
+            leave_free(40);
+        };
+        let lift = || setrlimit(Resource::Nofile, before).expect("it may be raised again");
+        check(
+            &[SpawnStep::Pipes, SpawnStep::Process],
+            Errno::MFILE,
+            limit,
+            lift,
+        );
+    });
+}
+
+/// Goal: as above, for the number of a user's processes.
+/// Method: root is not limited, so this thread becomes a user that nobody else is, as the system counts threads.
+#[test]
+fn a_storm_at_the_limit_of_processes_leaves_nothing_behind() {
+    let name = "a_storm_at_the_limit_of_processes_leaves_nothing_behind";
+    alone(module_path!(), name, || {
+        let before = getrlimit(Resource::Nproc);
+        let is_root = geteuid().is_root();
+        let user = Uid::from_raw(72_000 + std::process::id() % 1000);
+        let become_user = |user| {
+            // Saved, so that the thread can become root again.
+            let root = Uid::ROOT;
+            set_thread_res_uid(user, user, root).expect("root may");
+        };
+        let limit = move || {
+            // Any other user has processes already.
+            let current = Some(if is_root { 20 } else { 1 });
+            setrlimit(Resource::Nproc, Rlimit { current, ..before }).expect("it may be lowered");
+            if is_root {
+                become_user(user);
+            }
+        };
+        let lift = move || {
+            if is_root {
+                become_user(Uid::ROOT);
+            }
+            setrlimit(Resource::Nproc, before).expect("it may be raised again");
+        };
+        check(&[SpawnStep::Process], Errno::AGAIN, limit, lift);
+    });
+}
+
+/// Goal: what a child writes waits in the child, not in our memory, however long we pause.
+#[test]
+fn a_flood_that_is_paused_takes_no_memory() {
+    alone(
+        module_path!(),
+        "a_flood_that_is_paused_takes_no_memory",
+        || {
+            let peak = || {
+                let status = std::fs::read_to_string("/proc/self/status").expect("Linux has one");
+                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+                let count =
+                    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+                count.expect("the kernel counts") << 10
+            };
+            let before = peak();
+            pass_a_flood();
+            let grown = peak() - before;
+            assert!(grown < 64 << 20, "{grown} bytes more");
+        },
+    );
+}
