@@ -22,6 +22,9 @@ mod promises;
 #[path = "reactor/handles.rs"]
 mod handles;
 
+#[path = "reactor/for_programs.rs"]
+mod for_programs;
+
 #[path = "reactor/inheriting.rs"]
 mod inheriting;
 

@@ -38,6 +38,9 @@ mod inheriting;
 mod leaving_behind;
 
 #[cfg(target_os = "linux")]
+#[path = "reactor/for_programs.rs"]
+mod for_programs;
+
 #[path = "reactor/large_pieces.rs"]
 mod large_pieces;
 

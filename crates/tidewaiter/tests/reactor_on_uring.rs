@@ -37,6 +37,9 @@ mod inheriting;
 #[path = "reactor/leaving_behind.rs"]
 mod leaving_behind;
 
+#[path = "reactor/for_programs.rs"]
+mod for_programs;
+
 #[path = "reactor/large_pieces.rs"]
 mod large_pieces;
 

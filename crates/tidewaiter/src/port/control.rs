@@ -63,12 +63,12 @@ impl Object<'_> {
 }
 
 #[cfg(unix)]
-fn raw_descriptor(socket: &Socket) -> RawDescriptor {
+pub(super) fn raw_descriptor(socket: &Socket) -> RawDescriptor {
     std::os::fd::AsRawFd::as_raw_fd(socket)
 }
 
 #[cfg(windows)]
-fn raw_descriptor(socket: &Socket) -> RawDescriptor {
+pub(super) fn raw_descriptor(socket: &Socket) -> RawDescriptor {
     std::os::windows::io::AsRawSocket::as_raw_socket(socket)
 }
 
@@ -140,7 +140,7 @@ pub(super) fn stream(
     Ok(socket)
 }
 
-fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
+pub(super) fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
     match option {
         SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
         SocketOption::KeepAlive(None) => socket.set_keepalive(false),
@@ -152,7 +152,7 @@ fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
     }
 }
 
-fn local_addr(socket: &Socket) -> io::Result<Address> {
+pub(super) fn local_addr(socket: &Socket) -> io::Result<Address> {
     address(&socket.local_addr()?)
 }
 

@@ -191,6 +191,14 @@ pub struct ListenOptions {
     ///
     /// A [`Port`](super::Port) ignores this: submit [`Request::AcceptOne`](super::Request::AcceptOne) instead.
     pub one_at_a_time: bool,
+    /// Whether accepted sockets are for other programs, such as the standard streams of a child: false by default. On
+    /// Windows, they are then not made for overlapped I/O, which ordinary programs do not use, and no port can
+    /// [adopt](super::Port::adopt) them. Elsewhere, any socket will do. Simulations refuse to listen then, with
+    /// [`Unsupported`](std::io::ErrorKind::Unsupported).
+    ///
+    /// A reactor decides for itself:
+    /// [`listen_tcp_for_programs`](crate::Reactor::listen_tcp_for_programs) sets it, the other calls do not.
+    pub for_programs: bool,
 }
 
 impl ListenOptions {
@@ -203,6 +211,7 @@ impl ListenOptions {
             reuse_port: false,
             only_v6: true,
             one_at_a_time: false,
+            for_programs: false,
         }
     }
 }

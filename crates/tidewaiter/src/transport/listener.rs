@@ -73,7 +73,8 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
-        self.listen(&options.into(), Destination::Factory(Box::new(factory)))
+        let to = Destination::Factory(Box::new(factory));
+        self.listen(options.into(), to, false)
     }
 
     /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for a
@@ -88,7 +89,79 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         take: impl FnMut(Socket, Address) + 'static,
     ) -> Result<Listener, Error> {
-        self.listen(&options.into(), Destination::HandOver(Box::new(take)))
+        self.listen(options.into(), Destination::HandOver(Box::new(take)), false)
+    }
+
+    /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for another
+    /// program: the socket is in blocking mode, no byte was received from it, and on Windows it is not made for
+    /// overlapped I/O. So no reactor can adopt it there. Otherwise as
+    /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over).
+    ///
+    /// A child that has the socket as its standard input and output can ask who its peer is. It gets a copy, as
+    /// [`Stdio::Descriptor`](crate::process::Stdio::Descriptor) says. The connection ends once all copies are closed, so
+    /// close this one by dropping it:
+    ///
+    /// ```
+    /// use tidewaiter::port::Socket;
+    /// use tidewaiter::process::{Command, ExitStatus, Stdio};
+    /// use tidewaiter::{Address, Process, ProcessProtocol, Reactor};
+    ///
+    /// struct Date;
+    ///
+    /// impl ProcessProtocol for Date {
+    ///     fn process_ended(&mut self, process: &Process, _: ExitStatus) {
+    ///         process.reactor().stop();
+    ///     }
+    /// }
+    ///
+    /// fn tell_date(reactor: &Reactor, socket: Socket) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let number = socket.raw_descriptor().ok_or("no simulation has programs")?;
+    ///     let connection = Stdio::Descriptor(number);
+    ///     let command = Command::new("date").stdin(connection.clone()).stdout(connection);
+    ///     reactor.spawn_process(&command, Date)?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let starter = reactor.clone();
+    /// let take = move |socket: Socket, peer: Address| {
+    ///     if let Err(error) = tell_date(&starter, socket) {
+    ///         println!("{peer}: {error}");
+    /// #       starter.stop();
+    ///     }
+    /// };
+    /// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+    /// let listener = reactor.listen_tcp_for_programs(address, take)?;
+    /// # let peer = listener.local_addr().socket_addr().ok_or("no address")?;
+    /// # let mut client = std::net::TcpStream::connect(peer)?;
+    /// reactor.run()?;
+    /// # if cfg!(unix) {
+    /// # assert!(std::io::read_to_string(&mut client)?.contains(':'));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// On Windows, the child can use its standard handles as files (`ReadFile`) and as sockets (`recv`), but an operation
+    /// waits while another one is under way on the same connection: a program that reads in one thread and writes in
+    /// another may have to wait with its writing until something was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_tcp`](Reactor::listen_tcp); [`Unsupported`](io::ErrorKind::Unsupported) in simulations.
+    pub fn listen_tcp_for_programs(
+        &self,
+        options: impl Into<ListenOptions>,
+        mut take: impl FnMut(Socket, Address) + 'static,
+    ) -> Result<Listener, Error> {
+        let hand_over = move |socket: Socket, peer| match socket.set_nonblocking(false) {
+            Ok(()) => take(socket, peer),
+            Err(error) => log::error!("a connection from {peer} cannot block: {error}"),
+        };
+        self.listen(
+            options.into(),
+            Destination::HandOver(Box::new(hand_over)),
+            true,
+        )
     }
 
     /// Listens with a TCP socket that listens already, such as one that a service manager passed on. Each
@@ -128,13 +201,19 @@ impl Reactor {
         self.listen_with(handle, to, false, Error::ListenOn)
     }
 
-    fn listen(&self, options: &ListenOptions, to: Destination) -> Result<Listener, Error> {
+    fn listen(
+        &self,
+        mut options: ListenOptions,
+        to: Destination,
+        for_programs: bool,
+    ) -> Result<Listener, Error> {
         self.check_open()?;
+        options.for_programs = for_programs;
         let failed = |source| Error::Listen {
             address: options.address.clone(),
             source,
         };
-        let handle = self.port_mut().listen(options).map_err(failed)?;
+        let handle = self.port_mut().listen(&options).map_err(failed)?;
         self.listen_with(handle, to, options.one_at_a_time, failed)
     }
 

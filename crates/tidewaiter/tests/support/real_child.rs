@@ -1,6 +1,7 @@
 //! Real children: this executable, started again.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -69,6 +70,10 @@ fn play(role: Role) -> io::Result<i32> {
             await_end_of_input()?;
             Ok(3)
         }
+        Role::Peer => {
+            tell_peer()?;
+            Ok(0)
+        }
         Role::Relay => {
             relay()?;
             Ok(0)
@@ -122,6 +127,39 @@ fn flood(count: u32) -> io::Result<()> {
         left -= io::stderr().write(&PIECE[..left.min(PIECE.len())])?;
     }
     Ok(())
+}
+
+fn tell_peer() -> io::Result<()> {
+    let mut connection = &standard_input();
+    match connection.peer_addr() {
+        Ok(peer) => connection.write_all(format!("{peer}\n").as_bytes())?,
+        // Wine lets a process use a socket that it did not make as a file alone (WSAENOTSOCK).
+        Err(error) if cfg!(windows) && error.raw_os_error() == Some(10038) => {
+            say(b"untold\n")?;
+            return echo();
+        }
+        Err(error) => return Err(error),
+    }
+    io::copy(&mut { connection }, &mut connection)?;
+    Ok(())
+}
+
+/// Our standard input, which is a socket.
+#[cfg(unix)]
+fn standard_input() -> TcpStream {
+    let input = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned();
+    input.expect("it is open").into()
+}
+
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "a handle becomes a socket")]
+fn standard_input() -> TcpStream {
+    use std::os::windows::io::{AsRawHandle, FromRawSocket};
+    // Winsock starts with the first socket that std makes.
+    let _started = std::net::UdpSocket::bind("127.0.0.1:0");
+    let number = io::stdin().as_raw_handle().expose_provenance();
+    // SAFETY: nothing else closes it: this process exits without doing so.
+    unsafe { TcpStream::from_raw_socket(number.try_into().expect("handles are words")) }
 }
 
 fn relay() -> io::Result<()> {

@@ -32,6 +32,9 @@ pub(crate) enum Role {
     KeepDeaf,
     /// Starts a deaf child that inherits its streams and ends with it, and stays.
     KeepBound,
+    /// Uses its standard input as a socket: sends the peer's address in a line, copies what it receives until the end of
+    /// file, and exits with 0.
+    Peer,
     /// Copies its descriptor 9 to its descriptor 5 until the input ends, then exits with 0. Needs more than the standard
     /// streams.
     Relay,
@@ -61,6 +64,7 @@ impl Role {
             Role::Exit(code) => format!("exit {code}"),
             Role::Mute => "mute".to_owned(),
             Role::Deaf => "deaf".to_owned(),
+            Role::Peer => "peer".to_owned(),
             Role::Relay => "relay".to_owned(),
             Role::Stubborn => "stubborn".to_owned(),
             Role::LeaveEcho => "leave-echo".to_owned(),
@@ -87,6 +91,7 @@ impl Role {
             "exit" => Role::Exit(number.parse().expect("a code")),
             "mute" => Role::Mute,
             "deaf" => Role::Deaf,
+            "peer" => Role::Peer,
             "relay" => Role::Relay,
             "stubborn" => Role::Stubborn,
             "leave-echo" => Role::LeaveEcho,

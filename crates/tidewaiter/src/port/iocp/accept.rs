@@ -13,8 +13,8 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::Iocp;
 use super::call::{socket_called, socket_error, update_context};
-use super::entry::Source;
-use super::extension::{SocketFunctions, internet_socket, raw};
+use super::entry::{Accepts, Source};
+use super::extension::{SocketFunctions, internet_socket, raw, synchronous_socket};
 use super::record::{ADDRESS_BYTES, OsResult, Record, Started};
 use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
@@ -39,10 +39,10 @@ impl Iocp {
             return;
         }
         let record = self.records.take(operation);
-        let (Source::Listener(listener, family), _) = self.source_of(operation) else {
+        let (Source::Listener(listener, accepts), _) = self.source_of(operation) else {
             unreachable!("only listeners accept");
         };
-        match call_accept_ex(&self.sockets, listener, *family, record) {
+        match call_accept_ex(&self.sockets, listener, *accepts, record) {
             Ok(started) => self.note_started(operation, started),
             Err(failure) => self.fail(operation, failure),
         }
@@ -50,14 +50,15 @@ impl Iocp {
 
     pub(super) fn finish_accept(&mut self, mut record: Box<Record>, os_result: OsResult) {
         let operation = record.operation;
-        let (Source::Listener(listener, _), _) = self.source_of(operation) else {
+        let (Source::Listener(listener, accepts), _) = self.source_of(operation) else {
             unreachable!("only listeners accept");
         };
+        let accepts = *accepts;
         let accepted = accept_result(&self.sockets, listener, &mut record, os_result);
         self.records.put(record);
         match accepted {
             Accepted::Connection(socket, peer) => {
-                let socket = match self.sockets.plain_handles {
+                let socket = match self.sockets.plain_handles && accepts.overlapped {
                     true => Socket(SocketRepr::Plain(socket)),
                     false => Socket(SocketRepr::Os(socket)),
                 };
@@ -84,10 +85,14 @@ impl Iocp {
 fn call_accept_ex(
     functions: &SocketFunctions,
     listener: &OsSocket,
-    family: Domain,
+    accepts: Accepts,
     mut record: Box<Record>,
 ) -> Result<Started, Failure> {
-    let socket = internet_socket(family).map_err(|error| Failure::os("WSASocketW", error))?;
+    let made = match accepts.overlapped {
+        true => internet_socket(accepts.family),
+        false => synchronous_socket(accepts.family),
+    };
+    let socket = made.map_err(|error| Failure::os("WSASocketW", error))?;
     let accepting = raw(&socket);
     record.socket = Some(socket);
     let accept = functions.accept.expect("loading checked it");

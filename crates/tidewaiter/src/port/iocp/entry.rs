@@ -18,12 +18,20 @@ use crate::process::OsProcess;
 /// The object behind a handle.
 #[derive(Debug)]
 pub(super) enum Source {
-    Listener(Socket, Domain),
+    Listener(Socket, Accepts),
     Stream(Socket),
     PipeReader(OwnedHandle),
     PipeWriter(OwnedHandle),
     /// Boxed: sockets far outnumber processes.
     Process(Box<Child>),
+}
+
+/// What kind of sockets a listener accepts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepts {
+    pub(super) family: Domain,
+    /// Whether a port can adopt them: not if they are for other programs.
+    pub(super) overlapped: bool,
 }
 
 /// A child, and our ends of the pipes to it.

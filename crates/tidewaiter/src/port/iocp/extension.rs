@@ -2,15 +2,16 @@
 
 use std::ffi::{CStr, c_void};
 use std::io;
-use std::os::windows::io::AsRawSocket;
+use std::os::windows::io::{AsRawSocket, FromRawSocket, RawSocket};
 use std::ptr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS};
 use windows_sys::Win32::Networking::WinSock::{
-    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_GETACCEPTEXSOCKADDRS, SIO_GET_EXTENSION_FUNCTION_POINTER,
-    SO_PROTOCOL_INFOW, SOCKET, SOCKET_ERROR, SOL_SOCKET, WSAID_ACCEPTEX, WSAID_CONNECTEX,
-    WSAID_GETACCEPTEXSOCKADDRS, WSAIoctl, WSAPROTOCOL_INFOW, XP1_IFS_HANDLES, getsockopt,
+    INVALID_SOCKET, LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_GETACCEPTEXSOCKADDRS,
+    SIO_GET_EXTENSION_FUNCTION_POINTER, SO_PROTOCOL_INFOW, SOCKET, SOCKET_ERROR, SOL_SOCKET,
+    WSA_FLAG_NO_HANDLE_INHERIT, WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_GETACCEPTEXSOCKADDRS,
+    WSAIoctl, WSAPROTOCOL_INFOW, WSASocketW, XP1_IFS_HANDLES, getsockopt,
 };
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::core::GUID;
@@ -56,6 +57,27 @@ impl SocketFunctions {
 /// Creates a socket: overlapped, and not inherited by children (socket2 requests both).
 pub(super) fn internet_socket(family: Domain) -> io::Result<Socket> {
     Socket::new(family, Type::STREAM, Some(Protocol::TCP))
+}
+
+/// Creates a socket that is not overlapped, as ordinary programs need it, and not inherited by children.
+pub(super) fn synchronous_socket(family: Domain) -> io::Result<Socket> {
+    // SAFETY: the call takes no memory of ours.
+    let socket = unsafe {
+        WSASocketW(
+            family.into(),
+            Type::STREAM.into(),
+            Protocol::TCP.into(),
+            ptr::null(),
+            0,
+            WSA_FLAG_NO_HANDLE_INHERIT,
+        )
+    };
+    if socket == INVALID_SOCKET {
+        return Err(io::Error::last_os_error());
+    }
+    let number = RawSocket::try_from(socket).expect("sockets are words");
+    // SAFETY: we just made the socket, and own it.
+    Ok(unsafe { Socket::from_raw_socket(number) })
 }
 
 /// Converts the socket for Winsock's functions.

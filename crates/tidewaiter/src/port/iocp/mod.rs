@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket as OsSocket;
 
-use self::entry::{Entry, Source};
+use self::entry::{Accepts, Entry, Source};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::pending::Pending;
 use self::queue::{Batch, Queue, QueueNotify, skip_on_success};
@@ -237,7 +237,11 @@ impl Iocp {
                 listener.set_nonblocking(true)?;
                 let socket = OsSocket::from(listener);
                 let family = socket.local_addr()?.domain();
-                Source::Listener(socket, family)
+                let accepts = Accepts {
+                    family,
+                    overlapped: true,
+                };
+                Source::Listener(socket, accepts)
             }
             Resource::PipeReader(pipe) => Source::PipeReader(pipe),
             Resource::PipeWriter(pipe) => Source::PipeWriter(pipe),
@@ -333,8 +337,11 @@ impl Driver for Iocp {
         match open {
             Open::Listener(options) => {
                 let socket = control::listen(PortKind::Iocp, options)?;
-                let family = socket.local_addr()?.domain();
-                self.insert(Source::Listener(socket, family), false)
+                let accepts = Accepts {
+                    family: socket.local_addr()?.domain(),
+                    overlapped: !options.for_programs,
+                };
+                self.insert(Source::Listener(socket, accepts), false)
             }
             Open::Stream { peer, local } => {
                 let socket = control::stream(PortKind::Iocp, peer, local)?;

@@ -15,7 +15,7 @@ use super::thread_notify::ThreadNotify;
 use super::world::network::End;
 use crate::port::admission::{RequestKinds, admit, closed, invalid, ip_address, ip_ends};
 use crate::port::buffer::Pool;
-use crate::port::calls::{Answer, Control, Open, Query};
+use crate::port::calls::{Answer, Control, Open, Query, unsupported};
 use crate::port::driver::Status;
 use crate::port::socket::{Simulated, SocketRepr};
 use crate::port::table::{Key, Table};
@@ -199,6 +199,9 @@ impl Driver for SimDriver {
 
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let source = match open {
+            Open::Listener(options) if options.for_programs => {
+                return Err(unsupported(PortKind::Sim, "accept for", "other programs"));
+            }
             Open::Listener(options) => {
                 let address = ip_address(PortKind::Sim, "listen on", &options.address)?;
                 Source::Listener(self.shared.change(|world| world.listen(address, options))?)
