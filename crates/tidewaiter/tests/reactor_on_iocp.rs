@@ -28,6 +28,9 @@ mod for_programs;
 #[path = "reactor/inheriting.rs"]
 mod inheriting;
 
+#[path = "reactor/leaving_handles.rs"]
+mod leaving_handles;
+
 #[path = "reactor/strangers.rs"]
 mod strangers;
 

@@ -97,3 +97,17 @@ pub(crate) fn inheritable_file() -> File {
     assert_ne!(done, 0);
     file
 }
+
+/// Counts the handles of this process, by asking about each number: Wine does not know how many there are.
+#[cfg(windows)]
+pub(crate) fn open_handles() -> usize {
+    /// No test has a handle with a number as large as this.
+    const HANDLES_MAX: usize = 1 << 14;
+    let is_open = |number: &usize| {
+        let mut flags = 0;
+        let handle = std::ptr::without_provenance_mut(*number);
+        // SAFETY: the call only asks about a number, even if no handle has it.
+        unsafe { windows_sys::Win32::Foundation::GetHandleInformation(handle, &raw mut flags) != 0 }
+    };
+    (4..HANDLES_MAX).step_by(4).filter(is_open).count()
+}
