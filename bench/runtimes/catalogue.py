@@ -34,8 +34,30 @@ def _stream(name: str, task: str, *load: str) -> Workload:
 
 
 def _spawn(name: str) -> Workload:
-    return Workload(name, name, "own CPU us/child", (RATE, PEAK), pinned=False, aims=_leads(None))
+    aims = (Aim(URING, 0.85, EVERY_PEER),)
+    return Workload(name, name, "own CPU us/child", (RATE, PEAK), pinned=False, aims=aims)
 
+
+def _child_stdout(name: str, task: str, *aims: Aim, pinned: bool = True) -> Workload:
+    figures = (OWN_CPU, PEAK)
+    return Workload(name, task, "MiB/s", figures, more_is_better=True, pinned=pinned, aims=aims)
+
+
+def _children(count: int) -> Workload:
+    name = f"children-{count}"
+    figures = (RATE, *LATENCIES, BYTES_PER_CHILD, IDLE, THREADS, PEAK)
+    aims = (Aim(URING, 0.6, EVERY_PEER), Aim(URING, 0, figure=THREADS), Aim(URING, 1000, figure=IDLE))
+    return Workload(name, name, "own CPU us/line", figures, aims=aims)
+
+
+OWN_CPU = Figure("cpu_s_per_gib", "own CPU s/GiB")
+BYTES_PER_CHILD = Figure("bytes_per_child", "bytes/child")
+IDLE = Figure("idle_us_per_s", "idle CPU us/s")
+THREADS = Figure("threads", "further threads")
+_SPAWN_LARGE = (Figure("time_by_small", "time by small"), Figure("cpu_us", "own CPU us"), Figure("gib", "GiB"))
+# libuv's pipes are sockets.
+_PIPE_PEERS = ("tokio", "compio")
+_PIPE_AIMS = (Aim(URING, 1, _PIPE_PEERS), Aim(URING, 1, _PIPE_PEERS, OWN_CPU))
 
 _CONNECTIONS = (1, 64, 1000, 10_000)
 _CHURN = ("--mode", "churn", "--connections", "16")
@@ -80,29 +102,17 @@ WORKLOADS = (
     _spawn("spawn-1"),
     _spawn("spawn-32"),
     Workload(
-        "child-stdout",
-        "child-stdout",
-        "MiB/s",
-        (Figure("cpu_s_per_gib", "own CPU s/GiB"), PEAK),
-        more_is_better=True,
-        # Only tokio, because libuv uses a socket pair here.
-        aims=(Aim(URING, 1, ("tokio",)),),
+        "spawn-large",
+        "spawn-large",
+        "own CPU by small",
+        _SPAWN_LARGE,
+        pinned=False,
+        aims=(Aim(URING, 1.05), Aim(URING, 1.05, figure=_SPAWN_LARGE[0])),
     ),
-    Workload(
-        "child-stdout-socket",
-        "child-stdout-socket",
-        "MiB/s",
-        (Figure("cpu_s_per_gib", "own CPU s/GiB"), PEAK),
-        more_is_better=True,
-        aims=(Aim(URING, 1, ("libuv",)),),
-    ),
-    Workload(
-        "children-500",
-        "children",
-        "own CPU us/line",
-        (RATE, *LATENCIES, PEAK),
-        aims=(Aim(URING, 1.5, ("tokio",), RATE), Aim(URING, 1, ("compio",))),
-    ),
+    _child_stdout("child-stdout", "child-stdout", *_PIPE_AIMS),
+    _child_stdout("child-stdout-unpinned", "child-stdout", *_PIPE_AIMS, pinned=False),
+    _child_stdout("child-stdout-socket", "child-stdout-socket", Aim(URING, 1, ("libuv",))),
+    *(_children(count) for count in (500, 2000)),
 )
 
 PEERS = (

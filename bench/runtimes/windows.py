@@ -33,7 +33,7 @@ WORKLOADS = (
     _served("churn", "connection", "--mode", "churn", "--connections", "16"),
     _children("spawn-1", "spawn-1", "child"),
     _children("spawn-8", "spawn-8", "child"),
-    _children("children-20", "children", "line"),
+    _children("children-20", "children-20", "line"),
     _children("child-stdout", "child-stdout", "MiB", Figure("rate", "MiB/s", more_is_better=True)),
 )
 

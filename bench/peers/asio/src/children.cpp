@@ -99,11 +99,8 @@ private:
 
     void received(std::size_t count)
     {
-        const int answer = lines_received(number_, count);
-        if (answer == LINES_SEND)
+        if (lines_received(number_, count))
             send();
-        else if (answer == LINES_END)
-            in_.close();
         receive();
     }
 

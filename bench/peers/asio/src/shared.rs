@@ -39,7 +39,7 @@ pub(crate) fn child_stdout(program: &CStr, argument: &CStr) {
 
 pub(crate) fn children(program: &CStr, argument: &CStr) {
     // SAFETY: as above.
-    unsafe { ffi::asio_side_children(program.as_ptr(), argument.as_ptr(), child::ECHOERS) }
+    unsafe { ffi::asio_side_children(program.as_ptr(), argument.as_ptr(), child::echoers()) }
 }
 
 // SAFETY: no other function has this name.

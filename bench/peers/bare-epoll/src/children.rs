@@ -1,11 +1,11 @@
 //! Children: `posix_spawn`, and a pidfd in the epoll. The output of a child is read by blocking reads, because the
 //! fastest way needs no loop.
 
-use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use bench_common::child::{self, Count, Received};
-use bench_common::net::PIECE_BYTES;
+use bench_common::child::{self, Count, Lines, Received};
+use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -73,4 +73,44 @@ pub(crate) fn stdout() -> io::Result<()> {
     child.wait()?;
     received.end();
     Ok(())
+}
+
+/// Sends a line to each child, and another one when it has come back.
+pub(crate) fn echo() -> io::Result<()> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let mut lines = Lines::default();
+    let mut children = Vec::new();
+    for number in 0..child::echoers() {
+        let mut child = start_echoer()?;
+        let data = EventData::new_u64(number as u64);
+        epoll::add(&epoll, &child.1, data, EventFlags::IN)?;
+        lines.begin(number);
+        child.0.write_all(child::LINE)?;
+        children.push(child);
+    }
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut events: Vec<Event> = Vec::with_capacity(super::EVENTS_MAX);
+    loop {
+        events.clear();
+        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
+        for event in &events {
+            let number = usize::try_from(event.data.u64()).expect("we set it");
+            let (input, output) = &mut children[number];
+            let count = output.read(&mut buffer)?;
+            if lines.received(number, count) {
+                input.write_all(child::LINE)?;
+            }
+        }
+    }
+}
+
+fn start_echoer() -> io::Result<(ChildStdin, ChildStdout)> {
+    let mut child = Command::new(child::program())
+        .arg(child::ECHOER)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let input = child.stdin.take().expect("it is a pipe");
+    let output = child.stdout.take().expect("it is a pipe");
+    Ok((input, output))
 }

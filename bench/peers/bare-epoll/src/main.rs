@@ -30,7 +30,8 @@ fn main() -> io::Result<()> {
         Workload::Timers => clocks::timers(),
         Workload::Threads => clocks::threads(),
         Workload::ChildStdout => children::stdout(),
-        Workload::ChildStdoutSocket | Workload::Children => {
+        Workload::Children => children::echo(),
+        Workload::ChildStdoutSocket => {
             tell::unsupported();
             Ok(())
         }

@@ -15,12 +15,18 @@ pub const WRITER: &str = "write-to-stdout";
 const WARM_UP: usize = CHILDREN / 16;
 /// The argument that makes a peer run as a child that echoes its input.
 pub const ECHOER: &str = "echo-stdin";
-/// Number of children that echo at the same time.
-pub const ECHOERS: usize = system::ECHOERS;
+/// The name of the workload with children that echo, before their number.
+pub(crate) const CHILDREN_NAME: &str = "children-";
 /// The line that each child receives and sends back.
 pub const LINE: &[u8; 64] = b"a line of 64 bytes, sent to a child, and sent back by it: again\n";
-/// Number of lines that are not measured: a few for each child, because a child is still starting at the first one.
-const WARM_UP_LINES: usize = 5 * ECHOERS;
+/// Number of lines of each child that are not measured, because a child is still starting at the first one.
+const WARM_UP_LINES: usize = 5;
+/// How long the children are silent at the end.
+const SILENCE: Duration = Duration::from_secs(1);
+/// The name of the workload that spawns from a large process.
+pub(crate) const SPAWN_LARGE: &str = "spawn-large";
+/// The most memory of the large process, which takes less on a small machine.
+const LARGE_BYTES_MAX: usize = 4 << 30;
 
 /// Counts spawned and reaped children, and decides when to spawn another.
 #[derive(Debug)]
@@ -28,14 +34,25 @@ pub struct Count {
     spawned: usize,
     reaped: usize,
     watch: Watch,
+    large: Option<Large>,
+}
+
+/// The part of the workload in which this process has much memory. It follows the usual one.
+#[derive(Debug, Default)]
+struct Large {
+    memory: Vec<u8>,
+    /// CPU and wall-clock time per child while the process was small, in microseconds.
+    small: Option<(f64, f64)>,
 }
 
 impl Default for Count {
     fn default() -> Count {
+        let large = std::env::args().nth(1).as_deref() == Some(SPAWN_LARGE);
         Count {
             spawned: 0,
             reaped: 0,
             watch: Watch::new(),
+            large: large.then(Large::default),
         }
     }
 }
@@ -43,9 +60,16 @@ impl Default for Count {
 impl Count {
     /// Whether to spawn another child. Counts it if so.
     pub fn takes_another(&mut self) -> bool {
-        let more = self.spawned < WARM_UP + CHILDREN;
+        let more = self.spawned < self.children();
         self.spawned += usize::from(more);
         more
+    }
+
+    fn children(&self) -> usize {
+        match self.large {
+            None => WARM_UP + CHILDREN,
+            Some(_) => WARM_UP + 2 * CHILDREN,
+        }
     }
 
     /// Counts a reaped child. Returns whether it was the last one; then it also reports the result.
@@ -55,16 +79,43 @@ impl Count {
             tell::begin();
             self.watch = Watch::new();
         }
-        let last = self.reaped == WARM_UP + CHILDREN;
-        if last {
-            let children = CHILDREN as f64;
-            tell::result(&[
-                ("value", self.watch.cpu_us() / children),
-                ("rate", children / self.watch.wall_us() * 1e6),
-                ("operations", children),
-            ]);
+        let last = self.reaped == self.children();
+        let (cpu, wall) = (self.watch.cpu_us(), self.watch.wall_us());
+        let (cpu, wall) = (cpu / CHILDREN as f64, wall / CHILDREN as f64);
+        match &mut self.large {
+            Some(large) if last => large.tell(cpu, wall),
+            Some(large) if self.reaped == WARM_UP + CHILDREN => {
+                large.small = Some((cpu, wall));
+                large.grow();
+                self.watch = Watch::new();
+            }
+            None if last => tell::result(&[
+                ("value", cpu),
+                ("rate", 1e6 / wall),
+                ("operations", CHILDREN as f64),
+            ]),
+            _ => {}
         }
         last
+    }
+}
+
+impl Large {
+    /// Touches every page of the memory.
+    fn grow(&mut self) {
+        let bytes = system::available_bytes().map_or(0, |available| available / 4);
+        self.memory = vec![1; bytes.min(LARGE_BYTES_MAX)];
+    }
+
+    fn tell(&self, cpu: f64, wall: f64) {
+        let (small_cpu, small_wall) = self.small.expect("the small part came first");
+        tell::result(&[
+            ("value", cpu / small_cpu),
+            ("time_by_small", wall / small_wall),
+            ("cpu_us", cpu),
+            ("gib", self.memory.len() as f64 / f64::from(1 << 30)),
+            ("operations", CHILDREN as f64),
+        ]);
     }
 }
 
@@ -109,9 +160,11 @@ impl Received {
 
 /// Counts the lines that children send back, and decides when to send another.
 ///
-/// Each child has one line in flight. Children have numbers below [`ECHOERS`].
+/// Each child has one line in flight. Children have numbers below [`echoers`]. After the last line, the children live on in
+/// silence for a while. Then this reports the result and ends the process, which also ends the children.
 #[derive(Debug)]
 pub struct Lines {
+    children: usize,
     begun: usize,
     ended: usize,
     /// The time at which each child's line was sent.
@@ -120,30 +173,22 @@ pub struct Lines {
     missing: Vec<usize>,
     latencies: Vec<Duration>,
     watch: Watch,
-}
-
-/// The reaction to data from a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Wait for the rest of the line.
-    Await,
-    /// Send another line to the child.
-    Send,
-    /// Close the child's standard input.
-    End,
-    /// Stop: this was the last line of all children, and the result is reported.
-    Over,
+    /// The memory of this process without children, then its growth for each child.
+    bytes: f64,
 }
 
 impl Default for Lines {
     fn default() -> Lines {
+        let children = echoers();
         Lines {
+            children,
             begun: 0,
             ended: 0,
-            sent: vec![Instant::now(); ECHOERS],
-            missing: vec![0; ECHOERS],
+            sent: vec![Instant::now(); children],
+            missing: vec![0; children],
             latencies: Vec::with_capacity(LINES),
             watch: Watch::new(),
+            bytes: system::bytes(),
         }
     }
 }
@@ -154,34 +199,34 @@ impl Lines {
         self.send(child, Instant::now());
     }
 
-    /// Handles a number of bytes from a child.
+    /// Handles a number of bytes from a child. Returns whether to send it another line.
     ///
     /// # Panics
     ///
     /// If the child sends more bytes than it has received.
-    pub fn received(&mut self, child: usize, bytes: usize) -> Answer {
+    pub fn received(&mut self, child: usize, bytes: usize) -> bool {
         let missing = self.missing[child].checked_sub(bytes);
         self.missing[child] = missing.expect("a child sends back only what it has received");
         if self.missing[child] > 0 {
-            return Answer::Await;
+            return false;
         }
         let now = Instant::now();
+        let warm_up = WARM_UP_LINES * self.children;
         self.ended += 1;
-        if self.ended > WARM_UP_LINES {
+        if self.ended > warm_up {
             self.latencies.push(now - self.sent[child]);
-        } else if self.ended == WARM_UP_LINES {
+        } else if self.ended == warm_up {
+            self.bytes = (system::bytes() - self.bytes) / self.children as f64;
             tell::begin();
             self.watch = Watch::new();
         }
-        if self.begun < WARM_UP_LINES + LINES {
+        let more = self.begun < warm_up + LINES;
+        if more {
             self.send(child, now);
-            Answer::Send
-        } else if self.ended < self.begun {
-            Answer::End
-        } else {
+        } else if self.ended == self.begun {
             self.tell();
-            Answer::Over
         }
+        more
     }
 
     fn send(&mut self, child: usize, now: Instant) {
@@ -190,19 +235,48 @@ impl Lines {
         self.missing[child] = LINE.len();
     }
 
+    /// Measures the silence on another thread, while the caller's loop waits; then reports the result.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends the loop of any runtime, and the children, whose input ends"
+    )]
     fn tell(&mut self) {
+        tell::end();
         let lines = LINES as f64;
-        let cpu_us = self.watch.cpu_us() / lines;
-        let rate = lines / self.watch.wall_us() * 1e6;
-        tell::result(&[
-            ("value", cpu_us),
-            ("rate", rate),
+        let mut figures = vec![
+            ("value", self.watch.cpu_us() / lines),
+            ("rate", lines / self.watch.wall_us() * 1e6),
             ("operations", lines),
             ("p50_us", quantile_us(&mut self.latencies, 0.5)),
             ("p99_us", quantile_us(&mut self.latencies, 0.99)),
             ("p999_us", quantile_us(&mut self.latencies, 0.999)),
-        ]);
+            ("bytes_per_child", self.bytes),
+        ];
+        std::thread::spawn(move || {
+            // The loop first goes to sleep.
+            std::thread::sleep(SILENCE / 10);
+            let watch = Watch::new();
+            std::thread::sleep(SILENCE);
+            figures.push(("idle_us_per_s", watch.cpu_us() / SILENCE.as_secs_f64()));
+            // Without this thread and the main one.
+            figures.extend(system::threads().map(|threads| ("threads", threads - 2.0)));
+            tell::result(&figures);
+            std::process::exit(0);
+        });
     }
+}
+
+/// The number of children that echo at the same time, from the command line.
+///
+/// # Panics
+///
+/// If the command line has none.
+#[must_use]
+pub fn echoers() -> usize {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let number = name.strip_prefix(CHILDREN_NAME);
+    let number = number.and_then(|number| number.parse().ok());
+    number.expect("the workload names the number of children")
 }
 
 /// The full path of a program that exits at once.

@@ -14,10 +14,15 @@ pub fn unsupported() {
     line("{\"unsupported\": true}");
 }
 
-/// Reports the begin of the measured time, which ends with the result. The program that started us may read clocks of
-/// its own at these moments.
+/// Reports the begin of the measured time, which ends with [`end`] or with the result. The program that started us may
+/// read clocks of its own at these moments.
 pub fn begin() {
     line("{\"begin\": true}");
+}
+
+/// Reports the end of the measured time, if the result comes later.
+pub fn end() {
+    line("{\"end\": true}");
 }
 
 /// Reports the figures of a workload that measures itself. Times are in microseconds, unless a name says otherwise.

@@ -5,7 +5,7 @@ use std::io;
 use std::process::Stdio;
 use std::rc::Rc;
 
-use bench_common::child::{self, Answer, Count, Lines, Received};
+use bench_common::child::{self, Count, Lines, Received};
 use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
 use compio::BufResult;
 use compio::io::{AsyncRead, AsyncWriteExt};
@@ -56,7 +56,7 @@ pub(crate) async fn stdout() -> io::Result<()> {
 
 pub(crate) async fn echo() -> io::Result<()> {
     let lines = Rc::default();
-    let tasks = (0..child::ECHOERS).map(|number| echo_with(number, Rc::clone(&lines)));
+    let tasks = (0..child::echoers()).map(|number| echo_with(number, Rc::clone(&lines)));
     let ended = join_all(tasks.map(compio::runtime::spawn)).await;
     ended
         .into_iter()
@@ -77,14 +77,8 @@ async fn echo_with(number: usize, lines: Rc<RefCell<Lines>>) -> io::Result<()> {
     loop {
         let BufResult(count, read) = output.read(buffer).await;
         buffer = read;
-        let answer = lines.borrow_mut().received(number, count?);
-        match answer {
-            Answer::Await => {}
-            Answer::Send => input.write_all(child::LINE.as_slice()).await.0?,
-            Answer::End | Answer::Over => break,
+        if lines.borrow_mut().received(number, count?) {
+            input.write_all(child::LINE.as_slice()).await.0?;
         }
     }
-    drop(input);
-    child.wait().await?;
-    Ok(())
 }

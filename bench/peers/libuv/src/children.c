@@ -142,15 +142,8 @@ static void line_received(uv_stream_t *stream, ssize_t count, const uv_buf_t *fr
     struct echoer *echoer = stream->data;
     if (count < 0)
         abort();
-    switch (count ? lines_received(echoer->number, (size_t)count) : LINES_AWAIT) {
-    case LINES_SEND:
+    if (count && lines_received(echoer->number, (size_t)count))
         send_line(echoer);
-        break;
-    case LINES_END:
-        uv_close((uv_handle_t *)&echoer->input, NULL);
-        uv_close((uv_handle_t *)&echoer->output, NULL);
-        break;
-    }
 }
 
 static int start_echoer(uv_loop_t *loop, struct echoer *echoer, const char *program, const char *argument)

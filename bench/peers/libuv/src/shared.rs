@@ -49,7 +49,7 @@ pub(crate) fn child_stdout(program: &CStr, argument: &CStr) -> c_int {
 
 pub(crate) fn children(program: &CStr, argument: &CStr) -> c_int {
     // SAFETY: as above.
-    unsafe { ffi::uv_side_children(program.as_ptr(), argument.as_ptr(), child::ECHOERS) }
+    unsafe { ffi::uv_side_children(program.as_ptr(), argument.as_ptr(), child::echoers()) }
 }
 
 static CALLS: Mutex<Option<mpsc::Receiver<Call>>> = Mutex::new(None);

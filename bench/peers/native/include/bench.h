@@ -27,8 +27,7 @@ void output_received(size_t bytes);
 void output_ended(void);
 /* Notes that the first line is sent to a child; returns the text of all lines. */
 const char *lines_begin(size_t child, size_t *length);
-/* The reaction to data from a child: wait for the rest of the line, send another line, or close its input. */
-enum lines_answer { LINES_AWAIT, LINES_SEND, LINES_END };
+/* Notes data from a child; returns whether to send it another line. */
 int lines_received(size_t child, size_t bytes);
 
 #ifdef __cplusplus

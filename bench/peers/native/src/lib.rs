@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Instant;
 
-use bench_common::child::{self, Answer, Count, Lines, Received};
+use bench_common::child::{self, Count, Lines, Received};
 use bench_common::timers::{self, Firings, Planned};
 
 struct Timers {
@@ -99,9 +99,5 @@ extern "C" fn lines_begin(child: usize, length: &mut usize) -> *const c_char {
 // SAFETY: no other function has this name.
 #[unsafe(no_mangle)]
 extern "C" fn lines_received(child: usize, bytes: usize) -> c_int {
-    match locked(&LINES).received(child, bytes) {
-        Answer::Await => 0,
-        Answer::Send => 1,
-        Answer::End | Answer::Over => 2,
-    }
+    c_int::from(locked(&LINES).received(child, bytes))
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use bench_common::child::{self, Answer, Count, Lines, Received};
+use bench_common::child::{self, Count, Lines, Received};
 use tidewaiter::process::{Command, ExitStatus, SpawnError, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor};
 
@@ -84,18 +84,15 @@ impl ProcessProtocol for Echoer {
     }
 
     fn child_data_received(&mut self, process: &Process, _child_fd: ChildFd, data: &[u8]) {
-        match self.lines.borrow_mut().received(self.number, data.len()) {
-            Answer::Await => {}
-            Answer::Send => process.write(child::LINE),
-            Answer::End => process.close_stdin(),
-            Answer::Over => process.reactor().stop(),
+        if self.lines.borrow_mut().received(self.number, data.len()) {
+            process.write(child::LINE);
         }
     }
 }
 
 pub(crate) fn echo(reactor: &Reactor) -> Result<(), SpawnError> {
     let lines = Rc::default();
-    for number in 0..child::ECHOERS {
+    for number in 0..child::echoers() {
         let command = Command::new(child::program())
             .arg(child::ECHOER)
             .stderr(Stdio::Inherit);

@@ -4,7 +4,7 @@ use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use bench_common::child::{self, Answer, Count, Lines, Received};
+use bench_common::child::{self, Count, Lines, Received};
 use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -51,7 +51,7 @@ pub(crate) async fn stdout() -> io::Result<()> {
 pub(crate) async fn echo() -> io::Result<()> {
     let lines = Arc::new(Mutex::new(Lines::default()));
     let mut tasks = JoinSet::new();
-    for number in 0..child::ECHOERS {
+    for number in 0..child::echoers() {
         tasks.spawn(echo_with(number, Arc::clone(&lines)));
     }
     tasks.join_all().await.into_iter().collect()
@@ -70,14 +70,8 @@ async fn echo_with(number: usize, lines: Arc<Mutex<Lines>>) -> io::Result<()> {
     input.write_all(child::LINE).await?;
     loop {
         let count = output.read(&mut buffer).await?;
-        let answer = lines.lock().expect("nobody panics").received(number, count);
-        match answer {
-            Answer::Await => {}
-            Answer::Send => input.write_all(child::LINE).await?,
-            Answer::End | Answer::Over => break,
+        if lines.lock().expect("nobody panics").received(number, count) {
+            input.write_all(child::LINE).await?;
         }
     }
-    drop(input);
-    child.wait().await?;
-    Ok(())
 }

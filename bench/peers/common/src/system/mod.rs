@@ -7,9 +7,11 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    CHILDREN, ECHOERS, LINES, WRITTEN_BYTES, brief, cpu_time, move_to_second_core, peak_kib,
+    CHILDREN, LINES, WRITTEN_BYTES, available_bytes, brief, bytes, cpu_time, move_to_second_core,
+    peak_kib, threads,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    CHILDREN, ECHOERS, LINES, WRITTEN_BYTES, brief, cpu_time, move_to_second_core, peak_kib,
+    CHILDREN, LINES, WRITTEN_BYTES, available_bytes, brief, bytes, cpu_time, move_to_second_core,
+    peak_kib, threads,
 };

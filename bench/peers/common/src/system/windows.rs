@@ -11,7 +11,6 @@ use windows_sys::Win32::System::Threading::{
 
 /// The sizes are small, because a system call under Wine costs about thirty times as much as elsewhere.
 pub(crate) const CHILDREN: usize = 100;
-pub(crate) const ECHOERS: usize = 20;
 pub(crate) const LINES: usize = 4000;
 pub(crate) const WRITTEN_BYTES: usize = 64 * 1024 * 1024;
 
@@ -39,11 +38,30 @@ fn duration(time: FILETIME) -> Duration {
 
 /// The peak of this process's memory, as the OS reports it.
 pub(crate) fn peak_kib() -> f64 {
+    memory().PeakWorkingSetSize as f64 / 1024.0
+}
+
+/// The memory of this process now.
+pub(crate) fn bytes() -> f64 {
+    memory().WorkingSetSize as f64
+}
+
+fn memory() -> PROCESS_MEMORY_COUNTERS {
     let mut counters = PROCESS_MEMORY_COUNTERS::default();
     let bytes = size_of_val(&counters).try_into().expect("it is small");
     // SAFETY: there is room for the counters, and the handle stands for this process.
     unsafe { K32GetProcessMemoryInfo(this_process(), &raw mut counters, bytes) };
-    counters.PeakWorkingSetSize as f64 / 1024.0
+    counters
+}
+
+/// The number of threads of this process, which only Unix is asked for.
+pub(crate) fn threads() -> Option<f64> {
+    None
+}
+
+/// The memory that programs can still get, which only Unix is asked for.
+pub(crate) fn available_bytes() -> Option<usize> {
+    None
 }
 
 /// Moves this child to the second core, and leaves the first one to its parent.
