@@ -290,6 +290,22 @@ pub(super) fn widen_pipe(pipe: std::os::fd::BorrowedFd<'_>) {
     }
 }
 
+/// Makes calls on a descriptor non-blocking. Leaves files alone, which others share and which never block.
+#[cfg(unix)]
+pub(super) fn unblock(descriptor: impl std::os::fd::AsFd) -> io::Result<()> {
+    use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+
+    let flags = fcntl_getfl(&descriptor)?;
+    if flags.contains(OFlags::NONBLOCK) {
+        return Ok(());
+    }
+    let kind = FileType::from_raw_mode(fstat(&descriptor)?.st_mode);
+    if kind != FileType::RegularFile {
+        fcntl_setfl(descriptor, flags | OFlags::NONBLOCK)?;
+    }
+    Ok(())
+}
+
 /// Does nothing: other systems enlarge pipes by themselves.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(super) fn widen_pipe(_pipe: std::os::fd::BorrowedFd<'_>) {}

@@ -32,7 +32,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use rustix::fs::{FileType, fstat};
 
 use super::admission::{admit, closed, invalid};
 use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
@@ -143,7 +143,7 @@ impl PollPort {
 
     /// Registers a `source` that may be blocking; gives it back if the OS refuses.
     fn register_any(&mut self, source: Source) -> Result<Handle, (io::Error, Source)> {
-        match unblock(&source) {
+        match control::unblock(&source) {
             Ok(()) => self.register(source),
             Err(error) => Err((error, source)),
         }
@@ -406,15 +406,6 @@ fn source_of(resource: Resource) -> io::Result<Source> {
         Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
         Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),
     }
-}
-
-/// Makes calls on a source non-blocking.
-fn unblock(source: impl AsFd) -> io::Result<()> {
-    let flags = fcntl_getfl(&source)?;
-    if !flags.contains(OFlags::NONBLOCK) {
-        fcntl_setfl(source, flags | OFlags::NONBLOCK)?;
-    }
-    Ok(())
 }
 
 /// Prepares a source for the port. Returns whether a short read or write means that nothing more is

@@ -53,7 +53,8 @@ fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
     let (call, received) = match source {
         Source::Stream(socket) => (
             "recv",
-            retry_on_intr(|| rustix::net::recv(socket, &mut *memory, RecvFlags::empty()))
+            // A socket that others share may block.
+            retry_on_intr(|| rustix::net::recv(socket, &mut *memory, RecvFlags::DONTWAIT))
                 .map(|(length, _)| length),
         ),
         _ => (

@@ -15,7 +15,7 @@ use super::entry::{Direction, Entry};
 use super::pending::{Pending, Work};
 use super::selector::Selector;
 use super::watch::{FOREIGN, NO_PLACE};
-use super::{Driver, Place, PollPort, RequestKind, prepare, unblock};
+use super::{Driver, Place, PollPort, RequestKind, control, prepare};
 
 /// The state that another port hands over. The OS must hold none of it.
 pub(in super::super) struct Estate {
@@ -73,7 +73,10 @@ impl Successor {
     ) -> io::Result<()> {
         let watched = match descriptor {
             Some(descriptor) => {
-                unblock(descriptor)?;
+                // Calls on a connection do not block in any case, and others may share it.
+                if rustix::net::getpeername(descriptor).is_err() {
+                    control::unblock(descriptor)?;
+                }
                 self.port.selector.add(descriptor, key)?
             }
             None => false,

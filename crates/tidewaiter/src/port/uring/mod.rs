@@ -225,11 +225,11 @@ impl Uring {
                 Ok(Source::Listener(listener.into()))
             }
             Resource::PipeReader(pipe) => {
-                rustix::io::ioctl_fionbio(&pipe, true)?;
+                control::unblock(&pipe)?;
                 Ok(Source::Reader(pipe))
             }
             Resource::PipeWriter(pipe) => {
-                rustix::io::ioctl_fionbio(&pipe, true)?;
+                control::unblock(&pipe)?;
                 self.ask_write_flags()?;
                 Ok(Source::Writer(pipe))
             }

@@ -67,8 +67,12 @@ impl Stream {
     pub(super) fn leave(self: &Rc<Self>) {
         self.flow.borrow_mut().drop_held();
         self.finish_if_drained();
-        // Receive and discard: the peer may not read our data before it has sent all of its own.
-        self.receive_more();
+        if self.link.lingers {
+            // Receive and discard: the peer may not read our data before it has sent all of its own.
+            self.receive_more();
+        } else {
+            self.stop_receiving();
+        }
     }
 
     /// Ends the stream now, without sending the queue. [`Protocol::connection_lost`] follows from the loop.
@@ -168,10 +172,11 @@ impl Stream {
     }
 
     pub(super) fn shutdown_write(&self) {
-        if let Err(error) = self.reactor.port_mut().shutdown_write(self.handle) {
-            // The peer is gone already; the next receive reports how.
+        if let Err(error) = self.reactor.port_mut().shutdown_write(self.output()) {
+            // The peer is gone already, and the next receive reports how; or it is a pipe, which only a close ends.
             log::debug!("shutdown: {error}");
         }
+        self.close_output();
     }
 
     /// Receives and discards until the peer ends, a round passes without a byte, or `rounds` have passed.
@@ -224,6 +229,25 @@ impl Stream {
             closing.is_ok() || self.reactor.is_copied(),
             "a stream closes its own handle, once"
         );
+        self.close_output();
+    }
+
+    /// Closes the handle that sends, if it is one of its own and still open.
+    fn close_output(&self) {
+        if let Some(output) = self.link.output {
+            let mut port = self.reactor.port_mut();
+            if let Err(error) = port.close(output, CloseMode::Graceful, self.token.get()) {
+                log::trace!("the sending handle was closed before: {error}");
+            }
+        }
+    }
+
+    /// The stream leaves the reactor with its last handle.
+    pub(super) fn handle_closed(&self) {
+        self.handles.set(self.handles.get() - 1);
+        if self.handles.get() == 0 {
+            self.reactor.unregister(self.token.get());
+        }
     }
 
     /// Called when the reactor stops: gives the queue a limited time to be sent.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::os::Address;
+use crate::port::Handle;
 
 /// The directions in which bytes go over a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub(crate) struct Link {
     /// The address of the other end, if it has one.
     pub(super) peer: Option<Address>,
     pub(super) direction: Direction,
+    /// The handle that sends, if it is not the one that receives: two pipes, for example, that are one stream.
+    pub(super) output: Option<Handle>,
+    /// Whether a hang-up can be awaited. A file has none.
+    pub(super) hangs_up: bool,
     /// Whether our sending side can be ended alone. If not, ending it closes the handle.
     pub(super) half_closes: bool,
     /// Whether bytes may be sent by a plain system call, outside of an operation.
@@ -37,6 +42,8 @@ impl Link {
         Link {
             peer: Some(peer),
             direction: Direction::Both,
+            output: None,
+            hangs_up: true,
             half_closes: true,
             sends_now: true,
             holds_ends: true,
@@ -49,11 +56,37 @@ impl Link {
         Link {
             peer: None,
             direction,
+            output: None,
+            hangs_up: true,
             half_closes: false,
             sends_now: false,
             holds_ends: false,
             lingers: false,
         }
+    }
+
+    /// A handle that only sends. `hangs_up`: whether it can hang up.
+    pub(crate) fn writer(hangs_up: bool) -> Link {
+        Link {
+            hangs_up,
+            ..Link::pipe(Direction::Out)
+        }
+    }
+
+    /// Two handles, of which one receives and `output` sends. `hangs_up`: whether the one that sends can hang up.
+    pub(crate) fn pair(output: Handle, hangs_up: bool) -> Link {
+        Link {
+            direction: Direction::Both,
+            output: Some(output),
+            hangs_up,
+            half_closes: true,
+            ..Link::pipe(Direction::Both)
+        }
+    }
+
+    /// Whether a hang-up ends both directions, and not the sending one alone.
+    pub(super) fn hangs_up_whole(&self) -> bool {
+        self.receives() && self.output.is_none()
     }
 
     /// Whether bytes can arrive.
@@ -74,7 +107,7 @@ impl fmt::Display for Link {
             (Some(peer), _) => peer.fmt(f),
             (None, Direction::In) => f.write_str("pipe reader"),
             (None, Direction::Out) => f.write_str("pipe writer"),
-            (None, Direction::Both) => f.write_str("pipe"),
+            (None, Direction::Both) => f.write_str("pair of pipes"),
         }
     }
 }

@@ -80,6 +80,8 @@ pub(crate) struct Stream {
     flow: RefCell<Flow>,
     /// Whether the OS holds back the last partial segment of each send.
     ends_held: Cell<bool>,
+    /// The handles that are open or being closed: two, if another one sends.
+    handles: Cell<u8>,
     pub(super) link: Link,
 }
 
@@ -112,6 +114,7 @@ impl Stream {
             reactor: reactor.clone(),
             handle,
             flow: RefCell::new(Flow::new(&link)),
+            handles: Cell::new(1 + u8::from(link.output.is_some())),
             link,
             token: Cell::new(Token::default()),
             ends_held: Cell::new(false),
@@ -121,6 +124,9 @@ impl Stream {
             Ok(token) => stream.token.set(token),
             Err(error) => {
                 close_unawaited(reactor, handle);
+                if let Some(output) = stream.link.output {
+                    close_unawaited(reactor, output);
+                }
                 reactor.drop_guarded("the drop of a protocol", stream);
                 return Err(error);
             }
@@ -134,6 +140,12 @@ impl Stream {
         self.receive_more();
         // A pipe that we write to never receives, and `connection_made` may have paused the stream.
         self.await_hang_up();
+    }
+
+    /// The handle that sends.
+    #[inline]
+    fn output(&self) -> Handle {
+        self.link.output.unwrap_or(self.handle)
     }
 
     /// Calls the protocol. A panic in it loses the connection.
@@ -193,7 +205,7 @@ impl Stream {
     /// Submits a receive, if data is wanted and no receive is under way.
     fn receive_more(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
-        if !flow.state.wants_data() || flow.receiving.is_some() {
+        if !flow.state.wants_data(&self.link) || flow.receiving.is_some() {
             return;
         }
         let submitted =
@@ -293,7 +305,7 @@ impl Stream {
         let submitted =
             self.reactor
                 .port_mut()
-                .submit(self.handle, Request::Send(part), self.token.get());
+                .submit(self.output(), Request::Send(part), self.token.get());
         match submitted {
             Ok(operation) => flow.sending = Sending::UnderWay { operation, bytes },
             Err(source) => {
@@ -387,7 +399,7 @@ impl Live for Stream {
             Ok(Outcome::EndOfFile) => self.happened(Event::EndOfFile),
             Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
             Ok(Outcome::HungUp) => self.hung_up(),
-            Ok(Outcome::Closed) => self.reactor.unregister(self.token.get()),
+            Ok(Outcome::Closed) => self.handle_closed(),
             Ok(outcome) => log::error!("unexpected outcome for a stream: {outcome:?}"),
             Err(failure) => {
                 self.take_back(completion.unsent);

@@ -75,7 +75,7 @@ impl Stream {
 
     /// Offers `data` to the OS and returns how many bytes it took.
     fn offer(&self, data: &[u8]) -> Result<usize, Failure> {
-        let bytes = self.reactor.port_mut().send_now(self.handle, data)?;
+        let bytes = self.reactor.port_mut().send_now(self.output(), data)?;
         self.reactor.counters().bytes_sent.add(bytes as u64);
         Ok(bytes)
     }

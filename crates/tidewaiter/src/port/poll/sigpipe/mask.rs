@@ -16,8 +16,8 @@ use std::os::fd::BorrowedFd;
 
 use rustix::net::SendFlags;
 
-/// The flag with which sends to sockets raise no SIGPIPE.
-pub(in super::super) const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+/// The flags with which sends to sockets raise no SIGPIPE, and do not block even if the socket does.
+pub(in super::super) const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// Prepares a descriptor for writing: needs nothing on these systems.
 pub(in super::super) fn prepare(_source: BorrowedFd<'_>) -> io::Result<()> {

@@ -348,7 +348,7 @@ impl State {
         if !self.is_open() {
             return Next::Receive;
         }
-        if !link.receives() {
+        if !link.hangs_up_whole() {
             // With bytes to send, the send under way fails instead, and tells how many were lost.
             return if all_sent {
                 self.close(Ending::InOrder)
@@ -479,19 +479,24 @@ impl State {
     }
 
     /// Whether to receive: for the protocol, or to drop what arrives, so that the OS does not reset the connection.
-    pub(super) fn wants_data(&self) -> bool {
+    pub(super) fn wants_data(&self, link: &Link) -> bool {
         match self.stage {
             Stage::Open => {
                 self.reading == Reading::Flowing && (!self.is_paused() || self.hung_up_before())
             }
-            Stage::Leaving | Stage::Told(_) => self.may_drop(),
+            Stage::Leaving | Stage::Told(_) => link.lingers && self.may_drop(),
             Stage::Closing(_) | Stage::Closed => false,
         }
     }
 
     /// Whether to ask the port for a hang-up while no receive is under way.
     pub(super) fn wants_hang_up(&self, link: &Link) -> bool {
-        self.stage == Stage::Open && self.hang_up == HangUp::Unasked && link.sends()
+        self.stage == Stage::Open
+            && self.hang_up == HangUp::Unasked
+            && link.hangs_up
+            && link.sends()
+            // The handle that sent is closed.
+            && (link.output.is_none() || self.writing != Writing::Ended)
     }
 
     /// Whether the end is certain, and the protocol does not know of it yet.

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::*;
+use crate::port::{Handle, Key};
 use crate::transport::stream::Direction;
 
 /// What follows each event in each state. Exactly one row speaks of each pair.
 ///
 /// A cell with several words stands for each of them, one with `!` for all others, `*` for all. "When" names facts that
 /// all must hold, or with `!` must not: `asked`, the program has paused the stream; `waits`, it pauses while congested;
-/// `crowded`, it does so now; `silent`, it is paused for either reason; `hung`, a hang-up was seen; and what the link
-/// can do. "Becomes" says what changes: the stage (`s`), the reading (`r`) or writing half (`w`), the hang-up (`h`), or
+/// `crowded`, it does so now; `silent`, it is paused for either reason; `hung`, a hang-up was seen;
+/// `whole`, a hang-up ends both directions; and what the link can do. "Becomes" says what changes: the stage (`s`), the reading (`r`) or writing half (`w`), the hang-up (`h`), or
 /// a flag.
 const TABLE: &str = "
 event               | stage           | reading                    | writing    | when                 | becomes                          | next
@@ -57,12 +58,12 @@ EndOfFile           | !Open !Told     | *                          | *          
 EndOfFile           | Told            | *                          | *          |                      | s:Closed r:Ended                 | CloseHandle
 HangUpAwaited       | *               | *                          | *          |                      | h:Awaited                        | Nothing
 HangUpOver          | *               | *                          | *          |                      | h:Unasked                        | Nothing
-HungUp/sent         | Open Leaving    | *                          | *          | !receives            | s:Closing/InOrder h:Seen         | AwaitSend
-HungUp/unsent       | Open Leaving    | *                          | *          | !receives            | h:Seen                           | Nothing
-HungUp/*            | Open Leaving    | Ended                      | *          | receives             | s:Closing/InOrder h:Seen         | AwaitSend
-HungUp/*            | Open Leaving    | EndHeld                    | *          | receives sends       | r:Ended h:Seen                   | TellReadEnd last
-HungUp/*            | Open Leaving    | EndHeld                    | *          | receives !sends      | s:Closing/InOrder r:Ended h:Seen | AwaitSend
-HungUp/*            | Open Leaving    | !EndHeld !Ended            | *          | receives             | h:Seen                           | Receive
+HungUp/sent         | Open Leaving    | *                          | *          | !whole               | s:Closing/InOrder h:Seen         | AwaitSend
+HungUp/unsent       | Open Leaving    | *                          | *          | !whole               | h:Seen                           | Nothing
+HungUp/*            | Open Leaving    | Ended                      | *          | whole                | s:Closing/InOrder h:Seen         | AwaitSend
+HungUp/*            | Open Leaving    | EndHeld                    | *          | whole sends          | r:Ended h:Seen                   | TellReadEnd last
+HungUp/*            | Open Leaving    | EndHeld                    | *          | whole !sends         | s:Closing/InOrder r:Ended h:Seen | AwaitSend
+HungUp/*            | Open Leaving    | !EndHeld !Ended            | *          | whole                | h:Seen                           | Receive
 HungUp/*            | !Open !Leaving  | *                          | *          |                      | h:Seen                           | Receive
 LoseWrite           | Open            | *                          | Open       |                      | w:Finishing                      | Drain
 LoseWrite           | Open            | *                          | !Open      |                      |                                  | Nothing
@@ -173,8 +174,8 @@ const EVENTS: [Event; 26] = [
     Event::Abandoned,
 ];
 
-/// A TCP connection, both ends of a pipe, and a link that neither half-closes nor lingers.
-fn links() -> [Link; 4] {
+/// A TCP connection, both ends of a pipe, a pair of pipes, and a link that neither half-closes nor lingers.
+fn links() -> [Link; 5] {
     let tcp = Link::tcp(([127, 0, 0, 1], 1).into());
     let plain = Link {
         half_closes: false,
@@ -182,7 +183,8 @@ fn links() -> [Link; 4] {
         ..tcp.clone()
     };
     let (reader, writer) = (Link::pipe(Direction::In), Link::pipe(Direction::Out));
-    [tcp, reader, writer, plain]
+    let pair = Link::pair(Handle(Key::from_u64(1)), true);
+    [tcp, reader, writer, pair, plain]
 }
 
 fn all_states() -> Vec<State> {
@@ -244,7 +246,7 @@ fn holds(fact: &str, state: &State, link: &Link) -> bool {
         "crowded" => state.pauses_while_congested && state.congested,
         "silent" => holds("asked", state, link) || holds("crowded", state, link),
         "hung" => state.hang_up == HangUp::Seen,
-        "receives" => link.receives(),
+        "whole" => link.hangs_up_whole(),
         "sends" => link.sends(),
         "half_closes" => link.half_closes,
         "lingers" => link.lingers,
@@ -484,7 +486,7 @@ fn nothing_is_delivered_in_a_pause_or_once_the_stream_is_to_end() {
             }
             if before.stage == Stage::Closed {
                 assert!(
-                    !before.wants_data() && !before.wants_hang_up(&link),
+                    !before.wants_data(&link) && !before.wants_hang_up(&link),
                     "{pair}"
                 );
             }
