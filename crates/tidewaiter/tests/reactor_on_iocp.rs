@@ -28,6 +28,9 @@ mod for_programs;
 #[path = "reactor/inheriting.rs"]
 mod inheriting;
 
+#[path = "reactor/standard.rs"]
+mod standard;
+
 #[path = "reactor/leaving_handles.rs"]
 mod leaving_handles;
 

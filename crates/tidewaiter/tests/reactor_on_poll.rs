@@ -51,6 +51,12 @@ mod linux_trees;
 #[path = "reactor/signals.rs"]
 mod signals;
 
+#[path = "reactor/standard.rs"]
+mod standard;
+
+#[path = "reactor/standard_unix.rs"]
+mod standard_unix;
+
 #[cfg(target_os = "linux")]
 #[path = "reactor/storms.rs"]
 mod storms;

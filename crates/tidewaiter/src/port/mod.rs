@@ -112,6 +112,7 @@ pub mod sim;
 mod socket;
 #[cfg(unix)]
 mod source;
+pub(crate) mod standard;
 #[cfg(unix)]
 mod surge;
 mod table;

@@ -18,8 +18,8 @@ pub struct Socket(pub(crate) SocketRepr);
 #[derive(Debug)]
 pub(crate) enum SocketRepr {
     Os(socket2::Socket),
-    /// A socket that a port made: it does not block, and is the system's own handle, with no
-    /// provider layered over it.
+    /// A socket whose mode a port leaves alone. A port made it, so that it does not block, and is the system's own
+    /// handle, with no provider layered over it; or it is shared.
     Plain(socket2::Socket),
     /// A socket of a simulated network, which only a port of that network can adopt.
     Sim(Box<dyn Simulated>),

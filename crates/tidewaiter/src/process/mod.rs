@@ -110,7 +110,7 @@ use other::calls;
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use other::{OsProcess, spawn};
 #[cfg(windows)]
-pub(crate) use windows::{OsProcess, spawn};
+pub(crate) use windows::{OsProcess, pipe, spawn};
 // Only io_uring needs these: it can await an end by the process's number.
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{Mark, spawn_by_number};

@@ -6,6 +6,7 @@ mod connect;
 mod group;
 mod lines;
 mod listener;
+mod standard;
 mod stream;
 
 pub use adopter::Adopter;

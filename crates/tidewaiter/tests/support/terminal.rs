@@ -35,6 +35,11 @@ impl Terminal {
         Ok(Terminal([master.into(), slave.into()]))
     }
 
+    /// Gives up its ends, the controlling one first.
+    pub(crate) fn into_ends(self) -> [File; 2] {
+        self.0
+    }
+
     /// Closes the terminal. Returns an error if other code has touched it.
     pub(crate) fn close(mut self) -> io::Result<()> {
         for end in &self.0 {

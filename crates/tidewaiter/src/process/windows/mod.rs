@@ -39,6 +39,7 @@ use self::job::Job;
 use self::program::Program;
 use self::start::{Image, Started};
 use self::streams::Streams;
+pub(crate) use self::streams::pipe;
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
 
 /// A child process: its handle, which is signalled once it has ended, and the job that holds all its

@@ -234,7 +234,7 @@ fn set_inheritable(handle: BorrowedHandle<'_>, inheritable: bool) -> io::Result<
     clippy::disallowed_methods,
     reason = "random by design: no other process may guess the names"
 )]
-fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
+pub(crate) fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
     let mut attempts = NAME_ATTEMPTS;
     loop {
         attempts -= 1;

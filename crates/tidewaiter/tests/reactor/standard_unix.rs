@@ -1,0 +1,134 @@
+//! The standard streams of Unix: sockets, terminals, named pipes, and what other processes share.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, mknodat, open};
+
+use super::standard::{after_ready, await_ready, child, expect_success};
+use crate::support::terminal::Terminal;
+
+/// Checks that calls on the description, which we share with the child, block as before.
+fn expect_blocking(shared: impl AsFd) {
+    let flags = fcntl_getfl(shared).expect("it is open");
+    assert!(!flags.contains(OFlags::NONBLOCK), "{flags:?}");
+}
+
+/// Starts a child that echoes, on these streams.
+fn echo(input: impl Into<Stdio>, output: impl Into<Stdio>) -> std::process::Child {
+    let mut echo = child("echo");
+    echo.stdin(input).stdout(output).stderr(Stdio::piped());
+    echo.spawn().expect("it can be run again")
+}
+
+#[test]
+fn shared_pipes_block_as_before() {
+    let (input, mut to) = std::io::pipe().unwrap();
+    let (mut from, output) = std::io::pipe().unwrap();
+    let child = echo(input.try_clone().unwrap(), output.try_clone().unwrap());
+    await_ready(&mut from);
+    expect_blocking(&input);
+    expect_blocking(&output);
+    to.write_all(b"!").unwrap();
+    drop(to);
+    expect_success(child);
+    expect_blocking(&input);
+    expect_blocking(&output);
+    drop(output);
+    let mut rest = Vec::new();
+    from.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"!");
+}
+
+#[test]
+fn a_shared_socket_blocks_as_before() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let shared = || OwnedFd::from(theirs.try_clone().unwrap());
+    let child = echo(shared(), shared());
+    await_ready(&mut ours);
+    expect_blocking(&theirs);
+    let sent = vec![7; 1 << 20];
+    let mut received = vec![0; sent.len()];
+    for _ in 0..3 {
+        let mut writes = ours.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| writes.write_all(&sent).unwrap());
+            ours.read_exact(&mut received).unwrap();
+        });
+        assert!(sent == received);
+    }
+    ours.shutdown(Shutdown::Write).unwrap();
+    expect_success(child);
+    expect_blocking(&theirs);
+}
+
+#[test]
+fn the_output_of_a_socket_ends_while_input_goes_on() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let mut half = child("half");
+    half.stdin(OwnedFd::from(theirs.try_clone().unwrap()))
+        .stdout(OwnedFd::from(theirs))
+        .stderr(Stdio::piped());
+    let child = half.spawn().expect("it can be run again");
+    drop(half);
+    let mut received = Vec::new();
+    ours.read_to_end(&mut received).expect("it ends");
+    assert!(after_ready(&received).is_empty());
+    ours.write_all(b"more").expect("the child reads on");
+    ours.shutdown(Shutdown::Write).unwrap();
+    expect_success(child);
+}
+
+#[test]
+fn a_shared_terminal_blocks_as_before_and_its_hang_up_is_the_end() {
+    let [mut master, slave] = Terminal::open().unwrap().into_ends();
+    let child = echo(slave.try_clone().unwrap(), slave.try_clone().unwrap());
+    await_ready(&mut master);
+    expect_blocking(&slave);
+    master.write_all(b"ping").unwrap();
+    let mut answer = [0; 4];
+    master.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"ping");
+    expect_blocking(&slave);
+    drop(slave);
+    drop(master);
+    expect_success(child);
+}
+
+#[test]
+fn a_named_pipe_whose_writer_has_left_ends() {
+    let path = std::env::temp_dir().join(format!("tidewaiter-{}-named", std::process::id()));
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let both = open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let input = open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    File::from(both).write_all(b"three").unwrap();
+    let mut count = child("count");
+    count
+        .stdin(input)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = count.spawn().expect("it can be run again");
+    let mut received = Vec::new();
+    let output = child.stdout.as_mut().unwrap();
+    output.read_to_end(&mut received).expect("it is a pipe");
+    assert_eq!(after_ready(&received), b"5 bytes");
+    expect_success(child);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn closed_streams_are_the_null_device() {
+    let direct = child("echo");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" <&- >&-"]);
+    shell.arg(direct.get_program()).args(direct.get_args());
+    for (name, value) in direct.get_envs() {
+        shell.env(name, value.expect("they are set"));
+    }
+    let child = shell.stderr(Stdio::piped()).spawn();
+    expect_success(child.expect("there is a shell"));
+}
