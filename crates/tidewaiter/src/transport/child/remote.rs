@@ -126,7 +126,7 @@ impl RemoteProcess {
     /// As [`Remote::call`].
     pub fn signal(&self, signal: Signal, target: SignalTarget) -> Result<(), Error> {
         self.call(move |process| {
-            warn_if_refused(process, "signalled", process.signal(signal, target))
+            warn_if_refused(process, "signalled", process.signal(signal, target));
         })
     }
 
