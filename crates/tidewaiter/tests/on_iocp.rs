@@ -35,6 +35,7 @@ mod promises {
     mod processes;
     mod refused_programs;
     mod submitting;
+    mod terminals;
     mod threads;
     mod wait;
 }

@@ -40,6 +40,7 @@ mod promises {
     mod refused_programs;
     mod signals;
     mod submitting;
+    mod terminals;
     mod threads;
     mod wait;
 }

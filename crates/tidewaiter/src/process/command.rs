@@ -232,14 +232,22 @@ impl Command {
 
     /// Gives the child a terminal: a new one of a [size](super::TerminalSize), or another [`Terminal`]. It replaces the
     /// three standard streams, whatever they were set to, and is the child's controlling terminal: the child leads a
-    /// session of its own.
+    /// session of its own. On Windows it is a pseudo-console, the only console that the child has.
     ///
     /// We receive the child's output from its descriptor 1. Bytes that we write to its descriptor 0 arrive as if typed
-    /// at the terminal, Ctrl-C included. Both are the terminal's other end: closing both hangs up the child (SIGHUP;
-    /// on Windows `CTRL_CLOSE_EVENT`, and processes that have not ended a few seconds later are killed).
-    /// [`Process::resize`](crate::Process::resize) changes the size.
+    /// at the terminal: Ctrl-C interrupts the program in its foreground. Both are the terminal's other end: closing
+    /// both hangs up the child. Its programs get SIGHUP, or `CTRL_CLOSE_EVENT` on Windows, which kills those that have
+    /// not ended a few seconds later. [`Process::resize`](crate::Process::resize) changes the size.
     ///
-    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
+    /// A pseudo-console writes UTF-8 with control sequences, which draw what the programs did on a screen of that size,
+    /// and takes the sequences of keys. At its start, newer versions of Windows ask what kind of terminal we are
+    /// (`ESC [ c`) and wait up to three seconds for the answer, such as `ESC [ ? 1 ; 0 c`. Its output ends once the
+    /// child and all its descendants have ended; before Windows 11 24H2 only while the process's handle is open, which a
+    /// reactor sees to. [`Signal::Terminate`](super::Signal::Terminate) hangs up, and
+    /// [`Signal::Interrupt`](super::Signal::Interrupt) is [`Unsupported`](io::ErrorKind::Unsupported): type Ctrl-C.
+    ///
+    /// Starting such a child fails with [`Unsupported`](io::ErrorKind::Unsupported) in simulations, and on Windows before
+    /// version 10 1809, which has no pseudo-consoles.
     #[must_use]
     pub fn terminal(mut self, terminal: impl Into<Terminal>) -> Command {
         self.terminal = Some(terminal.into());
@@ -274,17 +282,13 @@ impl Command {
         self
     }
 
-    /// Refuses a terminal, a user, a session and a umask, which only Unix gives to a child.
+    /// Refuses a user, a session and a umask, which only Unix gives to a child.
     ///
     /// # Errors
     ///
     /// [`Unsupported`](io::ErrorKind::Unsupported) if the command asks for one.
     pub(crate) fn refuse_features_of_unix(&self) -> Result<(), (SpawnStep, io::Error)> {
         let unsupported = |message: &str| io::Error::new(io::ErrorKind::Unsupported, message);
-        if self.terminal.is_some() {
-            let error = unsupported("this system gives no pseudo-terminal to a child");
-            return Err((SpawnStep::Terminal, error));
-        }
         if let Some(user) = &self.user {
             let User {
                 user,
@@ -328,6 +332,11 @@ impl Command {
     /// [`Unsupported`](io::ErrorKind::Unsupported) if the command asks for more.
     pub(crate) fn standard_streams(&self) -> Result<[&Stdio; 3], (SpawnStep, io::Error)> {
         self.refuse_features_of_unix()?;
+        if self.terminal.is_some() {
+            let message = "a simulated child has no terminal";
+            let error = io::Error::new(io::ErrorKind::Unsupported, message);
+            return Err((SpawnStep::Terminal, error));
+        }
         for (&number, stdio) in &self.descriptors {
             let message = match stdio {
                 Stdio::Closed => continue,

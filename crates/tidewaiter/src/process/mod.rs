@@ -68,6 +68,9 @@ pub(crate) struct OsChild {
     /// Our ends, non-blocking or overlapped, in the order of the child's descriptors. Later children do not
     /// inherit them.
     pub(crate) pipes: Vec<ChildPipe>,
+    /// Its terminal. Each of our ends keeps it open.
+    #[cfg(windows)]
+    pub(crate) terminal: Option<std::rc::Rc<PseudoConsole>>,
 }
 
 #[cfg(test)]
@@ -110,7 +113,7 @@ use other::calls;
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use other::{OsProcess, spawn};
 #[cfg(windows)]
-pub(crate) use windows::{OsProcess, pipe, spawn};
+pub(crate) use windows::{OsProcess, PseudoConsole, pipe, spawn};
 // Only io_uring needs these: it can await an end by the process's number.
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{Mark, spawn_by_number};

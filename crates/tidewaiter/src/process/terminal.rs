@@ -76,8 +76,8 @@ impl Terminal {
     /// Unix. Sets whether the terminal sends back to us what we write to it, as programs that people type to want it: a
     /// new terminal does, by default. A program can change that at any time.
     ///
-    /// On Windows, the console echoes what a program reads from it, as long as the program wants that. Starting a child
-    /// fails there with [`Unsupported`](std::io::ErrorKind::Unsupported) if this was set to false.
+    /// On Windows, the console echoes what a program reads from it, as long as the program wants that: starting a child
+    /// with false fails with [`Unsupported`](std::io::ErrorKind::Unsupported).
     #[must_use]
     pub fn echo(mut self, echo: bool) -> Terminal {
         self.echo = Some(echo);

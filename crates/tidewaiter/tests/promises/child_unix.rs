@@ -1,9 +1,9 @@
-//! Sockets and terminals as the streams of children, which Unix alone has.
+//! Sockets and FIFOs as the streams of children, which Unix alone has.
 
 use std::fs::File;
 use std::io::Write;
 
-use tidewaiter::process::{Command, ExitStatus, SpawnStep, Stdio, TerminalSize};
+use tidewaiter::process::{Command, ExitStatus, SpawnStep, Stdio};
 
 use super::child_descriptors::{path, status};
 use crate::support::harness::Harness;
@@ -52,22 +52,5 @@ fn a_fifo_holds_nobody_up() {
     both.write_all(b"5\n").expect("there is room");
     assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(5));
     std::fs::remove_file(&fifo).expect("it is ours");
-    harness.finish();
-}
-
-/// Goal: when no process has the terminal open any more, this is an end of file, not an error.
-#[test]
-fn a_terminal_ends_as_a_pipe_does() {
-    let mut harness = Harness::new();
-    let command = shell("stty raw -echo; read line; echo heard $line; exit 3")
-        .terminal(TerminalSize::default());
-    let spawned = harness.spawn(&command);
-    assert!(spawned.pipe(2).is_none(), "it is the terminal, too");
-    let mut output = Reader::new(&mut harness, spawned.pipe(1).expect("a terminal"));
-    harness.send_all(spawned.pipe(0).expect("a terminal"), b"word\n");
-    output.skip_past(&mut harness, b"heard word");
-    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(3));
-    let (rest, end) = output.read_to_end(&mut harness);
-    assert!(rest.ends_with(b"\n") && end.is_ok(), "{end:?}");
     harness.finish();
 }

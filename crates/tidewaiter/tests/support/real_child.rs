@@ -1,6 +1,7 @@
 //! Real children: this executable, started again.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
@@ -57,6 +58,7 @@ fn play(role: Role) -> io::Result<i32> {
         Role::OpenFiles => return Ok(open_files()),
         Role::Holding => return Ok(holding()),
         Role::Start => return Ok(start_another()),
+        Role::Converse => return converse(),
         _ => {}
     }
     say(READY)?;
@@ -251,6 +253,63 @@ fn start_another() -> i32 {
     if status.success() { 0 } else { REFUSED }
 }
 
+fn converse() -> io::Result<i32> {
+    let (input, output) = match cfg!(windows) {
+        true => ("CONIN$", "CONOUT$"),
+        false => ("/dev/tty", "/dev/tty"),
+    };
+    let open = |name| File::options().read(true).write(true).open(name);
+    let (input, mut output) = (open(input)?, open(output)?);
+    // Each answer in one write: a pseudo-console draws between two.
+    output.write_all(b"ready\n")?;
+    for line in BufReader::new(input).lines() {
+        let answer = match line?.trim_end() {
+            "size" => {
+                let [rows, columns] = terminal_size(&output)?;
+                format!("{rows} rows, {columns} columns\n")
+            }
+            "flood" => loop {
+                output.write_all(&[b'!'; 1024])?;
+            },
+            "stay" => {
+                ignore_requests();
+                output.write_all(b"staying\n")?;
+                stay();
+            }
+            "exit" => {
+                output.write_all(b"bye\n")?;
+                return Ok(3);
+            }
+            other => format!("heard <{other}>\n"),
+        };
+        output.write_all(answer.as_bytes())?;
+    }
+    Ok(4)
+}
+
+#[cfg(unix)]
+fn terminal_size(terminal: &File) -> io::Result<[u16; 2]> {
+    let size = rustix::termios::tcgetwinsize(terminal)?;
+    Ok([size.ws_row, size.ws_col])
+}
+
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "std knows no sizes of terminals")]
+fn terminal_size(terminal: &File) -> io::Result<[u16; 2]> {
+    use std::os::windows::io::AsRawHandle;
+    use windows_sys::Win32::System::Console::GetConsoleScreenBufferInfo;
+    let mut information = Default::default();
+    // SAFETY: the handle is open, and `information` has room.
+    let done =
+        unsafe { GetConsoleScreenBufferInfo(terminal.as_raw_handle(), &raw mut information) };
+    if done == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let window = information.srWindow;
+    let [rows, columns] = [window.Bottom - window.Top, window.Right - window.Left];
+    Ok([rows, columns].map(|last| last.unsigned_abs() + 1))
+}
+
 /// Starts another child with our own streams, and does not wait for it.
 fn start(role: Role) -> io::Result<()> {
     plain_child(role)
@@ -298,12 +357,14 @@ fn close_output() {
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "std has no way to ignore a signal")]
 fn ignore_requests() {
-    // SAFETY: no handler is installed, so no code runs at a signal.
-    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+    for number in [libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: no handler is installed, so no code runs at a signal.
+        unsafe { libc::signal(number, libc::SIG_IGN) };
+    }
 }
 
 #[cfg(windows)]
-#[expect(unsafe_code, reason = "std has no way to ignore Ctrl-Break")]
+#[expect(unsafe_code, reason = "std has no way to ignore console events")]
 fn ignore_requests() {
     unsafe extern "system" fn handled(_: u32) -> windows_sys::core::BOOL {
         1

@@ -38,6 +38,10 @@ pub(crate) enum Role {
     /// Copies its descriptor 9 to its descriptor 5 until the input ends, then exits with 0. Needs more than the standard
     /// streams.
     Relay,
+    /// Opens its terminal, says `ready`, and obeys what is typed, line by line: `size` says the terminal's rows and
+    /// columns, `flood` writes without end, `stay` ignores requests to end and stays, `exit` exits with 3; other lines are repeated as `heard <line>`. Exits with 4
+    /// at the end of the terminal.
+    Converse,
     /// Computes for a while with this many MiB of memory, and exits with 0.
     Work(u8),
     /// Exits with 0 if it can have this many MiB of memory, otherwise with 9.
@@ -71,6 +75,7 @@ impl Role {
             Role::LeaveStubborn => "leave-stubborn".to_owned(),
             Role::KeepDeaf => "keep-deaf".to_owned(),
             Role::KeepBound => "keep-bound".to_owned(),
+            Role::Converse => "converse".to_owned(),
             Role::Work(size) => format!("work {size}"),
             Role::Allocate(size) => format!("allocate {size}"),
             Role::Compute => "compute".to_owned(),
@@ -98,6 +103,7 @@ impl Role {
             "leave-stubborn" => Role::LeaveStubborn,
             "keep-deaf" => Role::KeepDeaf,
             "keep-bound" => Role::KeepBound,
+            "converse" => Role::Converse,
             "work" => Role::Work(number.parse().expect("a size")),
             "allocate" => Role::Allocate(number.parse().expect("a size")),
             "compute" => Role::Compute,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::windows::io::AsHandle;
+use std::rc::Rc;
 
 use super::Iocp;
 use super::entry::{Child, Source};
@@ -10,7 +11,8 @@ use crate::port::calls::Control;
 use crate::port::table::Key;
 use crate::port::{Driver, Failure, Handle, Outcome, Spawned, SpawnedPipe};
 use crate::process::{
-    self, Command, OsChild, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep,
+    self, Command, OsChild, PipeDirection, PseudoConsole, Signal, SignalTarget, SpawnError,
+    SpawnStep,
 };
 
 impl Iocp {
@@ -47,6 +49,9 @@ impl Iocp {
                 }
             }
         }
+        if let Some(terminal) = child.terminal {
+            self.give_terminal(&terminal, &pipes);
+        }
         if let Some(entry) = self.handles.get_mut(process.0)
             && let Source::Process(child) = &mut entry.source
         {
@@ -57,6 +62,15 @@ impl Iocp {
             pid: child.pid,
             pipes,
         })
+    }
+
+    /// Makes the pipes of a terminal keep it open.
+    fn give_terminal(&mut self, terminal: &Rc<PseudoConsole>, pipes: &[SpawnedPipe]) {
+        for pipe in pipes.iter().filter(|pipe| pipe.child_fd < 2) {
+            if let Some(entry) = self.handles.get_mut(pipe.handle.0) {
+                entry.terminal = Some(Rc::clone(terminal));
+            }
+        }
     }
 
     /// Kills a child that the caller never received.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
+use std::rc::Rc;
 
 use socket2::{Domain, Socket};
 use windows_sys::Win32::Foundation::HANDLE;
@@ -13,7 +14,7 @@ use crate::port::admission::{HandleKind, RequestKinds, admit, closed};
 use crate::port::control::Object;
 use crate::port::table::Key;
 use crate::port::{PortKind, Request, Token};
-use crate::process::OsProcess;
+use crate::process::{OsProcess, PseudoConsole};
 
 /// The object behind a handle.
 #[derive(Debug)]
@@ -87,6 +88,8 @@ pub(super) struct Entry {
     pub(super) lent_records: Vec<LentRecord>,
     /// The kinds of the operations under way.
     pub(super) under_way: RequestKinds,
+    /// For a pipe of a child's terminal: the terminal, which is hung up once both of them are closed.
+    pub(super) terminal: Option<Rc<PseudoConsole>>,
     /// For a pipe that we read: whether the child's tree has ended, so that the pipe ends once it is empty.
     pub(super) ends_when_empty: bool,
     /// The close under way.
@@ -103,6 +106,7 @@ impl Entry {
             operations: Vec::new(),
             lent_records: Vec::new(),
             under_way: RequestKinds::default(),
+            terminal: None,
             ends_when_empty: false,
             closing: None,
         }

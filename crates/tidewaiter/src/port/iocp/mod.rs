@@ -363,7 +363,11 @@ impl Driver for Iocp {
     }
 
     fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
-        self.entry(handle)?.source.object().control(control)
+        let entry = self.entry(handle)?;
+        match (control, &entry.terminal) {
+            (Control::Resize(size), Some(terminal)) => terminal.resize(size),
+            _ => entry.source.object().control(control),
+        }
     }
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {

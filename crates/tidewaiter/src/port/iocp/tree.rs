@@ -4,6 +4,9 @@
 //! inheritable, and a process that another thread starts in that moment may get them too. It does not know that it
 //! has them, and would keep the pipes open for as long as it lives. So when the last process of the tree has ended,
 //! the port disconnects the pipes. Bytes that are still in a pipe are read first.
+//!
+//! The pipes of a terminal lead to the pseudo-console, which the port closes instead: before Windows 11 24H2, its output
+//! does not end otherwise.
 
 use std::os::windows::io::AsHandle;
 
@@ -53,6 +56,11 @@ impl Iocp {
             let Some(entry) = self.handles.get_mut(pipe) else {
                 continue;
             };
+            // The terminal still has output, and ends its pipes when it is closed.
+            if let Some(terminal) = &entry.terminal {
+                terminal.close();
+                continue;
+            }
             match &entry.source {
                 Source::PipeWriter(pipe) => disconnect(pipe),
                 Source::PipeReader(pipe) => {

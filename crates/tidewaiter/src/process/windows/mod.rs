@@ -11,6 +11,7 @@ mod script;
 mod search;
 mod start;
 mod streams;
+mod terminal;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::num::NonZeroUsize;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::path::Path;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, FILETIME, WAIT_OBJECT_0, WAIT_TIMEOUT};
@@ -40,6 +42,7 @@ use self::program::Program;
 use self::start::{Image, Started};
 use self::streams::Streams;
 pub(crate) use self::streams::pipe;
+pub(crate) use self::terminal::PseudoConsole;
 use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
 
 /// A child process: its handle, which is signalled once it has ended, and the job that holds all its
@@ -52,6 +55,8 @@ pub(crate) struct OsProcess {
     job: Job,
     pid: u32,
     own_group: bool,
+    /// The pseudo-console that the child was started with.
+    terminal: Option<Weak<PseudoConsole>>,
     status: Cell<Option<ExitStatus>>,
 }
 
@@ -70,7 +75,12 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     command.refuse_features_of_unix().map_err(failed)?;
     let cpus = command.cpus.as_deref().map(affinity).transpose();
     image.cpus = cpus.map_err(|error| failed((SpawnStep::Cpus, error)))?;
-    let streams = Streams::of(command).map_err(failed)?;
+    let terminal = command.terminal.map(terminal::open).transpose();
+    let terminal = terminal.map_err(|error| failed((SpawnStep::Terminal, error)))?;
+    image.terminal = terminal
+        .as_ref()
+        .map(|terminal| Rc::clone(&terminal.console));
+    let mut streams = Streams::of(command).map_err(failed)?;
     let mut job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
     job.limit(command.limits, command.tree.die_with_parent)
         .map_err(|error| failed((SpawnStep::Limits, error)))?;
@@ -94,6 +104,11 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
         };
         failed((step, error))
     })?;
+    let console = image.terminal;
+    if let Some(terminal) = terminal {
+        terminal.console.release();
+        streams.ours.splice(0..0, terminal.ours);
+    }
     Ok(OsChild {
         pid,
         process: OsProcess {
@@ -101,9 +116,11 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
             job,
             pid,
             own_group: command.tree.own_group,
+            terminal: console.as_ref().map(Rc::downgrade),
             status: Cell::new(None),
         },
         pipes: streams.ours,
+        terminal: console,
     })
 }
 
@@ -120,7 +137,9 @@ fn image(command: &Command, environment: &Environment, program: &Program) -> io:
         start: program.start(hides_console(command))?,
         environment: environment.block(),
         directory: directory.transpose()?.map(terminated),
-        own_group: command.tree.own_group,
+        // Such a group would ignore a Ctrl-C that is typed at its terminal.
+        own_group: command.tree.own_group && command.terminal.is_none(),
+        terminal: None,
         priority: command.priority,
         cpus: None,
     })
@@ -176,6 +195,10 @@ fn check_length(what: &str, units: usize) -> io::Result<()> {
     let message =
         format!("{what} is too long: Windows takes less than {UNITS_MAX} units of UTF-16");
     Err(invalid(&message))
+}
+
+fn unsupported(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
 fn invalid(message: &str) -> io::Error {
@@ -270,6 +293,9 @@ impl OsProcess {
             ));
         }
         match (signal, target) {
+            (Signal::Interrupt | Signal::Terminate, _) if self.terminal.is_some() => {
+                self.hang_up(signal)
+            }
             (Signal::Kill, SignalTarget::Process) => {
                 // SAFETY: the handle is open.
                 check(unsafe { TerminateProcess(self.process.as_raw_handle(), 1) })
@@ -280,15 +306,23 @@ impl OsProcess {
                 // SAFETY: the call touches no memory.
                 check(unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, self.pid) })
             }
-            (Signal::Interrupt | Signal::Terminate, _) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
+            (Signal::Interrupt | Signal::Terminate, _) => Err(unsupported(
                 "only a process that leads a group of its own can be interrupted",
             )),
-            (Signal::Number(_), _) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "Windows has no numbered signals",
-            )),
+            (Signal::Number(_), _) => Err(unsupported("Windows has no numbered signals")),
         }
+    }
+
+    /// Asks the programs on the child's terminal to end. No Ctrl-Break of ours reaches them: they have another console.
+    fn hang_up(&self, signal: Signal) -> io::Result<()> {
+        if signal == Signal::Interrupt {
+            let message = "a program on a terminal is interrupted by typing Ctrl-C there";
+            return Err(unsupported(message));
+        }
+        if let Some(terminal) = self.terminal.as_ref().and_then(Weak::upgrade) {
+            terminal.close();
+        }
+        Ok(())
     }
 
     /// Whether the child and all its descendants have ended.

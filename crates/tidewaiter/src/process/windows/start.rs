@@ -1,25 +1,29 @@
 //! Calls `CreateProcessW`, with exactly the handles meant for the child, in a job of its own.
 
+use std::ffi::c_void;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
+use std::rc::Rc;
 
+use windows_sys::Win32::System::Console::HPCON;
 use windows_sys::Win32::System::JobObjects::AssignProcessToJobObject;
 use windows_sys::Win32::System::Threading::{
     ABOVE_NORMAL_PRIORITY_CLASS, BELOW_NORMAL_PRIORITY_CLASS, CREATE_NEW_PROCESS_GROUP,
     CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DeleteProcThreadAttributeList,
     EXTENDED_STARTUPINFO_PRESENT, HIGH_PRIORITY_CLASS, IDLE_PRIORITY_CLASS,
     InitializeProcThreadAttributeList, NORMAL_PRIORITY_CLASS, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
-    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_CREATION_FLAGS, PROCESS_INFORMATION, ResumeThread,
-    STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW, SetPriorityClass,
-    SetProcessAffinityMask, TerminateProcess, UpdateProcThreadAttribute,
+    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROC_THREAD_ATTRIBUTE_PSEUDOCONSOLE, PROCESS_CREATION_FLAGS,
+    PROCESS_INFORMATION, ResumeThread, STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW,
+    SetPriorityClass, SetProcessAffinityMask, TerminateProcess, UpdateProcThreadAttribute,
 };
 
 use super::check;
 use super::job::Job;
 use super::program::Start;
 use super::streams::{Inheritable, Streams};
+use super::terminal::PseudoConsole;
 use crate::process::Priority;
 
 /// The program and what it gets, all texts null-terminated.
@@ -29,6 +33,8 @@ pub(super) struct Image {
     pub(super) environment: Vec<u16>,
     pub(super) directory: Option<Vec<u16>>,
     pub(super) own_group: bool,
+    /// The child's console. `None`: ours.
+    pub(super) terminal: Option<Rc<PseudoConsole>>,
     pub(super) priority: Option<Priority>,
     /// A bit for each CPU that the child may use.
     pub(super) cpus: Option<usize>,
@@ -105,6 +111,9 @@ fn create(
     let mut attributes = Attributes::new()?;
     attributes.set(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &list)?;
     attributes.set(PROC_THREAD_ATTRIBUTE_JOB_LIST, jobs)?;
+    if let Some(terminal) = &image.terminal {
+        attributes.set_terminal(terminal)?;
+    }
     let mut startup = STARTUPINFOEXW::default();
     startup.StartupInfo.cb = size_of::<STARTUPINFOEXW>().try_into().expect("it is small");
     startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
@@ -180,7 +189,7 @@ struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    const COUNT: u32 = 2;
+    const COUNT: u32 = 3;
 
     fn new() -> io::Result<Attributes<'a>> {
         let mut bytes = 0;
@@ -212,26 +221,45 @@ impl<'a> Attributes<'a> {
         if handles.is_empty() {
             return Ok(());
         }
+        // SAFETY: the handles live as long as the list.
+        unsafe { self.update(attribute, handles.as_ptr().cast(), size_of_val(handles)) }
+    }
+
+    /// Makes the pseudo-console the process's console.
+    fn set_terminal(&mut self, terminal: &'a PseudoConsole) -> io::Result<()> {
+        let number = ptr::with_exposed_provenance(terminal.as_raw().cast_unsigned());
+        let attribute = PROC_THREAD_ATTRIBUTE_PSEUDOCONSOLE;
+        // SAFETY: this attribute's value is the pseudo-console itself, which stays open as long as the list.
+        unsafe { self.update(attribute, number, size_of::<HPCON>()) }
+    }
+
+    /// Sets an attribute to `value`, which has `bytes` bytes.
+    ///
+    /// # Safety
+    ///
+    /// The value must be of the attribute's type, and live as long as the list.
+    unsafe fn update(
+        &mut self,
+        attribute: u32,
+        value: *const c_void,
+        bytes: usize,
+    ) -> io::Result<()> {
         let attribute = usize::try_from(attribute).expect("Windows has at least 32 bits");
-        // SAFETY: the list was initialised with room for the attribute; the handles live as long as the list.
-        let done = unsafe {
+        // SAFETY: the list was initialised with room for the attribute; the rest is as the caller promises.
+        check(unsafe {
             UpdateProcThreadAttribute(
                 self.as_mut_ptr(),
                 0,
                 attribute,
-                handles.as_ptr().cast(),
-                size_of_val(handles),
+                value,
+                bytes,
                 ptr::null_mut(),
                 ptr::null(),
             )
-        };
-        if done == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
+        })
     }
 
-    fn as_mut_ptr(&mut self) -> *mut core::ffi::c_void {
+    fn as_mut_ptr(&mut self) -> *mut c_void {
         self.memory.as_mut_ptr().cast()
     }
 }

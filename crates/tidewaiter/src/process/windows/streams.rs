@@ -23,7 +23,7 @@ use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT,
 };
 
-use super::check;
+use super::{check, unsupported};
 use crate::os::duplicate;
 use crate::process::{ChildPipe, Command, FileAccess, PipeDirection, SpawnStep, Stdio, name_file};
 
@@ -60,8 +60,10 @@ impl Streams {
             handles: BTreeMap::new(),
             ours: Vec::new(),
         };
+        // The null handles of the first three make a terminal the standard streams.
+        let first = command.first_asked();
         let followers = command.followers()?;
-        for (&number, stdio) in &command.descriptors {
+        for (&number, stdio) in command.descriptors.range(first..) {
             streams.open(number, stdio).map_err(|error| {
                 let step = match (stdio.direction(number), error.kind()) {
                     (None, _) | (_, io::ErrorKind::Unsupported) => SpawnStep::Descriptor(number),
@@ -71,6 +73,10 @@ impl Streams {
             })?;
         }
         for (number, other) in followers {
+            if other < first {
+                let error = unsupported("on Windows, a terminal is the standard streams alone");
+                return Err((SpawnStep::Descriptor(number), error));
+            }
             // A handle of its own, so that the child can close one of the two.
             let copy = streams.handles.get(&other).map(OwnedHandle::try_clone);
             let copy = copy.transpose();
@@ -157,10 +163,6 @@ fn kind(handle: &OwnedHandle) -> u8 {
         FILE_TYPE_CHAR => IS_DEVICE,
         _ => 0,
     }
-}
-
-fn unsupported(message: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
 /// Opens a file, shared with everybody.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Bench, error_kind};
 use crate::port::sim::{Event, Faults, Output, Process, Sim, programs};
 use crate::port::{CloseMode, Failure, Handle, Outcome, Request, RequestKind, Token};
-use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio};
+use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio, TerminalSize};
 
 /// Several times the capacity of a pipe, which is small so that Miri does not take long.
 const FLOOD_BYTES: usize = 10_000;
@@ -277,6 +277,11 @@ fn what_cannot_be_started_says_why() {
     assert_eq!(
         step(&mut bench, &nul),
         (SpawnStep::Arguments, ErrorKind::InvalidInput)
+    );
+    let terminal = Command::new("true").terminal(TerminalSize::default());
+    assert_eq!(
+        step(&mut bench, &terminal),
+        (SpawnStep::Terminal, ErrorKind::Unsupported)
     );
     assert_eq!(bench.port.open_handles(), 0);
 }
