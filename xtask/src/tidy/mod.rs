@@ -6,6 +6,7 @@
 mod changelog;
 mod circles;
 mod layers;
+mod links;
 mod module_paths;
 mod places;
 mod prose;
@@ -70,6 +71,7 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
         report(path, text::private_paths(path, text, root));
         report(path, text::decoration(text));
         report(path, prose::sentences(path, text));
+        report(path, links::targets(path, text, &files));
     }
     let sources = source::parse_all(&files)?;
     for source in &sources {
