@@ -36,6 +36,7 @@ mod promises {
     mod options;
     mod ownership;
     mod passing;
+    mod pipelines;
     mod processes;
     mod refused_programs;
     mod signals;

@@ -27,6 +27,7 @@ mod promises {
     mod options;
     mod ownership;
     mod passing;
+    mod pipelines;
     mod processes;
     mod submitting;
     mod wait;

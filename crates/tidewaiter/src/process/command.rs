@@ -156,19 +156,19 @@ impl Command {
 
     /// Sets the child's standard input: a pipe by default.
     #[must_use]
-    pub fn stdin(self, stdio: Stdio) -> Command {
+    pub fn stdin(self, stdio: impl Into<Stdio>) -> Command {
         self.fd(0, stdio)
     }
 
     /// Sets the child's standard output: a pipe by default.
     #[must_use]
-    pub fn stdout(self, stdio: Stdio) -> Command {
+    pub fn stdout(self, stdio: impl Into<Stdio>) -> Command {
         self.fd(1, stdio)
     }
 
     /// Sets the child's standard error: a pipe by default.
     #[must_use]
-    pub fn stderr(self, stdio: Stdio) -> Command {
+    pub fn stderr(self, stdio: impl Into<Stdio>) -> Command {
         self.fd(2, stdio)
     }
 
@@ -183,8 +183,8 @@ impl Command {
     /// Simulations have standard streams alone. Where the system lacks what is asked for, starting the child fails with
     /// [`Unsupported`](io::ErrorKind::Unsupported).
     #[must_use]
-    pub fn fd(mut self, child_fd: u32, stdio: Stdio) -> Command {
-        self.descriptors.insert(child_fd, stdio);
+    pub fn fd(mut self, child_fd: u32, stdio: impl Into<Stdio>) -> Command {
+        self.descriptors.insert(child_fd, stdio.into());
         self
     }
 
@@ -318,6 +318,11 @@ impl Command {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no such descriptor.
     pub(crate) fn followers(&self) -> Result<Vec<(u32, u32)>, (SpawnStep, io::Error)> {
         follow(&self.descriptors, self.first_asked())
+    }
+
+    /// Returns where the child's descriptor `child_fd` leads, if it was given.
+    pub(crate) fn stdio(&self, child_fd: u32) -> Option<&Stdio> {
+        self.descriptors.get(&child_fd)
     }
 
     /// Returns the first descriptor that a terminal does not replace.

@@ -10,6 +10,7 @@ mod linux;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod other;
 mod priority;
+mod shared_pipe;
 mod status;
 mod stdio;
 mod terminal;
@@ -27,6 +28,8 @@ pub(crate) use command::User;
 pub use error::{SpawnError, SpawnStep};
 pub use limits::Limits;
 pub use priority::Priority;
+pub use shared_pipe::{SharedPipe, SharedPipeEnd};
+pub(crate) use shared_pipe::{TakenEnd, elsewhere};
 pub use status::{ExitStatus, Signal, SignalTarget, Usage};
 use stdio::name_file;
 pub use stdio::{FileAccess, PipeDirection, Stdio};

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::SpawnStep;
+use super::shared_pipe::SharedPipeEnd;
 use crate::os::RawDescriptor;
 
 /// Where one of a child's descriptors leads.
@@ -58,6 +59,8 @@ pub enum Stdio {
     /// a circle, starting the child fails with [`InvalidInput`](io::ErrorKind::InvalidInput) at
     /// [`SpawnStep::Descriptor`].
     SameAs(u32),
+    /// An end of a pipe to another child: see [`SharedPipe`](super::SharedPipe).
+    SharedPipe(SharedPipeEnd),
     /// Nowhere: the descriptor is closed (Unix), or a null handle (Windows).
     Closed,
 }
@@ -115,6 +118,12 @@ impl Stdio {
             Stdio::PipeFromChild => Some(PipeDirection::FromChild),
             _ => None,
         }
+    }
+}
+
+impl From<SharedPipeEnd> for Stdio {
+    fn from(end: SharedPipeEnd) -> Stdio {
+        Stdio::SharedPipe(end)
     }
 }
 

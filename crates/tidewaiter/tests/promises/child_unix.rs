@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use tidewaiter::process::{Command, ExitStatus, SpawnStep, Stdio};
+use tidewaiter::process::{Command, ExitStatus, SharedPipe, SpawnStep, Stdio};
 
 use super::child_descriptors::{path, status};
 use crate::support::harness::Harness;
@@ -52,5 +52,24 @@ fn a_fifo_holds_nobody_up() {
     both.write_all(b"5\n").expect("there is room");
     assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(5));
     std::fs::remove_file(&fifo).expect("it is ours");
+    harness.finish();
+}
+
+#[test]
+fn a_signal_ends_a_writer_whose_reader_ended() {
+    let mut harness = Harness::new();
+    let pipe = SharedPipe::new();
+    let writer = harness.spawn(&Command::new("yes").stdout(pipe.writer()));
+    let reader = Command::new("head").args(["-n", "2"]).stdin(pipe.reader());
+    let reader = harness.spawn(&reader);
+    let output = Reader::new(&mut harness, reader.pipe(1).expect("a pipe"));
+    let (text, _) = output.read_to_end(&mut harness);
+    assert_eq!(text, b"y\ny\n");
+    assert_eq!(status(&mut harness, &reader), ExitStatus::Code(0));
+    let broken_pipe = ExitStatus::Signal {
+        number: libc::SIGPIPE,
+        core_dumped: false,
+    };
+    assert_eq!(status(&mut harness, &writer), broken_pipe);
     harness.finish();
 }

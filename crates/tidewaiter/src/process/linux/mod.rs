@@ -98,7 +98,7 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
             ended: Cell::new(None),
             own_peak: own_peak(),
         },
-        pipes: descriptors.pipes,
+        pipes: descriptors.given(),
     })
 }
 

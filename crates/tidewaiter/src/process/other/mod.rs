@@ -55,7 +55,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     Ok(OsChild {
         pid: pid.as_raw_nonzero().get().unsigned_abs(),
         process,
-        pipes: descriptors.pipes,
+        pipes: descriptors.given(),
     })
 }
 

@@ -10,7 +10,9 @@ use socket2::SockRef;
 use super::file;
 use super::numbers::{above_standard_streams, duplicate, is_open, raw};
 use super::terminal;
-use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, Terminal, name_file};
+use crate::process::{
+    ChildPipe, Command, PipeDirection, SpawnStep, Stdio, TakenEnd, Terminal, name_file,
+};
 
 /// Maps one of the child's descriptors to the one of ours that it is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(crate) struct Descriptors {
     pub(crate) pipes: Vec<ChildPipe>,
     /// Descriptors opened only for the child. They stay open until the child has its copies.
     made: Vec<OwnedFd>,
+    /// Ends of pipes to other children.
+    shared: Vec<TakenEnd<OwnedFd>>,
 }
 
 impl Descriptors {
@@ -65,6 +69,14 @@ impl Descriptors {
             .avoid_overwrites()
             .map_err(|error| (SpawnStep::Pipes, error))?;
         Ok(descriptors)
+    }
+
+    /// Returns our ends of the pipes, once the child has its copies of all other descriptors.
+    pub(crate) fn given(self) -> Vec<ChildPipe> {
+        for end in self.shared {
+            end.given();
+        }
+        self.pipes
     }
 
     fn place(&mut self, ours: RawFd, childs: RawFd) {
@@ -119,6 +131,12 @@ impl Descriptors {
                     pipe: ours,
                 });
                 theirs
+            }
+            (Stdio::SharedPipe(end), _) => {
+                let end = end.take(shared_pipe)?;
+                self.place(end.end().as_raw_fd(), childs);
+                self.shared.push(end);
+                return Ok(());
             }
             (Stdio::Null, _) => {
                 let null = File::options().read(true).write(true).open("/dev/null")?;
@@ -202,6 +220,15 @@ fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
         PipeDirection::FromChild => (reader.into(), writer.into()),
     };
     Ok((ready(ours)?, theirs))
+}
+
+/// Makes a pipe between two children: the reader and the writer, both blocking.
+fn shared_pipe() -> io::Result<[OwnedFd; 2]> {
+    let (reader, writer) = io::pipe()?;
+    Ok([
+        above_standard_streams(reader.into())?,
+        above_standard_streams(writer.into())?,
+    ])
 }
 
 /// Prepares our end for the port.

@@ -119,7 +119,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
             terminal: console.as_ref().map(Rc::downgrade),
             status: Cell::new(None),
         },
-        pipes: streams.ours,
+        pipes: streams.given(),
         terminal: console,
     })
 }

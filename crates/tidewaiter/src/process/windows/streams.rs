@@ -20,12 +20,15 @@ use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
 };
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT,
+    CreateNamedPipeW, CreatePipe, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE,
+    PIPE_WAIT,
 };
 
 use super::{check, unsupported};
 use crate::os::duplicate;
-use crate::process::{ChildPipe, Command, FileAccess, PipeDirection, SpawnStep, Stdio, name_file};
+use crate::process::{
+    ChildPipe, Command, FileAccess, PipeDirection, SpawnStep, Stdio, TakenEnd, name_file,
+};
 
 const PIPE_BYTES: u32 = 64 * 1024;
 
@@ -47,6 +50,8 @@ pub(super) struct Streams {
     handles: BTreeMap<u32, OwnedHandle>,
     /// Our ends, for overlapped use.
     pub(super) ours: Vec<ChildPipe>,
+    /// Ends of pipes to other children, of which the child gets copies.
+    shared: Vec<TakenEnd<OwnedHandle>>,
 }
 
 impl Streams {
@@ -59,6 +64,7 @@ impl Streams {
         let mut streams = Streams {
             handles: BTreeMap::new(),
             ours: Vec::new(),
+            shared: Vec::new(),
         };
         // The null handles of the first three make a terminal the standard streams.
         let first = command.first_asked();
@@ -86,6 +92,14 @@ impl Streams {
         Ok(streams)
     }
 
+    /// Returns our ends of the pipes, once the child has its handles.
+    pub(super) fn given(self) -> Vec<ChildPipe> {
+        for end in self.shared {
+            end.given();
+        }
+        self.ours
+    }
+
     fn open(&mut self, number: u32, stdio: &Stdio) -> io::Result<()> {
         if number >= DESCRIPTORS_MAX && *stdio != Stdio::Closed {
             return Err(unsupported("Windows has no descriptor of that number"));
@@ -98,6 +112,12 @@ impl Streams {
                 .map(|null| Some(null.into()))?,
             Stdio::Inherit => inherited(number)?,
             Stdio::Descriptor(ours) => Some(duplicate(ours)?),
+            Stdio::SharedPipe(ref end) => {
+                let end = end.take(shared_pipe)?;
+                let copy = end.end().try_clone()?;
+                self.shared.push(end);
+                Some(copy)
+            }
             Stdio::File { ref path, access } => Some(open_file(path, access)?),
             // Its handle is a copy of the other's.
             Stdio::SameAs(_) | Stdio::Closed => None,
@@ -258,6 +278,17 @@ pub(crate) fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
             result => return result,
         }
     }
+}
+
+/// Makes a pipe between two children: the reader and the writer, both synchronous.
+fn shared_pipe() -> io::Result<[OwnedHandle; 2]> {
+    let (mut reader, mut writer) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: both handles have room; without security attributes they are not inherited.
+    check(unsafe { CreatePipe(&raw mut reader, &raw mut writer, ptr::null(), PIPE_BYTES) })?;
+    Ok([reader, writer].map(|handle| {
+        // SAFETY: the call succeeded and gave us this handle.
+        unsafe { OwnedHandle::from_raw_handle(handle) }
+    }))
 }
 
 /// Whether another process has a pipe of that name, or opened ours before us.

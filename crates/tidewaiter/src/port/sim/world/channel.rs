@@ -34,6 +34,10 @@ impl Channel {
     pub(crate) fn has_reader(&self) -> bool {
         self.readers > 0
     }
+
+    pub(crate) fn has_writer(&self) -> bool {
+        self.writers > 0
+    }
 }
 
 /// The kind of a channel's end.
@@ -45,7 +49,7 @@ pub(crate) enum ChannelEnd {
 
 impl World {
     /// Opens a channel with one reader and one writer.
-    pub(super) fn open_channel(&mut self) -> Key {
+    pub(crate) fn open_channel(&mut self) -> Key {
         self.channels.insert(Channel {
             bytes: VecDeque::new(),
             capacity: self.faults.capacity.max(1),

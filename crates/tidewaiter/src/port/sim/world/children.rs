@@ -14,7 +14,9 @@ use super::program::{Process, Program, Startup, killed_by};
 use crate::panics;
 use crate::port::sim::faults::{Call, too_many_open_files};
 use crate::port::table::Key;
-use crate::process::{Command, ExitStatus, Signal, SignalTarget, SpawnError, SpawnStep, Stdio};
+use crate::process::{
+    Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep, Stdio,
+};
 
 /// The exit status of a process whose program panics.
 const ABORTED: ExitStatus = ExitStatus::Signal {
@@ -58,14 +60,14 @@ impl fmt::Debug for Child {
 pub(crate) struct StartedChild {
     pub(crate) child: Key,
     pub(crate) pid: u32,
-    pub(crate) pipes: [Option<Key>; 3],
+    pub(crate) pipes: [Stream; 3],
 }
 
-/// What one of a process's standard streams leads to: the channels of which it holds an end.
+/// What one of a process's standard streams leads to, or our end of it: the channels of which it holds an end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stream {
-    pub(super) reads: Option<Key>,
-    pub(super) writes: Option<Key>,
+pub(crate) struct Stream {
+    pub(crate) reads: Option<Key>,
+    pub(crate) writes: Option<Key>,
 }
 
 impl Stream {
@@ -79,8 +81,14 @@ impl Stream {
 /// Refuses a pipe in the direction that no simulated program uses: they read from the first standard stream, and write
 /// to the others.
 fn check_direction(child_fd: u32, stdio: &Stdio) -> Result<(), (SpawnStep, io::Error)> {
-    let direction = stdio.direction(child_fd);
-    if direction.is_none() || direction == Stdio::Pipe.direction(child_fd) {
+    let is_used = match stdio {
+        Stdio::SharedPipe(end) => end.is_reader() == (child_fd == 0),
+        _ => {
+            let direction = stdio.direction(child_fd);
+            direction.is_none() || direction == Stdio::Pipe.direction(child_fd)
+        }
+    };
+    if is_used {
         return Ok(());
     }
     let message = "a simulated program has no pipe of that direction";
@@ -90,8 +98,8 @@ fn check_direction(child_fd: u32, stdio: &Stdio) -> Result<(), (SpawnStep, io::E
 
 /// The standard streams of a command, as far as they are simulated.
 struct Wanted {
-    /// For each standard stream, whether it is a pipe to us.
-    pipes: [bool; 3],
+    /// For each standard stream that is a pipe to us, its direction.
+    pipes: [Option<PipeDirection>; 3],
     /// The streams that are the same as others.
     followers: Vec<(u32, u32)>,
 }
@@ -103,13 +111,8 @@ impl Wanted {
         for (child_fd, stdio) in (0..).zip(streams) {
             check_direction(child_fd, stdio)?;
         }
-        let mut child_fds = 0..;
         Ok(Wanted {
-            pipes: streams.map(|stdio| {
-                child_fds
-                    .next()
-                    .is_some_and(|fd| stdio.direction(fd).is_some())
-            }),
+            pipes: [0, 1, 2].map(|child_fd| streams[child_fd as usize].direction(child_fd)),
             followers: command.followers()?,
         })
     }
@@ -124,8 +127,13 @@ impl World {
         self.children.get_mut(key).expect("a held child is known")
     }
 
-    /// Starts a process, or returns the reason why it cannot.
-    pub(crate) fn start_child(&mut self, command: &Command) -> Result<StartedChild, SpawnError> {
+    /// Starts a process, or returns the reason why it cannot. It gets the `shared` pipes beside those that are made for
+    /// it.
+    pub(crate) fn start_child(
+        &mut self,
+        command: &Command,
+        shared: [Stream; 3],
+    ) -> Result<StartedChild, SpawnError> {
         let refuse = |step, source| SpawnError {
             program: command.program.clone(),
             step,
@@ -165,7 +173,7 @@ impl World {
             let message = format!("the function that makes the program panicked: {message}");
             refuse(SpawnStep::Execute, io::Error::other(message))
         })?;
-        let (streams, pipes) = self.open_streams(&wanted);
+        let (streams, pipes) = self.open_streams(&wanted, shared);
         let startup = Arc::new(Startup {
             args: command.args.clone(),
             env: environment(command),
@@ -174,26 +182,33 @@ impl World {
         let pid = self.next_pid();
         let child = self.add_child(pid, pid, startup, program, streams);
         self.child_mut(child).watched = true;
-        if streams[0].reads.is_none() {
-            self.deliveries
-                .push_back((child, Delivery::Event(Event::InputEnded)));
+        let (has_input, ended) = streams[0].reads.map_or((false, true), |channel| {
+            let channel = self.channel(channel);
+            (channel.len() > 0, !channel.has_writer())
+        });
+        for (event, happened) in [(Event::Input, has_input), (Event::InputEnded, ended)] {
+            if happened {
+                self.deliveries.push_back((child, Delivery::Event(event)));
+            }
         }
         Ok(StartedChild { child, pid, pipes })
     }
 
     /// Opens the streams; returns the child's ends and ours.
-    fn open_streams(&mut self, wanted: &Wanted) -> ([Stream; 3], [Option<Key>; 3]) {
-        let pipes = wanted.pipes.map(|pipe| pipe.then(|| self.open_channel()));
-        let [reads, writes @ ..] = pipes;
-        let writes = writes.map(|writes| Stream {
-            reads: None,
-            writes,
+    fn open_streams(&mut self, wanted: &Wanted, shared: [Stream; 3]) -> ([Stream; 3], [Stream; 3]) {
+        let pipes = wanted.pipes.map(|direction| {
+            let mut open = |way| (direction == Some(way)).then(|| self.open_channel());
+            Stream {
+                reads: open(PipeDirection::FromChild),
+                writes: open(PipeDirection::ToChild),
+            }
         });
-        let reads = Stream {
-            reads,
-            writes: None,
-        };
-        let mut streams = [reads, writes[0], writes[1]];
+        let mut streams = shared;
+        for (stream, ours) in streams.iter_mut().zip(pipes) {
+            self.share_stream(*stream);
+            stream.reads = stream.reads.or(ours.writes);
+            stream.writes = stream.writes.or(ours.reads);
+        }
         for &(number, other) in &wanted.followers {
             // Any other descriptor is closed.
             let stream = streams.get(other as usize).copied().unwrap_or_default();

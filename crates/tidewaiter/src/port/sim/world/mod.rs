@@ -1,7 +1,7 @@
 //! The simulated world: its clock, and everything in it.
 
 pub(super) mod channel;
-mod children;
+pub(super) mod children;
 pub(super) mod event;
 pub(super) mod network;
 pub(super) mod program;
