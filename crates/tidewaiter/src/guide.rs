@@ -9,6 +9,12 @@ pub mod backpressure {}
 #[doc = include_str!("../guide/children.md")]
 pub mod children {}
 
+#[doc = include_str!("../guide/child_settings.md")]
+pub mod child_settings {}
+
+#[doc = include_str!("../guide/standard_streams.md")]
+pub mod standard_streams {}
+
 #[doc = include_str!("../guide/timers_and_threads.md")]
 pub mod timers_and_threads {}
 
