@@ -21,11 +21,19 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   tidewaiter serve 127.0.0.1:7000 -- cat
   tidewaiter serve '[::]:7000' --max-clients 100 --idle-timeout 5m -- ./handler --option
+  tidewaiter serve 0.0.0.0:873 --inetd -- rsync --daemon
   tidewaiter serve localhost:7000 --metrics 127.0.0.1:9100 -- sh -c 'read name; echo hello $name'
 
-Each connection gets its own COMMAND, whose standard input and output are the connection. The environment of \
+Each connection gets its own COMMAND, whose standard input and output lead to the client. The environment of \
 COMMAND has the client's address in REMOTE_ADDR and REMOTE_PORT, and in PROTO, TCPREMOTEIP, TCPREMOTEPORT, \
 TCPLOCALIP and TCPLOCALPORT.
+
+With --inetd, the connection itself is COMMAND's standard input and output, for programs that ask for their peer. \
+The server neither sees nor counts its bytes, so that --idle-timeout is refused. It does not notice that the client \
+is lost: COMMAND does. When COMMAND exits, the server asks the processes that it left running to exit, too, and kills \
+them at most 2 seconds later: any of them may hold the connection. --merge-stderr makes the connection COMMAND's \
+standard error, too. On Windows, COMMAND can use the connection as a file and as a socket, but its operations \
+wait for each other.
 
 When the client shuts down its sending side, COMMAND reads the end of its input. When COMMAND closes its output, \
 the client reads the end of file.
@@ -52,7 +60,7 @@ SIGHUP ignored, as by nohup, keeps ignoring it.
 As the first process of a container, the server also reaps orphaned processes.
 
 On Unix, the server raises its limit of open files to the maximum; COMMAND inherits that limit. Each connection \
-needs five descriptors. When descriptors, processes or memory run out, new connections wait.";
+needs up to five descriptors. When descriptors, processes or memory run out, new connections wait.";
 
 const CONNECT_EXAMPLES: &str = "\
 Examples:
@@ -112,6 +120,11 @@ pub(crate) struct Serve {
     /// Send COMMAND's standard error to the client instead of to the log
     #[arg(long)]
     pub(crate) merge_stderr: bool,
+    /// Make the connection itself COMMAND's standard input and output, as inetd does, for programs that ask for their
+    /// peer or set options of their socket: rsync --daemon, git daemon --inetd, sshd -i. The server does not see the
+    /// bytes then
+    #[arg(long)]
+    pub(crate) inetd: bool,
     /// Let the OS combine small writes (Nagle's algorithm) instead of sending each at once
     #[arg(long)]
     pub(crate) delay: bool,

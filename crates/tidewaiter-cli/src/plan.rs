@@ -28,9 +28,19 @@ pub(crate) struct ServePlan {
     pub(crate) clients_max: ClientsMax,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) grace: Duration,
+    pub(crate) streams: Streams,
     pub(crate) merge_stderr: bool,
     pub(crate) no_delay: bool,
     pub(crate) metrics: Option<HostPort>,
+}
+
+/// What COMMAND has as its standard input and output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    /// Pipes, over which the server passes on the bytes of the connection.
+    Pipes,
+    /// The connection itself.
+    Connection,
 }
 
 /// How many clients are served at once.
@@ -85,6 +95,11 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
     if idle_timeout == Some(Duration::ZERO) {
         return Err(Failure::usage("--idle-timeout must be above 0"));
     }
+    if serve.inetd && idle_timeout.is_some() {
+        return Err(Failure::usage(
+            "--idle-timeout: with --inetd, only COMMAND knows whether its connection is idle",
+        ));
+    }
     Ok(ServePlan {
         port,
         address: address(&serve.address)?,
@@ -93,6 +108,10 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
         clients_max,
         idle_timeout,
         grace: duration("--grace", &serve.grace)?,
+        streams: match serve.inetd {
+            true => Streams::Connection,
+            false => Streams::Pipes,
+        },
         merge_stderr: serve.merge_stderr,
         no_delay: !serve.delay,
         metrics: serve.metrics.as_deref().map(address).transpose()?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::{Server, await_ready, connect, exchange, field, metrics, rest, serve};
 
 /// Starts a server under `ulimit`.
-fn start(limit: &str, options: &[&str]) -> Server {
+pub(crate) fn start(limit: &str, options: &[&str]) -> Server {
     let mut command = Command::new("sh");
     let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
     command

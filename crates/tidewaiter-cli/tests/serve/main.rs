@@ -5,6 +5,7 @@ mod command_line;
 mod confining;
 mod connect;
 mod drain;
+mod inetd;
 mod limits;
 mod metrics;
 mod reaping;

@@ -11,7 +11,7 @@ fn pid_of(number: u32) -> Pid {
     Pid::from_raw(number.try_into().expect("a pid")).expect("a pid")
 }
 
-fn terminate(server: &Server) {
+pub(crate) fn terminate(server: &Server) {
     kill_process(pid_of(server.pid()), Signal::TERM).expect("it runs");
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn interrupt(pid: u32) {
     kill_process(pid_of(pid), Signal::INT).expect("it runs");
 }
 
-fn is_gone(child: u32) -> bool {
+pub(crate) fn is_gone(child: u32) -> bool {
     test_kill_process(pid_of(child)).is_err()
 }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use tidewaiter::{Address, Protocol, Reason, Transport};
 
+use super::connection::Connection;
 use super::server::Server;
 use super::session::Session;
 
@@ -26,7 +27,8 @@ impl Client {
 impl Protocol for Client {
     fn connection_made(&mut self, transport: &Transport) {
         let owner = Rc::clone(&self.server);
-        let session = Session::new(owner, transport, self.peer.clone());
+        let connection = Connection::Joined(transport.clone());
+        let session = Session::new(owner, transport.reactor(), connection, self.peer.clone());
         self.session = Some(Rc::clone(&session));
         self.server.enter(&session);
     }

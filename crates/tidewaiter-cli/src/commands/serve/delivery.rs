@@ -28,14 +28,17 @@ impl Session {
     /// Closing at once could lose output: with unread input, the kernel resets the connection instead of delivering
     /// the data that it still holds.
     pub(super) fn deliver_rest(&self) {
-        self.client.unregister_producer();
-        self.client.lose_write_connection();
+        if let Some(client) = self.client() {
+            client.unregister_producer();
+            client.lose_write_connection();
+        }
     }
 
     /// Bytes of output that the client has not received; `None` if the OS does not tell.
     pub(super) fn undelivered(&self) -> Option<usize> {
-        let queued = self.client.queued();
-        match self.client.unacknowledged() {
+        let client = self.client()?;
+        let queued = client.queued();
+        match client.unacknowledged() {
             Ok(sent) => Some(queued + sent),
             Err(_) if queued > 0 => Some(queued),
             Err(_) => None,
@@ -60,12 +63,13 @@ impl Session {
             });
             return;
         }
+        let Some(client) = self.client() else { return };
         match left {
             Some(bytes @ 1..) => {
                 log::warn!(peer:% = self.peer(), bytes = bytes; "the client does not read: dropping the rest");
-                self.client.abort_connection();
+                client.abort_connection();
             }
-            Some(0) | None => self.client.lose_connection(),
+            Some(0) | None => client.lose_connection(),
         }
     }
 }

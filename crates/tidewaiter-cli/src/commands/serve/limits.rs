@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::plan::{ClientsMax, ServePlan};
+use crate::plan::{ClientsMax, ServePlan, Streams};
 
 /// The usual limit on clients.
 const CLIENTS: usize = 1000;
@@ -45,7 +45,13 @@ pub(super) fn clients_max(plan: &ServePlan) -> usize {
 
 /// The descriptors that a connection needs: its socket, the pipes, and one for the child.
 fn descriptors_each(plan: &ServePlan) -> u64 {
-    if plan.merge_stderr { 4 } else { 5 }
+    let streams = match plan.streams {
+        Streams::Pipes => 4,
+        // COMMAND has the socket, but until then we have it.
+        Streams::Connection => 2,
+    };
+    let errors = u64::from(!plan.merge_stderr);
+    streams + errors
 }
 
 /// Raises our limit of descriptors to the hard limit. Each connection needs five, so that the usual limit of 1024

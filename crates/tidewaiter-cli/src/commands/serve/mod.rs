@@ -4,6 +4,7 @@
 
 mod child;
 mod client;
+mod connection;
 mod delivery;
 mod limits;
 mod orphans;
@@ -25,7 +26,7 @@ use tidewaiter::{Error, Listener, Reactor, process};
 
 use super::metrics;
 use crate::failure::Failure;
-use crate::plan::{self, ServePlan};
+use crate::plan::{self, ServePlan, Streams};
 use server::Server;
 
 /// Exit code when the server had to end children after the grace period.
@@ -45,6 +46,11 @@ pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
         let mut options = ListenOptions::new(address);
         // While the server is full, further connections stay in the kernel's backlog.
         options.one_at_a_time = true;
+        if server.plan.streams == Streams::Connection {
+            return reactor.listen_tcp_for_programs(options, move |socket, peer| {
+                server.take(socket, peer);
+            });
+        }
         reactor.listen_tcp(options, move |peer| client::Client::new(&server, peer))
     })?;
     let clients_max = Some(server.clients_max).filter(|max| *max < usize::MAX);

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use tidewaiter::Reactor;
 
 use super::server::Server;
+use super::totals::Totals;
+use crate::plan::Streams;
 
 pub(super) fn render(server: &Rc<Server>) -> String {
     let mut text = Text(String::new());
@@ -28,17 +30,10 @@ fn render_sessions(server: &Server, text: &mut Text) {
     let paused = usize::from(server.is_paused());
     let help = "1 while the server is full and does not accept connections.";
     text.gauge("accepting_paused", help, paused);
-    let (received, sent) = (totals.bytes_in.get(), totals.bytes_out.get());
-    text.count(
-        "received_bytes_total",
-        "Bytes received from clients.",
-        received,
-    );
-    text.count(
-        "sent_bytes_total",
-        "Bytes that children wrote for clients.",
-        sent,
-    );
+    // The server sees no byte of a connection that is COMMAND's own.
+    if server.plan.streams != Streams::Connection {
+        render_bytes(totals, text);
+    }
     let failures = totals.spawn_failures.get();
     let help = "Commands that could not be started.";
     text.count("spawn_failures_total", help, failures);
@@ -53,6 +48,20 @@ fn render_sessions(server: &Server, text: &mut Text) {
         let series = format!("child_exits_total{{outcome=\"{outcome}\"}}");
         text.line(&series, count.get());
     }
+}
+
+fn render_bytes(totals: &Totals, text: &mut Text) {
+    let (received, sent) = (totals.bytes_in.get(), totals.bytes_out.get());
+    text.count(
+        "received_bytes_total",
+        "Bytes received from clients.",
+        received,
+    );
+    text.count(
+        "sent_bytes_total",
+        "Bytes that children wrote for clients.",
+        sent,
+    );
 }
 
 fn render_reactor(reactor: &Reactor, text: &mut Text) {

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::port::ShutdownSignal;
+use tidewaiter::port::{ShutdownSignal, Socket};
 use tidewaiter::process::SpawnError;
-use tidewaiter::{DelayedCall, Listener, Reactor};
+use tidewaiter::{Address, DelayedCall, Listener, Reactor};
 
 use super::child::Child;
+use super::connection::Connection;
 use super::limits::{self, is_shortage};
 use super::session::{Owner, Session};
 use super::totals::{Totals, add};
@@ -86,6 +87,14 @@ impl Server {
         self.paused.get()
     }
 
+    /// Takes a new connection, for a child to have.
+    pub(super) fn take(self: &Rc<Self>, socket: Socket, peer: Address) {
+        let owner = Rc::clone(self) as Rc<dyn Owner>;
+        let connection = Connection::HandedOver(RefCell::new(Some(socket)));
+        let session = Session::new(owner, &self.reactor, connection, peer);
+        self.enter(&session);
+    }
+
     /// Adds a new session, and starts its child if there is a place.
     pub(super) fn enter(self: &Rc<Self>, session: &Rc<Session>) {
         let id = self.next_id.replace(self.next_id.get() + 1);
@@ -93,11 +102,11 @@ impl Server {
         add(&self.totals.connections, 1);
         self.sessions.borrow_mut().insert(id, Rc::clone(session));
         if self.stage.get() != Stage::Serving {
-            session.turn_away();
+            session.turn_away("shut down");
             return;
         }
         // The client's data must wait for the child, which usually starts at once.
-        session.client.pause_producing();
+        session.hold_back();
         self.waiting.borrow_mut().push_back(Rc::clone(session));
         if self.retry.borrow().is_none() {
             self.fill();
@@ -136,8 +145,7 @@ impl Server {
             Err(error) => {
                 add(&self.totals.spawn_failures, 1);
                 log::error!(peer:% = session.peer(); "{error}");
-                session.because("spawn failed");
-                session.client.lose_connection();
+                session.turn_away("spawn failed");
             }
         }
         Ok(())
@@ -190,7 +198,7 @@ impl Server {
             listener.stop_listening();
         }
         for session in self.waiting.take() {
-            session.turn_away();
+            session.turn_away("shut down");
         }
         if !self.stop_if_empty() {
             let server = Rc::clone(self);
@@ -220,7 +228,7 @@ impl Server {
         for session in self.sessions() {
             session.because("shut down");
             session.kill();
-            session.client.abort_connection();
+            session.reset();
         }
         // The reactor closes everything else as it stops.
         self.reactor.stop();

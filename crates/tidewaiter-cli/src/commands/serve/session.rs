@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 use tidewaiter::{Address, DelayedCall, Process, ProducerKind, Reactor, Reason, Transport};
 
+use super::connection::Connection;
 use super::totals::{Totals, add};
 use crate::plan::ServePlan;
 
@@ -21,8 +22,6 @@ const KILL_AFTER: Duration = Duration::from_secs(2);
 const ORPHANS_LIMIT: Duration = Duration::from_secs(2);
 /// Upper bound of the output that a pipe still holds when its child is killed.
 const PIPE_BYTES_MAX: u64 = 1 << 20;
-/// Idle time after which the kernel probes whether the client is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The server, as its sessions see it.
 pub(super) trait Owner {
@@ -37,7 +36,8 @@ pub(super) struct Session {
     pub(super) id: Cell<u64>,
     /// Whether the session counts towards `--max-clients`: its child was started, or failed to start.
     pub(super) served: Cell<bool>,
-    pub(super) client: Transport,
+    reactor: Reactor,
+    connection: Connection,
     peer: Address,
     started: Instant,
     process: RefCell<Option<Process>>,
@@ -70,13 +70,19 @@ struct Activity {
 }
 
 impl Session {
-    pub(super) fn new(owner: Rc<dyn Owner>, client: &Transport, peer: Address) -> Rc<Session> {
-        let now = client.reactor().now();
+    pub(super) fn new(
+        owner: Rc<dyn Owner>,
+        reactor: &Reactor,
+        connection: Connection,
+        peer: Address,
+    ) -> Rc<Session> {
+        let now = reactor.now();
         Rc::new(Session {
             owner,
             id: Cell::new(0),
             served: Cell::new(false),
-            client: client.clone(),
+            reactor: reactor.clone(),
+            connection,
             peer,
             started: now,
             process: RefCell::new(None),
@@ -100,25 +106,32 @@ impl Session {
 
     /// Sets the options of the client's socket.
     pub(super) fn set_options(&self) {
-        let set = self.client.set_no_delay(self.owner.plan().no_delay);
-        if let Err(error) = set.and_then(|()| self.client.set_keep_alive(Some(KEEP_ALIVE))) {
+        let no_delay = self.owner.plan().no_delay;
+        if let Err(error) = self.connection.set_options(no_delay) {
             log::debug!(peer:% = self.peer; "socket options: {error}");
         }
     }
 
-    /// Joins the client to its child, and starts to read from the client.
+    /// Joins the client to its child, and starts to read from the client, unless the child does that itself.
     pub(super) fn join(self: &Rc<Self>, process: Process) {
         log::debug!(peer:% = self.peer, pid = process.pid(); "connected");
         self.ended.child.set(false);
+        let Some(client) = self.client() else {
+            // Only the child has the connection from here on, so its end is the end of the connection.
+            self.connection.drop_socket();
+            self.ended.client.set(true);
+            self.process.replace(Some(process));
+            return;
+        };
         // Backpressure: read from each side only as fast as the other side takes the data.
         if let Some(stdin) = process.pipe(0) {
-            stdin.register_producer(self.client.clone(), ProducerKind::Push);
+            stdin.register_producer(client.clone(), ProducerKind::Push);
         }
         if let Some(stdout) = process.pipe(1) {
-            self.client.register_producer(stdout, ProducerKind::Push);
+            client.register_producer(stdout, ProducerKind::Push);
         }
         self.process.replace(Some(process));
-        self.client.resume_producing();
+        client.resume_producing();
         if let Some(limit) = self.owner.plan().idle_timeout {
             self.touch();
             self.later(limit, move |session| session.check_idle(limit));
@@ -148,12 +161,13 @@ impl Session {
                 .env("TCPREMOTEIP", ip)
                 .env("TCPREMOTEPORT", port);
         }
-        let local = self.client.local_addr().ok();
+        let local = self.connection.local_addr();
         if let Some(local) = local.and_then(|local| local.socket_addr()) {
             command = command
                 .env("TCPLOCALIP", local.ip().to_string())
                 .env("TCPLOCALPORT", local.port().to_string());
         }
+        let command = self.connection.give(command);
         if plan.merge_stderr {
             command.stderr(Stdio::SameAs(1))
         } else {
@@ -208,19 +222,22 @@ impl Session {
         self.touch();
         add(&self.bytes_out, data.len() as u64);
         add(&self.owner.totals().bytes_out, data.len() as u64);
-        self.client.write(data);
+        if let Some(client) = self.client() {
+            client.write(data);
+        }
     }
 
     /// The child has closed its input: from now on, reads data from the client only to drop it.
     pub(super) fn child_input_closed(&self) {
-        self.client.resume_producing();
+        if let Some(client) = self.client() {
+            client.resume_producing();
+        }
     }
 
     /// The child has closed its output: shuts down the sending side of the connection.
     pub(super) fn child_output_ended(&self) {
         self.ended.output.set(true);
-        self.client.unregister_producer();
-        self.client.lose_write_connection();
+        self.deliver_rest();
     }
 
     pub(super) fn child_exited(self: &Rc<Self>, status: ExitStatus) {
@@ -231,8 +248,13 @@ impl Session {
         if let Some(stdin) = self.pipe(0) {
             stdin.abort_connection();
         }
-        self.later(ORPHANS_LIMIT, Session::end_tree);
-        self.watch_rest();
+        if self.client().is_some() {
+            self.later(ORPHANS_LIMIT, Session::end_tree);
+            self.watch_rest();
+        } else if let Some(process) = &*self.process.borrow() {
+            // Nobody tells which of the processes that the child left have the connection.
+            process.terminate_then_kill(KILL_AFTER);
+        }
     }
 
     /// The child has exited, and all its pipes are closed.
@@ -249,13 +271,32 @@ impl Session {
 
     /// Resets the connection after a while, when the server ends: the client has as much time as its child.
     pub(super) fn cut_client_off_soon(self: &Rc<Self>) {
-        self.later(KILL_AFTER * 2, |session| session.client.abort_connection());
+        self.later(KILL_AFTER * 2, |session| session.reset());
     }
 
-    /// Closes a connection that was accepted but has no child when the server shuts down.
-    pub(super) fn turn_away(&self) {
-        self.because("shut down");
-        self.client.lose_connection();
+    /// Closes a connection that has no child.
+    pub(super) fn turn_away(self: &Rc<Self>, reason: &'static str) {
+        self.because(reason);
+        if let Some(client) = self.client() {
+            client.lose_connection();
+        } else if self.connection.drop_socket() {
+            // No event follows.
+            self.later(Duration::ZERO, Session::finish);
+        }
+    }
+
+    /// Resets a connection that is ours.
+    pub(super) fn reset(&self) {
+        if let Some(client) = self.client() {
+            client.abort_connection();
+        }
+    }
+
+    /// Leaves the client's data with the kernel, until there is a child.
+    pub(super) fn hold_back(&self) {
+        if let Some(client) = self.client() {
+            client.pause_producing();
+        }
     }
 
     /// Asks the child and its descendants to end, and kills them a little later.
@@ -285,7 +326,8 @@ impl Session {
     fn cut_off(self: &Rc<Self>, at_kill: u64, before: u64) {
         let output = self.bytes_out.get();
         let flows = output > before && output - at_kill < PIPE_BYTES_MAX;
-        if self.ended.client.get() || !(flows || self.client.is_congested()) {
+        let takes = flows || self.client().is_some_and(Transport::is_congested);
+        if self.ended.client.get() || !takes {
             for child_fd in 0..3 {
                 if let Some(pipe) = self.pipe(child_fd) {
                     pipe.abort_connection();
@@ -309,6 +351,7 @@ impl Session {
     }
 
     fn check_idle(self: &Rc<Self>, limit: Duration) {
+        let Some(client) = self.client() else { return };
         // A client that receives data is active, too.
         let left = self.undelivered().unwrap_or(0);
         if self.activity.last_left.replace(left) != left {
@@ -323,10 +366,10 @@ impl Session {
         self.because("idle timeout");
         self.end_tree();
         if left > 0 {
-            self.client.abort_connection();
+            client.abort_connection();
         } else {
-            self.client.unregister_producer();
-            self.client.lose_connection();
+            client.unregister_producer();
+            client.lose_connection();
         }
     }
 
@@ -345,12 +388,16 @@ impl Session {
         self.process.take();
         let now = self.reactor().now();
         let elapsed = now.saturating_duration_since(self.started);
+        let bytes = |count: &Cell<u64>| match self.client() {
+            Some(_) => count.get().to_string(),
+            None => "unknown".to_owned(),
+        };
         log::info!(
             peer:% = self.peer,
             pid = pid.unwrap_or_default(),
             seconds:% = format_args!("{:.3}", elapsed.as_secs_f64()),
-            bytes_in = self.bytes_in.get(),
-            bytes_out = self.bytes_out.get(),
+            bytes_in:% = bytes(&self.bytes_in),
+            bytes_out:% = bytes(&self.bytes_out),
             exit:% = self.status.get().map_or_else(|| "none".to_owned(), |status| status.to_string()),
             reason:% = self.reason.borrow().as_deref().unwrap_or("none");
             "connection ended"
@@ -378,7 +425,12 @@ impl Session {
     }
 
     pub(super) fn reactor(&self) -> &Reactor {
-        self.client.reactor()
+        &self.reactor
+    }
+
+    /// The client, if we pass on its bytes.
+    pub(super) fn client(&self) -> Option<&Transport> {
+        self.connection.transport()
     }
 
     /// Whether the child has exited and all its pipes are closed.

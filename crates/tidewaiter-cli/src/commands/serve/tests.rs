@@ -18,7 +18,7 @@ use super::delivery::STALL_LIMIT;
 
 use super::server::Server;
 use crate::confine::Confinement;
-use crate::plan::{ClientsMax, ServePlan};
+use crate::plan::{ClientsMax, ServePlan, Streams};
 
 thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -173,6 +173,7 @@ fn plan() -> ServePlan {
         clients_max: ClientsMax::Unlimited,
         idle_timeout: None,
         grace: Duration::from_secs(10),
+        streams: Streams::Pipes,
         merge_stderr: false,
         no_delay: false,
         metrics: None,
