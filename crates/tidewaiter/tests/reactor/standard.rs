@@ -36,6 +36,7 @@ mod parts {
             "leave" => leave(),
             "count" => count(),
             "abort" => abort(),
+            "unread" => unread(),
             _ => panic!("no such part: {part}"),
         }
     }
@@ -131,6 +132,18 @@ mod parts {
                 transport.lose_connection();
             })
             .lost(expect_done);
+        on_standard_streams(&reactor(), script)
+    }
+
+    /// Answers when nobody reads answers any more.
+    fn unread() -> i32 {
+        let script = Script::new()
+            .made(|transport| transport.write(READY))
+            .data(Transport::write)
+            .lost(|transport, reason| {
+                assert!(matches!(reason, Reason::Reset(_)), "{reason}");
+                transport.reactor().stop();
+            });
         on_standard_streams(&reactor(), script)
     }
 
@@ -355,6 +368,23 @@ fn an_abort_does_not_wait_for_the_reader() {
     let (input, output) = (child.stdin.take(), child.stdout.take());
     expect_success(child);
     drop((input, output));
+}
+
+#[test]
+fn a_write_that_nobody_reads_loses_the_transport() {
+    let mut child = child("unread")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it can be run again");
+    let mut output = child.stdout.take().unwrap();
+    await_ready(&mut output);
+    drop(output);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"is anybody there?").unwrap();
+    expect_success(child);
+    drop(input);
 }
 
 #[test]

@@ -57,8 +57,8 @@ pub(crate) struct Relay {
     _reading: Option<system::Reading>,
 }
 
-/// Called on the relay's thread once all that was written is with the OS, or failed.
-pub(crate) type Written = Box<dyn FnOnce() + Send>;
+/// Called on the relay's thread once it has written everything, or failed to.
+pub(crate) type Written = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// The stream's number; `None` if this process has no such stream.
 pub(crate) fn number(stream: StandardStream) -> Option<RawDescriptor> {

@@ -53,7 +53,7 @@ pub(super) fn relay_reads(theirs: OwnedFd) -> io::Result<(OwnedFd, Reading)> {
     let (ours, pipe) = pipe_with(PipeFlags::CLOEXEC)?;
     start("tidewaiter-input", move || {
         block_sigpipe();
-        if let Err(error) = pass_on(&theirs, &pipe) {
+        if let Err(error) = read_all(&theirs, &pipe) {
             log::warn!("a stream of this process cannot be read: {error}");
         }
     })?;
@@ -65,20 +65,17 @@ pub(super) fn relay_writes(theirs: OwnedFd, written: Written) -> io::Result<Owne
     let (pipe, ours) = pipe_with(PipeFlags::CLOEXEC)?;
     start("tidewaiter-output", move || {
         block_sigpipe();
-        let passed_on = pass_on(&pipe, &theirs);
-        // Closed before the report, so that the port learns that nobody reads.
-        drop(pipe);
+        let result = write_all_of(&pipe, &theirs);
         drop(theirs);
-        written();
-        if let Err(error) = passed_on {
-            log::debug!("a stream of this process cannot be written: {error}");
-        }
+        // Reported before the port finds that nobody reads the pipe.
+        written(result);
+        drop(pipe);
     })?;
     Ok(ours)
 }
 
-/// Moves all bytes, until there are no more, or nobody reads them.
-fn pass_on(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+/// Moves all bytes to the pipe, until there are no more, or nobody reads them.
+fn read_all(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
     let mut memory = vec![0; RELAY_BYTES];
     loop {
         // Bytes that nobody will read are left to others.
@@ -96,9 +93,20 @@ fn pass_on(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
         match rustix::io::read(from, &mut memory) {
             // A terminal that is gone reports EIO.
             Ok(0) | Err(Errno::IO) => return Ok(()),
-            Ok(count) => write_all(to.as_fd(), &memory[..count])?,
-            Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(count) if write_all(to.as_fd(), &memory[..count]).is_err() => return Ok(()),
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Moves all bytes from the pipe.
+fn write_all_of(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+    let mut memory = vec![0; RELAY_BYTES];
+    loop {
+        match retry_on_intr(|| rustix::io::read(from, &mut memory))? {
+            0 => return Ok(()),
+            count => write_all(to.as_fd(), &memory[..count])?,
         }
     }
 }

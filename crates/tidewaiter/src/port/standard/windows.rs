@@ -117,14 +117,11 @@ pub(super) fn relay_writes(theirs: OwnedHandle, written: Written) -> io::Result<
     let (ours, mut from) = pipe(true)?;
     start("tidewaiter-output", move || {
         let stream = Shared::new(theirs);
-        let passed_on = stream.write_all_of(&mut from);
-        // Closed before the report, so that the port learns that nobody reads.
-        drop(from);
+        let result = stream.write_all_of(&mut from);
         drop(stream);
-        written();
-        if let Err(error) = passed_on {
-            log::debug!("a stream of this process cannot be written: {error}");
-        }
+        // Reported before the port finds that nobody reads the pipe.
+        written(result);
+        drop(from);
     })?;
     Ok(ours)
 }

@@ -21,8 +21,8 @@ impl Reactor {
     ///
     /// The end of standard input is [`read_connection_lost`](Protocol::read_connection_lost), which by default closes
     /// the transport once everything is written. [`lose_write_connection`](Transport::lose_write_connection) ends
-    /// standard output and goes on reading. When nobody reads standard output any more, the connection is lost.
-    /// [`connection_lost`](Protocol::connection_lost) comes once the OS has taken all that was written, at the
+    /// standard output and goes on reading. Once nobody reads standard output any more, the next write loses the
+    /// connection. [`connection_lost`](Protocol::connection_lost) comes once the OS has taken all that was written, at the
     /// object that standard output is.
     ///
     /// When the program or the other side ends the transport, the program at the other end of a pipe or socket learns
@@ -33,7 +33,7 @@ impl Reactor {
     ///
     /// On Linux, no thread is needed but for files on the readiness port, and where `/proc` is missing or the
     /// stream belongs to another user. On other systems, a thread each reads and writes. It does not keep the process
-    /// from ending. It reads ahead up to the size of a pipe; and bytes that it could not write when standard output
+    /// from ending. It reads ahead, up to the size of a pipe; and bytes that it could not write when standard output
     /// failed are not among the [unsent](Transport::unsent) ones.
     ///
     /// Do not read standard input by other means at the same time, and open it once.
@@ -83,6 +83,7 @@ impl Reactor {
         let ends = Rc::new(Ends {
             protocol: RefCell::new(protocol),
             standard,
+            transport: RefCell::new(None),
             reading: RefCell::new(None),
             relayed: RefCell::new(None),
         });
@@ -119,7 +120,7 @@ impl Reactor {
             }
         })?;
         let (handle, link) = match (input, output) {
-            (Some(input), Some(output)) => (input, Link::pair(output, hangs_up)),
+            (Some(input), Some(output)) => (input, Link::pair(output)),
             (Some(input), None) => (input, Link::pipe(Direction::In)),
             (None, Some(output)) => (output, Link::writer(hangs_up)),
             (None, None) => {
@@ -136,6 +137,7 @@ impl Reactor {
         let protocol = Box::new(Forwarding(Rc::clone(ends)));
         let stream = Stream::register(self, handle, link, protocol).map_err(io::Error::other)?;
         let transport = Transport::of(&stream);
+        ends.transport.replace(Some(transport.clone()));
         self.soon(move |_| stream.begin());
         Ok(transport)
     }
@@ -157,6 +159,7 @@ struct Ends {
     protocol: RefCell<Box<dyn Protocol>>,
     /// Whether these are the standard streams of the process, which it is to give up at the end.
     standard: bool,
+    transport: RefCell<Option<Transport>>,
     /// The thread that reads, if there is one.
     reading: RefCell<Option<Relay>>,
     /// The thread that writes, if there is one that has not written everything.
@@ -215,17 +218,17 @@ impl Protocol for Forwarding {
 
     fn write_connection_lost(&mut self, transport: &Transport) {
         match self.relayed() {
-            Some(relayed) => relayed.tell_write_lost(transport),
+            Some(relayed) => relayed.tell_write_lost(),
             None => self.0.write_lost(transport),
         }
     }
 
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
-        // The thread may be reading; nobody wants it any more.
+        // The thread may be reading, and nobody wants that any more.
         self.0.reading.take();
         let in_order = matches!(reason, Reason::Done | Reason::Stopped) && transport.unsent() == 0;
         match self.relayed() {
-            Some(relayed) if in_order => relayed.tell_lost(transport, reason),
+            Some(relayed) if in_order => relayed.tell_lost(reason),
             relayed => {
                 if let Some(relayed) = relayed {
                     relayed.forget();

@@ -8,9 +8,8 @@ use std::time::Duration;
 use super::{Ends, Gone};
 use crate::error::Reason;
 use crate::port::standard::Written;
-use crate::port::{Completion, Token};
+use crate::port::{Completion, Failure, Token};
 use crate::reactor::{Live, Reactor};
-use crate::transport::stream::Transport;
 
 /// How long a stopping reactor waits for what a relay still writes.
 const STOP_FLUSH: Duration = Duration::from_secs(1);
@@ -26,7 +25,6 @@ pub(super) struct Relayed {
 
 #[derive(Default)]
 struct Owed {
-    transport: Option<Transport>,
     write_lost: bool,
     lost: Option<Reason>,
 }
@@ -47,10 +45,10 @@ impl Relayed {
     /// The call with which the thread reports that everything is written.
     pub(super) fn written(&self, reactor: &Reactor) -> Written {
         let (remote, token) = (reactor.remote(), self.token.get());
-        Box::new(move || {
+        Box::new(move |result| {
             let reported = remote.call(move |reactor| {
                 if let Some(relayed) = reactor.find::<Relayed>(token) {
-                    relayed.settle();
+                    relayed.settle(result);
                 }
             });
             if let Err(error) = reported {
@@ -59,16 +57,12 @@ impl Relayed {
         })
     }
 
-    pub(super) fn tell_write_lost(&self, transport: &Transport) {
-        let mut owed = self.owed.borrow_mut();
-        owed.transport = Some(transport.clone());
-        owed.write_lost = true;
+    pub(super) fn tell_write_lost(&self) {
+        self.owed.borrow_mut().write_lost = true;
     }
 
-    pub(super) fn tell_lost(&self, transport: &Transport, reason: Reason) {
-        let mut owed = self.owed.borrow_mut();
-        owed.transport = Some(transport.clone());
-        owed.lost = Some(reason);
+    pub(super) fn tell_lost(&self, reason: Reason) {
+        self.owed.borrow_mut().lost = Some(reason);
     }
 
     /// Waits no longer, and tells nothing.
@@ -80,13 +74,20 @@ impl Relayed {
         }
     }
 
-    /// Tells what is owed: everything is written, or there is no time to wait for it.
-    fn settle(&self) {
+    /// Tells what is owed: everything is written, or failed, or there is no time to wait for it.
+    fn settle(&self, result: io::Result<()>) {
         self.forget();
-        let owed = self.owed.take();
-        let Some(transport) = owed.transport else {
+        let mut owed = self.owed.take();
+        let Some(transport) = self.ends.transport.borrow().clone() else {
             return;
         };
+        if let Err(source) = result {
+            let failure = Failure::os("write", source);
+            match &mut owed.lost {
+                Some(reason) => *reason = Reason::of(failure).unwrap_or(Reason::Done),
+                None => return transport.fail(failure),
+            }
+        }
         let ends = &self.ends;
         if owed.write_lost {
             let told = self
@@ -117,7 +118,7 @@ impl Live for Relayed {
         reactor.call_later(2 * STOP_FLUSH, move |_| {
             if self.token.get() != Token::default() {
                 log::warn!("what was written has not reached standard output");
-                self.settle();
+                self.settle(Ok(()));
             }
         });
     }

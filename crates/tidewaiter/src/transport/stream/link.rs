@@ -23,7 +23,7 @@ pub(crate) struct Link {
     pub(super) direction: Direction,
     /// The handle that sends, if it is not the one that receives: two pipes, for example, that are one stream.
     pub(super) output: Option<Handle>,
-    /// Whether a hang-up can be awaited. A file has none.
+    /// Whether a hang-up is awaited. A file has none.
     pub(super) hangs_up: bool,
     /// Whether our sending side can be ended alone. If not, ending it closes the handle.
     pub(super) half_closes: bool,
@@ -73,20 +73,16 @@ impl Link {
         }
     }
 
-    /// Two handles, of which one receives and `output` sends. `hangs_up`: whether the one that sends can hang up.
-    pub(crate) fn pair(output: Handle, hangs_up: bool) -> Link {
+    /// Two handles, of which one receives and `output` sends. That nobody reads what we send does not end what we
+    /// receive, so no hang-up is awaited: the next send reports it.
+    pub(crate) fn pair(output: Handle) -> Link {
         Link {
             direction: Direction::Both,
             output: Some(output),
-            hangs_up,
+            hangs_up: false,
             half_closes: true,
             ..Link::pipe(Direction::Both)
         }
-    }
-
-    /// Whether a hang-up ends both directions, and not the sending one alone.
-    pub(super) fn hangs_up_whole(&self) -> bool {
-        self.receives() && self.output.is_none()
     }
 
     /// Whether bytes can arrive.

@@ -49,15 +49,13 @@ impl Stream {
     /// across pauses, so that many pauses cost no more than one.
     pub(super) fn await_hang_up(&self) {
         let mut flow = self.flow.borrow_mut();
-        // A receive under way reports the end of both directions.
-        let receives = flow.receiving.is_some() && self.link.hangs_up_whole();
-        if receives || !flow.state.wants_hang_up(&self.link) {
+        if flow.receiving.is_some() || !flow.state.wants_hang_up(&self.link) {
             return;
         }
         let submitted =
             self.reactor
                 .port_mut()
-                .submit(self.output(), Request::HangUp, self.token.get());
+                .submit(self.handle, Request::HangUp, self.token.get());
         match submitted {
             Ok(_) => {
                 flow.state.on(&self.link, Event::HangUpAwaited);

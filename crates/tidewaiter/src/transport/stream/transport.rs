@@ -13,7 +13,7 @@ use super::producer::{Producer, ProducerKind};
 use super::state::{Ending, Event, Stage};
 use crate::error::Reason;
 use crate::os::Address;
-use crate::port::{RawDescriptor, SocketOption};
+use crate::port::{Failure, RawDescriptor, SocketOption};
 use crate::process::TerminalSize;
 use crate::reactor::Reactor;
 
@@ -88,6 +88,11 @@ impl Transport {
     /// As [`lose_connection`](Transport::lose_connection), but tells the producer to stop instead of waiting for it.
     pub(in crate::transport) fn lose_without_producer(&self) {
         self.stream.lose_without_producer();
+    }
+
+    /// Loses the connection for a failure that the port does not know of.
+    pub(in crate::transport) fn fail(&self, failure: Failure) {
+        self.stream.failed(failure);
     }
 
     /// Whether received bytes are delivered to the protocol, now or after a pause: the connection is open, and the

@@ -348,7 +348,7 @@ impl State {
         if !self.is_open() {
             return Next::Receive;
         }
-        if !link.hangs_up_whole() {
+        if !link.receives() {
             // With bytes to send, the send under way fails instead, and tells how many were lost.
             return if all_sent {
                 self.close(Ending::InOrder)
@@ -495,8 +495,6 @@ impl State {
             && self.hang_up == HangUp::Unasked
             && link.hangs_up
             && link.sends()
-            // The handle that sent is closed.
-            && (link.output.is_none() || self.writing != Writing::Ended)
     }
 
     /// Whether the end is certain, and the protocol does not know of it yet.

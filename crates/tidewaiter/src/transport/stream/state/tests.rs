@@ -10,8 +10,8 @@ use crate::transport::stream::Direction;
 ///
 /// A cell with several words stands for each of them, one with `!` for all others, `*` for all. "When" names facts that
 /// all must hold, or with `!` must not: `asked`, the program has paused the stream; `waits`, it pauses while congested;
-/// `crowded`, it does so now; `silent`, it is paused for either reason; `hung`, a hang-up was seen;
-/// `whole`, a hang-up ends both directions; and what the link can do. "Becomes" says what changes: the stage (`s`), the reading (`r`) or writing half (`w`), the hang-up (`h`), or
+/// `crowded`, it does so now; `silent`, it is paused for either reason; `hung`, a hang-up was seen; and what the link
+/// can do. "Becomes" says what changes: the stage (`s`), the reading (`r`) or writing half (`w`), the hang-up (`h`), or
 /// a flag.
 const TABLE: &str = "
 event               | stage           | reading                    | writing    | when                 | becomes                          | next
@@ -58,12 +58,12 @@ EndOfFile           | !Open !Told     | *                          | *          
 EndOfFile           | Told            | *                          | *          |                      | s:Closed r:Ended                 | CloseHandle
 HangUpAwaited       | *               | *                          | *          |                      | h:Awaited                        | Nothing
 HangUpOver          | *               | *                          | *          |                      | h:Unasked                        | Nothing
-HungUp/sent         | Open Leaving    | *                          | *          | !whole               | s:Closing/InOrder h:Seen         | AwaitSend
-HungUp/unsent       | Open Leaving    | *                          | *          | !whole               | h:Seen                           | Nothing
-HungUp/*            | Open Leaving    | Ended                      | *          | whole                | s:Closing/InOrder h:Seen         | AwaitSend
-HungUp/*            | Open Leaving    | EndHeld                    | *          | whole sends          | r:Ended h:Seen                   | TellReadEnd last
-HungUp/*            | Open Leaving    | EndHeld                    | *          | whole !sends         | s:Closing/InOrder r:Ended h:Seen | AwaitSend
-HungUp/*            | Open Leaving    | !EndHeld !Ended            | *          | whole                | h:Seen                           | Receive
+HungUp/sent         | Open Leaving    | *                          | *          | !receives            | s:Closing/InOrder h:Seen         | AwaitSend
+HungUp/unsent       | Open Leaving    | *                          | *          | !receives            | h:Seen                           | Nothing
+HungUp/*            | Open Leaving    | Ended                      | *          | receives             | s:Closing/InOrder h:Seen         | AwaitSend
+HungUp/*            | Open Leaving    | EndHeld                    | *          | receives sends       | r:Ended h:Seen                   | TellReadEnd last
+HungUp/*            | Open Leaving    | EndHeld                    | *          | receives !sends      | s:Closing/InOrder r:Ended h:Seen | AwaitSend
+HungUp/*            | Open Leaving    | !EndHeld !Ended            | *          | receives             | h:Seen                           | Receive
 HungUp/*            | !Open !Leaving  | *                          | *          |                      | h:Seen                           | Receive
 LoseWrite           | Open            | *                          | Open       |                      | w:Finishing                      | Drain
 LoseWrite           | Open            | *                          | !Open      |                      |                                  | Nothing
@@ -183,7 +183,7 @@ fn links() -> [Link; 5] {
         ..tcp.clone()
     };
     let (reader, writer) = (Link::pipe(Direction::In), Link::pipe(Direction::Out));
-    let pair = Link::pair(Handle(Key::from_u64(1)), true);
+    let pair = Link::pair(Handle(Key::from_u64(1)));
     [tcp, reader, writer, pair, plain]
 }
 
@@ -246,7 +246,7 @@ fn holds(fact: &str, state: &State, link: &Link) -> bool {
         "crowded" => state.pauses_while_congested && state.congested,
         "silent" => holds("asked", state, link) || holds("crowded", state, link),
         "hung" => state.hang_up == HangUp::Seen,
-        "whole" => link.hangs_up_whole(),
+        "receives" => link.receives(),
         "sends" => link.sends(),
         "half_closes" => link.half_closes,
         "lingers" => link.lingers,
