@@ -1,24 +1,19 @@
 //! `tidewaiter connect`: joins standard input and output to a connection.
-//!
-//! Worker threads of the reactor read the input and write the output, one piece at a time, so that neither a
-//! terminal nor a full pipe blocks the loop.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::{
     Address, ConnectError, ConnectOptions, DelayedCall, Factory, Producer, ProducerKind, Protocol,
-    Reactor, Reason, Transport, WorkLost,
+    Reactor, Reason, Transport,
 };
 
 use crate::failure::Failure;
 use crate::plan::{self, ConnectPlan};
 
-/// Size of one read from standard input.
-const INPUT_BYTES: usize = 64 * 1024;
 /// Reading from the connection pauses while more output than this is unwritten.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// After the other side has ended its output, input may stay silent for this long before we stop waiting for it.
@@ -42,12 +37,9 @@ enum End {
 struct Join {
     /// Stop sending when the other side ends its output.
     end_with_peer: bool,
-    transport: RefCell<Option<Transport>>,
-    output: RefCell<Vec<u8>>,
-    writing: Cell<bool>,
-    /// The connection is congested: do not read more input until it has sent what it holds.
-    input_paused: Cell<bool>,
-    reading: Cell<bool>,
+    connection: RefCell<Option<Transport>>,
+    /// Standard input and output.
+    standard: RefCell<Option<Transport>>,
     input_ended: Cell<bool>,
     /// The other side has ended its output.
     peer_ended: Cell<bool>,
@@ -99,43 +91,47 @@ impl Factory for Dial {
     }
 }
 
+/// The connection: passes on what arrives to standard output.
 struct Connection(Rc<Join>);
 
 impl Protocol for Connection {
-    fn connection_made(&mut self, transport: &Transport) {
+    fn connection_made(&mut self, connection: &Transport) {
         // The traffic is interactive: send small pieces at once.
-        if let Err(error) = transport.set_no_delay(true) {
+        if let Err(error) = connection.set_no_delay(true) {
             log::debug!("TCP_NODELAY: {error}");
         }
-        self.0.transport.replace(Some(transport.clone()));
-        transport.register_producer(
-            Input(Rc::clone(&self.0), transport.reactor().clone()),
-            ProducerKind::Push,
-        );
-        self.0.read_input(transport.reactor());
+        let join = &self.0;
+        let standard = match connection.reactor().standard_io(Standard(Rc::clone(join))) {
+            Ok(standard) => standard,
+            Err(error) => {
+                let end = End::Failed(format!("standard input or output: {error}"));
+                return join.finish(connection.reactor(), end);
+            }
+        };
+        join.connection.replace(Some(connection.clone()));
+        join.standard.replace(Some(standard.clone()));
+        standard.set_water_marks(OUTPUT_BYTES_MAX / 2, OUTPUT_BYTES_MAX);
+        standard.register_producer(connection.clone(), ProducerKind::Push);
+        connection.register_producer(Input(Rc::clone(join), standard), ProducerKind::Push);
     }
 
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
-        let mut output = self.0.output.borrow_mut();
-        output.extend_from_slice(data);
-        if output.len() > OUTPUT_BYTES_MAX {
-            transport.pause_producing();
+    fn data_received(&mut self, _: &Transport, data: &[u8]) {
+        if let Some(standard) = &*self.0.standard.borrow() {
+            standard.write(data);
         }
-        drop(output);
-        self.0.write_output(transport.reactor());
     }
 
-    fn read_connection_lost(&mut self, transport: &Transport) {
+    fn read_connection_lost(&mut self, _: &Transport) {
         self.0.peer_ended.set(true);
         if self.0.end_with_peer {
-            self.0.end_input(transport);
-        } else if self.0.reading.get() {
-            self.0.await_input(transport);
+            self.0.end_input();
+        } else {
+            self.0.await_input();
         }
     }
 
-    fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
-        let unsent = transport.unsent();
+    fn connection_lost(&mut self, connection: &Transport, reason: Reason) {
+        let unsent = connection.unsent();
         let missing = unsent > 0 || !self.0.input_ended.get();
         let end = if self.0.peer_ended.get() && missing && !self.0.end_with_peer {
             End::Unsent(unsent)
@@ -148,143 +144,105 @@ impl Protocol for Connection {
         } else {
             End::Failed(format!("connection lost: {reason}"))
         };
-        self.0.finish(transport.reactor(), end);
+        self.0.finish(connection.reactor(), end);
+    }
+}
+
+/// Standard input and output: passes on what arrives to the connection.
+struct Standard(Rc<Join>);
+
+impl Protocol for Standard {
+    fn data_received(&mut self, _: &Transport, data: &[u8]) {
+        if self.0.input_ended.get() {
+            return;
+        }
+        if let Some(connection) = &*self.0.connection.borrow() {
+            connection.write(data);
+        }
+        self.0.await_input();
+    }
+
+    fn read_connection_lost(&mut self, _: &Transport) {
+        self.0.end_input();
+    }
+
+    fn connection_lost(&mut self, standard: &Transport, reason: Reason) {
+        let failed = match &reason {
+            Reason::Done => None,
+            Reason::Os {
+                call: "read" | "recv",
+                ..
+            } => Some("standard input"),
+            _ => Some("standard output"),
+        };
+        if let Some(stream) = failed {
+            let end = End::Failed(format!("{stream}: {reason}"));
+            self.0.end.borrow_mut().get_or_insert(end);
+        }
+        standard.reactor().crash();
     }
 }
 
 /// Standard input as the connection's producer.
-struct Input(Rc<Join>, Reactor);
+struct Input(Rc<Join>, Transport);
 
 impl Producer for Input {
     fn pause_producing(&mut self) {
-        self.0.input_paused.set(true);
+        self.1.pause_producing();
+        self.0.stop_patience();
     }
 
     fn resume_producing(&mut self) {
-        self.0.input_paused.set(false);
-        self.0.read_input(&self.1);
+        self.1.resume_producing();
+        self.0.await_input();
     }
 }
 
 impl Join {
-    fn read_input(self: &Rc<Self>, reactor: &Reactor) {
-        if self.input_paused.get() || self.input_ended.get() || self.reading.replace(true) {
+    /// Once the other side has ended its output, ends the input after a while, unless something arrives before.
+    fn await_input(self: &Rc<Self>) {
+        self.stop_patience();
+        let Some(connection) = self.connection.borrow().clone() else {
+            return;
+        };
+        if !self.peer_ended.get() || self.input_ended.get() || connection.is_congested() {
             return;
         }
         let join = Rc::clone(self);
-        reactor.defer_to_thread(read_stdin, move |reactor, read| {
-            join.input_read(reactor, read);
-        });
-        if let Some(transport) = self.transport.borrow().as_ref()
-            && self.peer_ended.get()
-        {
-            self.await_input(transport);
-        }
-    }
-
-    /// Ends the input after a while, unless the read that is under way brings something before.
-    fn await_input(self: &Rc<Self>, transport: &Transport) {
-        let (join, waiting) = (Rc::clone(self), transport.clone());
-        let reactor = transport.reactor();
-        let call = reactor.call_later(INPUT_PATIENCE, move |_| join.end_input(&waiting));
+        let reactor = connection.reactor();
+        let call = reactor.call_later(INPUT_PATIENCE, move |_| join.end_input());
         self.patience.replace(Some(call));
     }
 
-    /// Shuts down the sending side as soon as everything that was read is sent.
-    fn end_input(&self, transport: &Transport) {
-        self.input_ended.set(true);
-        transport.unregister_producer();
-        transport.lose_write_connection();
-    }
-
-    fn input_read(self: &Rc<Self>, reactor: &Reactor, read: Result<io::Result<Vec<u8>>, WorkLost>) {
-        self.reading.set(false);
+    fn stop_patience(&self) {
         if let Some(patience) = self.patience.take() {
             patience.cancel();
         }
-        if self.input_ended.get() {
-            return;
-        }
-        let Some(transport) = self.transport.borrow().clone() else {
-            return;
-        };
-        match read {
-            Ok(Ok(data)) if !data.is_empty() => {
-                transport.write_bytes(data);
-                if !transport.is_congested() {
-                    self.read_input(reactor);
-                }
-                return;
-            }
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => log::warn!("standard input: {error}"),
-            Err(lost) => log::warn!("standard input: {lost}"),
-        }
-        self.end_input(&transport);
     }
 
-    fn write_output(self: &Rc<Self>, reactor: &Reactor) {
-        if self.output.borrow().is_empty() || self.writing.replace(true) {
-            return;
-        }
-        let data = self.output.take();
-        let join = Rc::clone(self);
-        reactor.defer_to_thread(
-            move || write_stdout(&data),
-            move |reactor, written| join.output_written(reactor, written),
-        );
-    }
-
-    fn output_written(
-        self: &Rc<Self>,
-        reactor: &Reactor,
-        written: Result<io::Result<()>, WorkLost>,
-    ) {
-        self.writing.set(false);
-        let failure = match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(End::Failed(format!("standard output: {error}"))),
-            Err(lost) => Some(End::Failed(format!("standard output: {lost}"))),
-        };
-        if let Some(end) = failure {
-            // Standard output is closed: drop the rest.
-            self.output.take();
-            self.end.replace(Some(end));
-            reactor.crash();
-            return;
-        }
-        self.write_output(reactor);
-        if !self.writing.get() && self.end.borrow().is_some() {
-            reactor.crash();
-        }
-        if let Some(transport) = &*self.transport.borrow() {
-            transport.resume_producing();
+    /// Shuts down the sending side as soon as everything that was read is sent.
+    fn end_input(&self) {
+        self.stop_patience();
+        self.input_ended.set(true);
+        if let Some(connection) = &*self.connection.borrow() {
+            connection.unregister_producer();
+            connection.lose_write_connection();
         }
     }
 
     /// Handles the end of the connection, or a failure to connect: leaves the loop once all output is written.
     ///
-    /// This calls `crash` rather than `stop`, because `stop` would wait for a worker thread that may be blocked on
-    /// the terminal.
+    /// This calls `crash` rather than `stop`, because `stop` would wait no longer than a second for the output.
     fn finish(&self, reactor: &Reactor, end: End) {
-        let mut known = self.end.borrow_mut();
-        known.get_or_insert(end);
-        drop(known);
-        if !self.writing.get() {
-            reactor.crash();
+        self.stop_patience();
+        self.end.borrow_mut().get_or_insert(end);
+        match &*self.standard.borrow() {
+            Some(standard) if standard.is_open() => {
+                standard.unregister_producer();
+                standard.lose_connection();
+            }
+            Some(_) => {}
+            None => reactor.crash(),
         }
     }
-}
-
-fn read_stdin() -> io::Result<Vec<u8>> {
-    let mut data = vec![0; INPUT_BYTES];
-    let count = io::stdin().lock().read(&mut data)?;
-    data.truncate(count);
-    Ok(data)
-}
-
-fn write_stdout(data: &[u8]) -> io::Result<()> {
-    let mut output = io::stdout().lock();
-    output.write_all(data)?;
-    output.flush()
 }
