@@ -15,6 +15,9 @@ pub mod child_settings {}
 #[doc = include_str!("../guide/standard_streams.md")]
 pub mod standard_streams {}
 
+#[doc = include_str!("../guide/children_compared.md")]
+pub mod children_compared {}
+
 #[doc = include_str!("../guide/timers_and_threads.md")]
 pub mod timers_and_threads {}
 
