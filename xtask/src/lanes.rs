@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::context::{Context, has, output};
-use crate::install::{component, rust_target, rustup, toolchain};
+use crate::install::{Tool, component, rust_target, rustup, toolchain, tools};
 use crate::machine::{oldest_rust, ring_allowed};
 use crate::paths;
 use crate::python;
@@ -70,6 +70,12 @@ pub(crate) const LANES: &[Lane] = &[
     ),
     lane("uring", Required, "reactor and command on io_uring", uring),
     lane("poll", Required, "reactor and command on readiness", poll),
+    lane(
+        "daemons",
+        Required,
+        "git, rsync and ssh daemons serve their clients behind the command",
+        daemons,
+    ),
     lane(
         "doctests",
         Required,
@@ -193,6 +199,26 @@ const LEAKY: &[&str] = &[
 /// A test that AddressSanitizer breaks: it reserves more address space than the test's child may have.
 const SMALL: &str = "a_child_gets_no_more_memory_than_its_limit";
 
+/// Daemons that inetd would start, and their clients. The tests of the other lanes leave out those that are missing.
+const DAEMONS: &[Tool] = &[
+    Tool {
+        program: "git",
+        packages: &["git"],
+    },
+    Tool {
+        program: "rsync",
+        packages: &["rsync"],
+    },
+    Tool {
+        program: "ssh",
+        packages: &["openssh-client"],
+    },
+    Tool {
+        program: "/usr/sbin/sshd",
+        packages: &["openssh-server"],
+    },
+];
+
 /// All kinds of tests but doctests, which have their own lane.
 const TEST_KINDS: &[&str] = &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
 
@@ -285,6 +311,25 @@ fn on_port(context: &Context, port: &str) -> Result<Tally, Stop> {
         .env("TIDEWAITER_PORT", port)
         .run(context)
         .and_then(Tally::at_least_one)
+}
+
+/// Ensures that the daemons are installed.
+pub(crate) fn daemons_ready(context: &Context) -> Result<(), Stop> {
+    if !cfg!(target_os = "linux") {
+        return Err(Stop::Foreign("the tests know Linux's daemons".to_owned()));
+    }
+    tools(context, DAEMONS)
+}
+
+fn daemons(context: &Context) -> Result<Tally, Stop> {
+    daemons_ready(context)?;
+    Step::cargo(
+        context,
+        &["test", "-p", "tidewaiter-cli", "--test", "serve"],
+    )
+    .args(&["--", "daemons::"])
+    .run(context)
+    .and_then(Tally::at_least_one)
 }
 
 fn doctests(context: &Context) -> Result<Tally, Stop> {

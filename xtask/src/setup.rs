@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::install::{Tool, component, tools};
+use crate::lanes::daemons_ready;
 use crate::paths;
 use crate::python;
 use crate::runner::Stop;
@@ -22,6 +23,7 @@ pub(crate) fn run(context: &Context) -> bool {
         ("rustfmt", component("rustfmt", "cargo-fmt")),
         ("clippy", component("clippy", "cargo-clippy")),
         ("Windows lane", Wine::ready(context).map(drop)),
+        ("daemons", daemons_ready(context)),
         ("hot paths", paths::ready(context)),
         ("Python lanes", python::ready(context)),
         ("Windows Python", python::windows_ready(context).map(drop)),

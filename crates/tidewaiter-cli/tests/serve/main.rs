@@ -4,6 +4,7 @@ mod child;
 mod command_line;
 mod confining;
 mod connect;
+mod daemons;
 mod drain;
 mod inetd;
 mod limits;
