@@ -56,6 +56,27 @@ class Windows(ReactorTestCase):
         self.assertEqual(outcome, {"received": received, "file": "to the file", "log": []})
 
     @ours_only
+    def test_what_cannot_be_started_says_so_once(self):
+        with tempfile.TemporaryDirectory() as folder:
+            said = self.scenario("windows", "failed_starts", folder)
+        causes = {
+            "missing": "not found: the program does not exist",
+            "directory": "cannot be executed: it is a directory",
+            "text": "cannot be executed: ",
+            "no directory": "cannot enter its working directory: ",
+            "too long": "the command line, which holds all arguments, is too long",
+        }
+        self.assertEqual(set(said), set(causes))
+        for name, cause in causes.items():
+            self.assertEqual(said[name].count(cause), 1, said[name])
+            self.assertEqual(said[name].count("(os error"), int("(os error" in said[name]), said[name])
+
+    def test_texts_that_are_not_unicode_arrive(self):
+        outcome = self.scenario("windows", "half_characters")
+        told = ascii(["a\ud800b", "\udfff", "x\udc00\ud800"])
+        self.assertEqual(outcome, {"told": told, "log": []})
+
+    @ours_only
     def test_what_windows_or_we_do_not_have_is_refused(self):
         outcome = self.scenario("windows", "refusals")
         expected = {

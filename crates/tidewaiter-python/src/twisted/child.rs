@@ -118,7 +118,8 @@ impl Child {
                 if error.is_in_child() && !cfg!(windows) {
                     return Ok(None);
                 }
-                return Err(os_error(&error.to_string(), &error.source));
+                let what = format!("cannot start {:?}: {}", error.program, error.step);
+                return Err(os_error(&what, &error.source));
             }
         };
         // A stopping reactor must not kill the application's children: Twisted leaves them running.

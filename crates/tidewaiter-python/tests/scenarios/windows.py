@@ -1,6 +1,7 @@
 """Scenarios for Windows alone: events, and signals, which Python's handler records in another thread."""
 
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -304,3 +305,38 @@ def refusals(reactor):
             raised[name] = type(exception).__name__
     provided = [interfaces.IReactorUDP, interfaces.IReactorUNIX, interfaces.IReactorSocket, interfaces.IReactorFDSet]
     return {"raised": raised, "claimed": [each.__name__ for each in provided if each.providedBy(reactor)]}
+
+
+def failed_starts(reactor, folder):
+    """Programs that cannot be started raise. Returns what the exceptions say, without the folder's name."""
+    missing = os.path.join(folder, "missing.exe")
+    text = os.path.join(folder, "text.exe")
+    with open(text, "w") as file:
+        file.write("neither this nor that")
+    attempts = {
+        "missing": lambda spawn: spawn(missing, [missing]),
+        "directory": lambda spawn: spawn(folder, [folder]),
+        "text": lambda spawn: spawn(text, [text]),
+        "no directory": lambda spawn: spawn(sys.executable, [sys.executable], path=missing),
+        "too long": lambda spawn: spawn(sys.executable, [sys.executable, "x" * 40_000]),
+    }
+    said = {}
+    for name, attempt in attempts.items():
+        try:
+            attempt(functools.partial(reactor.spawnProcess, protocol.ProcessProtocol()))
+        except OSError as exception:
+            said[name] = str(exception)
+    return said
+
+
+def half_characters(reactor):
+    """Returns the arguments and the variable that a child got of those that are not Unicode."""
+    code = "import os, sys; print(ascii([*sys.argv[1:], os.environ['ODD']]), end='')"
+    child = Child(Deferred())
+    child.ended.addCallback(lambda _: reactor.stop())
+    environment = {**os.environ, "ODD": "x\udc00\ud800"}
+    arguments = [sys.executable, "-c", code, "a\ud800b", "\udfff"]
+    reactor.callWhenRunning(reactor.spawnProcess, child, sys.executable, arguments, environment)
+    _give_up(reactor)
+    reactor.run()
+    return {"told": child.output.decode("ascii"), "log": LOG.failures}
