@@ -35,6 +35,15 @@ them at most 2 seconds later: any of them may hold the connection. --merge-stder
 standard error, too. On Windows, COMMAND can use the connection as a file and as a socket, but its operations \
 wait for each other.
 
+With --pty, COMMAND's standard streams are a terminal, which is also its controlling terminal. What the client sends \
+arrives as if typed there: the terminal echoes it and keeps it until the end of the line, unless COMMAND asks for \
+something else, and Ctrl-C interrupts. When the client shuts down its sending side, the server types the character \
+that ends the input (Ctrl-D; on Windows Ctrl-Z and Enter), twice after an unfinished line. A COMMAND that reads \
+single keys may take that for a key. When the connection is lost, the terminal hangs up (SIGHUP); it is also hung up \
+when the server asks COMMAND to exit. Standard error is part of the terminal. The variable TERM is the server's own: \
+set another by --env TERM=NAME. On Windows the terminal writes control sequences, and newer versions first ask the \
+client what kind of terminal it is, and wait up to 3 seconds for an answer.
+
 When the client shuts down its sending side, COMMAND reads the end of its input. When COMMAND closes its output, \
 the client reads the end of file.
 
@@ -125,6 +134,16 @@ pub(crate) struct Serve {
     /// bytes then
     #[arg(long)]
     pub(crate) inetd: bool,
+    /// Give each COMMAND a terminal of its own, of 80 columns and 24 rows or of this size. Unix, and Windows 10
+    #[arg(
+        long,
+        value_name = "COLUMNSxROWS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "80x24",
+        conflicts_with = "inetd"
+    )]
+    pub(crate) pty: Option<String>,
     /// Let the OS combine small writes (Nagle's algorithm) instead of sending each at once
     #[arg(long)]
     pub(crate) delay: bool,

@@ -7,11 +7,12 @@ use std::time::Duration;
 use tidewaiter::Reactor;
 use tidewaiter::endpoint::HostPort;
 use tidewaiter::port::{ParsePortKindError, PortKind};
+use tidewaiter::process::TerminalSize;
 
 use crate::args::{Args, Command, Connect, Serve};
 use crate::confine::Confinement;
 use crate::failure::Failure;
-use crate::quantity::{count, duration};
+use crate::quantity::{count, duration, terminal_size};
 
 /// A command with its checked options.
 pub(crate) enum Plan {
@@ -41,6 +42,8 @@ pub(crate) enum Streams {
     Pipes,
     /// The connection itself.
     Connection,
+    /// A terminal, over which the server passes on the bytes of the connection.
+    Terminal(TerminalSize),
 }
 
 /// How many clients are served at once.
@@ -108,9 +111,10 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
         clients_max,
         idle_timeout,
         grace: duration("--grace", &serve.grace)?,
-        streams: match serve.inetd {
-            true => Streams::Connection,
-            false => Streams::Pipes,
+        streams: match serve.pty.as_deref() {
+            Some(size) => Streams::Terminal(terminal_size("--pty", size)?),
+            None if serve.inetd => Streams::Connection,
+            None => Streams::Pipes,
         },
         merge_stderr: serve.merge_stderr,
         no_delay: !serve.delay,

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use tidewaiter::process::TerminalSize;
+
 use crate::failure::Failure;
 
 /// Parses a number with a unit; without a unit it means seconds.
@@ -49,6 +51,19 @@ pub(crate) fn size(option: &str, text: &str) -> Result<u64, Failure> {
     bytes.ok_or_else(wrong)
 }
 
+/// Parses the columns and rows of a terminal.
+pub(crate) fn terminal_size(option: &str, text: &str) -> Result<TerminalSize, Failure> {
+    let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+    let numbers = text.split_once('x');
+    let numbers = numbers.and_then(|(columns, rows)| Some((number(columns)?, number(rows)?)));
+    match numbers {
+        Some((columns, rows)) => Ok(TerminalSize { rows, columns }),
+        None => Err(Failure::Usage(format!(
+            "{option} {text:?} is not a size such as 80x24"
+        ))),
+    }
+}
+
 /// Parses a number of things: at least one.
 pub(crate) fn count<N: FromStr + Default + PartialOrd>(
     option: &str,
@@ -60,7 +75,7 @@ pub(crate) fn count<N: FromStr + Default + PartialOrd>(
 
 #[cfg(test)]
 mod tests {
-    use super::{count, duration, size};
+    use super::{count, duration, size, terminal_size};
     use std::time::Duration;
 
     #[test]
@@ -99,6 +114,17 @@ mod tests {
         }
         for text in ["", "M", "0", "1.5G", "-1", "1T", "99999999999G", "1 M"] {
             assert!(size("--limit-memory", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_terminal_is_columns_and_rows() {
+        let size = terminal_size("--pty", "132x43").expect("a size");
+        assert_eq!((size.columns, size.rows), (132, 43));
+        for text in [
+            "", "80", "80x", "x24", "0x24", "80x0", "80x24x1", "80x70000",
+        ] {
+            assert!(terminal_size("--pty", text).is_err(), "{text}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! The children in these tests: the test executable itself, started again in one of several roles.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
 /// The environment variable that names the role.
@@ -47,6 +48,9 @@ fn plays_its_role() {
 }
 
 fn play(role: &str) -> io::Result<i32> {
+    if role == "converse" {
+        return converse();
+    }
     say(READY)?;
     match role {
         "echo" => echo()?,
@@ -104,6 +108,26 @@ fn play(role: &str) -> io::Result<i32> {
         _ => panic!("no such role: {role}"),
     }
     Ok(0)
+}
+
+/// Answers each line at its terminal until one says `exit`, and exits with 3; at the end of the input with 4.
+fn converse() -> io::Result<i32> {
+    let (input, output) = match cfg!(windows) {
+        true => ("CONIN$", "CONOUT$"),
+        false => ("/dev/tty", "/dev/tty"),
+    };
+    let open = |name| File::options().read(true).write(true).open(name);
+    let (input, mut output) = (open(input)?, open(output)?);
+    output.write_all(b"ready\n")?;
+    for line in BufReader::new(input).lines() {
+        match line?.trim_end() {
+            "exit" => return Ok(3),
+            // The end, as C's runtime would see it at a console.
+            "\u{1a}" => break,
+            line => output.write_all(format!("heard <{line}>\n").as_bytes())?,
+        }
+    }
+    Ok(4)
 }
 
 fn compute() {

@@ -26,6 +26,8 @@ fn a_wrong_command_line_gives_a_message_of_one_line_and_code_2() {
         &["serve", "localhost:1", "--limit-memory", "much", "--", "x"],
         &["serve", "localhost:1", "--limit-cpu", "0", "--", "x"],
         &["serve", "localhost:1", "--limit-processes", "0", "--", "x"],
+        &["serve", "localhost:1", "--pty=80", "--", "x"],
+        &["serve", "localhost:1", "--pty", "--inetd", "--", "x"],
         &["serve", "localhost:1", "--limit-open-files", "0", "--", "x"],
         &["serve", "localhost:1", "--user", "no such user", "--", "x"],
         // The system does not know the group of such a user.

@@ -14,3 +14,4 @@ mod sessions;
 mod shutdown;
 mod streams;
 mod support;
+mod terminals;

@@ -49,9 +49,10 @@ fn descriptors_each(plan: &ServePlan) -> u64 {
         Streams::Pipes => 4,
         // COMMAND has the socket, but until then we have it.
         Streams::Connection => 2,
+        // Standard error has no pipe of its own.
+        Streams::Terminal(_) => return 4,
     };
-    let errors = u64::from(!plan.merge_stderr);
-    streams + errors
+    streams + u64::from(!plan.merge_stderr)
 }
 
 /// Raises our limit of descriptors to the hard limit. Each connection needs five, so that the usual limit of 1024

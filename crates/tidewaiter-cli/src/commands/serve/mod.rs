@@ -11,6 +11,7 @@ mod orphans;
 mod report;
 mod server;
 mod session;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod totals;

@@ -13,8 +13,9 @@ use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 use tidewaiter::{Address, DelayedCall, Process, ProducerKind, Reactor, Reason, Transport};
 
 use super::connection::Connection;
+use super::terminal;
 use super::totals::{Totals, add};
-use crate::plan::ServePlan;
+use crate::plan::{ServePlan, Streams};
 
 /// Delay between asking a child to end and killing it.
 const KILL_AFTER: Duration = Duration::from_secs(2);
@@ -45,6 +46,8 @@ pub(super) struct Session {
     ended: Ended,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
+    /// Whether what the client sent ends within a line.
+    in_line: Cell<bool>,
     activity: Activity,
     reason: RefCell<Option<Cow<'static, str>>>,
     /// The child was asked to end, or was killed.
@@ -94,6 +97,7 @@ impl Session {
             },
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
+            in_line: Cell::new(false),
             activity: Activity {
                 last: Cell::new(now),
                 last_left: Cell::new(0),
@@ -168,10 +172,10 @@ impl Session {
                 .env("TCPLOCALPORT", local.port().to_string());
         }
         let command = self.connection.give(command);
-        if plan.merge_stderr {
-            command.stderr(Stdio::SameAs(1))
-        } else {
-            command
+        match plan.streams {
+            Streams::Terminal(size) => command.terminal(size),
+            _ if plan.merge_stderr => command.stderr(Stdio::SameAs(1)),
+            _ => command,
         }
     }
 
@@ -184,6 +188,8 @@ impl Session {
         if let Some(stdin) = self.pipe(0) {
             stdin.write(data);
         }
+        self.in_line
+            .set(!matches!(data.last(), Some(b'\n' | b'\r')));
     }
 
     /// The client has ended its output: ends the child's input.
@@ -191,7 +197,11 @@ impl Session {
         self.touch();
         if let Some(stdin) = self.pipe(0) {
             stdin.unregister_producer();
-            stdin.lose_connection();
+            if self.has_terminal() {
+                stdin.write(terminal::end_of_input(self.in_line.get()));
+            } else {
+                stdin.lose_connection();
+            }
         }
     }
 
@@ -208,8 +218,16 @@ impl Session {
             self.finish();
             return;
         }
-        // Deliver the received data to the child, then end its input. Its output has no receiver any more.
-        self.client_output_ended();
+        if self.has_terminal() {
+            // Together with the other end below, this hangs up.
+            if let Some(stdin) = self.pipe(0) {
+                stdin.abort_connection();
+            }
+        } else {
+            // Deliver the received data to the child, then end its input.
+            self.client_output_ended();
+        }
+        // The output has no receiver any more.
         if let Some(stdout) = self.pipe(1) {
             stdout.lose_connection();
         }
@@ -305,6 +323,10 @@ impl Session {
             return;
         }
         self.signal(Signal::Terminate);
+        if let Some(hang_up) = terminal::HANG_UP.filter(|_| self.has_terminal()) {
+            // Shells at a terminal ignore the request.
+            self.signal(hang_up);
+        }
         self.later(KILL_AFTER, Session::kill);
     }
 
@@ -418,6 +440,11 @@ impl Session {
         let mut timers = self.timers.borrow_mut();
         timers.retain(DelayedCall::is_active);
         timers.push(timer);
+    }
+
+    /// Whether the child has a terminal.
+    fn has_terminal(&self) -> bool {
+        matches!(self.owner.plan().streams, Streams::Terminal(_))
     }
 
     fn touch(&self) {
