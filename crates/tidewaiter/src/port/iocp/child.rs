@@ -3,6 +3,7 @@
 use std::io;
 use std::os::windows::io::AsHandle;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Iocp;
 use super::entry::{Child, Source};
@@ -50,7 +51,7 @@ impl Iocp {
             }
         }
         if let Some(terminal) = child.terminal {
-            self.give_terminal(&terminal, &pipes);
+            self.give_terminal(process, &terminal, &pipes);
         }
         if let Some(entry) = self.handles.get_mut(process.0)
             && let Source::Process(child) = &mut entry.source
@@ -64,8 +65,19 @@ impl Iocp {
         })
     }
 
-    /// Makes the pipes of a terminal keep it open.
-    fn give_terminal(&mut self, terminal: &Rc<PseudoConsole>, pipes: &[SpawnedPipe]) {
+    /// Makes the pipes of a terminal keep it open, and end when it was closed.
+    fn give_terminal(
+        &mut self,
+        process: Handle,
+        terminal: &Rc<PseudoConsole>,
+        pipes: &[SpawnedPipe],
+    ) {
+        let queue = Arc::clone(&self.queue);
+        terminal.report_closed(Box::new(move || {
+            if let Err(error) = queue.post_job(process.0) {
+                log::warn!("port: the end of a terminal cannot be reported: {error}");
+            }
+        }));
         for pipe in pipes.iter().filter(|pipe| pipe.child_fd < 2) {
             if let Some(entry) = self.handles.get_mut(pipe.handle.0) {
                 entry.terminal = Some(Rc::clone(terminal));

@@ -129,6 +129,11 @@ impl Queue {
         self.post(KEY_WAIT, ptr::without_provenance(word(operation)))
     }
 
+    /// Posts that it is time to ask for the end of the tree of the child behind the handle `process`, as its job does.
+    pub(super) fn post_job(&self, process: Key) -> io::Result<()> {
+        self.post(job_key(process), ptr::null())
+    }
+
     /// Whether posting a wake-up has failed since the last call.
     pub(super) fn take_missed(&self) -> bool {
         self.missed.load(Ordering::Relaxed) && self.missed.swap(false, Ordering::Acquire)

@@ -5,13 +5,14 @@
 //! has them, and would keep the pipes open for as long as it lives. So when the last process of the tree has ended,
 //! the port disconnects the pipes. Bytes that are still in a pipe are read first.
 //!
-//! The pipes of a terminal lead to the pseudo-console, which the port closes instead: before Windows 11 24H2, its output
-//! does not end otherwise.
+//! The pipes of a terminal lead to the pseudo-console, which the port closes first: before Windows 11 24H2, its output
+//! does not end otherwise. When it was closed, all its output is in the pipe, and the port disconnects the pipes as those
+//! of any other child. Later versions of Windows end the pipes by themselves.
 
 use std::os::windows::io::AsHandle;
 
 use super::Iocp;
-use super::entry::Source;
+use super::entry::{Child, Source};
 use super::pipe::{disconnect, disconnect_if_empty};
 use super::queue::job_key;
 use crate::port::table::Key;
@@ -46,19 +47,22 @@ impl Iocp {
     }
 
     fn end_pipes(&mut self, process: Key) {
-        let Some(Source::Process(child)) =
-            self.handles.get_mut(process).map(|entry| &mut entry.source)
-        else {
+        let Some(child) = self.child_mut(process) else {
             return;
         };
+        let mut waiting = Vec::new();
         for pipe in std::mem::take(&mut child.pipes) {
             // The program may have closed it meanwhile.
             let Some(entry) = self.handles.get_mut(pipe) else {
                 continue;
             };
-            // The terminal still has output, and ends its pipes when it is closed.
-            if let Some(terminal) = &entry.terminal {
+            if let Some(terminal) = &entry.terminal
+                && !terminal.has_ended()
+            {
                 terminal.close();
+                if !terminal.ends_by_itself() {
+                    waiting.push(pipe);
+                }
                 continue;
             }
             match &entry.source {
@@ -69,6 +73,17 @@ impl Iocp {
                 }
                 _ => {}
             }
+        }
+        if let Some(child) = self.child_mut(process) {
+            child.pipes = waiting;
+        }
+    }
+
+    /// The child behind the handle; `None` once that was closed.
+    fn child_mut(&mut self, process: Key) -> Option<&mut Child> {
+        match self.handles.get_mut(process)?.source {
+            Source::Process(ref mut child) => Some(child),
+            _ => None,
         }
     }
 }

@@ -9,8 +9,10 @@ use std::ffi::{CStr, c_void};
 use std::fs::File;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Console::{COORD, HPCON};
@@ -125,15 +127,21 @@ pub(super) fn open(terminal: Terminal) -> io::Result<Opened> {
 pub(crate) struct PseudoConsole {
     functions: Functions,
     number: HPCON,
-    /// Closes the pseudo-console, once it is submitted. `None`: it was.
-    closing: Cell<Option<PTP_WORK>>,
+    /// The work that closes it, and the memory of that work. `None`: it was submitted.
+    closing: Cell<Option<(PTP_WORK, NonNull<Closing>)>>,
+    ended: Arc<AtomicBool>,
 }
 
 /// What a thread of Windows's pool needs to close a pseudo-console.
 struct Closing {
     close: Close,
     number: HPCON,
+    ended: Arc<AtomicBool>,
+    /// Called when it was closed.
+    report: Option<Report>,
 }
+
+type Report = Box<dyn FnOnce() + Send>;
 
 impl PseudoConsole {
     /// Makes a pseudo-console, which reads what is typed from `input` and writes to `output`. It has its own copies of
@@ -156,15 +164,20 @@ impl PseudoConsole {
                 &raw mut number,
             )
         })?;
-        let close = functions.close;
-        let closing = Box::into_raw(Box::new(Closing { close, number }));
+        let (close, ended) = (functions.close, Arc::default());
+        let closing = NonNull::from(Box::leak(Box::new(Closing {
+            close,
+            number,
+            ended: Arc::clone(&ended),
+            report: None,
+        })));
+        let context = closing.as_ptr().cast();
         // SAFETY: the work runs at most once, so that it may take the box.
-        let work =
-            unsafe { CreateThreadpoolWork(Some(close_on_thread), closing.cast(), ptr::null()) };
+        let work = unsafe { CreateThreadpoolWork(Some(close_on_thread), context, ptr::null()) };
         if work == 0 {
             let error = io::Error::last_os_error();
             // SAFETY: there is no work that could take it.
-            drop(unsafe { Box::from_raw(closing) });
+            drop(unsafe { Box::from_raw(closing.as_ptr()) });
             // There is no output yet that it could wait for.
             // SAFETY: we just made it, and nobody uses it any more.
             unsafe { close(number) };
@@ -173,7 +186,8 @@ impl PseudoConsole {
         Ok(PseudoConsole {
             functions,
             number,
-            closing: Cell::new(Some(work)),
+            closing: Cell::new(Some((work, closing))),
+            ended,
         })
     }
 
@@ -209,6 +223,25 @@ impl PseudoConsole {
         })
     }
 
+    /// Has `report` called, on another thread, once it was closed. Has no effect if that has begun.
+    pub(crate) fn report_closed(&self, report: Report) {
+        if let Some((_, mut closing)) = self.closing.get() {
+            // SAFETY: the work has not been submitted, so only this thread uses its memory.
+            unsafe { closing.as_mut() }.report = Some(report);
+        }
+    }
+
+    /// Whether its output ends by itself with the last program that has it.
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        self.functions.release.is_some()
+    }
+
+    /// Whether it was closed and all of its output is in the pipe. Never true if it [ends by
+    /// itself](PseudoConsole::ends_by_itself).
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) && !self.ends_by_itself()
+    }
+
     /// Closes it: its programs get `CTRL_CLOSE_EVENT`, what is left of its output comes, and then its pipes end. Has no
     /// effect after the first call.
     ///
@@ -216,7 +249,7 @@ impl PseudoConsole {
     /// read, so a thread of Windows's pool calls it. The work was made with the pseudo-console: submitting it cannot
     /// fail.
     pub(crate) fn close(&self) {
-        if let Some(work) = self.closing.take() {
+        if let Some((work, _)) = self.closing.take() {
             // SAFETY: it was made in `create`, and only its own run, which this starts, closes it.
             unsafe { SubmitThreadpoolWork(work) };
         }
@@ -239,9 +272,13 @@ unsafe extern "system" fn close_on_thread(
     // SAFETY: the pool gave us the instance for the time of this call.
     unsafe { CallbackMayRunLong(instance) };
     // SAFETY: `create` made the box for this work, which runs once.
-    let Closing { close, number } = *unsafe { Box::from_raw(closing.cast::<Closing>()) };
+    let closing = *unsafe { Box::from_raw(closing.cast::<Closing>()) };
     // SAFETY: it is open, and `PseudoConsole::close` lets nobody use it any more.
-    unsafe { close(number) };
+    unsafe { (closing.close)(closing.number) };
+    closing.ended.store(true, Ordering::Release);
+    if let Some(report) = closing.report {
+        report();
+    }
     // SAFETY: nobody else closes it; the pool frees it after this call.
     unsafe { CloseThreadpoolWork(work) };
 }
