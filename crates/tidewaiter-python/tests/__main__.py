@@ -18,6 +18,7 @@ ON_WINDOWS = [
     "test_numbers",
     "test_reactors",
     "test_strangers",
+    "test_terminals",
     "test_windows",
 ]
 

@@ -80,7 +80,7 @@ class Windows(ReactorTestCase):
     def test_what_windows_or_we_do_not_have_is_refused(self):
         outcome = self.scenario("windows", "refusals")
         expected = {
-            **dict.fromkeys(["uid", "gid", "usePTY"], "ValueError"),
+            **dict.fromkeys(["uid", "gid", "usePTY", "both"], "ValueError"),
             "childFDs": "TypeError",
             "closed": "OSError",
             "no program": "FileNotFoundError",

@@ -9,7 +9,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
+use tidewaiter::process::{ExitStatus, Signal, SignalTarget, TerminalSize};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
 use crate::core::failures::{os_error, raised};
@@ -161,6 +161,12 @@ impl Child {
         self.send(py, Signal::Number(number))
     }
 
+    /// Sets the size of the process's terminal.
+    fn _resize(&self, py: Python<'_>, rows: u16, columns: u16) -> PyResult<()> {
+        let resized = self.process(py)?.resize(TerminalSize { rows, columns });
+        resized.map_err(|error| os_error("resize", &error))
+    }
+
     #[getter]
     fn proto<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.protocol_of(py)
@@ -188,6 +194,16 @@ impl Child {
 impl Child {
     /// Sends a signal by way of the reactor, which knows whether the process ID still belongs to the child.
     fn send(&self, py: Python<'_>, signal: Signal) -> PyResult<()> {
+        match self.process(py)?.signal(signal, SignalTarget::Process) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(PyProcessLookupError::new_err(error.to_string()))
+            }
+            sent => sent.map_err(|error| os_error("signal", &error)),
+        }
+    }
+
+    /// The process that was started, for a call from the loop's thread.
+    fn process(&self, py: Python<'_>) -> PyResult<Process> {
         let started = self.0.get(py).started.borrow().clone();
         let Some(Started { process, slot, .. }) = started else {
             return Err(PyProcessLookupError::new_err("no process was started"));
@@ -195,12 +211,7 @@ impl Child {
         if let Some(event_loop) = slot.event_loop() {
             event_loop.check_thread()?;
         }
-        match process.signal(signal, SignalTarget::Process) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(PyProcessLookupError::new_err(error.to_string()))
-            }
-            sent => sent.map_err(|error| os_error("signal", &error)),
-        }
+        Ok(process)
     }
 
     fn protocol_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {

@@ -289,7 +289,8 @@ def refusals(reactor):
     attempts = {
         "uid": lambda: spawn(protocol.ProcessProtocol(), sys.executable, uid=1),
         "gid": lambda: spawn(protocol.ProcessProtocol(), sys.executable, gid=1),
-        "usePTY": lambda: spawn(protocol.ProcessProtocol(), sys.executable, usePTY=True),
+        "usePTY": lambda: spawn(protocol.ProcessProtocol(), sys.executable, usePTY=(3, 4, "name")),
+        "both": lambda: spawn(protocol.ProcessProtocol(), sys.executable, usePTY=True, childFDs={0: "w"}),
         "childFDs": lambda: spawn(protocol.ProcessProtocol(), sys.executable, childFDs={3: "x"}),
         "closed": lambda: spawn(protocol.ProcessProtocol(), sys.executable, childFDs={3: 1000}),
         "no program": lambda: spawn(protocol.ProcessProtocol(), os.path.join(os.getcwd(), "no such.exe")),

@@ -32,6 +32,8 @@ _DONE = Failure(main.CONNECTION_DONE)
 
 # The default of `childFDs`: a pipe for each standard stream.
 STANDARD_FDS = {0: "w", 1: "r", 2: "r"}
+# What a terminal has instead.
+TERMINAL_FDS = {0: "w", 1: "r"}
 
 
 @implementer(IPushProducer, IConsumer)
@@ -246,15 +248,29 @@ class Process(Child, BaseProcess):
 
 
 class PTYProcess(Process):
-    """A child process on a terminal of its own. The terminal's output comes from descriptor 1."""
+    """
+    A child process on a terminal of its own: a pseudo-terminal, on Windows a pseudo-console. The terminal's output comes
+    from descriptor 1.
+
+    What is written arrives as if typed. The Enter key is "\\r", on every system.
+    """
 
     def childConnectionLost(self, childFD: int, reason: Failure) -> None:
         del self.pipes[childFD]
         self.maybeCallProcessEnded()
 
     def fileno(self) -> int:
-        """The number of our end of the terminal, for instance to set the window size; -1 once it is closed."""
+        """The number of our end of the terminal, on Windows of its output; -1 once it is closed."""
         return self.pipes[1].fileno() if 1 in self.pipes else -1
+
+    def setWindowSize(self, rows: int, columns: int) -> None:
+        """
+        Set the size of the terminal: 24 rows of 80 columns to begin with. The program learns of it at once.
+
+        Does nothing once the terminal is closed.
+        """
+        if self.pipes:
+            self._resize(rows, columns)
 
     def closeStdin(self) -> None:
         """Do nothing: one direction of a terminal cannot be closed alone."""
@@ -356,7 +372,7 @@ def spawn(
         ends = list(usePTY[:2]) if isinstance(usePTY, (tuple, list)) else []
         process: Process = PTYProcess(reactor, proto)
         program = _program(executable, args, env, path, {}, ends, user)
-        fds: Mapping[int, Any] = {0: "w", 1: "r"}
+        fds: Mapping[int, Any] = TERMINAL_FDS
     else:
         process = Process(reactor, proto)
         fds = STANDARD_FDS if childFDs is None else childFDs

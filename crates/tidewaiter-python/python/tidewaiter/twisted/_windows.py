@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements, implementer
 
 from tidewaiter._tidewaiter import Watch
-from tidewaiter.twisted._process import STANDARD_FDS, Process, _program
+from tidewaiter.twisted._process import STANDARD_FDS, TERMINAL_FDS, Process, PTYProcess, _program
 from tidewaiter.twisted._reactor import LoopReactor
 
 
@@ -37,6 +37,10 @@ class _Child(Process):
             raise ProcessExitedAlready() from None
 
 
+class _TerminalChild(_Child, PTYProcess):
+    """A running child process on a pseudo-console."""
+
+
 def _target(target):
     """Where a child's descriptor leads: a pipe's direction as it is, or the handle of a descriptor of ours."""
     if isinstance(target, int):
@@ -44,16 +48,20 @@ def _target(target):
     return target
 
 
-def _spawn(reactor, proto, executable, args, env, path, childFDs) -> _Child:
+def _spawn(reactor, proto, executable, args, env, path, usePTY, childFDs) -> _Child:
     executable = os.fsdecode(executable)
     if os.path.isfile(executable):
         # A file in the working directory comes before the search in PATH.
         executable = os.path.abspath(executable)
     # Many Windows programs fail without variables such as SystemRoot, so add `env` to our own environment.
     merged = {**os.environ, **{os.fsdecode(name): value for name, value in (env or {}).items()}}
-    child = _Child(reactor, proto)
-    targets = {number: _target(target) for number, target in childFDs.items()}
-    child._start(_program(executable, args, merged, path, targets), childFDs)
+    if usePTY:
+        child: _Child = _TerminalChild(reactor, proto)
+        child._start(_program(executable, args, merged, path, {}, pty=[]), TERMINAL_FDS)
+    else:
+        child = _Child(reactor, proto)
+        targets = {number: _target(target) for number, target in childFDs.items()}
+        child._start(_program(executable, args, merged, path, targets), childFDs)
     return child
 
 
@@ -164,10 +172,12 @@ class IOCPReactor(LoopReactor):
             raise ValueError("Setting UID is unsupported on this platform.")
         if gid is not None:
             raise ValueError("Setting GID is unsupported on this platform.")
-        if usePTY:
-            raise ValueError("PTYs are unsupported on this platform.")
+        if usePTY and childFDs is not None:
+            raise ValueError("Using childFDs is not supported with usePTY=True.")
+        if isinstance(usePTY, (tuple, list)):
+            raise ValueError("Windows has no descriptors of terminals: usePTY=True makes a new one.")
         childFDs = STANDARD_FDS if childFDs is None else childFDs
-        return _spawn(self, processProtocol, executable, args, env, path, childFDs)
+        return _spawn(self, processProtocol, executable, args, env, path, usePTY, childFDs)
 
     # We have no transports for these yet, and Twisted's do not work with this reactor.
 
