@@ -2,18 +2,16 @@
 
 use super::Breach;
 
-/// Checks the links of a Markdown document to files and folders of the repository.
+/// Checks the links of a Markdown document to files and folders of the repository, and to definitions below it.
 pub(super) fn targets(path: &str, text: &str, files: &[(String, String)]) -> Vec<Breach> {
     if !path.ends_with(".md") {
         return Vec::new();
     }
+    let definitions: Vec<_> = text.lines().filter_map(definition).collect();
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        for target in line
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
+        let defined = definition(line).map(|(_, target)| target);
+        for target in ends(line, "](", ')').chain(defined) {
             let file = target.split('#').next().unwrap_or_default();
             // Other sites, other headings of the document, and items of Rust.
             let elsewhere = file.is_empty() || file.contains(':');
@@ -24,8 +22,26 @@ pub(super) fn targets(path: &str, text: &str, files: &[(String, String)]) -> Vec
                 ));
             }
         }
+        let is_name = |name: &&str| name.chars().all(|one| one.is_alphanumeric() || one == '-');
+        for name in ends(line, "][", ']').filter(is_name) {
+            if !definitions.iter().any(|(other, _)| *other == name) {
+                let what = format!("nothing defines the link `[{name}]`");
+                found.push(Breach::new(number + 1, what));
+            }
+        }
     }
     found
+}
+
+/// Returns the texts from `start` to `end`.
+fn ends<'a>(line: &'a str, start: &'a str, end: char) -> impl Iterator<Item = &'a str> {
+    let rests = line.split(start).skip(1);
+    rests.filter_map(move |rest| Some(rest.split_once(end)?.0))
+}
+
+/// Returns the name and the target of a link that this line defines, as `[name]: target`.
+fn definition(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix('[')?.split_once("]: ")
 }
 
 /// Returns the path from the root of the repository for a link in the document at `path`.
@@ -71,10 +87,18 @@ mod tests {
     }
 
     #[test]
+    fn links_can_be_defined_below() {
+        let text = "[x][a] [y][b]\n[z][c]\n[a]: docs/a.md\n[b]: https://example.org";
+        assert_eq!(lines("README.md", text), [2]);
+        assert_eq!(lines("README.md", "[a]: docs/b.md"), [1]);
+    }
+
+    #[test]
     fn only_links_of_documents_to_files_count() {
-        let text = "[a](https://example.org) [b](#below) [c](crate::Reactor) [d]: e";
+        let text = "[a](https://example.org) [b](#below) [c](crate::Reactor)";
         assert!(lines("README.md", text).is_empty());
-        assert!(lines("src/tests/b.rs", "[a](missing)").is_empty());
+        assert!(lines("README.md", "`a[b][\"c\"]`").is_empty());
+        assert!(lines("src/tests/b.rs", "[a](missing) [a][b]").is_empty());
     }
 
     #[test]
