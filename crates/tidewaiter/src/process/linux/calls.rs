@@ -3,7 +3,7 @@
 //! They bypass the C library where it keeps records in memory or signals other threads: in the child, it would
 //! write and signal on the parent's behalf.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
@@ -22,6 +22,18 @@ pub(crate) const TERMINAL_FLAGS: OpenptFlags = OpenptFlags::RDWR
 
 /// The highest signal number on all architectures that have at most 64.
 const SIGNAL_MAX: c_int = 64;
+
+/// Returns our own environment as `execve` takes it: pointers to `NAME=value`, the last one null.
+///
+/// No other thread may change the environment while the pointers are in use, which [`std::env::set_var`] demands
+/// of its callers, too: all that read the environment by the C library's means rely on it.
+pub(crate) fn own_environment() -> Option<*const *const c_char> {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: the C library defines it, and changes it only together with the environment.
+    Some(unsafe { environ })
+}
 
 /// Restores the default action of every signal, and unblocks all.
 pub(crate) fn reset_signals() {

@@ -1,5 +1,6 @@
 //! System calls of a forked child.
 
+use std::ffi::c_char;
 use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
@@ -18,6 +19,11 @@ const DESCRIPTORS_MAX: RawFd = 65536;
 
 /// Higher than any signal's number.
 const SIGNALS_END: libc::c_int = 129;
+
+/// Returns none: where these systems have our environment, differs, and a fork costs more than a copy of it.
+pub(crate) fn own_environment() -> Option<*const *const c_char> {
+    None
+}
 
 /// Restores the default action of every signal, and unblocks all.
 pub(crate) fn reset_signals() {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::ptr;
 
 use super::candidates;
-use crate::process::Command;
+use crate::process::{Command, calls};
 
 /// Everything that a new program is given, except its descriptors.
 #[derive(Debug)]
@@ -32,8 +32,7 @@ impl Image {
     /// A string contains a NUL, or a variable has an invalid name.
     pub(crate) fn of(command: &Command) -> io::Result<Image> {
         let environment = Environment::of(command)?;
-        let path = environment.get("PATH");
-        let mut files = candidates(&command.program, path);
+        let mut files = candidates(&command.program, || environment.get("PATH"));
         if command.directory.is_some() {
             // The child changes its directory before it looks for the files.
             files = files
@@ -111,18 +110,45 @@ fn interpreter_of(file: &Path) -> Option<String> {
 const USUAL_BYTES: usize = 4096;
 const USUAL_COUNT: usize = 64;
 
-/// The variables of a new program, each `NAME=value` and a NUL.
+/// The variables of a new program.
+#[derive(Debug)]
+pub(crate) enum Environment {
+    /// Ours, where they are in memory.
+    Ours(*const *const c_char),
+    Made(Variables),
+}
+
+impl Environment {
+    fn of(command: &Command) -> io::Result<Environment> {
+        let changed = command.env_clear || !command.env.is_empty();
+        match calls::own_environment() {
+            // Copying dozens of variables would be a tenth of what a child costs us.
+            Some(ours) if !changed => Ok(Environment::Ours(ours)),
+            _ => Variables::of(command).map(Environment::Made),
+        }
+    }
+
+    /// Returns the value of a variable.
+    fn get(&self, name: &str) -> Option<OsString> {
+        match self {
+            Environment::Ours(_) => std::env::var_os(name),
+            Environment::Made(variables) => variables.get(name).map(OsStr::to_owned),
+        }
+    }
+}
+
+/// Variables, each `NAME=value` and a NUL.
 ///
 /// They share one allocation, because most programs have dozens of variables and every child gets all of them.
 #[derive(Debug)]
-pub(crate) struct Environment {
+pub(crate) struct Variables {
     bytes: Vec<u8>,
     /// The offset of each variable.
     starts: Vec<usize>,
 }
 
-impl Environment {
-    fn of(command: &Command) -> io::Result<Environment> {
+impl Variables {
+    fn of(command: &Command) -> io::Result<Variables> {
         let mut changes = BTreeMap::new();
         for (name, value) in &command.env {
             if value.is_some() && (name.is_empty() || name.as_bytes().contains(&b'=')) {
@@ -131,7 +157,7 @@ impl Environment {
             }
             changes.insert(name, value);
         }
-        let mut environment = Environment {
+        let mut environment = Variables {
             bytes: Vec::with_capacity(USUAL_BYTES),
             starts: Vec::with_capacity(USUAL_COUNT),
         };
@@ -199,7 +225,7 @@ mod tests {
     use super::*;
 
     fn environment(command: &Command) -> Vec<String> {
-        let environment = Environment::of(command).expect("the command is valid");
+        let environment = Variables::of(command).expect("the command is valid");
         let text = String::from_utf8(environment.bytes).expect("the tests use UTF-8");
         text.split_terminator('\0').map(str::to_owned).collect()
     }

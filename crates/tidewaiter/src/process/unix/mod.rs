@@ -15,6 +15,7 @@ mod terminal;
 
 pub(super) use descriptors::{Descriptors, Placement};
 pub(super) use end::{Ended, usage_of};
+use image::Environment;
 pub(super) use image::Image;
 pub(super) use plan::{Plan, Refusal};
 use search::candidates;

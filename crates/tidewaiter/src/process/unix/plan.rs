@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
 
 use super::limits::resource_limits;
-use super::{Descriptors, Image, Placement};
+use super::{Descriptors, Environment, Image, Placement};
 use crate::process::calls;
 use crate::process::{Command, Priority, SpawnStep, User};
 
@@ -23,7 +23,7 @@ pub(crate) struct Plan<'a> {
     /// Null-terminated, as `execve` takes them, and so are the next two.
     files: Vec<*const c_char>,
     arguments: Vec<*const c_char>,
-    environment: Vec<*const c_char>,
+    environment: Pointers,
     directory: *const c_char,
     own_group: bool,
     /// The child leads a session, and so a group.
@@ -41,6 +41,22 @@ pub(crate) struct Plan<'a> {
     /// The first and last numbers of each range of descriptors to close.
     gaps: Vec<(RawFd, RawFd)>,
     _strings: PhantomData<&'a Image>,
+}
+
+/// The pointers to the variables of the child.
+enum Pointers {
+    /// To our own.
+    Ours(*const *const c_char),
+    Made(Vec<*const c_char>),
+}
+
+impl Pointers {
+    fn first(&self) -> *const *const c_char {
+        match self {
+            Pointers::Ours(first) => *first,
+            Pointers::Made(pointers) => pointers.as_ptr(),
+        }
+    }
 }
 
 /// The user and groups that the child runs as.
@@ -118,7 +134,10 @@ impl<'a> Plan<'a> {
         Ok(Plan {
             files: pointers(&image.files),
             arguments: pointers(&image.arguments),
-            environment: image.environment.pointers(),
+            environment: match &image.environment {
+                Environment::Ours(pointers) => Pointers::Ours(*pointers),
+                Environment::Made(variables) => Pointers::Made(variables.pointers()),
+            },
             directory: image.directory.as_ref().map_or(ptr::null(), |d| d.as_ptr()),
             own_group: command.tree.own_group,
             own_session: command.tree.own_session || command.terminal.is_some(),
@@ -221,7 +240,7 @@ impl<'a> Plan<'a> {
         for &file in self.files.iter().filter(|file| !file.is_null()) {
             // SAFETY: the file is a C string, the others are null-terminated arrays of C strings; the image
             // owns them all.
-            unsafe { libc::execve(file, self.arguments.as_ptr(), self.environment.as_ptr()) };
+            unsafe { libc::execve(file, self.arguments.as_ptr(), self.environment.first()) };
             match last_errno() {
                 Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::NODEV | Errno::TIMEDOUT => {}
                 // A later directory may hold a file that we may run.

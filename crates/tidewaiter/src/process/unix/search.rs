@@ -6,11 +6,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// The search path where no `PATH` is set.
 const PATH_UNSET: &str = "/bin:/usr/bin";
 
-/// The files to try in turn for `program`, given the child's `PATH`.
+/// The files to try in turn for `program`, given the child's `PATH`, which is only asked for if it counts.
 ///
 /// A program with a slash in its name is used as given. An empty entry of `PATH` is the working directory, as
 /// in POSIX. For an empty name there are no files.
-pub(crate) fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<OsString> {
+pub(crate) fn candidates(
+    program: &OsStr,
+    path: impl FnOnce() -> Option<OsString>,
+) -> Vec<OsString> {
     let program = program.as_bytes();
     if program.is_empty() {
         return Vec::new();
@@ -18,7 +21,10 @@ pub(crate) fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<OsString>
     if program.contains(&b'/') {
         return vec![OsString::from_vec(program.to_vec())];
     }
-    let path = path.map_or(PATH_UNSET.as_bytes(), OsStr::as_bytes);
+    let path = path();
+    let path = path
+        .as_deref()
+        .map_or(PATH_UNSET.as_bytes(), OsStr::as_bytes);
     path.split(|&byte| byte == b':')
         .map(|directory| {
             let directory: &[u8] = if directory.is_empty() {
@@ -36,7 +42,7 @@ mod tests {
     use super::*;
 
     fn found(program: &str, path: Option<&str>) -> Vec<String> {
-        candidates(program.as_ref(), path.map(OsStr::new))
+        candidates(program.as_ref(), || path.map(OsString::from))
             .into_iter()
             .map(|file| file.into_string().expect("the tests use UTF-8"))
             .collect()
