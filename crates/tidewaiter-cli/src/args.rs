@@ -38,8 +38,8 @@ wait for each other.
 With --pty, COMMAND's standard streams are a terminal, which is also its controlling terminal. What the client sends \
 arrives as if typed there: the terminal echoes it and keeps it until the end of the line, unless COMMAND asks for \
 something else, and Ctrl-C interrupts. When the client shuts down its sending side, the server types the character \
-that ends the input (Ctrl-D; on Windows Ctrl-Z and Enter), twice after an unfinished line. A COMMAND that reads \
-single keys may take that for a key. When the connection is lost, the terminal hangs up (SIGHUP); it is also hung up \
+that ends the input (Ctrl-D; on Windows Ctrl-Z and Enter), after an unfinished line twice, and again each second for \
+whatever reads next. Programs that read single keys take it for a key. When the connection is lost, the terminal hangs up (SIGHUP); it is also hung up \
 when the server asks COMMAND to exit. Standard error is part of the terminal. The variable TERM is the server's own: \
 set another by --env TERM=NAME. On Windows the terminal writes control sequences, and newer versions first ask the \
 client what kind of terminal it is, and wait up to 3 seconds for an answer.
@@ -88,13 +88,19 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Log only warnings and errors
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        display_order = 100,
+        conflicts_with = "verbose"
+    )]
     pub(crate) quiet: bool,
     /// Also log details
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 101)]
     pub(crate) verbose: bool,
     /// Use this interface of the OS: uring, poll or iocp [default: TIDEWAITER_PORT, or the best available]
-    #[arg(long, global = true, value_name = "KIND")]
+    #[arg(long, global = true, display_order = 102, value_name = "KIND")]
     pub(crate) backend: Option<String>,
 }
 

@@ -100,6 +100,15 @@ mod on_unix {
         }
     }
 
+    /// Goal: as with a pipe, everything that still reads finds the end of the input.
+    #[test]
+    fn each_reader_finds_the_end_of_the_input() {
+        let server = serve(&["--pty"], "stty -echo; cat; cat; read line || echo end");
+        let mut client = server.connect();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert!(rest(&mut client).ends_with(b"end\r\n"));
+    }
+
     #[test]
     fn control_c_interrupts_the_child() {
         const SCRIPT: &str = "trap 'echo interrupted; exit 3' INT; echo ready; read line; exit 1";

@@ -193,16 +193,26 @@ impl Session {
     }
 
     /// The client has ended its output: ends the child's input.
-    pub(super) fn client_output_ended(&self) {
+    pub(super) fn client_output_ended(self: &Rc<Self>) {
         self.touch();
         if let Some(stdin) = self.pipe(0) {
             stdin.unregister_producer();
             if self.has_terminal() {
-                stdin.write(terminal::end_of_input(self.in_line.get()));
+                self.type_end();
             } else {
                 stdin.lose_connection();
             }
         }
+    }
+
+    /// Ends the input of a terminal, which has no end for good: each end is read once, so there is another one for
+    /// whatever reads next.
+    fn type_end(self: &Rc<Self>) {
+        let Some(stdin) = self.pipe(0) else { return };
+        if stdin.queued() == 0 || self.in_line.get() {
+            stdin.write(terminal::end_of_input(self.in_line.replace(false)));
+        }
+        self.later(terminal::END_AGAIN, Session::type_end);
     }
 
     pub(super) fn client_lost(self: &Rc<Self>, reason: &Reason) {

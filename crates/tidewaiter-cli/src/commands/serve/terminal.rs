@@ -1,5 +1,7 @@
 //! What the server types at the terminal of a COMMAND, and how it hangs up.
 
+use std::time::Duration;
+
 use tidewaiter::process::Signal;
 
 /// The signal that a terminal sends to its session when it hangs up.
@@ -8,6 +10,9 @@ pub(super) const HANG_UP: Option<Signal> = if cfg!(unix) {
 } else {
     None
 };
+
+/// Interval at which the server ends the input once more.
+pub(super) const END_AGAIN: Duration = Duration::from_secs(1);
 
 /// The keys that end the input. A terminal that gathers lines takes the first Ctrl-D after an unfinished line for the
 /// end of that line.
