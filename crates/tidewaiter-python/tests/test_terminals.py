@@ -22,8 +22,10 @@ class Terminals(ReactorTestCase):
             for scenario in ("hung_up", "killed"):
                 with self.subTest(port, scenario=scenario):
                     outcome = self.scenario("terminals", scenario, environment=on(port), seconds=90)
-                    calls = ["exited", "ended"]
-                    self.assertEqual(outcome, {"calls": calls, "name": "ProcessTerminated", "log": []})
+                    # Under Wine, a child that is hung up exits with 0.
+                    ends = ["ProcessTerminated", "ProcessDone"][: 1 + (WINDOWS and scenario == "hung_up")]
+                    self.assertIn(outcome.pop("name"), ends)
+                    self.assertEqual(outcome, {"calls": ["exited", "ended"], "log": []})
 
 
 if __name__ == "__main__":

@@ -171,6 +171,7 @@ def _methods_with_numbers(it):
         "watch, interest": lambda number: core.watch(it.theirs.fileno(), number, _nothing).stop(),
         "_pipe": lambda number: process._pipe(number, Stream()),
         "writeToChild": lambda number: process.writeToChild(number, b""),
+        "_resize": lambda number: process._resize(number, number),
         "signalProcess": lambda number: process.signalProcess(number if number <= 0 or number > 64 else 0),
         "_spawn, user": lambda number: spawned(user=(number, 0, [])),
         "_spawn, group": lambda number: spawned(user=(0, number, [])),
@@ -283,7 +284,13 @@ def _arguments(it):
             "_registerProducer": (nobody, True),
             "_unregisterProducer": (),
         },
-        Child: {"_spawn": (loop, program), "_pipe": (1, Stream()), "_kill": (), "_send_signal": (0,)},
+        Child: {
+            "_spawn": (loop, program),
+            "_pipe": (1, Stream()),
+            "_kill": (),
+            "_send_signal": (0,),
+            "_resize": (24, 80),
+        },
         Listener: {"pause": (), "resume": (), "stop": ()},
     }, {
         Core: it.core,

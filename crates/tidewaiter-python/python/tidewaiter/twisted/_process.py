@@ -249,7 +249,7 @@ class Process(Child, BaseProcess):
 
 class PTYProcess(Process):
     """
-    A child process on a terminal of its own: a pseudo-terminal, on Windows a pseudo-console. The terminal's output comes
+    A child process on a terminal of its own: a pseudo-terminal, on Windows a pseudo-console. Its output comes
     from descriptor 1.
 
     What is written arrives as if typed. The Enter key is "\\r", on every system.
