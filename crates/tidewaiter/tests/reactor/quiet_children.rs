@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidewaiter::process::ExitStatus;
+use tidewaiter::process::{Command, ExitStatus, Stdio, TerminalSize};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor};
 
 use super::support::{Countdown, reactor, run_clean};
@@ -47,17 +47,22 @@ fn expect_quiet(reactor: &Reactor, then: impl FnOnce(&Reactor) + 'static) {
 
 /// Waits until its child plays its role, has it kept quiet, and kills it.
 struct Unheard {
+    /// What the child says once it plays its role.
+    mark: &'static [u8],
     unread: usize,
     output: Vec<u8>,
+    is_ready: bool,
     countdown: Countdown,
 }
 
 impl ProcessProtocol for Unheard {
     fn child_data_received(&mut self, process: &Process, _: ChildFd, data: &[u8]) {
         self.output.extend_from_slice(data);
-        if !self.output.ends_with(READY) {
+        let mut parts = self.output.windows(self.mark.len());
+        if self.is_ready || !parts.any(|part| part == self.mark) {
             return;
         }
+        self.is_ready = true;
         if self.unread > 0 {
             let input = process.pipe(0).expect("it is a pipe");
             input.write_bytes(vec![b'?'; self.unread]);
@@ -72,26 +77,40 @@ impl ProcessProtocol for Unheard {
     }
 }
 
-fn check_unheard(unread: usize) {
+fn check_unheard(command: &Command, mark: &'static [u8], unread: usize) {
     let (reactor, countdown) = (reactor(), Countdown::new(1));
     let unheard = Unheard {
+        mark,
         unread,
         output: Vec::new(),
+        is_ready: false,
         countdown,
     };
-    let child = reactor.spawn_process(&crate::child(Role::Deaf), unheard);
+    let child = reactor.spawn_process(command, unheard);
     child.expect("the child starts");
     run_clean(&reactor);
 }
 
 #[test]
 fn a_silent_child_causes_no_wake_up() {
-    check_unheard(0);
+    check_unheard(&crate::child(Role::Deaf), READY, 0);
+}
+
+#[test]
+fn a_silent_child_on_a_terminal_causes_no_wake_up() {
+    if !crate::SIMULATED {
+        let command = crate::child(Role::Converse).terminal(TerminalSize::default());
+        check_unheard(&command, b"ready", 0);
+    }
 }
 
 #[test]
 fn a_child_that_does_not_read_what_is_queued_for_it_causes_no_wake_up() {
-    check_unheard(UNREAD);
+    check_unheard(&crate::child(Role::Deaf), READY, UNREAD);
+    let sockets = crate::child(Role::Deaf)
+        .stdin(Stdio::Socket)
+        .stdout(Stdio::Socket);
+    check_unheard(&sockets, READY, UNREAD);
 }
 
 /// What a child writes while it is paused: less on Windows, because each piece that goes through a pipe passes a
