@@ -17,6 +17,7 @@ ON_WINDOWS = [
     "test_interrupts",
     "test_numbers",
     "test_reactors",
+    "test_stdio",
     "test_strangers",
     "test_terminals",
     "test_windows",

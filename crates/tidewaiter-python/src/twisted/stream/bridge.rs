@@ -173,6 +173,33 @@ impl Stream {
         Ok(())
     }
 
+    /// Reads from the descriptor with this number, or writes to it. It stays the application's.
+    fn _open(
+        slf: &Bound<'_, Self>,
+        twisted_loop: &TwistedLoop,
+        descriptor: RawDescriptor,
+        writes: bool,
+    ) -> PyResult<()> {
+        let event_loop = twisted_loop.enter(slf.py())?;
+        let log = Rc::downgrade(&twisted_loop.face(slf.py()).log);
+        let slot = Stream::enlist(slf, &event_loop, log);
+        let bridge = Bridge::to(slot.clone());
+        let (input, output) = match writes {
+            true => (None, Some(descriptor)),
+            false => (Some(descriptor), None),
+        };
+        match event_loop.reactor.open_descriptors(input, output, bridge) {
+            Ok(transport) => {
+                Stream::open(slf, &transport);
+                Ok(())
+            }
+            Err(error) => {
+                slot.remove();
+                Err(os_error("open", &error))
+            }
+        }
+    }
+
     /// Connects the socket with this number, which belongs to the loop from here on, to `address`, a tuple as in
     /// `socket.connect`. `_streamMade` or `_streamRefused` follows from the loop.
     fn _connect(
