@@ -22,6 +22,7 @@ mod promises {
     mod child_sockets;
     mod closing;
     mod data;
+    mod duplex;
     mod errors;
     mod every_call;
     mod exactly_once;

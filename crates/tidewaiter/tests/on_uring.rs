@@ -25,6 +25,7 @@ mod promises {
     mod closing;
     mod data;
     mod descriptors;
+    mod duplex;
     mod errors;
     mod every_call;
     mod exactly_once;

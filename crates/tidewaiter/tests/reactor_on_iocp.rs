@@ -51,6 +51,9 @@ const MUCH: usize = 8 << 20;
 /// Whether the port is simulated.
 const SIMULATED: bool = false;
 
+/// Whether our side of a duplex pipe can be ended alone.
+const HALF_CLOSES: bool = false;
+
 /// The exit status of a child that was killed.
 const KILLED: ExitStatus = ExitStatus::Code(1);
 

@@ -81,6 +81,9 @@ const MUCH: usize = 64 << 20;
 /// Whether the port is simulated.
 const SIMULATED: bool = false;
 
+/// Whether our side of a duplex pipe can be ended alone.
+const HALF_CLOSES: bool = true;
+
 /// The exit status of a child that was killed.
 const KILLED: ExitStatus = ExitStatus::Signal {
     number: 9,

@@ -18,6 +18,7 @@ pub(super) enum HandleKind {
     Stream,
     PipeReader,
     PipeWriter,
+    DuplexPipe,
     Process,
 }
 
@@ -31,6 +32,7 @@ impl HandleKind {
             HandleKind::Stream => const { RequestKinds::of(&[Connect, Receive, Send, HangUp]) },
             HandleKind::PipeReader => const { RequestKinds::of(&[Receive]) },
             HandleKind::PipeWriter => const { RequestKinds::of(&[Send, HangUp]) },
+            HandleKind::DuplexPipe => const { RequestKinds::of(&[Receive, Send, HangUp]) },
             HandleKind::Process => const { RequestKinds::of(&[Exit]) },
         }
     }
@@ -41,6 +43,7 @@ impl HandleKind {
             HandleKind::Stream => "a stream socket",
             HandleKind::PipeReader => "the reading end of a pipe",
             HandleKind::PipeWriter => "the writing end of a pipe",
+            HandleKind::DuplexPipe => "a duplex pipe",
             HandleKind::Process => "a process",
         }
     }

@@ -134,9 +134,12 @@ impl Spawned {
 pub struct SpawnedPipe {
     /// The child's descriptor at the other end.
     pub child_fd: u32,
-    /// Which way bytes go through the pipe: whether we [send](super::Request::Send) or
-    /// [receive](super::Request::Receive).
+    /// Which way bytes go through the pipe: whether we [send](super::Request::Send),
+    /// [receive](super::Request::Receive), or both.
     pub direction: PipeDirection,
+    /// Whether our sending side can be ended alone, by [`Port::shutdown_write`](super::Port::shutdown_write). Only some
+    /// pipes that go both ways can do that.
+    pub half_closes: bool,
     /// The handle of our end.
     pub handle: Handle,
 }

@@ -6,7 +6,7 @@ use socket2::Socket;
 
 use super::admission::HandleKind;
 use super::control::Object;
-use crate::process::OsProcess;
+use crate::process::{OsProcess, PipeDirection};
 
 /// The object behind a handle. Dropping it closes it.
 #[derive(Debug)]
@@ -15,11 +15,22 @@ pub(super) enum Source {
     Stream(Socket),
     Reader(OwnedFd),
     Writer(OwnedFd),
+    /// A pipe that goes both ways.
+    Duplex(Socket),
     /// Boxed: connections far outnumber processes.
     Process(Box<OsProcess>),
 }
 
 impl Source {
+    /// Our end of a pipe to a child.
+    pub(super) fn of_pipe(direction: PipeDirection, pipe: OwnedFd) -> Source {
+        match direction {
+            PipeDirection::ToChild => Source::Writer(pipe),
+            PipeDirection::FromChild => Source::Reader(pipe),
+            PipeDirection::Both => Source::Duplex(pipe.into()),
+        }
+    }
+
     /// The kind of handle, which decides the requests that it takes.
     pub(super) fn kind(&self) -> HandleKind {
         match self {
@@ -27,6 +38,7 @@ impl Source {
             Source::Stream(_) => HandleKind::Stream,
             Source::Reader(_) => HandleKind::PipeReader,
             Source::Writer(_) => HandleKind::PipeWriter,
+            Source::Duplex(_) => HandleKind::DuplexPipe,
             Source::Process(_) => HandleKind::Process,
         }
     }
@@ -34,7 +46,9 @@ impl Source {
     /// The object, for controls and queries.
     pub(super) fn object(&self) -> Object<'_> {
         match self {
-            Source::Listener(socket) | Source::Stream(socket) => Object::Socket(socket),
+            Source::Listener(socket) | Source::Stream(socket) | Source::Duplex(socket) => {
+                Object::Socket(socket)
+            }
             Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe),
             Source::Process(process) => Object::Process(process),
         }
@@ -44,7 +58,9 @@ impl Source {
 impl AsFd for Source {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Source::Listener(socket) | Source::Stream(socket) => socket.as_fd(),
+            Source::Listener(socket) | Source::Stream(socket) | Source::Duplex(socket) => {
+                socket.as_fd()
+            }
             Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
             Source::Process(process) => process.as_fd(),
         }

@@ -27,6 +27,18 @@ pub enum Stdio {
     PipeToChild,
     /// A pipe that the child writes to and we read, whatever the descriptor's number.
     PipeFromChild,
+    /// A pipe that goes both ways: a pair of UNIX sockets on Unix, a duplex named pipe on Windows. Our end is one
+    /// transport, which reads and writes ([`Process::pipe`](crate::Process::pipe)). For a program that reads and writes
+    /// over one descriptor, or with [`SameAs`](Stdio::SameAs) over its standard input and output.
+    ///
+    /// On Unix, the child can end its side alone, and so can
+    /// [`lose_write_connection`](crate::Transport::lose_write_connection) end ours. Windows cannot: there, ending our
+    /// side closes the pipe. The pipe is lost once the child has ended its side, after the bytes written to it are sent.
+    ///
+    /// On Windows, the child's handle is synchronous, as ordinary programs need it: while one thread of the child waits
+    /// for bytes, another one cannot write. A program that takes turns works; one that reads and writes in two threads
+    /// needs two pipes. A simulated program has descriptors of one direction, so that it needs `SameAs`.
+    Duplex,
     /// The null device.
     Null,
     /// Our own descriptor of the same number; closed if ours is closed. The null device in simulations.
@@ -116,6 +128,7 @@ impl Stdio {
             Stdio::Pipe | Stdio::Socket => Some(PipeDirection::FromChild),
             Stdio::PipeToChild => Some(PipeDirection::ToChild),
             Stdio::PipeFromChild => Some(PipeDirection::FromChild),
+            Stdio::Duplex => Some(PipeDirection::Both),
             _ => None,
         }
     }
@@ -134,6 +147,8 @@ pub enum PipeDirection {
     ToChild,
     /// The child writes, we read.
     FromChild,
+    /// Both write and read.
+    Both,
 }
 
 /// Adds the path to the error of a file that cannot be opened.

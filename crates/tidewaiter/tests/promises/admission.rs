@@ -6,17 +6,19 @@ use std::net::SocketAddr;
 
 use tidewaiter::port::RequestKind::{Accept, Connect, Exit, HangUp, Receive, Send};
 use tidewaiter::port::{Chunks, Handle, PortKind, Request, RequestKind, Token};
+use tidewaiter::process::Stdio;
 
 use crate::support::harness::Harness;
 use crate::support::piped_child::Child;
 use crate::support::roles::Role;
 
 /// Each kind of handle, and the requests that it takes.
-const TAKEN: [(&str, &[RequestKind]); 5] = [
+const TAKEN: [(&str, &[RequestKind]); 6] = [
     ("a listening socket", &[Accept]),
     ("a stream socket", &[Connect, Receive, Send, HangUp]),
     ("the reading end of a pipe", &[Receive]),
     ("the writing end of a pipe", &[Send, HangUp]),
+    ("a duplex pipe", &[Receive, Send, HangUp]),
     ("a process", &[Exit]),
 ];
 
@@ -73,6 +75,7 @@ struct Handles {
     listener: Handle,
     address: SocketAddr,
     child: Child,
+    duplex: Handle,
 }
 
 impl Handles {
@@ -84,7 +87,12 @@ impl Handles {
         output.stop(&mut harness);
         harness.port.cancel(child.exit);
         harness.assert_cancelled(child.exit);
+        let quiet = crate::child(Role::Deaf)
+            .stdout(Stdio::Null)
+            .stderr(Stdio::Null);
+        let quiet = harness.spawn(&quiet.stdin(Stdio::Duplex));
         Handles {
+            duplex: quiet.pipe(0).expect("a pipe"),
             harness,
             listener,
             address,
@@ -100,6 +108,7 @@ impl Handles {
             "a stream socket" => self.harness.open_stream(self.address),
             "the reading end of a pipe" => self.child.stdout,
             "the writing end of a pipe" => self.child.stdin,
+            "a duplex pipe" => self.duplex,
             "a process" => self.child.process,
             _ => panic!("no such kind of handle: {name}"),
         }
@@ -189,7 +198,11 @@ fn a_request_under_way_excludes_the_same_others_on_every_port() {
 #[test]
 fn an_empty_send_is_refused() {
     let mut handles = Handles::new();
-    for name in ["a stream socket", "the writing end of a pipe"] {
+    for name in [
+        "a stream socket",
+        "the writing end of a pipe",
+        "a duplex pipe",
+    ] {
         let handle = handles.get(name, true);
         let refusal = Some("there is nothing to send".to_owned());
         handles.submit(handle, Request::Send(Chunks::new()), refusal);

@@ -3,6 +3,7 @@
 mod backpressure;
 mod connecting;
 pub(crate) mod drops;
+mod duplex;
 mod embedding;
 mod ending;
 mod extremes;

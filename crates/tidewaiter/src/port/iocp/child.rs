@@ -37,11 +37,13 @@ impl Iocp {
             let source = match pipe.direction {
                 PipeDirection::ToChild => Source::PipeWriter(pipe.pipe),
                 PipeDirection::FromChild => Source::PipeReader(pipe.pipe),
+                PipeDirection::Both => Source::DuplexPipe(pipe.pipe),
             };
             match self.insert(source, true) {
                 Ok(handle) => pipes.push(SpawnedPipe {
                     child_fd: pipe.child_fd,
                     direction: pipe.direction,
+                    half_closes: false,
                     handle,
                 }),
                 Err(error) => {

@@ -23,6 +23,8 @@ pub(super) enum Source {
     Stream(Socket),
     PipeReader(OwnedHandle),
     PipeWriter(OwnedHandle),
+    /// A pipe that goes both ways.
+    DuplexPipe(OwnedHandle),
     /// Boxed: sockets far outnumber processes.
     Process(Box<Child>),
 }
@@ -47,7 +49,9 @@ impl Source {
     pub(super) fn as_raw(&self) -> HANDLE {
         match self {
             Source::Listener(socket, _) | Source::Stream(socket) => raw_handle(socket),
-            Source::PipeReader(pipe) | Source::PipeWriter(pipe) => pipe.as_raw_handle(),
+            Source::PipeReader(pipe) | Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) => {
+                pipe.as_raw_handle()
+            }
             Source::Process(child) => child.process.as_handle().as_raw_handle(),
         }
     }
@@ -59,6 +63,7 @@ impl Source {
             Source::Stream(_) => HandleKind::Stream,
             Source::PipeReader(_) => HandleKind::PipeReader,
             Source::PipeWriter(_) => HandleKind::PipeWriter,
+            Source::DuplexPipe(_) => HandleKind::DuplexPipe,
             Source::Process(_) => HandleKind::Process,
         }
     }
@@ -67,7 +72,9 @@ impl Source {
     pub(super) fn object(&self) -> Object<'_> {
         match self {
             Source::Listener(socket, _) | Source::Stream(socket) => Object::Socket(socket),
-            Source::PipeReader(pipe) | Source::PipeWriter(pipe) => Object::Pipe(pipe),
+            Source::PipeReader(pipe) | Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) => {
+                Object::Pipe(pipe)
+            }
             Source::Process(child) => Object::Process(&child.process),
         }
     }

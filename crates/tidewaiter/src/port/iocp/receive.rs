@@ -65,7 +65,7 @@ impl Iocp {
         let operation = record.operation;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => call_wsa_recv(socket, record, skip),
-            (Source::PipeReader(pipe), skip) => {
+            (Source::PipeReader(pipe) | Source::DuplexPipe(pipe), skip) => {
                 if self.entry_of(operation).ends_when_empty {
                     disconnect_if_empty(pipe);
                 }
@@ -109,7 +109,9 @@ impl Iocp {
             return self.call_receive(record);
         }
         let (call, result) = match self.source_of(operation) {
-            (Source::PipeReader(_), _) => ("ReadFile", read_result(os_result)),
+            (Source::PipeReader(_) | Source::DuplexPipe(_), _) => {
+                ("ReadFile", read_result(os_result))
+            }
             _ => ("WSARecv", receive_result(os_result, waited)),
         };
         match result {

@@ -30,7 +30,9 @@ impl Iocp {
         let operation = record.operation;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => call_wsa_send(socket, record, skip),
-            (Source::PipeWriter(pipe), skip) => call_write_file(pipe, record, skip),
+            (Source::PipeWriter(pipe) | Source::DuplexPipe(pipe), skip) => {
+                call_write_file(pipe, record, skip)
+            }
             _ => unreachable!("nothing else sends"),
         };
         self.note_started(operation, started);
@@ -40,7 +42,9 @@ impl Iocp {
     /// succeeded: the next one fails.
     pub(super) fn finish_send(&mut self, record: Box<Record>, os_result: OsResult) {
         let (call, result) = match self.source_of(record.operation) {
-            (Source::PipeWriter(_), _) => ("WriteFile", write_result(os_result)),
+            (Source::PipeWriter(_) | Source::DuplexPipe(_), _) => {
+                ("WriteFile", write_result(os_result))
+            }
             _ => ("WSASend", send_result(os_result)),
         };
         let result = match result {

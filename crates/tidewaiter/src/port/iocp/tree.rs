@@ -67,7 +67,7 @@ impl Iocp {
             }
             match &entry.source {
                 Source::PipeWriter(pipe) => disconnect(pipe),
-                Source::PipeReader(pipe) => {
+                Source::PipeReader(pipe) | Source::DuplexPipe(pipe) => {
                     disconnect_if_empty(pipe);
                     entry.ends_when_empty = true;
                 }

@@ -65,7 +65,7 @@ impl Pools {
     pub(super) fn lease(&self, source: &Source, wide: bool) -> Lease {
         match source {
             _ if wide => self.wide.lease(),
-            Source::Stream(_) => self.connection.lease(),
+            Source::Stream(_) | Source::Duplex(_) => self.connection.lease(),
             _ => self.pipe.lease(),
         }
     }

@@ -29,14 +29,11 @@ impl PollPort {
             pipe,
         } in child.pipes
         {
-            let source = match direction {
-                PipeDirection::ToChild => Source::Writer(pipe),
-                PipeDirection::FromChild => Source::Reader(pipe),
-            };
-            match self.register_any(source) {
+            match self.register_any(Source::of_pipe(direction, pipe)) {
                 Ok(handle) => pipes.push(SpawnedPipe {
                     child_fd,
                     direction,
+                    half_closes: direction == PipeDirection::Both,
                     handle,
                 }),
                 Err((error, _)) => failure = Some(error),

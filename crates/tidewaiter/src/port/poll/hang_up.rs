@@ -27,7 +27,7 @@ pub(super) fn attempt(entry: &mut Entry) -> Attempt {
         Err(error) => return Attempt::Last(Err(Failure::os("poll", error.into()))),
     }
     let error = match &entry.source {
-        Source::Stream(socket) => socket.take_error(),
+        Source::Stream(socket) | Source::Duplex(socket) => socket.take_error(),
         _ => Ok(None),
     };
     Attempt::Last(match error {

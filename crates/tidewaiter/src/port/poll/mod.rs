@@ -412,7 +412,9 @@ fn source_of(resource: Resource) -> io::Result<Source> {
 /// possible now: true for sockets and pipes, false for terminals and other devices.
 fn prepare(source: &Source) -> io::Result<bool> {
     match source {
-        Source::Stream(_) | Source::Writer(_) => sigpipe::prepare(source.as_fd())?,
+        Source::Stream(_) | Source::Duplex(_) | Source::Writer(_) => {
+            sigpipe::prepare(source.as_fd())?;
+        }
         _ => {}
     }
     match source {

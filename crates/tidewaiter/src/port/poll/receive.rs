@@ -51,7 +51,7 @@ pub(super) fn attempt(entry: &mut Entry, tools: &mut Tools) -> Attempt {
 fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
     let memory = lease.as_mut_slice();
     let (call, received) = match source {
-        Source::Stream(socket) => (
+        Source::Stream(socket) | Source::Duplex(socket) => (
             "recv",
             // A socket that others share may block.
             retry_on_intr(|| rustix::net::recv(socket, &mut *memory, RecvFlags::DONTWAIT))

@@ -103,7 +103,7 @@ fn send(
     pieces: &[IoSlice<'_>],
     quiet: &mut Option<Quiet>,
 ) -> rustix::io::Result<usize> {
-    if let Source::Stream(socket) = source {
+    if let Source::Stream(socket) | Source::Duplex(socket) = source {
         return retry_on_intr(|| match pieces {
             // `send` spares the kernel the list of pieces.
             [piece] => rustix::net::send(socket, piece, sigpipe::SEND_FLAGS),

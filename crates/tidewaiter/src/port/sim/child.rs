@@ -23,13 +23,15 @@ impl SimDriver {
         }
         let pipes = (0..).zip(started.pipes).filter_map(|(child_fd, pipe)| {
             let (direction, end) = match (pipe.reads, pipe.writes) {
-                (_, Some(channel)) => (PipeDirection::ToChild, Source::Writer(channel)),
+                (Some(reads), Some(_)) => (PipeDirection::Both, Source::Duplex(reads, pipe.writes)),
+                (None, Some(channel)) => (PipeDirection::ToChild, Source::Writer(channel)),
                 (Some(channel), None) => (PipeDirection::FromChild, Source::Reader(channel)),
                 (None, None) => return None,
             };
             Some(SpawnedPipe {
                 child_fd,
                 direction,
+                half_closes: direction == PipeDirection::Both,
                 handle: self.keep(end),
             })
         });

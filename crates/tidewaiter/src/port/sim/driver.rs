@@ -12,6 +12,7 @@ use super::entry::{Entry, Source};
 use super::pending::{Pending, Work};
 use super::shared_world::SharedWorld;
 use super::thread_notify::ThreadNotify;
+use super::world::channel::ChannelEnd;
 use super::world::network::End;
 use crate::port::admission::{RequestKinds, admit, closed, invalid, ip_address, ip_ends};
 use crate::port::buffer::Pool;
@@ -228,6 +229,15 @@ impl Driver for SimDriver {
 
     fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
         let source = self.source(handle)?;
+        if let (Source::Duplex(reads, writes), Control::ShutdownWrite) = (source, control) {
+            let entry = self.handles.get_mut(handle.0);
+            entry.expect("looked up above").source = Source::Duplex(reads, None);
+            if let Some(writes) = writes {
+                self.shared
+                    .change(|world| world.release_channel(writes, ChannelEnd::Writer));
+            }
+            return Ok(());
+        }
         self.shared.change(|world| source.control(world, control))
     }
 

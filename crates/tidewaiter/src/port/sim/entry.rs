@@ -22,6 +22,8 @@ pub(super) enum Source {
     Stream(End),
     Reader(Key),
     Writer(Key),
+    /// A pipe that goes both ways: the channel that we read, and the one that we write to until our side is ended.
+    Duplex(Key, Option<Key>),
     Process(Key),
     /// Closed; the completion that reports it is in transit.
     Closed,
@@ -35,6 +37,7 @@ impl Source {
             Source::Bound(_) | Source::Stream(_) => Ok(HandleKind::Stream),
             Source::Reader(_) => Ok(HandleKind::PipeReader),
             Source::Writer(_) => Ok(HandleKind::PipeWriter),
+            Source::Duplex(..) => Ok(HandleKind::DuplexPipe),
             Source::Process(_) => Ok(HandleKind::Process),
             Source::Closed => Err(closed()),
         }
@@ -56,7 +59,10 @@ impl Source {
                 Err(invalid("only stream sockets can be shut down"))
             }
             (Source::Listener(_) | Source::Bound(_) | Source::Stream(_), _) => Ok(()),
-            (Source::Reader(_) | Source::Writer(_) | Source::Process(_), _) => Err(not_a_socket()),
+            (
+                Source::Reader(_) | Source::Writer(_) | Source::Duplex(..) | Source::Process(_),
+                _,
+            ) => Err(not_a_socket()),
             (Source::Closed, _) => Err(closed()),
         }
     }
@@ -83,7 +89,10 @@ impl Source {
             (Source::Bound(_) | Source::Listener(_), _) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
             }
-            (Source::Reader(_) | Source::Writer(_) | Source::Process(_), _) => Err(not_a_socket()),
+            (
+                Source::Reader(_) | Source::Writer(_) | Source::Duplex(..) | Source::Process(_),
+                _,
+            ) => Err(not_a_socket()),
             (Source::Closed, _) => Err(closed()),
         }
     }
@@ -96,6 +105,12 @@ impl Source {
             Source::Stream(end) => world.close_end(end, mode),
             Source::Reader(channel) => world.release_channel(channel, ChannelEnd::Reader),
             Source::Writer(channel) => world.release_channel(channel, ChannelEnd::Writer),
+            Source::Duplex(reads, writes) => {
+                world.release_channel(reads, ChannelEnd::Reader);
+                if let Some(writes) = writes {
+                    world.release_channel(writes, ChannelEnd::Writer);
+                }
+            }
             Source::Process(child) => world.unwatch_child(child),
             Source::Closed => {}
         }

@@ -11,6 +11,10 @@ pub(super) fn attempt_hang_up(world: &World, source: Source) -> io::Result<Optio
     let over = match source {
         Source::Stream(end) => world.is_over(end)?,
         Source::Writer(channel) => !world.channel(channel).has_reader(),
+        Source::Duplex(reads, writes) => {
+            let takes_more = writes.is_some_and(|writes| world.channel(writes).has_reader());
+            !world.channel(reads).has_writer() && !takes_more
+        }
         // As on Linux.
         Source::Bound(_) => true,
         _ => unreachable!("only connections and writable pipes hang up"),

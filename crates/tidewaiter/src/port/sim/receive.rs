@@ -21,7 +21,9 @@ pub(super) fn attempt_receive(
     }
     let channel = match source {
         Source::Stream(end) => world.receive_from(end)?,
-        Source::Reader(channel) => Some(channel).filter(|&key| world.channel(key).is_readable()),
+        Source::Reader(channel) | Source::Duplex(channel, _) => {
+            Some(channel).filter(|&key| world.channel(key).is_readable())
+        }
         _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
     };
     Ok(channel.map(|channel| match read(world, channel, pool) {

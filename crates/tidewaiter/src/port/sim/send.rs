@@ -23,7 +23,10 @@ pub(super) fn attempt_send(
     };
     let sent = match source {
         Source::Stream(end) => world.send(end, chunks)?,
-        Source::Writer(channel) => send_to_pipe(world, channel, chunks)?,
+        Source::Writer(channel) | Source::Duplex(_, Some(channel)) => {
+            send_to_pipe(world, channel, chunks)?
+        }
+        Source::Duplex(_, None) => return Err(io::Error::from(io::ErrorKind::BrokenPipe)),
         _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
     };
     Ok(sent.map(|bytes| {

@@ -32,7 +32,7 @@ use windows_sys::core::BOOL;
 
 use super::{RELAY_BYTES, StandardStream, Written, start};
 use crate::os::{RawDescriptor, duplicate};
-use crate::process::pipe;
+use crate::process::{PipeDirection, pipe};
 
 /// The most bytes of one write to a console, and the most units of one read.
 const CONSOLE_BYTES: usize = 8 * 1024;
@@ -95,7 +95,7 @@ fn null() -> io::Result<OwnedHandle> {
 
 /// Starts a thread that reads from the stream; returns the pipe that it writes to.
 pub(super) fn relay_reads(theirs: OwnedHandle) -> io::Result<(OwnedHandle, Reading)> {
-    let (ours, mut to) = pipe(false)?;
+    let (ours, mut to) = pipe(PipeDirection::FromChild)?;
     let stream = Arc::new(Shared::new(theirs));
     let ends = Arc::new(AtomicBool::new(false));
     let (reads, until) = (Arc::clone(&stream), Arc::clone(&ends));
@@ -114,7 +114,7 @@ pub(super) fn relay_reads(theirs: OwnedHandle) -> io::Result<(OwnedHandle, Readi
 
 /// Starts a thread that writes to the stream; returns the pipe that it reads from.
 pub(super) fn relay_writes(theirs: OwnedHandle, written: Written) -> io::Result<OwnedHandle> {
-    let (ours, mut from) = pipe(true)?;
+    let (ours, mut from) = pipe(PipeDirection::ToChild)?;
     start("tidewaiter-output", move || {
         let stream = Shared::new(theirs);
         let result = stream.write_all_of(&mut from);

@@ -75,10 +75,8 @@ impl Uring {
         let pipes = child.pipes.into_iter().map(|pipe| SpawnedPipe {
             child_fd: pipe.child_fd,
             direction: pipe.direction,
-            handle: self.keep(match pipe.direction {
-                PipeDirection::ToChild => Source::Writer(pipe.pipe),
-                PipeDirection::FromChild => Source::Reader(pipe.pipe),
-            }),
+            half_closes: pipe.direction == PipeDirection::Both,
+            handle: self.keep(Source::of_pipe(pipe.direction, pipe.pipe)),
         });
         let pipes = pipes.collect();
         Ok(Spawned {

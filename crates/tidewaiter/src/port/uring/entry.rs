@@ -53,7 +53,9 @@ impl Entry {
 
     pub(super) fn socket(&self) -> io::Result<&socket2::Socket> {
         match &self.source {
-            Source::Listener(socket) | Source::Stream(socket) => Ok(socket),
+            Source::Listener(socket) | Source::Stream(socket) | Source::Duplex(socket) => {
+                Ok(socket)
+            }
             _ => Err(not_a_socket()),
         }
     }

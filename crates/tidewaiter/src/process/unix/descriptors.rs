@@ -121,10 +121,7 @@ impl Descriptors {
         let childs = raw(number)?;
         let made = match (stdio, stdio.direction(number)) {
             (_, Some(direction)) => {
-                let (ours, theirs) = match stdio {
-                    Stdio::Socket => sockets(direction)?,
-                    _ => pipe(direction)?,
-                };
+                let (ours, theirs) = pipe(stdio, direction)?;
                 self.pipes.push(ChildPipe {
                     child_fd: number,
                     direction,
@@ -200,24 +197,33 @@ impl Descriptors {
 /// account for their own overhead.
 const SOCKET_BYTES: usize = 512 * 1024;
 
-/// Makes a pair of connected sockets: our end and the child's, as [`pipe`] returns them.
+/// Makes a pair of connected sockets: our end and the child's.
 fn sockets(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
-    let sender = match direction {
-        PipeDirection::ToChild => &ours,
-        PipeDirection::FromChild => &theirs,
+    let senders = match direction {
+        PipeDirection::ToChild => &[&ours][..],
+        PipeDirection::FromChild => &[&theirs],
+        PipeDirection::Both => &[&ours, &theirs],
     };
-    // If the OS refuses the size, the socket keeps its default.
-    let _ = SockRef::from(sender).set_send_buffer_size(SOCKET_BYTES);
-    Ok((ready(ours.into())?, theirs.into()))
+    for sender in senders {
+        // If the OS refuses the size, the socket keeps its default.
+        let _ = SockRef::from(*sender).set_send_buffer_size(SOCKET_BYTES);
+    }
+    Ok((ours.into(), theirs.into()))
 }
 
 /// Makes a pipe: our end, non-blocking, and the child's, blocking.
-fn pipe(direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = io::pipe()?;
-    let (ours, theirs) = match direction {
-        PipeDirection::ToChild => (writer.into(), reader.into()),
-        PipeDirection::FromChild => (reader.into(), writer.into()),
+fn pipe(stdio: &Stdio, direction: PipeDirection) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = match (stdio, direction) {
+        (Stdio::Socket, _) | (_, PipeDirection::Both) => sockets(direction)?,
+        (_, PipeDirection::ToChild) => {
+            let (reader, writer) = io::pipe()?;
+            (writer.into(), reader.into())
+        }
+        (_, PipeDirection::FromChild) => {
+            let (reader, writer) = io::pipe()?;
+            (reader.into(), writer.into())
+        }
     };
     Ok((ready(ours)?, theirs))
 }

@@ -14,7 +14,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, FILE_TYPE_CHAR, FILE_TYPE_PIPE,
-    GetFileType, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
+    GetFileType, PIPE_ACCESS_DUPLEX, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
 };
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
@@ -121,9 +121,11 @@ impl Streams {
             Stdio::File { ref path, access } => Some(open_file(path, access)?),
             // Its handle is a copy of the other's.
             Stdio::SameAs(_) | Stdio::Closed => None,
-            Stdio::Pipe | Stdio::Socket | Stdio::PipeToChild | Stdio::PipeFromChild => {
-                self.open_pipe(number, stdio)?
-            }
+            Stdio::Pipe
+            | Stdio::Socket
+            | Stdio::PipeToChild
+            | Stdio::PipeFromChild
+            | Stdio::Duplex => self.open_pipe(number, stdio)?,
         };
         self.handles.extend(handle.map(|handle| (number, handle)));
         Ok(())
@@ -134,7 +136,7 @@ impl Streams {
         let Some(direction) = stdio.direction(number) else {
             return Ok(None);
         };
-        let (ours, theirs) = pipe(direction == PipeDirection::ToChild)?;
+        let (ours, theirs) = pipe(direction)?;
         self.ours.push(ChildPipe {
             child_fd: number,
             direction,
@@ -256,7 +258,7 @@ fn set_inheritable(handle: BorrowedHandle<'_>, inheritable: bool) -> io::Result<
     clippy::disallowed_methods,
     reason = "random by design: no other process may guess the names"
 )]
-pub(crate) fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
+pub(crate) fn pipe(direction: PipeDirection) -> io::Result<(OwnedHandle, File)> {
     let mut attempts = NAME_ATTEMPTS;
     loop {
         attempts -= 1;
@@ -266,10 +268,10 @@ pub(crate) fn pipe(we_write: bool) -> io::Result<(OwnedHandle, File)> {
             // Each `RandomState` hashes with new keys; the first of a thread has random ones.
             RandomState::new().hash_one(attempts)
         );
-        let made = named_pipe(&name, we_write).and_then(|ours| {
+        let made = named_pipe(&name, direction).and_then(|ours| {
             let theirs = File::options()
-                .read(we_write)
-                .write(!we_write)
+                .read(direction != PipeDirection::FromChild)
+                .write(direction != PipeDirection::ToChild)
                 .open(&name)?;
             Ok((ours, theirs))
         });
@@ -297,12 +299,12 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY))
 }
 
-fn named_pipe(name: &str, we_write: bool) -> io::Result<OwnedHandle> {
+fn named_pipe(name: &str, direction: PipeDirection) -> io::Result<OwnedHandle> {
     let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
-    let access = if we_write {
-        PIPE_ACCESS_OUTBOUND
-    } else {
-        PIPE_ACCESS_INBOUND
+    let access = match direction {
+        PipeDirection::ToChild => PIPE_ACCESS_OUTBOUND,
+        PipeDirection::FromChild => PIPE_ACCESS_INBOUND,
+        PipeDirection::Both => PIPE_ACCESS_DUPLEX,
     };
     // SAFETY: `name` is null-terminated; without security attributes the handle is not inherited.
     let handle = unsafe {

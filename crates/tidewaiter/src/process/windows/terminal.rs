@@ -103,8 +103,8 @@ pub(super) fn open(terminal: Terminal) -> io::Result<Opened> {
             "on this system, the program in a terminal decides whether it echoes",
         ));
     }
-    let (writer, input) = pipe(true)?;
-    let (reader, output) = pipe(false)?;
+    let (writer, input) = pipe(PipeDirection::ToChild)?;
+    let (reader, output) = pipe(PipeDirection::FromChild)?;
     let size = terminal.size.unwrap_or_default();
     let console = PseudoConsole::create(size, input.as_handle(), output.as_handle())?;
     let ends = [

@@ -167,10 +167,11 @@ impl Inner {
     fn open_pipes(self: &Rc<Self>, pipes: &[SpawnedPipe]) -> Vec<Rc<Stream>> {
         let mut streams = Vec::with_capacity(pipes.len());
         for pipe in pipes {
-            let link = Link::pipe(match pipe.direction {
-                PipeDirection::ToChild => Direction::Out,
-                PipeDirection::FromChild => Direction::In,
-            });
+            let link = match pipe.direction {
+                PipeDirection::ToChild => Link::pipe(Direction::Out),
+                PipeDirection::FromChild => Link::pipe(Direction::In),
+                PipeDirection::Both => Link::duplex(pipe.half_closes),
+            };
             let protocol = Box::new(PipeProtocol {
                 process: Rc::clone(self),
                 child_fd: pipe.child_fd,

@@ -67,8 +67,7 @@ impl Stream {
     pub(super) fn leave(self: &Rc<Self>) {
         self.flow.borrow_mut().drop_held();
         self.finish_if_drained();
-        if self.link.lingers {
-            // Receive and discard: the peer may not read our data before it has sent all of its own.
+        if self.link.drops_while_leaving() {
             self.receive_more();
         } else {
             self.stop_receiving();

@@ -65,6 +65,16 @@ impl Link {
         }
     }
 
+    /// One end of a pipe that goes both ways. It lingers if it can half-close: the peer sees an error in place of the end
+    /// if a socket is closed with bytes that we have not received.
+    pub(crate) fn duplex(half_closes: bool) -> Link {
+        Link {
+            half_closes,
+            lingers: half_closes,
+            ..Link::pipe(Direction::Both)
+        }
+    }
+
     /// A handle that only sends. `hangs_up`: whether it can hang up.
     pub(crate) fn writer(hangs_up: bool) -> Link {
         Link {
@@ -85,6 +95,11 @@ impl Link {
         }
     }
 
+    /// Whether a stream that is leaving receives and drops: the peer may take nothing before it has sent all of its own.
+    pub(super) fn drops_while_leaving(&self) -> bool {
+        self.receives() && self.sends() && self.output.is_none()
+    }
+
     /// Whether bytes can arrive.
     pub(super) fn receives(&self) -> bool {
         self.direction != Direction::Out
@@ -103,6 +118,7 @@ impl fmt::Display for Link {
             (Some(peer), _) => peer.fmt(f),
             (None, Direction::In) => f.write_str("pipe reader"),
             (None, Direction::Out) => f.write_str("pipe writer"),
+            (None, Direction::Both) if self.output.is_none() => f.write_str("duplex pipe"),
             (None, Direction::Both) => f.write_str("pair of pipes"),
         }
     }

@@ -85,7 +85,10 @@ fn check_direction(child_fd: u32, stdio: &Stdio) -> Result<(), (SpawnStep, io::E
         Stdio::SharedPipe(end) => end.is_reader() == (child_fd == 0),
         _ => {
             let direction = stdio.direction(child_fd);
-            direction.is_none() || direction == Stdio::Pipe.direction(child_fd)
+            direction.is_none_or(|direction| {
+                let usual = Stdio::Pipe.direction(child_fd);
+                direction == PipeDirection::Both || Some(direction) == usual
+            })
         }
     };
     if is_used {
@@ -197,7 +200,10 @@ impl World {
     /// Opens the streams; returns the child's ends and ours.
     fn open_streams(&mut self, wanted: &Wanted, shared: [Stream; 3]) -> ([Stream; 3], [Stream; 3]) {
         let pipes = wanted.pipes.map(|direction| {
-            let mut open = |way| (direction == Some(way)).then(|| self.open_channel());
+            let mut open = |way| {
+                let opens = direction == Some(way) || direction == Some(PipeDirection::Both);
+                opens.then(|| self.open_channel())
+            };
             Stream {
                 reads: open(PipeDirection::FromChild),
                 writes: open(PipeDirection::ToChild),

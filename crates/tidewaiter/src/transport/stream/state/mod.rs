@@ -484,7 +484,8 @@ impl State {
             Stage::Open => {
                 self.reading == Reading::Flowing && (!self.is_paused() || self.hung_up_before())
             }
-            Stage::Leaving | Stage::Told(_) => link.lingers && self.may_drop(),
+            Stage::Leaving => link.drops_while_leaving() && self.may_drop(),
+            Stage::Told(_) => link.lingers && self.may_drop(),
             Stage::Closing(_) | Stage::Closed => false,
         }
     }

@@ -174,8 +174,8 @@ const EVENTS: [Event; 26] = [
     Event::Abandoned,
 ];
 
-/// A TCP connection, both ends of a pipe, a pair of pipes, and a link that neither half-closes nor lingers.
-fn links() -> [Link; 5] {
+/// A TCP connection, both ends of a pipe, a pair of pipes, duplex pipes, and a link that neither half-closes nor lingers.
+fn links() -> [Link; 7] {
     let tcp = Link::tcp(([127, 0, 0, 1], 1).into());
     let plain = Link {
         half_closes: false,
@@ -184,7 +184,8 @@ fn links() -> [Link; 5] {
     };
     let (reader, writer) = (Link::pipe(Direction::In), Link::pipe(Direction::Out));
     let pair = Link::pair(Handle(Key::from_u64(1)));
-    [tcp, reader, writer, pair, plain]
+    let [whole, other] = [true, false].map(Link::duplex);
+    [tcp, reader, writer, pair, whole, other, plain]
 }
 
 fn all_states() -> Vec<State> {
