@@ -12,7 +12,6 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::{RELAY_BYTES, StandardStream, Written, start};
 
@@ -48,9 +47,15 @@ fn null() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open("/dev/null", flags, Mode::empty())?)
 }
 
+/// Makes a pipe: its reader and its writer. No child inherits them.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((reader.into(), writer.into()))
+}
+
 /// Starts a thread that reads from the stream; returns the pipe that it writes to.
 pub(super) fn relay_reads(theirs: OwnedFd) -> io::Result<(OwnedFd, Reading)> {
-    let (ours, pipe) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (ours, pipe) = pipe()?;
     start("tidewaiter-input", move || {
         block_sigpipe();
         if let Err(error) = read_all(&theirs, &pipe) {
@@ -62,7 +67,7 @@ pub(super) fn relay_reads(theirs: OwnedFd) -> io::Result<(OwnedFd, Reading)> {
 
 /// Starts a thread that writes to the stream; returns the pipe that it reads from.
 pub(super) fn relay_writes(theirs: OwnedFd, written: Written) -> io::Result<OwnedFd> {
-    let (pipe, ours) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (pipe, ours) = pipe()?;
     start("tidewaiter-output", move || {
         block_sigpipe();
         let result = write_all_of(&pipe, &theirs);
