@@ -9,6 +9,7 @@ mod ending;
 mod extremes;
 mod from_threads;
 mod hanging_up;
+mod killing_many;
 mod lifecycle;
 mod lines;
 mod listening;
