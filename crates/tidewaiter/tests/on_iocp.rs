@@ -4,6 +4,7 @@
 
 mod support {
     pub(crate) mod across_threads;
+    pub(crate) mod alone;
     pub(crate) mod harness;
     pub(crate) mod number;
     pub(crate) mod piped_child;

@@ -37,6 +37,9 @@ mod leaving_handles;
 #[path = "reactor/strangers.rs"]
 mod strangers;
 
+#[path = "reactor/terminals.rs"]
+mod terminals;
+
 #[path = "reactor/watch_drops.rs"]
 mod watch_drops;
 

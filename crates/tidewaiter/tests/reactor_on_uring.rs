@@ -63,6 +63,9 @@ mod storms;
 #[path = "reactor/strangers.rs"]
 mod strangers;
 
+#[path = "reactor/terminals.rs"]
+mod terminals;
+
 #[path = "reactor/watching.rs"]
 mod watching;
 

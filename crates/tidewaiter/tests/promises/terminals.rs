@@ -1,12 +1,14 @@
 //! Children on terminals: pseudo-terminals of Unix, pseudo-consoles of Windows.
 
 use std::io;
+use std::time::Duration;
 
 use tidewaiter::port::{CloseMode, Handle, Spawned};
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget, TerminalSize};
 
 use super::child_descriptors::status;
 use crate::KILLED;
+use crate::support::alone::alone;
 use crate::support::harness::Harness;
 use crate::support::piped_child::Child;
 use crate::support::reader::Reader;
@@ -204,4 +206,66 @@ fn a_child_can_be_killed_and_closed_while_nobody_reads_its_terminal() {
     assert_eq!(status(&mut harness, &child.spawned), KILLED);
     harness.close_all(CloseMode::Graceful);
     harness.finish();
+}
+
+/// The number of descriptors or handles of this process.
+#[cfg(unix)]
+fn open_objects() -> usize {
+    std::fs::read_dir("/dev/fd")
+        .expect("every Unix has it")
+        .count()
+}
+
+/// The number of descriptors or handles of this process.
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "std does not count handles")]
+fn open_objects() -> usize {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
+    let mut count = 0;
+    // SAFETY: the call takes no memory, and its result always stands for this process.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: `count` has room for the number.
+    let counted = unsafe { GetProcessHandleCount(process, &raw mut count) };
+    assert_ne!(counted, 0, "{}", io::Error::last_os_error());
+    count as usize
+}
+
+/// Goal: a terminal leaves nothing behind, however it ends: no descriptor or handle, and no thread, which has some.
+#[test]
+fn many_terminals_leave_nothing_open() {
+    const ROUNDS: usize = 12;
+    alone(module_path!(), "many_terminals_leave_nothing_open", || {
+        let mut harness = Harness::new();
+        let mut round = || {
+            let mut exits = Conversation::begin(&mut harness);
+            exits.say(&mut harness, "exit");
+            status(&mut harness, &exits.spawned);
+            let killed = Conversation::begin(&mut harness);
+            let process = killed.spawned.process;
+            let kill = harness
+                .port
+                .signal(process, Signal::Kill, SignalTarget::Tree);
+            kill.expect("it lives");
+            status(&mut harness, &killed.spawned);
+            let hung_up = Conversation::begin(&mut harness).hang_up(&mut harness);
+            status(&mut harness, &hung_up);
+            harness.close_all(CloseMode::Graceful);
+        };
+        // The first ones leave threads of the system's pool, which it keeps.
+        for _ in 0..4 {
+            round();
+        }
+        let before = open_objects();
+        for _ in 0..ROUNDS {
+            round();
+        }
+        // What closes the last ones may not have ended.
+        for _ in 0..1000 {
+            if open_objects() < before + ROUNDS {
+                return harness.finish();
+            }
+            harness.turn(Some(Duration::from_millis(10)));
+        }
+        panic!("{} open, {before} before", open_objects());
+    });
 }

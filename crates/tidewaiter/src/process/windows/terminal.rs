@@ -45,9 +45,14 @@ struct Functions {
 }
 
 impl Functions {
-    fn load() -> io::Result<Functions> {
+    /// Looks the functions up.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, with the name of the one that is missing.
+    fn load(find: impl Fn(&CStr) -> Option<Untyped>) -> io::Result<Functions> {
         let needed = |name: &CStr| {
-            system_function(name).ok_or_else(|| {
+            find(name).ok_or_else(|| {
                 unsupported(&format!(
                     "this system has no pseudo-consoles: it lacks {}, which came with Windows 10 1809",
                     name.to_string_lossy()
@@ -57,7 +62,7 @@ impl Functions {
         let create = needed(c"CreatePseudoConsole")?;
         let resize = needed(c"ResizePseudoConsole")?;
         let close = needed(c"ClosePseudoConsole")?;
-        let release = system_function(c"ReleasePseudoConsole");
+        let release = find(c"ReleasePseudoConsole");
         Ok(Functions {
             // SAFETY: this is the type of the function with that name.
             create: unsafe { std::mem::transmute::<Untyped, Create>(create) },
@@ -152,7 +157,7 @@ impl PseudoConsole {
         output: BorrowedHandle<'_>,
     ) -> io::Result<PseudoConsole> {
         let size = coordinates(size)?;
-        let functions = Functions::load()?;
+        let functions = Functions::load(system_function)?;
         let mut number = 0;
         // SAFETY: both handles are open during the call, and `number` has room for the result.
         check(unsafe {
@@ -326,6 +331,23 @@ mod tests {
         };
         let size = coordinates(size).expect("Windows has it");
         assert_eq!((size.X, size.Y), (0x7fff, 1));
+    }
+
+    #[test]
+    fn a_system_without_pseudo_consoles_says_what_it_lacks() {
+        let loaded = Functions::load(system_function).expect("this one has them");
+        for missing in [c"CreatePseudoConsole", c"ResizePseudoConsole"] {
+            let find = |name: &CStr| system_function(name).filter(|_| name != missing);
+            let error = Functions::load(find).expect_err("one is missing");
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+            let name = missing.to_str().expect("it is ASCII");
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        // It has a substitute: the pseudo-console is closed when the tree has ended.
+        let find = |name: &CStr| system_function(name).filter(|_| name != c"ReleasePseudoConsole");
+        let without = Functions::load(find).expect("it is not needed");
+        assert!(without.release.is_none());
+        assert_eq!(loaded.create as usize, without.create as usize);
     }
 
     #[test]
