@@ -198,7 +198,7 @@ impl Child {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Err(PyProcessLookupError::new_err(error.to_string()))
             }
-            sent => sent.map_err(|error| os_error("signal", &error)),
+            sent => sent.map(drop).map_err(|error| os_error("signal", &error)),
         }
     }
 

@@ -7,7 +7,7 @@ use super::options::{ListenOptions, PortKind, SocketOption};
 use super::socket::Resource;
 use super::watch::Interest;
 use crate::os::{Address, RawDescriptor};
-use crate::process::{Signal, SignalTarget, TerminalSize, Usage};
+use crate::process::{OsProcess, Signal, SignalTarget, Survey, TerminalSize, Unreached, Usage};
 
 /// A handle to open.
 #[derive(Debug)]
@@ -50,10 +50,10 @@ pub(super) fn unsupported(port: PortKind, verb: &str, object: impl fmt::Display)
 }
 
 /// A change to the object behind a handle. It takes effect at once, without an operation.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Control {
+#[derive(Debug)]
+pub(super) enum Control<'a> {
     /// Sends a signal to a child process, or to its tree.
-    Signal(Signal, SignalTarget),
+    Signal(SignalCall<'a>),
     /// Sets the size of a child's terminal.
     Resize(TerminalSize),
     /// Sets an option of a socket.
@@ -62,6 +62,25 @@ pub(super) enum Control {
     ShutdownWrite,
     /// Holds back the last partial segment of each send, or releases it. Does nothing if the OS has no such option.
     HoldEnds(bool),
+}
+
+/// A signal for a child process or its tree.
+#[derive(Debug)]
+pub(super) struct SignalCall<'a> {
+    pub(super) signal: Signal,
+    pub(super) target: SignalTarget,
+    /// What the port knows about all processes.
+    pub(super) survey: &'a mut Survey,
+    /// The result: the processes that the signal did not reach.
+    pub(super) unreached: &'a mut Unreached,
+}
+
+impl SignalCall<'_> {
+    /// Sends the signal to a process of the OS.
+    pub(super) fn send(self, process: &OsProcess) -> io::Result<()> {
+        *self.unreached = process.signal(self.signal, self.target, self.survey)?;
+        Ok(())
+    }
 }
 
 /// A question about the object behind a handle.

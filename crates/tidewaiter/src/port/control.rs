@@ -20,11 +20,9 @@ pub(super) enum Object<'a> {
 }
 
 impl Object<'_> {
-    pub(super) fn control(&self, control: Control) -> io::Result<()> {
+    pub(super) fn control(&self, control: Control<'_>) -> io::Result<()> {
         match (self, control) {
-            (Object::Process(process), Control::Signal(signal, target)) => {
-                process.signal(signal, target)
-            }
+            (Object::Process(process), Control::Signal(call)) => call.send(process),
             (_, Control::Signal(..)) => Err(not_a_process()),
             (Object::Pipe(pipe), Control::Resize(size)) => resize(pipe, size),
             (_, Control::Resize(_)) => Err(not_a_terminal()),

@@ -63,7 +63,7 @@ pub(crate) trait Driver: fmt::Debug {
         Err(unsupported(self.status().info.kind, "watch", "descriptors"))
     }
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
-    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()>;
+    fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()>;
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer>;
     /// Takes part in a fork of the process. Does nothing in a driver whose OS does not fork.
     fn fork(&mut self, _step: ForkStep) -> io::Result<()> {

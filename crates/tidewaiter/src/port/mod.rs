@@ -125,7 +125,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use calls::{Control, Open, Query, Watched};
+use calls::{Control, Open, Query, SignalCall, Watched};
 pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
 use driver::{BATCH_MAX, Driver};
 use gate::{Call, Gate};
@@ -145,11 +145,15 @@ pub use watch::{Interest, Readiness};
 
 use crate::os::Address;
 pub use crate::os::RawDescriptor;
-use crate::process::{Command, Signal, SignalTarget, SpawnError, SpawnStep, TerminalSize, Usage};
+use crate::process::{
+    Command, Signal, SignalTarget, SpawnError, SpawnStep, Survey, TerminalSize, Unreached, Usage,
+};
 
 /// A completion port. See the [module](self) for its promises and an example.
 pub struct Port {
     gate: Gate,
+    /// What signals to trees need to know about all processes.
+    survey: Survey,
 }
 
 impl Port {
@@ -412,9 +416,16 @@ impl Port {
         process: Handle,
         signal: Signal,
         target: SignalTarget,
-    ) -> io::Result<()> {
-        let control = Control::Signal(signal, target);
-        self.gate.pass(Call::Act)?.control(process, control)
+    ) -> io::Result<Unreached> {
+        let mut unreached = Unreached::default();
+        let control = Control::Signal(SignalCall {
+            signal,
+            target,
+            survey: &mut self.survey,
+            unreached: &mut unreached,
+        });
+        self.gate.pass(Call::Act)?.control(process, control)?;
+        Ok(unreached)
     }
 
     /// Sets the size of a child's terminal, given by our handle of either direction. On Unix, the processes in its

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::calls::{Control, Open, Query};
+use super::calls::{Control, Open, Query, SignalCall};
 use super::{Driver, Handle, ListenOptions, Resource, Waker};
 use crate::os::Address;
-use crate::process::{Signal, SignalTarget};
+use crate::process::{Signal, SignalTarget, Survey, Unreached};
 
 pub(super) trait NamedCalls: Driver {
     fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
@@ -25,7 +25,15 @@ pub(super) trait NamedCalls: Driver {
     }
 
     fn signal(&mut self, handle: Handle, signal: Signal, target: SignalTarget) -> io::Result<()> {
-        self.control(handle, Control::Signal(signal, target))
+        self.control(
+            handle,
+            Control::Signal(SignalCall {
+                signal,
+                target,
+                survey: &mut Survey::default(),
+                unreached: &mut Unreached::default(),
+            }),
+        )
     }
 
     fn local_addr(&self, handle: Handle) -> io::Result<Address> {

@@ -5,6 +5,7 @@ use std::io;
 use super::gate::Gate;
 use super::{Driver, ParsePortKindError, Port, PortKind, PortOptions};
 use crate::os::Origin;
+use crate::process::Survey;
 
 /// The environment variable that forces a backend.
 const VARIABLE: &str = "TIDEWAITER_PORT";
@@ -54,6 +55,7 @@ impl Port {
     pub(super) fn over(driver: Box<dyn Driver>, origin: Option<Origin>) -> Port {
         Port {
             gate: Gate::new(driver, origin),
+            survey: Survey::default(),
         }
     }
 }

@@ -10,7 +10,6 @@ use super::limits::Limits;
 use super::priority::Priority;
 use super::stdio::{Stdio, follow};
 use super::terminal::Terminal;
-use super::tree::TreeOptions;
 
 /// The user and groups that the child runs as.
 #[derive(Clone, Debug)]
@@ -18,6 +17,24 @@ pub(crate) struct User {
     pub(crate) user: u32,
     pub(crate) group: u32,
     pub(crate) groups: Vec<u32>,
+}
+
+/// What holds a child and its descendants together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TreeOptions {
+    pub(crate) own_group: bool,
+    pub(crate) own_session: bool,
+    pub(crate) die_with_parent: bool,
+}
+
+impl Default for TreeOptions {
+    fn default() -> TreeOptions {
+        TreeOptions {
+            own_group: true,
+            own_session: false,
+            die_with_parent: false,
+        }
+    }
 }
 
 /// A program to start as a child process: its arguments, environment, directory and descriptors.

@@ -36,6 +36,7 @@ pub use stdio::{FileAccess, PipeDirection, Stdio};
 #[cfg(unix)]
 pub(crate) use terminal::TerminalEnds;
 pub use terminal::{Terminal, TerminalSize};
+pub use tree::Unreached;
 #[cfg(unix)]
 pub(crate) use unix::resize_terminal;
 
@@ -77,6 +78,13 @@ pub(crate) struct OsChild {
 }
 
 #[cfg(test)]
+impl OsProcess {
+    fn kill(&self, target: SignalTarget) -> std::io::Result<Unreached> {
+        self.signal(Signal::Kill, target, &mut Survey::default())
+    }
+}
+
+#[cfg(test)]
 impl OsChild {
     fn take_pipe(&mut self, child_fd: u32) -> Option<OsPipe> {
         let at = self
@@ -106,17 +114,18 @@ pub(crate) struct ChildPipe {
 // reaps it, and returns and remembers how it ended.
 // `OsProcess::usage(&self) -> io::Result<Option<Usage>>`: what it used, once `try_wait` has returned its status; `None`
 // before, and if the status is unknown.
-// `OsProcess::signal(&self, Signal, SignalTarget) -> io::Result<()>`: `NotFound` after the end.
+// `OsProcess::signal(&self, Signal, SignalTarget, &mut Survey) -> io::Result<Unreached>`: `NotFound` after the end.
+// `Survey`: what is known about all processes of the machine, to find a tree. A port keeps one for all its children.
 #[cfg(target_os = "linux")]
 use linux::calls;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{OsProcess, spawn};
+pub(crate) use linux::{OsProcess, Survey, spawn};
 #[cfg(all(unix, not(target_os = "linux")))]
 use other::calls;
 #[cfg(all(unix, not(target_os = "linux")))]
-pub(crate) use other::{OsProcess, spawn};
+pub(crate) use other::{OsProcess, Survey, spawn};
 #[cfg(windows)]
-pub(crate) use windows::{OsProcess, PseudoConsole, pipe, spawn};
+pub(crate) use windows::{OsProcess, PseudoConsole, Survey, pipe, spawn};
 // Only io_uring needs these: it can await an end by the process's number.
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{Mark, spawn_by_number};

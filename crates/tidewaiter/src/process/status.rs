@@ -106,11 +106,19 @@ pub enum SignalTarget {
     Process,
     /// The child and the descendants that can be found, even after the child itself has ended.
     ///
-    /// On Unix, these are the processes of the child's process group. A descendant that left the group is
-    /// *not* reached: a daemon that called `setsid`, or a job of an interactive shell. A child that does not
-    /// [lead a group](super::Command::own_group) has no tree
-    /// ([`Unsupported`](std::io::ErrorKind::Unsupported)). On Windows, these are the processes of the child's
-    /// job: all descendants, except those that another program started on their behalf, such as a service. In a
-    /// simulation, a tree is not reached any more once the child itself has ended.
+    /// On Unix, these are the processes of the child's process group. A child that does not
+    /// [lead a group](super::Command::own_group) has no tree ([`Unsupported`](std::io::ErrorKind::Unsupported)).
+    ///
+    /// Linux also finds descendants that left the group, such as a job of an interactive shell or a daemon that called
+    /// `setsid`: by their parents, and by the groups and sessions that processes of the tree have made. It does *not*
+    /// find a process that left the group in a session of its own and whose parent has ended, as a daemon does that
+    /// forks twice, nor one that `/proc` does not show. To look takes some microseconds for each process of the machine;
+    /// many signals in a short time share a look.
+    ///
+    /// On other Unixes, a descendant that left the group is not reached.
+    ///
+    /// On Windows, these are the processes of the child's job: all descendants, except those that another program started
+    /// on their behalf, such as a service. In a simulation, a tree is not reached any more once the child itself has
+    /// ended.
     Tree,
 }

@@ -2,22 +2,18 @@
 
 use super::Command;
 
-/// What holds a child and its descendants together.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TreeOptions {
-    pub(crate) own_group: bool,
-    pub(crate) own_session: bool,
-    pub(crate) die_with_parent: bool,
-}
-
-impl Default for TreeOptions {
-    fn default() -> TreeOptions {
-        TreeOptions {
-            own_group: true,
-            own_session: false,
-            die_with_parent: false,
-        }
-    }
+/// The processes that a [signal](crate::Process::signal) did not reach: after a [kill](crate::Process::kill), what is
+/// left.
+///
+/// This is what is known at once. A process that was killed takes a moment to end, and is not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unreached {
+    /// The processes of the tree that were found, but that the OS did not let us signal, by their numbers: programs
+    /// that run as another user.
+    pub processes: Vec<u32>,
+    /// Whether there may be others, which cannot be found: see [`SignalTarget::Tree`](super::SignalTarget::Tree).
+    pub may_be_more: bool,
 }
 
 impl Command {

@@ -164,9 +164,11 @@ const CALLS: &[(&str, Kind, Call)] = &[
     }),
     ("signal", Kind::Acts, |port, it| {
         port.signal(it.child, Signal::Terminate, SignalTarget::Process)
+            .map(drop)
     }),
     ("signal", Kind::Acts, |port, it| {
         port.signal(it.child, Signal::Kill, SignalTarget::Tree)
+            .map(drop)
     }),
     ("resize", Kind::Acts, |port, it| {
         port.resize(it.server, TerminalSize::default())

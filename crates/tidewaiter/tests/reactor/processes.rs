@@ -205,7 +205,9 @@ fn exit_codes_of_children_that_end_at_once_are_reported() {
 #[test]
 fn a_killed_child_is_distinguished_from_one_that_exits() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
-    let watch = Watch::new(&log, &countdown).made(|process| process.kill().unwrap());
+    let watch = Watch::new(&log, &countdown).made(|process| {
+        process.kill().unwrap();
+    });
     start(&reactor, Role::Deaf, watch);
     run_clean(&reactor);
     check_events(&log.take(), KILLED);
@@ -217,7 +219,9 @@ fn a_child_that_is_asked_to_terminate_ends_by_that_signal() {
     use tidewaiter::process::{Signal, SignalTarget};
 
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
-    let terminate = |process: &Process| process.terminate().unwrap();
+    let terminate = |process: &Process| {
+        process.terminate().unwrap();
+    };
     start(
         &reactor,
         Role::Deaf,

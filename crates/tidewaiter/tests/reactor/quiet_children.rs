@@ -68,7 +68,9 @@ impl ProcessProtocol for Unheard {
             input.write_bytes(vec![b'?'; self.unread]);
         }
         let child = process.clone();
-        expect_quiet(process.reactor(), move |_| child.kill().expect("it lives"));
+        expect_quiet(process.reactor(), move |_| {
+            child.kill().expect("it lives");
+        });
     }
 
     fn process_ended(&mut self, process: &Process, status: ExitStatus) {

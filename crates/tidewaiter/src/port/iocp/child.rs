@@ -8,12 +8,11 @@ use std::sync::Arc;
 use super::Iocp;
 use super::entry::{Child, Source};
 use super::wait::Wait;
-use crate::port::calls::Control;
 use crate::port::table::Key;
-use crate::port::{Driver, Failure, Handle, Outcome, Spawned, SpawnedPipe};
+use crate::port::{Failure, Handle, Outcome, Spawned, SpawnedPipe};
 use crate::process::{
     self, Command, OsChild, PipeDirection, PseudoConsole, Signal, SignalTarget, SpawnError,
-    SpawnStep,
+    SpawnStep, Survey,
 };
 
 impl Iocp {
@@ -89,8 +88,15 @@ impl Iocp {
 
     /// Kills a child that the caller never received.
     fn abandon(&mut self, process: Handle, pipes: &[SpawnedPipe]) {
-        let kill = Control::Signal(Signal::Kill, SignalTarget::Tree);
-        if let Err(error) = self.control(process, kill) {
+        let Some(Source::Process(child)) = self.handles.get(process.0).map(|entry| &entry.source)
+        else {
+            unreachable!("it was just inserted");
+        };
+        let mut survey = Survey::default();
+        let killed = child
+            .process
+            .signal(Signal::Kill, SignalTarget::Tree, &mut survey);
+        if let Err(error) = killed {
             log::warn!("a child that could not be watched could not be killed either: {error}");
         }
         for handle in pipes.iter().map(|pipe| pipe.handle).chain([process]) {

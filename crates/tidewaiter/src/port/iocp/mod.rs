@@ -362,11 +362,11 @@ impl Driver for Iocp {
         self.spawn_child(command)
     }
 
-    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
+    fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {
         let entry = self.entry(handle)?;
         match (control, &entry.terminal) {
             (Control::Resize(size), Some(terminal)) => terminal.resize(size),
-            _ => entry.source.object().control(control),
+            (control, _) => entry.source.object().control(control),
         }
     }
 

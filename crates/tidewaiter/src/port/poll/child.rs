@@ -7,7 +7,7 @@ use super::super::{Failure, Outcome};
 use super::attempt::Attempt;
 use super::entry::Entry;
 use super::{PollPort, Spawned, SpawnedPipe};
-use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection, Signal, SignalTarget};
+use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection, Signal, SignalTarget, Survey};
 
 /// The longest wait for the exit of a child that the port could not register and has killed. After
 /// that the child may remain a zombie.
@@ -65,11 +65,12 @@ impl PollPort {
 
 /// Kills and reaps a child that could not be registered, so that nothing is left running.
 pub(super) fn abandon(process: &OsProcess) {
-    let kill = |target| process.signal(Signal::Kill, target);
+    let mut survey = Survey::default();
+    let mut kill = |target| process.signal(Signal::Kill, target, &mut survey);
     let ended = kill(SignalTarget::Tree)
         // It may not lead a group.
         .or_else(|_| kill(SignalTarget::Process))
-        .and_then(|()| {
+        .and_then(|_| {
             let mut end = [rustix::event::PollFd::new(
                 process,
                 rustix::event::PollFlags::IN,

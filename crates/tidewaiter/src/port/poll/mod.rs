@@ -364,7 +364,7 @@ impl Driver for PollPort {
         })
     }
 
-    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
+    fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {
         self.entry(handle)?.source.object().control(control)
     }
 

@@ -227,9 +227,9 @@ impl Driver for SimDriver {
         self.spawn_child(command)
     }
 
-    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
+    fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {
         let source = self.source(handle)?;
-        if let (Source::Duplex(reads, writes), Control::ShutdownWrite) = (source, control) {
+        if let (Source::Duplex(reads, writes), Control::ShutdownWrite) = (source, &control) {
             let entry = self.handles.get_mut(handle.0);
             entry.expect("looked up above").source = Source::Duplex(reads, None);
             if let Some(writes) = writes {

@@ -10,7 +10,7 @@ use crate::port::CloseMode;
 use crate::port::admission::{
     HandleKind, closed, invalid, not_a_process, not_a_socket, not_a_terminal,
 };
-use crate::port::calls::{Answer, Control, Query};
+use crate::port::calls::{Answer, Control, Query, SignalCall};
 use crate::port::table::Key;
 
 /// The object behind a handle.
@@ -44,9 +44,9 @@ impl Source {
     }
 
     /// Changes the object behind a handle. Options of sockets have no effect.
-    pub(super) fn control(self, world: &mut World, control: Control) -> io::Result<()> {
+    pub(super) fn control(self, world: &mut World, control: Control<'_>) -> io::Result<()> {
         match (self, control) {
-            (Source::Process(child), Control::Signal(signal, target)) => {
+            (Source::Process(child), Control::Signal(SignalCall { signal, target, .. })) => {
                 world.signal_child(child, signal, target)
             }
             (_, Control::Signal(..)) => Err(not_a_process()),

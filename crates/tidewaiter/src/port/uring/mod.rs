@@ -385,7 +385,7 @@ impl Driver for Uring {
         self.spawn_child(command)
     }
 
-    fn control(&mut self, handle: Handle, control: Control) -> io::Result<()> {
+    fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {
         self.entry(handle)?.source.object().control(control)
     }
 

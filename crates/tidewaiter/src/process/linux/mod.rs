@@ -7,6 +7,7 @@
 pub(crate) mod calls;
 mod child;
 mod starter;
+mod tree;
 mod wait;
 
 #[cfg(test)]
@@ -15,14 +16,18 @@ mod tests;
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use self::child::Memory;
+pub(crate) use self::tree::Survey;
 use self::wait::{own_peak, wait};
 use super::unix::{Descriptors, Ended, Image, Plan, leads_group};
-use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
+use super::{
+    Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Unreached, Usage,
+};
 
 /// A child process, referred to by its pidfd or by its number.
 ///
@@ -38,6 +43,8 @@ pub(crate) struct OsProcess {
     own_group: bool,
     /// Set once it was reaped.
     ended: Cell<Option<Ended>>,
+    /// A moment, by the clock since boot, at which it was not reaped yet.
+    alive: Cell<Duration>,
     /// The most memory that we had used ourselves when it ran its program.
     own_peak: u64,
 }
@@ -96,6 +103,7 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
             pid,
             own_group: leads_group(command),
             ended: Cell::new(None),
+            alive: Cell::default(),
             own_peak: own_peak(),
         },
         pipes: descriptors.given(),
@@ -138,6 +146,9 @@ impl OsProcess {
     /// Returns how the process ended, or `None` if it still runs. Reaps it. Never blocks.
     pub(crate) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
         if self.ended.get().is_none() {
+            if self.own_group {
+                self.alive.set(tree::since_boot());
+            }
             self.ended.set(self.wait(0)?);
         }
         Ok(self.ended.get().map(|ended| ended.status))
@@ -173,7 +184,12 @@ impl OsProcess {
     }
 
     /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
-    pub(crate) fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
+    pub(crate) fn signal(
+        &self,
+        signal: Signal,
+        target: SignalTarget,
+        survey: &mut Survey,
+    ) -> io::Result<Unreached> {
         let number = match signal {
             Signal::Interrupt => libc::SIGINT,
             Signal::Terminate => libc::SIGTERM,
@@ -181,21 +197,19 @@ impl OsProcess {
             Signal::Number(number) => number,
         };
         let result = match target {
-            SignalTarget::Process if self.has_ended()? => Err(Errno::SRCH),
-            SignalTarget::Process => self.signal_itself(number),
-            SignalTarget::Tree if self.own_group => {
-                // Reaps the root if it has ended; the other members still receive the signal.
-                let ended = self.try_wait()?.is_some();
-                self.signal_group(number, ended)
-            }
-            SignalTarget::Tree => return Err(no_group()),
+            SignalTarget::Process if self.has_ended()? => Err(Errno::SRCH.into()),
+            SignalTarget::Process => match self.signal_itself(number) {
+                Ok(()) => Ok(Unreached::default()),
+                Err(error) => Err(error.into()),
+            },
+            SignalTarget::Tree => self.signal_tree(number, survey),
         };
         match result {
-            Err(Errno::SRCH) => Err(io::Error::new(
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "the process has ended",
             )),
-            result => Ok(result?),
+            result => result,
         }
     }
 

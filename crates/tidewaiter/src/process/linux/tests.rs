@@ -189,7 +189,7 @@ fn the_peak_of_memory_is_the_childs_own() {
 fn a_signal_ends_the_process_and_a_second_one_fails() {
     let child = spawn(&Command::new("cat")).expect("cat exists");
     assert_eq!(child.process.try_wait().expect("it can be awaited"), None);
-    let kill = |target| child.process.signal(Signal::Kill, target);
+    let kill = |target| child.process.kill(target);
     kill(SignalTarget::Process).expect("it lives");
     await_readable(&child.process);
     for target in [SignalTarget::Process, SignalTarget::Tree] {
@@ -205,7 +205,7 @@ fn a_tree_outlives_its_root_and_can_still_be_ended() {
     let mut child = spawn(&shell("sleep 1000 & echo started")).expect("sh exists");
     let output = child.take_pipe(1).expect("a pipe");
     assert_eq!(await_end(&child.process), ExitStatus::Code(0));
-    let kill = || child.process.signal(Signal::Kill, SignalTarget::Tree);
+    let kill = || child.process.kill(SignalTarget::Tree);
     kill().expect("the grandchild lives");
     assert_eq!(read_all(output), "started\n");
 }
@@ -250,7 +250,7 @@ fn a_child_without_a_pidfd_is_reaped_when_its_end_is_seen() {
 fn a_child_without_a_pidfd_takes_signals_until_its_end() {
     let child = spawn_numbered(&Command::new("cat"));
     let process = &child.process;
-    let kill = || process.signal(Signal::Kill, SignalTarget::Process);
+    let kill = || process.kill(SignalTarget::Process);
     kill().expect("it lives");
     await_end_by_number(process);
     for reaped in [false, true] {
@@ -277,7 +277,7 @@ fn a_child_without_a_pidfd_that_other_code_reaped_has_an_unknown_status() {
     let process = &child.process;
     let options = rustix::process::WaitOptions::empty();
     rustix::process::waitpid(Some(process.pid), options).expect("it is our child");
-    let error = process.signal(Signal::Kill, SignalTarget::Process);
+    let error = process.kill(SignalTarget::Process);
     let error = error.expect_err("it is gone");
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     let status = process.try_wait().expect("its end is known");
@@ -295,10 +295,7 @@ fn a_child_that_leads_a_group_has_a_pidfd() {
     ] {
         let child = spawn_by_number(&command).expect("cat exists");
         assert_eq!(child.process.mark(), Mark::Descriptor);
-        child
-            .process
-            .signal(Signal::Kill, SignalTarget::Tree)
-            .expect("it lives");
+        child.process.kill(SignalTarget::Tree).expect("it lives");
         await_end(&child.process);
     }
 }
@@ -306,7 +303,7 @@ fn a_child_that_leads_a_group_has_a_pidfd() {
 #[test]
 fn without_an_own_group_there_is_no_tree() {
     let child = spawn(&Command::new("cat").own_group(false)).expect("cat exists");
-    let error = child.process.signal(Signal::Kill, SignalTarget::Tree);
+    let error = child.process.kill(SignalTarget::Tree);
     let error = error.expect_err("our own group would be meant");
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
 }

@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::unix::{Descriptors, Ended, Image, Plan, leads_group, usage_of};
-use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
+use super::{
+    Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Unreached, Usage,
+};
 
 /// A child process. Its descriptor is the reading end of a pipe. The waiting thread closes the other end once
 /// the process has ended, which makes the descriptor readable.
@@ -27,6 +29,10 @@ pub(crate) struct OsProcess {
     /// Set once it was reaped.
     ended: Arc<Mutex<Option<Ended>>>,
 }
+
+/// What is known about the processes of the machine: nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {}
 
 /// Starts a process. After an error, nothing is left behind.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
@@ -133,7 +139,12 @@ impl OsProcess {
     }
 
     /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
-    pub(crate) fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
+    pub(crate) fn signal(
+        &self,
+        signal: Signal,
+        target: SignalTarget,
+        _survey: &mut Survey,
+    ) -> io::Result<Unreached> {
         let number = match signal {
             Signal::Interrupt => libc::SIGINT,
             Signal::Terminate => libc::SIGTERM,
@@ -163,7 +174,11 @@ impl OsProcess {
         };
         // SAFETY: the call sends a signal to other processes and touches no memory of ours.
         if unsafe { libc::kill(receiver, number) } == 0 {
-            return Ok(());
+            return Ok(Unreached {
+                processes: Vec::new(),
+                // Who left the group.
+                may_be_more: target == SignalTarget::Tree,
+            });
         }
         let error = io::Error::last_os_error();
         if error.raw_os_error() == Some(libc::ESRCH) {

@@ -43,7 +43,9 @@ use self::start::{Image, Started};
 use self::streams::Streams;
 pub(crate) use self::streams::pipe;
 pub(crate) use self::terminal::PseudoConsole;
-use super::{Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Usage};
+use super::{
+    Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Unreached, Usage,
+};
 
 /// A child process: its handle, which is signalled once it has ended, and the job that holds all its
 /// descendants.
@@ -59,6 +61,10 @@ pub(crate) struct OsProcess {
     terminal: Option<Weak<PseudoConsole>>,
     status: Cell<Option<ExitStatus>>,
 }
+
+/// What is known about the processes of the machine: nothing, because a job knows its own.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {}
 
 /// Starts a process. After an error, nothing is left behind.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
@@ -281,7 +287,12 @@ impl OsProcess {
     }
 
     /// Sends a signal. A tree outlives its root: the signal reaches it as long as any member is left.
-    pub(crate) fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
+    pub(crate) fn signal(
+        &self,
+        signal: Signal,
+        target: SignalTarget,
+        _survey: &mut Survey,
+    ) -> io::Result<Unreached> {
         let ended = match target {
             SignalTarget::Process => self.try_wait()?.is_some(),
             SignalTarget::Tree => self.tree_has_ended()?,
@@ -294,23 +305,30 @@ impl OsProcess {
         }
         match (signal, target) {
             (Signal::Interrupt | Signal::Terminate, _) if self.terminal.is_some() => {
-                self.hang_up(signal)
+                self.hang_up(signal)?;
             }
             (Signal::Kill, SignalTarget::Process) => {
                 // SAFETY: the handle is open.
-                check(unsafe { TerminateProcess(self.process.as_raw_handle(), 1) })
+                check(unsafe { TerminateProcess(self.process.as_raw_handle(), 1) })?;
             }
-            (Signal::Kill, SignalTarget::Tree) => self.job.terminate(),
+            (Signal::Kill, SignalTarget::Tree) => self.job.terminate()?,
             (Signal::Interrupt | Signal::Terminate, _) if self.own_group => {
                 // Windows gives the number to no other process while we hold the handle.
                 // SAFETY: the call touches no memory.
-                check(unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, self.pid) })
+                check(unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, self.pid) })?;
             }
-            (Signal::Interrupt | Signal::Terminate, _) => Err(unsupported(
-                "only a process that leads a group of its own can be interrupted",
-            )),
-            (Signal::Number(_), _) => Err(unsupported("Windows has no numbered signals")),
+            (Signal::Interrupt | Signal::Terminate, _) => {
+                return Err(unsupported(
+                    "only a process that leads a group of its own can be interrupted",
+                ));
+            }
+            (Signal::Number(_), _) => return Err(unsupported("Windows has no numbered signals")),
         }
+        Ok(Unreached {
+            processes: Vec::new(),
+            // Ctrl-Break reaches those of the group that share our console.
+            may_be_more: target == SignalTarget::Tree && signal != Signal::Kill,
+        })
     }
 
     /// Asks the programs on the child's terminal to end. No Ctrl-Break of ours reaches them: they have another console.

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Inner;
-use crate::process::{Signal, SignalTarget};
+use crate::process::{Signal, SignalTarget, Unreached};
 
 impl Inner {
     /// Sends a signal to the child and its tree, or to the child alone where trees cannot be signalled.
-    pub(super) fn signal_widely(&self, signal: Signal) -> io::Result<()> {
+    pub(super) fn signal_widely(&self, signal: Signal) -> io::Result<Unreached> {
         match self.signal(signal, SignalTarget::Tree) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 self.signal(signal, SignalTarget::Process)
@@ -18,18 +18,22 @@ impl Inner {
         }
     }
 
-    /// Kills the child and its tree, and logs a failure.
+    /// Kills the child and its tree, and logs what that does not reach.
     pub(super) fn end_tree(&self) {
-        if let Err(error) = self.signal_widely(Signal::Kill)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log::error!("{self} cannot be killed: {error}");
+        match self.signal_widely(Signal::Kill) {
+            Ok(unreached) if unreached.processes.is_empty() => {}
+            Ok(unreached) => log::error!(
+                "{self} was killed, but not these processes of its tree: {:?}",
+                unreached.processes
+            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => log::error!("{self} cannot be killed: {error}"),
         }
     }
 
     pub(super) fn terminate_then_kill(self: &Rc<Self>, grace: Duration) {
         match self.signal_widely(Signal::Terminate) {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => {
                 log::warn!("{self} cannot be asked to end, and is killed: {error}");

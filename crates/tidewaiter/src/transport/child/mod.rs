@@ -18,7 +18,8 @@ use crate::port::{
     CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, SpawnedPipe, Token,
 };
 use crate::process::{
-    Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep, Usage,
+    Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep, Unreached,
+    Usage,
 };
 use crate::reactor::{DelayedCall, KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
 pub use process::Process;
@@ -264,7 +265,7 @@ impl Inner {
         self.end_if_over();
     }
 
-    fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
+    fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<Unreached> {
         if self.closed.get() {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::stream::Transport;
 use super::{ChildFd, Inner};
-use crate::process::{ExitStatus, Signal, SignalTarget, TerminalSize, Usage};
+use crate::process::{ExitStatus, Signal, SignalTarget, TerminalSize, Unreached, Usage};
 use crate::reactor::Reactor;
 
 /// A child process. Clones refer to the same child; dropping this does not end it.
@@ -105,7 +105,8 @@ impl Process {
         either.ok_or_else(missing)?.resize(size)
     }
 
-    /// Sends a signal to the child, or to its [tree](SignalTarget::Tree).
+    /// Sends a signal to the child, or to its [tree](SignalTarget::Tree). Returns which processes it did not reach, as far
+    /// as that is known at once.
     ///
     /// # Errors
     ///
@@ -114,7 +115,7 @@ impl Process {
     /// [`Unsupported`](io::ErrorKind::Unsupported) for a signal that this OS does not have, and where
     /// [`Command::own_group`](crate::process::Command::own_group) says so. Otherwise the OS's error, such as
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a child that became another user's.
-    pub fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<()> {
+    pub fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<Unreached> {
         self.inner.signal(signal, target)
     }
 
@@ -123,7 +124,7 @@ impl Process {
     /// # Errors
     ///
     /// As [`signal`](Process::signal).
-    pub fn terminate(&self) -> io::Result<()> {
+    pub fn terminate(&self) -> io::Result<Unreached> {
         self.signal(Signal::Terminate, SignalTarget::Process)
     }
 
@@ -133,7 +134,7 @@ impl Process {
     /// # Errors
     ///
     /// As [`signal`](Process::signal).
-    pub fn terminate_tree(&self) -> io::Result<()> {
+    pub fn terminate_tree(&self) -> io::Result<Unreached> {
         self.inner.signal_widely(Signal::Terminate)
     }
 
@@ -174,14 +175,16 @@ impl Process {
         self.inner.terminate_then_kill(grace);
     }
 
-    /// Kills the child and its [tree](SignalTarget::Tree). On Unix, a descendant that left the child's process group,
-    /// by `setsid` for instance, escapes; and if the child does not lead a group
+    /// Kills the child and its [tree](SignalTarget::Tree), and returns what is left of it, as far as that is known at
+    /// once. On Unix, if the child does not lead a group
     /// ([`Command::own_group`](crate::process::Command::own_group)), only the child itself is killed.
+    ///
+    /// On Linux, the processes of the tree are stopped first (SIGSTOP), so that it does not grow meanwhile.
     ///
     /// # Errors
     ///
     /// As [`signal`](Process::signal).
-    pub fn kill(&self) -> io::Result<()> {
+    pub fn kill(&self) -> io::Result<Unreached> {
         self.inner.signal_widely(Signal::Kill)
     }
 

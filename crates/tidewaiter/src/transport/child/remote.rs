@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Inner, Process};
 use crate::error::Error;
 use crate::port::Token;
-use crate::process::{Signal, SignalTarget, TerminalSize};
+use crate::process::{Signal, SignalTarget, TerminalSize, Unreached};
 use crate::reactor::Remote;
 
 /// A handle through which other threads reach a child process. Clones are equivalent.
@@ -125,9 +125,7 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn signal(&self, signal: Signal, target: SignalTarget) -> Result<(), Error> {
-        self.call(move |process| {
-            warn_if_refused(process, "signalled", process.signal(signal, target));
-        })
+        self.call(move |process| warn_if_unreached(process, process.signal(signal, target)))
     }
 
     /// As [`Process::terminate`]; failures as in [`signal`](RemoteProcess::signal).
@@ -136,7 +134,7 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn terminate(&self) -> Result<(), Error> {
-        self.call(|process| warn_if_refused(process, "signalled", process.terminate()))
+        self.call(|process| warn_if_unreached(process, process.terminate()))
     }
 
     /// As [`Process::terminate_tree`]; failures as in [`signal`](RemoteProcess::signal).
@@ -145,7 +143,7 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn terminate_tree(&self) -> Result<(), Error> {
-        self.call(|process| warn_if_refused(process, "signalled", process.terminate_tree()))
+        self.call(|process| warn_if_unreached(process, process.terminate_tree()))
     }
 
     /// As [`Process::terminate_then_kill`].
@@ -163,8 +161,18 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn kill(&self) -> Result<(), Error> {
-        self.call(|process| warn_if_refused(process, "signalled", process.kill()))
+        self.call(|process| warn_if_unreached(process, process.kill()))
     }
+}
+
+fn warn_if_unreached(process: &Process, result: io::Result<Unreached>) {
+    let checked = result.map(|Unreached { processes, .. }| {
+        if !processes.is_empty() {
+            let child = &process.inner;
+            log::warn!("{child}: a signal of another thread did not reach {processes:?}");
+        }
+    });
+    warn_if_refused(process, "signalled", checked);
 }
 
 fn warn_if_refused(process: &Process, done: &str, result: io::Result<()>) {

@@ -293,16 +293,18 @@ fn failures_name_their_step_and_reason() {
 fn a_killed_process_has_ended_and_a_second_signal_fails() {
     let child = spawn(&child("echo")).expect("the tests can be run");
     assert_eq!(child.process.try_wait().expect("it can be asked"), None);
-    let kill = || child.process.signal(Signal::Kill, SignalTarget::Process);
+    let kill = || child.process.kill(SignalTarget::Process);
     kill().expect("it lives");
     assert_eq!(await_end(&child.process), ExitStatus::Code(1));
     assert_eq!(
         kill().expect_err("it has ended").kind(),
         io::ErrorKind::NotFound
     );
-    let numbered = child
-        .process
-        .signal(Signal::Number(9), SignalTarget::Process);
+    let numbered = child.process.signal(
+        Signal::Number(9),
+        SignalTarget::Process,
+        &mut Survey::default(),
+    );
     assert!(numbered.is_err());
 }
 
@@ -314,7 +316,7 @@ fn a_tree_outlives_its_root_and_can_still_be_ended() {
     // Keeps the pipe open: the grandchild lives as long as it is.
     let _input = child.take_pipe(0).expect("a pipe");
     let output = &child.take_pipe(1).expect("a pipe");
-    let kill = |target| child.process.signal(Signal::Kill, target);
+    let kill = |target| child.process.kill(target);
     // Waits until both test programs run: the child and the grandchild.
     let mut text = String::new();
     while text.matches("running").count() < 2 {
