@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Uid, WaitOptions, geteuid, getrlimit, setrlimit, waitpid};
 use rustix::thread::set_thread_res_uid;
-use tidewaiter::process::{Command, ExitStatus, SpawnStep};
+use tidewaiter::process::{Command, ExitStatus, SharedPipe, SpawnStep, Stdio, TerminalSize};
 use tidewaiter::{Process, ProcessProtocol, Reactor};
 
 use crate::descriptors::{descriptors, leave_free};
@@ -101,7 +101,75 @@ fn a_storm_at_the_limit_of_descriptors_leaves_nothing_behind() {
     });
 }
 
-/// Goal: as above, for the number of a user's processes.
+/// Everything that a child can have as a descriptor.
+fn kinds() -> Vec<(&'static str, Command)> {
+    let end = || Command::new("true");
+    let shared = SharedPipe::new();
+    let file = Stdio::append_file("/dev/null");
+    vec![
+        ("pipes", end().fd(5, Stdio::PipeToChild)),
+        ("sockets", end().stdin(Stdio::Socket).stdout(Stdio::Socket)),
+        (
+            "a pipe both ways",
+            end().fd(3, Stdio::Duplex).fd(4, Stdio::Duplex),
+        ),
+        ("a shared reader", end().stdin(shared.reader())),
+        (
+            "a shared writer",
+            end().stdout(shared.writer()).fd(7, Stdio::SameAs(1)),
+        ),
+        ("files", end().stdout(file.clone()).stderr(file)),
+        (
+            "our own",
+            end().fd(3, Stdio::Descriptor(0)).fd(0, Stdio::Null),
+        ),
+        ("a terminal", end().terminal(TerminalSize::default())),
+        (
+            "a terminal and pipes",
+            end().terminal(TerminalSize::default()).fd(3, Stdio::Pipe),
+        ),
+        ("a parent to end with", end().die_with_parent(true)),
+        ("no group", end().own_group(false)),
+    ]
+}
+
+/// Goal: whichever step of a start finds no free descriptor, nothing is left open.
+#[test]
+fn whatever_a_child_is_to_have_nothing_of_it_leaks_without_free_descriptors() {
+    let name = "whatever_a_child_is_to_have_nothing_of_it_leaks_without_free_descriptors";
+    alone(module_path!(), name, || {
+        let reactor = reactor();
+        let spawn = |command: &Command| {
+            let left = Rc::new(Cell::new(1));
+            let result = reactor.spawn_process(command, Ending { left });
+            result.inspect(|_| {
+                reactor.run().expect("the reactor runs");
+            })
+        };
+        // Opens what is opened once and kept, such as the thread of children that end with us.
+        spawn(&Command::new("true").die_with_parent(true)).expect("it starts");
+        for at in 0..kinds().len() {
+            let before = descriptors();
+            let mut refused = 0;
+            for spare in 0..30 {
+                let (kind, command) = kinds().swap_remove(at);
+                let limit = leave_free(spare);
+                let result = spawn(&command);
+                setrlimit(Resource::Nofile, limit).expect("it may be raised again");
+                drop(command);
+                assert_eq!(descriptors(), before, "{kind}, {spare} free: {result:?}");
+                let Err(error) = result else { break };
+                let reason = error.source.to_string();
+                assert!(reason.contains("Too many open files"), "{kind}: {error}");
+                refused += 1;
+            }
+            assert!((1..30).contains(&refused), "{refused} were refused");
+        }
+        assert_empty(&reactor.metrics());
+    });
+}
+
+/// Goal: as at the limit of descriptors, at that of a user's processes.
 /// Method: root is not limited, so this thread becomes a user that nobody else is, as the system counts threads.
 #[test]
 fn a_storm_at_the_limit_of_processes_leaves_nothing_behind() {
