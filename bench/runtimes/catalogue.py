@@ -112,6 +112,15 @@ WORKLOADS = (
     _child_stdout("child-stdout", "child-stdout", *_PIPE_AIMS),
     _child_stdout("child-stdout-unpinned", "child-stdout", *_PIPE_AIMS, pinned=False),
     _child_stdout("child-stdout-socket", "child-stdout-socket", Aim(URING, 1, ("libuv",))),
+    Workload(
+        "child-pipeline",
+        "child-pipeline",
+        "MiB/s",
+        (Figure("own_cpu_ms", "own CPU ms"), PEAK),
+        more_is_better=True,
+        pinned=False,
+        aims=(Aim(URING, 0.97, ("bare-epoll",)),),
+    ),
     *(_children(count) for count in (500, 2000)),
 )
 

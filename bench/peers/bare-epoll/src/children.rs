@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use bench_common::child::{self, Count, Lines, Received};
+use bench_common::child::{self, Count, Lines, Pipeline, Received};
 use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
@@ -72,6 +72,21 @@ pub(crate) fn stdout() -> io::Result<()> {
     }
     child.wait()?;
     received.end();
+    Ok(())
+}
+
+/// Leaves the pipeline to the shell.
+pub(crate) fn pipeline() -> io::Result<()> {
+    let pipeline = Pipeline::begin();
+    let script = format!(
+        "\"$0\" {} </dev/null | \"$0\" {} | \"$0\" {} >/dev/null",
+        child::WRITER,
+        child::ECHOER,
+        child::DRAIN
+    );
+    let mut shell = Command::new("/bin/sh");
+    let status = shell.arg("-c").arg(script).arg(child::program()).status()?;
+    pipeline.end(status.success());
     Ok(())
 }
 

@@ -30,6 +30,7 @@ fn main() -> io::Result<()> {
         Workload::Timers => clocks::timers(),
         Workload::Threads => clocks::threads(),
         Workload::ChildStdout => children::stdout(),
+        Workload::Pipeline => children::pipeline(),
         Workload::Children => children::echo(),
         Workload::ChildStdoutSocket => {
             tell::unsupported();

@@ -15,6 +15,9 @@ pub const WRITER: &str = "write-to-stdout";
 const WARM_UP: usize = CHILDREN / 16;
 /// The argument that makes a peer run as a child that echoes its input.
 pub const ECHOER: &str = "echo-stdin";
+/// The argument that makes a peer run as a child that drops its input, and fails unless that is all of the writing child's
+/// output.
+pub const DRAIN: &str = "drain-stdin";
 /// The name of the workload with children that echo, before their number.
 pub(crate) const CHILDREN_NAME: &str = "children-";
 /// The line that each child receives and sends back.
@@ -154,6 +157,38 @@ impl Received {
             ("rate", rate),
             ("operations", gib * 1024.0),
             ("cpu_s_per_gib", watch.cpu_us() / 1e6 / gib),
+        ]);
+    }
+}
+
+/// Measures a pipeline of three children: this program as [`WRITER`], [`ECHOER`] and [`DRAIN`].
+#[derive(Debug)]
+pub struct Pipeline {
+    watch: Watch,
+}
+
+impl Pipeline {
+    /// Begins; to be called before the first child is started.
+    #[must_use]
+    pub fn begin() -> Pipeline {
+        tell::begin();
+        Pipeline {
+            watch: Watch::new(),
+        }
+    }
+
+    /// Reports the result, when the last child has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it has failed, as it does unless it has received everything.
+    pub fn end(&self, success: bool) {
+        assert!(success, "all bytes come through");
+        let rate = WRITTEN_BYTES as f64 / f64::from(1 << 20) / self.watch.wall_us() * 1e6;
+        tell::result(&[
+            ("value", rate),
+            ("rate", rate),
+            ("own_cpu_ms", self.watch.cpu_us() / 1e3),
         ]);
     }
 }
@@ -317,6 +352,18 @@ pub(crate) fn echo_and_exit() -> ! {
             Err(_) => std::process::exit(1),
         }
     }
+}
+
+/// Runs as the child that drops its input.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a child has nothing to put in order"
+)]
+pub(crate) fn drain_and_exit() -> ! {
+    system::move_to_second_core();
+    let dropped = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    let complete = dropped.is_ok_and(|bytes| bytes == WRITTEN_BYTES as u64);
+    std::process::exit(i32::from(!complete))
 }
 
 /// Runs as the writing child.

@@ -31,6 +31,8 @@ pub enum Workload {
     ChildStdout,
     /// Read the standard output of a child from a socket.
     ChildStdoutSocket,
+    /// Run three children whose bytes go from one to the next, and not through us.
+    Pipeline,
     /// Send lines to many children, which send them back.
     Children,
 }
@@ -56,8 +58,10 @@ impl Workload {
             "spawn-32" => Workload::Spawn { at_a_time: 32 },
             "child-stdout" => Workload::ChildStdout,
             "child-stdout-socket" => Workload::ChildStdoutSocket,
+            "child-pipeline" => Workload::Pipeline,
             children if children.starts_with(child::CHILDREN_NAME) => Workload::Children,
             child::ECHOER => child::echo_and_exit(),
+            child::DRAIN => child::drain_and_exit(),
             child::WRITER => child::write_and_exit(),
             other => panic!("unknown workload `{other}`"),
         }

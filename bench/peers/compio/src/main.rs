@@ -19,7 +19,7 @@ async fn main() -> io::Result<()> {
         Workload::Threads => clocks::threads().await,
         Workload::Spawn { at_a_time } => children::spawn(at_a_time).await,
         Workload::ChildStdout => children::stdout().await,
-        Workload::ChildStdoutSocket => {
+        Workload::ChildStdoutSocket | Workload::Pipeline => {
             tell::unsupported();
             Ok(())
         }

@@ -12,7 +12,7 @@ use std::os::fd::IntoRawFd as _;
 use std::os::windows::io::IntoRawSocket as _;
 use std::path::PathBuf;
 
-use bench_common::{Workload, child, net};
+use bench_common::{Workload, child, net, tell};
 
 use crate::shared::ffi;
 
@@ -28,6 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         // On Unix, libuv uses sockets as pipes to children, so both workloads are the same.
         Workload::ChildStdout | Workload::ChildStdoutSocket => {
             shared::child_stdout(&text(child::program())?, &CString::new(child::WRITER)?)
+        }
+        Workload::Pipeline => {
+            tell::unsupported();
+            return Ok(());
         }
         Workload::Children => {
             shared::children(&text(child::program())?, &CString::new(child::ECHOER)?)

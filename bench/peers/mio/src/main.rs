@@ -22,6 +22,7 @@ fn main() -> io::Result<()> {
         | Workload::Spawn { .. }
         | Workload::ChildStdout
         | Workload::ChildStdoutSocket
+        | Workload::Pipeline
         | Workload::Children => {
             tell::unsupported();
             Ok(())

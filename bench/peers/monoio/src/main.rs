@@ -19,6 +19,7 @@ async fn main() -> io::Result<()> {
         Workload::Spawn { .. }
         | Workload::ChildStdout
         | Workload::ChildStdoutSocket
+        | Workload::Pipeline
         | Workload::Children => {
             tell::unsupported();
             Ok(())

@@ -1,10 +1,10 @@
 //! Child processes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use bench_common::child::{self, Count, Lines, Received};
-use tidewaiter::process::{Command, ExitStatus, SpawnError, Stdio};
+use bench_common::child::{self, Count, Lines, Pipeline, Received};
+use tidewaiter::process::{Command, ExitStatus, SharedPipe, SpawnError, Stdio};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor};
 
 /// Spawns another child when one has ended.
@@ -68,6 +68,44 @@ pub(crate) fn stdout(reactor: &Reactor, output: Stdio) -> Result<(), SpawnError>
         .stdout(output)
         .stderr(Stdio::Inherit);
     reactor.spawn_process(&command, Writer::default())?;
+    Ok(())
+}
+
+/// A child of the pipeline. Stops the reactor when all have ended.
+struct Part {
+    left: Rc<Cell<usize>>,
+    pipeline: Rc<Pipeline>,
+}
+
+impl ProcessProtocol for Part {
+    fn process_ended(&mut self, process: &Process, status: ExitStatus) {
+        assert!(status.success(), "each child gets all bytes");
+        self.left.set(self.left.get() - 1);
+        if self.left.get() == 0 {
+            self.pipeline.end(true);
+            process.reactor().stop();
+        }
+    }
+}
+
+pub(crate) fn pipeline(reactor: &Reactor) -> Result<(), SpawnError> {
+    let pipeline = Rc::new(Pipeline::begin());
+    let (first, second) = (SharedPipe::new(), SharedPipe::new());
+    let parts: [(_, Stdio, Stdio); 3] = [
+        (child::WRITER, Stdio::Null, first.writer().into()),
+        (child::ECHOER, first.reader().into(), second.writer().into()),
+        (child::DRAIN, second.reader().into(), Stdio::Null),
+    ];
+    let left = Rc::new(Cell::new(parts.len()));
+    for (argument, input, output) in parts {
+        let command = Command::new(child::program())
+            .arg(argument)
+            .stdin(input)
+            .stdout(output)
+            .stderr(Stdio::Inherit);
+        let (left, pipeline) = (Rc::clone(&left), Rc::clone(&pipeline));
+        reactor.spawn_process(&command, Part { left, pipeline })?;
+    }
     Ok(())
 }
 

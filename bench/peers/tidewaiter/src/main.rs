@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Workload::Spawn { at_a_time } => children::spawn(&reactor, at_a_time)?,
         Workload::ChildStdout => children::stdout(&reactor, Stdio::Pipe)?,
         Workload::ChildStdoutSocket => children::stdout(&reactor, Stdio::Socket)?,
+        Workload::Pipeline => children::pipeline(&reactor)?,
         Workload::Children => children::echo(&reactor)?,
     }
     reactor.run()?;

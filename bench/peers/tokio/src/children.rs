@@ -4,7 +4,7 @@ use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use bench_common::child::{self, Count, Lines, Received};
+use bench_common::child::{self, Count, Lines, Pipeline, Received};
 use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -45,6 +45,27 @@ pub(crate) async fn stdout() -> io::Result<()> {
     }
     child.wait().await?;
     received.end();
+    Ok(())
+}
+
+pub(crate) async fn pipeline() -> io::Result<()> {
+    let pipeline = Pipeline::begin();
+    let (first_reader, first_writer) = io::pipe()?;
+    let (second_reader, second_writer) = io::pipe()?;
+    let start = |argument, input: Stdio, output: Stdio| {
+        let mut command = Command::new(child::program());
+        command.arg(argument).stdin(input).stdout(output).spawn()
+    };
+    let mut children = [
+        start(child::WRITER, Stdio::null(), first_writer.into())?,
+        start(child::ECHOER, first_reader.into(), second_writer.into())?,
+        start(child::DRAIN, second_reader.into(), Stdio::null())?,
+    ];
+    let mut success = true;
+    for child in &mut children {
+        success &= child.wait().await?.success();
+    }
+    pipeline.end(success);
     Ok(())
 }
 

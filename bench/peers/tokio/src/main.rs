@@ -30,6 +30,7 @@ fn main() -> io::Result<()> {
                 tell::unsupported();
                 Ok(())
             }
+            Workload::Pipeline => children::pipeline().await,
             Workload::Children => children::echo().await,
         }
     })
