@@ -64,6 +64,11 @@ def _rate(task: str, unit: str, figure: Figure, *aims: Aim, pinned: bool = False
     )
 
 
+def _first_output(task: str, most: float) -> Workload:
+    aims = (Aim(OURS_ON_WINDOWS, most, (IOCP,)),)
+    return Workload(PREFIX + task, task, "ms", (_CPU,), pinned=False, aims=aims)
+
+
 WORKLOADS = (
     _echo("echo-64", 64, 64, 0.34),
     _echo("echo-1000", 64, 1000, 0.34),
@@ -78,15 +83,10 @@ WORKLOADS = (
     _clock("timer-chain", *_aims(1 / 5)),
     _rate("thread-calls", "calls", Figure("cpu_ns", "CPU ns"), *_aims(8, 5)),
     _rate("child-stdout", "MiB", Figure("cpu_s_per_gib", "own CPU s/GiB"), *_aims(3.5, 3), pinned=True),
-    Workload(
-        PREFIX + "first-output",
-        "first-output",
-        "ms",
-        (_CPU,),
-        pinned=False,
-        aims=(Aim(OURS_ON_WINDOWS, 1 / 8, (IOCP,)),),
-    ),
+    _first_output("first-output", 1 / 8),
+    _first_output("first-output-terminal", 1 / 4.5),
     _rate("spawn-series", "children", _CPU_PER_CHILD, Aim(OURS_ON_WINDOWS, 6, (IOCP,))),
+    _rate("spawn-series-descriptors", "children", _CPU_PER_CHILD, Aim(OURS_ON_WINDOWS, 3.8, (IOCP,))),
     _rate("spawn-many", "children", _CPU_PER_CHILD, *_aims(1.5, 1.5)),
     Workload(
         PREFIX + "silent-children",

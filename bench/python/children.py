@@ -46,7 +46,7 @@ class Talker(ProcessProtocol):
         self.ended(self.first - self.began)
 
 
-def first_output(reactor) -> None:
+def first_output(reactor, **options) -> None:
     """Measures milliseconds from the spawn to the first output, one child after the other."""
     times: list[float] = []
 
@@ -61,10 +61,15 @@ def first_output(reactor) -> None:
             reactor.stop()
 
     def spawn() -> None:
-        _spawn(reactor, Talker(ended), TALKER)
+        _spawn(reactor, Talker(ended), TALKER, **options)
 
     _run(reactor, spawn)
     tell(result={"value": median(times[WARM_UP:])})
+
+
+def first_output_terminal(reactor) -> None:
+    """Measures the same of children with terminals."""
+    first_output(reactor, usePTY=True)
 
 
 class Brief(ProcessProtocol):
@@ -77,7 +82,7 @@ class Brief(ProcessProtocol):
         self.ended()
 
 
-def _spawn_and_reap(reactor, at_a_time: int) -> None:
+def _spawn_and_reap(reactor, at_a_time: int, **options) -> None:
     """Measures children per second, with `at_a_time` of them alive."""
     count = 0
     started = began_cpu = 0.0
@@ -95,11 +100,11 @@ def _spawn_and_reap(reactor, at_a_time: int) -> None:
             end()
             reactor.stop()
         elif done < IN_SERIES:
-            _spawn(reactor, Brief(ended), BRIEF)
+            _spawn(reactor, Brief(ended), BRIEF, **options)
 
     def first() -> None:
         for _ in range(at_a_time):
-            _spawn(reactor, Brief(ended), BRIEF)
+            _spawn(reactor, Brief(ended), BRIEF, **options)
 
     _run(reactor, first)
     tell(result={"value": IN_SERIES / seconds, "cpu_us": cpu / IN_SERIES * 1e6})
@@ -108,6 +113,11 @@ def _spawn_and_reap(reactor, at_a_time: int) -> None:
 def spawn_series(reactor) -> None:
     """Measures children per second, each spawned when the previous one was reaped."""
     _spawn_and_reap(reactor, 1)
+
+
+def spawn_series_descriptors(reactor) -> None:
+    """Measures the same with two further descriptors, one each way."""
+    _spawn_and_reap(reactor, 1, childFDs={0: "w", 1: "r", 2: "r", 3: "r", 4: "w"})
 
 
 def spawn_many(reactor) -> None:
@@ -228,8 +238,11 @@ def _turn_counter(reactor) -> Callable[[], int]:
     return lambda: count
 
 
-def _spawn(reactor, protocol: ProcessProtocol, command: list[str]):
-    return reactor.spawnProcess(protocol, _path_of(command[0]), command, env=None)
+def _spawn(reactor, protocol: ProcessProtocol, command: list[str], **options):
+    if type(reactor).__name__ == "IOCPReactor":
+        # It refuses all options that we use, so its children are plain ones.
+        options = {}
+    return reactor.spawnProcess(protocol, _path_of(command[0]), command, env=None, **options)
 
 
 def _path_of(program: str) -> str:
@@ -262,7 +275,9 @@ def _run(reactor, first: Callable) -> None:
 
 CHILDREN: dict[str, Callable] = {
     "first-output": first_output,
+    "first-output-terminal": first_output_terminal,
     "spawn-series": spawn_series,
+    "spawn-series-descriptors": spawn_series_descriptors,
     "spawn-many": spawn_many,
     "child-stdout": child_stdout,
     "silent-children": silent_children,

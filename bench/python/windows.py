@@ -24,14 +24,23 @@ _CLOCKS_AND_CHILDREN = (
     "thread-calls",
     "child-stdout",
     "first-output",
+    "first-output-terminal",
     "spawn-series",
+    "spawn-series-descriptors",
     "spawn-many",
     "silent-children",
 )
 # The default workloads on Windows: no servers, because we cannot read the CPU time of other processes there.
 NAMES = frozenset(PREFIX + name for name in _CLOCKS_AND_CHILDREN)
 # Workloads that other systems measure only if the user gives the full name.
-NOT_ELSEWHERE = frozenset(PREFIX + name for name in ("first-output", "spawn-series", "silent-children"))
+_NOT_ELSEWHERE = (
+    "first-output",
+    "first-output-terminal",
+    "spawn-series",
+    "spawn-series-descriptors",
+    "silent-children",
+)
+NOT_ELSEWHERE = frozenset(PREFIX + name for name in _NOT_ELSEWHERE)
 
 # Servers can be measured under Wine, because Linux reports the CPU time of other processes.
 _SERVERS = ("echo-64", "echo-64k", "stream-in", "stream-out", "churn")
