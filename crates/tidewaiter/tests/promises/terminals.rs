@@ -233,7 +233,7 @@ fn open_objects() -> usize {
 /// Goal: a terminal leaves nothing behind, however it ends: no descriptor or handle, and no thread, which has some.
 #[test]
 fn many_terminals_leave_nothing_open() {
-    const ROUNDS: usize = 12;
+    const ROUNDS: usize = 8;
     alone(module_path!(), "many_terminals_leave_nothing_open", || {
         let mut harness = Harness::new();
         let mut round = || {
@@ -252,7 +252,7 @@ fn many_terminals_leave_nothing_open() {
             harness.close_all(CloseMode::Graceful);
         };
         // The first ones leave threads of the system's pool, which it keeps.
-        for _ in 0..4 {
+        for _ in 0..2 {
             round();
         }
         let before = open_objects();

@@ -119,7 +119,8 @@ impl Process {
         self.inner.signal(signal, target)
     }
 
-    /// Asks the child alone to end: SIGTERM; on Windows Ctrl-Break, which reaches its whole group.
+    /// Asks the child alone to end: SIGTERM; on Windows Ctrl-Break, which reaches its whole group, or for a child on a
+    /// [terminal](crate::process::Command::terminal) its hang-up, which reaches all that have the terminal.
     ///
     /// # Errors
     ///
@@ -189,8 +190,8 @@ impl Process {
     }
 
     /// Leaves the child running when the reactor stops or is dropped. Until then, nothing changes. Then the reactor
-    /// closes the child's pipes, and neither waits for its exit nor reports it: on Unix, the child may stay a zombie
-    /// after its exit, until the program ends or reaps it.
+    /// closes the child's pipes, which hangs up a child on a terminal, and neither waits for its exit nor reports it: on
+    /// Unix, the child may stay a zombie after its exit, until the program ends or reaps it.
     pub fn detach(&self) {
         self.inner.detached.set(true);
     }
