@@ -171,6 +171,16 @@ pub(crate) struct Serve {
     /// Run COMMAND as this group, given by name or number [default: the user's own]
     #[arg(long, value_name = "GROUP", requires = "user")]
     pub(crate) group: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    /// Program to run, with its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What COMMAND may use.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Limits {
     /// Memory of COMMAND: 64K, 512M, 2G; a number alone means bytes. Unix: the address space of each process.
     /// Windows: all its processes together [default: no limit]
     #[arg(long, value_name = "SIZE")]
@@ -187,9 +197,6 @@ pub(crate) struct Serve {
     /// server may have]
     #[arg(long, value_name = "N")]
     pub(crate) limit_open_files: Option<String>,
-    /// Program to run, with its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tidewaiter::process::{Command, Limits};
 
-use crate::args::Serve;
+use crate::args::{self, Serve};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::quantity::{count, duration, size};
@@ -30,7 +30,7 @@ impl Confinement {
             clear_env: serve.clear_env,
             env: env.collect::<Result<_, _>>()?,
             identity: identity.transpose()?,
-            limits: limits(serve)?,
+            limits: limits(&serve.limits)?,
         })
     }
 
@@ -65,30 +65,30 @@ fn variable(text: &str) -> Result<(String, String), Failure> {
     }
 }
 
-fn limits(serve: &Serve) -> Result<Limits, Failure> {
+fn limits(asked: &args::Limits) -> Result<Limits, Failure> {
     let mut limits = Limits::default();
-    limits.memory = serve
+    limits.memory = asked
         .limit_memory
         .as_deref()
         .map(|text| size("--limit-memory", text))
         .transpose()?;
-    if let Some(text) = serve.limit_cpu.as_deref() {
+    if let Some(text) = asked.limit_cpu.as_deref() {
         let time = duration("--limit-cpu", text)?;
         if time.is_zero() {
             return Err(Failure::usage("--limit-cpu must be above 0"));
         }
         limits.cpu_time = Some(time);
     }
-    limits.processes = serve
+    limits.processes = asked
         .limit_processes
         .as_deref()
         .map(|text| count("--limit-processes", text))
         .transpose()?;
-    if cfg!(windows) && serve.limit_open_files.is_some() {
+    if cfg!(windows) && asked.limit_open_files.is_some() {
         let message = "--limit-open-files: Windows has no such limit";
         return Err(Failure::usage(message));
     }
-    limits.open_files = serve
+    limits.open_files = asked
         .limit_open_files
         .as_deref()
         .map(|text| count("--limit-open-files", text))

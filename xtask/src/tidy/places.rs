@@ -59,9 +59,12 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/poll/sigpipe/mod.rs",
     "crates/tidewaiter/src/process/mod.rs",
     "crates/tidewaiter/src/process/other/parent.rs",
-    // The command: Windows has no limit of descriptors and no users by number, and only Linux has orphans to reap.
+    // The command: Windows has no limit of descriptors and no users by number, other keys end the input of its terminals,
+    // and only Linux has orphans to reap.
     "crates/tidewaiter-cli/src/commands/serve/limits.rs",
     "crates/tidewaiter-cli/src/commands/serve/orphans.rs",
+    "crates/tidewaiter-cli/src/commands/serve/terminal.rs",
+    "crates/tidewaiter-cli/src/confine.rs",
     "crates/tidewaiter-cli/src/identity.rs",
     // The Python package: how Python ends a thread, what kind of handle a number from Python is, how a child starts,
     // and how its status is encoded.

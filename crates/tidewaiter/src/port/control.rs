@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use super::admission::{invalid, ip_address, ip_ends, not_a_process, not_a_socket, not_a_terminal};
 use super::calls::{Answer, Control, Query};
 use super::options::{ListenOptions, PortKind, SocketOption};
+use super::socket::{Socket as FreeSocket, SocketRepr};
 use crate::os::{Address, OsPipe, RawDescriptor, UnixAddress};
 use crate::process::{OsProcess, TerminalSize};
 
@@ -60,13 +61,61 @@ impl Object<'_> {
     }
 }
 
+impl FreeSocket {
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
+    pub fn local_addr(&self) -> io::Result<Address> {
+        local_addr(self.os()?)
+    }
+
+    /// Sets an option of the socket.
+    ///
+    /// # Errors
+    ///
+    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
+    pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        set_option(self.os()?, option)
+    }
+
+    /// Sets whether calls on the socket return at once instead of waiting. Every process that has the socket shares this
+    /// mode. A port sets it for the sockets that it accepts or adopts; ordinary programs expect that it is not set.
+    ///
+    /// # Errors
+    ///
+    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.os()?.set_nonblocking(nonblocking)
+    }
+
+    /// The OS's number of the socket, for instance for a child's
+    /// [`Stdio::Descriptor`](crate::process::Stdio::Descriptor); `None` for a simulated one. The number means this socket
+    /// only as long as this value lives.
+    #[must_use]
+    pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
+        self.os().ok().map(raw_descriptor)
+    }
+
+    fn os(&self) -> io::Result<&Socket> {
+        match &self.0 {
+            SocketRepr::Os(os) | SocketRepr::Plain(os) => Ok(os),
+            SocketRepr::Sim(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the OS knows no simulated socket",
+            )),
+        }
+    }
+}
+
 #[cfg(unix)]
-pub(super) fn raw_descriptor(socket: &Socket) -> RawDescriptor {
+fn raw_descriptor(socket: &Socket) -> RawDescriptor {
     std::os::fd::AsRawFd::as_raw_fd(socket)
 }
 
 #[cfg(windows)]
-pub(super) fn raw_descriptor(socket: &Socket) -> RawDescriptor {
+fn raw_descriptor(socket: &Socket) -> RawDescriptor {
     std::os::windows::io::AsRawSocket::as_raw_socket(socket)
 }
 
@@ -138,7 +187,7 @@ pub(super) fn stream(
     Ok(socket)
 }
 
-pub(super) fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
+fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
     match option {
         SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
         SocketOption::KeepAlive(None) => socket.set_keepalive(false),
@@ -150,7 +199,7 @@ pub(super) fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()
     }
 }
 
-pub(super) fn local_addr(socket: &Socket) -> io::Result<Address> {
+fn local_addr(socket: &Socket) -> io::Result<Address> {
     address(&socket.local_addr()?)
 }
 

@@ -2,12 +2,9 @@
 
 use std::any::Any;
 use std::fmt;
-use std::io;
 use std::net::{TcpListener, TcpStream};
 
-use super::control;
-use super::options::SocketOption;
-use crate::os::{Address, OsPipe, RawDescriptor};
+use crate::os::OsPipe;
 
 /// A stream socket that belongs to no port yet. It may be connected or not. Dropping it closes it.
 ///
@@ -27,54 +24,6 @@ pub(crate) enum SocketRepr {
 
 /// A socket that no OS has made.
 pub(crate) trait Simulated: Any + fmt::Debug + Send + Sync {}
-
-impl Socket {
-    /// The address that the socket is bound to.
-    ///
-    /// # Errors
-    ///
-    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
-    pub fn local_addr(&self) -> io::Result<Address> {
-        control::local_addr(self.os()?)
-    }
-
-    /// Sets an option of the socket.
-    ///
-    /// # Errors
-    ///
-    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
-    pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
-        control::set_option(self.os()?, option)
-    }
-
-    /// Sets whether calls on the socket return at once instead of waiting. Every process that has the socket shares this
-    /// mode. A port sets it for the sockets that it accepts or adopts; ordinary programs expect that it is not set.
-    ///
-    /// # Errors
-    ///
-    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.os()?.set_nonblocking(nonblocking)
-    }
-
-    /// The OS's number of the socket, for instance for a child's
-    /// [`Stdio::Descriptor`](crate::process::Stdio::Descriptor); `None` for a simulated one. The number means this socket
-    /// only as long as this value lives.
-    #[must_use]
-    pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
-        self.os().ok().map(control::raw_descriptor)
-    }
-
-    fn os(&self) -> io::Result<&socket2::Socket> {
-        match &self.0 {
-            SocketRepr::Os(os) | SocketRepr::Plain(os) => Ok(os),
-            SocketRepr::Sim(_) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "the OS knows no simulated socket",
-            )),
-        }
-    }
-}
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Socket {

@@ -97,7 +97,7 @@ impl Reactor {
     /// overlapped I/O. So no reactor can adopt it there. Otherwise as
     /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over).
     ///
-    /// A child that has the socket as its standard input and output can ask who its peer is. It gets a copy, as
+    /// A child that has the socket as its standard input and output can ask for its peer's address. It gets a copy, as
     /// [`Stdio::Descriptor`](crate::process::Stdio::Descriptor) says. The connection ends once all copies are closed, so
     /// close this one by dropping it:
     ///

@@ -44,10 +44,7 @@ pub(super) struct Session {
     process: RefCell<Option<Process>>,
     status: Cell<Option<ExitStatus>>,
     ended: Ended,
-    bytes_in: Cell<u64>,
-    bytes_out: Cell<u64>,
-    /// Whether what the client sent ends within a line.
-    in_line: Cell<bool>,
+    traffic: Traffic,
     activity: Activity,
     reason: RefCell<Option<Cow<'static, str>>>,
     /// The child was asked to end, or was killed.
@@ -63,6 +60,15 @@ struct Ended {
     output: Cell<bool>,
     /// The child has exited and its pipes are closed, or it was never started.
     child: Cell<bool>,
+}
+
+/// The bytes that were passed on.
+#[derive(Default)]
+struct Traffic {
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    /// Whether what the client sent ends within a line.
+    in_line: Cell<bool>,
 }
 
 /// The time of the last activity, for `--idle-timeout`.
@@ -95,9 +101,7 @@ impl Session {
                 output: Cell::new(false),
                 child: Cell::new(true),
             },
-            bytes_in: Cell::new(0),
-            bytes_out: Cell::new(0),
-            in_line: Cell::new(false),
+            traffic: Traffic::default(),
             activity: Activity {
                 last: Cell::new(now),
                 last_left: Cell::new(0),
@@ -183,12 +187,13 @@ impl Session {
 
     pub(super) fn client_data_received(&self, data: &[u8]) {
         self.touch();
-        add(&self.bytes_in, data.len() as u64);
+        add(&self.traffic.bytes_in, data.len() as u64);
         add(&self.owner.totals().bytes_in, data.len() as u64);
         if let Some(stdin) = self.pipe(0) {
             stdin.write(data);
         }
-        self.in_line
+        self.traffic
+            .in_line
             .set(!matches!(data.last(), Some(b'\n' | b'\r')));
     }
 
@@ -209,8 +214,8 @@ impl Session {
     /// whatever reads next.
     fn type_end(self: &Rc<Self>) {
         let Some(stdin) = self.pipe(0) else { return };
-        if stdin.queued() == 0 || self.in_line.get() {
-            stdin.write(terminal::end_of_input(self.in_line.replace(false)));
+        if stdin.queued() == 0 || self.traffic.in_line.get() {
+            stdin.write(terminal::end_of_input(self.traffic.in_line.replace(false)));
         }
         self.later(terminal::END_AGAIN, Session::type_end);
     }
@@ -248,7 +253,7 @@ impl Session {
 
     pub(super) fn child_data_received(&self, data: &[u8]) {
         self.touch();
-        add(&self.bytes_out, data.len() as u64);
+        add(&self.traffic.bytes_out, data.len() as u64);
         add(&self.owner.totals().bytes_out, data.len() as u64);
         if let Some(client) = self.client() {
             client.write(data);
@@ -347,7 +352,7 @@ impl Session {
         }
         self.ending.set(true);
         self.signal(Signal::Kill);
-        let output = self.bytes_out.get();
+        let output = self.traffic.bytes_out.get();
         self.later(KILL_AFTER, move |session| session.cut_off(output, output));
     }
 
@@ -356,7 +361,7 @@ impl Session {
     /// Waits as long as the client is still receiving output that was in the pipe. `at_kill` and `before` count the
     /// bytes of output at the kill and at the last check.
     fn cut_off(self: &Rc<Self>, at_kill: u64, before: u64) {
-        let output = self.bytes_out.get();
+        let output = self.traffic.bytes_out.get();
         let flows = output > before && output - at_kill < PIPE_BYTES_MAX;
         let takes = flows || self.client().is_some_and(Transport::is_congested);
         if self.ended.client.get() || !takes {
@@ -428,8 +433,8 @@ impl Session {
             peer:% = self.peer,
             pid = pid.unwrap_or_default(),
             seconds:% = format_args!("{:.3}", elapsed.as_secs_f64()),
-            bytes_in:% = bytes(&self.bytes_in),
-            bytes_out:% = bytes(&self.bytes_out),
+            bytes_in:% = bytes(&self.traffic.bytes_in),
+            bytes_out:% = bytes(&self.traffic.bytes_out),
             exit:% = self.status.get().map_or_else(|| "none".to_owned(), |status| status.to_string()),
             reason:% = self.reason.borrow().as_deref().unwrap_or("none");
             "connection ended"
