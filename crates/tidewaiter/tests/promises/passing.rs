@@ -1,4 +1,4 @@
-//! What a program is given: any text that the system can pass, and a clear refusal of all others.
+//! Texts for a program: all that the system can pass arrive, and all others are refused with a cause.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ fn odd() -> OsString {
     return std::os::windows::ffi::OsStringExt::from_wide(&[0x61, 0xDC00, 0xD800, 0x62, 0xD800]);
 }
 
-/// What a child with [`Role::Tell`] says of its environment.
+/// Returns the bytes that a child with [`Role::Tell`] writes.
 fn told(command: &Command) -> Vec<u8> {
     let mut harness = Harness::new();
     let child = Child::run(&mut harness, command);

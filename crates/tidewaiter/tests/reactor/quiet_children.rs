@@ -47,7 +47,7 @@ fn expect_quiet(reactor: &Reactor, then: impl FnOnce(&Reactor) + 'static) {
 
 /// Waits until its child plays its role, has it kept quiet, and kills it.
 struct Unheard {
-    /// What the child says once it plays its role.
+    /// The child writes this once it plays its role.
     mark: &'static [u8],
     unread: usize,
     output: Vec<u8>,
@@ -115,7 +115,7 @@ fn a_child_that_does_not_read_what_is_queued_for_it_causes_no_wake_up() {
     check_unheard(&sockets, READY, UNREAD);
 }
 
-/// What a child writes while it is paused: less on Windows, because each piece that goes through a pipe passes a
+/// The bytes that a child writes while it is paused: less on Windows, because each piece that goes through a pipe passes a
 /// server of Wine.
 const FLOOD: usize = if cfg!(windows) { 64 << 20 } else { 1 << 30 };
 

@@ -117,7 +117,7 @@ impl Role {
     }
 }
 
-/// What [`Role::Tell`] tells, of this environment.
+/// Returns the bytes that [`Role::Tell`] writes, in this environment.
 pub(crate) fn told(value: impl Fn(&str) -> Option<OsString>) -> Vec<u8> {
     let numbered = (0..).map(|number| format!("{TEXT}_{number}"));
     let values = value(TEXT)
