@@ -20,6 +20,8 @@ pub enum ExitStatus {
     /// It ended, but its status is lost (Unix): the program ignores SIGCHLD (see
     /// [`stop_ignoring_sigchld`](super::stop_ignoring_sigchld)), other code of the program reaped the child, or
     /// the process that waited is a fork of the child's parent.
+    ///
+    /// A [command that is run](crate::Reactor::run_command) may also have this status because it could not be killed.
     Unknown,
 }
 

@@ -1,9 +1,11 @@
 //! Killed children that do not end, as when one hangs in the kernel.
 
-use std::time::Instant;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
-use tidewaiter::{Process, Reactor};
+use tidewaiter::{CommandOptions, CommandPool, Process, Reactor};
 
 use crate::promises::processes::Watch;
 use crate::promises::support::{Countdown, Log, reactor, run_clean};
@@ -54,6 +56,65 @@ fn a_stop_leaves_a_child_behind_that_does_not_end_and_names_it() {
             panic!("there should be one message: {messages:?}");
         };
         assert!(message.contains("is left behind"), "{message}");
+        drop(held);
+    });
+}
+
+/// Goal: a command that cannot be killed does not hold back its result, nor its place in a pool.
+#[test]
+fn a_command_that_does_not_end_gives_its_result_and_its_place() {
+    let name = "a_command_that_does_not_end_gives_its_result_and_its_place";
+    alone(module_path!(), name, || {
+        messages::keep();
+        let reactor = reactor();
+        let pool = CommandPool::new(&reactor, 1);
+        let results: Rc<RefCell<Vec<String>>> = Rc::default();
+        let limit = Duration::from_millis(100);
+        let options = CommandOptions::new(crate::child(Role::Deaf)).time_limit(limit);
+        let told = Rc::clone(&results);
+        let run = pool.run(options, move |_, result| {
+            let error = result.expect_err("it takes too long");
+            let output = error.output.as_ref().expect("it ran");
+            told.borrow_mut()
+                .push(format!("{error}: {}", output.status));
+        });
+        let left = run.process().expect("it runs");
+        let pid = Pid::from_raw(left.pid().cast_signed()).expect("it is no zero");
+        let held = Held::hold(pid).expect("it is our child");
+        let told = Rc::clone(&results);
+        pool.run(crate::child(Role::Exit(0)), move |reactor, result| {
+            let output = result.expect("it ends");
+            told.borrow_mut().push(output.status.to_string());
+            reactor.stop();
+        });
+        run_clean(&reactor);
+        let expected = [
+            "the command took longer than 100ms: unknown exit status",
+            "exit code 0",
+        ];
+        assert_eq!(*results.borrow(), expected);
+        let messages = about(&left);
+        assert!(messages.iter().all(|it| it.contains("is left behind")));
+        assert!(!messages.is_empty());
+        drop(held);
+    });
+}
+
+/// Goal: a child that outlives its grace and the kill after it is named, and does not keep the reactor from stopping.
+#[test]
+fn a_child_that_does_not_end_after_its_grace_is_named() {
+    let name = "a_child_that_does_not_end_after_its_grace_is_named";
+    alone(module_path!(), name, || {
+        messages::keep();
+        let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+        let (left, held) = start(&reactor, true, Watch::new(&log, &countdown));
+        left.terminate_then_kill(Duration::from_millis(10));
+        let after = Duration::from_secs(6);
+        reactor.call_later(after, Reactor::stop);
+        run_clean(&reactor);
+        let messages = about(&left);
+        assert!(messages[0].contains("still runs 5s after it was killed"));
+        assert!(messages[1].contains("is left behind"));
         drop(held);
     });
 }

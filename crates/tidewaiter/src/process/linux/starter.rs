@@ -36,7 +36,7 @@ impl Starter {
     }
 }
 
-/// What is lent to the thread while its owner waits for it.
+/// A value that is lent to the thread while its owner waits for it.
 struct Lent<T>(T);
 
 // SAFETY: `run` waits until the thread has dropped what it was lent, so only one thread uses it at a time.

@@ -176,7 +176,7 @@ impl OsProcess {
         if unsafe { libc::kill(receiver, number) } == 0 {
             return Ok(Unreached {
                 processes: Vec::new(),
-                // Who left the group.
+                // Processes that left the group.
                 may_be_more: target == SignalTarget::Tree,
             });
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Inner;
 use crate::process::{Signal, SignalTarget, Unreached};
+use crate::reactor::KILLED_DEADLINE;
 
 impl Inner {
     /// Sends a signal to the child and its tree, or to the child alone where trees cannot be signalled.
@@ -42,10 +43,24 @@ impl Inner {
             }
         }
         let inner = Rc::clone(self);
-        let call = self.reactor.call_later(grace, move |_| inner.end_tree());
+        let call = self
+            .reactor
+            .call_later(grace, move |_| inner.kill_after_grace());
         if let Some(earlier) = self.grace.replace(Some(call)) {
             earlier.cancel();
         }
+    }
+
+    /// Kills the tree, and names the child in the log if it does not end for that.
+    fn kill_after_grace(self: &Rc<Self>) {
+        self.end_tree();
+        let inner = Rc::clone(self);
+        let call = self.reactor.call_later(KILLED_DEADLINE, move |_| {
+            if inner.status.get().is_none() {
+                log::error!("{inner} still runs {KILLED_DEADLINE:?} after it was killed");
+            }
+        });
+        self.grace.replace(Some(call));
     }
 
     /// Ends the grace without killing anything.

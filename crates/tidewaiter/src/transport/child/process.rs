@@ -145,7 +145,8 @@ impl Process {
     /// A tree that cannot be asked is killed at once. If the child ends and its pipes close earlier, what is left of
     /// the tree is killed then, so that nothing of it outlives
     /// [`process_ended`](crate::ProcessProtocol::process_ended) but what [`kill`](Process::kill) does not reach. A later
-    /// call asks again, and its grace replaces this one. Failures are logged.
+    /// call asks again, and its grace replaces this one. Failures are logged, and so is a child that has not ended 5 s
+    /// after it was killed.
     ///
     /// ```
     /// use std::time::Duration;

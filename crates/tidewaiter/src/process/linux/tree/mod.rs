@@ -46,7 +46,7 @@ impl OsProcess {
         let mut reached = false;
         for member in &tree {
             let outside = member.group != root.pid;
-            // The others get the signal with their group, which does not tell who refuses it.
+            // The others get the signal with their group, which does not tell which of them refuse it.
             match send_to(member, if outside { number } else { 0 }) {
                 Ok(()) => reached |= outside,
                 Err(Errno::SRCH) => {}
@@ -68,18 +68,15 @@ impl OsProcess {
     fn stop_tree(&self, root: &Root, mut tree: Vec<Seen>, survey: &mut Survey) -> Vec<Seen> {
         let mut stopped = HashSet::new();
         for _ in 0..LOOKS {
-            // Who cannot be stopped cannot be killed either, which shows later.
+            // A process that cannot be stopped cannot be killed either, which shows later.
             let _ = self.signal_group(libc::SIGSTOP, root.reaped.is_some());
-            let mut any = false;
+            let before = stopped.len();
             for member in &tree {
-                if stopped.insert(member.pid) {
-                    any = true;
-                    if member.group != root.pid {
-                        let _ = send_to(member, libc::SIGSTOP);
-                    }
+                if stopped.insert(member.pid) && member.group != root.pid {
+                    let _ = send_to(member, libc::SIGSTOP);
                 }
             }
-            if !any {
+            if stopped.len() == before {
                 break;
             }
             tree = descendants(root, survey);

@@ -1,4 +1,4 @@
-//! What `/proc` tells about processes.
+//! Processes, as `/proc` shows them.
 
 use std::time::{Duration, Instant};
 
@@ -88,8 +88,8 @@ const USES: u32 = 20;
 
 /// All processes of the machine, as they were a moment ago.
 ///
-/// To look at them all takes some microseconds for each. So the result is kept for a moment: who signals a thousand
-/// trees at once does not look a thousand times.
+/// To look at them all takes some microseconds for each. So the result is kept for a moment: signals to a thousand trees
+/// at once do not take a thousand looks.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     seen: Vec<Seen>,

@@ -138,7 +138,7 @@ fn the_name_of_a_program_can_be_anything() {
     assert_eq!(parse(7, b""), None);
 }
 
-/// Goal: who may not be killed is named.
+/// Goal: processes that may not be killed are named.
 /// Method: a thread that is no root any more starts a program with the set-user-ID bit, which becomes root.
 #[test]
 fn processes_of_another_user_are_named() {

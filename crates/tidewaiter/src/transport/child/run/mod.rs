@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{ChildFd, Process, ProcessProtocol};
 use crate::process::{ExitStatus, SpawnError};
-use crate::reactor::{DelayedCall, Reactor};
+use crate::reactor::{DelayedCall, KILLED_DEADLINE, Reactor, report_left_behind};
 pub use options::CommandOptions;
 pub use output::{CommandError, CommandFailure, CommandOutput};
 pub use pool::CommandPool;
@@ -188,7 +188,18 @@ impl Run {
             abort_pipes(&process);
         }
         let closing = self.options.grace.saturating_add(DRAIN);
-        self.set_timer(closing, move || abort_pipes(&process));
+        let run = Rc::clone(self);
+        self.set_timer(closing, move || {
+            abort_pipes(&process);
+            let alive = Rc::clone(&run);
+            run.set_timer(KILLED_DEADLINE, move || alive.let_go(&process));
+        });
+    }
+
+    /// Ends the run although the command has not ended: it cannot be killed. The reactor still reaps it if it ends.
+    fn let_go(self: &Rc<Self>, process: &Process) {
+        report_left_behind(&process.inner);
+        self.finish(Some(ExitStatus::Unknown));
     }
 
     fn set_timer(&self, after: Duration, call: impl FnOnce() + 'static) {

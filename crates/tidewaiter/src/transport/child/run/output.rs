@@ -27,7 +27,8 @@ pub struct CommandError {
     /// Why.
     pub failure: CommandFailure,
     /// What it did until then: up to [the limit](crate::CommandOptions::output_limit), what it wrote before it was
-    /// killed. `None` if it was not started, or if a stopping reactor left it running.
+    /// killed. If it did not end although it was killed, its status is [`ExitStatus::Unknown`]: that takes 5 s, and an error
+    /// in the log names it. `None` if it was not started, or if a stopping reactor left it running.
     pub output: Option<Box<CommandOutput>>,
 }
 
