@@ -55,7 +55,7 @@ pub use transport::{
     Adopter, ChildFd, ChildLineProtocol, ChildLines, CommandError, CommandFailure, CommandOptions,
     CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, Factory, GroupListener,
     Line, LineEnd, LineProtocol, LineSplitter, Lines, Listener, Process, ProcessProtocol, Producer,
-    ProducerKind, Protocol, ReactorGroup, RemoteProcess, Transport,
+    ProducerKind, Protocol, ReactorGroup, RemoteProcess, ResizeWatch, Transport,
 };
 
 /// The README's example compiles.

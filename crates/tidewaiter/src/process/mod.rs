@@ -9,6 +9,7 @@ mod limits;
 mod linux;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod other;
+mod own_terminal;
 mod priority;
 mod shared_pipe;
 mod status;
@@ -27,6 +28,7 @@ pub use command::Command;
 pub(crate) use command::User;
 pub use error::{SpawnError, SpawnStep};
 pub use limits::Limits;
+pub use own_terminal::{OwnTerminal, RawMode};
 pub use priority::Priority;
 pub use shared_pipe::{SharedPipe, SharedPipeEnd};
 pub(crate) use shared_pipe::{TakenEnd, elsewhere};
@@ -38,7 +40,11 @@ pub(crate) use terminal::TerminalEnds;
 pub use terminal::{Terminal, TerminalSize};
 pub use tree::Unreached;
 #[cfg(unix)]
+pub(crate) use unix::own_terminal as own;
+#[cfg(unix)]
 pub(crate) use unix::resize_terminal;
+#[cfg(windows)]
+pub(crate) use windows::own_terminal as own;
 
 /// Unix. Makes the OS keep the exit status of each child until it is collected. While SIGCHLD is ignored, the
 /// OS discards it, and every child's status is [`ExitStatus::Unknown`]. A program that was started by one that

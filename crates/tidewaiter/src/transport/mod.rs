@@ -18,6 +18,7 @@ pub use connect::{ConnectOptions, Connector};
 pub use group::{GroupListener, ReactorGroup};
 pub use lines::{ChildLineProtocol, ChildLines, Line, LineEnd, LineProtocol, LineSplitter, Lines};
 pub use listener::Listener;
+pub use standard::ResizeWatch;
 pub use stream::{Producer, ProducerKind, Protocol, Transport};
 
 use std::io;

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use tidewaiter::process::OwnTerminal;
 use tidewaiter::{Protocol, Reactor, Reason, Transport};
 
 use crate::promises::support::{Log, Script, reactor, run_clean};
@@ -37,7 +38,8 @@ mod parts {
             "count" => count(),
             "abort" => abort(),
             "unread" => unread(),
-            _ => panic!("no such part: {part}"),
+            "resize" => resize(),
+            raw => raw_until(raw),
         }
     }
 
@@ -135,6 +137,61 @@ mod parts {
         on_standard_streams(&reactor(), script)
     }
 
+    /// Says the new size of the terminal, once it changes.
+    fn resize() -> i32 {
+        let reactor = reactor();
+        let terminal = || OwnTerminal::find().expect("there is a terminal");
+        let watch = reactor.on_resize(terminal(), move |reactor, size| {
+            assert_eq!(terminal().size().expect("it has a size"), size);
+            say(format!("{} {}\n", size.rows, size.columns).as_bytes());
+            reactor.stop();
+        });
+        let watch = watch.expect("it can be watched");
+        reactor.call_when_running(|_| say(READY));
+        run_clean(&reactor);
+        drop(watch);
+        0
+    }
+
+    /// Makes the terminal raw, and then ends in the way that the part names.
+    #[expect(clippy::disallowed_methods, reason = "an exit is what is tested")]
+    fn raw_until(end: &str) -> i32 {
+        let terminal = OwnTerminal::find().expect("there is a terminal");
+        let raw = terminal.make_raw().expect("it can be made raw");
+        let again = terminal.make_raw().expect_err("it is raw");
+        assert_eq!(again.kind(), std::io::ErrorKind::ResourceBusy);
+        say(READY);
+        let mut byte = [0];
+        std::io::stdin().read_exact(&mut byte).expect("a key");
+        assert_eq!(byte, [3], "Ctrl-C is a key");
+        match end {
+            "raw-drop" => drop(raw),
+            "raw-panic" => {
+                let result = std::panic::catch_unwind(move || {
+                    let _raw = raw;
+                    panic!("the terminal is raw");
+                });
+                assert!(result.is_err());
+                std::mem::forget(terminal);
+            }
+            "raw-exit" => std::process::exit(0),
+            "raw-signal" => {
+                let reactor = crate::open(Reactor::builder());
+                reactor.call_when_running(|_| say(READY));
+                let end = reactor.run().expect("it runs");
+                assert!(matches!(end, tidewaiter::RunEnd::Signal(_)), "{end:?}");
+            }
+            _ => panic!("no such part: {end}"),
+        }
+        0
+    }
+
+    fn say(text: &[u8]) {
+        let mut output = std::io::stdout();
+        output.write_all(text).expect("somebody reads");
+        output.flush().expect("somebody reads");
+    }
+
     /// Answers when nobody reads answers any more.
     fn unread() -> i32 {
         let script = Script::new()
@@ -225,7 +282,10 @@ pub(crate) fn await_ready(output: &mut impl Read) {
             1,
             "{seen:?}"
         );
-        seen.push(byte[0]);
+        // A terminal in its usual mode adds these.
+        if byte != *b"\r" {
+            seen.push(byte[0]);
+        }
     }
 }
 

@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, mknodat, open};
 
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
 use super::standard::{after_ready, await_ready, child, expect_success};
 use crate::support::terminal::Terminal;
 
@@ -131,4 +134,60 @@ fn closed_streams_are_the_null_device() {
     }
     let child = shell.stderr(Stdio::piped()).spawn();
     expect_success(child.expect("there is a shell"));
+}
+
+/// Whether the terminal gives out lines, and echoes what is typed.
+fn is_cooked(terminal: &File) -> bool {
+    let modes = tcgetattr(terminal).expect("it is open").local_modes;
+    modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+}
+
+/// Starts a child that plays its part on a new terminal, in its usual mode.
+fn on_terminal(part: &str) -> ([File; 2], std::process::Child) {
+    let ends = Terminal::open_cooked().unwrap().into_ends();
+    let mut command = child(part);
+    let slave = || ends[1].try_clone().unwrap();
+    command
+        .stdin(slave())
+        .stdout(slave())
+        .stderr(Stdio::piped());
+    let child = command.spawn().expect("it can be run again");
+    (ends, child)
+}
+
+#[test]
+fn a_raw_terminal_is_restored_however_the_program_ends() {
+    for end in ["raw-drop", "raw-panic", "raw-exit", "raw-signal"] {
+        let ([mut master, slave], child) = on_terminal(end);
+        assert!(is_cooked(&slave));
+        await_ready(&mut master);
+        assert!(!is_cooked(&slave), "{end}");
+        master.write_all(&[3]).unwrap();
+        if end == "raw-signal" {
+            await_ready(&mut master);
+            let pid = Pid::from_child(&child);
+            kill_process(pid, Signal::TERM).expect("it lives");
+        }
+        expect_success(child);
+        assert!(is_cooked(&slave), "{end}");
+    }
+}
+
+#[test]
+fn a_new_size_of_the_terminal_is_told() {
+    let ([mut master, _slave], child) = on_terminal("resize");
+    await_ready(&mut master);
+    let size = Winsize {
+        ws_row: 50,
+        ws_col: 120,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&master, size).unwrap();
+    // It is not the child's controlling terminal, so the system sends no signal.
+    kill_process(Pid::from_child(&child), Signal::WINCH).expect("it lives");
+    let mut said = [0; 6];
+    master.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"50 120");
+    expect_success(child);
 }

@@ -22,6 +22,15 @@ pub(crate) struct Terminal([File; 2]);
 
 impl Terminal {
     pub(crate) fn open() -> io::Result<Terminal> {
+        let terminal = Terminal::open_cooked()?;
+        let mut modes = tcgetattr(&terminal.0[1])?;
+        modes.make_raw();
+        tcsetattr(&terminal.0[1], OptionalActions::Now, &modes)?;
+        Ok(terminal)
+    }
+
+    /// As [`open`](Terminal::open), in the usual mode: lines, with an echo.
+    pub(crate) fn open_cooked() -> io::Result<Terminal> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
         rustix::io::fcntl_setfd(&master, FdFlags::CLOEXEC)?;
         grantpt(&master)?;
@@ -29,9 +38,6 @@ impl Terminal {
         let name = ptsname(&master, Vec::new())?;
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = rustix::fs::open(name, flags, Mode::empty())?;
-        let mut modes = tcgetattr(&slave)?;
-        modes.make_raw();
-        tcsetattr(&slave, OptionalActions::Now, &modes)?;
         Ok(Terminal([master.into(), slave.into()]))
     }
 

@@ -8,6 +8,7 @@ mod file;
 mod image;
 mod limits;
 mod numbers;
+pub(crate) mod own_terminal;
 mod plan;
 mod search;
 mod signals;

@@ -5,6 +5,7 @@
 mod batch;
 mod environment;
 mod job;
+pub(crate) mod own_terminal;
 mod program;
 mod quote;
 mod script;

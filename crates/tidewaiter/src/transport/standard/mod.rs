@@ -1,6 +1,7 @@
 //! Streams that this process was given, as transports: above all its own standard input and output.
 
 mod relayed;
+mod resizing;
 
 use std::cell::RefCell;
 use std::io;
@@ -13,6 +14,7 @@ use crate::port::standard::{self, Opened, Relay, Side, StandardStream};
 use crate::port::{Handle, PortKind, RawDescriptor};
 use crate::reactor::Reactor;
 use relayed::Relayed;
+pub use resizing::ResizeWatch;
 
 impl Reactor {
     /// Opens standard input and output as one transport: what arrives at standard input is received, and what is
