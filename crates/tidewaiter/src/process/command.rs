@@ -53,6 +53,10 @@ impl Default for TreeOptions {
 /// (`PROC_THREAD_ATTRIBUTE_HANDLE_LIST`). A process that is no descendant of the child, but was given its end
 /// of a pipe on purpose (`DuplicateHandle`), can use it only as long as the child or a descendant lives.
 ///
+/// On Linux, a child that gets our environment unchanged is given it where it is in memory. If another thread calls
+/// [`std::env::set_var`] at that moment, which is safe in no program of several threads, the start fails or the child gets
+/// an incomplete environment. Setting or removing any variable here copies the others, under the lock of `std::env`.
+///
 /// A program without a directory in its name is looked up in the `PATH` of the *child's* environment; without
 /// a `PATH`, in `/bin` and `/usr/bin` on Unix, in `System32` on Windows. A relative path starts from our
 /// working directory, not the child's.
