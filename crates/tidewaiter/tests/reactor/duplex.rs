@@ -1,5 +1,7 @@
 //! Children whose standard input and output are one pipe, which is one transport.
 
+use std::time::Duration;
+
 use tidewaiter::process::{Command, Stdio};
 use tidewaiter::{Process, Reactor};
 
@@ -117,4 +119,45 @@ fn a_pipe_that_we_close_ends_its_child() {
     start(&reactor, Role::Echo, watch);
     run_clean(&reactor);
     check_events(&log, "exit code 0");
+}
+
+/// Goal: what the child wrote arrives although it has exited without reading, and a send failed for it.
+/// Method: nothing is received before the send has failed.
+#[test]
+fn a_send_that_fails_does_not_cost_the_childs_last_words() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let words = log.clone();
+    let mut told = false;
+    let watch = Watch::new(&log, &countdown)
+        .made(|process| {
+            let pipe = process.pipe(2).expect("it is open");
+            pipe.pause_producing();
+            pipe.write(&vec![7; 4 << 20]);
+        })
+        .exited(|process| {
+            let process = process.clone();
+            let reactor = process.reactor().clone();
+            reactor.call_later(Duration::from_millis(50), move |_| {
+                if let Some(pipe) = process.pipe(2) {
+                    pipe.resume_producing();
+                }
+            });
+        })
+        .data(move |_, child_fd, all| {
+            if child_fd == 2 && all.len() == 1024 && !std::mem::replace(&mut told, true) {
+                words.add("heard");
+            }
+        });
+    let command = crate::child(Role::Flood(1))
+        .stdin(Stdio::Null)
+        .stderr(Stdio::Duplex);
+    let started = reactor.spawn_process(&command, watch);
+    started.expect("the child starts");
+    run_clean(&reactor);
+    let events = log.take();
+    let at = |what: &str| events.iter().position(|event| event == what);
+    assert!(
+        at("heard").is_some() && at("heard") < at("lost 2"),
+        "{events:?}"
+    );
 }

@@ -54,7 +54,8 @@ impl Flow {
         }
     }
 
-    /// How many written bytes the OS never took: known once the protocol learns of the end, 0 before.
+    /// How many written bytes the OS never took: known once the sending half has failed or the protocol learns of the
+    /// end, 0 before.
     pub(super) fn unsent(&self) -> usize {
         self.end_state
             .as_ref()
@@ -87,6 +88,36 @@ impl Stream {
             Some(reason) => self.lost(Event::Failed, reason),
             // The operation was cancelled. The stream may have been resumed since, so receive again.
             None => self.receive_more(),
+        }
+    }
+
+    /// Loses the connection for a failed send or wait for a hang-up, or its sending half alone.
+    pub(super) fn send_failed(self: &Rc<Self>, failure: Failure) {
+        let Some(reason) = Reason::of(failure) else {
+            return self.receive_more();
+        };
+        match self.on(Event::SendFailed) {
+            Next::AwaitSend => self.await_send(reason),
+            Next::Receive => {
+                self.stop_writing(reason);
+                self.receive_more();
+            }
+            next => self.follow(next),
+        }
+    }
+
+    /// Gives up what is queued. The end, which is still to come, will have `reason`.
+    fn stop_writing(self: &Rc<Self>, reason: Reason) {
+        let mut flow = self.flow.borrow_mut();
+        let queue = std::mem::take(&mut flow.queue);
+        let producer = flow.producer.take();
+        let end_state = flow.end_state();
+        end_state.reason.get_or_insert(reason);
+        end_state.unsent += queue.len();
+        drop(flow);
+        self.reactor.discard(queue);
+        if let Some(producer) = producer {
+            self.reactor.guard("a producer", move || producer.stop());
         }
     }
 
@@ -135,7 +166,7 @@ impl Stream {
         let queue = std::mem::take(&mut flow.queue);
         flow.drop_held();
         let end_state = flow.end_state();
-        end_state.unsent = queue.len();
+        end_state.unsent += queue.len();
         let reason = end_state.reason.take().unwrap_or(Reason::Done);
         drop(flow);
         self.reactor

@@ -27,6 +27,8 @@ pub(crate) struct Link {
     pub(super) hangs_up: bool,
     /// Whether our sending side can be ended alone. If not, ending it closes the handle.
     pub(super) half_closes: bool,
+    /// Whether what the peer sent can still be received after a send has failed. On TCP, both directions fail together.
+    pub(super) fails_by_half: bool,
     /// Whether bytes may be sent by a plain system call, outside of an operation.
     pub(super) sends_now: bool,
     /// Whether the OS can hold back the last partial segment of a send.
@@ -45,6 +47,7 @@ impl Link {
             output: None,
             hangs_up: true,
             half_closes: true,
+            fails_by_half: false,
             sends_now: true,
             holds_ends: true,
             lingers: true,
@@ -59,6 +62,7 @@ impl Link {
             output: None,
             hangs_up: true,
             half_closes: false,
+            fails_by_half: false,
             sends_now: false,
             holds_ends: false,
             lingers: false,
@@ -70,6 +74,7 @@ impl Link {
     pub(crate) fn duplex(half_closes: bool) -> Link {
         Link {
             half_closes,
+            fails_by_half: true,
             lingers: half_closes,
             ..Link::pipe(Direction::Both)
         }

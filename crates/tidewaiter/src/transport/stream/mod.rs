@@ -403,7 +403,10 @@ impl Live for Stream {
             Ok(outcome) => log::error!("unexpected outcome for a stream: {outcome:?}"),
             Err(failure) => {
                 self.take_back(completion.unsent);
-                self.failed(failure);
+                match completion.kind {
+                    RequestKind::Send | RequestKind::HangUp => self.send_failed(failure),
+                    _ => self.failed(failure),
+                }
                 self.end_if_sent();
             }
         }

@@ -196,7 +196,7 @@ impl Transport {
     }
 
     /// How many of all written bytes the OS never took: known in and after
-    /// [`connection_lost`](super::Protocol::connection_lost), 0 before. Bytes that [`write`](Transport::write)
+    /// [`connection_lost`](super::Protocol::connection_lost), as a rule 0 before. Bytes that [`write`](Transport::write)
     /// dropped because the connection was ending or closed are not counted.
     ///
     /// The peer may not have received all bytes that the OS took: only an answer from the peer proves that.

@@ -118,6 +118,9 @@ pub(super) enum Event {
     },
     /// An operation failed: the connection is lost.
     Failed,
+    /// A send or a wait for a hang-up failed: the connection is lost, unless what the peer sent before can still be
+    /// received.
+    SendFailed,
 
     // Facts about the queue, the bytes that are held, and the operations under way.
     /// More bytes are queued than the high water mark.
@@ -237,6 +240,7 @@ impl State {
             Event::Drained => return self.drained(link),
             Event::Close(ending) => return self.close(ending),
             Event::Failed => return self.failed(),
+            Event::SendFailed => return self.send_failed(link),
             Event::OutOfTime => return self.out_of_time(),
             Event::SendOver => return self.send_over(link),
             Event::DroppedEnough => return self.dropped_enough(),
@@ -414,6 +418,14 @@ impl State {
             Stage::Told(_) => self.linger_over(),
             _ => self.close(Ending::AtOnce),
         }
+    }
+
+    fn send_failed(&mut self, link: &Link) -> Next {
+        if self.stage != Stage::Open || !link.fails_by_half || !self.may_drop() {
+            return self.failed();
+        }
+        self.writing = Writing::Ended;
+        Next::Receive
     }
 
     fn out_of_time(&mut self) -> Next {

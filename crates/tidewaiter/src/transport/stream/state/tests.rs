@@ -85,6 +85,12 @@ Close/InOrder       | Open Leaving    | *                          | *          
 Close/AtOnce        | Open Leaving    | *                          | *          |                      | s:Closing/AtOnce                 | AwaitSend
 Close/Reset         | Open Leaving    | *                          | *          |                      | s:Closing/Reset                  | AwaitSend
 Close/*             | !Open !Leaving  | *                          | *          |                      |                                  | Nothing
+SendFailed          | Open            | !Ended !Refused            | *          | fails_by_half        | w:Ended                          | Receive
+SendFailed          | Open            | !Ended !Refused            | *          | !fails_by_half       | s:Closing/AtOnce                 | AwaitSend
+SendFailed          | Open            | Ended Refused              | *          |                      | s:Closing/AtOnce                 | AwaitSend
+SendFailed          | Leaving         | *                          | *          |                      | s:Closing/AtOnce                 | AwaitSend
+SendFailed          | Closing Closed  | *                          | *          |                      |                                  | Nothing
+SendFailed          | Told            | *                          | *          |                      | s:Closed                         | CloseHandle
 Failed              | Open Leaving    | *                          | *          |                      | s:Closing/AtOnce                 | AwaitSend
 Failed              | Closing Closed  | *                          | *          |                      |                                  | Nothing
 Failed              | Told            | *                          | *          |                      | s:Closed                         | CloseHandle
@@ -145,7 +151,7 @@ const HANG_UPS: [HangUp; 3] = [HangUp::Unasked, HangUp::Awaited, HangUp::Seen];
 /// The combinations of the three flags of a state.
 const FLAGS: usize = 8;
 
-const EVENTS: [Event; 26] = [
+const EVENTS: [Event; 27] = [
     Event::Pause,
     Event::PauseWhileCongested,
     Event::Resume,
@@ -161,6 +167,7 @@ const EVENTS: [Event; 26] = [
     Event::HungUp { all_sent: true },
     Event::HungUp { all_sent: false },
     Event::Failed,
+    Event::SendFailed,
     Event::Congested,
     Event::Relieved,
     Event::Drained,
@@ -250,6 +257,7 @@ fn holds(fact: &str, state: &State, link: &Link) -> bool {
         "receives" => link.receives(),
         "sends" => link.sends(),
         "half_closes" => link.half_closes,
+        "fails_by_half" => link.fails_by_half,
         "lingers" => link.lingers,
         other => panic!("the table has no fact {other}"),
     }
@@ -449,6 +457,7 @@ fn a_half_ends_by_its_own_events_until_the_stream_ends() {
     let ends_writing = [
         Event::LoseWrite,
         Event::Lose,
+        Event::SendFailed,
         Event::Drained,
         Event::SendOver,
         Event::Abandoned,
@@ -459,7 +468,12 @@ fn a_half_ends_by_its_own_events_until_the_stream_ends() {
             if before.writing != after.writing {
                 assert!(ends_writing.contains(&event), "{pair}");
             }
-            let only_writing = [Event::LoseWrite, Event::Drained, Event::Abandoned];
+            let only_writing = [
+                Event::LoseWrite,
+                Event::SendFailed,
+                Event::Drained,
+                Event::Abandoned,
+            ];
             if only_writing.contains(&event) {
                 assert_eq!(before.reading, after.reading, "{pair}");
             }
