@@ -56,8 +56,10 @@ seconds later.
 
 When COMMAND exits, the connection ends. Processes that COMMAND left running, and that still hold its output \
 or standard error, have 2 seconds. Then the server asks them to exit, and kills them 2 seconds later. \
-On Unix, it cannot reach processes that left COMMAND's process group: they only lose the connection. \
-It leaves alone processes that hold neither stream: they are services that COMMAND started.
+On Unix, it does not find all that left COMMAND's process group: on Linux, not those with a session of their own and \
+an ended parent, as daemons have; on other systems, none. They only lose the connection. \
+The server leaves alone processes that hold neither stream: they are services that COMMAND started. The log names those \
+that it may not kill.
 
 A slow client gets all of the output as long as it takes some of it at least every 30 seconds. The server drops \
 data that the client sends after COMMAND has stopped reading.
@@ -178,7 +180,7 @@ pub(crate) struct Serve {
     pub(crate) command: Vec<OsString>,
 }
 
-/// What COMMAND may use.
+/// Limits on COMMAND.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Limits {
     /// Memory of COMMAND: 64K, 512M, 2G; a number alone means bytes. Unix: the address space of each process.

@@ -35,7 +35,7 @@ pub(crate) struct ServePlan {
     pub(crate) metrics: Option<HostPort>,
 }
 
-/// What COMMAND has as its standard input and output.
+/// COMMAND's standard input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Streams {
     /// Pipes, over which the server passes on the bytes of the connection.

@@ -31,7 +31,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left is in the folder for temporary files.
+        // Leftovers lie in the folder for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -78,16 +78,53 @@ fn a_second_signal_ends_all_at_once() {
     assert!(is_gone(child));
 }
 
-#[test]
 #[cfg(target_os = "linux")]
-fn a_child_that_ignores_the_reset_of_its_client_is_ended() {
-    let server = Server::start("stay", &["--grace", "100ms"]);
-    let client = server.connect();
-    // Closing with unread data resets the connection.
-    client.peek(&mut [0]).expect("the child speaks");
-    drop(client);
-    // The log has this line once the reset was received and the child was ended.
-    let line = server.await_line("connection ended");
-    assert!(line.contains("reason=\"client reset\""), "{line}");
-    assert!(is_gone(field(&line, "pid").parse().unwrap()));
+mod on_linux {
+    use std::io::{BufRead, BufReader};
+    use std::time::Instant;
+
+    use super::{is_gone, terminate};
+    use crate::support::{PATIENCE, Server, field, tidewaiter};
+
+    /// Whether a process has ended; somebody else may have to reap it.
+    fn has_ended(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    }
+
+    /// Goal: a process that has left the child's group and session ends with the child.
+    #[test]
+    fn processes_with_a_session_of_their_own_end_with_the_child() {
+        for options in [&["--grace", "100ms"][..], &["--grace", "100ms", "--inetd"]] {
+            let mut command = tidewaiter();
+            let script = "setsid sleep 600 & echo $!; wait";
+            let served = ["127.0.0.1:0", "--", "sh", "-c", script];
+            command.args(["serve", "-v"]).args(options).args(served);
+            let server = Server::run(command);
+            let mut pid = String::new();
+            BufReader::new(server.connect())
+                .read_line(&mut pid)
+                .expect("the child tells");
+            let begun = Instant::now();
+            terminate(&server);
+            assert_eq!(server.wait().code(), Some(3));
+            while !has_ended(pid.trim()) {
+                assert!(begun.elapsed() < PATIENCE, "{pid} lives");
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_child_that_ignores_the_reset_of_its_client_is_ended() {
+        let server = Server::start("stay", &["--grace", "100ms"]);
+        let client = server.connect();
+        // Closing with unread data resets the connection.
+        client.peek(&mut [0]).expect("the child speaks");
+        drop(client);
+        // The log has this line once the reset was received and the child was ended.
+        let line = server.await_line("connection ended");
+        assert!(line.contains("reason=\"client reset\""), "{line}");
+        assert!(is_gone(field(&line, "pid").parse().unwrap()));
+    }
 }

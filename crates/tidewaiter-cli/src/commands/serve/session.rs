@@ -380,6 +380,10 @@ impl Session {
         let process = self.process.borrow();
         let Some(process) = &*process else { return };
         match process.signal(signal, SignalTarget::Tree) {
+            Ok(unreached) if signal == Signal::Kill && !unreached.processes.is_empty() => {
+                let left = unreached.processes;
+                log::warn!(peer:% = self.peer, pid = process.pid(); "cannot kill these processes of the command: {left:?}");
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 log::debug!(pid = process.pid(); "{signal:?}: {error}");
             }

@@ -1,4 +1,4 @@
-//! What the server types at the terminal of a COMMAND, and how it hangs up.
+//! Typing at the terminal of a COMMAND, and hanging up.
 
 use std::time::Duration;
 
