@@ -71,6 +71,9 @@ def options(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="write a line for each workload to this Markdown file"
     )
+    parser.add_argument(
+        "--part", metavar="NAME", help="name these results, which then have a file and a summary of their own"
+    )
     parser.add_argument("--assert", dest="aims_count", action="store_true", help="fail if an aim is missed")
     parser.add_argument(
         "--profile",
@@ -184,10 +187,11 @@ def compare(comparison: Comparison, arguments: argparse.Namespace) -> int:
     for table in tables if arguments.plots else []:
         write_plot(arguments.plots, *table)
     full = None
+    name = arguments.part or comparison.name
     if arguments.markdown:
-        full = markdown.write(arguments.markdown, comparison.name, settings, tables, arguments.plots)
+        full = markdown.write(arguments.markdown, name, settings, tables, arguments.plots)
     if arguments.summary:
-        markdown.summarize(arguments.summary, comparison.name, tables, full)
+        markdown.summarize(arguments.summary, name, tables, full)
     failed = any(result.failure for _, results in tables for result in results)
     missed = sum(1 for table in tables for verdict in judged(*table) if verdict.reached is False)
     if missed and arguments.aims_count:

@@ -28,6 +28,8 @@ const WARM_UP_LINES: usize = 5;
 const SILENCE: Duration = Duration::from_secs(1);
 /// The name of the workload that spawns from a large process.
 pub(crate) const SPAWN_LARGE: &str = "spawn-large";
+/// The number of children of the large process: few, because a `fork` of it takes long.
+const LARGE_CHILDREN: usize = CHILDREN / 4;
 /// The most memory of the large process, which takes less on a small machine.
 const LARGE_BYTES_MAX: usize = 4 << 30;
 
@@ -71,7 +73,7 @@ impl Count {
     fn children(&self) -> usize {
         match self.large {
             None => WARM_UP + CHILDREN,
-            Some(_) => WARM_UP + 2 * CHILDREN,
+            Some(_) => WARM_UP + CHILDREN + LARGE_CHILDREN,
         }
     }
 
@@ -84,7 +86,11 @@ impl Count {
         }
         let last = self.reaped == self.children();
         let (cpu, wall) = (self.watch.cpu_us(), self.watch.wall_us());
-        let (cpu, wall) = (cpu / CHILDREN as f64, wall / CHILDREN as f64);
+        let measured = match &self.large {
+            Some(large) if large.small.is_some() => LARGE_CHILDREN,
+            _ => CHILDREN,
+        } as f64;
+        let (cpu, wall) = (cpu / measured, wall / measured);
         match &mut self.large {
             Some(large) if last => large.tell(cpu, wall),
             Some(large) if self.reaped == WARM_UP + CHILDREN => {
@@ -117,7 +123,6 @@ impl Large {
             ("time_by_small", wall / small_wall),
             ("cpu_us", cpu),
             ("gib", self.memory.len() as f64 / f64::from(1 << 30)),
-            ("operations", CHILDREN as f64),
         ]);
     }
 }
