@@ -77,6 +77,7 @@ const CONNECT_EXAMPLES: &str = "\
 Examples:
   tidewaiter connect localhost:7000
   tidewaiter connect '[::1]:7000' --timeout 5s < request > answer
+  tidewaiter connect --raw localhost:7000
 
 The command ends when the other side has ended its output and all of standard input is sent. After the other side \
 has ended its output, the command stops waiting for input that stays silent for a second, or that is a terminal. If the \
@@ -208,6 +209,9 @@ pub(crate) struct Connect {
     /// End when the other side ends its output, even if standard input is not sent completely
     #[arg(long)]
     pub(crate) end_with_peer: bool,
+    /// Send each key at once and as it is, Ctrl-C included: for a terminal on the other side. Ctrl-] ends the command
+    #[arg(long)]
+    pub(crate) raw: bool,
     /// Time limit for the name lookup and the connection attempts together
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub(crate) timeout: String,

@@ -60,6 +60,7 @@ pub(crate) struct ConnectPlan {
     pub(crate) address: HostPort,
     pub(crate) timeout: Duration,
     pub(crate) end_with_peer: bool,
+    pub(crate) raw: bool,
 }
 
 /// Checks the arguments, and starts the log.
@@ -128,6 +129,7 @@ fn plan_connect(connect: &Connect, port: Option<PortKind>) -> Result<ConnectPlan
         address: address(&connect.address)?,
         timeout: duration("--timeout", &connect.timeout)?,
         end_with_peer: connect.end_with_peer,
+        raw: connect.raw,
     })
 }
 

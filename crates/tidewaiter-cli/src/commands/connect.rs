@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tidewaiter::process::{OwnTerminal, RawMode};
 use tidewaiter::{
     Address, ConnectError, ConnectOptions, DelayedCall, Factory, Producer, ProducerKind, Protocol,
     Reactor, Reason, Transport,
@@ -22,6 +23,8 @@ const INPUT_PATIENCE: Duration = Duration::from_secs(1);
 const UNSENT: u8 = 4;
 /// Exit code after Ctrl-C, as shells report it (128 + SIGINT).
 const INTERRUPTED: u8 = 130;
+/// The key that ends the command while the terminal is raw, as in telnet: Ctrl-].
+const ESCAPE: u8 = 0x1d;
 
 /// The outcome of the command.
 enum End {
@@ -37,6 +40,9 @@ enum End {
 struct Join {
     /// Stop sending when the other side ends its output.
     end_with_peer: bool,
+    /// The terminal, if it is to be raw once there is a connection.
+    terminal: Option<OwnTerminal>,
+    raw: RefCell<Option<RawMode>>,
     connection: RefCell<Option<Transport>>,
     /// Standard input and output.
     standard: RefCell<Option<Transport>>,
@@ -51,9 +57,15 @@ struct Join {
 
 pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
     let reactor = plan::reactor(plan.port)?;
+    let terminal = plan.raw.then(OwnTerminal::find);
+    if matches!(terminal, Some(None)) {
+        let message = "--raw needs a terminal as standard input or output";
+        return Err(Failure::usage(message));
+    }
     let join = Rc::new(Join {
         // Input from a terminal rarely ends, so do not wait for its end.
         end_with_peer: plan.end_with_peer || io::stdin().is_terminal(),
+        terminal: terminal.flatten(),
         ..Join::default()
     });
     let interrupted = Rc::clone(&join);
@@ -63,7 +75,10 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
     });
     let options = ConnectOptions::from(plan.address).timeout(plan.timeout);
     reactor.connect_tcp(options, Dial(Rc::clone(&join)));
-    reactor.run().map_err(Failure::failed)?;
+    let run = reactor.run();
+    // Whatever is reported is shown as usual.
+    join.raw.take();
+    run.map_err(Failure::failed)?;
     match join.end.take() {
         Some(End::Failed(message)) => Err(Failure::Failed(message)),
         Some(End::Unsent(bytes)) => {
@@ -101,6 +116,14 @@ impl Protocol for Connection {
             log::debug!("TCP_NODELAY: {error}");
         }
         let join = &self.0;
+        let raw = join.terminal.as_ref().map(OwnTerminal::make_raw);
+        match raw.transpose() {
+            Ok(raw) => drop(join.raw.replace(raw)),
+            Err(error) => {
+                let end = End::Failed(format!("the terminal cannot be made raw: {error}"));
+                return join.finish(connection.reactor(), end);
+            }
+        }
         let standard = match connection.reactor().standard_io(Standard(Rc::clone(join))) {
             Ok(standard) => standard,
             Err(error) => {
@@ -152,9 +175,12 @@ impl Protocol for Connection {
 struct Standard(Rc<Join>);
 
 impl Protocol for Standard {
-    fn data_received(&mut self, _: &Transport, data: &[u8]) {
+    fn data_received(&mut self, standard: &Transport, data: &[u8]) {
         if self.0.input_ended.get() {
             return;
+        }
+        if self.0.raw.borrow().is_some() && data.contains(&ESCAPE) {
+            return self.0.finish(standard.reactor(), End::Done);
         }
         if let Some(connection) = &*self.0.connection.borrow() {
             connection.write(data);

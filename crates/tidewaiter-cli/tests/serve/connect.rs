@@ -177,6 +177,55 @@ fn connecting_to_a_peer_that_does_not_answer_times_out() {
 }
 
 #[test]
+fn raw_needs_a_terminal() {
+    let output = run(&["connect", "--raw", "127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("needs a terminal"));
+}
+
+/// Goal: every key reaches the other side, the escape ends the command, and the terminal is as before.
+#[test]
+#[cfg(unix)]
+fn raw_sends_every_key_and_restores_the_terminal() {
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::tcgetattr;
+
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let slave: File = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())
+        .unwrap()
+        .into();
+    let mut master = File::from(master);
+    let modes = || tcgetattr(&slave).unwrap().local_modes;
+    let before = modes();
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut command = tidewaiter();
+    command
+        .args(["connect", "--raw", &address])
+        .stdin(slave.try_clone().unwrap())
+        .stdout(slave.try_clone().unwrap());
+    let mut process = command.spawn().expect("the command starts");
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.write_all(b">").unwrap();
+    let mut byte = [0];
+    master.read_exact(&mut byte).unwrap();
+    assert_ne!(modes(), before);
+    for key in [3, 4, 26, b'x'] {
+        master.write_all(&[key]).unwrap();
+        peer.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, [key]);
+    }
+    master.write_all(&[0x1d]).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    assert_eq!(modes(), before);
+}
+
+#[test]
 #[cfg(unix)]
 fn an_interrupt_has_code_130() {
     let server = Server::start("stay", &[]);
