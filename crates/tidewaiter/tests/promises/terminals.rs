@@ -10,6 +10,7 @@ use super::child_descriptors::status;
 use crate::KILLED;
 use crate::support::alone::alone;
 use crate::support::harness::Harness;
+use crate::support::number::open_objects;
 use crate::support::piped_child::Child;
 use crate::support::reader::Reader;
 use crate::support::roles::Role;
@@ -206,28 +207,6 @@ fn a_child_can_be_killed_and_closed_while_nobody_reads_its_terminal() {
     assert_eq!(status(&mut harness, &child.spawned), KILLED);
     harness.close_all(CloseMode::Graceful);
     harness.finish();
-}
-
-/// The number of descriptors or handles of this process.
-#[cfg(unix)]
-fn open_objects() -> usize {
-    std::fs::read_dir("/dev/fd")
-        .expect("every Unix has it")
-        .count()
-}
-
-/// The number of descriptors or handles of this process.
-#[cfg(windows)]
-#[expect(unsafe_code, reason = "std does not count handles")]
-fn open_objects() -> usize {
-    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
-    let mut count = 0;
-    // SAFETY: the call takes no memory, and its result always stands for this process.
-    let process = unsafe { GetCurrentProcess() };
-    // SAFETY: `count` has room for the number.
-    let counted = unsafe { GetProcessHandleCount(process, &raw mut count) };
-    assert_ne!(counted, 0, "{}", io::Error::last_os_error());
-    count as usize
 }
 
 /// Goal: a terminal leaves nothing behind, however it ends: no descriptor or handle, and no thread, which has some.

@@ -33,6 +33,24 @@ pub(crate) fn number_of_file(file: &File) -> RawDescriptor {
     std::os::windows::io::AsRawHandle::as_raw_handle(file).expose_provenance() as RawDescriptor
 }
 
+/// The number of descriptors or handles that this process has open.
+#[cfg(unix)]
+pub(crate) fn open_objects() -> usize {
+    std::fs::read_dir("/dev/fd")
+        .expect("every Unix has it")
+        .count()
+}
+
+/// About the number of handles that this process has open. Wine does not count them, but new ones get the lowest free
+/// numbers, which are multiples of four.
+#[cfg(windows)]
+pub(crate) fn open_objects() -> usize {
+    let probes = [(); 16].map(|()| File::open("NUL").expect("every Windows has it"));
+    let numbers = probes.iter().map(number_of_file);
+    let highest = numbers.max().expect("there are some");
+    usize::try_from(highest / 4).expect("it is small") - probes.len()
+}
+
 /// The address that the socket of that number is bound to, if there is such a socket.
 pub(crate) fn address_of(number: RawDescriptor) -> Option<SocketAddr> {
     // SAFETY: the number is only used to ask for a name, which fails if the number is not an open socket's.
