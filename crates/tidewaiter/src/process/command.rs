@@ -24,6 +24,7 @@ pub(crate) struct User {
 pub(crate) struct TreeOptions {
     pub(crate) own_group: bool,
     pub(crate) own_session: bool,
+    pub(crate) own_cgroup: bool,
     pub(crate) die_with_parent: bool,
 }
 
@@ -32,6 +33,7 @@ impl Default for TreeOptions {
         TreeOptions {
             own_group: true,
             own_session: false,
+            own_cgroup: false,
             die_with_parent: false,
         }
     }

@@ -114,7 +114,7 @@ pub enum SignalTarget {
     /// Linux also finds descendants that left the group, such as a job of an interactive shell or a daemon that called
     /// `setsid`: by their parents, and by the groups and sessions that processes of the tree have made. It does *not*
     /// find a process that left the group in a session of its own and whose parent has ended, as a daemon does that
-    /// forks twice, nor one that `/proc` does not show. To look takes some microseconds for each process of the machine;
+    /// forks twice, nor one that `/proc` does not show. A [cgroup](super::Command::own_cgroup) holds those, too. To look takes some microseconds for each process of the machine;
     /// many signals in a short time share a look.
     ///
     /// On other Unixes, a descendant that left the group is not reached.

@@ -42,6 +42,24 @@ impl Command {
         self
     }
 
+    /// Linux. Sets whether the child and its descendants have a cgroup of their own, below ours: false by default. They
+    /// cannot leave it, so a [kill](crate::Process::kill) reaches all of them, however they forked, and without a look at
+    /// the other processes of the machine.
+    ///
+    /// This needs cgroups of version 2, and that ours was delegated to us, as systemd does for services with
+    /// `Delegate=yes` and for a user's own. Where there is none, the child starts without one, and
+    /// [`Unreached::may_be_more`] tells so after a signal to its tree. Such a child takes longer to start, the more so the
+    /// more memory we have: until it runs its program it has a copy of it, where other children share ours. No effect on
+    /// other systems and in simulations.
+    ///
+    /// The cgroup, `tidewaiter-` with our process ID and a number, is removed when the child's handle is closed and no
+    /// process is left in it; if some live on, when a later child's is made or closed.
+    #[must_use]
+    pub fn own_cgroup(mut self, own_cgroup: bool) -> Command {
+        self.tree.own_cgroup = own_cgroup;
+        self
+    }
+
     /// Sets whether the OS kills the child when our process ends, however that ends: false by default. A
     /// [detached](crate::Process::detach) child still ends with our process, although it outlives the reactor.
     ///

@@ -11,12 +11,13 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
+use super::tree::Entry;
 use crate::process::SpawnStep;
 use crate::process::unix::{Image, Plan, Refusal, SignalsBlocked};
 
@@ -39,6 +40,7 @@ struct Start<'a> {
     plan: &'a Plan<'a>,
     /// Whether to open a pidfd.
     by_pidfd: bool,
+    cgroup: Option<&'a Entry>,
     report: &'a Report,
 }
 
@@ -46,6 +48,10 @@ struct Start<'a> {
 struct Report {
     /// The kernel fills this in before the child runs.
     pidfd: AtomicI32,
+    /// Nonzero if the child has to enter its cgroup itself.
+    enters: AtomicI32,
+    /// Nonzero if it could not.
+    outside: AtomicI32,
     /// Nonzero if the child failed: see `refusal`.
     failed: AtomicI32,
     refusal: [AtomicI32; 3],
@@ -55,6 +61,8 @@ impl Report {
     fn new() -> Report {
         Report {
             pidfd: AtomicI32::new(-1),
+            enters: AtomicI32::new(0),
+            outside: AtomicI32::new(0),
             failed: AtomicI32::new(0),
             refusal: Default::default(),
         }
@@ -105,17 +113,28 @@ impl Drop for SharedReport {
     }
 }
 
-/// Starts the program, and returns once it runs. Opens a pidfd if asked to.
+/// A child that runs its program.
+pub(super) struct Started {
+    pub(super) pid: Pid,
+    pub(super) pidfd: Option<OwnedFd>,
+    /// Whether it is in its own cgroup.
+    pub(super) entered: bool,
+}
+
+/// Starts the program, and returns once it runs. Opens a pidfd if asked to. A child with a cgroup needs a copy of our
+/// memory.
 pub(super) fn start(
     image: &Image,
     plan: &Plan<'_>,
     by_pidfd: bool,
     memory: Memory,
-) -> Result<(Pid, Option<OwnedFd>), (SpawnStep, io::Error)> {
+    cgroup: Option<&Entry>,
+) -> Result<Started, (SpawnStep, io::Error)> {
     let start = |report| {
         let start = Start {
             plan,
             by_pidfd,
+            cgroup,
             report,
         };
         start_with(image, &start, memory)
@@ -133,7 +152,7 @@ fn start_with(
     image: &Image,
     start: &Start<'_>,
     memory: Memory,
-) -> Result<(Pid, Option<OwnedFd>), (SpawnStep, io::Error)> {
+) -> Result<Started, (SpawnStep, io::Error)> {
     let pid = clone_child(start, memory).map_err(|error| (SpawnStep::Process, error))?;
     let report = start.report;
     let pidfd = match report.pidfd.load(Ordering::Relaxed) {
@@ -146,7 +165,11 @@ fn start_with(
         number => Some(unsafe { OwnedFd::from_raw_fd(number) }),
     };
     if report.failed.load(Ordering::Relaxed) == 0 {
-        return Ok((pid, pidfd.map(above_standard_streams)));
+        return Ok(Started {
+            pid,
+            pidfd: pidfd.map(above_standard_streams),
+            entered: start.cgroup.is_some() && report.outside.load(Ordering::Relaxed) == 0,
+        });
     }
     reap(pid, pidfd.as_ref());
     let [step, detail, errno] = report
@@ -175,8 +198,72 @@ pub(super) fn above_standard_streams(pidfd: OwnedFd) -> OwnedFd {
     rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).unwrap_or(pidfd)
 }
 
+/// The arguments of `clone3`, as the kernel takes them.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// As [`clone_child`], for a child with a copy of our memory that begins in a cgroup. Linux 5.7 and later.
+fn clone_into(start: &Start<'_>, cgroup: BorrowedFd<'_>) -> io::Result<Pid> {
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let watched = match start.by_pidfd {
+        true => libc::CLONE_PIDFD,
+        false => 0,
+    };
+    let flags = u64::from((libc::CLONE_VFORK | watched).cast_unsigned());
+    let arguments = CloneArguments {
+        flags: flags | CLONE_INTO_CGROUP,
+        pidfd: start.report.pidfd.as_ptr().expose_provenance() as u64,
+        cgroup: u64::from(cgroup.as_raw_fd().cast_unsigned()),
+        ..CloneArguments::default()
+    };
+    // None of our signal handlers may run in the child.
+    let blocked = SignalsBlocked::now()?;
+    // SAFETY: the arguments are of the kernel's layout, and the pidfd has room. The child continues here, in a copy of our
+    // memory; below, it makes system calls only.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<CloneArguments>(),
+        )
+    };
+    if pid == 0 {
+        let code = child(ptr::from_ref(start).cast_mut().cast());
+        // SAFETY: ends the child without running our exit handlers.
+        unsafe { libc::_exit(code) };
+    }
+    let error = io::Error::last_os_error();
+    drop(blocked);
+    let pid = i32::try_from(pid).ok().and_then(|pid| match pid {
+        ..0 => None,
+        pid => Pid::from_raw(pid),
+    });
+    pid.ok_or(error)
+}
+
 /// Clones this process, and waits until the child runs its program or has failed.
 fn clone_child(start: &Start<'_>, memory: Memory) -> io::Result<Pid> {
+    if let Some(entry) = start.cgroup {
+        debug_assert_eq!(memory, Memory::Copied);
+        if let Ok(pid) = clone_into(start, entry.as_fd()) {
+            return Ok(pid);
+        }
+        // The kernel is too old, or forbids it. Any other error shows up again below.
+        start.report.enters.store(1, Ordering::Relaxed);
+    }
     // On the heap, where a sanitizer does not track what the child's frames leave behind.
     let mut stack: Vec<MaybeUninit<u128>> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
     // SAFETY: one past the end is still a valid address of the allocation.
@@ -233,6 +320,12 @@ extern "C" fn child(start: *mut c_void) -> c_int {
     // Fails if we asked for a pidfd and got none: nobody could watch the child.
     let report = start.report;
     if !start.by_pidfd || report.pidfd.load(Ordering::Relaxed) != -1 {
+        if let Some(entry) = start.cgroup
+            && report.enters.load(Ordering::Relaxed) != 0
+            && entry.enter().is_err()
+        {
+            report.outside.store(1, Ordering::Relaxed);
+        }
         // SAFETY: this is such a child: `clone_child` set neither CLONE_FILES nor CLONE_SIGHAND.
         let refusal = unsafe { start.plan.carry_out() };
         let numbers = [refusal.step, refusal.detail, refusal.errno];

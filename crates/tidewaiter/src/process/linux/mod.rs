@@ -21,8 +21,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use self::child::Memory;
+use self::child::{Memory, Started};
 pub(crate) use self::tree::Survey;
+use self::tree::{Cgroup, Entry};
 use self::wait::{own_peak, wait};
 use super::unix::{Descriptors, Ended, Image, Plan, leads_group};
 use super::{
@@ -41,6 +42,8 @@ pub(crate) struct OsProcess {
     pidfd: Option<OwnedFd>,
     pid: Pid,
     own_group: bool,
+    /// Boxed: few children have one.
+    cgroup: Option<Box<Cgroup>>,
     /// Set once it was reaped.
     ended: Cell<Option<Ended>>,
     /// A moment, by the clock since boot, at which it was not reaped yet.
@@ -85,29 +88,51 @@ fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
     let descriptors = Descriptors::of(command).map_err(|(step, source)| failed(step)(source))?;
     let plan =
         Plan::new(command, &image, &descriptors).map_err(|(step, source)| failed(step)(source))?;
-    let memory = match command.user {
-        None => Memory::Shared,
-        Some(_) => Memory::Copied,
+    let entry = match command.tree.own_cgroup {
+        true => own_cgroup(),
+        false => None,
     };
-    let begin = || child::start(&image, &plan, by_pidfd, memory);
+    let memory = match (&command.user, &entry) {
+        (None, None) => Memory::Shared,
+        _ => Memory::Copied,
+    };
+    let begin = || child::start(&image, &plan, by_pidfd, memory, entry.as_ref());
     let started = match command.tree.die_with_parent {
         false => begin(),
         // SAFETY: starting a child uses what it is given, and returns a number and a descriptor.
         true => unsafe { starter::run(begin) }.map_err(failed(SpawnStep::DieWithParent))?,
     };
-    let (pid, pidfd) = started.map_err(|(step, source)| failed(step)(source))?;
+    let Started {
+        pid,
+        pidfd,
+        entered,
+    } = started.map_err(|(step, source)| failed(step)(source))?;
+    let cgroup = entry.filter(|_| entered);
+    let cgroup = cgroup.map(|entry| Box::new(entry.into_cgroup()));
     Ok(OsChild {
         pid: pid.as_raw_nonzero().get().unsigned_abs(),
         process: OsProcess {
             pidfd,
             pid,
             own_group: leads_group(command),
+            cgroup,
             ended: Cell::new(None),
             alive: Cell::default(),
             own_peak: own_peak(),
         },
         pipes: descriptors.given(),
     })
+}
+
+/// Makes a cgroup for a child, where we may.
+fn own_cgroup() -> Option<Entry> {
+    match Entry::new() {
+        Ok(entry) => Some(entry),
+        Err(error) => {
+            log::debug!("process: a child has no cgroup of its own: {error}");
+            None
+        }
+    }
 }
 
 impl OsProcess {

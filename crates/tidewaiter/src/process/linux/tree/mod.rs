@@ -1,5 +1,6 @@
 //! Signals for a child and its descendants.
 
+mod cgroup;
 mod find;
 mod proc;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::AsFd;
 
+pub(crate) use self::cgroup::{Cgroup, Entry};
 use self::find::{Root, descendants};
 use self::proc::Seen;
 pub(crate) use self::proc::Survey;
@@ -25,6 +27,9 @@ const LOOKS: usize = 8;
 impl OsProcess {
     /// Sends a signal to the child's process group, and to the descendants outside of it that can be found.
     pub(super) fn signal_tree(&self, number: i32, survey: &mut Survey) -> io::Result<Unreached> {
+        if let Some(cgroup) = &self.cgroup {
+            return signal_cgroup(cgroup, number);
+        }
         if !self.own_group {
             return Err(no_group());
         }
@@ -83,6 +88,44 @@ impl OsProcess {
         }
         tree
     }
+}
+
+/// Sends a signal to all processes of a cgroup.
+fn signal_cgroup(cgroup: &Cgroup, number: i32) -> io::Result<Unreached> {
+    if cgroup.processes()?.is_empty() {
+        return Err(Errno::SRCH.into());
+    }
+    if number == libc::SIGKILL {
+        match cgroup.kill() {
+            Ok(()) => return Ok(Unreached::default()),
+            Err(error) => log::debug!("process: a cgroup is killed one by one: {error}"),
+        }
+    }
+    signal_one_by_one(cgroup, number)
+}
+
+/// As [`signal_cgroup`], where the kernel does not do it.
+fn signal_one_by_one(cgroup: &Cgroup, number: i32) -> io::Result<Unreached> {
+    let mut unreached = Unreached::default();
+    let mut known = HashSet::new();
+    let looks = if number == libc::SIGKILL { LOOKS } else { 1 };
+    for _ in 0..looks {
+        let mut new = cgroup.processes()?;
+        new.retain(|pid| known.insert(*pid));
+        if new.is_empty() {
+            break;
+        }
+        let seen: Vec<_> = new.into_iter().filter_map(Seen::look).collect();
+        // A number that is still there was the same process all the time.
+        let still = HashSet::<i32>::from_iter(cgroup.processes()?);
+        for member in seen.iter().filter(|member| still.contains(&member.pid)) {
+            match send_to(member, number) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(_) => unreached.processes.push(member.pid.cast_unsigned()),
+            }
+        }
+    }
+    Ok(unreached)
 }
 
 /// Sends a signal to exactly this process.

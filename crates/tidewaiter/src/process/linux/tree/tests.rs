@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 
+use super::super::child::{self, Memory};
+use super::super::{Descriptors, Image, Plan};
 use super::proc::parse;
 use super::*;
 use crate::process::{Command, OsChild, SignalTarget, Stdio, spawn};
@@ -101,6 +103,116 @@ fn a_signal_reaches_each_process_of_a_tree_once() {
     child.process.kill(SignalTarget::Tree).expect("it lives");
     output.read_to_string(&mut lines).expect("a pipe");
     assert_eq!(lines.matches("asked").count(), 2, "{lines}");
+}
+
+/// Whether children can have cgroups of their own here. Says so if not.
+#[expect(clippy::print_stderr, reason = "tells what was not tested")]
+fn has_cgroups() -> bool {
+    let entry = Entry::new();
+    if let Err(error) = &entry {
+        eprintln!("no cgroup can be made here, so a child does without: {error}");
+    }
+    entry.is_ok()
+}
+
+/// A daemon: it forks twice, leads a session, and nothing tells where it came from.
+const DAEMON: &str = "(setsid sh -c 'sleep 0.1; echo ready; sleep 600; :' &) ; ";
+
+fn in_cgroup(command: Command) -> Command {
+    command.own_cgroup(true)
+}
+
+#[test]
+fn a_cgroup_holds_even_daemons_and_is_removed() {
+    if !has_cgroups() {
+        return;
+    }
+    let (child, output) = shell(&format!("{DAEMON} exit 0"), in_cgroup);
+    let directory = child.process.cgroup.as_ref().expect("it has one").path();
+    let unreached = child.process.kill(SignalTarget::Tree).expect("it lives");
+    assert_eq!(unreached, Unreached::default());
+    await_all(output);
+    while !child
+        .process
+        .cgroup
+        .as_ref()
+        .expect("as before")
+        .processes()
+        .expect("a list")
+        .is_empty()
+    {
+        std::thread::yield_now();
+    }
+    let error = child
+        .process
+        .kill(SignalTarget::Tree)
+        .expect_err("all have ended");
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    drop(child);
+    assert!(!directory.exists(), "{directory:?}");
+}
+
+/// Goal: the same on kernels that cannot kill a cgroup.
+#[test]
+fn the_processes_of_a_cgroup_can_be_killed_one_by_one() {
+    if !has_cgroups() {
+        return;
+    }
+    let (child, output) = shell(&format!("{DAEMON} wait; sleep 600"), in_cgroup);
+    let cgroup = child.process.cgroup.as_ref().expect("it has one");
+    let count = cgroup.processes().expect("a list").len();
+    assert!(count > 1, "{count}");
+    let unreached = signal_one_by_one(cgroup, libc::SIGKILL).expect("they live");
+    assert_eq!(unreached, Unreached::default());
+    await_all(output);
+}
+
+/// Goal: the same on kernels that cannot start a process in a cgroup.
+#[test]
+fn a_child_can_enter_its_cgroup_by_itself() {
+    if !has_cgroups() {
+        return;
+    }
+    let entry = Entry::new().expect("as before").without_clone();
+    let command = Command::new("sleep").arg("600").stdout(Stdio::Null);
+    let image = Image::of(&command).expect("a valid command");
+    let descriptors = Descriptors::of(&command).expect("pipes");
+    let plan = Plan::new(&command, &image, &descriptors).expect("a valid command");
+    let started = child::start(&image, &plan, true, Memory::Copied, Some(&entry));
+    let Ok(started) = started else {
+        panic!("there is such a program");
+    };
+    assert!(started.entered);
+    let cgroup = entry.into_cgroup();
+    let pid = started.pid.as_raw_nonzero().get();
+    assert_eq!(cgroup.processes().expect("a list"), [pid]);
+    signal_cgroup(&cgroup, libc::SIGKILL).expect("it lives");
+    let ended = rustix::process::waitpid(Some(started.pid), rustix::process::WaitOptions::empty());
+    assert!(ended.expect("our child").is_some());
+}
+
+#[test]
+fn a_cgroup_that_is_in_use_is_removed_later() {
+    if !has_cgroups() {
+        return;
+    }
+    let (child, output) = shell("echo ready; read line; exit 0", |command| {
+        in_cgroup(command).stdin(Stdio::Pipe)
+    });
+    let directory = child.process.cgroup.as_ref().expect("it has one").path();
+    let OsChild { process, pipes, .. } = child;
+    drop(process);
+    assert!(directory.exists());
+    drop(pipes);
+    await_all(output);
+    let begun = std::time::Instant::now();
+    while directory.exists() {
+        drop(Entry::new().expect("as before"));
+        assert!(
+            begun.elapsed().as_secs() < 20,
+            "{directory:?} is not removed"
+        );
+    }
 }
 
 /// Goal: a number that another process, group or session got later is not mistaken for the child's.
