@@ -340,6 +340,7 @@ fn doctests(context: &Context) -> Result<Tally, Stop> {
 
 fn windows(context: &Context) -> Result<Tally, Stop> {
     let wine = Wine::ready(context)?;
+    wine::tell_lacking();
     let outcome = wine
         .cargo(context, &["test", "--workspace", "--exclude", "xtask"])
         .args(WITHOUT_PYTHON)

@@ -41,6 +41,39 @@ enum Library {
     FromSource,
 }
 
+/// Parts of Windows that Wine lacks, and what the tests check in their place.
+const LACKING: &[(&str, &str)] = &[
+    (
+        "wait completion packets",
+        "ends of children through the system's thread pool",
+    ),
+    (
+        "limits of jobs, which Wine forgets",
+        "that each of them is refused",
+    ),
+    ("new sizes of pseudo-consoles", "that a change is refused"),
+    (
+        "the release of a pseudo-console, from Windows 11 24H2 on",
+        "its close, as on older versions",
+    ),
+    (
+        "sockets that another process has made, as sockets",
+        "such sockets as files",
+    ),
+    (
+        "resets, which Wine tells as ends of file",
+        "that one of the two is told",
+    ),
+];
+
+/// Prints what the tests under Wine do not show about Windows.
+pub(crate) fn tell_lacking() {
+    println!("Wine lacks parts of Windows. The tests check instead:");
+    for (part, instead) in LACKING {
+        println!("  {part}: {instead}");
+    }
+}
+
 impl Wine {
     /// Installs everything that is still missing.
     pub(crate) fn ready(context: &Context) -> Result<Wine, Stop> {
