@@ -7,6 +7,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A pipe between two children, which we neither read nor write: the `|` of a shell.
+/// [`Reactor::spawn_pipeline`](crate::Reactor::spawn_pipeline) starts children that are connected by such pipes.
 ///
 /// The OS makes the pipe when the first of the two children is started, whichever that is. Each end is for one child:
 /// a second one is refused with [`InvalidInput`](io::ErrorKind::InvalidInput). Let other descriptors of the same child

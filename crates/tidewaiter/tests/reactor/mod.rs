@@ -16,6 +16,7 @@ mod listening;
 mod made_elsewhere;
 mod panics;
 mod pausing;
+mod pipelines;
 mod pooling;
 pub(crate) mod processes;
 pub(crate) mod quiet_children;

@@ -1,6 +1,7 @@
 //! Child processes. Each pipe of a child is a stream, and the port reports the child's exit as a completion.
 
 mod ending;
+mod pipeline;
 mod process;
 mod remote;
 mod run;
