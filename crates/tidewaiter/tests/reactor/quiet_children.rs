@@ -117,7 +117,7 @@ fn a_child_that_does_not_read_what_is_queued_for_it_causes_no_wake_up() {
 
 /// The bytes that a child writes while it is paused: less on Windows, because each piece that goes through a pipe passes a
 /// server of Wine.
-const FLOOD: usize = if cfg!(windows) { 64 << 20 } else { 1 << 30 };
+pub(crate) const FLOOD: usize = if cfg!(windows) { 64 << 20 } else { 1 << 30 };
 
 /// Pauses the flood of its child, and later takes it all in.
 struct Dammed {
