@@ -46,6 +46,9 @@ impl Default for TreeOptions {
 ///
 /// On Unix, it gets the default action of every signal, whatever ours is, and no signal is blocked.
 ///
+/// It gets our environment as it is when it starts, with the changes of the command. On Unix, no other thread may change
+/// the environment meanwhile, as [`std::env::set_var`] demands.
+///
 /// No later child gets the child's own ends of its pipes. On Windows, these have to be inheritable during the
 /// call to `CreateProcessW`: a process that another thread starts at that moment by other means, inheriting
 /// whatever is inheritable (as `std::process::Command` does), gets them, too. So the reactor ends a child's
