@@ -1,5 +1,6 @@
 //! Children that pass their output on to the next.
 
+use tidewaiter::Process;
 use tidewaiter::process::{Command, SpawnStep, Stdio};
 
 use super::processes::Watch;
@@ -27,7 +28,7 @@ fn bytes_pass_through_three_children_to_us() {
     });
     let children = [(echo(), watch()), (echo(), watch()), (echo(), last)];
     let started = reactor.spawn_pipeline(children).expect("they start");
-    let pipes: Vec<_> = started.iter().map(|child| child.pipes()).collect();
+    let pipes: Vec<_> = started.iter().map(Process::pipes).collect();
     assert_eq!(pipes, [vec![0], vec![], vec![1]]);
     started[0].write(&[200; BYTES]);
     started[0].write(b"the end");
