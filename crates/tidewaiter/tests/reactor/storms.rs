@@ -129,6 +129,7 @@ fn kinds() -> Vec<(&'static str, Command)> {
             end().terminal(TerminalSize::default()).fd(3, Stdio::Pipe),
         ),
         ("a parent to end with", end().die_with_parent(true)),
+        ("a cgroup", end().own_cgroup(true)),
         ("no group", end().own_group(false)),
     ]
 }
