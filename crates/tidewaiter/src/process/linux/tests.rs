@@ -85,6 +85,16 @@ fn the_environment_is_exactly_as_requested() {
 }
 
 #[test]
+fn without_changes_the_environment_is_ours() {
+    let command = Command::new("env").arg("-0");
+    let ours: Vec<String> = std::env::vars_os()
+        .map(|(name, value)| format!("{}={}\0", name.display(), value.display()))
+        .collect();
+    assert!(!ours.is_empty(), "the tests have some variables");
+    assert_eq!(run(&command).0, ours.concat());
+}
+
+#[test]
 fn arguments_and_the_own_name_arrive_unchanged() {
     let command = shell("printf '<%s>' \"$0\" \"$@\"").args(["name", "", "a b", "\"'\\"]);
     assert_eq!(run(&command).0, "<name><><a b><\"'\\>");
