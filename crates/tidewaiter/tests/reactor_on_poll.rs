@@ -37,10 +37,10 @@ mod inheriting;
 #[path = "reactor/leaving_behind.rs"]
 mod leaving_behind;
 
-#[cfg(target_os = "linux")]
 #[path = "reactor/for_programs.rs"]
 mod for_programs;
 
+#[cfg(target_os = "linux")]
 #[path = "reactor/large_pieces.rs"]
 mod large_pieces;
 
