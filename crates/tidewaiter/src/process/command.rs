@@ -258,7 +258,8 @@ impl Command {
 
     /// Gives the child a terminal: a new one of a [size](super::TerminalSize), or another [`Terminal`]. It replaces the
     /// three standard streams, whatever they were set to, and is the child's controlling terminal: the child leads a
-    /// session of its own. On Windows it is a pseudo-console, the only console that the child has.
+    /// session of its own. A new one belongs to the [user](Command::user) that the child runs as. On Windows it is a
+    /// pseudo-console, the only console that the child has.
     ///
     /// We receive the child's output from its descriptor 1. Bytes that we write to its descriptor 0 arrive as if typed
     /// at the terminal: Ctrl-C interrupts the program in its foreground. Both are the terminal's other end: closing

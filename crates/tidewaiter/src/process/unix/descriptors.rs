@@ -53,7 +53,8 @@ impl Descriptors {
         }
         if let Some(terminal) = command.terminal {
             let failed = |error| (SpawnStep::Terminal, error);
-            descriptors.add_terminal(terminal).map_err(failed)?;
+            let owner = command.user.as_ref().map(|user| user.user);
+            descriptors.add_terminal(terminal, owner).map_err(failed)?;
         }
         for (&number, stdio) in asked() {
             let step = match stdio.direction(number) {
@@ -84,8 +85,8 @@ impl Descriptors {
     }
 
     /// Places a terminal at the standard streams. Our end becomes two pipes.
-    fn add_terminal(&mut self, terminal: Terminal) -> io::Result<()> {
-        let ends = terminal::open(terminal)?;
+    fn add_terminal(&mut self, terminal: Terminal, owner: Option<u32>) -> io::Result<()> {
+        let ends = terminal::open(terminal, owner)?;
         for childs in 0..3 {
             self.place(ends.slave.as_raw_fd(), childs);
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Uid;
 use rustix::pty::{grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
@@ -19,13 +20,22 @@ pub(super) struct Ends {
 }
 
 /// Opens a new terminal, or copies the one given.
-pub(super) fn open(terminal: Terminal) -> io::Result<Ends> {
+///
+/// A new terminal belongs to the user `owner`, if given, so that the child's programs can open it by name.
+pub(super) fn open(terminal: Terminal, owner: Option<u32>) -> io::Result<Ends> {
     let ends = match terminal.ends {
         Some(TerminalEnds { master, slave }) => Ends {
             master: duplicate(master, 3)?,
             slave: duplicate(slave, 3)?,
         },
-        None => make()?,
+        None => {
+            let ends = make()?;
+            // Starting the child refuses the highest number, which is no user.
+            if let Some(owner) = owner.filter(|owner| *owner != u32::MAX) {
+                give(&ends.slave, owner);
+            }
+            ends
+        }
     };
     if let Some(size) = terminal.size {
         resize_terminal(&ends.slave, size)?;
@@ -37,6 +47,14 @@ pub(super) fn open(terminal: Terminal) -> io::Result<Ends> {
     }
     rustix::io::ioctl_fionbio(&ends.master, true)?;
     Ok(ends)
+}
+
+/// Makes a user the owner of a terminal. Where we may not, the child still has it as its controlling terminal.
+fn give(slave: &OwnedFd, owner: u32) {
+    let given = rustix::fs::fchown(slave, Some(Uid::from_raw(owner)), None);
+    if let Err(error) = given {
+        log::debug!("the terminal of a child does not become its user's: {error}");
+    }
 }
 
 /// Sets the size of a terminal, given by either end. The foreground group of a terminal whose size changes gets SIGWINCH.

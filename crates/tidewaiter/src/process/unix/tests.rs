@@ -272,6 +272,16 @@ fn a_child_runs_as_another_user_or_reports_that_it_may_not() {
     assert_eq!(error.step, SpawnStep::Arguments);
 }
 
+/// Method: a program opens the terminal by its name, which needs the right to.
+#[test]
+fn a_terminal_belongs_to_the_user_that_the_child_runs_as() {
+    if rustix::process::geteuid().is_root() {
+        let command = shell(": <$(tty) && echo opened").user(12_345, 23_456, []);
+        let mut child = start(&command.terminal(TerminalSize::default()));
+        assert_eq!(read_terminal(&mut child), "opened\r\n");
+    }
+}
+
 #[test]
 fn a_child_with_a_session_of_its_own_leads_session_and_group() {
     let script = "set -- $(ps -o pid= -o pgid= -o sid= -p $$); echo \"$1 $2 $3\"";
