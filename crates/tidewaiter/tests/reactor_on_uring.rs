@@ -47,6 +47,10 @@ mod large_pieces;
 #[path = "reactor/linux_trees.rs"]
 mod linux_trees;
 
+#[cfg(target_os = "linux")]
+#[path = "reactor/meddling.rs"]
+mod meddling;
+
 #[path = "reactor/signals.rs"]
 mod signals;
 

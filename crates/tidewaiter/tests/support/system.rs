@@ -66,6 +66,48 @@ pub(crate) fn join(child: Pid) {
     assert_eq!(status.exit_status(), Some(0), "{status:?}");
 }
 
+/// Has the kernel discard the statuses of children, as a program may.
+pub(crate) fn ignore_sigchld() {
+    // SAFETY: the call installs no handler, but one of the OS's own actions.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    assert_ne!(before, libc::SIG_ERR, "{}", io::Error::last_os_error());
+}
+
+/// A process that debugs a child of ours. It ends when the child does, and holds it still until told otherwise.
+pub(crate) struct Debugger {
+    go: io::PipeWriter,
+}
+
+impl Debugger {
+    /// Stops the child. `None` if the system does not let us.
+    pub(crate) fn attach(child: Pid) -> Option<Debugger> {
+        let (mut told, go) = io::pipe().expect("a pipe");
+        let (mut attached, tell) = io::pipe().expect("a pipe");
+        let number = child.as_raw_nonzero().get();
+        // SAFETY: the calls get numbers, and access no memory here.
+        let trace = move |request| unsafe { libc::ptrace(request, number, 0, 0) };
+        // Its exit is of no interest, and the kernel reaps it with us.
+        fork(move || {
+            use std::io::{Read, Write};
+            assert_eq!(trace(libc::PTRACE_SEIZE), 0);
+            assert_eq!(trace(libc::PTRACE_INTERRUPT), 0);
+            waitpid(Some(child), WaitOptions::UNTRACED).expect("it stops");
+            (&tell).write_all(b"!").expect("we are awaited");
+            told.read_exact(&mut [0]).expect("we are told");
+            assert_eq!(trace(libc::PTRACE_CONT), 0);
+            waitpid(Some(child), WaitOptions::empty()).expect("it ends");
+        });
+        let mut byte = [0];
+        let count = io::Read::read(&mut attached, &mut byte).expect("a pipe");
+        (count == 1).then_some(Debugger { go })
+    }
+
+    /// Lets the child run.
+    pub(crate) fn let_go_on(mut self) {
+        io::Write::write_all(&mut self.go, b"!").expect("it waits");
+    }
+}
+
 /// Holds back the end of a child: once killed, it ends only when this is dropped.
 pub(crate) struct Held(Pid);
 
