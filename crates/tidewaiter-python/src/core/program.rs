@@ -7,7 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use tidewaiter::ChildFd;
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::process::{Command, ExitStatus, Stdio, Terminal, TerminalSize};
+use tidewaiter::process::{Command, Console, ExitStatus, Stdio, Terminal, TerminalSize};
 
 /// The target of a child's descriptor, as Python gives it: one of our descriptors, or a pipe's direction.
 #[derive(FromPyObject)]
@@ -52,7 +52,7 @@ impl Program {
         let mut command = Command::new(self.executable)
             // On Unix, children stay in our group, so that a signal from the terminal reaches them, as usual.
             .own_group(cfg!(windows))
-            .without_window();
+            .console(Console::Hidden);
         if let Some(name) = args.next() {
             command = command.arg0(name);
         }

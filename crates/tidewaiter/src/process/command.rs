@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::console::Console;
 use super::error::SpawnStep;
 use super::limits::Limits;
 use super::priority::Priority;
@@ -94,7 +95,7 @@ pub struct Command {
     pub(crate) directory: Option<PathBuf>,
     /// Keyed by the child's numbers. The child's other descriptors are closed.
     pub(crate) descriptors: BTreeMap<u32, Stdio>,
-    pub(crate) without_window: bool,
+    pub(crate) console: Console,
     pub(crate) terminal: Option<Terminal>,
     pub(crate) user: Option<User>,
     pub(crate) limits: Limits,
@@ -116,7 +117,7 @@ impl Command {
             env: Vec::new(),
             directory: None,
             descriptors: BTreeMap::from([0, 1, 2].map(|number| (number, Stdio::Pipe))),
-            without_window: false,
+            console: Console::default(),
             terminal: None,
             user: None,
             limits: Limits::default(),
@@ -248,11 +249,14 @@ impl Command {
         self
     }
 
-    /// Windows. If we have no console ourselves, as services and graphical programs do, a console program
-    /// gets one that is not shown. Has no effect on other programs and on other systems.
+    /// Windows. Sets the console of the child: [ours](Console::Ours) by default. A child with a
+    /// [`terminal`](Command::terminal) has that instead. No effect on other systems.
+    ///
+    /// No signal but [`Kill`](super::Signal::Kill) reaches a child with a [new](Console::New) console or
+    /// [none](Console::None): others fail with [`Unsupported`](io::ErrorKind::Unsupported).
     #[must_use]
-    pub fn without_window(mut self) -> Command {
-        self.without_window = true;
+    pub fn console(mut self, console: Console) -> Command {
+        self.console = console;
         self
     }
 

@@ -44,7 +44,7 @@ pub struct Limits {
     /// Unix: all processes of the child's user, wherever they were started (`RLIMIT_NPROC`); Linux counts threads, too.
     /// The limit keeps the child from starting others, but does not keep us from starting the child. Starting one fails
     /// with EAGAIN. Privileged users are not limited. Windows: the child and its descendants
-    /// (`JOB_OBJECT_LIMIT_ACTIVE_PROCESS`).
+    /// (`JOB_OBJECT_LIMIT_ACTIVE_PROCESS`), the `cmd.exe` that runs a batch file included.
     pub processes: Option<u32>,
 }
 

@@ -3,6 +3,7 @@
 //! [`Reactor::spawn_process`](crate::Reactor::spawn_process) starts a [`Command`].
 
 mod command;
+mod console;
 mod error;
 mod limits;
 #[cfg(target_os = "linux")]
@@ -26,6 +27,7 @@ use crate::os::OsPipe;
 pub use command::Command;
 #[cfg(unix)]
 pub(crate) use command::User;
+pub use console::Console;
 pub use error::{SpawnError, SpawnStep};
 pub use limits::Limits;
 pub use own_terminal::{OwnTerminal, RawMode};

@@ -33,8 +33,8 @@ use windows_sys::Win32::System::Console::{
 };
 use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, GetExitCodeProcess, GetProcessAffinityMask, GetProcessTimes,
-    TerminateProcess, WaitForSingleObject,
+    CREATE_NEW_CONSOLE, DETACHED_PROCESS, GetCurrentProcess, GetExitCodeProcess,
+    GetProcessAffinityMask, GetProcessTimes, TerminateProcess, WaitForSingleObject,
 };
 
 use self::environment::Environment;
@@ -45,7 +45,8 @@ use self::streams::Streams;
 pub(crate) use self::streams::pipe;
 pub(crate) use self::terminal::PseudoConsole;
 use super::{
-    Command, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Unreached, Usage,
+    Command, Console, ExitStatus, OsChild, Signal, SignalTarget, SpawnError, SpawnStep, Unreached,
+    Usage,
 };
 
 /// A child process: its handle, which is signalled once it has ended, and the job that holds all its
@@ -122,7 +123,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
             process,
             job,
             pid,
-            own_group: command.tree.own_group,
+            own_group: command.tree.own_group && !command.console.is_apart(),
             terminal: console.as_ref().map(Rc::downgrade),
             status: Cell::new(None),
         },
@@ -146,6 +147,11 @@ fn image(command: &Command, environment: &Environment, program: &Program) -> io:
         directory: directory.transpose()?.map(terminated),
         // Such a group would ignore a Ctrl-C that is typed at its terminal.
         own_group: command.tree.own_group && command.terminal.is_none(),
+        console: match (command.terminal, command.console) {
+            (None, Console::New) => CREATE_NEW_CONSOLE,
+            (None, Console::None) => DETACHED_PROCESS,
+            _ => 0,
+        },
         terminal: None,
         priority: command.priority,
         cpus: None,
@@ -176,7 +182,7 @@ fn affinity(numbers: &[usize]) -> io::Result<usize> {
 /// Whether to hide the console that a console program opens. It opens one if it inherits none from us.
 fn hides_console(command: &Command) -> bool {
     // SAFETY: the call touches no memory.
-    command.without_window && unsafe { GetConsoleCP() == 0 }
+    command.console == Console::Hidden && unsafe { GetConsoleCP() == 0 }
 }
 
 fn wide(text: &OsStr) -> io::Result<Vec<u16>> {
@@ -320,7 +326,7 @@ impl OsProcess {
             }
             (Signal::Interrupt | Signal::Terminate, _) => {
                 return Err(unsupported(
-                    "only a process that leads a group of its own can be interrupted",
+                    "only a process of our console that leads a group of its own can be interrupted",
                 ));
             }
             (Signal::Number(_), _) => return Err(unsupported("Windows has no numbered signals")),

@@ -33,6 +33,8 @@ pub(super) struct Image {
     pub(super) environment: Vec<u16>,
     pub(super) directory: Option<Vec<u16>>,
     pub(super) own_group: bool,
+    /// The flag for another console than ours.
+    pub(super) console: PROCESS_CREATION_FLAGS,
     /// The child's console. `None`: ours.
     pub(super) terminal: Option<Rc<PseudoConsole>>,
     pub(super) priority: Option<Priority>,
@@ -152,7 +154,11 @@ fn create(
             ptr::null(),
             ptr::null(),
             i32::from(!list.is_empty()),
-            EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | group | flags,
+            EXTENDED_STARTUPINFO_PRESENT
+                | CREATE_UNICODE_ENVIRONMENT
+                | group
+                | image.console
+                | flags,
             image.environment.as_ptr().cast(),
             image.directory.as_ref().map_or(ptr::null(), Vec::as_ptr),
             (&raw const startup).cast(),

@@ -184,11 +184,11 @@ mod tests {
 
     #[test]
     fn our_cgroup_is_found_below_what_is_mounted() {
-        let line = "32 28 0:27 /own /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw";
+        let line = "32 28 0:27 /sys /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw";
         let expected = Path::new("/sys/fs/cgroup/below").to_owned();
-        assert_eq!(place_of(line, "/own/below"), Some(expected));
+        assert_eq!(place_of(line, "/sys/below"), Some(expected));
         assert_eq!(place_of(line, "/other"), None);
         let older = "33 31 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu";
-        assert_eq!(place_of(older, "/own"), None);
+        assert_eq!(place_of(older, "/sys"), None);
     }
 }

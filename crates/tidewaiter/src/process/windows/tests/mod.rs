@@ -37,6 +37,10 @@ fn child_entry() {
     let (action, value) = action.split_once(' ').unwrap_or((&action, ""));
     let mut output = io::stdout();
     match action {
+        "console" => {
+            // SAFETY: the call touches no memory.
+            std::process::exit(i32::from(unsafe { GetConsoleCP() } != 0));
+        }
         "echo" => {
             let copied = io::copy(&mut io::stdin(), &mut output);
             copied.expect("the pipes can be copied");
@@ -453,4 +457,20 @@ fn cpus_that_cannot_exist_are_refused() {
         assert_eq!(error.step, SpawnStep::Cpus, "{error}");
         assert_eq!(error.source.kind(), io::ErrorKind::InvalidInput, "{error}");
     }
+}
+
+#[test]
+fn a_child_has_the_console_that_was_asked_for() {
+    let started = spawn(&child("console").console(Console::None)).expect("the tests can be run");
+    let interrupt = started.process.signal(
+        Signal::Interrupt,
+        SignalTarget::Process,
+        &mut Survey::default(),
+    );
+    assert!(interrupt.is_err(), "no Ctrl-Break of ours reaches it");
+    assert_eq!(await_end(&started.process), ExitStatus::Code(0));
+    let started = spawn(&child("console").console(Console::New)).expect("the tests can be run");
+    // Wine opens no console where it has no display.
+    let ended = await_end(&started.process);
+    assert!(matches!(ended, ExitStatus::Code(0 | 1)), "{ended}");
 }
