@@ -51,3 +51,21 @@ fn a_child_ends_with_its_parent() {
     assert_eq!(events.last(), Some(&format!("ended: {}", crate::KILLED)));
     assert!(begun.elapsed() < SOON, "its own child lived on");
 }
+
+/// Goal: a kill ends a whole tree, and says that nothing is left that was found.
+/// Method: four generations that share the pipes. These end with the last of the tree.
+#[test]
+fn a_tree_of_four_generations_is_killed() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
+    let begun = Instant::now();
+    let watch = once_ready(&log, &countdown, 4, |process| {
+        let left = process.kill().expect("it runs");
+        assert!(left.processes.is_empty(), "{left:?}");
+        assert!(!left.may_be_more || cfg!(unix) && !crate::SIMULATED);
+    });
+    start(&reactor, Role::Ancestor(3), watch);
+    run_clean(&reactor);
+    let events = log.take();
+    assert_eq!(events.last(), Some(&format!("ended: {}", crate::KILLED)));
+    assert!(begun.elapsed() < SOON, "one of them lived on");
+}

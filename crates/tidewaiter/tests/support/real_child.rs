@@ -101,6 +101,12 @@ fn play(role: Role) -> io::Result<i32> {
             start(Role::Deaf)?;
             stay()
         }
+        Role::Ancestor(generations) => {
+            if let Some(below) = generations.checked_sub(1) {
+                start(Role::Ancestor(below))?;
+            }
+            stay()
+        }
         Role::KeepBound => keep_bound(),
         _ => stay(),
     }

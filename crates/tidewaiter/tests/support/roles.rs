@@ -28,6 +28,8 @@ pub(crate) enum Role {
     LeaveEcho,
     /// Starts a stubborn child that inherits its streams, and exits with 5.
     LeaveStubborn,
+    /// Starts a child that inherits its streams and has this many generations below it, and stays. None: starts no child.
+    Ancestor(u8),
     /// Starts a deaf child that inherits its streams, and stays.
     KeepDeaf,
     /// Starts a deaf child that inherits its streams and ends with it, and stays.
@@ -74,6 +76,7 @@ impl Role {
             Role::LeaveEcho => "leave-echo".to_owned(),
             Role::LeaveStubborn => "leave-stubborn".to_owned(),
             Role::KeepDeaf => "keep-deaf".to_owned(),
+            Role::Ancestor(generations) => format!("ancestor {generations}"),
             Role::KeepBound => "keep-bound".to_owned(),
             Role::Converse => "converse".to_owned(),
             Role::Work(size) => format!("work {size}"),
@@ -102,6 +105,7 @@ impl Role {
             "leave-echo" => Role::LeaveEcho,
             "leave-stubborn" => Role::LeaveStubborn,
             "keep-deaf" => Role::KeepDeaf,
+            "ancestor" => Role::Ancestor(number.parse().expect("a count")),
             "keep-bound" => Role::KeepBound,
             "converse" => Role::Converse,
             "work" => Role::Work(number.parse().expect("a size")),

@@ -58,6 +58,11 @@ impl Player {
                 process.fork(Player::playing(Role::Stubborn));
                 process.exit(5);
             }
+            Role::Ancestor(generations) => {
+                if let Some(below) = generations.checked_sub(1) {
+                    process.fork(Player::playing(Role::Ancestor(below)));
+                }
+            }
             Role::KeepDeaf => {
                 process.fork(Player::playing(Role::Deaf));
             }
