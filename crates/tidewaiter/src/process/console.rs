@@ -14,11 +14,3 @@ pub enum Console {
     /// None (`DETACHED_PROCESS`).
     None,
 }
-
-impl Console {
-    /// Whether the child certainly has no console in common with us.
-    #[cfg(windows)]
-    pub(crate) fn is_apart(self) -> bool {
-        matches!(self, Console::New | Console::None)
-    }
-}

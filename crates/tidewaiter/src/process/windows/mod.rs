@@ -33,8 +33,9 @@ use windows_sys::Win32::System::Console::{
 };
 use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
 use windows_sys::Win32::System::Threading::{
-    CREATE_NEW_CONSOLE, DETACHED_PROCESS, GetCurrentProcess, GetExitCodeProcess,
-    GetProcessAffinityMask, GetProcessTimes, TerminateProcess, WaitForSingleObject,
+    CREATE_NEW_CONSOLE, CREATE_NEW_PROCESS_GROUP, DETACHED_PROCESS, GetCurrentProcess,
+    GetExitCodeProcess, GetProcessAffinityMask, GetProcessTimes, PROCESS_CREATION_FLAGS,
+    TerminateProcess, WaitForSingleObject,
 };
 
 use self::environment::Environment;
@@ -123,7 +124,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
             process,
             job,
             pid,
-            own_group: command.tree.own_group && !command.console.is_apart(),
+            own_group: command.tree.own_group && !is_apart(command.console),
             terminal: console.as_ref().map(Rc::downgrade),
             status: Cell::new(None),
         },
@@ -145,17 +146,34 @@ fn image(command: &Command, environment: &Environment, program: &Program) -> io:
         start: program.start(hides_console(command))?,
         environment: environment.block(),
         directory: directory.transpose()?.map(terminated),
-        // Such a group would ignore a Ctrl-C that is typed at its terminal.
-        own_group: command.tree.own_group && command.terminal.is_none(),
-        console: match (command.terminal, command.console) {
-            (None, Console::New) => CREATE_NEW_CONSOLE,
-            (None, Console::None) => DETACHED_PROCESS,
-            _ => 0,
-        },
+        flags: flags(command),
         terminal: None,
         priority: command.priority,
         cpus: None,
     })
+}
+
+/// Returns the flags for a group of its own and for another console than ours.
+fn flags(command: &Command) -> PROCESS_CREATION_FLAGS {
+    if command.terminal.is_some() {
+        // A group would ignore a Ctrl-C that is typed at its terminal.
+        return 0;
+    }
+    let group = match command.tree.own_group {
+        true => CREATE_NEW_PROCESS_GROUP,
+        false => 0,
+    };
+    let console = match command.console {
+        Console::Ours | Console::Hidden => 0,
+        Console::New => CREATE_NEW_CONSOLE,
+        Console::None => DETACHED_PROCESS,
+    };
+    group | console
+}
+
+/// Whether the child certainly has no console in common with us.
+fn is_apart(console: Console) -> bool {
+    matches!(console, Console::New | Console::None)
 }
 
 /// Returns the bits of the CPUs that the system has.

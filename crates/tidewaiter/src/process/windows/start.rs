@@ -10,8 +10,8 @@ use std::rc::Rc;
 use windows_sys::Win32::System::Console::HPCON;
 use windows_sys::Win32::System::JobObjects::AssignProcessToJobObject;
 use windows_sys::Win32::System::Threading::{
-    ABOVE_NORMAL_PRIORITY_CLASS, BELOW_NORMAL_PRIORITY_CLASS, CREATE_NEW_PROCESS_GROUP,
-    CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DeleteProcThreadAttributeList,
+    ABOVE_NORMAL_PRIORITY_CLASS, BELOW_NORMAL_PRIORITY_CLASS, CREATE_SUSPENDED,
+    CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DeleteProcThreadAttributeList,
     EXTENDED_STARTUPINFO_PRESENT, HIGH_PRIORITY_CLASS, IDLE_PRIORITY_CLASS,
     InitializeProcThreadAttributeList, NORMAL_PRIORITY_CLASS, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
     PROC_THREAD_ATTRIBUTE_JOB_LIST, PROC_THREAD_ATTRIBUTE_PSEUDOCONSOLE, PROCESS_CREATION_FLAGS,
@@ -32,9 +32,8 @@ pub(super) struct Image {
     pub(super) start: Start,
     pub(super) environment: Vec<u16>,
     pub(super) directory: Option<Vec<u16>>,
-    pub(super) own_group: bool,
-    /// The flag for another console than ours.
-    pub(super) console: PROCESS_CREATION_FLAGS,
+    /// The flags for a group of its own and for another console than ours.
+    pub(super) flags: PROCESS_CREATION_FLAGS,
     /// The child's console. `None`: ours.
     pub(super) terminal: Option<Rc<PseudoConsole>>,
     pub(super) priority: Option<Priority>,
@@ -135,11 +134,6 @@ fn create(
         // Without this flag, the field's zero would mean nothing; with it, zero means hidden.
         startup.StartupInfo.dwFlags |= STARTF_USESHOWWINDOW;
     }
-    let group = if image.own_group {
-        CREATE_NEW_PROCESS_GROUP
-    } else {
-        0
-    };
     // `CreateProcessW` may write to it.
     let mut command_line = image.start.command_line.clone();
     let mut made = PROCESS_INFORMATION::default();
@@ -154,11 +148,7 @@ fn create(
             ptr::null(),
             ptr::null(),
             i32::from(!list.is_empty()),
-            EXTENDED_STARTUPINFO_PRESENT
-                | CREATE_UNICODE_ENVIRONMENT
-                | group
-                | image.console
-                | flags,
+            EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | image.flags | flags,
             image.environment.as_ptr().cast(),
             image.directory.as_ref().map_or(ptr::null(), Vec::as_ptr),
             (&raw const startup).cast(),
