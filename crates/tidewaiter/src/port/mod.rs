@@ -396,11 +396,8 @@ impl Port {
     /// [`SpawnError`] names the program, the step that failed and the OS's reason. Nothing is left running
     /// then.
     pub fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        let driver = self.gate.pass(Call::Act).map_err(|source| SpawnError {
-            program: command.program().to_owned(),
-            step: SpawnStep::Begin,
-            source,
-        })?;
+        let failed = |source| command.failed((SpawnStep::Begin, source));
+        let driver = self.gate.pass(Call::Act).map_err(failed)?;
         driver.spawn(command)
     }
 

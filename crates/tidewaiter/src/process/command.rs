@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::console::Console;
-use super::error::SpawnStep;
+use super::error::{SpawnError, SpawnStep};
 use super::limits::Limits;
 use super::priority::Priority;
 use super::stdio::{Stdio, follow};
@@ -385,6 +385,24 @@ impl Command {
             return Err((SpawnStep::Descriptor(number), error));
         }
         Ok([0, 1, 2].map(|number| &self.descriptors[&number]))
+    }
+
+    /// Returns the error of a start that failed at this step.
+    pub(crate) fn failed(&self, (step, source): (SpawnStep, io::Error)) -> SpawnError {
+        let stdio = match step {
+            SpawnStep::Descriptor(number) => self.descriptors.get(&number),
+            _ => None,
+        };
+        let file = match stdio {
+            Some(Stdio::File { path, .. }) => Some(path.clone()),
+            _ => None,
+        };
+        SpawnError {
+            program: self.program.clone(),
+            step,
+            file,
+            source,
+        }
     }
 
     /// Returns the program as it was given.

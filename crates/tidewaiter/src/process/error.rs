@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 /// The step at which starting a process failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct SpawnError {
     pub program: OsString,
     /// The step that failed.
     pub step: SpawnStep,
+    /// The file that the child's descriptor was to be, if that was the step.
+    pub file: Option<PathBuf>,
     /// The OS's reason.
     pub source: io::Error,
 }
@@ -114,11 +117,11 @@ impl fmt::Display for SpawnStep {
 
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot start {:?}: {}: {}",
-            self.program, self.step, self.source
-        )
+        write!(f, "cannot start {:?}: {}", self.program, self.step)?;
+        if let Some(file) = &self.file {
+            write!(f, ", the file {}", file.display())?;
+        }
+        write!(f, ": {}", self.source)
     }
 }
 

@@ -35,7 +35,6 @@ pub use priority::Priority;
 pub use shared_pipe::{SharedPipe, SharedPipeEnd};
 pub(crate) use shared_pipe::{TakenEnd, elsewhere};
 pub use status::{ExitStatus, Signal, SignalTarget, Usage};
-use stdio::name_file;
 pub use stdio::{FileAccess, PipeDirection, Stdio};
 #[cfg(unix)]
 pub(crate) use terminal::TerminalEnds;

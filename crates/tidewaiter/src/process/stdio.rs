@@ -151,11 +151,6 @@ pub enum PipeDirection {
     Both,
 }
 
-/// Adds the path to the error of a file that cannot be opened.
-pub(super) fn name_file(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
 /// Returns the descriptors from `first` on that are the [same](Stdio::SameAs) as others, each with the one at the end of
 /// its chain. Those below `first` are what a terminal makes of them.
 ///

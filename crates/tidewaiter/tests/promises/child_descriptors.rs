@@ -173,6 +173,8 @@ fn a_file_that_cannot_be_opened_is_named() {
         let text = error.to_string();
         assert!(text.contains(&path.display().to_string()), "{text}");
         assert!(text.contains("descriptor 5"), "{text}");
+        assert_eq!(error.file.as_deref(), Some(path.as_path()), "{text}");
+        assert!(error.source.raw_os_error().is_some(), "{error:?}");
         assert!(
             kind.is_none_or(|kind| error.source.kind() == kind),
             "{error:?}"

@@ -18,11 +18,8 @@ use crate::process::{
 impl Iocp {
     pub(super) fn spawn_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         let child = process::spawn(command)?;
-        self.adopt_child(child).map_err(|source| SpawnError {
-            program: command.program().to_owned(),
-            step: SpawnStep::Adopt,
-            source,
-        })
+        self.adopt_child(child)
+            .map_err(|source| command.failed((SpawnStep::Adopt, source)))
     }
 
     fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {

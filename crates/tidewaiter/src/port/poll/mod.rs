@@ -356,11 +356,7 @@ impl Driver for PollPort {
         let child = process::spawn(command)?;
         self.register_child(child).map_err(|(source, process)| {
             abandon(&process);
-            SpawnError {
-                program: command.program().to_owned(),
-                step: SpawnStep::Adopt,
-                source,
-            }
+            command.failed((SpawnStep::Adopt, source))
         })
     }
 

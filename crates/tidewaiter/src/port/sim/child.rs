@@ -59,11 +59,7 @@ impl SimDriver {
                     true => Ok(end),
                     false => Err(elsewhere()),
                 })
-                .map_err(|source| SpawnError {
-                    program: command.program().to_owned(),
-                    step: SpawnStep::Descriptor(number),
-                    source,
-                })?;
+                .map_err(|source| command.failed((SpawnStep::Descriptor(number), source)))?;
             *stream = end.end().stream();
             taken.push(end);
         }

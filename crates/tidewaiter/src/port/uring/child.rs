@@ -66,11 +66,8 @@ impl Uring {
 
     pub(super) fn spawn_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         // Done before the child starts, because a failure afterwards would mean killing it.
-        self.ask_write_flags().map_err(|source| SpawnError {
-            program: command.program().to_owned(),
-            step: SpawnStep::Adopt,
-            source,
-        })?;
+        self.ask_write_flags()
+            .map_err(|source| command.failed((SpawnStep::Adopt, source)))?;
         let child = self.start_child(command)?;
         let pipes = child.pipes.into_iter().map(|pipe| SpawnedPipe {
             child_fd: pipe.child_fd,

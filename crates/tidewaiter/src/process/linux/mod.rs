@@ -77,13 +77,7 @@ pub(crate) fn spawn_by_number(command: &Command) -> Result<OsChild, SpawnError> 
 }
 
 fn start(command: &Command, by_pidfd: bool) -> Result<OsChild, SpawnError> {
-    let failed = |step| {
-        move |source| SpawnError {
-            program: command.program.clone(),
-            step,
-            source,
-        }
-    };
+    let failed = |step| move |source| command.failed((step, source));
     let image = Image::of(command).map_err(failed(SpawnStep::Arguments))?;
     let descriptors = Descriptors::of(command).map_err(|(step, source)| failed(step)(source))?;
     let plan =

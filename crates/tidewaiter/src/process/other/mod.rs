@@ -36,11 +36,7 @@ pub(crate) struct Survey {}
 
 /// Starts a process. After an error, nothing is left behind.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
-    let failed = |(step, source)| SpawnError {
-        program: command.program.clone(),
-        step,
-        source,
-    };
+    let failed = |failure| command.failed(failure);
     let image = Image::of(command).map_err(|error| failed((SpawnStep::Arguments, error)))?;
     let descriptors = Descriptors::of(command).map_err(failed)?;
     let (pipe, ends) = io::pipe().map_err(|error| failed((SpawnStep::Pipes, error)))?;

@@ -10,9 +10,7 @@ use socket2::SockRef;
 use super::file;
 use super::numbers::{above_standard_streams, duplicate, is_open, raw};
 use super::terminal;
-use crate::process::{
-    ChildPipe, Command, PipeDirection, SpawnStep, Stdio, TakenEnd, Terminal, name_file,
-};
+use crate::process::{ChildPipe, Command, PipeDirection, SpawnStep, Stdio, TakenEnd, Terminal};
 
 /// Maps one of the child's descriptors to the one of ours that it is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,9 +138,7 @@ impl Descriptors {
                 let null = File::options().read(true).write(true).open("/dev/null")?;
                 null.into()
             }
-            (Stdio::File { path, access }, _) => {
-                file::open(path, *access).map_err(|error| name_file(path, &error))?
-            }
+            (Stdio::File { path, access }, _) => file::open(path, *access)?,
             _ => return Ok(()),
         };
         self.place(made.as_raw_fd(), childs);

@@ -71,11 +71,7 @@ pub(crate) struct Survey {}
 
 /// Starts a process. After an error, nothing is left behind.
 pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
-    let failed = |(step, source)| SpawnError {
-        program: command.program.clone(),
-        step,
-        source,
-    };
+    let failed = |failure| command.failed(failure);
     let refused = |error| failed((SpawnStep::Arguments, error));
     let environment = Environment::of(command).map_err(refused)?;
     let program = Program::of(command, &environment).map_err(failed)?;

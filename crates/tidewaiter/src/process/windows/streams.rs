@@ -26,9 +26,7 @@ use windows_sys::Win32::System::Pipes::{
 
 use super::{check, unsupported};
 use crate::os::duplicate;
-use crate::process::{
-    ChildPipe, Command, FileAccess, PipeDirection, SpawnStep, Stdio, TakenEnd, name_file,
-};
+use crate::process::{ChildPipe, Command, FileAccess, PipeDirection, SpawnStep, Stdio, TakenEnd};
 
 const PIPE_BYTES: u32 = 64 * 1024;
 
@@ -195,10 +193,7 @@ fn open_file(path: &Path, access: FileAccess) -> io::Result<OwnedHandle> {
         FileAccess::Write => options.write(true).create(true).truncate(true),
         FileAccess::Append => options.append(true).create(true),
     };
-    let file = options
-        .open(path)
-        .map_err(|error| name_file(path, &error))?;
-    Ok(file.into())
+    Ok(options.open(path)?.into())
 }
 
 /// Copies our own standard stream, if we have one.

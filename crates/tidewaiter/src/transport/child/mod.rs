@@ -112,11 +112,7 @@ impl Reactor {
         command: &Command,
         protocol: impl ProcessProtocol + 'static,
     ) -> Result<Process, SpawnError> {
-        let refused = |step, source| SpawnError {
-            program: command.program().to_owned(),
-            step,
-            source,
-        };
+        let refused = |step, source| command.failed((step, source));
         if let Err(error) = self.check_open() {
             return Err(refused(SpawnStep::Begin, io::Error::other(error)));
         }

@@ -137,11 +137,7 @@ impl World {
         command: &Command,
         shared: [Stream; 3],
     ) -> Result<StartedChild, SpawnError> {
-        let refuse = |step, source| SpawnError {
-            program: command.program.clone(),
-            step,
-            source,
-        };
+        let refuse = |step, source| command.failed((step, source));
         if let Some(problem) = invalid_argument(command) {
             let source = io::Error::new(io::ErrorKind::InvalidInput, problem);
             return Err(refuse(SpawnStep::Arguments, source));
