@@ -26,6 +26,8 @@ impl ProcessProtocol for Brief {
 fn next(reactor: &Reactor, count: &Rc<RefCell<Count>>) -> Result<(), SpawnError> {
     if count.borrow_mut().takes_another() {
         let command = Command::new(child::brief())
+            // As the children of the others.
+            .own_group(false)
             .stdin(Stdio::Inherit)
             .stdout(Stdio::Inherit)
             .stderr(Stdio::Inherit);
