@@ -372,11 +372,17 @@ fn ignore_requests() {
 #[cfg(windows)]
 #[expect(unsafe_code, reason = "std has no way to ignore console events")]
 fn ignore_requests() {
-    unsafe extern "system" fn handled(_: u32) -> windows_sys::core::BOOL {
+    use windows_sys::Win32::System::Console::{CTRL_CLOSE_EVENT, SetConsoleCtrlHandler};
+
+    unsafe extern "system" fn handled(event: u32) -> windows_sys::core::BOOL {
+        // Once its console is closed, a process lives only until its handler returns.
+        if event == CTRL_CLOSE_EVENT {
+            stay();
+        }
         1
     }
     // SAFETY: the handler touches nothing.
-    unsafe { windows_sys::Win32::System::Console::SetConsoleCtrlHandler(Some(handled), 1) };
+    unsafe { SetConsoleCtrlHandler(Some(handled), 1) };
 }
 
 #[cfg(unix)]
