@@ -303,14 +303,42 @@ fn poll(context: &Context) -> Result<Tally, Stop> {
     on_port(context, "poll")
 }
 
-/// Runs the tests with `TIDEWAITER_PORT` set, by which the layers above the port choose it.
+/// The beginnings of the names of tests that choose their port themselves.
+const ON_PORTS_OF_THEIR_OWN: &[&str] = &["on_", "reactor_on_", "programs", "sim"];
+
+/// Runs the tests with `TIDEWAITER_PORT` set, by which the layers above the port choose it. Leaves out those that choose
+/// their port themselves: the lane `tests` runs them.
 fn on_port(context: &Context, port: &str) -> Result<Tally, Stop> {
-    Step::cargo(context, &["test", "--workspace", "--exclude", "xtask"])
-        .args(WITHOUT_PYTHON)
-        .args(TEST_KINDS)
-        .env("TIDEWAITER_PORT", port)
-        .run(context)
-        .and_then(Tally::at_least_one)
+    let folder = context.root.join("crates/tidewaiter/tests");
+    let unreadable = |error| Stop::Failed(format!("{}: {error}", folder.display()));
+    let mut tests = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".rs"))
+            && !ON_PORTS_OF_THEIR_OWN
+                .iter()
+                .any(|own| name.starts_with(own))
+        {
+            tests.extend(["--test".to_owned(), name.to_owned()]);
+        }
+    }
+    let tests: Vec<_> = tests.iter().map(String::as_str).collect();
+    Step::cargo(
+        context,
+        &["test", "-p", "tidewaiter", "-p", "tidewaiter-cli"],
+    )
+    .args(&[
+        "--no-fail-fast",
+        "--lib",
+        "--bins",
+        "--examples",
+        "--test",
+        "serve",
+    ])
+    .args(&tests)
+    .env("TIDEWAITER_PORT", port)
+    .run(context)
+    .and_then(Tally::at_least_one)
 }
 
 /// Ensures that the daemons are installed.
