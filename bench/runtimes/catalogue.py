@@ -54,7 +54,11 @@ OWN_CPU = Figure("cpu_s_per_gib", "own CPU s/GiB")
 BYTES_PER_CHILD = Figure("bytes_per_child", "bytes/child")
 IDLE = Figure("idle_us_per_s", "idle CPU us/s")
 THREADS = Figure("threads", "further threads")
-_SPAWN_LARGE = (Figure("time_by_small", "time by small"), Figure("cpu_us", "own CPU us"), Figure("gib", "GiB"))
+_SPAWN_LARGE = (
+    Figure("time_by_small", "time by small"),
+    Figure("cpu_us", "own CPU us"),
+    Figure("gib", "GiB"),
+)
 # libuv's pipes are sockets.
 _PIPE_PEERS = ("tokio", "compio")
 _PIPE_AIMS = (Aim(URING, 1, _PIPE_PEERS), Aim(URING, 1, _PIPE_PEERS, OWN_CPU))
