@@ -202,9 +202,9 @@ fn our_children_inherit_nothing_while_others_inherit_everything() {
 const ENDING: usize = 20;
 const STAYING: usize = 5;
 
-/// Crashes the reactor when the last child has ended.
-struct Ending {
-    left: Rc<Cell<usize>>,
+/// Ends its child once it runs, and crashes the reactor when the last child has ended.
+pub(crate) struct Ending {
+    pub(crate) left: Rc<Cell<usize>>,
 }
 
 impl ProcessProtocol for Ending {

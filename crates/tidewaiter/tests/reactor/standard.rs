@@ -246,6 +246,16 @@ pub(crate) fn child(part: &str) -> Command {
     command
 }
 
+/// Starts a child with a pipe as its standard error.
+pub(crate) fn start(part: &str, input: impl Into<Stdio>, output: impl Into<Stdio>) -> Child {
+    child(part)
+        .stdin(input)
+        .stdout(output)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it can be run again")
+}
+
 /// Waits for the child's end, for a limited time, and checks that it succeeded.
 pub(crate) fn expect_success(mut child: Child) {
     let mut error = child.stderr.take();
@@ -310,12 +320,7 @@ fn temporary(name: &str) -> (std::path::PathBuf, File) {
 
 #[test]
 fn pipes_carry_all_bytes_both_ways() {
-    let mut child = child("echo")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start("echo", Stdio::piped(), Stdio::piped());
     let data: Vec<u8> = pattern(MUCH / 8);
     let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let sent = data.clone();
@@ -329,12 +334,7 @@ fn pipes_carry_all_bytes_both_ways() {
 
 #[test]
 fn output_ends_while_input_goes_on() {
-    let mut child = child("half")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start("half", Stdio::piped(), Stdio::piped());
     let mut received = Vec::new();
     let output = child.stdout.as_mut().unwrap();
     output.read_to_end(&mut received).expect("it ends");
@@ -354,12 +354,7 @@ fn a_file_is_read_from_its_position_and_written_at_it() {
     input.seek(std::io::SeekFrom::Start(skipped)).unwrap();
     let (to, mut output) = temporary("output");
     output.write_all(b"before").unwrap();
-    let child = child("echo")
-        .stdin(input)
-        .stdout(output.try_clone().unwrap())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let child = start("echo", input, output.try_clone().unwrap());
     expect_success(child);
     output.rewind().unwrap();
     let mut written = Vec::new();
@@ -373,23 +368,13 @@ fn a_file_is_read_from_its_position_and_written_at_it() {
 
 #[test]
 fn the_null_device_ends_at_once_and_takes_everything() {
-    let child = child("echo")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let child = start("echo", Stdio::null(), Stdio::null());
     expect_success(child);
 }
 
 #[test]
 fn silent_input_does_not_keep_the_program_from_ending() {
-    let mut child = child("leave")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start("leave", Stdio::piped(), Stdio::piped());
     let input = child.stdin.take();
     expect_success(child);
     drop(input);
@@ -397,12 +382,7 @@ fn silent_input_does_not_keep_the_program_from_ending() {
 
 #[test]
 fn a_silent_reader_causes_no_wake_up_and_gets_everything() {
-    let mut child = child("flood")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start("flood", Stdio::piped(), Stdio::piped());
     let input = child.stdin.take();
     let mut output = child.stdout.take().unwrap();
     await_ready(&mut output);
@@ -419,12 +399,7 @@ fn a_silent_reader_causes_no_wake_up_and_gets_everything() {
 
 #[test]
 fn an_abort_does_not_wait_for_the_reader() {
-    let mut child = child("abort")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start("abort", Stdio::piped(), Stdio::piped());
     let (input, output) = (child.stdin.take(), child.stdout.take());
     expect_success(child);
     drop((input, output));
@@ -432,12 +407,7 @@ fn an_abort_does_not_wait_for_the_reader() {
 
 #[test]
 fn a_write_that_nobody_reads_loses_the_transport() {
-    let mut child = child("unread")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start("unread", Stdio::piped(), Stdio::piped());
     let mut output = child.stdout.take().unwrap();
     await_ready(&mut output);
     drop(output);
@@ -449,12 +419,7 @@ fn a_write_that_nobody_reads_loses_the_transport() {
 
 #[test]
 fn input_that_has_ended_before_is_read() {
-    let mut child = child("count")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start("count", Stdio::piped(), Stdio::piped());
     // It may not have opened its streams when the pipe is closed.
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"three").unwrap();

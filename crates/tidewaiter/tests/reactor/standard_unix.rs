@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags, fcntl_getfl, open};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use super::standard::{after_ready, await_ready, child, expect_success};
+use super::standard::{after_ready, await_ready, child, expect_success, start};
 use crate::support::terminal::Terminal;
 
 /// Checks that calls on the description, which we share with the child, block as before.
@@ -23,9 +23,7 @@ fn expect_blocking(shared: impl AsFd) {
 
 /// Starts a child that echoes, on these streams.
 fn echo(input: impl Into<Stdio>, output: impl Into<Stdio>) -> std::process::Child {
-    let mut echo = child("echo");
-    echo.stdin(input).stdout(output).stderr(Stdio::piped());
-    echo.spawn().expect("it can be run again")
+    start("echo", input, output)
 }
 
 #[test]
@@ -72,12 +70,8 @@ fn a_shared_socket_blocks_as_before() {
 #[test]
 fn the_output_of_a_socket_ends_while_input_goes_on() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
-    let mut half = child("half");
-    half.stdin(OwnedFd::from(theirs.try_clone().unwrap()))
-        .stdout(OwnedFd::from(theirs))
-        .stderr(Stdio::piped());
-    let child = half.spawn().expect("it can be run again");
-    drop(half);
+    let copy = theirs.try_clone().unwrap();
+    let child = start("half", OwnedFd::from(copy), OwnedFd::from(theirs));
     let mut received = Vec::new();
     ours.read_to_end(&mut received).expect("it ends");
     assert!(after_ready(&received).is_empty());
@@ -110,12 +104,7 @@ fn a_named_pipe_whose_writer_has_left_ends() {
     let both = open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
     let input = open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
     File::from(both).write_all(b"three").unwrap();
-    let mut count = child("count");
-    count
-        .stdin(input)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = count.spawn().expect("it can be run again");
+    let mut child = start("count", input, Stdio::piped());
     let mut received = Vec::new();
     let output = child.stdout.as_mut().unwrap();
     output.read_to_end(&mut received).expect("it is a pipe");
@@ -146,13 +135,10 @@ fn is_cooked(terminal: &File) -> bool {
 /// Starts a child that plays its part on a new terminal, in its usual mode.
 fn on_terminal(part: &str) -> ([File; 2], std::process::Child) {
     let ends = Terminal::open_cooked().unwrap().into_ends();
-    let mut command = child(part);
+    // Checked before the start: the child may be fast.
+    assert!(is_cooked(&ends[1]));
     let slave = || ends[1].try_clone().unwrap();
-    command
-        .stdin(slave())
-        .stdout(slave())
-        .stderr(Stdio::piped());
-    let child = command.spawn().expect("it can be run again");
+    let child = start(part, slave(), slave());
     (ends, child)
 }
 
@@ -160,7 +146,6 @@ fn on_terminal(part: &str) -> ([File; 2], std::process::Child) {
 fn a_raw_terminal_is_restored_however_the_program_ends() {
     for end in ["raw-drop", "raw-panic", "raw-exit", "raw-signal"] {
         let ([mut master, slave], child) = on_terminal(end);
-        assert!(is_cooked(&slave));
         await_ready(&mut master);
         assert!(!is_cooked(&slave), "{end}");
         master.write_all(&[3]).unwrap();

@@ -7,10 +7,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Uid, WaitOptions, geteuid, getrlimit, setrlimit, waitpid};
 use rustix::thread::set_thread_res_uid;
-use tidewaiter::process::{Command, ExitStatus, SharedPipe, SpawnStep, Stdio, TerminalSize};
-use tidewaiter::{Process, ProcessProtocol, Reactor};
+use tidewaiter::Reactor;
+use tidewaiter::process::{Command, SharedPipe, SpawnStep, Stdio, TerminalSize};
 
 use crate::descriptors::{descriptors, leave_free};
+use crate::inheriting::Ending;
 use crate::promises::quiet_children::{FLOOD, pass_a_flood};
 use crate::promises::support::{assert_empty, reactor};
 use crate::support::alone::alone;
@@ -20,25 +21,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// More than the limits of these tests allow at a time.
 const MANY: usize = 60;
-
-/// Ends its child once it runs, and crashes the reactor when the last child has ended.
-struct Ending {
-    left: Rc<Cell<usize>>,
-}
-
-impl ProcessProtocol for Ending {
-    fn connection_made(&mut self, process: &Process) {
-        process.close_stdin();
-    }
-
-    fn process_ended(&mut self, process: &Process, status: ExitStatus) {
-        assert_eq!(status, ExitStatus::Code(0));
-        self.left.set(self.left.get() - 1);
-        if self.left.get() == 0 {
-            process.reactor().crash();
-        }
-    }
-}
 
 /// Starts many children, and runs the reactor until all have ended. Returns how many were refused, each in one of
 /// these steps and with this error.
