@@ -72,7 +72,7 @@ const ALONE: [(RequestKind, &str); 4] = [
 
 /// A set of kinds of requests, such as those under way on a handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RequestKinds(u8);
+pub(super) struct RequestKinds(u16);
 
 impl RequestKinds {
     const fn of(kinds: &[RequestKind]) -> RequestKinds {
