@@ -140,7 +140,7 @@ impl TwistedLoop {
         };
         let listener = event_loop
             .reactor
-            .listen_tcp_on(socket, bridge)
+            .listen_on(socket, bridge)
             .map_err(|error| {
                 slot.remove();
                 refused("listen", &error)

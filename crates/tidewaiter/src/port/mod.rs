@@ -138,7 +138,7 @@ pub use options::{
 pub use request::{Request, RequestKind};
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
-pub use socket::{Resource, Socket};
+pub use socket::{ListeningSocket, Resource, Socket};
 pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
@@ -328,8 +328,10 @@ impl Port {
     /// The OS's error, or [`InvalidInput`](io::ErrorKind::InvalidInput) for a resource that this port cannot
     /// serve. The resource is closed then.
     pub fn adopt(&mut self, resource: impl Into<Resource>) -> io::Result<Handle> {
-        let open = Open::Adopted(resource.into());
-        self.gate.pass(Call::Act)?.open(open)
+        let resource = resource.into();
+        let driver = self.gate.pass(Call::Act)?;
+        resource.check_kind()?;
+        driver.open(Open::Adopted(resource))
     }
 
     /// Unix. Watches a descriptor that the program owns: anything that can be polled.

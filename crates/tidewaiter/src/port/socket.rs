@@ -2,7 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::net::{TcpListener, TcpStream};
+
+use socket2::{SockRef, Type};
 
 use crate::os::OsPipe;
 
@@ -60,6 +63,39 @@ impl TryFrom<Socket> for TcpStream {
     }
 }
 
+/// A listening stream socket that belongs to no port yet. Dropping it closes it.
+#[derive(Debug)]
+pub struct ListeningSocket(pub(super) socket2::Socket);
+
+impl From<TcpListener> for ListeningSocket {
+    fn from(listener: TcpListener) -> ListeningSocket {
+        ListeningSocket(listener.into())
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixListener> for ListeningSocket {
+    fn from(listener: std::os::unix::net::UnixListener) -> ListeningSocket {
+        ListeningSocket(std::os::fd::OwnedFd::from(listener).into())
+    }
+}
+
+/// Takes any listening socket of the OS; the port that adopts it refuses others.
+#[cfg(unix)]
+impl From<std::os::fd::OwnedFd> for ListeningSocket {
+    fn from(descriptor: std::os::fd::OwnedFd) -> ListeningSocket {
+        ListeningSocket(descriptor.into())
+    }
+}
+
+/// Takes any listening socket of the OS; the port that adopts it refuses others.
+#[cfg(windows)]
+impl From<std::os::windows::io::OwnedSocket> for ListeningSocket {
+    fn from(socket: std::os::windows::io::OwnedSocket) -> ListeningSocket {
+        ListeningSocket(socket.into())
+    }
+}
+
 /// A socket or pipe that was made elsewhere and that a port can take over: see
 /// [`Port::adopt`](super::Port::adopt).
 #[derive(Debug)]
@@ -68,8 +104,8 @@ pub enum Resource {
     /// A stream socket, connected or to be connected. On Windows it must allow overlapped I/O, as
     /// sockets do by default.
     Socket(Socket),
-    /// A listening TCP socket.
-    Listener(TcpListener),
+    /// A listening stream socket.
+    Listener(ListeningSocket),
     /// The reading end of a pipe. On Windows it must have been opened for overlapped I/O.
     PipeReader(OsPipe),
     /// The writing end of a pipe. On Windows it must have been opened for overlapped I/O.
@@ -90,6 +126,126 @@ impl From<TcpStream> for Resource {
 
 impl From<TcpListener> for Resource {
     fn from(listener: TcpListener) -> Resource {
+        Resource::Listener(listener.into())
+    }
+}
+
+impl From<ListeningSocket> for Resource {
+    fn from(listener: ListeningSocket) -> Resource {
         Resource::Listener(listener)
     }
+}
+
+impl Resource {
+    fn of_socket(socket: socket2::Socket) -> io::Result<Resource> {
+        if !is_stream(&socket)? {
+            return Err(wrong_kind("the socket is no stream socket"));
+        }
+        if listens(&socket)? {
+            return Ok(ListeningSocket(socket).into());
+        }
+        Ok(Socket(SocketRepr::Os(socket)).into())
+    }
+
+    /// Refuses a socket that is not of the kind that it is passed as. The sockets that ports have made need no check.
+    pub(super) fn check_kind(&self) -> io::Result<()> {
+        match self {
+            Resource::Socket(Socket(SocketRepr::Os(socket))) if !is_stream(socket)? => {
+                Err(wrong_kind("the socket is no stream socket"))
+            }
+            Resource::Socket(Socket(SocketRepr::Os(socket))) if listens(socket)? => {
+                Err(wrong_kind("the socket listens: it is no connection"))
+            }
+            Resource::Listener(ListeningSocket(socket)) if !listens(socket)? => {
+                Err(wrong_kind("the socket does not listen"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the socket accepts connections.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn listens(socket: &socket2::Socket) -> io::Result<bool> {
+    Ok(rustix::net::sockopt::socket_acceptconn(socket)?)
+}
+
+/// Whether the socket accepts connections: it does if it is bound and has no peer, because these systems do not tell.
+#[cfg(all(unix, target_vendor = "apple"))]
+fn listens(socket: &socket2::Socket) -> io::Result<bool> {
+    let is_bound = match socket.local_addr()?.as_socket() {
+        Some(address) => address.port() != 0,
+        None => !socket.local_addr()?.is_unnamed(),
+    };
+    Ok(is_bound && socket.peer_addr().is_err())
+}
+
+/// Whether the socket accepts connections.
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "socket2 does not have this query here")]
+fn listens(socket: &socket2::Socket) -> io::Result<bool> {
+    use std::os::windows::io::AsRawSocket;
+    use windows_sys::Win32::Networking::WinSock::{SO_ACCEPTCONN, SOCKET, SOL_SOCKET, getsockopt};
+
+    let raw = SOCKET::try_from(socket.as_raw_socket()).expect("sockets are words");
+    let (mut answer, mut length) = ([0_u8; 4], 4);
+    // SAFETY: the socket is open during the call, which writes at most the four bytes and their number.
+    let failed = unsafe {
+        getsockopt(
+            raw,
+            SOL_SOCKET,
+            SO_ACCEPTCONN,
+            answer.as_mut_ptr(),
+            &raw mut length,
+        )
+    };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(answer != [0; 4])
+}
+
+/// Finds out what a descriptor is. Of a named pipe that was opened for both directions, this is the reading end.
+///
+/// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) for objects that no port adopts, such as regular files.
+#[cfg(unix)]
+impl TryFrom<std::os::fd::OwnedFd> for Resource {
+    type Error = io::Error;
+
+    fn try_from(descriptor: std::os::fd::OwnedFd) -> io::Result<Resource> {
+        use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+
+        match FileType::from_raw_mode(fstat(&descriptor)?.st_mode) {
+            FileType::Socket => Resource::of_socket(descriptor.into()),
+            FileType::Fifo | FileType::CharacterDevice => {
+                match fcntl_getfl(&descriptor)? & OFlags::ACCMODE {
+                    OFlags::WRONLY => Ok(Resource::PipeWriter(descriptor)),
+                    _ => Ok(Resource::PipeReader(descriptor)),
+                }
+            }
+            kind => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a port adopts no {kind:?}"),
+            )),
+        }
+    }
+}
+
+/// Finds out what kind of socket this is.
+#[cfg(windows)]
+impl TryFrom<std::os::windows::io::OwnedSocket> for Resource {
+    type Error = io::Error;
+
+    fn try_from(socket: std::os::windows::io::OwnedSocket) -> io::Result<Resource> {
+        Resource::of_socket(socket.into())
+    }
+}
+
+fn wrong_kind(problem: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, problem)
+}
+
+fn is_stream(socket: &socket2::Socket) -> io::Result<bool> {
+    let kind = SockRef::from(socket).r#type()?;
+    Ok(kind == Type::STREAM || kind == Type::SEQPACKET)
 }

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use super::{Factory, close_unawaited};
 use crate::error::Error;
 use crate::os::Address;
 use crate::port::{
-    CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, RawDescriptor,
-    Request, Socket, Token,
+    CloseMode, Completion, Failure, Handle, ListenOptions, ListeningSocket, Operation, Outcome,
+    RawDescriptor, Request, Socket, Token,
 };
 use crate::reactor::{DelayedCall, Live, LiveKind, Reactor};
 
@@ -164,15 +163,15 @@ impl Reactor {
         )
     }
 
-    /// Listens with a TCP socket that listens already, such as one that a service manager passed on. Each
-    /// connection gets a protocol from `factory`.
+    /// Listens with a stream socket that listens already. Each connection gets a protocol from `factory`.
     ///
     /// The socket belongs to the reactor from here on, even if this call fails. It is switched to non-blocking
     /// mode, which every process that shares it notices.
     ///
     /// # Errors
     ///
-    /// [`Error::ListenOn`] with the OS's reason; [`Error::Stopped`]. The socket is closed then.
+    /// [`Error::ListenOn`] with the OS's reason, or with [`InvalidInput`](io::ErrorKind::InvalidInput) for a socket that
+    /// does not listen; [`Error::Stopped`]. The socket is closed then.
     ///
     /// ```
     /// # use tidewaiter::{Protocol, Reactor, Transport};
@@ -183,18 +182,18 @@ impl Reactor {
     /// # let reactor = Reactor::new()?;
     /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// let address = socket.local_addr()?;
-    /// let listener = reactor.listen_tcp_on(socket, |_peer| Silent)?;
+    /// let listener = reactor.listen_on(socket, |_peer| Silent)?;
     /// assert_eq!(listener.local_addr(), address.into());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn listen_tcp_on(
+    pub fn listen_on(
         &self,
-        socket: impl Into<TcpListener>,
+        socket: impl Into<ListeningSocket>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
         self.check_open()?;
         // `into` is the program's code and may call the reactor, so run it before we borrow the port.
-        let socket = socket.into();
+        let socket: ListeningSocket = socket.into();
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(Error::ListenOn)?;
         let to = Destination::Factory(Box::new(factory));

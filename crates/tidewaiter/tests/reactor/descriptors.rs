@@ -264,7 +264,7 @@ fn a_factory_can_turn_away_connections_without_free_descriptors() {
                 last: None,
                 log: log.clone(),
             };
-            reactor.listen_tcp_on(socket, factory).unwrap();
+            reactor.listen_on(socket, factory).unwrap();
             run_clean(&reactor);
             for peer in &mut peers {
                 assert_eq!(peer.read(&mut [0]).ok(), Some(0), "an orderly end");

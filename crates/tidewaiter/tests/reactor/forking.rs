@@ -248,8 +248,8 @@ fn refuse_reactor_calls(reactor: &Reactor, parts: &Parts) {
     let listening = reactor.listen_tcp(any_port(), |_| Echo);
     assert_busy("listen_tcp", listening.map(drop));
     let std_listener = TcpListener::bind(any_port()).expect("a port is free");
-    let listening = reactor.listen_tcp_on(std_listener, |_| Echo);
-    assert_busy("listen_tcp_on", listening.map(drop));
+    let listening = reactor.listen_on(std_listener, |_| Echo);
+    assert_busy("listen_on", listening.map(drop));
     let adopted = reactor.adopt_tcp(socket(), peer, Echo);
     assert_busy("adopt_tcp", adopted.map(drop));
     let watched = reactor.watch(0, Interest::READABLE, |_, _| ());

@@ -63,7 +63,7 @@ fn a_listening_socket_made_elsewhere_accepts() {
     let socket = TcpListener::bind(any_port()).unwrap();
     let address = socket.local_addr().unwrap();
     let server = Cell::new(Some(Script::new().then_done(&countdown)));
-    let listening = reactor.listen_tcp_on(socket, move |_: Address| server.take().unwrap());
+    let listening = reactor.listen_on(socket, move |_: Address| server.take().unwrap());
     if crate::SIMULATED {
         let error = listening.unwrap_err();
         assert!(matches!(error, Error::ListenOn(_)), "{error}");
@@ -80,16 +80,47 @@ fn a_listening_socket_made_elsewhere_accepts() {
     assert_eq!(reactor.metrics().accepted, 1);
 }
 
-/// Goal: a socket of another family than the internet's is refused, and closed.
 #[cfg(unix)]
+type Owned = std::os::fd::OwnedFd;
+#[cfg(windows)]
+type Owned = std::os::windows::io::OwnedSocket;
+
+fn is_invalid(error: &io::Error, problem: &str) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput && error.to_string().contains(problem)
+}
+
+/// Goal: a socket of another kind than the call is for is refused, and closed.
 #[test]
-fn a_listening_socket_of_another_family_is_refused() {
+fn sockets_of_the_wrong_kind_are_refused() {
+    if crate::SIMULATED {
+        return;
+    }
+    let datagrams = || socket2::Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+    let listener = TcpListener::bind(any_port()).unwrap();
+    let address = listener.local_addr().unwrap();
     let reactor = reactor();
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
-    let error = reactor
-        .listen_tcp_on(socket, |_: Address| Silent)
-        .unwrap_err();
-    assert!(matches!(error, Error::ListenOn(_)), "{error}");
+    for socket in [Owned::from(unconnected()), datagrams().into()] {
+        let error = reactor.listen_on(socket, |_: Address| Silent).unwrap_err();
+        let Error::ListenOn(source) = &error else {
+            panic!("{error}");
+        };
+        assert!(is_invalid(source, "does not listen"), "{error}");
+    }
+    let cases = [
+        (Owned::from(listener), "it is no connection"),
+        (datagrams().into(), "no stream socket"),
+    ];
+    for (socket, problem) in cases {
+        let error = reactor.adopt_tcp(socket, address, Silent).unwrap_err();
+        let Error::Adopt { source, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(is_invalid(source, problem), "{error}");
+    }
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "the listener is closed"
+    );
     reactor.call_when_running(Reactor::stop);
     run_clean(&reactor);
 }

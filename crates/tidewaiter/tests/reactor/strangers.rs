@@ -69,7 +69,7 @@ fn a_listener_keeps_its_number_until_its_factory_is_told() {
             number: number(&socket),
             strangers: Rc::clone(&strangers_opened),
         };
-        let listener = reactor.listen_tcp_on(socket, factory).expect("it listens");
+        let listener = reactor.listen_on(socket, factory).expect("it listens");
         if paused {
             listener.pause_accepting();
         }

@@ -35,8 +35,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::Socket as OsSocket;
-
 use self::entry::{Accepts, Entry, Source};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::pending::Pending;
@@ -234,8 +232,8 @@ impl Iocp {
                 }
             },
             Resource::Listener(listener) => {
-                listener.set_nonblocking(true)?;
-                let socket = OsSocket::from(listener);
+                let socket = listener.0;
+                socket.set_nonblocking(true)?;
                 let family = socket.local_addr()?.domain();
                 let accepts = Accepts {
                     family,

@@ -398,7 +398,7 @@ fn source_of(resource: Resource) -> io::Result<Source> {
         Resource::Socket(Socket(SocketRepr::Sim(_))) => {
             Err(invalid("a simulated socket needs a simulated port"))
         }
-        Resource::Listener(listener) => Ok(Source::Listener(listener.into())),
+        Resource::Listener(listener) => Ok(Source::Listener(listener.0)),
         Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
         Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),
     }

@@ -221,8 +221,8 @@ impl Uring {
                 SocketRepr::Sim(_) => Err(invalid("a simulated socket needs a simulated port")),
             },
             Resource::Listener(listener) => {
-                listener.set_nonblocking(true)?;
-                Ok(Source::Listener(listener.into()))
+                listener.0.set_nonblocking(true)?;
+                Ok(Source::Listener(listener.0))
             }
             Resource::PipeReader(pipe) => {
                 control::unblock(&pipe)?;
