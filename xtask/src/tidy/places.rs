@@ -47,6 +47,7 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/os/address/unix.rs",
     "crates/tidewaiter/src/os/mod.rs",
     "crates/tidewaiter/src/os/origin/mod.rs",
+    "crates/tidewaiter/src/port/activation/mod.rs",
     "crates/tidewaiter/src/port/mod.rs",
     "crates/tidewaiter/src/port/open.rs",
     "crates/tidewaiter/src/port/socket.rs",

@@ -85,6 +85,7 @@
 //! # }
 //! ```
 
+mod activation;
 mod admission;
 mod calls;
 mod completion;
@@ -125,6 +126,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+pub use activation::{Activated, activated};
 use calls::{Control, Open, Query, SignalCall, Watched};
 pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
 use driver::{BATCH_MAX, Driver};

@@ -163,7 +163,8 @@ impl Reactor {
         )
     }
 
-    /// Listens with a stream socket that listens already. Each connection gets a protocol from `factory`.
+    /// Listens with a stream socket that listens already, such as one that a service manager
+    /// [passed on](crate::port::activated). Each connection gets a protocol from `factory`.
     ///
     /// The socket belongs to the reactor from here on, even if this call fails. It is switched to non-blocking
     /// mode, which every process that shares it notices.
