@@ -1,0 +1,214 @@
+//! The ways to open a listener.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use super::super::{Factory, close_unawaited};
+use super::{Destination, Inner, Listener};
+use crate::error::Error;
+use crate::os::Address;
+use crate::port::{Handle, ListenOptions, ListeningSocket, Socket, Token};
+use crate::reactor::{Live, Reactor};
+
+impl Reactor {
+    /// Listens for TCP connections. Each connection gets a protocol from `factory`.
+    ///
+    /// Accepting begins with the next turn. When descriptors or memory run out, connections wait in the backlog,
+    /// and the reactor tries again after 50 ms, then after twice as long each time, up to 1 s. The log says once
+    /// that accepting failed, and once that it works again; see also
+    /// [`Factory::accept_failed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Listen`] with the address and the OS's reason; [`Error::Stopped`].
+    pub fn listen_tcp(
+        &self,
+        options: impl Into<ListenOptions>,
+        factory: impl Factory + 'static,
+    ) -> Result<Listener, Error> {
+        let to = Destination::Factory(Box::new(factory));
+        self.listen(options.into(), to, false)
+    }
+
+    /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for a
+    /// reactor on any thread to [adopt](Reactor::adopt_tcp). Otherwise as [`listen_tcp`](Reactor::listen_tcp), but
+    /// no callback reports that the listener is closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_tcp`](Reactor::listen_tcp).
+    pub fn listen_tcp_handing_over(
+        &self,
+        options: impl Into<ListenOptions>,
+        take: impl FnMut(Socket, Address) + 'static,
+    ) -> Result<Listener, Error> {
+        self.listen(options.into(), Destination::HandOver(Box::new(take)), false)
+    }
+
+    /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for another
+    /// program: the socket is in blocking mode, no byte was received from it, and on Windows it is not made for
+    /// overlapped I/O. So no reactor can adopt it there. Otherwise as
+    /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over).
+    ///
+    /// A child that has the socket as its standard input and output can ask for its peer's address. It gets a copy, as
+    /// [`Stdio::Descriptor`](crate::process::Stdio::Descriptor) says. The connection ends once all copies are closed, so
+    /// close this one by dropping it:
+    ///
+    /// ```
+    /// use tidewaiter::port::Socket;
+    /// use tidewaiter::process::{Command, ExitStatus, Stdio};
+    /// use tidewaiter::{Address, Process, ProcessProtocol, Reactor};
+    ///
+    /// struct Date;
+    ///
+    /// impl ProcessProtocol for Date {
+    ///     fn process_ended(&mut self, process: &Process, _: ExitStatus) {
+    ///         process.reactor().stop();
+    ///     }
+    /// }
+    ///
+    /// fn tell_date(reactor: &Reactor, socket: Socket) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let number = socket.raw_descriptor().ok_or("no simulation has programs")?;
+    ///     let connection = Stdio::Descriptor(number);
+    ///     let command = Command::new("date").stdin(connection.clone()).stdout(connection);
+    ///     reactor.spawn_process(&command, Date)?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let starter = reactor.clone();
+    /// let take = move |socket: Socket, peer: Address| {
+    ///     if let Err(error) = tell_date(&starter, socket) {
+    ///         println!("{peer}: {error}");
+    /// #       starter.stop();
+    ///     }
+    /// };
+    /// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+    /// let listener = reactor.listen_tcp_for_programs(address, take)?;
+    /// # let peer = listener.local_addr().socket_addr().ok_or("no address")?;
+    /// # let mut client = std::net::TcpStream::connect(peer)?;
+    /// reactor.run()?;
+    /// # if cfg!(unix) {
+    /// # assert!(std::io::read_to_string(&mut client)?.contains(':'));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// On Windows, the child can use its standard handles as files (`ReadFile`) and as sockets (`recv`), but an operation
+    /// waits while another one is under way on the same connection: a program that reads in one thread and writes in
+    /// another may have to wait with its writing until something was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_tcp`](Reactor::listen_tcp); [`Unsupported`](io::ErrorKind::Unsupported) in simulations.
+    pub fn listen_tcp_for_programs(
+        &self,
+        options: impl Into<ListenOptions>,
+        mut take: impl FnMut(Socket, Address) + 'static,
+    ) -> Result<Listener, Error> {
+        let hand_over = move |socket: Socket, peer| match socket.set_nonblocking(false) {
+            Ok(()) => take(socket, peer),
+            Err(error) => log::error!("a connection from {peer} cannot block: {error}"),
+        };
+        self.listen(
+            options.into(),
+            Destination::HandOver(Box::new(hand_over)),
+            true,
+        )
+    }
+
+    /// Listens with a stream socket that listens already, such as one that a service manager
+    /// [passed on](crate::port::activated). Each connection gets a protocol from `factory`.
+    ///
+    /// The socket belongs to the reactor from here on, even if this call fails. It is switched to non-blocking
+    /// mode, which every process that shares it notices.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ListenOn`] with the OS's reason, or with [`InvalidInput`](io::ErrorKind::InvalidInput) for a socket that
+    /// does not listen; [`Error::Stopped`]. The socket is closed then.
+    ///
+    /// ```
+    /// # use tidewaiter::{Protocol, Reactor, Transport};
+    /// # struct Silent;
+    /// # impl Protocol for Silent {
+    /// #     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// # }
+    /// # let reactor = Reactor::new()?;
+    /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let address = socket.local_addr()?;
+    /// let listener = reactor.listen_on(socket, |_peer| Silent)?;
+    /// assert_eq!(listener.local_addr(), address.into());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listen_on(
+        &self,
+        socket: impl Into<ListeningSocket>,
+        factory: impl Factory + 'static,
+    ) -> Result<Listener, Error> {
+        self.check_open()?;
+        // `into` is the program's code and may call the reactor, so run it before we borrow the port.
+        let socket: ListeningSocket = socket.into();
+        let adopted = self.port_mut().adopt(socket);
+        let handle = adopted.map_err(Error::ListenOn)?;
+        let to = Destination::Factory(Box::new(factory));
+        self.listen_with(handle, to, false, Error::ListenOn)
+    }
+
+    fn listen(
+        &self,
+        mut options: ListenOptions,
+        to: Destination,
+        for_programs: bool,
+    ) -> Result<Listener, Error> {
+        self.check_open()?;
+        options.for_programs = for_programs;
+        let failed = |source| Error::Listen {
+            address: options.address.clone(),
+            source,
+        };
+        let handle = self.port_mut().listen(&options).map_err(failed)?;
+        self.listen_with(handle, to, options.one_at_a_time, failed)
+    }
+
+    fn listen_with(
+        &self,
+        handle: Handle,
+        to: Destination,
+        one_at_a_time: bool,
+        failed: impl FnOnce(io::Error) -> Error,
+    ) -> Result<Listener, Error> {
+        let address = self.port().local_addr(handle).and_then(ip_only);
+        let address = address.map_err(|source| {
+            close_unawaited(self, handle);
+            failed(source)
+        })?;
+        let inner = Rc::new(Inner {
+            reactor: self.clone(),
+            handle,
+            address,
+            token: Cell::new(Token::default()),
+            destination: RefCell::new(to),
+            one_at_a_time,
+            accepting: Cell::new(None),
+            paused: Cell::new(false),
+            closing: Cell::new(false),
+            retry: RefCell::default(),
+        });
+        inner
+            .token
+            .set(self.register(Rc::clone(&inner) as Rc<dyn Live>)?);
+        inner.accept_more();
+        Ok(Listener { inner })
+    }
+}
+
+/// Refuses the address of a socket that is no TCP socket.
+fn ip_only(address: Address) -> io::Result<Address> {
+    if address.socket_addr().is_some() {
+        return Ok(address);
+    }
+    let message = format!("the socket's address, {address}, is not an IP address");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
