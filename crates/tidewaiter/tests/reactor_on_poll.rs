@@ -7,6 +7,7 @@ use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
     pub(crate) mod alone;
+    pub(crate) mod folder;
     pub(crate) mod messages;
     pub(crate) mod number;
     pub(crate) mod random;
@@ -70,6 +71,9 @@ mod strangers;
 
 #[path = "reactor/terminals.rs"]
 mod terminals;
+
+#[path = "reactor/unix_sockets.rs"]
+mod unix_sockets;
 
 #[path = "reactor/watching.rs"]
 mod watching;

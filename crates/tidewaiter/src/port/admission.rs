@@ -118,7 +118,7 @@ pub(super) fn admit(
     let is_taken = handle.takes().contains(kind) && excluded_by(kind).and(under_way).is_empty();
     let is_sound = match request {
         Request::Send(chunks) => !chunks.is_empty(),
-        Request::Connect(peer) => peer.socket_addr().is_some(),
+        Request::Connect(peer) => has_streams_to(port, peer),
         _ => true,
     };
     if is_taken && is_sound {
@@ -150,7 +150,26 @@ fn refusal(
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// Returns the IP address to `verb` ("connect to"). Refuses all other addresses, which no port supports so far.
+/// Whether the port makes streams to and from addresses of this kind.
+fn has_streams_to(port: PortKind, address: &Address) -> bool {
+    match address {
+        Address::Ip(_) => true,
+        Address::Unix(name) => {
+            !name.is_unnamed() && matches!(port, PortKind::Uring | PortKind::Poll)
+        }
+        Address::Pipe(_) => false,
+    }
+}
+
+/// Refuses to `verb` ("connect to") an address of a kind that the port makes no streams to.
+pub(super) fn check_streams_to(port: PortKind, verb: &str, address: &Address) -> io::Result<()> {
+    if has_streams_to(port, address) {
+        return Ok(());
+    }
+    Err(unsupported(port, verb, address))
+}
+
+/// Returns the IP address to `verb` ("connect to"), for a port that supports no other addresses.
 pub(super) fn ip_address(port: PortKind, verb: &str, address: &Address) -> io::Result<SocketAddr> {
     let ip = address.socket_addr();
     ip.ok_or_else(|| unsupported(port, verb, address))

@@ -1,12 +1,12 @@
 //! Calls on sockets that take effect at once, without an operation; the same for every OS.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use super::admission::{invalid, ip_address, ip_ends, not_a_process, not_a_socket, not_a_terminal};
+use super::admission::{check_streams_to, invalid, not_a_process, not_a_socket, not_a_terminal};
 use super::calls::{Answer, Control, Query};
 use super::options::{ListenOptions, PortKind, SocketOption};
 use super::socket::{Socket as FreeSocket, SocketRepr};
@@ -159,16 +159,18 @@ fn hold_ends(_socket: &Socket, _hold: bool) -> io::Result<()> {
 
 /// Opens a listening socket for a port of the kind `port`, non-blocking and not inherited by children.
 pub(super) fn listen(port: PortKind, options: &ListenOptions) -> io::Result<Socket> {
-    let address = ip_address(port, "listen on", &options.address)?;
-    let socket = tcp(address)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(options.only_v6)?;
+    check_streams_to(port, "listen on", &options.address)?;
+    let socket = open_stream(&options.address)?;
+    if let Address::Ip(address) = options.address {
+        if address.is_ipv6() {
+            socket.set_only_v6(options.only_v6)?;
+        }
+        claim_address(&socket)?;
+        if options.reuse_port {
+            share_port(&socket)?;
+        }
     }
-    claim_address(&socket)?;
-    if options.reuse_port {
-        share_port(&socket)?;
-    }
-    socket.bind(&address.into())?;
+    socket.bind(&os_address(&options.address)?)?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     Ok(socket)
 }
@@ -179,10 +181,13 @@ pub(super) fn stream(
     peer: &Address,
     local: Option<&Address>,
 ) -> io::Result<Socket> {
-    let (peer, local) = ip_ends(port, peer, local)?;
-    let socket = tcp(peer)?;
+    check_streams_to(port, "connect to", peer)?;
     if let Some(local) = local {
-        socket.bind(&local.into())?;
+        check_streams_to(port, "connect from", local)?;
+    }
+    let socket = open_stream(peer)?;
+    if let Some(local) = local {
+        socket.bind(&os_address(local)?)?;
     }
     Ok(socket)
 }
@@ -240,16 +245,46 @@ pub(super) fn reset_on_close(socket: &Socket) -> io::Result<()> {
     socket.set_linger(Some(Duration::ZERO))
 }
 
-fn tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+/// Opens a stream socket of the address's family.
+fn open_stream(address: &Address) -> io::Result<Socket> {
+    let (domain, protocol) = match address {
+        Address::Ip(address) => (Domain::for_address(*address), Some(Protocol::TCP)),
+        _ => (Domain::UNIX, None),
+    };
+    let socket = Socket::new(domain, Type::STREAM, protocol)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
+/// The address as the OS takes it.
+pub(super) fn os_address(address: &Address) -> io::Result<SockAddr> {
+    match address {
+        Address::Ip(address) => Ok((*address).into()),
+        Address::Unix(address) => os_unix_address(address),
+        Address::Pipe(_) => Err(invalid("a pipe's name is no address of a socket")),
+    }
+}
+
+/// An abstract name begins with a NUL there.
+#[cfg(unix)]
+fn os_unix_address(address: &UnixAddress) -> io::Result<SockAddr> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    match (address.as_pathname(), address.as_abstract_name()) {
+        (Some(path), _) => SockAddr::unix(path),
+        (None, Some(name)) => SockAddr::unix(OsStr::from_bytes(&[b"\0", name].concat())),
+        (None, None) => Err(invalid("the address has no name")),
+    }
+}
+
+/// Fails: Windows's UNIX sockets are not used yet.
+#[cfg(windows)]
+fn os_unix_address(_address: &UnixAddress) -> io::Result<SockAddr> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The address that the OS reports.
 pub(super) fn address(address: &SockAddr) -> io::Result<Address> {
     if let Some(ip) = address.as_socket() {
         return Ok(ip.into());

@@ -299,7 +299,7 @@ impl Port {
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) or
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`Unsupported`](io::ErrorKind::Unsupported) for
     /// [`ListenOptions::reuse_port`] where the OS does not spread connections, and for an address that this port does
-    /// not listen on: so far, all but IP addresses.
+    /// not listen on.
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
         self.gate.pass(Call::Act)?.open(Open::Listener(options))
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::os::Address;
+use crate::os::{Address, UnixAddress};
 
 /// A kind of completion port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -172,7 +172,8 @@ impl fmt::Display for PortInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
-    /// The address to listen on; with port 0, the OS chooses one. So far, all ports listen on IP addresses only.
+    /// The address to listen on; with port 0, the OS chooses one. On addresses of UNIX sockets, only the ports of Unix
+    /// listen.
     pub address: Address,
     /// The number of connections that may wait to be accepted: 1024 by default. The OS may cap it,
     /// on Linux to `net.core.somaxconn`.
@@ -218,6 +219,12 @@ impl ListenOptions {
 
 impl From<Address> for ListenOptions {
     fn from(address: Address) -> ListenOptions {
+        ListenOptions::new(address)
+    }
+}
+
+impl From<UnixAddress> for ListenOptions {
+    fn from(address: UnixAddress) -> ListenOptions {
         ListenOptions::new(address)
     }
 }

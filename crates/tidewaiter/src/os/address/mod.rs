@@ -19,8 +19,8 @@ pub use unix::UnixAddress;
 /// Where something listens or is connected to. A clone is cheap: it shares the name.
 ///
 /// A [`SocketAddr`] converts into one, and [`socket_addr`](Address::socket_addr) returns it. Which addresses work
-/// depends on the [port](crate::port): for the others it returns [`Unsupported`](io::ErrorKind::Unsupported). So far,
-/// all ports listen on and connect to IP addresses only.
+/// depends on the [port](crate::port): for the others it returns [`Unsupported`](io::ErrorKind::Unsupported). All ports
+/// listen on and connect to IP addresses; those of Unix also to UNIX sockets.
 ///
 /// # As text
 ///
@@ -73,6 +73,27 @@ impl Address {
         }
     }
 
+    /// Refuses an address of another kind.
+    pub(crate) fn check_is_ip(&self) -> io::Result<()> {
+        self.check(matches!(self, Address::Ip(_)), "an IP address")
+    }
+
+    /// Refuses an address of another kind.
+    pub(crate) fn check_is_unix(&self) -> io::Result<()> {
+        self.check(
+            matches!(self, Address::Unix(_)),
+            "the address of a UNIX socket",
+        )
+    }
+
+    fn check(&self, is_good: bool, kind: &str) -> io::Result<()> {
+        if is_good {
+            return Ok(());
+        }
+        let message = format!("{self} is not {kind}");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    }
+
     /// Whether a socket with one of these addresses may connect to the other.
     pub(crate) fn is_of_family_of(&self, other: &Address) -> bool {
         match (self, other) {
@@ -113,13 +134,8 @@ impl ToSocketAddrs for Address {
     type Iter = option::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        match self.socket_addr() {
-            Some(address) => Ok(Some(address).into_iter()),
-            None => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{self} is not an IP address"),
-            )),
-        }
+        self.check_is_ip()?;
+        Ok(self.socket_addr().into_iter())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Connects: started once, and finished when the socket becomes writable.
 
 use std::io;
-use std::net::SocketAddr;
 
 use rustix::io::Errno;
 use socket2::SockAddr;
@@ -11,7 +10,7 @@ use super::super::{Failure, Outcome};
 use super::attempt::Attempt;
 use super::entry::Entry;
 
-pub(super) fn start(entry: &mut Entry, peer: SocketAddr) -> Attempt {
+pub(super) fn start(entry: &mut Entry, peer: io::Result<SockAddr>) -> Attempt {
     let Source::Stream(socket) = &entry.source else {
         unreachable!("`check` lets no other source connect");
     };
@@ -21,7 +20,7 @@ pub(super) fn start(entry: &mut Entry, peer: SocketAddr) -> Attempt {
     entry.writable = false;
     entry.ended = false;
     entry.hung_up = false;
-    match socket.connect(&SockAddr::from(peer)) {
+    match peer.and_then(|peer| socket.connect(&peer)) {
         Ok(()) => {
             entry.writable = true;
             Attempt::Last(Ok(Outcome::Connected))

@@ -1,9 +1,8 @@
 //! An operation under way, in our own memory.
 
-use std::net::SocketAddr;
-
 use super::super::chunks::Chunks;
 use super::super::{Completion, Failure, Operation, Request, RequestKind, Token};
+use crate::os::Address;
 
 /// An operation under way.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub(super) enum Work {
     Receive,
     Exit,
     HangUp,
-    Connect(Box<SocketAddr>),
+    Connect(Box<Address>),
     /// A connect that the OS has begun: the socket becomes writable when it ends.
     Connecting,
     Send(Chunks),
@@ -37,10 +36,7 @@ impl Pending {
                 Request::Receive => Work::Receive,
                 Request::Exit => Work::Exit,
                 Request::HangUp => Work::HangUp,
-                Request::Connect(peer) => {
-                    let peer = peer.socket_addr();
-                    Work::Connect(Box::new(peer.expect("`admit` refuses other addresses")))
-                }
+                Request::Connect(peer) => Work::Connect(Box::new(peer)),
                 Request::Send(chunks) => Work::Send(chunks),
             },
         }

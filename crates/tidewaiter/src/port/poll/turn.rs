@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::chunks::Chunks;
 use super::super::table::{Key, Table};
-use super::super::{Completion, RequestKind};
+use super::super::{Completion, RequestKind, control};
 use super::accept::ACCEPTS_MAX;
 use super::attempt::{Attempt, Tools};
 use super::entry::{Direction, Entry};
@@ -184,7 +184,7 @@ fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option
         Work::Exit => child::attempt(entry),
         Work::HangUp => hang_up::attempt(entry),
         Work::Connect(peer) => {
-            let peer = **peer;
+            let peer = control::os_address(peer);
             pending.work = Work::Connecting;
             connect::start(entry, peer)
         }

@@ -61,9 +61,8 @@ impl Work {
             Request::Accept => Work::Accept { one: false },
             Request::AcceptOne => Work::Accept { one: true },
             Request::Connect(peer) => {
-                let peer = peer.socket_addr();
-                let peer = peer.expect("`admit` refuses other addresses");
-                Work::Connect(Pinned::new(peer.into()))
+                let peer = control::os_address(&peer);
+                Work::Connect(Pinned::new(peer.expect("`admit` refuses other addresses")))
             }
             Request::Receive => {
                 let pipe = matches!(entry.source, Source::Reader(_));

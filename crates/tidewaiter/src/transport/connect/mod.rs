@@ -35,6 +35,8 @@ struct Attempt {
 struct Inner {
     reactor: Reactor,
     options: ConnectOptions,
+    /// Refuses addresses of the kinds that are not wanted.
+    check: fn(&Address) -> io::Result<()>,
     /// The socket to connect, if the program made it.
     socket: RefCell<Option<Socket>>,
     token: Cell<Token>,
@@ -56,7 +58,7 @@ pub struct Connector {
 }
 
 impl Reactor {
-    /// Connects to a TCP server.
+    /// Connects to a server: to a host and port, or to an address of any kind that the [port](crate::port) supports.
     ///
     /// From the loop, either [`Factory::build_protocol`] is called once for the new connection, or
     /// [`Factory::connection_failed`] with the reason. Neither is called if the reactor is dropped first or has
@@ -93,16 +95,46 @@ impl Reactor {
     /// # let server = TcpListener::bind("127.0.0.1:0")?;
     /// # let port = server.local_addr()?.port();
     /// let reactor = Reactor::new()?;
-    /// reactor.connect_tcp(ConnectOptions::new("127.0.0.1", port), |_peer| Greeter);
+    /// reactor.connect(ConnectOptions::new("127.0.0.1", port), |_peer| Greeter);
     /// reactor.run()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    pub fn connect(
+        &self,
+        options: impl Into<ConnectOptions>,
+        factory: impl Factory + 'static,
+    ) -> Connector {
+        self.connect_to(options.into(), |_| Ok(()), None, Box::new(factory))
+    }
+
+    /// Connects to a TCP server: [`connect`](Reactor::connect) to hosts and IP addresses only. An address of another
+    /// kind fails with [`InvalidInput`](io::ErrorKind::InvalidInput).
     pub fn connect_tcp(
         &self,
         options: impl Into<ConnectOptions>,
         factory: impl Factory + 'static,
     ) -> Connector {
-        self.connect(options.into(), None, Box::new(factory))
+        self.connect_to(
+            options.into(),
+            Address::check_is_ip,
+            None,
+            Box::new(factory),
+        )
+    }
+
+    /// Connects to a UNIX socket: [`connect`](Reactor::connect) to addresses of UNIX sockets only. Other targets fail
+    /// with [`InvalidInput`](io::ErrorKind::InvalidInput).
+    pub fn connect_unix(
+        &self,
+        options: impl Into<ConnectOptions>,
+        factory: impl Factory + 'static,
+    ) -> Connector {
+        self.connect_to(
+            options.into(),
+            Address::check_is_unix,
+            None,
+            Box::new(factory),
+        )
     }
 
     /// As [`connect_tcp`](Reactor::connect_tcp), with a stream socket that was made, and perhaps bound,
@@ -144,18 +176,20 @@ impl Reactor {
         factory: impl Factory + 'static,
     ) -> Connector {
         let options = ConnectOptions::from(peer.into()).timeout(None);
-        self.connect(options, Some(socket.into()), Box::new(factory))
+        self.connect_to(options, |_| Ok(()), Some(socket.into()), Box::new(factory))
     }
 
-    fn connect(
+    fn connect_to(
         &self,
         options: ConnectOptions,
+        check: fn(&Address) -> io::Result<()>,
         socket: Option<Socket>,
         factory: Box<dyn Factory>,
     ) -> Connector {
         let inner = Rc::new(Inner {
             reactor: self.clone(),
             options,
+            check,
             socket: RefCell::new(socket),
             token: Cell::new(Token::default()),
             factory: RefCell::new(Some(factory)),
@@ -333,13 +367,14 @@ impl Inner {
     }
 
     fn attempt(&self, address: Address, id: AttemptId) {
-        let opened = match self.socket.take() {
+        let checked = (self.check)(&address);
+        let opened = checked.and_then(|()| match self.socket.take() {
             Some(socket) => self.reactor.port_mut().adopt(socket),
             None => self
                 .reactor
                 .port_mut()
                 .open_stream(&address, self.options.local.as_ref()),
-        };
+        });
         let started = opened.and_then(|handle| {
             let request = Request::Connect(address.clone());
             let submitted = self
@@ -397,7 +432,7 @@ impl Inner {
         match protocol.flatten() {
             Some(protocol) => {
                 // An error means that the reactor is stopping; the handle is then being closed.
-                let _ = Stream::start(&self.reactor, handle, Link::tcp(peer), protocol);
+                let _ = Stream::start(&self.reactor, handle, Link::to(peer), protocol);
             }
             None => close_unawaited(&self.reactor, handle),
         }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::endpoint::{ATTEMPT_DELAY, HostPort};
-use crate::os::Address;
+use crate::os::{Address, UnixAddress};
 
 /// How long connecting may take unless set.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,6 +72,12 @@ impl ConnectOptions {
 impl From<Address> for ConnectOptions {
     fn from(address: Address) -> ConnectOptions {
         ConnectOptions::to(Target::Address(address))
+    }
+}
+
+impl From<UnixAddress> for ConnectOptions {
+    fn from(address: UnixAddress) -> ConnectOptions {
+        ConnectOptions::from(Address::from(address))
     }
 }
 

@@ -280,7 +280,7 @@ pub(super) fn begin_connection(
         }
     };
     // An error means that the reactor is stopping; the handle is then being closed.
-    let _ = Stream::start(reactor, handle, Link::tcp(peer), protocol);
+    let _ = Stream::start(reactor, handle, Link::to(peer), protocol);
     Ok(())
 }
 
@@ -342,7 +342,7 @@ impl Reactor {
             Ok(handle) => handle,
             Err(source) => return Err(Error::Adopt { peer, source }),
         };
-        let stream = Stream::register(self, handle, Link::tcp(peer), Box::new(protocol))?;
+        let stream = Stream::register(self, handle, Link::to(peer), Box::new(protocol))?;
         self.counters().adopted.add(1);
         let begun = Rc::clone(&stream);
         self.soon(move |_| begun.begin());

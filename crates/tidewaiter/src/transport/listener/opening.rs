@@ -12,7 +12,8 @@ use crate::port::{Handle, ListenOptions, ListeningSocket, Socket, Token};
 use crate::reactor::{Live, Reactor};
 
 impl Reactor {
-    /// Listens for TCP connections. Each connection gets a protocol from `factory`.
+    /// Listens for connections at an address of any kind that the [port](crate::port) supports. Each connection gets a
+    /// protocol from `factory`.
     ///
     /// Accepting begins with the next turn. When descriptors or memory run out, connections wait in the backlog,
     /// and the reactor tries again after 50 ms, then after twice as long each time, up to 1 s. The log says once
@@ -21,14 +22,76 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Listen`] with the address and the OS's reason; [`Error::Stopped`].
-    pub fn listen_tcp(
+    /// [`Error::Listen`] with the address and the OS's reason, which is [`Unsupported`](io::ErrorKind::Unsupported) for
+    /// an address of a kind that the port does not listen on; [`Error::Stopped`].
+    pub fn listen(
         &self,
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
         let to = Destination::Factory(Box::new(factory));
-        self.listen(options.into(), to, false)
+        self.listen_to(options.into(), to, false)
+    }
+
+    /// Listens for TCP connections: [`listen`](Reactor::listen) for IP addresses only.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Reactor::listen); [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub fn listen_tcp(
+        &self,
+        options: impl Into<ListenOptions>,
+        factory: impl Factory + 'static,
+    ) -> Result<Listener, Error> {
+        let options = options.into();
+        options
+            .address
+            .check_is_ip()
+            .map_err(|source| Error::Listen {
+                address: options.address.clone(),
+                source,
+            })?;
+        self.listen(options, factory)
+    }
+
+    /// Listens on a UNIX socket: [`listen`](Reactor::listen) for addresses of UNIX sockets only.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Reactor::listen); [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use tidewaiter::{Protocol, Transport};
+    /// # struct Silent;
+    /// # impl Protocol for Silent {
+    /// #     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// # }
+    /// use tidewaiter::{Reactor, UnixAddress};
+    ///
+    /// # let folder = std::env::temp_dir();
+    /// let path = folder.join(format!("app-{}.sock", std::process::id()));
+    /// let reactor = Reactor::new()?;
+    /// let listener = reactor.listen_unix(UnixAddress::from_pathname(&path)?, |_peer| Silent)?;
+    /// assert_eq!(listener.local_addr(), UnixAddress::from_pathname(&path)?.into());
+    /// # std::fs::remove_file(path)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listen_unix(
+        &self,
+        options: impl Into<ListenOptions>,
+        factory: impl Factory + 'static,
+    ) -> Result<Listener, Error> {
+        let options = options.into();
+        options
+            .address
+            .check_is_unix()
+            .map_err(|source| Error::Listen {
+                address: options.address.clone(),
+                source,
+            })?;
+        self.listen(options, factory)
     }
 
     /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for a
@@ -43,7 +106,7 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         take: impl FnMut(Socket, Address) + 'static,
     ) -> Result<Listener, Error> {
-        self.listen(options.into(), Destination::HandOver(Box::new(take)), false)
+        self.listen_to(options.into(), Destination::HandOver(Box::new(take)), false)
     }
 
     /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for another
@@ -111,7 +174,7 @@ impl Reactor {
             Ok(()) => take(socket, peer),
             Err(error) => log::error!("a connection from {peer} cannot block: {error}"),
         };
-        self.listen(
+        self.listen_to(
             options.into(),
             Destination::HandOver(Box::new(hand_over)),
             true,
@@ -153,10 +216,14 @@ impl Reactor {
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(Error::ListenOn)?;
         let to = Destination::Factory(Box::new(factory));
-        self.listen_with(handle, to, false, Error::ListenOn)
+        let address = self.port().local_addr(handle).and_then(|address| {
+            address.check_is_ip()?;
+            Ok(address)
+        });
+        self.listen_with(handle, address, to, false, Error::ListenOn)
     }
 
-    fn listen(
+    fn listen_to(
         &self,
         mut options: ListenOptions,
         to: Destination,
@@ -169,17 +236,18 @@ impl Reactor {
             source,
         };
         let handle = self.port_mut().listen(&options).map_err(failed)?;
-        self.listen_with(handle, to, options.one_at_a_time, failed)
+        let address = self.port().local_addr(handle);
+        self.listen_with(handle, address, to, options.one_at_a_time, failed)
     }
 
     fn listen_with(
         &self,
         handle: Handle,
+        address: io::Result<Address>,
         to: Destination,
         one_at_a_time: bool,
         failed: impl FnOnce(io::Error) -> Error,
     ) -> Result<Listener, Error> {
-        let address = self.port().local_addr(handle).and_then(ip_only);
         let address = address.map_err(|source| {
             close_unawaited(self, handle);
             failed(source)
@@ -202,13 +270,4 @@ impl Reactor {
         inner.accept_more();
         Ok(Listener { inner })
     }
-}
-
-/// Refuses the address of a socket that is no TCP socket.
-fn ip_only(address: Address) -> io::Result<Address> {
-    if address.socket_addr().is_some() {
-        return Ok(address);
-    }
-    let message = format!("the socket's address, {address}, is not an IP address");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }

@@ -54,6 +54,23 @@ impl Link {
         }
     }
 
+    /// A connection of a UNIX socket to or from `peer`. What differs from TCP is as in a [duplex pipe](Link::duplex).
+    fn unix(peer: Address) -> Link {
+        Link {
+            peer: Some(peer),
+            sends_now: true,
+            ..Link::duplex(true)
+        }
+    }
+
+    /// A connection of a socket to or from `peer`.
+    pub(crate) fn to(peer: Address) -> Link {
+        match peer {
+            Address::Unix(_) => Link::unix(peer),
+            Address::Ip(_) | Address::Pipe(_) => Link::tcp(peer),
+        }
+    }
+
     /// One end of a pipe, whose bytes go one way only: [`In`](Direction::In) or [`Out`](Direction::Out).
     pub(crate) fn pipe(direction: Direction) -> Link {
         Link {

@@ -1,0 +1,160 @@
+//! UNIX sockets: streams to and from addresses in the file system and abstract names.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::rc::Rc;
+
+use tidewaiter::{Address, ConnectError, Error, Factory, Protocol, Reactor, UnixAddress};
+
+use super::promises::support::{
+    Countdown, Echo, Log, Script, Silent, any_port, pattern, reactor, run_clean,
+};
+use crate::support::folder::Folder;
+
+/// Addresses of both kinds, with the folder of the first.
+fn addresses() -> (Folder, Vec<UnixAddress>) {
+    let folder = Folder::new();
+    let mut addresses = vec![folder.socket("a")];
+    let name = folder.path().to_string_lossy();
+    // Only Linux has abstract names.
+    addresses.extend(UnixAddress::from_abstract_name(name.as_bytes()));
+    (folder, addresses)
+}
+
+#[test]
+fn an_echo_comes_back_whole_over_a_path_and_an_abstract_name() {
+    let (_folder, addresses) = addresses();
+    for address in addresses {
+        let (reactor, countdown) = (reactor(), Countdown::new(1));
+        let factory = |peer: Address| {
+            let unnamed = Address::from(UnixAddress::unnamed());
+            assert_eq!(peer, unnamed, "the client has no name");
+            Echo
+        };
+        let listener = reactor
+            .listen_unix(address.clone(), factory)
+            .expect("a free address");
+        assert_eq!(listener.local_addr(), address.clone().into());
+        let message = pattern(3_000_000);
+        let (sent, answer) = (message.clone(), RefCell::new(Vec::new()));
+        let peer = address.clone();
+        let client = Script::new()
+            .made(move |transport| {
+                assert_eq!(transport.peer_addr(), Some(peer.clone().into()));
+                let own = transport.local_addr().expect("it is open");
+                assert_eq!(own, UnixAddress::unnamed().into());
+                transport.write(&sent);
+            })
+            .data(move |transport, data| {
+                answer.borrow_mut().extend_from_slice(data);
+                if answer.borrow().len() == message.len() {
+                    assert!(*answer.borrow() == message);
+                    transport.lose_connection();
+                }
+            })
+            .then_done(&countdown);
+        let client = Cell::new(Some(client));
+        reactor.connect_unix(address, move |_| client.take().expect("connected once"));
+        run_clean(&reactor);
+    }
+}
+
+#[test]
+fn each_side_of_a_unix_socket_ends_its_writing_and_still_receives() {
+    let folder = Folder::new();
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let side = |name: &'static str| {
+        let log = log.clone();
+        Script::new()
+            .made(|transport| {
+                transport.write(b"hello");
+                transport.lose_write_connection();
+            })
+            .data(move |_, data| log.add(format!("{name}: {}", String::from_utf8_lossy(data))))
+            .then_done(&countdown)
+    };
+    let (client, server) = (
+        Cell::new(Some(side("client"))),
+        Cell::new(Some(side("server"))),
+    );
+    let listener = reactor.listen(folder.socket("a"), move |_| {
+        server.take().expect("one connection only")
+    });
+    let address = listener.expect("a free path").local_addr();
+    reactor.connect(address, move |_| client.take().expect("connected once"));
+    run_clean(&reactor);
+    let mut events = log.take();
+    events.sort();
+    assert_eq!(events, ["client: hello", "server: hello"]);
+}
+
+/// A factory that keeps why connecting failed, and stops the reactor.
+#[derive(Clone, Default)]
+struct Failing(Rc<RefCell<Option<ConnectError>>>);
+
+impl Factory for Failing {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
+        panic!("nobody listens");
+    }
+
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+        self.0.replace(Some(error));
+        reactor.stop();
+    }
+}
+
+/// Returns why connecting fails.
+fn failure(connect: impl FnOnce(&Reactor, Failing)) -> ConnectError {
+    let (reactor, failing) = (reactor(), Failing::default());
+    connect(&reactor, failing.clone());
+    run_clean(&reactor);
+    failing.0.take().expect("it failed")
+}
+
+#[test]
+fn connecting_to_nobody_fails_with_the_oss_reason() {
+    let folder = Folder::new();
+    let missing = folder.socket("missing");
+    let error = failure(|reactor, failing| drop(reactor.connect_unix(missing.clone(), failing)));
+    assert!(
+        matches!(&error, ConnectError::Os { address, source }
+        if *address == missing.clone().into() && source.kind() == ErrorKind::NotFound),
+        "{error}"
+    );
+
+    let dead = folder.socket("dead");
+    let path = dead.as_pathname().expect("a path");
+    drop(std::os::unix::net::UnixListener::bind(path).expect("a free path"));
+    let error = failure(|reactor, failing| drop(reactor.connect_unix(dead, failing)));
+    assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+}
+
+#[test]
+fn addresses_of_another_kind_than_the_call_names_are_refused() {
+    let folder = Folder::new();
+    let unix = folder.socket("a");
+    let reactor = reactor();
+    let refused = [
+        reactor.listen_tcp(unix.clone(), |_| Silent),
+        reactor.listen_unix(any_port(), |_| Silent),
+    ];
+    for refused in refused {
+        let error = refused.expect_err("the wrong kind");
+        assert!(
+            matches!(&error, Error::Listen { source, .. }
+            if source.kind() == ErrorKind::InvalidInput),
+            "{error}"
+        );
+    }
+    let refused = [
+        failure(|reactor, failing| drop(reactor.connect_tcp(unix, failing))),
+        failure(|reactor, failing| drop(reactor.connect_unix(any_port(), failing))),
+    ];
+    for error in refused {
+        assert!(
+            matches!(&error, ConnectError::Os { source, .. }
+            if source.kind() == ErrorKind::InvalidInput),
+            "{error}"
+        );
+    }
+}
