@@ -7,7 +7,6 @@ import socket
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary, ref
 
 from twisted.internet import error, main, tcp
 from twisted.internet.address import IPv6Address
@@ -18,6 +17,7 @@ from twisted.python.failure import Failure
 
 from tidewaiter._tidewaiter import Stream
 from tidewaiter.twisted._flow import Flow
+from tidewaiter.twisted._views import MadeWhenAskedFor, given_away
 
 try:
     from twisted.internet._newtls import startTLS
@@ -27,57 +27,6 @@ except ImportError:
 
 _DONE = Failure(main.CONNECTION_DONE)
 _LOST = Failure(main.CONNECTION_LOST)
-
-
-class _View(socket.socket):
-    """
-    A socket that belongs to the port. Python may inspect it and set its options.
-
-    Closing it makes the port close the socket: the system must not reuse the number while the port still uses it.
-    """
-
-    __slots__ = ()
-
-    def _real_close(self, _ss: type[socket.socket] = socket.socket) -> None:
-        self.detach()
-        known = _owners.pop(self, None)
-        owner = None if known is None else known()
-        if owner is not None:
-            owner._closedByHand()
-
-    def __del__(self) -> None:
-        self.detach()
-
-
-_owners: WeakKeyDictionary[socket.socket, ref[Any]] = WeakKeyDictionary()
-
-
-def _given_away(skt: socket.socket, owner: Any) -> socket.socket:
-    """Turn `skt` into a view: from here on, it belongs to the port and to the transport `owner`."""
-    if type(skt) is socket.socket:
-        skt.__class__ = _View
-    else:
-        skt = _View(skt.family, skt.type, skt.proto, fileno=skt.detach())
-    _owners[skt] = ref(owner)
-    return skt
-
-
-class _MadeWhenAskedFor:
-    """
-    The `socket` of a connection. Most connections never need one, so it is made on first use, and then stored on the
-    connection itself.
-    """
-
-    def __get__(self, connection: Any, _: type) -> Any:
-        if connection is None:
-            return self
-        descriptor = connection._descriptor()
-        if descriptor is None:
-            raise AttributeError("socket")
-        skt = _View(connection.addressFamily, socket.SOCK_STREAM, 0, fileno=descriptor)
-        _owners[skt] = ref(connection)
-        connection.socket = skt
-        return skt
 
 
 def _half_closeable(protocol: Any) -> Any:
@@ -106,7 +55,7 @@ class Connection(Flow, tcp.Connection):
     """A connection that sends and receives through the port."""
 
     _aborting = False
-    socket: Any = _MadeWhenAskedFor()
+    socket: Any = MadeWhenAskedFor()
 
     def __init__(self, skt: _Socket | None, protocol: Any, reactor: Any = None) -> None:
         self.reactor = reactor
@@ -223,7 +172,7 @@ class Client(Connection, tcp.Client):
             return
         skt = self.socket
         self._connect(self.reactor._loop, skt.fileno(), self.realAddress)
-        self.socket = _given_away(skt, self)
+        self.socket = given_away(skt, self)
 
     def _closeSocket(self, orderly: bool) -> None:
         skt = self.socket
@@ -266,7 +215,7 @@ class Port(tcp.Port):
             self._listener.resume()
             return
         self._process = os.getpid()
-        self.socket = _given_away(self.socket, self)
+        self.socket = given_away(self.socket, self)
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
         self._listener = self.reactor._loop.listen(self.socket.fileno(), self)
         self._free = Deferred()
