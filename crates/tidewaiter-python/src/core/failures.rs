@@ -46,7 +46,9 @@ pub(crate) fn no_turn(error: &tidewaiter::Error) -> PyErr {
 /// Converts the error of any other call; `what` names the call.
 pub(crate) fn refused(what: &str, error: &tidewaiter::Error) -> PyErr {
     match error {
-        tidewaiter::Error::Port(source) => os_error(what, source),
+        tidewaiter::Error::Port(source)
+        | tidewaiter::Error::ListenOn(source)
+        | tidewaiter::Error::Adopt { source, .. } => os_error(what, source),
         other => PyRuntimeError::new_err(format!("{what}: {other}")),
     }
 }

@@ -5,13 +5,15 @@
     reason = "a number becomes an owned socket: the compiler cannot see that Python gave it up"
 )]
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpStream};
+use std::path::Path;
 
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
-use tidewaiter::Address;
-use tidewaiter::port::RawDescriptor;
+use pyo3::types::{PyBytes, PyTuple};
+use tidewaiter::port::{ListeningSocket, RawDescriptor};
+use tidewaiter::{Address, UnixAddress};
 
 #[cfg(unix)]
 fn owned(descriptor: RawDescriptor) -> PyResult<std::os::fd::OwnedFd> {
@@ -42,18 +44,26 @@ fn no_socket(descriptor: RawDescriptor) -> PyErr {
     PyValueError::new_err(format!("{descriptor} is not a socket"))
 }
 
-/// Takes over a socket, connected or not.
+/// Takes over a stream socket of any family, connected or not.
 pub(crate) fn stream(descriptor: RawDescriptor) -> PyResult<TcpStream> {
     owned(descriptor).map(TcpStream::from)
 }
 
 /// Takes over a listening socket.
-pub(crate) fn listener(descriptor: RawDescriptor) -> PyResult<TcpListener> {
-    owned(descriptor).map(TcpListener::from)
+pub(crate) fn listener(descriptor: RawDescriptor) -> PyResult<ListeningSocket> {
+    owned(descriptor).map(ListeningSocket::from)
 }
 
-/// Converts an address from Python's form: `(host, port)`, or `(host, port, flow, scope)`.
-pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
+/// Converts an address from Python's form: `(host, port)` or `(host, port, flow, scope)` for IP; the path of a UNIX
+/// socket, as text or bytes, or an abstract name, which begins with a NUL.
+pub(crate) fn address(value: &Bound<'_, PyAny>) -> PyResult<Address> {
+    match value.cast::<PyTuple>() {
+        Ok(tuple) => ip(tuple).map(Address::from),
+        Err(_) => unix(value).map(Address::from),
+    }
+}
+
+fn ip(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
     let host: String = tuple.get_item(0)?.extract()?;
     let port: i64 = tuple.get_item(1)?.extract()?;
     // Python's own message.
@@ -73,17 +83,56 @@ pub(crate) fn address(tuple: &Bound<'_, PyTuple>) -> PyResult<SocketAddr> {
     }
 }
 
-/// Converts an IP address to Python's form: the reverse of [`address`].
-pub(crate) fn tuple<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyTuple>> {
-    let ip = address.socket_addr();
-    match ip.ok_or_else(|| PyValueError::new_err(format!("{address} is not an IP address")))? {
-        SocketAddr::V4(address) => (address.ip().to_string(), address.port()).into_pyobject(py),
-        SocketAddr::V6(address) => (
-            address.ip().to_string(),
-            address.port(),
-            address.flowinfo(),
-            address.scope_id(),
-        )
-            .into_pyobject(py),
+fn unix(name: &Bound<'_, PyAny>) -> PyResult<UnixAddress> {
+    let text;
+    let name = match name.cast::<PyBytes>() {
+        Ok(bytes) => bytes.as_bytes(),
+        Err(_) => {
+            text = name.extract::<OsString>()?;
+            text.as_encoded_bytes()
+        }
+    };
+    let address = match name {
+        [] => return Ok(UnixAddress::unnamed()),
+        [0, rest @ ..] => UnixAddress::from_abstract_name(rest),
+        path => UnixAddress::from_pathname(path_of(path)?),
+    };
+    address.map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+#[cfg(unix)]
+fn path_of(name: &[u8]) -> PyResult<&Path> {
+    use std::os::unix::ffi::OsStrExt;
+
+    Ok(Path::new(std::ffi::OsStr::from_bytes(name)))
+}
+
+#[cfg(windows)]
+fn path_of(name: &[u8]) -> PyResult<&Path> {
+    let text = std::str::from_utf8(name);
+    text.map(Path::new)
+        .map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// Converts an address to Python's form: the reverse of [`address`]. The address of a UNIX socket without a name
+/// becomes `None`.
+pub(crate) fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyAny>> {
+    match address {
+        Address::Ip(SocketAddr::V4(ip)) => Ok((ip.ip().to_string(), ip.port())
+            .into_pyobject(py)?
+            .into_any()),
+        Address::Ip(SocketAddr::V6(ip)) => {
+            let host = ip.ip().to_string();
+            let tuple = (host, ip.port(), ip.flowinfo(), ip.scope_id());
+            Ok(tuple.into_pyobject(py)?.into_any())
+        }
+        Address::Unix(unix) => match (unix.as_pathname(), unix.as_abstract_name()) {
+            (Some(path), _) => Ok(path.as_os_str().into_pyobject(py)?.into_any()),
+            (None, Some(name)) => Ok(PyBytes::new(py, &[b"\0", name].concat()).into_any()),
+            (None, None) => Ok(py.None().into_bound(py)),
+        },
+        other => Err(PyValueError::new_err(format!(
+            "{other} is not the address of a socket"
+        ))),
     }
 }

@@ -74,7 +74,7 @@ fn open(
         .replace(Some(Accepted::Offered(transport.clone())));
     ListenerBridge::tell(slot, "_accepted", |object| {
         let py = object.py();
-        let address = sockets::tuple(py, peer)?;
+        let address = sockets::to_python(py, peer)?;
         face.log.under(
             py,
             || object.call_method0(intern!(py, "logPrefix")),

@@ -165,6 +165,7 @@ def _methods_with_numbers(it):
         "_connect, port": lambda number: Stream()._connect(loop, -1, (ADDRESS, number)),
         "_connect, flow": lambda number: Stream()._connect(loop, -1, ("::1", 1, number, 0)),
         "_connect, scope": lambda number: Stream()._connect(loop, -1, ("::1", 1, 0, number)),
+        "_take": lambda number: Stream()._take(loop, number, (ADDRESS, 1)),
         "_open": lambda number: Stream()._open(loop, number, False),
         "wake_on": core.wake_on,
         "listen": lambda number: loop.listen(number, None),
@@ -185,7 +186,7 @@ def _methods_with_numbers(it):
 
 
 # Methods that read or close the descriptor with the given number, which may be in use elsewhere in the process.
-_OWNING = ("_connect", "_open", "wake_on", "listen")
+_OWNING = ("_connect", "_take", "_open", "wake_on", "listen")
 # Numbers that may be this process's descriptors, or its terminal's.
 _OPEN = range(64)
 
@@ -261,6 +262,7 @@ def _arguments(it):
         },
         Stream: {
             "_adopt": (loop,),
+            "_take": (loop, _NO_SOCKET, (ADDRESS, 1)),
             "_connect": (loop, _NO_SOCKET, (ADDRESS, 1)),
             "_open": (loop, _NO_SOCKET, False),
             "_cancel": (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,18 @@ class Reactor(WatchingReactor, PosixReactorBase):
     def afterDaemonize(self) -> None:
         """Make the reactor usable again, in the process that goes on using it."""
         self._core.after_fork()
+
+    # IReactorSocket.
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: socket.AddressFamily, factory: Any) -> Any:
+        if addressFamily == socket.AF_UNIX:
+            return PosixReactorBase.adoptStreamPort(self, fileDescriptor, addressFamily, factory)
+        return super().adoptStreamPort(fileDescriptor, addressFamily, factory)
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: socket.AddressFamily, factory: Any) -> Any:
+        if addressFamily == socket.AF_UNIX:
+            return PosixReactorBase.adoptStreamConnection(self, fileDescriptor, addressFamily, factory)
+        return super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
 
     # IReactorProcess.
 

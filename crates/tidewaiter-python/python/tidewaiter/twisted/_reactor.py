@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from tidewaiter import Metrics, _forks
 from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure, Stream, TwistedLoop
 from tidewaiter.twisted import _insight
 from tidewaiter.twisted._process import Process
-from tidewaiter.twisted._tcp import Client, Connector, Port
+from tidewaiter.twisted._tcp import Client, Connector, Port, Server
 
 # Give our delayed calls the interface, exceptions, `repr` and clock of Twisted's own.
 classImplements(DelayedCall, IDelayedCall)
@@ -250,3 +251,19 @@ class LoopReactor(base.ReactorBase):
         connector = Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
+
+    # IReactorSocket.
+
+    def _check(self, addressFamily: int) -> None:
+        if addressFamily not in (socket.AF_INET, socket.AF_INET6):
+            raise error.UnsupportedAddressFamily(addressFamily)
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: socket.AddressFamily, factory: Any) -> Any:
+        self._check(addressFamily)
+        port = Port._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
+        port.startListening()
+        return port
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: socket.AddressFamily, factory: Any) -> Any:
+        self._check(addressFamily)
+        return Server._fromConnectedSocket(fileDescriptor, addressFamily, factory, self)

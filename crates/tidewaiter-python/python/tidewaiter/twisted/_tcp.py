@@ -128,7 +128,7 @@ class Connection(Flow, tcp.Connection):
 
 
 class Server(Connection, tcp.Server):
-    """A connection that a `Port` accepted."""
+    """A connection that a `Port` accepted, or that was adopted."""
 
     _base = Connection
     addressFamily = socket.AF_INET
@@ -138,8 +138,6 @@ class Server(Connection, tcp.Server):
     ) -> None:
         self.reactor = reactor
         self.protocol = protocol
-        if sock is not None:
-            self.socket = sock
         if len(client) != 2:
             self._addressType = IPv6Address
             self.addressFamily = socket.AF_INET6
@@ -149,13 +147,22 @@ class Server(Connection, tcp.Server):
         self.hostname = client[0]
         self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{client[0]}"
         self._protocolClass = protocol.__class__
-        self._adopt(reactor._loop)
+        if sock is None:
+            self._adopt(reactor._loop)
+        else:
+            self.socket = given_away(sock, self)
+            self._take(reactor._loop, sock.fileno(), client)
         self.startReading()
         self.connected = 1
 
     @cached_property
     def repstr(self) -> str:  # type: ignore[override]
         return f"<{self._protocolClass.__name__} #{self.sessionno} on {self.server._realPortNumber}>"
+
+    # The loop calls the following method.
+
+    def _streamMade(self) -> None:
+        """Do nothing: the protocol was connected when the connection was adopted."""
 
 
 class Client(Connection, tcp.Client):

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyBytes;
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Address, ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
 use super::Stream;
-use crate::core::failures::os_error;
+use crate::core::failures::{os_error, refused};
 use crate::core::slot::{Slot, enter};
 use crate::core::sockets;
 use crate::twisted::face::{Accepted, TwistedLoop};
@@ -173,6 +173,33 @@ impl Stream {
         Ok(())
     }
 
+    /// Takes over the connected socket with this number, whose peer is `address`. It belongs to the loop from here on,
+    /// even if this raises. `_streamMade` follows from the loop.
+    fn _take(
+        slf: &Bound<'_, Self>,
+        twisted_loop: &TwistedLoop,
+        descriptor: RawDescriptor,
+        address: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let socket = sockets::stream(descriptor)?;
+        let event_loop = twisted_loop.enter(py)?;
+        let peer = sockets::address(address)?;
+        let log = Rc::downgrade(&twisted_loop.face(py).log);
+        let slot = Stream::enlist(slf, &event_loop, log);
+        let bridge = Bridge::to(slot.clone());
+        match event_loop.reactor.adopt_tcp(socket, peer, bridge) {
+            Ok(transport) => {
+                slf.get().state(py).begin(&transport);
+                Ok(())
+            }
+            Err(error) => {
+                slot.remove();
+                Err(refused("adopt", &error))
+            }
+        }
+    }
+
     /// Reads from the descriptor with this number, or writes to it. It stays the application's.
     fn _open(
         slf: &Bound<'_, Self>,
@@ -200,13 +227,13 @@ impl Stream {
         }
     }
 
-    /// Connects the socket with this number, which belongs to the loop from here on, to `address`, a tuple as in
+    /// Connects the socket with this number, which belongs to the loop from here on, to `address`, as in
     /// `socket.connect`. `_streamMade` or `_streamRefused` follows from the loop.
     fn _connect(
         slf: &Bound<'_, Self>,
         twisted_loop: &TwistedLoop,
         descriptor: RawDescriptor,
-        address: &Bound<'_, PyTuple>,
+        address: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = slf.py();
         let event_loop = twisted_loop.enter(py)?;
