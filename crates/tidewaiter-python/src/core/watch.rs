@@ -28,7 +28,7 @@ fn bits(ready: Readiness) -> u8 {
     if ready.writable {
         bits |= WRITABLE;
     }
-    if ready.hang_up || ready.error {
+    if ready.hang_up || ready.error || ready.closed {
         bits |= DISCONNECTED;
     }
     bits

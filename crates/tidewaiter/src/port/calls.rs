@@ -25,9 +25,9 @@ pub(super) enum Open<'a> {
 
 /// An object of the program to watch, without a handle.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "an OS watches objects of one of the two kinds")]
+#[allow(dead_code, reason = "only Windows has handles to watch")]
 pub(super) enum Watched {
-    /// A descriptor of Unix: reports the readiness that the interest includes.
+    /// A descriptor of Unix or a socket of Windows: reports the readiness that the interest includes.
     Descriptor(RawDescriptor, Interest),
     /// A waitable object of Windows: reports that it is signalled.
     Handle(RawDescriptor),

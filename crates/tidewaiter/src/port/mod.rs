@@ -336,22 +336,23 @@ impl Port {
         driver.open(Open::Adopted(resource))
     }
 
-    /// Unix. Watches a descriptor that the program owns: anything that can be polled.
+    /// Watches a descriptor that the program owns: on Unix anything that can be polled, on Windows any socket.
     ///
     /// The operation is multishot and has no handle. As long as the descriptor is ready in a way that
-    /// `interest` includes, every wait reports it with [`Outcome::Ready`], at most 128 descriptors at a time.
+    /// `interest` includes, every wait reports it with [`Outcome::Ready`], on Unix at most 128 descriptors at a time.
     /// Hang-ups and errors are always reported; with kqueue, a hang-up is reported only while `interest`
-    /// includes writing. A regular file is always ready.
+    /// includes writing; on Windows, a hang-up is a connection that was reset or not made. A regular file is always
+    /// ready.
     ///
-    /// [`cancel`](Port::cancel) ends the watch at once: when that call returns, the OS no longer watches the
-    /// descriptor, and its owner may close it. Cancel the watch *before* the descriptor is closed. The last
-    /// completion is [`Failure::Cancelled`].
+    /// [`cancel`](Port::cancel) ends the watch at once: when that call returns, the owner of the descriptor may close
+    /// it. Cancel the watch *before* the descriptor is closed. The last completion is [`Failure::Cancelled`]. If a
+    /// socket of Windows is closed earlier, the last completion tells [`Readiness::closed`].
     ///
     /// # Errors
     ///
     /// The OS's error if the descriptor is not open or cannot be polled;
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when this port watches the number already;
-    /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) in simulations.
     pub fn watch(
         &mut self,
         descriptor: RawDescriptor,
@@ -386,8 +387,8 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when `watch` was cancelled or is no watch; the OS's error if the
-    /// descriptor was closed meanwhile; [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in
+    /// [`NotFound`](io::ErrorKind::NotFound) when `watch` has ended or is no watch; the OS's error if the
+    /// descriptor was closed meanwhile; [`Unsupported`](io::ErrorKind::Unsupported) for a handle of Windows and in
     /// simulations.
     pub fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
         self.gate.pass(Call::Act)?.set_interest(watch, interest)

@@ -1,5 +1,9 @@
 //! Interests and readiness of watched descriptors.
 
+use std::io;
+
+use crate::os::RawDescriptor;
+
 /// Which kinds of readiness a watch reports: see [`Port::watch`](super::Port::watch).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Interest {
@@ -38,10 +42,12 @@ pub struct Readiness {
     pub hang_up: bool,
     /// The OS holds an error for the descriptor; a read or write returns it.
     pub error: bool,
+    /// Windows: the owner has closed the socket, so the watch has ended. Other systems do not tell.
+    pub closed: bool,
 }
 
 impl Readiness {
-    /// Keeps the readiness that `interest` asks for, and always hang-ups and errors.
+    /// Keeps the readiness that `interest` asks for, and always hang-ups, errors and a close.
     #[must_use]
     pub fn only(self, interest: Interest) -> Readiness {
         Readiness {
@@ -56,4 +62,12 @@ impl Readiness {
     pub fn is_none(self) -> bool {
         self == Readiness::default()
     }
+}
+
+/// The error of a second watch of a descriptor.
+pub(super) fn already_watched(descriptor: RawDescriptor) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        format!("descriptor {descriptor} is watched already"),
+    )
 }

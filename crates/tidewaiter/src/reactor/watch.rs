@@ -34,22 +34,26 @@ struct Watched {
 }
 
 impl Reactor {
-    /// Unix. Watches a descriptor that other code owns, for libraries that read and write by themselves. The
-    /// reactor never reads, writes or closes it, nor changes whether it blocks.
+    /// Watches a descriptor that other code owns, for libraries that read and write by themselves: on Unix anything
+    /// that can be polled, on Windows any socket. The reactor never reads, writes or closes it, nor changes whether it
+    /// blocks.
     ///
     /// `callback` is called in each turn of the loop as long as the descriptor is ready in a way that `interest`
     /// includes. A hang-up and an error are always reported; with kqueue, a hang-up is reported only while
-    /// `interest` includes writing. A regular file is always ready: while there is interest in it, the loop
-    /// does not wait.
+    /// `interest` includes writing; on Windows, a hang-up is a connection that was reset or not made. A regular file
+    /// is always ready: while there is interest in it, the loop does not wait.
+    ///
+    /// One watch serves both directions: [`Watch::set_interest`] adds and removes them.
     ///
     /// The watch lasts until [`Watch::stop`], until the callback panics, or until the reactor stops. Stop it
-    /// *before* the descriptor is closed; the descriptor may be closed right after.
+    /// *before* the descriptor is closed; the descriptor may be closed right after. If a socket of Windows is closed
+    /// while it is watched, the last call tells [`Readiness::closed`], and the watch has ended then.
     ///
     /// # Errors
     ///
     /// [`Error::Watch`] with the OS's reason if the descriptor is not open or cannot be polled, with
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when this reactor watches it already, and with
-    /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in a simulation. [`Error::Stopped`].
+    /// [`Unsupported`](io::ErrorKind::Unsupported) in a simulation. [`Error::Stopped`].
     pub fn watch(
         &self,
         descriptor: RawDescriptor,
@@ -150,7 +154,8 @@ impl Watch {
         self.watched.end();
     }
 
-    /// Whether the watch was stopped: by [`stop`](Watch::stop), a panic in its callback, or the reactor.
+    /// Whether the watch has ended: by [`stop`](Watch::stop), a panic in its callback, the reactor, or because a socket
+    /// of Windows was closed.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.watched.operation.get().is_none()
@@ -187,9 +192,9 @@ impl Watched {
     }
 
     fn ready(self: &Rc<Self>, readiness: Readiness) {
-        // Another callback may have stopped the watch or changed the interest since the port reported this.
+        // Another callback may have changed the interest since the port reported this.
         let readiness = readiness.only(self.interest.get());
-        if self.operation.get().is_none() || readiness.is_none() {
+        if readiness.is_none() {
             return;
         }
         let watch = Watch {
@@ -213,14 +218,27 @@ impl Watched {
 
 impl Live for Watched {
     fn completed(self: Rc<Self>, completion: Completion) {
-        match completion.result {
-            Ok(Outcome::Ready(readiness)) => self.ready(readiness),
-            Err(Failure::Cancelled) => {}
-            other => log::error!("unexpected completion of a watch: {other:?}"),
-        }
+        // Another callback may have stopped the watch since the port reported this.
+        let is_stopped = self.operation.get().is_none();
         if !completion.more {
             self.operation.set(None);
             self.reactor.unregister(self.token.get());
+        }
+        match completion.result {
+            _ if is_stopped => {}
+            Ok(Outcome::Ready(readiness)) => self.ready(readiness),
+            Err(Failure::Os { call, source }) => {
+                let descriptor = self.descriptor;
+                log::warn!("the watch of descriptor {descriptor} has ended: {call}: {source}");
+                let error = Readiness {
+                    error: true,
+                    ..Readiness::default()
+                };
+                self.ready(error);
+            }
+            other => log::error!("unexpected completion of a watch: {other:?}"),
+        }
+        if !completion.more {
             self.drop_callback();
         }
     }

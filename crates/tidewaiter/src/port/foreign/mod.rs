@@ -12,7 +12,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use crate::port::chunks::Chunks;
 use crate::port::table::Key;
-use crate::port::watch::{Interest, Readiness};
+use crate::port::watch::{Interest, Readiness, already_watched};
 use crate::port::{Completion, Failure, Operation, Outcome, RequestKind, Token};
 use level_set::LevelSet;
 
@@ -210,11 +210,4 @@ fn report(key: Key, watched: &Watched, readiness: Readiness) -> Completion {
         more: true,
         unsent: Chunks::new(),
     }
-}
-
-fn already_watched(descriptor: RawFd) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        format!("descriptor {descriptor} is watched already"),
-    )
 }

@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "Windows calls, and memory lent to Windows")]
 
 mod accept;
+mod afd;
 mod call;
 mod child;
 mod connect;
@@ -28,6 +29,7 @@ mod tree;
 mod turn;
 mod wait;
 mod watch;
+mod watch_socket;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -43,15 +45,17 @@ use self::receive_memory::ReceiveMemory;
 use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
+use self::watch_socket::SocketWatches;
 use super::admission::{closed, invalid};
-use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
+use super::calls::{Answer, Control, Open, Query, Watched};
 use super::control;
 use super::driver::Status;
 use super::socket::SocketRepr;
 use super::table::{Key, Table};
 use super::{
-    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, Operation, Outcome,
-    PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, Spawned, Token, Waker,
+    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, Interest, Operation,
+    Outcome, PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, Spawned, Token,
+    Waker,
 };
 use crate::process::{Command, SpawnError};
 
@@ -79,6 +83,7 @@ struct Iocp {
     handles: Table<Entry>,
     /// Declared after the operations, whose waits refer to the watched objects.
     watches: Watches,
+    socket_watches: SocketWatches,
     records: Records,
     batch: Batch,
     /// Records that completed without a packet, for the next turn to process.
@@ -119,6 +124,7 @@ impl Iocp {
             handles: Table::default(),
             operations: Table::default(),
             watches: Watches::default(),
+            socket_watches: SocketWatches::default(),
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
@@ -275,7 +281,9 @@ impl Driver for Iocp {
     fn cancel(&mut self, operation: Operation) -> bool {
         match self.operations.get(operation.0) {
             Some(pending) if pending.kind == RequestKind::Watch => {
-                self.cancel_watch(operation.0);
+                if !self.cancel_socket_watch(operation.0) {
+                    self.cancel_watch(operation.0);
+                }
                 true
             }
             Some(pending) if pending.kind != RequestKind::Close => {
@@ -295,6 +303,7 @@ impl Driver for Iocp {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = timeout;
         self.resume_watches();
+        self.resume_socket_watches();
         loop {
             let woken = self.turn(left)?;
             let delivers = !self.done.is_empty();
@@ -352,8 +361,14 @@ impl Driver for Iocp {
     fn watch(&mut self, watched: Watched, token: Token) -> io::Result<Operation> {
         match watched {
             Watched::Handle(handle) => self.begin_watch(handle, token),
-            Watched::Descriptor(..) => Err(unsupported(self.info.kind, "watch", watched.name())),
+            Watched::Descriptor(socket, interest) => {
+                self.begin_socket_watch(socket, interest, token)
+            }
         }
+    }
+
+    fn set_interest(&mut self, watch: Operation, interest: Interest) -> io::Result<()> {
+        self.set_socket_interest(watch.0, interest)
     }
 
     fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
@@ -391,13 +406,12 @@ impl Drop for Iocp {
         for handle in handles {
             self.cancel_all(handle);
         }
+        self.cancel_socket_watches();
         let deadline = Instant::now() + DRAIN_LIMIT;
         loop {
-            let lent: usize = self
-                .handles
-                .iter()
-                .map(|(_, entry)| entry.lent_records.len())
-                .sum();
+            let lent = self.handles.iter();
+            let lent: usize = lent.map(|(_, entry)| entry.lent_records.len()).sum();
+            let lent = lent + self.socket_watches.lent_polls();
             let left = deadline.saturating_duration_since(Instant::now());
             if lent == 0 {
                 return;

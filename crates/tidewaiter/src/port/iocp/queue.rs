@@ -1,6 +1,7 @@
 //! The completion port itself: creating it, associating handles, posting, and dequeuing packets in
 //! batches.
 
+use std::ffi::c_void;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
@@ -22,6 +23,8 @@ use crate::port::waker::Notify;
 
 /// The completion key of wake-ups; no handle's key is zero.
 const KEY_WAKE: usize = 0;
+/// The completion key of polls of sockets; every handle's key has a generation, in its upper half.
+const KEY_POLL: usize = 1;
 /// The completion key of waits; no handle's key has all bits set.
 const KEY_WAIT: usize = usize::MAX;
 /// This bit marks the completion keys of jobs. The rest is the key of the process; no handle's key has the bit,
@@ -46,6 +49,8 @@ pub(super) enum Packet {
     Wake,
     /// The object of `operation`'s wait is signalled.
     Wait { operation: Key },
+    /// The poll of `operation`'s socket has ended.
+    Poll { operation: Key },
     /// A process has joined or left the job of this child.
     Job { process: Key },
     /// An operation on a handle has ended. The pointer is only compared, never followed: its record
@@ -61,6 +66,9 @@ impl Packet {
         match entry.lpCompletionKey {
             KEY_WAKE => Packet::Wake,
             KEY_WAIT => Packet::Wait {
+                operation: Key::from_u64(entry.lpOverlapped.addr() as u64),
+            },
+            KEY_POLL => Packet::Poll {
                 operation: Key::from_u64(entry.lpOverlapped.addr() as u64),
             },
             key if key & KEY_JOB != 0 => Packet::Job {
@@ -116,8 +124,17 @@ impl Queue {
 
     /// Makes the operations on `handle` end with packets that carry `key`.
     pub(super) fn associate(&self, handle: HANDLE, key: Key) -> io::Result<()> {
+        self.associate_word(handle, word(key))
+    }
+
+    /// Makes the polls on `device` end with their own packets.
+    pub(super) fn associate_polls(&self, device: HANDLE) -> io::Result<()> {
+        self.associate_word(device, KEY_POLL)
+    }
+
+    fn associate_word(&self, handle: HANDLE, key: usize) -> io::Result<()> {
         // SAFETY: both handles are open: the port owns the one, the caller the other.
-        let port = unsafe { CreateIoCompletionPort(handle, self.as_raw(), word(key), 0) };
+        let port = unsafe { CreateIoCompletionPort(handle, self.as_raw(), key, 0) };
         if port.is_null() {
             return Err(io::Error::last_os_error());
         }
@@ -166,6 +183,11 @@ impl AsHandle for Queue {
 /// The completion key and value with which the kernel posts a wait's packet.
 pub(super) fn wait_words(operation: Key) -> (usize, usize) {
     (KEY_WAIT, word(operation))
+}
+
+/// The context with which Windows posts the packet of a poll of `operation`'s socket.
+pub(super) fn poll_context(operation: Key) -> *const c_void {
+    ptr::without_provenance(word(operation))
 }
 
 /// Makes operations on `handle` that succeed at once post no packet.
@@ -276,8 +298,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::{
-        INFINITE, KEY_WAIT, KEY_WAKE, Key, Notify, OVERLAPPED_ENTRY, Packet, Queue, QueueNotify,
-        job_key, milliseconds, word,
+        INFINITE, KEY_POLL, KEY_WAIT, KEY_WAKE, Key, Notify, OVERLAPPED_ENTRY, Packet, Queue,
+        QueueNotify, job_key, milliseconds, word,
     };
     use std::sync::Arc;
     use std::time::Duration;
@@ -311,7 +333,7 @@ mod tests {
             index: u32::MAX - 1,
             generation: u32::MAX,
         };
-        assert!(word(least) > KEY_WAKE && word(most) < KEY_WAIT);
+        assert!(word(least) > KEY_WAKE && word(least) > KEY_POLL && word(most) < KEY_WAIT);
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl Iocp {
                     woken = true;
                 }
                 Packet::Wait { operation } => self.finish_wait(operation),
+                Packet::Poll { operation } => self.finish_poll(operation),
                 Packet::Job { process } => self.end_tree_if_over(process),
                 Packet::Io { handle, overlapped } => match self.take_back(handle, overlapped) {
                     Some((record, os_result)) => self.finish(record, os_result),

@@ -98,7 +98,8 @@ impl KernelWait {
     }
 }
 
-fn check(status: NTSTATUS) -> io::Result<()> {
+/// Converts a failure to an error with the code that Win32 has for it.
+pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
     if status >= 0 {
         return Ok(());
     }

@@ -23,6 +23,12 @@ pub(super) struct Watches {
     signalled: Vec<Key>,
 }
 
+impl Watches {
+    pub(super) fn contains(&self, operation: Key) -> bool {
+        self.objects.contains_key(&operation)
+    }
+}
+
 impl Iocp {
     pub(super) fn begin_watch(
         &mut self,
@@ -57,7 +63,7 @@ impl Iocp {
             .expect("looked up before");
         pending.wait = None;
         if pending.ending.is_some() {
-            return self.end_watch(operation, Failure::Cancelled);
+            return self.end_watch(operation, Err(Failure::Cancelled));
         }
         self.watches.signalled.push(operation);
         let readiness = Readiness {
@@ -79,7 +85,9 @@ impl Iocp {
             };
             match Wait::start(self.packets, &self.queue, object.as_handle(), operation) {
                 Ok(wait) => pending.wait = Some(wait),
-                Err(error) => self.end_watch(operation, Failure::os("wait for a handle", error)),
+                Err(error) => {
+                    self.end_watch(operation, Err(Failure::os("wait for a handle", error)));
+                }
             }
         }
     }
@@ -94,11 +102,12 @@ impl Iocp {
         pending.ending = Some(Failure::Cancelled);
         // If the packet has already been posted, it arrives and ends the operation.
         if pending.wait.as_mut().is_none_or(Wait::cancel) {
-            self.end_watch(operation, Failure::Cancelled);
+            self.end_watch(operation, Err(Failure::Cancelled));
         }
     }
 
-    fn end_watch(&mut self, operation: Key, failure: Failure) {
+    /// Queues the last completion of a watch.
+    pub(super) fn end_watch(&mut self, operation: Key, result: Result<Outcome, Failure>) {
         // Dropping the operation ends the wait, before the wait's handle is closed.
         let pending = self.operations.remove(operation).expect("it ends once");
         let token = pending.token;
@@ -108,7 +117,7 @@ impl Iocp {
             token,
             operation: Operation(operation),
             kind: RequestKind::Watch,
-            result: Err(failure),
+            result,
             more: false,
             unsent: Chunks::new(),
         });

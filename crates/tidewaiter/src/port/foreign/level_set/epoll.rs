@@ -118,5 +118,6 @@ fn readiness(flags: epoll::EventFlags) -> Readiness {
         writable: flags.contains(epoll::EventFlags::OUT),
         hang_up: flags.contains(epoll::EventFlags::HUP),
         error: flags.contains(epoll::EventFlags::ERR),
+        closed: false,
     }
 }

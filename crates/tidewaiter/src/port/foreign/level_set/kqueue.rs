@@ -142,5 +142,6 @@ fn readiness(event: &Event) -> Readiness {
         writable,
         hang_up: writable && event.flags().contains(EventFlags::EOF),
         error: event.flags().contains(EventFlags::ERROR),
+        closed: false,
     }
 }

@@ -1,0 +1,208 @@
+//! Sockets that the program owns: each is polled again and again, once at a time.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+
+use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
+use windows_sys::Win32::Networking::WinSock::SOCKET;
+
+use super::Iocp;
+use super::afd::{Device, Devices, LentPoll, PollResult, base_socket, events_for};
+use super::pending::Pending;
+use crate::port::table::Key;
+use crate::port::watch::already_watched;
+use crate::port::{
+    Failure, Interest, Operation, Outcome, RawDescriptor, Readiness, RequestKind, Token,
+};
+
+/// The sockets that the program has the port watch.
+#[derive(Default)]
+pub(super) struct SocketWatches {
+    devices: Devices,
+    /// By operation.
+    watches: HashMap<Key, SocketWatch>,
+    /// The operations that watch these numbers.
+    numbers: HashMap<RawDescriptor, Key>,
+    /// Watches that have been reported; the next wait polls their sockets again.
+    reported: Vec<Key>,
+}
+
+struct SocketWatch {
+    number: RawDescriptor,
+    /// The socket to poll.
+    base: SOCKET,
+    interest: Interest,
+    device: Rc<Device>,
+    poll: Option<LentPoll>,
+}
+
+impl SocketWatch {
+    fn start_poll(&mut self, operation: Key) -> io::Result<()> {
+        let events = events_for(self.interest);
+        self.poll = Some(self.device.poll(self.base, events, operation)?);
+        Ok(())
+    }
+
+    fn cancel_poll(&self) -> bool {
+        let Some(poll) = &self.poll else { return false };
+        poll.cancel(&self.device);
+        true
+    }
+}
+
+impl SocketWatches {
+    /// The number of polls whose memory Windows holds.
+    pub(super) fn lent_polls(&self) -> usize {
+        let watches = self.watches.values();
+        watches.filter(|watch| watch.poll.is_some()).count()
+    }
+}
+
+impl Iocp {
+    pub(super) fn begin_socket_watch(
+        &mut self,
+        number: RawDescriptor,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<Operation> {
+        let sockets = &mut self.socket_watches;
+        if sockets.numbers.contains_key(&number) {
+            return Err(already_watched(number));
+        }
+        let mut watch = SocketWatch {
+            number,
+            base: base_socket(number)?,
+            interest,
+            device: sockets.devices.share(&self.queue)?,
+            poll: None,
+        };
+        let pending = Pending::new(Key::from_u64(0), token, RequestKind::Watch);
+        let operation = self.operations.insert(pending);
+        if let Err(error) = watch.start_poll(operation) {
+            self.operations.remove(operation);
+            return Err(error);
+        }
+        sockets.numbers.insert(number, operation);
+        sockets.watches.insert(operation, watch);
+        self.in_flight += 1;
+        Ok(Operation(operation))
+    }
+
+    /// Changes what a watch reports. A poll under way that does not ask for all of it is cancelled, and starts again.
+    pub(super) fn set_socket_interest(
+        &mut self,
+        operation: Key,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let Some(watch) = self.socket_watches.watches.get_mut(&operation) else {
+            return Err(match self.watches.contains(operation) {
+                true => io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "a waitable object has nothing else to report",
+                ),
+                false => io::Error::new(io::ErrorKind::NotFound, "this operation is not a watch"),
+            });
+        };
+        watch.interest = interest;
+        let polled = watch.poll.as_ref().map_or(u32::MAX, |poll| poll.events);
+        if events_for(interest) & !polled != 0 {
+            watch.cancel_poll();
+        }
+        Ok(())
+    }
+
+    /// Processes the packet of a poll.
+    pub(super) fn finish_poll(&mut self, operation: Key) {
+        let Some(watch) = self.socket_watches.watches.get_mut(&operation) else {
+            return self.stale += 1;
+        };
+        let Some(poll) = watch.poll.take() else {
+            return self.stale += 1;
+        };
+        // SAFETY: a watch has one poll at a time, and the packet with the watch's key was dequeued just now.
+        let result = unsafe { poll.finished() };
+        let interest = watch.interest;
+        if self.is_ending(operation) {
+            return self.end_socket_watch(operation, Err(Failure::Cancelled));
+        }
+        match result {
+            PollResult::Ready(readiness) if readiness.closed => {
+                self.end_socket_watch(operation, Ok(Outcome::Ready(readiness)));
+            }
+            PollResult::Ready(readiness) => {
+                let readiness = readiness.only(interest);
+                // The interest may have become less than what the poll asked for.
+                if readiness.is_none() {
+                    return self.poll_again(operation);
+                }
+                self.socket_watches.reported.push(operation);
+                self.report(operation, Outcome::Ready(readiness));
+            }
+            PollResult::Cancelled => self.poll_again(operation),
+            PollResult::Failed(error) => {
+                self.end_socket_watch(operation, Err(Failure::os("poll", error)));
+            }
+        }
+    }
+
+    /// Polls the reported sockets again. A poll tells what is so at its start, and waits only if nothing is.
+    pub(super) fn resume_socket_watches(&mut self) {
+        for operation in std::mem::take(&mut self.socket_watches.reported) {
+            self.poll_again(operation);
+        }
+    }
+
+    fn poll_again(&mut self, operation: Key) {
+        // The watch may have been cancelled meanwhile.
+        let Some(watch) = self.socket_watches.watches.get_mut(&operation) else {
+            return;
+        };
+        let Err(error) = watch.start_poll(operation) else {
+            return;
+        };
+        let closed = error.raw_os_error() == Some(ERROR_INVALID_HANDLE.cast_signed());
+        let result = match closed {
+            true => Ok(Outcome::Ready(Readiness {
+                closed,
+                ..Readiness::default()
+            })),
+            false => Err(Failure::os("poll", error)),
+        };
+        self.end_socket_watch(operation, result);
+    }
+
+    /// Cancels a watch of a socket; returns false if `operation` is none.
+    pub(super) fn cancel_socket_watch(&mut self, operation: Key) -> bool {
+        let Some(watch) = self.socket_watches.watches.get(&operation) else {
+            return false;
+        };
+        let pending = self.operations.get_mut(operation).expect("it is watched");
+        if pending.ending.is_none() {
+            pending.ending = Some(Failure::Cancelled);
+            // The owner may close the socket and watch another one of the same number at once.
+            self.socket_watches.numbers.remove(&watch.number);
+            if !watch.cancel_poll() {
+                self.end_socket_watch(operation, Err(Failure::Cancelled));
+            }
+        }
+        true
+    }
+
+    pub(super) fn cancel_socket_watches(&mut self) {
+        let watched: Vec<Key> = self.socket_watches.watches.keys().copied().collect();
+        for operation in watched {
+            self.cancel_socket_watch(operation);
+        }
+    }
+
+    fn end_socket_watch(&mut self, operation: Key, result: Result<Outcome, Failure>) {
+        let sockets = &mut self.socket_watches;
+        let watch = sockets.watches.remove(&operation).expect("it ends once");
+        // After a cancel, the number may belong to another watch.
+        if sockets.numbers.get(&watch.number) == Some(&operation) {
+            sockets.numbers.remove(&watch.number);
+        }
+        self.end_watch(operation, result);
+    }
+}
