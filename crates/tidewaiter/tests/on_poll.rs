@@ -45,6 +45,7 @@ mod promises {
     mod terminals;
     mod threads;
     mod wait;
+    mod watches;
 }
 
 use support::real_child::child;

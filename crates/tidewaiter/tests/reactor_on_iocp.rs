@@ -40,6 +40,12 @@ mod strangers;
 #[path = "reactor/terminals.rs"]
 mod terminals;
 
+#[path = "reactor/watching.rs"]
+mod watching;
+
+#[path = "reactor/watching_sockets.rs"]
+mod watching_sockets;
+
 #[path = "reactor/watch_drops.rs"]
 mod watch_drops;
 

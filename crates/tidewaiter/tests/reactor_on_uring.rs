@@ -77,6 +77,9 @@ mod unix_sockets;
 #[path = "reactor/watching.rs"]
 mod watching;
 
+#[path = "reactor/watching_descriptors.rs"]
+mod watching_descriptors;
+
 #[path = "reactor/watch_drops.rs"]
 mod watch_drops;
 

@@ -1,25 +1,30 @@
-//! Watches of descriptors that other code owns.
+//! Watches of sockets that other code owns, on every system that has them.
 
 use std::cell::{Cell, RefCell};
-use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::{Interest, Readiness};
-use tidewaiter::{Error, Reactor, Watch};
+use tidewaiter::{Reactor, Watch};
 
 use crate::promises::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
 };
-use crate::support::alone::alone;
+use crate::support::number::number;
+
+#[cfg(windows)]
+type Socket = std::net::TcpStream;
+#[cfg(unix)]
+type Socket = std::os::unix::net::UnixStream;
 
 /// Two connected sockets, non-blocking.
-fn sockets() -> (UnixStream, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().expect("descriptors are free");
+pub(crate) fn sockets() -> (Socket, Socket) {
+    #[cfg(unix)]
+    let (ours, theirs) = Socket::pair().expect("descriptors are free");
+    #[cfg(windows)]
+    let (ours, theirs) = connection();
     for socket in [&ours, &theirs] {
         socket.set_nonblocking(true).expect("sockets can");
     }
@@ -27,18 +32,19 @@ fn sockets() -> (UnixStream, UnixStream) {
 }
 
 /// Two connected TCP sockets.
-fn connection() -> (TcpStream, TcpStream) {
+pub(crate) fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(any_port()).expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
     let client = TcpStream::connect(address).expect("it listens");
     (client, listener.accept().expect("a client connected").0)
 }
 
-const READABLE: Readiness = Readiness {
+pub(crate) const READABLE: Readiness = Readiness {
     readable: true,
     writable: false,
     hang_up: false,
     error: false,
+    closed: false,
 };
 
 /// Goal: the callback is called every turn while the descriptor is ready, and not after that.
@@ -50,7 +56,7 @@ fn readiness_is_reported_as_long_as_it_lasts() {
     theirs.write_all(b"abc").unwrap();
     let calls = Rc::new(Cell::new(0));
     let count = Rc::clone(&calls);
-    let descriptor = ours.as_raw_fd();
+    let descriptor = number(&ours);
     let watch = reactor
         .watch(descriptor, Interest::READABLE, move |watch, readiness| {
             assert_eq!(readiness, READABLE);
@@ -86,7 +92,7 @@ fn a_descriptor_that_stays_ready_starves_nothing() {
     let calls = Rc::new(Cell::new(0_u64));
     let count = Rc::clone(&calls);
     reactor
-        .watch(ours.as_raw_fd(), Interest::READABLE, move |_, _| {
+        .watch(number(&ours), Interest::READABLE, move |_, _| {
             count.set(count.get() + 1);
         })
         .unwrap();
@@ -146,7 +152,7 @@ fn the_interest_can_be_changed() {
     let peer = RefCell::new(theirs);
     reactor
         .watch(
-            ours.as_raw_fd(),
+            number(&ours),
             Interest::WRITABLE,
             move |watch, readiness| {
                 noted.add(format!("{readiness:?}"));
@@ -193,7 +199,7 @@ fn a_stopped_watch_is_not_called_in_the_same_turn() {
         let mut theirs = theirs;
         theirs.write_all(b"a").unwrap();
         let (all, calls) = (Rc::clone(&watches), Rc::clone(&calls));
-        let watch = reactor.watch(ours.as_raw_fd(), Interest::READABLE, move |watch, _| {
+        let watch = reactor.watch(number(ours), Interest::READABLE, move |watch, _| {
             calls.set(calls.get() + 1);
             let others = all.take();
             let mut others = (others.iter()).filter(|o| o.descriptor() != watch.descriptor());
@@ -217,21 +223,21 @@ fn a_number_can_be_used_again_right_after() {
     let reactor = reactor();
     let (ours, mut theirs) = sockets();
     theirs.write_all(b"a").unwrap();
-    let number = ours.as_raw_fd();
+    let reused = number(&ours);
     let ours = Cell::new(Some(ours));
-    let kept: Rc<RefCell<Vec<UnixStream>>> = Rc::default();
+    let kept: Rc<RefCell<Vec<Socket>>> = Rc::default();
     let keep = Rc::clone(&kept);
     reactor
-        .watch(number, Interest::READABLE, move |watch, _| {
+        .watch(reused, Interest::READABLE, move |watch, _| {
             watch.stop();
             drop(ours.take());
             let (mut again, mut peer) = sockets();
-            if again.as_raw_fd() != number {
+            if number(&again) != reused {
                 // Other test threads may have taken the number; then this test shows nothing.
                 std::mem::swap(&mut again, &mut peer);
             }
             let watching =
-                (watch.reactor()).watch(again.as_raw_fd(), Interest::READABLE, |_, readiness| {
+                (watch.reactor()).watch(number(&again), Interest::READABLE, |_, readiness| {
                     panic!("there was nothing to report: {readiness:?}")
                 });
             watching.expect("nothing watches that one");
@@ -251,108 +257,13 @@ fn a_port_is_free_when_its_socket_is_closed() {
     let listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
     let watch = reactor
-        .watch(listener.as_raw_fd(), Interest::READABLE, |_, _| ())
+        .watch(number(&listener), Interest::READABLE, |_, _| ())
         .unwrap();
     // The OS is told within a turn.
     reactor.iterate(Duration::ZERO).unwrap();
     watch.stop();
     drop(listener);
     TcpListener::bind(address).expect("nothing holds the old socket");
-}
-
-/// Goal: hang-ups and errors are reported without interest in them.
-#[test]
-fn hang_ups_and_errors_are_always_reported() {
-    // kqueue does not have this.
-    if !cfg!(target_os = "linux") {
-        return;
-    }
-    let (reactor, countdown) = (reactor(), Countdown::new(2));
-    let (client, server) = connection();
-    socket2::SockRef::from(&server)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
-    let (pipe, reader) = {
-        let (reader, writer) = std::io::pipe().unwrap();
-        (OwnedFd::from(writer), reader)
-    };
-    let expectations: [(RawFd, bool); 2] = [(client.as_raw_fd(), true), (pipe.as_raw_fd(), false)];
-    for (descriptor, hang_up) in expectations {
-        let countdown = countdown.clone();
-        let watch = reactor.watch(descriptor, Interest::NONE, move |watch, readiness| {
-            let expected = Readiness {
-                hang_up,
-                error: true,
-                ..Readiness::default()
-            };
-            assert_eq!(readiness, expected);
-            watch.stop();
-            countdown.hit(watch.reactor());
-        });
-        watch.unwrap();
-    }
-    reactor.iterate(Duration::ZERO).unwrap();
-    drop((server, reader));
-    run_clean(&reactor);
-}
-
-/// Goal: a file is always ready, and does not block the loop.
-#[test]
-fn files_are_always_ready() {
-    let (reactor, countdown) = (reactor(), Countdown::new(4));
-    let file = File::open(std::env::current_exe().unwrap()).unwrap();
-    let watch = reactor.watch(
-        file.as_raw_fd(),
-        Interest::READABLE,
-        move |watch, readiness| {
-            assert_eq!(readiness, READABLE);
-            watch.set_interest(Interest::NONE).unwrap();
-            let (again, countdown) = (watch.clone(), countdown.clone());
-            // A further call would fail the countdown.
-            watch
-                .reactor()
-                .call_later(Duration::from_millis(5), move |reactor| {
-                    again.set_interest(Interest::READABLE).unwrap();
-                    countdown.hit(reactor);
-                });
-        },
-    );
-    watch.unwrap();
-    run_clean(&reactor);
-}
-
-/// Goal: a descriptor that cannot be watched is refused with an error that names it.
-#[test]
-fn refusals_name_the_descriptor() {
-    let reactor = reactor();
-    let watch = |descriptor| match reactor.watch(descriptor, Interest::READABLE, |_, _| ()) {
-        Err(Error::Watch {
-            descriptor: named,
-            source,
-        }) => {
-            assert_eq!(named, descriptor);
-            source
-        }
-        other => panic!("{descriptor} was not refused: {other:?}"),
-    };
-    for descriptor in [-1, 1 << 20] {
-        let bad = rustix::io::Errno::BADF.raw_os_error();
-        assert_eq!(watch(descriptor).raw_os_error(), Some(bad));
-    }
-    let (ours, _theirs) = sockets();
-    let kept = reactor
-        .watch(ours.as_raw_fd(), Interest::READABLE, |_, _| ())
-        .unwrap();
-    let refusal = watch(ours.as_raw_fd());
-    assert_eq!(refusal.kind(), ErrorKind::AlreadyExists);
-    kept.stop();
-    let again = reactor.watch(ours.as_raw_fd(), Interest::READABLE, |_, _| ());
-    again.expect("it is watched no longer");
-    assert_eq!(
-        reactor.metrics().live,
-        2,
-        "the first one's end comes from the loop"
-    );
 }
 
 /// Goal: a panic stops the watch in which it occurred, and no other.
@@ -362,13 +273,13 @@ fn a_panic_stops_one_watch() {
     let (faulty, mut theirs) = sockets();
     theirs.write_all(b"a").unwrap();
     let watch = reactor
-        .watch(faulty.as_raw_fd(), Interest::READABLE, |_, _| {
+        .watch(number(&faulty), Interest::READABLE, |_, _| {
             panic!("on purpose")
         })
         .unwrap();
     let (sound, mut other) = sockets();
     other.write_all(b"ab").unwrap();
-    let descriptor = sound.as_raw_fd();
+    let descriptor = number(&sound);
     reactor
         .watch(descriptor, Interest::READABLE, move |watch, _| {
             (&sound).read_exact(&mut [0]).unwrap();
@@ -381,40 +292,6 @@ fn a_panic_stops_one_watch() {
     assert_eq!(reactor.metrics().live, 0);
 }
 
-/// Goal: a descriptor that was closed too early, while a child or another thread has a copy, neither makes the
-/// loop spin nor disturbs other watches.
-/// Method: the test keeps its last copy; a turn without events must last its whole time.
-#[test]
-fn a_descriptor_closed_too_early_does_not_make_the_loop_spin() {
-    let reactor = reactor();
-    let (ours, mut theirs) = sockets();
-    let copy = ours.try_clone().unwrap();
-    let early = reactor
-        .watch(ours.as_raw_fd(), Interest::READABLE, |_, _| ())
-        .unwrap();
-    let (sound, mut other) = sockets();
-    let called = Rc::new(Cell::new(false));
-    let call = Rc::clone(&called);
-    let kept = reactor
-        .watch(sound.as_raw_fd(), Interest::READABLE, move |watch, _| {
-            call.set(true);
-            watch.stop();
-        })
-        .unwrap();
-    drop(ours);
-    early.stop();
-    theirs.write_all(b"a").unwrap();
-    let begun = reactor.metrics().turns;
-    reactor.call_later(Duration::from_millis(50), Reactor::crash);
-    run(&reactor);
-    let turns = reactor.metrics().turns - begun;
-    assert!(turns < 20, "{turns} turns in 50 ms");
-    other.write_all(b"a").unwrap();
-    reactor.iterate(Duration::from_secs(10)).unwrap();
-    assert!(called.get() && kept.is_stopped());
-    drop(copy);
-}
-
 /// Goal: many watches are all served.
 #[test]
 fn many_watches_are_reported() {
@@ -424,7 +301,7 @@ fn many_watches_are_reported() {
         let (ours, mut theirs) = sockets();
         theirs.write_all(b"a").unwrap();
         let countdown = countdown.clone();
-        let watch = reactor.watch(ours.as_raw_fd(), Interest::READABLE, move |watch, _| {
+        let watch = reactor.watch(number(&ours), Interest::READABLE, move |watch, _| {
             watch.stop();
             countdown.hit(watch.reactor());
         });
@@ -442,7 +319,7 @@ fn stopping_ends_watches() {
     let token = Rc::new(());
     let owned = Rc::clone(&token);
     let watch = reactor
-        .watch(ours.as_raw_fd(), Interest::READABLE, move |_, _| {
+        .watch(number(&ours), Interest::READABLE, move |_, _| {
             unreachable!("{owned:?}")
         })
         .unwrap();
@@ -456,40 +333,4 @@ fn stopping_ends_watches() {
         "what the callback owned is gone"
     );
     watch.stop();
-}
-
-/// Goal: when the set of watched descriptors is rebuilt, a descriptor that was closed too early is not confused
-/// with the socket that has its number by now.
-/// Method: one of two watches is stopped too late, which makes the port replace the set; the number of the
-/// other one is given to a socket that is always readable.
-#[test]
-fn a_stranger_with_the_number_of_a_watch_is_not_watched() {
-    alone(
-        module_path!(),
-        "a_stranger_with_the_number_of_a_watch_is_not_watched",
-        || {
-            let reactor = reactor();
-            let (first, mut first_peer) = sockets();
-            let (second, _second_peer) = sockets();
-            let (stranger, mut stranger_peer) = sockets();
-            stranger_peer.write_all(b"a").unwrap();
-            let reported = Rc::new(Cell::new(false));
-            let stopped = reactor.watch(first.as_raw_fd(), Interest::READABLE, |_, _| ());
-            let seen = Rc::clone(&reported);
-            let number = second.as_raw_fd();
-            let watch = reactor.watch(number, Interest::READABLE, move |_, _| seen.set(true));
-            reactor.iterate(Duration::ZERO).unwrap();
-            let _copy = first.try_clone().unwrap();
-            drop((first, second));
-            let stranger = rustix::io::fcntl_dupfd_cloexec(&stranger, number).unwrap();
-            assert_eq!(stranger.as_raw_fd(), number);
-            stopped.unwrap().stop();
-            first_peer.write_all(b"a").unwrap();
-            for _ in 0..5 {
-                reactor.iterate(Duration::from_millis(5)).unwrap();
-            }
-            assert!(!reported.get(), "a stranger's readiness is reported");
-            assert!(watch.is_ok());
-        },
-    );
 }
