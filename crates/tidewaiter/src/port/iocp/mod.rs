@@ -45,7 +45,6 @@ use self::receive_memory::ReceiveMemory;
 use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
-use self::watch_socket::SocketWatches;
 use super::admission::{closed, invalid};
 use super::calls::{Answer, Control, Open, Query, Watched};
 use super::control;
@@ -83,7 +82,6 @@ struct Iocp {
     handles: Table<Entry>,
     /// Declared after the operations, whose waits refer to the watched objects.
     watches: Watches,
-    socket_watches: SocketWatches,
     records: Records,
     batch: Batch,
     /// Records that completed without a packet, for the next turn to process.
@@ -124,7 +122,6 @@ impl Iocp {
             handles: Table::default(),
             operations: Table::default(),
             watches: Watches::default(),
-            socket_watches: SocketWatches::default(),
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
@@ -411,7 +408,7 @@ impl Drop for Iocp {
         loop {
             let lent = self.handles.iter();
             let lent: usize = lent.map(|(_, entry)| entry.lent_records.len()).sum();
-            let lent = lent + self.socket_watches.lent_polls();
+            let lent = lent + self.watches.sockets.lent_polls();
             let left = deadline.saturating_duration_since(Instant::now());
             if lent == 0 {
                 return;

@@ -1,4 +1,4 @@
-//! Waitable objects that the program owns.
+//! Waitable objects that the program owns. What they share with its sockets: the end of a watch.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,6 +7,7 @@ use std::os::windows::io::{AsHandle, OwnedHandle};
 use super::Iocp;
 use super::pending::Pending;
 use super::wait::Wait;
+use super::watch_socket::SocketWatches;
 use crate::os::duplicate;
 use crate::port::chunks::Chunks;
 use crate::port::table::Key;
@@ -14,9 +15,10 @@ use crate::port::{
     Completion, Failure, Operation, Outcome, RawDescriptor, Readiness, RequestKind, Token,
 };
 
-/// The objects that the program has the port watch.
+/// The objects and sockets that the program has the port watch.
 #[derive(Default)]
 pub(super) struct Watches {
+    pub(super) sockets: SocketWatches,
     /// Our handles for the objects, by operation.
     objects: HashMap<Key, OwnedHandle>,
     /// Watches that have been reported and do not wait at the moment.

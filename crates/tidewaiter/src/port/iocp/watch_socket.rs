@@ -66,7 +66,7 @@ impl Iocp {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
-        let sockets = &mut self.socket_watches;
+        let sockets = &mut self.watches.sockets;
         if sockets.numbers.contains_key(&number) {
             return Err(already_watched(number));
         }
@@ -95,7 +95,7 @@ impl Iocp {
         operation: Key,
         interest: Interest,
     ) -> io::Result<()> {
-        let Some(watch) = self.socket_watches.watches.get_mut(&operation) else {
+        let Some(watch) = self.watches.sockets.watches.get_mut(&operation) else {
             return Err(match self.watches.contains(operation) {
                 true => io::Error::new(
                     io::ErrorKind::Unsupported,
@@ -114,7 +114,7 @@ impl Iocp {
 
     /// Processes the packet of a poll.
     pub(super) fn finish_poll(&mut self, operation: Key) {
-        let Some(watch) = self.socket_watches.watches.get_mut(&operation) else {
+        let Some(watch) = self.watches.sockets.watches.get_mut(&operation) else {
             return self.stale += 1;
         };
         let Some(poll) = watch.poll.take() else {
@@ -136,7 +136,7 @@ impl Iocp {
                 if readiness.is_none() {
                     return self.poll_again(operation);
                 }
-                self.socket_watches.reported.push(operation);
+                self.watches.sockets.reported.push(operation);
                 self.report(operation, Outcome::Ready(readiness));
             }
             PollResult::Cancelled => self.poll_again(operation),
@@ -148,14 +148,14 @@ impl Iocp {
 
     /// Polls the reported sockets again. A poll tells what is so at its start, and waits only if nothing is.
     pub(super) fn resume_socket_watches(&mut self) {
-        for operation in std::mem::take(&mut self.socket_watches.reported) {
+        for operation in std::mem::take(&mut self.watches.sockets.reported) {
             self.poll_again(operation);
         }
     }
 
     fn poll_again(&mut self, operation: Key) {
         // The watch may have been cancelled meanwhile.
-        let Some(watch) = self.socket_watches.watches.get_mut(&operation) else {
+        let Some(watch) = self.watches.sockets.watches.get_mut(&operation) else {
             return;
         };
         let Err(error) = watch.start_poll(operation) else {
@@ -174,14 +174,14 @@ impl Iocp {
 
     /// Cancels a watch of a socket; returns false if `operation` is none.
     pub(super) fn cancel_socket_watch(&mut self, operation: Key) -> bool {
-        let Some(watch) = self.socket_watches.watches.get(&operation) else {
+        let Some(watch) = self.watches.sockets.watches.get(&operation) else {
             return false;
         };
         let pending = self.operations.get_mut(operation).expect("it is watched");
         if pending.ending.is_none() {
             pending.ending = Some(Failure::Cancelled);
             // The owner may close the socket and watch another one of the same number at once.
-            self.socket_watches.numbers.remove(&watch.number);
+            self.watches.sockets.numbers.remove(&watch.number);
             if !watch.cancel_poll() {
                 self.end_socket_watch(operation, Err(Failure::Cancelled));
             }
@@ -190,14 +190,14 @@ impl Iocp {
     }
 
     pub(super) fn cancel_socket_watches(&mut self) {
-        let watched: Vec<Key> = self.socket_watches.watches.keys().copied().collect();
+        let watched: Vec<Key> = self.watches.sockets.watches.keys().copied().collect();
         for operation in watched {
             self.cancel_socket_watch(operation);
         }
     }
 
     fn end_socket_watch(&mut self, operation: Key, result: Result<Outcome, Failure>) {
-        let sockets = &mut self.socket_watches;
+        let sockets = &mut self.watches.sockets;
         let watch = sockets.watches.remove(&operation).expect("it ends once");
         // After a cancel, the number may belong to another watch.
         if sockets.numbers.get(&watch.number) == Some(&operation) {
