@@ -38,6 +38,7 @@ const TEST_SUPPORT: &[&str] = &[
     "crates/tidewaiter/tests/support/across_threads.rs",
     "crates/tidewaiter/tests/support/number.rs",
     "crates/tidewaiter/tests/support/real_child.rs",
+    "crates/tidewaiter/tests/support/shared.rs",
     "crates/tidewaiter/tests/support/system.rs",
     "crates/tidewaiter/tests/support/event.rs",
 ];

@@ -108,6 +108,8 @@ mod options;
 #[cfg(unix)]
 mod poll;
 mod request;
+#[cfg(windows)]
+mod shared_socket;
 mod signals;
 pub mod sim;
 mod socket;
@@ -138,6 +140,8 @@ pub use options::{
     ListenOptions, ParsePortKindError, PortInfo, PortKind, PortOptions, SocketOption,
 };
 pub use request::{Request, RequestKind};
+#[cfg(windows)]
+pub use shared_socket::SharedSocket;
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
 pub use socket::{ListeningSocket, Resource, Socket};
