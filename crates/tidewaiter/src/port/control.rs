@@ -68,14 +68,18 @@ impl FreeSocket {
     ///
     /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
     pub fn local_addr(&self) -> io::Result<Address> {
-        local_addr(self.os()?)
+        match &self.0 {
+            SocketRepr::Own(socket) => socket.local_addr().ok_or_else(no_os_socket),
+            _ => local_addr(self.os()?),
+        }
     }
 
     /// Sets an option of the socket.
     ///
     /// # Errors
     ///
-    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
+    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a connection that is no socket of the OS, such as a
+    /// simulated one.
     pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
         set_option(self.os()?, option)
     }
@@ -85,7 +89,8 @@ impl FreeSocket {
     ///
     /// # Errors
     ///
-    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a simulated socket.
+    /// The OS's error; [`Unsupported`](io::ErrorKind::Unsupported) for a connection that is no socket of the OS, such as a
+    /// simulated one.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.os()?.set_nonblocking(nonblocking)
     }
@@ -95,18 +100,23 @@ impl FreeSocket {
     /// only as long as this value lives.
     #[must_use]
     pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
-        self.os().ok().map(raw_descriptor)
+        match &self.0 {
+            SocketRepr::Os(os) | SocketRepr::Plain(os) => Some(raw_descriptor(os)),
+            SocketRepr::Own(socket) => socket.raw_descriptor(),
+        }
     }
 
     fn os(&self) -> io::Result<&Socket> {
         match &self.0 {
             SocketRepr::Os(os) | SocketRepr::Plain(os) => Ok(os),
-            SocketRepr::Sim(_) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "the OS knows no simulated socket",
-            )),
+            SocketRepr::Own(_) => Err(no_os_socket()),
         }
     }
+}
+
+fn no_os_socket() -> io::Error {
+    let message = "the connection is no socket of the OS";
+    io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 
 use socket2::{SockRef, Type};
 
-use crate::os::OsPipe;
+use crate::os::{Address, OsPipe, RawDescriptor};
 
 /// A stream socket that belongs to no port yet. It may be connected or not. Dropping it closes it.
 ///
@@ -21,12 +21,30 @@ pub(crate) enum SocketRepr {
     /// A socket whose mode a port leaves alone. A port made it, so that it does not block, and is the system's own
     /// handle, with no provider layered over it; or it is shared.
     Plain(socket2::Socket),
-    /// A socket of a simulated network, which only a port of that network can adopt.
-    Sim(Box<dyn Simulated>),
+    /// A connection that is no socket of the OS, which only a port of the kind that made it can adopt: one of a simulated
+    /// network, for example.
+    Own(Box<dyn PortSocket>),
 }
 
-/// A socket that no OS has made.
-pub(crate) trait Simulated: Any + fmt::Debug + Send + Sync {}
+/// A connection that is no socket of the OS.
+pub(crate) trait PortSocket: Any + fmt::Debug + Send + Sync {
+    /// The address of our end, if it can be told.
+    fn local_addr(&self) -> Option<Address> {
+        None
+    }
+
+    /// The OS's number of the object, if the OS knows it.
+    fn raw_descriptor(&self) -> Option<RawDescriptor> {
+        None
+    }
+}
+
+/// The error of a port that is given a connection of another kind of port.
+pub(super) fn of_another_port() -> io::Error {
+    wrong_kind(
+        "the connection is no socket of the OS: only a port of the kind that made it can adopt it",
+    )
+}
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Socket {
@@ -54,11 +72,12 @@ impl TryFrom<Socket> for TcpStream {
     type Error = Socket;
 
     /// Takes the OS's socket out. Whether it blocks depends on its origin, and on the port that
-    /// accepted it: set the mode that you need. Fails for a simulated socket, and gives it back.
+    /// accepted it: set the mode that you need. Fails for a connection that is none, such as a simulated one, and gives it
+    /// back.
     fn try_from(socket: Socket) -> Result<TcpStream, Socket> {
         match socket.0 {
             SocketRepr::Os(os) | SocketRepr::Plain(os) => Ok(os.into()),
-            repr @ SocketRepr::Sim(_) => Err(Socket(repr)),
+            repr @ SocketRepr::Own(_) => Err(Socket(repr)),
         }
     }
 }

@@ -45,11 +45,11 @@ use self::receive_memory::ReceiveMemory;
 use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
-use super::admission::{closed, invalid};
+use super::admission::closed;
 use super::calls::{Answer, Control, Open, Query, Watched};
 use super::control;
 use super::driver::Status;
-use super::socket::SocketRepr;
+use super::socket::{SocketRepr, of_another_port};
 use super::table::{Key, Table};
 use super::{
     BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, Interest, Operation,
@@ -230,9 +230,7 @@ impl Iocp {
                     return self.insert(Source::Stream(socket), plain);
                 }
                 SocketRepr::Plain(socket) => return self.insert(Source::Stream(socket), true),
-                SocketRepr::Sim(_) => {
-                    return Err(invalid("a simulated socket needs a simulated port"));
-                }
+                SocketRepr::Own(_) => return Err(of_another_port()),
             },
             Resource::Listener(listener) => {
                 let socket = listener.0;

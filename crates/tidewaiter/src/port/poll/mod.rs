@@ -34,13 +34,13 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, fstat};
 
-use super::admission::{admit, closed, invalid};
+use super::admission::{admit, closed};
 use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::chunks::Chunks;
 use super::driver::{ForkStep, Status};
 use super::foreign::Foreign;
 use super::options::{PortInfo, PortKind, PortOptions};
-use super::socket::{Resource, Socket, SocketRepr};
+use super::socket::{Resource, Socket, SocketRepr, of_another_port};
 use super::source::Source;
 use super::table::{Key, Table};
 use super::waker::Waker;
@@ -395,9 +395,7 @@ fn source_of(resource: Resource) -> io::Result<Source> {
         Resource::Socket(Socket(SocketRepr::Plain(socket) | SocketRepr::Os(socket))) => {
             Ok(Source::Stream(socket))
         }
-        Resource::Socket(Socket(SocketRepr::Sim(_))) => {
-            Err(invalid("a simulated socket needs a simulated port"))
-        }
+        Resource::Socket(Socket(SocketRepr::Own(_))) => Err(of_another_port()),
         Resource::Listener(listener) => Ok(Source::Listener(listener.0)),
         Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
         Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),

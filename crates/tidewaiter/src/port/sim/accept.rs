@@ -23,7 +23,7 @@ pub(super) fn attempt_accept(
             shared: Arc::clone(shared),
             end: Some(end),
         };
-        let socket = Socket(SocketRepr::Sim(Box::new(socket)));
+        let socket = Socket(SocketRepr::Own(Box::new(socket)));
         let peer = peer.into();
         Outcome::Accepted { socket, peer }
     }))

@@ -18,7 +18,7 @@ use crate::port::admission::{RequestKinds, admit, closed, invalid, ip_address, i
 use crate::port::buffer::Pool;
 use crate::port::calls::{Answer, Control, Open, Query, unsupported};
 use crate::port::driver::Status;
-use crate::port::socket::{Simulated, SocketRepr};
+use crate::port::socket::{PortSocket, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
     CloseMode, Completion, Driver, Handle, Operation, PortInfo, PortKind, Request, RequestKind,
@@ -91,7 +91,7 @@ impl SimDriver {
         kinds
     }
 
-    fn adopt_socket(&self, socket: Box<dyn Simulated>) -> io::Result<End> {
+    fn adopt_socket(&self, socket: Box<dyn PortSocket>) -> io::Result<End> {
         let socket: Box<dyn Any> = socket;
         let other_world = || invalid("the socket belongs to another simulated world");
         let mut socket = socket.downcast::<SimSocket>().map_err(|_| other_world())?;
@@ -211,7 +211,7 @@ impl Driver for SimDriver {
                 let (peer, local) = ip_ends(PortKind::Sim, peer, local)?;
                 Source::Bound(self.shared.change(|world| world.bind(peer, local))?)
             }
-            Open::Adopted(Resource::Socket(Socket(SocketRepr::Sim(socket)))) => {
+            Open::Adopted(Resource::Socket(Socket(SocketRepr::Own(socket)))) => {
                 Source::Stream(self.adopt_socket(socket)?)
             }
             Open::Adopted(_) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::shared_world::SharedWorld;
 use super::world::network::End;
 use crate::port::CloseMode;
-use crate::port::socket::Simulated;
+use crate::port::socket::PortSocket;
 
 /// A connected socket of the simulated network that belongs to no port. Dropping it closes it.
 pub(crate) struct SimSocket {
@@ -15,7 +15,7 @@ pub(crate) struct SimSocket {
     pub(super) end: Option<End>,
 }
 
-impl Simulated for SimSocket {}
+impl PortSocket for SimSocket {}
 
 impl Drop for SimSocket {
     fn drop(&mut self) {

@@ -41,7 +41,7 @@ use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::driver::{ForkStep, Status};
 use super::event::Event;
 use super::foreign::Foreign;
-use super::socket::{Resource, SocketRepr};
+use super::socket::{Resource, SocketRepr, of_another_port};
 use super::source::Source;
 use super::surge;
 use super::table::Table;
@@ -218,7 +218,7 @@ impl Uring {
         match resource {
             Resource::Socket(socket) => match socket.0 {
                 SocketRepr::Os(socket) | SocketRepr::Plain(socket) => Ok(Source::Stream(socket)),
-                SocketRepr::Sim(_) => Err(invalid("a simulated socket needs a simulated port")),
+                SocketRepr::Own(_) => Err(of_another_port()),
             },
             Resource::Listener(listener) => {
                 listener.0.set_nonblocking(true)?;
