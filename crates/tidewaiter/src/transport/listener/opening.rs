@@ -216,11 +216,7 @@ impl Reactor {
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(Error::ListenOn)?;
         let to = Destination::Factory(Box::new(factory));
-        let address = self.port().local_addr(handle).and_then(|address| {
-            address.check_is_ip()?;
-            Ok(address)
-        });
-        self.listen_with(handle, address, to, false, Error::ListenOn)
+        self.listen_with(handle, to, false, Error::ListenOn)
     }
 
     fn listen_to(
@@ -236,18 +232,17 @@ impl Reactor {
             source,
         };
         let handle = self.port_mut().listen(&options).map_err(failed)?;
-        let address = self.port().local_addr(handle);
-        self.listen_with(handle, address, to, options.one_at_a_time, failed)
+        self.listen_with(handle, to, options.one_at_a_time, failed)
     }
 
     fn listen_with(
         &self,
         handle: Handle,
-        address: io::Result<Address>,
         to: Destination,
         one_at_a_time: bool,
         failed: impl FnOnce(io::Error) -> Error,
     ) -> Result<Listener, Error> {
+        let address = self.port().local_addr(handle);
         let address = address.map_err(|source| {
             close_unawaited(self, handle);
             failed(source)
