@@ -55,6 +55,9 @@ mod meddling;
 #[path = "reactor/signals.rs"]
 mod signals;
 
+#[path = "reactor/socket_files.rs"]
+mod socket_files;
+
 #[path = "reactor/standard.rs"]
 mod standard;
 

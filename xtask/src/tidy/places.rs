@@ -53,6 +53,7 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/open.rs",
     "crates/tidewaiter/src/port/socket.rs",
     "crates/tidewaiter/src/port/control.rs",
+    "crates/tidewaiter/src/port/listening.rs",
     "crates/tidewaiter/src/port/foreign/level_set/mod.rs",
     "crates/tidewaiter/src/port/signals",
     "crates/tidewaiter/src/port/standard/mod.rs",

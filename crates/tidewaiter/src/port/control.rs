@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::admission::{check_streams_to, invalid, not_a_process, not_a_socket, not_a_terminal};
 use super::calls::{Answer, Control, Query};
-use super::options::{ListenOptions, PortKind, SocketOption};
+use super::options::{PortKind, SocketOption};
 use super::socket::{Socket as FreeSocket, SocketRepr};
 use crate::os::{Address, OsPipe, RawDescriptor, UnixAddress};
 use crate::process::{OsProcess, TerminalSize};
@@ -167,24 +167,6 @@ fn hold_ends(_socket: &Socket, _hold: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a listening socket for a port of the kind `port`, non-blocking and not inherited by children.
-pub(super) fn listen(port: PortKind, options: &ListenOptions) -> io::Result<Socket> {
-    check_streams_to(port, "listen on", &options.address)?;
-    let socket = open_stream(&options.address)?;
-    if let Address::Ip(address) = options.address {
-        if address.is_ipv6() {
-            socket.set_only_v6(options.only_v6)?;
-        }
-        claim_address(&socket)?;
-        if options.reuse_port {
-            share_port(&socket)?;
-        }
-    }
-    socket.bind(&os_address(&options.address)?)?;
-    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-    Ok(socket)
-}
-
 /// Opens an unconnected socket of the kind and family of `peer`, bound to `local` if given.
 pub(super) fn stream(
     port: PortKind,
@@ -214,7 +196,7 @@ fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
     }
 }
 
-fn local_addr(socket: &Socket) -> io::Result<Address> {
+pub(super) fn local_addr(socket: &Socket) -> io::Result<Address> {
     address(&socket.local_addr()?)
 }
 
@@ -256,7 +238,7 @@ pub(super) fn reset_on_close(socket: &Socket) -> io::Result<()> {
 }
 
 /// Opens a stream socket of the address's family.
-fn open_stream(address: &Address) -> io::Result<Socket> {
+pub(super) fn open_stream(address: &Address) -> io::Result<Socket> {
     let (domain, protocol) = match address {
         Address::Ip(address) => (Domain::for_address(*address), Some(Protocol::TCP)),
         _ => (Domain::UNIX, None),
@@ -324,47 +306,6 @@ fn unix_address(_address: &SockAddr) -> Option<UnixAddress> {
     None
 }
 
-/// Lets a restarted server listen again at once, although connections of the old one linger.
-#[cfg(unix)]
-fn claim_address(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_address(true)
-}
-
-/// Forbids other programs to take over the port. Windows reuses lingering addresses by itself;
-/// `SO_REUSEADDR` would let any program take over the port while we listen.
-#[cfg(windows)]
-#[expect(unsafe_code, reason = "socket2 does not know this option")]
-fn claim_address(socket: &Socket) -> io::Result<()> {
-    use std::os::windows::io::AsRawSocket;
-    use windows_sys::Win32::Networking::WinSock::{
-        SO_EXCLUSIVEADDRUSE, SOCKET, SOL_SOCKET, setsockopt,
-    };
-
-    let on = 1_u32.to_ne_bytes();
-    let raw = SOCKET::try_from(socket.as_raw_socket()).expect("sockets are words");
-    // SAFETY: the socket is open during the call, which only reads the four bytes.
-    let failed = unsafe { setsockopt(raw, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, on.as_ptr(), 4) };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn share_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
-}
-
-/// Fails: other kernels do not spread connections over the sockets that share a port.
-#[cfg(not(target_os = "linux"))]
-fn share_port(_socket: &Socket) -> io::Result<()> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "this OS does not spread connections over listeners that share a port",
-    ))
-}
-
 /// Enlarges a pipe's buffer to 256 KiB, which is a few reads; more would not fit into the
 /// processor's cache. Failures are harmless: the descriptor is not a pipe, or the user has used up
 /// the memory allowed for pipes.
@@ -404,17 +345,8 @@ pub(super) fn widen_pipe(_pipe: std::os::fd::BorrowedFd<'_>) {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, ListenOptions, PortKind, listen, local_addr, stream};
+    use super::{PortKind, stream};
     use std::io;
-
-    #[test]
-    fn a_taken_port_is_refused() {
-        let listen = |address: Address| listen(PortKind::Poll, &ListenOptions::new(address));
-        let first = listen(([127, 0, 0, 1], 0).into()).expect("a free port");
-        let address = local_addr(&first).expect("it is bound");
-        let error = listen(address).expect_err("the port is taken");
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    }
 
     #[test]
     fn an_address_that_is_not_ours_is_refused() {

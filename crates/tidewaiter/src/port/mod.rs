@@ -100,6 +100,7 @@ mod gate;
 mod handle;
 #[cfg(windows)]
 mod iocp;
+mod listening;
 mod memory;
 #[cfg(test)]
 mod named_calls;
@@ -119,6 +120,8 @@ pub(crate) mod standard;
 #[cfg(unix)]
 mod surge;
 mod table;
+#[cfg(unix)]
+mod unix_socket;
 #[cfg(target_os = "linux")]
 mod uring;
 mod waker;
@@ -137,7 +140,8 @@ pub use handle::{CloseMode, Handle, Operation, Token};
 pub use memory::{Buffer, Chunks};
 use memory::{buffer, chunks};
 pub use options::{
-    ListenOptions, ParsePortKindError, PortInfo, PortKind, PortOptions, SocketOption,
+    ListenOptions, ParsePortKindError, PortInfo, PortKind, PortOptions, SocketFileOptions,
+    SocketOption,
 };
 pub use request::{Request, RequestKind};
 #[cfg(windows)]
@@ -301,11 +305,14 @@ impl Port {
     ///
     /// The OS's error, such as [`AddrInUse`](io::ErrorKind::AddrInUse),
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) or
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`Unsupported`](io::ErrorKind::Unsupported) for
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`InvalidInput`](io::ErrorKind::InvalidInput) for
+    /// [`SocketFileOptions`] that do not fit the address. [`Unsupported`](io::ErrorKind::Unsupported) for
     /// [`ListenOptions::reuse_port`] where the OS does not spread connections, and for an address that this port does
     /// not listen on.
     pub fn listen(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        self.gate.pass(Call::Act)?.open(Open::Listener(options))
+        let driver = self.gate.pass(Call::Act)?;
+        options.check()?;
+        driver.open(Open::Listener(options))
     }
 
     /// Opens a stream socket of the kind and family of `peer`, bound to `local` if given. This does not connect:

@@ -200,6 +200,9 @@ pub struct ListenOptions {
     /// A reactor decides for itself:
     /// [`listen_tcp_for_programs`](crate::Reactor::listen_tcp_for_programs) sets it, the other calls do not.
     pub for_programs: bool,
+    /// How the file of a UNIX socket is made and removed. Without effect on other addresses, but a mode or an owner is
+    /// refused for them.
+    pub socket_file: SocketFileOptions,
 }
 
 impl ListenOptions {
@@ -213,6 +216,70 @@ impl ListenOptions {
             only_v6: true,
             one_at_a_time: false,
             for_programs: false,
+            socket_file: SocketFileOptions::default(),
+        }
+    }
+
+    /// Refuses options that no port supports.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.socket_file.check(&self.address)
+    }
+}
+
+/// How the file of a UNIX socket is made and removed.
+///
+/// Closing the socket removes its file, if the path still leads to that file. A forked copy of the process does not
+/// remove it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SocketFileOptions {
+    /// The permission bits of the file, such as `0o600`. `None`, the default: `0o777` without the bits of the process's
+    /// umask. To connect, a user needs permission to write to the file, and to search its folder.
+    ///
+    /// Nobody can connect before the file has these bits.
+    pub mode: Option<u32>,
+    /// The number of the user that owns the file. `None`, the default: the user of the process.
+    pub owner: Option<u32>,
+    /// The number of the group of the file. `None`, the default: the group of the process or of the folder, as the OS
+    /// decides.
+    pub group: Option<u32>,
+    /// Whether a lock keeps other servers away from the path, and the file of a dead server is replaced: true by default.
+    ///
+    /// The lock is a file beside the socket's, with `.lock` after its name, that the OS locks (`flock`) until the socket
+    /// is closed or the process ends. Of several servers that start at once, one gets the lock, and the others fail with
+    /// [`AddrInUse`](std::io::ErrorKind::AddrInUse). Listening also fails so where a server lives that does not use the
+    /// lock, which is found out by connecting to it, and where there is a file that is no socket. The folder must be
+    /// writable.
+    ///
+    /// With false, every existing file makes listening fail with `AddrInUse`.
+    pub lock: bool,
+}
+
+/// All permission bits of a file.
+const MODE_MAX: u32 = 0o7777;
+
+impl SocketFileOptions {
+    /// Refuses a mode that is none, and a mode or an owner for an address that has no file.
+    pub(super) fn check(&self, address: &Address) -> io::Result<()> {
+        let refused = |problem| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        if self.mode.is_some_and(|mode| mode > MODE_MAX) {
+            return refused("the mode of a socket's file has at most 12 bits");
+        }
+        let has_file = matches!(address, Address::Unix(name) if name.as_pathname().is_some());
+        if !has_file && (self.mode.is_some() || self.owner.is_some() || self.group.is_some()) {
+            return refused("only the path of a UNIX socket has a mode and an owner");
+        }
+        Ok(())
+    }
+}
+
+impl Default for SocketFileOptions {
+    fn default() -> Self {
+        SocketFileOptions {
+            mode: None,
+            owner: None,
+            group: None,
+            lock: true,
         }
     }
 }

@@ -6,12 +6,13 @@ use socket2::Socket;
 
 use super::admission::HandleKind;
 use super::control::Object;
+use super::listening::Listening;
 use crate::process::{OsProcess, PipeDirection};
 
 /// The object behind a handle. Dropping it closes it.
 #[derive(Debug)]
 pub(super) enum Source {
-    Listener(Socket),
+    Listener(Listening),
     Stream(Socket),
     Reader(OwnedFd),
     Writer(OwnedFd),
@@ -46,9 +47,9 @@ impl Source {
     /// The object, for controls and queries.
     pub(super) fn object(&self) -> Object<'_> {
         match self {
-            Source::Listener(socket) | Source::Stream(socket) | Source::Duplex(socket) => {
-                Object::Socket(socket)
-            }
+            Source::Listener(Listening { socket, .. })
+            | Source::Stream(socket)
+            | Source::Duplex(socket) => Object::Socket(socket),
             Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe),
             Source::Process(process) => Object::Process(process),
         }
@@ -58,9 +59,9 @@ impl Source {
 impl AsFd for Source {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Source::Listener(socket) | Source::Stream(socket) | Source::Duplex(socket) => {
-                socket.as_fd()
-            }
+            Source::Listener(Listening { socket, .. })
+            | Source::Stream(socket)
+            | Source::Duplex(socket) => socket.as_fd(),
             Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
             Source::Process(process) => process.as_fd(),
         }

@@ -49,6 +49,7 @@ use super::admission::closed;
 use super::calls::{Answer, Control, Open, Query, Watched};
 use super::control;
 use super::driver::Status;
+use super::listening::Listening;
 use super::socket::{SocketRepr, of_another_port};
 use super::table::{Key, Table};
 use super::{
@@ -338,7 +339,7 @@ impl Driver for Iocp {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         match open {
             Open::Listener(options) => {
-                let socket = control::listen(PortKind::Iocp, options)?;
+                let Listening { socket } = Listening::open(PortKind::Iocp, options)?;
                 let accepts = Accepts {
                     family: socket.local_addr()?.domain(),
                     overlapped: !options.for_programs,

@@ -20,7 +20,7 @@ pub(super) fn attempt(entry: &mut Entry) -> Attempt {
     let Source::Listener(listener) = &entry.source else {
         unreachable!("`check` lets no other source accept");
     };
-    match accept(listener) {
+    match accept(&listener.socket) {
         Ok(Some((socket, peer))) => Attempt::More(Outcome::Accepted {
             socket: FreeSocket(SocketRepr::Plain(socket)),
             peer,

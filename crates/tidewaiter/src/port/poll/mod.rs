@@ -39,6 +39,7 @@ use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::chunks::Chunks;
 use super::driver::{ForkStep, Status};
 use super::foreign::Foreign;
+use super::listening::Listening;
 use super::options::{PortInfo, PortKind, PortOptions};
 use super::socket::{Resource, Socket, SocketRepr, of_another_port};
 use super::source::Source;
@@ -324,8 +325,7 @@ impl Driver for PollPort {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let registered = match open {
             Open::Listener(options) => {
-                let socket = control::listen(PortKind::Poll, options)?;
-                self.register(Source::Listener(socket))
+                self.register(Source::Listener(Listening::open(PortKind::Poll, options)?))
             }
             Open::Stream { peer, local } => {
                 let socket = control::stream(PortKind::Poll, peer, local)?;
@@ -396,7 +396,7 @@ fn source_of(resource: Resource) -> io::Result<Source> {
             Ok(Source::Stream(socket))
         }
         Resource::Socket(Socket(SocketRepr::Own(_))) => Err(of_another_port()),
-        Resource::Listener(listener) => Ok(Source::Listener(listener.0)),
+        Resource::Listener(listener) => Ok(Source::Listener(listener.into())),
         Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
         Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),
     }

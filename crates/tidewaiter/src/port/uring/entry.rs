@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use super::super::admission::{RequestKinds, not_a_socket};
+use super::super::listening::Listening;
 use super::super::source::Source;
 use super::super::table::Key;
 use super::super::{CloseMode, RequestKind};
@@ -53,9 +54,9 @@ impl Entry {
 
     pub(super) fn socket(&self) -> io::Result<&socket2::Socket> {
         match &self.source {
-            Source::Listener(socket) | Source::Stream(socket) | Source::Duplex(socket) => {
-                Ok(socket)
-            }
+            Source::Listener(Listening { socket, .. })
+            | Source::Stream(socket)
+            | Source::Duplex(socket) => Ok(socket),
             _ => Err(not_a_socket()),
         }
     }

@@ -41,6 +41,7 @@ use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::driver::{ForkStep, Status};
 use super::event::Event;
 use super::foreign::Foreign;
+use super::listening::Listening;
 use super::socket::{Resource, SocketRepr, of_another_port};
 use super::source::Source;
 use super::surge;
@@ -222,7 +223,7 @@ impl Uring {
             },
             Resource::Listener(listener) => {
                 listener.0.set_nonblocking(true)?;
-                Ok(Source::Listener(listener.0))
+                Ok(Source::Listener(listener.into()))
             }
             Resource::PipeReader(pipe) => {
                 control::unblock(&pipe)?;
@@ -359,7 +360,7 @@ impl Driver for Uring {
 
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let source = match open {
-            Open::Listener(options) => Source::Listener(control::listen(PortKind::Uring, options)?),
+            Open::Listener(options) => Source::Listener(Listening::open(PortKind::Uring, options)?),
             Open::Stream { peer, local } => {
                 Source::Stream(control::stream(PortKind::Uring, peer, local)?)
             }

@@ -97,7 +97,8 @@ impl Listener {
     }
 
     /// Accepts no more connections for now: they wait in the backlog. Connections that the port had accepted
-    /// already may still come, on Windows up to 32; none with [`ListenOptions::one_at_a_time`].
+    /// already may still come, on Windows up to 32; none with
+    /// [`ListenOptions::one_at_a_time`](crate::port::ListenOptions::one_at_a_time).
     pub fn pause_accepting(&self) {
         self.inner.paused.set(true);
         if let Some(operation) = self.inner.accepting.get()

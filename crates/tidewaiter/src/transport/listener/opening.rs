@@ -74,7 +74,6 @@ impl Reactor {
     /// let reactor = Reactor::new()?;
     /// let listener = reactor.listen_unix(UnixAddress::from_pathname(&path)?, |_peer| Silent)?;
     /// assert_eq!(listener.local_addr(), UnixAddress::from_pathname(&path)?.into());
-    /// # std::fs::remove_file(path)?;
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -1,0 +1,140 @@
+//! The file of a UNIX socket: how it is made, and removed.
+
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket};
+
+use super::super::options::SocketFileOptions;
+use super::lock::Lock;
+use crate::os::Origin;
+
+/// The file of a bound UNIX socket. Dropping it removes the file, but only our own, and not in a copy of this process.
+///
+/// Drop it before the socket: as long as the socket is open, no other file has the same [`Identity`].
+pub(in crate::port) struct SocketFile {
+    path: PathBuf,
+    /// `None` until the socket is bound.
+    identity: Option<Identity>,
+    lock: Option<Lock>,
+    origin: Origin,
+}
+
+/// The device and the number of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Identity> {
+        let file = fs::symlink_metadata(path)?;
+        Ok(Identity(file.dev(), file.ino()))
+    }
+}
+
+impl SocketFile {
+    /// Binds `socket` to `address`, which is that of `path`.
+    ///
+    /// The file of a server that has died is replaced. That takes the lock: without it, one server could mistake another one
+    /// that has not begun to listen for a dead one.
+    pub(super) fn bind(
+        socket: &Socket,
+        path: &Path,
+        address: &SockAddr,
+        options: &SocketFileOptions,
+    ) -> io::Result<SocketFile> {
+        // Absolute: the program may change its directory before it closes the socket.
+        let path = std::path::absolute(path)?;
+        let lock = options.lock.then(|| Lock::take(&path)).transpose()?;
+        let mut file = SocketFile {
+            path,
+            identity: None,
+            lock,
+            origin: Origin::here()?,
+        };
+        if let Some(mode) = options.mode {
+            // On Linux, the file is made with the socket's own mode. Other systems may refuse; `set_mode` follows there.
+            let socket = File::from(socket.as_fd().try_clone_to_owned()?);
+            let _ = socket.set_permissions(Permissions::from_mode(mode));
+        }
+        match socket.bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && file.lock.is_some() => {
+                remove_dead(&file.path, address, socket)?;
+                socket.bind(address)?;
+            }
+            bound => bound?,
+        }
+        file.identity = Some(Identity::of(&file.path)?);
+        file.give_away(options)?;
+        Ok(file)
+    }
+
+    /// Sets the owner and the mode. A stream socket accepts nobody before it listens, so nobody can connect with another
+    /// mode.
+    fn give_away(&self, options: &SocketFileOptions) -> io::Result<()> {
+        if options.owner.is_some() || options.group.is_some() {
+            lchown(&self.path, options.owner, options.group)?;
+        }
+        let Some(mode) = options.mode else {
+            return Ok(());
+        };
+        // The umask may have taken bits away.
+        let is_set = fs::symlink_metadata(&self.path)?.permissions().mode() & 0o7777 == mode;
+        if !is_set {
+            fs::set_permissions(&self.path, Permissions::from_mode(mode))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.origin.is_elsewhere() {
+            return;
+        }
+        if self
+            .identity
+            .is_some_and(|ours| Identity::of(&self.path).ok() == Some(ours))
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            log::warn!("{}: cannot be removed: {error}", self.path.display());
+        }
+        if let Some(lock) = &self.lock {
+            lock.remove();
+        }
+    }
+}
+
+/// Removes the file at `path` if it is that of a socket that is dead.
+fn remove_dead(path: &Path, address: &SockAddr, socket: &Socket) -> io::Result<()> {
+    let in_use = |problem: fmt::Arguments<'_>| {
+        let message = format!("{}: {problem}", path.display());
+        Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+    };
+    match fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => {
+            return in_use(format_args!("there is a file that is no socket"));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let caller = Socket::new(Domain::UNIX, socket.r#type()?, None)?;
+    caller.set_nonblocking(true)?;
+    match caller.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(()) => in_use(format_args!("another server is there")),
+        // Its backlog is full, or it is of another kind, or we may not connect: it is not known to be dead.
+        Err(error) => in_use(format_args!("another server may be there: {error}")),
+    }
+}
+
+impl fmt::Debug for SocketFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SocketFile({})", self.path.display())
+    }
+}
