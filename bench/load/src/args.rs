@@ -1,23 +1,30 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::time::Duration;
+
+use crate::address::Address;
 
 use clap::{Parser, ValueEnum};
 
-/// Drives a TCP server, and reports rates and latencies.
+/// Drives a server, and reports rates and latencies.
 #[derive(Debug, Parser)]
 #[command(name = "tidewaiter-load", version)]
 pub(crate) struct Args {
-    /// Address of the server
-    pub(crate) address: SocketAddr,
+    /// Address of the server: `HOST:PORT`, `unix:PATH`, or `udp:HOST:PORT`
+    pub(crate) address: Address,
     /// Behaviour of the connections
     #[arg(long, value_enum, default_value_t = Mode::Echo)]
     pub(crate) mode: Mode,
-    /// Number of simultaneous connections
+    /// Number of simultaneous connections, or of UDP sockets
     #[arg(long, default_value_t = 1)]
     pub(crate) connections: usize,
-    /// Size of a message in bytes
+    /// Number of the server's UDP sockets: at the port of the address, each on its own address of the loopback
+    #[arg(long, default_value_t = 1)]
+    pub(crate) servers: u32,
+    /// Number of messages that a UDP socket has in flight
+    #[arg(long, default_value_t = 1)]
+    pub(crate) in_flight: usize,
+    /// Size of a message, or of a fetched file, in bytes
     #[arg(long, default_value_t = 64)]
     pub(crate) size: usize,
     /// Time under load before the measured time
@@ -50,6 +57,8 @@ pub(crate) enum Mode {
     Churn,
     /// Send one message, wait for its echo, and then stay silent
     Idle,
+    /// Fetch the server's file by HTTP, again and again
+    Fetch,
 }
 
 fn milliseconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

@@ -10,12 +10,35 @@ use crate::tally::Tally;
 /// Limit of reads and writes on one connection before the others get a turn.
 const ROUNDS_MAX: usize = 32;
 
+/// The request for the file.
+const REQUEST: &[u8] = b"GET /file HTTP/1.1\r\nHost: bench\r\n\r\n";
+
+/// The end of the header of the response.
+const HEADER_END: &[u8] = b"\r\n\r\n";
+
 /// The behaviour of all connections of a run.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) mode: Mode,
+    mode: Mode,
     /// The message that connections send each time.
-    pub(crate) message: Vec<u8>,
+    message: Vec<u8>,
+    /// Number of bytes that the server sends back for a message; without the header in [`Mode::Fetch`].
+    answer: usize,
+}
+
+impl Plan {
+    /// Plans messages of `size` bytes or, for [`Mode::Fetch`], files of this size.
+    pub(crate) fn new(mode: Mode, size: usize) -> Plan {
+        let message = match mode {
+            Mode::Fetch => REQUEST.to_vec(),
+            _ => vec![b'x'; size],
+        };
+        Plan {
+            mode,
+            message,
+            answer: size,
+        }
+    }
 }
 
 /// The next step of a connection.
@@ -36,8 +59,10 @@ pub(crate) struct Connection {
     writable: bool,
     /// Bytes of the message that are not sent yet.
     unsent: usize,
-    /// Bytes of the echo that are not received yet.
+    /// Bytes of the answer that are not received yet.
     awaited: usize,
+    /// The next bytes are the header of a response.
+    header_awaited: bool,
     begun: Instant,
 }
 
@@ -49,6 +74,7 @@ impl Connection {
             writable: false,
             unsent: 0,
             awaited: 0,
+            header_awaited: false,
             begun: Instant::now(),
         };
         connection.begin(plan);
@@ -59,9 +85,10 @@ impl Connection {
         self.begun = Instant::now();
         self.unsent = match plan.mode {
             Mode::Receive => 0,
-            Mode::Echo | Mode::Send | Mode::Both | Mode::Churn | Mode::Idle => plan.message.len(),
+            _ => plan.message.len(),
         };
-        self.awaited = plan.message.len();
+        self.awaited = plan.answer;
+        self.header_awaited = plan.mode == Mode::Fetch;
     }
 
     /// Remembers readiness, because the poller reports it only once (edge-triggered).
@@ -147,8 +174,14 @@ impl Connection {
     fn completes(&mut self, plan: &Plan, bytes: &[u8]) -> io::Result<bool> {
         match plan.mode {
             Mode::Send | Mode::Receive | Mode::Both => Ok(false),
-            Mode::Echo | Mode::Churn | Mode::Idle => {
-                let left = self.awaited.checked_sub(bytes.len());
+            Mode::Echo | Mode::Churn | Mode::Idle | Mode::Fetch => {
+                let header = if self.header_awaited {
+                    header_length(bytes)?
+                } else {
+                    0
+                };
+                self.header_awaited = false;
+                let left = self.awaited.checked_sub(bytes.len() - header);
                 self.awaited = left.ok_or_else(|| {
                     io::Error::new(
                         io::ErrorKind::InvalidData,
@@ -159,6 +192,20 @@ impl Connection {
             }
         }
     }
+}
+
+/// The length of the header of a response, which must be a success and come in one piece.
+fn header_length(bytes: &[u8]) -> io::Result<usize> {
+    let end = bytes
+        .windows(HEADER_END.len())
+        .position(|part| part == HEADER_END)
+        .filter(|_| bytes.starts_with(b"HTTP/1.1 200 "));
+    end.map(|end| end + HEADER_END.len()).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the response does not begin with the header of a success",
+        )
+    })
 }
 
 /// Turns an error that means that the socket is not ready into `None`.

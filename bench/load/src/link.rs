@@ -1,19 +1,28 @@
-//! The socket of a connection, with or without TLS.
+//! The socket of a connection: TCP with or without TLS, or UNIX.
 
+use std::fmt::Debug;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
 
+use mio::event::Source;
 use mio::net::TcpStream;
+
+/// A connected socket of any kind.
+pub(crate) trait Socket: Read + Write + Source + Debug {}
+
+impl<S: Read + Write + Source + Debug> Socket for S {}
 
 /// A byte stream to and from the server.
 #[derive(Debug)]
 pub(crate) enum Link {
-    Plain(TcpStream),
+    Plain(Box<dyn Socket>),
     #[cfg(feature = "tls")]
     Tls(Box<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>),
 }
 
 impl Link {
-    pub(crate) fn socket(&mut self) -> &mut TcpStream {
+    pub(crate) fn socket(&mut self) -> &mut dyn Source {
         match self {
             Link::Plain(socket) => socket,
             #[cfg(feature = "tls")]
@@ -55,7 +64,28 @@ impl Write for Link {
     }
 }
 
-/// Makes the links of a run, all with or all without TLS.
+/// Connects, and waits for it.
+pub(crate) fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = std::net::TcpStream::connect(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(socket))
+}
+
+/// Connects to a UNIX socket.
+#[cfg(unix)]
+pub(crate) fn connect_unix(path: &Path) -> io::Result<Link> {
+    let socket = std::os::unix::net::UnixStream::connect(path)?;
+    socket.set_nonblocking(true)?;
+    let socket = mio::net::UnixStream::from_std(socket);
+    Ok(Link::Plain(Box::new(socket)))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn connect_unix(_: &Path) -> io::Result<Link> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Makes the TCP links of a run, all with or all without TLS.
 pub(crate) struct Linker {
     #[cfg(feature = "tls")]
     tls: Option<std::sync::Arc<rustls::ClientConfig>>,
@@ -69,7 +99,7 @@ impl Linker {
 
     pub(crate) fn link(&self, socket: TcpStream) -> io::Result<Link> {
         let Linker {} = self;
-        Ok(Link::Plain(socket))
+        Ok(Link::Plain(Box::new(socket)))
     }
 }
 
@@ -93,7 +123,7 @@ impl Linker {
 
     pub(crate) fn link(&self, socket: TcpStream) -> io::Result<Link> {
         let Some(config) = &self.tls else {
-            return Ok(Link::Plain(socket));
+            return Ok(Link::Plain(Box::new(socket)));
         };
         let name = rustls::pki_types::ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
         let session = rustls::ClientConnection::new(std::sync::Arc::clone(config), name)

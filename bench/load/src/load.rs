@@ -1,15 +1,17 @@
-//! The loop: connects, warms up, measures, reports.
+//! The loop of connections: connects, warms up, measures, reports.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::args::{Args, Mode};
+use crate::address::Address;
+use crate::args::Args;
 use crate::connection::{Connection, Next, Plan};
-use crate::link::Linker;
+use crate::link::{self, Link, Linker};
+use crate::say;
 use crate::tally::Tally;
 
 /// Churn spreads over this many addresses of the loopback: one has about 28000 ports, and each closed connection
@@ -34,10 +36,7 @@ impl Load<'_> {
     pub(crate) fn new(args: &Args) -> io::Result<Load<'_>> {
         Ok(Load {
             args,
-            plan: Plan {
-                mode: args.mode,
-                message: vec![b'x'; args.size.max(1)],
-            },
+            plan: Plan::new(args.mode, args.size.max(1)),
             poll: Poll::new()?,
             linker: Linker::new(args)?,
             connections: Vec::new(),
@@ -50,9 +49,13 @@ impl Load<'_> {
     pub(crate) fn run(mut self) -> io::Result<()> {
         for at in 0..self.args.connections {
             // Connect one after the other, because all at once could overflow the server's queue.
-            let socket = std::net::TcpStream::connect(self.next_address())?;
-            socket.set_nonblocking(true)?;
-            let connection = self.connect(TcpStream::from_std(socket), at)?;
+            let link = match &self.args.address {
+                Address::Unix(path) => link::connect_unix(path)?,
+                Address::Tcp(address) | Address::Udp(address) => {
+                    self.linker.link(link::connect_tcp(*address)?)?
+                }
+            };
+            let connection = self.register(link, at)?;
             self.connections.push(connection);
         }
         self.drive(self.args.warm_up, None)?;
@@ -63,19 +66,29 @@ impl Load<'_> {
         say(&self.tally.report(begun.elapsed()))
     }
 
+    /// Begins to connect again, and does not wait for it.
+    fn reconnect(&mut self) -> io::Result<Link> {
+        match &self.args.address {
+            Address::Unix(path) => link::connect_unix(path),
+            Address::Tcp(address) | Address::Udp(address) => {
+                let address = self.spread(*address);
+                self.linker.link(TcpStream::connect(address)?)
+            }
+        }
+    }
+
     /// The address for the next connection.
-    fn next_address(&mut self) -> SocketAddr {
+    fn spread(&mut self, mut address: SocketAddr) -> SocketAddr {
         let turn = u8::try_from(self.connected % u64::from(LOOPBACK_ADDRESSES)).unwrap_or(0);
         self.connected += 1;
-        let mut address = self.args.address;
-        if self.args.mode == Mode::Churn && address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+        if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
             address.set_ip(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + turn)));
         }
         address
     }
 
-    fn connect(&mut self, socket: TcpStream, at: usize) -> io::Result<Connection> {
-        let mut connection = Connection::new(self.linker.link(socket)?, &self.plan);
+    fn register(&mut self, link: Link, at: usize) -> io::Result<Connection> {
+        let mut connection = Connection::new(link, &self.plan);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         registry.register(connection.link.socket(), Token(at), interest)?;
@@ -120,18 +133,12 @@ impl Load<'_> {
             Next::Again if self.unfinished.contains(&at) => {}
             Next::Again => self.unfinished.push(at),
             Next::Replace => {
-                let address = self.next_address();
-                let fresh = self.connect(TcpStream::connect(address)?, at)?;
+                let link = self.reconnect()?;
+                let fresh = self.register(link, at)?;
                 let mut old = std::mem::replace(&mut self.connections[at], fresh);
                 self.poll.registry().deregister(old.link.socket())?;
             }
         }
         Ok(())
     }
-}
-
-fn say(line: &str) -> io::Result<()> {
-    let mut output = io::stdout();
-    writeln!(output, "{line}")?;
-    output.flush()
 }

@@ -14,10 +14,11 @@ const OS_FOLDERS: &[&str] = &[
     "crates/tidewaiter/src/process/",
 ];
 
-/// Benchmarks with unsafe code: the bare io_uring, libraries in C and C++, and the system calls that measure a process
-/// on Windows.
+/// Benchmarks with unsafe code: the bare io_uring, system calls for several datagrams, libraries in C and C++, and the
+/// system calls that measure a process on Windows.
 const BENCHMARKS: &[&str] = &[
     "bench/peers/asio/",
+    "bench/peers/bare-epoll/src/datagrams.rs",
     "bench/peers/bare-uring/",
     "bench/peers/common/src/system/windows.rs",
     "bench/peers/libuv/",
@@ -75,8 +76,11 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter-python/src/core/sockets.rs",
     "crates/tidewaiter-python/src/core/program.rs",
     "crates/tidewaiter-python/src/twisted/child.rs",
+    "bench/load/src/link.rs",
     "bench/peers/common/src/system/mod.rs",
+    "bench/peers/compio/src/local/mod.rs",
     "bench/peers/libuv/src/",
+    "bench/peers/tokio/src/local/mod.rs",
     "xtask/",
 ];
 
