@@ -85,7 +85,7 @@ def cpu_per(unit: str, cpu: float, figures: dict[str, float]) -> float:
 def drive(
     load: str,
     arguments: Iterable[str],
-    port: int,
+    address: str,
     server: int,
     clock: Callable[[int], float | None] = cpu_seconds,
 ) -> tuple[float, dict[str, float]]:
@@ -93,7 +93,7 @@ def drive(
 
     Returns the server's CPU time during the measured time, which `clock` reads, and the program's figures.
     """
-    command = [load, f"127.0.0.1:{port}", *arguments]
+    command = [load, address, *arguments]
     with started(command, core=1) as (process, output):
         if output.readline().strip() != "measuring":
             raise Failed("the load program did not begin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from subprocess import Popen
 
 from harness.aims import judged
@@ -13,11 +14,13 @@ from harness.workload import Peer, Workload
 
 # With --assert, a workload that misses an aim gets up to this many times as many rounds.
 PATIENCE = 3
+# How the address of a UNIX socket begins.
+UNIX = "unix:"
 
 # Reads the CPU time of a process, in seconds.
 Clock = Callable[[int], float | None]
-# Drives a server, given its port and its process id; returns its CPU time and the load program's figures.
-Drive = Callable[[int, int], tuple[float, dict[str, float]]]
+# Drives a server, given its address and its process id; returns its CPU time and the load program's figures.
+Drive = Callable[[str, int], tuple[float, dict[str, float]]]
 Measured = tuple[float, dict[str, float]]
 
 
@@ -54,10 +57,16 @@ def _served(workload: Workload, process: Popen, lines: Iterator[dict], drive: Dr
     first = next(lines, {})
     if "unsupported" in first:
         return None
-    if "port" not in first:
+    if "address" not in first:
         raise Failed("the server did not start")
-    before_kib = memory_kib(process.pid, "VmRSS") or 0
-    cpu, figures = drive(first["port"], process.pid)
+    address = first["address"]
+    # A server that opens all its sockets before it listens tells how much memory it had before that.
+    before_kib = first.get("before_kib") or memory_kib(process.pid, "VmRSS") or 0
+    try:
+        cpu, figures = drive(address, process.pid)
+    finally:
+        if address.startswith(UNIX):
+            Path(address.removeprefix(UNIX)).unlink(missing_ok=True)
     figures["peak_kib"] = memory_kib(process.pid, "VmHWM")
     if workload.per == "memory":
         # Use the peak, because the connections are closed by now.

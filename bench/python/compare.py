@@ -136,12 +136,12 @@ def _is_for_wrk(workload: Workload) -> bool:
 
 
 def drive_wrk(
-    command: Sequence[str], seconds: int, port: int, server: int, clock: Clock
+    command: Sequence[str], seconds: int, address: str, server: int, clock: Clock
 ) -> tuple[float, dict[str, float]]:
     """Like `drive`, but with wrk: in whole seconds, and without a signal that the measured time begins."""
-    _wrk(command, WARM_UP_SECONDS, port)
+    _wrk(command, WARM_UP_SECONDS, address)
     before = clock(server)
-    figures = _wrk(command, seconds, port)
+    figures = _wrk(command, seconds, address)
     after = clock(server)
     if before is None or after is None:
         raise Failed("this system does not tell the CPU time of another process")
@@ -150,9 +150,9 @@ def drive_wrk(
     return after - before, figures
 
 
-def _wrk(command: Sequence[str], seconds: int, port: int) -> dict[str, float]:
+def _wrk(command: Sequence[str], seconds: int, address: str) -> dict[str, float]:
     options = ["--duration", f"{seconds}s", "--script", str(HERE / "wrk.lua")]
-    with started([*command, *options, f"http://127.0.0.1:{port}/"], core=1) as (process, lines):
+    with started([*command, *options, f"http://{address}/"], core=1) as (process, lines):
         told = next((line for line in lines if line.startswith("{")), None)
         if process.wait() != 0 or told is None:
             raise Failed("wrk failed")

@@ -54,7 +54,7 @@ class Source(asyncio.Protocol):
 async def _serve(protocol: Callable[[], asyncio.Protocol]) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocol, "0.0.0.0", 0, backlog=BACKLOG)
-    tell(port=server.sockets[0].getsockname()[1])
+    tell(address=f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
     await asyncio.Event().wait()
 
 

@@ -78,7 +78,7 @@ def _listen(reactor, factory: Factory) -> None:
 
 
 def _serve(reactor, port) -> None:
-    reactor.callWhenRunning(tell, port=port.getHost().port)
+    reactor.callWhenRunning(tell, address=f"127.0.0.1:{port.getHost().port}")
     reactor.run()
 
 

@@ -18,6 +18,7 @@ import windows
 
 from catalogue import PEERS, WORKLOADS
 from harness import wine
+from harness.figures import ratio
 from harness.processes import build, drive, load_program
 from harness.program import Comparison, compare, options
 from harness.results import Run
@@ -53,15 +54,20 @@ class Runtimes(Comparison):
         self.programs, self.load = programs, load
 
     def run(self, workload: Workload, peer: Peer, clock: Clock) -> Run:
-        return self._run(workload, peer, [str(self.programs / peer.package)], {}, clock)
+        program = [str(self.programs / peer.package)]
+        measured = self._run(workload, peer, program, {}, clock)
+        if workload.beside:
+            beside = self._run(workload.beside, peer, program, {}, clock)
+            measured.figures["by_beside"] = ratio(measured.value, beside.value)
+        return measured
 
     def _run(
         self, workload: Workload, peer: Peer, program: list[str], environment: dict[str, str], clock: Clock
     ) -> Run:
-        def driven(port: int, server: int) -> tuple[float, dict[str, float]]:
+        def driven(address: str, server: int) -> tuple[float, dict[str, float]]:
             milliseconds = int(self.seconds * 1000)
             load = [*workload.load, "--warm-up", str(milliseconds // 4), "--duration", str(milliseconds)]
-            return drive(self.load, load, port, server, clock)
+            return drive(self.load, load, address, server, clock)
 
         command = [*program, workload.task, *peer.arguments]
         return run(command, workload, os.environ | peer.environment | environment, driven, clock)

@@ -1,7 +1,8 @@
-//! The listening socket, which is the same for all peers.
+//! The listening sockets, which are the same for all peers.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 
 use socket2::{Domain, Socket, Type};
 
@@ -14,7 +15,7 @@ pub const BUFFER_BYTES: usize = 16 * 1024;
 pub const PIECE_BYTES: usize = 64 * 1024;
 
 /// Length of the queue of connections to be accepted: a thousand clients connect at once.
-const BACKLOG: i32 = 1024;
+pub const BACKLOG: i32 = 1024;
 
 /// Listens on a port that the OS chooses, and reports it. Accepted connections inherit `TCP_NODELAY`.
 ///
@@ -28,6 +29,18 @@ pub fn listener() -> io::Result<TcpListener> {
     socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
-    tell::port(listener.local_addr()?.port());
+    let port = listener.local_addr()?.port();
+    tell::address(&format!("{}:{port}", Ipv4Addr::LOCALHOST));
     Ok(listener)
+}
+
+/// The path of the UNIX socket on which to listen. The program that started us removes it at the end.
+#[must_use]
+pub fn unix_path() -> PathBuf {
+    std::env::temp_dir().join(format!("bench-{}.socket", std::process::id()))
+}
+
+/// Reports that the server listens on [`unix_path`].
+pub fn tell_unix() {
+    tell::address(&format!("unix:{}", unix_path().display()));
 }

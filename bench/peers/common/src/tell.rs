@@ -4,9 +4,16 @@ use std::io::Write;
 
 use crate::system::peak_kib;
 
-/// Reports that the server listens.
-pub fn port(port: u16) {
-    line(&format!("{{\"port\": {port}}}"));
+/// Reports that the server listens, at an address that the load program understands.
+pub fn address(address: &str) {
+    line(&format!("{{\"address\": \"{address}\"}}"));
+}
+
+/// The same for a server with many sockets, and the memory of this process before it opened them.
+pub fn sockets(address: &str, before_kib: f64) {
+    line(&format!(
+        "{{\"address\": \"{address}\", \"before_kib\": {before_kib}}}"
+    ));
 }
 
 /// Reports that this runtime does not support the workload; the peer then exits.
