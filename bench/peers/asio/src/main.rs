@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::Children => {
             shared::children(&text(child::program())?, &CString::new(child::ECHOER)?);
         }
-        Workload::ChildStdoutSocket | Workload::Pipeline => tell::unsupported(),
+        _ => tell::unsupported(),
     }
     Ok(())
 }

@@ -3,9 +3,11 @@
 mod children;
 mod clocks;
 mod connection;
+mod datagrams;
+mod send_file;
 
 use std::io;
-use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 
 use bench_common::net::{self, PIECE_BYTES};
 use bench_common::{Workload, tell};
@@ -22,35 +24,52 @@ const LISTENER: u64 = u64::MAX;
 
 fn main() -> io::Result<()> {
     match Workload::from_arguments() {
-        Workload::Echo => Server::listen(Role::Echo)?.run(),
-        Workload::Sink => Server::listen(Role::Sink)?.run(),
-        Workload::Source => Server::listen(Role::Source)?.run(),
-        Workload::Both => Server::listen(Role::Both)?.run(),
+        Workload::Echo => Server::new(Role::Echo, tcp()?)?.run(),
+        Workload::Sink => Server::new(Role::Sink, tcp()?)?.run(),
+        Workload::Source => Server::new(Role::Source, tcp()?)?.run(),
+        Workload::Both => Server::new(Role::Both, tcp()?)?.run(),
+        Workload::UnixEcho => Server::new(Role::Echo, unix()?)?.run(),
+        Workload::UnixSink => Server::new(Role::Sink, unix()?)?.run(),
+        Workload::UnixSource => Server::new(Role::Source, unix()?)?.run(),
+        Workload::UdpEcho { sockets } => datagrams::echo(sockets),
+        Workload::SendFile => send_file::serve(),
         Workload::Spawn { at_a_time } => children::spawn(at_a_time),
         Workload::Timers => clocks::timers(),
         Workload::Threads => clocks::threads(),
         Workload::ChildStdout => children::stdout(),
         Workload::Pipeline => children::pipeline(),
         Workload::Children => children::echo(),
-        Workload::ChildStdoutSocket => {
+        Workload::ChildStdoutSocket
+        | Workload::UdpSink
+        | Workload::UdpSource
+        | Workload::PipeEcho => {
             tell::unsupported();
             Ok(())
         }
     }
 }
 
+fn tcp() -> io::Result<OwnedFd> {
+    net::listener().map(OwnedFd::from)
+}
+
+fn unix() -> io::Result<OwnedFd> {
+    let listener = UnixListener::bind(net::unix_path())?;
+    net::tell_unix();
+    Ok(listener.into())
+}
+
 struct Server {
     role: Role,
     epoll: OwnedFd,
-    listener: TcpListener,
+    listener: OwnedFd,
     connections: Slab<Connection>,
     buffer: Vec<u8>,
 }
 
 impl Server {
-    fn listen(role: Role) -> io::Result<Server> {
+    fn new(role: Role, listener: OwnedFd) -> io::Result<Server> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let listener = net::listener()?;
         epoll::add(
             &epoll,
             &listener,

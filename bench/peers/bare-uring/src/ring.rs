@@ -66,6 +66,23 @@ pub(crate) fn receive(socket: RawFd, at: u32) -> Entry {
         .user_data(Tag::Receive(at).encode())
 }
 
+/// Receives datagrams with their senders. `header` tells the length of an address.
+pub(crate) fn receive_datagrams(socket: RawFd, at: u32, header: &'static libc::msghdr) -> Entry {
+    opcode::RecvMsgMulti::new(Fd(socket), header, GROUP)
+        .build()
+        .user_data(Tag::Receive(at).encode())
+}
+
+/// Sends a datagram from the buffer `id`, which also holds the address.
+pub(crate) fn send_datagram(socket: RawFd, id: u16, bytes: &[u8], name: &[u8]) -> Entry {
+    let [len, name_len] = [bytes.len(), name.len()].map(|len| len as u32);
+    opcode::Send::new(Fd(socket), bytes.as_ptr(), len)
+        .dest_addr(name.as_ptr().cast())
+        .dest_addr_len(name_len)
+        .build()
+        .user_data(Tag::Send(u32::from(id)).encode())
+}
+
 /// Sends all bytes, or fails.
 pub(crate) fn send(socket: RawFd, at: u32, bytes: *const u8, len: u32) -> Entry {
     opcode::Send::new(Fd(socket), bytes, len)

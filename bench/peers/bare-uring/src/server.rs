@@ -1,10 +1,9 @@
 //! The server's loop.
 
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use bench_common::net::{self, BUFFER_BYTES, PIECE_BYTES};
+use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
 use io_uring::{IoUring, cqueue};
 use slab::Slab;
 
@@ -19,14 +18,14 @@ pub(crate) struct Server {
     role: Role,
     ring: IoUring,
     buffers: Buffers,
-    listener: TcpListener,
+    listener: OwnedFd,
     connections: Slab<Connection>,
     /// Connections whose receive ended because no buffer was free.
     starved: Vec<u32>,
 }
 
 impl Server {
-    pub(crate) fn listen(role: Role) -> io::Result<Server> {
+    pub(crate) fn new(role: Role, listener: OwnedFd) -> io::Result<Server> {
         let ring = ring::open()?;
         let bytes = match role {
             Role::Echo | Role::Source => BUFFER_BYTES,
@@ -37,7 +36,7 @@ impl Server {
             role,
             ring,
             buffers,
-            listener: net::listener()?,
+            listener,
             connections: Slab::new(),
             starved: Vec::new(),
         })

@@ -1,9 +1,12 @@
 //! Code that all peers of the benchmarks share, so that they differ only in their runtimes: the command line, the
-//! listening socket, the sizes of the workloads, and messages to the program that started them.
+//! sockets, the sizes of the workloads, and messages to the program that started them.
 
 pub mod child;
+pub mod datagrams;
+pub mod file;
 pub mod floor;
 pub mod net;
+pub mod pipes;
 mod system;
 pub mod tell;
 pub mod threads;
@@ -21,6 +24,22 @@ pub enum Workload {
     Source,
     /// Listen, drop everything that is received, and send without end.
     Both,
+    /// The same as `Echo`, on a UNIX socket.
+    UnixEcho,
+    /// The same as `Sink`, on a UNIX socket.
+    UnixSink,
+    /// The same as `Source`, on a UNIX socket.
+    UnixSource,
+    /// Send back each datagram, on as many sockets.
+    UdpEcho { sockets: u32 },
+    /// Drop datagrams, and acknowledge each batch.
+    UdpSink,
+    /// Send batches of datagrams, as fast as they are acknowledged.
+    UdpSource,
+    /// Answer each request of HTTP with a file.
+    SendFile,
+    /// Send back everything that is received on named pipes of Windows.
+    PipeEcho,
     /// Arm timers, cancel most of them, and let the rest fire.
     Timers,
     /// Run calls in the loop that another thread sends.
@@ -51,6 +70,12 @@ impl Workload {
             "sink" => Workload::Sink,
             "source" => Workload::Source,
             "both" => Workload::Both,
+            "unix-echo" => Workload::UnixEcho,
+            "unix-sink" => Workload::UnixSink,
+            "unix-source" => Workload::UnixSource,
+            "udp-sink" => Workload::UdpSink,
+            "udp-source" => Workload::UdpSource,
+            "send-file" => Workload::SendFile,
             "timers" => Workload::Timers,
             "threads" => Workload::Threads,
             "spawn-1" | child::SPAWN_LARGE => Workload::Spawn { at_a_time: 1 },
@@ -60,9 +85,14 @@ impl Workload {
             "child-stdout-socket" => Workload::ChildStdoutSocket,
             "child-pipeline" => Workload::Pipeline,
             children if children.starts_with(child::CHILDREN_NAME) => Workload::Children,
+            pipes if pipes.starts_with(pipes::ECHO_NAME) => Workload::PipeEcho,
+            udp if udp.starts_with(datagrams::ECHO_NAME) => Workload::UdpEcho {
+                sockets: datagrams::sockets_of(udp),
+            },
             child::ECHOER => child::echo_and_exit(),
             child::DRAIN => child::drain_and_exit(),
             child::WRITER => child::write_and_exit(),
+            pipes::CLIENT => pipes::exchange_and_exit(),
             other => panic!("unknown workload `{other}`"),
         }
     }

@@ -18,12 +18,7 @@ fn main() -> io::Result<()> {
         Workload::Source => server::serve(Role::Source),
         Workload::Both => server::serve(Role::Both),
         Workload::Threads => threads::run(),
-        Workload::Timers
-        | Workload::Spawn { .. }
-        | Workload::ChildStdout
-        | Workload::ChildStdoutSocket
-        | Workload::Pipeline
-        | Workload::Children => {
+        _ => {
             tell::unsupported();
             Ok(())
         }

@@ -16,11 +16,7 @@ async fn main() -> io::Result<()> {
         Workload::Both => streams::serve(streams::both).await,
         Workload::Timers => clocks::timers().await,
         Workload::Threads => clocks::threads().await,
-        Workload::Spawn { .. }
-        | Workload::ChildStdout
-        | Workload::ChildStdoutSocket
-        | Workload::Pipeline
-        | Workload::Children => {
+        _ => {
             tell::unsupported();
             Ok(())
         }

@@ -4,7 +4,7 @@ mod children;
 mod clocks;
 mod streams;
 
-use bench_common::Workload;
+use bench_common::{Workload, tell};
 use tidewaiter::Reactor;
 use tidewaiter::process::Stdio;
 
@@ -23,6 +23,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Workload::ChildStdoutSocket => children::stdout(&reactor, Stdio::Socket)?,
         Workload::Pipeline => children::pipeline(&reactor)?,
         Workload::Children => children::echo(&reactor)?,
+        _ => {
+            tell::unsupported();
+            return Ok(());
+        }
     }
     reactor.run()?;
     Ok(())
