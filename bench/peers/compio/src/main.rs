@@ -2,6 +2,8 @@
 
 mod children;
 mod clocks;
+mod datagrams;
+mod local;
 mod streams;
 
 use std::io;
@@ -15,14 +17,23 @@ async fn main() -> io::Result<()> {
         Workload::Sink => streams::serve(streams::sink).await,
         Workload::Source => streams::serve(streams::source).await,
         Workload::Both => streams::serve(streams::both).await,
+        Workload::UnixEcho => local::serve(streams::echo).await,
+        Workload::UnixSink => local::serve(streams::sink).await,
+        Workload::UnixSource => local::serve(streams::source).await,
+        Workload::UdpEcho { sockets } => datagrams::echo(sockets).await,
+        Workload::PipeEcho => local::pipe_echo().await,
         Workload::Timers => clocks::timers().await,
         Workload::Threads => clocks::threads().await,
         Workload::Spawn { at_a_time } => children::spawn(at_a_time).await,
         Workload::ChildStdout => children::stdout().await,
-        Workload::ChildStdoutSocket | Workload::Pipeline => {
+        Workload::Children => children::echo().await,
+        Workload::ChildStdoutSocket
+        | Workload::Pipeline
+        | Workload::UdpSink
+        | Workload::UdpSource
+        | Workload::SendFile => {
             tell::unsupported();
             Ok(())
         }
-        Workload::Children => children::echo().await,
     }
 }

@@ -5,12 +5,12 @@ use std::io;
 use bench_common::net::{self, BUFFER_BYTES, PIECE_BYTES};
 use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
-use compio::io::{AsyncRead, AsyncWriteExt};
+use compio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use futures_util::future::try_join;
 
 /// Sends back everything that it receives.
-pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn echo(mut stream: impl AsyncRead + AsyncWrite) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(BUFFER_BYTES);
     loop {
         let BufResult(count, read) = stream.read(buffer).await;
@@ -25,7 +25,7 @@ pub(crate) async fn echo(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Receives data and drops it.
-pub(crate) async fn sink(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn sink(mut stream: impl AsyncRead) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(PIECE_BYTES);
     loop {
         let BufResult(count, read) = stream.read(buffer).await;
@@ -37,7 +37,7 @@ pub(crate) async fn sink(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Sends without end.
-pub(crate) async fn source(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn source(mut stream: impl AsyncWrite) -> io::Result<()> {
     let mut piece = vec![b'x'; PIECE_BYTES];
     loop {
         let BufResult(written, sent) = stream.write_all(piece).await;
