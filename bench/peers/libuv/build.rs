@@ -3,7 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: [&str; 3] = ["src/servers.c", "src/clocks.c", "src/children.c"];
+const SOURCES: [&str; 5] = [
+    "src/servers.c",
+    "src/datagrams.c",
+    "src/pipes.c",
+    "src/clocks.c",
+    "src/children.c",
+];
 
 fn main() {
     let includes = match variable("CARGO_CFG_WINDOWS") {

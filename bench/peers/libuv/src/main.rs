@@ -7,12 +7,12 @@ use std::error::Error;
 use std::ffi::{CString, NulError, c_int};
 use std::io;
 #[cfg(unix)]
-use std::os::fd::IntoRawFd as _;
+use std::os::fd::IntoRawFd as IntoRaw;
 #[cfg(windows)]
-use std::os::windows::io::IntoRawSocket as _;
+use std::os::windows::io::IntoRawSocket as IntoRaw;
 use std::path::PathBuf;
 
-use bench_common::{Workload, child, net, tell};
+use bench_common::{Workload, child, datagrams, net, pipes, tell};
 
 use crate::shared::ffi;
 
@@ -29,7 +29,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         Workload::ChildStdout | Workload::ChildStdoutSocket => {
             shared::child_stdout(&text(child::program())?, &CString::new(child::WRITER)?)
         }
-        Workload::Pipeline => {
+        Workload::UnixEcho => shared::serve_unix(&text(net::unix_path())?, 0),
+        Workload::UnixSink => shared::serve_unix(&text(net::unix_path())?, 1),
+        Workload::UnixSource => shared::serve_unix(&text(net::unix_path())?, 2),
+        Workload::UdpEcho { sockets } => {
+            let sockets = datagrams::sockets(sockets)?.into_iter().map(raw);
+            shared::udp_echo(&sockets.collect::<Vec<_>>())
+        }
+        Workload::PipeEcho => shared::pipe_echo(&CString::new(pipes::name())?),
+        Workload::Pipeline | Workload::UdpSink | Workload::UdpSource | Workload::SendFile => {
             tell::unsupported();
             return Ok(());
         }
@@ -44,12 +52,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn serve(role: c_int) -> io::Result<c_int> {
-    let listener = net::listener()?;
+    Ok(ffi::uv_side_serve(raw(net::listener()?), role))
+}
+
+fn raw(socket: impl IntoRaw) -> ffi::RawSocket {
     #[cfg(unix)]
-    let listener = listener.into_raw_fd();
+    let raw = socket.into_raw_fd();
     #[cfg(windows)]
-    let listener = listener.into_raw_socket();
-    Ok(ffi::uv_side_serve(listener, role))
+    let raw = socket.into_raw_socket();
+    raw
 }
 
 /// A path as a C string.

@@ -10,7 +10,10 @@
 #define PIECE_BYTES (64 * 1024)
 
 struct connection {
-    uv_tcp_t tcp;
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } handle;
     uv_write_t write;
     char *unsent;
 };
@@ -92,10 +95,17 @@ static void send_piece(uv_write_t *request, int status)
         close_connection(connection);
 }
 
+static int init_like(const uv_stream_t *listener, struct connection *connection)
+{
+    if (listener->type == UV_TCP)
+        return uv_tcp_init(listener->loop, &connection->handle.tcp);
+    return uv_pipe_init(listener->loop, &connection->handle.pipe, 0);
+}
+
 static void connected(uv_stream_t *listener, int status)
 {
     struct connection *connection = calloc(1, sizeof *connection);
-    if (status < 0 || !connection || uv_tcp_init(listener->loop, &connection->tcp) < 0)
+    if (status < 0 || !connection || init_like(listener, connection) < 0)
         abort();
     uv_stream_t *stream = (uv_stream_t *)connection;
     connection->write.data = connection;
@@ -120,4 +130,20 @@ int uv_side_serve(uv_os_sock_t listener, int role)
     if (!error)
         error = uv_listen((uv_stream_t *)&server, BACKLOG, connected);
     return error ? error : uv_run(loop, UV_RUN_DEFAULT);
+}
+
+int uv_side_serve_unix(const char *path, int role)
+{
+    uv_loop_t *loop = uv_default_loop();
+    uv_pipe_t server;
+    role_of_all = role;
+    int error = uv_pipe_init(loop, &server, 0);
+    if (!error)
+        error = uv_pipe_bind(&server, path);
+    if (!error)
+        error = uv_listen((uv_stream_t *)&server, BACKLOG, connected);
+    if (error)
+        return error;
+    listening();
+    return uv_run(loop, UV_RUN_DEFAULT);
 }

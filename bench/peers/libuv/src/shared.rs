@@ -1,10 +1,11 @@
 //! The Rust side of `shared.h`.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::sync::{Mutex, MutexGuard, mpsc};
+use std::sync::{LazyLock, Mutex, MutexGuard, mpsc};
 
-use bench_common::child;
+use bench_common::pipes::{self, Echoes};
 use bench_common::threads::{self, Call};
+use bench_common::{child, net};
 // This crate defines the other functions that the C side calls.
 use bench_native as _;
 
@@ -20,6 +21,9 @@ pub(crate) mod ffi {
     // SAFETY: these are as `shared.h` declares them.
     unsafe extern "C" {
         pub(crate) safe fn uv_side_serve(listener: RawSocket, role: c_int) -> c_int;
+        pub(super) fn uv_side_serve_unix(path: *const c_char, role: c_int) -> c_int;
+        pub(super) fn uv_side_udp_echo(sockets: *const RawSocket, count: usize) -> c_int;
+        pub(super) fn uv_side_pipe_echo(name: *const c_char) -> c_int;
         pub(crate) safe fn uv_side_timers() -> c_int;
         pub(crate) safe fn uv_side_threads() -> c_int;
         pub(super) safe fn uv_side_wake();
@@ -50,6 +54,41 @@ pub(crate) fn child_stdout(program: &CStr, argument: &CStr) -> c_int {
 pub(crate) fn children(program: &CStr, argument: &CStr) -> c_int {
     // SAFETY: as above.
     unsafe { ffi::uv_side_children(program.as_ptr(), argument.as_ptr(), child::echoers()) }
+}
+
+pub(crate) fn serve_unix(path: &CStr, role: c_int) -> c_int {
+    // SAFETY: as above.
+    unsafe { ffi::uv_side_serve_unix(path.as_ptr(), role) }
+}
+
+pub(crate) fn udp_echo(sockets: &[ffi::RawSocket]) -> c_int {
+    // SAFETY: there are as many sockets, which libuv owns from now on.
+    unsafe { ffi::uv_side_udp_echo(sockets.as_ptr(), sockets.len()) }
+}
+
+pub(crate) fn pipe_echo(name: &CStr) -> c_int {
+    // SAFETY: the text outlives the loop, which has ended when this returns.
+    unsafe { ffi::uv_side_pipe_echo(name.as_ptr()) }
+}
+
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn listening() {
+    net::tell_unix();
+}
+
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn pipe_exists() {
+    pipes::start_clients();
+}
+
+static ECHOES: LazyLock<Mutex<Echoes>> = LazyLock::new(Mutex::default);
+
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn echoed(bytes: usize) {
+    locked(&ECHOES).add(bytes);
 }
 
 static CALLS: Mutex<Option<mpsc::Receiver<Call>>> = Mutex::new(None);
