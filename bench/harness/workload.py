@@ -46,6 +46,8 @@ class Workload:
     With `load`, the peer is a server, and the load program drives it with these arguments. The value is CPU
     per "message", CPU per "gib" transferred, or "memory" per connection, as `per` says. Without `load`, the
     peer measures itself and reports the value; for "operation", the value is its CPU time, which we read.
+
+    With `beside`, the other workload is measured too, and the figure `by_beside` is the ratio to its value.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Workload:
     # Whether the process is pinned to the first core. The load program always has the second one.
     pinned: bool = True
     aims: tuple[Aim, ...] = ()
+    beside: Workload | None = None
 
     @property
     def connections(self) -> int:
@@ -84,3 +87,5 @@ class Peer:
     library: tuple[str, str] | None = None
     # A C++ header that must be installed, the macro in it that has the version, and its Debian package.
     header: tuple[str, str, str] | None = None
+    # A program that must be installed: its name, and its Debian package.
+    program: tuple[str, str] | None = None

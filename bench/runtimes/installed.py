@@ -1,8 +1,10 @@
-"""Checks for the C libraries and C++ headers that peers need, and finds the versions of all peers."""
+"""Checks for the libraries, headers and programs that peers need, and finds the versions of all peers."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 
 from harness.processes import ROOT
 from harness.setting import first_line, output
@@ -11,11 +13,13 @@ from harness.workload import Peer
 
 def is_installed(peer: Peer) -> bool:
     """Whether everything that the peer needs is installed. Prints what is missing."""
-    needed = peer.library or peer.header
+    needed = peer.library or peer.header or peer.program
     if needed is None or version(peer):
         return True
-    program = "pkg-config" if peer.library else "g++"
-    print(f"{peer.name} is left out: install {needed[-1]} and {program} (these are Debian's names)")
+    packages = [needed[-1]]
+    if not peer.program:
+        packages.append("pkg-config" if peer.library else "g++")
+    print(f"{peer.name} is left out: install {' and '.join(packages)} (as Debian names it)")
     return False
 
 
@@ -27,6 +31,8 @@ def version(peer: Peer) -> str:
         return _named(peer.library[0], first_line(["pkg-config", "--modversion", peer.library[0]]))
     if peer.header:
         return _named(peer.name, _of_header(*peer.header[:2]))
+    if peer.program:
+        return _named(peer.name, _of_program(peer.program[0]))
     return ""
 
 
@@ -39,6 +45,18 @@ def _of_crate(package: str, crate: str) -> str:
     lines = output(tree, ROOT / "bench" / "peers").split("\n")
     versions = (line.split()[1] for line in lines if line.startswith(f"{crate} v"))
     return next(versions, "").removeprefix("v")
+
+
+def _of_program(name: str) -> str:
+    """The version that the program writes, to either output, at the end of a line."""
+    # Debian installs servers where users without rights have no path to.
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+    if path is None:
+        return ""
+    told = subprocess.run(
+        [path, "-v"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return told.stdout.strip().rpartition("/")[2]
 
 
 def _of_header(header: str, macro: str) -> str:
