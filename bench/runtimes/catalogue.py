@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.workload import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
 # Our peers: tidewaiter on its default port on Linux, and on the other one.
@@ -50,6 +52,32 @@ def _children(count: int) -> Workload:
     return Workload(name, name, "own CPU us/line", figures, aims=aims)
 
 
+def _unix_echo(connections: int) -> Workload:
+    load = ("--size", "64", "--connections", str(connections))
+    name = f"unix-echo-64-c{connections}"
+    return Workload(name, "unix-echo", "CPU us/message", (RATE, *LATENCIES, PEAK), load, aims=_LOCAL_AIMS)
+
+
+def _udp_echo(name: str, sockets: int, clients: int, in_flight: int) -> Workload:
+    """Clients with as many datagrams in flight each, spread over the server's sockets."""
+    load = ("--servers", str(sockets), "--connections", str(clients), "--in-flight", str(in_flight))
+    aims = (
+        Aim(URING, 1.05, ("bare-uring",)),
+        Aim(URING, 0.9, EVERY_PEER),
+        Aim(POLL, 1.05, ("bare-epoll",)),
+        Aim(POLL, 0.9, EVERY_PEER),
+    )
+    figures = (RATE, *LATENCIES, PEAK)
+    return Workload(f"udp-echo-{name}", f"udp-echo-{sockets}", "CPU us/datagram", figures, load, aims=aims)
+
+
+def _udp_stream(name: str, task: str, mode: str) -> Workload:
+    figures = (Figure("mib_per_s", "MiB/s", more_is_better=True), PEAK)
+    load = ("--mode", mode, "--size", "1200")
+    aims = tuple(Aim(ours, 1, ("quinn-udp",)) for ours in (URING, POLL))
+    return Workload(name, task, "CPU s/GiB", figures, load, per="gib", aims=aims)
+
+
 OWN_CPU = Figure("cpu_s_per_gib", "own CPU s/GiB")
 BYTES_PER_CHILD = Figure("bytes_per_child", "bytes/child")
 IDLE = Figure("idle_us_per_s", "idle CPU us/s")
@@ -77,7 +105,19 @@ _TIMER_AIMS = (
     Aim(URING, 0, figure=_EARLY),
     Aim(URING, 1, ("tokio",), PEAK),
 )
+# Transports between programs of one machine.
+_LOCAL_AIMS = (
+    Aim(URING, 1.05, ("bare-uring",)),
+    *_leads(None),
+    Aim(POLL, 1.05, ("bare-epoll",)),
+    Aim(POLL, 1, EVERY_PEER),
+)
+_BY_STREAM = Figure("by_beside", "by TCP")
+_BY_STREAM_AIMS = tuple(Aim(ours, 1, figure=_BY_STREAM) for ours in (URING, POLL))
+_SEND_FILE = ("--mode", "fetch", "--size", str(2**30), "--connections", "64")
 _CHURN_AIMS = (Aim(URING, 1.1, ("bare-uring",)), *_leads(None))
+
+_IDLE_MEMORY = Workload("idle-memory", "echo", "bytes/connection", (PEAK,), _IDLE, per="memory")
 
 WORKLOADS = (
     *(_echo(f"echo-64-c{count}", 64, count) for count in _CONNECTIONS),
@@ -86,7 +126,7 @@ WORKLOADS = (
     _stream("stream-in", "sink", "--mode", "send", "--size", "65536"),
     _stream("stream-out", "source", "--mode", "receive"),
     _stream("stream-both", "both", "--mode", "both", "--size", "65536"),
-    Workload("idle-memory", "echo", "bytes/connection", (PEAK,), _IDLE, per="memory"),
+    _IDLE_MEMORY,
     Workload(
         "timers",
         "timers",
@@ -126,6 +166,40 @@ WORKLOADS = (
         aims=(Aim(URING, 0.97, ("bare-epoll",)),),
     ),
     *(_children(count) for count in (500, 2000)),
+    _udp_echo("1x1", sockets=1, clients=1, in_flight=1),
+    _udp_echo("16x4", sockets=16, clients=16, in_flight=4),
+    # One socket for all clients, as most servers have it.
+    _udp_echo("one-16x4", sockets=1, clients=16, in_flight=4),
+    _udp_stream("udp-in", "udp-sink", "send"),
+    _udp_stream("udp-out", "udp-source", "receive"),
+    replace(
+        _IDLE_MEMORY,
+        name="udp-idle-memory",
+        task="udp-echo-5000",
+        unit="bytes/socket",
+        figures=(_BY_STREAM, PEAK),
+        load=(*_IDLE, "--servers", "5000"),
+        aims=_BY_STREAM_AIMS,
+        beside=_IDLE_MEMORY,
+    ),
+    *(_unix_echo(count) for count in (1, 64)),
+    replace(
+        _stream("unix-in", "unix-sink", "--mode", "send", "--size", "65536"),
+        aims=_LOCAL_AIMS,
+    ),
+    replace(_stream("unix-out", "unix-source", "--mode", "receive"), aims=_LOCAL_AIMS),
+    replace(
+        _IDLE_MEMORY,
+        name="unix-idle-memory",
+        task="unix-echo",
+        figures=(_BY_STREAM, PEAK),
+        aims=_BY_STREAM_AIMS,
+        beside=_IDLE_MEMORY,
+    ),
+    replace(
+        _stream("send-file", "send-file", *_SEND_FILE),
+        aims=tuple(Aim(ours, 1, ("nginx",)) for ours in (URING, POLL)),
+    ),
 )
 
 PEERS = (
@@ -139,5 +213,7 @@ PEERS = (
     Peer("monoio", "bench-monoio", crate="monoio"),
     Peer("mio", "bench-mio", crate="mio"),
     Peer("libuv", "bench-libuv", library=("libuv", "libuv1-dev")),
+    Peer("quinn-udp", "bench-quinn-udp", crate="quinn-udp"),
+    Peer("nginx", "bench-nginx", program=("nginx", "nginx")),
     Peer("asio", "bench-asio", header=("boost/version.hpp", "BOOST_LIB_VERSION", "libboost-dev")),
 )

@@ -21,8 +21,12 @@ def _echo(name: str, size: int, connections: int) -> Workload:
     return _served(name, "message", "--size", str(size), "--connections", str(connections))
 
 
-def _children(name: str, task: str, unit: str, rate: Figure = RATE) -> Workload:
+def _alone(name: str, task: str, unit: str, rate: Figure = RATE) -> Workload:
     return Workload(PREFIX + name, task, f"CPU us/{unit}", (rate, PEAK), per="operation", aims=_AIMS)
+
+
+def _pipe_echo(pipes: int) -> Workload:
+    return _alone(f"pipe-echo-{pipes}", f"pipe-echo-{pipes}", "message")
 
 
 _CONNECTIONS = (1, 64, 1000)
@@ -31,10 +35,11 @@ WORKLOADS = (
     *(_echo(f"echo-64-c{count}", 64, count) for count in _CONNECTIONS),
     *(_echo(f"echo-16k-c{count}", 16384, count) for count in _CONNECTIONS),
     _served("churn", "connection", "--mode", "churn", "--connections", "16"),
-    _children("spawn-1", "spawn-1", "child"),
-    _children("spawn-8", "spawn-8", "child"),
-    _children("children-20", "children-20", "line"),
-    _children("child-stdout", "child-stdout", "MiB", Figure("rate", "MiB/s", more_is_better=True)),
+    _alone("spawn-1", "spawn-1", "child"),
+    _alone("spawn-8", "spawn-8", "child"),
+    _alone("children-20", "children-20", "line"),
+    _alone("child-stdout", "child-stdout", "MiB", Figure("rate", "MiB/s", more_is_better=True)),
+    *(_pipe_echo(pipes) for pipes in (1, 16)),
 )
 
 PEERS = (
