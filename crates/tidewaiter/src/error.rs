@@ -173,10 +173,10 @@ pub enum Error {
     },
     /// A listening socket made elsewhere cannot be taken over.
     ListenOn(io::Error),
-    /// A connected socket made elsewhere cannot be taken over.
+    /// A connected socket or a pipe made elsewhere cannot be taken over.
     Adopt {
-        /// The peer's address.
-        peer: Address,
+        /// The peer's address, if it is known.
+        peer: Option<Address>,
         /// The OS's reason.
         source: io::Error,
     },
@@ -200,8 +200,12 @@ impl fmt::Display for Error {
             Error::Stopped => f.write_str("the reactor has been stopped"),
             Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Error::ListenOn(source) => write!(f, "cannot take over a listening socket: {source}"),
-            Error::Adopt { peer, source } => {
-                write!(f, "cannot take over the connection to {peer}: {source}")
+            Error::Adopt {
+                peer: Some(peer),
+                source,
+            } => write!(f, "cannot take over the connection to {peer}: {source}"),
+            Error::Adopt { peer: None, source } => {
+                write!(f, "cannot take over a socket or pipe: {source}")
             }
             Error::Watch { descriptor, source } => {
                 write!(f, "cannot watch descriptor {descriptor}: {source}")

@@ -19,6 +19,9 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/adopting.rs"]
+mod adopting;
+
 #[path = "reactor/handles.rs"]
 mod handles;
 

@@ -22,6 +22,9 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/adopting.rs"]
+mod adopting;
+
 #[path = "reactor/children.rs"]
 mod children;
 #[path = "reactor/descriptors.rs"]

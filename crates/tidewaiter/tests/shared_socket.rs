@@ -43,7 +43,7 @@ fn is_a_worker() {
         }
         "connection" => {
             let peer: SocketAddr = ([127, 0, 0, 1], 9).into();
-            let adopted = reactor.adopt_tcp(Socket::from(socket), peer, Echo);
+            let adopted = reactor.adopt_stream(Socket::from(socket), peer, Echo);
             adopted.expect("it is a connection");
         }
         _ => {

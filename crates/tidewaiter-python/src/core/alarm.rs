@@ -29,7 +29,7 @@ impl Core {
             .map_err(|error| os_error("wake-up socket", &error))?;
         event_loop
             .reactor
-            .adopt_tcp(socket, peer, Alarm)
+            .adopt_stream(socket, peer, Alarm)
             .map_err(|error| refused("wake-up socket", &error))?;
         Ok(())
     }

@@ -52,6 +52,13 @@ impl From<TcpStream> for Socket {
     }
 }
 
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixStream> for Socket {
+    fn from(stream: std::os::unix::net::UnixStream) -> Socket {
+        std::os::fd::OwnedFd::from(stream).into()
+    }
+}
+
 /// Takes any stream socket of the OS: a TCP or UNIX socket, connected or not.
 #[cfg(unix)]
 impl From<std::os::fd::OwnedFd> for Socket {
@@ -134,6 +141,27 @@ pub enum Resource {
 impl From<Socket> for Resource {
     fn from(socket: Socket) -> Resource {
         Resource::Socket(socket)
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixStream> for Resource {
+    fn from(stream: std::os::unix::net::UnixStream) -> Resource {
+        Resource::Socket(stream.into())
+    }
+}
+
+#[cfg(unix)]
+impl From<io::PipeReader> for Resource {
+    fn from(pipe: io::PipeReader) -> Resource {
+        Resource::PipeReader(pipe.into())
+    }
+}
+
+#[cfg(unix)]
+impl From<io::PipeWriter> for Resource {
+    fn from(pipe: io::PipeWriter) -> Resource {
+        Resource::PipeWriter(pipe.into())
     }
 }
 

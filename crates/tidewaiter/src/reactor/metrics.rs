@@ -142,7 +142,7 @@ pub struct Metrics {
     pub panics: u64,
     /// Connections accepted by this reactor's listeners, including those that they handed over.
     pub accepted: u64,
-    /// Connections taken over by [`adopt_tcp`](super::Reactor::adopt_tcp) or an
+    /// Connections taken over by [`adopt_stream`](super::Reactor::adopt_stream) or an
     /// [`Adopter`](crate::Adopter). In a group that hands connections over, one that the first reactor
     /// accepted counts here on the reactor that serves it.
     pub adopted: u64,

@@ -1,16 +1,17 @@
-//! Passes connected sockets from other threads to a reactor.
+//! Takes over connected sockets and pipes that were made elsewhere, also from other threads.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Factory;
 use super::listener::begin_connection;
-use super::stream::Protocol;
+use super::stream::{Direction, Link, Protocol, Stream, Transport};
+use super::{Factory, close_unawaited};
 use crate::error::Error;
 use crate::os::Address;
-use crate::port::{Completion, Socket, Token};
+use crate::port::{Completion, Handle, Resource, Socket, Token};
 use crate::reactor::{Live, Reactor, Remote};
 
 /// The reactor's end of an [`Adopter`]: holds the factory, and is found by its token.
@@ -34,6 +35,104 @@ struct Registration {
 }
 
 impl Reactor {
+    /// Takes over a connected stream socket that was accepted or made elsewhere, whose peer is `peer`. The protocol's
+    /// [`connection_made`](Protocol::connection_made) is called from the loop. A connection that has ended meanwhile
+    /// is lost after that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Adopt`] with the OS's reason, or with [`InvalidInput`](io::ErrorKind::InvalidInput) for a socket of
+    /// another kind; [`Error::Stopped`]. The socket is closed then.
+    pub fn adopt_stream(
+        &self,
+        socket: impl Into<Socket>,
+        peer: impl Into<Address>,
+        protocol: impl Protocol + 'static,
+    ) -> Result<Transport, Error> {
+        self.check_open()?;
+        // `into` is the program's code and may call the reactor, so run it before we borrow the port.
+        let (socket, peer) = (socket.into(), peer.into());
+        let adopted = self.port_mut().adopt(socket);
+        match adopted {
+            Ok(handle) => self.begin_adopted(handle, Link::to(peer), Box::new(protocol)),
+            Err(source) => Err(adopt_error(Some(peer), source)),
+        }
+    }
+
+    /// Takes over a connected stream socket or one end of a pipe that was made elsewhere, such as one that a service
+    /// manager [passed on](crate::port::activated). The protocol's [`connection_made`](Protocol::connection_made) is
+    /// called from the loop.
+    ///
+    /// A pipe is [read or written](crate::ChildFd) in one direction only. On Windows, it must have been opened for
+    /// overlapped I/O; [`open_descriptors`](Reactor::open_descriptors) takes other pipes, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Adopt`] with the OS's reason; with [`NotConnected`](io::ErrorKind::NotConnected) for a socket without a
+    /// peer, also if it has lost its peer meanwhile; with [`InvalidInput`](io::ErrorKind::InvalidInput) for a listening
+    /// socket, which [`listen_on`](Reactor::listen_on) takes, and others that are no stream. [`Error::Stopped`]. The
+    /// socket or pipe is closed then.
+    ///
+    /// ```
+    /// # use tidewaiter::{Protocol, Reactor, Transport};
+    /// # struct Silent;
+    /// # impl Protocol for Silent {
+    /// #     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// # }
+    /// # let reactor = Reactor::new()?;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let transport = reactor.adopt(client, Silent)?;
+    /// assert_eq!(transport.peer_addr(), Some(listener.local_addr()?.into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn adopt(
+        &self,
+        resource: impl Into<Resource>,
+        protocol: impl Protocol + 'static,
+    ) -> Result<Transport, Error> {
+        self.check_open()?;
+        // As in `adopt_stream`.
+        let resource = resource.into();
+        let link = match &resource {
+            Resource::Socket(_) => None,
+            Resource::PipeReader(_) => Some(Link::pipe(Direction::In)),
+            Resource::PipeWriter(_) => Some(Link::writer(true)),
+            Resource::Listener(_) => {
+                let message = "a listening socket is no connection";
+                let source = io::Error::new(io::ErrorKind::InvalidInput, message);
+                return Err(adopt_error(None, source));
+            }
+        };
+        let adopted = self.port_mut().adopt(resource);
+        let handle = adopted.map_err(|source| adopt_error(None, source))?;
+        let link = match link {
+            Some(link) => link,
+            None => {
+                let peer = self.port().peer_addr(handle);
+                let peer = peer.map_err(|source| {
+                    close_unawaited(self, handle);
+                    adopt_error(None, source)
+                })?;
+                Link::to(peer)
+            }
+        };
+        self.begin_adopted(handle, link, Box::new(protocol))
+    }
+
+    fn begin_adopted(
+        &self,
+        handle: Handle,
+        link: Link,
+        protocol: Box<dyn Protocol>,
+    ) -> Result<Transport, Error> {
+        let stream = Stream::register(self, handle, link, protocol)?;
+        self.counters().adopted.add(1);
+        let begun = Rc::clone(&stream);
+        self.soon(move |_| begun.begin());
+        Ok(Transport::of(&stream))
+    }
+
     /// Makes a way for other threads to put connected TCP sockets on this reactor, such as those that
     /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over) accepted elsewhere. Of the factory, only
     /// [`build_protocol`](Factory::build_protocol) is called.
@@ -58,7 +157,7 @@ impl Reactor {
     /// let client = TcpStream::connect(listener.local_addr()?)?;
     /// let thread = std::thread::spawn(move || {
     ///     let (socket, peer) = listener.accept().expect("a client connects");
-    ///     adopter.adopt_tcp(socket, peer)
+    ///     adopter.adopt_stream(socket, peer)
     /// });
     /// reactor.run()?;
     /// thread.join().expect("it does not panic")?;
@@ -84,6 +183,10 @@ impl Reactor {
     }
 }
 
+fn adopt_error(peer: Option<Address>, source: io::Error) -> Error {
+    Error::Adopt { peer, source }
+}
+
 impl Adopter {
     /// Passes `socket`, which is connected to `peer`, to the reactor. Never blocks.
     ///
@@ -93,7 +196,7 @@ impl Adopter {
     /// # Errors
     ///
     /// [`Error::Stopped`] when the reactor has stopped. The socket is closed then.
-    pub fn adopt_tcp(
+    pub fn adopt_stream(
         &self,
         socket: impl Into<Socket>,
         peer: impl Into<Address>,

@@ -228,7 +228,7 @@ impl ReactorGroup {
         let (address, token) = self.ask(0, move |reactor| {
             let mut next = 0;
             let listener = reactor.listen_tcp_handing_over(options, move |socket, peer| {
-                if adopters[next].adopt_tcp(socket, peer.clone()).is_err() {
+                if adopters[next].adopt_stream(socket, peer.clone()).is_err() {
                     log::debug!("connection from {peer}: the group is stopping");
                 }
                 next = (next + 1) % adopters.len();

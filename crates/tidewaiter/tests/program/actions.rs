@@ -312,7 +312,7 @@ fn adopt(socket: Socket, peer: Address) {
 fn adopt_now(world: &World, socket: Socket, peer: Address) {
     let side = Side::new(world);
     let protocol = SideProtocol::new(Rc::clone(&side));
-    let adopted = world.call(|| world.reactor.adopt_tcp(socket, peer, protocol));
+    let adopted = world.call(|| world.reactor.adopt_stream(socket, peer, protocol));
     if let Err(error) = adopted {
         world.note(format!("not adopted: {error}"));
     }

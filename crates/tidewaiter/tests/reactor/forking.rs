@@ -250,14 +250,14 @@ fn refuse_reactor_calls(reactor: &Reactor, parts: &Parts) {
     let std_listener = TcpListener::bind(any_port()).expect("a port is free");
     let listening = reactor.listen_on(std_listener, |_| Echo);
     assert_busy("listen_on", listening.map(drop));
-    let adopted = reactor.adopt_tcp(socket(), peer, Echo);
-    assert_busy("adopt_tcp", adopted.map(drop));
+    let adopted = reactor.adopt_stream(socket(), peer, Echo);
+    assert_busy("adopt_stream", adopted.map(drop));
     let watched = reactor.watch(0, Interest::READABLE, |_, _| ());
     assert_busy("watch", watched.map(drop));
     let watched = reactor.watch_handle(0, |_| ());
     assert_busy("watch_handle", watched.map(drop));
-    let adopted = parts.adopter.adopt_tcp(socket(), peer);
-    assert_busy("Adopter::adopt_tcp", adopted);
+    let adopted = parts.adopter.adopt_stream(socket(), peer);
+    assert_busy("Adopter::adopt_stream", adopted);
     assert_busy("Remote::call", parts.remote.call(|_| ()));
     assert_busy("Remote::stop", parts.remote.stop());
     let watch = Watch::new(&Log::default(), &Countdown::new(1));

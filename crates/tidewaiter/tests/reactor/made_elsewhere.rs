@@ -111,7 +111,7 @@ fn sockets_of_the_wrong_kind_are_refused() {
         (datagrams().into(), "no stream socket"),
     ];
     for (socket, problem) in cases {
-        let error = reactor.adopt_tcp(socket, address, Silent).unwrap_err();
+        let error = reactor.adopt_stream(socket, address, Silent).unwrap_err();
         let Error::Adopt { source, .. } = &error else {
             panic!("{error}");
         };

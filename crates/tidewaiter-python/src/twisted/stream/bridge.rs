@@ -188,7 +188,7 @@ impl Stream {
         let log = Rc::downgrade(&twisted_loop.face(py).log);
         let slot = Stream::enlist(slf, &event_loop, log);
         let bridge = Bridge::to(slot.clone());
-        match event_loop.reactor.adopt_tcp(socket, peer, bridge) {
+        match event_loop.reactor.adopt_stream(socket, peer, bridge) {
             Ok(transport) => {
                 slf.get().state(py).begin(&transport);
                 Ok(())

@@ -135,10 +135,16 @@ impl Queue {
     fn associate_word(&self, handle: HANDLE, key: usize) -> io::Result<()> {
         // SAFETY: both handles are open: the port owns the one, the caller the other.
         let port = unsafe { CreateIoCompletionPort(handle, self.as_raw(), key, 0) };
-        if port.is_null() {
-            return Err(io::Error::last_os_error());
+        if !port.is_null() {
+            return Ok(());
         }
-        Ok(())
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::InvalidInput {
+            return Err(error);
+        }
+        let message =
+            "the handle was not opened for overlapped I/O, or belongs to another completion port";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
     /// Posts that the object of `operation`'s wait is signalled.

@@ -277,6 +277,7 @@ pub(super) fn begin_connection(
         Ok(handle) => handle,
         Err(source) => {
             reactor.drop_guarded("the drop of a protocol", protocol);
+            let peer = Some(peer);
             return Err(Error::Adopt { peer, source });
         }
     };
@@ -319,34 +320,5 @@ impl Live for Inner {
         self.reactor
             .drop_guarded("the drop of a factory", self.take_destination());
         None
-    }
-}
-
-impl Reactor {
-    /// Takes over a connected TCP socket that was accepted or made elsewhere, whose peer is `peer`. The protocol's
-    /// [`connection_made`](super::Protocol::connection_made) is called from the loop.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Adopt`] with the OS's reason; [`Error::Stopped`]. The socket is closed then.
-    pub fn adopt_tcp(
-        &self,
-        socket: impl Into<Socket>,
-        peer: impl Into<Address>,
-        protocol: impl super::Protocol + 'static,
-    ) -> Result<super::Transport, Error> {
-        self.check_open()?;
-        // `into` is the program's code and may call the reactor, so run it before we borrow the port.
-        let (socket, peer) = (socket.into(), peer.into());
-        let adopted = self.port_mut().adopt(socket);
-        let handle = match adopted {
-            Ok(handle) => handle,
-            Err(source) => return Err(Error::Adopt { peer, source }),
-        };
-        let stream = Stream::register(self, handle, Link::to(peer), Box::new(protocol))?;
-        self.counters().adopted.add(1);
-        let begun = Rc::clone(&stream);
-        self.soon(move |_| begun.begin());
-        Ok(super::Transport::of(&stream))
     }
 }

@@ -94,7 +94,7 @@ impl Reactor {
     }
 
     /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for a
-    /// reactor on any thread to [adopt](Reactor::adopt_tcp). Otherwise as [`listen_tcp`](Reactor::listen_tcp), but
+    /// reactor on any thread to [adopt](Reactor::adopt_stream). Otherwise as [`listen_tcp`](Reactor::listen_tcp), but
     /// no callback reports that the listener is closed.
     ///
     /// # Errors

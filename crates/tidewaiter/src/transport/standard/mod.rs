@@ -115,8 +115,8 @@ impl Reactor {
         relayed: &Rc<Relayed>,
     ) -> io::Result<Transport> {
         let hangs_up = output.as_ref().is_some_and(|output| output.hangs_up);
-        let (input, reading) = self.adopt(input)?;
-        let (output, writing) = self.adopt(output).inspect_err(|_| {
+        let (input, reading) = self.adopt_opened(input)?;
+        let (output, writing) = self.adopt_opened(output).inspect_err(|_| {
             if let Some(input) = input {
                 close_unawaited(self, input);
             }
@@ -144,7 +144,7 @@ impl Reactor {
         Ok(transport)
     }
 
-    fn adopt(&self, opened: Option<Opened>) -> io::Result<(Option<Handle>, Option<Relay>)> {
+    fn adopt_opened(&self, opened: Option<Opened>) -> io::Result<(Option<Handle>, Option<Relay>)> {
         let Some(Opened {
             resource, relay, ..
         }) = opened
