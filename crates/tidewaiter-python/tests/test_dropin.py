@@ -140,7 +140,7 @@ class Installing(ReactorTestCase):
         }
         self.assertEqual(everywhere - provided, set())
         if support.OURS:
-            here = {"IReactorWin32Events"} if support.WINDOWS else {"IReactorFDSet", "IReactorDaemonize"}
+            here = {"IReactorFDSet", "IReactorWin32Events" if support.WINDOWS else "IReactorDaemonize"}
             self.assertEqual(here - provided, set())
 
     @ours_only

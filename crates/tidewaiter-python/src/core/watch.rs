@@ -20,8 +20,14 @@ const READABLE: u8 = 1;
 const WRITABLE: u8 = 2;
 const DISCONNECTED: u8 = 4;
 
-fn bits(ready: Readiness) -> u8 {
+/// The readiness, as Python gets it. Whoever watched a socket that was closed (Windows) learns of it from its next use.
+fn bits(ready: Readiness, wanted: Interest) -> u8 {
     let mut bits = 0;
+    if ready.closed {
+        bits |= DISCONNECTED
+            | (u8::from(wanted.readable) * READABLE)
+            | (u8::from(wanted.writable) * WRITABLE);
+    }
     if ready.readable {
         bits |= READABLE;
     }
@@ -135,9 +141,10 @@ impl Core {
         callback: Py<PyAny>,
     ) -> PyResult<Py<Watch>> {
         Watch::start(py, &self.enter(py)?, callback, |reactor, slot| {
-            reactor.watch(descriptor, interest(wanted), move |_, ready| {
+            reactor.watch(descriptor, interest(wanted), move |watch, ready| {
+                let bits = bits(ready, watch.interest());
                 slot.call("", |watch| match watch.get().callback(watch.py()) {
-                    Some(callback) => callback.call1((descriptor, bits(ready))),
+                    Some(callback) => callback.call1((descriptor, bits)),
                     None => Ok(watch.py().None().into_bound(watch.py())),
                 });
             })

@@ -296,7 +296,7 @@ def refusals(reactor):
         "no program": lambda: spawn(protocol.ProcessProtocol(), os.path.join(os.getcwd(), "no such.exe")),
         "UDP": lambda: reactor.listenUDP(0, protocol.DatagramProtocol()),
         "UNIX": lambda: reactor.listenUNIX("name", protocol.Factory()),
-        "adopted": lambda: reactor.adoptStreamPort(1, socket.AF_INET, protocol.Factory()),
+        "no socket": lambda: reactor.adoptStreamPort(1, socket.AF_INET, protocol.Factory()),
     }
     raised = {}
     for name, attempt in attempts.items():

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements, implementer
 
 from tidewaiter._tidewaiter import Watch
+from tidewaiter.twisted._fdset import WatchingReactor
 from tidewaiter.twisted._process import STANDARD_FDS, TERMINAL_FDS, Process, PTYProcess, _program
-from tidewaiter.twisted._reactor import LoopReactor
 
 
 class _Child(Process):
@@ -73,12 +73,12 @@ def _missing(what: str):
 
 
 @implementer(IReactorWin32Events, IReactorProcess)
-class IOCPReactor(LoopReactor):
+class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
     """
     A Twisted reactor that waits at a completion port of Windows.
 
-    TCP connections, listeners, child processes, timers and events (`addEvent`) go through the port. UDP ports,
-    UNIX sockets and adopted sockets raise `NotImplementedError`.
+    TCP connections, listeners, child processes, timers, events (`addEvent`) and the application's own sockets
+    (`addReader`) go through the port. UDP ports and UNIX sockets raise `NotImplementedError`.
     """
 
     # Twisted's tests recognize a reactor on completion ports by this class name and by the attribute `handles`.
@@ -182,7 +182,6 @@ class IOCPReactor(LoopReactor):
     # We have no transports for these yet, and Twisted's do not work with this reactor.
 
     listenUDP = listenMulticast = adoptDatagramPort = _missing("UDP ports")
-    adoptStreamPort = adoptStreamConnection = _missing("adopted sockets")
     connectUNIX = listenUNIX = _missing("UNIX sockets")
     connectUNIXDatagram = listenUNIXDatagram = _missing("UNIX sockets")
 
