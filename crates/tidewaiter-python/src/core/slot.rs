@@ -120,6 +120,15 @@ impl<T: Callee> Slot<T> {
         });
     }
 
+    /// Puts `object` in the place of this one: the loop calls that from here on.
+    pub(crate) fn pass_to(&self, object: &Bound<'_, T>) {
+        if let Some(event_loop) = self.home.upgrade() {
+            let object = object.as_any().clone().unbind();
+            let replaced = event_loop.objects.replace(self.key, object);
+            Python::attach(|_| drop(replaced));
+        }
+    }
+
     /// Removes the object from the table: nothing calls it from here on.
     pub(crate) fn remove(&self) {
         if let Some(event_loop) = self.home.upgrade() {

@@ -41,6 +41,13 @@ impl Table {
         (entry.serial == key.serial).then(|| entry.object.bind(py).clone())
     }
 
+    /// Puts `object` in the place of the one with this key. Dropping that one may run any code of Python's.
+    pub(crate) fn replace(&self, key: Key, object: Py<PyAny>) -> Option<Py<PyAny>> {
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.get_mut(key.index)?;
+        (entry.serial == key.serial).then(|| std::mem::replace(&mut entry.object, object))
+    }
+
     /// Takes the object out of the table. Dropping it may run any code of Python's.
     pub(crate) fn remove(&self, key: Key) -> Option<Py<PyAny>> {
         let mut entries = self.entries.borrow_mut();

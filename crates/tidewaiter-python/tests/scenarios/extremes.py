@@ -263,6 +263,7 @@ def _arguments(it):
         Stream: {
             "_adopt": (loop,),
             "_take": (loop, _NO_SOCKET, (ADDRESS, 1)),
+            "_succeed": (transport,),
             "_connect": (loop, _NO_SOCKET, (ADDRESS, 1)),
             "_open": (loop, _NO_SOCKET, False),
             "_cancel": (),

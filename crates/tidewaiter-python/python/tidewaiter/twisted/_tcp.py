@@ -25,6 +25,9 @@ except ImportError:
     # Without pyOpenSSL, only TLS is missing.
     startTLS = None
 
+# The number of Windows's error for a socket that is with a port already.
+_INVALID_PARAMETER = 87
+
 _DONE = Failure(main.CONNECTION_DONE)
 _LOST = Failure(main.CONNECTION_LOST)
 
@@ -68,6 +71,10 @@ class Connection(Flow, tcp.Connection):
         if skt is not None:
             return skt.fileno()
         return super().fileno()
+
+    def _names(self) -> tuple[Any, Any]:
+        """The addresses of both ends. No two connections of a machine have the same."""
+        return self.socket.getsockname(), self.socket.getpeername()
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
         if startTLS is None:
@@ -150,10 +157,30 @@ class Server(Connection, tcp.Server):
         if sock is None:
             self._adopt(reactor._loop)
         else:
-            self.socket = given_away(sock, self)
-            self._take(reactor._loop, sock.fileno(), client)
+            self._takeOver(sock)
         self.startReading()
         self.connected = 1
+
+    def _takeOver(self, sock: socket.socket) -> None:
+        """Take over a connected socket. In Windows, a socket stays with the port that it was first used with."""
+        names = sock.getsockname(), sock.getpeername()
+        self.socket = given_away(sock, self)
+        try:
+            self._take(self.reactor._loop, sock.fileno(), self._peer())
+        except OSError as refused:
+            if getattr(refused, "winerror", None) != _INVALID_PARAMETER:
+                raise
+            # Was it this one? Then the new transport takes the old one's place.
+            of_ours = (each for each in self.reactor._live() if isinstance(each, Connection) and each.connected)
+            same = next((each for each in of_ours if each._names() == names), None)
+            if same is None:
+                raise
+            self._succeed(same)
+            del self.socket
+
+    def _peer(self) -> Any:
+        """The address of the peer, as sockets have it."""
+        return self.client
 
     @cached_property
     def repstr(self) -> str:  # type: ignore[override]

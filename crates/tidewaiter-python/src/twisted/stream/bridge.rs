@@ -200,6 +200,20 @@ impl Stream {
         }
     }
 
+    /// Takes over the connection of `other`, which is lost from here on without being told.
+    fn _succeed(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
+        let (state, others) = (slf.get().state(slf.py()), other.get().state(slf.py()));
+        let (Some(transport), Some(slot)) = (others.transport()?, others.slot()) else {
+            return Err(PyAttributeError::new_err("it has no connection"));
+        };
+        others.end();
+        state.log.replace(others.log.borrow().clone());
+        state.slot.replace(Some(slot.clone()));
+        state.begin(&transport);
+        slot.pass_to(slf);
+        Ok(())
+    }
+
     /// Reads from the descriptor with this number, or writes to it. It stays the application's.
     fn _open(
         slf: &Bound<'_, Self>,
