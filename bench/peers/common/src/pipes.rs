@@ -16,7 +16,7 @@ pub(crate) const CLIENT: &str = "pipe-client";
 /// Size of a message.
 pub const MESSAGE_BYTES: usize = 64;
 /// Number of messages that are measured, and of those before.
-const MESSAGES: usize = 20_000;
+const MESSAGES: usize = 10_000;
 const WARM_UP: usize = MESSAGES / 10;
 
 /// The name of the pipe, which all its instances share.

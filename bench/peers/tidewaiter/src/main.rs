@@ -16,6 +16,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Workload::Sink => streams::serve(&reactor, || streams::Sink)?,
         // A stream always reads, so a source also drops everything that it receives.
         Workload::Source | Workload::Both => streams::serve(&reactor, || streams::Source)?,
+        Workload::UnixEcho => streams::serve_unix(&reactor, || streams::Echo)?,
+        Workload::UnixSink => streams::serve_unix(&reactor, || streams::Sink)?,
+        Workload::UnixSource => streams::serve_unix(&reactor, || streams::Source)?,
         Workload::Timers => clocks::timers(&reactor),
         Workload::Threads => clocks::threads(&reactor),
         Workload::Spawn { at_a_time } => children::spawn(&reactor, at_a_time)?,

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use bench_common::net::{self, PIECE_BYTES};
 use bytes::Bytes;
-use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Transport};
+use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Transport, UnixAddress};
 
 /// Sends back everything that it receives, and reads no faster than the peer.
 pub(crate) struct Echo;
@@ -59,6 +59,17 @@ pub(crate) fn serve<P: Protocol + 'static>(
     reactor: &Reactor,
     mut protocol: impl FnMut() -> P + 'static,
 ) -> Result<(), Box<dyn Error>> {
-    reactor.listen_tcp_on(net::listener()?, move |_peer| protocol())?;
+    reactor.listen_on(net::listener()?, move |_peer| protocol())?;
+    Ok(())
+}
+
+/// The same on a UNIX socket.
+pub(crate) fn serve_unix<P: Protocol + 'static>(
+    reactor: &Reactor,
+    mut protocol: impl FnMut() -> P + 'static,
+) -> Result<(), Box<dyn Error>> {
+    let address = UnixAddress::from_pathname(net::unix_path())?;
+    reactor.listen_unix(address, move |_peer| protocol())?;
+    net::tell_unix();
     Ok(())
 }
