@@ -48,6 +48,12 @@ def _echo(name: str, size: int, connections: int, most: float) -> Workload:
     return _served(name, "echo", "message", most, *load)
 
 
+def _local(task: str, most: float, iocp: float | None = None, *, load: tuple[str, ...]) -> Workload:
+    """Echoes of 64 bytes, which are no TCP."""
+    aims = _aims(most, iocp)
+    return Workload(f"{PREFIX}{task}", task, "CPU us/message", _SERVER_FIGURES, load, aims=aims)
+
+
 def _stream(name: str, task: str, most: float, *load: str) -> Workload:
     figures = (Figure("mib_per_s", "MiB/s", more_is_better=True), PEAK)
     return Workload(f"{PREFIX}{name}", task, "CPU s/GiB", figures, load, per="gib", aims=_aims(most))
@@ -76,6 +82,8 @@ WORKLOADS = (
     _stream("stream-in", "sink", 1 / 1.5, "--mode", "send", "--size", "65536"),
     _stream("stream-out", "source", 1 / 1.3, "--mode", "receive"),
     _served("churn", "echo", "connection", 1 / 1.7, "--mode", "churn", "--connections", "16"),
+    _local("udp-echo", 0.4, 0.6, load=("--connections", "16", "--in-flight", "4")),
+    _local("unix-echo", 0.4, load=("--connections", "64")),
     _served("tls-echo", "tls-echo", "message", 1 / 1.6, "--tls", "--connections", "64"),
     _served("web", "web", "request", 1 / 1.35, WRK, "--threads", "1", "--connections", "64"),
     _clock("timer-arm", *_aims(1 / 4, 1 / 3), figures=(Figure("cancel_ns", "cancel ns"),)),

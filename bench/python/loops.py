@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from told import BACKLOG, PIECE, tell
+from told import BACKLOG, PIECE, tell, unix_path
 
 
 class Echo(asyncio.Protocol):
@@ -51,17 +51,54 @@ class Source(asyncio.Protocol):
         self.paused = True
 
 
-async def _serve(protocol: Callable[[], asyncio.Protocol]) -> None:
+class EchoDatagrams(asyncio.DatagramProtocol):
+    """Sends back each datagram."""
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def _tcp(protocol: Callable[[], asyncio.Protocol]) -> str:
+    server = await asyncio.get_running_loop().create_server(protocol, "0.0.0.0", 0, backlog=BACKLOG)
+    return f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def _unix(protocol: Callable[[], asyncio.Protocol]) -> str:
+    path = unix_path()
+    await asyncio.get_running_loop().create_unix_server(protocol, path, backlog=BACKLOG)
+    return f"unix:{path}"
+
+
+async def _udp(protocol: Callable[[], asyncio.DatagramProtocol]) -> str:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(protocol, "0.0.0.0", 0, backlog=BACKLOG)
-    tell(address=f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    await asyncio.Event().wait()
+    transport, _ = await loop.create_datagram_endpoint(protocol, local_addr=("127.0.0.1", 0))
+    return f"udp:127.0.0.1:{transport.get_extra_info('sockname')[1]}"
 
 
 # These servers behave like the Twisted servers of the same names.
-LOOPS = {"echo": Echo, "sink": Sink, "source": Source}
+LOOPS = {
+    "echo": (_tcp, Echo),
+    "sink": (_tcp, Sink),
+    "source": (_tcp, Source),
+    "unix-echo": (_unix, Echo),
+    "udp-echo": (_udp, EchoDatagrams),
+}
+
+
+async def _serve(task: str) -> None:
+    listen, protocol = LOOPS[task]
+    try:
+        address = await listen(protocol)
+    except NotImplementedError:
+        tell(unsupported=True)
+        return
+    tell(address=address)
+    await asyncio.Event().wait()
 
 
 def serve(task: str, loop: asyncio.AbstractEventLoop) -> None:
     """Serves until the process is killed."""
-    loop.run_until_complete(_serve(LOOPS[task]))
+    loop.run_until_complete(_serve(task))

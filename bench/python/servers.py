@@ -6,9 +6,9 @@ import datetime
 import ipaddress
 from collections.abc import Callable
 
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
-from told import BACKLOG, PIECE, tell
+from told import BACKLOG, PIECE, tell, unix_path
 
 
 class Echo(Protocol):
@@ -16,6 +16,15 @@ class Echo(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.transport.write(data)
+
+
+class EchoDatagrams(DatagramProtocol):
+    """Sends back each datagram."""
+
+    noisy = False
+
+    def datagramReceived(self, datagram: bytes, addr: tuple) -> None:
+        self.transport.write(datagram, addr)
 
 
 class Sink(Protocol):
@@ -50,12 +59,25 @@ def source(reactor) -> None:
     _listen(reactor, Factory.forProtocol(Source))
 
 
+def unix_echo(reactor) -> None:
+    factory = Factory.forProtocol(Echo)
+    factory.noisy = False
+    path = unix_path()
+    reactor.listenUNIX(path, factory, backlog=BACKLOG)
+    _serve(reactor, f"unix:{path}")
+
+
+def udp_echo(reactor) -> None:
+    port = reactor.listenUDP(0, EchoDatagrams(), interface="127.0.0.1")
+    _serve(reactor, f"udp:127.0.0.1:{port.getHost().port}")
+
+
 def tls_echo(reactor) -> None:
     from twisted.internet import ssl
 
     options = ssl.PrivateCertificate.loadPEM(_certificate()).options()
     port = reactor.listenSSL(0, Factory.forProtocol(Echo), options, backlog=BACKLOG)
-    _serve(reactor, port)
+    _serve(reactor, _of(port))
 
 
 def web(reactor) -> None:
@@ -74,11 +96,15 @@ def web(reactor) -> None:
 
 def _listen(reactor, factory: Factory) -> None:
     factory.noisy = False
-    _serve(reactor, reactor.listenTCP(0, factory, backlog=BACKLOG))
+    _serve(reactor, _of(reactor.listenTCP(0, factory, backlog=BACKLOG)))
 
 
-def _serve(reactor, port) -> None:
-    reactor.callWhenRunning(tell, address=f"127.0.0.1:{port.getHost().port}")
+def _of(port) -> str:
+    return f"127.0.0.1:{port.getHost().port}"
+
+
+def _serve(reactor, address: str) -> None:
+    reactor.callWhenRunning(tell, address=address)
     reactor.run()
 
 
@@ -112,6 +138,8 @@ SERVERS: dict[str, Callable] = {
     "echo": echo,
     "sink": sink,
     "source": source,
+    "unix-echo": unix_echo,
+    "udp-echo": udp_echo,
     "tls-echo": tls_echo,
     "web": web,
 }

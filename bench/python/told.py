@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 
 # The data that a source sends at a time.
 PIECE = bytes(64 * 1024)
 # Length of the queue of connections to be accepted: 1000 clients connect at once.
 BACKLOG = 1024
+
+
+def unix_path() -> str:
+    """The path of the UNIX socket on which to listen. The program that started us removes it at the end."""
+    return f"{tempfile.gettempdir()}/bench-{os.getpid()}.socket"
 
 
 def tell(**what: object) -> None:
