@@ -56,6 +56,7 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/control.rs",
     "crates/tidewaiter/src/port/listening.rs",
     "crates/tidewaiter/src/port/foreign/level_set/mod.rs",
+    "crates/tidewaiter/src/port/messages/mod.rs",
     "crates/tidewaiter/src/port/signals",
     "crates/tidewaiter/src/port/standard/mod.rs",
     "crates/tidewaiter/src/port/poll/mod.rs",

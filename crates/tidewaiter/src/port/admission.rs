@@ -16,6 +16,7 @@ use crate::os::Address;
 pub(super) enum HandleKind {
     Listener,
     Stream,
+    Datagrams,
     PipeReader,
     PipeWriter,
     DuplexPipe,
@@ -25,11 +26,14 @@ pub(super) enum HandleKind {
 impl HandleKind {
     /// The requests that handles of this kind take.
     const fn takes(self) -> RequestKinds {
-        use RequestKind::{Accept, Connect, Exit, HangUp, Receive, Send};
+        use RequestKind::{
+            Accept, Connect, Exit, HangUp, Receive, ReceiveDatagrams, Send, SendDatagrams,
+        };
         // Constants, so that no request pays for building a set.
         match self {
             HandleKind::Listener => const { RequestKinds::of(&[Accept]) },
             HandleKind::Stream => const { RequestKinds::of(&[Connect, Receive, Send, HangUp]) },
+            HandleKind::Datagrams => const { RequestKinds::of(&[ReceiveDatagrams, SendDatagrams]) },
             HandleKind::PipeReader => const { RequestKinds::of(&[Receive]) },
             HandleKind::PipeWriter => const { RequestKinds::of(&[Send, HangUp]) },
             HandleKind::DuplexPipe => const { RequestKinds::of(&[Receive, Send, HangUp]) },
@@ -41,6 +45,7 @@ impl HandleKind {
         match self {
             HandleKind::Listener => "a listening socket",
             HandleKind::Stream => "a stream socket",
+            HandleKind::Datagrams => "a datagram socket",
             HandleKind::PipeReader => "the reading end of a pipe",
             HandleKind::PipeWriter => "the writing end of a pipe",
             HandleKind::DuplexPipe => "a duplex pipe",
@@ -52,22 +57,27 @@ impl HandleKind {
 /// The requests beside which `kind` is refused. Several accepts may be under way on one listener, and several waits
 /// for the exit of one process.
 const fn excluded_by(kind: RequestKind) -> RequestKinds {
-    use RequestKind::{Accept, Close, Connect, Exit, HangUp, Receive, Send, Watch};
+    use RequestKind::{
+        Accept, Close, Connect, Exit, HangUp, Receive, ReceiveDatagrams, Send, SendDatagrams, Watch,
+    };
     match kind {
         Connect => const { RequestKinds::of(&[Connect, Receive, Send, HangUp]) },
         Receive => const { RequestKinds::of(&[Connect, Receive]) },
         Send => const { RequestKinds::of(&[Connect, Send]) },
         HangUp => const { RequestKinds::of(&[Connect, HangUp]) },
+        ReceiveDatagrams | SendDatagrams => RequestKinds::of(&[kind]),
         Accept | Exit | Watch | Close => const { RequestKinds::of(&[]) },
     }
 }
 
 /// The requests that exclude others, and what a handle is doing while one of them is under way.
-const ALONE: [(RequestKind, &str); 4] = [
+const ALONE: [(RequestKind, &str); 6] = [
     (RequestKind::Connect, "connecting"),
     (RequestKind::Receive, "receiving"),
     (RequestKind::Send, "sending"),
     (RequestKind::HangUp, "waiting for a hang-up"),
+    (RequestKind::ReceiveDatagrams, "receiving datagrams"),
+    (RequestKind::SendDatagrams, "sending datagrams"),
 ];
 
 /// A set of kinds of requests, such as those under way on a handle.
@@ -118,6 +128,7 @@ pub(super) fn admit(
     let is_taken = handle.takes().contains(kind) && excluded_by(kind).and(under_way).is_empty();
     let is_sound = match request {
         Request::Send(chunks) => !chunks.is_empty(),
+        Request::SendDatagrams(batch) => !batch.is_empty(),
         Request::Connect(peer) => has_streams_to(port, peer),
         _ => true,
     };
@@ -193,6 +204,11 @@ pub(super) fn closed() -> io::Error {
 /// The error of a control or a query that only sockets take.
 pub(super) fn not_a_socket() -> io::Error {
     invalid("the handle is not a socket")
+}
+
+/// The error of a control that only datagram sockets take.
+pub(super) fn not_for_datagrams() -> io::Error {
+    invalid("the handle is not a datagram socket")
 }
 
 /// The error of a control that only processes take.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::datagram::{DatagramBatch, DatagramOptions, Multicast};
 use super::options::{ListenOptions, PortKind, SocketOption};
 use super::socket::Resource;
 use super::watch::Interest;
@@ -19,6 +20,8 @@ pub(super) enum Open<'a> {
         peer: &'a Address,
         local: Option<&'a Address>,
     },
+    /// A datagram socket.
+    Datagrams(&'a DatagramOptions),
     /// A socket or pipe that was made elsewhere. It is closed if the driver does not take it.
     Adopted(Resource),
 }
@@ -49,6 +52,15 @@ pub(super) fn unsupported(port: PortKind, verb: &str, object: impl fmt::Display)
     io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
+/// What to send at once, without an operation.
+#[derive(Debug)]
+pub(super) enum Offer<'a> {
+    /// On a stream: bytes, of which the OS may take some.
+    Bytes(&'a [u8]),
+    /// On a datagram socket: datagrams, of which those that the OS took or refused leave the batch.
+    Datagrams(&'a mut DatagramBatch),
+}
+
 /// A change to the object behind a handle. It takes effect at once, without an operation.
 #[derive(Debug)]
 pub(super) enum Control<'a> {
@@ -62,6 +74,10 @@ pub(super) enum Control<'a> {
     ShutdownWrite,
     /// Holds back the last partial segment of each send, or releases it. Does nothing if the OS has no such option.
     HoldEnds(bool),
+    /// Connects a datagram socket to a peer, or takes back the connection.
+    SetPeer(Option<&'a Address>),
+    /// Changes what a UDP socket receives from or sends to multicast groups.
+    Multicast(Multicast),
 }
 
 /// A signal for a child process or its tree.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::datagram::{DatagramBatch, DatagramError, Datagrams};
 use super::handle::{Handle, Operation, Token};
 use super::memory::{Buffer, Chunks};
 use super::request::RequestKind;
@@ -34,6 +35,14 @@ pub enum Outcome {
         /// How many bytes the OS took: at least one.
         bytes: usize,
     },
+    /// Datagrams arrived: at least one.
+    Datagrams(Datagrams),
+    /// A datagram was too large to be received, or one that was sent did not reach its peer. The operation goes on.
+    DatagramError(Box<DatagramError>),
+    /// The OS took or refused datagrams, at least one unless the operation was cancelled. The batch holds those that are
+    /// still to be sent, and the [errors](DatagramBatch::failures) of those that were refused. It also returns its
+    /// storage for reuse.
+    DatagramsSent(DatagramBatch),
     /// The child process has ended.
     Exited(ExitStatus),
     /// Both directions have ended, or the pipe has no reader left: see [`Request::HangUp`](super::Request::HangUp).

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use super::admission::{check_streams_to, invalid, not_a_process, not_a_socket, not_a_terminal};
+use super::admission::{
+    check_streams_to, invalid, not_a_process, not_a_socket, not_a_terminal, not_for_datagrams,
+};
 use super::calls::{Answer, Control, Query};
 use super::options::{PortKind, SocketOption};
 use super::socket::{Socket as FreeSocket, SocketRepr};
@@ -30,6 +32,7 @@ impl Object<'_> {
             (Object::Socket(socket), Control::SetOption(option)) => set_option(socket, option),
             (Object::Socket(socket), Control::ShutdownWrite) => socket.shutdown(Shutdown::Write),
             (Object::Socket(socket), Control::HoldEnds(hold)) => hold_ends(socket, hold),
+            (_, Control::SetPeer(_) | Control::Multicast(_)) => Err(not_for_datagrams()),
             (_, Control::SetOption(_) | Control::ShutdownWrite | Control::HoldEnds(_)) => {
                 Err(not_a_socket())
             }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
+use super::calls::{Answer, Control, Offer, Open, Query, Watched, unsupported};
 use super::completion::{Completion, Failure, Spawned};
 use super::handle::{CloseMode, Handle, Operation, Token};
 use super::options::PortInfo;
@@ -35,9 +35,9 @@ pub(crate) trait Driver: fmt::Debug {
         Ok(None)
     }
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation>;
-    /// Sends as much of `data` as the OS takes at once, and returns the number of bytes. Returns 0 if this
+    /// Sends as much of `offer` as the OS takes at once, and returns the number of bytes. Sends nothing if this
     /// gains nothing, for example because the backend submits sends in batches.
-    fn send_now(&mut self, _handle: Handle, _data: &[u8]) -> Result<usize, Failure> {
+    fn send_now(&mut self, _handle: Handle, _offer: Offer<'_>) -> Result<usize, Failure> {
         Ok(0)
     }
     fn cancel(&mut self, operation: Operation) -> bool;

@@ -106,13 +106,13 @@ fn claim_address(socket: &Socket) -> io::Result<()> {
 }
 
 #[cfg(target_os = "linux")]
-fn share_port(socket: &Socket) -> io::Result<()> {
+pub(super) fn share_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
 /// Fails: other kernels do not spread connections over the sockets that share a port.
 #[cfg(not(target_os = "linux"))]
-fn share_port(_socket: &Socket) -> io::Result<()> {
+pub(super) fn share_port(_socket: &Socket) -> io::Result<()> {
     Err(not_shared("a port"))
 }
 

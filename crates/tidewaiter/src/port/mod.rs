@@ -86,10 +86,27 @@
 //! ```
 
 mod activation;
+#[cfg_attr(
+    windows,
+    expect(dead_code, reason = "only the ports of Unix have datagrams yet")
+)]
 mod admission;
+#[cfg_attr(
+    windows,
+    expect(dead_code, reason = "only the ports of Unix have datagrams yet")
+)]
 mod calls;
 mod completion;
 mod control;
+#[cfg_attr(
+    windows,
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "only the ports of Unix have datagrams yet"
+    )
+)]
+mod datagram;
 mod driver;
 #[cfg(target_os = "linux")]
 mod event;
@@ -102,6 +119,8 @@ mod handle;
 mod iocp;
 mod listening;
 mod memory;
+#[cfg(unix)]
+mod messages;
 #[cfg(test)]
 mod named_calls;
 mod open;
@@ -132,8 +151,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub use activation::{Activated, activated};
-use calls::{Control, Open, Query, SignalCall, Watched};
+use calls::{Control, Offer, Open, Query, SignalCall, Watched};
 pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
+pub use datagram::{
+    Datagram, DatagramBatch, DatagramError, DatagramOptions, Datagrams, Ecn, Multicast,
+    NetworkInterface, PacketInfo,
+};
 use driver::{BATCH_MAX, Driver};
 use gate::{Call, Gate};
 pub use handle::{CloseMode, Handle, Operation, Token};
@@ -208,7 +231,7 @@ impl Port {
     /// The failure that a submitted send would complete with.
     pub(crate) fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
         match self.gate.pass(Call::TryNow) {
-            Ok(driver) => driver.send_now(handle, data),
+            Ok(driver) => driver.send_now(handle, Offer::Bytes(data)),
             Err(_) => Ok(0),
         }
     }

@@ -1,5 +1,6 @@
 //! Requests to a port: plain data.
 
+use super::datagram::DatagramBatch;
 use super::memory::Chunks;
 use crate::os::Address;
 
@@ -32,6 +33,15 @@ pub enum Request {
     /// some or all of the bytes. The others are in [`Completion::unsent`](super::Completion::unsent), however the operation ended. One
     /// such operation at a time on a handle. The bytes must not be empty.
     Send(Chunks),
+    /// On a datagram socket: receives. Multishot: each completion is an [`Outcome::Datagrams`](super::Outcome::Datagrams),
+    /// or an [`Outcome::DatagramError`](super::Outcome::DatagramError) that tells of one datagram: it was too large to be
+    /// received, or a peer or the network refused it. Neither ends the operation. One such operation at a time on a
+    /// handle.
+    ReceiveDatagrams,
+    /// On a datagram socket: sends. Completes with [`Outcome::DatagramsSent`](super::Outcome::DatagramsSent) once the OS
+    /// has taken or refused some or all of the datagrams, or when it is cancelled; the others come back in its batch. One
+    /// such operation at a time on a handle. The batch must not be empty.
+    SendDatagrams(DatagramBatch),
     /// On a child process: waits until it has ended. Completes with [`Outcome::Exited`](super::Outcome::Exited).
     Exit,
     /// On a connected stream socket or a writable pipe: waits until it is of no further use. Completes with
@@ -53,6 +63,8 @@ impl Request {
             Request::Connect(_) => RequestKind::Connect,
             Request::Receive => RequestKind::Receive,
             Request::Send(_) => RequestKind::Send,
+            Request::ReceiveDatagrams => RequestKind::ReceiveDatagrams,
+            Request::SendDatagrams(_) => RequestKind::SendDatagrams,
             Request::Exit => RequestKind::Exit,
             Request::HangUp => RequestKind::HangUp,
         }
@@ -71,6 +83,10 @@ pub enum RequestKind {
     Receive,
     /// [`Request::Send`].
     Send,
+    /// [`Request::ReceiveDatagrams`].
+    ReceiveDatagrams,
+    /// [`Request::SendDatagrams`].
+    SendDatagrams,
     /// [`Request::Exit`].
     Exit,
     /// [`Request::HangUp`].

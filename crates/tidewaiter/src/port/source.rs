@@ -1,12 +1,15 @@
 //! The objects behind handles on Unix.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::Socket;
 
 use super::admission::HandleKind;
+use super::calls::{Answer, Control, Query};
 use super::control::Object;
 use super::listening::Listening;
+use super::messages::DatagramSocket;
 use crate::process::{OsProcess, PipeDirection};
 
 /// The object behind a handle. Dropping it closes it.
@@ -14,6 +17,8 @@ use crate::process::{OsProcess, PipeDirection};
 pub(super) enum Source {
     Listener(Listening),
     Stream(Socket),
+    /// Boxed, for what it needs to know of itself.
+    Datagrams(Box<DatagramSocket>),
     Reader(OwnedFd),
     Writer(OwnedFd),
     /// A pipe that goes both ways.
@@ -37,6 +42,7 @@ impl Source {
         match self {
             Source::Listener(_) => HandleKind::Listener,
             Source::Stream(_) => HandleKind::Stream,
+            Source::Datagrams(_) => HandleKind::Datagrams,
             Source::Reader(_) => HandleKind::PipeReader,
             Source::Writer(_) => HandleKind::PipeWriter,
             Source::Duplex(_) => HandleKind::DuplexPipe,
@@ -44,12 +50,23 @@ impl Source {
         }
     }
 
-    /// The object, for controls and queries.
-    pub(super) fn object(&self) -> Object<'_> {
+    pub(super) fn control(&self, control: Control<'_>) -> io::Result<()> {
+        match self {
+            Source::Datagrams(socket) => socket.control(control),
+            _ => self.object().control(control),
+        }
+    }
+
+    pub(super) fn query(&self, query: Query) -> io::Result<Answer> {
+        self.object().query(query)
+    }
+
+    fn object(&self) -> Object<'_> {
         match self {
             Source::Listener(Listening { socket, .. })
             | Source::Stream(socket)
             | Source::Duplex(socket) => Object::Socket(socket),
+            Source::Datagrams(socket) => Object::Socket(socket),
             Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe),
             Source::Process(process) => Object::Process(process),
         }
@@ -62,6 +79,7 @@ impl AsFd for Source {
             Source::Listener(Listening { socket, .. })
             | Source::Stream(socket)
             | Source::Duplex(socket) => socket.as_fd(),
+            Source::Datagrams(socket) => socket.as_fd(),
             Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
             Source::Process(process) => process.as_fd(),
         }

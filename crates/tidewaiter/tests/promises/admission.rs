@@ -4,8 +4,12 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tidewaiter::port::RequestKind::{Accept, Connect, Exit, HangUp, Receive, Send};
-use tidewaiter::port::{Chunks, Handle, PortKind, Request, RequestKind, Token};
+use tidewaiter::port::RequestKind::{
+    Accept, Connect, Exit, HangUp, Receive, ReceiveDatagrams, Send, SendDatagrams,
+};
+use tidewaiter::port::{
+    Chunks, DatagramBatch, DatagramOptions, Handle, PortKind, Request, RequestKind, Token,
+};
 use tidewaiter::process::Stdio;
 
 use crate::support::harness::Harness;
@@ -13,9 +17,10 @@ use crate::support::piped_child::Child;
 use crate::support::roles::Role;
 
 /// Each kind of handle, and the requests that it takes.
-const TAKEN: [(&str, &[RequestKind]); 6] = [
+const TAKEN: [(&str, &[RequestKind]); 7] = [
     ("a listening socket", &[Accept]),
     ("a stream socket", &[Connect, Receive, Send, HangUp]),
+    ("a datagram socket", &[ReceiveDatagrams, SendDatagrams]),
     ("the reading end of a pipe", &[Receive]),
     ("the writing end of a pipe", &[Send, HangUp]),
     ("a duplex pipe", &[Receive, Send, HangUp]),
@@ -23,10 +28,11 @@ const TAKEN: [(&str, &[RequestKind]); 6] = [
 ];
 
 /// The pairs of requests that may be under way on a handle at the same time.
-const TOGETHER: [(RequestKind, RequestKind); 5] = [
+const TOGETHER: [(RequestKind, RequestKind); 6] = [
     (Accept, Accept),
     (Exit, Exit),
     (Receive, Send),
+    (ReceiveDatagrams, SendDatagrams),
     (Receive, HangUp),
     (Send, HangUp),
 ];
@@ -37,6 +43,8 @@ fn doing(kind: RequestKind) -> &'static str {
         Receive => "receiving",
         Send => "sending",
         HangUp => "waiting for a hang-up",
+        ReceiveDatagrams => "receiving datagrams",
+        SendDatagrams => "sending datagrams",
         _ => panic!("{kind:?} excludes nothing"),
     }
 }
@@ -46,7 +54,9 @@ fn may_be_together(first: RequestKind, second: RequestKind) -> bool {
 }
 
 /// One request of each kind, and both ways to accept.
-fn requests(peer: SocketAddr) -> [Request; 7] {
+fn requests(peer: SocketAddr) -> [Request; 9] {
+    let mut batch = DatagramBatch::new();
+    batch.push(b"hello", Some(&peer.into()));
     [
         Request::Accept,
         Request::AcceptOne,
@@ -55,6 +65,8 @@ fn requests(peer: SocketAddr) -> [Request; 7] {
         Request::Send(Chunks::from(&b"hello"[..])),
         Request::Exit,
         Request::HangUp,
+        Request::ReceiveDatagrams,
+        Request::SendDatagrams(batch),
     ]
 }
 
@@ -76,6 +88,8 @@ struct Handles {
     address: SocketAddr,
     child: Child,
     duplex: Handle,
+    /// `None` on a port without datagrams.
+    datagrams: Option<Handle>,
 }
 
 impl Handles {
@@ -91,8 +105,10 @@ impl Handles {
             .stdout(Stdio::Null)
             .stderr(Stdio::Null);
         let quiet = harness.spawn(&quiet.stdin(Stdio::Duplex));
+        let any_port = DatagramOptions::bound(([127, 0, 0, 1], 0));
         Handles {
             duplex: quiet.pipe(0).expect("a pipe"),
+            datagrams: harness.open_datagrams(&any_port).ok(),
             harness,
             listener,
             address,
@@ -108,10 +124,17 @@ impl Handles {
             "a stream socket" => self.harness.open_stream(self.address),
             "the reading end of a pipe" => self.child.stdout,
             "the writing end of a pipe" => self.child.stdin,
+            "a datagram socket" => self.datagrams.expect("the port has them"),
             "a duplex pipe" => self.duplex,
             "a process" => self.child.process,
             _ => panic!("no such kind of handle: {name}"),
         }
+    }
+
+    /// The kinds of handles that this port has, and the requests that they take.
+    fn taken(&self) -> Vec<(&'static str, &'static [RequestKind])> {
+        let has = |name| self.datagrams.is_some() || name != "a datagram socket";
+        TAKEN.into_iter().filter(|(name, _)| has(*name)).collect()
     }
 
     fn hangs_up(&self) -> bool {
@@ -157,7 +180,7 @@ impl Handles {
 #[test]
 fn a_handle_takes_the_requests_of_its_kind() {
     let mut handles = Handles::new();
-    for (name, taken) in TAKEN {
+    for (name, taken) in handles.taken() {
         for request in requests(handles.address) {
             let kind = request.kind();
             let handle = handles.get(name, false);
@@ -172,7 +195,7 @@ fn a_handle_takes_the_requests_of_its_kind() {
 #[test]
 fn a_request_under_way_excludes_the_same_others_on_every_port() {
     let mut handles = Handles::new();
-    for (name, taken) in TAKEN {
+    for (name, taken) in handles.taken() {
         for (first, second) in pairs(handles.address) {
             let (under_way, asked) = (first.kind(), second.kind());
             let begins = under_way != HangUp || handles.hangs_up();

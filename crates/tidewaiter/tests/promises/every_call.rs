@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use tidewaiter::port::{
-    CloseMode, Handle, Interest, ListenOptions, Operation, Port, Request, SocketOption, Token,
+    CloseMode, DatagramBatch, DatagramOptions, Handle, Interest, ListenOptions, Multicast,
+    Operation, Port, Request, SocketOption, Token,
 };
 use tidewaiter::process::{Signal, SignalTarget, TerminalSize};
 
@@ -88,6 +89,14 @@ const CALLS: &[(&str, Kind, Call)] = &[
         submit(port, it.server, Request::HangUp)
     }),
     ("submit", Kind::Acts, |port, it| {
+        submit(port, it.server, Request::ReceiveDatagrams)
+    }),
+    ("submit", Kind::Acts, |port, it| {
+        let mut batch = DatagramBatch::new();
+        batch.push(b"no", None);
+        submit(port, it.server, Request::SendDatagrams(batch))
+    }),
+    ("submit", Kind::Acts, |port, it| {
         submit(port, it.child, Request::Exit)
     }),
     ("wait", Kind::Waits, |port, _| {
@@ -123,6 +132,16 @@ const CALLS: &[(&str, Kind, Call)] = &[
     ("open_stream", Kind::Acts, |port, _| {
         let peer = Harness::deserted_address();
         port.open_stream(&peer.into(), None).map(drop)
+    }),
+    ("open_datagrams", Kind::Acts, |port, _| {
+        let options = DatagramOptions::bound(any_port());
+        port.open_datagrams(&options).map(drop)
+    }),
+    ("set_peer", Kind::Acts, |port, it| {
+        port.set_peer(it.server, None)
+    }),
+    ("set_multicast", Kind::Acts, |port, it| {
+        port.set_multicast(it.server, Multicast::Loopback(false))
     }),
     ("adopt", Kind::Acts, |port, _| {
         let spare = TcpListener::bind(any_port()).expect("a port is free");
@@ -232,6 +251,7 @@ fn the_table_has_every_public_call() {
     let sources = [
         include_str!("../../src/port/mod.rs"),
         include_str!("../../src/port/fork.rs"),
+        include_str!("../../src/port/datagram/calls.rs"),
     ];
     let public = sources.iter().flat_map(|source| {
         let (_, calls) = source.split_once("impl Port {").expect("it is there");

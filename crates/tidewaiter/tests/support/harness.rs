@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidewaiter::port::{
-    Chunks, CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Outcome, Port,
-    PortOptions, Request, RequestKind, Resource, Socket, Spawned, Token,
+    Chunks, CloseMode, Completion, DatagramOptions, Failure, Handle, ListenOptions, Operation,
+    Outcome, Port, PortOptions, Request, RequestKind, Resource, Socket, Spawned, Token,
 };
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget};
 
@@ -22,7 +22,7 @@ struct Entry {
     handle: Handle,
     kind: RequestKind,
     token: Token,
-    /// The number of bytes of a send; 1 for an accept of one connection.
+    /// The number of bytes, or of datagrams, of a send; 1 for an accept of one connection.
     bytes: usize,
 }
 
@@ -67,6 +67,7 @@ impl Harness {
         let kind = request.kind();
         let bytes = match &request {
             Request::Send(chunks) => chunks.len(),
+            Request::SendDatagrams(batch) => batch.len(),
             Request::AcceptOne => 1,
             _ => 0,
         };
@@ -190,7 +191,9 @@ impl Harness {
 
     #[track_caller]
     fn check_result(&self, entry: &Entry, completion: &Completion) {
-        use RequestKind::{Accept, Close, Connect, Exit, HangUp, Receive, Send};
+        use RequestKind::{
+            Accept, Close, Connect, Exit, HangUp, Receive, ReceiveDatagrams, Send, SendDatagrams,
+        };
         let unsent = completion.unsent.len();
         match (&completion.result, entry.kind, completion.more) {
             (Ok(Outcome::Received(buffer)), Receive, true) => {
@@ -209,7 +212,14 @@ impl Harness {
             | (Ok(Outcome::Exited(_)), Exit, false)
             | (Ok(Outcome::HungUp), HangUp, false)
             | (Ok(Outcome::Closed), Close, false) => {}
-            (Err(_), kind, false) if kind != Close => {}
+            (Ok(Outcome::Datagrams(datagrams)), ReceiveDatagrams, true) => {
+                assert!(!datagrams.is_empty(), "{completion:?}");
+            }
+            (Ok(Outcome::DatagramError(_)), ReceiveDatagrams, true) => {}
+            (Ok(Outcome::DatagramsSent(batch)), SendDatagrams, false) => {
+                assert!(batch.len() <= entry.bytes, "{completion:?}");
+            }
+            (Err(_), kind, false) if kind != Close && kind != SendDatagrams => {}
             _ => panic!("no answer to a {:?}: {completion:?}", entry.kind),
         }
     }
@@ -313,6 +323,12 @@ impl Harness {
     #[track_caller]
     pub(crate) fn listen(&mut self) -> (Handle, SocketAddr) {
         self.listen_on("127.0.0.1:0")
+    }
+
+    pub(crate) fn open_datagrams(&mut self, options: &DatagramOptions) -> io::Result<Handle> {
+        let handle = self.port.open_datagrams(options)?;
+        self.open.insert(handle);
+        Ok(handle)
     }
 
     #[track_caller]

@@ -46,7 +46,7 @@ use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
 use super::admission::closed;
-use super::calls::{Answer, Control, Open, Query, Watched};
+use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
 use super::control;
 use super::driver::Status;
 use super::listening::Listening;
@@ -350,6 +350,7 @@ impl Driver for Iocp {
                 let socket = control::stream(PortKind::Iocp, peer, local)?;
                 self.insert(Source::Stream(socket), self.sockets.plain_handles)
             }
+            Open::Datagrams(_) => Err(unsupported(PortKind::Iocp, "exchange", "datagrams")),
             Open::Adopted(resource) => self.insert_resource(resource),
         }
     }

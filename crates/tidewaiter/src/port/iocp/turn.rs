@@ -113,6 +113,9 @@ impl Iocp {
                 let peer = peer.socket_addr();
                 self.start_connect(operation, peer.expect("`admit` refuses other addresses"));
             }
+            Request::ReceiveDatagrams | Request::SendDatagrams(_) => {
+                unreachable!("no handle here takes datagrams")
+            }
             Request::HangUp => unreachable!("`Entry::check` refuses it"),
         }
     }
@@ -181,9 +184,12 @@ impl Iocp {
             RequestKind::Connect => self.finish_connect(record, os_result),
             RequestKind::Receive => self.finish_receive(record, os_result, was_eager),
             RequestKind::Send => self.finish_send(record, os_result),
-            RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
-                unreachable!("these operations have no records")
-            }
+            RequestKind::ReceiveDatagrams
+            | RequestKind::SendDatagrams
+            | RequestKind::Exit
+            | RequestKind::HangUp
+            | RequestKind::Watch
+            | RequestKind::Close => unreachable!("these operations have no records"),
         }
     }
 

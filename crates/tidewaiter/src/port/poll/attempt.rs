@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
+use std::cell::{OnceCell, RefCell, RefMut};
+
 use super::super::buffer::{Lease, Pool};
+use super::super::messages::{SendTray, Tray};
 use super::super::options::PortOptions;
 use super::super::source::Source;
 use super::super::surge;
@@ -50,6 +53,9 @@ pub(super) struct Pools {
     connection: Rc<Pool>,
     /// For surges.
     wide: Rc<Pool>,
+    /// For datagrams; made once there are any.
+    tray: OnceCell<RefCell<Tray>>,
+    send_tray: OnceCell<RefCell<SendTray>>,
 }
 
 impl Pools {
@@ -59,7 +65,20 @@ impl Pools {
             pipe: Pool::new(bytes, spare),
             connection: Pool::new(bytes.saturating_add(bytes / 16), spare),
             wide: surge::wide_pool(options),
+            tray: OnceCell::new(),
+            send_tray: OnceCell::new(),
         }
+    }
+
+    pub(super) fn tray(&self) -> RefMut<'_, Tray> {
+        self.tray
+            .get_or_init(|| RefCell::new(Tray::new()))
+            .borrow_mut()
+    }
+
+    pub(super) fn send_tray(&self) -> RefMut<'_, SendTray> {
+        let tray = self.send_tray.get_or_init(|| RefCell::new(SendTray::new()));
+        tray.borrow_mut()
     }
 
     pub(super) fn lease(&self, source: &Source, wide: bool) -> Lease {

@@ -14,7 +14,7 @@ use super::selector::Readiness;
 /// The kinds of operation that can be under way on one handle at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// Accepts, receives, and waits for an exit.
+    /// Accepts, receives (bytes or datagrams), and waits for an exit.
     Input,
     /// Connects and sends.
     Output,
@@ -25,10 +25,12 @@ pub(super) enum Direction {
 impl Direction {
     pub(super) fn of(request: &Request) -> Direction {
         match request {
-            Request::Accept | Request::AcceptOne | Request::Receive | Request::Exit => {
-                Direction::Input
-            }
-            Request::Connect(_) | Request::Send(_) => Direction::Output,
+            Request::Accept
+            | Request::AcceptOne
+            | Request::Receive
+            | Request::ReceiveDatagrams
+            | Request::Exit => Direction::Input,
+            Request::Connect(_) | Request::Send(_) | Request::SendDatagrams(_) => Direction::Output,
             Request::HangUp => Direction::HangUp,
         }
     }

@@ -15,8 +15,10 @@ mod hang_up;
 mod life;
 mod pending;
 mod receive;
+mod receive_datagrams;
 mod selector;
 mod send;
+mod send_datagrams;
 mod sigpipe;
 #[cfg(target_os = "linux")]
 mod successor;
@@ -35,11 +37,12 @@ use std::time::Duration;
 use rustix::fs::{FileType, fstat};
 
 use super::admission::{admit, closed};
-use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
+use super::calls::{Answer, Control, Offer, Open, Query, Watched, unsupported};
 use super::chunks::Chunks;
 use super::driver::{ForkStep, Status};
 use super::foreign::Foreign;
 use super::listening::Listening;
+use super::messages::DatagramSocket;
 use super::options::{PortInfo, PortKind, PortOptions};
 use super::socket::{Resource, Socket, SocketRepr, of_another_port};
 use super::source::Source;
@@ -226,9 +229,18 @@ impl Driver for PollPort {
         Ok(operation)
     }
 
-    fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
-        let entry = self.handles.get_mut(handle.0);
-        entry.map_or(Ok(0), |entry| entry.send_now(data))
+    fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
+        let Some(entry) = self.handles.get_mut(handle.0) else {
+            return Ok(0);
+        };
+        match offer {
+            Offer::Bytes(data) => entry.send_now(data),
+            Offer::Datagrams(batch) => {
+                let bytes = entry.send_datagrams_now(batch, &self.pools);
+                self.queue_if_ready(handle.0);
+                Ok(bytes)
+            }
+        }
     }
 
     fn cancel(&mut self, operation: Operation) -> bool {
@@ -331,6 +343,10 @@ impl Driver for PollPort {
                 let socket = control::stream(PortKind::Poll, peer, local)?;
                 self.register(Source::Stream(socket))
             }
+            Open::Datagrams(options) => {
+                let socket = DatagramSocket::open(PortKind::Poll, options)?;
+                self.register(Source::Datagrams(Box::new(socket)))
+            }
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Plain(socket)))) => {
                 self.register(Source::Stream(socket))
             }
@@ -361,11 +377,11 @@ impl Driver for PollPort {
     }
 
     fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {
-        self.entry(handle)?.source.object().control(control)
+        self.entry(handle)?.source.control(control)
     }
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
-        self.entry(handle)?.source.object().query(query)
+        self.entry(handle)?.source.query(query)
     }
 
     fn fork(&mut self, step: ForkStep) -> io::Result<()> {
@@ -406,7 +422,7 @@ fn source_of(resource: Resource) -> io::Result<Source> {
 /// possible now: true for sockets and pipes, false for terminals and other devices.
 fn prepare(source: &Source) -> io::Result<bool> {
     match source {
-        Source::Stream(_) | Source::Duplex(_) | Source::Writer(_) => {
+        Source::Stream(_) | Source::Datagrams(_) | Source::Duplex(_) | Source::Writer(_) => {
             sigpipe::prepare(source.as_fd())?;
         }
         _ => {}

@@ -1,7 +1,10 @@
 //! An operation under way, in our own memory.
 
+use std::collections::VecDeque;
+
 use super::super::chunks::Chunks;
-use super::super::{Completion, Failure, Operation, Request, RequestKind, Token};
+use super::super::datagram::{DatagramBatch, DatagramError};
+use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use crate::os::Address;
 
 /// An operation under way.
@@ -23,6 +26,9 @@ pub(super) enum Work {
     /// A connect that the OS has begun: the socket becomes writable when it ends.
     Connecting,
     Send(Chunks),
+    /// Holds the errors that are still to be told.
+    ReceiveDatagrams(VecDeque<DatagramError>),
+    SendDatagrams(DatagramBatch),
 }
 
 impl Pending {
@@ -38,6 +44,8 @@ impl Pending {
                 Request::HangUp => Work::HangUp,
                 Request::Connect(peer) => Work::Connect(Box::new(peer)),
                 Request::Send(chunks) => Work::Send(chunks),
+                Request::ReceiveDatagrams => Work::ReceiveDatagrams(VecDeque::new()),
+                Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
             },
         }
     }
@@ -50,6 +58,8 @@ impl Pending {
             Work::HangUp => RequestKind::HangUp,
             Work::Connect(_) | Work::Connecting => RequestKind::Connect,
             Work::Send(_) => RequestKind::Send,
+            Work::ReceiveDatagrams(_) => RequestKind::ReceiveDatagrams,
+            Work::SendDatagrams(_) => RequestKind::SendDatagrams,
         }
     }
 
@@ -63,13 +73,18 @@ impl Pending {
 
     /// The completion of a cancelled operation.
     pub(super) fn into_cancelled(self) -> Completion {
+        let (token, operation, kind) = (self.token, self.operation, self.kind());
+        let (result, unsent) = match self.work {
+            Work::SendDatagrams(batch) => (Ok(Outcome::DatagramsSent(batch)), Chunks::new()),
+            _ => (Err(Failure::Cancelled), self.into_unsent()),
+        };
         Completion {
-            token: self.token,
-            operation: self.operation,
-            kind: self.kind(),
-            result: Err(Failure::Cancelled),
+            token,
+            operation,
+            kind,
+            result,
             more: false,
-            unsent: self.into_unsent(),
+            unsent,
         }
     }
 }

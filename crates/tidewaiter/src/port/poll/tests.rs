@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::super::calls::Offer;
 use super::super::chunks::Chunks;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, Outcome, PollPort, PortOptions,
@@ -271,21 +272,31 @@ fn a_refused_connect_says_so_and_an_accepted_one_connects() {
 fn what_is_sent_at_once_goes_before_what_is_submitted_then() {
     let mut port = open();
     let (handle, mut peer) = connection(&mut port);
-    assert_eq!(port.send_now(handle, b"first ").expect("sent"), 6);
+    assert_eq!(
+        port.send_now(handle, Offer::Bytes(b"first "))
+            .expect("sent"),
+        6
+    );
     send(&mut port, handle, &b"second "[..]);
-    assert_eq!(port.send_now(handle, b"never").expect("none"), 0);
+    assert_eq!(
+        port.send_now(handle, Offer::Bytes(b"never")).expect("none"),
+        0
+    );
     assert!(matches!(
         one(&mut port).result,
         Ok(Outcome::Sent { bytes: 7, .. })
     ));
-    assert_eq!(port.send_now(handle, b"third").expect("sent"), 5);
+    assert_eq!(
+        port.send_now(handle, Offer::Bytes(b"third")).expect("sent"),
+        5
+    );
     let mut found = [0; 18];
     peer.read_exact(&mut found).expect("read");
     assert_eq!(&found, b"first second third");
     let piece = vec![1; 1 << 20];
     let mut taken = 0;
     loop {
-        match port.send_now(handle, &piece).expect("sent") {
+        match port.send_now(handle, Offer::Bytes(&piece)).expect("sent") {
             0 => break,
             bytes => taken += bytes,
         }

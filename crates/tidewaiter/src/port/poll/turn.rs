@@ -12,7 +12,10 @@ use super::entry::{Direction, Entry};
 use super::pending::{Pending, Work};
 use super::selector::Ended;
 use super::watch::FOREIGN;
-use super::{Place, PollPort, accept, child, connect, hang_up, receive, send};
+use super::{
+    Place, PollPort, accept, child, connect, hang_up, receive, receive_datagrams, send,
+    send_datagrams,
+};
 
 /// A round ends after receiving this many bytes, so that the program processes them while they are
 /// in the processor's cache, and the next round can reuse the memory.
@@ -190,6 +193,8 @@ fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option
         }
         Work::Connecting => connect::finish(entry),
         Work::Send(_) => send::attempt(entry, tools),
+        Work::ReceiveDatagrams(_) => receive_datagrams::attempt(entry, tools),
+        Work::SendDatagrams(_) => send_datagrams::attempt(entry, tools),
     };
     let (result, more) = match attempt {
         Attempt::NotReady => return None,

@@ -137,6 +137,9 @@ impl Driver for SimDriver {
             }
             Request::Receive => Work::Receive,
             Request::Send(chunks) => Work::Send(chunks),
+            Request::ReceiveDatagrams | Request::SendDatagrams(_) => {
+                unreachable!("no handle here takes datagrams")
+            }
             Request::Exit => Work::Exit,
             Request::HangUp => Work::HangUp,
         };
@@ -211,6 +214,7 @@ impl Driver for SimDriver {
                 let (peer, local) = ip_ends(PortKind::Sim, peer, local)?;
                 Source::Bound(self.shared.change(|world| world.bind(peer, local))?)
             }
+            Open::Datagrams(_) => return Err(unsupported(PortKind::Sim, "exchange", "datagrams")),
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Own(socket)))) => {
                 Source::Stream(self.adopt_socket(socket)?)
             }

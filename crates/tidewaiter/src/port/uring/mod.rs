@@ -364,6 +364,9 @@ impl Driver for Uring {
             Open::Stream { peer, local } => {
                 Source::Stream(control::stream(PortKind::Uring, peer, local)?)
             }
+            Open::Datagrams(_) => {
+                return Err(unsupported(PortKind::Uring, "exchange", "datagrams"));
+            }
             Open::Adopted(resource) => self.prepare(resource)?,
         };
         Ok(self.keep(source))
@@ -387,11 +390,11 @@ impl Driver for Uring {
     }
 
     fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {
-        self.entry(handle)?.source.object().control(control)
+        self.entry(handle)?.source.control(control)
     }
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
-        self.entry(handle)?.source.object().query(query)
+        self.entry(handle)?.source.query(query)
     }
 
     fn fork(&mut self, step: ForkStep) -> io::Result<()> {

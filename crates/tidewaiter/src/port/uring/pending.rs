@@ -86,6 +86,9 @@ impl Work {
                 chunks,
                 gather: None,
             },
+            Request::ReceiveDatagrams | Request::SendDatagrams(_) => {
+                unreachable!("no handle here takes datagrams")
+            }
             Request::Exit => Work::Exit(entry.process().mark()),
             Request::HangUp => Work::HangUp { seen: false },
         }

@@ -1,0 +1,47 @@
+//! Errors that concern single datagrams.
+
+use std::fmt;
+use std::io;
+
+use crate::os::Address;
+
+/// A datagram that could not be sent or received, or that the network reported as undeliverable. It never ends the
+/// socket.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DatagramError {
+    /// The name of the system call that reported it.
+    pub call: &'static str,
+    /// The peer that the datagram was for or came from, as far as the OS tells.
+    pub peer: Option<Address>,
+    /// The OS's error. A peer that refuses datagrams has the kind
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) or, on Windows,
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset).
+    pub source: io::Error,
+}
+
+impl DatagramError {
+    pub(crate) fn new(
+        call: &'static str,
+        peer: Option<Address>,
+        source: io::Error,
+    ) -> DatagramError {
+        DatagramError { call, peer, source }
+    }
+}
+
+impl fmt::Display for DatagramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DatagramError { call, peer, source } = self;
+        match peer {
+            Some(peer) => write!(f, "{peer}: {call}: {source}"),
+            None => write!(f, "{call}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for DatagramError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}

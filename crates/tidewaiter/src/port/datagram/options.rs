@@ -1,0 +1,106 @@
+//! How a datagram socket is opened.
+
+use std::net::SocketAddr;
+
+use crate::os::{Address, UnixAddress};
+
+/// Which datagram socket to open, and how: a UDP socket, or on Unix a datagram socket of the UNIX family.
+///
+/// The fields are public, the struct is not exhaustive: take one of the constructors and change fields.
+///
+/// ```
+/// use tidewaiter::port::DatagramOptions;
+///
+/// let mut options = DatagramOptions::bound(([0, 0, 0, 0], 5353));
+/// options.reuse_address = true;
+/// # let _ = options;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DatagramOptions {
+    /// The address that the socket is bound to. With port 0, the OS chooses a port. `None`: the OS chooses everything
+    /// when the socket first sends; a UNIX socket stays without a name, so that nobody can answer it.
+    pub local: Option<Address>,
+    /// The peer that the socket is connected to: it receives from no one else, and a datagram without a destination
+    /// goes there. `None`: it receives from everyone.
+    pub peer: Option<Address>,
+    /// Whether other sockets may bind the same address if they set this too (`SO_REUSEADDR`): false by default. Several
+    /// programs that receive from one multicast group need it.
+    pub reuse_address: bool,
+    /// Whether the kernel spreads the datagrams over all sockets that are bound to the address and set this (Linux):
+    /// false by default. On other systems, opening fails with [`Unsupported`](std::io::ErrorKind::Unsupported).
+    pub reuse_port: bool,
+    /// Whether a socket on an IPv6 address refuses IPv4: true by default. If false, IPv4 peers have addresses such as
+    /// `::ffff:192.0.2.1`. Without effect on other addresses.
+    pub only_v6: bool,
+    /// Whether the socket may send to broadcast addresses (`SO_BROADCAST`): false by default.
+    pub broadcast: bool,
+    /// Whether each received datagram comes with its [`PacketInfo`](super::PacketInfo): false by default.
+    pub packet_info: bool,
+    /// The size of the OS's receive buffer (`SO_RCVBUF`), which the OS may cap; `None`, the default, leaves it alone.
+    pub receive_buffer: Option<usize>,
+    /// The size of the OS's send buffer (`SO_SNDBUF`), which the OS may cap; `None`, the default, leaves it alone.
+    pub send_buffer: Option<usize>,
+    /// A reactor queues at most this many datagrams that the OS has not taken: 1024 by default, at least 1. Further ones
+    /// are dropped, which
+    /// [`datagrams_dropped`](crate::DatagramProtocol::datagrams_dropped) reports.
+    pub queued_datagrams: usize,
+    /// A reactor queues at most this many bytes that the OS has not taken, or a single datagram: 1 MiB by default.
+    pub queued_bytes: usize,
+}
+
+impl DatagramOptions {
+    /// A socket that is bound to `local`, with the defaults for everything else.
+    #[must_use]
+    pub fn bound(local: impl Into<Address>) -> DatagramOptions {
+        DatagramOptions::between(Some(local.into()), None)
+    }
+
+    /// A socket that is connected to `peer`, with the defaults for everything else.
+    #[must_use]
+    pub fn connected(peer: impl Into<Address>) -> DatagramOptions {
+        DatagramOptions::between(None, Some(peer.into()))
+    }
+
+    fn between(local: Option<Address>, peer: Option<Address>) -> DatagramOptions {
+        DatagramOptions {
+            local,
+            peer,
+            reuse_address: false,
+            reuse_port: false,
+            only_v6: true,
+            broadcast: false,
+            packet_info: false,
+            receive_buffer: None,
+            send_buffer: None,
+            queued_datagrams: 1024,
+            queued_bytes: 1 << 20,
+        }
+    }
+
+    /// The address that names the socket in messages, and that decides its family.
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.local.as_ref().or(self.peer.as_ref())
+    }
+}
+
+/// Binds to the address.
+impl From<Address> for DatagramOptions {
+    fn from(local: Address) -> DatagramOptions {
+        DatagramOptions::bound(local)
+    }
+}
+
+/// Binds to the address.
+impl From<SocketAddr> for DatagramOptions {
+    fn from(local: SocketAddr) -> DatagramOptions {
+        DatagramOptions::bound(local)
+    }
+}
+
+/// Binds to the address.
+impl From<UnixAddress> for DatagramOptions {
+    fn from(local: UnixAddress) -> DatagramOptions {
+        DatagramOptions::bound(local)
+    }
+}

@@ -1,0 +1,193 @@
+//! Datagrams that have arrived.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use super::super::memory::Buffer;
+use crate::os::Address;
+
+/// How many empty lists of messages are kept for reuse.
+const SPARE_MAX: usize = 32;
+
+/// Datagrams that arrived on one socket: at least one, in their order.
+///
+/// They lie in the port's receive buffers, which dropping this gives back: copy bytes that you keep for long.
+pub struct Datagrams {
+    messages: Vec<Message>,
+    spare: Rc<SpareBatches>,
+}
+
+/// One message of the OS: a datagram, or a run of datagrams from one sender that the OS joined.
+pub(crate) struct Message {
+    /// The memory that the message lies in.
+    pub(crate) memory: Buffer,
+    /// Where the payload begins in it. It reaches to the end.
+    pub(crate) start: usize,
+    /// The size of each datagram of a run, but for the last one, which may be smaller; 0 for a single datagram.
+    pub(crate) segment: usize,
+    pub(crate) sender: Option<Address>,
+    pub(crate) info: Option<PacketInfo>,
+}
+
+impl Message {
+    fn payload(&self) -> &[u8] {
+        &self.memory[self.start..]
+    }
+
+    /// The size by which the payload is cut into datagrams; never 0.
+    fn step(&self) -> usize {
+        match self.segment {
+            0 => self.payload().len().max(1),
+            segment => segment,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.payload().len().div_ceil(self.step()).max(1)
+    }
+}
+
+/// Empty lists of messages, kept for their allocations.
+#[derive(Default)]
+pub(crate) struct SpareBatches(RefCell<Vec<Vec<Message>>>);
+
+impl Datagrams {
+    /// Makes an empty list, with the allocation of one that is gone if there is any.
+    pub(crate) fn new(spare: &Rc<SpareBatches>) -> Datagrams {
+        Datagrams {
+            messages: spare.0.borrow_mut().pop().unwrap_or_default(),
+            spare: Rc::clone(spare),
+        }
+    }
+
+    pub(crate) fn push(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+
+    /// The number of datagrams.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages.iter().map(Message::count).sum()
+    }
+
+    /// Whether there are none: never for those of a completion.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The datagrams, in the order of their arrival.
+    pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
+        self.messages.iter().flat_map(|message| {
+            let (payload, step) = (message.payload(), message.step());
+            (0..message.count()).map(move |at| {
+                let end = payload.len().min((at + 1) * step);
+                Datagram {
+                    bytes: &payload[at * step..end],
+                    message,
+                }
+            })
+        })
+    }
+}
+
+impl Drop for Datagrams {
+    fn drop(&mut self) {
+        self.messages.clear();
+        let mut spare = self.spare.0.borrow_mut();
+        if self.messages.capacity() > 0 && spare.len() < SPARE_MAX {
+            spare.push(std::mem::take(&mut self.messages));
+        }
+    }
+}
+
+impl fmt::Debug for Datagrams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// A datagram that has arrived: its bytes, maybe none, and what is known about it. It is never cut short.
+#[derive(Clone, Copy)]
+pub struct Datagram<'a> {
+    bytes: &'a [u8],
+    message: &'a Message,
+}
+
+impl<'a> Datagram<'a> {
+    /// The datagram's bytes; there may be none.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The address that the datagram came from, to which an answer goes; `None` for the socket of a sender without a
+    /// name.
+    #[must_use]
+    pub fn sender(&self) -> Option<&'a Address> {
+        self.message.sender.as_ref()
+    }
+
+    /// The packet's other contents, if [`packet_info`](super::DatagramOptions::packet_info) asked for it.
+    #[must_use]
+    pub fn packet_info(&self) -> Option<&'a PacketInfo> {
+        self.message.info.as_ref()
+    }
+}
+
+impl Deref for Datagram<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
+impl fmt::Debug for Datagram<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Datagram");
+        out.field("bytes", &self.bytes.len());
+        out.field("sender", &self.sender());
+        out.finish_non_exhaustive()
+    }
+}
+
+/// A packet's contents besides its bytes, as far as the OS tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PacketInfo {
+    /// The address that the packet was sent to: one of this machine's, a multicast group or a broadcast address.
+    pub destination: Option<IpAddr>,
+    /// The index of the network interface on which the packet arrived.
+    pub interface: Option<u32>,
+    /// The packet's mark of congestion.
+    pub ecn: Option<Ecn>,
+}
+
+/// Explicit congestion notification: what the network and the sender say about congestion (RFC 3168).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ecn {
+    /// The sender does not take part.
+    NotCapable,
+    /// The sender takes part: ECT(1).
+    Capable1,
+    /// The sender takes part: ECT(0).
+    Capable0,
+    /// The packet passed a router that was congested.
+    Congested,
+}
+
+impl Ecn {
+    /// Reads the mark from an IPv4 header's type of service, or an IPv6 header's traffic class.
+    pub(crate) fn of_traffic_class(class: u8) -> Ecn {
+        match class & 0b11 {
+            0b00 => Ecn::NotCapable,
+            0b01 => Ecn::Capable1,
+            0b10 => Ecn::Capable0,
+            _ => Ecn::Congested,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Receiving several datagrams in one call.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::rc::Rc;
+
+use libc::iovec;
+
+use super::super::buffer::{Lease, Pool};
+use super::super::datagram::{DatagramError, Datagrams, Message, SpareBatches};
+use super::control::Control;
+use super::name::Name;
+use super::socket::DatagramSocket;
+use super::system::{self, Header};
+
+/// The most messages in one call.
+const MESSAGES_MAX: usize = 16;
+
+/// The memory for one message: all that UDP carries.
+const UDP_BYTES: usize = 64 * 1024;
+
+/// The memory for one message of a UNIX socket: as large as Linux lets one be unless it is set up otherwise.
+const UNIX_BYTES: usize = 256 * 1024;
+
+/// Memory for a call that receives, and what the kernel writes besides the payload. Calls on all sockets share it.
+pub(in super::super) struct Tray {
+    spare: Rc<SpareBatches>,
+    udp: Slots,
+    unix: Slots,
+    names: Box<[Name; MESSAGES_MAX]>,
+    controls: Box<[Control; MESSAGES_MAX]>,
+    pieces: Box<[iovec; MESSAGES_MAX]>,
+    headers: Box<[Header; MESSAGES_MAX]>,
+}
+
+/// The result of a call.
+pub(in super::super) struct Arrived {
+    /// The datagrams, if one was whole.
+    pub(in super::super) datagrams: Option<Datagrams>,
+    /// Whether nothing was left.
+    pub(in super::super) drained: bool,
+    /// The number of bytes.
+    pub(in super::super) bytes: usize,
+}
+
+/// Memory for payloads: the first ones are leased already.
+struct Slots {
+    pool: Rc<Pool>,
+    leases: Vec<Lease>,
+}
+
+impl Slots {
+    fn new(bytes: usize) -> Slots {
+        Slots {
+            pool: Pool::new(bytes, 2 * MESSAGES_MAX),
+            leases: Vec::new(),
+        }
+    }
+
+    fn fill_up(&mut self, count: usize) {
+        while self.leases.len() < count {
+            self.leases.push(self.pool.lease());
+        }
+    }
+}
+
+impl Tray {
+    pub(in super::super) fn new() -> Tray {
+        let (pieces, headers) = (MaybeUninit::zeroed(), MaybeUninit::zeroed());
+        // SAFETY: zeros are a valid value of these structures: null pointers and lengths of zero.
+        let pieces: [iovec; MESSAGES_MAX] = unsafe { pieces.assume_init() };
+        // SAFETY: as above.
+        let headers: [Header; MESSAGES_MAX] = unsafe { headers.assume_init() };
+        Tray {
+            spare: Rc::default(),
+            udp: Slots::new(UDP_BYTES),
+            unix: Slots::new(UNIX_BYTES),
+            names: Box::new([Name::empty(); MESSAGES_MAX]),
+            controls: Box::new([Control::empty(); MESSAGES_MAX]),
+            pieces: Box::new(pieces),
+            headers: Box::new(headers),
+        }
+    }
+
+    /// Receives what has arrived, without blocking: several datagrams if the last call brought several. Appends to
+    /// `errors` for each datagram that was too large.
+    pub(in super::super) fn receive(
+        &mut self,
+        socket: &DatagramSocket,
+        errors: &mut impl Extend<DatagramError>,
+    ) -> io::Result<Arrived> {
+        // A call for two tells that nothing is left behind the first one.
+        let count = (2 * socket.received_last.get()).clamp(2, MESSAGES_MAX);
+        self.prepare(socket, count);
+        // SAFETY: `prepare` has pointed the headers to memory that `self` owns, and nobody else uses it during the call.
+        let received = unsafe { system::receive(socket, &mut self.headers[..count]) }?;
+        socket.received_last.set(received);
+        let (mut datagrams, mut bytes) = (Datagrams::new(&self.spare), 0);
+        for at in 0..received {
+            match self.take(socket, at) {
+                Ok(message) => {
+                    bytes += message.memory.len();
+                    datagrams.push(message);
+                }
+                Err(error) => errors.extend([error]),
+            }
+        }
+        Ok(Arrived {
+            datagrams: Some(datagrams).filter(|datagrams| !datagrams.is_empty()),
+            drained: received < count,
+            bytes,
+        })
+    }
+
+    /// Points the first `count` headers to memory.
+    fn prepare(&mut self, socket: &DatagramSocket, count: usize) {
+        let slots = if socket.is_udp() {
+            &mut self.udp
+        } else {
+            &mut self.unix
+        };
+        slots.fill_up(count);
+        for (at, lease) in slots.leases.iter().enumerate().take(count) {
+            let piece = &mut self.pieces[at];
+            piece.iov_base = lease.as_ptr().as_ptr().cast();
+            piece.iov_len = lease.capacity();
+            let header = &mut self.headers[at].msg_hdr;
+            header.msg_iov = piece;
+            header.msg_iovlen = 1;
+            header.msg_name = (&raw mut self.names[at]).cast();
+            header.msg_namelen = Name::SIZE;
+            header.msg_control = self.controls[at].as_mut_ptr();
+            header.msg_controllen = Control::SIZE as _;
+            header.msg_flags = 0;
+        }
+    }
+
+    /// Takes the message `at` out, which was received.
+    fn take(&mut self, socket: &DatagramSocket, at: usize) -> Result<Message, DatagramError> {
+        let slots = if socket.is_udp() {
+            &mut self.udp
+        } else {
+            &mut self.unix
+        };
+        let header = &self.headers[at];
+        let sender = socket.sender(&self.names[at], header.msg_hdr.msg_namelen);
+        if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
+            let too_large = io::Error::from_raw_os_error(libc::EMSGSIZE);
+            return Err(DatagramError::new("recvmsg", sender, too_large));
+        }
+        // SAFETY: the kernel has filled this header, and `self` still has its control data.
+        let said = unsafe { system::said(&header.msg_hdr) };
+        let lease = std::mem::replace(&mut slots.leases[at], slots.pool.lease());
+        Ok(Message {
+            memory: lease.filled(header.msg_len as usize),
+            start: 0,
+            segment: said.segment,
+            sender,
+            info: socket.packet_info.then_some(said.info),
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! A datagram socket: opening it, and what it needs to know of itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+use socket2::{Protocol, Socket, Type};
+
+use super::super::admission::invalid;
+use super::super::calls::{Control, unsupported};
+use super::super::control::{self, Object};
+use super::super::datagram::{DatagramError, DatagramOptions};
+use super::super::listening::share_port;
+use super::super::options::PortKind;
+use super::family::Family;
+use super::multicast::set_multicast;
+use super::name::Name;
+use super::system;
+use crate::os::Address;
+
+/// A datagram socket of the OS.
+#[derive(Debug)]
+pub(in super::super) struct DatagramSocket {
+    socket: Socket,
+    pub(super) family: Family,
+    /// Whether the program wants what packets say besides.
+    pub(super) packet_info: bool,
+    /// The kernel cuts runs of datagrams of at most this size; 0 if it cuts none.
+    pub(super) segment_max: Cell<usize>,
+    /// How many messages the last receive brought.
+    pub(super) received_last: Cell<usize>,
+    /// The last sender with a name, which the next datagram of the same sender shares.
+    pub(super) sender: RefCell<Option<Address>>,
+}
+
+impl DatagramSocket {
+    /// Opens a socket for a port of the kind `port`.
+    pub(in super::super) fn open(
+        port: PortKind,
+        options: &DatagramOptions,
+    ) -> io::Result<DatagramSocket> {
+        let address = options.address().ok_or_else(no_address)?;
+        let refused = || unsupported(port, "exchange datagrams at", address);
+        let family = Family::of(address).ok_or_else(refused)?;
+        let protocol = (family != Family::Unix).then_some(Protocol::UDP);
+        let socket = Socket::new(family.domain(), Type::DGRAM, protocol)?;
+        socket.set_nonblocking(true)?;
+        set_options(&socket, family, options)?;
+        system::prepare(&socket, family, options.packet_info)?;
+        if let Some(local) = &options.local {
+            bind(&socket, local)?;
+        }
+        if let Some(peer) = &options.peer {
+            socket.connect(&control::os_address(peer)?)?;
+        }
+        let cuts = system::SEGMENTS_MAX > 1 && family != Family::Unix;
+        Ok(DatagramSocket {
+            socket,
+            family,
+            packet_info: options.packet_info,
+            segment_max: Cell::new(if cuts { usize::from(u16::MAX) } else { 0 }),
+            received_last: Cell::new(0),
+            sender: RefCell::new(None),
+        })
+    }
+
+    pub(in super::super) fn control(&self, control: Control<'_>) -> io::Result<()> {
+        match control {
+            Control::SetPeer(peer) => set_peer(self, peer),
+            Control::Multicast(change) => set_multicast(self, change),
+            Control::ShutdownWrite | Control::HoldEnds(_) => {
+                Err(invalid("the handle is not a stream socket"))
+            }
+            other => Object::Socket(self).control(other),
+        }
+    }
+
+    /// Whether this is a UDP socket.
+    pub(in super::super) fn is_udp(&self) -> bool {
+        self.family != Family::Unix
+    }
+
+    /// Takes errors that peers and the network reported off the socket's queue, at most `max` of them. Returns whether
+    /// the queue is empty then.
+    pub(in super::super) fn take_errors(
+        &self,
+        errors: &mut VecDeque<DatagramError>,
+        max: usize,
+    ) -> bool {
+        for _ in 0..max {
+            match system::take_error(self) {
+                Some(error) => errors.push_back(error),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    /// The error of a call that failed because of what a peer or the network reported.
+    pub(in super::super) fn reported(&self, error: io::Error) -> DatagramError {
+        // Without a queue of errors, only a connected socket learns of them.
+        DatagramError::new("recvmsg", control::peer_addr(self).ok(), error)
+    }
+
+    /// Reads the sender of a message, which the kernel wrote into `name`.
+    pub(super) fn sender(&self, name: &Name, len: libc::socklen_t) -> Option<Address> {
+        if self.is_udp() {
+            return name.read(len, None);
+        }
+        let mut last = self.sender.borrow_mut();
+        let sender = name.read(len, last.as_ref());
+        if sender.is_some() && *last != sender {
+            last.clone_from(&sender);
+        }
+        sender
+    }
+}
+
+fn no_address() -> io::Error {
+    invalid("a datagram socket needs a local address or a peer")
+}
+
+fn set_options(socket: &Socket, family: Family, options: &DatagramOptions) -> io::Result<()> {
+    if family == Family::V6 {
+        socket.set_only_v6(options.only_v6)?;
+    }
+    if options.reuse_address {
+        socket.set_reuse_address(true)?;
+    }
+    if options.reuse_port {
+        share_port(socket)?;
+    }
+    if options.broadcast {
+        socket.set_broadcast(true)?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
+}
+
+fn bind(socket: &Socket, local: &Address) -> io::Result<()> {
+    match local {
+        Address::Unix(name) if name.is_unnamed() => Ok(()),
+        local => socket.bind(&control::os_address(local)?),
+    }
+}
+
+/// Connects the socket to `peer`, or takes back the connection.
+fn set_peer(socket: &Socket, peer: Option<&Address>) -> io::Result<()> {
+    match peer {
+        Some(peer) => socket.connect(&control::os_address(peer)?),
+        None => disconnect(socket),
+    }
+}
+
+fn disconnect(socket: &Socket) -> io::Result<()> {
+    match rustix::net::connect_unspec(socket) {
+        // The BSDs disconnect, and then complain about the address.
+        Ok(()) | Err(Errno::AFNOSUPPORT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Deref for DatagramSocket {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+impl AsFd for DatagramSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
