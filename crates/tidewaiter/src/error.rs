@@ -171,6 +171,13 @@ pub enum Error {
         /// The OS's reason.
         source: io::Error,
     },
+    /// The reactor cannot open a datagram socket.
+    Datagrams {
+        /// The socket's own address or, if it has none, its peer's.
+        address: Option<Address>,
+        /// The OS's reason.
+        source: io::Error,
+    },
     /// A listening socket made elsewhere cannot be taken over.
     ListenOn(io::Error),
     /// A connected socket or a pipe made elsewhere cannot be taken over.
@@ -199,6 +206,11 @@ impl fmt::Display for Error {
             Error::Running => f.write_str("the reactor is running already"),
             Error::Stopped => f.write_str("the reactor has been stopped"),
             Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Error::Datagrams {
+                address: Some(address),
+                source,
+            } => write!(f, "cannot exchange datagrams at {address}: {source}"),
+            Error::Datagrams { source, .. } => write!(f, "cannot exchange datagrams: {source}"),
             Error::ListenOn(source) => write!(f, "cannot take over a listening socket: {source}"),
             Error::Adopt {
                 peer: Some(peer),
@@ -220,6 +232,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Listen { source, .. }
+            | Error::Datagrams { source, .. }
             | Error::Adopt { source, .. }
             | Error::Watch { source, .. }
             | Error::ListenOn(source)

@@ -53,9 +53,10 @@ pub use reactor::{
 };
 pub use transport::{
     Adopter, ChildFd, ChildLineProtocol, ChildLines, CommandError, CommandFailure, CommandOptions,
-    CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, Factory, GroupListener,
-    Line, LineEnd, LineProtocol, LineSplitter, Lines, Listener, Process, ProcessProtocol, Producer,
-    ProducerKind, Protocol, ReactorGroup, RemoteProcess, ResizeWatch, Transport,
+    CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, DatagramProtocol,
+    DatagramTransport, Factory, GroupListener, Line, LineEnd, LineProtocol, LineSplitter, Lines,
+    Listener, Process, ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup,
+    RemoteProcess, ResizeWatch, Transport,
 };
 
 /// The README's example compiles.

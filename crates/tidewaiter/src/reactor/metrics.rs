@@ -26,6 +26,7 @@ pub(crate) enum LiveKind {
     Lingering,
     Listener,
     Child,
+    Datagrams,
     /// Any other kind: counted in the total only.
     Other,
 }
@@ -98,6 +99,7 @@ impl Counters {
                 lingering: self.living(LiveKind::Lingering),
                 listeners: self.living(LiveKind::Listener),
                 children: self.living(LiveKind::Child),
+                datagram_sockets: self.living(LiveKind::Datagrams),
             },
             in_flight,
             turn_times: self.pace.times(),
@@ -121,6 +123,8 @@ pub struct Living {
     pub listeners: usize,
     /// Children that run, or whose pipes are open.
     pub children: usize,
+    /// Datagram sockets.
+    pub datagram_sockets: usize,
 }
 
 /// Counts of a reactor's activity since it was made, and of what is under way on it now. See

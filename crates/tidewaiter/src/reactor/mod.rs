@@ -43,7 +43,8 @@ pub use watch::Watch;
 use crate::error::Error;
 use crate::panics;
 use crate::port::{
-    Buffer, Chunks, Completion, Key, Port, PortInfo, ShutdownSignal, SignalWatch, Table, Token,
+    Buffer, Chunks, Completion, DatagramBatch, Key, Port, PortInfo, ShutdownSignal, SignalWatch,
+    Table, Token,
 };
 use metrics::Counters;
 use timers::Timers;
@@ -162,6 +163,8 @@ struct Queued {
     callbacks: RefCell<VecDeque<Callback>>,
     /// Drained send queues that still hold the bytes that were sent, to be dropped.
     sent: RefCell<Vec<Chunks>>,
+    /// Batches without datagrams that still hold bytes that were sent, to be dropped.
+    sent_datagrams: RefCell<Vec<DatagramBatch>>,
 }
 
 /// Buffers that connections share.
@@ -169,6 +172,8 @@ struct Queued {
 struct Memory {
     /// Empty send queues, kept for their allocations.
     storage: RefCell<Vec<Chunks>>,
+    /// Empty batches of datagrams, kept for their allocations.
+    batches: RefCell<Vec<DatagramBatch>>,
     /// The bytes that a protocol is receiving right now.
     delivering: RefCell<Option<Buffer>>,
 }
@@ -334,6 +339,26 @@ impl Reactor {
         let mut kept = self.core.memory.storage.borrow_mut();
         if storage.has_storage() && kept.len() < STORAGE_MAX {
             kept.push(storage);
+        }
+    }
+
+    /// Returns an empty batch of datagrams, with an allocation if there is one.
+    pub(crate) fn take_batch(&self) -> DatagramBatch {
+        let batch = self.core.memory.batches.borrow_mut().pop();
+        batch.unwrap_or_default()
+    }
+
+    /// Takes back a batch without datagrams for reuse. The loop drops the bytes that were sent.
+    pub(crate) fn keep_batch(&self, batch: DatagramBatch) {
+        debug_assert!(batch.is_empty(), "only empty batches are reused");
+        if batch.holds_sent() {
+            self.core.queued.sent_datagrams.borrow_mut().push(batch);
+            self.core.queued.any.set(true);
+            return;
+        }
+        let mut kept = self.core.memory.batches.borrow_mut();
+        if kept.len() < STORAGE_MAX {
+            kept.push(batch);
         }
     }
 

@@ -3,6 +3,7 @@
 mod adopter;
 mod child;
 mod connect;
+mod datagram;
 mod group;
 mod lines;
 mod listener;
@@ -15,6 +16,7 @@ pub use child::{
     Process, ProcessProtocol, RemoteProcess,
 };
 pub use connect::{ConnectOptions, Connector};
+pub use datagram::{DatagramProtocol, DatagramTransport};
 pub use group::{GroupListener, ReactorGroup};
 pub use lines::{ChildLineProtocol, ChildLines, Line, LineEnd, LineProtocol, LineSplitter, Lines};
 pub use listener::Listener;

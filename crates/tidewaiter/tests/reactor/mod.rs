@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod connecting;
+mod datagrams;
 pub(crate) mod drops;
 mod duplex;
 mod embedding;

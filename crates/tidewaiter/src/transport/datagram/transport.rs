@@ -1,0 +1,212 @@
+//! A datagram socket, as its protocol sees it.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::DatagramSocket;
+use crate::error::Reason;
+use crate::os::Address;
+use crate::port::{Multicast, NetworkInterface, RawDescriptor};
+use crate::reactor::Reactor;
+
+/// A datagram socket on a reactor. Clones refer to the same one; dropping them does not close it.
+///
+/// No call blocks, and no call enters the protocol: its callbacks come from the loop later. Once the socket is closed,
+/// calls do nothing or return [`NotConnected`](io::ErrorKind::NotConnected).
+///
+/// The datagrams of one turn of the loop go to the OS together. A datagram may be lost, duplicated or overtaken on its
+/// way, except between UNIX sockets.
+#[derive(Clone)]
+pub struct DatagramTransport {
+    socket: Rc<DatagramSocket>,
+}
+
+impl DatagramTransport {
+    pub(super) fn of(socket: &Rc<DatagramSocket>) -> DatagramTransport {
+        DatagramTransport {
+            socket: Rc::clone(socket),
+        }
+    }
+
+    /// Sends a copy of `data` to the peer that the socket is connected to, as one datagram.
+    ///
+    /// Without a connected peer, or for an error of the OS, the loop calls
+    /// [`error_received`](super::DatagramProtocol::error_received).
+    pub fn send(&self, data: &[u8]) {
+        self.socket
+            .push(1, data.len(), |queue| queue.push(data, None));
+    }
+
+    /// Sends a copy of `data` to `peer`, as one datagram.
+    pub fn send_to(&self, data: &[u8], peer: &Address) {
+        self.socket
+            .push(1, data.len(), |queue| queue.push(data, Some(peer)));
+    }
+
+    /// Sends `data` as one datagram without copying it, to `peer` or, if that is `None`, to the peer that the socket is
+    /// connected to. The memory is dropped by the loop once the OS has taken it.
+    pub fn send_bytes(&self, data: impl Into<Bytes>, peer: Option<&Address>) {
+        let data = data.into();
+        self.socket
+            .push(1, data.len(), |queue| queue.push_bytes(data, peer));
+    }
+
+    /// Sends `data` as datagrams of `segment` bytes each, but for the last one, which may be smaller. Otherwise as
+    /// [`send_bytes`](DatagramTransport::send_bytes). Linux cuts them in the kernel, which takes much less time than sending
+    /// them one by one. It does so as well for datagrams of one size that were sent one after the other to one peer.
+    ///
+    /// # Panics
+    ///
+    /// When `segment` is 0, or `data` is empty.
+    pub fn send_run(&self, data: impl Into<Bytes>, segment: usize, peer: Option<&Address>) {
+        let data = data.into();
+        let count = data.len().div_ceil(segment.max(1));
+        self.socket.push(count, data.len(), |queue| {
+            queue.push_run(data, segment, peer);
+        });
+    }
+
+    /// Connects the socket to `peer`, or takes back the connection (`None`). A connected socket receives from its peer
+    /// alone; datagrams of others that arrived before are still received.
+    ///
+    /// # Errors
+    ///
+    /// The OS's error; [`NotConnected`](io::ErrorKind::NotConnected) once the socket is closed.
+    pub fn set_peer(&self, peer: Option<&Address>) -> io::Result<()> {
+        self.check_open()?;
+        self.reactor().port_mut().set_peer(self.socket.handle, peer)
+    }
+
+    /// Receives what is sent to a multicast group.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_peer`](DatagramTransport::set_peer).
+    pub fn join_multicast(&self, group: IpAddr, interface: NetworkInterface) -> io::Result<()> {
+        self.set_multicast(Multicast::Join {
+            group,
+            source: None,
+            interface,
+        })
+    }
+
+    /// Undoes [`join_multicast`](DatagramTransport::join_multicast).
+    ///
+    /// # Errors
+    ///
+    /// As [`set_peer`](DatagramTransport::set_peer).
+    pub fn leave_multicast(&self, group: IpAddr, interface: NetworkInterface) -> io::Result<()> {
+        self.set_multicast(Multicast::Leave {
+            group,
+            source: None,
+            interface,
+        })
+    }
+
+    /// Changes what the socket receives from or sends to multicast groups: also for groups of one source, the number of
+    /// hops, and the interface.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_peer`](DatagramTransport::set_peer).
+    pub fn set_multicast(&self, change: Multicast) -> io::Result<()> {
+        self.check_open()?;
+        let mut port = self.reactor().port_mut();
+        port.set_multicast(self.socket.handle, change)
+    }
+
+    /// Receives nothing more for now: no datagram is delivered after this call. The OS keeps those that arrive, until its
+    /// buffer is full.
+    pub fn pause_receiving(&self) {
+        self.socket.pause();
+    }
+
+    /// Receives again.
+    pub fn resume_receiving(&self) {
+        self.socket.resume();
+    }
+
+    /// The number of datagrams that the OS has not taken yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.socket.queued()
+    }
+
+    /// Closes the socket. What was sent before goes to the OS if it takes it at once, and is dropped otherwise. The loop
+    /// then calls [`stopped`](super::DatagramProtocol::stopped) with [`Reason::Done`]. Does nothing the second time.
+    pub fn close(&self) {
+        self.socket.close(Reason::Done);
+    }
+
+    /// Whether the socket is open: until [`close`](DatagramTransport::close), or until the reactor stops.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.socket.is_open()
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_peer`](DatagramTransport::set_peer).
+    pub fn local_addr(&self) -> io::Result<Address> {
+        self.check_open()?;
+        self.reactor().port().local_addr(self.socket.handle)
+    }
+
+    /// The peer that the socket is connected to.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) without one and once the socket is closed; the OS's error.
+    pub fn peer_addr(&self) -> io::Result<Address> {
+        self.check_open()?;
+        self.reactor().port().peer_addr(self.socket.handle)
+    }
+
+    /// The OS's number of the socket, for options that are not offered here. The reactor still owns it: do not close it.
+    /// `None` for a simulated one, and once the socket is closed.
+    #[must_use]
+    pub fn raw_descriptor(&self) -> Option<RawDescriptor> {
+        self.check_open().ok()?;
+        self.reactor()
+            .port()
+            .raw_descriptor(self.socket.handle)
+            .ok()
+    }
+
+    /// The reactor that the socket lives on.
+    #[must_use]
+    pub fn reactor(&self) -> &Reactor {
+        &self.socket.reactor
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        if self.is_open() {
+            return Ok(());
+        }
+        Err(io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// Clones are equal: they refer to the same socket.
+impl PartialEq for DatagramTransport {
+    fn eq(&self, other: &DatagramTransport) -> bool {
+        Rc::ptr_eq(&self.socket, &other.socket)
+    }
+}
+
+impl Eq for DatagramTransport {}
+
+impl fmt::Debug for DatagramTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.socket.address {
+            Some(address) => write!(f, "DatagramTransport({address})"),
+            None => f.write_str("DatagramTransport"),
+        }
+    }
+}
