@@ -28,7 +28,7 @@ pub(crate) fn serve(
     let group = ReactorGroup::start(threads, &Reactor::builder())?;
     // On Linux the kernel distributes the connections; elsewhere one reactor accepts them and hands them to the
     // others in turn.
-    let listener = group.listen_tcp(address, |number| move |_peer| Greeter { number })?;
+    let listener = group.listen(address, |number| move |_peer| Greeter { number })?;
     Ok((group, listener))
 }
 

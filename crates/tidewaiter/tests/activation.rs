@@ -4,11 +4,11 @@
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use rustix::io::{FdFlags, fcntl_getfd};
-use tidewaiter::port::{Resource, Socket, activated};
+use tidewaiter::port::{Resource, Socket, activated, inherited};
 use tidewaiter::process::{Command, Stdio};
 use tidewaiter::{CommandOptions, Reactor};
 
@@ -198,6 +198,19 @@ fn the_example_serves_the_client_that_waits() {
     reactor.run().expect("the port works");
     assert_eq!(&client.join().unwrap(), b"anybody?");
     assert!(run.is_over(), "the stop ended the service");
+}
+
+#[test]
+fn a_descriptor_is_copied_by_its_number() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let copied = inherited(listener.as_raw_fd()).unwrap();
+    assert_eq!(kind(&copied), "listener");
+    drop(copied);
+    assert!(listener.local_addr().is_ok(), "the original stays open");
+    for (number, code) in [(-1, libc::EBADF), (RawFd::MAX, libc::EBADF)] {
+        let error = inherited(number).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(code), "{number}: {error}");
+    }
 }
 
 /// Goal: what was passed can go on to another process: a `Socket` gives its descriptor back.

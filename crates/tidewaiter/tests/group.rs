@@ -62,7 +62,7 @@ fn connect(address: impl ToSocketAddrs) -> (TcpStream, usize) {
 #[test]
 fn connections_are_spread_over_the_threads() {
     let group = start();
-    let listener = group.listen_tcp(any_port(), numbering).unwrap();
+    let listener = group.listen(any_port(), numbering).unwrap();
     // Each thread's share is a third. The chance that all 200 connections miss two of the threads is 3^-199.
     let clients: Vec<_> = (0..200).map(|_| connect(listener.local_addr())).collect();
     let served: BTreeSet<usize> = clients.iter().map(|(_, thread)| *thread).collect();
@@ -75,9 +75,7 @@ fn connections_are_spread_over_the_threads() {
 #[test]
 fn handed_over_connections_are_distributed_in_turn() {
     let group = start();
-    let listener = group
-        .listen_tcp_handing_over(any_port(), numbering)
-        .unwrap();
+    let listener = group.listen_handing_over(any_port(), numbering).unwrap();
     let clients: Vec<_> = (0..4 * THREADS)
         .map(|_| connect(listener.local_addr()))
         .collect();
@@ -99,13 +97,33 @@ fn handed_over_connections_are_distributed_in_turn() {
     assert_eq!(counts, [(0, 4), (0, 4), (12, 4)]);
 }
 
+/// Goal: UNIX sockets, which the kernel does not spread, are spread by the group.
+#[cfg(unix)]
+#[test]
+fn connections_of_a_unix_socket_are_spread() {
+    let group = start();
+    let path = std::env::temp_dir().join(format!("tw-group-{}", std::process::id()));
+    let address = tidewaiter::UnixAddress::from_pathname(&path).unwrap();
+    let listener = group.listen(address, numbering).unwrap();
+    for count in 0..2 * THREADS {
+        let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let mut number = [0];
+        client.read_exact(&mut number).unwrap();
+        assert_eq!(usize::from(number[0]), count % THREADS);
+    }
+    listener.stop_listening();
+    group.stop();
+    group.join().unwrap();
+    assert!(!path.exists(), "the listener removes its file");
+}
+
 type Listen = fn(&ReactorGroup, SocketAddr, Made) -> Result<GroupListener, Error>;
 type Made = Arc<Mutex<Vec<(usize, ThreadId)>>>;
 
 /// Both ways of sharing a listener, with factories that note on which thread they were made.
 const WAYS: [Listen; 2] = [
-    |group, address, made| group.listen_tcp(address, noting(made)),
-    |group, address, made| group.listen_tcp_handing_over(address, noting(made)),
+    |group, address, made| group.listen(address, noting(made)),
+    |group, address, made| group.listen_handing_over(address, noting(made)),
 ];
 
 fn noting(made: Made) -> impl Fn(usize) -> Box<dyn FnMut(Address) -> Number> + Send + Sync {
@@ -140,7 +158,7 @@ fn a_factory_is_made_once_on_each_thread_and_used_there() {
 #[test]
 fn a_reactor_that_stops_stops_all_and_closes_their_listeners() {
     let group = start();
-    let listener = group.listen_tcp(any_port(), numbering).unwrap();
+    let listener = group.listen(any_port(), numbering).unwrap();
     let clients: Vec<_> = (0..20).map(|_| connect(listener.local_addr())).collect();
     let remotes = group.remotes().to_vec();
     assert_eq!(remotes.len(), THREADS);
@@ -176,9 +194,9 @@ fn stop_listening_closes_every_socket_drops_the_factories_and_spares_connections
         let alive = Mutex::new(alive);
         let make = move |thread| Living(thread, alive.lock().unwrap().clone());
         let listener = if sharing {
-            group.listen_tcp(any_port(), make)
+            group.listen(any_port(), make)
         } else {
-            group.listen_tcp_handing_over(any_port(), make)
+            group.listen_handing_over(any_port(), make)
         };
         let listener = listener.unwrap();
         let (mut client, _) = connect(listener.local_addr());
@@ -209,7 +227,7 @@ fn a_port_that_is_taken_is_reported_and_the_group_goes_on() {
         assert_eq!((at, source.kind()), (address.into(), ErrorKind::AddrInUse));
     }
     drop(taken);
-    let listener = group.listen_tcp(address, numbering).unwrap();
+    let listener = group.listen(address, numbering).unwrap();
     connect(listener.local_addr());
 }
 
@@ -217,8 +235,8 @@ fn a_port_that_is_taken_is_reported_and_the_group_goes_on() {
 fn a_group_of_one_does_not_share_its_port() {
     let group = ReactorGroup::start(0, &builder()).unwrap();
     assert_eq!(group.remotes().len(), 1);
-    let listener = group.listen_tcp(any_port(), numbering).unwrap();
-    let error = group.listen_tcp(listener.local_addr(), numbering);
+    let listener = group.listen(any_port(), numbering).unwrap();
+    let error = group.listen(listener.local_addr(), numbering);
     assert!(matches!(error, Err(Error::Listen { .. })), "{error:?}");
     connect(listener.local_addr());
 }
@@ -227,13 +245,13 @@ fn a_group_of_one_does_not_share_its_port() {
 fn a_panic_of_the_closure_that_makes_factories_reaches_the_caller() {
     let group = start();
     let listen = || {
-        group.listen_tcp(any_port(), |thread| {
+        group.listen(any_port(), |thread| {
             assert_ne!(thread, 1, "a deliberate panic");
             numbering(thread)
         })
     };
     assert!(catch_unwind(AssertUnwindSafe(listen)).is_err());
-    let listener = group.listen_tcp(any_port(), numbering).unwrap();
+    let listener = group.listen(any_port(), numbering).unwrap();
     connect(listener.local_addr());
     group.stop();
     group.join().unwrap();
@@ -250,9 +268,7 @@ fn a_call_from_one_of_its_own_threads_is_refused_and_the_group_may_end_there() {
             while Arc::strong_count(&inside) > 1 {
                 thread::yield_now();
             }
-            answer
-                .send(inside.listen_tcp(any_port(), numbering))
-                .unwrap();
+            answer.send(inside.listen(any_port(), numbering)).unwrap();
         })
         .unwrap();
     drop(group);

@@ -3,9 +3,10 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::windows::io::AsRawSocket;
 use std::process::{Child, Command, Stdio};
 
-use tidewaiter::port::{ListeningSocket, SharedSocket, Socket};
+use tidewaiter::port::{ListeningSocket, Resource, SharedSocket, Socket, inherited};
 use tidewaiter::{Protocol, Reactor, Transport};
 
 #[path = "support/shared.rs"]
@@ -125,7 +126,7 @@ fn a_connection_goes_on_in_another_process() {
     let taken = std::rc::Rc::new(std::cell::Cell::new(None));
     let (take, stopping) = (std::rc::Rc::clone(&taken), reactor.clone());
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-    let listener = reactor.listen_tcp_handing_over(any, move |socket, _peer| {
+    let listener = reactor.listen_handing_over(any, move |socket, _peer| {
         take.set(Some(socket));
         stopping.stop();
     });
@@ -153,6 +154,19 @@ fn a_datagram_socket_goes_on_in_another_process() {
     client.recv(&mut answer).expect("the worker answers");
     assert_eq!(&answer, b"hello");
     worker.end();
+}
+
+#[test]
+fn a_socket_is_copied_by_its_number() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free address");
+    let copied = inherited(listener.as_raw_socket()).expect("it is open");
+    assert!(matches!(copied, Resource::Listener(_)), "{copied:?}");
+    drop(copied);
+    assert!(listener.local_addr().is_ok(), "the original stays open");
+    for number in [0, 3, u64::MAX] {
+        let error = inherited(number).expect_err("no socket");
+        assert!(error.raw_os_error().is_some(), "{number}: {error}");
+    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl From<ListeningSocket> for Listening {
         Listening {
             #[cfg(unix)]
             _file: None,
-            socket: socket.0,
+            socket: socket.socket,
         }
     }
 }

@@ -150,7 +150,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-pub use activation::{Activated, activated};
+pub use activation::{Activated, activated, inherited};
 use calls::{Control, Offer, Open, Query, SignalCall, Watched};
 pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
 pub use datagram::{

@@ -198,7 +198,7 @@ pub struct ListenOptions {
     /// [`Unsupported`](std::io::ErrorKind::Unsupported).
     ///
     /// A reactor decides for itself:
-    /// [`listen_tcp_for_programs`](crate::Reactor::listen_tcp_for_programs) sets it, the other calls do not.
+    /// [`listen_for_programs`](crate::Reactor::listen_for_programs) sets it, the other calls do not.
     pub for_programs: bool,
     /// How the file of a UNIX socket is made and removed. Without effect on other addresses, but a mode or an owner is
     /// refused for them.

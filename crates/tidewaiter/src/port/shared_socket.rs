@@ -23,7 +23,7 @@ const BYTES: usize = size_of::<WSAPROTOCOL_INFOW>();
 ///
 /// A socket belongs to the first completion port that adopts it, in whichever process that is. So share a socket before
 /// a reactor of this process adopts it: a listening socket, or a connection that
-/// [`listen_tcp_handing_over`](crate::Reactor::listen_tcp_for_programs) accepted. A child that is yet to be started can be
+/// [`listen_handing_over`](crate::Reactor::listen_handing_over) accepted. A child that is yet to be started can be
 /// given the socket itself: see [`Stdio::Descriptor`](crate::process::Stdio::Descriptor). On Unix, descriptors travel over
 /// UNIX sockets instead.
 ///
@@ -117,7 +117,7 @@ impl fmt::Debug for SharedSocket {
 }
 
 /// Starts Winsock, which a process that has had no socket yet has not done. It stays started until the process ends.
-fn start_winsock() -> io::Result<()> {
+pub(super) fn start_winsock() -> io::Result<()> {
     const VERSION: u16 = 0x202;
     let mut data = MaybeUninit::<WSADATA>::uninit();
     // SAFETY: the call writes the record, which has room for it.

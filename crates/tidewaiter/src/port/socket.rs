@@ -91,18 +91,41 @@ impl TryFrom<Socket> for TcpStream {
 
 /// A listening stream socket that belongs to no port yet. Dropping it closes it.
 #[derive(Debug)]
-pub struct ListeningSocket(pub(super) socket2::Socket);
+pub struct ListeningSocket {
+    pub(super) socket: socket2::Socket,
+    pub(crate) one_at_a_time: bool,
+    /// As [`ListenOptions::for_programs`](super::ListenOptions::for_programs).
+    pub(crate) for_programs: bool,
+}
+
+impl ListeningSocket {
+    fn new(socket: socket2::Socket) -> ListeningSocket {
+        ListeningSocket {
+            socket,
+            one_at_a_time: false,
+            for_programs: false,
+        }
+    }
+
+    /// Makes a reactor accept connections one at a time: see
+    /// [`ListenOptions::one_at_a_time`](super::ListenOptions::one_at_a_time).
+    #[must_use]
+    pub fn one_at_a_time(mut self) -> ListeningSocket {
+        self.one_at_a_time = true;
+        self
+    }
+}
 
 impl From<TcpListener> for ListeningSocket {
     fn from(listener: TcpListener) -> ListeningSocket {
-        ListeningSocket(listener.into())
+        ListeningSocket::new(listener.into())
     }
 }
 
 #[cfg(unix)]
 impl From<std::os::unix::net::UnixListener> for ListeningSocket {
     fn from(listener: std::os::unix::net::UnixListener) -> ListeningSocket {
-        ListeningSocket(std::os::fd::OwnedFd::from(listener).into())
+        ListeningSocket::new(std::os::fd::OwnedFd::from(listener).into())
     }
 }
 
@@ -110,7 +133,7 @@ impl From<std::os::unix::net::UnixListener> for ListeningSocket {
 #[cfg(unix)]
 impl From<std::os::fd::OwnedFd> for ListeningSocket {
     fn from(descriptor: std::os::fd::OwnedFd) -> ListeningSocket {
-        ListeningSocket(descriptor.into())
+        ListeningSocket::new(descriptor.into())
     }
 }
 
@@ -118,7 +141,7 @@ impl From<std::os::fd::OwnedFd> for ListeningSocket {
 #[cfg(windows)]
 impl From<std::os::windows::io::OwnedSocket> for ListeningSocket {
     fn from(socket: std::os::windows::io::OwnedSocket) -> ListeningSocket {
-        ListeningSocket(socket.into())
+        ListeningSocket::new(socket.into())
     }
 }
 
@@ -189,7 +212,7 @@ impl Resource {
             return Err(wrong_kind("the socket is no stream socket"));
         }
         if listens(&socket)? {
-            return Ok(ListeningSocket(socket).into());
+            return Ok(ListeningSocket::new(socket).into());
         }
         Ok(Socket(SocketRepr::Os(socket)).into())
     }
@@ -203,7 +226,7 @@ impl Resource {
             Resource::Socket(Socket(SocketRepr::Os(socket))) if listens(socket)? => {
                 Err(wrong_kind("the socket listens: it is no connection"))
             }
-            Resource::Listener(ListeningSocket(socket)) if !listens(socket)? => {
+            Resource::Listener(ListeningSocket { socket, .. }) if !listens(socket)? => {
                 Err(wrong_kind("the socket does not listen"))
             }
             _ => Ok(()),

@@ -134,7 +134,7 @@ impl Reactor {
     }
 
     /// Makes a way for other threads to put connected TCP sockets on this reactor, such as those that
-    /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over) accepted elsewhere. Of the factory, only
+    /// [`listen_handing_over`](Reactor::listen_handing_over) accepted elsewhere. Of the factory, only
     /// [`build_protocol`](Factory::build_protocol) is called.
     ///
     /// ```

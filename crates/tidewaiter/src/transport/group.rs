@@ -42,7 +42,7 @@ use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, RunEnd, SystemEvent
 ///
 /// let group = ReactorGroup::start(4, &Reactor::builder())?;
 /// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let listener = group.listen_tcp(address, |_thread| |_peer| Echo)?;
+/// let listener = group.listen(address, |_thread| |_peer| Echo)?;
 /// println!("listening on {}", listener.local_addr());
 /// # let mut client = TcpStream::connect(listener.local_addr())?;
 /// # client.write_all(b"hello")?;
@@ -124,24 +124,24 @@ impl ReactorGroup {
         &self.remotes
     }
 
-    /// Listens for TCP connections and spreads them over the threads. `make_factory` is called once on each
+    /// Listens for connections and spreads them over the threads. `make_factory` is called once on each
     /// thread, with the thread's number from 0 on, and returns the factory that makes the protocols there. The group
     /// calls only [`build_protocol`](Factory::build_protocol) on these factories.
     ///
-    /// On Linux, where the kernel spreads connections, each reactor has a socket of its own on the same address.
+    /// On Linux, where the kernel spreads TCP connections, each reactor has a socket of its own on the same address.
     /// Another process of the same user can then listen on that address too, without an error, if it also sets
-    /// `SO_REUSEPORT`. On other systems, this does the same as
-    /// [`listen_tcp_handing_over`](ReactorGroup::listen_tcp_handing_over). Blocks until all reactors listen.
+    /// `SO_REUSEPORT`. On other systems, and for other addresses, this does the same as
+    /// [`listen_handing_over`](ReactorGroup::listen_handing_over). Blocks until all reactors listen.
     ///
     /// # Errors
     ///
-    /// As [`Reactor::listen_tcp`]; none of the reactors listens then. [`Error::Running`] when called on one of the
+    /// As [`Reactor::listen`]; none of the reactors listens then. [`Error::Running`] when called on one of the
     /// group's own threads, because this call waits for them.
     ///
     /// # Panics
     ///
     /// When `make_factory` panics.
-    pub fn listen_tcp<F: Factory + 'static>(
+    pub fn listen<F: Factory + 'static>(
         &self,
         options: impl Into<ListenOptions>,
         make_factory: impl Fn(usize) -> F + Send + Sync + 'static,
@@ -157,18 +157,18 @@ impl ReactorGroup {
         }
     }
 
-    /// Listens for TCP connections on the first reactor, which passes them to all reactors in turn, itself
+    /// Listens for connections on the first reactor, which passes them to all reactors in turn, itself
     /// included. Each reactor gets the same number of connections, at the cost of a wake-up for each connection.
-    /// Otherwise as [`listen_tcp`](ReactorGroup::listen_tcp).
+    /// Otherwise as [`listen`](ReactorGroup::listen).
     ///
     /// # Errors
     ///
-    /// As [`listen_tcp`](ReactorGroup::listen_tcp).
+    /// As [`listen`](ReactorGroup::listen).
     ///
     /// # Panics
     ///
     /// When `make_factory` panics.
-    pub fn listen_tcp_handing_over<F: Factory + 'static>(
+    pub fn listen_handing_over<F: Factory + 'static>(
         &self,
         options: impl Into<ListenOptions>,
         make_factory: impl Fn(usize) -> F + Send + Sync + 'static,
@@ -201,7 +201,7 @@ impl ReactorGroup {
             let (options_here, adopter) = (options.clone(), adopter.clone());
             let listening = self.ask(index, move |reactor| {
                 let inlet = adopter.inlet(reactor).ok_or(Error::Stopped)?;
-                let listener = reactor.listen_tcp(options_here, LocalFactory(inlet))?;
+                let listener = reactor.listen(options_here, LocalFactory(inlet))?;
                 Ok((listener.local_addr(), listener.token()))
             });
             match listening {
@@ -227,7 +227,7 @@ impl ReactorGroup {
     ) -> Result<GroupListener, Error> {
         let (address, token) = self.ask(0, move |reactor| {
             let mut next = 0;
-            let listener = reactor.listen_tcp_handing_over(options, move |socket, peer| {
+            let listener = reactor.listen_handing_over(options, move |socket, peer| {
                 if adopters[next].adopt_stream(socket, peer.clone()).is_err() {
                     log::debug!("connection from {peer}: the group is stopping");
                 }

@@ -277,7 +277,7 @@ fn listen(world: &World) {
             let _alive = &probe;
             adopt(socket, peer);
         };
-        world.call(|| world.reactor.listen_tcp_handing_over(options, take))
+        world.call(|| world.reactor.listen_handing_over(options, take))
     } else {
         world.call(|| world.reactor.listen_tcp(options, Maker::new(None)))
     };

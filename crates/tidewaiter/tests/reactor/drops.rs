@@ -191,7 +191,7 @@ fn factories_may_do_anything_when_they_are_dropped() {
     parts("of a listener that hands over", |transport| {
         let parting = CallsWhenDropped;
         let reactor = transport.reactor();
-        let listening = reactor.listen_tcp_handing_over(any_port(), move |_, _| {
+        let listening = reactor.listen_handing_over(any_port(), move |_, _| {
             let _ = &parting;
         });
         listening.expect("a port is free").stop_listening();

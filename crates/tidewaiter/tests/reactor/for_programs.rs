@@ -48,7 +48,7 @@ fn serve(reactor: &Reactor, count: usize, role: Role) -> Listener {
         };
         start(&starter, &socket, role, protocol);
     };
-    let listener = reactor.listen_tcp_for_programs(any_port(), take);
+    let listener = reactor.listen_for_programs(any_port(), take);
     listener.expect("the port is free")
 }
 
@@ -116,7 +116,7 @@ fn the_end_of_a_killed_child_is_the_end_of_its_connection() {
         let process = start(&starter, &socket, Role::Deaf, protocol);
         to_client.send(process.remote()).expect("the client waits");
     };
-    let listener = reactor.listen_tcp_for_programs(any_port(), take);
+    let listener = reactor.listen_for_programs(any_port(), take);
     let address = address(&listener.expect("the port is free"));
     let client = thread::spawn(move || {
         let mut client = TcpStream::connect(address).expect("the reactor listens");
@@ -149,7 +149,7 @@ fn options_can_be_set_before_the_socket_is_passed_on() {
         assert_eq!(peer, stream.peer_addr().expect("it is connected").into());
         stopper.stop();
     };
-    let listener = reactor.listen_tcp_for_programs(any_port(), take);
+    let listener = reactor.listen_for_programs(any_port(), take);
     let client = TcpStream::connect(address(&listener.expect("the port is free")));
     run_clean(&reactor);
     drop(client.expect("the reactor listens"));

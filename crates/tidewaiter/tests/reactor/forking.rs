@@ -347,14 +347,14 @@ fn a_copy_of_a_group_waits_for_no_thread() {
                 join(fork(|| {
                     let group = group.take().expect("it exists");
                     group.stop();
-                    assert!(group.listen_tcp(any_port(), |_| |_| Echo).is_err());
+                    assert!(group.listen(any_port(), |_| |_| Echo).is_err());
                     if joins {
                         assert!(matches!(group.join(), Err(Error::Port(_))));
                     }
                 }));
             }
             let group = group.expect("the child had a copy");
-            let listener = group.listen_tcp(any_port(), |_| |_| Echo).expect("a port");
+            let listener = group.listen(any_port(), |_| |_| Echo).expect("a port");
             let mut client = TcpStream::connect(listener.local_addr()).expect("it listens");
             echoed(&mut client, b"it lives");
             group.stop();

@@ -247,7 +247,7 @@ fn connections_are_handed_over_and_adopted() {
         assert!(!made.get(), "only the loop makes callbacks");
         assert_eq!(transport.peer_addr(), Some(peer));
     };
-    let listener = reactor.listen_tcp_handing_over(any_port(), take).unwrap();
+    let listener = reactor.listen_handing_over(any_port(), take).unwrap();
     let client = Script::new()
         .made(|transport| transport.write(b"hello"))
         .then_done(&countdown);
@@ -284,7 +284,7 @@ fn connections_are_handed_over_to_a_reactor_in_another_thread() {
         };
         to_thread.call(adopt).unwrap();
     };
-    let listener = reactor.listen_tcp_handing_over(any_port(), take).unwrap();
+    let listener = reactor.listen_handing_over(any_port(), take).unwrap();
     for number in 0..20u8 {
         let client = Script::new()
             .made(move |transport| transport.write(&[number; 100]))

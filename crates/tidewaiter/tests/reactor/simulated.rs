@@ -460,7 +460,7 @@ fn a_child_that_may_not_be_killed_is_left_behind_and_named() {
 #[test]
 fn a_simulated_port_accepts_for_no_other_program() {
     let (_, reactor) = world(Faults::default());
-    let listening = reactor.listen_tcp_for_programs(any_port(), |_, _| ());
+    let listening = reactor.listen_for_programs(any_port(), |_, _| ());
     let error = listening
         .expect_err("it has no sockets of the OS")
         .to_string();

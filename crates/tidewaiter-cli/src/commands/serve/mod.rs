@@ -48,7 +48,7 @@ pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
         // While the server is full, further connections stay in the kernel's backlog.
         options.one_at_a_time = true;
         if server.plan.streams == Streams::Connection {
-            return reactor.listen_tcp_for_programs(options, move |socket, peer| {
+            return reactor.listen_for_programs(options, move |socket, peer| {
                 server.take(socket, peer);
             });
         }

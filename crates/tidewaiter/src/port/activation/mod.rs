@@ -12,7 +12,7 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-use super::Resource;
+use super::{RawDescriptor, Resource};
 
 /// A socket or pipe that a service manager passed to this process: see [`activated`].
 #[derive(Debug)]
@@ -63,4 +63,34 @@ pub struct Activated {
 /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows.
 pub fn activated() -> io::Result<Vec<Activated>> {
     system::activated()
+}
+
+/// Copies a socket or pipe that this process was started with, by its number: a descriptor on Unix; a socket on Windows,
+/// where the number is one of an inheritable handle that the parent said. The original stays open. Both share one state:
+/// see [`Port::adopt`](super::Port::adopt).
+///
+/// ```
+/// use tidewaiter::Reactor;
+/// use tidewaiter::port::{Resource, inherited};
+/// # use tidewaiter::{Protocol, Transport};
+/// # struct Silent;
+/// # impl Protocol for Silent {
+/// #     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+/// # }
+///
+/// let reactor = Reactor::new()?;
+/// match inherited(7) {
+///     Ok(Resource::Listener(socket)) => drop(reactor.listen_on(socket, |_peer| Silent)?),
+///     Ok(stream) => drop(reactor.adopt(stream, Silent)?),
+///     Err(error) => println!("descriptor 7: {error}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// The OS's error, such as that of a number that is not open; [`InvalidInput`](io::ErrorKind::InvalidInput) for
+/// something that no port adopts.
+pub fn inherited(descriptor: RawDescriptor) -> io::Result<Resource> {
+    system::copy_of(descriptor)?.try_into()
 }

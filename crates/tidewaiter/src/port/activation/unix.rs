@@ -57,6 +57,17 @@ pub(super) fn activated() -> io::Result<Vec<Activated>> {
         .collect()
 }
 
+/// Copies a descriptor: something else may own the original.
+pub(super) fn copy_of(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the call leaves the descriptor as it is; it refuses a number that is not open.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made, and nothing else refers to it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Reads a variable that is a number; `None` if it is not set.
 fn number(variable: &str) -> io::Result<Option<i64>> {
     let Some(text) = env::var_os(variable) else {

@@ -234,12 +234,12 @@ impl Iocp {
                 SocketRepr::Own(_) => return Err(of_another_port()),
             },
             Resource::Listener(listener) => {
-                let socket = listener.0;
+                let socket = listener.socket;
                 socket.set_nonblocking(true)?;
                 let family = socket.local_addr()?.domain();
                 let accepts = Accepts {
                     family,
-                    overlapped: true,
+                    overlapped: !listener.for_programs,
                 };
                 Source::Listener(socket, accepts)
             }

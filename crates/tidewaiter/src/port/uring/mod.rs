@@ -222,7 +222,7 @@ impl Uring {
                 SocketRepr::Own(_) => Err(of_another_port()),
             },
             Resource::Listener(listener) => {
-                listener.0.set_nonblocking(true)?;
+                listener.socket.set_nonblocking(true)?;
                 Ok(Source::Listener(listener.into()))
             }
             Resource::PipeReader(pipe) => {

@@ -93,14 +93,14 @@ impl Reactor {
         self.listen(options, factory)
     }
 
-    /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for a
-    /// reactor on any thread to [adopt](Reactor::adopt_stream). Otherwise as [`listen_tcp`](Reactor::listen_tcp), but
+    /// Listens for connections and passes each accepted socket, with the peer's address, to `take`, for a
+    /// reactor on any thread to [adopt](Reactor::adopt_stream). Otherwise as [`listen`](Reactor::listen), but
     /// no callback reports that the listener is closed.
     ///
     /// # Errors
     ///
-    /// As [`listen_tcp`](Reactor::listen_tcp).
-    pub fn listen_tcp_handing_over(
+    /// As [`listen`](Reactor::listen).
+    pub fn listen_handing_over(
         &self,
         options: impl Into<ListenOptions>,
         take: impl FnMut(Socket, Address) + 'static,
@@ -108,10 +108,10 @@ impl Reactor {
         self.listen_to(options.into(), Destination::HandOver(Box::new(take)), false)
     }
 
-    /// Listens for TCP connections and passes each accepted socket, with the peer's address, to `take`, for another
+    /// Listens for connections and passes each accepted socket, with the peer's address, to `take`, for another
     /// program: the socket is in blocking mode, no byte was received from it, and on Windows it is not made for
     /// overlapped I/O. So no reactor can adopt it there. Otherwise as
-    /// [`listen_tcp_handing_over`](Reactor::listen_tcp_handing_over).
+    /// [`listen_handing_over`](Reactor::listen_handing_over).
     ///
     /// A child that has the socket as its standard input and output can ask for its peer's address. It gets a copy, as
     /// [`Stdio::Descriptor`](crate::process::Stdio::Descriptor) says. The connection ends once all copies are closed, so
@@ -147,7 +147,7 @@ impl Reactor {
     ///     }
     /// };
     /// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-    /// let listener = reactor.listen_tcp_for_programs(address, take)?;
+    /// let listener = reactor.listen_for_programs(address, take)?;
     /// # let peer = listener.local_addr().socket_addr().ok_or("no address")?;
     /// # let mut client = std::net::TcpStream::connect(peer)?;
     /// reactor.run()?;
@@ -163,21 +163,13 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// As [`listen_tcp`](Reactor::listen_tcp); [`Unsupported`](io::ErrorKind::Unsupported) in simulations.
-    pub fn listen_tcp_for_programs(
+    /// As [`listen`](Reactor::listen); [`Unsupported`](io::ErrorKind::Unsupported) in simulations.
+    pub fn listen_for_programs(
         &self,
         options: impl Into<ListenOptions>,
-        mut take: impl FnMut(Socket, Address) + 'static,
+        take: impl FnMut(Socket, Address) + 'static,
     ) -> Result<Listener, Error> {
-        let hand_over = move |socket: Socket, peer| match socket.set_nonblocking(false) {
-            Ok(()) => take(socket, peer),
-            Err(error) => log::error!("a connection from {peer} cannot block: {error}"),
-        };
-        self.listen_to(
-            options.into(),
-            Destination::HandOver(Box::new(hand_over)),
-            true,
-        )
+        self.listen_to(options.into(), Destination::programs(take), true)
     }
 
     /// Listens with a stream socket that listens already, such as one that a service manager
@@ -209,13 +201,32 @@ impl Reactor {
         socket: impl Into<ListeningSocket>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
+        let to = Destination::Factory(Box::new(factory));
+        self.take_over(socket.into(), to)
+    }
+
+    /// Listens as [`listen_on`](Reactor::listen_on), and passes each accepted socket to `take`, for another program, as
+    /// [`listen_for_programs`](Reactor::listen_for_programs) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_on`](Reactor::listen_on).
+    pub fn listen_on_for_programs(
+        &self,
+        socket: impl Into<ListeningSocket>,
+        take: impl FnMut(Socket, Address) + 'static,
+    ) -> Result<Listener, Error> {
+        let mut socket = socket.into();
+        socket.for_programs = true;
+        self.take_over(socket, Destination::programs(take))
+    }
+
+    fn take_over(&self, socket: ListeningSocket, to: Destination) -> Result<Listener, Error> {
         self.check_open()?;
-        // `into` is the program's code and may call the reactor, so run it before we borrow the port.
-        let socket: ListeningSocket = socket.into();
+        let one_at_a_time = socket.one_at_a_time;
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(Error::ListenOn)?;
-        let to = Destination::Factory(Box::new(factory));
-        self.listen_with(handle, to, false, Error::ListenOn)
+        self.listen_with(handle, to, one_at_a_time, Error::ListenOn)
     }
 
     fn listen_to(
@@ -263,5 +274,16 @@ impl Reactor {
             .set(self.register(Rc::clone(&inner) as Rc<dyn Live>)?);
         inner.accept_more();
         Ok(Listener { inner })
+    }
+}
+
+impl Destination {
+    /// Passes the sockets to `take` in blocking mode, as ordinary programs expect them.
+    fn programs(mut take: impl FnMut(Socket, Address) + 'static) -> Destination {
+        let hand_over = move |socket: Socket, peer| match socket.set_nonblocking(false) {
+            Ok(()) => take(socket, peer),
+            Err(error) => log::error!("a connection from {peer} cannot block: {error}"),
+        };
+        Destination::HandOver(Box::new(hand_over))
     }
 }
