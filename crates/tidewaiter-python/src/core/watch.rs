@@ -20,7 +20,7 @@ const READABLE: u8 = 1;
 const WRITABLE: u8 = 2;
 const DISCONNECTED: u8 = 4;
 
-/// The readiness, as Python gets it. Whoever watched a socket that was closed (Windows) learns of it from its next use.
+/// The readiness, as Python gets it. That a watched socket was closed (Windows), the next use of it tells.
 fn bits(ready: Readiness, wanted: Interest) -> u8 {
     let mut bits = 0;
     if ready.closed {
