@@ -2,6 +2,7 @@
 
 mod children;
 mod clocks;
+mod datagrams;
 mod streams;
 
 use bench_common::{Workload, tell};
@@ -19,6 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Workload::UnixEcho => streams::serve_unix(&reactor, || streams::Echo)?,
         Workload::UnixSink => streams::serve_unix(&reactor, || streams::Sink)?,
         Workload::UnixSource => streams::serve_unix(&reactor, || streams::Source)?,
+        Workload::UdpEcho { sockets } => datagrams::echo(&reactor, sockets)?,
+        Workload::UdpSink => datagrams::sink(&reactor)?,
+        Workload::UdpSource => datagrams::source(&reactor)?,
         Workload::Timers => clocks::timers(&reactor),
         Workload::Threads => clocks::threads(&reactor),
         Workload::Spawn { at_a_time } => children::spawn(&reactor, at_a_time)?,
