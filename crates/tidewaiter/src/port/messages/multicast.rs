@@ -49,15 +49,13 @@ fn change_membership(
         (_, Some(source)) if group.is_ipv4() != source.is_ipv4() => Err(invalid(
             "the group and its source are of different families",
         )),
-        (IpAddr::V4(group), Some(IpAddr::V4(source)))
-            if let NetworkInterface::Address(address) = interface =>
-        {
-            if join {
+        (IpAddr::V4(group), Some(IpAddr::V4(source))) => match interface {
+            NetworkInterface::Address(address) if join => {
                 socket.join_ssm_v4(&source, &group, &address)
-            } else {
-                socket.leave_ssm_v4(&source, &group, &address)
             }
-        }
+            NetworkInterface::Address(address) => socket.leave_ssm_v4(&source, &group, &address),
+            other => change_source(socket, join, group.into(), source.into(), other),
+        },
         (group, Some(source)) => change_source(socket, join, group, source, interface),
         (IpAddr::V4(group), None) => {
             let interface = match interface {
