@@ -1,10 +1,10 @@
 //! Accepting connections.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ptr;
 
-use socket2::{Domain, Socket as OsSocket};
+use socket2::Socket as OsSocket;
 use windows_sys::Win32::Foundation::{ERROR_NO_SYSTEM_RESOURCES, ERROR_SUCCESS};
 use windows_sys::Win32::Networking::WinSock::{
     SO_UPDATE_ACCEPT_CONTEXT, SOCKADDR, WSAECONNABORTED, WSAECONNRESET, WSAEHOSTUNREACH, WSAEMFILE,
@@ -12,6 +12,7 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 
 use super::Iocp;
+use super::address::socket_address;
 use super::call::{socket_called, socket_error, update_context};
 use super::entry::{Accepts, Source};
 use super::extension::{SocketFunctions, internet_socket, raw, synchronous_socket};
@@ -202,44 +203,4 @@ fn peer_address(
     let length = usize::try_from(peer_bytes).ok()?;
     let start = peer.addr().checked_sub(addresses.as_ptr().addr())?;
     socket_address(addresses.get(start..start.checked_add(length)?)?)
-}
-
-/// Reads an address in Windows's layout: ports are in network byte order, flow labels and scope ids
-/// in native order.
-fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
-    let half = |at: usize| bytes.get(at..at + 2)?.try_into().ok();
-    let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok();
-    let family = i32::from(u16::from_ne_bytes(half(0)?));
-    let port = u16::from_be_bytes(half(2)?);
-    if family == i32::from(Domain::IPV4) {
-        let address: [u8; 4] = word(4)?;
-        return Some(SocketAddr::from((Ipv4Addr::from(address), port)));
-    }
-    if family == i32::from(Domain::IPV6) {
-        let address: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-        let flow = u32::from_ne_bytes(word(4)?);
-        let scope = u32::from_ne_bytes(word(24)?);
-        let address = std::net::SocketAddrV6::new(Ipv6Addr::from(address), port, flow, scope);
-        return Some(address.into());
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{SocketAddr, socket_address};
-    use socket2::SockAddr;
-
-    #[test]
-    fn addresses_are_read_as_the_system_writes_them() {
-        for text in ["192.0.2.7:513", "[2001:db8::7]:513", "[fe80::1%3]:9"] {
-            let address: SocketAddr = text.parse().expect("an address");
-            let raw = SockAddr::from(address);
-            let length = usize::try_from(raw.len()).expect("small");
-            // SAFETY: the address has that many initialised bytes.
-            let bytes = unsafe { std::slice::from_raw_parts(raw.as_ptr().cast::<u8>(), length) };
-            assert_eq!(socket_address(bytes), Some(address));
-            assert_eq!(socket_address(&bytes[..7]), None, "cut short");
-        }
-    }
 }

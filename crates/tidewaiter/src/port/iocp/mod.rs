@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "Windows calls, and memory lent to Windows")]
 
 mod accept;
+mod address;
 mod afd;
 mod call;
 mod child;
