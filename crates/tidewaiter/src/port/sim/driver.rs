@@ -17,6 +17,7 @@ use super::world::network::End;
 use crate::port::admission::{RequestKinds, admit, closed, invalid, ip_address, ip_ends};
 use crate::port::buffer::Pool;
 use crate::port::calls::{Answer, Control, Open, Query, unsupported};
+use crate::port::datagram::SpareBatches;
 use crate::port::driver::Status;
 use crate::port::socket::{PortSocket, SocketRepr};
 use crate::port::table::{Key, Table};
@@ -30,6 +31,7 @@ pub(super) struct SimDriver {
     pub(super) shared: Arc<SharedWorld>,
     info: PortInfo,
     pub(super) pool: Rc<Pool>,
+    pub(super) spare_datagrams: Rc<SpareBatches>,
     pub(super) handles: Table<Entry>,
     pub(super) operations: Table<Pending>,
     pub(super) notify: Arc<ThreadNotify>,
@@ -45,6 +47,7 @@ impl SimDriver {
             shared,
             info,
             pool,
+            spare_datagrams: Rc::default(),
             handles: Table::default(),
             operations: Table::default(),
             notify,
@@ -137,9 +140,8 @@ impl Driver for SimDriver {
             }
             Request::Receive => Work::Receive,
             Request::Send(chunks) => Work::Send(chunks),
-            Request::ReceiveDatagrams | Request::SendDatagrams(_) => {
-                unreachable!("no handle here takes datagrams")
-            }
+            Request::ReceiveDatagrams => Work::ReceiveDatagrams,
+            Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
             Request::Exit => Work::Exit,
             Request::HangUp => Work::HangUp,
         };
@@ -214,7 +216,10 @@ impl Driver for SimDriver {
                 let (peer, local) = ip_ends(PortKind::Sim, peer, local)?;
                 Source::Bound(self.shared.change(|world| world.bind(peer, local))?)
             }
-            Open::Datagrams(_) => return Err(unsupported(PortKind::Sim, "exchange", "datagrams")),
+            Open::Datagrams(options) => {
+                let socket = self.shared.change(|world| world.open_datagrams(options));
+                Source::Datagrams(socket?)
+            }
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Own(socket)))) => {
                 Source::Stream(self.adopt_socket(socket)?)
             }

@@ -8,7 +8,7 @@ use super::world::channel::ChannelEnd;
 use super::world::network::End;
 use crate::port::CloseMode;
 use crate::port::admission::{
-    HandleKind, closed, invalid, not_a_process, not_a_socket, not_a_terminal,
+    HandleKind, closed, invalid, not_a_process, not_a_socket, not_a_terminal, not_for_datagrams,
 };
 use crate::port::calls::{Answer, Control, Query, SignalCall};
 use crate::port::table::Key;
@@ -20,6 +20,7 @@ pub(super) enum Source {
     /// An unconnected socket, bound to this address.
     Bound(SocketAddr),
     Stream(End),
+    Datagrams(Key),
     Reader(Key),
     Writer(Key),
     /// A pipe that goes both ways: the channel that we read, and the one that we write to until our side is ended.
@@ -35,6 +36,7 @@ impl Source {
         match self {
             Source::Listener(_) => Ok(HandleKind::Listener),
             Source::Bound(_) | Source::Stream(_) => Ok(HandleKind::Stream),
+            Source::Datagrams(_) => Ok(HandleKind::Datagrams),
             Source::Reader(_) => Ok(HandleKind::PipeReader),
             Source::Writer(_) => Ok(HandleKind::PipeWriter),
             Source::Duplex(..) => Ok(HandleKind::DuplexPipe),
@@ -51,6 +53,14 @@ impl Source {
             }
             (_, Control::Signal(..)) => Err(not_a_process()),
             (_, Control::Resize(_)) => Err(not_a_terminal()),
+            (Source::Datagrams(socket), Control::SetPeer(peer)) => world.set_peer(socket, peer),
+            (Source::Datagrams(socket), Control::Multicast(change)) => {
+                world.datagram_socket_mut(socket).set_multicast(change)
+            }
+            (_, Control::SetPeer(_) | Control::Multicast(_)) => Err(not_for_datagrams()),
+            (Source::Datagrams(_), Control::ShutdownWrite | Control::HoldEnds(_)) => {
+                Err(invalid("the handle is not a stream socket"))
+            }
             (Source::Stream(end), Control::ShutdownWrite) => world.shutdown_write(end),
             (Source::Bound(_), Control::ShutdownWrite) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
@@ -58,7 +68,10 @@ impl Source {
             (Source::Listener(_), Control::ShutdownWrite) => {
                 Err(invalid("only stream sockets can be shut down"))
             }
-            (Source::Listener(_) | Source::Bound(_) | Source::Stream(_), _) => Ok(()),
+            (
+                Source::Listener(_) | Source::Bound(_) | Source::Stream(_) | Source::Datagrams(_),
+                _,
+            ) => Ok(()),
             (
                 Source::Reader(_) | Source::Writer(_) | Source::Duplex(..) | Source::Process(_),
                 _,
@@ -86,6 +99,15 @@ impl Source {
             (Source::Stream(end), Query::Unacknowledged) => {
                 Ok(Answer::Bytes(world.unacknowledged(end)))
             }
+            (Source::Datagrams(socket), Query::LocalAddress) => {
+                Ok(Answer::Address(world.datagram_socket(socket).local.clone()))
+            }
+            (Source::Datagrams(socket), Query::PeerAddress) => {
+                let peer = world.datagram_socket(socket).peer.clone();
+                let peer = peer.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
+                peer.map(Answer::Address)
+            }
+            (Source::Datagrams(_), _) => Err(invalid("the handle is not a stream socket")),
             (Source::Bound(_) | Source::Listener(_), _) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
             }
@@ -103,6 +125,7 @@ impl Source {
             Source::Listener(listener) => world.close_listener(listener),
             Source::Bound(address) => world.unbind(address),
             Source::Stream(end) => world.close_end(end, mode),
+            Source::Datagrams(socket) => world.close_datagrams(socket),
             Source::Reader(channel) => world.release_channel(channel, ChannelEnd::Reader),
             Source::Writer(channel) => world.release_channel(channel, ChannelEnd::Writer),
             Source::Duplex(reads, writes) => {

@@ -46,6 +46,8 @@ pub struct Faults {
     pub accept_failures: f64,
     /// The probability that starting a process fails for lack of descriptors.
     pub spawn_failures: f64,
+    /// The faults of datagrams.
+    pub datagrams: DatagramFaults,
     /// The number of bytes that a connection (each way) or a pipe holds while nobody reads: 64 KiB
     /// by default; zero counts as 1. A change affects connections and pipes made later.
     pub capacity: usize,
@@ -63,6 +65,7 @@ impl Default for Faults {
             silences: 0.0,
             accept_failures: 0.0,
             spawn_failures: 0.0,
+            datagrams: DatagramFaults::default(),
             capacity: 64 * 1024,
         }
     }
@@ -70,7 +73,8 @@ impl Default for Faults {
 
 impl Faults {
     /// Short receives and sends, delays of up to 20 ms, completions in any order, and buffers of 1 KiB:
-    /// faults that a protocol must survive without losing its connection.
+    /// faults that a protocol must survive without losing its connection. Datagrams overtake each other, some arrive
+    /// twice, and sends of them must wait at times.
     #[must_use]
     pub fn bumpy() -> Faults {
         Faults {
@@ -78,6 +82,7 @@ impl Faults {
             short_sends: 0.5,
             delay: Duration::ZERO..=Duration::from_millis(20),
             reorder: true,
+            datagrams: DatagramFaults::bumpy(),
             capacity: 1024,
             ..Faults::default()
         }
@@ -92,6 +97,7 @@ impl Faults {
             silences: 0.03,
             accept_failures: 0.05,
             spawn_failures: 0.05,
+            datagrams: DatagramFaults::stormy(),
             ..Faults::bumpy()
         }
     }
@@ -103,6 +109,67 @@ impl Faults {
             1 + random.index(most - 1)
         } else {
             most
+        }
+    }
+}
+
+/// The faults of datagrams. All are off by default.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DatagramFaults {
+    /// The probability that the network loses a datagram. Datagrams of UNIX sockets are never lost.
+    pub losses: f64,
+    /// The probability that an IP datagram arrives twice.
+    pub duplicates: f64,
+    /// The time, by the simulated clock, that an IP datagram takes to arrive. Datagrams overtake others if it varies.
+    pub delay: RangeInclusive<Duration>,
+    /// The probability that an IP datagram takes 1 to 10 ms more, so that others overtake it.
+    pub detours: f64,
+    /// The probability that a datagram finds nobody, although there is a socket. Its sender is told, as by ICMP's "port
+    /// unreachable".
+    pub refusals: f64,
+    /// The probability that the queue of the network interface is full when an IP datagram is sent. It has room again
+    /// after 1 to 10 ms.
+    pub full_interfaces: f64,
+    /// The number of datagrams that a socket holds while nobody receives: 256 by default; zero counts as 1. Further IP
+    /// datagrams are lost; a send to a UNIX socket waits.
+    pub queue: usize,
+}
+
+impl Default for DatagramFaults {
+    fn default() -> DatagramFaults {
+        DatagramFaults {
+            losses: 0.0,
+            duplicates: 0.0,
+            delay: Duration::ZERO..=Duration::ZERO,
+            detours: 0.0,
+            refusals: 0.0,
+            full_interfaces: 0.0,
+            queue: 256,
+        }
+    }
+}
+
+impl DatagramFaults {
+    /// Datagrams overtake each other, arrive twice, and wait at times before they are sent; but none is lost on its way.
+    fn bumpy() -> DatagramFaults {
+        DatagramFaults {
+            duplicates: 0.1,
+            delay: Duration::ZERO..=Duration::from_millis(20),
+            detours: 0.2,
+            full_interfaces: 0.1,
+            queue: 64,
+            ..DatagramFaults::default()
+        }
+    }
+
+    /// The faults of `bumpy`, and losses.
+    fn stormy() -> DatagramFaults {
+        DatagramFaults {
+            losses: 0.05,
+            refusals: 0.05,
+            queue: 8,
+            ..DatagramFaults::bumpy()
         }
     }
 }
@@ -123,6 +190,12 @@ pub enum Call {
     Receive,
     /// The next attempt to send, whether or not there is room.
     Send,
+    /// [`Port::open_datagrams`](crate::port::Port::open_datagrams).
+    OpenDatagrams,
+    /// The next attempt to receive datagrams, whether or not some have arrived. The operation goes on.
+    ReceiveDatagrams,
+    /// The next attempt to send a datagram, which is then gone.
+    SendDatagrams,
     /// [`Port::spawn`](crate::port::Port::spawn).
     Spawn,
     /// [`Port::signal`](crate::port::Port::signal) of a process that runs: none gets the signal.

@@ -71,7 +71,9 @@ mod pending;
 pub mod programs;
 mod random;
 mod receive;
+mod receive_datagrams;
 mod send;
+mod send_datagrams;
 mod shared_world;
 mod socket;
 #[cfg(test)]
@@ -87,7 +89,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::socket::SimSocket;
-pub use faults::{Call, Faults};
+pub use faults::{Call, DatagramFaults, Faults};
 pub use world::event::Event;
 pub use world::program::{Output, Process, Program};
 

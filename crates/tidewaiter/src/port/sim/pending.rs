@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::port::datagram::DatagramBatch;
 use crate::port::{Chunks, CloseMode, Failure, Handle, Outcome, RequestKind, Token};
 
 /// The work of an operation.
@@ -15,6 +16,8 @@ pub(super) enum Work {
     UnansweredConnect,
     Receive,
     Send(Chunks),
+    ReceiveDatagrams,
+    SendDatagrams(DatagramBatch),
     Exit,
     HangUp,
     Close(CloseMode),

@@ -13,7 +13,9 @@ use super::entry::Source;
 use super::hang_up::attempt_hang_up;
 use super::pending::{DueCompletion, Pending, Work};
 use super::receive::attempt_receive;
+use super::receive_datagrams::attempt_receive_datagrams;
 use super::send::attempt_send;
+use super::send_datagrams::attempt_send_datagrams;
 use super::world::World;
 use crate::port::table::Key;
 use crate::port::{
@@ -43,12 +45,12 @@ impl SimDriver {
     }
 
     fn attempt(&mut self, world: &mut World, key: Key) -> bool {
-        let pending = self.operations.get(key).expect("it is under way");
+        let pending = self.operations.get_mut(key).expect("it is under way");
         if pending.completion.is_some() {
             return false;
         }
         let result = if pending.cancelled {
-            Some(Err(Failure::Cancelled))
+            Some(cancelled(&mut pending.work))
         } else {
             self.perform(world, key)
         };
@@ -59,7 +61,7 @@ impl SimDriver {
         let pending = self.operations.get_mut(key).expect("looked up above");
         let more = match result {
             Ok(Outcome::Accepted { .. }) => matches!(pending.work, Work::Accept),
-            Ok(Outcome::Received(_)) => true,
+            Ok(Outcome::Received(_) | Outcome::Datagrams(_) | Outcome::DatagramError(_)) => true,
             _ => false,
         };
         pending.completion = Some(DueCompletion { due, result, more });
@@ -96,6 +98,12 @@ impl SimDriver {
             (Work::Send(_), source) => attempt_send(world, pending, source)
                 .transpose()
                 .map(|result| named("send", result)),
+            (Work::ReceiveDatagrams, Source::Datagrams(socket)) => Some(Ok(
+                attempt_receive_datagrams(world, socket, &self.spare_datagrams)?,
+            )),
+            (Work::SendDatagrams(_), Source::Datagrams(socket)) => {
+                attempt_send_datagrams(world, pending, socket).map(Ok)
+            }
             (Work::Exit, Source::Process(child)) => attempt_exit(world, child).map(Ok),
             (Work::HangUp, source) => attempt_hang_up(world, source)
                 .transpose()
@@ -189,7 +197,7 @@ impl SimDriver {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let decided = self.operations.iter();
         let decided = decided.filter_map(|(_, pending)| Some(pending.completion.as_ref()?.due));
-        decided.chain(self.shared.lock().next_timer()).min()
+        decided.chain(self.shared.lock().next_event()).min()
     }
 
     pub(super) fn deadlock(&self) -> io::Error {
@@ -199,6 +207,14 @@ impl SimDriver {
              will come (if another thread is to bring one: `Sim::builder(seed).patience(…)`)"
         );
         io::Error::new(io::ErrorKind::Deadlock, message)
+    }
+}
+
+/// The completion of a cancelled operation. It returns the datagrams that were to be sent.
+fn cancelled(work: &mut Work) -> Result<Outcome, Failure> {
+    match work {
+        Work::SendDatagrams(batch) => Ok(Outcome::DatagramsSent(std::mem::take(batch))),
+        _ => Err(Failure::Cancelled),
     }
 }
 

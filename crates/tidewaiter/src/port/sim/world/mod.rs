@@ -2,6 +2,7 @@
 
 pub(super) mod channel;
 pub(super) mod children;
+pub(super) mod datagrams;
 pub(super) mod event;
 pub(super) mod network;
 pub(super) mod program;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use self::channel::Channel;
 use self::children::{Child, ProgramMaker};
+use self::datagrams::DatagramNetwork;
 use self::event::Delivery;
 use self::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
 use super::faults::{Faults, RequestedFailures};
@@ -35,6 +37,7 @@ pub(super) struct World {
     /// The addresses that connecting sockets are bound to.
     bound: BTreeSet<SocketAddr>,
     next_port: u16,
+    datagrams: DatagramNetwork,
     pub(super) programs: BTreeMap<OsString, ProgramMaker>,
     children: Table<Child>,
     last_pid: u32,
@@ -54,6 +57,7 @@ impl World {
             listeners: Table::default(),
             bound: BTreeSet::new(),
             next_port: FIRST_EPHEMERAL_PORT,
+            datagrams: DatagramNetwork::default(),
             programs: BTreeMap::new(),
             children: Table::default(),
             last_pid: 1000,
@@ -61,13 +65,20 @@ impl World {
         }
     }
 
-    /// Moves the clock to `target`, delivering due timers of processes on the way.
+    /// Moves the clock to `target`, delivering due timers of processes and datagrams on the way.
     pub(super) fn advance_to(&mut self, target: Duration) {
-        while let Some(next) = self.next_timer().filter(|&next| next <= target) {
+        while let Some(next) = self.next_event().filter(|&next| next <= target) {
             self.elapsed = self.elapsed.max(next);
             self.fire_timers();
+            self.deliver_datagrams();
         }
         self.elapsed = self.elapsed.max(target);
+    }
+
+    /// When something happens next by itself.
+    pub(super) fn next_event(&self) -> Option<Duration> {
+        let timer = self.next_timer();
+        timer.into_iter().chain(self.next_datagram_event()).min()
     }
 
     /// The delivery time of a completion that is decided now.
@@ -90,6 +101,7 @@ impl fmt::Debug for World {
             .field("faults", &self.faults)
             .field("connections", &self.connections.len())
             .field("listeners", &self.listeners.len())
+            .field("datagram_sockets", &self.datagrams.sockets.len())
             .field("children", &self.children.len())
             .field("programs", &self.programs.keys())
             .finish_non_exhaustive()

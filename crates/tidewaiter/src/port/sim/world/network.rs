@@ -366,7 +366,7 @@ impl Listener {
     }
 }
 
-fn unspecified(like: IpAddr) -> IpAddr {
+pub(super) fn unspecified(like: IpAddr) -> IpAddr {
     match like {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -374,7 +374,7 @@ fn unspecified(like: IpAddr) -> IpAddr {
 }
 
 /// Maps the unspecified address to this host.
-fn reachable(ip: IpAddr) -> IpAddr {
+pub(super) fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -383,7 +383,7 @@ fn reachable(ip: IpAddr) -> IpAddr {
 }
 
 /// Whether nobody has this address: it is reserved for documentation.
-fn is_reserved(ip: IpAddr) -> bool {
+pub(super) fn is_reserved(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => matches!(
             ip.octets(),
