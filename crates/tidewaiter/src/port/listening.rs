@@ -88,7 +88,7 @@ fn claim_address(socket: &Socket) -> io::Result<()> {
 /// `SO_REUSEADDR` would let any program take over the port while we listen.
 #[cfg(windows)]
 #[expect(unsafe_code, reason = "socket2 does not know this option")]
-fn claim_address(socket: &Socket) -> io::Result<()> {
+pub(super) fn claim_address(socket: &Socket) -> io::Result<()> {
     use std::os::windows::io::AsRawSocket;
     use windows_sys::Win32::Networking::WinSock::{
         SO_EXCLUSIVEADDRUSE, SOCKET, SOL_SOCKET, setsockopt,

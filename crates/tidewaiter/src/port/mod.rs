@@ -86,26 +86,10 @@
 //! ```
 
 mod activation;
-#[cfg_attr(
-    windows,
-    expect(dead_code, reason = "only the ports of Unix have datagrams yet")
-)]
 mod admission;
-#[cfg_attr(
-    windows,
-    expect(dead_code, reason = "only the ports of Unix have datagrams yet")
-)]
 mod calls;
 mod completion;
 mod control;
-#[cfg_attr(
-    windows,
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "only the ports of Unix have datagrams yet"
-    )
-)]
 mod datagram;
 mod driver;
 #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use socket2::{Domain, Socket};
 use windows_sys::Win32::Foundation::HANDLE;
 
+use super::datagram_socket::DatagramSocket;
 use super::extension::raw_handle;
 use super::record::LentRecord;
 use super::traffic::Traffic;
@@ -21,6 +22,7 @@ use crate::process::{OsProcess, PseudoConsole};
 pub(super) enum Source {
     Listener(Socket, Accepts),
     Stream(Socket),
+    Datagrams(Box<DatagramSocket>),
     PipeReader(OwnedHandle),
     PipeWriter(OwnedHandle),
     /// A pipe that goes both ways.
@@ -49,6 +51,7 @@ impl Source {
     pub(super) fn as_raw(&self) -> HANDLE {
         match self {
             Source::Listener(socket, _) | Source::Stream(socket) => raw_handle(socket),
+            Source::Datagrams(datagrams) => raw_handle(&datagrams.socket),
             Source::PipeReader(pipe) | Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) => {
                 pipe.as_raw_handle()
             }
@@ -61,6 +64,7 @@ impl Source {
         match self {
             Source::Listener(..) => HandleKind::Listener,
             Source::Stream(_) => HandleKind::Stream,
+            Source::Datagrams(_) => HandleKind::Datagrams,
             Source::PipeReader(_) => HandleKind::PipeReader,
             Source::PipeWriter(_) => HandleKind::PipeWriter,
             Source::DuplexPipe(_) => HandleKind::DuplexPipe,
@@ -72,6 +76,7 @@ impl Source {
     pub(super) fn object(&self) -> Object<'_> {
         match self {
             Source::Listener(socket, _) | Source::Stream(socket) => Object::Socket(socket),
+            Source::Datagrams(datagrams) => Object::Socket(&datagrams.socket),
             Source::PipeReader(pipe) | Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) => {
                 Object::Pipe(pipe)
             }

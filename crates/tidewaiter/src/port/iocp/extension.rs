@@ -8,10 +8,11 @@ use std::ptr;
 use socket2::{Domain, Protocol, Socket, Type};
 use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS};
 use windows_sys::Win32::Networking::WinSock::{
-    INVALID_SOCKET, LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_GETACCEPTEXSOCKADDRS,
-    SIO_GET_EXTENSION_FUNCTION_POINTER, SO_PROTOCOL_INFOW, SOCKET, SOCKET_ERROR, SOL_SOCKET,
-    WSA_FLAG_NO_HANDLE_INHERIT, WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_GETACCEPTEXSOCKADDRS,
-    WSAIoctl, WSAPROTOCOL_INFOW, WSASocketW, XP1_IFS_HANDLES, getsockopt,
+    INVALID_SOCKET, IPPROTO_UDP, LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_GETACCEPTEXSOCKADDRS,
+    LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER, SO_PROTOCOL_INFOW, SOCKET, SOCKET_ERROR,
+    SOL_SOCKET, UDP_SEND_MSG_SIZE, WSA_FLAG_NO_HANDLE_INHERIT, WSAID_ACCEPTEX, WSAID_CONNECTEX,
+    WSAID_GETACCEPTEXSOCKADDRS, WSAID_WSARECVMSG, WSAIoctl, WSAPROTOCOL_INFOW, WSASocketW,
+    XP1_IFS_HANDLES, getsockopt,
 };
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::core::GUID;
@@ -27,6 +28,8 @@ pub(super) struct SocketFunctions {
     pub(super) accept_addresses: LPFN_GETACCEPTEXSOCKADDRS,
     /// Whether sockets are Windows handles, with no provider layered over them.
     pub(super) plain_handles: bool,
+    /// Looked up for the first datagram socket.
+    pub(super) datagrams: Option<DatagramFunctions>,
 }
 
 impl SocketFunctions {
@@ -50,8 +53,49 @@ impl SocketFunctions {
                 std::mem::transmute::<Untyped, LPFN_GETACCEPTEXSOCKADDRS>(accept_addresses)
             },
             plain_handles,
+            datagrams: None,
         })
     }
+}
+
+/// Winsock's extensions for datagram sockets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DatagramFunctions {
+    /// Receives a datagram together with its control messages. Other than its counterpart that sends, it is not among
+    /// the basic functions.
+    pub(super) receive_message: LPFN_WSARECVMSG,
+    /// Whether Windows cuts what is sent at once into datagrams: since Windows 10 version 2004.
+    pub(super) cuts_runs: bool,
+}
+
+impl DatagramFunctions {
+    /// Asks an internet socket.
+    pub(super) fn load(socket: &Socket) -> DatagramFunctions {
+        let receive = extension(socket, &WSAID_WSARECVMSG).ok();
+        DatagramFunctions {
+            // SAFETY: Winsock gave this pointer for WSARecvMsg's identifier, so it has WSARecvMsg's type.
+            receive_message: receive.and_then(|receive| unsafe {
+                std::mem::transmute::<Untyped, LPFN_WSARECVMSG>(receive)
+            }),
+            cuts_runs: option(socket, IPPROTO_UDP, UDP_SEND_MSG_SIZE, &mut [0; 4]),
+        }
+    }
+}
+
+/// Reads an option into `value`; returns whether the socket has it.
+fn option(socket: &Socket, level: i32, option: i32, value: &mut [u8]) -> bool {
+    let mut room = i32::try_from(value.len()).expect("an option is small");
+    // SAFETY: the socket is open, and the call writes the value within its size.
+    let failed = unsafe {
+        getsockopt(
+            raw(socket),
+            level,
+            option,
+            value.as_mut_ptr(),
+            &raw mut room,
+        )
+    };
+    failed == 0
 }
 
 /// Creates a socket: overlapped, and not inherited by children (socket2 requests both).

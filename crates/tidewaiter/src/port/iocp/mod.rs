@@ -14,15 +14,21 @@ mod afd;
 mod call;
 mod child;
 mod connect;
+mod control_messages;
+mod datagram_socket;
 mod entry;
 mod extension;
+mod message;
+mod multicast;
 mod pending;
 mod pipe;
 mod queue;
 mod receive;
+mod receive_datagrams;
 mod receive_memory;
 mod record;
 mod send;
+mod send_datagrams;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -38,6 +44,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::datagram_socket::DatagramSocket;
 use self::entry::{Accepts, Entry, Source};
 use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
 use self::pending::Pending;
@@ -47,7 +54,7 @@ use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
 use super::admission::closed;
-use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
+use super::calls::{Answer, Control, Offer, Open, Query, Watched};
 use super::control;
 use super::driver::Status;
 use super::listening::Listening;
@@ -275,6 +282,14 @@ impl Driver for Iocp {
         Ok(Operation(operation))
     }
 
+    fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
+        match offer {
+            // A send of bytes is a call with a record anyway.
+            Offer::Bytes(_bytes) => Ok(0),
+            Offer::Datagrams(batch) => Ok(self.send_datagrams_now(handle.0, batch)),
+        }
+    }
+
     fn cancel(&mut self, operation: Operation) -> bool {
         match self.operations.get(operation.0) {
             Some(pending) if pending.kind == RequestKind::Watch => {
@@ -351,7 +366,10 @@ impl Driver for Iocp {
                 let socket = control::stream(PortKind::Iocp, peer, local)?;
                 self.insert(Source::Stream(socket), self.sockets.plain_handles)
             }
-            Open::Datagrams(_) => Err(unsupported(PortKind::Iocp, "exchange", "datagrams")),
+            Open::Datagrams(options) => {
+                let socket = DatagramSocket::open(options, &mut self.sockets.datagrams)?;
+                self.insert(Source::Datagrams(Box::new(socket)), false)
+            }
             Open::Adopted(resource) => self.insert_resource(resource),
         }
     }
@@ -375,9 +393,10 @@ impl Driver for Iocp {
 
     fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {
         let entry = self.entry(handle)?;
-        match (control, &entry.terminal) {
-            (Control::Resize(size), Some(terminal)) => terminal.resize(size),
-            (control, _) => entry.source.object().control(control),
+        match (control, &entry.terminal, &entry.source) {
+            (Control::Resize(size), Some(terminal), _) => terminal.resize(size),
+            (control, _, Source::Datagrams(socket)) => socket.control(control),
+            (control, _, source) => source.object().control(control),
         }
     }
 

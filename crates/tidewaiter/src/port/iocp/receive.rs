@@ -19,7 +19,7 @@ use super::extension::raw;
 use super::pipe::disconnect_if_empty;
 use super::record::{OsResult, Record, Started};
 use crate::port::table::Key;
-use crate::port::{Failure, Outcome};
+use crate::port::{Failure, Outcome, RequestKind};
 
 /// The result of a receive.
 #[derive(Debug)]
@@ -84,11 +84,15 @@ impl Iocp {
             let operation = record.operation;
             // The receive may have been cancelled or have ended meanwhile.
             let pending = self.operations.get(operation);
-            if pending.is_some_and(|pending| pending.ending.is_none()) {
-                self.start_receive(record);
-            } else {
-                self.records.put(record);
-                self.end_if_idle(operation);
+            match pending.filter(|pending| pending.ending.is_none()) {
+                Some(pending) if pending.kind == RequestKind::ReceiveDatagrams => {
+                    self.receive_datagrams(record);
+                }
+                Some(_) => self.start_receive(record),
+                None => {
+                    self.records.put(record);
+                    self.end_if_idle(operation);
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::traffic::{IDLE_TURNS, SMALL_BYTES, Traffic};
 use crate::port::PortOptions;
 use crate::port::buffer::{Lease, Pool};
+use crate::port::datagram::SpareBatches;
 use crate::port::table::Key;
 
 /// The number of receives, busy or not, that may hold memory in advance.
@@ -17,6 +18,10 @@ const EAGER_ANY_MAX: usize = 64;
 const EAGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The number of large buffers kept for reuse.
 const WIDE_SPARE_MAX: usize = 4;
+/// The memory for one datagram: more than an IP packet can carry.
+const DATAGRAM_BYTES: usize = 64 * 1024;
+/// The number of buffers for datagrams kept for reuse.
+const DATAGRAM_SPARE_MAX: usize = 32;
 
 /// An eager receive: one that holds memory in advance.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +40,9 @@ pub(super) struct ReceiveMemory {
     wide: Rc<Pool>,
     /// Small buffers, for handles that receive little.
     small: Rc<Pool>,
+    datagram: Rc<Pool>,
+    /// Empty lists of received datagrams.
+    pub(super) spare_datagrams: Rc<SpareBatches>,
     /// The receives that hold memory in advance; each handle's entry has its index here.
     eager: Vec<Eager>,
     eager_bytes: usize,
@@ -59,6 +67,8 @@ impl ReceiveMemory {
             ),
             wide: Pool::new(wide_bytes, WIDE_SPARE_MAX),
             small: Pool::new(small_bytes, buffers),
+            datagram: Pool::new(DATAGRAM_BYTES, DATAGRAM_SPARE_MAX),
+            spare_datagrams: Rc::default(),
             eager: Vec::new(),
             eager_bytes: 0,
             eager_bytes_max: EAGER_BYTES_MAX,
@@ -85,6 +95,23 @@ impl ReceiveMemory {
             true => self.small.lease(),
             false => self.lease(traffic),
         })
+    }
+
+    /// Leases memory for one datagram.
+    pub(super) fn lease_for_datagram(&self) -> Lease {
+        self.datagram.lease()
+    }
+
+    /// Registers a receive of datagrams that holds memory for `count` of them, if there is room; returns its index.
+    pub(super) fn add_datagrams(&mut self, operation: Key, count: usize) -> Option<usize> {
+        let bytes = count * DATAGRAM_BYTES;
+        let room = self.eager_bytes_max.saturating_sub(self.eager_bytes);
+        (bytes <= room).then(|| self.add_eager(operation, bytes))
+    }
+
+    /// Notes that the receive at `index` is not idle.
+    pub(super) fn note_busy(&mut self, index: usize) {
+        self.eager[index].since = self.turns;
     }
 
     /// Registers a receive with memory in advance; returns its index.

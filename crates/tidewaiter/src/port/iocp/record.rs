@@ -8,8 +8,10 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
+use super::message::MessageMemory;
 use crate::port::buffer::Lease;
 use crate::port::chunks::Chunks;
+use crate::port::datagram::DatagramBatch;
 use crate::port::table::Key;
 
 /// The number of idle records kept for reuse.
@@ -36,6 +38,10 @@ pub(super) struct Record {
     pub(super) chunks: Chunks,
     /// For a receive: the memory, unless the receive only waits for bytes.
     pub(super) lease: Option<Lease>,
+    /// For datagrams: the description of one.
+    pub(super) message: Option<Box<MessageMemory>>,
+    /// For a send of datagrams: the datagrams.
+    pub(super) batch: DatagramBatch,
 }
 
 // A packet carries the OVERLAPPED's address, which at offset 0 is also the record's.
@@ -50,6 +56,8 @@ impl Record {
             socket: None,
             chunks: Chunks::new(),
             lease: None,
+            message: None,
+            batch: DatagramBatch::new(),
         }
     }
 
@@ -204,6 +212,8 @@ impl Records {
     pub(super) fn put(&mut self, mut record: Box<Record>) {
         record.socket = None;
         record.lease = None;
+        record.message = None;
+        record.batch = DatagramBatch::new();
         if self.spare.len() < SPARE_MAX {
             self.spare.push(record);
         }

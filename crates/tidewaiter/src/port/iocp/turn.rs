@@ -113,11 +113,22 @@ impl Iocp {
                 let peer = peer.socket_addr();
                 self.start_connect(operation, peer.expect("`admit` refuses other addresses"));
             }
-            Request::ReceiveDatagrams | Request::SendDatagrams(_) => {
-                unreachable!("no handle here takes datagrams")
+            Request::ReceiveDatagrams => {
+                let handle = self.handle_of(operation);
+                self.tell_errors(handle);
+                self.datagrams_of(operation).records = 1;
+                let record = self.records.take(operation);
+                self.receive_datagrams(record);
             }
+            Request::SendDatagrams(batch) => self.start_send_datagrams(operation, batch),
             Request::HangUp => unreachable!("`Entry::check` refuses it"),
         }
+    }
+
+    /// The kind of an operation, if it is under way.
+    pub(super) fn kind_of(&self, operation: Key) -> Option<RequestKind> {
+        let pending = self.operations.get(operation);
+        pending.map(|pending| pending.kind)
     }
 
     /// The handle of an operation under way.
@@ -171,11 +182,13 @@ impl Iocp {
         pending.records -= 1;
         pending.unsent = std::mem::take(&mut record.chunks);
         let (cancelled, kind) = (pending.ending.is_some(), pending.kind);
-        let was_eager = self.remove_eager(operation);
-        // Windows also reports what a send had sent before it was cancelled.
-        let sent_some = kind == RequestKind::Send && os_result.bytes > 0;
+        // The records of a receive of datagrams share its place in the list.
+        let was_eager = kind != RequestKind::ReceiveDatagrams && self.remove_eager(operation);
+        // Windows also reports what a send had sent before it was cancelled; datagrams that were not sent are returned.
+        let says_more = (kind == RequestKind::Send && os_result.bytes > 0)
+            || kind == RequestKind::SendDatagrams;
         // After our own cancellation this code is no error; otherwise it is one.
-        if cancelled && os_result.code == ERROR_OPERATION_ABORTED && !sent_some {
+        if cancelled && os_result.code == ERROR_OPERATION_ABORTED && !says_more {
             self.records.put(record);
             return self.end_if_idle(operation);
         }
@@ -184,12 +197,11 @@ impl Iocp {
             RequestKind::Connect => self.finish_connect(record, os_result),
             RequestKind::Receive => self.finish_receive(record, os_result, was_eager),
             RequestKind::Send => self.finish_send(record, os_result),
-            RequestKind::ReceiveDatagrams
-            | RequestKind::SendDatagrams
-            | RequestKind::Exit
-            | RequestKind::HangUp
-            | RequestKind::Watch
-            | RequestKind::Close => unreachable!("these operations have no records"),
+            RequestKind::ReceiveDatagrams => self.finish_receive_datagrams(record, os_result),
+            RequestKind::SendDatagrams => self.finish_send_datagrams(record, os_result),
+            RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
+                unreachable!("these operations have no records")
+            }
         }
     }
 
@@ -257,6 +269,9 @@ impl Iocp {
 
     /// Queues the last completion of an operation.
     pub(super) fn end(&mut self, operation: Key, result: Ended) {
+        if self.kind_of(operation) == Some(RequestKind::ReceiveDatagrams) {
+            self.remove_eager(operation);
+        }
         let mut pending = self.operations.remove(operation).expect("it ends once");
         // The wait must end before its process's handle is closed.
         pending.wait = None;
