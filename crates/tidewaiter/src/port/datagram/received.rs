@@ -3,21 +3,29 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use super::super::memory::Buffer;
 use crate::os::Address;
 
-/// How many empty lists of messages are kept for reuse.
+/// How many empty batches are kept for reuse.
 const SPARE_MAX: usize = 32;
 
 /// Datagrams that arrived on one socket: at least one, in their order.
 ///
-/// They lie in the port's receive buffers, which dropping this gives back: copy bytes that you keep for long.
+/// Large ones lie in the port's receive buffers, which dropping this gives back: copy bytes that you keep for long.
 pub struct Datagrams {
-    messages: Vec<Message>,
+    batch: Batch,
     spare: Rc<SpareBatches>,
+}
+
+/// What a call received.
+#[derive(Default)]
+struct Batch {
+    messages: Vec<Received>,
+    /// The payloads of small messages, one after the other.
+    copied: Vec<u8>,
 }
 
 /// One message of the OS: a datagram, or a run of datagrams from one sender that the OS joined.
@@ -32,57 +40,101 @@ pub(crate) struct Message {
     pub(crate) info: Option<PacketInfo>,
 }
 
-impl Message {
-    fn payload(&self) -> &[u8] {
-        &self.memory[self.start..]
-    }
+/// A message in a batch.
+struct Received {
+    /// The memory that the payload lies in; `None` if it was copied.
+    memory: Option<Buffer>,
+    /// Where the payload lies in its memory, or among the copied bytes.
+    range: Range<usize>,
+    /// As [`Message::segment`].
+    segment: usize,
+    sender: Option<Address>,
+    info: Option<PacketInfo>,
+}
 
+impl Received {
     /// The size by which the payload is cut into datagrams; never 0.
     fn step(&self) -> usize {
         match self.segment {
-            0 => self.payload().len().max(1),
+            0 => self.range.len().max(1),
             segment => segment,
         }
     }
 
     fn count(&self) -> usize {
-        self.payload().len().div_ceil(self.step()).max(1)
+        match self.segment {
+            0 => 1,
+            segment => self.range.len().div_ceil(segment).max(1),
+        }
     }
 }
 
-/// Empty lists of messages, kept for their allocations.
+impl Batch {
+    fn payload<'a>(&'a self, message: &'a Received) -> &'a [u8] {
+        let memory = message.memory.as_deref().unwrap_or(&self.copied);
+        &memory[message.range.clone()]
+    }
+}
+
+/// Empty batches, kept for their allocations.
 #[derive(Default)]
-pub(crate) struct SpareBatches(RefCell<Vec<Vec<Message>>>);
+pub(crate) struct SpareBatches(RefCell<Vec<Batch>>);
 
 impl Datagrams {
     /// Makes an empty list, with the allocation of one that is gone if there is any.
     pub(crate) fn new(spare: &Rc<SpareBatches>) -> Datagrams {
         Datagrams {
-            messages: spare.0.borrow_mut().pop().unwrap_or_default(),
+            batch: spare.0.borrow_mut().pop().unwrap_or_default(),
             spare: Rc::clone(spare),
         }
     }
 
     pub(crate) fn push(&mut self, message: Message) {
-        self.messages.push(message);
+        self.batch.messages.push(Received {
+            range: message.start..message.memory.len(),
+            memory: Some(message.memory),
+            segment: message.segment,
+            sender: message.sender,
+            info: message.info,
+        });
+    }
+
+    /// Appends a copy of a message, whose memory can then be used again at once. For small ones, this takes less time than
+    /// to lend the memory, and a program that keeps them does not keep a buffer for each.
+    pub(crate) fn push_copy(
+        &mut self,
+        payload: &[u8],
+        segment: usize,
+        sender: Option<Address>,
+        info: Option<PacketInfo>,
+    ) {
+        let start = self.batch.copied.len();
+        self.batch.copied.extend_from_slice(payload);
+        self.batch.messages.push(Received {
+            memory: None,
+            range: start..start + payload.len(),
+            segment,
+            sender,
+            info,
+        });
     }
 
     /// The number of datagrams.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.messages.iter().map(Message::count).sum()
+        self.batch.messages.iter().map(Received::count).sum()
     }
 
     /// Whether there are none: never for those of a completion.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.batch.messages.is_empty()
     }
 
     /// The datagrams, in the order of their arrival.
     pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
-        self.messages.iter().flat_map(|message| {
-            let (payload, step) = (message.payload(), message.step());
+        self.batch.messages.iter().flat_map(|message| {
+            let (payload, step) = (self.batch.payload(message), message.step());
             (0..message.count()).map(move |at| {
                 let end = payload.len().min((at + 1) * step);
                 Datagram {
@@ -96,10 +148,11 @@ impl Datagrams {
 
 impl Drop for Datagrams {
     fn drop(&mut self) {
-        self.messages.clear();
+        self.batch.messages.clear();
+        self.batch.copied.clear();
         let mut spare = self.spare.0.borrow_mut();
-        if self.messages.capacity() > 0 && spare.len() < SPARE_MAX {
-            spare.push(std::mem::take(&mut self.messages));
+        if spare.len() < SPARE_MAX {
+            spare.push(std::mem::take(&mut self.batch));
         }
     }
 }
@@ -114,7 +167,7 @@ impl fmt::Debug for Datagrams {
 #[derive(Clone, Copy)]
 pub struct Datagram<'a> {
     bytes: &'a [u8],
-    message: &'a Message,
+    message: &'a Received,
 }
 
 impl<'a> Datagram<'a> {

@@ -22,6 +22,9 @@ const UDP_BYTES: usize = 64 * 1024;
 /// The memory for one message of a UNIX socket: as large as Linux lets one be unless it is set up otherwise.
 const UNIX_BYTES: usize = 256 * 1024;
 
+/// Messages of at most this many bytes are copied out of their memory.
+const COPIED_MAX: usize = 2048;
+
 /// Memory for a call that receives, and what the kernel writes besides the payload. Calls on all sockets share it.
 pub(in super::super) struct Tray {
     spare: Rc<SpareBatches>,
@@ -97,11 +100,8 @@ impl Tray {
         socket.received_last.set(received);
         let (mut datagrams, mut bytes) = (Datagrams::new(&self.spare), 0);
         for at in 0..received {
-            match self.take(socket, at) {
-                Ok(message) => {
-                    bytes += message.memory.len();
-                    datagrams.push(message);
-                }
+            match self.take(socket, at, &mut datagrams) {
+                Ok(count) => bytes += count,
                 Err(error) => errors.extend([error]),
             }
         }
@@ -135,8 +135,13 @@ impl Tray {
         }
     }
 
-    /// Takes the message `at` out, which was received.
-    fn take(&mut self, socket: &DatagramSocket, at: usize) -> Result<Message, DatagramError> {
+    /// Appends the message `at`, which was received, to `datagrams`. Returns the number of its bytes.
+    fn take(
+        &mut self,
+        socket: &DatagramSocket,
+        at: usize,
+        datagrams: &mut Datagrams,
+    ) -> Result<usize, DatagramError> {
         let slots = if socket.is_udp() {
             &mut self.udp
         } else {
@@ -150,13 +155,21 @@ impl Tray {
         }
         // SAFETY: the kernel has filled this header, and `self` still has its control data.
         let said = unsafe { system::said(&header.msg_hdr) };
-        let lease = std::mem::replace(&mut slots.leases[at], slots.pool.lease());
-        Ok(Message {
-            memory: lease.filled(header.msg_len as usize),
-            start: 0,
-            segment: said.segment,
-            sender,
-            info: socket.packet_info.then_some(said.info),
-        })
+        let info = socket.packet_info.then_some(said.info);
+        let bytes = header.msg_len as usize;
+        if bytes <= COPIED_MAX {
+            let payload = &slots.leases[at].as_mut_slice()[..bytes];
+            datagrams.push_copy(payload, said.segment, sender, info);
+        } else {
+            let lease = std::mem::replace(&mut slots.leases[at], slots.pool.lease());
+            datagrams.push(Message {
+                memory: lease.filled(bytes),
+                start: 0,
+                segment: said.segment,
+                sender,
+                info,
+            });
+        }
+        Ok(bytes)
     }
 }
