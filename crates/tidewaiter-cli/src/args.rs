@@ -22,11 +22,16 @@ Examples:
   tidewaiter serve 127.0.0.1:7000 -- cat
   tidewaiter serve '[::]:7000' --max-clients 100 --idle-timeout 5m -- ./handler --option
   tidewaiter serve 0.0.0.0:873 --inetd -- rsync --daemon
+  tidewaiter serve unix:/run/app.sock --socket-mode 660 -- ./handler
   tidewaiter serve localhost:7000 --metrics 127.0.0.1:9100 -- sh -c 'read name; echo hello $name'
 
 Each connection gets its own COMMAND, whose standard input and output lead to the client. The environment of \
 COMMAND has the client's address in REMOTE_ADDR and REMOTE_PORT, and in PROTO, TCPREMOTEIP, TCPREMOTEPORT, \
-TCPLOCALIP and TCPLOCALPORT.
+TCPLOCALIP and TCPLOCALPORT. On a UNIX socket, PROTO is UNIX, UNIXLOCALPATH is the path, and UNIXREMOTEPID, \
+UNIXREMOTEEUID and UNIXREMOTEEGID are the client's process, user and group. On a named pipe, PROTO is PIPE.
+
+The file of a UNIX socket is made with its permissions, replaces that of a server that has died, and is removed at \
+the end. A second server on the same path is refused. Only users of this machine can connect to a named pipe.
 
 With --inetd, the connection itself is COMMAND's standard input and output, for programs that ask for their peer. \
 The server neither sees nor counts its bytes, so that --idle-timeout is refused. It does not notice that the client \
@@ -121,9 +126,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
-    /// Address to listen on: host:port or [v6]:port. A host name means all of its addresses; with port 0, the OS
-    /// chooses a port
-    pub(crate) address: String,
+    #[command(flatten)]
+    pub(crate) at: ServedPlace,
     /// Run at most N commands at once; further connections wait. `unlimited`: as many as the system carries
     /// [default: 1000, or fewer if the limits on open files or processes carry fewer; the log says so]
     #[arg(long, value_name = "N")]
@@ -181,6 +185,20 @@ pub(crate) struct Serve {
     pub(crate) command: Vec<OsString>,
 }
 
+/// Where to listen.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServedPlace {
+    /// Where to listen: HOST:PORT or [V6]:PORT (a host name means all of its addresses; with port 0, the OS chooses
+    /// a port), also written tcp:HOST:PORT; unix:PATH, or unix:@NAME on Linux; pipe:NAME on Windows; systemd: or
+    /// systemd:NAME for the sockets that a service manager passes; fd:N for an inherited listening socket
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// Permissions of the file of a UNIX socket, in octal: 660 lets its owner and group connect
+    /// [default: those of the umask]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) socket_mode: Option<String>,
+}
+
 /// Limits on COMMAND.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Limits {
@@ -204,7 +222,9 @@ pub(crate) struct Limits {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
-    /// Address to connect to: host:port or [v6]:port
+    /// Where to connect to: HOST:PORT or [V6]:PORT, also written tcp:HOST:PORT; unix:PATH, or unix:@NAME on Linux;
+    /// pipe:NAME on Windows; systemd: or fd:N for a connection that this process was started with
+    #[arg(value_name = "ADDRESS")]
     pub(crate) address: String,
     /// End when the other side ends its output, even if standard input is not sent completely
     #[arg(long)]

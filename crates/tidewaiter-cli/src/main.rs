@@ -9,6 +9,7 @@ mod confine;
 mod failure;
 mod identity;
 mod log;
+mod place;
 mod plan;
 mod quantity;
 

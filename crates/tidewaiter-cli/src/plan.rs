@@ -4,15 +4,16 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-use tidewaiter::Reactor;
 use tidewaiter::endpoint::HostPort;
 use tidewaiter::port::{ParsePortKindError, PortKind};
 use tidewaiter::process::TerminalSize;
+use tidewaiter::{Address, Reactor};
 
 use crate::args::{Args, Command, Connect, Serve};
 use crate::confine::Confinement;
 use crate::failure::Failure;
-use crate::quantity::{count, duration, terminal_size};
+use crate::place::Place;
+use crate::quantity::{count, duration, octal, terminal_size};
 
 /// A command with its checked options.
 pub(crate) enum Plan {
@@ -23,7 +24,9 @@ pub(crate) enum Plan {
 
 pub(crate) struct ServePlan {
     pub(crate) port: Option<PortKind>,
-    pub(crate) address: HostPort,
+    pub(crate) place: Place,
+    /// The permission bits of the file of a UNIX socket.
+    pub(crate) socket_mode: Option<u32>,
     pub(crate) command: Vec<OsString>,
     pub(crate) confinement: Confinement,
     pub(crate) clients_max: ClientsMax,
@@ -57,7 +60,7 @@ pub(crate) enum ClientsMax {
 
 pub(crate) struct ConnectPlan {
     pub(crate) port: Option<PortKind>,
-    pub(crate) address: HostPort,
+    pub(crate) place: Place,
     pub(crate) timeout: Duration,
     pub(crate) end_with_peer: bool,
     pub(crate) raw: bool,
@@ -104,9 +107,11 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
             "--idle-timeout: with --inetd, only COMMAND knows whether its connection is idle",
         ));
     }
+    let place = place(&serve.at.address)?;
     Ok(ServePlan {
         port,
-        address: address(&serve.address)?,
+        socket_mode: socket_mode(serve.at.socket_mode.as_deref(), &place)?,
+        place,
         confinement: Confinement::of(&serve)?,
         command: serve.command,
         clients_max,
@@ -126,7 +131,7 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
 fn plan_connect(connect: &Connect, port: Option<PortKind>) -> Result<ConnectPlan, Failure> {
     Ok(ConnectPlan {
         port,
-        address: address(&connect.address)?,
+        place: place(&connect.address)?,
         timeout: duration("--timeout", &connect.timeout)?,
         end_with_peer: connect.end_with_peer,
         raw: connect.raw,
@@ -153,4 +158,19 @@ fn backend(name: &str) -> Result<PortKind, Failure> {
 
 fn address(text: &str) -> Result<HostPort, Failure> {
     text.parse().map_err(Failure::usage)
+}
+
+fn place(text: &str) -> Result<Place, Failure> {
+    text.parse().map_err(Failure::Usage)
+}
+
+fn socket_mode(text: Option<&str>, place: &Place) -> Result<Option<u32>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    let is_path =
+        matches!(place, Place::Local(Address::Unix(name)) if name.as_pathname().is_some());
+    if !is_path {
+        let message = format!("--socket-mode: {place} is not the path of a UNIX socket");
+        return Err(Failure::Usage(message));
+    }
+    octal("--socket-mode", text, 0o777).map(Some)
 }

@@ -64,6 +64,17 @@ pub(crate) fn terminal_size(option: &str, text: &str) -> Result<TerminalSize, Fa
     }
 }
 
+/// Parses an octal number, such as the permissions of a file.
+pub(crate) fn octal(option: &str, text: &str, most: u32) -> Result<u32, Failure> {
+    let number = u32::from_str_radix(text, 8).ok();
+    let number = number.filter(|number| *number <= most && !text.starts_with('+'));
+    number.ok_or_else(|| {
+        Failure::Usage(format!(
+            "{option} {text:?} is not an octal number such as 660, of at most {most:o}"
+        ))
+    })
+}
+
 /// Parses a number of things: at least one.
 pub(crate) fn count<N: FromStr + Default + PartialOrd>(
     option: &str,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tidewaiter::port::Resource;
 use tidewaiter::process::{OwnTerminal, RawMode};
 use tidewaiter::{
     Address, ConnectError, ConnectOptions, DelayedCall, Factory, Producer, ProducerKind, Protocol,
@@ -13,6 +14,7 @@ use tidewaiter::{
 };
 
 use crate::failure::Failure;
+use crate::place::{Place, take_descriptor, take_passed};
 use crate::plan::{self, ConnectPlan};
 
 /// Reading from the connection pauses while more output than this is unwritten.
@@ -73,8 +75,7 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
         interrupted.end.replace(Some(End::Interrupted));
         reactor.crash();
     });
-    let options = ConnectOptions::from(plan.address).timeout(plan.timeout);
-    reactor.connect_tcp(options, Dial(Rc::clone(&join)));
+    connect(&reactor, plan.place, plan.timeout, &join)?;
     let run = reactor.run();
     // Whatever is reported is shown as usual.
     join.raw.take();
@@ -92,6 +93,39 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
         Some(End::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
         Some(End::Done) | None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Begins to connect, or takes over a connection.
+fn connect(
+    reactor: &Reactor,
+    place: Place,
+    timeout: Duration,
+    join: &Rc<Join>,
+) -> Result<(), Failure> {
+    let options = match place {
+        Place::Tcp(host) => ConnectOptions::from(host),
+        Place::Local(address) => ConnectOptions::from(address),
+        Place::Descriptor(number) => return adopt(reactor, take_descriptor(number)?, &place, join),
+        Place::Passed(ref name) => {
+            let mut passed = take_passed(name.as_deref())?;
+            let passed = passed.swap_remove(0);
+            return adopt(reactor, passed.resource, &place, join);
+        }
+        Place::Udp(_) => return Err(Failure::usage(format!("{place}: UDP has no connections"))),
+    };
+    reactor.connect(options.timeout(timeout), Dial(Rc::clone(join)));
+    Ok(())
+}
+
+fn adopt(
+    reactor: &Reactor,
+    resource: Resource,
+    place: &Place,
+    join: &Rc<Join>,
+) -> Result<(), Failure> {
+    let adopted = reactor.adopt(resource, Connection(Rc::clone(join)));
+    adopted.map_err(|error| Failure::Failed(format!("{place}: {error}")))?;
+    Ok(())
 }
 
 struct Dial(Rc<Join>);
@@ -112,7 +146,10 @@ struct Connection(Rc<Join>);
 impl Protocol for Connection {
     fn connection_made(&mut self, connection: &Transport) {
         // The traffic is interactive: send small pieces at once.
-        if let Err(error) = connection.set_no_delay(true) {
+        let is_tcp = connection
+            .peer_addr()
+            .is_some_and(|peer| peer.socket_addr().is_some());
+        if is_tcp && let Err(error) = connection.set_no_delay(true) {
             log::debug!("TCP_NODELAY: {error}");
         }
         let join = &self.0;

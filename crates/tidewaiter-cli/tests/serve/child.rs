@@ -67,6 +67,7 @@ fn play(role: &str) -> io::Result<i32> {
                 "TCPREMOTEPORT",
                 "TCPLOCALIP",
                 "TCPLOCALPORT",
+                "UNIXLOCALPATH",
             ] {
                 say(format!("{name}={}\n", std::env::var(name).unwrap_or_default()).as_bytes())?;
             }

@@ -33,6 +33,12 @@ fn a_wrong_command_line_gives_a_message_of_one_line_and_code_2() {
         // The system does not know the group of such a user.
         &["serve", "localhost:1", "--user", "4000000001", "--", "x"],
         &["serve", "localhost:1", "--group", "0", "--", "x"],
+        &["serve", "unix:", "--", "x"],
+        &["serve", "fd:first", "--", "x"],
+        &["serve", "localhost:1", "--socket-mode", "600", "--", "x"],
+        &["serve", "unix:/a", "--socket-mode", "rw", "--", "x"],
+        &["serve", "unix:/a", "--socket-mode", "1777", "--", "x"],
+        &["connect", "pipe:"],
         &["connect", "::1:7000"],
         &["connect", "localhost:99999"],
         &["info", "--backend", "carrier-pigeon"],

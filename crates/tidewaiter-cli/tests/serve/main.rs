@@ -9,6 +9,7 @@ mod drain;
 mod inetd;
 mod limits;
 mod metrics;
+mod places;
 mod reaping;
 mod sessions;
 mod shutdown;

@@ -32,6 +32,9 @@ pub(crate) fn serve(command: &mut Command, address: &str, role: &str, options: &
 /// A running server. Dropping it kills it.
 pub(crate) struct Server {
     process: Child,
+    /// Where the server listens, as the log shows it.
+    pub(crate) place: String,
+    /// The same as an IP address, which it is unless the test chose another kind.
     pub(crate) address: SocketAddr,
     /// The first lines of the log, up to the one that has the address.
     pub(crate) beginning: Vec<String>,
@@ -67,9 +70,21 @@ impl Server {
         server
     }
 
-    fn run_unread(mut command: Command) -> Server {
+    /// Starts the server of a given command line, with this standard input.
+    #[cfg(unix)]
+    pub(crate) fn run_with_input(command: Command, input: Stdio) -> Server {
+        let mut server = Server::start_with(command, input);
+        server.read_log();
+        server
+    }
+
+    fn run_unread(command: Command) -> Server {
+        Server::start_with(command, Stdio::null())
+    }
+
+    fn start_with(mut command: Command, input: Stdio) -> Server {
         let started = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
@@ -89,14 +104,19 @@ impl Server {
         });
         let mut server = Server {
             process,
-            address: ([127, 0, 0, 1], 0).into(),
+            place: String::new(),
+            address: ([0, 0, 0, 0], 0).into(),
             beginning: Vec::new(),
             log,
             hold: Some(hold),
             reading: Some(reading),
         };
         server.beginning = server.lines_up_to("msg=listening");
-        server.address = address_of(server.beginning.last().expect("it is there"));
+        let line = server.beginning.last().expect("it is there");
+        server.place = field(line, "address").to_owned();
+        if let Ok(address) = server.place.parse() {
+            server.address = address;
+        }
         server
     }
 

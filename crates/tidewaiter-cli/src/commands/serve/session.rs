@@ -13,6 +13,7 @@ use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 use tidewaiter::{Address, DelayedCall, Process, ProducerKind, Reactor, Reason, Transport};
 
 use super::connection::Connection;
+use super::environment;
 use super::terminal;
 use super::totals::{Totals, add};
 use crate::plan::{ServePlan, Streams};
@@ -112,8 +113,11 @@ impl Session {
         })
     }
 
-    /// Sets the options of the client's socket.
+    /// Sets the options of the client's socket, which only TCP has.
     pub(super) fn set_options(&self) {
+        if self.peer.socket_addr().is_none() {
+            return;
+        }
         let no_delay = self.owner.plan().no_delay;
         if let Err(error) = self.connection.set_options(no_delay) {
             log::debug!(peer:% = self.peer; "socket options: {error}");
@@ -152,29 +156,9 @@ impl Session {
         let [program, args @ ..] = &plan.command[..] else {
             unreachable!("the command line requires a command");
         };
-        let mut command = plan
-            .confinement
-            .command(program)
-            .args(args)
-            // Remove variables of the same convention that we do not set: inherited values would be wrong.
-            .env_remove("TCPREMOTEHOST")
-            .env_remove("TCPREMOTEINFO")
-            .env_remove("TCPLOCALHOST");
-        if let Some(peer) = self.peer.socket_addr() {
-            let (ip, port) = (peer.ip().to_string(), peer.port().to_string());
-            command = command
-                .env("REMOTE_ADDR", &ip)
-                .env("REMOTE_PORT", &port)
-                .env("PROTO", if peer.is_ipv6() { "TCP6" } else { "TCP" })
-                .env("TCPREMOTEIP", ip)
-                .env("TCPREMOTEPORT", port);
-        }
+        let command = plan.confinement.command(program).args(args);
         let local = self.connection.local_addr();
-        if let Some(local) = local.and_then(|local| local.socket_addr()) {
-            command = command
-                .env("TCPLOCALIP", local.ip().to_string())
-                .env("TCPLOCALPORT", local.port().to_string());
-        }
+        let command = environment::describe(command, local.as_ref(), &self.peer);
         let command = self.connection.give(command);
         match plan.streams {
             Streams::Terminal(size) => command.terminal(size),

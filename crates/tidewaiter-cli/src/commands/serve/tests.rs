@@ -167,7 +167,8 @@ fn stop_when_over(reactor: &Reactor, server: Rc<Server>, client: Rc<Seen>, told:
 fn plan() -> ServePlan {
     ServePlan {
         port: None,
-        address: "127.0.0.1:0".parse().expect("an address"),
+        place: "127.0.0.1:0".parse().expect("an address"),
+        socket_mode: None,
         command: vec!["flood".into()],
         confinement: Confinement::default(),
         clients_max: ClientsMax::Unlimited,
