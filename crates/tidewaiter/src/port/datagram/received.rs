@@ -9,6 +9,9 @@ use std::rc::Rc;
 use super::super::memory::Buffer;
 use crate::os::Address;
 
+/// Messages of at most this many bytes are copied out of their memory.
+const COPIED_MAX: usize = 2048;
+
 /// How many empty batches are kept for reuse.
 const SPARE_MAX: usize = 32;
 
@@ -89,7 +92,17 @@ impl Datagrams {
         }
     }
 
+    /// Whether messages of so many bytes are copied.
+    pub(crate) fn copies(bytes: usize) -> bool {
+        bytes <= COPIED_MAX
+    }
+
+    /// Appends a message. A small one is copied, and its memory given back.
     pub(crate) fn push(&mut self, message: Message) {
+        let payload = &message.memory[message.start..];
+        if Datagrams::copies(payload.len()) {
+            return self.push_copy(payload, message.segment, message.sender, message.info);
+        }
         self.batch.messages.push(Received {
             range: message.start..message.memory.len(),
             memory: Some(message.memory),

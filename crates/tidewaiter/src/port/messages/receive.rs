@@ -22,9 +22,6 @@ const UDP_BYTES: usize = 64 * 1024;
 /// The memory for one message of a UNIX socket: as large as Linux lets one be unless it is set up otherwise.
 const UNIX_BYTES: usize = 256 * 1024;
 
-/// Messages of at most this many bytes are copied out of their memory.
-const COPIED_MAX: usize = 2048;
-
 /// Memory for a call that receives, and what the kernel writes besides the payload. Calls on all sockets share it.
 pub(in super::super) struct Tray {
     spare: Rc<SpareBatches>,
@@ -157,7 +154,7 @@ impl Tray {
         let said = unsafe { system::said(&header.msg_hdr) };
         let info = socket.packet_info.then_some(said.info);
         let bytes = header.msg_len as usize;
-        if bytes <= COPIED_MAX {
+        if Datagrams::copies(bytes) {
             let payload = &slots.leases[at].as_mut_slice()[..bytes];
             datagrams.push_copy(payload, said.segment, sender, info);
         } else {
