@@ -155,7 +155,7 @@ pub use request::{Request, RequestKind};
 pub use shared_socket::SharedSocket;
 pub use signals::ShutdownSignal;
 pub(crate) use signals::SignalWatch;
-pub use socket::{ListeningSocket, Resource, Socket};
+pub use socket::{DatagramSocket, ListeningSocket, Resource, Socket};
 pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use socket2::{SockRef, Type};
 
@@ -145,6 +145,43 @@ impl From<std::os::windows::io::OwnedSocket> for ListeningSocket {
     }
 }
 
+/// A datagram socket that belongs to no port yet. Dropping it closes it.
+///
+/// The port that adopts it changes none of its options, because other processes may use the socket, too: it learns of
+/// errors only as far as the socket reports them by itself.
+#[derive(Debug)]
+pub struct DatagramSocket(pub(super) socket2::Socket);
+
+impl From<UdpSocket> for DatagramSocket {
+    fn from(socket: UdpSocket) -> DatagramSocket {
+        DatagramSocket(socket.into())
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixDatagram> for DatagramSocket {
+    fn from(socket: std::os::unix::net::UnixDatagram) -> DatagramSocket {
+        DatagramSocket(std::os::fd::OwnedFd::from(socket).into())
+    }
+}
+
+/// Takes any datagram socket of the OS; the port that adopts it refuses others.
+#[cfg(unix)]
+impl From<std::os::fd::OwnedFd> for DatagramSocket {
+    fn from(descriptor: std::os::fd::OwnedFd) -> DatagramSocket {
+        DatagramSocket(descriptor.into())
+    }
+}
+
+/// Takes any datagram socket of the OS; the port that adopts it refuses others. It must allow overlapped I/O, as sockets
+/// do by default.
+#[cfg(windows)]
+impl From<std::os::windows::io::OwnedSocket> for DatagramSocket {
+    fn from(socket: std::os::windows::io::OwnedSocket) -> DatagramSocket {
+        DatagramSocket(socket.into())
+    }
+}
+
 /// A socket or pipe that was made elsewhere and that a port can take over: see
 /// [`Port::adopt`](super::Port::adopt).
 #[derive(Debug)]
@@ -155,6 +192,8 @@ pub enum Resource {
     Socket(Socket),
     /// A listening stream socket.
     Listener(ListeningSocket),
+    /// A datagram socket, bound or connected.
+    Datagrams(DatagramSocket),
     /// The reading end of a pipe. On Windows it must have been opened for overlapped I/O.
     PipeReader(OsPipe),
     /// The writing end of a pipe. On Windows it must have been opened for overlapped I/O.
@@ -200,6 +239,25 @@ impl From<TcpListener> for Resource {
     }
 }
 
+impl From<UdpSocket> for Resource {
+    fn from(socket: UdpSocket) -> Resource {
+        Resource::Datagrams(socket.into())
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixDatagram> for Resource {
+    fn from(socket: std::os::unix::net::UnixDatagram) -> Resource {
+        Resource::Datagrams(socket.into())
+    }
+}
+
+impl From<DatagramSocket> for Resource {
+    fn from(socket: DatagramSocket) -> Resource {
+        Resource::Datagrams(socket)
+    }
+}
+
 impl From<ListeningSocket> for Resource {
     fn from(listener: ListeningSocket) -> Resource {
         Resource::Listener(listener)
@@ -208,8 +266,11 @@ impl From<ListeningSocket> for Resource {
 
 impl Resource {
     fn of_socket(socket: socket2::Socket) -> io::Result<Resource> {
+        if socket.r#type()? == Type::DGRAM {
+            return Ok(DatagramSocket(socket).into());
+        }
         if !is_stream(&socket)? {
-            return Err(wrong_kind("the socket is no stream socket"));
+            return Err(wrong_kind("the socket has no kind that a port adopts"));
         }
         if listens(&socket)? {
             return Ok(ListeningSocket::new(socket).into());
@@ -228,6 +289,9 @@ impl Resource {
             }
             Resource::Listener(ListeningSocket { socket, .. }) if !listens(socket)? => {
                 Err(wrong_kind("the socket does not listen"))
+            }
+            Resource::Datagrams(DatagramSocket(socket)) if socket.r#type()? != Type::DGRAM => {
+                Err(wrong_kind("the socket is no datagram socket"))
             }
             _ => Ok(()),
         }

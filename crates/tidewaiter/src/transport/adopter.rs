@@ -98,8 +98,8 @@ impl Reactor {
             Resource::Socket(_) => None,
             Resource::PipeReader(_) => Some(Link::pipe(Direction::In)),
             Resource::PipeWriter(_) => Some(Link::writer(true)),
-            Resource::Listener(_) => {
-                let message = "a listening socket is no connection";
+            Resource::Listener(_) | Resource::Datagrams(_) => {
+                let message = "the socket is no connection";
                 let source = io::Error::new(io::ErrorKind::InvalidInput, message);
                 return Err(adopt_error(None, source));
             }

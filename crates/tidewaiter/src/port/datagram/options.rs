@@ -62,7 +62,7 @@ impl DatagramOptions {
         DatagramOptions::between(None, Some(peer.into()))
     }
 
-    fn between(local: Option<Address>, peer: Option<Address>) -> DatagramOptions {
+    pub(crate) fn between(local: Option<Address>, peer: Option<Address>) -> DatagramOptions {
         DatagramOptions {
             local,
             peer,

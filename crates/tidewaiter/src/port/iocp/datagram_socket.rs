@@ -90,14 +90,40 @@ impl DatagramSocket {
             socket.connect(&os_address(peer)?)?;
         }
         let functions = *known.get_or_insert_with(|| DatagramFunctions::load(&socket));
-        Ok(DatagramSocket {
+        let is_v6 = ip.is_ipv6();
+        Ok(DatagramSocket::new(
             socket,
             functions,
-            is_v6: ip.is_ipv6(),
-            packet_info: options.packet_info,
+            is_v6,
+            options.packet_info,
+        ))
+    }
+
+    /// Takes over a socket that was made elsewhere. Leaves its options as they are.
+    pub(super) fn adopt(
+        socket: Socket,
+        known: &mut Option<DatagramFunctions>,
+    ) -> io::Result<DatagramSocket> {
+        socket.set_nonblocking(true)?;
+        let is_v6 = socket.local_addr()?.is_ipv6();
+        let functions = *known.get_or_insert_with(|| DatagramFunctions::load(&socket));
+        Ok(DatagramSocket::new(socket, functions, is_v6, false))
+    }
+
+    fn new(
+        socket: Socket,
+        functions: DatagramFunctions,
+        is_v6: bool,
+        packet_info: bool,
+    ) -> DatagramSocket {
+        DatagramSocket {
+            socket,
+            functions,
+            is_v6,
+            packet_info,
             records: 0,
             errors: VecDeque::new(),
-        })
+        }
     }
 
     pub(super) fn control(&self, control: Control<'_>) -> io::Result<()> {

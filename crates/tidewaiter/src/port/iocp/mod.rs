@@ -251,6 +251,10 @@ impl Iocp {
                 };
                 Source::Listener(socket, accepts)
             }
+            Resource::Datagrams(socket) => {
+                let socket = DatagramSocket::adopt(socket.0, &mut self.sockets.datagrams)?;
+                Source::Datagrams(Box::new(socket))
+            }
             Resource::PipeReader(pipe) => Source::PipeReader(pipe),
             Resource::PipeWriter(pipe) => Source::PipeWriter(pipe),
         };

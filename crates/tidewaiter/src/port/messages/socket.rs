@@ -56,15 +56,27 @@ impl DatagramSocket {
         if let Some(peer) = &options.peer {
             socket.connect(&control::os_address(peer)?)?;
         }
+        Ok(DatagramSocket::new(socket, family, options.packet_info))
+    }
+
+    /// Takes over a socket that was made elsewhere. Leaves its options as they are.
+    pub(in super::super) fn adopt(socket: Socket) -> io::Result<DatagramSocket> {
+        let family = Family::of(&control::local_addr(&socket)?);
+        let family = family.ok_or_else(|| invalid("the socket is of an unknown family"))?;
+        socket.set_nonblocking(true)?;
+        Ok(DatagramSocket::new(socket, family, false))
+    }
+
+    fn new(socket: Socket, family: Family, packet_info: bool) -> DatagramSocket {
         let cuts = system::SEGMENTS_MAX > 1 && family != Family::Unix;
-        Ok(DatagramSocket {
+        DatagramSocket {
             socket,
             family,
-            packet_info: options.packet_info,
+            packet_info,
             segment_max: Cell::new(if cuts { usize::from(u16::MAX) } else { 0 }),
             received_last: Cell::new(0),
             sender: RefCell::new(None),
-        })
+        }
     }
 
     pub(in super::super) fn control(&self, control: Control<'_>) -> io::Result<()> {

@@ -413,6 +413,10 @@ fn source_of(resource: Resource) -> io::Result<Source> {
         }
         Resource::Socket(Socket(SocketRepr::Own(_))) => Err(of_another_port()),
         Resource::Listener(listener) => Ok(Source::Listener(listener.into())),
+        Resource::Datagrams(socket) => {
+            let socket = DatagramSocket::adopt(socket.0)?;
+            Ok(Source::Datagrams(Box::new(socket)))
+        }
         Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
         Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),
     }

@@ -225,6 +225,7 @@ impl Uring {
                 listener.socket.set_nonblocking(true)?;
                 Ok(Source::Listener(listener.into()))
             }
+            Resource::Datagrams(_) => Err(unsupported(PortKind::Uring, "exchange", "datagrams")),
             Resource::PipeReader(pipe) => {
                 control::unblock(&pipe)?;
                 Ok(Source::Reader(pipe))

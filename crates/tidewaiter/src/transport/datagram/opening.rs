@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::{DatagramProtocol, DatagramSocket, DatagramTransport, Flow, Limit};
+use super::{DatagramProtocol, DatagramSocket as Socket, DatagramTransport, Flow, Limit};
 use crate::error::Error;
 use crate::os::{Address, UnixAddress};
-use crate::port::{DatagramOptions, Token};
+use crate::port::{DatagramOptions, DatagramSocket, Handle, Token};
 use crate::reactor::{Live, Reactor};
 use crate::transport::close_unawaited;
 
@@ -88,8 +88,58 @@ impl Reactor {
         self.check_open()?;
         let opened = self.port_mut().open_datagrams(&options);
         let handle = opened.map_err(|source| failed(&options, source))?;
+        self.begin_datagrams(handle, options, protocol)
+    }
+
+    /// Takes over a datagram socket that was made elsewhere: a UDP socket, or on Unix a datagram socket of the UNIX
+    /// family, bound or connected. Its options stay as they are, but it no longer blocks, which every process
+    /// that shares it notices. Otherwise as [`open_datagrams`](Reactor::open_datagrams) with the default options.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Adopt`] with the OS's reason; [`Error::Stopped`]. The socket is closed then.
+    ///
+    /// ```
+    /// # use tidewaiter::port::Datagram;
+    /// # use tidewaiter::{DatagramProtocol, DatagramTransport, Reactor};
+    /// struct Echo;
+    ///
+    /// impl DatagramProtocol for Echo {
+    ///     fn datagram_received(&mut self, transport: &DatagramTransport, datagram: &Datagram<'_>) {
+    ///         if let Some(sender) = datagram.sender() {
+    ///             transport.send_to(datagram, sender);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let reactor = Reactor::new()?;
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let address = socket.local_addr()?;
+    /// let transport = reactor.adopt_datagrams(socket, Echo)?;
+    /// assert_eq!(transport.local_addr()?, address.into());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn adopt_datagrams(
+        &self,
+        socket: impl Into<DatagramSocket>,
+        protocol: impl DatagramProtocol + 'static,
+    ) -> Result<DatagramTransport, Error> {
+        self.check_open()?;
+        // `into` is the program's code and may call the reactor, so run it before we borrow the port.
+        let socket: DatagramSocket = socket.into();
+        let adopted = self.port_mut().adopt(socket);
+        let handle = adopted.map_err(|source| Error::Adopt { peer: None, source })?;
+        self.begin_datagrams(handle, DatagramOptions::between(None, None), protocol)
+    }
+
+    fn begin_datagrams(
+        &self,
+        handle: Handle,
+        options: DatagramOptions,
+        protocol: impl DatagramProtocol + 'static,
+    ) -> Result<DatagramTransport, Error> {
         let local = self.port().local_addr(handle).ok();
-        let socket = Rc::new(DatagramSocket {
+        let socket = Rc::new(Socket {
             reactor: self.clone(),
             handle,
             address: local.or(options.peer),
