@@ -11,7 +11,7 @@ use super::support::{Log, any_port, reactor, run_clean};
 
 /// A reactor on the port under test, if the port has datagrams.
 #[expect(clippy::print_stderr, reason = "tells what is not tested")]
-fn with_datagrams() -> Option<Reactor> {
+pub(super) fn with_datagrams() -> Option<Reactor> {
     let reactor = reactor();
     match reactor.listen_udp(any_port(), Silent) {
         Ok(probe) => {
@@ -26,7 +26,7 @@ fn with_datagrams() -> Option<Reactor> {
     }
 }
 
-struct Silent;
+pub(super) struct Silent;
 
 impl DatagramProtocol for Silent {
     fn datagram_received(&mut self, _: &DatagramTransport, _: &Datagram<'_>) {}
@@ -44,13 +44,13 @@ impl DatagramProtocol for Echo {
 
 /// Logs all calls, and stops the reactor after `left` datagrams and errors.
 #[derive(Clone)]
-struct Client {
-    log: Log,
+pub(super) struct Client {
+    pub(super) log: Log,
     left: Rc<RefCell<usize>>,
 }
 
 impl Client {
-    fn new(left: usize) -> Client {
+    pub(super) fn new(left: usize) -> Client {
         Client {
             log: Log::default(),
             left: Rc::new(RefCell::new(left)),
@@ -88,7 +88,7 @@ impl DatagramProtocol for Client {
 }
 
 /// An echo server on the reactor, and its address.
-fn echo(reactor: &Reactor) -> (DatagramTransport, Address) {
+pub(super) fn echo(reactor: &Reactor) -> (DatagramTransport, Address) {
     let server = reactor.listen_udp(any_port(), Echo).expect("it listens");
     let address = server.local_addr().expect("it is bound");
     (server, address)

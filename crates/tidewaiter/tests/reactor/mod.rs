@@ -1,5 +1,6 @@
 //! The promises of a reactor, tested on the port that the including file opens.
 
+mod adopted_datagrams;
 mod backpressure;
 mod connecting;
 mod datagrams;

@@ -6,6 +6,7 @@ mod transport;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -234,10 +235,41 @@ impl DatagramSocket {
             flow.queue = self.reactor.take_batch();
         }
         push(&mut flow.queue);
+        self.owe_flush(&mut flow);
+    }
+
+    /// Has the loop flush the queue, unless the end of a send will.
+    fn owe_flush(self: &Rc<Self>, flow: &mut Flow) {
         if !flow.flush_owed && flow.sending.is_none() {
             flow.flush_owed = true;
             self.reactor.flush_soon(Rc::clone(self) as Rc<dyn Live>);
         }
+    }
+
+    /// Offers one datagram to the OS, and queues it if the OS has no room for it or if others wait.
+    fn send_at_once(self: &Rc<Self>, data: &[u8], peer: Option<&Address>) -> io::Result<()> {
+        if self.queued() > 0 {
+            self.push(1, data.len(), |queue| queue.push(data, peer));
+            return Ok(());
+        }
+        let mut batch = self.reactor.take_batch();
+        batch.push(data, peer);
+        let mut port = self.reactor.port_mut();
+        let bytes = port.send_datagrams_now(self.handle, &mut batch);
+        drop(port);
+        self.reactor.counters().bytes_sent.add(bytes as u64);
+        if let Some(failure) = batch.take_failures().pop() {
+            self.reactor.keep_batch(batch);
+            return Err(failure.source);
+        }
+        if batch.is_empty() {
+            self.reactor.keep_batch(batch);
+        } else {
+            let mut flow = self.flow.borrow_mut();
+            flow.queue = batch;
+            self.owe_flush(&mut flow);
+        }
+        Ok(())
     }
 
     /// Has the loop tell the protocol of dropped datagrams.

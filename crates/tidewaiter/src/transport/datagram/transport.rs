@@ -47,6 +47,21 @@ impl DatagramTransport {
             .push(1, data.len(), |queue| queue.push(data, Some(peer)));
     }
 
+    /// Offers `data`, as one datagram to `peer` or, if that is `None`, to the peer that the socket is connected to, to the OS
+    /// at once, and tells what came of it. What the OS has no room for is queued, as by
+    /// [`send_to`](DatagramTransport::send_to), and so is everything while anything is queued, and in a simulation.
+    ///
+    /// This takes a system call for each datagram, where `send_to` needs one for several.
+    ///
+    /// # Errors
+    ///
+    /// The OS's error, for instance for a datagram that is too large or a peer that cannot be reached;
+    /// [`NotConnected`](io::ErrorKind::NotConnected) once the socket is closed.
+    pub fn try_send(&self, data: &[u8], peer: Option<&Address>) -> io::Result<()> {
+        self.check_open()?;
+        self.socket.send_at_once(data, peer)
+    }
+
     /// Sends `data` as one datagram without copying it, to `peer` or, if that is `None`, to the peer that the socket is
     /// connected to. The memory is dropped by the loop once the OS has taken it.
     pub fn send_bytes(&self, data: impl Into<Bytes>, peer: Option<&Address>) {
