@@ -146,15 +146,21 @@ impl Datagrams {
 
     /// The datagrams, in the order of their arrival.
     pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
-        self.batch.messages.iter().flat_map(|message| {
-            let (payload, step) = (self.batch.payload(message), message.step());
-            (0..message.count()).map(move |at| {
-                let end = payload.len().min((at + 1) * step);
-                Datagram {
-                    bytes: &payload[at * step..end],
-                    message,
+        let mut messages = self.batch.messages.iter();
+        let mut run: Option<(&Received, &[u8])> = None;
+        std::iter::from_fn(move || {
+            let (message, rest) = match run.take() {
+                Some(run) => run,
+                None => {
+                    let message = messages.next()?;
+                    (message, self.batch.payload(message))
                 }
-            })
+            };
+            let (bytes, behind) = rest.split_at(message.step().min(rest.len()));
+            if !behind.is_empty() {
+                run = Some((message, behind));
+            }
+            Some(Datagram { bytes, message })
         })
     }
 }

@@ -168,21 +168,18 @@ impl DatagramSocket {
             datagrams,
             mut delivered,
         } = held;
-        for datagram in datagrams.iter().skip(delivered) {
-            if !self.is_open() {
-                return;
+        let received = &self.reactor.counters().bytes_received;
+        self.enter(|protocol, transport| {
+            for datagram in datagrams.iter().skip(delivered) {
+                if self.paused.get() || !self.is_open() {
+                    return;
+                }
+                delivered += 1;
+                received.add(datagram.len() as u64);
+                protocol.datagram_received(transport, &datagram);
             }
-            if self.paused.get() {
-                break;
-            }
-            delivered += 1;
-            self.reactor
-                .counters()
-                .bytes_received
-                .add(datagram.len() as u64);
-            self.enter(|protocol, transport| protocol.datagram_received(transport, &datagram));
-        }
-        if delivered < datagrams.len() {
+        });
+        if self.is_open() && delivered < datagrams.len() {
             self.held.borrow_mut().push_front(Held {
                 datagrams,
                 delivered,
