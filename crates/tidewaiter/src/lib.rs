@@ -56,7 +56,7 @@ pub use transport::{
     CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, DatagramProtocol,
     DatagramTransport, Factory, GroupListener, Line, LineEnd, LineProtocol, LineSplitter, Lines,
     Listener, Process, ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup,
-    RemoteProcess, ResizeWatch, Transport,
+    RemoteProcess, ResizeWatch, SerialPort, Transport,
 };
 
 /// The README's example compiles.

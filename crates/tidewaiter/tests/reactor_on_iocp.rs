@@ -31,6 +31,9 @@ mod for_programs;
 #[path = "reactor/inheriting.rs"]
 mod inheriting;
 
+#[path = "reactor/serial.rs"]
+mod serial;
+
 #[path = "reactor/standard.rs"]
 mod standard;
 

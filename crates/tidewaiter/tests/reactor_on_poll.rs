@@ -62,6 +62,9 @@ mod signals;
 #[path = "reactor/socket_files.rs"]
 mod socket_files;
 
+#[path = "reactor/serial.rs"]
+mod serial;
+
 #[path = "reactor/standard.rs"]
 mod standard;
 

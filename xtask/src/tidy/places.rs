@@ -57,6 +57,8 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/listening.rs",
     "crates/tidewaiter/src/port/foreign/level_set/mod.rs",
     "crates/tidewaiter/src/port/messages/mod.rs",
+    "crates/tidewaiter/src/port/serial/mod.rs",
+    "crates/tidewaiter/src/port/serial/unix.rs",
     "crates/tidewaiter/src/port/signals",
     "crates/tidewaiter/src/port/standard/mod.rs",
     "crates/tidewaiter/src/port/poll/mod.rs",

@@ -20,6 +20,7 @@ pub(super) enum HandleKind {
     PipeReader,
     PipeWriter,
     DuplexPipe,
+    SerialPort,
     Process,
 }
 
@@ -37,6 +38,7 @@ impl HandleKind {
             HandleKind::PipeReader => const { RequestKinds::of(&[Receive]) },
             HandleKind::PipeWriter => const { RequestKinds::of(&[Send, HangUp]) },
             HandleKind::DuplexPipe => const { RequestKinds::of(&[Receive, Send, HangUp]) },
+            HandleKind::SerialPort => const { RequestKinds::of(&[Receive, Send]) },
             HandleKind::Process => const { RequestKinds::of(&[Exit]) },
         }
     }
@@ -49,6 +51,7 @@ impl HandleKind {
             HandleKind::PipeReader => "the reading end of a pipe",
             HandleKind::PipeWriter => "the writing end of a pipe",
             HandleKind::DuplexPipe => "a duplex pipe",
+            HandleKind::SerialPort => "a serial port",
             HandleKind::Process => "a process",
         }
     }
@@ -214,6 +217,11 @@ pub(super) fn not_for_datagrams() -> io::Error {
 /// The error of a control that only processes take.
 pub(super) fn not_a_process() -> io::Error {
     invalid("the handle is not a process")
+}
+
+/// The error of a control or a query that only serial ports take.
+pub(super) fn not_a_serial_port() -> io::Error {
+    invalid("the handle is not a serial port")
 }
 
 /// The error of a control that only the streams of a terminal take.

@@ -5,6 +5,7 @@ use std::io;
 
 use super::datagram::{DatagramBatch, DatagramOptions, Multicast};
 use super::options::{ListenOptions, PortKind, SocketOption};
+use super::serial::{ModemLines, SerialChange, SerialOptions};
 use super::socket::Resource;
 use super::watch::Interest;
 use crate::os::{Address, RawDescriptor};
@@ -22,6 +23,8 @@ pub(super) enum Open<'a> {
     },
     /// A datagram socket.
     Datagrams(&'a DatagramOptions),
+    /// A serial port.
+    Serial(&'a SerialOptions),
     /// A socket or pipe that was made elsewhere. It is closed if the driver does not take it.
     Adopted(Resource),
 }
@@ -78,6 +81,8 @@ pub(super) enum Control<'a> {
     SetPeer(Option<&'a Address>),
     /// Changes what a UDP socket receives from or sends to multicast groups.
     Multicast(Multicast),
+    /// Changes a serial port.
+    Serial(SerialChange),
 }
 
 /// A signal for a child process or its tree.
@@ -110,6 +115,8 @@ pub(super) enum Query {
     RawDescriptor,
     /// The number of sent bytes that the peer's system has not acknowledged: an [`Answer::Bytes`].
     Unacknowledged,
+    /// The lines of a serial port that the other side sets: an [`Answer::ModemLines`].
+    ModemLines,
     /// What a child process used: an [`Answer::Usage`].
     Usage,
 }
@@ -120,6 +127,7 @@ pub(super) enum Answer {
     Address(Address),
     RawDescriptor(RawDescriptor),
     Bytes(usize),
+    ModemLines(ModemLines),
     Usage(Option<Usage>),
 }
 
@@ -142,6 +150,13 @@ impl Answer {
         match self {
             Answer::Bytes(count) => count,
             other => unreachable!("{other:?} is no number of bytes"),
+        }
+    }
+
+    pub(super) fn modem_lines(self) -> ModemLines {
+        match self {
+            Answer::ModemLines(lines) => lines,
+            other => unreachable!("{other:?} is not about lines"),
         }
     }
 

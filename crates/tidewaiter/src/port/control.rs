@@ -7,10 +7,12 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::admission::{
-    check_streams_to, invalid, not_a_process, not_a_socket, not_a_terminal, not_for_datagrams,
+    check_streams_to, invalid, not_a_process, not_a_serial_port, not_a_socket, not_a_terminal,
+    not_for_datagrams,
 };
 use super::calls::{Answer, Control, Query};
 use super::options::{PortKind, SocketOption};
+use super::serial::{self, SerialChange};
 use super::socket::{Socket as FreeSocket, SocketRepr};
 use crate::os::{Address, OsPipe, RawDescriptor, UnixAddress};
 use crate::process::{OsProcess, TerminalSize};
@@ -19,6 +21,7 @@ use crate::process::{OsProcess, TerminalSize};
 pub(super) enum Object<'a> {
     Socket(&'a Socket),
     Pipe(&'a OsPipe),
+    Serial(&'a OsPipe),
     Process(&'a OsProcess),
 }
 
@@ -29,6 +32,8 @@ impl Object<'_> {
             (_, Control::Signal(..)) => Err(not_a_process()),
             (Object::Pipe(pipe), Control::Resize(size)) => resize(pipe, size),
             (_, Control::Resize(_)) => Err(not_a_terminal()),
+            (Object::Serial(port), Control::Serial(change)) => change_serial(port, change),
+            (_, Control::Serial(_)) => Err(not_a_serial_port()),
             (Object::Socket(socket), Control::SetOption(option)) => set_option(socket, option),
             (Object::Socket(socket), Control::ShutdownWrite) => socket.shutdown(Shutdown::Write),
             (Object::Socket(socket), Control::HoldEnds(hold)) => hold_ends(socket, hold),
@@ -44,12 +49,16 @@ impl Object<'_> {
             (Object::Socket(socket), Query::RawDescriptor) => {
                 Ok(Answer::RawDescriptor(raw_descriptor(socket)))
             }
-            (Object::Pipe(pipe), Query::RawDescriptor) => {
+            (Object::Pipe(pipe) | Object::Serial(pipe), Query::RawDescriptor) => {
                 Ok(Answer::RawDescriptor(pipe_descriptor(pipe)))
             }
             (Object::Process(_), Query::RawDescriptor) => Err(invalid("the handle is a process")),
             (Object::Process(process), Query::Usage) => Ok(Answer::Usage(process.usage()?)),
             (_, Query::Usage) => Err(not_a_process()),
+            (Object::Serial(port), Query::ModemLines) => {
+                Ok(Answer::ModemLines(serial::lines(port)?))
+            }
+            (_, Query::ModemLines) => Err(not_a_serial_port()),
             (Object::Socket(socket), Query::LocalAddress) => {
                 Ok(Answer::Address(local_addr(socket)?))
             }
@@ -120,6 +129,14 @@ impl FreeSocket {
 fn no_os_socket() -> io::Error {
     let message = "the connection is no socket of the OS";
     io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
+fn change_serial(port: &OsPipe, change: SerialChange) -> io::Result<()> {
+    match change {
+        SerialChange::Line(line, on) => serial::set_line(port, line, on),
+        SerialChange::BaudRate(baud_rate) => serial::set_baud_rate(port, baud_rate),
+        SerialChange::Discard(queue) => serial::discard(port, queue),
+    }
 }
 
 #[cfg(unix)]

@@ -21,7 +21,8 @@
 //!    that was about to end anyway: after every wait, check for results that a wake-up may have announced.
 //! 6. Closing a handle cancels its operations, delivers all their completions, closes the OS's handle, and
 //!    then delivers [`Outcome::Closed`].
-//! 7. An idle connection holds no receive buffer. On Windows, a bounded number of idle connections may.
+//! 7. An idle connection holds no receive buffer. On Windows, a bounded number of idle connections may, and a serial
+//!    port that receives does.
 //! 8. OS errors keep their identity: a reset is not an end of file.
 //!
 //! A port belongs to the first thread that waits: other threads may make it, submit to it, close its
@@ -112,6 +113,7 @@ mod options;
 #[cfg(unix)]
 mod poll;
 mod request;
+mod serial;
 #[cfg(windows)]
 mod shared_socket;
 mod signals;
@@ -151,6 +153,9 @@ pub use options::{
     SocketOption,
 };
 pub use request::{Request, RequestKind};
+pub use serial::{
+    FlowControl, ModemLines, Parity, SerialLine, SerialOptions, SerialQueue, StopBits,
+};
 #[cfg(windows)]
 pub use shared_socket::SharedSocket;
 pub use signals::ShutdownSignal;

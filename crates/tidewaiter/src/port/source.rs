@@ -7,9 +7,10 @@ use socket2::Socket;
 
 use super::admission::HandleKind;
 use super::calls::{Answer, Control, Query};
-use super::control::Object;
+use super::control::{self, Object};
 use super::listening::Listening;
 use super::messages::DatagramSocket;
+use super::serial::{self, SerialPort, SerialQueue};
 use crate::process::{OsProcess, PipeDirection};
 
 /// The object behind a handle. Dropping it closes it.
@@ -23,6 +24,7 @@ pub(super) enum Source {
     Writer(OwnedFd),
     /// A pipe that goes both ways.
     Duplex(Socket),
+    Serial(SerialPort),
     /// Boxed: connections far outnumber processes.
     Process(Box<OsProcess>),
 }
@@ -46,7 +48,21 @@ impl Source {
             Source::Reader(_) => HandleKind::PipeReader,
             Source::Writer(_) => HandleKind::PipeWriter,
             Source::Duplex(_) => HandleKind::DuplexPipe,
+            Source::Serial(_) => HandleKind::SerialPort,
             Source::Process(_) => HandleKind::Process,
+        }
+    }
+
+    /// Prepares a close that drops what the OS has not sent yet.
+    pub(super) fn drop_unsent(&self) {
+        let dropped = match self {
+            Source::Stream(socket) => control::reset_on_close(socket),
+            Source::Serial(port) => serial::discard(port, SerialQueue::Output),
+            _ => Ok(()),
+        };
+        if let Err(error) = dropped {
+            // The connection has ended, or has not begun: there is nothing to drop.
+            log::debug!("port: bytes that are not sent could not be dropped: {error}");
         }
     }
 
@@ -68,6 +84,7 @@ impl Source {
             | Source::Duplex(socket) => Object::Socket(socket),
             Source::Datagrams(socket) => Object::Socket(socket),
             Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe),
+            Source::Serial(port) => Object::Serial(port),
             Source::Process(process) => Object::Process(process),
         }
     }
@@ -81,6 +98,7 @@ impl AsFd for Source {
             | Source::Duplex(socket) => socket.as_fd(),
             Source::Datagrams(socket) => socket.as_fd(),
             Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
+            Source::Serial(port) => port.as_fd(),
             Source::Process(process) => process.as_fd(),
         }
     }

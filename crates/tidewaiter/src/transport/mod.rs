@@ -7,6 +7,7 @@ mod datagram;
 mod group;
 mod lines;
 mod listener;
+mod serial;
 mod standard;
 mod stream;
 
@@ -20,6 +21,7 @@ pub use datagram::{DatagramProtocol, DatagramTransport};
 pub use group::{GroupListener, ReactorGroup};
 pub use lines::{ChildLineProtocol, ChildLines, Line, LineEnd, LineProtocol, LineSplitter, Lines};
 pub use listener::Listener;
+pub use serial::SerialPort;
 pub use standard::ResizeWatch;
 pub use stream::{Producer, ProducerKind, Protocol, Transport};
 

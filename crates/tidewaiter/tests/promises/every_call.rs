@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidewaiter::port::{
     CloseMode, DatagramBatch, DatagramOptions, Handle, Interest, ListenOptions, Multicast,
-    Operation, Port, Request, SocketOption, Token,
+    Operation, Port, Request, SerialLine, SerialOptions, SerialQueue, SocketOption, Token,
 };
 use tidewaiter::process::{Signal, SignalTarget, TerminalSize};
 
@@ -143,6 +143,22 @@ const CALLS: &[(&str, Kind, Call)] = &[
     ("set_multicast", Kind::Acts, |port, it| {
         port.set_multicast(it.server, Multicast::Loopback(false))
     }),
+    ("open_serial", Kind::Acts, |port, _| {
+        let options = SerialOptions::new("/no/such/device", 9600);
+        port.open_serial(&options).map(drop)
+    }),
+    ("set_serial_line", Kind::Acts, |port, it| {
+        port.set_serial_line(it.server, SerialLine::Break, false)
+    }),
+    ("set_baud_rate", Kind::Acts, |port, it| {
+        port.set_baud_rate(it.server, 9600)
+    }),
+    ("discard", Kind::Acts, |port, it| {
+        port.discard(it.server, SerialQueue::Output)
+    }),
+    ("modem_lines", Kind::Acts, |port, it| {
+        port.modem_lines(it.server).map(drop)
+    }),
     ("adopt", Kind::Acts, |port, _| {
         let spare = TcpListener::bind(any_port()).expect("a port is free");
         port.adopt(spare).map(drop)
@@ -252,6 +268,7 @@ fn the_table_has_every_public_call() {
         include_str!("../../src/port/mod.rs"),
         include_str!("../../src/port/fork.rs"),
         include_str!("../../src/port/datagram/calls.rs"),
+        include_str!("../../src/port/serial/calls.rs"),
     ];
     let public = sources.iter().flat_map(|source| {
         let (_, calls) = source.split_once("impl Port {").expect("it is there");

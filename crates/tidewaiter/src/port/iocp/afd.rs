@@ -163,7 +163,7 @@ impl Devices {
     }
 }
 
-/// What AFD reads, and writes back with the events that occurred.
+/// The list that AFD reads, and writes back with the events that occurred.
 #[repr(C)]
 struct PollInfo {
     timeout: i64,
@@ -202,7 +202,7 @@ impl Poll {
     }
 }
 
-/// What came of a poll.
+/// The result of a poll.
 #[derive(Debug)]
 pub(super) enum PollResult {
     Ready(Readiness),

@@ -27,6 +27,7 @@ pub(super) enum Source {
     PipeWriter(OwnedHandle),
     /// A pipe that goes both ways.
     DuplexPipe(OwnedHandle),
+    Serial(OwnedHandle),
     /// Boxed: sockets far outnumber processes.
     Process(Box<Child>),
 }
@@ -52,9 +53,10 @@ impl Source {
         match self {
             Source::Listener(socket, _) | Source::Stream(socket) => raw_handle(socket),
             Source::Datagrams(datagrams) => raw_handle(&datagrams.socket),
-            Source::PipeReader(pipe) | Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) => {
-                pipe.as_raw_handle()
-            }
+            Source::PipeReader(pipe)
+            | Source::PipeWriter(pipe)
+            | Source::DuplexPipe(pipe)
+            | Source::Serial(pipe) => pipe.as_raw_handle(),
             Source::Process(child) => child.process.as_handle().as_raw_handle(),
         }
     }
@@ -68,6 +70,7 @@ impl Source {
             Source::PipeReader(_) => HandleKind::PipeReader,
             Source::PipeWriter(_) => HandleKind::PipeWriter,
             Source::DuplexPipe(_) => HandleKind::DuplexPipe,
+            Source::Serial(_) => HandleKind::SerialPort,
             Source::Process(_) => HandleKind::Process,
         }
     }
@@ -80,6 +83,7 @@ impl Source {
             Source::PipeReader(pipe) | Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) => {
                 Object::Pipe(pipe)
             }
+            Source::Serial(port) => Object::Serial(port),
             Source::Process(child) => Object::Process(&child.process),
         }
     }

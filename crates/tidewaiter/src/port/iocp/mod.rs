@@ -58,6 +58,7 @@ use super::calls::{Answer, Control, Offer, Open, Query, Watched};
 use super::control;
 use super::driver::Status;
 use super::listening::Listening;
+use super::serial::{self, SerialQueue};
 use super::socket::{SocketRepr, of_another_port};
 use super::table::{Key, Table};
 use super::{
@@ -340,10 +341,14 @@ impl Driver for Iocp {
         if entry.closing.is_some() {
             return Err(closed());
         }
-        if mode == CloseMode::Reset
-            && let Source::Stream(socket) = &entry.source
-            && let Err(error) = control::reset_on_close(socket)
-        {
+        let dropped = match &entry.source {
+            Source::Stream(socket) if mode == CloseMode::Reset => control::reset_on_close(socket),
+            Source::Serial(port) if mode == CloseMode::Reset => {
+                serial::discard(port, SerialQueue::Output)
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = dropped {
             // The connection has ended or not begun: there is nothing to reset.
             log::debug!("port: a connection could not be reset: {error}");
         }
@@ -374,6 +379,7 @@ impl Driver for Iocp {
                 let socket = DatagramSocket::open(options, &mut self.sockets.datagrams)?;
                 self.insert(Source::Datagrams(Box::new(socket)), false)
             }
+            Open::Serial(options) => self.insert(Source::Serial(serial::open(options)?), false),
             Open::Adopted(resource) => self.insert_resource(resource),
         }
     }

@@ -18,6 +18,7 @@ use super::entry::Source;
 use super::extension::raw;
 use super::pipe::disconnect_if_empty;
 use super::record::{OsResult, Record, Started};
+use crate::port::serial::next_read_bytes;
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome, RequestKind};
 
@@ -37,7 +38,10 @@ impl Iocp {
     pub(super) fn start_receive(&mut self, mut record: Box<Record>) {
         let operation = record.operation;
         let traffic = self.entry_of(operation).traffic;
-        if let Some(lease) = self.receive_memory.lease_in_advance(traffic) {
+        if self.is_serial(operation) {
+            // Without memory, a read of a serial port does not wait for bytes.
+            record.lease = Some(self.receive_memory.lease(traffic));
+        } else if let Some(lease) = self.receive_memory.lease_in_advance(traffic) {
             let index = self.receive_memory.add_eager(operation, lease.capacity());
             self.entry_of_mut(operation).eager_index = Some(index);
             record.lease = Some(lease);
@@ -61,6 +65,10 @@ impl Iocp {
         true
     }
 
+    fn is_serial(&self, operation: Key) -> bool {
+        matches!(self.source_of(operation), (Source::Serial(_), _))
+    }
+
     fn call_receive(&mut self, record: Box<Record>) {
         let operation = record.operation;
         let started = match self.source_of(operation) {
@@ -69,7 +77,10 @@ impl Iocp {
                 if self.entry_of(operation).ends_when_empty {
                     disconnect_if_empty(pipe);
                 }
-                call_read_file(pipe, record, skip)
+                call_read_file(pipe, record, usize::MAX, skip)
+            }
+            (Source::Serial(port), skip) => {
+                call_read_file(port, record, next_read_bytes(port), skip)
             }
             _ => unreachable!("nothing else receives"),
         };
@@ -108,12 +119,13 @@ impl Iocp {
         let operation = record.operation;
         let lease = record.lease.take();
         let waited = lease.is_none();
-        if !waited && !was_eager && os_result.code == ERROR_OPERATION_ABORTED {
+        let lost_memory = !waited && !was_eager && !self.is_serial(operation);
+        if lost_memory && os_result.code == ERROR_OPERATION_ABORTED {
             // Another receive has taken its memory: wait for bytes without memory.
             return self.call_receive(record);
         }
         let (call, result) = match self.source_of(operation) {
-            (Source::PipeReader(_) | Source::DuplexPipe(_), _) => {
+            (Source::PipeReader(_) | Source::DuplexPipe(_) | Source::Serial(_), _) => {
                 ("ReadFile", read_result(os_result))
             }
             _ => ("WSARecv", receive_result(os_result, waited)),
@@ -187,13 +199,13 @@ fn receive_result(os_result: OsResult, waited: bool) -> ReceiveResult {
     }
 }
 
-/// Reads into the record's memory; without memory, waits for bytes.
-fn call_read_file(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -> Started {
+/// Reads up to `limit` bytes into the record's memory; without memory, waits for bytes.
+fn call_read_file(pipe: &OwnedHandle, record: Box<Record>, limit: usize, skip: bool) -> Started {
     let (memory, room) = match &record.lease {
         Some(lease) => (lease.as_ptr().as_ptr(), lease.capacity()),
         None => (ptr::null_mut(), 0),
     };
-    let room = u32::try_from(room).unwrap_or(u32::MAX);
+    let room = u32::try_from(room.min(limit)).unwrap_or(u32::MAX);
     let lent = record.lend();
     // SAFETY: the pipe stays open until the packet; the memory and the OVERLAPPED belong to the
     // lent record, and there are `room` bytes of memory.

@@ -30,7 +30,7 @@ impl Iocp {
         let operation = record.operation;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => call_wsa_send(socket, record, skip),
-            (Source::PipeWriter(pipe) | Source::DuplexPipe(pipe), skip) => {
+            (Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) | Source::Serial(pipe), skip) => {
                 call_write_file(pipe, record, skip)
             }
             _ => unreachable!("nothing else sends"),
@@ -42,7 +42,7 @@ impl Iocp {
     /// succeeded: the next one fails.
     pub(super) fn finish_send(&mut self, record: Box<Record>, os_result: OsResult) {
         let (call, result) = match self.source_of(record.operation) {
-            (Source::PipeWriter(_) | Source::DuplexPipe(_), _) => {
+            (Source::PipeWriter(_) | Source::DuplexPipe(_) | Source::Serial(_), _) => {
                 ("WriteFile", write_result(os_result))
             }
             _ => ("WSASend", send_result(os_result)),

@@ -44,6 +44,7 @@ use super::foreign::Foreign;
 use super::listening::Listening;
 use super::messages::DatagramSocket;
 use super::options::{PortInfo, PortKind, PortOptions};
+use super::serial;
 use super::socket::{Resource, Socket, SocketRepr, of_another_port};
 use super::source::Source;
 use super::table::{Key, Table};
@@ -311,12 +312,8 @@ impl Driver for PollPort {
         let mut entry = self.remove(handle).ok_or_else(closed)?;
         let cancelled = entry.take_pending().map(Pending::into_cancelled);
         self.finished.extend(cancelled);
-        if mode == CloseMode::Reset
-            && let Source::Stream(socket) = &entry.source
-            && let Err(error) = control::reset_on_close(socket)
-        {
-            // The connection is already gone, so there is nothing to reset.
-            log::debug!("port: a connection could not be reset: {error}");
+        if mode == CloseMode::Reset {
+            entry.source.drop_unsent();
         }
         let operation = Operation(self.operations.insert(Place {
             handle: handle.0,
@@ -347,6 +344,7 @@ impl Driver for PollPort {
                 let socket = DatagramSocket::open(PortKind::Poll, options)?;
                 self.register(Source::Datagrams(Box::new(socket)))
             }
+            Open::Serial(options) => self.register(Source::Serial(serial::open(options)?)),
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Plain(socket)))) => {
                 self.register(Source::Stream(socket))
             }
@@ -436,6 +434,7 @@ fn prepare(source: &Source) -> io::Result<bool> {
             let kind = FileType::from_raw_mode(fstat(source)?.st_mode);
             Ok(matches!(kind, FileType::Fifo | FileType::Socket))
         }
+        Source::Serial(_) => Ok(false),
         _ => Ok(true),
     }
 }

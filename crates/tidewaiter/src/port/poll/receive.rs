@@ -66,7 +66,7 @@ fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
         Ok(length) => Ok(Some(length)),
         Err(Errno::AGAIN) => Ok(None),
         // A pseudo-terminal reports EIO when the other end is closed.
-        Err(Errno::IO) if matches!(source, Source::Reader(_)) => Ok(Some(0)),
+        Err(Errno::IO) if matches!(source, Source::Reader(_) | Source::Serial(_)) => Ok(Some(0)),
         Err(error) => Err(Failure::os(call, error.into())),
     }
 }

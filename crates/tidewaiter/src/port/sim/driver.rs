@@ -220,6 +220,7 @@ impl Driver for SimDriver {
                 let socket = self.shared.change(|world| world.open_datagrams(options));
                 Source::Datagrams(socket?)
             }
+            Open::Serial(_) => return Err(unsupported(PortKind::Sim, "open", "serial ports")),
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Own(socket)))) => {
                 Source::Stream(self.adopt_socket(socket)?)
             }

@@ -8,7 +8,8 @@ use super::world::channel::ChannelEnd;
 use super::world::network::End;
 use crate::port::CloseMode;
 use crate::port::admission::{
-    HandleKind, closed, invalid, not_a_process, not_a_socket, not_a_terminal, not_for_datagrams,
+    HandleKind, closed, invalid, not_a_process, not_a_serial_port, not_a_socket, not_a_terminal,
+    not_for_datagrams,
 };
 use crate::port::calls::{Answer, Control, Query, SignalCall};
 use crate::port::table::Key;
@@ -61,6 +62,7 @@ impl Source {
             (Source::Datagrams(_), Control::ShutdownWrite | Control::HoldEnds(_)) => {
                 Err(invalid("the handle is not a stream socket"))
             }
+            (_, Control::Serial(_)) => Err(not_a_serial_port()),
             (Source::Stream(end), Control::ShutdownWrite) => world.shutdown_write(end),
             (Source::Bound(_), Control::ShutdownWrite) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
@@ -86,6 +88,7 @@ impl Source {
             (_, Query::RawDescriptor) => Err(invalid("simulated handles have no descriptor")),
             (Source::Process(_), Query::Usage) => Ok(Answer::Usage(None)),
             (_, Query::Usage) => Err(not_a_process()),
+            (_, Query::ModemLines) => Err(not_a_serial_port()),
             (Source::Listener(listener), Query::LocalAddress) => {
                 Ok(Answer::Address(world.listener(listener).address.into()))
             }

@@ -42,6 +42,7 @@ use super::driver::{ForkStep, Status};
 use super::event::Event;
 use super::foreign::Foreign;
 use super::listening::Listening;
+use super::serial;
 use super::socket::{Resource, SocketRepr, of_another_port};
 use super::source::Source;
 use super::surge;
@@ -367,6 +368,10 @@ impl Driver for Uring {
             }
             Open::Datagrams(_) => {
                 return Err(unsupported(PortKind::Uring, "exchange", "datagrams"));
+            }
+            Open::Serial(options) => {
+                self.ask_write_flags()?;
+                Source::Serial(serial::open(options)?)
             }
             Open::Adopted(resource) => self.prepare(resource)?,
         };

@@ -65,7 +65,7 @@ impl Work {
                 Work::Connect(Pinned::new(peer.expect("`admit` refuses other addresses")))
             }
             Request::Receive => {
-                let pipe = matches!(entry.source, Source::Reader(_));
+                let pipe = matches!(entry.source, Source::Reader(_) | Source::Serial(_));
                 let multishot = if pipe {
                     abilities.multishot_read
                 } else {
@@ -80,7 +80,7 @@ impl Work {
             }
             Request::Send(chunks) => Work::Send {
                 pipe: match entry.source {
-                    Source::Writer(_) => write_flags,
+                    Source::Writer(_) | Source::Serial(_) => write_flags,
                     _ => None,
                 },
                 chunks,

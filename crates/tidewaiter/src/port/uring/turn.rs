@@ -4,9 +4,8 @@ use std::io;
 
 use io_uring::{opcode, squeue, types};
 
-use super::super::source::Source;
 use super::super::table::Key;
-use super::super::{CloseMode, Completion, Failure, Outcome, control};
+use super::super::{CloseMode, Completion, Failure, Outcome};
 use super::life::Phase;
 use super::next::{Next, start_after_poll};
 use super::pending::{Pending, Stage, Work};
@@ -245,9 +244,8 @@ impl Uring {
             return;
         };
         let entry = self.handles.remove(key).expect("it was there a moment ago");
-        if let (CloseMode::Reset, Source::Stream(socket)) = (closing.mode, &entry.source) {
-            // A socket that never connected has nothing to reset.
-            let _ = control::reset_on_close(socket);
+        if closing.mode == CloseMode::Reset {
+            entry.source.drop_unsent();
         }
         self.children.note_closed(&entry.source);
         drop(entry);

@@ -97,6 +97,14 @@ impl Link {
         }
     }
 
+    /// A serial port. The OS tells of its end only to a receive or a send.
+    pub(crate) fn serial() -> Link {
+        Link {
+            hangs_up: false,
+            ..Link::pipe(Direction::Both)
+        }
+    }
+
     /// A handle that only sends. `hangs_up`: whether it can hang up.
     pub(crate) fn writer(hangs_up: bool) -> Link {
         Link {
