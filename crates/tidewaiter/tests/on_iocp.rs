@@ -23,6 +23,7 @@ mod promises {
     mod child_sockets;
     mod closing;
     mod data;
+    mod datagrams;
     mod duplex;
     mod errors;
     mod every_call;

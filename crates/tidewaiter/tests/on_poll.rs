@@ -24,6 +24,7 @@ mod promises {
     mod child_unix;
     mod closing;
     mod data;
+    mod datagrams;
     mod descriptors;
     mod duplex;
     mod errors;

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ptr;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -241,11 +241,7 @@ impl DatagramSocket {
                 start: 0,
                 segment: 0,
                 sender: memory.sender().map(Into::into),
-                info: self.packet_info.then(|| {
-                    let mut info = memory.packet_info();
-                    info.destination = info.destination.map(|ip| self.as_seen(ip));
-                    info
-                }),
+                info: self.packet_info.then(|| memory.packet_info()),
             }),
             // Winsock's code for a datagram that was too large.
             ERROR_MORE_DATA => {
@@ -253,14 +249,6 @@ impl DatagramSocket {
                 Arrival::Failed(error, memory.sender())
             }
             code => Arrival::Failed(socket_error(code), memory.sender()),
-        }
-    }
-
-    /// The form that an IPv6 socket uses for IPv4 addresses.
-    fn as_seen(&self, ip: IpAddr) -> IpAddr {
-        match ip {
-            IpAddr::V4(v4) if self.is_v6 => v4.to_ipv6_mapped().into(),
-            ip => ip,
         }
     }
 }

@@ -164,7 +164,7 @@ impl World {
             let arrival = Arrival::Datagram {
                 bytes: transit.bytes.clone(),
                 sender: Some(as_seen(transit.sender, is_v6).into()),
-                destination: Some(as_seen(transit.destination, is_v6).ip()),
+                destination: Some(transit.destination.ip()),
             };
             self.put_arrival(receiver, arrival);
         }
