@@ -55,6 +55,9 @@ mod linux_trees;
 #[path = "reactor/meddling.rs"]
 mod meddling;
 
+#[path = "reactor/unix_datagrams.rs"]
+mod unix_datagrams;
+
 #[path = "reactor/signals.rs"]
 mod signals;
 

@@ -59,7 +59,7 @@ fn a_udp_socket_made_elsewhere_exchanges_datagrams() {
     );
 }
 
-/// Goal: whoever shares the socket goes on after the reactor has closed it.
+/// Goal: a program that shares the socket goes on after the reactor has closed it.
 #[test]
 fn another_owner_of_an_adopted_socket_keeps_it() {
     let Some(reactor) = with_sockets() else {
@@ -106,6 +106,7 @@ fn a_datagram_offered_at_once_tells_why_it_is_not_sent() {
         return;
     };
     let (server, address) = echo(&reactor);
+    let address = address.into();
     let client = Client::new(1);
     let transport = reactor.listen_udp(any_port(), client.clone()).unwrap();
     if !crate::SIMULATED {

@@ -3,7 +3,9 @@
 mod adopted_datagrams;
 mod backpressure;
 mod connecting;
-mod datagrams;
+mod datagram_errors;
+mod datagram_options;
+pub(crate) mod datagrams;
 pub(crate) mod drops;
 mod duplex;
 mod embedding;

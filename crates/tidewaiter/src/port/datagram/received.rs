@@ -132,6 +132,11 @@ impl Datagrams {
         });
     }
 
+    /// The number of messages that hold the datagrams.
+    pub(crate) fn messages(&self) -> usize {
+        self.batch.messages.len()
+    }
+
     /// The number of datagrams.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 use libc::{c_int, in_pktinfo, in6_pktinfo, mmsghdr, msghdr};
@@ -13,13 +13,16 @@ use super::family::Family;
 use super::name::Name;
 use super::option::set_flag;
 use crate::os::Address;
-use crate::port::datagram::{DatagramError, Ecn};
+use crate::port::datagram::{DatagramError, Ecn, PacketInfo};
 
 /// The most datagrams that the kernel cuts out of one run.
 pub(super) const SEGMENTS_MAX: usize = 64;
 
 /// The most bytes of a run: the largest IPv4 packet without its headers.
 pub(super) const RUN_BYTES_MAX: usize = 65_507;
+
+/// The kernel keeps the errors that peers report apart from the datagrams, with the peers' names.
+pub(super) const QUEUES_ERRORS: bool = true;
 
 /// One message of several that a call moves.
 pub(super) type Header = mmsghdr;
@@ -64,6 +67,44 @@ pub(super) unsafe fn said(header: &msghdr) -> Said {
         });
     };
     said
+}
+
+/// The most bytes in the name of a UDP socket.
+pub(in super::super) const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
+
+/// Reads the parts of a message of a UDP socket that an io_uring has received: its sender, the size of each datagram of a
+/// run (0 for a single one), and the packet's other contents.
+pub(in super::super) fn record(
+    name: &[u8],
+    control: &[u8],
+) -> (Option<Address>, usize, PacketInfo) {
+    // SAFETY: a msghdr of zeros is a valid one: null pointers and lengths of zero.
+    let mut header: msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_control = control.as_ptr().cast_mut().cast();
+    header.msg_controllen = control.len();
+    // SAFETY: the header describes the control data, which the kernel wrote and which is only read.
+    let said = unsafe { said(&header) };
+    (ip_of(name), said.segment, said.info)
+}
+
+/// Reads an IP address from a name.
+fn ip_of(name: &[u8]) -> Option<Address> {
+    let family = u16::from_ne_bytes(name.first_chunk().copied()?);
+    let port = u16::from_be_bytes(name.get(2..)?.first_chunk().copied()?);
+    match i32::from(family) {
+        libc::AF_INET => {
+            let ip: [u8; 4] = name.get(4..)?.first_chunk().copied()?;
+            Some(Address::Ip(SocketAddr::new(ip.into(), port)))
+        }
+        libc::AF_INET6 => {
+            let flow = u32::from_ne_bytes(name.get(4..)?.first_chunk().copied()?);
+            let ip: [u8; 16] = name.get(8..)?.first_chunk().copied()?;
+            let scope = u32::from_ne_bytes(name.get(24..)?.first_chunk().copied()?);
+            let address = SocketAddrV6::new(ip.into(), port, flow, scope);
+            Some(Address::Ip(address.into()))
+        }
+        _ => None,
+    }
 }
 
 /// Notes one thing that the kernel says about a message.

@@ -12,13 +12,19 @@ mod option;
 #[cfg(not(target_os = "linux"))]
 mod other;
 mod receive;
+mod reported;
 mod send;
 mod socket;
 
 #[cfg(target_os = "linux")]
 use linux as system;
+#[cfg(target_os = "linux")]
+pub(super) use linux::{NAME_BYTES, record};
 #[cfg(not(target_os = "linux"))]
 use other as system;
-pub(super) use receive::Tray;
-pub(super) use send::{SendTray, is_reported};
+pub(super) use receive::{Tray, too_large};
+pub(super) use reported::is_reported;
+#[cfg(target_os = "linux")]
+pub(super) use send::Outgoing;
+pub(super) use send::SendTray;
 pub(super) use socket::DatagramSocket;

@@ -16,6 +16,9 @@ pub(super) const SEGMENTS_MAX: usize = 1;
 /// As on Linux: the largest IPv4 packet without its headers.
 pub(super) const RUN_BYTES_MAX: usize = 65_507;
 
+/// A call on a connected socket returns the errors that its peer reports.
+pub(super) const QUEUES_ERRORS: bool = false;
+
 /// One message of several, of which a call moves the first.
 #[repr(C)]
 pub(super) struct Header {

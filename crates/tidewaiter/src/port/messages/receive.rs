@@ -12,6 +12,7 @@ use super::control::Control;
 use super::name::Name;
 use super::socket::DatagramSocket;
 use super::system::{self, Header};
+use crate::os::Address;
 
 /// The most messages in one call.
 const MESSAGES_MAX: usize = 16;
@@ -147,8 +148,7 @@ impl Tray {
         let header = &self.headers[at];
         let sender = socket.sender(&self.names[at], header.msg_hdr.msg_namelen);
         if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
-            let too_large = io::Error::from_raw_os_error(libc::EMSGSIZE);
-            return Err(DatagramError::new("recvmsg", sender, too_large));
+            return Err(too_large(sender));
         }
         // SAFETY: the kernel has filled this header, and `self` still has its control data.
         let said = unsafe { system::said(&header.msg_hdr) };
@@ -169,4 +169,10 @@ impl Tray {
         }
         Ok(bytes)
     }
+}
+
+/// The error of a datagram that did not fit in the memory for it.
+pub(in super::super) fn too_large(sender: Option<Address>) -> DatagramError {
+    let source = io::Error::from_raw_os_error(libc::EMSGSIZE);
+    DatagramError::new("recvmsg", sender, source)
 }

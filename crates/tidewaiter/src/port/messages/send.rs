@@ -1,13 +1,15 @@
 //! Sending several datagrams in one call.
 
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 
-use libc::iovec;
+use libc::{iovec, msghdr};
 
 use super::super::datagram::{DatagramBatch, DatagramError, Run};
 use super::control::Control;
 use super::name::Name;
+use super::reported::is_reported;
 use super::socket::DatagramSocket;
 use super::system::{self, Header, RUN_BYTES_MAX, SEGMENTS_MAX, write_segment};
 
@@ -19,9 +21,7 @@ const RETRIES_MAX: usize = 4;
 
 /// Memory for a call that sends. Calls on all sockets share it.
 pub(in super::super) struct SendTray {
-    names: Box<[Name; MESSAGES_MAX]>,
-    controls: Box<[Control; MESSAGES_MAX]>,
-    pieces: Box<[iovec; MESSAGES_MAX]>,
+    messages: Box<[Pointed; MESSAGES_MAX]>,
     headers: Box<[Header; MESSAGES_MAX]>,
     /// The number of datagrams of each message.
     counts: [usize; MESSAGES_MAX],
@@ -42,15 +42,10 @@ pub(in super::super) struct Sent {
 
 impl SendTray {
     pub(in super::super) fn new() -> SendTray {
-        let (pieces, headers) = (MaybeUninit::zeroed(), MaybeUninit::zeroed());
         // SAFETY: zeros are a valid value of these structures: null pointers and lengths of zero.
-        let pieces: [iovec; MESSAGES_MAX] = unsafe { pieces.assume_init() };
-        // SAFETY: as above.
-        let headers: [Header; MESSAGES_MAX] = unsafe { headers.assume_init() };
+        let headers: [Header; MESSAGES_MAX] = unsafe { MaybeUninit::zeroed().assume_init() };
         SendTray {
-            names: Box::new([Name::empty(); MESSAGES_MAX]),
-            controls: Box::new([Control::empty(); MESSAGES_MAX]),
-            pieces: Box::new(pieces),
+            messages: Box::new([const { Pointed::empty() }; MESSAGES_MAX]),
             headers: Box::new(headers),
             counts: [0; MESSAGES_MAX],
         }
@@ -108,9 +103,15 @@ impl SendTray {
             let at_once = socket.datagrams_at_once(run);
             loop {
                 let first = run.first(at_once);
-                if messages == MESSAGES_MAX || !self.point(socket, messages, first) {
+                if messages == MESSAGES_MAX {
                     return messages;
                 }
+                let outgoing = &mut self.messages[messages];
+                let header = &mut self.headers[messages].msg_hdr;
+                if !outgoing.point(header, socket, first) {
+                    return messages;
+                }
+                self.counts[messages] = first.count();
                 messages += 1;
                 run.bytes = &run.bytes[first.bytes.len()..];
                 if run.bytes.is_empty() {
@@ -120,57 +121,93 @@ impl SendTray {
         }
         messages
     }
+}
 
-    /// Points the header `at` to datagrams; returns false if the socket cannot reach their peer.
-    fn point(&mut self, socket: &DatagramSocket, at: usize, run: Run<'_>) -> bool {
-        let header = &mut self.headers[at].msg_hdr;
+/// What a message's header points to, besides the datagrams.
+struct Pointed {
+    name: Name,
+    control: Control,
+    piece: iovec,
+}
+
+impl Pointed {
+    const fn empty() -> Pointed {
+        Pointed {
+            name: Name::empty(),
+            control: Control::empty(),
+            piece: iovec {
+                iov_base: std::ptr::null_mut(),
+                iov_len: 0,
+            },
+        }
+    }
+
+    /// Points `header` here and to the datagrams; returns false if the socket cannot reach their peer.
+    fn point(&mut self, header: &mut msghdr, socket: &DatagramSocket, run: Run<'_>) -> bool {
         match run.to {
             None => {
                 header.msg_name = std::ptr::null_mut();
                 header.msg_namelen = 0;
             }
             Some(to) => {
-                let Some(len) = self.names[at].write(to, socket.family) else {
+                let Some(len) = self.name.write(to, socket.family) else {
                     return false;
                 };
-                header.msg_name = (&raw mut self.names[at]).cast();
+                header.msg_name = (&raw mut self.name).cast();
                 header.msg_namelen = len;
             }
         }
-        let piece = &mut self.pieces[at];
-        piece.iov_base = run.bytes.as_ptr().cast_mut().cast();
-        piece.iov_len = run.bytes.len();
-        header.msg_iov = piece;
+        self.piece.iov_base = run.bytes.as_ptr().cast_mut().cast();
+        self.piece.iov_len = run.bytes.len();
+        header.msg_iov = &raw mut self.piece;
         header.msg_iovlen = 1;
         header.msg_control = std::ptr::null_mut();
         header.msg_controllen = 0;
-        self.counts[at] = run.count();
-        if self.counts[at] > 1 {
-            let control = &mut self.controls[at];
+        if run.count() > 1 {
             let segment = u16::try_from(run.segment).expect("`datagrams_at_once` checks it");
-            header.msg_controllen = write_segment(control, segment) as _;
-            header.msg_control = control.as_mut_ptr();
+            header.msg_controllen = write_segment(&mut self.control, segment) as _;
+            header.msg_control = self.control.as_mut_ptr();
         }
         true
     }
 }
 
-/// Whether the error is of a kind that peers and the network report for an earlier datagram.
-pub(in super::super) fn is_reported(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNREFUSED
-                | libc::EHOSTUNREACH
-                | libc::EHOSTDOWN
-                | libc::ENETUNREACH
-                | libc::ENOPROTOOPT
-                | libc::EPROTO
-                | libc::EACCES
-                | libc::EMSGSIZE
-                | libc::EOPNOTSUPP
-        )
-    )
+/// One message, for a kernel that sends it later. It begins with the header.
+#[repr(C)]
+pub(in super::super) struct Outgoing {
+    header: msghdr,
+    pointed: Pointed,
+}
+
+const _: () = assert!(std::mem::offset_of!(Outgoing, header) == 0);
+
+impl Outgoing {
+    pub(in super::super) fn new() -> Outgoing {
+        Outgoing {
+            // SAFETY: zeros are a valid value of this structure: null pointers and lengths of zero.
+            header: unsafe { MaybeUninit::zeroed().assume_init() },
+            pointed: Pointed::empty(),
+        }
+    }
+
+    /// Points the message to the first datagrams of the batch. Returns their number, and whether they are all; nothing if
+    /// the socket cannot reach their peer.
+    pub(in super::super) fn list(
+        &mut self,
+        socket: &DatagramSocket,
+        batch: &DatagramBatch,
+    ) -> Option<usize> {
+        let run = batch.runs().next()?;
+        let first = run.first(socket.datagrams_at_once(run));
+        let pointed = self.pointed.point(&mut self.header, socket, first);
+        pointed.then(|| first.count())
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outgoing")
+    }
 }
 
 impl DatagramSocket {
@@ -183,7 +220,7 @@ impl DatagramSocket {
     }
 
     /// The kernel did not take several datagrams of this size at once: from now on, it gets them one by one.
-    fn cut_no_more(&self, batch: &DatagramBatch, error: &io::Error) {
+    pub(in super::super) fn cut_no_more(&self, batch: &DatagramBatch, error: &io::Error) {
         let segment = batch.runs().next().map_or(0, |run| run.segment);
         self.segment_max.set(match error.raw_os_error() {
             // Larger than the network takes, which only this size is known to be.

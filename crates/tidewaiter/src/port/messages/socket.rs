@@ -18,8 +18,12 @@ use super::super::options::PortKind;
 use super::family::Family;
 use super::multicast::set_multicast;
 use super::name::Name;
+use super::reported::is_reported;
 use super::system;
 use crate::os::Address;
+
+/// The most errors that are taken from the kernel at a time, so that a flood of them does not starve other handles.
+const ERRORS_MAX: usize = 16;
 
 /// A datagram socket of the OS.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(in super::super) struct DatagramSocket {
     pub(super) family: Family,
     /// Whether the program wants what packets say besides.
     pub(super) packet_info: bool,
+    /// Whether the kernel keeps errors that peers report in a queue of their own, with the peers' names.
+    queues_errors: bool,
     /// The kernel cuts runs of datagrams of at most this size; 0 if it cuts none.
     pub(super) segment_max: Cell<usize>,
     /// How many messages the last receive brought.
@@ -56,7 +62,14 @@ impl DatagramSocket {
         if let Some(peer) = &options.peer {
             socket.connect(&control::os_address(peer)?)?;
         }
-        Ok(DatagramSocket::new(socket, family, options.packet_info))
+        let queues_errors = system::QUEUES_ERRORS && family != Family::Unix;
+        let packet_info = options.packet_info;
+        Ok(DatagramSocket::new(
+            socket,
+            family,
+            packet_info,
+            queues_errors,
+        ))
     }
 
     /// Takes over a socket that was made elsewhere. Leaves its options as they are.
@@ -64,15 +77,21 @@ impl DatagramSocket {
         let family = Family::of(&control::local_addr(&socket)?);
         let family = family.ok_or_else(|| invalid("the socket is of an unknown family"))?;
         socket.set_nonblocking(true)?;
-        Ok(DatagramSocket::new(socket, family, false))
+        Ok(DatagramSocket::new(socket, family, false, false))
     }
 
-    fn new(socket: Socket, family: Family, packet_info: bool) -> DatagramSocket {
+    fn new(
+        socket: Socket,
+        family: Family,
+        packet_info: bool,
+        queues_errors: bool,
+    ) -> DatagramSocket {
         let cuts = system::SEGMENTS_MAX > 1 && family != Family::Unix;
         DatagramSocket {
             socket,
             family,
             packet_info,
+            queues_errors,
             segment_max: Cell::new(if cuts { usize::from(u16::MAX) } else { 0 }),
             received_last: Cell::new(0),
             sender: RefCell::new(None),
@@ -95,14 +114,19 @@ impl DatagramSocket {
         self.family != Family::Unix
     }
 
-    /// Takes errors that peers and the network reported off the socket's queue, at most `max` of them. Returns whether
-    /// the queue is empty then.
-    pub(in super::super) fn take_errors(
-        &self,
-        errors: &mut VecDeque<DatagramError>,
-        max: usize,
-    ) -> bool {
-        for _ in 0..max {
+    /// Whether the program wants packets' other contents told.
+    pub(in super::super) fn tells_packet_info(&self) -> bool {
+        self.packet_info
+    }
+
+    /// Takes errors that peers and the network reported off the socket's queue, at most `ERRORS_MAX` of them. Returns
+    /// whether the queue is empty then.
+    pub(in super::super) fn take_errors(&self, errors: &mut VecDeque<DatagramError>) -> bool {
+        // A UNIX socket would give a datagram instead.
+        if !self.is_udp() {
+            return true;
+        }
+        for _ in 0..ERRORS_MAX {
             match system::take_error(self) {
                 Some(error) => errors.push_back(error),
                 None => return true,
@@ -111,10 +135,20 @@ impl DatagramSocket {
         false
     }
 
-    /// The error of a call that failed because of what a peer or the network reported.
-    pub(in super::super) fn reported(&self, error: io::Error) -> DatagramError {
-        // Without a queue of errors, only a connected socket learns of them.
-        DatagramError::new("recvmsg", control::peer_addr(self).ok(), error)
+    /// Notes the error with which a receive failed. Returns whether it is one that a peer or the network reported, and
+    /// whose place is the queue of errors.
+    pub(in super::super) fn note_failed(
+        &self,
+        error: io::Error,
+        errors: &mut VecDeque<DatagramError>,
+    ) -> bool {
+        let is_queued = self.queues_errors && is_reported(&error);
+        if !is_queued {
+            // Without a queue of errors, only a connected socket learns of them.
+            let peer = control::peer_addr(self).ok();
+            errors.push_back(DatagramError::new("recvmsg", peer, error));
+        }
+        is_queued
     }
 
     /// Reads the sender of a message, which the kernel wrote into `name`.

@@ -9,9 +9,6 @@ use super::attempt::{Attempt, Tools};
 use super::entry::Entry;
 use super::pending::{Pending, Work};
 
-/// The most errors that one attempt takes from the kernel, so that a flood of them does not starve other handles.
-const ERRORS_MAX: usize = 16;
-
 /// Each receive counts as at least this many bytes, as for streams.
 const RECEIVED_MIN: usize = 8 * 1024;
 
@@ -28,7 +25,7 @@ pub(super) fn attempt(entry: &mut Entry, tools: &mut Tools) -> Attempt {
     };
     // The kernel has said that it has errors, which it keeps apart from the datagrams.
     if errors.is_empty() && entry.ended {
-        entry.ended = !socket.take_errors(errors, ERRORS_MAX);
+        entry.ended = !socket.take_errors(errors);
     }
     if let Some(error) = errors.pop_front() {
         return told(error);
@@ -70,11 +67,11 @@ fn failed(entry: &mut Entry, error: io::Error) -> Attempt {
     else {
         unreachable!("it was found to receive datagrams");
     };
-    if is_reported(&error) {
-        // The kernel has the same error in its queue, together with the peer that it is about.
-        entry.ended = !socket.take_errors(errors, ERRORS_MAX);
+    let passes = is_reported(&error) || error.kind() == io::ErrorKind::ConnectionReset;
+    if socket.note_failed(error, errors) {
+        entry.ended = !socket.take_errors(errors);
     } else {
-        entry.readable = false;
+        entry.readable = passes;
     }
-    told(errors.pop_front().unwrap_or_else(|| socket.reported(error)))
+    errors.pop_front().map_or(Attempt::NotReady, told)
 }

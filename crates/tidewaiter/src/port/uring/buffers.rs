@@ -17,8 +17,14 @@ use super::refusal::refused;
 use super::ring::Ring;
 use crate::os::Mapping;
 
-/// The group id by which requests select the buffers; each ring has only this group.
+/// The group id by which requests for bytes select the buffers.
 pub(super) const GROUP: u16 = 0;
+
+/// The group id by which requests for datagrams select the buffers.
+pub(super) const DATAGRAM_GROUP: u16 = 1;
+
+/// The number of buffers for datagrams.
+const DATAGRAM_BUFFERS: u16 = 64;
 
 /// The kernel initially has this many buffers to choose from. It cycles through them, so a small
 /// number stays in the processor's cache; it gets more as soon as it runs out.
@@ -67,20 +73,30 @@ impl fmt::Debug for BufferRing {
 impl BufferRing {
     /// Allocates the buffers and registers them with the kernel.
     pub(super) fn register(ring: &Ring, options: &PortOptions) -> io::Result<Rc<BufferRing>> {
-        let buffers = BufferRing::new(options)?;
+        let buffers = BufferRing::new(options.receive_buffers, options.receive_bytes)?;
+        buffers.register_as(ring, GROUP)
+    }
+
+    /// Allocates buffers of `bytes` bytes for datagrams, and registers them with the kernel.
+    pub(super) fn register_for_datagrams(ring: &Ring, bytes: usize) -> io::Result<Rc<BufferRing>> {
+        let buffers = BufferRing::new(DATAGRAM_BUFFERS, bytes)?;
+        buffers.register_as(ring, DATAGRAM_GROUP)
+    }
+
+    fn register_as(self, ring: &Ring, group: u16) -> io::Result<Rc<BufferRing>> {
+        let buffers = self;
         buffers.wipe_in_children(true)?;
         let address = buffers.mapping.start().as_ptr().expose_provenance() as u64;
         let submitter = ring.submitter();
         // SAFETY: the mapping has room for `count` entries at its start. The port keeps it until the
         // ring is gone, and leaks it if the ring cannot be drained.
-        unsafe { submitter.register_buf_ring_with_flags(address, buffers.count, GROUP, 0) }
+        unsafe { submitter.register_buf_ring_with_flags(address, buffers.count, group, 0) }
             .map_err(|error| refused("io_uring_register(PBUF_RING)", &error))?;
         Ok(Rc::new(buffers))
     }
 
     /// Allocates the buffers and lists the first few.
-    fn new(options: &PortOptions) -> io::Result<BufferRing> {
-        let (count, bytes) = (options.receive_buffers, options.receive_bytes);
+    fn new(count: u16, bytes: usize) -> io::Result<BufferRing> {
         let buffers_start =
             (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(ALIGNMENT);
         let len = usize::from(count)
@@ -281,7 +297,10 @@ mod tests {
             receive_bytes: 8,
             ..PortOptions::default()
         };
-        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
+        let ring = Rc::new(
+            BufferRing::new(options.receive_buffers, options.receive_bytes)
+                .expect("there is memory"),
+        );
         let kernel = Kernel::of(&ring.mapping, ring.count);
         (ring, kernel)
     }
@@ -320,7 +339,10 @@ mod tests {
             receive_bytes: 8,
             ..PortOptions::default()
         };
-        let ring = Rc::new(BufferRing::new(&options).expect("there is memory"));
+        let ring = Rc::new(
+            BufferRing::new(options.receive_buffers, options.receive_bytes)
+                .expect("there is memory"),
+        );
         let mut kernel = Kernel::of(&ring.mapping, ring.count);
         for _ in 0..10 * LISTED_MIN {
             let id = kernel.receive(b"short");

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use super::super::admission::{RequestKinds, not_a_socket};
 use super::super::listening::Listening;
+use super::super::messages::DatagramSocket;
 use super::super::source::Source;
 use super::super::table::Key;
 use super::super::{CloseMode, RequestKind};
@@ -61,6 +62,13 @@ impl Entry {
         }
     }
 
+    pub(super) fn datagrams(&self) -> &DatagramSocket {
+        match &self.source {
+            Source::Datagrams(socket) => socket,
+            _ => unreachable!("only a datagram socket has datagrams"),
+        }
+    }
+
     pub(super) fn process(&self) -> &OsProcess {
         match &self.source {
             Source::Process(process) => process,
@@ -72,8 +80,8 @@ impl Entry {
     pub(super) fn note(&mut self, key: Key, kind: RequestKind) {
         self.under_way.insert(kind);
         match kind {
-            RequestKind::Receive => self.receiving = Some(key),
-            RequestKind::Send => self.sending = Some(key),
+            RequestKind::Receive | RequestKind::ReceiveDatagrams => self.receiving = Some(key),
+            RequestKind::Send | RequestKind::SendDatagrams => self.sending = Some(key),
             RequestKind::HangUp => self.hanging_up = Some(key),
             _ => self.others.push(key),
         }

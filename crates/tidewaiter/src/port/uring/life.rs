@@ -50,6 +50,7 @@ impl Uring {
             self.foreign_poll = ForeignPoll::Idle;
             let ring = self.set_up_patiently()?;
             self.buffers = BufferRing::register(&ring, &self.setup.options)?;
+            self.datagrams.forget_buffers();
             self.ring = Some(ring);
         }
         self.phase = Phase::Active;
@@ -121,6 +122,7 @@ impl Uring {
         }
         self.phase = Phase::Held;
         self.await_named();
+        self.datagrams.wipe_in_children(false)?;
         self.buffers.wipe_in_children(false)
     }
 
@@ -178,6 +180,7 @@ impl Uring {
 
     /// Lets the next wait restart the operations that were taken back.
     pub(super) fn resume(&mut self) -> io::Result<()> {
+        self.datagrams.wipe_in_children(true)?;
         self.buffers.wipe_in_children(true)?;
         // A wake-up may have gone to the old event, or been lost with it, so end the next wait.
         self.bell.waker.acknowledge();
@@ -241,6 +244,7 @@ impl Drop for Uring {
             );
             std::mem::forget(std::mem::take(&mut self.operations));
             std::mem::forget(Rc::clone(&self.buffers));
+            std::mem::forget(std::mem::take(&mut self.datagrams));
         }
     }
 }

@@ -11,17 +11,21 @@ mod accept;
 mod buffers;
 mod child;
 mod connect;
+mod datagram_memory;
 mod entry;
 mod hang_up;
 mod life;
+mod message_form;
 mod next;
 mod pending;
 mod pinned;
 mod probe;
 mod receive;
+mod receive_datagrams;
 mod refusal;
 mod ring;
 mod send;
+mod send_datagrams;
 mod sigpipe;
 mod succession;
 #[cfg(test)]
@@ -37,11 +41,12 @@ use std::time::{Duration, Instant};
 
 use super::admission::{admit, closed, invalid};
 use super::buffer::Pool;
-use super::calls::{Answer, Control, Open, Query, Watched, unsupported};
+use super::calls::{Answer, Control, Offer, Open, Query, Watched, unsupported};
 use super::driver::{ForkStep, Status};
 use super::event::Event;
 use super::foreign::Foreign;
 use super::listening::Listening;
+use super::messages::DatagramSocket;
 use super::serial;
 use super::socket::{Resource, SocketRepr, of_another_port};
 use super::source::Source;
@@ -49,12 +54,13 @@ use super::surge;
 use super::table::Table;
 use super::waker::Waker;
 use super::{
-    BATCH_MAX, CloseMode, Completion, Driver, Handle, Interest, Operation, PortInfo, PortKind,
-    PortOptions, Request, Spawned, Token, control,
+    BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, Interest, Operation, PortInfo,
+    PortKind, PortOptions, Request, Spawned, Token, control,
 };
 use crate::process::{Command, SpawnError};
 use buffers::BufferRing;
 use child::Children;
+use datagram_memory::DatagramMemory;
 use entry::Entry;
 use life::Phase;
 use pending::{Pending, Stage, Work};
@@ -103,9 +109,8 @@ struct Uring {
     foreign: Foreign,
     foreign_poll: ForeignPoll,
     buffers: Rc<BufferRing>,
-    /// Buffers for receiving while the program holds all those of the ring.
-    pool: Rc<Pool>,
     wide: Wide,
+    datagrams: DatagramMemory,
     spare: Vec<Pinned<Gather>>,
     children: Children,
     /// Last completions to deliver, of operations already removed from the table.
@@ -186,11 +191,12 @@ impl Uring {
             foreign: Foreign::default(),
             foreign_poll: ForeignPoll::default(),
             buffers,
-            pool: Pool::new(options.receive_bytes, SPARE_MAX),
             wide: Wide {
+                usual: Pool::new(options.receive_bytes, SPARE_MAX),
                 pool: surge::wide_pool(options),
                 taken: 0,
             },
+            datagrams: DatagramMemory::default(),
             spare: Vec::new(),
             children: Children::default(),
             due: VecDeque::new(),
@@ -226,7 +232,10 @@ impl Uring {
                 listener.socket.set_nonblocking(true)?;
                 Ok(Source::Listener(listener.into()))
             }
-            Resource::Datagrams(_) => Err(unsupported(PortKind::Uring, "exchange", "datagrams")),
+            Resource::Datagrams(socket) => {
+                let socket = DatagramSocket::adopt(socket.0)?;
+                Ok(Source::Datagrams(Box::new(socket)))
+            }
             Resource::PipeReader(pipe) => {
                 control::unblock(&pipe)?;
                 Ok(Source::Reader(pipe))
@@ -293,6 +302,13 @@ impl Driver for Uring {
         Ok(Operation(key))
     }
 
+    fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
+        match offer {
+            Offer::Bytes(_) => Ok(0),
+            Offer::Datagrams(batch) => Ok(self.send_datagrams_now(handle, batch)),
+        }
+    }
+
     fn cancel(&mut self, operation: Operation) -> bool {
         self.cancel_key(operation.0)
     }
@@ -315,10 +331,13 @@ impl Driver for Uring {
         };
         debug_assert_eq!(self.phase, Phase::Active, "`begin_waiting` comes first");
         self.bell.rung = false;
+        self.datagrams.wait_began = before;
         loop {
             self.buffers.fill_up();
             self.watch_foreign();
+            self.datagrams.fill_up();
             let ready = !self.due.is_empty()
+                || self.datagrams.has_errors()
                 || self.ring_mut().has_completions()
                 || self.is_foreign_ready();
             let now = if ready { Wait::No } else { wait };
@@ -366,8 +385,9 @@ impl Driver for Uring {
             Open::Stream { peer, local } => {
                 Source::Stream(control::stream(PortKind::Uring, peer, local)?)
             }
-            Open::Datagrams(_) => {
-                return Err(unsupported(PortKind::Uring, "exchange", "datagrams"));
+            Open::Datagrams(options) => {
+                let socket = DatagramSocket::open(PortKind::Uring, options)?;
+                Source::Datagrams(Box::new(socket))
             }
             Open::Serial(options) => {
                 self.ask_write_flags()?;

@@ -1,17 +1,21 @@
 //! The operations under way.
 
+use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use socket2::SockAddr;
 
 use super::super::chunks::Chunks;
 use super::super::control;
+use super::super::datagram::{DatagramBatch, DatagramError};
+use super::super::messages::Outgoing;
 use super::super::poll::Legacy;
 use super::super::source::Source;
 use super::super::surge::Surge;
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::entry::Entry;
+use super::message_form;
 use super::pinned::{Gather, Pinned};
 use super::probe::Abilities;
 use super::sigpipe::WriteFlags;
@@ -37,6 +41,19 @@ pub(super) enum Work {
         pipe: Option<WriteFlags>,
         chunks: Chunks,
         gather: Option<Pinned<Gather>>,
+    },
+    ReceiveDatagrams {
+        /// The form of a message in a buffer; `None` if the port itself receives once there is something.
+        form: Option<Pinned<libc::msghdr>>,
+        /// The errors that are still to be told.
+        errors: VecDeque<DatagramError>,
+    },
+    SendDatagrams {
+        batch: DatagramBatch,
+        /// The message that the kernel has.
+        message: Option<Pinned<Outgoing>>,
+        /// The number of its datagrams.
+        count: usize,
     },
     Exit(Mark),
     HangUp {
@@ -86,9 +103,15 @@ impl Work {
                 chunks,
                 gather: None,
             },
-            Request::ReceiveDatagrams | Request::SendDatagrams(_) => {
-                unreachable!("no handle here takes datagrams")
-            }
+            Request::ReceiveDatagrams => Work::ReceiveDatagrams {
+                form: message_form::form(&entry.source, abilities),
+                errors: VecDeque::new(),
+            },
+            Request::SendDatagrams(batch) => Work::SendDatagrams {
+                batch,
+                message: None,
+                count: 0,
+            },
             Request::Exit => Work::Exit(entry.process().mark()),
             Request::HangUp => Work::HangUp { seen: false },
         }
@@ -100,6 +123,8 @@ impl Work {
             Work::Connect(_) => RequestKind::Connect,
             Work::Receive { .. } => RequestKind::Receive,
             Work::Send { .. } => RequestKind::Send,
+            Work::ReceiveDatagrams { .. } => RequestKind::ReceiveDatagrams,
+            Work::SendDatagrams { .. } => RequestKind::SendDatagrams,
             Work::Exit(_) => RequestKind::Exit,
             Work::HangUp { .. } => RequestKind::HangUp,
             Work::Watch => RequestKind::Watch,
@@ -116,6 +141,8 @@ impl Work {
             Work::Receive { pipe: true, .. } => "read",
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
+            Work::ReceiveDatagrams { .. } => "recvmsg",
+            Work::SendDatagrams { .. } => "sendmsg",
             Work::Exit(Mark::Number(_)) => "waitid",
             Work::Exit(_) | Work::HangUp { .. } => "poll",
             Work::Watch => "epoll_wait",
@@ -149,6 +176,13 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    pub(super) fn is_of_datagrams(&self) -> bool {
+        matches!(
+            self.work,
+            Work::ReceiveDatagrams { .. } | Work::SendDatagrams { .. }
+        )
+    }
+
     /// Whether it receives a surge, directly into large memory instead of the ring's buffers.
     pub(super) fn is_wide(&self) -> bool {
         matches!(&self.work, Work::Receive { surge, .. } if surge.is_wide())
@@ -179,6 +213,13 @@ impl Pending {
 
     /// The operation's last completion. The kernel must be done with it.
     pub(super) fn last(&mut self, key: Key, result: Result<Outcome, Failure>) -> Completion {
+        let result = match (&mut self.work, result) {
+            // A send of datagrams returns its batch, however it ends.
+            (Work::SendDatagrams { batch, .. }, Err(_)) => {
+                Ok(Outcome::DatagramsSent(std::mem::take(batch)))
+            }
+            (_, result) => result,
+        };
         Completion {
             token: self.token,
             operation: Operation(key),
@@ -204,6 +245,8 @@ impl Pending {
             Work::Accept { one: true } => Request::AcceptOne,
             Work::Receive { .. } => Request::Receive,
             Work::Send { chunks, .. } => Request::Send(chunks),
+            Work::ReceiveDatagrams { .. } => Request::ReceiveDatagrams,
+            Work::SendDatagrams { batch, .. } => Request::SendDatagrams(batch),
             Work::Exit(_) => Request::Exit,
             Work::HangUp { .. } => Request::HangUp,
             Work::Close => unreachable!("a handle without other operations is closed at once"),

@@ -5,6 +5,8 @@ use std::ptr::NonNull;
 use socket2::SockAddr;
 
 use super::super::chunks::Chunks;
+use super::super::datagram::DatagramBatch;
+use super::super::messages::{DatagramSocket, Outgoing};
 
 /// The most pieces of memory in one send.
 const PIECES_MAX: usize = 64;
@@ -63,6 +65,23 @@ impl Pinned<SockAddr> {
     pub(super) fn get(&self) -> &SockAddr {
         // SAFETY: the pointer is `new`'s, and addresses are only ever read.
         unsafe { self.0.as_ref() }
+    }
+}
+
+impl Pinned<libc::msghdr> {
+    pub(super) fn get(&self) -> &libc::msghdr {
+        // SAFETY: the pointer is `new`'s. The kernel only reads the form of a message.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Pinned<Outgoing> {
+    /// See [`Outgoing::list`]. Do not call it while the kernel has the address.
+    pub(super) fn list(&mut self, socket: &DatagramSocket, batch: &DatagramBatch) -> Option<usize> {
+        // SAFETY: the pointer is `new`'s, and `self`, borrowed mutably, is its only user on our side;
+        // the kernel gets the address only after this, from an entry built by the same operation.
+        let outgoing = unsafe { self.0.as_mut() };
+        outgoing.list(socket, batch)
     }
 }
 

@@ -19,8 +19,11 @@ use super::ring::{AT_POSITION, Cqe};
 /// more are received, so that the same memory serves again.
 pub(super) const WIDE_MAX: usize = 4;
 
-/// Large memory for surges, and the number of pieces that this wait has received into.
+/// The port's own memory to receive into, and the number of large pieces that this wait has received into.
 pub(super) struct Wide {
+    /// For receiving while the program holds all buffers of the ring.
+    pub(super) usual: Rc<Pool>,
+    /// For surges: large pieces.
     pub(super) pool: Rc<Pool>,
     pub(super) taken: usize,
 }

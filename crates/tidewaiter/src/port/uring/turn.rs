@@ -13,7 +13,9 @@ use super::pinned::{Gather, Pinned};
 use super::receive::WIDE_MAX;
 use super::ring::{Cqe, poll};
 use super::watch::FOREIGN;
-use super::{Uring, WAKE, accept, child, connect, hang_up, receive, send};
+use super::{
+    Uring, WAKE, accept, child, connect, hang_up, receive, receive_datagrams, send, send_datagrams,
+};
 
 /// Marks the user data of a cancellation, which also carries the operation's key. The bit is the
 /// highest of the key's index, and would be needed only with 2^31 operations at once.
@@ -28,7 +30,7 @@ impl Pending {
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
             let events = match self.work {
-                Work::Send { .. } | Work::Connect(_) => libc::POLLOUT,
+                Work::Send { .. } | Work::SendDatagrams { .. } | Work::Connect(_) => libc::POLLOUT,
                 _ => libc::POLLIN,
             };
             return poll(descriptor, events);
@@ -44,6 +46,12 @@ impl Pending {
                 chunks,
                 gather,
             } => send::start(descriptor, *pipe, chunks, gather, spare),
+            Work::ReceiveDatagrams { form, .. } => {
+                receive_datagrams::start(descriptor, form.as_ref())
+            }
+            Work::SendDatagrams { message, .. } => {
+                send_datagrams::start(descriptor, message.as_ref())
+            }
             Work::Exit(mark) => child::start(descriptor, *mark),
             Work::HangUp { .. } => hang_up::start(descriptor),
             Work::Watch | Work::Close => unreachable!("the ring never gets such work"),
@@ -57,10 +65,14 @@ impl Uring {
         if self.phase != Phase::Active {
             return;
         }
-        let pending = self
-            .operations
-            .get_mut(key)
-            .expect("only live operations are started");
+        let live = "only live operations are started";
+        let mut pending = self.operations.get_mut(key).expect(live);
+        if pending.is_of_datagrams() {
+            if !self.prepare_datagrams(key) {
+                return;
+            }
+            pending = self.operations.get_mut(key).expect(live);
+        }
         pending.lent = true;
         let submission = pending.submission(&mut self.spare);
         let entry = submission.user_data(key.to_u64());
@@ -124,6 +136,7 @@ impl Uring {
         {
             self.finish(cqe, limit, completions);
         }
+        self.deliver_errors(limit, completions);
         self.deliver_due(limit, completions);
         if !foreign_ready && self.is_foreign_ready() {
             self.collect_foreign(limit, completions)?;
@@ -158,6 +171,10 @@ impl Uring {
         let next = match (pending.stage, &pending.work) {
             (Stage::Started, Work::Receive { .. }) => receive::finish(pending, cqe, &self.buffers),
             (Stage::Started, Work::Send { .. }) => send::finish(pending, cqe),
+            (_, Work::ReceiveDatagrams { .. }) => {
+                return self.finish_receiving_datagrams(key, cqe, completions);
+            }
+            (Stage::Started, Work::SendDatagrams { .. }) => self.finish_sending_datagrams(key, cqe),
             (Stage::Started, Work::Accept { .. }) => accept::finish(pending, cqe),
             (Stage::Started, Work::Connect(_)) => connect::finish(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => connect::finish_poll(pending, &self.handles, cqe),
@@ -167,7 +184,7 @@ impl Uring {
                 receive::finish_wide(pending, key, cqe, &mut self.wide, limit, completions)
             }
             (Stage::Polling, Work::Receive { .. }) => {
-                let pool = self.buffers.is_exhausted().then_some(&self.pool);
+                let pool = self.buffers.is_exhausted().then_some(&self.wide.usual);
                 receive::finish_poll(pending, cqe, pool)
             }
             (Stage::Polling, _) => start_after_poll(pending, cqe),
@@ -175,6 +192,19 @@ impl Uring {
                 unreachable!("the kernel never gets such work")
             }
         };
+        self.follow(key, cqe, next, completions);
+    }
+
+    /// Does what follows a completion from the kernel.
+    pub(super) fn follow(
+        &mut self,
+        key: Key,
+        cqe: Cqe,
+        next: Next,
+        completions: &mut Vec<Completion>,
+    ) {
+        let pending = self.operations.get_mut(key);
+        let pending = pending.expect("it was there a moment ago");
         let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
         if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
             pending.park();
@@ -217,13 +247,18 @@ impl Uring {
             .remove(key)
             .expect("it was there a moment ago");
         let kind = pending.work.kind();
-        if let Work::Send {
-            gather: Some(gather),
-            ..
-        } = pending.work
-            && self.spare.len() < super::SPARE_MAX
-        {
-            self.spare.push(gather);
+        match pending.work {
+            Work::Send {
+                gather: Some(gather),
+                ..
+            } if self.spare.len() < super::SPARE_MAX => self.spare.push(gather),
+            Work::SendDatagrams {
+                message: Some(message),
+                ..
+            } if self.datagrams.outgoing.len() < super::SPARE_MAX => {
+                self.datagrams.outgoing.push(message);
+            }
+            _ => {}
         }
         let entry = self
             .handles

@@ -394,6 +394,11 @@ impl DatagramSocket {
         }
         flow.closing = Some(reason);
         self.send_now(&mut flow);
+        if flow.sending.is_none() && !flow.queue.is_empty() {
+            // Some ports send only by an operation, which the cancellation comes too late for unless the OS is busy.
+            let batch = std::mem::take(&mut flow.queue);
+            self.submit(&mut flow, batch);
+        }
         let receiving = flow.receiving;
         let sending = flow.sending.map(|sending| sending.operation);
         if receiving.is_none() && sending.is_none() {

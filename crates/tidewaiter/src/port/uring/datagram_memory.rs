@@ -1,0 +1,67 @@
+//! Memory for datagrams, which all sockets share.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use super::super::datagram::SpareBatches;
+use super::super::messages::{Outgoing, SendTray, Tray};
+use super::super::table::Key;
+use super::buffers::BufferRing;
+use super::pinned::Pinned;
+
+/// Memory for datagrams, made once there are any.
+#[derive(Default)]
+pub(super) struct DatagramMemory {
+    /// The buffers of the present ring; lost with it.
+    pub(super) buffers: Option<Rc<BufferRing>>,
+    pub(super) spare: Rc<SpareBatches>,
+    pub(super) tray: Option<Box<Tray>>,
+    pub(super) send_tray: Option<Box<SendTray>>,
+    /// Messages for the kernel to send, kept for reuse.
+    pub(super) outgoing: Vec<Pinned<Outgoing>>,
+    /// The receives for which the kernel has errors that peers or the network reported.
+    pub(super) erring: VecDeque<Key>,
+    /// The number of completions before the present wait.
+    pub(super) wait_began: usize,
+}
+
+impl DatagramMemory {
+    /// Gives the kernel buffers in place of those that are lent.
+    pub(super) fn fill_up(&self) {
+        if let Some(buffers) = &self.buffers {
+            buffers.fill_up();
+        }
+    }
+
+    /// Gives the kernel buffers that it has run out of; returns whether it has some now.
+    pub(super) fn replenish(&self) -> bool {
+        let buffers = self.buffers.as_ref();
+        buffers.is_some_and(|buffers| buffers.replenish())
+    }
+
+    /// Forgets the buffers, because their ring is gone.
+    pub(super) fn forget_buffers(&mut self) {
+        self.buffers = None;
+    }
+
+    /// See [`BufferRing::wipe_in_children`].
+    pub(super) fn wipe_in_children(&self, wipe: bool) -> io::Result<()> {
+        let buffers = self.buffers.as_ref();
+        buffers.map_or(Ok(()), |buffers| buffers.wipe_in_children(wipe))
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        !self.erring.is_empty()
+    }
+
+    pub(super) fn send_tray(&mut self) -> &mut SendTray {
+        self.send_tray
+            .get_or_insert_with(|| Box::new(SendTray::new()))
+    }
+
+    /// Notes that the kernel has errors for a receive.
+    pub(super) fn note_erring(&mut self, receiving: Option<Key>) {
+        self.erring.extend(receiving);
+    }
+}

@@ -1,0 +1,142 @@
+//! Datagrams of UNIX sockets.
+
+use std::io;
+
+use tidewaiter::port::{Datagram, DatagramError, DatagramOptions};
+use tidewaiter::{Address, DatagramProtocol, DatagramTransport};
+
+use super::promises::datagrams::{Client, Echo, Silent};
+use super::promises::support::{Log, reactor, run_clean};
+use super::support::folder::Folder;
+
+#[test]
+fn what_is_sent_arrives_and_is_answered() {
+    let (folder, reactor) = (Folder::new(), reactor());
+    let server = folder.socket("server");
+    let echo = reactor.listen_unix_datagrams(server.clone(), Echo);
+    assert_eq!(
+        echo.expect("it listens").local_addr().expect("it is bound"),
+        server.clone().into()
+    );
+    let client = Client::new(3);
+    let mut options = DatagramOptions::connected(server);
+    options.local = Some(folder.socket("client").into());
+    let transport = reactor.open_datagrams(options, client.clone());
+    let transport = transport.expect("it connects");
+    let large = vec![b'x'; 100_000];
+    transport.send(b"one");
+    transport.send(b"");
+    transport.send(&large);
+    run_clean(&reactor);
+    let log = client.log.take();
+    assert_eq!(log[..3], ["started", "received one", "received "]);
+    assert_eq!(log[3].len(), "received ".len() + large.len());
+}
+
+/// Goal: a sender without a name is told apart, and one with an abstract name can be answered.
+#[test]
+fn senders_have_names_or_none() {
+    struct Names(Client);
+    impl DatagramProtocol for Names {
+        fn datagram_received(&mut self, transport: &DatagramTransport, datagram: &Datagram<'_>) {
+            let name = datagram.sender().map(Address::to_string);
+            self.0.note(transport, format!("{name:?}"));
+        }
+    }
+    let (folder, reactor) = (Folder::new(), reactor());
+    let (server, named) = (folder.socket("server"), folder.socket("named"));
+    let names = Client::new(3);
+    reactor
+        .listen_unix_datagrams(server.clone(), Names(names.clone()))
+        .expect("it listens");
+    let unnamed = reactor.connect_unix_datagrams(server.clone(), Silent);
+    unnamed.expect("it connects").send(b"first");
+    let mut options = DatagramOptions::connected(server);
+    options.local = Some(named.clone().into());
+    let transport = reactor
+        .open_datagrams(options, Silent)
+        .expect("it connects");
+    transport.send(b"second");
+    transport.send(b"last");
+    run_clean(&reactor);
+    let named = format!("{:?}", Some(named.to_string()));
+    let mut told = names.log.take();
+    told.sort();
+    assert_eq!(told, ["None", &named, &named]);
+}
+
+#[test]
+fn a_peer_that_is_not_there_is_named() {
+    struct Check(Address);
+    impl DatagramProtocol for Check {
+        fn datagram_received(&mut self, _: &DatagramTransport, _: &Datagram<'_>) {}
+
+        fn error_received(&mut self, transport: &DatagramTransport, error: &DatagramError) {
+            assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
+            assert_eq!(error.peer.as_ref(), Some(&self.0));
+            transport.reactor().stop();
+        }
+    }
+    let (folder, reactor) = (Folder::new(), reactor());
+    let nobody: Address = folder.socket("nobody").into();
+    let check = Check(nobody.clone());
+    let transport = reactor.listen_unix_datagrams(folder.socket("client"), check);
+    transport.expect("it listens").send_to(b"?", &nobody);
+    run_clean(&reactor);
+}
+
+/// Goal: a peer that never reads costs a bounded queue. The protocol is told to stop, and how much was dropped; once the
+/// peer reads, it is told to go on.
+#[test]
+fn a_queue_is_bounded_and_tells_what_was_dropped() {
+    struct Sender {
+        log: Log,
+        dropped: usize,
+    }
+    impl DatagramProtocol for Sender {
+        fn started(&mut self, transport: &DatagramTransport) {
+            for _ in 0..1000 {
+                transport.send(&[b'x'; 1000]);
+            }
+            assert_eq!(transport.queued(), 20);
+        }
+
+        fn datagram_received(&mut self, _: &DatagramTransport, _: &Datagram<'_>) {}
+
+        fn datagrams_dropped(&mut self, _: &DatagramTransport, count: usize) {
+            self.dropped += count;
+            self.log.add("dropped");
+        }
+
+        fn write_paused(&mut self, _: &DatagramTransport) {
+            self.log.add("paused");
+        }
+
+        fn write_resumed(&mut self, transport: &DatagramTransport) {
+            self.log.add("resumed");
+            assert!(self.dropped > 100, "{}", self.dropped);
+            transport.reactor().stop();
+        }
+    }
+    let (folder, reactor) = (Folder::new(), reactor());
+    let address = folder.socket("reader");
+    let reader = reactor.listen_unix_datagrams(address.clone(), Silent);
+    let reader = reader.expect("it listens");
+    reader.pause_receiving();
+    let log = Log::default();
+    let mut options = DatagramOptions::connected(address);
+    options.queued_datagrams = 20;
+    let sender = Sender {
+        log: log.clone(),
+        dropped: 0,
+    };
+    reactor
+        .open_datagrams(options, sender)
+        .expect("it connects");
+    let later = std::time::Duration::from_millis(50);
+    reactor.call_later(later, move |_| reader.resume_receiving());
+    run_clean(&reactor);
+    let mut told = log.take();
+    told.sort();
+    assert_eq!(told, ["dropped", "paused", "resumed"]);
+}
