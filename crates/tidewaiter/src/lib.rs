@@ -46,7 +46,7 @@ mod reactor;
 mod transport;
 
 pub use error::{ConnectError, Error, Reason};
-pub use os::{Address, AddressError, PipeName, UnixAddress};
+pub use os::{Address, AddressError, FileKind, FileMetadata, FileOptions, PipeName, UnixAddress};
 pub use reactor::{
     DelayedCall, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote, RunEnd,
     SlowCallback, SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,

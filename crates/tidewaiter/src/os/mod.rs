@@ -1,7 +1,8 @@
 //! Parts of the OS that both ports and child processes need: its numbers, memory pages, and the identity of a process.
-//! All layers use the addresses of sockets and pipes.
+//! All layers use the addresses of sockets and pipes, and files.
 
 mod address;
+pub(crate) mod file;
 #[cfg(windows)]
 mod handle;
 #[cfg(target_os = "linux")]
@@ -9,6 +10,8 @@ mod mapping;
 mod origin;
 
 pub use address::{Address, AddressError, PipeName, UnixAddress};
+pub(crate) use file::OsFile;
+pub use file::{FileKind, FileMetadata, FileOptions};
 #[cfg(windows)]
 pub(crate) use handle::duplicate;
 #[cfg(target_os = "linux")]
