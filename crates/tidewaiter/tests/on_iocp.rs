@@ -28,6 +28,7 @@ mod promises {
     mod errors;
     mod every_call;
     mod exactly_once;
+    mod files;
     mod foreign;
     mod idle;
     mod keys;

@@ -30,6 +30,7 @@ mod promises {
     mod errors;
     mod every_call;
     mod exactly_once;
+    mod files;
     mod foreign;
     mod forking;
     mod idle;

@@ -23,6 +23,7 @@ mod promises {
     mod errors;
     mod every_call;
     mod exactly_once;
+    mod files;
     mod idle;
     mod keys;
     mod limits;
@@ -58,6 +59,7 @@ const KILLED: ExitStatus = ExitStatus::Signal {
 /// Opens a port in a simulation of its own.
 fn open(options: &PortOptions) -> Port {
     let sim = Sim::builder(1).receive_bytes(options.receive_bytes).build();
+    sim.create_directory(std::env::temp_dir());
     register(&sim);
     sim.port()
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::calls::unsupported;
+use super::file::FileRequest;
 use super::options::PortKind;
 use super::request::{Request, RequestKind};
 use crate::os::Address;
@@ -22,24 +23,33 @@ pub(super) enum HandleKind {
     DuplexPipe,
     SerialPort,
     Process,
+    UnopenedFile,
+    File,
 }
 
 impl HandleKind {
     /// The requests that handles of this kind take.
     const fn takes(self) -> RequestKinds {
         use RequestKind::{
-            Accept, Connect, Exit, HangUp, Receive, ReceiveDatagrams, Send, SendDatagrams,
+            Accept, Connect, Exit, File, HangUp, OpenFile, Receive, ReceiveDatagrams, Send,
+            SendDatagrams, SendFile,
         };
         // Constants, so that no request pays for building a set.
         match self {
             HandleKind::Listener => const { RequestKinds::of(&[Accept]) },
-            HandleKind::Stream => const { RequestKinds::of(&[Connect, Receive, Send, HangUp]) },
+            HandleKind::Stream => {
+                const { RequestKinds::of(&[Connect, Receive, Send, HangUp, SendFile]) }
+            }
             HandleKind::Datagrams => const { RequestKinds::of(&[ReceiveDatagrams, SendDatagrams]) },
             HandleKind::PipeReader => const { RequestKinds::of(&[Receive]) },
-            HandleKind::PipeWriter => const { RequestKinds::of(&[Send, HangUp]) },
-            HandleKind::DuplexPipe => const { RequestKinds::of(&[Receive, Send, HangUp]) },
+            HandleKind::PipeWriter => const { RequestKinds::of(&[Send, HangUp, SendFile]) },
+            HandleKind::DuplexPipe => {
+                const { RequestKinds::of(&[Receive, Send, HangUp, SendFile]) }
+            }
             HandleKind::SerialPort => const { RequestKinds::of(&[Receive, Send]) },
             HandleKind::Process => const { RequestKinds::of(&[Exit]) },
+            HandleKind::UnopenedFile => const { RequestKinds::of(&[OpenFile]) },
+            HandleKind::File => const { RequestKinds::of(&[File]) },
         }
     }
 
@@ -53,6 +63,8 @@ impl HandleKind {
             HandleKind::DuplexPipe => "a duplex pipe",
             HandleKind::SerialPort => "a serial port",
             HandleKind::Process => "a process",
+            HandleKind::UnopenedFile => "an unopened file",
+            HandleKind::File => "a file",
         }
     }
 }
@@ -61,26 +73,30 @@ impl HandleKind {
 /// for the exit of one process.
 const fn excluded_by(kind: RequestKind) -> RequestKinds {
     use RequestKind::{
-        Accept, Close, Connect, Exit, HangUp, Receive, ReceiveDatagrams, Send, SendDatagrams, Watch,
+        Accept, Close, Connect, Exit, File, HangUp, OpenFile, Receive, ReceiveDatagrams, Send,
+        SendDatagrams, SendFile, Watch,
     };
     match kind {
-        Connect => const { RequestKinds::of(&[Connect, Receive, Send, HangUp]) },
+        Connect => const { RequestKinds::of(&[Connect, Receive, Send, HangUp, SendFile]) },
         Receive => const { RequestKinds::of(&[Connect, Receive]) },
-        Send => const { RequestKinds::of(&[Connect, Send]) },
+        Send | SendFile => const { RequestKinds::of(&[Connect, Send, SendFile]) },
         HangUp => const { RequestKinds::of(&[Connect, HangUp]) },
         ReceiveDatagrams | SendDatagrams => RequestKinds::of(&[kind]),
-        Accept | Exit | Watch | Close => const { RequestKinds::of(&[]) },
+        OpenFile => const { RequestKinds::of(&[OpenFile]) },
+        Accept | Exit | File | Watch | Close => const { RequestKinds::of(&[]) },
     }
 }
 
 /// The requests that exclude others, and what a handle is doing while one of them is under way.
-const ALONE: [(RequestKind, &str); 6] = [
+const ALONE: [(RequestKind, &str); 8] = [
     (RequestKind::Connect, "connecting"),
     (RequestKind::Receive, "receiving"),
     (RequestKind::Send, "sending"),
     (RequestKind::HangUp, "waiting for a hang-up"),
     (RequestKind::ReceiveDatagrams, "receiving datagrams"),
     (RequestKind::SendDatagrams, "sending datagrams"),
+    (RequestKind::SendFile, "sending a file"),
+    (RequestKind::OpenFile, "being opened"),
 ];
 
 /// A set of kinds of requests, such as those under way on a handle.
@@ -133,6 +149,9 @@ pub(super) fn admit(
         Request::Send(chunks) => !chunks.is_empty(),
         Request::SendDatagrams(batch) => !batch.is_empty(),
         Request::Connect(peer) => has_streams_to(port, peer),
+        Request::File(FileRequest::Write { data, .. }) => !data.is_empty(),
+        Request::SendFile(part) => part.len > 0,
+        Request::OpenFile(file) => file.check().is_ok(),
         _ => true,
     };
     if is_taken && is_sound {
@@ -158,6 +177,12 @@ fn refusal(
         format!("{} takes no {asked:?} while it is {doing}", handle.name())
     } else if let Request::Connect(peer) = request {
         return unsupported(port, "connect to", peer);
+    } else if let Request::OpenFile(file) = request
+        && let Err(error) = file.check()
+    {
+        return error;
+    } else if let Request::File(_) = request {
+        "there is nothing to write".to_owned()
     } else {
         "there is nothing to send".to_owned()
     };
@@ -212,6 +237,23 @@ pub(super) fn not_a_socket() -> io::Error {
 /// The error of a control that only datagram sockets take.
 pub(super) fn not_for_datagrams() -> io::Error {
     invalid("the handle is not a datagram socket")
+}
+
+/// The error of a query that only open files answer.
+pub(super) fn not_a_file() -> io::Error {
+    invalid("the handle is not an open file")
+}
+
+/// The error of a request on files that `port` leaves to calls that block.
+pub(super) fn no_file_calls(port: PortKind, request: &Request) -> io::Error {
+    let verb = match request {
+        Request::OpenFile(_) => "open",
+        Request::SendFile(_) => "send",
+        Request::File(FileRequest::Read { .. }) => "read",
+        Request::File(FileRequest::Write { .. }) => "write",
+        _ => "sync, cut off or ask about",
+    };
+    unsupported(port, verb, "files")
 }
 
 /// The error of a control that only processes take.

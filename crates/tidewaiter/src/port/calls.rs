@@ -8,7 +8,7 @@ use super::options::{ListenOptions, PortKind, SocketOption};
 use super::serial::{ModemLines, SerialChange, SerialOptions};
 use super::socket::Resource;
 use super::watch::Interest;
-use crate::os::{Address, RawDescriptor};
+use crate::os::{Address, OsFile, RawDescriptor};
 use crate::process::{OsProcess, Signal, SignalTarget, Survey, TerminalSize, Unreached, Usage};
 
 /// A handle to open.
@@ -25,7 +25,9 @@ pub(super) enum Open<'a> {
     Datagrams(&'a DatagramOptions),
     /// A serial port.
     Serial(&'a SerialOptions),
-    /// A socket or pipe that was made elsewhere. It is closed if the driver does not take it.
+    /// A file, for [`Request::OpenFile`](super::Request::OpenFile) to open.
+    UnopenedFile,
+    /// A socket, pipe or file that was made elsewhere. It is closed if the driver does not take it.
     Adopted(Resource),
 }
 
@@ -119,6 +121,8 @@ pub(super) enum Query {
     ModemLines,
     /// What a child process used: an [`Answer::Usage`].
     Usage,
+    /// The OS's open file: an [`Answer::File`].
+    File,
 }
 
 /// The answer to a [`Query`].
@@ -129,6 +133,7 @@ pub(super) enum Answer {
     Bytes(usize),
     ModemLines(ModemLines),
     Usage(Option<Usage>),
+    File(OsFile),
 }
 
 impl Answer {
@@ -164,6 +169,13 @@ impl Answer {
         match self {
             Answer::Usage(usage) => usage,
             other => unreachable!("{other:?} is no usage"),
+        }
+    }
+
+    pub(super) fn file(self) -> OsFile {
+        match self {
+            Answer::File(file) => file,
+            other => unreachable!("{other:?} is no file"),
         }
     }
 }

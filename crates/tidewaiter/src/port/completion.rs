@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::datagram::{DatagramBatch, DatagramError, Datagrams};
+use super::file::FileOutcome;
 use super::handle::{Handle, Operation, Token};
 use super::memory::{Buffer, Chunks};
 use super::request::RequestKind;
@@ -47,6 +48,18 @@ pub enum Outcome {
     Exited(ExitStatus),
     /// Both directions have ended, or the pipe has no reader left: see [`Request::HangUp`](super::Request::HangUp).
     HungUp,
+    /// The file is open.
+    FileOpened,
+    /// What came of a [`Request::File`](super::Request::File).
+    File(FileOutcome),
+    /// A part of a file was sent: all of it, unless the file ended before or something stopped it. Go on behind the
+    /// bytes that were sent to send the rest.
+    FileSent {
+        /// How many bytes the OS took.
+        bytes: u64,
+        /// What stopped it before the end of the part and of the file. Nothing else reports this failure.
+        stopped_by: Option<Box<Failure>>,
+    },
     /// A watched descriptor is ready, or a watched handle of Windows is signalled (readable).
     Ready(Readiness),
     /// The handle is closed: every completion of it has been delivered.
@@ -73,6 +86,35 @@ pub enum Failure {
 impl Failure {
     pub(crate) fn os(call: &'static str, source: io::Error) -> Failure {
         Failure::Os { call, source }
+    }
+
+    /// Whether a connection or a pipe failed, rather than what was to be sent through it.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        use io::ErrorKind;
+        match self {
+            Failure::Cancelled => true,
+            Failure::Os { source, .. } => matches!(
+                source.kind(),
+                ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::NotConnected
+                    | ErrorKind::TimedOut
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::NetworkUnreachable
+                    | ErrorKind::NetworkDown
+            ),
+        }
+    }
+
+    /// Whether the port itself lacks the operation.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        match self {
+            Failure::Cancelled => false,
+            Failure::Os { source, .. } => {
+                source.kind() == io::ErrorKind::Unsupported && source.raw_os_error().is_none()
+            }
+        }
     }
 }
 
@@ -107,7 +149,7 @@ pub struct Completion {
     pub result: Result<Outcome, Failure>,
     /// Whether further completions of this operation follow (multishot operations only).
     pub more: bool,
-    /// The bytes of a [`Request::Send`](super::Request::Send) that the OS did not take, in their order, whether the send
+    /// The bytes of a [`Request::Send`](super::Request::Send), or to write to a file, that the OS did not take, in their order, whether the send
     /// succeeded, failed or was cancelled. A send that failed or was cancelled may nevertheless
     /// have sent some of them. Empty for every other request.
     ///

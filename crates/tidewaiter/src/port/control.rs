@@ -7,14 +7,14 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::admission::{
-    check_streams_to, invalid, not_a_process, not_a_serial_port, not_a_socket, not_a_terminal,
-    not_for_datagrams,
+    check_streams_to, invalid, not_a_file, not_a_process, not_a_serial_port, not_a_socket,
+    not_a_terminal, not_for_datagrams,
 };
 use super::calls::{Answer, Control, Query};
 use super::options::{PortKind, SocketOption};
 use super::serial::{self, SerialChange};
 use super::socket::{Socket as FreeSocket, SocketRepr};
-use crate::os::{Address, OsPipe, RawDescriptor, UnixAddress};
+use crate::os::{Address, OsFile, OsPipe, RawDescriptor, UnixAddress};
 use crate::process::{OsProcess, TerminalSize};
 
 /// The object of the OS behind a handle.
@@ -23,6 +23,9 @@ pub(super) enum Object<'a> {
     Pipe(&'a OsPipe),
     Serial(&'a OsPipe),
     Process(&'a OsProcess),
+    #[cfg_attr(windows, expect(dead_code, reason = "that port opens no files"))]
+    UnopenedFile,
+    File(&'a OsFile),
 }
 
 impl Object<'_> {
@@ -52,6 +55,11 @@ impl Object<'_> {
             (Object::Pipe(pipe) | Object::Serial(pipe), Query::RawDescriptor) => {
                 Ok(Answer::RawDescriptor(pipe_descriptor(pipe)))
             }
+            (Object::File(file), Query::RawDescriptor) => {
+                Ok(Answer::RawDescriptor(file_descriptor(file)))
+            }
+            (Object::File(file), Query::File) => Ok(Answer::File(OsFile::clone(file))),
+            (_, Query::File) | (Object::UnopenedFile, Query::RawDescriptor) => Err(not_a_file()),
             (Object::Process(_), Query::RawDescriptor) => Err(invalid("the handle is a process")),
             (Object::Process(process), Query::Usage) => Ok(Answer::Usage(process.usage()?)),
             (_, Query::Usage) => Err(not_a_process()),
@@ -157,6 +165,16 @@ fn pipe_descriptor(pipe: &OsPipe) -> RawDescriptor {
 #[cfg(windows)]
 fn pipe_descriptor(pipe: &OsPipe) -> RawDescriptor {
     std::os::windows::io::AsRawHandle::as_raw_handle(pipe).addr() as RawDescriptor
+}
+
+#[cfg(unix)]
+fn file_descriptor(file: &OsFile) -> RawDescriptor {
+    std::os::fd::AsRawFd::as_raw_fd(&**file)
+}
+
+#[cfg(windows)]
+fn file_descriptor(file: &OsFile) -> RawDescriptor {
+    std::os::windows::io::AsRawHandle::as_raw_handle(&**file).addr() as RawDescriptor
 }
 
 #[cfg(unix)]

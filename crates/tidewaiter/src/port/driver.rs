@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::calls::{Answer, Control, Offer, Open, Query, Watched, unsupported};
 use super::completion::{Completion, Failure, Spawned};
+use super::file::FileCalls;
 use super::handle::{CloseMode, Handle, Operation, Token};
 use super::options::PortInfo;
 use super::request::Request;
@@ -85,6 +86,8 @@ pub(crate) struct Status<'a> {
     pub(super) stale: u64,
     /// Whether to offer gathered bytes to [`Driver::send_now`] before submitting them.
     pub(super) sends_gathered_now: bool,
+    /// The calls on files that the driver performs by itself.
+    pub(super) file_calls: FileCalls,
 }
 
 /// A step of a driver in a fork of its process.

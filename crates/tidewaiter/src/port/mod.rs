@@ -95,6 +95,9 @@ mod datagram;
 mod driver;
 #[cfg(target_os = "linux")]
 mod event;
+mod file;
+#[cfg(unix)]
+mod file_sending;
 #[cfg(unix)]
 mod foreign;
 mod fork;
@@ -144,6 +147,8 @@ pub use datagram::{
     NetworkInterface, PacketInfo,
 };
 use driver::{BATCH_MAX, Driver};
+pub(crate) use file::FileCall;
+pub use file::{FileOutcome, FilePart, FileRequest, FileToOpen};
 use gate::{Call, Gate};
 pub use handle::{CloseMode, Handle, Operation, Token};
 pub use memory::{Buffer, Chunks};
@@ -165,8 +170,8 @@ pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
-use crate::os::Address;
 pub use crate::os::RawDescriptor;
+use crate::os::{Address, OsFile};
 use crate::process::{
     Command, Signal, SignalTarget, SpawnError, SpawnStep, Survey, TerminalSize, Unreached, Usage,
 };
@@ -209,6 +214,11 @@ impl Port {
     /// Whether to offer gathered bytes to [`send_now`](Port::send_now) before submitting them.
     pub(crate) fn sends_gathered_now(&self) -> bool {
         self.gate.status().sends_gathered_now
+    }
+
+    /// Whether the port performs this call on files by itself.
+    pub(crate) fn performs(&self, call: FileCall) -> bool {
+        self.gate.status().file_calls.contain(call)
     }
 
     /// Sends as much of `data` as the OS takes at once, without an operation or a copy, and returns the
@@ -342,11 +352,29 @@ impl Port {
             .open(Open::Stream { peer, local })
     }
 
-    /// Takes over a socket or pipe that was made elsewhere. A stream socket may be connected already, or be
+    /// Makes the handle of a file that is still to be opened: submit [`Request::OpenFile`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where the port opens no files.
+    pub fn unopened_file(&mut self) -> io::Result<Handle> {
+        self.gate.pass(Call::Act)?.open(Open::UnopenedFile)
+    }
+
+    /// The OS's file behind a handle, for calls that the port does not perform by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no open file of the OS.
+    pub(crate) fn os_file(&self, handle: Handle) -> io::Result<OsFile> {
+        Ok(self.gate.query(handle, Query::File)?.file())
+    }
+
+    /// Takes over a socket, pipe or file that was made elsewhere. A stream socket may be connected already, or be
     /// connected later by [`Request::Connect`].
     ///
     /// The port may switch the socket or pipe to non-blocking mode, which every process that shares it
-    /// notices. A socket or pipe of Windows must allow overlapped I/O, and belongs to one port for good.
+    /// notices. A socket, pipe or file of Windows must allow overlapped I/O, and belongs to one port for good.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Requests to a port: plain data.
 
 use super::datagram::DatagramBatch;
+use super::file::{FilePart, FileRequest, FileToOpen};
 use super::memory::Chunks;
 use crate::os::Address;
 
@@ -52,6 +53,31 @@ pub enum Request {
     /// Use it on a connection that is not being received from; otherwise the receive reports the same. I/O
     /// completion ports do not have it ([`Unsupported`](std::io::ErrorKind::Unsupported)).
     HangUp,
+    /// On [an unopened file](super::Port::unopened_file): opens it. Completes with
+    /// [`Outcome::FileOpened`](super::Outcome::FileOpened).
+    ///
+    /// io_uring and the simulation have it. The other ports open no file
+    /// ([`Unsupported`](std::io::ErrorKind::Unsupported)), but [adopt](super::Port::adopt) one.
+    OpenFile(Box<FileToOpen>),
+    /// On an open file: reads, writes or something else. Completes with an
+    /// [`Outcome::File`](super::Outcome::File). Any number of them may be under way on a file, and none waits for
+    /// another one: what overlaps happens in any order.
+    ///
+    /// I/O completion ports read and write only; the readiness port does none of it, as a file is never ready or not.
+    /// They refuse the rest ([`Unsupported`](std::io::ErrorKind::Unsupported)). io_uring sets the length since
+    /// Linux 6.9.
+    File(FileRequest),
+    /// On a stream socket or a writable pipe: sends a part of a file, which the program's memory never holds. Completes
+    /// once, with an [`Outcome::FileSent`](super::Outcome::FileSent) if any byte went, or if the file has none there.
+    /// Excludes sends and is excluded by them.
+    ///
+    /// The file may be closed while it is sent: it is kept open until then. What is written to it or cut off meanwhile
+    /// may be sent or not.
+    ///
+    /// Both ports of Linux have it, by `sendfile`; and on the servers among the versions of Windows, I/O completion
+    /// ports have it for sockets, by `TransmitFile`. The others refuse it
+    /// ([`Unsupported`](std::io::ErrorKind::Unsupported)).
+    SendFile(FilePart),
 }
 
 impl Request {
@@ -67,6 +93,9 @@ impl Request {
             Request::SendDatagrams(_) => RequestKind::SendDatagrams,
             Request::Exit => RequestKind::Exit,
             Request::HangUp => RequestKind::HangUp,
+            Request::OpenFile(_) => RequestKind::OpenFile,
+            Request::File(_) => RequestKind::File,
+            Request::SendFile(_) => RequestKind::SendFile,
         }
     }
 }
@@ -91,6 +120,12 @@ pub enum RequestKind {
     Exit,
     /// [`Request::HangUp`].
     HangUp,
+    /// [`Request::OpenFile`].
+    OpenFile,
+    /// [`Request::File`].
+    File,
+    /// [`Request::SendFile`].
+    SendFile,
     /// [`Port::watch`](super::Port::watch) or [`Port::watch_handle`](super::Port::watch_handle).
     Watch,
     /// [`Port::close`](super::Port::close).

@@ -2,8 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 
 use socket2::{SockRef, Type};
 
@@ -198,6 +200,8 @@ pub enum Resource {
     PipeReader(OsPipe),
     /// The writing end of a pipe. On Windows it must have been opened for overlapped I/O.
     PipeWriter(OsPipe),
+    /// An open file. On Windows it must have been opened for overlapped I/O.
+    File(Arc<File>),
 }
 
 impl From<Socket> for Resource {
@@ -230,6 +234,12 @@ impl From<io::PipeWriter> for Resource {
 impl From<TcpStream> for Resource {
     fn from(stream: TcpStream) -> Resource {
         Resource::Socket(stream.into())
+    }
+}
+
+impl From<File> for Resource {
+    fn from(file: File) -> Resource {
+        Resource::File(Arc::new(file))
     }
 }
 

@@ -11,6 +11,7 @@ use super::control::{self, Object};
 use super::listening::Listening;
 use super::messages::DatagramSocket;
 use super::serial::{self, SerialPort, SerialQueue};
+use crate::os::OsFile;
 use crate::process::{OsProcess, PipeDirection};
 
 /// The object behind a handle. Dropping it closes it.
@@ -27,6 +28,9 @@ pub(super) enum Source {
     Serial(SerialPort),
     /// Boxed: connections far outnumber processes.
     Process(Box<OsProcess>),
+    /// A file that is still to be opened.
+    UnopenedFile,
+    File(OsFile),
 }
 
 impl Source {
@@ -50,6 +54,8 @@ impl Source {
             Source::Duplex(_) => HandleKind::DuplexPipe,
             Source::Serial(_) => HandleKind::SerialPort,
             Source::Process(_) => HandleKind::Process,
+            Source::UnopenedFile => HandleKind::UnopenedFile,
+            Source::File(_) => HandleKind::File,
         }
     }
 
@@ -86,6 +92,8 @@ impl Source {
             Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe),
             Source::Serial(port) => Object::Serial(port),
             Source::Process(process) => Object::Process(process),
+            Source::UnopenedFile => Object::UnopenedFile,
+            Source::File(file) => Object::File(file),
         }
     }
 }
@@ -100,6 +108,9 @@ impl AsFd for Source {
             Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
             Source::Serial(port) => port.as_fd(),
             Source::Process(process) => process.as_fd(),
+            // The directory in which a relative path is looked up.
+            Source::UnopenedFile => rustix::fs::CWD,
+            Source::File(file) => file.as_fd(),
         }
     }
 }

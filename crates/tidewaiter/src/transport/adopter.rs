@@ -99,10 +99,9 @@ impl Reactor {
             Resource::PipeReader(_) => Some(Link::pipe(Direction::In)),
             Resource::PipeWriter(_) => Some(Link::writer(true)),
             Resource::Listener(_) | Resource::Datagrams(_) => {
-                let message = "the socket is no connection";
-                let source = io::Error::new(io::ErrorKind::InvalidInput, message);
-                return Err(adopt_error(None, source));
+                return Err(no_connection("the socket is no connection"));
             }
+            Resource::File(_) => return Err(no_connection("a file is no connection")),
         };
         let adopted = self.port_mut().adopt(resource);
         let handle = adopted.map_err(|source| adopt_error(None, source))?;
@@ -181,6 +180,11 @@ impl Reactor {
             registration: Arc::new(Registration { remote, token }),
         })
     }
+}
+
+fn no_connection(message: &'static str) -> Error {
+    let source = io::Error::new(io::ErrorKind::InvalidInput, message);
+    adopt_error(None, source)
 }
 
 fn adopt_error(peer: Option<Address>, source: io::Error) -> Error {

@@ -6,8 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use tidewaiter::port::{
-    CloseMode, DatagramBatch, DatagramOptions, Handle, Interest, ListenOptions, Multicast,
-    Operation, Port, Request, SerialLine, SerialOptions, SerialQueue, SocketOption, Token,
+    CloseMode, DatagramBatch, DatagramOptions, FilePart, FileRequest, Handle, Interest,
+    ListenOptions, Multicast, Operation, Port, Request, SerialLine, SerialOptions, SerialQueue,
+    SocketOption, Token,
 };
 use tidewaiter::process::{Signal, SignalTarget, TerminalSize};
 
@@ -98,6 +99,21 @@ const CALLS: &[(&str, Kind, Call)] = &[
     }),
     ("submit", Kind::Acts, |port, it| {
         submit(port, it.child, Request::Exit)
+    }),
+    ("submit", Kind::Acts, |port, it| {
+        let part = FilePart {
+            file: it.listener,
+            offset: 0,
+            len: 1,
+        };
+        submit(port, it.server, Request::SendFile(part))
+    }),
+    ("submit", Kind::Acts, |port, it| {
+        submit(port, it.server, Request::File(FileRequest::Metadata))
+    }),
+    ("unopened_file", Kind::Acts, |port, _| {
+        let file = port.unopened_file()?;
+        close(port, file)
     }),
     ("wait", Kind::Waits, |port, _| {
         port.wait(None, &mut Vec::new())

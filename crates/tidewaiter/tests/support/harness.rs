@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidewaiter::port::{
-    Chunks, CloseMode, Completion, DatagramOptions, Failure, Handle, ListenOptions, Operation,
-    Outcome, Port, PortOptions, Request, RequestKind, Resource, Socket, Spawned, Token,
+    Chunks, CloseMode, Completion, DatagramOptions, Failure, FileOutcome, FileRequest, Handle,
+    ListenOptions, Operation, Outcome, Port, PortOptions, Request, RequestKind, Resource, Socket,
+    Spawned, Token,
 };
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget};
 
@@ -65,19 +66,26 @@ impl Harness {
     #[track_caller]
     pub(crate) fn submit(&mut self, handle: Handle, request: Request) -> Operation {
         let kind = request.kind();
+        match self.try_submit(handle, request) {
+            Ok(operation) => operation,
+            Err(error) => panic!("the port took no {kind:?}: {error}"),
+        }
+    }
+
+    /// Submits a request that the port may refuse.
+    #[track_caller]
+    pub(crate) fn try_submit(&mut self, handle: Handle, request: Request) -> io::Result<Operation> {
+        let kind = request.kind();
         let bytes = match &request {
-            Request::Send(chunks) => chunks.len(),
+            Request::Send(data) | Request::File(FileRequest::Write { data, .. }) => data.len(),
             Request::SendDatagrams(batch) => batch.len(),
             Request::AcceptOne => 1,
             _ => 0,
         };
         let token = self.next_token();
-        let operation = match self.port.submit(handle, request, token) {
-            Ok(operation) => operation,
-            Err(error) => panic!("the port took no {kind:?}: {error}"),
-        };
+        let operation = self.port.submit(handle, request, token)?;
         self.enter(operation, handle, kind, bytes, token);
-        operation
+        Ok(operation)
     }
 
     #[track_caller]
@@ -192,7 +200,8 @@ impl Harness {
     #[track_caller]
     fn check_result(&self, entry: &Entry, completion: &Completion) {
         use RequestKind::{
-            Accept, Close, Connect, Exit, HangUp, Receive, ReceiveDatagrams, Send, SendDatagrams,
+            Accept, Close, Connect, Exit, File, HangUp, OpenFile, Receive, ReceiveDatagrams, Send,
+            SendDatagrams, SendFile,
         };
         let unsent = completion.unsent.len();
         match (&completion.result, entry.kind, completion.more) {
@@ -204,13 +213,20 @@ impl Harness {
                 assert!(*bytes > 0, "a send sends something");
                 assert_eq!(bytes + unsent, entry.bytes, "{completion:?}");
             }
-            (Err(_), Send, false) => assert_eq!(unsent, entry.bytes, "{completion:?}"),
+            (Ok(Outcome::File(FileOutcome::Written { bytes })), File, false) => {
+                assert!(*bytes > 0, "a write writes something");
+                assert_eq!(bytes + unsent, entry.bytes, "{completion:?}");
+            }
+            (Err(_), Send | File, false) => assert_eq!(unsent, entry.bytes, "{completion:?}"),
             _ if unsent > 0 => panic!("nothing was to be sent: {completion:?}"),
             (Ok(Outcome::Accepted { .. }), Accept, more) if more == (entry.bytes == 0) => {}
             (Ok(Outcome::EndOfFile), Receive, false)
             | (Ok(Outcome::Connected), Connect, false)
             | (Ok(Outcome::Exited(_)), Exit, false)
             | (Ok(Outcome::HungUp), HangUp, false)
+            | (Ok(Outcome::FileOpened), OpenFile, false)
+            | (Ok(Outcome::File(_)), File, false)
+            | (Ok(Outcome::FileSent { .. }), SendFile, false)
             | (Ok(Outcome::Closed), Close, false) => {}
             (Ok(Outcome::Datagrams(datagrams)), ReceiveDatagrams, true) => {
                 assert!(!datagrams.is_empty(), "{completion:?}");

@@ -11,8 +11,10 @@ use super::datagram_socket::DatagramSocket;
 use super::extension::raw_handle;
 use super::record::LentRecord;
 use super::traffic::Traffic;
-use crate::port::admission::{HandleKind, RequestKinds, admit, closed};
+use crate::os::OsFile;
+use crate::port::admission::{HandleKind, RequestKinds, admit, closed, no_file_calls};
 use crate::port::control::Object;
+use crate::port::file::{FileCall, FileCalls};
 use crate::port::table::Key;
 use crate::port::{PortKind, Request, Token};
 use crate::process::{OsProcess, PseudoConsole};
@@ -30,6 +32,7 @@ pub(super) enum Source {
     Serial(OwnedHandle),
     /// Boxed: sockets far outnumber processes.
     Process(Box<Child>),
+    File(OsFile),
 }
 
 /// What kind of sockets a listener accepts.
@@ -58,6 +61,7 @@ impl Source {
             | Source::DuplexPipe(pipe)
             | Source::Serial(pipe) => pipe.as_raw_handle(),
             Source::Process(child) => child.process.as_handle().as_raw_handle(),
+            Source::File(file) => file.as_raw_handle(),
         }
     }
 
@@ -72,6 +76,7 @@ impl Source {
             Source::DuplexPipe(_) => HandleKind::DuplexPipe,
             Source::Serial(_) => HandleKind::SerialPort,
             Source::Process(_) => HandleKind::Process,
+            Source::File(_) => HandleKind::File,
         }
     }
 
@@ -85,6 +90,7 @@ impl Source {
             }
             Source::Serial(port) => Object::Serial(port),
             Source::Process(child) => Object::Process(&child.process),
+            Source::File(file) => Object::File(file),
         }
     }
 }
@@ -129,7 +135,7 @@ impl Entry {
     }
 
     /// Whether `request` can start now.
-    pub(super) fn check(&self, request: &Request) -> io::Result<()> {
+    pub(super) fn check(&self, request: &Request, file_calls: FileCalls) -> io::Result<()> {
         if self.closing.is_some() {
             return Err(closed());
         }
@@ -139,8 +145,19 @@ impl Entry {
                 io::ErrorKind::Unsupported,
                 "completion ports report a hang-up only to a receive or a send",
             )),
+            Request::File(asked) if !file_calls.contain(asked.call()) => {
+                Err(no_file_calls(PortKind::Iocp, request))
+            }
+            Request::SendFile(_) if !self.sends_files(file_calls) => {
+                Err(no_file_calls(PortKind::Iocp, request))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a part of a file can be sent through the handle.
+    fn sends_files(&self, file_calls: FileCalls) -> bool {
+        matches!(self.source, Source::Stream(_)) && file_calls.contain(FileCall::Send)
     }
 
     /// Asks Windows to cancel the records that it holds for `operation`.

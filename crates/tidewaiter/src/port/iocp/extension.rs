@@ -9,13 +9,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS};
 use windows_sys::Win32::Networking::WinSock::{
     INVALID_SOCKET, IPPROTO_UDP, LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_GETACCEPTEXSOCKADDRS,
-    LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER, SO_PROTOCOL_INFOW, SOCKET, SOCKET_ERROR,
-    SOL_SOCKET, UDP_SEND_MSG_SIZE, WSA_FLAG_NO_HANDLE_INHERIT, WSAID_ACCEPTEX, WSAID_CONNECTEX,
-    WSAID_GETACCEPTEXSOCKADDRS, WSAID_WSARECVMSG, WSAIoctl, WSAPROTOCOL_INFOW, WSASocketW,
-    XP1_IFS_HANDLES, getsockopt,
+    LPFN_TRANSMITFILE, LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER, SO_PROTOCOL_INFOW,
+    SOCKET, SOCKET_ERROR, SOL_SOCKET, UDP_SEND_MSG_SIZE, WSA_FLAG_NO_HANDLE_INHERIT,
+    WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAID_TRANSMITFILE,
+    WSAID_WSARECVMSG, WSAIoctl, WSAPROTOCOL_INFOW, WSASocketW, XP1_IFS_HANDLES, getsockopt,
 };
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+use windows_sys::Win32::System::SystemInformation::{
+    OSVERSIONINFOEXW, VER_PRODUCT_TYPE, VerSetConditionMask, VerifyVersionInfoW,
+};
+use windows_sys::Win32::System::SystemServices::{VER_EQUAL, VER_NT_WORKSTATION};
 use windows_sys::core::GUID;
+
+use crate::port::file::{FileCall, FileCalls};
 
 /// A function pointer before its conversion to its real type.
 type Untyped = unsafe extern "system" fn() -> isize;
@@ -26,6 +32,9 @@ pub(super) struct SocketFunctions {
     pub(super) accept: LPFN_ACCEPTEX,
     pub(super) connect: LPFN_CONNECTEX,
     pub(super) accept_addresses: LPFN_GETACCEPTEXSOCKADDRS,
+    pub(super) transmit: LPFN_TRANSMITFILE,
+    /// The calls on files that the port performs by itself.
+    pub(super) file_calls: FileCalls,
     /// Whether sockets are Windows handles, with no provider layered over them.
     pub(super) plain_handles: bool,
     /// Looked up for the first datagram socket.
@@ -39,6 +48,7 @@ impl SocketFunctions {
         let accept = extension(&socket, &WSAID_ACCEPTEX)?;
         let connect = extension(&socket, &WSAID_CONNECTEX)?;
         let accept_addresses = extension(&socket, &WSAID_GETACCEPTEXSOCKADDRS)?;
+        let transmit = extension(&socket, &WSAID_TRANSMITFILE)?;
         let plain_handles = [Domain::IPV4, Domain::IPV6]
             .into_iter()
             .filter_map(|family| internet_socket(family).ok())
@@ -52,6 +62,9 @@ impl SocketFunctions {
             accept_addresses: unsafe {
                 std::mem::transmute::<Untyped, LPFN_GETACCEPTEXSOCKADDRS>(accept_addresses)
             },
+            // SAFETY: as above, for TransmitFile.
+            transmit: unsafe { std::mem::transmute::<Untyped, LPFN_TRANSMITFILE>(transmit) },
+            file_calls: file_calls(),
             plain_handles,
             datagrams: None,
         })
@@ -96,6 +109,30 @@ fn option(socket: &Socket, level: i32, option: i32, value: &mut [u8]) -> bool {
         )
     };
     failed == 0
+}
+
+fn file_calls() -> FileCalls {
+    let mut calls = FileCalls::of(&[FileCall::Read, FileCall::Write]);
+    if sends_many_files() {
+        calls.insert(FileCall::Send);
+    }
+    calls
+}
+
+/// Whether Windows sends more than two files at a time: only its servers do. On the others, two peers that do not read
+/// would hold up all other files.
+fn sends_many_files() -> bool {
+    let mut wanted = OSVERSIONINFOEXW {
+        dwOSVersionInfoSize: u32::try_from(size_of::<OSVERSIONINFOEXW>()).expect("it is small"),
+        wProductType: u8::try_from(VER_NT_WORKSTATION).expect("it is small"),
+        ..OSVERSIONINFOEXW::default()
+    };
+    let equal = u8::try_from(VER_EQUAL).expect("it is small");
+    // SAFETY: the call takes numbers.
+    let mask = unsafe { VerSetConditionMask(0, VER_PRODUCT_TYPE, equal) };
+    // SAFETY: the call reads the description, whose size is set.
+    let is_workstation = unsafe { VerifyVersionInfoW(&raw mut wanted, VER_PRODUCT_TYPE, mask) };
+    is_workstation == 0
 }
 
 /// Creates a socket: overlapped, and not inherited by children (socket2 requests both).

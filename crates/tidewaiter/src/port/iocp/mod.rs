@@ -18,6 +18,7 @@ mod control_messages;
 mod datagram_socket;
 mod entry;
 mod extension;
+mod file;
 mod message;
 mod multicast;
 mod pending;
@@ -29,6 +30,7 @@ mod receive_memory;
 mod record;
 mod send;
 mod send_datagrams;
+mod send_file;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -54,7 +56,7 @@ use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
 use self::watch::Watches;
 use super::admission::closed;
-use super::calls::{Answer, Control, Offer, Open, Query, Watched};
+use super::calls::{Answer, Control, Offer, Open, Query, Watched, unsupported};
 use super::control;
 use super::driver::Status;
 use super::listening::Listening;
@@ -258,6 +260,7 @@ impl Iocp {
             }
             Resource::PipeReader(pipe) => Source::PipeReader(pipe),
             Resource::PipeWriter(pipe) => Source::PipeWriter(pipe),
+            Resource::File(file) => return self.insert(Source::File(file), true),
         };
         self.insert(source, false)
     }
@@ -272,12 +275,17 @@ impl Driver for Iocp {
             open_handles: self.handles.len(),
             stale: self.stale,
             sends_gathered_now: false,
+            file_calls: self.sockets.file_calls,
         }
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
-        entry.check(&request)?;
+        entry.check(&request, self.sockets.file_calls)?;
+        if let Request::SendFile(part) = &request {
+            self.query(part.file, Query::File)?;
+        }
+        let entry = self.handles.get_mut(handle.0).expect("checked above");
         let kind = request.kind();
         let operation = self.operations.insert(Pending::new(handle.0, token, kind));
         entry.under_way.insert(kind);
@@ -380,6 +388,7 @@ impl Driver for Iocp {
                 self.insert(Source::Datagrams(Box::new(socket)), false)
             }
             Open::Serial(options) => self.insert(Source::Serial(serial::open(options)?), false),
+            Open::UnopenedFile => Err(unsupported(self.info.kind, "open", "files")),
             Open::Adopted(resource) => self.insert_resource(resource),
         }
     }

@@ -6,9 +6,10 @@ use socket2::Socket;
 use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_SUCCESS, HANDLE, NTSTATUS, RtlNtStatusToDosError,
 };
-use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
+use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED, OVERLAPPED_0_0};
 
 use super::message::MessageMemory;
+use crate::os::OsFile;
 use crate::port::buffer::Lease;
 use crate::port::chunks::Chunks;
 use crate::port::datagram::DatagramBatch;
@@ -42,6 +43,21 @@ pub(super) struct Record {
     pub(super) message: Option<Box<MessageMemory>>,
     /// For a send of datagrams: the datagrams.
     pub(super) batch: DatagramBatch,
+    /// For an operation on a file: where. Zero for all others.
+    pub(super) offset: u64,
+    /// For a read of a file: the memory.
+    pub(super) memory: Vec<u8>,
+    /// For a file that is sent: the part of it that is left.
+    pub(super) sending: Option<Box<FileSending>>,
+}
+
+/// A part of a file that is being sent.
+#[derive(Debug)]
+pub(super) struct FileSending {
+    pub(super) file: OsFile,
+    pub(super) offset: u64,
+    pub(super) left: u64,
+    pub(super) sent: u64,
 }
 
 // A packet carries the OVERLAPPED's address, which at offset 0 is also the record's.
@@ -58,12 +74,16 @@ impl Record {
             lease: None,
             message: None,
             batch: DatagramBatch::new(),
+            offset: 0,
+            memory: Vec::new(),
+            sending: None,
         }
     }
 
     /// Lends the record to Windows, at an address that stays valid until it is reclaimed.
     pub(super) fn lend(mut self: Box<Self>) -> LentRecord {
         self.overlapped = OVERLAPPED::default();
+        self.overlapped.Anonymous.Anonymous = offset_words(self.offset);
         let operation = self.operation;
         let record = NonNull::from(Box::leak(self));
         LentRecord { record, operation }
@@ -81,6 +101,15 @@ impl Record {
             code,
             bytes: self.overlapped.InternalHigh,
         }
+    }
+}
+
+/// An offset as an OVERLAPPED has it.
+fn offset_words(offset: u64) -> OVERLAPPED_0_0 {
+    let [a, b, c, d, e, f, g, h] = offset.to_le_bytes();
+    OVERLAPPED_0_0 {
+        Offset: u32::from_le_bytes([a, b, c, d]),
+        OffsetHigh: u32::from_le_bytes([e, f, g, h]),
     }
 }
 
@@ -214,6 +243,9 @@ impl Records {
         record.lease = None;
         record.message = None;
         record.batch = DatagramBatch::new();
+        record.offset = 0;
+        record.memory = Vec::new();
+        record.sending = None;
         if self.spare.len() < SPARE_MAX {
             self.spare.push(record);
         }

@@ -121,7 +121,11 @@ impl Iocp {
                 self.receive_datagrams(record);
             }
             Request::SendDatagrams(batch) => self.start_send_datagrams(operation, batch),
-            Request::HangUp => unreachable!("`Entry::check` refuses it"),
+            Request::File(request) => self.start_file(operation, request),
+            Request::SendFile(part) => self.start_sending(operation, part),
+            Request::HangUp | Request::OpenFile(_) => {
+                unreachable!("`Entry::check` refuses it")
+            }
         }
     }
 
@@ -185,8 +189,11 @@ impl Iocp {
         // The records of a receive of datagrams share its place in the list.
         let was_eager = kind != RequestKind::ReceiveDatagrams && self.remove_eager(operation);
         // Windows also reports what a send had sent before it was cancelled; datagrams that were not sent are returned.
-        let says_more = (kind == RequestKind::Send && os_result.bytes > 0)
-            || kind == RequestKind::SendDatagrams;
+        let says_more = match kind {
+            RequestKind::Send => os_result.bytes > 0,
+            RequestKind::SendDatagrams | RequestKind::SendFile => true,
+            _ => false,
+        };
         // After our own cancellation this code is no error; otherwise it is one.
         if cancelled && os_result.code == ERROR_OPERATION_ABORTED && !says_more {
             self.records.put(record);
@@ -199,9 +206,13 @@ impl Iocp {
             RequestKind::Send => self.finish_send(record, os_result),
             RequestKind::ReceiveDatagrams => self.finish_receive_datagrams(record, os_result),
             RequestKind::SendDatagrams => self.finish_send_datagrams(record, os_result),
-            RequestKind::Exit | RequestKind::HangUp | RequestKind::Watch | RequestKind::Close => {
-                unreachable!("these operations have no records")
-            }
+            RequestKind::File => self.finish_file(record, os_result),
+            RequestKind::SendFile => self.finish_sending(record, os_result),
+            RequestKind::Exit
+            | RequestKind::HangUp
+            | RequestKind::OpenFile
+            | RequestKind::Watch
+            | RequestKind::Close => unreachable!("these operations have no records"),
         }
     }
 

@@ -16,7 +16,7 @@ use super::selector::Readiness;
 pub(super) enum Direction {
     /// Accepts, receives (bytes or datagrams), and waits for an exit.
     Input,
-    /// Connects and sends.
+    /// Connects and sends, of files too.
     Output,
     /// Waits for a hang-up.
     HangUp,
@@ -30,8 +30,12 @@ impl Direction {
             | Request::Receive
             | Request::ReceiveDatagrams
             | Request::Exit => Direction::Input,
-            Request::Connect(_) | Request::Send(_) | Request::SendDatagrams(_) => Direction::Output,
+            Request::Connect(_)
+            | Request::Send(_)
+            | Request::SendDatagrams(_)
+            | Request::SendFile(_) => Direction::Output,
             Request::HangUp => Direction::HangUp,
+            Request::OpenFile(_) | Request::File(_) => unreachable!("the port refuses them"),
         }
     }
 }

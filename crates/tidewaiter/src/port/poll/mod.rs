@@ -19,6 +19,7 @@ mod receive_datagrams;
 mod selector;
 mod send;
 mod send_datagrams;
+mod send_file;
 mod sigpipe;
 #[cfg(target_os = "linux")]
 mod successor;
@@ -58,7 +59,7 @@ pub(super) use successor::{Estate, Inherited, Legacy, Successor};
 use attempt::Pools;
 use child::abandon;
 use entry::{Direction, Entry};
-use pending::Pending;
+use pending::{Pending, Work};
 use selector::{Ended, Selector};
 
 /// The most completions of one wait that may come from newly submitted operations, so that a
@@ -206,10 +207,12 @@ impl Driver for PollPort {
             open_handles: self.handles.len() + self.closing,
             stale: self.stale,
             sends_gathered_now: true,
+            file_calls: send_file::FILE_CALLS,
         }
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
+        let to_send = self.file_to_send(handle, &request)?;
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
         admit(
             PortKind::Poll,
@@ -222,7 +225,16 @@ impl Driver for PollPort {
             handle: handle.0,
             direction: Some(direction),
         }));
-        entry.start(direction, Pending::new(operation, token, request));
+        let work = match to_send {
+            Some(sending) => Work::SendFile(sending),
+            None => Work::of(request),
+        };
+        let pending = Pending {
+            operation,
+            token,
+            work,
+        };
+        entry.start(direction, pending);
         match direction {
             Direction::Output => self.fresh.push_back(handle.0),
             Direction::Input | Direction::HangUp => self.queue_if_ready(handle.0),
@@ -345,6 +357,12 @@ impl Driver for PollPort {
                 self.register(Source::Datagrams(Box::new(socket)))
             }
             Open::Serial(options) => self.register(Source::Serial(serial::open(options)?)),
+            Open::UnopenedFile => return Err(unsupported(self.info.kind, "open", "files")),
+            Open::Adopted(Resource::File(file)) => {
+                // It is neither ready nor not, so the kernel does not watch it.
+                let entry = Entry::new(Source::File(file), true);
+                return Ok(Handle(self.handles.insert(entry)));
+            }
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Plain(socket)))) => {
                 self.register(Source::Stream(socket))
             }
@@ -417,6 +435,7 @@ fn source_of(resource: Resource) -> io::Result<Source> {
         }
         Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
         Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),
+        Resource::File(file) => Ok(Source::File(file)),
     }
 }
 

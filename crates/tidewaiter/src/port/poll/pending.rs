@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::super::chunks::Chunks;
 use super::super::datagram::{DatagramBatch, DatagramError};
+use super::super::file_sending::FileSending;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use crate::os::Address;
 
@@ -26,30 +27,33 @@ pub(super) enum Work {
     /// A connect that the OS has begun: the socket becomes writable when it ends.
     Connecting,
     Send(Chunks),
+    SendFile(Box<FileSending>),
     /// Holds the errors that are still to be told.
     ReceiveDatagrams(VecDeque<DatagramError>),
     SendDatagrams(DatagramBatch),
 }
 
-impl Pending {
-    pub(super) fn new(operation: Operation, token: Token, request: Request) -> Pending {
-        Pending {
-            operation,
-            token,
-            work: match request {
-                Request::Accept => Work::Accept,
-                Request::AcceptOne => Work::AcceptOne,
-                Request::Receive => Work::Receive,
-                Request::Exit => Work::Exit,
-                Request::HangUp => Work::HangUp,
-                Request::Connect(peer) => Work::Connect(Box::new(peer)),
-                Request::Send(chunks) => Work::Send(chunks),
-                Request::ReceiveDatagrams => Work::ReceiveDatagrams(VecDeque::new()),
-                Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
-            },
+impl Work {
+    /// The work of a request that needs nothing else.
+    pub(super) fn of(request: Request) -> Work {
+        match request {
+            Request::Accept => Work::Accept,
+            Request::AcceptOne => Work::AcceptOne,
+            Request::Receive => Work::Receive,
+            Request::Exit => Work::Exit,
+            Request::HangUp => Work::HangUp,
+            Request::Connect(peer) => Work::Connect(Box::new(peer)),
+            Request::Send(chunks) => Work::Send(chunks),
+            Request::ReceiveDatagrams => Work::ReceiveDatagrams(VecDeque::new()),
+            Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
+            Request::OpenFile(_) | Request::File(_) | Request::SendFile(_) => {
+                unreachable!("the port refuses it, or looks up the file")
+            }
         }
     }
+}
 
+impl Pending {
     pub(super) fn kind(&self) -> RequestKind {
         match self.work {
             Work::Accept | Work::AcceptOne => RequestKind::Accept,
@@ -60,6 +64,7 @@ impl Pending {
             Work::Send(_) => RequestKind::Send,
             Work::ReceiveDatagrams(_) => RequestKind::ReceiveDatagrams,
             Work::SendDatagrams(_) => RequestKind::SendDatagrams,
+            Work::SendFile(_) => RequestKind::SendFile,
         }
     }
 
@@ -76,6 +81,7 @@ impl Pending {
         let (token, operation, kind) = (self.token, self.operation, self.kind());
         let (result, unsent) = match self.work {
             Work::SendDatagrams(batch) => (Ok(Outcome::DatagramsSent(batch)), Chunks::new()),
+            Work::SendFile(sending) => (sending.result(Some(Failure::Cancelled)), Chunks::new()),
             _ => (Err(Failure::Cancelled), self.into_unsent()),
         };
         Completion {

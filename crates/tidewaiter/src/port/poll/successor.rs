@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::super::event::Event;
+use super::super::file_sending::FileSending;
 use super::super::foreign::Foreign;
 use super::super::options::PortOptions;
 use super::super::source::Source;
@@ -37,6 +38,8 @@ pub(in super::super) struct Inherited {
 pub(in super::super) enum Legacy {
     /// Start or restart the request.
     Request(Request),
+    /// Go on sending a file.
+    SendFile(Box<FileSending>),
     /// Finish a connect that the OS has begun.
     Connecting,
     /// Continue a watch of a descriptor that the program owns.
@@ -129,7 +132,22 @@ impl PollPort {
         let (direction, pending) = match work {
             Legacy::Request(request) => {
                 let direction = Direction::of(&request);
-                (direction, Pending::new(operation, token, request))
+                let work = Work::of(request);
+                let pending = Pending {
+                    operation,
+                    token,
+                    work,
+                };
+                (direction, pending)
+            }
+            Legacy::SendFile(sending) => {
+                let work = Work::SendFile(sending);
+                let pending = Pending {
+                    operation,
+                    token,
+                    work,
+                };
+                (Direction::Output, pending)
             }
             Legacy::Connecting => {
                 let work = Work::Connecting;

@@ -14,7 +14,7 @@ use super::selector::Ended;
 use super::watch::FOREIGN;
 use super::{
     Place, PollPort, accept, child, connect, hang_up, receive, receive_datagrams, send,
-    send_datagrams,
+    send_datagrams, send_file,
 };
 
 /// A round ends after receiving this many bytes, so that the program processes them while they are
@@ -195,6 +195,7 @@ fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option
         Work::Send(_) => send::attempt(entry, tools),
         Work::ReceiveDatagrams(_) => receive_datagrams::attempt(entry, tools),
         Work::SendDatagrams(_) => send_datagrams::attempt(entry, tools),
+        Work::SendFile(_) => send_file::attempt(entry, tools),
     };
     let (result, more) = match attempt {
         Attempt::NotReady => return None,

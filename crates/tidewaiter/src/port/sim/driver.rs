@@ -14,11 +14,14 @@ use super::shared_world::SharedWorld;
 use super::thread_notify::ThreadNotify;
 use super::world::channel::ChannelEnd;
 use super::world::network::End;
-use crate::port::admission::{RequestKinds, admit, closed, invalid, ip_address, ip_ends};
+use crate::port::admission::{
+    RequestKinds, admit, closed, invalid, ip_address, ip_ends, no_file_calls,
+};
 use crate::port::buffer::Pool;
 use crate::port::calls::{Answer, Control, Open, Query, unsupported};
 use crate::port::datagram::SpareBatches;
 use crate::port::driver::Status;
+use crate::port::file::{FileCall, FileCalls};
 use crate::port::socket::{PortSocket, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
@@ -26,6 +29,16 @@ use crate::port::{
     Resource, Socket, Spawned, Token, Waker,
 };
 use crate::process::{Command, SpawnError};
+
+/// The calls on files that this port performs by itself. Files are sent by reading and writing.
+const FILE_CALLS: FileCalls = FileCalls::of(&[
+    FileCall::Open,
+    FileCall::Read,
+    FileCall::Write,
+    FileCall::Sync,
+    FileCall::Metadata,
+    FileCall::SetLen,
+]);
 
 pub(super) struct SimDriver {
     pub(super) shared: Arc<SharedWorld>,
@@ -115,6 +128,7 @@ impl Driver for SimDriver {
             // The OS delivers nothing here: an operation lives until its last completion.
             stale: 0,
             sends_gathered_now: false,
+            file_calls: FILE_CALLS,
         }
     }
 
@@ -144,6 +158,9 @@ impl Driver for SimDriver {
             Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
             Request::Exit => Work::Exit,
             Request::HangUp => Work::HangUp,
+            Request::OpenFile(file) => Work::OpenFile(file),
+            Request::File(request) => Work::File(request),
+            Request::SendFile(_) => return Err(no_file_calls(PortKind::Sim, &request)),
         };
         Ok(self.start(handle, kind, work, token))
     }
@@ -221,12 +238,13 @@ impl Driver for SimDriver {
                 Source::Datagrams(socket?)
             }
             Open::Serial(_) => return Err(unsupported(PortKind::Sim, "open", "serial ports")),
+            Open::UnopenedFile => Source::UnopenedFile,
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Own(socket)))) => {
                 Source::Stream(self.adopt_socket(socket)?)
             }
             Open::Adopted(_) => {
                 return Err(invalid(
-                    "the simulated port cannot adopt sockets and pipes of the OS",
+                    "the simulated port cannot adopt sockets, pipes and files of the OS",
                 ));
             }
         };

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use super::world::World;
 use super::world::channel::ChannelEnd;
+use super::world::files::Access;
 use super::world::network::End;
 use crate::port::CloseMode;
 use crate::port::admission::{
-    HandleKind, closed, invalid, not_a_process, not_a_serial_port, not_a_socket, not_a_terminal,
-    not_for_datagrams,
+    HandleKind, closed, invalid, not_a_file, not_a_process, not_a_serial_port, not_a_socket,
+    not_a_terminal, not_for_datagrams,
 };
 use crate::port::calls::{Answer, Control, Query, SignalCall};
 use crate::port::table::Key;
@@ -27,6 +28,8 @@ pub(super) enum Source {
     /// A pipe that goes both ways: the channel that we read, and the one that we write to until our side is ended.
     Duplex(Key, Option<Key>),
     Process(Key),
+    UnopenedFile,
+    File(Key, Access),
     /// Closed; the completion that reports it is in transit.
     Closed,
 }
@@ -42,6 +45,8 @@ impl Source {
             Source::Writer(_) => Ok(HandleKind::PipeWriter),
             Source::Duplex(..) => Ok(HandleKind::DuplexPipe),
             Source::Process(_) => Ok(HandleKind::Process),
+            Source::UnopenedFile => Ok(HandleKind::UnopenedFile),
+            Source::File(..) => Ok(HandleKind::File),
             Source::Closed => Err(closed()),
         }
     }
@@ -75,7 +80,12 @@ impl Source {
                 _,
             ) => Ok(()),
             (
-                Source::Reader(_) | Source::Writer(_) | Source::Duplex(..) | Source::Process(_),
+                Source::Reader(_)
+                | Source::Writer(_)
+                | Source::Duplex(..)
+                | Source::Process(_)
+                | Source::UnopenedFile
+                | Source::File(..),
                 _,
             ) => Err(not_a_socket()),
             (Source::Closed, _) => Err(closed()),
@@ -89,6 +99,7 @@ impl Source {
             (Source::Process(_), Query::Usage) => Ok(Answer::Usage(None)),
             (_, Query::Usage) => Err(not_a_process()),
             (_, Query::ModemLines) => Err(not_a_serial_port()),
+            (_, Query::File) => Err(not_a_file()),
             (Source::Listener(listener), Query::LocalAddress) => {
                 Ok(Answer::Address(world.listener(listener).address.into()))
             }
@@ -115,7 +126,12 @@ impl Source {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
             }
             (
-                Source::Reader(_) | Source::Writer(_) | Source::Duplex(..) | Source::Process(_),
+                Source::Reader(_)
+                | Source::Writer(_)
+                | Source::Duplex(..)
+                | Source::Process(_)
+                | Source::UnopenedFile
+                | Source::File(..),
                 _,
             ) => Err(not_a_socket()),
             (Source::Closed, _) => Err(closed()),
@@ -138,7 +154,8 @@ impl Source {
                 }
             }
             Source::Process(child) => world.unwatch_child(child),
-            Source::Closed => {}
+            Source::File(file, _) => world.close_file(file),
+            Source::UnopenedFile | Source::Closed => {}
         }
     }
 }

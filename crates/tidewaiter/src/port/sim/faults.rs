@@ -48,6 +48,16 @@ pub struct Faults {
     pub spawn_failures: f64,
     /// The faults of datagrams.
     pub datagrams: DatagramFaults,
+    /// The probability that opening a file fails for lack of descriptors.
+    pub open_failures: f64,
+    /// The probability that a read of a file returns only some of the bytes that are there.
+    pub short_reads: f64,
+    /// The probability that a write to a file takes only some of the bytes that there is room for.
+    pub short_writes: f64,
+    /// The probability that the disk fails a read, a write or a sync of a file.
+    pub disk_failures: f64,
+    /// The number of bytes that all files together may hold: no limit by default.
+    pub disk_bytes: usize,
     /// The number of bytes that a connection (each way) or a pipe holds while nobody reads: 64 KiB
     /// by default; zero counts as 1. A change affects connections and pipes made later.
     pub capacity: usize,
@@ -66,13 +76,18 @@ impl Default for Faults {
             accept_failures: 0.0,
             spawn_failures: 0.0,
             datagrams: DatagramFaults::default(),
+            open_failures: 0.0,
+            short_reads: 0.0,
+            short_writes: 0.0,
+            disk_failures: 0.0,
+            disk_bytes: usize::MAX,
             capacity: 64 * 1024,
         }
     }
 }
 
 impl Faults {
-    /// Short receives and sends, delays of up to 20 ms, completions in any order, and buffers of 1 KiB:
+    /// Short receives, sends, reads and writes, delays of up to 20 ms, completions in any order, and buffers of 1 KiB:
     /// faults that a protocol must survive without losing its connection. Datagrams overtake each other, some arrive
     /// twice, and sends of them must wait at times.
     #[must_use]
@@ -80,6 +95,8 @@ impl Faults {
         Faults {
             short_receives: 0.5,
             short_sends: 0.5,
+            short_reads: 0.5,
+            short_writes: 0.5,
             delay: Duration::ZERO..=Duration::from_millis(20),
             reorder: true,
             datagrams: DatagramFaults::bumpy(),
@@ -98,6 +115,8 @@ impl Faults {
             accept_failures: 0.05,
             spawn_failures: 0.05,
             datagrams: DatagramFaults::stormy(),
+            open_failures: 0.05,
+            disk_failures: 0.01,
             ..Faults::bumpy()
         }
     }
@@ -196,6 +215,14 @@ pub enum Call {
     ReceiveDatagrams,
     /// The next attempt to send a datagram, which is then gone.
     SendDatagrams,
+    /// The next attempt to open a file.
+    OpenFile,
+    /// The next read of a file.
+    ReadFile,
+    /// The next write to a file.
+    WriteFile,
+    /// The next sync of a file.
+    SyncFile,
     /// [`Port::spawn`](crate::port::Port::spawn).
     Spawn,
     /// [`Port::signal`](crate::port::Port::signal) of a process that runs: none gets the signal.

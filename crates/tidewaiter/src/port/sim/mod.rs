@@ -22,7 +22,7 @@
 //!
 //! All ports of a world are on one host that has every address, except those reserved for documentation
 //! (such as `192.0.2.1`): a connect to such an address is never answered, and nothing can be bound to one.
-//! Sockets and pipes of the OS cannot be adopted. Socket options do nothing.
+//! Sockets, pipes and files of the OS cannot be adopted. Socket options do nothing.
 //!
 //! A reset drops the bytes in transit in both directions. It comes from [`Sim::reset`], from
 //! [`Faults::resets`], or from closing a connection with received bytes unread.
@@ -32,6 +32,11 @@
 //! [`Sim::program`] gives a name to a [`Program`]; a [`Command`](crate::process::Command) of exactly
 //! this name starts it. [`programs`] has ready-made ones. A process has only standard streams and inherits
 //! nothing: [`Stdio::Inherit`](crate::process::Stdio::Inherit) is the null device.
+//!
+//! # Files
+//!
+//! The world has a disk of its own, with the root, the working directory and what [`Sim::write_file`] and
+//! [`Sim::create_directory`] make. Paths are compared as they are written. [`Faults::disk_bytes`] makes the disk full.
 //!
 //! # Example
 //!
@@ -66,6 +71,7 @@ mod connect;
 mod driver;
 mod entry;
 mod faults;
+mod file;
 mod hang_up;
 mod pending;
 pub mod programs;
@@ -85,6 +91,7 @@ mod world;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -228,6 +235,31 @@ impl Sim {
             .change(|world| world.programs.insert(name, maker));
         // Drop it without the lock: this runs the program's code.
         drop(replaced);
+    }
+
+    /// Stores a file on the world's disk, and makes the directories on its way. It replaces a file of that name; handles
+    /// that have the old one open keep it.
+    pub fn write_file(&self, path: impl AsRef<Path>, bytes: impl Into<Vec<u8>>) {
+        let bytes = bytes.into();
+        self.shared
+            .change(|world| world.store_file(path.as_ref(), bytes));
+    }
+
+    /// The bytes of a file on the world's disk; `None` if there is no such file.
+    #[must_use]
+    pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        self.shared.lock().stored_file(path.as_ref())
+    }
+
+    /// Removes a file from the world's disk; returns whether there was one. Handles that have it open keep it.
+    pub fn remove_file(&self, path: impl AsRef<Path>) -> bool {
+        self.shared.change(|world| world.erase_file(path.as_ref()))
+    }
+
+    /// Makes a directory on the world's disk, and those on its way.
+    pub fn create_directory(&self, path: impl AsRef<Path>) {
+        self.shared
+            .change(|world| world.create_directory(path.as_ref()));
     }
 
     /// The number of running processes, including those for which no port has a handle.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::port::datagram::DatagramBatch;
-use crate::port::{Chunks, CloseMode, Failure, Handle, Outcome, RequestKind, Token};
+use crate::port::{
+    Chunks, CloseMode, Failure, FileRequest, FileToOpen, Handle, Outcome, RequestKind, Token,
+};
 
 /// The work of an operation.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(super) enum Work {
     Send(Chunks),
     ReceiveDatagrams,
     SendDatagrams(DatagramBatch),
+    OpenFile(Box<FileToOpen>),
+    File(FileRequest),
     Exit,
     HangUp,
     Close(CloseMode),

@@ -10,6 +10,7 @@ use super::child::attempt_exit;
 use super::connect::attempt_connect;
 use super::driver::SimDriver;
 use super::entry::Source;
+use super::file::{attempt_file, attempt_open};
 use super::hang_up::attempt_hang_up;
 use super::pending::{DueCompletion, Pending, Work};
 use super::receive::attempt_receive;
@@ -108,6 +109,15 @@ impl SimDriver {
             (Work::HangUp, source) => attempt_hang_up(world, source)
                 .transpose()
                 .map(|result| named("poll", result)),
+            (Work::OpenFile(file), _) => {
+                let opened = attempt_open(world, source, file);
+                Some(named("open", opened))
+            }
+            (Work::File(request), Source::File(file, access)) => {
+                let call = request.call().name();
+                let done = attempt_file(world, file, access, request);
+                Some(named(call, done))
+            }
             (Work::UnansweredConnect, _) => None,
             (work, source) => unreachable!("{work:?} was submitted on {source:?}"),
         }
@@ -165,11 +175,12 @@ impl SimDriver {
         let DueCompletion { result, more, .. } = pending.completion.take().expect("it is decided");
         let (token, kind, handle) = (pending.token, pending.kind, pending.handle);
         let mut unsent = Chunks::new();
-        if !more
-            && let Some(ended) = self.operations.remove(key)
-            && let Work::Send(chunks) = ended.work
-        {
-            unsent = chunks;
+        if !more && let Some(ended) = self.operations.remove(key) {
+            unsent = match ended.work {
+                Work::Send(chunks) => chunks,
+                Work::File(request) => request.into_unsent(),
+                _ => unsent,
+            };
         }
         if kind == RequestKind::Close {
             self.handles.remove(handle.0);

@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub(super) receiving: Option<Key>,
     pub(super) sending: Option<Key>,
     pub(super) hanging_up: Option<Key>,
-    /// Accepts, connects and waits for exits. An accepted connection has none, so it allocates
+    /// Accepts, connects, waits for exits, and requests on files. An accepted connection has none, so it allocates
     /// nothing here.
     others: Vec<Key>,
     pub(super) closing: Option<Closing>,
@@ -81,7 +81,9 @@ impl Entry {
         self.under_way.insert(kind);
         match kind {
             RequestKind::Receive | RequestKind::ReceiveDatagrams => self.receiving = Some(key),
-            RequestKind::Send | RequestKind::SendDatagrams => self.sending = Some(key),
+            RequestKind::Send | RequestKind::SendDatagrams | RequestKind::SendFile => {
+                self.sending = Some(key);
+            }
             RequestKind::HangUp => self.hanging_up = Some(key),
             _ => self.others.push(key),
         }

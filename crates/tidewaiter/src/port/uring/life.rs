@@ -100,6 +100,18 @@ impl Uring {
         }
     }
 
+    /// Ends requests on files, which no other port continues.
+    pub(super) fn end_file_work(&mut self) {
+        let is_file_work =
+            |pending: &Pending| matches!(pending.work, Work::OpenFile(_) | Work::File(_));
+        for key in self.keys_held(is_file_work) {
+            let pending = self.operations.get_mut(key).expect("it was just listed");
+            let refusal = Failure::os(pending.work.call(), std::io::ErrorKind::Unsupported.into());
+            self.due.push_back(pending.last(key, Err(refusal)));
+            self.retire(key);
+        }
+    }
+
     /// Returns the operations that the kernel does not have.
     fn keys_held(&self, is_one: impl Fn(&Pending) -> bool) -> Vec<Key> {
         let held = self.operations.iter();

@@ -13,6 +13,8 @@ mod child;
 mod connect;
 mod datagram_memory;
 mod entry;
+mod file;
+mod file_work;
 mod hang_up;
 mod life;
 mod message_form;
@@ -26,6 +28,7 @@ mod refusal;
 mod ring;
 mod send;
 mod send_datagrams;
+mod send_file;
 mod sigpipe;
 mod succession;
 #[cfg(test)]
@@ -44,6 +47,7 @@ use super::buffer::Pool;
 use super::calls::{Answer, Control, Offer, Open, Query, Watched, unsupported};
 use super::driver::{ForkStep, Status};
 use super::event::Event;
+use super::file::FileCall;
 use super::foreign::Foreign;
 use super::listening::Listening;
 use super::messages::DatagramSocket;
@@ -126,6 +130,8 @@ struct Setup {
     abilities: Abilities,
     /// The flags for writing to pipes, once known.
     write_flags: Option<WriteFlags>,
+    /// Whether sending a file raises no SIGPIPE that would end the program.
+    quiet: bool,
 }
 
 struct Bell {
@@ -183,6 +189,7 @@ impl Uring {
                 task_work: ring.task_work(),
                 abilities,
                 write_flags: None,
+                quiet: false,
             },
             ring: Some(ring),
             phase: Phase::Held,
@@ -240,6 +247,7 @@ impl Uring {
                 control::unblock(&pipe)?;
                 Ok(Source::Reader(pipe))
             }
+            Resource::File(file) => Ok(Source::File(file)),
             Resource::PipeWriter(pipe) => {
                 control::unblock(&pipe)?;
                 self.ask_write_flags()?;
@@ -265,6 +273,7 @@ impl Driver for Uring {
             open_handles: self.handles.len(),
             stale: self.stale,
             sends_gathered_now: false,
+            file_calls: self.setup.abilities.file_calls,
         }
     }
 
@@ -276,6 +285,7 @@ impl Driver for Uring {
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
+        let to_send = self.file_to_send(handle, &request)?;
         let entry = self.handles.get_mut(handle.0);
         let entry = entry
             .filter(|entry| entry.closing.is_none())
@@ -287,12 +297,15 @@ impl Driver for Uring {
             &request,
         )?;
         let kind = request.kind();
-        let work = Work::new(entry, request, self.setup.abilities, self.setup.write_flags);
+        let work = match to_send {
+            Some(sending) => Work::SendFile(sending),
+            None => Work::new(entry, request, self.setup.abilities, self.setup.write_flags),
+        };
         let key = self.operations.insert(Pending {
             handle: handle.0,
             descriptor: entry.descriptor(),
             token,
-            stage: Stage::Started,
+            stage: work.first_stage(),
             cancelled: false,
             lent: false,
             work,
@@ -393,6 +406,10 @@ impl Driver for Uring {
                 self.ask_write_flags()?;
                 Source::Serial(serial::open(options)?)
             }
+            Open::UnopenedFile if self.setup.abilities.file_calls.contain(FileCall::Open) => {
+                Source::UnopenedFile
+            }
+            Open::UnopenedFile => return Err(unsupported(self.info.kind, "open", "files")),
             Open::Adopted(resource) => self.prepare(resource)?,
         };
         Ok(self.keep(source))

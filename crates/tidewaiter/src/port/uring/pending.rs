@@ -8,6 +8,7 @@ use socket2::SockAddr;
 use super::super::chunks::Chunks;
 use super::super::control;
 use super::super::datagram::{DatagramBatch, DatagramError};
+use super::super::file_sending::FileSending;
 use super::super::messages::Outgoing;
 use super::super::poll::Legacy;
 use super::super::source::Source;
@@ -15,6 +16,7 @@ use super::super::surge::Surge;
 use super::super::table::Key;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::entry::Entry;
+use super::file_work::{FileWork, Opening};
 use super::message_form;
 use super::pinned::{Gather, Pinned};
 use super::probe::Abilities;
@@ -55,6 +57,10 @@ pub(super) enum Work {
         /// The number of its datagrams.
         count: usize,
     },
+    OpenFile(Box<Opening>),
+    File(Box<FileWork>),
+    /// Not the ring's work, which only reports room.
+    SendFile(Box<FileSending>),
     Exit(Mark),
     HangUp {
         /// The kernel has reported the hang-up, so the multishot poll must be cancelled.
@@ -114,6 +120,16 @@ impl Work {
             },
             Request::Exit => Work::Exit(entry.process().mark()),
             Request::HangUp => Work::HangUp { seen: false },
+            Request::OpenFile(file) => Work::OpenFile(Box::new(Opening::new(*file))),
+            Request::File(request) => Work::File(Box::new(FileWork::new(request))),
+            Request::SendFile(_) => unreachable!("the port looks up the file first"),
+        }
+    }
+
+    pub(super) fn first_stage(&self) -> Stage {
+        match self {
+            Work::SendFile(_) => Stage::Polling,
+            _ => Stage::Started,
         }
     }
 
@@ -125,6 +141,9 @@ impl Work {
             Work::Send { .. } => RequestKind::Send,
             Work::ReceiveDatagrams { .. } => RequestKind::ReceiveDatagrams,
             Work::SendDatagrams { .. } => RequestKind::SendDatagrams,
+            Work::OpenFile(_) => RequestKind::OpenFile,
+            Work::File(_) => RequestKind::File,
+            Work::SendFile(_) => RequestKind::SendFile,
             Work::Exit(_) => RequestKind::Exit,
             Work::HangUp { .. } => RequestKind::HangUp,
             Work::Watch => RequestKind::Watch,
@@ -143,6 +162,9 @@ impl Work {
             Work::Send { pipe: Some(_), .. } => "write",
             Work::ReceiveDatagrams { .. } => "recvmsg",
             Work::SendDatagrams { .. } => "sendmsg",
+            Work::OpenFile(_) => "openat",
+            Work::File(work) => work.call(),
+            Work::SendFile(_) => "sendfile",
             Work::Exit(Mark::Number(_)) => "waitid",
             Work::Exit(_) | Work::HangUp { .. } => "poll",
             Work::Watch => "epoll_wait",
@@ -218,6 +240,7 @@ impl Pending {
             (Work::SendDatagrams { batch, .. }, Err(_)) => {
                 Ok(Outcome::DatagramsSent(std::mem::take(batch)))
             }
+            (Work::SendFile(sending), Err(failure)) => sending.result(Some(failure)),
             (_, result) => result,
         };
         Completion {
@@ -228,6 +251,7 @@ impl Pending {
             more: false,
             unsent: match &mut self.work {
                 Work::Send { chunks, .. } => std::mem::take(chunks),
+                Work::File(work) => work.take_unsent(),
                 _ => Chunks::new(),
             },
         }
@@ -247,8 +271,10 @@ impl Pending {
             Work::Send { chunks, .. } => Request::Send(chunks),
             Work::ReceiveDatagrams { .. } => Request::ReceiveDatagrams,
             Work::SendDatagrams { batch, .. } => Request::SendDatagrams(batch),
+            Work::SendFile(sending) => return Legacy::SendFile(sending),
             Work::Exit(_) => Request::Exit,
             Work::HangUp { .. } => Request::HangUp,
+            Work::OpenFile(_) | Work::File(_) => unreachable!("they were ended before"),
             Work::Close => unreachable!("a handle without other operations is closed at once"),
         })
     }

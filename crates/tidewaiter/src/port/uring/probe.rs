@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{Probe, opcode, squeue, types};
 
+use super::super::file::{FileCall, FileCalls};
 use super::buffers::{BufferRing, GROUP};
 use super::refusal::refused;
 use super::ring::{Cqe, Ring, Wait};
@@ -20,6 +21,8 @@ pub(super) struct Abilities {
     pub(super) multishot_read: bool,
     /// A process is awaited by pid (6.7).
     pub(super) wait_by_number: bool,
+    /// The calls on files.
+    pub(super) file_calls: FileCalls,
 }
 
 /// The operations that the port cannot do without.
@@ -74,7 +77,24 @@ pub(super) fn abilities(
         multishot_receive: receives_many(ring, buffers)?,
         multishot_read: probe.is_supported(opcode::ReadMulti::CODE),
         wait_by_number: probe.is_supported(opcode::WaitId::CODE),
+        file_calls: file_calls(probe),
     })
+}
+
+/// The calls on files that this kernel performs: setting the length since 6.9, the others long before.
+fn file_calls(probe: &Probe) -> FileCalls {
+    let mut calls = FileCalls::of(&[FileCall::Read, FileCall::Write, FileCall::Send]);
+    for (call, code) in [
+        (FileCall::Open, opcode::OpenAt::CODE),
+        (FileCall::Sync, opcode::Fsync::CODE),
+        (FileCall::Metadata, opcode::Statx::CODE),
+        (FileCall::SetLen, opcode::Ftruncate::CODE),
+    ] {
+        if probe.is_supported(code) {
+            calls.insert(call);
+        }
+    }
+    calls
 }
 
 /// Lists the ring's features for [`PortInfo`](super::PortInfo).

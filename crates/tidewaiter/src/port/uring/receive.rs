@@ -15,11 +15,11 @@ use super::next::{Next, errno, failed, poll_first, start_after_poll};
 use super::pending::{Pending, Stage, Work};
 use super::ring::{AT_POSITION, Cqe};
 
-/// The most large pieces of memory that one wait receives into. The program processes these before
+/// The most large pieces of memory that one wait receives into, and steps in which it sends files. The program processes these before
 /// more are received, so that the same memory serves again.
 pub(super) const WIDE_MAX: usize = 4;
 
-/// The port's own memory to receive into, and the number of large pieces that this wait has received into.
+/// The port's own memory to receive into, and the number of large pieces that this wait has received or sent.
 pub(super) struct Wide {
     /// For receiving while the program holds all buffers of the ring.
     pub(super) usual: Rc<Pool>,

@@ -11,7 +11,7 @@ use super::ring::{AT_POSITION, Cqe};
 use super::sigpipe::WriteFlags;
 
 /// The most bytes in one call: the kernel's limit for any transfer.
-const TRANSFER_MAX: usize = 0x7fff_f000;
+pub(super) const TRANSFER_MAX: usize = 0x7fff_f000;
 
 /// A closed peer is an error, not a signal.
 const MSG_NOSIGNAL: u32 = libc::MSG_NOSIGNAL.cast_unsigned();

@@ -18,6 +18,7 @@ impl Uring {
     /// The OS's error. This port is then unchanged, and the next wait tries again.
     pub(super) fn give_way(&mut self, refusal: &io::Error) -> io::Result<Box<dyn Driver>> {
         self.end_cancelled();
+        self.end_file_work();
         self.name_children()?;
         let reason = format!("io_uring was refused when the port began to wait: {refusal}");
         let (event, waker) = (self.bell.event.clone(), self.bell.waker.clone());
@@ -43,10 +44,11 @@ impl Uring {
 }
 
 impl Entry {
-    /// The descriptor to poll; `None` for a process that somebody else has reaped.
+    /// The descriptor to poll; `None` for a process that somebody else has reaped, and for a file.
     fn pollable(&self) -> Option<BorrowedFd<'_>> {
         match &self.source {
             Source::Process(process) if process.is_by_number() => None,
+            Source::UnopenedFile | Source::File(_) => None,
             source => Some(source.as_fd()),
         }
     }

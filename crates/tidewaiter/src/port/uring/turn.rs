@@ -14,7 +14,8 @@ use super::receive::WIDE_MAX;
 use super::ring::{Cqe, poll};
 use super::watch::FOREIGN;
 use super::{
-    Uring, WAKE, accept, child, connect, hang_up, receive, receive_datagrams, send, send_datagrams,
+    Uring, WAKE, accept, child, connect, file, hang_up, receive, receive_datagrams, send,
+    send_datagrams, send_file,
 };
 
 /// Marks the user data of a cancellation, which also carries the operation's key. The bit is the
@@ -30,7 +31,11 @@ impl Pending {
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
             let events = match self.work {
-                Work::Send { .. } | Work::SendDatagrams { .. } | Work::Connect(_) => libc::POLLOUT,
+                Work::Send { .. }
+                | Work::SendDatagrams { .. }
+                | Work::SendFile(_)
+                | Work::Connect(_) => libc::POLLOUT,
+                Work::File(ref work) if work.is_write() => libc::POLLOUT,
                 _ => libc::POLLIN,
             };
             return poll(descriptor, events);
@@ -52,9 +57,13 @@ impl Pending {
             Work::SendDatagrams { message, .. } => {
                 send_datagrams::start(descriptor, message.as_ref())
             }
+            Work::OpenFile(opening) => file::start_opening(descriptor, opening),
+            Work::File(work) => file::start(descriptor, work),
             Work::Exit(mark) => child::start(descriptor, *mark),
             Work::HangUp { .. } => hang_up::start(descriptor),
-            Work::Watch | Work::Close => unreachable!("the ring never gets such work"),
+            Work::SendFile(_) | Work::Watch | Work::Close => {
+                unreachable!("the ring never gets such work")
+            }
         }
     }
 }
@@ -178,6 +187,14 @@ impl Uring {
             (Stage::Started, Work::Accept { .. }) => accept::finish(pending, cqe),
             (Stage::Started, Work::Connect(_)) => connect::finish(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => connect::finish_poll(pending, &self.handles, cqe),
+            (Stage::Started, Work::File(_)) => file::finish(pending, cqe),
+            (Stage::Started, Work::OpenFile(_)) => {
+                file::finish_opening(pending, &mut self.handles, cqe)
+            }
+            (_, Work::SendFile(_)) => {
+                self.wide.taken += 1;
+                send_file::finish_poll(pending, &self.handles, cqe)
+            }
             (_, Work::Exit(_)) => child::finish(pending, &self.handles, cqe),
             (_, Work::HangUp { .. }) => hang_up::finish(pending, &self.handles, cqe),
             (Stage::Polling, Work::Receive { .. }) if pending.is_wide() => {

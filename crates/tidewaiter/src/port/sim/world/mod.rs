@@ -4,6 +4,7 @@ pub(super) mod channel;
 pub(super) mod children;
 pub(super) mod datagrams;
 pub(super) mod event;
+pub(super) mod files;
 pub(super) mod network;
 pub(super) mod program;
 
@@ -17,6 +18,7 @@ use self::channel::Channel;
 use self::children::{Child, ProgramMaker};
 use self::datagrams::DatagramNetwork;
 use self::event::Delivery;
+use self::files::Disk;
 use self::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
 use super::faults::{Faults, RequestedFailures};
 use super::random::Random;
@@ -39,6 +41,7 @@ pub(super) struct World {
     next_port: u16,
     datagrams: DatagramNetwork,
     pub(super) programs: BTreeMap<OsString, ProgramMaker>,
+    disk: Disk,
     children: Table<Child>,
     last_pid: u32,
     /// Events and signals to deliver to processes, in order.
@@ -59,6 +62,7 @@ impl World {
             next_port: FIRST_EPHEMERAL_PORT,
             datagrams: DatagramNetwork::default(),
             programs: BTreeMap::new(),
+            disk: Disk::default(),
             children: Table::default(),
             last_pid: 1000,
             deliveries: VecDeque::new(),
