@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use crate::os::Address;
 use crate::port::{Failure, RawDescriptor};
@@ -156,6 +157,60 @@ impl std::error::Error for ConnectError {
     }
 }
 
+/// Why an operation on a file was not performed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FileError {
+    /// [`FileOperation::cancel`](crate::FileOperation::cancel) was called. The OS may or may not have performed it.
+    Cancelled,
+    /// The file was [closed](crate::File::close) before this was asked for.
+    Closed,
+    /// The reactor stopped, or had stopped already. The OS may or may not have performed it.
+    Stopped,
+    /// The OS refused.
+    Os {
+        /// The path of the file.
+        path: PathBuf,
+        /// The name of the system call, or of the operation where several system calls carry it out.
+        call: &'static str,
+        /// How many bytes were written before that.
+        written: u64,
+        /// The OS's reason, with its code.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// Returns the OS's error; `None` if it is not the OS that refused.
+    #[must_use]
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            FileError::Os { source, .. } => Some(source),
+            FileError::Cancelled | FileError::Closed | FileError::Stopped => None,
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileError::Cancelled => f.write_str("cancelled"),
+            FileError::Closed => f.write_str("the file is closed"),
+            FileError::Stopped => f.write_str("the reactor stopped"),
+            FileError::Os {
+                path, call, source, ..
+            } => write!(f, "{call} {path:?}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.io_error()
+            .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
 /// Why a reactor refused or failed to do something.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -184,6 +239,13 @@ pub enum Error {
     Adopt {
         /// The peer's address, if it is known.
         peer: Option<Address>,
+        /// The OS's reason.
+        source: io::Error,
+    },
+    /// An open file cannot be taken over.
+    AdoptFile {
+        /// The path that names it.
+        path: PathBuf,
         /// The OS's reason.
         source: io::Error,
     },
@@ -219,6 +281,9 @@ impl fmt::Display for Error {
             Error::Adopt { peer: None, source } => {
                 write!(f, "cannot take over a socket or pipe: {source}")
             }
+            Error::AdoptFile { path, source } => {
+                write!(f, "cannot take over the file {path:?}: {source}")
+            }
             Error::Watch { descriptor, source } => {
                 write!(f, "cannot watch descriptor {descriptor}: {source}")
             }
@@ -234,6 +299,7 @@ impl std::error::Error for Error {
             Error::Listen { source, .. }
             | Error::Datagrams { source, .. }
             | Error::Adopt { source, .. }
+            | Error::AdoptFile { source, .. }
             | Error::Watch { source, .. }
             | Error::ListenOn(source)
             | Error::Port(source)

@@ -45,7 +45,7 @@ pub mod process;
 mod reactor;
 mod transport;
 
-pub use error::{ConnectError, Error, Reason};
+pub use error::{ConnectError, Error, FileError, Reason};
 pub use os::{Address, AddressError, FileKind, FileMetadata, FileOptions, PipeName, UnixAddress};
 pub use reactor::{
     DelayedCall, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote, RunEnd,
@@ -54,9 +54,9 @@ pub use reactor::{
 pub use transport::{
     Adopter, ChildFd, ChildLineProtocol, ChildLines, CommandError, CommandFailure, CommandOptions,
     CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, DatagramProtocol,
-    DatagramTransport, Factory, GroupListener, Line, LineEnd, LineProtocol, LineSplitter, Lines,
-    Listener, Process, ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup,
-    RemoteProcess, ResizeWatch, SerialPort, Transport,
+    DatagramTransport, Factory, File, FileOperation, GroupListener, Line, LineEnd, LineProtocol,
+    LineSplitter, Lines, Listener, Process, ProcessProtocol, Producer, ProducerKind, Protocol,
+    ReactorGroup, RemoteProcess, ResizeWatch, SerialPort, Transport,
 };
 
 /// The README's example compiles.

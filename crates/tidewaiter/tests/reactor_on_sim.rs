@@ -42,6 +42,7 @@ const KILLED: ExitStatus = ExitStatus::Signal {
 fn open(builder: ReactorBuilder) -> Reactor {
     let sim = Sim::builder(1).patience(Duration::from_secs(10)).build();
     register(&sim);
+    sim.create_directory(std::env::temp_dir());
     builder
         .simulation(&sim)
         .build()

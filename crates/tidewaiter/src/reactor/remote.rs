@@ -34,6 +34,13 @@ const LOOKUPS: Limits = Limits {
     waiting: 16 * 1024,
 };
 
+/// Limits on calls on files, where the port does not perform them. A disk gains little from more at once.
+const FILES: Limits = Limits {
+    threads: 8,
+    replacements: 0,
+    waiting: usize::MAX,
+};
+
 /// A handle through which other threads call into the reactor.
 ///
 /// Its methods never block. Calls that one thread sends are made in the order of sending. The handle may
@@ -127,6 +134,8 @@ pub(super) struct OtherThreads {
     workers: Workers,
     /// Separate from the user's work, so that neither waits for the other.
     lookups: Workers,
+    /// Calls on files that block. Separate as well, so that the user's work does not hold files up.
+    files: Workers,
     /// The callbacks that wait for results from threads.
     pending: RefCell<Table<Deliver>>,
 }
@@ -144,16 +153,15 @@ impl OtherThreads {
             waker,
             workers: Workers::new(work, "tidewaiter"),
             lookups: Workers::new(LOOKUPS, "tidewaiter-names"),
+            files: Workers::new(FILES, "tidewaiter-files"),
             pending: RefCell::new(Table::default()),
         }
     }
 
     /// Ends the threads once their work is done, because no thread survives a fork.
     pub(super) fn before_fork(&self) -> io::Result<()> {
-        let (working, looking_up) = (
-            self.workers.pause(WORK_DEADLINE),
-            self.lookups.pause(WORK_DEADLINE),
-        );
+        let working = self.workers.pause(WORK_DEADLINE) + self.files.pause(WORK_DEADLINE);
+        let looking_up = self.lookups.pause(WORK_DEADLINE);
         if working + looking_up == 0 {
             return Ok(());
         }
@@ -167,6 +175,7 @@ impl OtherThreads {
     pub(super) fn after_fork(&self) {
         self.workers.go_on();
         self.lookups.go_on();
+        self.files.go_on();
     }
 }
 
@@ -203,7 +212,25 @@ impl Reactor {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
     ) {
-        let (key, submitted) = self.give_to(&self.core.other_threads.workers, work, done);
+        self.defer_to(&self.core.other_threads.workers, work, done);
+    }
+
+    /// As [`defer_to_thread`](Reactor::defer_to_thread), for a call on a file. These have threads of their own.
+    pub(crate) fn defer_to_file_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
+    ) {
+        self.defer_to(&self.core.other_threads.files, work, done);
+    }
+
+    fn defer_to<T: Send + 'static>(
+        &self,
+        pool: &Workers,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: impl FnOnce(&Reactor, Result<T, WorkLost>) + 'static,
+    ) {
+        let (key, submitted) = self.give_to(pool, work, done);
         let Err(error) = submitted else {
             return;
         };
@@ -297,9 +324,11 @@ impl Reactor {
 
     /// Drops the callbacks that wait for results from threads, uncalled.
     pub(super) fn abandon_work(&self) {
-        self.core.other_threads.lookups.shutdown(Duration::ZERO);
+        let threads = &self.core.other_threads;
+        threads.lookups.shutdown(Duration::ZERO);
+        threads.files.shutdown(Duration::ZERO);
         // Takes the table first: dropping a callback may add work to it.
-        for (_, deliver) in self.core.other_threads.pending.take().into_entries() {
+        for (_, deliver) in threads.pending.take().into_entries() {
             self.drop_guarded("the drop of a callback for lost work", deliver);
         }
     }
@@ -308,6 +337,7 @@ impl Reactor {
     pub(super) fn lose_work(&self) {
         let threads = &self.core.other_threads;
         threads.lookups.shutdown(Duration::ZERO);
+        threads.files.shutdown(Duration::ZERO);
         threads.workers.shutdown(WORK_DEADLINE);
         // Delivers the results that arrived in time, and then refuses more.
         self.take_remote_calls();

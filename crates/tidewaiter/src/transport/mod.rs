@@ -1,9 +1,10 @@
-//! Connections, listeners and children: one state machine each, over the reactor and its port.
+//! Connections, listeners, children and files: one state machine each, over the reactor and its port.
 
 mod adopter;
 mod child;
 mod connect;
 mod datagram;
+mod file;
 mod group;
 mod lines;
 mod listener;
@@ -18,6 +19,7 @@ pub use child::{
 };
 pub use connect::{ConnectOptions, Connector};
 pub use datagram::{DatagramProtocol, DatagramTransport};
+pub use file::{File, FileOperation};
 pub use group::{GroupListener, ReactorGroup};
 pub use lines::{ChildLineProtocol, ChildLines, Line, LineEnd, LineProtocol, LineSplitter, Lines};
 pub use listener::Listener;

@@ -11,6 +11,7 @@ mod duplex;
 mod embedding;
 mod ending;
 mod extremes;
+mod files;
 mod from_threads;
 mod hanging_up;
 mod killing_many;

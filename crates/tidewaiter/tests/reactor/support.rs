@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -223,6 +225,30 @@ pub(crate) fn pair(
         client.take().expect("connected once")
     });
     listener
+}
+
+/// A path for a new file, which is removed with the value.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.clone()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A simulated file is not there.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A path that no other test uses, in a directory that exists on a simulated disk as well.
+pub(crate) fn scratch(name: &str) -> Scratch {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("tidewaiter-{process}-{number}-{name}");
+    Scratch(std::env::temp_dir().join(name))
 }
 
 /// Bytes that differ from their neighbours, near and far.
