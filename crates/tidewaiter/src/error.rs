@@ -211,6 +211,63 @@ impl std::error::Error for FileError {
     }
 }
 
+/// Why [`Transport::send_file`](crate::Transport::send_file) did not send all that it was asked for.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendFileError {
+    /// The file ended before the part did.
+    FileEnded {
+        /// How many bytes were sent.
+        sent: u64,
+    },
+    /// The connection ended, or could not send any more:
+    /// [`connection_lost`](crate::Protocol::connection_lost) tells why.
+    ConnectionLost {
+        /// How many bytes the OS took. The peer may not have received them all.
+        sent: u64,
+    },
+    /// The file could not be read.
+    File {
+        /// How many bytes were sent.
+        sent: u64,
+        /// The reason.
+        source: FileError,
+    },
+}
+
+impl SendFileError {
+    /// How many bytes were sent before that: begin that much later to go on.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        match self {
+            SendFileError::FileEnded { sent }
+            | SendFileError::ConnectionLost { sent }
+            | SendFileError::File { sent, .. } => *sent,
+        }
+    }
+}
+
+impl fmt::Display for SendFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendFileError::FileEnded { sent } => write!(f, "the file ended after {sent} bytes"),
+            SendFileError::ConnectionLost { sent } => {
+                write!(f, "the connection was lost after {sent} bytes")
+            }
+            SendFileError::File { sent, source } => write!(f, "after {sent} bytes: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for SendFileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SendFileError::File { source, .. } => Some(source),
+            SendFileError::FileEnded { .. } | SendFileError::ConnectionLost { .. } => None,
+        }
+    }
+}
+
 /// Why a reactor refused or failed to do something.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -45,7 +45,7 @@ pub mod process;
 mod reactor;
 mod transport;
 
-pub use error::{ConnectError, Error, FileError, Reason};
+pub use error::{ConnectError, Error, FileError, Reason, SendFileError};
 pub use os::{Address, AddressError, FileKind, FileMetadata, FileOptions, PipeName, UnixAddress};
 pub use reactor::{
     DelayedCall, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote, RunEnd,

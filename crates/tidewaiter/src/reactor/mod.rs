@@ -229,6 +229,11 @@ impl Reactor {
         &self.core.counters
     }
 
+    /// Whether both are the same reactor.
+    pub(crate) fn is_same(&self, other: &Reactor) -> bool {
+        Rc::ptr_eq(&self.core, &other.core)
+    }
+
     /// Borrows the port. The borrow must not outlive the statement: callbacks need the port too.
     pub(crate) fn port(&self) -> Ref<'_, Port> {
         Ref::map(self.core.port.borrow(), |port| {

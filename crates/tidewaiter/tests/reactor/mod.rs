@@ -26,6 +26,7 @@ mod pooling;
 pub(crate) mod processes;
 pub(crate) mod quiet_children;
 mod running;
+mod sending_files;
 mod stopping;
 mod streams;
 pub(crate) mod support;

@@ -110,11 +110,13 @@ impl Stream {
     fn stop_writing(self: &Rc<Self>, reason: Reason) {
         let mut flow = self.flow.borrow_mut();
         let queue = std::mem::take(&mut flow.queue);
+        let files = flow.files.take();
         let producer = flow.producer.take();
         let end_state = flow.end_state();
         end_state.reason.get_or_insert(reason);
         end_state.unsent += queue.len();
         drop(flow);
+        self.lose_files(files, queue.len());
         self.reactor.discard(queue);
         if let Some(producer) = producer {
             self.reactor.guard("a producer", move || producer.stop());
@@ -164,6 +166,7 @@ impl Stream {
     pub(super) fn tell_end(self: &Rc<Self>, shut_down: bool, linger: bool) {
         let mut flow = self.flow.borrow_mut();
         let queue = std::mem::take(&mut flow.queue);
+        let files = flow.files.take();
         flow.drop_held();
         let end_state = flow.end_state();
         end_state.unsent += queue.len();
@@ -175,6 +178,7 @@ impl Stream {
         if shut_down {
             self.shutdown_write();
         }
+        self.lose_files(files, queue.len());
         self.tell(reason);
         self.reactor.discard(queue);
         if linger {

@@ -4,6 +4,7 @@
 //! call never calls the protocol; the callbacks that it causes come from the loop later.
 
 mod ending;
+mod files;
 mod link;
 mod pausing;
 mod producer;
@@ -23,6 +24,7 @@ use crate::port::{
 };
 use crate::reactor::{Live, LiveKind, Reactor};
 use ending::{EndState, Gone};
+use files::{FileQueue, drop_files};
 pub(crate) use link::{Direction, Link};
 use pausing::Held;
 pub use producer::{Producer, ProducerKind};
@@ -52,6 +54,8 @@ struct Flow {
     high_water: usize,
     receiving: Option<Operation>,
     low_water: usize,
+    /// The files behind the queue. Boxed, because few streams send any; never empty.
+    files: Option<Box<FileQueue>>,
     /// Boxed, because a stream needs it only once it is to end.
     end_state: Option<Box<EndState>>,
 }
@@ -256,10 +260,11 @@ impl Stream {
         if !flow.takes_data() {
             return;
         }
-        if !flow.queue.has_storage() {
-            flow.queue = self.reactor.take_storage();
+        let queue = flow.back_mut();
+        if !queue.has_storage() {
+            *queue = self.reactor.take_storage();
         }
-        fill(&mut flow.queue);
+        fill(queue);
         let queued = flow.queued();
         if queued == 0 || !flow.state.is_open() {
             return;
@@ -290,8 +295,12 @@ impl Stream {
             return;
         }
         flow.sending = Sending::Idle;
-        if !flow.state.is_open() || flow.queue.is_empty() {
+        if !flow.state.is_open() {
             return;
+        }
+        if flow.queue.is_empty() {
+            drop(flow);
+            return self.send_next_file();
         }
         let mut part = std::mem::take(&mut flow.queue);
         if part.count() > SEND_PIECES_MAX || part.len() > SEND_BYTES_MAX {
@@ -320,13 +329,20 @@ impl Stream {
         let mut flow = self.flow.borrow_mut();
         flow.queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
+        drop(flow);
+        self.go_on_sending();
+    }
+
+    /// Sends on after a part of the queue was sent, or tells that there is no more.
+    fn go_on_sending(self: &Rc<Self>) {
+        let mut flow = self.flow.borrow_mut();
         if !flow.state.is_open() {
             drop(flow);
             self.end_if_sent();
             return;
         }
-        let drained = flow.queue.is_empty();
-        let relieved = flow.state.is_congested() && flow.queue.len() <= flow.low_water;
+        let drained = flow.is_drained();
+        let relieved = flow.state.is_congested() && flow.queued() <= flow.low_water;
         let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
         let next = if relieved {
             flow.state.on(&self.link, Event::Relieved)
@@ -350,7 +366,7 @@ impl Stream {
     /// Takes the end that the program asked for, if there is one, once the queue is sent and no producer is left.
     fn finish_if_drained(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
-        if flow.queued() > 0 || flow.producer.is_some() {
+        if !flow.is_drained() || flow.producer.is_some() {
             return;
         }
         let next = flow.state.on(&self.link, Event::Drained);
@@ -387,7 +403,7 @@ impl Live for Stream {
             let mut flow = self.flow.borrow_mut();
             match completion.kind {
                 RequestKind::Receive => flow.receiving = None,
-                RequestKind::Send => flow.sending = Sending::Idle,
+                RequestKind::Send | RequestKind::SendFile => flow.sending = Sending::Idle,
                 RequestKind::HangUp => {
                     flow.state.on(&self.link, Event::HangUpOver);
                 }
@@ -398,9 +414,15 @@ impl Live for Stream {
             Ok(Outcome::Received(buffer)) => self.received(buffer),
             Ok(Outcome::EndOfFile) => self.happened(Event::EndOfFile),
             Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
+            Ok(Outcome::FileSent { bytes, stopped_by }) => {
+                self.file_sent(bytes, stopped_by.map(|failure| *failure));
+            }
             Ok(Outcome::HungUp) => self.hung_up(),
             Ok(Outcome::Closed) => self.handle_closed(),
             Ok(outcome) => log::error!("unexpected outcome for a stream: {outcome:?}"),
+            Err(failure) if completion.kind == RequestKind::SendFile => {
+                self.file_sent(0, Some(failure));
+            }
             Err(failure) => {
                 self.take_back(completion.unsent);
                 match completion.kind {
@@ -429,11 +451,13 @@ impl Live for Stream {
         let mut flow = self.flow.borrow_mut();
         flow.state.on(&self.link, Event::Abandoned);
         let queue = std::mem::take(&mut flow.queue);
+        let files = flow.files.take();
         let producer = flow.producer.take();
         drop(flow);
         let protocol = self.protocol.replace(Box::new(Gone));
         let reactor = &self.reactor;
         reactor.discard(queue);
+        drop_files(reactor, files);
         reactor.drop_guarded("the drop of a producer", producer);
         reactor.drop_guarded("the drop of a protocol", protocol);
         None
@@ -451,6 +475,7 @@ impl Flow {
             high_water: HIGH_WATER,
             receiving: None,
             low_water: LOW_WATER,
+            files: None,
             end_state: None,
         }
     }
@@ -461,7 +486,7 @@ impl Flow {
             Sending::UnderWay { bytes, .. } => bytes,
             Sending::Idle | Sending::FlushOwed => 0,
         };
-        self.queue.len() + under_way
+        self.queue.len() + under_way + self.queued_behind_files()
     }
 
     fn is_sending(&self) -> bool {

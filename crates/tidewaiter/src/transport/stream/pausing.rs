@@ -67,7 +67,7 @@ impl Stream {
 
     /// Handles a hang-up: neither side can send any more, but received data may be left to read.
     pub(super) fn hung_up(self: &Rc<Self>) {
-        let all_sent = self.flow.borrow().queued() == 0;
+        let all_sent = self.flow.borrow().is_drained();
         self.happened(Event::HungUp { all_sent });
     }
 }

@@ -45,7 +45,7 @@ impl Stream {
             return;
         }
         let replaced = flow.producer.replace(registered);
-        let tell = flow.state.is_congested() || (kind == ProducerKind::Pull && flow.queued() == 0);
+        let tell = flow.state.is_congested() || (kind == ProducerKind::Pull && flow.is_drained());
         drop(flow);
         // The producer's drop may call the transport, so nothing may be borrowed here.
         drop(replaced);
@@ -84,7 +84,7 @@ impl Stream {
     pub(super) fn tell_producer(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
         let (open, congested) = (flow.state.is_open(), flow.state.is_congested());
-        let queued = flow.queued();
+        let drained = flow.is_drained();
         let Some(registered) = &mut flow.producer else {
             return;
         };
@@ -93,7 +93,7 @@ impl Stream {
             // Skip the call if the producer is in the right state already.
             ProducerKind::Push => pause != registered.paused,
             // A pull producer is never paused. It is asked for more only when the queue is empty.
-            ProducerKind::Pull => queued == 0,
+            ProducerKind::Pull => drained,
         };
         if !open || !due {
             return;

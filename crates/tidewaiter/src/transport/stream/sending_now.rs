@@ -55,14 +55,15 @@ impl Stream {
     /// Whether a write may go to the OS at once: no earlier bytes are queued or under way.
     fn may_send_now(&self) -> bool {
         let flow = self.flow.borrow();
-        flow.takes_data() && flow.queued() == 0 && self.sends_now(&flow)
+        flow.takes_data() && flow.is_drained() && self.sends_now(&flow)
     }
 
     /// Whether data may be sent by a plain system call. With a pull producer it may not: the completion of a send
     /// operation is what asks the producer for more.
     fn sends_now(&self, flow: &Flow) -> bool {
         let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
-        flow.state.is_open() && !flow.is_sending() && !pull && self.link.sends_now
+        let free = !flow.is_sending() && flow.files.is_none();
+        flow.state.is_open() && free && !pull && self.link.sends_now
     }
 
     /// Offers `data` to the OS and returns how many bytes it took. An error loses the connection.

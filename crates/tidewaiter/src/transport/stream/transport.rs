@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::ops::RangeBounds;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,11 +12,12 @@ use bytes::Bytes;
 use super::Stream;
 use super::producer::{Producer, ProducerKind};
 use super::state::{Ending, Event, Stage};
-use crate::error::Reason;
+use crate::error::{Reason, SendFileError};
 use crate::os::Address;
 use crate::port::{Failure, RawDescriptor, SocketOption};
 use crate::process::TerminalSize;
 use crate::reactor::Reactor;
+use crate::transport::File;
 
 /// A TCP connection or a pipe. Clones refer to the same one.
 ///
@@ -64,6 +66,43 @@ impl Transport {
         if !data.is_empty() {
             self.stream.write(|queue| queue.push(data));
         }
+    }
+
+    /// Sends a part of `file`, after everything that was written before and before everything that is written later:
+    /// `..` is all of it, `100..` what follows the first hundred bytes, `100..200` one hundred. Calls `done`, from the
+    /// loop, with the number of bytes once the OS has taken the last of them, or with what prevented that; it comes
+    /// before [`connection_lost`](super::Protocol::connection_lost).
+    ///
+    /// The OS moves the bytes from the file to the connection where it can ([`Request::SendFile`]): on Linux to all
+    /// streams, on Windows Server to TCP connections. They do not pass through the program's memory, and while the
+    /// peer does not read, the file waits without holding any. Elsewhere, the reactor reads and writes 128 KiB at a
+    /// time. Either way, [`queued`](Transport::queued) does not count the file, and many files may be queued at once.
+    ///
+    /// The file stays open until it is sent, whatever becomes of `file`; [`File::close`] ends the sending where the
+    /// reactor reads. What is written to the file meanwhile may be sent or not. A file that is cut off meanwhile, or is
+    /// shorter than the part, ends with [`SendFileError::FileEnded`], and the connection goes on: if the peer was
+    /// promised more bytes, end it. On Linux, bytes that are not in the system's memory yet are read by the call that
+    /// sends them, and the loop waits for the disk.
+    ///
+    /// ```
+    /// # use tidewaiter::{File, SendFileError, Transport};
+    /// # fn answer(transport: &Transport, file: &File) {
+    /// transport.write(b"here it is:\n");
+    /// transport.send_file(file, .., |transport, sent| match sent {
+    ///     Ok(_) => transport.lose_connection(),
+    ///     Err(error) => transport.abort_connection(), // begin again at `error.sent()` to go on
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// [`Request::SendFile`]: crate::port::Request::SendFile
+    pub fn send_file(
+        &self,
+        file: &File,
+        range: impl RangeBounds<u64>,
+        done: impl FnOnce(&Transport, Result<u64, SendFileError>) + 'static,
+    ) {
+        self.stream.send_file(file, range, done);
     }
 
     /// Closes the connection in order: sends the bytes that were written, waits until the registered producer, if
