@@ -96,6 +96,7 @@ mod driver;
 #[cfg(target_os = "linux")]
 mod event;
 mod file;
+mod file_calls;
 #[cfg(unix)]
 mod file_sending;
 #[cfg(unix)]
@@ -170,8 +171,8 @@ pub(crate) use table::{Key, Table};
 pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
+use crate::os::Address;
 pub use crate::os::RawDescriptor;
-use crate::os::{Address, OsFile};
 use crate::process::{
     Command, Signal, SignalTarget, SpawnError, SpawnStep, Survey, TerminalSize, Unreached, Usage,
 };
@@ -214,11 +215,6 @@ impl Port {
     /// Whether to offer gathered bytes to [`send_now`](Port::send_now) before submitting them.
     pub(crate) fn sends_gathered_now(&self) -> bool {
         self.gate.status().sends_gathered_now
-    }
-
-    /// Whether the port performs this call on files by itself.
-    pub(crate) fn performs(&self, call: FileCall) -> bool {
-        self.gate.status().file_calls.contain(call)
     }
 
     /// Sends as much of `data` as the OS takes at once, without an operation or a copy, and returns the
@@ -350,24 +346,6 @@ impl Port {
         self.gate
             .pass(Call::Act)?
             .open(Open::Stream { peer, local })
-    }
-
-    /// Makes the handle of a file that is still to be opened: submit [`Request::OpenFile`].
-    ///
-    /// # Errors
-    ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) where the port opens no files.
-    pub fn unopened_file(&mut self) -> io::Result<Handle> {
-        self.gate.pass(Call::Act)?.open(Open::UnopenedFile)
-    }
-
-    /// The OS's file behind a handle, for calls that the port does not perform by itself.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no open file of the OS.
-    pub(crate) fn os_file(&self, handle: Handle) -> io::Result<OsFile> {
-        Ok(self.gate.query(handle, Query::File)?.file())
     }
 
     /// Takes over a socket, pipe or file that was made elsewhere. A stream socket may be connected already, or be

@@ -282,6 +282,7 @@ fn objects(harness: &mut Harness) -> Objects {
 fn the_table_has_every_public_call() {
     let sources = [
         include_str!("../../src/port/mod.rs"),
+        include_str!("../../src/port/file_calls.rs"),
         include_str!("../../src/port/fork.rs"),
         include_str!("../../src/port/datagram/calls.rs"),
         include_str!("../../src/port/serial/calls.rs"),
