@@ -24,6 +24,11 @@
 //! (such as `192.0.2.1`): a connect to such an address is never answered, and nothing can be bound to one.
 //! Sockets, pipes and files of the OS cannot be adopted. Socket options do nothing.
 //!
+//! Datagrams go from socket to socket, over UDP or between UNIX sockets. What [`DatagramFaults`] does to those of UDP, by
+//! the world's seed: it loses, doubles, delays and reorders them, and lets senders wait or be refused. The host has one
+//! network interface, with the number 1. Broadcasts to `255.255.255.255` and to a group reach every socket that a
+//! network would let hear them.
+//!
 //! A reset drops the bytes in transit in both directions. It comes from [`Sim::reset`], from
 //! [`Faults::resets`], or from closing a connection with received bytes unread.
 //!

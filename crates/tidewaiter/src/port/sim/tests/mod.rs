@@ -3,6 +3,7 @@
 
 mod children;
 mod clock;
+mod datagrams;
 mod faults;
 mod network;
 
