@@ -84,14 +84,14 @@ fn a_port_at_which_nobody_listens_refuses() {
 }
 
 #[test]
-fn an_address_that_the_port_does_not_connect_to_is_named() {
+fn an_address_that_tcp_does_not_connect_to_is_named() {
     let path = UnixAddress::from_pathname("/run/app.sock").expect("a good path");
     assert_eq!(
         connect(Address::from(path)),
-        "unix:/run/app.sock: Unsupported"
+        "unix:/run/app.sock: InvalidInput"
     );
     let pipe = PipeName::local("app").expect("a good name");
-    assert_eq!(connect(Address::from(pipe)), "pipe:app: Unsupported");
+    assert_eq!(connect(Address::from(pipe)), "pipe:app: InvalidInput");
 }
 
 #[cfg(target_os = "linux")]
