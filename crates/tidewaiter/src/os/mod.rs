@@ -27,6 +27,13 @@ pub type RawDescriptor = std::os::fd::RawFd;
 #[cfg(windows)]
 pub type RawDescriptor = u64;
 
+/// An object of the OS that we own: a descriptor on Unix, a handle on Windows. Dropping it closes it.
+#[cfg(unix)]
+pub type OwnedDescriptor = std::os::fd::OwnedFd;
+/// An object of the OS that we own: a descriptor on Unix, a handle on Windows. Dropping it closes it.
+#[cfg(windows)]
+pub type OwnedDescriptor = std::os::windows::io::OwnedHandle;
+
 /// One end of a pipe.
 #[cfg(unix)]
 pub(crate) use std::os::fd::OwnedFd as OsPipe;

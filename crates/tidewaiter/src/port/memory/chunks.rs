@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::buffer::Buffer;
+use super::messages::Messages;
+use crate::os::OwnedDescriptor;
 use crate::panics;
 
 /// Small writes are gathered into a chunk of up to this many bytes, so that they leave in one call.
@@ -51,6 +53,8 @@ struct Storage {
     /// The program's memory whose bytes were sent. It is dropped at a point where the program's
     /// code may run.
     sent: VecDeque<Bytes>,
+    /// The parts that are sent apart from each other; `None` if there is but one, without descriptors.
+    messages: Option<Box<Messages>>,
 }
 
 impl Storage {
@@ -66,6 +70,12 @@ impl Storage {
     /// `sent`.
     fn take_off(&mut self, mut count: usize) {
         self.len -= count;
+        if let Some(messages) = &mut self.messages {
+            messages.take_off(count);
+            if self.len == 0 {
+                self.messages = None;
+            }
+        }
         while let Some(first) = self.list.front() {
             let left = first.as_slice().len() - self.start;
             if count < left {
@@ -79,6 +89,22 @@ impl Storage {
                 Some(Chunk::Shared(bytes)) => self.sent.push_back(bytes),
                 Some(Chunk::Received(_)) | None => {}
             }
+        }
+    }
+
+    /// Counts bytes that are appended.
+    fn grow(&mut self, len: usize) {
+        self.len += len;
+        if let Some(messages) = &mut self.messages {
+            messages.grow(len);
+        }
+    }
+
+    /// The messages, also if there is but one.
+    fn take_messages(&mut self) -> Messages {
+        match self.messages.take() {
+            Some(messages) => *messages,
+            None => Messages::plain(self.len),
         }
     }
 
@@ -143,7 +169,7 @@ impl Chunks {
             return;
         }
         let storage = self.storage.get_or_insert_default();
-        storage.len += data.len();
+        storage.grow(data.len());
         if let Some(Chunk::Owned(last)) = storage.list.back_mut() {
             let room = GATHER_BYTES.saturating_sub(last.len()).min(data.len());
             last.extend_from_slice(&data[..room]);
@@ -170,8 +196,39 @@ impl Chunks {
         let len = chunk.as_slice().len();
         if len > 0 {
             let storage = self.storage.get_or_insert_default();
-            storage.len += len;
+            storage.grow(len);
             storage.list.push_back(chunk);
+        }
+    }
+
+    /// Begins another message: the bytes appended from here on are sent apart from those before. On a socket of
+    /// sequenced packets they are one packet, whatever their number; on a UNIX stream, the mark is lost on the way.
+    ///
+    /// The descriptors go with the first of these bytes, at most 253 of them: the receiver gets descriptors of its own
+    /// for the same objects. Ours are closed once they are sent, or dropped with the bytes.
+    ///
+    /// Only the ports of Unix send queues with several messages or descriptors, and only on UNIX sockets.
+    pub fn begin_message(&mut self, descriptors: Vec<OwnedDescriptor>) {
+        let storage = self.storage.get_or_insert_default();
+        let mut messages = storage.take_messages();
+        messages.begin(descriptors);
+        storage.messages = Some(Box::new(messages));
+    }
+
+    /// Whether the queue may have several messages, or descriptors.
+    #[inline]
+    pub(crate) fn has_messages(&self) -> bool {
+        let storage = self.storage.as_ref();
+        storage.is_some_and(|storage| storage.messages.is_some())
+    }
+
+    /// The length and the descriptors of the first message; `None` if the queue is empty.
+    #[allow(dead_code, reason = "Windows sends no messages apart from each other")]
+    pub(crate) fn first_message(&self) -> Option<(usize, &[OwnedDescriptor])> {
+        let storage = self.storage.as_ref().filter(|storage| storage.len > 0)?;
+        match &storage.messages {
+            Some(messages) => messages.first(),
+            None => Some((storage.len, &[])),
         }
     }
 
@@ -253,6 +310,9 @@ impl Chunks {
             into.len += chunk.as_slice().len() - start;
             into.list.push_back(chunk);
         }
+        if let Some(messages) = &mut from.messages {
+            into.messages = Some(Box::new(messages.split_front(into.len)));
+        }
         from.len -= into.len;
         if into.list.is_empty() {
             // Nothing was taken: the first piece remains, partly sent.
@@ -278,6 +338,11 @@ impl Chunks {
             return;
         };
         debug_assert_eq!(into.start, 0, "what was queued behind it is whole");
+        if into.messages.is_some() || from.messages.is_some() {
+            let mut messages = into.take_messages();
+            messages.put_back(from.take_messages());
+            into.messages = Some(Box::new(messages));
+        }
         into.len += std::mem::take(&mut from.len);
         into.start = std::mem::take(&mut from.start);
         while let Some(chunk) = from.list.pop_back() {
@@ -379,6 +444,54 @@ mod tests {
         nothing.take_from(&mut chunks, 1, 0);
         assert!(nothing.is_empty());
         assert_eq!(content(&chunks), b"bc");
+    }
+
+    #[test]
+    fn messages_keep_their_ends_when_parts_are_sent_and_put_back() {
+        let mut chunks = Chunks::from(b"abc".as_slice());
+        assert!(!chunks.has_messages());
+        chunks.begin_message(Vec::new());
+        chunks.begin_message(Vec::new());
+        chunks.extend_from_slice(b"de");
+        chunks.push(b"f".as_slice());
+        let first = |chunks: &Chunks| chunks.first_message().map(|(len, _)| len);
+        assert_eq!(first(&chunks), Some(3));
+
+        let mut part = Chunks::new();
+        part.take_from(&mut chunks, 1, 4);
+        assert_eq!((content(&part), first(&part)), (b"abcde".to_vec(), Some(3)));
+        assert_eq!((content(&chunks), first(&chunks)), (b"f".to_vec(), Some(1)));
+        part.note_sent(4);
+        chunks.put_back(&mut part);
+        assert_eq!(
+            (content(&chunks), first(&chunks)),
+            (b"ef".to_vec(), Some(1))
+        );
+        chunks.note_sent(1);
+        assert_eq!(first(&chunks), Some(1));
+        chunks.note_sent(1);
+        assert_eq!(first(&chunks), None);
+        chunks.extend_from_slice(b"g");
+        assert!(!chunks.has_messages());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn descriptors_go_with_the_first_byte_of_their_message() {
+        let mut chunks = Chunks::from(b"ab".as_slice());
+        let (pipe, mut end) = std::io::pipe()
+            .map(|(read, write)| (write, read))
+            .expect("a pipe");
+        chunks.begin_message(vec![pipe.into()]);
+        chunks.extend_from_slice(b"cd");
+        let first = |chunks: &Chunks| chunks.first_message().map(|(len, all)| (len, all.len()));
+        assert_eq!(first(&chunks), Some((2, 0)));
+        chunks.note_sent(2);
+        assert_eq!(first(&chunks), Some((2, 1)));
+        chunks.note_sent(1);
+        assert_eq!(first(&chunks), Some((1, 0)));
+        let read = std::io::Read::read(&mut end, &mut [0]).expect("it is closed");
+        assert_eq!(read, 0, "ours is closed once it is sent");
     }
 
     proptest! {

@@ -2,6 +2,8 @@
 
 pub(super) mod buffer;
 pub(super) mod chunks;
+mod messages;
 
 pub use buffer::Buffer;
 pub use chunks::Chunks;
+pub(crate) use messages::DESCRIPTORS_MAX;
