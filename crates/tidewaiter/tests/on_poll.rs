@@ -46,6 +46,7 @@ mod promises {
     mod submitting;
     mod terminals;
     mod threads;
+    mod unix_messages;
     mod wait;
     mod watches;
 }

@@ -63,6 +63,8 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/signals",
     "crates/tidewaiter/src/port/standard/mod.rs",
     "crates/tidewaiter/src/port/poll/mod.rs",
+    "crates/tidewaiter/src/port/unix_socket/credentials.rs",
+    "crates/tidewaiter/src/port/unix_socket/mod.rs",
     "crates/tidewaiter/src/port/poll/selector/mod.rs",
     "crates/tidewaiter/src/port/poll/sigpipe/mod.rs",
     "crates/tidewaiter/src/process/mod.rs",

@@ -18,6 +18,8 @@ pub(super) enum HandleKind {
     Listener,
     Stream,
     Datagrams,
+    #[allow(dead_code, reason = "Windows has no sequenced packets")]
+    Packets,
     PipeReader,
     PipeWriter,
     DuplexPipe,
@@ -37,6 +39,7 @@ impl HandleKind {
         // Constants, so that no request pays for building a set.
         match self {
             HandleKind::Listener => const { RequestKinds::of(&[Accept]) },
+            HandleKind::Packets => const { RequestKinds::of(&[Connect, Receive, Send, HangUp]) },
             HandleKind::Stream => {
                 const { RequestKinds::of(&[Connect, Receive, Send, HangUp, SendFile]) }
             }
@@ -58,6 +61,7 @@ impl HandleKind {
             HandleKind::Listener => "a listening socket",
             HandleKind::Stream => "a stream socket",
             HandleKind::Datagrams => "a datagram socket",
+            HandleKind::Packets => "a socket of sequenced packets",
             HandleKind::PipeReader => "the reading end of a pipe",
             HandleKind::PipeWriter => "the writing end of a pipe",
             HandleKind::DuplexPipe => "a duplex pipe",
@@ -146,7 +150,10 @@ pub(super) fn admit(
     let kind = request.kind();
     let is_taken = handle.takes().contains(kind) && excluded_by(kind).and(under_way).is_empty();
     let is_sound = match request {
-        Request::Send(chunks) => !chunks.is_empty(),
+        Request::Send(chunks) if chunks.is_empty() => false,
+        Request::Send(_) | Request::ReceiveWithDescriptors => {
+            !needs_messages(request) || has_messages(port, handle)
+        }
         Request::SendDatagrams(batch) => !batch.is_empty(),
         Request::Connect(peer) => has_streams_to(port, peer),
         Request::File(FileRequest::Write { data, .. }) => !data.is_empty(),
@@ -177,6 +184,8 @@ fn refusal(
         format!("{} takes no {asked:?} while it is {doing}", handle.name())
     } else if let Request::Connect(peer) = request {
         return unsupported(port, "connect to", peer);
+    } else if needs_messages(request) {
+        return unsupported(port, "pass descriptors over", handle.name());
     } else if let Request::OpenFile(file) = request
         && let Err(error) = file.check()
     {
@@ -198,6 +207,28 @@ fn has_streams_to(port: PortKind, address: &Address) -> bool {
         }
         Address::Pipe(_) => false,
     }
+}
+
+/// Whether the request keeps messages apart or passes descriptors.
+fn needs_messages(request: &Request) -> bool {
+    match request {
+        Request::Send(chunks) => chunks.has_messages(),
+        Request::ReceiveWithDescriptors => true,
+        _ => false,
+    }
+}
+
+/// Whether such handles send messages apart from each other, and pass descriptors.
+fn has_messages(port: PortKind, handle: HandleKind) -> bool {
+    port.has_messages() && matches!(handle, HandleKind::Stream | HandleKind::Packets)
+}
+
+/// Refuses sequenced packets on a port without them.
+pub(super) fn check_packets(port: PortKind, packets: bool) -> io::Result<()> {
+    if !packets || port.has_messages() {
+        return Ok(());
+    }
+    Err(unsupported(port, "exchange", "sequenced packets"))
 }
 
 /// Refuses to `verb` ("connect to") an address of a kind that the port makes no streams to.

@@ -20,6 +20,8 @@ pub(super) enum Open<'a> {
     Stream {
         peer: &'a Address,
         local: Option<&'a Address>,
+        /// Whether it carries sequenced packets instead of a stream.
+        packets: bool,
     },
     /// A datagram socket.
     Datagrams(&'a DatagramOptions),
@@ -123,6 +125,23 @@ pub(super) enum Query {
     Usage,
     /// The OS's open file: an [`Answer::File`].
     File,
+    /// The process and the user at the other end of a UNIX socket: an [`Answer::Credentials`].
+    PeerCredentials,
+}
+
+/// The process at the other end of a UNIX socket, and its user, as they were when it connected or began to listen.
+///
+/// The process may have ended since, and another one may have its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerCredentials {
+    /// The number of the process; `None` where the OS does not tell (it does on Linux), and for a process in a namespace
+    /// that we cannot see.
+    pub process: Option<u32>,
+    /// The number of its effective user.
+    pub user: u32,
+    /// The number of its effective group.
+    pub group: u32,
 }
 
 /// The answer to a [`Query`].
@@ -134,6 +153,7 @@ pub(super) enum Answer {
     ModemLines(ModemLines),
     Usage(Option<Usage>),
     File(OsFile),
+    Credentials(PeerCredentials),
 }
 
 impl Answer {
@@ -162,6 +182,13 @@ impl Answer {
         match self {
             Answer::ModemLines(lines) => lines,
             other => unreachable!("{other:?} is not about lines"),
+        }
+    }
+
+    pub(super) fn credentials(self) -> PeerCredentials {
+        match self {
+            Answer::Credentials(credentials) => credentials,
+            other => unreachable!("{other:?} is no credentials"),
         }
     }
 

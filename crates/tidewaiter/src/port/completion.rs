@@ -10,7 +10,7 @@ use super::memory::{Buffer, Chunks};
 use super::request::RequestKind;
 use super::socket::Socket;
 use super::watch::Readiness;
-use crate::os::Address;
+use crate::os::{Address, OwnedDescriptor};
 use crate::process::{ExitStatus, PipeDirection};
 
 /// The result of an operation that succeeded.
@@ -29,6 +29,9 @@ pub enum Outcome {
     Connected,
     /// Bytes arrived: at least one.
     Received(Buffer),
+    /// Bytes arrived, and descriptors that were sent with one of them: see
+    /// [`Request::ReceiveWithDescriptors`](super::Request::ReceiveWithDescriptors).
+    ReceivedWithDescriptors(Box<ReceivedWithDescriptors>),
     /// The peer sends no more. This ends the operation; sending may go on.
     EndOfFile,
     /// The OS took bytes, not necessarily all: the others are in [`Completion::unsent`].
@@ -64,6 +67,27 @@ pub enum Outcome {
     Ready(Readiness),
     /// The handle is closed: every completion of it has been delivered.
     Closed,
+}
+
+/// Bytes, and the descriptors that were sent with one of them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ReceivedWithDescriptors {
+    /// The bytes: at least one.
+    pub data: Buffer,
+    /// The descriptors.
+    pub passed: PassedDescriptors,
+}
+
+/// Descriptors that the peer has passed. Dropping them closes them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PassedDescriptors {
+    /// The descriptors, in the peer's order. They are ours alone, and closed on exec.
+    pub descriptors: Vec<OwnedDescriptor>,
+    /// Whether the OS has dropped some: as a rule, because this process has as many descriptors open as it may
+    /// (`RLIMIT_NOFILE`). The bytes are not affected.
+    pub some_lost: bool,
 }
 
 /// Why an operation failed.

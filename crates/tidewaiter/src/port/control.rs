@@ -7,13 +7,17 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::admission::{
-    check_streams_to, invalid, not_a_file, not_a_process, not_a_serial_port, not_a_socket,
-    not_a_terminal, not_for_datagrams,
+    check_packets, check_streams_to, invalid, not_a_file, not_a_process, not_a_serial_port,
+    not_a_socket, not_a_terminal, not_for_datagrams,
 };
+#[cfg(windows)]
+use super::calls::PeerCredentials;
 use super::calls::{Answer, Control, Query};
 use super::options::{PortKind, SocketOption};
 use super::serial::{self, SerialChange};
 use super::socket::{Socket as FreeSocket, SocketRepr};
+#[cfg(unix)]
+use super::unix_socket::peer_credentials;
 use crate::os::{Address, OsFile, OsPipe, RawDescriptor, UnixAddress};
 use crate::process::{OsProcess, TerminalSize};
 
@@ -74,9 +78,16 @@ impl Object<'_> {
             (Object::Socket(socket), Query::Unacknowledged) => {
                 Ok(Answer::Bytes(unacknowledged(socket)?))
             }
-            (_, Query::LocalAddress | Query::PeerAddress | Query::Unacknowledged) => {
-                Err(not_a_socket())
+            (Object::Socket(socket), Query::PeerCredentials) => {
+                Ok(Answer::Credentials(peer_credentials(socket)?))
             }
+            (
+                _,
+                Query::LocalAddress
+                | Query::PeerAddress
+                | Query::Unacknowledged
+                | Query::PeerCredentials,
+            ) => Err(not_a_socket()),
         }
     }
 }
@@ -210,12 +221,14 @@ pub(super) fn stream(
     port: PortKind,
     peer: &Address,
     local: Option<&Address>,
+    packets: bool,
 ) -> io::Result<Socket> {
+    check_packets(port, packets)?;
     check_streams_to(port, "connect to", peer)?;
     if let Some(local) = local {
         check_streams_to(port, "connect from", local)?;
     }
-    let socket = open_stream(peer)?;
+    let socket = open_socket(peer, packets)?;
     if let Some(local) = local {
         socket.bind(&os_address(local)?)?;
     }
@@ -232,6 +245,13 @@ fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))
         }
     }
+}
+
+/// Fails: Windows does not tell.
+#[cfg(windows)]
+fn peer_credentials(_socket: &Socket) -> io::Result<PeerCredentials> {
+    let message = "this OS does not tell the user of a peer";
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
 }
 
 pub(super) fn local_addr(socket: &Socket) -> io::Result<Address> {
@@ -275,13 +295,21 @@ pub(super) fn reset_on_close(socket: &Socket) -> io::Result<()> {
     socket.set_linger(Some(Duration::ZERO))
 }
 
-/// Opens a stream socket of the address's family.
-pub(super) fn open_stream(address: &Address) -> io::Result<Socket> {
+/// Opens a socket of the address's family, for a stream or for sequenced packets.
+pub(super) fn open_socket(address: &Address, packets: bool) -> io::Result<Socket> {
     let (domain, protocol) = match address {
+        Address::Ip(_) if packets => {
+            return Err(invalid("only UNIX sockets have sequenced packets"));
+        }
         Address::Ip(address) => (Domain::for_address(*address), Some(Protocol::TCP)),
         _ => (Domain::UNIX, None),
     };
-    let socket = Socket::new(domain, Type::STREAM, protocol)?;
+    let kind = if packets {
+        Type::SEQPACKET
+    } else {
+        Type::STREAM
+    };
+    let socket = Socket::new(domain, kind, protocol)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -390,7 +418,8 @@ mod tests {
     fn an_address_that_is_not_ours_is_refused() {
         let peer = ([127, 0, 0, 1], 9).into();
         let local = ([192, 0, 2, 1], 0).into();
-        let error = stream(PortKind::Poll, &peer, Some(&local)).expect_err("not our address");
+        let opened = stream(PortKind::Poll, &peer, Some(&local), false);
+        let error = opened.expect_err("not our address");
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

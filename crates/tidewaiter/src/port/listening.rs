@@ -4,8 +4,8 @@ use std::io;
 
 use socket2::Socket;
 
-use super::admission::check_streams_to;
-use super::control::{open_stream, os_address};
+use super::admission::{check_packets, check_streams_to};
+use super::control::{open_socket, os_address};
 use super::options::{ListenOptions, PortKind};
 use super::socket::ListeningSocket;
 #[cfg(unix)]
@@ -24,8 +24,9 @@ pub(super) struct Listening {
 impl Listening {
     /// Opens a listening socket for a port of the kind `port`, non-blocking and not inherited by children.
     pub(super) fn open(port: PortKind, options: &ListenOptions) -> io::Result<Listening> {
+        check_packets(port, options.sequenced_packets)?;
         check_streams_to(port, "listen on", &options.address)?;
-        let socket = open_stream(&options.address)?;
+        let socket = open_socket(&options.address, options.sequenced_packets)?;
         match options.address {
             Address::Ip(address) => {
                 if address.is_ipv6() {

@@ -141,8 +141,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub use activation::{Activated, activated, inherited};
+pub use calls::PeerCredentials;
 use calls::{Control, Offer, Open, Query, SignalCall, Watched};
-pub use completion::{Completion, Failure, Outcome, Spawned, SpawnedPipe};
+pub use completion::{
+    Completion, Failure, Outcome, PassedDescriptors, ReceivedWithDescriptors, Spawned, SpawnedPipe,
+};
 pub use datagram::{
     Datagram, DatagramBatch, DatagramError, DatagramOptions, Datagrams, Ecn, Multicast,
     NetworkInterface, PacketInfo,
@@ -152,6 +155,7 @@ pub(crate) use file::FileCall;
 pub use file::{FileOutcome, FilePart, FileRequest, FileToOpen};
 use gate::{Call, Gate};
 pub use handle::{CloseMode, Handle, Operation, Token};
+pub(crate) use memory::DESCRIPTORS_MAX;
 pub use memory::{Buffer, Chunks};
 use memory::{buffer, chunks};
 pub use options::{
@@ -172,7 +176,7 @@ pub use waker::Waker;
 pub use watch::{Interest, Readiness};
 
 use crate::os::Address;
-pub use crate::os::RawDescriptor;
+pub use crate::os::{OwnedDescriptor, RawDescriptor};
 use crate::process::{
     Command, Signal, SignalTarget, SpawnError, SpawnStep, Survey, TerminalSize, Unreached, Usage,
 };
@@ -340,12 +344,29 @@ impl Port {
     ///
     /// The OS's error, such as [`AddrInUse`](io::ErrorKind::AddrInUse) or
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for `local`;
-    /// [`Unsupported`](io::ErrorKind::Unsupported) for addresses that this port does not connect to or from: so far, all
-    /// but IP addresses.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for addresses that this port does not connect to or from.
     pub fn open_stream(&mut self, peer: &Address, local: Option<&Address>) -> io::Result<Handle> {
-        self.gate
-            .pass(Call::Act)?
-            .open(Open::Stream { peer, local })
+        self.gate.pass(Call::Act)?.open(Open::Stream {
+            peer,
+            local,
+            packets: false,
+        })
+    }
+
+    /// Opens a UNIX socket of sequenced packets (`SOCK_SEQPACKET`). Each send of it is one packet, and so is each
+    /// [`Outcome::Received`]. A packet that is longer than [`PortOptions::surge_bytes`] fails the receive. Otherwise as
+    /// [`open_stream`](Port::open_stream).
+    ///
+    /// # Errors
+    ///
+    /// As [`open_stream`](Port::open_stream); [`Unsupported`](io::ErrorKind::Unsupported) on a port that has no such
+    /// sockets, [`InvalidInput`](io::ErrorKind::InvalidInput) for an IP address.
+    pub fn open_packets(&mut self, peer: &Address, local: Option<&Address>) -> io::Result<Handle> {
+        self.gate.pass(Call::Act)?.open(Open::Stream {
+            peer,
+            local,
+            packets: true,
+        })
     }
 
     /// Takes over a socket, pipe or file that was made elsewhere. A stream socket may be connected already, or be
@@ -527,6 +548,17 @@ impl Port {
     pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
         let answer = self.gate.query(handle, Query::RawDescriptor)?;
         Ok(answer.raw_descriptor())
+    }
+
+    /// The process and the user at the other end of a UNIX socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`peer_addr`](Port::peer_addr); [`InvalidInput`](io::ErrorKind::InvalidInput) also for a socket of another kind,
+    /// and [`Unsupported`](io::ErrorKind::Unsupported) where the OS does not tell.
+    pub fn peer_credentials(&self, handle: Handle) -> io::Result<PeerCredentials> {
+        let answer = self.gate.query(handle, Query::PeerCredentials)?;
+        Ok(answer.credentials())
     }
 
     /// Sets an option of a TCP socket. Does nothing in simulations.

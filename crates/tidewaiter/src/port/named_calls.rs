@@ -13,7 +13,11 @@ pub(super) trait NamedCalls: Driver {
     }
 
     fn open_stream(&mut self, peer: &Address, local: Option<&Address>) -> io::Result<Handle> {
-        self.open(Open::Stream { peer, local })
+        self.open(Open::Stream {
+            peer,
+            local,
+            packets: false,
+        })
     }
 
     fn adopt(&mut self, resource: Resource) -> io::Result<Handle> {

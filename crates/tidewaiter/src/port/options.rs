@@ -24,6 +24,11 @@ pub enum PortKind {
 }
 
 impl PortKind {
+    /// Whether sockets send messages apart from each other, and pass descriptors.
+    pub(crate) fn has_messages(self) -> bool {
+        matches!(self, PortKind::Uring | PortKind::Poll)
+    }
+
     /// The short name: `iocp`, `uring`, `poll` or `sim`. The environment variable `TIDEWAITER_PORT` takes the
     /// first three.
     #[must_use]
@@ -200,6 +205,9 @@ pub struct ListenOptions {
     /// A reactor decides for itself:
     /// [`listen_for_programs`](crate::Reactor::listen_for_programs) sets it, the other calls do not.
     pub for_programs: bool,
+    /// Whether the connections of a UNIX socket carry sequenced packets (`SOCK_SEQPACKET`) instead of a stream: false by
+    /// default. Both ends must agree. See [`ConnectOptions::sequenced_packets`](crate::ConnectOptions::sequenced_packets).
+    pub sequenced_packets: bool,
     /// How the file of a UNIX socket is made and removed. Without effect on other addresses, but a mode or an owner is
     /// refused for them.
     pub socket_file: SocketFileOptions,
@@ -216,6 +224,7 @@ impl ListenOptions {
             only_v6: true,
             one_at_a_time: false,
             for_programs: false,
+            sequenced_packets: false,
             socket_file: SocketFileOptions::default(),
         }
     }

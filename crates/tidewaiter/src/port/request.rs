@@ -22,7 +22,7 @@ pub enum Request {
     /// On an unconnected stream socket: connects it. Completes with [`Outcome::Connected`](super::Outcome::Connected).
     ///
     /// Nothing else may be under way on the handle. The only time limit is the OS's, which may be minutes: cancel the
-    /// operation, or close the handle. So far, all ports connect to IP addresses only.
+    /// operation, or close the handle.
     Connect(Address),
     /// On a stream socket or a readable pipe: receives. Multishot: each completion is an
     /// [`Outcome::Received`](super::Outcome::Received) with at least one byte; the last completion is an [`Outcome::EndOfFile`](super::Outcome::EndOfFile) or a
@@ -30,6 +30,10 @@ pub enum Request {
     ///
     /// After a cancelled receive, bytes that were not delivered stay in the OS, for the next receive.
     Receive,
+    /// On a UNIX socket: as [`Request::Receive`], and takes descriptors that the peer passes. Bytes with which some came
+    /// are an [`Outcome::ReceivedWithDescriptors`](super::Outcome::ReceivedWithDescriptors). A mere `Receive` has the OS
+    /// close them. Only the ports of Unix have it; of other sockets, no descriptors come.
+    ReceiveWithDescriptors,
     /// On a stream socket or a writable pipe: sends. Completes with [`Outcome::Sent`](super::Outcome::Sent) once the OS took
     /// some or all of the bytes. The others are in [`Completion::unsent`](super::Completion::unsent), however the operation ended. One
     /// such operation at a time on a handle. The bytes must not be empty.
@@ -87,7 +91,7 @@ impl Request {
         match self {
             Request::Accept | Request::AcceptOne => RequestKind::Accept,
             Request::Connect(_) => RequestKind::Connect,
-            Request::Receive => RequestKind::Receive,
+            Request::Receive | Request::ReceiveWithDescriptors => RequestKind::Receive,
             Request::Send(_) => RequestKind::Send,
             Request::ReceiveDatagrams => RequestKind::ReceiveDatagrams,
             Request::SendDatagrams(_) => RequestKind::SendDatagrams,
@@ -108,7 +112,7 @@ pub enum RequestKind {
     Accept,
     /// [`Request::Connect`].
     Connect,
-    /// [`Request::Receive`].
+    /// [`Request::Receive`] or [`Request::ReceiveWithDescriptors`].
     Receive,
     /// [`Request::Send`].
     Send,

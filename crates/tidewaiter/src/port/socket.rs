@@ -28,6 +28,28 @@ pub(crate) enum SocketRepr {
     Own(Box<dyn PortSocket>),
 }
 
+impl Socket {
+    /// A connection to `peer` that a port has accepted.
+    #[cfg(unix)]
+    pub(super) fn accepted(socket: socket2::Socket, peer: &Address) -> Socket {
+        if is_of_packets(&socket, peer) {
+            // Adopting it asks for its type.
+            return Socket(SocketRepr::Os(socket));
+        }
+        Socket(SocketRepr::Plain(socket))
+    }
+
+    /// Whether this is a connection of sequenced packets, to `peer`.
+    pub(crate) fn keeps_packets(&self, peer: &Address) -> bool {
+        matches!(&self.0, SocketRepr::Os(socket) if is_of_packets(socket, peer))
+    }
+}
+
+fn is_of_packets(socket: &socket2::Socket, peer: &Address) -> bool {
+    // Only UNIX sockets have packets: spare the others the call.
+    matches!(peer, Address::Unix(_)) && socket.r#type().is_ok_and(|kind| kind == Type::SEQPACKET)
+}
+
 /// A connection that is no socket of the OS.
 pub(crate) trait PortSocket: Any + fmt::Debug + Send + Sync {
     /// The address of our end, if it can be told.
@@ -61,7 +83,7 @@ impl From<std::os::unix::net::UnixStream> for Socket {
     }
 }
 
-/// Takes any stream socket of the OS: a TCP or UNIX socket, connected or not.
+/// Takes any stream socket of the OS: a TCP or UNIX socket, connected or not, also of sequenced packets.
 #[cfg(unix)]
 impl From<std::os::fd::OwnedFd> for Socket {
     fn from(descriptor: std::os::fd::OwnedFd) -> Socket {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use socket2::Socket;
+use socket2::{Socket, Type};
 
 use super::admission::HandleKind;
 use super::calls::{Answer, Control, Query};
@@ -21,6 +21,8 @@ pub(super) enum Source {
     Stream(Socket),
     /// Boxed, for what it needs to know of itself.
     Datagrams(Box<DatagramSocket>),
+    /// A socket of sequenced packets.
+    Packets(Socket),
     Reader(OwnedFd),
     Writer(OwnedFd),
     /// A pipe that goes both ways.
@@ -34,6 +36,21 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// A socket to be connected.
+    pub(super) fn connecting(socket: Socket, packets: bool) -> Source {
+        if packets {
+            Source::Packets(socket)
+        } else {
+            Source::Stream(socket)
+        }
+    }
+
+    /// A connection, or a socket to be connected, that may be of either kind.
+    pub(super) fn of_socket(socket: Socket) -> io::Result<Source> {
+        let packets = socket.r#type()? == Type::SEQPACKET;
+        Ok(Source::connecting(socket, packets))
+    }
+
     /// Our end of a pipe to a child.
     pub(super) fn of_pipe(direction: PipeDirection, pipe: OwnedFd) -> Source {
         match direction {
@@ -49,6 +66,7 @@ impl Source {
             Source::Listener(_) => HandleKind::Listener,
             Source::Stream(_) => HandleKind::Stream,
             Source::Datagrams(_) => HandleKind::Datagrams,
+            Source::Packets(_) => HandleKind::Packets,
             Source::Reader(_) => HandleKind::PipeReader,
             Source::Writer(_) => HandleKind::PipeWriter,
             Source::Duplex(_) => HandleKind::DuplexPipe,
@@ -87,6 +105,7 @@ impl Source {
         match self {
             Source::Listener(Listening { socket, .. })
             | Source::Stream(socket)
+            | Source::Packets(socket)
             | Source::Duplex(socket) => Object::Socket(socket),
             Source::Datagrams(socket) => Object::Socket(socket),
             Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe),
@@ -103,6 +122,7 @@ impl AsFd for Source {
         match self {
             Source::Listener(Listening { socket, .. })
             | Source::Stream(socket)
+            | Source::Packets(socket)
             | Source::Duplex(socket) => socket.as_fd(),
             Source::Datagrams(socket) => socket.as_fd(),
             Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),

@@ -17,15 +17,18 @@ use crate::support::piped_child::Child;
 use crate::support::roles::Role;
 
 /// Each kind of handle, and the requests that it takes.
-const TAKEN: [(&str, &[RequestKind]); 7] = [
+const TAKEN: [(&str, &[RequestKind]); 8] = [
     ("a listening socket", &[Accept]),
     ("a stream socket", &[Connect, Receive, Send, HangUp]),
     ("a datagram socket", &[ReceiveDatagrams, SendDatagrams]),
+    (PACKETS, &[Connect, Receive, Send, HangUp]),
     ("the reading end of a pipe", &[Receive]),
     ("the writing end of a pipe", &[Send, HangUp]),
     ("a duplex pipe", &[Receive, Send, HangUp]),
     ("a process", &[Exit]),
 ];
+
+const PACKETS: &str = "a socket of sequenced packets";
 
 /// The pairs of requests that may be under way on a handle at the same time.
 const TOGETHER: [(RequestKind, RequestKind); 6] = [
@@ -81,6 +84,33 @@ fn pairs(peer: SocketAddr) -> impl Iterator<Item = (Request, Request)> {
     (0..requests(peer).len()).flat_map(seconds)
 }
 
+/// A socket of sequenced packets. Its peer, if it has one, does not read, and stays.
+#[cfg(unix)]
+fn packets(harness: &mut Harness, connected: bool) -> Handle {
+    use socket2::{Domain, Socket, Type};
+
+    if !connected {
+        let peer =
+            tidewaiter::UnixAddress::from_pathname("/no such folder/a").expect("a short path");
+        let opened = harness.port.open_packets(&peer.into(), None);
+        let handle = opened.expect("a socket is to be had");
+        harness.track(handle);
+        return handle;
+    }
+    let pair = Socket::pair(Domain::UNIX, Type::SEQPACKET, None).expect("a pair");
+    harness.adopt(tidewaiter::port::Socket::from(std::os::fd::OwnedFd::from(
+        pair.1,
+    )));
+    harness.adopt(tidewaiter::port::Socket::from(std::os::fd::OwnedFd::from(
+        pair.0,
+    )))
+}
+
+#[cfg(windows)]
+fn packets(_: &mut Harness, _: bool) -> Handle {
+    unreachable!("Windows has no such sockets")
+}
+
 /// A port with a handle of each kind, or with the means to make one.
 struct Handles {
     harness: Harness,
@@ -122,6 +152,7 @@ impl Handles {
             "a listening socket" => self.listener,
             "a stream socket" if connected => self.harness.pair().0,
             "a stream socket" => self.harness.open_stream(self.address),
+            PACKETS => packets(&mut self.harness, connected),
             "the reading end of a pipe" => self.child.stdout,
             "the writing end of a pipe" => self.child.stdin,
             "a datagram socket" => self.datagrams.expect("the port has them"),
@@ -133,7 +164,11 @@ impl Handles {
 
     /// The kinds of handles that this port has, and the requests that they take.
     fn taken(&self) -> Vec<(&'static str, &'static [RequestKind])> {
-        let has = |name| self.datagrams.is_some() || name != "a datagram socket";
+        let has = |name| match name {
+            "a datagram socket" => self.datagrams.is_some(),
+            PACKETS => cfg!(target_os = "linux") && !crate::SIMULATED,
+            _ => true,
+        };
         TAKEN.into_iter().filter(|(name, _)| has(*name)).collect()
     }
 

@@ -142,6 +142,9 @@ const CALLS: &[(&str, Kind, Call)] = &[
         assert_eq!(port.stale(), 0);
         Ok(())
     }),
+    ("submit", Kind::Acts, |port, it| {
+        submit(port, it.server, Request::ReceiveWithDescriptors)
+    }),
     ("listen", Kind::Acts, |port, _| {
         port.listen(&ListenOptions::new(any_port())).map(drop)
     }),
@@ -175,6 +178,10 @@ const CALLS: &[(&str, Kind, Call)] = &[
     ("modem_lines", Kind::Acts, |port, it| {
         port.modem_lines(it.server).map(drop)
     }),
+    ("open_packets", Kind::Acts, |port, _| {
+        let peer = Harness::deserted_address();
+        port.open_packets(&peer.into(), None).map(drop)
+    }),
     ("adopt", Kind::Acts, |port, _| {
         let spare = TcpListener::bind(any_port()).expect("a port is free");
         port.adopt(spare).map(drop)
@@ -197,6 +204,9 @@ const CALLS: &[(&str, Kind, Call)] = &[
     }),
     ("peer_addr", Kind::Acts, |port, it| {
         port.peer_addr(it.server).map(drop)
+    }),
+    ("peer_credentials", Kind::Acts, |port, it| {
+        port.peer_credentials(it.server).map(drop)
     }),
     ("unacknowledged", Kind::Acts, |port, it| {
         port.unacknowledged(it.server).map(drop)

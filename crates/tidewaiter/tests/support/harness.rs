@@ -209,6 +209,10 @@ impl Harness {
                 let possible = 1..=self.receive_bytes_max;
                 assert!(possible.contains(&buffer.len()), "{completion:?}");
             }
+            (Ok(Outcome::ReceivedWithDescriptors(received)), Receive, true) => {
+                let possible = 1..=self.receive_bytes_max;
+                assert!(possible.contains(&received.data.len()), "{completion:?}");
+            }
             (Ok(Outcome::Sent { bytes }), Send, false) => {
                 assert!(*bytes > 0, "a send sends something");
                 assert_eq!(bytes + unsent, entry.bytes, "{completion:?}");

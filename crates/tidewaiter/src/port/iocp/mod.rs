@@ -379,8 +379,12 @@ impl Driver for Iocp {
                 };
                 self.insert(Source::Listener(socket, accepts), false)
             }
-            Open::Stream { peer, local } => {
-                let socket = control::stream(PortKind::Iocp, peer, local)?;
+            Open::Stream {
+                peer,
+                local,
+                packets,
+            } => {
+                let socket = control::stream(PortKind::Iocp, peer, local, packets)?;
                 self.insert(Source::Stream(socket), self.sockets.plain_handles)
             }
             Open::Datagrams(options) => {

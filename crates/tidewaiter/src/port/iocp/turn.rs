@@ -126,6 +126,7 @@ impl Iocp {
             Request::HangUp | Request::OpenFile(_) => {
                 unreachable!("`Entry::check` refuses it")
             }
+            Request::ReceiveWithDescriptors => unreachable!("`admit` refuses it"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use rustix::io::Errno;
 use socket2::Socket;
 
-use super::super::socket::{Socket as FreeSocket, SocketRepr};
+use super::super::socket::Socket as FreeSocket;
 use super::super::source::Source;
 use super::super::{Failure, Outcome};
 use super::attempt::{Attempt, Called};
@@ -22,7 +22,7 @@ pub(super) fn attempt(entry: &mut Entry) -> Attempt {
     };
     match accept(&listener.socket) {
         Ok(Some((socket, peer))) => Attempt::More(Outcome::Accepted {
-            socket: FreeSocket(SocketRepr::Plain(socket)),
+            socket: FreeSocket::accepted(socket, &peer),
             peer,
         }),
         Ok(None) => {

@@ -84,6 +84,8 @@ impl Pools {
     pub(super) fn lease(&self, source: &Source, wide: bool) -> Lease {
         match source {
             _ if wide => self.wide.lease(),
+            // A packet must fit.
+            Source::Packets(_) => self.wide.lease(),
             Source::Stream(_) | Source::Duplex(_) => self.connection.lease(),
             _ => self.pipe.lease(),
         }

@@ -11,7 +11,7 @@ use super::attempt::Attempt;
 use super::entry::Entry;
 
 pub(super) fn start(entry: &mut Entry, peer: io::Result<SockAddr>) -> Attempt {
-    let Source::Stream(socket) = &entry.source else {
+    let (Source::Stream(socket) | Source::Packets(socket)) = &entry.source else {
         unreachable!("`check` lets no other source connect");
     };
     // Earlier reports are about the unconnected socket, for example that it has hung up, and no
@@ -31,7 +31,7 @@ pub(super) fn start(entry: &mut Entry, peer: io::Result<SockAddr>) -> Attempt {
 }
 
 pub(super) fn finish(entry: &mut Entry) -> Attempt {
-    let Source::Stream(socket) = &entry.source else {
+    let (Source::Stream(socket) | Source::Packets(socket)) = &entry.source else {
         unreachable!("`check` lets no other source connect");
     };
     match socket

@@ -28,6 +28,7 @@ impl Direction {
             Request::Accept
             | Request::AcceptOne
             | Request::Receive
+            | Request::ReceiveWithDescriptors
             | Request::ReceiveDatagrams
             | Request::Exit => Direction::Input,
             Request::Connect(_)

@@ -13,6 +13,7 @@ mod connect;
 mod entry;
 mod hang_up;
 mod life;
+mod messages;
 mod pending;
 mod receive;
 mod receive_datagrams;
@@ -227,7 +228,7 @@ impl Driver for PollPort {
         }));
         let work = match to_send {
             Some(sending) => Work::SendFile(sending),
-            None => Work::of(request),
+            None => Work::of(request, entry.source.kind()),
         };
         let pending = Pending {
             operation,
@@ -348,9 +349,13 @@ impl Driver for PollPort {
             Open::Listener(options) => {
                 self.register(Source::Listener(Listening::open(PortKind::Poll, options)?))
             }
-            Open::Stream { peer, local } => {
-                let socket = control::stream(PortKind::Poll, peer, local)?;
-                self.register(Source::Stream(socket))
+            Open::Stream {
+                peer,
+                local,
+                packets,
+            } => {
+                let socket = control::stream(PortKind::Poll, peer, local, packets)?;
+                self.register(Source::connecting(socket, packets))
             }
             Open::Datagrams(options) => {
                 let socket = DatagramSocket::open(PortKind::Poll, options)?;
@@ -424,9 +429,8 @@ impl fmt::Debug for PollPort {
 /// The source that a resource is, if this port can serve it.
 fn source_of(resource: Resource) -> io::Result<Source> {
     match resource {
-        Resource::Socket(Socket(SocketRepr::Plain(socket) | SocketRepr::Os(socket))) => {
-            Ok(Source::Stream(socket))
-        }
+        Resource::Socket(Socket(SocketRepr::Plain(socket))) => Ok(Source::Stream(socket)),
+        Resource::Socket(Socket(SocketRepr::Os(socket))) => Source::of_socket(socket),
         Resource::Socket(Socket(SocketRepr::Own(_))) => Err(of_another_port()),
         Resource::Listener(listener) => Ok(Source::Listener(listener.into())),
         Resource::Datagrams(socket) => {
@@ -443,7 +447,11 @@ fn source_of(resource: Resource) -> io::Result<Source> {
 /// possible now: true for sockets and pipes, false for terminals and other devices.
 fn prepare(source: &Source) -> io::Result<bool> {
     match source {
-        Source::Stream(_) | Source::Datagrams(_) | Source::Duplex(_) | Source::Writer(_) => {
+        Source::Stream(_)
+        | Source::Packets(_)
+        | Source::Datagrams(_)
+        | Source::Duplex(_)
+        | Source::Writer(_) => {
             sigpipe::prepare(source.as_fd())?;
         }
         _ => {}

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
+use super::super::admission::HandleKind;
 use super::super::chunks::Chunks;
 use super::super::datagram::{DatagramBatch, DatagramError};
 use super::super::file_sending::FileSending;
+use super::super::unix_socket::How;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use crate::os::Address;
 
@@ -21,6 +23,8 @@ pub(super) enum Work {
     Accept,
     AcceptOne,
     Receive,
+    /// Receives whole packets, or descriptors.
+    ReceiveMessages(How),
     Exit,
     HangUp,
     Connect(Box<Address>),
@@ -31,18 +35,30 @@ pub(super) enum Work {
     /// Holds the errors that are still to be told.
     ReceiveDatagrams(VecDeque<DatagramError>),
     SendDatagrams(DatagramBatch),
+    /// Sends messages apart from each other, and descriptors.
+    SendMessages(Chunks),
 }
 
 impl Work {
     /// The work of a request that needs nothing else.
-    pub(super) fn of(request: Request) -> Work {
+    pub(super) fn of(request: Request, handle: HandleKind) -> Work {
+        let packets = handle == HandleKind::Packets;
         match request {
             Request::Accept => Work::Accept,
             Request::AcceptOne => Work::AcceptOne,
+            Request::Receive if packets => Work::ReceiveMessages(How {
+                packets,
+                descriptors: false,
+            }),
             Request::Receive => Work::Receive,
+            Request::ReceiveWithDescriptors => Work::ReceiveMessages(How {
+                packets,
+                descriptors: true,
+            }),
             Request::Exit => Work::Exit,
             Request::HangUp => Work::HangUp,
             Request::Connect(peer) => Work::Connect(Box::new(peer)),
+            Request::Send(chunks) if packets || chunks.has_messages() => Work::SendMessages(chunks),
             Request::Send(chunks) => Work::Send(chunks),
             Request::ReceiveDatagrams => Work::ReceiveDatagrams(VecDeque::new()),
             Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
@@ -57,11 +73,11 @@ impl Pending {
     pub(super) fn kind(&self) -> RequestKind {
         match self.work {
             Work::Accept | Work::AcceptOne => RequestKind::Accept,
-            Work::Receive => RequestKind::Receive,
+            Work::Receive | Work::ReceiveMessages(_) => RequestKind::Receive,
             Work::Exit => RequestKind::Exit,
             Work::HangUp => RequestKind::HangUp,
             Work::Connect(_) | Work::Connecting => RequestKind::Connect,
-            Work::Send(_) => RequestKind::Send,
+            Work::Send(_) | Work::SendMessages(_) => RequestKind::Send,
             Work::ReceiveDatagrams(_) => RequestKind::ReceiveDatagrams,
             Work::SendDatagrams(_) => RequestKind::SendDatagrams,
             Work::SendFile(_) => RequestKind::SendFile,
@@ -71,7 +87,7 @@ impl Pending {
     /// The unsent rest of a send.
     pub(super) fn into_unsent(self) -> Chunks {
         match self.work {
-            Work::Send(chunks) => chunks,
+            Work::Send(chunks) | Work::SendMessages(chunks) => chunks,
             _ => Chunks::new(),
         }
     }

@@ -42,7 +42,7 @@ impl Entry {
     }
 
     /// Records the error of a send.
-    fn broken_by(&mut self, error: Errno) -> Failure {
+    pub(super) fn broken_by(&mut self, error: Errno) -> Failure {
         // EPIPE follows our own shutdown, or an error that the kernel has already reported.
         if error != Errno::PIPE {
             self.broken = Some(error);

@@ -132,7 +132,9 @@ impl PollPort {
         let (direction, pending) = match work {
             Legacy::Request(request) => {
                 let direction = Direction::of(&request);
-                let work = Work::of(request);
+                let source = self.handles.get(handle).map(|entry| entry.source.kind());
+                let source = source.expect("a handle outlives its operations");
+                let work = Work::of(request, source);
                 let pending = Pending {
                     operation,
                     token,

@@ -13,7 +13,7 @@ use super::pending::{Pending, Work};
 use super::selector::Ended;
 use super::watch::FOREIGN;
 use super::{
-    Place, PollPort, accept, child, connect, hang_up, receive, receive_datagrams, send,
+    Place, PollPort, accept, child, connect, hang_up, messages, receive, receive_datagrams, send,
     send_datagrams, send_file,
 };
 
@@ -184,6 +184,10 @@ fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option
             other => other,
         },
         Work::Receive => receive::attempt(entry, tools),
+        Work::ReceiveMessages(how) => {
+            let how = *how;
+            messages::receive(entry, how, tools)
+        }
         Work::Exit => child::attempt(entry),
         Work::HangUp => hang_up::attempt(entry),
         Work::Connect(peer) => {
@@ -196,6 +200,7 @@ fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option
         Work::ReceiveDatagrams(_) => receive_datagrams::attempt(entry, tools),
         Work::SendDatagrams(_) => send_datagrams::attempt(entry, tools),
         Work::SendFile(_) => send_file::attempt(entry, tools),
+        Work::SendMessages(_) => messages::send(entry),
     };
     let (result, more) = match attempt {
         Attempt::NotReady => return None,

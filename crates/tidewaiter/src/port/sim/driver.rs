@@ -15,7 +15,7 @@ use super::thread_notify::ThreadNotify;
 use super::world::channel::ChannelEnd;
 use super::world::network::End;
 use crate::port::admission::{
-    RequestKinds, admit, closed, invalid, ip_address, ip_ends, no_file_calls,
+    RequestKinds, admit, check_packets, closed, invalid, ip_address, ip_ends, no_file_calls,
 };
 use crate::port::buffer::Pool;
 use crate::port::calls::{Answer, Control, Open, Query, unsupported};
@@ -153,6 +153,7 @@ impl Driver for SimDriver {
                 Work::Connect(peer.expect("`admit` refuses other addresses"))
             }
             Request::Receive => Work::Receive,
+            Request::ReceiveWithDescriptors => unreachable!("`admit` refuses it"),
             Request::Send(chunks) => Work::Send(chunks),
             Request::ReceiveDatagrams => Work::ReceiveDatagrams,
             Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
@@ -226,10 +227,16 @@ impl Driver for SimDriver {
                 return Err(unsupported(PortKind::Sim, "accept for", "other programs"));
             }
             Open::Listener(options) => {
+                check_packets(PortKind::Sim, options.sequenced_packets)?;
                 let address = ip_address(PortKind::Sim, "listen on", &options.address)?;
                 Source::Listener(self.shared.change(|world| world.listen(address, options))?)
             }
-            Open::Stream { peer, local } => {
+            Open::Stream {
+                peer,
+                local,
+                packets,
+            } => {
+                check_packets(PortKind::Sim, packets)?;
                 let (peer, local) = ip_ends(PortKind::Sim, peer, local)?;
                 Source::Bound(self.shared.change(|world| world.bind(peer, local))?)
             }

@@ -12,7 +12,8 @@ use crate::port::admission::{
     HandleKind, closed, invalid, not_a_file, not_a_process, not_a_serial_port, not_a_socket,
     not_a_terminal, not_for_datagrams,
 };
-use crate::port::calls::{Answer, Control, Query, SignalCall};
+use crate::port::calls::{Answer, Control, Query, SignalCall, unsupported};
+use crate::port::options::PortKind;
 use crate::port::table::Key;
 
 /// The object behind a handle.
@@ -112,6 +113,9 @@ impl Source {
             }
             (Source::Stream(end), Query::Unacknowledged) => {
                 Ok(Answer::Bytes(world.unacknowledged(end)))
+            }
+            (Source::Stream(_), Query::PeerCredentials) => {
+                Err(unsupported(PortKind::Sim, "tell", "credentials"))
             }
             (Source::Datagrams(socket), Query::LocalAddress) => {
                 Ok(Answer::Address(world.datagram_socket(socket).local.clone()))

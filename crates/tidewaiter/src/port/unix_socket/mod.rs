@@ -1,17 +1,29 @@
 //! What only UNIX sockets have.
 
+mod credentials;
 mod file;
 mod lock;
+mod messages;
 
+pub(super) use credentials::peer_credentials;
 pub(super) use file::SocketFile;
+pub(super) use messages::{How, receive, send};
 
 use std::io;
 
+use rustix::net::RecvFlags;
 use socket2::Socket;
 
 use super::control::os_address;
 use super::options::SocketFileOptions;
 use crate::os::UnixAddress;
+
+/// Has the OS close received descriptors on exec.
+#[cfg(not(target_vendor = "apple"))]
+const RECEIVE_FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+/// This OS cannot close received descriptors on exec by itself.
+#[cfg(target_vendor = "apple")]
+const RECEIVE_FLAGS: RecvFlags = RecvFlags::empty();
 
 /// Binds a UNIX socket. Returns its file, if the address is a path.
 pub(super) fn bind(

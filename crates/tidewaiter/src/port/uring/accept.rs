@@ -5,7 +5,7 @@ use std::ptr;
 
 use io_uring::{opcode, squeue, types};
 
-use super::super::socket::{Socket, SocketRepr};
+use super::super::socket::Socket;
 use super::super::{Outcome, control};
 use super::next::{Next, errno, failed, poll_first};
 use super::pending::{Pending, Work};
@@ -56,6 +56,6 @@ fn accepted(descriptor: i32) -> Option<Outcome> {
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
     let socket = socket2::Socket::from(descriptor);
     let peer = control::peer_addr(&socket).ok()?;
-    let socket = Socket(SocketRepr::Plain(socket));
+    let socket = Socket::accepted(socket, &peer);
     Some(Outcome::Accepted { socket, peer })
 }

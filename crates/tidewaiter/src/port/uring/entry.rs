@@ -57,6 +57,7 @@ impl Entry {
         match &self.source {
             Source::Listener(Listening { socket, .. })
             | Source::Stream(socket)
+            | Source::Packets(socket)
             | Source::Duplex(socket) => Ok(socket),
             _ => Err(not_a_socket()),
         }

@@ -18,6 +18,7 @@ mod file_work;
 mod hang_up;
 mod life;
 mod message_form;
+mod messages;
 mod next;
 mod pending;
 mod pinned;
@@ -232,7 +233,8 @@ impl Uring {
     fn prepare(&mut self, resource: Resource) -> io::Result<Source> {
         match resource {
             Resource::Socket(socket) => match socket.0 {
-                SocketRepr::Os(socket) | SocketRepr::Plain(socket) => Ok(Source::Stream(socket)),
+                SocketRepr::Plain(socket) => Ok(Source::Stream(socket)),
+                SocketRepr::Os(socket) => Source::of_socket(socket),
                 SocketRepr::Own(_) => Err(of_another_port()),
             },
             Resource::Listener(listener) => {
@@ -395,8 +397,13 @@ impl Driver for Uring {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let source = match open {
             Open::Listener(options) => Source::Listener(Listening::open(PortKind::Uring, options)?),
-            Open::Stream { peer, local } => {
-                Source::Stream(control::stream(PortKind::Uring, peer, local)?)
+            Open::Stream {
+                peer,
+                local,
+                packets,
+            } => {
+                let socket = control::stream(PortKind::Uring, peer, local, packets)?;
+                Source::connecting(socket, packets)
             }
             Open::Datagrams(options) => {
                 let socket = DatagramSocket::open(PortKind::Uring, options)?;

@@ -14,6 +14,7 @@ use super::super::poll::Legacy;
 use super::super::source::Source;
 use super::super::surge::Surge;
 use super::super::table::Key;
+use super::super::unix_socket::How;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use super::entry::Entry;
 use super::file_work::{FileWork, Opening};
@@ -61,6 +62,13 @@ pub(super) enum Work {
     File(Box<FileWork>),
     /// Not the ring's work, which only reports room.
     SendFile(Box<FileSending>),
+    /// Receives whole packets, or descriptors, once a poll tells that there are some.
+    ReceiveMessages(How),
+    /// Sends messages apart from each other, and descriptors, once a poll tells that there is room.
+    SendMessages {
+        packets: bool,
+        chunks: Chunks,
+    },
     Exit(Mark),
     HangUp {
         /// The kernel has reported the hang-up, so the multishot poll must be cancelled.
@@ -80,6 +88,7 @@ impl Work {
         abilities: Abilities,
         write_flags: Option<WriteFlags>,
     ) -> Work {
+        let packets = matches!(entry.source, Source::Packets(_));
         match request {
             Request::Accept => Work::Accept { one: false },
             Request::AcceptOne => Work::Accept { one: true },
@@ -87,6 +96,14 @@ impl Work {
                 let peer = control::os_address(&peer);
                 Work::Connect(Pinned::new(peer.expect("`admit` refuses other addresses")))
             }
+            Request::Receive if packets => Work::ReceiveMessages(How {
+                packets,
+                descriptors: false,
+            }),
+            Request::ReceiveWithDescriptors => Work::ReceiveMessages(How {
+                packets,
+                descriptors: true,
+            }),
             Request::Receive => {
                 let pipe = matches!(entry.source, Source::Reader(_) | Source::Serial(_));
                 let multishot = if pipe {
@@ -100,6 +117,9 @@ impl Work {
                     surge: Surge::default(),
                     taken_back: false,
                 }
+            }
+            Request::Send(chunks) if packets || chunks.has_messages() => {
+                Work::SendMessages { packets, chunks }
             }
             Request::Send(chunks) => Work::Send {
                 pipe: match entry.source {
@@ -128,7 +148,9 @@ impl Work {
 
     pub(super) fn first_stage(&self) -> Stage {
         match self {
-            Work::SendFile(_) => Stage::Polling,
+            Work::ReceiveMessages(_) | Work::SendMessages { .. } | Work::SendFile(_) => {
+                Stage::Polling
+            }
             _ => Stage::Started,
         }
     }
@@ -137,8 +159,8 @@ impl Work {
         match self {
             Work::Accept { .. } => RequestKind::Accept,
             Work::Connect(_) => RequestKind::Connect,
-            Work::Receive { .. } => RequestKind::Receive,
-            Work::Send { .. } => RequestKind::Send,
+            Work::Receive { .. } | Work::ReceiveMessages(_) => RequestKind::Receive,
+            Work::Send { .. } | Work::SendMessages { .. } => RequestKind::Send,
             Work::ReceiveDatagrams { .. } => RequestKind::ReceiveDatagrams,
             Work::SendDatagrams { .. } => RequestKind::SendDatagrams,
             Work::OpenFile(_) => RequestKind::OpenFile,
@@ -158,6 +180,8 @@ impl Work {
             Work::Connect(_) => "connect",
             Work::Receive { pipe: false, .. } => "recv",
             Work::Receive { pipe: true, .. } => "read",
+            Work::ReceiveMessages(_) => "recvmsg",
+            Work::SendMessages { .. } => "sendmsg",
             Work::Send { pipe: None, .. } => "send",
             Work::Send { pipe: Some(_), .. } => "write",
             Work::ReceiveDatagrams { .. } => "recvmsg",
@@ -250,7 +274,9 @@ impl Pending {
             result,
             more: false,
             unsent: match &mut self.work {
-                Work::Send { chunks, .. } => std::mem::take(chunks),
+                Work::Send { chunks, .. } | Work::SendMessages { chunks, .. } => {
+                    std::mem::take(chunks)
+                }
                 Work::File(work) => work.take_unsent(),
                 _ => Chunks::new(),
             },
@@ -268,7 +294,9 @@ impl Pending {
             Work::Accept { one: false } => Request::Accept,
             Work::Accept { one: true } => Request::AcceptOne,
             Work::Receive { .. } => Request::Receive,
-            Work::Send { chunks, .. } => Request::Send(chunks),
+            Work::ReceiveMessages(how) if how.descriptors => Request::ReceiveWithDescriptors,
+            Work::ReceiveMessages(_) => Request::Receive,
+            Work::Send { chunks, .. } | Work::SendMessages { chunks, .. } => Request::Send(chunks),
             Work::ReceiveDatagrams { .. } => Request::ReceiveDatagrams,
             Work::SendDatagrams { batch, .. } => Request::SendDatagrams(batch),
             Work::SendFile(sending) => return Legacy::SendFile(sending),

@@ -14,7 +14,7 @@ use super::receive::WIDE_MAX;
 use super::ring::{Cqe, poll};
 use super::watch::FOREIGN;
 use super::{
-    Uring, WAKE, accept, child, connect, file, hang_up, receive, receive_datagrams, send,
+    Uring, WAKE, accept, child, connect, file, hang_up, messages, receive, receive_datagrams, send,
     send_datagrams, send_file,
 };
 
@@ -32,6 +32,7 @@ impl Pending {
         if self.stage == Stage::Polling {
             let events = match self.work {
                 Work::Send { .. }
+                | Work::SendMessages { .. }
                 | Work::SendDatagrams { .. }
                 | Work::SendFile(_)
                 | Work::Connect(_) => libc::POLLOUT,
@@ -61,6 +62,9 @@ impl Pending {
             Work::File(work) => file::start(descriptor, work),
             Work::Exit(mark) => child::start(descriptor, *mark),
             Work::HangUp { .. } => hang_up::start(descriptor),
+            Work::ReceiveMessages(_) | Work::SendMessages { .. } => {
+                unreachable!("the ring only polls for such work")
+            }
             Work::SendFile(_) | Work::Watch | Work::Close => {
                 unreachable!("the ring never gets such work")
             }
@@ -204,6 +208,10 @@ impl Uring {
                 let pool = self.buffers.is_exhausted().then_some(&self.wide.usual);
                 receive::finish_poll(pending, cqe, pool)
             }
+            (_, Work::ReceiveMessages(how)) => {
+                messages::receive(pending, *how, cqe, &self.wide.pool)
+            }
+            (_, Work::SendMessages { .. }) => messages::send(pending, cqe),
             (Stage::Polling, _) => start_after_poll(pending, cqe),
             (Stage::Started, Work::Watch | Work::Close) => {
                 unreachable!("the kernel never gets such work")
