@@ -83,6 +83,9 @@ mod strangers;
 #[path = "reactor/terminals.rs"]
 mod terminals;
 
+#[path = "reactor/unix_messages.rs"]
+mod unix_messages;
+
 #[path = "reactor/unix_sockets.rs"]
 mod unix_sockets;
 

@@ -32,22 +32,22 @@ impl Socket {
     /// A connection to `peer` that a port has accepted.
     #[cfg(unix)]
     pub(super) fn accepted(socket: socket2::Socket, peer: &Address) -> Socket {
-        if is_of_packets(&socket, peer) {
+        // Only UNIX sockets have packets: spare the others the call.
+        if matches!(peer, Address::Unix(_)) && is_of_packets(&socket) {
             // Adopting it asks for its type.
             return Socket(SocketRepr::Os(socket));
         }
         Socket(SocketRepr::Plain(socket))
     }
 
-    /// Whether this is a connection of sequenced packets, to `peer`.
-    pub(crate) fn keeps_packets(&self, peer: &Address) -> bool {
-        matches!(&self.0, SocketRepr::Os(socket) if is_of_packets(socket, peer))
+    /// Whether this is a connection of sequenced packets.
+    pub(crate) fn keeps_packets(&self) -> bool {
+        matches!(&self.0, SocketRepr::Os(socket) if is_of_packets(socket))
     }
 }
 
-fn is_of_packets(socket: &socket2::Socket, peer: &Address) -> bool {
-    // Only UNIX sockets have packets: spare the others the call.
-    matches!(peer, Address::Unix(_)) && socket.r#type().is_ok_and(|kind| kind == Type::SEQPACKET)
+fn is_of_packets(socket: &socket2::Socket) -> bool {
+    socket.r#type().is_ok_and(|kind| kind == Type::SEQPACKET)
 }
 
 /// A connection that is no socket of the OS.

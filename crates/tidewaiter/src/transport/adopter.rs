@@ -51,10 +51,11 @@ impl Reactor {
     ) -> Result<Transport, Error> {
         self.check_open()?;
         // `into` is the program's code and may call the reactor, so run it before we borrow the port.
-        let (socket, peer) = (socket.into(), peer.into());
+        let (socket, peer): (Socket, Address) = (socket.into(), peer.into());
+        let packets = socket.keeps_packets();
         let adopted = self.port_mut().adopt(socket);
         match adopted {
-            Ok(handle) => self.begin_adopted(handle, Link::to(peer), Box::new(protocol)),
+            Ok(handle) => self.begin_adopted(handle, Link::to(peer, packets), Box::new(protocol)),
             Err(source) => Err(adopt_error(Some(peer), source)),
         }
     }
@@ -94,8 +95,12 @@ impl Reactor {
         self.check_open()?;
         // As in `adopt_stream`.
         let resource = resource.into();
+        let mut packets = false;
         let link = match &resource {
-            Resource::Socket(_) => None,
+            Resource::Socket(socket) => {
+                packets = socket.keeps_packets();
+                None
+            }
             Resource::PipeReader(_) => Some(Link::pipe(Direction::In)),
             Resource::PipeWriter(_) => Some(Link::writer(true)),
             Resource::Listener(_) | Resource::Datagrams(_) => {
@@ -113,7 +118,7 @@ impl Reactor {
                     close_unawaited(self, handle);
                     adopt_error(None, source)
                 })?;
-                Link::to(peer)
+                Link::to(peer, packets)
             }
         };
         self.begin_adopted(handle, link, Box::new(protocol))

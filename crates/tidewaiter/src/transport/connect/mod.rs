@@ -370,10 +370,7 @@ impl Inner {
         let checked = (self.check)(&address);
         let opened = checked.and_then(|()| match self.socket.take() {
             Some(socket) => self.reactor.port_mut().adopt(socket),
-            None => self
-                .reactor
-                .port_mut()
-                .open_stream(&address, self.options.local.as_ref()),
+            None => self.open(&address),
         });
         let started = opened.and_then(|handle| {
             let request = Request::Connect(address.clone());
@@ -393,6 +390,15 @@ impl Inner {
         match started {
             Ok(attempt) => self.attempts.borrow_mut().push(attempt),
             Err(error) => self.attempt_failed(id, error),
+        }
+    }
+
+    fn open(&self, address: &Address) -> io::Result<Handle> {
+        let (mut port, local) = (self.reactor.port_mut(), self.options.local.as_ref());
+        if self.options.packets {
+            port.open_packets(address, local)
+        } else {
+            port.open_stream(address, local)
         }
     }
 
@@ -432,7 +438,12 @@ impl Inner {
         match protocol.flatten() {
             Some(protocol) => {
                 // An error means that the reactor is stopping; the handle is then being closed.
-                let _ = Stream::start(&self.reactor, handle, Link::to(peer), protocol);
+                let _ = Stream::start(
+                    &self.reactor,
+                    handle,
+                    Link::to(peer, self.options.packets),
+                    protocol,
+                );
             }
             None => close_unawaited(&self.reactor, handle),
         }

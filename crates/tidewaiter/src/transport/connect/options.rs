@@ -16,6 +16,7 @@ pub struct ConnectOptions {
     pub(super) target: Target,
     pub(super) timeout: Option<Duration>,
     pub(super) local: Option<Address>,
+    pub(super) packets: bool,
     pub(super) attempt_delay: Duration,
 }
 
@@ -40,6 +41,7 @@ impl ConnectOptions {
             target,
             timeout: Some(TIMEOUT),
             local: None,
+            packets: false,
             attempt_delay: ATTEMPT_DELAY,
         }
     }
@@ -57,6 +59,20 @@ impl ConnectOptions {
     #[must_use]
     pub fn local_address(mut self, local: impl Into<Address>) -> ConnectOptions {
         self.local = Some(local.into());
+        self
+    }
+
+    /// Carries sequenced packets (`SOCK_SEQPACKET`) instead of a stream, on UNIX sockets only; the other end must do so,
+    /// too: see [`ListenOptions::sequenced_packets`](crate::port::ListenOptions::sequenced_packets).
+    ///
+    /// Each [`write`](crate::Transport::write) is one packet, and each packet that arrives is one
+    /// [`data_received`](crate::Protocol::data_received). A packet that is longer than the OS takes (on Linux, about
+    /// the size of the socket's send buffer), or longer than the [`surge_bytes`](crate::port::PortOptions::surge_bytes)
+    /// of the receiver, is never cut: the connection is lost, for a reason that says so. Writing nothing sends nothing,
+    /// and an empty packet from the peer counts as its end, because the OS does not tell them apart.
+    #[must_use]
+    pub fn sequenced_packets(mut self) -> ConnectOptions {
+        self.packets = true;
         self
     }
 

@@ -272,6 +272,7 @@ pub(super) fn begin_connection(
     peer: Address,
     protocol: Box<dyn super::Protocol>,
 ) -> Result<(), Error> {
+    let packets = socket.keeps_packets();
     let adopted = reactor.port_mut().adopt(socket);
     let handle = match adopted {
         Ok(handle) => handle,
@@ -282,7 +283,7 @@ pub(super) fn begin_connection(
         }
     };
     // An error means that the reactor is stopping; the handle is then being closed.
-    let _ = Stream::start(reactor, handle, Link::to(peer), protocol);
+    let _ = Stream::start(reactor, handle, Link::to(peer, packets), protocol);
     Ok(())
 }
 

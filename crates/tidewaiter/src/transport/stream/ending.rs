@@ -96,6 +96,10 @@ impl Stream {
         let Some(reason) = Reason::of(failure) else {
             return self.receive_more();
         };
+        // A UNIX socket refuses a packet that is too long, for example. No end of the peer's follows, unlike when it is gone.
+        if self.link.passes_descriptors && !matches!(reason, Reason::Reset(_)) {
+            return self.lost(Event::Failed, reason);
+        }
         match self.on(Event::SendFailed) {
             Next::AwaitSend => self.await_send(reason),
             Next::Receive => {

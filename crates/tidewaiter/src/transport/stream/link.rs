@@ -33,6 +33,10 @@ pub(crate) struct Link {
     pub(super) sends_now: bool,
     /// Whether the OS can hold back the last partial segment of a send.
     pub(super) holds_ends: bool,
+    /// Whether it carries packets: each write is one, and so is each receive.
+    pub(super) keeps_packets: bool,
+    /// Whether descriptors can be passed, if the port does that.
+    pub(super) passes_descriptors: bool,
     /// Whether the OS resets the connection if it is closed while the peer is still sending, so that a close in order
     /// has to linger.
     pub(super) lingers: bool,
@@ -50,23 +54,27 @@ impl Link {
             fails_by_half: false,
             sends_now: true,
             holds_ends: true,
+            keeps_packets: false,
+            passes_descriptors: false,
             lingers: true,
         }
     }
 
     /// A connection of a UNIX socket to or from `peer`. What differs from TCP is as in a [duplex pipe](Link::duplex).
-    fn unix(peer: Address) -> Link {
+    fn unix(peer: Address, packets: bool) -> Link {
         Link {
             peer: Some(peer),
-            sends_now: true,
+            sends_now: !packets,
+            keeps_packets: packets,
+            passes_descriptors: true,
             ..Link::duplex(true)
         }
     }
 
-    /// A connection of a socket to or from `peer`.
-    pub(crate) fn to(peer: Address) -> Link {
+    /// A connection of a socket to or from `peer`, of a stream or of packets.
+    pub(crate) fn to(peer: Address, packets: bool) -> Link {
         match peer {
-            Address::Unix(_) => Link::unix(peer),
+            Address::Unix(_) => Link::unix(peer, packets),
             Address::Ip(_) | Address::Pipe(_) => Link::tcp(peer),
         }
     }
@@ -82,6 +90,8 @@ impl Link {
             fails_by_half: false,
             sends_now: false,
             holds_ends: false,
+            keeps_packets: false,
+            passes_descriptors: false,
             lingers: false,
         }
     }

@@ -3,6 +3,7 @@
 //! Its events are the port's completions ([`Live::completed`]) and the program's calls on a [`Transport`]. Such a
 //! call never calls the protocol; the callbacks that it causes come from the loop later.
 
+mod descriptors;
 mod ending;
 mod files;
 mod link;
@@ -54,6 +55,7 @@ struct Flow {
     high_water: usize,
     receiving: Option<Operation>,
     low_water: usize,
+    takes_descriptors: bool,
     /// The files behind the queue. Boxed, because few streams send any; never empty.
     files: Option<Box<FileQueue>>,
     /// Boxed, because a stream needs it only once it is to end.
@@ -212,10 +214,15 @@ impl Stream {
         if !flow.state.wants_data(&self.link) || flow.receiving.is_some() {
             return;
         }
-        let submitted =
-            self.reactor
-                .port_mut()
-                .submit(self.handle, Request::Receive, self.token.get());
+        let request = if flow.takes_descriptors {
+            Request::ReceiveWithDescriptors
+        } else {
+            Request::Receive
+        };
+        let submitted = self
+            .reactor
+            .port_mut()
+            .submit(self.handle, request, self.token.get());
         match submitted {
             Ok(operation) => flow.receiving = Some(operation),
             Err(source) => {
@@ -237,7 +244,7 @@ impl Stream {
         match self.on(Event::Received) {
             Next::Deliver => self.deliver(buffer),
             Next::Hold => {
-                self.flow.borrow_mut().hold(buffer);
+                self.flow.borrow_mut().hold(buffer, None);
                 // Cancel the receive only when data arrives: most pauses end before that.
                 self.stop_receiving();
             }
@@ -263,6 +270,9 @@ impl Stream {
         let queue = flow.back_mut();
         if !queue.has_storage() {
             *queue = self.reactor.take_storage();
+        }
+        if self.link.keeps_packets {
+            queue.begin_message(Vec::new());
         }
         fill(queue);
         let queued = flow.queued();
@@ -303,7 +313,9 @@ impl Stream {
             return self.send_next_file();
         }
         let mut part = std::mem::take(&mut flow.queue);
-        if part.count() > SEND_PIECES_MAX || part.len() > SEND_BYTES_MAX {
+        // The port sends messages apart from each other, and gives back what it did not send.
+        let large = part.count() > SEND_PIECES_MAX || part.len() > SEND_BYTES_MAX;
+        if large && !part.has_messages() {
             flow.queue = std::mem::replace(&mut part, self.reactor.take_storage());
             part.take_from(&mut flow.queue, SEND_PIECES_MAX, SEND_BYTES_MAX);
             if flow.queue.is_empty() {
@@ -412,6 +424,7 @@ impl Live for Stream {
         }
         match completion.result {
             Ok(Outcome::Received(buffer)) => self.received(buffer),
+            Ok(Outcome::ReceivedWithDescriptors(received)) => self.received_passed(*received),
             Ok(Outcome::EndOfFile) => self.happened(Event::EndOfFile),
             Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
             Ok(Outcome::FileSent { bytes, stopped_by }) => {
@@ -476,6 +489,7 @@ impl Flow {
             receiving: None,
             low_water: LOW_WATER,
             files: None,
+            takes_descriptors: false,
             end_state: None,
         }
     }

@@ -5,18 +5,19 @@ use std::rc::Rc;
 
 use super::state::Event;
 use super::{Flow, Stream};
-use crate::port::{Buffer, Request};
+use crate::port::{Buffer, PassedDescriptors, Request};
 
 /// Data that arrived during a pause, to be delivered first when the stream is resumed.
 #[derive(Default)]
 pub(super) struct Held {
-    buffers: VecDeque<Buffer>,
+    /// With the descriptors that came with each.
+    buffers: VecDeque<(Buffer, Option<Box<PassedDescriptors>>)>,
 }
 
 impl Flow {
-    pub(super) fn hold(&mut self, buffer: Buffer) {
+    pub(super) fn hold(&mut self, buffer: Buffer, passed: Option<Box<PassedDescriptors>>) {
         let held = self.held.get_or_insert_default();
-        held.buffers.push_back(buffer);
+        held.buffers.push_back((buffer, passed));
     }
 }
 
@@ -34,12 +35,18 @@ impl Stream {
         let Some(held) = &mut flow.held else {
             return;
         };
+        let first = held.buffers.front_mut();
+        if let Some(passed) = first.and_then(|(_, passed)| passed.take()) {
+            drop(flow);
+            self.deliver_passed(*passed);
+            return self.release_soon();
+        }
         let first = held.buffers.pop_front();
         if held.buffers.is_empty() {
             flow.state.on(&self.link, Event::HeldDelivered);
         }
         drop(flow);
-        if let Some(buffer) = first {
+        if let Some((buffer, _)) = first {
             self.deliver(buffer);
             self.release_soon();
         }

@@ -2,6 +2,7 @@
 
 use super::transport::Transport;
 use crate::error::Reason;
+use crate::port::PassedDescriptors;
 
 /// The program's side of a connection. The loop calls these methods; no call to a transport does.
 ///
@@ -18,8 +19,18 @@ pub trait Protocol {
     }
 
     /// Bytes arrived: at least one, at most what [the port](crate::port::PortOptions) receives at a time. They may be
-    /// cut anywhere: one `write` of the peer may arrive in several calls, and several in one.
+    /// cut anywhere: one `write` of the peer may arrive in several calls, and several in one. Only
+    /// [sequenced packets](crate::ConnectOptions::sequenced_packets) arrive as they were sent.
     fn data_received(&mut self, transport: &Transport, data: &[u8]);
+
+    /// Descriptors arrived over a UNIX socket, after [`Transport::take_descriptors`]. The byte with which the peer sent them
+    /// is in the next `data_received`, maybe behind others.
+    ///
+    /// The default closes them.
+    fn descriptors_received(&mut self, transport: &Transport, passed: PassedDescriptors) {
+        let _ = transport;
+        drop(passed);
+    }
 
     /// The peer has ended its sending side: no more data will arrive. Sending may go on.
     ///

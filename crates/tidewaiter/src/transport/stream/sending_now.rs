@@ -86,7 +86,8 @@ impl Stream {
         let mut flow = self.flow.borrow_mut();
         // Only a completed send ends congestion, so a congested stream needs an operation. Several pieces need one
         // too: it sends them all in one call.
-        if flow.state.is_congested() || flow.queue.count() != 1 || !self.sends_now(&flow) {
+        let single = flow.queue.count() == 1 && !flow.queue.has_messages();
+        if flow.state.is_congested() || !single || !self.sends_now(&flow) {
             return false;
         }
         let piece = flow.queue.slices().next().unwrap_or_default();

@@ -45,6 +45,10 @@ impl Transport {
         }
     }
 
+    pub(super) fn stream(&self) -> &Rc<Stream> {
+        &self.stream
+    }
+
     /// Sends a copy of `data`, after everything that was written before.
     ///
     /// There is no limit: bytes stay in memory until the OS takes them. Before you write large amounts, check
@@ -328,7 +332,7 @@ impl Transport {
             .set_option(self.stream.handle, option)
     }
 
-    fn check_open(&self) -> io::Result<()> {
+    pub(super) fn check_open(&self) -> io::Result<()> {
         if self.is_open() {
             Ok(())
         } else {
