@@ -116,6 +116,7 @@ mod open;
 mod options;
 #[cfg(unix)]
 mod poll;
+mod queries;
 mod request;
 mod serial;
 #[cfg(windows)]
@@ -142,7 +143,7 @@ use std::time::{Duration, Instant};
 
 pub use activation::{Activated, activated, inherited};
 pub use calls::PeerCredentials;
-use calls::{Control, Offer, Open, Query, SignalCall, Watched};
+use calls::{Control, Offer, Open, SignalCall, Watched};
 pub use completion::{
     Completion, Failure, Outcome, PassedDescriptors, ReceivedWithDescriptors, Spawned, SpawnedPipe,
 };
@@ -178,7 +179,7 @@ pub use watch::{Interest, Readiness};
 use crate::os::Address;
 pub use crate::os::{OwnedDescriptor, RawDescriptor};
 use crate::process::{
-    Command, Signal, SignalTarget, SpawnError, SpawnStep, Survey, TerminalSize, Unreached, Usage,
+    Command, Signal, SignalTarget, SpawnError, SpawnStep, Survey, TerminalSize, Unreached,
 };
 
 /// A completion port. See the [module](self) for its promises and an example.
@@ -490,75 +491,6 @@ impl Port {
     pub fn resize(&mut self, terminal: Handle, size: TerminalSize) -> io::Result<()> {
         let control = Control::Resize(size);
         self.gate.pass(Call::Act)?.control(terminal, control)
-    }
-
-    /// The address that a socket is bound to.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle;
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a handle that is no socket, or whose socket has an address
-    /// that is no [`Address`]; otherwise the OS's error.
-    pub fn local_addr(&self, handle: Handle) -> io::Result<Address> {
-        let answer = self.gate.query(handle, Query::LocalAddress)?;
-        Ok(answer.address())
-    }
-
-    /// The address that a socket is connected to.
-    ///
-    /// # Errors
-    ///
-    /// As [`local_addr`](Port::local_addr), and [`NotConnected`](io::ErrorKind::NotConnected).
-    pub fn peer_addr(&self, handle: Handle) -> io::Result<Address> {
-        let answer = self.gate.query(handle, Query::PeerAddress)?;
-        Ok(answer.address())
-    }
-
-    /// The number of bytes that the OS has taken to send and the peer's system has not acknowledged: a peer
-    /// that does not read lets it grow. An end of the sending side may count as one byte.
-    ///
-    /// # Errors
-    ///
-    /// As [`peer_addr`](Port::peer_addr), and [`Unsupported`](io::ErrorKind::Unsupported) on Windows and macOS,
-    /// which do not report it.
-    pub fn unacknowledged(&self, handle: Handle) -> io::Result<usize> {
-        let answer = self.gate.query(handle, Query::Unacknowledged)?;
-        Ok(answer.bytes())
-    }
-
-    /// What a child process used of the machine, once [`Outcome::Exited`] has reported its end. `None` before that,
-    /// if its status is [unknown](crate::process::ExitStatus::Unknown), and in simulations.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound) for a closed handle; [`InvalidInput`](io::ErrorKind::InvalidInput) for
-    /// a handle that is no process; otherwise the OS's error.
-    pub fn usage(&self, process: Handle) -> io::Result<Option<Usage>> {
-        Ok(self.gate.query(process, Query::Usage)?.usage())
-    }
-
-    /// The OS's number of a socket or pipe, for inspection or for options that the port does not know. The
-    /// port still owns it: do not close it, and do not keep it. The OS may give the number to something else
-    /// as soon as [`close`](Port::close) was called.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound) once the handle is closed or being closed;
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a process, and in simulations.
-    pub fn raw_descriptor(&self, handle: Handle) -> io::Result<RawDescriptor> {
-        let answer = self.gate.query(handle, Query::RawDescriptor)?;
-        Ok(answer.raw_descriptor())
-    }
-
-    /// The process and the user at the other end of a UNIX socket.
-    ///
-    /// # Errors
-    ///
-    /// As [`peer_addr`](Port::peer_addr); [`InvalidInput`](io::ErrorKind::InvalidInput) also for a socket of another kind,
-    /// and [`Unsupported`](io::ErrorKind::Unsupported) where the OS does not tell.
-    pub fn peer_credentials(&self, handle: Handle) -> io::Result<PeerCredentials> {
-        let answer = self.gate.query(handle, Query::PeerCredentials)?;
-        Ok(answer.credentials())
     }
 
     /// Sets an option of a TCP socket. Does nothing in simulations.

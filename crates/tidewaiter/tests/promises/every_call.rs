@@ -294,6 +294,7 @@ fn the_table_has_every_public_call() {
         include_str!("../../src/port/mod.rs"),
         include_str!("../../src/port/file_calls.rs"),
         include_str!("../../src/port/fork.rs"),
+        include_str!("../../src/port/queries.rs"),
         include_str!("../../src/port/datagram/calls.rs"),
         include_str!("../../src/port/serial/calls.rs"),
     ];
