@@ -30,9 +30,11 @@ mod promises {
     mod exactly_once;
     mod files;
     mod foreign;
+    mod foreign_pipes;
     mod idle;
     mod keys;
     mod limits;
+    mod named_pipes;
     mod options;
     mod ownership;
     mod passing;

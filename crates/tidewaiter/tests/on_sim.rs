@@ -27,6 +27,7 @@ mod promises {
     mod idle;
     mod keys;
     mod limits;
+    mod named_pipes;
     mod options;
     mod ownership;
     mod passing;

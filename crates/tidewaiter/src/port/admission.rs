@@ -24,6 +24,7 @@ pub(super) enum HandleKind {
     PipeWriter,
     DuplexPipe,
     SerialPort,
+    UnopenedPipe,
     Process,
     UnopenedFile,
     File,
@@ -50,6 +51,7 @@ impl HandleKind {
                 const { RequestKinds::of(&[Receive, Send, HangUp, SendFile]) }
             }
             HandleKind::SerialPort => const { RequestKinds::of(&[Receive, Send]) },
+            HandleKind::UnopenedPipe => const { RequestKinds::of(&[Connect]) },
             HandleKind::Process => const { RequestKinds::of(&[Exit]) },
             HandleKind::UnopenedFile => const { RequestKinds::of(&[OpenFile]) },
             HandleKind::File => const { RequestKinds::of(&[File]) },
@@ -66,6 +68,7 @@ impl HandleKind {
             HandleKind::PipeWriter => "the writing end of a pipe",
             HandleKind::DuplexPipe => "a duplex pipe",
             HandleKind::SerialPort => "a serial port",
+            HandleKind::UnopenedPipe => "a named pipe that is not open yet",
             HandleKind::Process => "a process",
             HandleKind::UnopenedFile => "an unopened file",
             HandleKind::File => "a file",
@@ -205,7 +208,7 @@ fn has_streams_to(port: PortKind, address: &Address) -> bool {
         Address::Unix(name) => {
             !name.is_unnamed() && matches!(port, PortKind::Uring | PortKind::Poll)
         }
-        Address::Pipe(_) => false,
+        Address::Pipe(_) => matches!(port, PortKind::Iocp | PortKind::Sim),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use super::datagram::{DatagramBatch, DatagramOptions, Multicast};
 use super::options::{ListenOptions, PortKind, SocketOption};
+use super::pipe_options::PipeConnectOptions;
 use super::serial::{ModemLines, SerialChange, SerialOptions};
 use super::socket::Resource;
 use super::watch::Interest;
@@ -27,6 +28,8 @@ pub(super) enum Open<'a> {
     Datagrams(&'a DatagramOptions),
     /// A serial port.
     Serial(&'a SerialOptions),
+    /// A client of a named pipe, to be opened by a connect.
+    Pipe(PipeConnectOptions),
     /// A file, for [`Request::OpenFile`](super::Request::OpenFile) to open.
     UnopenedFile,
     /// A socket, pipe or file that was made elsewhere. It is closed if the driver does not take it.
@@ -121,6 +124,8 @@ pub(super) enum Query {
     Unacknowledged,
     /// The lines of a serial port that the other side sets: an [`Answer::ModemLines`].
     ModemLines,
+    /// Whether each send is a message of its own, and each receive gets a whole one: an [`Answer::Flag`].
+    KeepsMessages,
     /// What a child process used: an [`Answer::Usage`].
     Usage,
     /// The OS's open file: an [`Answer::File`].
@@ -151,6 +156,7 @@ pub(super) enum Answer {
     RawDescriptor(RawDescriptor),
     Bytes(usize),
     ModemLines(ModemLines),
+    Flag(bool),
     Usage(Option<Usage>),
     File(OsFile),
     Credentials(PeerCredentials),
@@ -189,6 +195,13 @@ impl Answer {
         match self {
             Answer::Credentials(credentials) => credentials,
             other => unreachable!("{other:?} is no credentials"),
+        }
+    }
+
+    pub(super) fn flag(self) -> bool {
+        match self {
+            Answer::Flag(flag) => flag,
+            other => unreachable!("{other:?} is no flag"),
         }
     }
 

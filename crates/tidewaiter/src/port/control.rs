@@ -71,6 +71,7 @@ impl Object<'_> {
                 Ok(Answer::ModemLines(serial::lines(port)?))
             }
             (_, Query::ModemLines) => Err(not_a_serial_port()),
+            (_, Query::KeepsMessages) => Ok(Answer::Flag(false)),
             (Object::Socket(socket), Query::LocalAddress) => {
                 Ok(Answer::Address(local_addr(socket)?))
             }
@@ -225,6 +226,11 @@ pub(super) fn stream(
 ) -> io::Result<Socket> {
     check_packets(port, packets)?;
     check_streams_to(port, "connect to", peer)?;
+    if let Address::Pipe(_) = peer {
+        return Err(invalid(
+            "a client of a named pipe has no address of its own",
+        ));
+    }
     if let Some(local) = local {
         check_streams_to(port, "connect from", local)?;
     }

@@ -112,8 +112,10 @@ mod memory;
 mod messages;
 #[cfg(test)]
 mod named_calls;
+mod named_pipe;
 mod open;
 mod options;
+mod pipe_options;
 #[cfg(unix)]
 mod poll;
 mod queries;
@@ -163,6 +165,7 @@ pub use options::{
     ListenOptions, ParsePortKindError, PortInfo, PortKind, PortOptions, SocketFileOptions,
     SocketOption,
 };
+pub use pipe_options::{Impersonation, PipeConnectOptions, PipeListenOptions, PipeMode};
 pub use request::{Request, RequestKind};
 pub use serial::{
     FlowControl, ModemLines, Parity, SerialLine, SerialOptions, SerialQueue, StopBits,
@@ -347,6 +350,9 @@ impl Port {
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for `local`;
     /// [`Unsupported`](io::ErrorKind::Unsupported) for addresses that this port does not connect to or from.
     pub fn open_stream(&mut self, peer: &Address, local: Option<&Address>) -> io::Result<Handle> {
+        if let (Address::Pipe(name), None) = (peer, local) {
+            return self.open_pipe(name, &PipeConnectOptions::default());
+        }
         self.gate.pass(Call::Act)?.open(Open::Stream {
             peer,
             local,

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::os::{Address, UnixAddress};
+use super::pipe_options::PipeListenOptions;
+use crate::os::{Address, PipeName, UnixAddress};
 
 /// A kind of completion port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,10 +179,10 @@ impl fmt::Display for PortInfo {
 #[non_exhaustive]
 pub struct ListenOptions {
     /// The address to listen on; with port 0, the OS chooses one. On addresses of UNIX sockets, only the ports of Unix
-    /// listen.
+    /// listen; on named pipes, only those of Windows and of simulations.
     pub address: Address,
     /// The number of connections that may wait to be accepted: 1024 by default. The OS may cap it,
-    /// on Linux to `net.core.somaxconn`.
+    /// on Linux to `net.core.somaxconn`. On a named pipe, it is always 8; further clients wait outside.
     pub backlog: u32,
     /// Whether several sockets may listen on the same address, over which the kernel spreads the connections
     /// (Linux, and simulations): false by default. Each of the sockets must set it. On other systems,
@@ -211,6 +212,8 @@ pub struct ListenOptions {
     /// How the file of a UNIX socket is made and removed. Without effect on other addresses, but a mode or an owner is
     /// refused for them.
     pub socket_file: SocketFileOptions,
+    /// What is particular to named pipes. Without effect on other addresses.
+    pub pipe: PipeListenOptions,
 }
 
 impl ListenOptions {
@@ -226,6 +229,7 @@ impl ListenOptions {
             for_programs: false,
             sequenced_packets: false,
             socket_file: SocketFileOptions::default(),
+            pipe: PipeListenOptions::default(),
         }
     }
 
@@ -302,6 +306,12 @@ impl From<Address> for ListenOptions {
 impl From<UnixAddress> for ListenOptions {
     fn from(address: UnixAddress) -> ListenOptions {
         ListenOptions::new(address)
+    }
+}
+
+impl From<PipeName> for ListenOptions {
+    fn from(name: PipeName) -> ListenOptions {
+        ListenOptions::new(name)
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Request {
     /// [`Request::Accept`], in contrast, accepts every connection that arrives before it is
     /// cancelled.
     AcceptOne,
-    /// On an unconnected stream socket: connects it. Completes with [`Outcome::Connected`](super::Outcome::Connected).
+    /// On an unconnected stream socket or named pipe: connects it. Completes with [`Outcome::Connected`](super::Outcome::Connected).
     ///
     /// Nothing else may be under way on the handle. The only time limit is the OS's, which may be minutes: cancel the
     /// operation, or close the handle.
@@ -29,6 +29,9 @@ pub enum Request {
     /// [`Failure`](super::Failure). One such operation at a time on a handle.
     ///
     /// After a cancelled receive, bytes that were not delivered stay in the OS, for the next receive.
+    ///
+    /// On a named pipe that carries [messages](super::PipeMode::Messages), each `Received` is a whole message, however
+    /// long, and may be empty.
     Receive,
     /// On a UNIX socket: as [`Request::Receive`], and takes descriptors that the peer passes. Bytes with which some came
     /// are an [`Outcome::ReceivedWithDescriptors`](super::Outcome::ReceivedWithDescriptors). A mere `Receive` has the OS
@@ -36,7 +39,8 @@ pub enum Request {
     ReceiveWithDescriptors,
     /// On a stream socket or a writable pipe: sends. Completes with [`Outcome::Sent`](super::Outcome::Sent) once the OS took
     /// some or all of the bytes. The others are in [`Completion::unsent`](super::Completion::unsent), however the operation ended. One
-    /// such operation at a time on a handle. The bytes must not be empty.
+    /// such operation at a time on a handle. The bytes must not be empty. On a named pipe that carries
+    /// [messages](super::PipeMode::Messages), each piece is one, and the first is sent.
     Send(Chunks),
     /// On a datagram socket: receives. Multishot: each completion is an [`Outcome::Datagrams`](super::Outcome::Datagrams),
     /// or an [`Outcome::DatagramError`](super::Outcome::DatagramError) that tells of one datagram: it was too large to be

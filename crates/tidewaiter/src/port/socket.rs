@@ -40,9 +40,13 @@ impl Socket {
         Socket(SocketRepr::Plain(socket))
     }
 
-    /// Whether this is a connection of sequenced packets.
+    /// Whether this is a connection of sequenced packets or messages.
     pub(crate) fn keeps_packets(&self) -> bool {
-        matches!(&self.0, SocketRepr::Os(socket) if is_of_packets(socket))
+        match &self.0 {
+            SocketRepr::Os(socket) => is_of_packets(socket),
+            SocketRepr::Plain(_) => false,
+            SocketRepr::Own(connection) => connection.keeps_messages(),
+        }
     }
 }
 
@@ -55,6 +59,11 @@ pub(crate) trait PortSocket: Any + fmt::Debug + Send + Sync {
     /// The address of our end, if it can be told.
     fn local_addr(&self) -> Option<Address> {
         None
+    }
+
+    /// Whether it carries messages instead of a stream.
+    fn keeps_messages(&self) -> bool {
+        false
     }
 
     /// The OS's number of the object, if the OS knows it.

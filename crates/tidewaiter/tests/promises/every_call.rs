@@ -5,10 +5,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use tidewaiter::PipeName;
 use tidewaiter::port::{
     CloseMode, DatagramBatch, DatagramOptions, FilePart, FileRequest, Handle, Interest,
-    ListenOptions, Multicast, Operation, Port, Request, SerialLine, SerialOptions, SerialQueue,
-    SocketOption, Token,
+    ListenOptions, Multicast, Operation, PipeConnectOptions, Port, Request, SerialLine,
+    SerialOptions, SerialQueue, SocketOption, Token,
 };
 use tidewaiter::process::{Signal, SignalTarget, TerminalSize};
 
@@ -182,6 +183,11 @@ const CALLS: &[(&str, Kind, Call)] = &[
         let peer = Harness::deserted_address();
         port.open_packets(&peer.into(), None).map(drop)
     }),
+    ("open_pipe", Kind::Acts, |port, _| {
+        let name = PipeName::local("no such pipe").expect("a good name");
+        port.open_pipe(&name, &PipeConnectOptions::default())
+            .map(drop)
+    }),
     ("adopt", Kind::Acts, |port, _| {
         let spare = TcpListener::bind(any_port()).expect("a port is free");
         port.adopt(spare).map(drop)
@@ -210,6 +216,9 @@ const CALLS: &[(&str, Kind, Call)] = &[
     }),
     ("unacknowledged", Kind::Acts, |port, it| {
         port.unacknowledged(it.server).map(drop)
+    }),
+    ("keeps_messages", Kind::Acts, |port, it| {
+        port.keeps_messages(it.server).map(drop)
     }),
     ("usage", Kind::Acts, |port, it| {
         port.usage(it.child).map(drop)
@@ -294,6 +303,7 @@ fn the_table_has_every_public_call() {
         include_str!("../../src/port/mod.rs"),
         include_str!("../../src/port/file_calls.rs"),
         include_str!("../../src/port/fork.rs"),
+        include_str!("../../src/port/named_pipe.rs"),
         include_str!("../../src/port/queries.rs"),
         include_str!("../../src/port/datagram/calls.rs"),
         include_str!("../../src/port/serial/calls.rs"),

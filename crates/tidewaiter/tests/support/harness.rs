@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +34,8 @@ struct Entry {
 /// and says `more` only where more may follow; no completion of a handle follows its closing.
 pub(crate) struct Harness {
     pub(crate) port: Port,
-    receive_bytes_max: usize,
+    /// How many bytes one receive may bring. Messages are of any length.
+    pub(crate) receive_bytes: RangeInclusive<usize>,
     tokens: u64,
     live: HashMap<Operation, Entry>,
     ended: HashSet<Operation>,
@@ -51,7 +53,7 @@ impl Harness {
     pub(crate) fn with(options: &PortOptions) -> Harness {
         Harness {
             port: crate::open(options),
-            receive_bytes_max: options.surge_bytes.max(options.receive_bytes),
+            receive_bytes: 1..=options.surge_bytes.max(options.receive_bytes),
             tokens: 0,
             live: HashMap::new(),
             ended: HashSet::new(),
@@ -206,7 +208,7 @@ impl Harness {
         let unsent = completion.unsent.len();
         match (&completion.result, entry.kind, completion.more) {
             (Ok(Outcome::Received(buffer)), Receive, true) => {
-                let possible = 1..=self.receive_bytes_max;
+                let possible = &self.receive_bytes;
                 assert!(possible.contains(&buffer.len()), "{completion:?}");
             }
             (Ok(Outcome::ReceivedWithDescriptors(received)), Receive, true) => {

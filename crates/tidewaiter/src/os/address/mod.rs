@@ -20,7 +20,8 @@ pub use unix::UnixAddress;
 ///
 /// A [`SocketAddr`] converts into one, and [`socket_addr`](Address::socket_addr) returns it. Which addresses work
 /// depends on the [port](crate::port): for the others it returns [`Unsupported`](io::ErrorKind::Unsupported). All ports
-/// listen on and connect to IP addresses; those of Unix also to UNIX sockets.
+/// listen on and connect to IP addresses; those of Unix also to UNIX sockets, those
+/// of Windows and of simulations also to named pipes.
 ///
 /// # As text
 ///
@@ -84,6 +85,11 @@ impl Address {
             matches!(self, Address::Unix(_)),
             "the address of a UNIX socket",
         )
+    }
+
+    /// Refuses an address of another kind.
+    pub(crate) fn check_is_pipe(&self) -> io::Result<()> {
+        self.check(matches!(self, Address::Pipe(_)), "the name of a pipe")
     }
 
     fn check(&self, is_good: bool, kind: &str) -> io::Result<()> {

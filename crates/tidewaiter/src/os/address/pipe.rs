@@ -48,6 +48,11 @@ impl PipeName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name on this machine, such as `app` of `\\.\pipe\app`; `None` if the pipe is another machine's.
+    pub(crate) fn local_name(&self) -> Option<&str> {
+        self.0.strip_prefix(LOCAL)
+    }
 }
 
 fn checked(full_name: &str) -> Result<PipeName, Problem> {

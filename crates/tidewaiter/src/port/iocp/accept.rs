@@ -11,12 +11,12 @@ use windows_sys::Win32::Networking::WinSock::{
     WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAETIMEDOUT,
 };
 
-use super::Iocp;
 use super::address::socket_address;
 use super::call::{socket_called, socket_error, update_context};
 use super::entry::{Accepts, Source};
 use super::extension::{SocketFunctions, internet_socket, raw, synchronous_socket};
 use super::record::{ADDRESS_BYTES, OsResult, Record, Started};
+use super::{ACCEPTS_PER_LISTENER, Iocp};
 use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome};
@@ -33,6 +33,19 @@ enum Accepted {
 }
 
 impl Iocp {
+    /// Starts to accept: all connections, or the next one with `once`.
+    pub(super) fn start_accepting(&mut self, operation: Key, once: bool) {
+        let pending = self.operations.get_mut(operation);
+        pending.expect("it starts").once = once;
+        if let (Source::PipeListener(_), _) = self.source_of(operation) {
+            return self.accept_on_pipe(operation);
+        }
+        let count = if once { 1 } else { ACCEPTS_PER_LISTENER };
+        for _ in 0..count {
+            self.start_accept(operation);
+        }
+    }
+
     /// Posts one more accept.
     pub(super) fn start_accept(&mut self, operation: Key) {
         let pending = self.operations.get(operation);
@@ -43,7 +56,7 @@ impl Iocp {
         let (Source::Listener(listener, accepts), _) = self.source_of(operation) else {
             unreachable!("only listeners accept");
         };
-        match call_accept_ex(&self.sockets, listener, *accepts, record) {
+        match call_accept_ex(&self.functions.sockets, listener, *accepts, record) {
             Ok(started) => self.note_started(operation, started),
             Err(failure) => self.fail(operation, failure),
         }
@@ -55,11 +68,11 @@ impl Iocp {
             unreachable!("only listeners accept");
         };
         let accepts = *accepts;
-        let accepted = accept_result(&self.sockets, listener, &mut record, os_result);
+        let accepted = accept_result(&self.functions.sockets, listener, &mut record, os_result);
         self.records.put(record);
         match accepted {
             Accepted::Connection(socket, peer) => {
-                let socket = match self.sockets.plain_handles && accepts.overlapped {
+                let socket = match self.functions.sockets.plain_handles && accepts.overlapped {
                     true => Socket(SocketRepr::Plain(socket)),
                     false => Socket(SocketRepr::Os(socket)),
                 };

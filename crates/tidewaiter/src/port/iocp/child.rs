@@ -107,7 +107,7 @@ impl Iocp {
             unreachable!("only processes exit");
         };
         let process = child.process.as_handle();
-        match Wait::start(self.packets, &self.queue, process, operation) {
+        match Wait::start(self.functions.packets, &self.queue, process, operation) {
             Ok(wait) => {
                 let pending = self.operations.get_mut(operation).expect("just started");
                 pending.wait = Some(wait);

@@ -22,7 +22,7 @@ impl Iocp {
         let (Source::Stream(socket), skip) = self.source_of(operation) else {
             unreachable!("only streams connect");
         };
-        match call_connect_ex(&self.sockets, socket, peer, record, skip) {
+        match call_connect_ex(&self.functions.sockets, socket, peer, record, skip) {
             Ok(started) => self.note_started(operation, started),
             Err(error) => self.end(operation, Err(Failure::os("bind", error))),
         }

@@ -1,7 +1,7 @@
 //! The port's handles, and what they are asked.
 
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::rc::Rc;
 
 use socket2::{Domain, Socket};
@@ -9,10 +9,15 @@ use windows_sys::Win32::Foundation::HANDLE;
 
 use super::datagram_socket::DatagramSocket;
 use super::extension::raw_handle;
+use super::named_pipe::{NamedPipe, PipeListener, Unopened};
+use super::queue::{Queue, skip_on_success};
 use super::record::LentRecord;
 use super::traffic::Traffic;
 use crate::os::OsFile;
-use crate::port::admission::{HandleKind, RequestKinds, admit, closed, no_file_calls};
+use crate::port::admission::{
+    HandleKind, RequestKinds, admit, closed, no_file_calls, not_a_socket,
+};
+use crate::port::calls::{Answer, Control, Query};
 use crate::port::control::Object;
 use crate::port::file::{FileCall, FileCalls};
 use crate::port::table::Key;
@@ -30,9 +35,14 @@ pub(super) enum Source {
     /// A pipe that goes both ways.
     DuplexPipe(OwnedHandle),
     Serial(OwnedHandle),
-    /// Boxed: sockets far outnumber processes.
+    /// Boxed, as are the next ones: sockets far outnumber processes and named pipes.
     Process(Box<Child>),
     File(OsFile),
+    PipeListener(Box<PipeListener>),
+    /// A client of a named pipe that is not connected yet.
+    Unopened(Box<Unopened>),
+    /// A connection over a named pipe.
+    NamedPipe(Box<NamedPipe>),
 }
 
 /// What kind of sockets a listener accepts.
@@ -52,45 +62,80 @@ pub(super) struct Child {
 }
 
 impl Source {
-    pub(super) fn as_raw(&self) -> HANDLE {
+    /// The handle that is on the port, if there is one.
+    fn on_port(&self) -> Option<HANDLE> {
         match self {
-            Source::Listener(socket, _) | Source::Stream(socket) => raw_handle(socket),
-            Source::Datagrams(datagrams) => raw_handle(&datagrams.socket),
+            Source::Listener(socket, _) | Source::Stream(socket) => Some(raw_handle(socket)),
+            Source::Datagrams(datagrams) => Some(raw_handle(&datagrams.socket)),
+            Source::File(file) => Some(file.as_raw_handle()),
+            Source::Process(_) | Source::PipeListener(_) | Source::Unopened(_) => None,
+            _ => self.as_stream().map(AsRawHandle::as_raw_handle),
+        }
+    }
+
+    /// The handle of a source that `ReadFile` and `WriteFile` read and write as a stream.
+    pub(super) fn as_stream(&self) -> Option<&OwnedHandle> {
+        match self {
             Source::PipeReader(pipe)
             | Source::PipeWriter(pipe)
             | Source::DuplexPipe(pipe)
-            | Source::Serial(pipe) => pipe.as_raw_handle(),
-            Source::Process(child) => child.process.as_handle().as_raw_handle(),
-            Source::File(file) => file.as_raw_handle(),
+            | Source::Serial(pipe) => Some(pipe),
+            Source::NamedPipe(named) => Some(&named.pipe),
+            _ => None,
         }
     }
 
     /// The kind of handle, which decides the requests that it takes.
     fn kind(&self) -> HandleKind {
         match self {
-            Source::Listener(..) => HandleKind::Listener,
+            Source::Listener(..) | Source::PipeListener(_) => HandleKind::Listener,
             Source::Stream(_) => HandleKind::Stream,
             Source::Datagrams(_) => HandleKind::Datagrams,
+            Source::Unopened(_) => HandleKind::UnopenedPipe,
             Source::PipeReader(_) => HandleKind::PipeReader,
             Source::PipeWriter(_) => HandleKind::PipeWriter,
-            Source::DuplexPipe(_) => HandleKind::DuplexPipe,
+            Source::DuplexPipe(_) | Source::NamedPipe(_) => HandleKind::DuplexPipe,
             Source::Serial(_) => HandleKind::SerialPort,
             Source::Process(_) => HandleKind::Process,
             Source::File(_) => HandleKind::File,
         }
     }
 
-    /// The object, for controls and queries.
-    pub(super) fn object(&self) -> Object<'_> {
+    /// The object, for controls and queries; `None` if it is no object of the OS.
+    fn object(&self) -> Option<Object<'_>> {
         match self {
-            Source::Listener(socket, _) | Source::Stream(socket) => Object::Socket(socket),
-            Source::Datagrams(datagrams) => Object::Socket(&datagrams.socket),
-            Source::PipeReader(pipe) | Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) => {
-                Object::Pipe(pipe)
+            Source::Listener(socket, _) | Source::Stream(socket) => Some(Object::Socket(socket)),
+            Source::Datagrams(datagrams) => Some(Object::Socket(&datagrams.socket)),
+            Source::Process(child) => Some(Object::Process(&child.process)),
+            Source::PipeListener(_) | Source::Unopened(_) => None,
+            Source::Serial(port) => Some(Object::Serial(port)),
+            Source::File(file) => Some(Object::File(file)),
+            _ => self.as_stream().map(Object::Pipe),
+        }
+    }
+
+    pub(super) fn control(&self, control: Control<'_>) -> io::Result<()> {
+        match self.object() {
+            Some(object) => object.control(control),
+            None => Err(not_a_socket()),
+        }
+    }
+
+    pub(super) fn query(&self, query: Query) -> io::Result<Answer> {
+        match (self, query) {
+            (Source::NamedPipe(named), Query::LocalAddress | Query::PeerAddress) => {
+                Ok(Answer::Address(named.address()))
             }
-            Source::Serial(port) => Object::Serial(port),
-            Source::Process(child) => Object::Process(&child.process),
-            Source::File(file) => Object::File(file),
+            (Source::PipeListener(listener), Query::LocalAddress) => {
+                Ok(Answer::Address(listener.address()))
+            }
+            (Source::NamedPipe(named), Query::KeepsMessages) => {
+                Ok(Answer::Flag(named.messages.is_some()))
+            }
+            (source, query) => match source.object() {
+                Some(object) => object.query(query),
+                None => Err(not_a_socket()),
+            },
         }
     }
 }
@@ -134,6 +179,23 @@ impl Entry {
         }
     }
 
+    /// Puts the handle on the port, if it has one. With `plain`, it is a Windows handle that no provider is layered over.
+    pub(super) fn join(&mut self, queue: &Queue, key: Key, plain: bool) -> io::Result<()> {
+        if let Some(handle) = self.source.on_port() {
+            queue.associate(handle, key)?;
+            self.skip = plain && skip_on_success(handle);
+        }
+        Ok(())
+    }
+
+    /// The number of records that Windows holds for the handle.
+    pub(super) fn lent(&self) -> usize {
+        match &self.source {
+            Source::PipeListener(listener) => listener.lent(),
+            _ => self.lent_records.len(),
+        }
+    }
+
     /// Whether `request` can start now.
     pub(super) fn check(&self, request: &Request, file_calls: FileCalls) -> io::Result<()> {
         if self.closing.is_some() {
@@ -162,7 +224,12 @@ impl Entry {
 
     /// Asks Windows to cancel the records that it holds for `operation`.
     pub(super) fn cancel(&self, operation: Key) {
-        let handle = self.source.as_raw();
+        if let Source::PipeListener(listener) = &self.source {
+            listener.cancel();
+        }
+        let Some(handle) = self.source.on_port() else {
+            return;
+        };
         for lent in &self.lent_records {
             if lent.operation() == operation {
                 lent.cancel(handle);

@@ -26,6 +26,22 @@ use crate::port::file::{FileCall, FileCalls};
 /// A function pointer before its conversion to its real type.
 type Untyped = unsafe extern "system" fn() -> isize;
 
+/// The functions that are looked up.
+#[derive(Clone, Copy)]
+pub(super) struct Functions {
+    pub(super) sockets: SocketFunctions,
+    pub(super) packets: Option<PacketFunctions>,
+}
+
+impl Functions {
+    pub(super) fn load() -> io::Result<Functions> {
+        Ok(Functions {
+            sockets: SocketFunctions::load()?,
+            packets: PacketFunctions::load(),
+        })
+    }
+}
+
 /// Winsock's extension functions, for internet sockets.
 #[derive(Clone, Copy)]
 pub(super) struct SocketFunctions {

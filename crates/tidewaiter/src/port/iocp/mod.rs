@@ -21,6 +21,7 @@ mod extension;
 mod file;
 mod message;
 mod multicast;
+mod named_pipe;
 mod pending;
 mod pipe;
 mod queue;
@@ -40,6 +41,7 @@ mod wait;
 mod watch;
 mod watch_socket;
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -48,9 +50,10 @@ use std::time::{Duration, Instant};
 
 use self::datagram_socket::DatagramSocket;
 use self::entry::{Accepts, Entry, Source};
-use self::extension::{PacketFunctions, SocketFunctions, has_plain_handle};
+use self::extension::{Functions, has_plain_handle};
+use self::named_pipe::{NamedPipe, PipeListener, Unopened, Vacancies};
 use self::pending::Pending;
-use self::queue::{Batch, Queue, QueueNotify, skip_on_success};
+use self::queue::{Batch, Queue, QueueNotify};
 use self::receive_memory::ReceiveMemory;
 use self::record::{OsResult, Record, Records};
 use self::wait::Wait;
@@ -61,13 +64,14 @@ use super::control;
 use super::driver::Status;
 use super::listening::Listening;
 use super::serial::{self, SerialQueue};
-use super::socket::{SocketRepr, of_another_port};
+use super::socket::{PortSocket, SocketRepr, of_another_port};
 use super::table::{Key, Table};
 use super::{
-    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, Interest, Operation,
-    Outcome, PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, Spawned, Token,
-    Waker,
+    BATCH_MAX, Chunks, CloseMode, Completion, Driver, Failure, Handle, Interest, ListenOptions,
+    Operation, Outcome, PortInfo, PortKind, PortOptions, Request, RequestKind, Resource, Spawned,
+    Token, Waker,
 };
+use crate::os::Address;
 use crate::process::{Command, SpawnError};
 
 /// The number of sockets that each listener keeps waiting for connections; large enough for the
@@ -86,14 +90,14 @@ struct Iocp {
     info: PortInfo,
     queue: Arc<Queue>,
     waker: Waker,
-    sockets: SocketFunctions,
-    packets: Option<PacketFunctions>,
+    functions: Functions,
     receive_memory: ReceiveMemory,
     /// Declared before the handles, to be dropped first: waits refer to processes.
     operations: Table<Pending>,
     handles: Table<Entry>,
     /// Declared after the operations, whose waits refer to the watched objects.
     watches: Watches,
+    vacancies: Vacancies,
     records: Records,
     batch: Batch,
     /// Records that completed without a packet, for the next turn to process.
@@ -110,13 +114,12 @@ struct Iocp {
 impl Iocp {
     fn open(options: &PortOptions, reason: String) -> io::Result<Iocp> {
         let queue = Queue::create()?;
-        let sockets = SocketFunctions::load()?;
-        let packets = PacketFunctions::load();
+        let functions = Functions::load()?;
         let mut features = vec!["batched dequeue".to_owned()];
-        if sockets.plain_handles {
+        if functions.sockets.plain_handles {
             features.push("skip on success".to_owned());
         }
-        features.push(match packets {
+        features.push(match functions.packets {
             Some(_) => "wait completion packets".to_owned(),
             None => "registered waits".to_owned(),
         });
@@ -128,12 +131,12 @@ impl Iocp {
             },
             waker: Waker::new(Box::new(QueueNotify(Arc::clone(&queue)))),
             queue,
-            sockets,
-            packets,
+            functions,
             receive_memory: ReceiveMemory::new(options),
             handles: Table::default(),
             operations: Table::default(),
             watches: Watches::default(),
+            vacancies: Vacancies::default(),
             records: Records::default(),
             batch: Batch::new(),
             ready: VecDeque::new(),
@@ -157,13 +160,10 @@ impl Iocp {
     fn insert(&mut self, source: Source, plain: bool) -> io::Result<Handle> {
         let key = self.handles.insert(Entry::new(source));
         let entry = self.handles.get_mut(key).expect("inserted just now");
-        if !matches!(entry.source, Source::Process(_))
-            && let Err(error) = self.queue.associate(entry.source.as_raw(), key)
-        {
+        if let Err(error) = entry.join(&self.queue, key, plain) {
             self.handles.remove(key);
             return Err(error);
         }
-        entry.skip = plain && skip_on_success(entry.source.as_raw());
         Ok(Handle(key))
     }
 
@@ -190,11 +190,15 @@ impl Iocp {
             return true;
         }
         pending.ending = Some(Failure::Cancelled);
-        let unsignalled = pending.wait.as_mut().is_some_and(Wait::cancel);
+        // A wait that is to tell of records goes on.
+        let unsignalled = pending.records == 0 && pending.wait.as_mut().is_some_and(Wait::cancel);
         if unsignalled {
             self.end(operation, Err(Failure::Cancelled));
         } else if let Some(entry) = self.handles.get(pending.handle) {
-            entry.cancel(operation);
+            match entry.source {
+                Source::Unopened(_) => self.give_pipe_up(operation),
+                _ => entry.cancel(operation),
+            }
         }
         true
     }
@@ -232,6 +236,39 @@ impl Iocp {
         }
     }
 
+    fn open_listener(&mut self, options: &ListenOptions) -> io::Result<Handle> {
+        let source = match &options.address {
+            Address::Pipe(_) if options.for_programs => {
+                return Err(unsupported(
+                    PortKind::Iocp,
+                    "accept for other programs on",
+                    &options.address,
+                ));
+            }
+            Address::Pipe(name) => {
+                Source::PipeListener(Box::new(PipeListener::open(name, &options.pipe)?))
+            }
+            _ => {
+                let Listening { socket } = Listening::open(PortKind::Iocp, options)?;
+                let accepts = Accepts {
+                    family: socket.local_addr()?.domain(),
+                    overlapped: !options.for_programs,
+                };
+                Source::Listener(socket, accepts)
+            }
+        };
+        self.insert(source, false)
+    }
+
+    /// Registers a connection that a port of this kind has accepted.
+    fn insert_connection(&mut self, connection: Box<dyn PortSocket>) -> io::Result<Handle> {
+        let connection: Box<dyn Any> = connection;
+        let named = connection.downcast::<NamedPipe>();
+        let named = named.map_err(|_| of_another_port())?;
+        let plain = named.may_skip_packets();
+        self.insert(Source::NamedPipe(named), plain)
+    }
+
     /// Registers a socket or pipe that was made elsewhere.
     fn insert_resource(&mut self, resource: Resource) -> io::Result<Handle> {
         let source = match resource {
@@ -242,7 +279,7 @@ impl Iocp {
                     return self.insert(Source::Stream(socket), plain);
                 }
                 SocketRepr::Plain(socket) => return self.insert(Source::Stream(socket), true),
-                SocketRepr::Own(_) => return Err(of_another_port()),
+                SocketRepr::Own(connection) => return self.insert_connection(connection),
             },
             Resource::Listener(listener) => {
                 let socket = listener.socket;
@@ -255,7 +292,8 @@ impl Iocp {
                 Source::Listener(socket, accepts)
             }
             Resource::Datagrams(socket) => {
-                let socket = DatagramSocket::adopt(socket.0, &mut self.sockets.datagrams)?;
+                let socket =
+                    DatagramSocket::adopt(socket.0, &mut self.functions.sockets.datagrams)?;
                 Source::Datagrams(Box::new(socket))
             }
             Resource::PipeReader(pipe) => Source::PipeReader(pipe),
@@ -275,13 +313,13 @@ impl Driver for Iocp {
             open_handles: self.handles.len(),
             stale: self.stale,
             sends_gathered_now: false,
-            file_calls: self.sockets.file_calls,
+            file_calls: self.functions.sockets.file_calls,
         }
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
-        entry.check(&request, self.sockets.file_calls)?;
+        entry.check(&request, self.functions.sockets.file_calls)?;
         if let Request::SendFile(part) = &request {
             self.query(part.file, Query::File)?;
         }
@@ -360,6 +398,11 @@ impl Driver for Iocp {
             // The connection has ended or not begun: there is nothing to reset.
             log::debug!("port: a connection could not be reset: {error}");
         }
+        if mode == CloseMode::Reset
+            && let Source::NamedPipe(named) = &entry.source
+        {
+            named.reset();
+        }
         let pending = Pending::new(handle.0, token, RequestKind::Close);
         let operation = self.operations.insert(pending);
         entry.closing = Some((operation, token));
@@ -371,28 +414,25 @@ impl Driver for Iocp {
 
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         match open {
-            Open::Listener(options) => {
-                let Listening { socket } = Listening::open(PortKind::Iocp, options)?;
-                let accepts = Accepts {
-                    family: socket.local_addr()?.domain(),
-                    overlapped: !options.for_programs,
-                };
-                self.insert(Source::Listener(socket, accepts), false)
-            }
+            Open::Listener(options) => self.open_listener(options),
             Open::Stream {
                 peer,
                 local,
                 packets,
             } => {
                 let socket = control::stream(PortKind::Iocp, peer, local, packets)?;
-                self.insert(Source::Stream(socket), self.sockets.plain_handles)
+                self.insert(Source::Stream(socket), self.functions.sockets.plain_handles)
             }
             Open::Datagrams(options) => {
-                let socket = DatagramSocket::open(options, &mut self.sockets.datagrams)?;
+                let socket = DatagramSocket::open(options, &mut self.functions.sockets.datagrams)?;
                 self.insert(Source::Datagrams(Box::new(socket)), false)
             }
             Open::Serial(options) => self.insert(Source::Serial(serial::open(options)?), false),
             Open::UnopenedFile => Err(unsupported(self.info.kind, "open", "files")),
+            Open::Pipe(options) => {
+                let unopened = Box::new(Unopened::new(options));
+                self.insert(Source::Unopened(unopened), false)
+            }
             Open::Adopted(resource) => self.insert_resource(resource),
         }
     }
@@ -419,12 +459,12 @@ impl Driver for Iocp {
         match (control, &entry.terminal, &entry.source) {
             (Control::Resize(size), Some(terminal), _) => terminal.resize(size),
             (control, _, Source::Datagrams(socket)) => socket.control(control),
-            (control, _, source) => source.object().control(control),
+            (control, _, source) => source.control(control),
         }
     }
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
-        self.entry(handle)?.source.object().query(query)
+        self.entry(handle)?.source.query(query)
     }
 }
 
@@ -450,8 +490,8 @@ impl Drop for Iocp {
         let deadline = Instant::now() + DRAIN_LIMIT;
         loop {
             let lent = self.handles.iter();
-            let lent: usize = lent.map(|(_, entry)| entry.lent_records.len()).sum();
-            let lent = lent + self.watches.sockets.lent_polls();
+            let lent: usize = lent.map(|(_, entry)| entry.lent()).sum();
+            let lent = lent + self.watches.sockets.lent_polls() + self.vacancies.lent();
             let left = deadline.saturating_duration_since(Instant::now());
             if lent == 0 {
                 return;

@@ -1,4 +1,4 @@
-//! Ending a child's pipes.
+//! Ending pipes, and looking into them.
 
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr;
@@ -15,6 +15,13 @@ pub(super) fn disconnect(pipe: &OwnedHandle) {
 
 /// Ends a pipe that we read, unless there are bytes in it.
 pub(super) fn disconnect_if_empty(pipe: &OwnedHandle) {
+    if peek(pipe) == Some(0) {
+        disconnect(pipe);
+    }
+}
+
+/// The number of bytes in a pipe that we read; `None` if it has ended.
+pub(super) fn peek(pipe: &OwnedHandle) -> Option<u32> {
     let mut bytes = 0;
     // SAFETY: the handle is open, and `bytes` has room for the number. Null pointers ask for nothing else.
     let peeked = unsafe {
@@ -27,8 +34,5 @@ pub(super) fn disconnect_if_empty(pipe: &OwnedHandle) {
             ptr::null_mut(),
         )
     };
-    // The call fails if the pipe has ended already.
-    if peeked != 0 && bytes == 0 {
-        disconnect(pipe);
-    }
+    (peeked != 0).then_some(bytes)
 }

@@ -25,6 +25,8 @@ use crate::port::waker::Notify;
 const KEY_WAKE: usize = 0;
 /// The completion key of polls of sockets; every handle's key has a generation, in its upper half.
 const KEY_POLL: usize = 1;
+/// The completion key of waits for instances of named pipes.
+const KEY_VACANCY: usize = 2;
 /// The completion key of waits; no handle's key has all bits set.
 const KEY_WAIT: usize = usize::MAX;
 /// This bit marks the completion keys of jobs. The rest is the key of the process; no handle's key has the bit,
@@ -51,6 +53,8 @@ pub(super) enum Packet {
     Wait { operation: Key },
     /// The poll of `operation`'s socket has ended.
     Poll { operation: Key },
+    /// A wait for an instance of a named pipe has ended. The pointer is only compared, as below.
+    Vacancy { overlapped: *mut OVERLAPPED },
     /// A process has joined or left the job of this child.
     Job { process: Key },
     /// An operation on a handle has ended. The pointer is only compared, never followed: its record
@@ -70,6 +74,9 @@ impl Packet {
             },
             KEY_POLL => Packet::Poll {
                 operation: Key::from_u64(entry.lpOverlapped.addr() as u64),
+            },
+            KEY_VACANCY => Packet::Vacancy {
+                overlapped: entry.lpOverlapped,
             },
             key if key & KEY_JOB != 0 => Packet::Job {
                 process: Key::from_u64((key & !KEY_JOB) as u64),
@@ -130,6 +137,11 @@ impl Queue {
     /// Makes the polls on `device` end with their own packets.
     pub(super) fn associate_polls(&self, device: HANDLE) -> io::Result<()> {
         self.associate_word(device, KEY_POLL)
+    }
+
+    /// Makes the waits for instances of named pipes, on the pipes' file system, end with their own packets.
+    pub(super) fn associate_vacancies(&self, file_system: HANDLE) -> io::Result<()> {
+        self.associate_word(file_system, KEY_VACANCY)
     }
 
     fn associate_word(&self, handle: HANDLE, key: usize) -> io::Result<()> {

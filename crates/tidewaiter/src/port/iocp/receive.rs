@@ -16,11 +16,12 @@ use super::Iocp;
 use super::call::{pipe_called, socket_called, socket_error};
 use super::entry::Source;
 use super::extension::raw;
+use super::named_pipe::has_message;
 use super::pipe::disconnect_if_empty;
 use super::record::{OsResult, Record, Started};
 use crate::port::serial::next_read_bytes;
 use crate::port::table::Key;
-use crate::port::{Failure, Outcome, RequestKind};
+use crate::port::{Buffer, Failure, Outcome, RequestKind};
 
 /// The result of a receive.
 #[derive(Debug)]
@@ -73,16 +74,16 @@ impl Iocp {
         let operation = record.operation;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => call_wsa_recv(socket, record, skip),
-            (Source::PipeReader(pipe) | Source::DuplexPipe(pipe), skip) => {
+            (Source::Serial(port), skip) => {
+                call_read_file(port, record, next_read_bytes(port), skip)
+            }
+            (source, skip) => {
+                let pipe = source.as_stream().expect("nothing else receives");
                 if self.entry_of(operation).ends_when_empty {
                     disconnect_if_empty(pipe);
                 }
                 call_read_file(pipe, record, usize::MAX, skip)
             }
-            (Source::Serial(port), skip) => {
-                call_read_file(port, record, next_read_bytes(port), skip)
-            }
-            _ => unreachable!("nothing else receives"),
         };
         self.note_started(operation, started);
     }
@@ -124,11 +125,16 @@ impl Iocp {
             // Another receive has taken its memory: wait for bytes without memory.
             return self.call_receive(record);
         }
+        if has_message(os_result)
+            && let Source::NamedPipe(named) = &mut self.entry_of_mut(operation).source
+            && let Some(messages) = &mut named.messages
+        {
+            let message = messages.receive(lease, os_result);
+            return self.finish_message(record, os_result.bytes, message);
+        }
         let (call, result) = match self.source_of(operation) {
-            (Source::PipeReader(_) | Source::DuplexPipe(_) | Source::Serial(_), _) => {
-                ("ReadFile", read_result(os_result))
-            }
-            _ => ("WSARecv", receive_result(os_result, waited)),
+            (Source::Stream(_), _) => ("WSARecv", receive_result(os_result, waited)),
+            _ => ("ReadFile", read_result(os_result)),
         };
         match result {
             ReceiveResult::Bytes(bytes) => {
@@ -157,6 +163,40 @@ impl Iocp {
             return self.call_receive(record);
         }
         self.resting_receives.push_back(record);
+    }
+
+    /// Delivers a message, or reads more of it.
+    fn finish_message(
+        &mut self,
+        mut record: Box<Record>,
+        bytes: usize,
+        message: io::Result<Option<Buffer>>,
+    ) {
+        let operation = record.operation;
+        let turn = self.receive_memory.turns;
+        let is_whole = match message {
+            Ok(Some(message)) => {
+                let traffic = &mut self.entry_of_mut(operation).traffic;
+                traffic.note(turn, bytes, false);
+                self.report(operation, Outcome::Received(message));
+                true
+            }
+            Ok(None) => {
+                let traffic = &mut self.entry_of_mut(operation).traffic;
+                traffic.note(turn, bytes, bytes > 0);
+                false
+            }
+            Err(error) => return self.end_with(record, Err(Failure::os("ReadFile", error))),
+        };
+        if self.is_ending(operation) {
+            self.records.put(record);
+            return self.end_if_idle(operation);
+        }
+        if is_whole {
+            return self.resting_receives.push_back(record);
+        }
+        record.lease = Some(self.receive_memory.lease(self.entry_of(operation).traffic));
+        self.call_receive(record);
     }
 }
 

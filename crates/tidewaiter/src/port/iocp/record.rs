@@ -1,10 +1,12 @@
 //! The memory that Windows holds for an operation under way.
 
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{Ordering, fence};
 
 use socket2::Socket;
 use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_SUCCESS, HANDLE, NTSTATUS, RtlNtStatusToDosError,
+    STATUS_PENDING,
 };
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED, OVERLAPPED_0_0};
 
@@ -81,12 +83,27 @@ impl Record {
     }
 
     /// Lends the record to Windows, at an address that stays valid until it is reclaimed.
-    pub(super) fn lend(mut self: Box<Self>) -> LentRecord {
+    pub(super) fn lend(self: Box<Self>) -> LentRecord {
+        self.lend_with_event(ptr::null_mut())
+    }
+
+    /// Lends the record to Windows, which sets the event once it has written the result.
+    pub(super) fn lend_with_event(mut self: Box<Self>, event: HANDLE) -> LentRecord {
         self.overlapped = OVERLAPPED::default();
         self.overlapped.Anonymous.Anonymous = offset_words(self.offset);
+        self.overlapped.hEvent = event;
         let operation = self.operation;
         let record = NonNull::from(Box::leak(self));
         LentRecord { record, operation }
+    }
+
+    /// Lends the record to a call that does not mark it as pending, as calls of the kernel do not.
+    pub(super) fn lend_as_pending(self: Box<Self>) -> LentRecord {
+        let lent = self.lend();
+        let pending = u32::from_ne_bytes(STATUS_PENDING.to_ne_bytes()) as usize;
+        // SAFETY: the record is leaked, so it is alive, and Windows does not have it yet.
+        unsafe { (*lent.overlapped()).Internal = pending };
+        lent
     }
 
     /// The result that Windows left in the OVERLAPPED.
@@ -138,6 +155,7 @@ pub(super) enum Started {
 /// A record that Windows holds. Deliberately not `Deref`: nothing in it is safe to read.
 ///
 /// Dropping this leaks the record, which is the last resort if Windows does not return it.
+#[derive(Debug)]
 #[must_use = "the system holds the record until its packet is seen"]
 pub(super) struct LentRecord {
     record: NonNull<Record>,
@@ -161,6 +179,17 @@ impl LentRecord {
         unsafe { (&raw mut (*record).addresses).cast() }
     }
 
+    /// Whether Windows has written the result: what the system's `HasOverlappedIoCompleted` tells.
+    pub(super) fn is_finished(&self) -> bool {
+        // SAFETY: the record is leaked, so it is alive; this takes an address inside it, not a reference.
+        let status = unsafe { &raw const (*self.overlapped()).Internal };
+        // SAFETY: the word is aligned. Windows writes it as a whole, at any time, hence a volatile read; the fence
+        // orders what else Windows wrote before it.
+        let status = unsafe { status.read_volatile() };
+        fence(Ordering::Acquire);
+        NTSTATUS::from_ne_bytes(low_half(status)) != STATUS_PENDING
+    }
+
     /// Asks Windows to cancel the operation. Its packet still arrives, if it has not yet.
     pub(super) fn cancel(&self, handle: HANDLE) {
         // SAFETY: the handle is open (the caller owns it and closes it only after the packet); the
@@ -175,7 +204,7 @@ impl LentRecord {
     /// # Safety
     ///
     /// `code` comes from the call that took this record's OVERLAPPED, and `skip` is set only if
-    /// [`skip_on_success`](super::queue::skip_on_success) succeeded on the call's handle.
+    /// [`skip_on_success`](super::queue::skip_on_success) succeeded on the call's handle, or the handle is on no port.
     pub(super) unsafe fn called(self, code: u32, skip: bool) -> Started {
         let done = matches!(code, ERROR_SUCCESS | ERROR_MORE_DATA);
         if code == ERROR_IO_PENDING || (done && !skip) {
@@ -195,7 +224,8 @@ impl LentRecord {
     ///
     /// # Safety
     ///
-    /// The packet with this record's address was taken off the port.
+    /// The packet with this record's address was taken off the port; or the record's handle is on no port, and Windows is
+    /// [finished](LentRecord::is_finished).
     pub(super) unsafe fn finished(self) -> (Box<Record>, OsResult) {
         // SAFETY: an operation has one packet, and the caller has received it.
         let record = unsafe { self.reclaim() };

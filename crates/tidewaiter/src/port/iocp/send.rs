@@ -30,10 +30,14 @@ impl Iocp {
         let operation = record.operation;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => call_wsa_send(socket, record, skip),
-            (Source::PipeWriter(pipe) | Source::DuplexPipe(pipe) | Source::Serial(pipe), skip) => {
-                call_write_file(pipe, record, skip)
+            (source, skip) => {
+                let pipe = source.as_stream().expect("nothing else sends");
+                let bytes_max = match source {
+                    Source::NamedPipe(named) if named.messages.is_some() => usize::MAX,
+                    _ => WRITE_BYTES_MAX,
+                };
+                call_write_file(pipe, bytes_max, record, skip)
             }
-            _ => unreachable!("nothing else sends"),
         };
         self.note_started(operation, started);
     }
@@ -42,10 +46,8 @@ impl Iocp {
     /// succeeded: the next one fails.
     pub(super) fn finish_send(&mut self, record: Box<Record>, os_result: OsResult) {
         let (call, result) = match self.source_of(record.operation) {
-            (Source::PipeWriter(_) | Source::DuplexPipe(_) | Source::Serial(_), _) => {
-                ("WriteFile", write_result(os_result))
-            }
-            _ => ("WSASend", send_result(os_result)),
+            (Source::Stream(_), _) => ("WSASend", send_result(os_result)),
+            _ => ("WriteFile", write_result(os_result)),
         };
         let result = match result {
             Ok(bytes) => {
@@ -104,11 +106,16 @@ fn send_result(os_result: OsResult) -> io::Result<usize> {
     Err(socket_error(os_result.code))
 }
 
-/// Writes the record's first piece.
-fn call_write_file(pipe: &OwnedHandle, record: Box<Record>, skip: bool) -> Started {
+/// Writes the record's first piece, or up to `bytes_max` bytes of it.
+fn call_write_file(
+    pipe: &OwnedHandle,
+    bytes_max: usize,
+    record: Box<Record>,
+    skip: bool,
+) -> Started {
     let piece = record.chunks.slices().next().unwrap_or_default();
-    let (memory, bytes) = (piece.as_ptr(), piece.len().min(WRITE_BYTES_MAX));
-    let bytes = u32::try_from(bytes).expect("one write is small");
+    let (memory, bytes) = (piece.as_ptr(), piece.len().min(bytes_max));
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     let lent = record.lend();
     // SAFETY: the pipe stays open until the packet; the bytes and the OVERLAPPED belong to the lent
     // record, and the bytes are only read.

@@ -53,7 +53,7 @@ impl Iocp {
         }
         record.offset = sending.offset;
         let bytes = u32::try_from(bytes).expect("a part is small");
-        let transmit = self.sockets.transmit;
+        let transmit = self.functions.sockets.transmit;
         let started = match self.source_of(operation) {
             (Source::Stream(socket), skip) => call(transmit, socket, record, bytes, skip),
             _ => unreachable!("`Entry::check` refuses it"),

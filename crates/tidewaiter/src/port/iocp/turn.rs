@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
 
+use super::Iocp;
 use super::entry::{Entry, Source};
 use super::queue::{Packet, milliseconds};
 use super::record::{OsResult, Record, Started};
-use super::{ACCEPTS_PER_LISTENER, Iocp};
+use crate::os::Address;
+use crate::port::admission::invalid;
 use crate::port::chunks::Chunks;
 use crate::port::table::Key;
 use crate::port::{BATCH_MAX, Completion, Failure, Operation, Outcome, Request, RequestKind};
@@ -53,6 +55,7 @@ impl Iocp {
                     woken = true;
                 }
                 Packet::Wait { operation } => self.finish_wait(operation),
+                Packet::Vacancy { overlapped } => self.vacancy(overlapped),
                 Packet::Poll { operation } => self.finish_poll(operation),
                 Packet::Job { process } => self.end_tree_if_over(process),
                 Packet::Io { handle, overlapped } => match self.take_back(handle, overlapped) {
@@ -89,16 +92,8 @@ impl Iocp {
     /// Starts a new operation; a failure to start ends it.
     pub(super) fn start(&mut self, operation: Key, request: Request) {
         match request {
-            Request::Accept => {
-                for _ in 0..ACCEPTS_PER_LISTENER {
-                    self.start_accept(operation);
-                }
-            }
-            Request::AcceptOne => {
-                let pending = self.operations.get_mut(operation);
-                pending.expect("it starts").once = true;
-                self.start_accept(operation);
-            }
+            Request::Accept => self.start_accepting(operation, false),
+            Request::AcceptOne => self.start_accepting(operation, true),
             Request::Exit => self.start_exit(operation),
             Request::Receive => {
                 let record = self.records.take(operation);
@@ -109,10 +104,16 @@ impl Iocp {
                 record.chunks = chunks;
                 self.start_send(record);
             }
-            Request::Connect(peer) => {
-                let peer = peer.socket_addr();
-                self.start_connect(operation, peer.expect("`admit` refuses other addresses"));
-            }
+            Request::Connect(peer) => match (self.source_of(operation).0, peer) {
+                (Source::Stream(_), Address::Ip(peer)) => self.start_connect(operation, peer),
+                (Source::Unopened(_), Address::Pipe(name)) => {
+                    self.start_pipe_connect(operation, &name);
+                }
+                _ => {
+                    let error = invalid("the handle is for addresses of another kind");
+                    self.end(operation, Err(Failure::os("connect", error)));
+                }
+            },
             Request::ReceiveDatagrams => {
                 let handle = self.handle_of(operation);
                 self.tell_errors(handle);
@@ -220,14 +221,16 @@ impl Iocp {
     /// Processes the packet of a wait.
     fn finish_wait(&mut self, operation: Key) {
         match self.operations.get(operation) {
-            Some(pending) if pending.wait.is_none() => return self.stale += 1,
-            None => return self.stale += 1,
-            Some(pending) if pending.kind == RequestKind::Watch => {
-                return self.signalled(operation);
+            Some(pending) if pending.kind == RequestKind::Connect => {
+                self.pipe_was_opened(operation);
             }
-            Some(_) => {}
+            Some(pending) if pending.wait.is_some() => match pending.kind {
+                RequestKind::Watch => self.signalled(operation),
+                RequestKind::Accept => self.accept_on_pipe(operation),
+                _ => self.finish_exit(operation),
+            },
+            _ => self.stale += 1,
         }
-        self.finish_exit(operation);
     }
 
     pub(super) fn is_ending(&self, operation: Key) -> bool {

@@ -40,7 +40,12 @@ impl Iocp {
         let object = duplicate(handle)?;
         let pending = Pending::new(Key::from_u64(0), token, RequestKind::Watch);
         let operation = self.operations.insert(pending);
-        let started = Wait::start(self.packets, &self.queue, object.as_handle(), operation);
+        let started = Wait::start(
+            self.functions.packets,
+            &self.queue,
+            object.as_handle(),
+            operation,
+        );
         match started {
             Ok(wait) => {
                 let pending = self.operations.get_mut(operation);
@@ -85,7 +90,12 @@ impl Iocp {
             ) else {
                 continue;
             };
-            match Wait::start(self.packets, &self.queue, object.as_handle(), operation) {
+            match Wait::start(
+                self.functions.packets,
+                &self.queue,
+                object.as_handle(),
+                operation,
+            ) {
                 Ok(wait) => pending.wait = Some(wait),
                 Err(error) => {
                     self.end_watch(operation, Err(Failure::os("wait for a handle", error)));

@@ -71,6 +71,14 @@ impl Buffer {
     }
 }
 
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Buffer {
+        let len = bytes.len();
+        let pool = Pool::new(len, 0);
+        pool.lend(bytes.into_boxed_slice()).filled(len)
+    }
+}
+
 impl Deref for Buffer {
     type Target = [u8];
 
@@ -127,7 +135,11 @@ impl Pool {
     /// Leases memory to receive into.
     pub(crate) fn lease(self: &Rc<Self>) -> Lease {
         let spare = self.spare.borrow_mut().pop();
-        let memory = spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice());
+        self.lend(spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice()))
+    }
+
+    /// Lends memory of exactly the pool's capacity.
+    fn lend(self: &Rc<Self>, memory: Box<[u8]>) -> Lease {
         let memory = NonNull::from(Box::leak(memory)).cast();
         Lease {
             memory,

@@ -349,6 +349,9 @@ impl Driver for PollPort {
             Open::Listener(options) => {
                 self.register(Source::Listener(Listening::open(PortKind::Poll, options)?))
             }
+            Open::Pipe(_) => {
+                return Err(unsupported(PortKind::Poll, "connect to", "named pipes"));
+            }
             Open::Stream {
                 peer,
                 local,

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::SimSocket;
 use super::entry::{Entry, Source};
+use super::faults::Call;
 use super::pending::{Pending, Work};
 use super::shared_world::SharedWorld;
+use super::socket::SimEnd;
 use super::thread_notify::ThreadNotify;
 use super::world::channel::ChannelEnd;
-use super::world::network::End;
+use crate::os::Address;
 use crate::port::admission::{
     RequestKinds, admit, check_packets, closed, invalid, ip_address, ip_ends, no_file_calls,
 };
@@ -25,8 +27,8 @@ use crate::port::file::{FileCall, FileCalls};
 use crate::port::socket::{PortSocket, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
-    CloseMode, Completion, Driver, Handle, Operation, PortInfo, PortKind, Request, RequestKind,
-    Resource, Socket, Spawned, Token, Waker,
+    CloseMode, Completion, Driver, Handle, ListenOptions, Operation, PortInfo, PortKind, Request,
+    RequestKind, Resource, Socket, Spawned, Token, Waker,
 };
 use crate::process::{Command, SpawnError};
 
@@ -107,7 +109,7 @@ impl SimDriver {
         kinds
     }
 
-    fn adopt_socket(&self, socket: Box<dyn PortSocket>) -> io::Result<End> {
+    fn adopt_socket(&self, socket: Box<dyn PortSocket>) -> io::Result<SimEnd> {
         let socket: Box<dyn Any> = socket;
         let other_world = || invalid("the socket belongs to another simulated world");
         let mut socket = socket.downcast::<SimSocket>().map_err(|_| other_world())?;
@@ -148,6 +150,7 @@ impl Driver for SimDriver {
         let work = match request {
             Request::Accept => Work::Accept,
             Request::AcceptOne => Work::AcceptOne,
+            Request::Connect(Address::Pipe(name)) => Work::ConnectToPipe(name),
             Request::Connect(peer) => {
                 let peer = peer.socket_addr();
                 Work::Connect(peer.expect("`admit` refuses other addresses"))
@@ -226,10 +229,25 @@ impl Driver for SimDriver {
             Open::Listener(options) if options.for_programs => {
                 return Err(unsupported(PortKind::Sim, "accept for", "other programs"));
             }
+            Open::Listener(ListenOptions {
+                address: Address::Pipe(name),
+                pipe: options,
+                ..
+            }) => {
+                let listener = self
+                    .shared
+                    .change(|world| world.listen_on_pipe(name, options));
+                Source::PipeListener(listener?)
+            }
             Open::Listener(options) => {
                 check_packets(PortKind::Sim, options.sequenced_packets)?;
                 let address = ip_address(PortKind::Sim, "listen on", &options.address)?;
                 Source::Listener(self.shared.change(|world| world.listen(address, options))?)
+            }
+            Open::Pipe(options) => {
+                let failure = (self.shared.lock().requested_failures).take(Call::OpenStream);
+                failure.map_or(Ok(()), Err)?;
+                Source::Unopened(options)
             }
             Open::Stream {
                 peer,
@@ -247,7 +265,7 @@ impl Driver for SimDriver {
             Open::Serial(_) => return Err(unsupported(PortKind::Sim, "open", "serial ports")),
             Open::UnopenedFile => Source::UnopenedFile,
             Open::Adopted(Resource::Socket(Socket(SocketRepr::Own(socket)))) => {
-                Source::Stream(self.adopt_socket(socket)?)
+                self.adopt_socket(socket)?.source()
             }
             Open::Adopted(_) => {
                 return Err(invalid(

@@ -7,7 +7,7 @@ use super::world::World;
 use super::world::channel::ChannelEnd;
 use super::world::files::Access;
 use super::world::network::End;
-use crate::port::CloseMode;
+use super::world::pipes::PipeEnd;
 use crate::port::admission::{
     HandleKind, closed, invalid, not_a_file, not_a_process, not_a_serial_port, not_a_socket,
     not_a_terminal, not_for_datagrams,
@@ -15,6 +15,7 @@ use crate::port::admission::{
 use crate::port::calls::{Answer, Control, Query, SignalCall, unsupported};
 use crate::port::options::PortKind;
 use crate::port::table::Key;
+use crate::port::{CloseMode, PipeConnectOptions};
 
 /// The object behind a handle.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,10 @@ pub(super) enum Source {
     Process(Key),
     UnopenedFile,
     File(Key, Access),
+    PipeListener(Key),
+    /// A client of a named pipe that is not connected yet.
+    Unopened(PipeConnectOptions),
+    NamedPipe(PipeEnd),
     /// Closed; the completion that reports it is in transit.
     Closed,
 }
@@ -39,12 +44,13 @@ impl Source {
     /// The kind of handle, which decides the requests that it takes.
     pub(super) fn kind(self) -> io::Result<HandleKind> {
         match self {
-            Source::Listener(_) => Ok(HandleKind::Listener),
+            Source::Listener(_) | Source::PipeListener(_) => Ok(HandleKind::Listener),
             Source::Bound(_) | Source::Stream(_) => Ok(HandleKind::Stream),
             Source::Datagrams(_) => Ok(HandleKind::Datagrams),
             Source::Reader(_) => Ok(HandleKind::PipeReader),
             Source::Writer(_) => Ok(HandleKind::PipeWriter),
-            Source::Duplex(..) => Ok(HandleKind::DuplexPipe),
+            Source::Duplex(..) | Source::NamedPipe(_) => Ok(HandleKind::DuplexPipe),
+            Source::Unopened(_) => Ok(HandleKind::UnopenedPipe),
             Source::Process(_) => Ok(HandleKind::Process),
             Source::UnopenedFile => Ok(HandleKind::UnopenedFile),
             Source::File(..) => Ok(HandleKind::File),
@@ -80,16 +86,8 @@ impl Source {
                 Source::Listener(_) | Source::Bound(_) | Source::Stream(_) | Source::Datagrams(_),
                 _,
             ) => Ok(()),
-            (
-                Source::Reader(_)
-                | Source::Writer(_)
-                | Source::Duplex(..)
-                | Source::Process(_)
-                | Source::UnopenedFile
-                | Source::File(..),
-                _,
-            ) => Err(not_a_socket()),
             (Source::Closed, _) => Err(closed()),
+            _ => Err(not_a_socket()),
         }
     }
 
@@ -101,6 +99,10 @@ impl Source {
             (_, Query::Usage) => Err(not_a_process()),
             (_, Query::ModemLines) => Err(not_a_serial_port()),
             (_, Query::File) => Err(not_a_file()),
+            (Source::NamedPipe(end), Query::KeepsMessages) => {
+                Ok(Answer::Flag(world.receives_messages(end)))
+            }
+            (_, Query::KeepsMessages) => Ok(Answer::Flag(false)),
             (Source::Listener(listener), Query::LocalAddress) => {
                 Ok(Answer::Address(world.listener(listener).address.into()))
             }
@@ -129,16 +131,14 @@ impl Source {
             (Source::Bound(_) | Source::Listener(_), _) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
             }
-            (
-                Source::Reader(_)
-                | Source::Writer(_)
-                | Source::Duplex(..)
-                | Source::Process(_)
-                | Source::UnopenedFile
-                | Source::File(..),
-                _,
-            ) => Err(not_a_socket()),
+            (Source::PipeListener(listener), Query::LocalAddress) => {
+                Ok(Answer::Address(world.pipe_name(listener).into()))
+            }
+            (Source::NamedPipe(end), Query::LocalAddress | Query::PeerAddress) => {
+                Ok(Answer::Address(world.name_of_pipe_end(end).into()))
+            }
             (Source::Closed, _) => Err(closed()),
+            _ => Err(not_a_socket()),
         }
     }
 
@@ -159,7 +159,9 @@ impl Source {
             }
             Source::Process(child) => world.unwatch_child(child),
             Source::File(file, _) => world.close_file(file),
-            Source::UnopenedFile | Source::Closed => {}
+            Source::PipeListener(listener) => world.close_pipe_listener(listener),
+            Source::NamedPipe(end) => world.close_pipe_end(end, mode),
+            Source::Unopened(_) | Source::UnopenedFile | Source::Closed => {}
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn attempt_hang_up(world: &World, source: Source) -> io::Result<Optio
             let takes_more = writes.is_some_and(|writes| world.channel(writes).has_reader());
             !world.channel(reads).has_writer() && !takes_more
         }
+        Source::NamedPipe(end) => world.pipe_is_over(end),
         // As on Linux.
         Source::Bound(_) => true,
         _ => unreachable!("only connections and writable pipes hang up"),

@@ -32,6 +32,9 @@
 //! A reset drops the bytes in transit in both directions. It comes from [`Sim::reset`], from
 //! [`Faults::resets`], or from closing a connection with received bytes unread.
 //!
+//! Named pipes are as on Windows: see [`PipeListenOptions`](super::PipeListenOptions). Access
+//! lists have no effect, no connection over a pipe is reset, and a connect that [`Faults::refusals`] refuses finds no pipe.
+//!
 //! # Processes
 //!
 //! [`Sim::program`] gives a name to a [`Program`]; a [`Command`](crate::process::Command) of exactly
@@ -213,7 +216,7 @@ impl Sim {
     pub fn reset(&self, address: impl Into<Address>) -> usize {
         match address.into().socket_addr() {
             Some(address) => self.shared.change(|world| world.reset_all(address)),
-            // All connections of the simulated network have IP addresses.
+            // Only connections to IP addresses can be reset.
             None => 0,
         }
     }

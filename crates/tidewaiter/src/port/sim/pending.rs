@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::os::PipeName;
 use crate::port::datagram::DatagramBatch;
 use crate::port::{
     Chunks, CloseMode, Failure, FileRequest, FileToOpen, Handle, Outcome, RequestKind, Token,
@@ -14,6 +15,7 @@ pub(super) enum Work {
     Accept,
     AcceptOne,
     Connect(SocketAddr),
+    ConnectToPipe(PipeName),
     /// A connect that nobody answers.
     UnansweredConnect,
     Receive,

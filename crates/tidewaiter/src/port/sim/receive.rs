@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::entry::Source;
 use super::faults::{Call, Faults};
 use super::world::World;
+use super::world::pipes::PipeInput;
 use crate::port::Outcome;
 use crate::port::buffer::{Buffer, Pool};
 use crate::port::table::Key;
@@ -24,6 +25,13 @@ pub(super) fn attempt_receive(
         Source::Reader(channel) | Source::Duplex(channel, _) => {
             Some(channel).filter(|&key| world.channel(key).is_readable())
         }
+        Source::NamedPipe(end) => match world.receive_from_pipe(end)? {
+            Some(PipeInput::Message(message)) => {
+                return Ok(Some(Outcome::Received(message.into())));
+            }
+            Some(PipeInput::Bytes(channel)) => Some(channel),
+            None => None,
+        },
         _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
     };
     Ok(channel.map(|channel| match read(world, channel, pool) {

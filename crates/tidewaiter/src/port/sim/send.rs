@@ -26,6 +26,7 @@ pub(super) fn attempt_send(
         Source::Writer(channel) | Source::Duplex(_, Some(channel)) => {
             send_to_pipe(world, channel, chunks)?
         }
+        Source::NamedPipe(end) => world.send_to_pipe(end, chunks)?,
         Source::Duplex(_, None) => return Err(io::Error::from(io::ErrorKind::BrokenPipe)),
         _ => return Err(io::Error::from(io::ErrorKind::NotConnected)),
     };

@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accept::attempt_accept;
+use super::accept::{attempt_accept, attempt_accept_on_pipe};
 use super::child::attempt_exit;
-use super::connect::attempt_connect;
+use super::connect::{attempt_connect, attempt_connect_to_pipe};
 use super::driver::SimDriver;
 use super::entry::Source;
 use super::file::{attempt_file, attempt_open};
@@ -18,6 +18,7 @@ use super::receive_datagrams::attempt_receive_datagrams;
 use super::send::attempt_send;
 use super::send_datagrams::attempt_send_datagrams;
 use super::world::World;
+use crate::port::admission::invalid;
 use crate::port::table::Key;
 use crate::port::{
     BATCH_MAX, Chunks, CloseMode, Completion, Failure, Operation, Outcome, RequestKind,
@@ -80,6 +81,19 @@ impl SimDriver {
         match (&mut pending.work, *source) {
             (Work::Accept | Work::AcceptOne, Source::Listener(listener)) => {
                 attempt_accept(world, listener, &self.shared).map(|result| named("accept", result))
+            }
+            (Work::Accept | Work::AcceptOne, Source::PipeListener(listener)) => {
+                attempt_accept_on_pipe(world, listener, &self.shared)
+                    .map(|result| named("accept", result))
+            }
+            (Work::ConnectToPipe(name), Source::Unopened(options)) => {
+                let name = name.clone();
+                attempt_connect_to_pipe(world, pending, source, options, &name)
+                    .map(|result| named("connect", result))
+            }
+            (Work::Connect(_), Source::Unopened(_)) | (Work::ConnectToPipe(_), _) => {
+                let error = invalid("the handle is for addresses of another kind");
+                Some(named("connect", Err(error)))
             }
             (Work::Connect(peer), Source::Bound(local)) => {
                 let peer = *peer;

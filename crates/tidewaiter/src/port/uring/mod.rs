@@ -397,6 +397,9 @@ impl Driver for Uring {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let source = match open {
             Open::Listener(options) => Source::Listener(Listening::open(PortKind::Uring, options)?),
+            Open::Pipe(_) => {
+                return Err(unsupported(PortKind::Uring, "connect to", "named pipes"));
+            }
             Open::Stream {
                 peer,
                 local,

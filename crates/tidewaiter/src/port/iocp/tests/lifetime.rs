@@ -224,7 +224,7 @@ fn a_hundred_objects_are_waited_for_at_once() {
         .zip(&events)
         .map(|(index, event)| {
             Wait::start(
-                port.packets,
+                port.functions.packets,
                 &port.queue,
                 event.as_handle(),
                 operation(index),
@@ -246,7 +246,7 @@ fn cancelling_a_wait_races_with_its_signal() {
     for index in 0..100 {
         let event = event();
         let mut wait = Wait::start(
-            port.packets,
+            port.functions.packets,
             &port.queue,
             event.as_handle(),
             operation(index),
@@ -265,8 +265,13 @@ fn cancelling_a_wait_races_with_its_signal() {
     // One more wait, to see that nothing else was posted.
     let last = event();
     set(&last);
-    let _wait = Wait::start(port.packets, &port.queue, last.as_handle(), operation(100))
-        .expect("an event can be waited for");
+    let _wait = Wait::start(
+        port.functions.packets,
+        &port.queue,
+        last.as_handle(),
+        operation(100),
+    )
+    .expect("an event can be waited for");
     expected.push(100);
     let count = expected.len();
     assert_eq!(posted(&mut port, count), expected);

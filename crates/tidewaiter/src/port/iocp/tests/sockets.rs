@@ -55,10 +55,13 @@ fn accepted_and_adopted_sockets_skip_the_queue_when_they_succeed_at_once() {
     for handle in [accepted, adopted] {
         assert_eq!(
             port.handles.get(handle.0).map(|entry| entry.skip),
-            Some(port.sockets.plain_handles)
+            Some(port.functions.sockets.plain_handles)
         );
         let sending = send(&mut port, handle, b"at once".as_slice().into());
-        assert_eq!(port.ready.len(), usize::from(port.sockets.plain_handles));
+        assert_eq!(
+            port.ready.len(),
+            usize::from(port.functions.sockets.plain_handles)
+        );
         assert!(matches!(
             only(&mut port, sending),
             Ok(Outcome::Sent { bytes: 7, .. })

@@ -16,6 +16,8 @@ pub(crate) struct Channel {
     writers: usize,
     /// The children that hold one of the ends.
     children: Vec<Key>,
+    /// The lengths of the messages, of which the first may have been received in part; `None` if there are only bytes.
+    messages: Option<VecDeque<usize>>,
 }
 
 impl Channel {
@@ -29,6 +31,35 @@ impl Channel {
 
     pub(crate) fn is_readable(&self) -> bool {
         !self.bytes.is_empty() || self.writers == 0
+    }
+
+    /// The length of the first message, or of what is left of it.
+    pub(crate) fn first_message(&self) -> Option<usize> {
+        self.messages.as_ref()?.front().copied()
+    }
+
+    /// Takes note of bytes that came in, as one message.
+    fn message_came(&mut self, bytes: usize) {
+        if let Some(messages) = &mut self.messages {
+            messages.push_back(bytes);
+        }
+    }
+
+    /// Takes note of bytes that were received, of however many messages.
+    fn bytes_went(&mut self, mut bytes: usize) {
+        let Some(messages) = &mut self.messages else {
+            return;
+        };
+        while let Some(first) = messages.front_mut()
+            && bytes > 0
+        {
+            let taken = bytes.min(*first);
+            bytes -= taken;
+            *first -= taken;
+            if *first == 0 {
+                messages.pop_front();
+            }
+        }
     }
 
     pub(crate) fn has_reader(&self) -> bool {
@@ -56,7 +87,13 @@ impl World {
             readers: 1,
             writers: 1,
             children: Vec::new(),
+            messages: None,
         })
+    }
+
+    /// Makes each write to the channel a message.
+    pub(super) fn keep_messages(&mut self, key: Key) {
+        self.channel_mut(key).messages = Some(VecDeque::new());
     }
 
     /// The channel at `key`; the caller must hold one of its ends.
@@ -116,6 +153,7 @@ impl World {
         space[..from_front].copy_from_slice(&front[..from_front]);
         space[from_front..count].copy_from_slice(&back[..from_back]);
         channel.bytes.drain(..count);
+        channel.bytes_went(count);
         if count > 0 {
             self.notify_children(key, Event::Room);
         }
@@ -145,9 +183,21 @@ impl World {
         }
         let count = most - left;
         if count > 0 {
+            channel.message_came(count);
             self.notify_children(key, Event::Input);
         }
         Ok(count)
+    }
+
+    /// Takes a message, even one that is larger than the channel.
+    pub(super) fn write_message(&mut self, key: Key, message: &[u8]) -> io::Result<usize> {
+        let channel = self.channel_mut(key);
+        if channel.readers == 0 {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        }
+        channel.bytes.extend(message);
+        channel.message_came(message.len());
+        Ok(message.len())
     }
 
     /// Drops the bytes in transit.
@@ -155,6 +205,9 @@ impl World {
         // Both ends of a connection may be gone while it is being reset.
         if let Some(channel) = self.channels.get_mut(key) {
             channel.bytes.clear();
+            if let Some(messages) = &mut channel.messages {
+                messages.clear();
+            }
         }
     }
 

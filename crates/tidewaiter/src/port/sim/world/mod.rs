@@ -6,6 +6,7 @@ pub(super) mod datagrams;
 pub(super) mod event;
 pub(super) mod files;
 pub(super) mod network;
+pub(super) mod pipes;
 pub(super) mod program;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,6 +21,7 @@ use self::datagrams::DatagramNetwork;
 use self::event::Delivery;
 use self::files::Disk;
 use self::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
+use self::pipes::{Pipe, PipeConnection};
 use super::faults::{Faults, RequestedFailures};
 use super::random::Random;
 use crate::port::table::{Key, Table};
@@ -36,6 +38,8 @@ pub(super) struct World {
     channels: Table<Channel>,
     connections: Table<Connection>,
     listeners: Table<Listener>,
+    pipes: Table<Pipe>,
+    pipe_connections: Table<PipeConnection>,
     /// The addresses that connecting sockets are bound to.
     bound: BTreeSet<SocketAddr>,
     next_port: u16,
@@ -58,6 +62,8 @@ impl World {
             channels: Table::default(),
             connections: Table::default(),
             listeners: Table::default(),
+            pipes: Table::default(),
+            pipe_connections: Table::default(),
             bound: BTreeSet::new(),
             next_port: FIRST_EPHEMERAL_PORT,
             datagrams: DatagramNetwork::default(),

@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    fn accept_failure(&mut self) -> Option<io::Error> {
+    pub(super) fn accept_failure(&mut self) -> Option<io::Error> {
         let fails = self.random.chance(self.faults.accept_failures);
         let ordered = self.requested_failures.take(Call::Accept);
         ordered.or_else(|| fails.then(too_many_open_files))
