@@ -31,6 +31,8 @@ mod for_programs;
 #[path = "reactor/inheriting.rs"]
 mod inheriting;
 
+#[path = "reactor/named_pipes.rs"]
+mod named_pipes;
 #[path = "reactor/serial.rs"]
 mod serial;
 

@@ -15,6 +15,9 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
+#[path = "reactor/named_pipes.rs"]
+mod named_pipes;
+
 #[path = "reactor/simulated.rs"]
 mod simulated;
 

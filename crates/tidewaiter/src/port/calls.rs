@@ -124,8 +124,6 @@ pub(super) enum Query {
     Unacknowledged,
     /// The lines of a serial port that the other side sets: an [`Answer::ModemLines`].
     ModemLines,
-    /// Whether each send is a message of its own, and each receive gets a whole one: an [`Answer::Flag`].
-    KeepsMessages,
     /// What a child process used: an [`Answer::Usage`].
     Usage,
     /// The OS's open file: an [`Answer::File`].
@@ -156,7 +154,6 @@ pub(super) enum Answer {
     RawDescriptor(RawDescriptor),
     Bytes(usize),
     ModemLines(ModemLines),
-    Flag(bool),
     Usage(Option<Usage>),
     File(OsFile),
     Credentials(PeerCredentials),
@@ -195,13 +192,6 @@ impl Answer {
         match self {
             Answer::Credentials(credentials) => credentials,
             other => unreachable!("{other:?} is no credentials"),
-        }
-    }
-
-    pub(super) fn flag(self) -> bool {
-        match self {
-            Answer::Flag(flag) => flag,
-            other => unreachable!("{other:?} is no flag"),
         }
     }
 

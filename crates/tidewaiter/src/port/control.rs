@@ -71,7 +71,6 @@ impl Object<'_> {
                 Ok(Answer::ModemLines(serial::lines(port)?))
             }
             (_, Query::ModemLines) => Err(not_a_serial_port()),
-            (_, Query::KeepsMessages) => Ok(Answer::Flag(false)),
             (Object::Socket(socket), Query::LocalAddress) => {
                 Ok(Answer::Address(local_addr(socket)?))
             }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::admission::check_streams_to;
-use super::calls::{Open, Query};
+use super::calls::Open;
 use super::gate::Call;
 use super::pipe_options::PipeConnectOptions;
 use super::{Handle, Port};
@@ -26,15 +26,5 @@ impl Port {
         let port = driver.status().info.kind;
         check_streams_to(port, "connect to", &name.clone().into())?;
         driver.open(Open::Pipe(*options))
-    }
-
-    /// Whether each [send](super::Request::Send) of one piece is a message, and each [`Outcome::Received`](super::Outcome::Received) a whole one: so it is on
-    /// [named pipes](PipeMode::Messages) that carry messages.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound) once the handle is closed or being closed.
-    pub fn keeps_messages(&self, handle: Handle) -> io::Result<bool> {
-        Ok(self.gate.query(handle, Query::KeepsMessages)?.flag())
     }
 }

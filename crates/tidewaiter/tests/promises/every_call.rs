@@ -217,9 +217,6 @@ const CALLS: &[(&str, Kind, Call)] = &[
     ("unacknowledged", Kind::Acts, |port, it| {
         port.unacknowledged(it.server).map(drop)
     }),
-    ("keeps_messages", Kind::Acts, |port, it| {
-        port.keeps_messages(it.server).map(drop)
-    }),
     ("usage", Kind::Acts, |port, it| {
         port.usage(it.child).map(drop)
     }),

@@ -129,9 +129,6 @@ impl Source {
             (Source::PipeListener(listener), Query::LocalAddress) => {
                 Ok(Answer::Address(listener.address()))
             }
-            (Source::NamedPipe(named), Query::KeepsMessages) => {
-                Ok(Answer::Flag(named.messages.is_some()))
-            }
             (source, query) => match source.object() {
                 Some(object) => object.query(query),
                 None => Err(not_a_socket()),

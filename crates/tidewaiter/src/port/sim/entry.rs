@@ -99,10 +99,6 @@ impl Source {
             (_, Query::Usage) => Err(not_a_process()),
             (_, Query::ModemLines) => Err(not_a_serial_port()),
             (_, Query::File) => Err(not_a_file()),
-            (Source::NamedPipe(end), Query::KeepsMessages) => {
-                Ok(Answer::Flag(world.receives_messages(end)))
-            }
-            (_, Query::KeepsMessages) => Ok(Answer::Flag(false)),
             (Source::Listener(listener), Query::LocalAddress) => {
                 Ok(Answer::Address(world.listener(listener).address.into()))
             }

@@ -137,6 +137,24 @@ impl Reactor {
         )
     }
 
+    /// Connects to a named pipe: [`connect`](Reactor::connect) to names of pipes only. Other targets fail with
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput).
+    ///
+    /// While all instances of the pipe have clients, connecting waits for a free one. A pipe without a server fails with
+    /// [`NotFound`](io::ErrorKind::NotFound). See [`ConnectOptions::pipe`].
+    pub fn connect_pipe(
+        &self,
+        options: impl Into<ConnectOptions>,
+        factory: impl Factory + 'static,
+    ) -> Connector {
+        self.connect_to(
+            options.into(),
+            Address::check_is_pipe,
+            None,
+            Box::new(factory),
+        )
+    }
+
     /// As [`connect_tcp`](Reactor::connect_tcp), with a stream socket that was made, and perhaps bound,
     /// elsewhere. The socket belongs to the reactor from here on.
     ///
@@ -395,10 +413,10 @@ impl Inner {
 
     fn open(&self, address: &Address) -> io::Result<Handle> {
         let (mut port, local) = (self.reactor.port_mut(), self.options.local.as_ref());
-        if self.options.packets {
-            port.open_packets(address, local)
-        } else {
-            port.open_stream(address, local)
+        match (address, local) {
+            _ if self.options.packets => port.open_packets(address, local),
+            (Address::Pipe(name), None) => port.open_pipe(name, &self.options.pipe),
+            _ => port.open_stream(address, local),
         }
     }
 
@@ -437,13 +455,10 @@ impl Inner {
             .guard("a factory", || factory.build_protocol(peer.clone()));
         match protocol.flatten() {
             Some(protocol) => {
+                let packets = self.options.keep_packets(&peer);
+                let link = Link::to(peer, packets);
                 // An error means that the reactor is stopping; the handle is then being closed.
-                let _ = Stream::start(
-                    &self.reactor,
-                    handle,
-                    Link::to(peer, self.options.packets),
-                    protocol,
-                );
+                let _ = Stream::start(&self.reactor, handle, link, protocol);
             }
             None => close_unawaited(&self.reactor, handle),
         }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::endpoint::{ATTEMPT_DELAY, HostPort};
-use crate::os::{Address, UnixAddress};
+use crate::os::{Address, PipeName, UnixAddress};
+use crate::port::PipeConnectOptions;
 
 /// How long connecting may take unless set.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,6 +19,7 @@ pub struct ConnectOptions {
     pub(super) local: Option<Address>,
     pub(super) packets: bool,
     pub(super) attempt_delay: Duration,
+    pub(super) pipe: PipeConnectOptions,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +38,14 @@ impl ConnectOptions {
         }))
     }
 
+    /// Whether a connection to `peer` carries packets or messages.
+    pub(super) fn keep_packets(&self, peer: &Address) -> bool {
+        match peer {
+            Address::Pipe(_) => self.pipe.mode.has_messages(),
+            _ => self.packets,
+        }
+    }
+
     fn to(target: Target) -> ConnectOptions {
         ConnectOptions {
             target,
@@ -43,6 +53,7 @@ impl ConnectOptions {
             local: None,
             packets: false,
             attempt_delay: ATTEMPT_DELAY,
+            pipe: PipeConnectOptions::default(),
         }
     }
 
@@ -83,6 +94,13 @@ impl ConnectOptions {
         self.attempt_delay = delay;
         self
     }
+
+    /// Sets what is particular to named pipes, without effect on other addresses.
+    #[must_use]
+    pub fn pipe(mut self, options: PipeConnectOptions) -> ConnectOptions {
+        self.pipe = options;
+        self
+    }
 }
 
 impl From<Address> for ConnectOptions {
@@ -94,6 +112,12 @@ impl From<Address> for ConnectOptions {
 impl From<UnixAddress> for ConnectOptions {
     fn from(address: UnixAddress) -> ConnectOptions {
         ConnectOptions::from(Address::from(address))
+    }
+}
+
+impl From<PipeName> for ConnectOptions {
+    fn from(name: PipeName) -> ConnectOptions {
+        ConnectOptions::from(Address::from(name))
     }
 }
 

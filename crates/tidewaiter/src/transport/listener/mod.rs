@@ -282,8 +282,9 @@ pub(super) fn begin_connection(
             return Err(Error::Adopt { peer, source });
         }
     };
+    let link = Link::to(peer, packets);
     // An error means that the reactor is stopping; the handle is then being closed.
-    let _ = Stream::start(reactor, handle, Link::to(peer, packets), protocol);
+    let _ = Stream::start(reactor, handle, link, protocol);
     Ok(())
 }
 

@@ -93,6 +93,43 @@ impl Reactor {
         self.listen(options, factory)
     }
 
+    /// Makes a named pipe and accepts its clients: [`listen`](Reactor::listen) for names of pipes only. Only Windows and
+    /// simulations have them.
+    ///
+    /// [`ListenOptions::pipe`] has the list of users that may connect, by default the one that this process runs as,
+    /// administrators and the system, and says whether the pipe carries bytes or messages. A name has one server: another one, and whatever else
+    /// has made the pipe before, is [`AddrInUse`](io::ErrorKind::AddrInUse). The name is free again once the listener and
+    /// all its connections are closed.
+    ///
+    /// A connection over a named pipe differs from one over TCP in these ways:
+    ///
+    /// - Neither side can end its sending alone: [`lose_write_connection`](super::Transport::lose_write_connection) closes
+    ///   the connection.
+    /// - What was sent before the close still reaches a peer that reads on.
+    ///   [`abort_connection`](super::Transport::abort_connection) drops it if this side is the server; for the client, it is
+    ///   the same as a close.
+    /// - The peer's address is the name of the pipe, on both sides.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Reactor::listen); [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind, a pipe
+    /// of another machine, and options that have no meaning.
+    pub fn listen_pipe(
+        &self,
+        options: impl Into<ListenOptions>,
+        factory: impl Factory + 'static,
+    ) -> Result<Listener, Error> {
+        let options = options.into();
+        options
+            .address
+            .check_is_pipe()
+            .map_err(|source| Error::Listen {
+                address: options.address.clone(),
+                source,
+            })?;
+        self.listen(options, factory)
+    }
+
     /// Listens for connections and passes each accepted socket, with the peer's address, to `take`, for a
     /// reactor on any thread to [adopt](Reactor::adopt_stream). Otherwise as [`listen`](Reactor::listen), but
     /// no callback reports that the listener is closed.

@@ -40,6 +40,8 @@ pub(crate) struct Link {
     /// Whether the OS resets the connection if it is closed while the peer is still sending, so that a close in order
     /// has to linger.
     pub(super) lingers: bool,
+    /// Whether each piece of the queue is a message, so that no write may become a part of another one's piece.
+    pub(super) keeps_pieces: bool,
 }
 
 impl Link {
@@ -57,6 +59,7 @@ impl Link {
             keeps_packets: false,
             passes_descriptors: false,
             lingers: true,
+            keeps_pieces: false,
         }
     }
 
@@ -71,11 +74,16 @@ impl Link {
         }
     }
 
-    /// A connection of a socket to or from `peer`, of a stream or of packets.
+    /// A connection to or from `peer`, of a stream or of packets.
     pub(crate) fn to(peer: Address, packets: bool) -> Link {
         match peer {
+            Address::Ip(_) => Link::tcp(peer),
             Address::Unix(_) => Link::unix(peer, packets),
-            Address::Ip(_) | Address::Pipe(_) => Link::tcp(peer),
+            Address::Pipe(_) => Link {
+                peer: Some(peer),
+                keeps_pieces: packets,
+                ..Link::duplex(false)
+            },
         }
     }
 
@@ -93,6 +101,7 @@ impl Link {
             keeps_packets: false,
             passes_descriptors: false,
             lingers: false,
+            keeps_pieces: false,
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::producing::Registered;
 use super::{Flow, Sending, Stream};
 use crate::port::{Buffer, Failure};
@@ -48,6 +50,7 @@ impl Stream {
         };
         self.write(|queue| match shared {
             Some(buffer) => queue.push_received(buffer),
+            None if self.link.keeps_pieces => queue.push(Bytes::copy_from_slice(rest)),
             None => queue.extend_from_slice(rest),
         });
     }

@@ -21,7 +21,7 @@ use self::datagrams::DatagramNetwork;
 use self::event::Delivery;
 use self::files::Disk;
 use self::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
-use self::pipes::{Pipe, PipeConnection};
+use self::pipes::Pipes;
 use super::faults::{Faults, RequestedFailures};
 use super::random::Random;
 use crate::port::table::{Key, Table};
@@ -38,8 +38,7 @@ pub(super) struct World {
     channels: Table<Channel>,
     connections: Table<Connection>,
     listeners: Table<Listener>,
-    pipes: Table<Pipe>,
-    pipe_connections: Table<PipeConnection>,
+    pipes: Pipes,
     /// The addresses that connecting sockets are bound to.
     bound: BTreeSet<SocketAddr>,
     next_port: u16,
@@ -62,8 +61,7 @@ impl World {
             channels: Table::default(),
             connections: Table::default(),
             listeners: Table::default(),
-            pipes: Table::default(),
-            pipe_connections: Table::default(),
+            pipes: Pipes::default(),
             bound: BTreeSet::new(),
             next_port: FIRST_EPHEMERAL_PORT,
             datagrams: DatagramNetwork::default(),

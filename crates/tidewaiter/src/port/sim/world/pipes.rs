@@ -9,15 +9,22 @@ use super::channel::ChannelEnd;
 use crate::os::PipeName;
 use crate::port::admission::invalid;
 use crate::port::sim::faults::Call;
-use crate::port::table::Key;
+use crate::port::table::{Key, Table};
 use crate::port::{Chunks, CloseMode, PipeConnectOptions, PipeListenOptions, PipeMode};
 
 /// The number of clients that may wait to be accepted, as with Windows's completion ports.
 const WAITING: usize = 8;
 
+/// The named pipes, and the connections over them.
+#[derive(Debug, Default)]
+pub(super) struct Pipes {
+    all: Table<Pipe>,
+    connections: Table<PipeConnection>,
+}
+
 /// A named pipe.
 #[derive(Debug)]
-pub(super) struct Pipe {
+struct Pipe {
     /// In lower case: names are equal if they differ in nothing else.
     folded: String,
     name: PipeName,
@@ -29,7 +36,7 @@ pub(super) struct Pipe {
 
 /// A connection over a named pipe.
 #[derive(Debug)]
-pub(super) struct PipeConnection {
+struct PipeConnection {
     pipe: Key,
     name: PipeName,
     is_accepted: bool,
@@ -71,7 +78,7 @@ impl World {
         if self.pipe_named(name).is_some() {
             return Err(io::Error::from(io::ErrorKind::AddrInUse));
         }
-        Ok(self.pipes.insert(Pipe {
+        Ok(self.pipes.all.insert(Pipe {
             folded: name.as_str().to_lowercase(),
             name: name.clone(),
             options: options.clone(),
@@ -83,16 +90,16 @@ impl World {
 
     fn pipe_named(&self, name: &PipeName) -> Option<Key> {
         let folded = name.as_str().to_lowercase();
-        let mut pipes = self.pipes.iter();
+        let mut pipes = self.pipes.all.iter();
         pipes.find_map(|(key, pipe)| (pipe.folded == folded).then_some(key))
     }
 
     fn pipe(&self, key: Key) -> &Pipe {
-        (self.pipes.get(key)).expect("a pipe lives as long as its listener and connections")
+        (self.pipes.all.get(key)).expect("a pipe lives as long as its listener and connections")
     }
 
     fn pipe_mut(&mut self, key: Key) -> &mut Pipe {
-        (self.pipes.get_mut(key)).expect("a pipe lives as long as its listener and connections")
+        (self.pipes.all.get_mut(key)).expect("a pipe lives as long as its listener and connections")
     }
 
     pub(crate) fn pipe_name(&self, listener: Key) -> PipeName {
@@ -112,7 +119,7 @@ impl World {
     fn drop_pipe_if_unused(&mut self, key: Key) {
         let pipe = self.pipe(key);
         if !pipe.is_listening && pipe.accepted == 0 {
-            self.pipes.remove(key);
+            self.pipes.all.remove(key);
         }
     }
 
@@ -163,7 +170,7 @@ impl World {
                 self.keep_messages(channel);
             }
         }
-        let connection = self.pipe_connections.insert(PipeConnection {
+        let connection = self.pipes.connections.insert(PipeConnection {
             pipe: key,
             name: name.clone(),
             is_accepted: false,
@@ -183,12 +190,12 @@ impl World {
     }
 
     fn pipe_connection(&self, end: PipeEnd) -> &PipeConnection {
-        let connection = self.pipe_connections.get(end.connection);
+        let connection = self.pipes.connections.get(end.connection);
         connection.expect("a connection lives as long as one of its ends")
     }
 
     fn pipe_connection_mut(&mut self, end: PipeEnd) -> &mut PipeConnection {
-        let connection = self.pipe_connections.get_mut(end.connection);
+        let connection = self.pipes.connections.get_mut(end.connection);
         connection.expect("a connection lives as long as one of its ends")
     }
 
@@ -265,7 +272,7 @@ impl World {
         self.release_channel(channels[end.side], ChannelEnd::Writer);
         self.release_channel(channels[1 - end.side], ChannelEnd::Reader);
         if over {
-            self.pipe_connections.remove(end.connection);
+            self.pipes.connections.remove(end.connection);
         }
         if end.side == 1 && accepted {
             self.pipe_mut(pipe).accepted -= 1;

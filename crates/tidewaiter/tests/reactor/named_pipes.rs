@@ -1,0 +1,609 @@
+//! Named pipes: servers with many instances, clients, bytes and messages.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tidewaiter::port::{ListenOptions, PipeConnectOptions, PipeMode};
+use tidewaiter::{
+    Address, ConnectError, ConnectOptions, Error, Factory, Listener, PipeName, Protocol, Reactor,
+    Transport,
+};
+
+use super::promises::support::{
+    Checker, Countdown, Echo, Log, Script, Silent, pattern, reactor, run_clean,
+};
+
+/// A name that no other test has.
+fn name() -> PipeName {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    PipeName::local(format!("tidewaiter-{}-{number}", std::process::id())).expect("a good name")
+}
+
+fn listen<P: Protocol + 'static>(
+    reactor: &Reactor,
+    options: impl Into<ListenOptions>,
+    mut make: impl FnMut() -> P + 'static,
+) -> Listener {
+    let listener = reactor.listen_pipe(options, move |_: Address| make());
+    listener.expect("the name is free")
+}
+
+/// Makes one connection, which must not fail.
+struct Connecting(Option<Box<dyn Protocol>>);
+
+impl Factory for Connecting {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
+        self.0.take()
+    }
+
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+        reactor.stop();
+        panic!("{error}: {:?}", error.io_error());
+    }
+}
+
+fn connect(
+    reactor: &Reactor,
+    options: impl Into<ConnectOptions>,
+    protocol: impl Protocol + 'static,
+) {
+    reactor.connect_pipe(options, Connecting(Some(Box::new(protocol))));
+}
+
+/// A server and a client of a pipe that carries messages.
+fn messages(name: &PipeName) -> (ListenOptions, ConnectOptions) {
+    let mut server = ListenOptions::new(name.clone());
+    server.pipe.mode = PipeMode::MESSAGES;
+    let mut client = PipeConnectOptions::default();
+    client.mode = PipeMode::MESSAGES;
+    (server, ConnectOptions::from(name.clone()).pipe(client))
+}
+
+type OnFailure = dyn Fn(&Reactor, ConnectError);
+
+/// Tells why connecting failed.
+struct Failing(Rc<OnFailure>);
+
+impl Factory for Failing {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
+        panic!("connected, against expectation")
+    }
+
+    fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
+        (self.0)(reactor, error);
+    }
+}
+
+fn expect_failure(
+    reactor: &Reactor,
+    options: impl Into<ConnectOptions>,
+    tell: impl Fn(&Reactor, ConnectError) + 'static,
+) {
+    reactor.connect_pipe(options, Failing(Rc::new(tell)));
+}
+
+fn kind(error: &ConnectError) -> ErrorKind {
+    error.io_error().expect("an error of the OS").kind()
+}
+
+#[test]
+fn an_echo_comes_back_whole_and_both_sides_know_the_name() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(1), name());
+    let address = Address::from(name.clone());
+    let listener = listen(&reactor, name.clone(), || Echo);
+    assert_eq!(listener.local_addr(), address);
+    let message = pattern(3_000_000);
+    let (sent, answer) = (message.clone(), Checker::default());
+    let client = Script::new()
+        .made(move |transport| {
+            assert_eq!(transport.peer_addr(), Some(address.clone()));
+            assert_eq!(transport.local_addr().expect("it is open"), address);
+            transport.write(&sent);
+        })
+        .data(move |transport, data| {
+            answer.take(data);
+            if answer.received.get() == message.len() {
+                transport.lose_connection();
+            }
+        })
+        .then_done(&countdown);
+    connect(&reactor, name, client);
+    run_clean(&reactor);
+}
+
+/// Goal: listening and connecting by an address of any kind reaches pipes.
+#[test]
+fn a_pipe_is_an_address_as_any_other() {
+    let (reactor, countdown) = (reactor(), Countdown::new(1));
+    let address = Address::from(name());
+    let listener = reactor.listen(address.clone(), |_: Address| Echo);
+    assert_eq!(listener.expect("it is free").local_addr(), address);
+    let client = Script::new()
+        .made(|transport| transport.write(b"hello"))
+        .data(|transport, _| transport.lose_connection())
+        .then_done(&countdown);
+    let client = Cell::new(Some(client));
+    reactor.connect(address, move |_: Address| client.take().expect("once"));
+    run_clean(&reactor);
+}
+
+#[test]
+fn other_addresses_are_not_pipes() {
+    let reactor = reactor();
+    let other = Address::from(([127, 0, 0, 1], 0));
+    let refused = reactor.listen_pipe(other.clone(), |_: Address| Silent);
+    let Err(Error::Listen { source, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(source.kind(), ErrorKind::InvalidInput);
+    expect_failure(&reactor, other, |reactor, error| {
+        assert_eq!(kind(&error), ErrorKind::InvalidInput);
+        reactor.stop();
+    });
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_pipe_of_another_machine_has_no_server_here() {
+    let reactor = reactor();
+    let remote = PipeName::new(r"\\host.invalid\pipe\app").expect("a good name");
+    let refused = reactor.listen_pipe(remote.clone(), |_: Address| Silent);
+    assert!(matches!(refused, Err(Error::Listen { .. })), "{refused:?}");
+    expect_failure(&reactor, remote, |reactor, error| {
+        assert!(error.io_error().is_some(), "{error}");
+        reactor.stop();
+    });
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_pipe_without_a_server_is_not_found() {
+    let reactor = reactor();
+    expect_failure(&reactor, name(), |reactor, error| {
+        assert_eq!(kind(&error), ErrorKind::NotFound, "{error}");
+        reactor.stop();
+    });
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_name_has_one_server() {
+    let (reactor, name) = (reactor(), name());
+    let first = listen(&reactor, name.clone(), || Silent);
+    let second = reactor.listen_pipe(name.clone(), |_: Address| Silent);
+    let Err(Error::Listen { source, address }) = second else {
+        panic!("{second:?}");
+    };
+    assert_eq!(source.kind(), ErrorKind::AddrInUse, "{source}");
+    assert_eq!(address, name.clone().into());
+    first.stop_listening();
+    let again = reactor.clone();
+    reactor.call_later(Duration::from_millis(1), move |_| {
+        let third = listen(&again, name.clone(), || Silent);
+        third.stop_listening();
+        again.stop();
+    });
+    run_clean(&reactor);
+}
+
+/// Goal: whatever the server does, its last bytes reach a client that reads on.
+#[test]
+fn the_last_bytes_before_a_close_arrive() {
+    for size in [1, 100_000, 3_000_000] {
+        let (reactor, countdown, name) = (reactor(), Countdown::new(2), name());
+        let server_countdown = countdown.clone();
+        listen(&reactor, name.clone(), move || {
+            Script::new()
+                .made(move |transport| {
+                    transport.write(&pattern(size));
+                    transport.lose_connection();
+                })
+                .then_done(&server_countdown)
+        });
+        let checker = Rc::new(Checker::default());
+        let seen = Rc::clone(&checker);
+        let client = Script::new()
+            .data(move |_, data| seen.take(data))
+            .then_done(&countdown);
+        connect(&reactor, name, client);
+        run_clean(&reactor);
+        assert_eq!(checker.received.get(), size);
+    }
+}
+
+/// Goal: pipes have no half-close, so ending the sending side ends the connection, after what was written.
+#[test]
+fn ending_the_sending_side_ends_the_connection() {
+    let (reactor, log, countdown, name) = (reactor(), Log::default(), Countdown::new(2), name());
+    let (server_log, server_countdown) = (log.clone(), countdown.clone());
+    listen(&reactor, name.clone(), move || {
+        let log = server_log.clone();
+        Script::new()
+            .data(move |_, data| log.add(String::from_utf8_lossy(data)))
+            .then_done(&server_countdown)
+    });
+    let client = Script::new()
+        .made(|transport| {
+            transport.write(b"bye");
+            transport.lose_write_connection();
+        })
+        .then_done(&countdown);
+    connect(&reactor, name, client);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["bye"]);
+}
+
+#[test]
+fn many_clients_at_once_are_all_served() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(crate::MANY), name());
+    listen(&reactor, name.clone(), || Echo);
+    for number in 0..crate::MANY {
+        let text = number.to_string();
+        let expected = text.clone();
+        let client = Script::new()
+            .made(move |transport| transport.write(text.as_bytes()))
+            .data(move |transport, data| {
+                assert_eq!(data, expected.as_bytes());
+                transport.lose_connection();
+            })
+            .then_done(&countdown);
+        connect(&reactor, name.clone(), client);
+    }
+    run_clean(&reactor);
+}
+
+/// Goal: a limit of connections holds, and each client that waits for an instance gets one.
+#[test]
+fn clients_beyond_the_limit_wait_for_their_turn() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(9), name());
+    let open = Rc::new(Cell::new(0_usize));
+    let mut options = ListenOptions::new(name.clone());
+    options.pipe.connections_max = Some(2);
+    let count = Rc::clone(&open);
+    listen(&reactor, options, move || {
+        let (begin, end) = (Rc::clone(&count), Rc::clone(&count));
+        Script::new()
+            .made(move |transport| {
+                begin.set(begin.get() + 1);
+                assert!(begin.get() <= 2, "two at a time");
+                transport.write(b"welcome");
+            })
+            .lost(move |_, _| end.set(end.get() - 1))
+    });
+    for _ in 0..9 {
+        let client = Script::new()
+            .data(|transport, _| transport.lose_connection())
+            .then_done(&countdown);
+        connect(&reactor, name.clone(), client);
+    }
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_client_that_waits_for_an_instance_runs_out_of_time_or_is_cancelled() {
+    let (reactor, log, countdown, name) = (reactor(), Log::default(), Countdown::new(2), name());
+    let mut options = ListenOptions::new(name.clone());
+    options.pipe.connections_max = Some(1);
+    listen(&reactor, options, || Silent);
+    let late = ConnectOptions::from(name.clone()).timeout(Duration::from_millis(50));
+    let waiting = (name.clone(), log.clone(), countdown.clone());
+    connect(&reactor, name.clone(), Silent);
+    let second = Script::new().made(move |transport| {
+        let (name, log, countdown) = waiting.clone();
+        let reactor = transport.reactor();
+        let tell = move |reactor: &Reactor, error: ConnectError| {
+            log.add(match error {
+                ConnectError::TimedOut { .. } => "timed out",
+                ConnectError::Cancelled => "cancelled",
+                _ => panic!("{error}"),
+            });
+            countdown.hit(reactor);
+        };
+        let tell = Rc::new(tell);
+        reactor.connect_pipe(late.clone(), Failing(tell.clone()));
+        let patient = reactor.connect_pipe(name, Failing(tell));
+        reactor.call_later(Duration::from_millis(20), move |_| {
+            assert!(patient.is_connecting());
+            patient.cancel();
+        });
+    });
+    connect(&reactor, name, second);
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["cancelled", "timed out"]);
+}
+
+/// Goal: a client that waits for an instance learns that the server is gone.
+#[test]
+fn a_server_that_goes_turns_its_waiting_clients_away() {
+    let (reactor, name) = (reactor(), name());
+    let mut options = ListenOptions::new(name.clone());
+    options.pipe.connections_max = Some(1);
+    let accepted = Rc::<RefCell<Vec<Transport>>>::default();
+    let keep = Rc::clone(&accepted);
+    let listener = listen(&reactor, options, move || {
+        let keep = Rc::clone(&keep);
+        Script::new().made(move |transport| keep.borrow_mut().push(transport.clone()))
+    });
+    let waiting = name.clone();
+    connect(&reactor, name.clone(), Silent);
+    let second = Script::new().made(move |transport| {
+        expect_failure(transport.reactor(), waiting.clone(), |reactor, error| {
+            assert_eq!(kind(&error), ErrorKind::NotFound, "{error}");
+            reactor.stop();
+        });
+        let (listener, accepted) = (listener.clone(), Rc::clone(&accepted));
+        (transport.reactor()).call_later(Duration::from_millis(20), move |_| {
+            listener.stop_listening();
+            for transport in accepted.take() {
+                transport.lose_connection();
+            }
+        });
+    });
+    connect(&reactor, name, second);
+    run_clean(&reactor);
+}
+
+/// Goal: a listener that pauses loses no client.
+#[test]
+fn clients_wait_while_accepting_is_paused() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(20), name());
+    let listener = listen(&reactor, name.clone(), || Echo);
+    listener.pause_accepting();
+    for _ in 0..20 {
+        let client = Script::new()
+            .made(|transport| transport.write(b"hello"))
+            .data(|transport, _| transport.lose_connection())
+            .then_done(&countdown);
+        connect(&reactor, name.clone(), client);
+    }
+    reactor.call_later(Duration::from_millis(30), move |_| {
+        listener.resume_accepting();
+    });
+    run_clean(&reactor);
+}
+
+#[test]
+fn connections_are_accepted_one_at_a_time() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(12), name());
+    let mut options = ListenOptions::new(name.clone());
+    options.one_at_a_time = true;
+    listen(&reactor, options, || Echo);
+    for _ in 0..12 {
+        let client = Script::new()
+            .made(|transport| transport.write(b"hello"))
+            .data(|transport, _| transport.lose_connection())
+            .then_done(&countdown);
+        connect(&reactor, name.clone(), client);
+    }
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_peer_that_never_reads_holds_the_writer_back_and_no_one_else() {
+    let (reactor, name) = (reactor(), name());
+    listen(&reactor, name.clone(), || {
+        Script::new().made(Transport::pause_producing)
+    });
+    let client = Script::new().made(|transport| {
+        transport.write(&vec![7; 8 << 20]);
+        let stuck = transport.clone();
+        (transport.reactor()).call_later(Duration::from_millis(50), move |reactor| {
+            assert!(stuck.is_congested());
+            assert!(stuck.queued() > 4 << 20, "{} are queued", stuck.queued());
+            stuck.abort_connection();
+            reactor.stop();
+        });
+    });
+    connect(&reactor, name, client);
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_client_that_vanishes_is_noticed_and_the_next_one_served() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(3), name());
+    let server_countdown = countdown.clone();
+    listen(&reactor, name.clone(), move || {
+        let countdown = server_countdown.clone();
+        Script::new()
+            .data(Transport::write)
+            .lost(move |transport, _| countdown.hit(transport.reactor()))
+    });
+    connect(
+        &reactor,
+        name.clone(),
+        Script::new().made(Transport::abort_connection),
+    );
+    let second = Script::new()
+        .made(|transport| transport.write(b"hello"))
+        .data(|transport, _| transport.lose_connection())
+        .then_done(&countdown);
+    connect(&reactor, name, second);
+    run_clean(&reactor);
+}
+
+#[test]
+fn each_message_arrives_whole_and_alone() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(1), name());
+    let (server, client) = messages(&name);
+    listen(&reactor, server, || Echo);
+    let sizes = [
+        1,
+        2,
+        4096,
+        16 * 1024,
+        17 * 1024,
+        65_536,
+        100_000,
+        1_000_000,
+        3,
+    ];
+    let expected = RefCell::new(sizes.to_vec());
+    let client_protocol = Script::new()
+        .made(move |transport| {
+            for size in sizes {
+                transport.write(&pattern(size));
+            }
+        })
+        .data(move |transport, data| {
+            let size = expected.borrow_mut().remove(0);
+            assert_eq!(data.len(), size);
+            assert!(data == pattern(size));
+            if expected.borrow().is_empty() {
+                transport.lose_connection();
+            }
+        })
+        .then_done(&countdown);
+    connect(&reactor, client, client_protocol);
+    run_clean(&reactor);
+}
+
+/// Goal: pauses and the end of a connection cut no message.
+#[test]
+fn messages_stay_whole_over_pauses_and_the_end() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(1), name());
+    let (server, client) = messages(&name);
+    listen(&reactor, server, || {
+        Script::new().made(|transport| {
+            for number in 1..=40 {
+                transport.write(&pattern(number * 3001));
+            }
+            transport.lose_connection();
+        })
+    });
+    let received = Rc::new(Cell::new(0));
+    let count = Rc::clone(&received);
+    let client_protocol = Script::new()
+        .data(move |transport, data| {
+            count.set(count.get() + 1);
+            assert_eq!(data.len(), count.get() * 3001);
+            assert!(data == pattern(data.len()));
+            transport.pause_producing();
+            let paused = transport.clone();
+            (transport.reactor()).call_later(Duration::from_millis(1), move |_| {
+                paused.resume_producing();
+            });
+        })
+        .then_done(&countdown);
+    connect(&reactor, client, client_protocol);
+    run_clean(&reactor);
+    assert_eq!(received.get(), 40);
+}
+
+#[test]
+fn a_message_beyond_the_limit_ends_the_connection_undelivered() {
+    let (reactor, log, countdown, name) = (reactor(), Log::default(), Countdown::new(2), name());
+    let (mut server, client) = messages(&name);
+    server.pipe.mode = PipeMode::Messages {
+        received_max: 100_000,
+    };
+    let (server_log, server_countdown) = (log.clone(), countdown.clone());
+    listen(&reactor, server, move || {
+        let (log, lost) = (server_log.clone(), server_log.clone());
+        let countdown = server_countdown.clone();
+        Script::new()
+            .data(move |_, data| log.add(data.len().to_string()))
+            .lost(move |transport, reason| {
+                lost.add(reason.to_string());
+                countdown.hit(transport.reactor());
+            })
+    });
+    let client_protocol = Script::new()
+        .made(|transport| {
+            transport.write(&pattern(100_000));
+            transport.write(&pattern(100_001));
+        })
+        .lost(move |transport, _| countdown.hit(transport.reactor()));
+    connect(&reactor, client, client_protocol);
+    run_clean(&reactor);
+    let told = log.take();
+    assert_eq!(told[0], "100000");
+    assert!(told[1].contains("more than 100000 bytes"), "{told:?}");
+    assert_eq!(told.len(), 2);
+}
+
+#[test]
+fn messages_are_not_expected_of_a_pipe_that_carries_bytes() {
+    let (reactor, name) = (reactor(), name());
+    let (_, client) = messages(&name);
+    listen(&reactor, name, || Silent);
+    expect_failure(&reactor, client, |reactor, error| {
+        assert_eq!(kind(&error), ErrorKind::InvalidInput, "{error}");
+        reactor.stop();
+    });
+    run_clean(&reactor);
+}
+
+/// Goal: a client that knows nothing of messages receives their bytes.
+#[test]
+fn messages_arrive_as_bytes_where_nobody_asked_for_them() {
+    let (reactor, countdown, name) = (reactor(), Countdown::new(1), name());
+    let (server, _) = messages(&name);
+    listen(&reactor, server, || {
+        Script::new().made(|transport| {
+            transport.write(&pattern(100_000));
+            transport.lose_connection();
+        })
+    });
+    let checker = Rc::new(Checker::default());
+    let seen = Rc::clone(&checker);
+    let client = Script::new()
+        .data(move |_, data| seen.take(data))
+        .then_done(&countdown);
+    connect(&reactor, name, client);
+    run_clean(&reactor);
+    assert_eq!(checker.received.get(), 100_000);
+}
+
+#[test]
+fn options_without_a_meaning_are_refused() {
+    let reactor = reactor();
+    for limit in [0, 254] {
+        let mut options = ListenOptions::new(name());
+        options.pipe.connections_max = Some(limit);
+        let refused = reactor.listen_pipe(options, |_: Address| Silent);
+        let Err(Error::Listen { source, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(source.kind(), ErrorKind::InvalidInput, "{source}");
+    }
+}
+
+#[test]
+fn a_reactor_that_stops_lets_go_of_pipes_in_every_state() {
+    let (reactor, name) = (reactor(), name());
+    let mut options = ListenOptions::new(name.clone());
+    options.pipe.connections_max = Some(1);
+    listen(&reactor, options, || Silent);
+    let waiting = name.clone();
+    connect(&reactor, name.clone(), Silent);
+    let second = Script::new().made(move |transport| {
+        expect_failure(transport.reactor(), waiting.clone(), |_, error| {
+            assert!(matches!(error, ConnectError::Stopped), "{error}");
+        });
+        (transport.reactor()).call_later(Duration::from_millis(20), Reactor::stop);
+    });
+    connect(&reactor, name, second);
+    run_clean(&reactor);
+}
+
+/// Goal: dropping a reactor that never stopped leaves nothing behind: the name is free.
+#[test]
+fn a_dropped_reactor_frees_the_name() {
+    let name = name();
+    let first = reactor();
+    listen(&first, name.clone(), || Silent);
+    connect(&first, name.clone(), Silent);
+    first.call_later(Duration::from_millis(20), Reactor::crash);
+    first.run().expect("it runs");
+    drop(first);
+    let second = reactor();
+    if !crate::SIMULATED {
+        listen(&second, name.clone(), || Silent);
+    }
+    second.call_later(Duration::ZERO, Reactor::stop);
+    run_clean(&second);
+}
