@@ -6,6 +6,9 @@ pub mod first_server {}
 #[doc = include_str!("../guide/backpressure.md")]
 pub mod backpressure {}
 
+#[doc = include_str!("../guide/sockets_of_others.md")]
+pub mod sockets_of_others {}
+
 #[doc = include_str!("../guide/children.md")]
 pub mod children {}
 
