@@ -28,7 +28,7 @@ struct Socket {
     is_open: bool,
 }
 
-/// A datagram that was sent: who sent it, to which socket (`None`: to a group or to nobody), and how often it arrived.
+/// A datagram that was sent: by which socket, to which one (`None`: to a group or to nobody), and how often it arrived.
 struct Sent {
     from: usize,
     to: Option<usize>,

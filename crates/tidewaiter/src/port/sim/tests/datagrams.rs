@@ -1,4 +1,4 @@
-//! Datagrams: who receives them, and what the network does to them.
+//! Datagrams: which sockets receive them, and what the network does to them.
 
 use std::io::ErrorKind;
 use std::time::Duration;
