@@ -121,6 +121,29 @@ fn a_datagram_offered_at_once_tells_why_it_is_not_sent() {
     assert_eq!(error.kind(), io::ErrorKind::NotConnected);
 }
 
+/// Goal: a connected socket is told of every refusal, whether a send or the receive learns of it, and sends all.
+#[cfg(unix)]
+#[test]
+fn an_adopted_socket_tells_refusals() {
+    let Some(reactor) = with_sockets() else {
+        return;
+    };
+    let closed = UdpSocket::bind(any_port()).unwrap().local_addr().unwrap();
+    let client = Client::new(3);
+    let socket = UdpSocket::bind(any_port()).unwrap();
+    socket.connect(closed).unwrap();
+    let transport = reactor.adopt_datagrams(socket, client.clone()).unwrap();
+    for _ in 0..3 {
+        transport.try_send(b"x", None).unwrap();
+    }
+    run_clean(&reactor);
+    let told = client.log.take();
+    let refusals = told
+        .iter()
+        .filter(|line| *line == "error ConnectionRefused");
+    assert_eq!(refusals.count(), 3, "{told:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_unix_datagram_socket_made_elsewhere_exchanges_datagrams() {

@@ -53,6 +53,32 @@ pub(super) fn prepare(socket: &Socket, family: Family, packet_info: bool) -> io:
     Ok(())
 }
 
+/// Whether the kernel queues the errors that peers and the network report for this socket.
+pub(super) fn queues_errors(socket: &Socket, family: Family) -> bool {
+    match family {
+        Family::V4 => is_set(socket, libc::SOL_IP, libc::IP_RECVERR),
+        Family::V6 => is_set(socket, libc::SOL_IPV6, libc::IPV6_RECVERR),
+        Family::Unix => false,
+    }
+}
+
+/// Whether an option of the socket is on. If the system does not tell, it is off.
+fn is_set(socket: &Socket, level: c_int, option: c_int) -> bool {
+    let mut value: c_int = 0;
+    let mut len = size_of_val(&value).try_into().expect("options are small");
+    // SAFETY: the call writes at most `len` bytes to the value, which lives during it, and the number of them to `len`.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    failed == 0 && value != 0
+}
+
 /// Reads the kernel's words about a message.
 ///
 /// # Safety

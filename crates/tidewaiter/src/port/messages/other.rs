@@ -89,6 +89,11 @@ pub(super) unsafe fn send(socket: &Socket, headers: &mut [Header]) -> io::Result
     Ok(1)
 }
 
+/// Whether the kernel queues the errors that peers and the network report for this socket.
+pub(super) fn queues_errors(_: &Socket, _: Family) -> bool {
+    QUEUES_ERRORS
+}
+
 /// Returns nothing: these systems have no queue of errors.
 pub(super) fn take_error(_socket: &Socket) -> Option<DatagramError> {
     None

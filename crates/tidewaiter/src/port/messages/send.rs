@@ -59,6 +59,8 @@ impl SendTray {
         batch: &mut DatagramBatch,
     ) -> Sent {
         let (mut all, mut retries) = (Sent::default(), 0);
+        // An error that the last call returned and that the kernel does not queue: maybe of an earlier datagram.
+        let mut unqueued = None;
         while !batch.is_empty() && !all.full {
             let count = self.prepare(socket, batch);
             let sent = match count {
@@ -69,6 +71,10 @@ impl SendTray {
             };
             match sent {
                 Ok(count) => {
+                    if let Some(error) = unqueued.take() {
+                        socket.note_reported(error);
+                        all.has_errors = true;
+                    }
                     let before = batch.bytes();
                     let datagrams = self.counts[..count].iter().sum();
                     batch.note_sent(datagrams);
@@ -79,18 +85,26 @@ impl SendTray {
                     Some(libc::EAGAIN) => all.full = true,
                     Some(libc::EINTR) => {}
                     // Not this datagram failed, but an earlier one.
-                    _ if socket.is_udp() && is_reported(&error) && retries < RETRIES_MAX => {
+                    _ if socket.queues_errors && is_reported(&error) && retries < RETRIES_MAX => {
                         retries += 1;
                         all.has_errors = true;
                     }
+                    _ if socket.is_udp() && is_reported(&error) && unqueued.is_none() => {
+                        unqueued = Some(error);
+                    }
                     _ if count > 0 && self.counts[0] > 1 => socket.cut_no_more(batch, &error),
                     _ => {
+                        unqueued = None;
                         let to = batch.runs().next().and_then(|run| run.to.cloned());
                         batch.note_failed(DatagramError::new("sendmsg", to, error));
                         all.datagrams += 1;
                     }
                 },
             }
+        }
+        if let Some(error) = unqueued {
+            socket.note_reported(error);
+            all.has_errors = true;
         }
         all
     }

@@ -32,8 +32,11 @@ pub(in super::super) struct DatagramSocket {
     pub(super) family: Family,
     /// Whether the program wants what packets say besides.
     pub(super) packet_info: bool,
-    /// Whether the kernel keeps errors that peers report in a queue of their own, with the peers' names.
-    queues_errors: bool,
+    /// Whether the kernel queues the errors that peers and the network report. Otherwise a connected socket learns of each
+    /// from the call that comes next.
+    pub(super) queues_errors: bool,
+    /// Errors that a send learned of, and that the receive tells.
+    reported: RefCell<VecDeque<DatagramError>>,
     /// The kernel cuts runs of datagrams of at most this size; 0 if it cuts none.
     pub(super) segment_max: Cell<usize>,
     /// How many messages the last receive brought.
@@ -63,11 +66,10 @@ impl DatagramSocket {
             socket.connect(&control::os_address(peer)?)?;
         }
         let queues_errors = system::QUEUES_ERRORS && family != Family::Unix;
-        let packet_info = options.packet_info;
         Ok(DatagramSocket::new(
             socket,
             family,
-            packet_info,
+            options.packet_info,
             queues_errors,
         ))
     }
@@ -77,7 +79,8 @@ impl DatagramSocket {
         let family = Family::of(&control::local_addr(&socket)?);
         let family = family.ok_or_else(|| invalid("the socket is of an unknown family"))?;
         socket.set_nonblocking(true)?;
-        Ok(DatagramSocket::new(socket, family, false, false))
+        let queues_errors = system::queues_errors(&socket, family);
+        Ok(DatagramSocket::new(socket, family, false, queues_errors))
     }
 
     fn new(
@@ -92,6 +95,7 @@ impl DatagramSocket {
             family,
             packet_info,
             queues_errors,
+            reported: RefCell::default(),
             segment_max: Cell::new(if cuts { usize::from(u16::MAX) } else { 0 }),
             received_last: Cell::new(0),
             sender: RefCell::new(None),
@@ -126,6 +130,7 @@ impl DatagramSocket {
         if !self.is_udp() {
             return true;
         }
+        errors.append(&mut self.reported.borrow_mut());
         for _ in 0..ERRORS_MAX {
             match system::take_error(self) {
                 Some(error) => errors.push_back(error),
@@ -144,11 +149,20 @@ impl DatagramSocket {
     ) -> bool {
         let is_queued = self.queues_errors && is_reported(&error);
         if !is_queued {
-            // Without a queue of errors, only a connected socket learns of them.
-            let peer = control::peer_addr(self).ok();
-            errors.push_back(DatagramError::new("recvmsg", peer, error));
+            errors.push_back(self.of_peer("recvmsg", error));
         }
         is_queued
+    }
+
+    /// Notes an error that a send has learned of, and that concerns an earlier datagram.
+    pub(super) fn note_reported(&self, error: io::Error) {
+        let error = self.of_peer("sendmsg", error);
+        self.reported.borrow_mut().push_back(error);
+    }
+
+    /// An error that the socket learned of without a queue of errors: then it is connected.
+    fn of_peer(&self, call: &'static str, error: io::Error) -> DatagramError {
+        DatagramError::new(call, control::peer_addr(self).ok(), error)
     }
 
     /// Reads the sender of a message, which the kernel wrote into `name`.
