@@ -122,7 +122,7 @@ fn a_datagram_offered_at_once_tells_why_it_is_not_sent() {
 }
 
 /// Goal: a connected socket is told of every refusal, whether a send or the receive learns of it, and sends all.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn an_adopted_socket_tells_refusals() {
     let Some(reactor) = with_sockets() else {

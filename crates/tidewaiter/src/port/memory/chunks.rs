@@ -215,6 +215,20 @@ impl Chunks {
         storage.messages = Some(Box::new(messages));
     }
 
+    /// Has descriptors go with the last byte. Gives them back if there is none, or if others go with it.
+    pub(crate) fn attach(
+        &mut self,
+        descriptors: Vec<OwnedDescriptor>,
+    ) -> Result<(), Vec<OwnedDescriptor>> {
+        let Some(storage) = self.storage.as_mut().filter(|storage| storage.len > 0) else {
+            return Err(descriptors);
+        };
+        let mut messages = storage.take_messages();
+        let attached = messages.attach(descriptors);
+        storage.messages = Some(Box::new(messages));
+        attached
+    }
+
     /// Whether the queue may have several messages, or descriptors.
     #[inline]
     pub(crate) fn has_messages(&self) -> bool {

@@ -39,6 +39,28 @@ impl Messages {
         });
     }
 
+    /// Makes the last byte a message with these descriptors. Gives them back if there is no byte, or if it has descriptors.
+    pub(super) fn attach(
+        &mut self,
+        descriptors: Vec<OwnedDescriptor>,
+    ) -> Result<(), Vec<OwnedDescriptor>> {
+        match self.0.back_mut() {
+            Some(last) if last.len > 1 => {
+                last.len -= 1;
+                self.0.push_back(Message {
+                    len: 1,
+                    descriptors,
+                });
+                Ok(())
+            }
+            Some(last) if last.len == 1 && last.descriptors.is_empty() => {
+                last.descriptors = descriptors;
+                Ok(())
+            }
+            _ => Err(descriptors),
+        }
+    }
+
     /// Adds bytes to the last message.
     pub(super) fn grow(&mut self, len: usize) {
         if self.0.is_empty() {

@@ -123,6 +123,24 @@ impl Transport {
         Ok(())
     }
 
+    /// Passes descriptors with the last byte that was written, as
+    /// [`send_with_descriptors`](Transport::send_with_descriptors) does with those that it gets. Gives them back if that byte
+    /// is on its way to the OS already, or if others go with it.
+    ///
+    /// # Errors
+    ///
+    /// The descriptors, which are still open: also on a connection that passes none or is closed.
+    pub fn pass_with_written(
+        &self,
+        descriptors: Vec<OwnedDescriptor>,
+    ) -> Result<(), Vec<OwnedDescriptor>> {
+        let mut flow = self.stream().flow.borrow_mut();
+        if self.stream().check_passes_descriptors().is_err() || !flow.takes_data() {
+            return Err(descriptors);
+        }
+        flow.queue.attach(descriptors)
+    }
+
     /// From now on, takes descriptors that the peer passes:
     /// [`Protocol::descriptors_received`](super::Protocol::descriptors_received) gets them. Until this call, the OS closes
     /// them, so a peer cannot fill up this process's descriptors. Call it in
