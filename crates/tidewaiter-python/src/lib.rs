@@ -22,6 +22,8 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::twisted::child::Child;
     #[pymodule_export]
+    use super::twisted::datagrams::Datagrams;
+    #[pymodule_export]
     use super::twisted::face::TwistedLoop;
     #[pymodule_export]
     use super::twisted::listener::Listener;

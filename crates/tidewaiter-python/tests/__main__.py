@@ -10,6 +10,7 @@ from pathlib import Path
 # The modules that pass on Windows, apart from tests that they skip there.
 ON_WINDOWS = [
     "test_children",
+    "test_datagrams",
     "test_endings",
     "test_examples",
     "test_exceptions",

@@ -131,16 +131,20 @@ class Installing(ReactorTestCase):
             "IReactorCore",
             "IReactorFromThreads",
             "IReactorInThreads",
+            "IReactorMulticast",
             "IReactorPluggableNameResolver",
             "IReactorProcess",
             "IReactorSSL",
             "IReactorTCP",
             "IReactorThreads",
             "IReactorTime",
+            "IReactorUDP",
         }
         self.assertEqual(everywhere - provided, set())
         if support.OURS:
-            here = {"IReactorFDSet", "IReactorWin32Events" if support.WINDOWS else "IReactorDaemonize"}
+            here = {"IReactorFDSet", "IReactorSocket"}
+            posix = {"IReactorDaemonize", "IReactorUNIX", "IReactorUNIXDatagram"}
+            here |= {"IReactorWin32Events"} if support.WINDOWS else posix
             self.assertEqual(here - provided, set())
 
     @ours_only

@@ -15,6 +15,8 @@ FOR_EVERY_THREAD = {
     "DelayedCall.clock",
     "Stream.startWriting",
     "Stream.stopWriting",
+    "Datagrams.startWriting",
+    "Datagrams.stopWriting",
 }
 
 

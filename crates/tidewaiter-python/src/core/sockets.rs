@@ -12,7 +12,7 @@ use std::path::Path;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
-use tidewaiter::port::{ListeningSocket, RawDescriptor};
+use tidewaiter::port::{DatagramSocket, ListeningSocket, OwnedDescriptor, RawDescriptor};
 use tidewaiter::{Address, UnixAddress};
 
 #[cfg(unix)]
@@ -39,6 +39,37 @@ fn owned(descriptor: RawDescriptor) -> PyResult<std::os::windows::io::OwnedSocke
     Ok(unsafe { std::os::windows::io::OwnedSocket::from_raw_socket(descriptor) })
 }
 
+/// A duplicate of one of Python's descriptors, which stays Python's.
+#[cfg(unix)]
+pub(crate) fn duplicate(descriptor: RawDescriptor) -> PyResult<OwnedDescriptor> {
+    use std::os::fd::FromRawFd;
+
+    // SAFETY: reads a descriptor's entry, and fails if there is none with this number.
+    let number = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0) };
+    if number < 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // SAFETY: the call opened it just now.
+    Ok(unsafe { OwnedDescriptor::from_raw_fd(number) })
+}
+
+#[cfg(windows)]
+pub(crate) fn duplicate(descriptor: RawDescriptor) -> PyResult<OwnedDescriptor> {
+    Err(no_socket(descriptor))
+}
+
+/// The number of a descriptor that is Python's from here on.
+#[cfg(unix)]
+pub(crate) fn given(descriptor: OwnedDescriptor) -> RawDescriptor {
+    std::os::fd::IntoRawFd::into_raw_fd(descriptor)
+}
+
+/// No descriptors come on Windows.
+#[cfg(windows)]
+pub(crate) fn given(_: OwnedDescriptor) -> RawDescriptor {
+    RawDescriptor::MAX
+}
+
 /// The error for the number of a closed socket, or one that nothing has.
 fn no_socket(descriptor: RawDescriptor) -> PyErr {
     PyValueError::new_err(format!("{descriptor} is not a socket"))
@@ -52,6 +83,11 @@ pub(crate) fn stream(descriptor: RawDescriptor) -> PyResult<TcpStream> {
 /// Takes over a listening socket.
 pub(crate) fn listener(descriptor: RawDescriptor) -> PyResult<ListeningSocket> {
     owned(descriptor).map(ListeningSocket::from)
+}
+
+/// Takes over a datagram socket.
+pub(crate) fn datagrams(descriptor: RawDescriptor) -> PyResult<DatagramSocket> {
+    owned(descriptor).map(DatagramSocket::from)
 }
 
 /// Converts an address from Python's form: `(host, port)` or `(host, port, flow, scope)` for IP; the path of a UNIX

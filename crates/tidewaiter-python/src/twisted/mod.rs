@@ -3,6 +3,7 @@
 
 pub(crate) mod child;
 mod context;
+pub(crate) mod datagrams;
 pub(crate) mod face;
 pub(crate) mod listener;
 mod reactor;

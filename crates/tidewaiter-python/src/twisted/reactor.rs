@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::core::exits::UnwindGuard;
+use crate::twisted::datagrams::Datagrams;
 use crate::twisted::face::TwistedLoop;
 use crate::twisted::listener::Listener;
 use crate::twisted::stream::Stream;
@@ -78,7 +79,7 @@ impl TwistedLoop {
         Ok(())
     }
 
-    /// The streams that are not lost, and the listeners.
+    /// The streams that are not lost, the listeners, and the datagram sockets that are open.
     fn live(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
         let event_loop = match self.core.get().event_loop(py) {
             Some(event_loop) if event_loop.is_copy() => event_loop,
@@ -88,8 +89,11 @@ impl TwistedLoop {
         let streams = streams.filter(|stream| stream.get().is_live(py));
         let listeners = event_loop.objects.all::<Listener>(py).into_iter();
         let listeners = listeners.filter_map(|listener| listener.get().object(py));
+        let datagrams = event_loop.objects.all::<Datagrams>(py).into_iter();
+        let datagrams = datagrams.filter(|socket| socket.get().is_live(py));
         Ok(streams
             .map(|stream| stream.into_any().unbind())
+            .chain(datagrams.map(|socket| socket.into_any().unbind()))
             .chain(listeners.map(Bound::unbind))
             .collect())
     }

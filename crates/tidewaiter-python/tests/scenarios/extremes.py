@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from tidewaiter._tidewaiter import Child, Core, DelayedCall, Listener, Stream, TwistedLoop, Watch
+from tidewaiter._tidewaiter import Child, Core, Datagrams, DelayedCall, Listener, Stream, TwistedLoop, Watch
 from twisted.internet import protocol
 
 from scenarios.pairs import ADDRESS, SideFactory, connect, failures, python, until
@@ -71,6 +71,7 @@ class _Fixture:
         self.child = _Waiting()
         arguments = python("import sys; sys.stdin.read()")
         reactor.spawnProcess(self.child, arguments[0], arguments, os.environ)
+        self.udp = reactor.listenUDP(0, protocol.DatagramProtocol(), interface=ADDRESS)
         self.ours, self.theirs = socket.socketpair()
         self.watch = self._watch()
 
@@ -103,6 +104,7 @@ class _Fixture:
         self.transport.abortConnection()
         self.child.transport.signalProcess("KILL")
         self.port.stopListening()
+        self.udp.stopListening()
 
 
 def _methods_with_numbers(it):
@@ -166,7 +168,12 @@ def _methods_with_numbers(it):
         "_connect, flow": lambda number: Stream()._connect(loop, -1, ("::1", 1, number, 0)),
         "_connect, scope": lambda number: Stream()._connect(loop, -1, ("::1", 1, 0, number)),
         "_take": lambda number: Stream()._take(loop, number, (ADDRESS, 1)),
+        "_pass": lambda number: Stream()._pass(number),
         "_open": lambda number: Stream()._open(loop, number, False),
+        "Datagrams._take": lambda number: Datagrams()._take(loop, number, False),
+        "write, port": lambda number: it.udp.write(b"", (ADDRESS, number)),
+        "maxPacketSize": lambda number: setattr(it.udp, "maxPacketSize", number),
+        "listenUDP": lambda number: reactor.listenUDP(number, protocol.DatagramProtocol()).stopListening(),
         "wake_on": core.wake_on,
         "listen": lambda number: loop.listen(number, None),
         "set_interest": it.watch.set_interest,
@@ -186,7 +193,7 @@ def _methods_with_numbers(it):
 
 
 # Methods that read or close the descriptor with the given number, which may be in use elsewhere in the process.
-_OWNING = ("_connect", "_take", "_open", "wake_on", "listen")
+_OWNING = ("_connect", "_take", "Datagrams._take", "_open", "wake_on", "listen")
 # Numbers that may be this process's descriptors, or its terminal's.
 _OPEN = range(64)
 
@@ -271,6 +278,8 @@ def _arguments(it):
             "_lose": (False,),
             "_leave": (),
             "_abort": (),
+            "_pass": (it.theirs.fileno(),),
+            "_settle": (),
             "startReading": (),
             "stopReading": (),
             "pauseProducing": (),
@@ -297,6 +306,17 @@ def _arguments(it):
             "_resize": (24, 80),
         },
         Listener: {"pause": (), "resume": (), "stop": ()},
+        Datagrams: {
+            "_take": (loop, _NO_SOCKET, False),
+            "_set_peer": ((ADDRESS, 1),),
+            "_close": (),
+            "_descriptor": (),
+            "startReading": (),
+            "stopReading": (),
+            "startWriting": (),
+            "stopWriting": (),
+            "write": (b"", (ADDRESS, 1)),
+        },
     }, {
         Core: it.core,
         TwistedLoop: loop,
@@ -305,6 +325,7 @@ def _arguments(it):
         Stream: transport,
         Child: process,
         Listener: it.port._listener,
+        Datagrams: it.udp,
     }
 
 
@@ -319,6 +340,7 @@ def _calls_of_twisted(it):
     calls = {
         "abortConnection": transport.abortConnection,
         "stopListening": it.port.stopListening,
+        "listenUDP": lambda: reactor.listenUDP(0, protocol.DatagramProtocol()),
         "signalProcess": lambda: process.signalProcess("KILL"),
         "closeStdin": process.closeStdin,
         "writeToChild": lambda: process.writeToChild(0, b"x"),
@@ -328,9 +350,10 @@ def _calls_of_twisted(it):
         "removeAll": reactor.removeAll,
         "disconnectAll": reactor.disconnectAll,
         "getReaders": reactor.getReaders,
+        "addReader": lambda: reactor.addReader(it.theirs),
     }
     if sys.platform != "win32":
-        calls["addReader"] = lambda: reactor.addReader(it.theirs)
+        calls["listenUNIX"] = lambda: reactor.listenUNIX("\0tidewaiter extremes", SideFactory())
         calls["beforeDaemonize"] = reactor.beforeDaemonize
     return calls
 

@@ -294,7 +294,6 @@ def refusals(reactor):
         "childFDs": lambda: spawn(protocol.ProcessProtocol(), sys.executable, childFDs={3: "x"}),
         "closed": lambda: spawn(protocol.ProcessProtocol(), sys.executable, childFDs={3: 1000}),
         "no program": lambda: spawn(protocol.ProcessProtocol(), os.path.join(os.getcwd(), "no such.exe")),
-        "UDP": lambda: reactor.listenUDP(0, protocol.DatagramProtocol()),
         "UNIX": lambda: reactor.listenUNIX("name", protocol.Factory()),
         "no socket": lambda: reactor.adoptStreamPort(1, socket.AF_INET, protocol.Factory()),
     }

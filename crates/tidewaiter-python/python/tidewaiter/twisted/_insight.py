@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from tidewaiter.twisted._flow import failure_of
-from tidewaiter.twisted._tcp import Client, Port
+from tidewaiter.twisted._tcp import Connecting, Port
 
 _log = Logger(namespace="tidewaiter")
 
@@ -55,7 +55,7 @@ def _class_name(thing: object) -> str:
 def _method_name(called: object, method: str) -> str:
     if isinstance(called, Port):
         called = called.factory
-    elif isinstance(called, Client):
+    elif isinstance(called, Connecting):
         # A client that failed no longer has a connector.
         connector = getattr(called, "connector", None)
         called = called if connector is None else connector.factory

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from twisted.internet import base, error, main
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTCP
+from twisted.internet.interfaces import IDelayedCall, IReactorMulticast, IReactorSocket, IReactorTCP, IReactorUDP
 from twisted.python import context, log
 from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
@@ -19,10 +19,10 @@ from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
 
 from tidewaiter import Metrics, _forks
-from tidewaiter._tidewaiter import Core, DelayedCall, PortFailure, Stream, TwistedLoop
-from tidewaiter.twisted import _insight
+from tidewaiter._tidewaiter import Core, Datagrams, DelayedCall, PortFailure, Stream, TwistedLoop
+from tidewaiter.twisted import _insight, _udp
 from tidewaiter.twisted._process import Process
-from tidewaiter.twisted._tcp import Client, Connector, Port, Server
+from tidewaiter.twisted._tcp import Connecting, Connector, Port, Server
 
 # Give our delayed calls the interface, exceptions, `repr` and clock of Twisted's own.
 classImplements(DelayedCall, IDelayedCall)
@@ -32,9 +32,9 @@ for _name, _value in {"__repr__": base.DelayedCall.__repr__, "clock": staticmeth
     setattr(DelayedCall, _name, _value)
 
 
-def _is_busy(transport: Stream | Port) -> bool:
+def _is_busy(transport: Stream | Port | Datagrams) -> bool:
     """Whether a transport that does not read is connecting, closing or sending."""
-    if isinstance(transport, Port):
+    if isinstance(transport, (Port, Datagrams)):
         return False
     return not transport.connected or transport.disconnecting or transport._tempDataLen > 0
 
@@ -46,7 +46,7 @@ class _Waker:
         self.wakeUp = core.wake
 
 
-@implementer(IReactorTCP)
+@implementer(IReactorTCP, IReactorUDP, IReactorMulticast, IReactorSocket)
 class LoopReactor(base.ReactorBase):
     """A Twisted reactor that waits at a completion port: the part that all systems share."""
 
@@ -67,7 +67,7 @@ class LoopReactor(base.ReactorBase):
         self._loop.set_debug(base.DelayedCall, traceback.format_stack)
         self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
         # Transports that `removeAll` has returned. It returns them again only if they read.
-        self._removed: WeakSet[Stream | Port] = WeakSet()
+        self._removed: WeakSet[Stream | Port | Datagrams] = WeakSet()
         # Children that have ended, and whose descriptors are not all closed yet.
         self._ending: set[Process] = set()
         _forks.follow(self._core)
@@ -147,6 +147,14 @@ class LoopReactor(base.ReactorBase):
 
     # The loop.
 
+    def _isCopy(self) -> bool:
+        """Whether this process is a forked child, and the loop belongs to the parent."""
+        try:
+            self._core.check_process()
+        except RuntimeError:
+            return True
+        return False
+
     def _seeOff(self) -> Deferred[None]:
         """
         Keep the loop running, for a second at most, while closed connections linger because their peers still send:
@@ -209,7 +217,7 @@ class LoopReactor(base.ReactorBase):
 
     def _live(self) -> list[Any]:
         """The connections and listeners that go through the port."""
-        return [each for each in self._loop.live() if each.connected or isinstance(each, Client)]
+        return [each for each in self._loop.live() if each.connected or isinstance(each, Connecting)]
 
     def getReaders(self) -> list[Any]:
         return [each for each in self._live() if each.reading]
@@ -252,6 +260,20 @@ class LoopReactor(base.ReactorBase):
         connector.connect()
         return connector
 
+    # IReactorUDP and IReactorMulticast.
+
+    def listenUDP(self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192) -> _udp.Port:
+        listening = _udp.Port(port, protocol, interface, maxPacketSize, self)
+        listening.startListening()
+        return listening
+
+    def listenMulticast(
+        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192, listenMultiple: bool = False
+    ) -> _udp.MulticastPort:
+        listening = _udp.MulticastPort(port, protocol, interface, maxPacketSize, self, listenMultiple)
+        listening.startListening()
+        return listening
+
     # IReactorSocket.
 
     def _check(self, addressFamily: int) -> None:
@@ -267,3 +289,11 @@ class LoopReactor(base.ReactorBase):
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: socket.AddressFamily, factory: Any) -> Any:
         self._check(addressFamily)
         return Server._fromConnectedSocket(fileDescriptor, addressFamily, factory, self)
+
+    def adoptDatagramPort(
+        self, fileDescriptor: int, addressFamily: socket.AddressFamily, protocol: Any, maxPacketSize: int = 8192
+    ) -> _udp.Port:
+        self._check(addressFamily)
+        port = _udp.Port._fromListeningDescriptor(self, fileDescriptor, addressFamily, protocol, maxPacketSize)
+        port.startListening()
+        return port

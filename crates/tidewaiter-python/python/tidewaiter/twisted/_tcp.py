@@ -192,13 +192,10 @@ class Server(Connection, tcp.Server):
         """Do nothing: the protocol was connected when the connection was adopted."""
 
 
-class Client(Connection, tcp.Client):
-    """A connection that a `Connector` makes."""
+class Connecting(Connection):
+    """A connection that a connector makes. To be mixed with one of Twisted's clients."""
 
-    _base = Connection
-    _commonConnection = Connection
-    __init__ = tcp.Client.__init__
-    connectionLost = tcp.Client.connectionLost
+    _base = _commonConnection = Connection
 
     def doConnect(self) -> None:
         if not hasattr(self, "connector"):
@@ -230,6 +227,13 @@ class Client(Connection, tcp.Client):
         else:
             text = tcp.strerror(number)  # type: ignore[attr-defined]
             self.failIfNotConnected(error.getConnectError((number, text)))
+
+
+class Client(Connecting, tcp.Client):
+    """A connection that a `Connector` makes."""
+
+    __init__ = tcp.Client.__init__
+    connectionLost = tcp.Client.connectionLost
 
 
 class Port(tcp.Port):
@@ -286,10 +290,8 @@ class Port(tcp.Port):
     stopListening = loseConnection
 
     def _stopped(self, connDone: Failure) -> Deferred[None]:
-        try:
-            self.reactor._core.check_process()
-        except RuntimeError:
-            # In a forked child, the loop will not report the close, and the address stays the parent's.
+        if self.reactor._isCopy():
+            # The loop will not report the close, and the address stays the parent's.
             self.connectionLost(connDone)
             return succeed(None)
         return self._free.addCallback(lambda _: self.connectionLost(connDone))
@@ -298,9 +300,15 @@ class Port(tcp.Port):
         if not self.connected:
             return
         try:
-            super().connectionLost(reason)
+            self._end(reason)
         finally:
             self.deferred = None
+
+    _end = tcp.Port.connectionLost
+
+    def _normal(self, address: Any) -> Any:
+        """The address of a peer as Twisted writes it."""
+        return tcp._getrealname(address) if len(address) == 4 else address
 
     def _refuse(self) -> None:
         """
@@ -326,12 +334,11 @@ class Port(tcp.Port):
 
     # The loop calls the following methods.
 
-    def _accepted(self, address: tuple[Any, ...]) -> None:
+    def _accepted(self, address: Any) -> None:
         if self.disconnecting:
             return
         try:
-            if len(address) == 4:
-                address = tcp._getrealname(address)
+            address = self._normal(address)
             factory: Any = self.factory
             protocol = factory.buildProtocol(self._buildAddr(address))
             if protocol is None:

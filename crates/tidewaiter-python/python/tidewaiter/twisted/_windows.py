@@ -65,11 +65,8 @@ def _spawn(reactor, proto, executable, args, env, path, usePTY, childFDs) -> _Ch
     return child
 
 
-def _missing(what: str):
-    def method(self, *args: object, **kw: object):
-        raise NotImplementedError(f"{what} on Windows come with a later version of tidewaiter")
-
-    return method
+def _missing(self, *args: object, **kw: object):
+    raise NotImplementedError("Python has no UNIX sockets on Windows")
 
 
 @implementer(IReactorWin32Events, IReactorProcess)
@@ -77,8 +74,8 @@ class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
     """
     A Twisted reactor that waits at a completion port of Windows.
 
-    TCP connections, listeners, child processes, timers, events (`addEvent`) and the application's own sockets
-    (`addReader`) go through the port. UDP ports and UNIX sockets raise `NotImplementedError`.
+    TCP, UDP, child processes, timers, events (`addEvent`) and the application's own sockets (`addReader`) go through
+    the port. UNIX sockets raise `NotImplementedError`: Python has none on Windows.
     """
 
     # Twisted's tests recognize a reactor on completion ports by this class name and by the attribute `handles`.
@@ -179,11 +176,9 @@ class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
         childFDs = STANDARD_FDS if childFDs is None else childFDs
         return _spawn(self, processProtocol, executable, args, env, path, usePTY, childFDs)
 
-    # We have no transports for these yet, and Twisted's do not work with this reactor.
+    # Python has no UNIX sockets on Windows.
 
-    listenUDP = listenMulticast = adoptDatagramPort = _missing("UDP ports")
-    connectUNIX = listenUNIX = _missing("UNIX sockets")
-    connectUNIXDatagram = listenUNIXDatagram = _missing("UNIX sockets")
+    connectUNIX = listenUNIX = connectUNIXDatagram = listenUNIXDatagram = _missing
 
 
 if posixbase.tls is not None:
