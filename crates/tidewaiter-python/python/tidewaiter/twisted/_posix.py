@@ -1,4 +1,4 @@
-"""The reactor for POSIX systems: watches descriptors for the application and for Twisted's own transports."""
+"""The reactor for POSIX systems: UNIX sockets, forks, and child processes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from twisted.internet.process import reapProcessHandlers
 from zope.interface import implementer
 
 from tidewaiter._tidewaiter import Core
+from tidewaiter.twisted import _unix
 from tidewaiter.twisted._fdset import WatchingReactor
 from tidewaiter.twisted._process import end_of, spawn
 
@@ -21,8 +22,8 @@ class Reactor(WatchingReactor, PosixReactorBase):
     """
     A Twisted reactor that waits at a completion port: io_uring, or readiness where the kernel refuses that.
 
-    TCP connections, listeners, child processes and timers go through the port. It watches the descriptors of
-    everything else, such as UDP ports, UNIX sockets and `addReader`.
+    TCP, UDP, UNIX sockets, child processes and timers go through the port, which also watches the application's own
+    descriptors (`addReader`).
     """
 
     # IReactorDaemonize.
@@ -38,17 +39,54 @@ class Reactor(WatchingReactor, PosixReactorBase):
         """Make the reactor usable again, in the process that goes on using it."""
         self._core.after_fork()
 
+    # IReactorUNIX.
+
+    def listenUNIX(
+        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
+    ) -> _unix.Port:
+        port = _unix.Port(address, factory, backlog, mode, self, wantPID)
+        port.startListening()
+        return port
+
+    def connectUNIX(self, address: Any, factory: Any, timeout: float = 30, checkPID: bool = False) -> _unix.Connector:
+        connector = _unix.Connector(address, factory, timeout, self, checkPID)
+        connector.connect()
+        return connector
+
+    # IReactorUNIXDatagram.
+
+    def listenUNIXDatagram(
+        self, address: Any, protocol: Any, maxPacketSize: int = 8192, mode: int = 0o666
+    ) -> _unix.DatagramPort:
+        port = _unix.DatagramPort(address, protocol, maxPacketSize, mode, self)
+        port.startListening()
+        return port
+
+    def connectUNIXDatagram(
+        self,
+        address: Any,
+        protocol: Any,
+        maxPacketSize: int = 8192,
+        mode: int = 0o666,
+        bindAddress: Any = None,
+    ) -> _unix.ConnectedDatagramPort:
+        port = _unix.ConnectedDatagramPort(address, protocol, maxPacketSize, mode, bindAddress, self)
+        port.startListening()
+        return port
+
     # IReactorSocket.
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: socket.AddressFamily, factory: Any) -> Any:
-        if addressFamily == socket.AF_UNIX:
-            return PosixReactorBase.adoptStreamPort(self, fileDescriptor, addressFamily, factory)
-        return super().adoptStreamPort(fileDescriptor, addressFamily, factory)
+        if addressFamily != socket.AF_UNIX:
+            return super().adoptStreamPort(fileDescriptor, addressFamily, factory)
+        port = _unix.Port._fromListeningDescriptor(self, fileDescriptor, factory)
+        port.startListening()
+        return port
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: socket.AddressFamily, factory: Any) -> Any:
-        if addressFamily == socket.AF_UNIX:
-            return PosixReactorBase.adoptStreamConnection(self, fileDescriptor, addressFamily, factory)
-        return super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
+        if addressFamily != socket.AF_UNIX:
+            return super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
+        return _unix.Server._fromConnectedSocket(fileDescriptor, factory, self)
 
     # IReactorProcess.
 

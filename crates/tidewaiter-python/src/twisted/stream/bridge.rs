@@ -6,10 +6,10 @@ use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use tidewaiter::port::RawDescriptor;
+use tidewaiter::port::{PassedDescriptors, RawDescriptor};
 use tidewaiter::{Address, ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
-use super::Stream;
+use super::{Stream, passing};
 use crate::core::failures::{os_error, refused};
 use crate::core::slot::{Slot, enter};
 use crate::core::sockets;
@@ -98,6 +98,12 @@ impl Protocol for Bridge {
             let py = stream.py();
             let protocol = stream.get().protocol(py)?;
             protocol.call_method1(intern!(py, "dataReceived"), (PyBytes::new(py, data),))
+        });
+    }
+
+    fn descriptors_received(&mut self, _: &Transport, passed: PassedDescriptors) {
+        self.call("fileDescriptorReceived", |stream| {
+            passing::receive(stream, passed)
         });
     }
 

@@ -1,6 +1,7 @@
 //! The Python class `Stream`: one of our transports, with the state that Twisted's transports show.
 
 pub(super) mod bridge;
+mod passing;
 mod producing;
 mod writing;
 
@@ -52,6 +53,7 @@ struct State {
 
     protocol: RefCell<Option<Py<PyAny>>>,
     producing: producing::Producing,
+    passing: passing::Passing,
     name: LogName,
 }
 
@@ -168,6 +170,7 @@ impl State {
             descriptor: transport.raw_descriptor(),
         }));
         self.connector.take();
+        State::take_descriptors(transport);
         self.resume_pull_producer(transport);
     }
 
@@ -224,6 +227,7 @@ impl Stream {
             buffer_size: Cell::new(BUFFER_SIZE),
             protocol: RefCell::new(None),
             producing: producing::Producing::default(),
+            passing: passing::Passing::default(),
             name: LogName::new(py),
         }))
     }

@@ -76,7 +76,9 @@ impl State {
     pub(super) fn wrote(&self, stream: &Bound<'_, Stream>, transport: &Transport) -> PyResult<()> {
         let producing = &self.producing;
         producing.owed.set(true);
-        if !producing.streaming.get() || transport.queued() <= self.buffer_size.get() {
+        let queued = transport.queued();
+        let is_full = queued > self.buffer_size.get() || self.passing.is_full(queued);
+        if !producing.streaming.get() || !is_full {
             return Ok(());
         }
         let py = stream.py();

@@ -21,11 +21,17 @@ fn bytes_of<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyB
 
 impl State {
     /// The transport, if the stream still accepts data.
-    fn writable(&self) -> PyResult<Option<Transport>> {
+    pub(super) fn writable(&self) -> PyResult<Option<Transport>> {
         if !self.connected.get() || self.write_disconnected.get() {
             return Ok(None);
         }
         self.transport()
+    }
+
+    /// Closes the connection once the queue is sent.
+    pub(super) fn lose(&self, transport: &Transport) {
+        self.hold_end_open(transport);
+        transport.lose_connection();
     }
 
     /// How many written bytes are not yet sent.
@@ -35,8 +41,12 @@ impl State {
     }
 }
 
-fn send(transport: &Transport, data: &Bound<'_, PyBytes>) {
+fn send(state: &State, transport: &Transport, data: &Bound<'_, PyBytes>) {
     let bytes = data.as_bytes();
+    if state.passing.waits() {
+        transport.write(state.passing.send_along(transport, bytes));
+        return;
+    }
     // Copy instances of subclasses: their destructors may run any code, also where the library must not be called.
     if bytes.len() < KEPT_BYTES || !data.is_exact_instance_of::<PyBytes>() {
         transport.write(bytes);
@@ -91,7 +101,7 @@ impl Stream {
         let data = bytes_of(data)?;
         let state = slf.get().state(slf.py());
         if let Some(transport) = state.writable()? {
-            send(&transport, data);
+            send(state, &transport, data);
             state.wrote(slf, &transport)?;
         }
         Ok(())
@@ -108,7 +118,7 @@ impl Stream {
             return Ok(());
         };
         for piece in &pieces {
-            send(&transport, bytes_of(piece)?);
+            send(state, &transport, bytes_of(piece)?);
         }
         state.wrote(slf, &transport)
     }
@@ -128,9 +138,10 @@ impl Stream {
             return Ok(());
         }
         state.disconnecting.set(true);
-        if let Some(transport) = transport {
-            state.hold_end_open(&transport);
-            transport.lose_connection();
+        if let Some(transport) = transport
+            && !state.passing.puts_off_end()
+        {
+            state.lose(&transport);
         }
         Ok(())
     }
