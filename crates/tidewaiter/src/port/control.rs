@@ -366,7 +366,7 @@ fn unix_address(address: &SockAddr) -> Option<UnixAddress> {
         return Some(UnixAddress::unnamed());
     }
     match address.as_pathname() {
-        Some(path) => UnixAddress::from_pathname(path).ok(),
+        Some(path) => Some(UnixAddress::from_reported_path(path)),
         None => UnixAddress::from_abstract_name(address.as_abstract_namespace()?).ok(),
     }
 }

@@ -158,3 +158,91 @@ fn addresses_of_another_kind_than_the_call_names_are_refused() {
         );
     }
 }
+
+/// Goal: clients that come faster than the server accepts wait, as they do with TCP.
+#[test]
+fn a_client_waits_for_room_in_the_backlog() {
+    const CLIENTS: usize = 20;
+    let folder = Folder::new();
+    let (reactor, countdown) = (reactor(), Countdown::new(CLIENTS));
+    let mut options = tidewaiter::port::ListenOptions::new(folder.socket("a"));
+    options.backlog = 1;
+    options.one_at_a_time = true;
+    let listener = reactor.listen_unix(options, move |_| {
+        let countdown = countdown.clone();
+        Script::new().made(move |transport| countdown.hit(transport.reactor()))
+    });
+    let listener = listener.expect("a free path");
+    listener.pause_accepting();
+    for _ in 0..CLIENTS {
+        reactor.connect(listener.local_addr(), |_| Silent);
+    }
+    reactor.call_later(std::time::Duration::from_millis(30), move |_| {
+        listener.resume_accepting();
+    });
+    run_clean(&reactor);
+}
+
+#[test]
+fn a_full_backlog_ends_an_attempt_at_its_time_limit() {
+    let folder = Folder::new();
+    let address = folder.socket("a");
+    let path = address.as_pathname().expect("a path");
+    let server = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+    let server = server.expect("a socket");
+    let to = socket2::SockAddr::unix(path).expect("a short path");
+    server
+        .bind(&to)
+        .and_then(|()| server.listen(0))
+        .expect("a free path");
+    // Other systems count differently: fill the backlog until it is full.
+    let mut waiting = Vec::new();
+    loop {
+        let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let client = client.expect("a socket");
+        client.set_nonblocking(true).expect("it is open");
+        match client.connect(&to) {
+            Ok(()) => waiting.push(client),
+            Err(_) => break,
+        }
+    }
+    let limited = tidewaiter::ConnectOptions::from(address);
+    let limited = limited.timeout(std::time::Duration::from_millis(50));
+    let error = failure(|reactor, failing| drop(reactor.connect_unix(limited, failing)));
+    assert!(
+        matches!(
+            error,
+            ConnectError::TimedOut { .. } | ConnectError::Refused { .. }
+        ),
+        "{error}"
+    );
+}
+
+/// Goal: a client whose own path is as long as the OS takes, a byte longer than ours may be, is served as any other.
+#[test]
+fn a_client_with_the_longest_path_is_served() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+
+    let folder = Folder::new();
+    let (reactor, countdown) = (reactor(), Countdown::new(1));
+    let server = folder.socket("a");
+    let start = folder.path().to_str().expect("plain text").to_owned() + "/";
+    // As long as possible: systems differ by a few bytes.
+    let own = (0..=200).rev().find_map(|length: usize| {
+        let name = start.clone() + &"x".repeat(length.checked_sub(start.len())?);
+        SocketAddrUnix::new(name).ok()
+    });
+    let listener = reactor.listen_unix(server.clone(), move |peer: Address| {
+        let countdown = countdown.clone();
+        assert!(peer.to_string().contains("xx"), "{peer}");
+        Script::new().made(move |transport| countdown.hit(transport.reactor()))
+    });
+    listener.expect("a free path");
+    let client = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None);
+    let client = client.expect("a socket");
+    rustix::net::bind(&client, &own.expect("a path of some length")).expect("a free path");
+    let path = server.as_pathname().expect("a path");
+    let to = SocketAddrUnix::new(path).expect("a short path");
+    rustix::net::connect(&client, &to).expect("it listens");
+    run_clean(&reactor);
+}

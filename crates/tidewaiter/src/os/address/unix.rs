@@ -55,6 +55,12 @@ impl UnixAddress {
         Ok(UnixAddress(Name::Abstract(name.into())))
     }
 
+    /// The path that the OS reports for a socket. Those of other programs may be a byte longer than ours.
+    #[cfg(unix)]
+    pub(crate) fn from_reported_path(path: &Path) -> UnixAddress {
+        UnixAddress(Name::Path(path.into()))
+    }
+
     /// The address of a socket without a name, such as that of most clients.
     #[must_use]
     pub fn unnamed() -> UnixAddress {

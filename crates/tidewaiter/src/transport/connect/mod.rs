@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::stream::{Link, Stream};
 use super::{Factory, close_unawaited};
@@ -21,6 +21,9 @@ use crate::port::{
 use crate::reactor::{DelayedCall, Live, Lookup, Reactor, WorkLost};
 pub use options::ConnectOptions;
 use options::Target;
+
+/// The pause before another attempt to connect to a UNIX socket whose backlog is full.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// A connection attempt to one address.
 struct Attempt {
@@ -123,7 +126,8 @@ impl Reactor {
     }
 
     /// Connects to a UNIX socket: [`connect`](Reactor::connect) to addresses of UNIX sockets only. Other targets fail
-    /// with [`InvalidInput`](io::ErrorKind::InvalidInput).
+    /// with [`InvalidInput`](io::ErrorKind::InvalidInput). While the server's backlog is full, this tries again, until the
+    /// [timeout](ConnectOptions::timeout).
     pub fn connect_unix(
         &self,
         options: impl Into<ConnectOptions>,
@@ -541,17 +545,31 @@ impl Inner {
                 self.connected(handle, address);
             }
             Err(failure) => {
-                let id = attempt.id;
+                let (id, address) = (attempt.id, attempt.address.clone());
                 self.close_attempt(attempt);
                 drop(attempts);
                 let error = match failure {
                     Failure::Cancelled => io::Error::other("cancelled"),
                     Failure::Os { source, .. } => source,
                 };
+                if error.kind() == io::ErrorKind::WouldBlock && matches!(address, Address::Unix(_))
+                {
+                    return self.try_again(address, id);
+                }
                 self.attempt_failed(id, error);
                 self.advance();
             }
         }
+    }
+
+    /// Connects again after a pause: the backlog is full, and the OS does not report when it is not.
+    fn try_again(self: &Rc<Self>, address: Address, id: AttemptId) {
+        let inner = Rc::clone(self);
+        let again = self.reactor.call_later(RETRY, move |_| {
+            inner.attempt(address, id);
+            inner.advance();
+        });
+        self.next_attempt.replace(Some(again));
     }
 }
 
