@@ -21,6 +21,9 @@ pub mod standard_streams {}
 #[doc = include_str!("../guide/children_compared.md")]
 pub mod children_compared {}
 
+#[doc = include_str!("../guide/unix_sockets.md")]
+pub mod unix_sockets {}
+
 #[doc = include_str!("../guide/timers_and_threads.md")]
 pub mod timers_and_threads {}
 

@@ -32,6 +32,8 @@ mod proxy;
 mod several_reactors;
 #[path = "../examples/simulated.rs"]
 mod simulated;
+#[path = "../examples/unix_socket.rs"]
+mod unix_socket;
 
 /// The variable that names the example to run, in the process that [`run`] starts.
 const EXAMPLE: &str = "TIDEWAITER_TEST_EXAMPLE";
@@ -61,6 +63,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
         Ok("child") => child::main(),
         Ok("client") => client::main(),
         Ok("simulated") => simulated::main(),
+        Ok("unix_socket") => unix_socket::main(),
         _ => Ok(()),
     }
 }
@@ -330,4 +333,21 @@ fn several_reactors_share_a_listener() {
 fn the_simulated_protocol_passes_its_own_test() {
     let said = run("simulated", &[]);
     assert!(said.contains("50 simulations"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_unix_socket_passes_a_file() {
+    let folder = std::env::temp_dir();
+    let name = |kind| folder.join(format!("tw-example-{}.{kind}", std::process::id()));
+    let (socket, file) = (name("sock"), name("txt"));
+    std::fs::write(&file, "eleven byte").expect("it is written");
+    let text = |path: &std::path::Path| path.to_str().expect("plain text").to_owned();
+    let told = run("unix_socket", &[&text(&socket), &text(&file)]);
+    std::fs::remove_file(&file).expect("it is there");
+    assert!(
+        told.contains("the file has 11 bytes\nwith it came: read this\n"),
+        "{told}"
+    );
+    assert!(!socket.exists());
 }
