@@ -86,6 +86,9 @@ mod terminals;
 #[path = "reactor/unix_messages.rs"]
 mod unix_messages;
 
+#[path = "reactor/unix_peers.rs"]
+mod unix_peers;
+
 #[path = "reactor/unix_sockets.rs"]
 mod unix_sockets;
 
