@@ -48,8 +48,8 @@ mod transport;
 pub use error::{ConnectError, Error, FileError, Reason, SendFileError};
 pub use os::{Address, AddressError, FileKind, FileMetadata, FileOptions, PipeName, UnixAddress};
 pub use reactor::{
-    DelayedCall, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote, RunEnd,
-    SlowCallback, SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,
+    DelayedCall, DirectoryWatch, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote,
+    RunEnd, SlowCallback, SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,
 };
 pub use transport::{
     Adopter, ChildFd, ChildLineProtocol, ChildLines, CommandError, CommandFailure, CommandOptions,

@@ -33,6 +33,10 @@ mod inheriting;
 
 #[path = "reactor/named_pipes.rs"]
 mod named_pipes;
+
+#[path = "reactor/directories.rs"]
+mod directories;
+
 #[path = "reactor/serial.rs"]
 mod serial;
 

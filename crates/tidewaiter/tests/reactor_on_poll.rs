@@ -65,6 +65,10 @@ mod signals;
 #[path = "reactor/socket_files.rs"]
 mod socket_files;
 
+#[cfg(target_os = "linux")]
+#[path = "reactor/directories.rs"]
+mod directories;
+
 #[path = "reactor/serial.rs"]
 mod serial;
 

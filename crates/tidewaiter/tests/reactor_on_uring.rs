@@ -64,6 +64,9 @@ mod signals;
 #[path = "reactor/socket_files.rs"]
 mod socket_files;
 
+#[path = "reactor/directories.rs"]
+mod directories;
+
 #[path = "reactor/serial.rs"]
 mod serial;
 

@@ -56,6 +56,7 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/port/socket.rs",
     "crates/tidewaiter/src/port/control.rs",
     "crates/tidewaiter/src/port/listening.rs",
+    "crates/tidewaiter/src/port/foreign/directories/mod.rs",
     "crates/tidewaiter/src/port/foreign/level_set/mod.rs",
     "crates/tidewaiter/src/port/messages/mod.rs",
     "crates/tidewaiter/src/port/serial/mod.rs",

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::datagram::{DatagramBatch, DatagramOptions, Multicast};
+use super::directory::DirectoryOptions;
 use super::options::{ListenOptions, PortKind, SocketOption};
 use super::pipe_options::PipeConnectOptions;
 use super::serial::{ModemLines, SerialChange, SerialOptions};
@@ -39,19 +40,22 @@ pub(super) enum Open<'a> {
 /// An object of the program to watch, without a handle.
 #[derive(Clone, Copy, Debug)]
 #[allow(dead_code, reason = "only Windows has handles to watch")]
-pub(super) enum Watched {
+pub(super) enum Watched<'a> {
     /// A descriptor of Unix or a socket of Windows: reports the readiness that the interest includes.
     Descriptor(RawDescriptor, Interest),
     /// A waitable object of Windows: reports that it is signalled.
     Handle(RawDescriptor),
+    /// A directory: reports changes in it.
+    Directory(&'a DirectoryOptions),
 }
 
-impl Watched {
+impl Watched<'_> {
     /// The kind of object, in the plural.
     pub(super) fn name(self) -> &'static str {
         match self {
             Watched::Descriptor(..) => "descriptors",
             Watched::Handle(_) => "handles",
+            Watched::Directory(_) => "directories",
         }
     }
 }

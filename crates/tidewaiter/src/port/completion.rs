@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::datagram::{DatagramBatch, DatagramError, Datagrams};
+use super::directory::Change;
 use super::file::FileOutcome;
 use super::handle::{Handle, Operation, Token};
 use super::memory::{Buffer, Chunks};
@@ -65,6 +66,8 @@ pub enum Outcome {
     },
     /// A watched descriptor is ready, or a watched handle of Windows is signalled (readable).
     Ready(Readiness),
+    /// A watched directory has changed: see [`Port::watch_directory`](super::Port::watch_directory).
+    Changed(Vec<Change>),
     /// The handle is closed: every completion of it has been delivered.
     Closed,
 }

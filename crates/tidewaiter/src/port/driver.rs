@@ -53,7 +53,7 @@ pub(crate) trait Driver: fmt::Debug {
     }
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle>;
     fn close(&mut self, handle: Handle, mode: CloseMode, token: Token) -> io::Result<Operation>;
-    fn watch(&mut self, watched: Watched, _token: Token) -> io::Result<Operation> {
+    fn watch(&mut self, watched: Watched<'_>, _token: Token) -> io::Result<Operation> {
         Err(unsupported(
             self.status().info.kind,
             "watch",

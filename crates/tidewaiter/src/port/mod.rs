@@ -92,6 +92,7 @@ mod calls;
 mod completion;
 mod control;
 mod datagram;
+mod directory;
 mod driver;
 #[cfg(target_os = "linux")]
 mod event;
@@ -153,6 +154,7 @@ pub use datagram::{
     Datagram, DatagramBatch, DatagramError, DatagramOptions, Datagrams, Ecn, Multicast,
     NetworkInterface, PacketInfo,
 };
+pub use directory::{Change, DirectoryOptions};
 use driver::{BATCH_MAX, Driver};
 pub(crate) use file::FileCall;
 pub use file::{FileOutcome, FilePart, FileRequest, FileToOpen};

@@ -17,6 +17,7 @@ mod timers;
 mod triggers;
 mod turn;
 mod watch;
+mod watch_directory;
 mod workers;
 
 use std::any::Any;
@@ -39,6 +40,7 @@ pub use remote::{Remote, WorkLost};
 pub use run::RunEnd;
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
 pub use watch::Watch;
+pub use watch_directory::DirectoryWatch;
 
 use crate::error::Error;
 use crate::panics;

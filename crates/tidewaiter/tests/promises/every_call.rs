@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidewaiter::PipeName;
 use tidewaiter::port::{
-    CloseMode, DatagramBatch, DatagramOptions, FilePart, FileRequest, Handle, Interest,
-    ListenOptions, Multicast, Operation, PipeConnectOptions, Port, Request, SerialLine,
+    CloseMode, DatagramBatch, DatagramOptions, DirectoryOptions, FilePart, FileRequest, Handle,
+    Interest, ListenOptions, Multicast, Operation, PipeConnectOptions, Port, Request, SerialLine,
     SerialOptions, SerialQueue, SocketOption, Token,
 };
 use tidewaiter::process::{Signal, SignalTarget, TerminalSize};
@@ -195,6 +195,10 @@ const CALLS: &[(&str, Kind, Call)] = &[
     ("watch", Kind::Acts, |port, _| {
         port.watch(0, Interest::READABLE, TOKEN).map(drop)
     }),
+    ("watch_directory", Kind::Acts, |port, _| {
+        let options = DirectoryOptions::new("/no/such/directory");
+        port.watch_directory(&options, TOKEN).map(drop)
+    }),
     ("watch_handle", Kind::Acts, |port, _| {
         port.watch_handle(0, TOKEN).map(drop)
     }),
@@ -302,6 +306,7 @@ fn the_table_has_every_public_call() {
         include_str!("../../src/port/fork.rs"),
         include_str!("../../src/port/named_pipe.rs"),
         include_str!("../../src/port/queries.rs"),
+        include_str!("../../src/port/directory/calls.rs"),
         include_str!("../../src/port/datagram/calls.rs"),
         include_str!("../../src/port/serial/calls.rs"),
     ];

@@ -4,16 +4,19 @@
 //! The kernel thus tests readiness anew for each question, holds no reference to the descriptors,
 //! and a port without any pays nothing for them.
 
+mod directories;
 mod level_set;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use crate::port::chunks::Chunks;
+use crate::port::directory::DirectoryOptions;
 use crate::port::table::Key;
 use crate::port::watch::{Interest, Readiness, already_watched};
 use crate::port::{Completion, Failure, Operation, Outcome, RequestKind, Token};
+use directories::Directories;
 use level_set::LevelSet;
 
 /// The most descriptors reported in one turn: half of a wait's completions, so that neither they
@@ -36,7 +39,16 @@ pub(super) struct Foreign {
     numbers: HashMap<RawFd, Key>,
     /// Descriptors that the kernel does not watch because they are always ready, such as files.
     always: Vec<Key>,
+    directories: Directories,
+    /// The last completions of watches that have ended by themselves, for the port to deliver.
+    ended: Vec<Completion>,
 }
+
+/// The key of the descriptor that reports changes in directories; no operation has it.
+const DIRECTORIES: Key = Key {
+    index: u32::MAX - 2,
+    generation: u32::MAX,
+};
 
 impl Foreign {
     /// Creates the set if there is none yet; returns whether it did.
@@ -74,6 +86,35 @@ impl Foreign {
         Ok(())
     }
 
+    /// Reports changes in a directory from now on. [Open](Foreign::open) the set first.
+    pub(super) fn add_directory(
+        &mut self,
+        operation: Operation,
+        options: &DirectoryOptions,
+        token: Token,
+    ) -> io::Result<()> {
+        let was_watched = self.directories.descriptor().is_some();
+        self.directories.add(operation.0, options, token)?;
+        if !was_watched && let Err(error) = self.watch_directories() {
+            self.directories = Directories::default();
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn watch_directories(&self) -> io::Result<()> {
+        let (Some(set), Some(directories)) = (&self.set, self.directories.descriptor()) else {
+            return Ok(());
+        };
+        set.add(directories.as_raw_fd(), DIRECTORIES, Interest::READABLE)
+            .map(drop)
+    }
+
+    /// The last completions of watches that have ended by themselves.
+    pub(super) fn take_ended(&mut self) -> Vec<Completion> {
+        std::mem::take(&mut self.ended)
+    }
+
     /// Changes which readiness `operation` reports.
     pub(super) fn set_interest(
         &mut self,
@@ -98,6 +139,9 @@ impl Foreign {
     /// `None` if `operation` is not a watch.
     pub(super) fn remove(&mut self, operation: Operation) -> Option<Completion> {
         let key = operation.0;
+        if let Some(token) = self.directories.remove(key) {
+            return Some(cancelled(operation, token));
+        }
         let watched = self.watched.remove(&key)?;
         self.numbers.remove(&watched.descriptor);
         match (
@@ -111,11 +155,7 @@ impl Foreign {
             (Some(set), None) => set.remove(watched.descriptor, watched.interest),
             (None, None) => unreachable!("a watched descriptor is always ready or in the set"),
         }
-        Some(Completion {
-            result: Err(Failure::Cancelled),
-            more: false,
-            ..report(key, &watched, Readiness::default())
-        })
+        Some(cancelled(operation, watched.token))
     }
 
     /// The descriptor that is readable when there is something to [collect](Foreign::collect).
@@ -149,11 +189,18 @@ impl Foreign {
         let (Some(set), false) = (&mut self.set, room == 0) else {
             return Ok(false);
         };
-        let (watched, mut left_behind) = (&self.watched, false);
+        let (watched, mut left_behind, mut changed) = (&self.watched, false, false);
         set.poll(room, |key, readiness| match watched.get(&key) {
             Some(watched) => completions.push(report(key, watched, readiness)),
+            None if key == DIRECTORIES => changed = true,
             None => left_behind = true,
         })?;
+        if changed {
+            let (going_on, ended): (Vec<_>, Vec<_>) =
+                (self.directories.collect().into_iter()).partition(|completion| completion.more);
+            completions.extend(going_on);
+            self.ended.extend(ended);
+        }
         if left_behind {
             self.renew()?;
         }
@@ -197,7 +244,24 @@ impl Foreign {
             }
         }
         self.set = Some(set);
-        Ok(())
+        self.watch_directories()
+    }
+
+    /// As [`renew`](Foreign::renew), in a copy of the process.
+    pub(super) fn move_in(&mut self) -> io::Result<()> {
+        self.directories.renew()?;
+        self.renew()
+    }
+}
+
+fn cancelled(operation: Operation, token: Token) -> Completion {
+    Completion {
+        token,
+        operation,
+        kind: RequestKind::Watch,
+        result: Err(Failure::Cancelled),
+        more: false,
+        unsent: Chunks::new(),
     }
 }
 

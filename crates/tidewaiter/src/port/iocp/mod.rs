@@ -16,6 +16,7 @@ mod child;
 mod connect;
 mod control_messages;
 mod datagram_socket;
+mod directory;
 mod entry;
 mod extension;
 mod file;
@@ -344,7 +345,8 @@ impl Driver for Iocp {
     fn cancel(&mut self, operation: Operation) -> bool {
         match self.operations.get(operation.0) {
             Some(pending) if pending.kind == RequestKind::Watch => {
-                if !self.cancel_socket_watch(operation.0) {
+                let key = operation.0;
+                if !self.cancel_socket_watch(key) && !self.cancel_directory_watch(key) {
                     self.cancel_watch(operation.0);
                 }
                 true
@@ -437,8 +439,9 @@ impl Driver for Iocp {
         }
     }
 
-    fn watch(&mut self, watched: Watched, token: Token) -> io::Result<Operation> {
+    fn watch(&mut self, watched: Watched<'_>, token: Token) -> io::Result<Operation> {
         match watched {
+            Watched::Directory(options) => self.begin_directory_watch(options, token),
             Watched::Handle(handle) => self.begin_watch(handle, token),
             Watched::Descriptor(socket, interest) => {
                 self.begin_socket_watch(socket, interest, token)
@@ -487,11 +490,12 @@ impl Drop for Iocp {
             self.cancel_all(handle);
         }
         self.cancel_socket_watches();
+        self.cancel_directory_watches();
         let deadline = Instant::now() + DRAIN_LIMIT;
         loop {
             let lent = self.handles.iter();
             let lent: usize = lent.map(|(_, entry)| entry.lent()).sum();
-            let lent = lent + self.watches.sockets.lent_polls() + self.vacancies.lent();
+            let lent = lent + self.watches.lent() + self.vacancies.lent();
             let left = deadline.saturating_duration_since(Instant::now());
             if lent == 0 {
                 return;

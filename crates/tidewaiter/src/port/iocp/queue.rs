@@ -27,6 +27,8 @@ const KEY_WAKE: usize = 0;
 const KEY_POLL: usize = 1;
 /// The completion key of waits for instances of named pipes.
 const KEY_VACANCY: usize = 2;
+/// The completion key of reads of changes in directories.
+const KEY_CHANGES: usize = 3;
 /// The completion key of waits; no handle's key has all bits set.
 const KEY_WAIT: usize = usize::MAX;
 /// This bit marks the completion keys of jobs. The rest is the key of the process; no handle's key has the bit,
@@ -55,6 +57,8 @@ pub(super) enum Packet {
     Poll { operation: Key },
     /// A wait for an instance of a named pipe has ended. The pointer is only compared, as below.
     Vacancy { overlapped: *mut OVERLAPPED },
+    /// The read of changes in a directory with this address has ended. The pointer is only compared.
+    Changes { overlapped: *mut OVERLAPPED },
     /// A process has joined or left the job of this child.
     Job { process: Key },
     /// An operation on a handle has ended. The pointer is only compared, never followed: its record
@@ -76,6 +80,9 @@ impl Packet {
                 operation: Key::from_u64(entry.lpOverlapped.addr() as u64),
             },
             KEY_VACANCY => Packet::Vacancy {
+                overlapped: entry.lpOverlapped,
+            },
+            KEY_CHANGES => Packet::Changes {
                 overlapped: entry.lpOverlapped,
             },
             key if key & KEY_JOB != 0 => Packet::Job {
@@ -142,6 +149,11 @@ impl Queue {
     /// Makes the waits for instances of named pipes, on the pipes' file system, end with their own packets.
     pub(super) fn associate_vacancies(&self, file_system: HANDLE) -> io::Result<()> {
         self.associate_word(file_system, KEY_VACANCY)
+    }
+
+    /// Makes the reads of changes in `directory` end with their own packets.
+    pub(super) fn associate_changes(&self, directory: HANDLE) -> io::Result<()> {
+        self.associate_word(directory, KEY_CHANGES)
     }
 
     fn associate_word(&self, handle: HANDLE, key: usize) -> io::Result<()> {

@@ -108,7 +108,7 @@ impl Record {
 
     /// The result that Windows left in the OVERLAPPED.
     fn result(&self) -> OsResult {
-        let status = NTSTATUS::from_ne_bytes(low_half(self.overlapped.Internal));
+        let status = status_of(&self.overlapped);
         let code = match status {
             0 => ERROR_SUCCESS,
             // SAFETY: a table look-up, which takes any number.
@@ -128,6 +128,11 @@ fn offset_words(offset: u64) -> OVERLAPPED_0_0 {
         Offset: u32::from_le_bytes([a, b, c, d]),
         OffsetHigh: u32::from_le_bytes([e, f, g, h]),
     }
+}
+
+/// The status that Windows left.
+pub(super) fn status_of(overlapped: &OVERLAPPED) -> NTSTATUS {
+    NTSTATUS::from_ne_bytes(low_half(overlapped.Internal))
 }
 
 /// The lower four bytes of a word: the status, above which Windows leaves the bytes undefined.

@@ -57,6 +57,7 @@ impl Iocp {
                 Packet::Wait { operation } => self.finish_wait(operation),
                 Packet::Vacancy { overlapped } => self.vacancy(overlapped),
                 Packet::Poll { operation } => self.finish_poll(operation),
+                Packet::Changes { overlapped } => self.finish_changes(overlapped),
                 Packet::Job { process } => self.end_tree_if_over(process),
                 Packet::Io { handle, overlapped } => match self.take_back(handle, overlapped) {
                     Some((record, os_result)) => self.finish(record, os_result),

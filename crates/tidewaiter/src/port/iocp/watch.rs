@@ -5,6 +5,7 @@ use std::io;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 
 use super::Iocp;
+use super::directory::Directories;
 use super::pending::Pending;
 use super::wait::Wait;
 use super::watch_socket::SocketWatches;
@@ -19,6 +20,7 @@ use crate::port::{
 #[derive(Default)]
 pub(super) struct Watches {
     pub(super) sockets: SocketWatches,
+    pub(super) directories: Directories,
     /// Our handles for the objects, by operation.
     objects: HashMap<Key, OwnedHandle>,
     /// Watches that have been reported and do not wait at the moment.
@@ -26,6 +28,11 @@ pub(super) struct Watches {
 }
 
 impl Watches {
+    /// The number of records of watches that Windows holds.
+    pub(super) fn lent(&self) -> usize {
+        self.sockets.lent_polls() + self.directories.lent_reads()
+    }
+
     pub(super) fn contains(&self, operation: Key) -> bool {
         self.objects.contains_key(&operation)
     }

@@ -17,7 +17,7 @@ impl PollPort {
             let entry = self.handles.get_mut(key).expect("it was just listed");
             entry.watched = self.selector.add(entry.source.as_fd(), key)?;
         }
-        self.foreign.renew()?;
+        self.foreign.move_in()?;
         self.foreign_ready = false;
         self.watch_foreign()?;
         // A wake-up may have gone to the old event, or been lost with it, so end the next wait.

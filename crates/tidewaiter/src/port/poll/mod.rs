@@ -379,11 +379,12 @@ impl Driver for PollPort {
         registered.map_err(reason)
     }
 
-    fn watch(&mut self, watched: Watched, token: Token) -> io::Result<Operation> {
+    fn watch(&mut self, watched: Watched<'_>, token: Token) -> io::Result<Operation> {
         match watched {
             Watched::Descriptor(descriptor, interest) => {
                 self.begin_watch(descriptor, interest, token)
             }
+            Watched::Directory(options) => self.begin_directory_watch(options, token),
             Watched::Handle(_) => Err(unsupported(self.info.kind, "watch", watched.name())),
         }
     }

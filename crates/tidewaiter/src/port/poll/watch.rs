@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::super::directory::DirectoryOptions;
 use super::super::foreign::Foreign;
 use super::super::table::Key;
 use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
@@ -29,6 +30,21 @@ impl PollPort {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
+        self.start_watch(|foreign, operation| foreign.add(operation, descriptor, interest, token))
+    }
+
+    pub(super) fn begin_directory_watch(
+        &mut self,
+        options: &DirectoryOptions,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.start_watch(|foreign, operation| foreign.add_directory(operation, options, token))
+    }
+
+    fn start_watch(
+        &mut self,
+        add: impl FnOnce(&mut Foreign, Operation) -> io::Result<()>,
+    ) -> io::Result<Operation> {
         if self.foreign.open()?
             && let Err(error) = self.watch_foreign()
         {
@@ -36,8 +52,7 @@ impl PollPort {
             return Err(error);
         }
         let operation = Operation(self.operations.insert(NO_PLACE));
-        let added = self.foreign.add(operation, descriptor, interest, token);
-        if let Err(error) = added {
+        if let Err(error) = add(&mut self.foreign, operation) {
             self.operations.remove(operation.0);
             return Err(error);
         }
@@ -54,6 +69,7 @@ impl PollPort {
         if ready && self.foreign.collect(completions, limit)? {
             self.watch_foreign()?;
         }
+        self.finished.extend(self.foreign.take_ended());
         Ok(())
     }
 

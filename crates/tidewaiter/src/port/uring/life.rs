@@ -171,7 +171,7 @@ impl Uring {
     /// report.
     pub(super) fn move_in(&mut self) -> io::Result<()> {
         self.disown_ring();
-        self.foreign.renew()?;
+        self.foreign.move_in()?;
         self.bell.event.renew()
     }
 

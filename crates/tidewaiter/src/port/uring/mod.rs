@@ -425,11 +425,12 @@ impl Driver for Uring {
         Ok(self.keep(source))
     }
 
-    fn watch(&mut self, watched: Watched, token: Token) -> io::Result<Operation> {
+    fn watch(&mut self, watched: Watched<'_>, token: Token) -> io::Result<Operation> {
         match watched {
             Watched::Descriptor(descriptor, interest) => {
                 self.begin_watch(descriptor, interest, token)
             }
+            Watched::Directory(options) => self.begin_directory_watch(options, token),
             Watched::Handle(_) => Err(unsupported(self.info.kind, "watch", watched.name())),
         }
     }

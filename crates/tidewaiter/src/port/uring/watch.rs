@@ -5,6 +5,8 @@ use std::os::fd::AsRawFd;
 
 use io_uring::types;
 
+use super::super::directory::DirectoryOptions;
+use super::super::foreign::Foreign;
 use super::super::table::Key;
 use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
 use super::Uring;
@@ -34,18 +36,37 @@ impl Uring {
         interest: Interest,
         token: Token,
     ) -> io::Result<Operation> {
+        self.start_watch(token, |foreign, operation| {
+            foreign.add(operation, descriptor, interest, token)
+        })
+    }
+
+    pub(super) fn begin_directory_watch(
+        &mut self,
+        options: &DirectoryOptions,
+        token: Token,
+    ) -> io::Result<Operation> {
+        self.start_watch(token, |foreign, operation| {
+            foreign.add_directory(operation, options, token)
+        })
+    }
+
+    fn start_watch(
+        &mut self,
+        token: Token,
+        add: impl FnOnce(&mut Foreign, Operation) -> io::Result<()>,
+    ) -> io::Result<Operation> {
         self.foreign.open()?;
         let operation = Operation(self.operations.insert(Pending {
             handle: Key::from_u64(0),
-            descriptor,
+            descriptor: -1,
             token,
             stage: Stage::Started,
             cancelled: false,
             lent: false,
             work: Work::Watch,
         }));
-        let added = self.foreign.add(operation, descriptor, interest, token);
-        if let Err(error) = added {
+        if let Err(error) = add(&mut self.foreign, operation) {
             self.operations.remove(operation.0);
             return Err(error);
         }
@@ -88,6 +109,10 @@ impl Uring {
     ) -> io::Result<()> {
         if completions.len() < limit {
             self.foreign.collect(completions, limit)?;
+            for ended in self.foreign.take_ended() {
+                self.operations.remove(ended.operation.0);
+                self.due.push_back(ended);
+            }
             if self.foreign_poll == ForeignPoll::Ready {
                 self.foreign_poll = ForeignPoll::Idle;
             }
