@@ -162,7 +162,7 @@ impl Iocp {
         if let Some(last) = self.done.back_mut()
             && last.operation == Operation(operation)
             && let Ok(Outcome::Datagrams(datagrams)) = &mut last.result
-            && datagrams.len() < TAKEN_MAX
+            && datagrams.messages() < TAKEN_MAX
         {
             return datagrams.push(message);
         }

@@ -40,20 +40,24 @@ impl Iocp {
         let count = batch.len();
         self.datagrams_of(operation).send_now(&mut batch);
         self.tell_errors(self.handle_of(operation));
-        let is_over = batch.len() < count;
+        if batch.len() == count {
+            return self.wait_for_room(operation, batch);
+        }
         let mut record = self.records.take(operation);
         record.batch = batch;
-        let started = match is_over {
-            // The operation is under way until its completion is delivered.
-            true => Started::Finished(
-                record,
-                OsResult {
-                    code: ERROR_SUCCESS,
-                    bytes: 0,
-                },
-            ),
-            false => self.datagrams_of(operation).post_send(record),
+        let done = OsResult {
+            code: ERROR_SUCCESS,
+            bytes: 0,
         };
+        // The operation is under way until its completion is delivered.
+        self.note_started(operation, Started::Finished(record, done));
+    }
+
+    /// Sends the first datagram once Windows has room for it.
+    pub(super) fn wait_for_room(&mut self, operation: Key, batch: DatagramBatch) {
+        let mut record = self.records.take(operation);
+        record.batch = batch;
+        let started = self.datagrams_of(operation).post_send(record);
         self.note_started(operation, started);
     }
 

@@ -1,5 +1,6 @@
 //! Tests particular to completion ports. Another suite tests the promises of all ports.
 
+mod datagrams;
 mod lifetime;
 mod pipes;
 mod sockets;
