@@ -6,6 +6,8 @@ use tidewaiter::process::ExitStatus;
 use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
+    #[cfg(unix)]
+    pub(crate) mod folder;
     pub(crate) mod messages;
     pub(crate) mod reasons;
     pub(crate) mod roles;
@@ -20,6 +22,10 @@ mod named_pipes;
 
 #[path = "reactor/simulated.rs"]
 mod simulated;
+
+#[cfg(unix)]
+#[path = "reactor/unix_datagrams.rs"]
+mod unix_datagrams;
 
 use support::sim_child::{child, register};
 

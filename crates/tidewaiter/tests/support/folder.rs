@@ -18,6 +18,7 @@ impl Folder {
         Folder(path)
     }
 
+    #[allow(dead_code, reason = "a simulation has no files to look at")]
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
