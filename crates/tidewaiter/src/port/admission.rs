@@ -128,7 +128,7 @@ impl RequestKinds {
         self.0 &= !(1 << kind as u8);
     }
 
-    const fn contains(self, kind: RequestKind) -> bool {
+    pub(super) const fn contains(self, kind: RequestKind) -> bool {
         self.0 & 1 << kind as u8 != 0
     }
 

@@ -75,6 +75,7 @@ impl Iocp {
     fn wait_for_datagram(&mut self, mut record: Box<Record>) {
         let operation = record.operation;
         record.lease = None;
+        record.message = None;
         let socket = self.datagrams_of(operation);
         if socket.records > 1 {
             socket.records -= 1;

@@ -11,24 +11,26 @@ use super::SimSocket;
 use super::entry::{Entry, Source};
 use super::faults::Call;
 use super::pending::{Pending, Work};
+use super::send_datagrams;
 use super::shared_world::SharedWorld;
 use super::socket::SimEnd;
 use super::thread_notify::ThreadNotify;
+use super::world::World;
 use super::world::channel::ChannelEnd;
 use crate::os::Address;
 use crate::port::admission::{
     RequestKinds, admit, check_packets, closed, invalid, ip_address, ip_ends, no_file_calls,
 };
 use crate::port::buffer::Pool;
-use crate::port::calls::{Answer, Control, Open, Query, unsupported};
+use crate::port::calls::{Answer, Control, Offer, Open, Query, unsupported};
 use crate::port::datagram::SpareBatches;
 use crate::port::driver::Status;
 use crate::port::file::{FileCall, FileCalls};
 use crate::port::socket::{PortSocket, SocketRepr};
 use crate::port::table::{Key, Table};
 use crate::port::{
-    CloseMode, Completion, Driver, Handle, ListenOptions, Operation, PortInfo, PortKind, Request,
-    RequestKind, Resource, Socket, Spawned, Token, Waker,
+    CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, PortInfo, PortKind,
+    Request, RequestKind, Resource, Socket, Spawned, Token, Waker,
 };
 use crate::process::{Command, SpawnError};
 
@@ -167,6 +169,17 @@ impl Driver for SimDriver {
             Request::SendFile(_) => return Err(no_file_calls(PortKind::Sim, &request)),
         };
         Ok(self.start(handle, kind, work, token))
+    }
+
+    fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
+        let sending = self.under_way(handle).contains(RequestKind::SendDatagrams);
+        match (offer, self.source(handle)) {
+            (Offer::Datagrams(batch), Ok(Source::Datagrams(socket))) if !sending => {
+                let send = |world: &mut World| send_datagrams::send_now(world, batch, socket);
+                Ok(self.shared.change(send))
+            }
+            _ => Ok(0),
+        }
     }
 
     fn cancel(&mut self, operation: Operation) -> bool {

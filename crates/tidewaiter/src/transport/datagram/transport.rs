@@ -49,7 +49,7 @@ impl DatagramTransport {
 
     /// Offers `data`, as one datagram to `peer` or, if that is `None`, to the peer that the socket is connected to, to the OS
     /// at once, and tells what came of it. What the OS has no room for is queued, as by
-    /// [`send_to`](DatagramTransport::send_to), and so is everything while anything is queued, and in a simulation.
+    /// [`send_to`](DatagramTransport::send_to), and so is everything while anything is queued.
     ///
     /// This takes a system call for each datagram, where `send_to` needs one for several.
     ///
