@@ -160,8 +160,8 @@ pub(crate) use file::FileCall;
 pub use file::{FileOutcome, FilePart, FileRequest, FileToOpen};
 use gate::{Call, Gate};
 pub use handle::{CloseMode, Handle, Operation, Token};
-pub(crate) use memory::DESCRIPTORS_MAX;
 pub use memory::{Buffer, Chunks};
+pub(crate) use memory::{DESCRIPTORS_MAX, RareQueue};
 use memory::{buffer, chunks};
 pub use options::{
     ListenOptions, ParsePortKindError, PortInfo, PortKind, PortOptions, SocketFileOptions,

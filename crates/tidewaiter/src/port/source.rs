@@ -19,8 +19,7 @@ use crate::process::{OsProcess, PipeDirection};
 pub(super) enum Source {
     Listener(Listening),
     Stream(Socket),
-    /// Boxed, for what it needs to know of itself.
-    Datagrams(Box<DatagramSocket>),
+    Datagrams(DatagramSocket),
     /// A socket of sequenced packets.
     Packets(Socket),
     Reader(OwnedFd),

@@ -3,7 +3,9 @@
 pub(super) mod buffer;
 pub(super) mod chunks;
 mod messages;
+mod rare_queue;
 
 pub use buffer::Buffer;
 pub use chunks::Chunks;
 pub(crate) use messages::DESCRIPTORS_MAX;
+pub(crate) use rare_queue::RareQueue;

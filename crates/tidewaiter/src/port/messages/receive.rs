@@ -32,6 +32,8 @@ pub(in super::super) struct Tray {
     controls: Box<[Control; MESSAGES_MAX]>,
     pieces: Box<[iovec; MESSAGES_MAX]>,
     headers: Box<[Header; MESSAGES_MAX]>,
+    /// The last sender with a name, which the next datagram of the same sender shares.
+    named: Option<Address>,
 }
 
 /// The result of a call.
@@ -80,6 +82,7 @@ impl Tray {
             controls: Box::new([Control::empty(); MESSAGES_MAX]),
             pieces: Box::new(pieces),
             headers: Box::new(headers),
+            named: None,
         }
     }
 
@@ -91,11 +94,12 @@ impl Tray {
         errors: &mut impl Extend<DatagramError>,
     ) -> io::Result<Arrived> {
         // A call for two tells that nothing is left behind the first one.
-        let count = (2 * socket.received_last.get()).clamp(2, MESSAGES_MAX);
+        let count = (2 * usize::from(socket.received_last.get())).clamp(2, MESSAGES_MAX);
         self.prepare(socket, count);
         // SAFETY: `prepare` has pointed the headers to memory that `self` owns, and nobody else uses it during the call.
         let received = unsafe { system::receive(socket, &mut self.headers[..count]) }?;
-        socket.received_last.set(received);
+        let last = u8::try_from(received).expect("a call has few messages");
+        socket.received_last.set(last);
         let (mut datagrams, mut bytes) = (Datagrams::new(&self.spare), 0);
         for at in 0..received {
             match self.take(socket, at, &mut datagrams) {
@@ -146,7 +150,11 @@ impl Tray {
             &mut self.unix
         };
         let header = &self.headers[at];
-        let sender = socket.sender(&self.names[at], header.msg_hdr.msg_namelen);
+        let (name, len) = (&self.names[at], header.msg_hdr.msg_namelen);
+        let sender = name.read(len, self.named.as_ref());
+        if matches!(sender, Some(Address::Unix(_))) && sender != self.named {
+            self.named.clone_from(&sender);
+        }
         if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
             return Err(too_large(sender));
         }

@@ -227,7 +227,7 @@ impl fmt::Debug for Outgoing {
 impl DatagramSocket {
     /// How many datagrams of the run one message takes: several if the kernel cuts them.
     fn datagrams_at_once(&self, run: Run<'_>) -> usize {
-        if run.segment == 0 || run.segment > self.segment_max.get() {
+        if run.segment == 0 || run.segment > usize::from(self.segment_max.get()) {
             return 1;
         }
         (RUN_BYTES_MAX / run.segment).clamp(1, SEGMENTS_MAX)
@@ -238,7 +238,9 @@ impl DatagramSocket {
         let segment = batch.runs().next().map_or(0, |run| run.segment);
         self.segment_max.set(match error.raw_os_error() {
             // Larger than the network takes, which only this size is known to be.
-            Some(libc::EINVAL | libc::EMSGSIZE) => segment.saturating_sub(1),
+            Some(libc::EINVAL | libc::EMSGSIZE) => {
+                u16::try_from(segment.saturating_sub(1)).unwrap_or(u16::MAX)
+            }
             _ => 0,
         });
     }

@@ -1,7 +1,7 @@
 //! A datagram socket: opening it, and what it needs to know of itself.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,10 +14,10 @@ use super::super::calls::{Control, unsupported};
 use super::super::control::{self, Object};
 use super::super::datagram::{DatagramError, DatagramOptions};
 use super::super::listening::share_port;
+use super::super::memory::RareQueue;
 use super::super::options::PortKind;
 use super::family::Family;
 use super::multicast::set_multicast;
-use super::name::Name;
 use super::reported::is_reported;
 use super::system;
 use crate::os::Address;
@@ -26,7 +26,6 @@ use crate::os::Address;
 const ERRORS_MAX: usize = 16;
 
 /// A datagram socket of the OS.
-#[derive(Debug)]
 pub(in super::super) struct DatagramSocket {
     socket: Socket,
     pub(super) family: Family,
@@ -36,13 +35,11 @@ pub(in super::super) struct DatagramSocket {
     /// from the call that comes next.
     pub(super) queues_errors: bool,
     /// Errors that a send learned of, and that the receive tells.
-    reported: RefCell<VecDeque<DatagramError>>,
+    reported: Cell<RareQueue<DatagramError>>,
     /// The kernel cuts runs of datagrams of at most this size; 0 if it cuts none.
-    pub(super) segment_max: Cell<usize>,
+    pub(super) segment_max: Cell<u16>,
     /// How many messages the last receive brought.
-    pub(super) received_last: Cell<usize>,
-    /// The last sender with a name, which the next datagram of the same sender shares.
-    pub(super) sender: RefCell<Option<Address>>,
+    pub(super) received_last: Cell<u8>,
 }
 
 impl DatagramSocket {
@@ -95,10 +92,9 @@ impl DatagramSocket {
             family,
             packet_info,
             queues_errors,
-            reported: RefCell::default(),
-            segment_max: Cell::new(if cuts { usize::from(u16::MAX) } else { 0 }),
+            reported: Cell::default(),
+            segment_max: Cell::new(if cuts { u16::MAX } else { 0 }),
             received_last: Cell::new(0),
-            sender: RefCell::new(None),
         }
     }
 
@@ -125,12 +121,13 @@ impl DatagramSocket {
 
     /// Takes errors that peers and the network reported off the socket's queue, at most `ERRORS_MAX` of them. Returns
     /// whether the queue is empty then.
-    pub(in super::super) fn take_errors(&self, errors: &mut VecDeque<DatagramError>) -> bool {
+    pub(in super::super) fn take_errors(&self, errors: &mut RareQueue<DatagramError>) -> bool {
         // A UNIX socket would give a datagram instead.
         if !self.is_udp() {
             return true;
         }
-        errors.append(&mut self.reported.borrow_mut());
+        let mut reported = self.reported.take();
+        errors.extend(std::iter::from_fn(|| reported.pop_front()));
         for _ in 0..ERRORS_MAX {
             match system::take_error(self) {
                 Some(error) => errors.push_back(error),
@@ -145,7 +142,7 @@ impl DatagramSocket {
     pub(in super::super) fn note_failed(
         &self,
         error: io::Error,
-        errors: &mut VecDeque<DatagramError>,
+        errors: &mut RareQueue<DatagramError>,
     ) -> bool {
         let is_queued = self.queues_errors && is_reported(&error);
         if !is_queued {
@@ -156,26 +153,14 @@ impl DatagramSocket {
 
     /// Notes an error that a send has learned of, and that concerns an earlier datagram.
     pub(super) fn note_reported(&self, error: io::Error) {
-        let error = self.of_peer("sendmsg", error);
-        self.reported.borrow_mut().push_back(error);
+        let mut reported = self.reported.take();
+        reported.push_back(self.of_peer("sendmsg", error));
+        self.reported.set(reported);
     }
 
     /// An error that the socket learned of without a queue of errors: then it is connected.
     fn of_peer(&self, call: &'static str, error: io::Error) -> DatagramError {
         DatagramError::new(call, control::peer_addr(self).ok(), error)
-    }
-
-    /// Reads the sender of a message, which the kernel wrote into `name`.
-    pub(super) fn sender(&self, name: &Name, len: libc::socklen_t) -> Option<Address> {
-        if self.is_udp() {
-            return name.read(len, None);
-        }
-        let mut last = self.sender.borrow_mut();
-        let sender = name.read(len, last.as_ref());
-        if sender.is_some() && *last != sender {
-            last.clone_from(&sender);
-        }
-        sender
     }
 }
 
@@ -225,6 +210,12 @@ fn disconnect(socket: &Socket) -> io::Result<()> {
         // The BSDs disconnect, and then complain about the address.
         Ok(()) | Err(Errno::AFNOSUPPORT) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+impl fmt::Debug for DatagramSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatagramSocket({:?}, {:?})", self.socket, self.family)
     }
 }
 

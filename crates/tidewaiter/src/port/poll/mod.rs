@@ -362,7 +362,7 @@ impl Driver for PollPort {
             }
             Open::Datagrams(options) => {
                 let socket = DatagramSocket::open(PortKind::Poll, options)?;
-                self.register(Source::Datagrams(Box::new(socket)))
+                self.register(Source::Datagrams(socket))
             }
             Open::Serial(options) => self.register(Source::Serial(serial::open(options)?)),
             Open::UnopenedFile => return Err(unsupported(self.info.kind, "open", "files")),
@@ -439,7 +439,7 @@ fn source_of(resource: Resource) -> io::Result<Source> {
         Resource::Listener(listener) => Ok(Source::Listener(listener.into())),
         Resource::Datagrams(socket) => {
             let socket = DatagramSocket::adopt(socket.0)?;
-            Ok(Source::Datagrams(Box::new(socket)))
+            Ok(Source::Datagrams(socket))
         }
         Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
         Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),

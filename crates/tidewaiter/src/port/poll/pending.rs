@@ -1,11 +1,10 @@
 //! An operation under way, in our own memory.
 
-use std::collections::VecDeque;
-
 use super::super::admission::HandleKind;
 use super::super::chunks::Chunks;
 use super::super::datagram::{DatagramBatch, DatagramError};
 use super::super::file_sending::FileSending;
+use super::super::memory::RareQueue;
 use super::super::unix_socket::How;
 use super::super::{Completion, Failure, Operation, Outcome, Request, RequestKind, Token};
 use crate::os::Address;
@@ -33,7 +32,7 @@ pub(super) enum Work {
     Send(Chunks),
     SendFile(Box<FileSending>),
     /// Holds the errors that are still to be told.
-    ReceiveDatagrams(VecDeque<DatagramError>),
+    ReceiveDatagrams(RareQueue<DatagramError>),
     SendDatagrams(DatagramBatch),
     /// Sends messages apart from each other, and descriptors.
     SendMessages(Chunks),
@@ -60,7 +59,7 @@ impl Work {
             Request::Connect(peer) => Work::Connect(Box::new(peer)),
             Request::Send(chunks) if packets || chunks.has_messages() => Work::SendMessages(chunks),
             Request::Send(chunks) => Work::Send(chunks),
-            Request::ReceiveDatagrams => Work::ReceiveDatagrams(VecDeque::new()),
+            Request::ReceiveDatagrams => Work::ReceiveDatagrams(RareQueue::new()),
             Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
             Request::OpenFile(_) | Request::File(_) | Request::SendFile(_) => {
                 unreachable!("the port refuses it, or looks up the file")

@@ -243,7 +243,7 @@ impl Uring {
             }
             Resource::Datagrams(socket) => {
                 let socket = DatagramSocket::adopt(socket.0)?;
-                Ok(Source::Datagrams(Box::new(socket)))
+                Ok(Source::Datagrams(socket))
             }
             Resource::PipeReader(pipe) => {
                 control::unblock(&pipe)?;
@@ -410,7 +410,7 @@ impl Driver for Uring {
             }
             Open::Datagrams(options) => {
                 let socket = DatagramSocket::open(PortKind::Uring, options)?;
-                Source::Datagrams(Box::new(socket))
+                Source::Datagrams(socket)
             }
             Open::Serial(options) => {
                 self.ask_write_flags()?;

@@ -1,6 +1,5 @@
 //! The operations under way.
 
-use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use socket2::SockAddr;
@@ -9,6 +8,7 @@ use super::super::chunks::Chunks;
 use super::super::control;
 use super::super::datagram::{DatagramBatch, DatagramError};
 use super::super::file_sending::FileSending;
+use super::super::memory::RareQueue;
 use super::super::messages::Outgoing;
 use super::super::poll::Legacy;
 use super::super::source::Source;
@@ -46,10 +46,10 @@ pub(super) enum Work {
         gather: Option<Pinned<Gather>>,
     },
     ReceiveDatagrams {
-        /// The form of a message in a buffer; `None` if the port itself receives once there is something.
-        form: Option<Pinned<libc::msghdr>>,
+        /// Whether the kernel receives into its buffers; if not, the port itself receives once there is something.
+        into_buffers: bool,
         /// The errors that are still to be told.
-        errors: VecDeque<DatagramError>,
+        errors: RareQueue<DatagramError>,
     },
     SendDatagrams {
         batch: DatagramBatch,
@@ -130,8 +130,8 @@ impl Work {
                 gather: None,
             },
             Request::ReceiveDatagrams => Work::ReceiveDatagrams {
-                form: message_form::form(&entry.source, abilities),
-                errors: VecDeque::new(),
+                into_buffers: message_form::is_for(&entry.source, abilities),
+                errors: RareQueue::new(),
             },
             Request::SendDatagrams(batch) => Work::SendDatagrams {
                 batch,

@@ -68,13 +68,6 @@ impl Pinned<SockAddr> {
     }
 }
 
-impl Pinned<libc::msghdr> {
-    pub(super) fn get(&self) -> &libc::msghdr {
-        // SAFETY: the pointer is `new`'s. The kernel only reads the form of a message.
-        unsafe { self.0.as_ref() }
-    }
-}
-
 impl Pinned<Outgoing> {
     /// See [`Outgoing::list`]. Do not call it while the kernel has the address.
     pub(super) fn list(&mut self, socket: &DatagramSocket, batch: &DatagramBatch) -> Option<usize> {

@@ -1,7 +1,6 @@
 //! Receives datagrams: into a ring of buffers of their own or, where the kernel has no buffer left and from UNIX sockets,
 //! into the port's own memory.
 
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
@@ -14,18 +13,16 @@ use super::super::table::Key;
 use super::super::{Completion, Operation, Outcome};
 use super::Uring;
 use super::buffers::{BufferRing, DATAGRAM_GROUP};
-use super::message_form::{BUFFER_BYTES, PAYLOAD};
+use super::message_form::{BUFFER_BYTES, PAYLOAD, form};
 use super::next::{Next, errno, failed};
 use super::pending::{Stage, Work};
-use super::pinned::Pinned;
 use super::ring::Cqe;
 
 /// The most messages in one completion.
 const MESSAGES_MAX: usize = 32;
 
-pub(super) fn start(descriptor: types::Fd, form: Option<&Pinned<libc::msghdr>>) -> squeue::Entry {
-    let form = form.expect("without one, the operation polls");
-    opcode::RecvMsgMulti::new(descriptor, form.as_ptr(), DATAGRAM_GROUP).build()
+pub(super) fn start(descriptor: types::Fd) -> squeue::Entry {
+    opcode::RecvMsgMulti::new(descriptor, form(), DATAGRAM_GROUP).build()
 }
 
 impl Uring {
@@ -34,9 +31,9 @@ impl Uring {
         let pending = self.operations.get_mut(key);
         let pending = pending.expect("it is being started");
         match (&pending.work, pending.stage) {
-            (Work::ReceiveDatagrams { form, .. }, Stage::Started) => {
-                let has_form = form.is_some();
-                self.prepare_receiving_datagrams(key, has_form);
+            (Work::ReceiveDatagrams { into_buffers, .. }, Stage::Started) => {
+                let into_buffers = *into_buffers;
+                self.prepare_receiving_datagrams(key, into_buffers);
                 true
             }
             (Work::SendDatagrams { .. }, Stage::Started) => self.prepare_sending_datagrams(key),
@@ -44,15 +41,15 @@ impl Uring {
         }
     }
 
-    fn prepare_receiving_datagrams(&mut self, key: Key, has_form: bool) {
-        if has_form && self.datagrams.buffers.is_none() {
+    fn prepare_receiving_datagrams(&mut self, key: Key, into_buffers: bool) {
+        if into_buffers && self.datagrams.buffers.is_none() {
             match BufferRing::register_for_datagrams(self.ring_mut(), BUFFER_BYTES) {
                 Ok(buffers) => self.datagrams.buffers = Some(buffers),
                 Err(error) => log::debug!("io_uring has no buffers for datagrams: {error}"),
             }
         }
         let pending = self.operations.get_mut(key).expect("it is being started");
-        if !has_form || self.datagrams.buffers.is_none() {
+        if !into_buffers || self.datagrams.buffers.is_none() {
             pending.stage = Stage::Polling;
         }
     }
@@ -95,15 +92,11 @@ impl Uring {
         let Some(buffers) = &self.datagrams.buffers else {
             return self.stale += 1;
         };
-        let Work::ReceiveDatagrams {
-            form: Some(form),
-            errors,
-        } = &mut pending.work
-        else {
-            unreachable!("the kernel fills buffers only in this form");
+        let Work::ReceiveDatagrams { errors, .. } = &mut pending.work else {
+            unreachable!("only receives of datagrams are finished here");
         };
         let memory = buffers.filled(id, cqe.result.unsigned_abs() as usize);
-        let Ok(message) = RecvMsgOut::parse(&memory, form.get()) else {
+        let Ok(message) = RecvMsgOut::parse(&memory, form()) else {
             log::error!(
                 "io_uring: a message of {} bytes has no header",
                 memory.len()
@@ -161,8 +154,8 @@ impl Uring {
             }
             // The kernel does not receive many datagrams by one request.
             libc::EINVAL | libc::EOPNOTSUPP => {
-                if let Work::ReceiveDatagrams { form, .. } = &mut pending.work {
-                    *form = None;
+                if let Work::ReceiveDatagrams { into_buffers, .. } = &mut pending.work {
+                    *into_buffers = false;
                 }
                 Next::Again(None)
             }
@@ -194,11 +187,15 @@ impl Uring {
             Some(errno) => return failed(pending, errno),
             None => {}
         }
-        let Work::ReceiveDatagrams { form, errors } = &mut pending.work else {
+        let Work::ReceiveDatagrams {
+            into_buffers,
+            errors,
+        } = &mut pending.work
+        else {
             unreachable!("only receives of datagrams are finished here");
         };
         let has_buffers = |all: &Rc<BufferRing>| !all.is_exhausted();
-        if form.is_some() && self.datagrams.buffers.as_ref().is_some_and(has_buffers) {
+        if *into_buffers && self.datagrams.buffers.as_ref().is_some_and(has_buffers) {
             pending.stage = Stage::Started;
         }
         let socket = self.handles.get(pending.handle);
@@ -239,8 +236,8 @@ impl Uring {
                 .expect("a handle outlives its operations")
                 .datagrams();
             let over = socket.take_errors(errors);
-            let room = (limit - completions.len()).min(errors.len());
-            let told: VecDeque<_> = errors.drain(..room).collect();
+            let told = std::iter::from_fn(|| errors.pop_front());
+            let told: Vec<_> = told.take(limit - completions.len()).collect();
             if !over || !errors.is_empty() {
                 self.datagrams.erring.push_back(key);
             }

@@ -52,9 +52,7 @@ impl Pending {
                 chunks,
                 gather,
             } => send::start(descriptor, *pipe, chunks, gather, spare),
-            Work::ReceiveDatagrams { form, .. } => {
-                receive_datagrams::start(descriptor, form.as_ref())
-            }
+            Work::ReceiveDatagrams { .. } => receive_datagrams::start(descriptor),
             Work::SendDatagrams { message, .. } => {
                 send_datagrams::start(descriptor, message.as_ref())
             }

@@ -5,7 +5,6 @@ mod protocol;
 mod transport;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use crate::error::Reason;
 use crate::os::Address;
 use crate::port::{
     CloseMode, Completion, DatagramBatch, DatagramError, Datagrams, Failure, Handle, Operation,
-    Outcome, Request, RequestKind, Token,
+    Outcome, RareQueue, Request, RequestKind, Token,
 };
 use crate::reactor::{Live, LiveKind, Reactor};
 pub use protocol::DatagramProtocol;
@@ -35,7 +34,7 @@ pub(super) struct DatagramSocket {
     flow: RefCell<Flow>,
     paused: Cell<bool>,
     /// Datagrams that arrived during a pause.
-    held: RefCell<VecDeque<Held>>,
+    held: RefCell<RareQueue<Held>>,
     limit: Limit,
 }
 
