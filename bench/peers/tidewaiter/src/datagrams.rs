@@ -1,11 +1,13 @@
 //! UDP.
 
 use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use bench_common::datagrams::{Addresses, BATCH, DATAGRAM_BYTES, Received, Window};
 use bytes::Bytes;
 use tidewaiter::port::{Datagram, DatagramError};
-use tidewaiter::{Address, DatagramProtocol, DatagramTransport, Reactor};
+use tidewaiter::{DatagramProtocol, DatagramTransport, Reactor};
 
 /// Sends back each datagram.
 struct Echo;
@@ -73,15 +75,27 @@ pub(crate) fn source(reactor: &Reactor) -> Result<(), Box<dyn Error>> {
 fn serve<P: DatagramProtocol + 'static>(
     reactor: &Reactor,
     sockets: u32,
-    protocol: impl Fn() -> P,
+    protocol: fn() -> P,
 ) -> Result<(), Box<dyn Error>> {
     let (addresses, first) = Addresses::begin();
-    let first = reactor.listen_udp(first, protocol())?;
-    let Address::Ip(first) = first.local_addr()? else {
-        unreachable!("it is bound to an IP address");
-    };
-    for address in addresses.further(first, sockets) {
-        reactor.listen_udp(address, protocol())?;
-    }
+    let first = reactor.listen_udp(first, protocol())?.local_addr()?;
+    let first = first.socket_addr().ok_or("it has an IP address")?;
+    open_further(reactor, addresses.further(first, sockets), protocol);
     Ok(())
+}
+
+/// Opens a socket in each turn, so that no memory is taken for five thousand beginnings at once.
+fn open_further<P: DatagramProtocol + 'static>(
+    reactor: &Reactor,
+    mut addresses: impl Iterator<Item = SocketAddr> + 'static,
+    protocol: fn() -> P,
+) {
+    let Some(address) = addresses.next() else {
+        return;
+    };
+    let opened = reactor.listen_udp(address, protocol());
+    opened.expect("the OS opens another socket");
+    reactor.call_later(Duration::ZERO, move |reactor| {
+        open_further(reactor, addresses, protocol);
+    });
 }

@@ -3,9 +3,11 @@
 mod children;
 mod clocks;
 mod datagrams;
+mod pipes;
+mod send_file;
 mod streams;
 
-use bench_common::{Workload, tell};
+use bench_common::Workload;
 use tidewaiter::Reactor;
 use tidewaiter::process::Stdio;
 
@@ -30,10 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Workload::ChildStdoutSocket => children::stdout(&reactor, Stdio::Socket)?,
         Workload::Pipeline => children::pipeline(&reactor)?,
         Workload::Children => children::echo(&reactor)?,
-        _ => {
-            tell::unsupported();
-            return Ok(());
-        }
+        Workload::SendFile => send_file::serve(&reactor)?,
+        Workload::PipeEcho => pipes::echo(&reactor)?,
     }
     reactor.run()?;
     Ok(())
