@@ -103,10 +103,10 @@ impl Reactor {
     ///
     /// A connection over a named pipe differs from one over TCP in these ways:
     ///
-    /// - Neither side can end its sending alone: [`lose_write_connection`](super::Transport::lose_write_connection) closes
+    /// - Neither side can end its sending alone: [`lose_write_connection`](crate::Transport::lose_write_connection) closes
     ///   the connection.
     /// - What was sent before the close still reaches a peer that reads on.
-    ///   [`abort_connection`](super::Transport::abort_connection) drops it if this side is the server; for the client, it is
+    ///   [`abort_connection`](crate::Transport::abort_connection) drops it if this side is the server; for the client, it is
     ///   the same as a close.
     /// - The peer's address is the name of the pipe, on both sides.
     ///
