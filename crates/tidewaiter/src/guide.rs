@@ -24,6 +24,9 @@ pub mod children_compared {}
 #[doc = include_str!("../guide/unix_sockets.md")]
 pub mod unix_sockets {}
 
+#[doc = include_str!("../guide/watching.md")]
+pub mod watching {}
+
 #[doc = include_str!("../guide/timers_and_threads.md")]
 pub mod timers_and_threads {}
 

@@ -24,10 +24,14 @@ use tidewaiter::{Address, Protocol, Reactor, Reason, Transport};
 mod child;
 #[path = "../examples/client.rs"]
 mod client;
+#[path = "../examples/directory.rs"]
+mod directory;
 #[path = "../examples/echo.rs"]
 mod echo;
 #[path = "../examples/proxy.rs"]
 mod proxy;
+#[path = "../examples/serial.rs"]
+mod serial;
 #[path = "../examples/several_reactors.rs"]
 mod several_reactors;
 #[path = "../examples/simulated.rs"]
@@ -113,6 +117,46 @@ fn the_echo_server_sends_everything_back() {
     let address = listener.local_addr();
     let same = run_with(&reactor, move || talk(address, &megabytes()) == megabytes());
     assert!(same);
+}
+
+#[test]
+fn the_watch_of_a_directory_tells_what_happens() {
+    let name = format!("tidewaiter-example-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::create_dir(&path).expect("a new name");
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let (lines, stopping) = (Rc::clone(&told), reactor.clone());
+    let watch = directory::watch(&reactor, &path, move |line| {
+        if line == "created last" {
+            stopping.stop();
+        }
+        lines.borrow_mut().push(line);
+    });
+    let watched = match watch {
+        // Neither Linux nor Windows.
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => false,
+        watch => watch.is_ok(),
+    };
+    if watched {
+        reactor.iterate(Duration::ZERO).expect("the port works");
+        std::fs::create_dir(path.join("first")).expect("a new name");
+        std::fs::rename(path.join("first"), path.join("second")).expect("another name");
+        std::fs::create_dir(path.join("last")).expect("a new name");
+        reactor.run().expect("the port works");
+        let expected = ["created first", "first is now second", "created last"];
+        let mut told = told.take();
+        told.retain(|line| !line.starts_with("changed"));
+        assert_eq!(told, expected);
+    }
+    std::fs::remove_dir_all(&path).expect("it is ours");
+}
+
+#[test]
+fn a_serial_port_that_is_not_there_is_refused() {
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let refused = serial::open(&reactor, "no-such-port", 9600).expect_err("there is none");
+    assert_eq!(refused.kind(), std::io::ErrorKind::NotFound);
 }
 
 /// Goal: none of the echoes in the documentation holds more than a bounded amount for a peer that does not
