@@ -6,14 +6,15 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use tidewaiter::port::{
-    CloseMode, Completion, Failure, Handle, Interest, Operation, Outcome, Port, PortKind,
-    PortOptions, Request, Token,
+    Change, CloseMode, Completion, DirectoryOptions, Failure, Handle, Interest, Operation, Outcome,
+    Port, PortKind, PortOptions, Request, Token,
 };
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 
@@ -460,6 +461,64 @@ fn a_watch_goes_on_without_memory_for_a_ring() {
                 assert!(matches!(completions[0].result, Err(Failure::Cancelled)));
                 assert_eq!(port.in_flight(), 0);
             }));
+        },
+    );
+}
+
+/// Waits for the creation of `last` in a watched directory, and returns all changes up to then.
+fn changes_until(port: &mut Port, last: &str) -> Vec<Change> {
+    let (mut changes, mut completions) = (Vec::new(), Vec::new());
+    let is_last =
+        |change: &Change| matches!(change, Change::Created(path) if path == Path::new(last));
+    while !changes.iter().any(is_last) {
+        port.wait(None, &mut completions).expect("it waits");
+        for completion in completions.drain(..) {
+            match completion.result {
+                Ok(Outcome::Changed(more)) => changes.extend(more),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    changes
+}
+
+/// Goal: a copy that drops its port takes no change away from the original; one that takes its port over watches for
+/// itself, and is told that it may have missed changes.
+#[test]
+fn changes_in_a_directory_are_told_in_both_processes() {
+    alone(
+        module_path!(),
+        "changes_in_a_directory_are_told_in_both_processes",
+        || {
+            let name = format!("tidewaiter-forked-{}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            std::fs::create_dir(&directory).expect("a new name");
+            let create = |name| std::fs::create_dir(directory.join(name)).expect("a new name");
+            let mut port = crate::open(&PortOptions::default());
+            let watch = port.watch_directory(&DirectoryOptions::new(&directory), Token(7));
+            watch.expect("it is a directory");
+            port.wait(Some(Duration::ZERO), &mut Vec::new())
+                .expect("it waits");
+            create("before");
+            let mut port = Some(port);
+            join(fork(|| drop(port.take())));
+            let mut port = port.expect("the child had a copy");
+            port.before_fork().expect("it can be suspended");
+            join(fork(|| {
+                port.after_fork().expect("the port resumes");
+                create("copy");
+                let changes = changes_until(&mut port, "copy");
+                assert!(matches!(changes[0], Change::Overflowed), "{changes:?}");
+            }));
+            port.after_fork().expect("the port resumes");
+            create("after");
+            let changes = changes_until(&mut port, "after");
+            let names = changes.iter().map(|change| match change {
+                Change::Created(path) => path.to_str().expect("it is text"),
+                other => panic!("{other:?}"),
+            });
+            assert!(names.eq(["before", "copy", "after"]), "{changes:?}");
+            std::fs::remove_dir_all(&directory).expect("it is ours");
         },
     );
 }
