@@ -1,6 +1,7 @@
 """UDP ports, and UNIX sockets for datagrams."""
 
 import socket
+import sys
 import tempfile
 import unittest
 
@@ -44,12 +45,11 @@ class Datagrams(ReactorTestCase):
         self.assertOnEach("abc", "cut")
 
     @ours_only
+    @unittest.skipIf(support.WINDOWS, "under Wine, a connected socket receives nothing after a refusal")
     def test_refusals_are_told_and_end_nothing(self):
-        for port in ports():
-            with self.subTest(port):
-                outcome = self.scenario("datagrams", "refusals", 200, environment=on(port))
-                self.assertGreaterEqual(outcome.pop("refused"), 200)
-                self.assertEqual(outcome, {"others": 0, "received": 1, "log": []})
+        # Only Linux tells each one: on other systems, one may hide another.
+        least = 200 if sys.platform == "linux" else 1
+        self.assertOnEach({"refused": True, "others": 0, "log": []}, "refusals", 200, least)
 
     def test_a_paused_port_receives_nothing(self):
         self.assertOnEach({"during": [0], "after": [str(number) for number in range(10)]}, "pauses")
