@@ -25,9 +25,6 @@ except ImportError:
     # Without pyOpenSSL, only TLS is missing.
     startTLS = None
 
-# The number of Windows's error for a socket that is with a port already.
-_INVALID_PARAMETER = 87
-
 _DONE = Failure(main.CONNECTION_DONE)
 _LOST = Failure(main.CONNECTION_LOST)
 
@@ -167,8 +164,8 @@ class Server(Connection, tcp.Server):
         self.socket = given_away(sock, self)
         try:
             self._take(self.reactor._loop, sock.fileno(), self._peer())
-        except OSError as refused:
-            if getattr(refused, "winerror", None) != _INVALID_PARAMETER:
+        except OSError:
+            if os.name != "nt":
                 raise
             # Was it this one? Then the new transport takes the old one's place.
             of_ours = (each for each in self.reactor._live() if isinstance(each, Connection) and each.connected)
