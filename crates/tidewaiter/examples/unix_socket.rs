@@ -18,7 +18,8 @@ impl Protocol for Giver {
     fn connection_made(&mut self, transport: &Transport) {
         match (transport.peer_credentials(), File::open(&self.path)) {
             (Ok(peer), Ok(file)) => {
-                println!("user {} gets {}", peer.user, self.path);
+                let user = peer.user.unwrap_or_default();
+                println!("user {user} gets {}", self.path);
                 let sent = transport.send_with_descriptors(b"read this\n", vec![file.into()]);
                 if let Err(error) = sent {
                     println!("{error}");

@@ -30,6 +30,9 @@ pub mod watching {}
 #[doc = include_str!("../guide/timers_and_threads.md")]
 pub mod timers_and_threads {}
 
+#[doc = include_str!("../guide/named_pipes.md")]
+pub mod named_pipes {}
+
 #[doc = include_str!("../guide/testing.md")]
 pub mod testing {}
 

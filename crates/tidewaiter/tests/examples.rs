@@ -28,6 +28,8 @@ mod client;
 mod directory;
 #[path = "../examples/echo.rs"]
 mod echo;
+#[path = "../examples/pipe.rs"]
+mod pipe;
 #[path = "../examples/proxy.rs"]
 mod proxy;
 #[path = "../examples/serial.rs"]
@@ -66,6 +68,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
     match std::env::var(EXAMPLE).as_deref() {
         Ok("child") => child::main(),
         Ok("client") => client::main(),
+        Ok("pipe") => pipe::main(),
         Ok("simulated") => simulated::main(),
         Ok("unix_socket") => unix_socket::main(),
         _ => Ok(()),
@@ -371,6 +374,13 @@ fn several_reactors_share_a_listener() {
     assert_eq!(greetings, expected);
     group.stop();
     group.join().expect("all of them ended well");
+}
+
+#[test]
+fn messages_come_back_over_the_pipe_one_by_one() {
+    let said = run("pipe", &[]);
+    let expected = "answered: one\nanswered: two\nclosed in order\n";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]

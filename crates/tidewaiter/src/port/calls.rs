@@ -136,7 +136,8 @@ pub(super) enum Query {
     PeerCredentials,
 }
 
-/// The process at the other end of a UNIX socket, and its user, as they were when it connected or began to listen.
+/// The process at the other end of a UNIX socket, and its user, as they were when it connected or began to listen; or the
+/// process at the other end of a named pipe.
 ///
 /// The process may have ended since, and another one may have its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,10 +146,10 @@ pub struct PeerCredentials {
     /// The number of the process; `None` where the OS does not tell (it does on Linux), and for a process in a namespace
     /// that we cannot see.
     pub process: Option<u32>,
-    /// The number of its effective user.
-    pub user: u32,
-    /// The number of its effective group.
-    pub group: u32,
+    /// The number of its effective user; `None` on Windows, where users have no numbers.
+    pub user: Option<u32>,
+    /// The number of its effective group; `None` on Windows.
+    pub group: Option<u32>,
 }
 
 /// The answer to a [`Query`].

@@ -66,7 +66,7 @@ impl Port {
         Ok(answer.raw_descriptor())
     }
 
-    /// The process and the user at the other end of a UNIX socket.
+    /// The process and the user at the other end of a UNIX socket, or the process at the other end of a named pipe.
     ///
     /// # Errors
     ///

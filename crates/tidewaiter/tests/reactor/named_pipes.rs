@@ -1,4 +1,19 @@
 //! Named pipes: servers with many instances, clients, bytes and messages.
+//!
+//! What peers document, the test of ours, and where ours differs:
+//!
+//! - tokio: a server must always have an instance, or clients find no pipe. Ours makes them by itself:
+//!   `many_clients_at_once_are_all_served`.
+//! - tokio: opening a busy pipe is an error, and the client tries again after a sleep. Ours waits:
+//!   `clients_beyond_the_limit_wait_for_their_turn`. libuv waits on a thread for up to 30 s; ours waits on the port, within the
+//!   connect's limit: `a_client_that_waits_for_an_instance_runs_out_of_time_or_is_cancelled`.
+//! - tokio (`first_pipe_instance`, an option), libuv (`EADDRINUSE`): one server for a name, `a_name_has_one_server`.
+//! - tokio: a limit of instances above 254 panics. Ours is an error: `options_without_a_meaning_are_refused`.
+//! - tokio: a read may return a part of a message. Ours returns whole ones: `each_message_arrives_whole_and_alone`. mio: a part
+//!   of a message is no error; the same test.
+//! - libuv: `uv_shutdown` of a pipe lets the peer read what was written, `ending_the_sending_side_ends_the_connection`.
+//! - tokio: bytes that a client has not read when the server disconnects are lost, unless it flushes before. Ours closes
+//!   without a disconnect, so they arrive: `the_last_bytes_before_a_close_arrive`.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -101,6 +116,10 @@ fn an_echo_comes_back_whole_and_both_sides_know_the_name() {
     let client = Script::new()
         .made(move |transport| {
             assert_eq!(transport.peer_addr(), Some(address.clone()));
+            if !crate::SIMULATED {
+                let peer = transport.peer_credentials().expect("it is told");
+                assert_eq!(peer.process, Some(std::process::id()));
+            }
             assert_eq!(transport.local_addr().expect("it is open"), address);
             transport.write(&sent);
         })
@@ -173,7 +192,8 @@ fn a_pipe_without_a_server_is_not_found() {
 #[test]
 fn a_name_has_one_server() {
     let (reactor, name) = (reactor(), name());
-    let first = listen(&reactor, name.clone(), || Silent);
+    let first = reactor.listen_pipe(name.clone(), Again(name.clone()));
+    let first = first.expect("the name is free");
     let second = reactor.listen_pipe(name.clone(), |_: Address| Silent);
     let Err(Error::Listen { source, address }) = second else {
         panic!("{second:?}");
@@ -181,13 +201,24 @@ fn a_name_has_one_server() {
     assert_eq!(source.kind(), ErrorKind::AddrInUse, "{source}");
     assert_eq!(address, name.clone().into());
     first.stop_listening();
-    let again = reactor.clone();
-    reactor.call_later(Duration::from_millis(1), move |_| {
-        let third = listen(&again, name.clone(), || Silent);
-        third.stop_listening();
-        again.stop();
-    });
     run_clean(&reactor);
+}
+
+/// Listens again once its listener is closed.
+struct Again(PipeName);
+
+impl Factory for Again {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
+        None
+    }
+
+    fn listener_closed(&mut self, listener: &Listener) {
+        let reactor = listener.reactor().clone();
+        let name = self.0.clone();
+        let next = listen(&reactor, name, || Silent);
+        next.stop_listening();
+        reactor.stop();
+    }
 }
 
 /// Goal: whatever the server does, its last bytes reach a client that reads on.

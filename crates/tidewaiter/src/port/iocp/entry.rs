@@ -126,6 +126,9 @@ impl Source {
             (Source::NamedPipe(named), Query::LocalAddress | Query::PeerAddress) => {
                 Ok(Answer::Address(named.address()))
             }
+            (Source::NamedPipe(named), Query::PeerCredentials) => {
+                Ok(Answer::Credentials(named.peer_credentials()?))
+            }
             (Source::PipeListener(listener), Query::LocalAddress) => {
                 Ok(Answer::Address(listener.address()))
             }

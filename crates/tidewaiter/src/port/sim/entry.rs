@@ -112,7 +112,7 @@ impl Source {
             (Source::Stream(end), Query::Unacknowledged) => {
                 Ok(Answer::Bytes(world.unacknowledged(end)))
             }
-            (Source::Stream(_), Query::PeerCredentials) => {
+            (Source::Stream(_) | Source::NamedPipe(_), Query::PeerCredentials) => {
                 Err(unsupported(PortKind::Sim, "tell", "credentials"))
             }
             (Source::Datagrams(socket), Query::LocalAddress) => {

@@ -46,8 +46,8 @@ fn ask(socket: &Socket) -> io::Result<PeerCredentials> {
     let process = u32::try_from(answer.pid).ok().filter(|pid| *pid != 0);
     Ok(PeerCredentials {
         process,
-        user: answer.uid,
-        group: answer.gid,
+        user: Some(answer.uid),
+        group: Some(answer.gid),
     })
 }
 
@@ -61,7 +61,7 @@ fn ask(socket: &Socket) -> io::Result<PeerCredentials> {
     }
     Ok(PeerCredentials {
         process: None,
-        user,
-        group,
+        user: Some(user),
+        group: Some(group),
     })
 }

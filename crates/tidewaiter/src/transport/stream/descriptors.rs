@@ -160,12 +160,12 @@ impl Transport {
     }
 
     /// The process and the user at the other end of a UNIX socket: the client that connected, or the server as it was
-    /// when it began to listen.
+    /// when it began to listen. Of a named pipe, the process alone.
     ///
     /// # Errors
     ///
     /// As [`local_addr`](Transport::local_addr); [`InvalidInput`](io::ErrorKind::InvalidInput) for a connection of another
-    /// kind, and [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
+    /// kind, and [`Unsupported`](io::ErrorKind::Unsupported) for sockets on Windows and in simulations.
     pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
         self.check_open()?;
         let port = self.stream().reactor.port();

@@ -11,7 +11,10 @@ mod listener;
 mod messages;
 mod vacancy;
 
+use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
+
+use windows_sys::Win32::System::Pipes::{GetNamedPipeClientProcessId, GetNamedPipeServerProcessId};
 
 pub(super) use client::Unopened;
 use listener::Accepted;
@@ -22,8 +25,8 @@ pub(super) use vacancy::Vacancies;
 
 use super::pipe::disconnect;
 use crate::os::{Address, PipeName, RawDescriptor};
-use crate::port::PipeMode;
 use crate::port::socket::PortSocket;
+use crate::port::{PeerCredentials, PipeMode};
 
 /// A connected named pipe, or an instance that a client may connect to.
 #[derive(Debug)]
@@ -70,6 +73,25 @@ impl NamedPipe {
     pub(super) fn reset(&self) {
         if let End::Server { .. } = self.end {
             disconnect(&self.pipe);
+        }
+    }
+
+    /// The process at the other end.
+    pub(super) fn peer_credentials(&self) -> io::Result<PeerCredentials> {
+        let ask = match self.end {
+            End::Client => GetNamedPipeServerProcessId,
+            End::Server { .. } => GetNamedPipeClientProcessId,
+        };
+        let mut process = 0;
+        // SAFETY: the handle is open, and the call writes the number within its size.
+        let told = unsafe { ask(self.pipe.as_raw_handle(), &raw mut process) };
+        match told {
+            0 => Err(io::Error::last_os_error()),
+            _ => Ok(PeerCredentials {
+                process: Some(process),
+                user: None,
+                group: None,
+            }),
         }
     }
 
