@@ -30,6 +30,9 @@ const DATAGRAM_BUFFERS: u16 = 64;
 /// number stays in the processor's cache; it gets more as soon as it runs out.
 const LISTED_MIN: u16 = 32;
 
+/// The same for datagrams, whose buffers are large: a quarter of a megabyte.
+const DATAGRAMS_LISTED_MIN: u16 = 4;
+
 /// One in this many buffers may be held until its data has been sent on, however long that takes.
 const SHARED_PART: u16 = 4;
 
@@ -73,13 +76,13 @@ impl fmt::Debug for BufferRing {
 impl BufferRing {
     /// Allocates the buffers and registers them with the kernel.
     pub(super) fn register(ring: &Ring, options: &PortOptions) -> io::Result<Rc<BufferRing>> {
-        let buffers = BufferRing::new(options.receive_buffers, options.receive_bytes)?;
+        let buffers = BufferRing::new(options.receive_buffers, LISTED_MIN, options.receive_bytes)?;
         buffers.register_as(ring, GROUP)
     }
 
     /// Allocates buffers of `bytes` bytes for datagrams, and registers them with the kernel.
     pub(super) fn register_for_datagrams(ring: &Ring, bytes: usize) -> io::Result<Rc<BufferRing>> {
-        let buffers = BufferRing::new(DATAGRAM_BUFFERS, bytes)?;
+        let buffers = BufferRing::new(DATAGRAM_BUFFERS, DATAGRAMS_LISTED_MIN, bytes)?;
         buffers.register_as(ring, DATAGRAM_GROUP)
     }
 
@@ -96,7 +99,7 @@ impl BufferRing {
     }
 
     /// Allocates the buffers and lists the first few.
-    fn new(count: u16, bytes: usize) -> io::Result<BufferRing> {
+    fn new(count: u16, listed: u16, bytes: usize) -> io::Result<BufferRing> {
         let buffers_start =
             (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(ALIGNMENT);
         let len = usize::from(count)
@@ -111,7 +114,7 @@ impl BufferRing {
             tail: Cell::new(0),
             lent: Cell::new(0),
             listed: Cell::new(0),
-            listed_max: Cell::new(count.min(LISTED_MIN)),
+            listed_max: Cell::new(count.min(listed)),
             owners: vec![Cell::new(0); usize::from(count)].into(),
             shared: Cell::new(0),
             spare: RefCell::new((0..count).rev().collect()),
@@ -298,7 +301,7 @@ mod tests {
             ..PortOptions::default()
         };
         let ring = Rc::new(
-            BufferRing::new(options.receive_buffers, options.receive_bytes)
+            BufferRing::new(options.receive_buffers, LISTED_MIN, options.receive_bytes)
                 .expect("there is memory"),
         );
         let kernel = Kernel::of(&ring.mapping, ring.count);
@@ -340,7 +343,7 @@ mod tests {
             ..PortOptions::default()
         };
         let ring = Rc::new(
-            BufferRing::new(options.receive_buffers, options.receive_bytes)
+            BufferRing::new(options.receive_buffers, LISTED_MIN, options.receive_bytes)
                 .expect("there is memory"),
         );
         let mut kernel = Kernel::of(&ring.mapping, ring.count);
