@@ -508,6 +508,23 @@ mod tests {
         assert_eq!(read, 0, "ours is closed once it is sent");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn descriptors_are_attached_to_the_last_byte_unless_others_are() {
+        let pipe = || vec![std::io::pipe().expect("a pipe").0.into()];
+        let mut chunks = Chunks::new();
+        let refused = chunks.attach(pipe()).expect_err("there is no byte");
+        assert_eq!(refused.len(), 1, "they are given back");
+        chunks.extend_from_slice(b"abc");
+        chunks.attach(refused).expect("there is one");
+        chunks.attach(pipe()).expect_err("others go with it");
+        let first = |chunks: &Chunks| chunks.first_message().map(|(len, all)| (len, all.len()));
+        assert_eq!(first(&chunks), Some((2, 0)));
+        chunks.extend_from_slice(b"d");
+        chunks.note_sent(2);
+        assert_eq!(first(&chunks), Some((2, 1)));
+    }
+
     proptest! {
         /// Goal: bytes that are written, sent in parts and put back come out once and in order.
         #[test]
