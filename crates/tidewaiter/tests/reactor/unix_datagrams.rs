@@ -1,9 +1,11 @@
 //! Datagrams of UNIX sockets.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 
 use tidewaiter::port::{Datagram, DatagramError, DatagramOptions};
-use tidewaiter::{Address, DatagramProtocol, DatagramTransport};
+use tidewaiter::{Address, DatagramProtocol, DatagramTransport, Error, Reactor};
 
 use super::promises::datagrams::{Client, Echo, Silent};
 use super::promises::support::{Log, reactor, run_clean};
@@ -83,6 +85,33 @@ fn a_peer_that_is_not_there_is_named() {
     let transport = reactor.listen_unix_datagrams(folder.socket("client"), check);
     transport.expect("it listens").send_to(b"?", &nobody);
     run_clean(&reactor);
+}
+
+#[test]
+fn a_socket_file_has_its_mode_and_is_removed_and_a_stale_one_replaced() {
+    let (folder, reactor) = (Folder::new(), reactor());
+    let address = folder.socket("server");
+    let path = address.as_pathname().expect("a path").to_owned();
+    // A server that died leaves its file.
+    drop(UnixDatagram::bind(&path).expect("the path is free"));
+    let mut options = DatagramOptions::bound(address.clone());
+    options.socket_file.mode = Some(0o620);
+    let server = reactor.listen_unix_datagrams(options.clone(), Silent);
+    let server = server.expect("the stale file is replaced");
+    let mode = std::fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o620);
+    let second = reactor.listen_unix_datagrams(options, Silent);
+    let Err(Error::Datagrams { source, .. }) = second else {
+        panic!("another server is there");
+    };
+    assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
+    server.close();
+    reactor.call_later(std::time::Duration::from_millis(5), Reactor::stop);
+    run_clean(&reactor);
+    assert!(!path.exists());
 }
 
 /// Goal: a peer that never reads costs a bounded queue. The protocol is told to stop, and how much was dropped; once the

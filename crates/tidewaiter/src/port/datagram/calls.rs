@@ -20,6 +20,7 @@ impl Port {
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied). [`InvalidInput`](io::ErrorKind::InvalidInput) without any
     /// address. [`Unsupported`](io::ErrorKind::Unsupported) for an address or an option that this port does not support.
     pub fn open_datagrams(&mut self, options: &DatagramOptions) -> io::Result<Handle> {
+        options.check()?;
         self.gate.pass(Call::Act)?.open(Open::Datagrams(options))
     }
 

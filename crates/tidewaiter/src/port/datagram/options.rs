@@ -1,7 +1,9 @@
 //! How a datagram socket is opened.
 
+use std::io;
 use std::net::SocketAddr;
 
+use super::super::options::SocketFileOptions;
 use crate::os::{Address, UnixAddress};
 
 /// Which datagram socket to open, and how: a UDP socket, or on Unix a datagram socket of the UNIX family.
@@ -41,6 +43,9 @@ pub struct DatagramOptions {
     pub receive_buffer: Option<usize>,
     /// The size of the OS's send buffer (`SO_SNDBUF`), which the OS may cap; `None`, the default, leaves it alone.
     pub send_buffer: Option<usize>,
+    /// How the file of a UNIX socket is made and removed. Without effect on other addresses, but a mode or an owner is
+    /// refused for them.
+    pub socket_file: SocketFileOptions,
     /// A reactor queues at most this many datagrams that the OS has not taken: 1024 by default, at least 1. Further ones
     /// are dropped, which
     /// [`datagrams_dropped`](crate::DatagramProtocol::datagrams_dropped) reports.
@@ -73,9 +78,16 @@ impl DatagramOptions {
             packet_info: false,
             receive_buffer: None,
             send_buffer: None,
+            socket_file: SocketFileOptions::default(),
             queued_datagrams: 1024,
             queued_bytes: 1 << 20,
         }
+    }
+
+    /// Refuses options that no port supports.
+    pub(in super::super) fn check(&self) -> io::Result<()> {
+        let local = self.local.as_ref();
+        local.map_or(Ok(()), |local| self.socket_file.check(local))
     }
 
     /// The address that names the socket in messages, and that decides its family.

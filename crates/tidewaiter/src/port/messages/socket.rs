@@ -16,6 +16,7 @@ use super::super::datagram::{DatagramError, DatagramOptions};
 use super::super::listening::share_port;
 use super::super::memory::RareQueue;
 use super::super::options::PortKind;
+use super::super::unix_socket::{self, SocketFile};
 use super::family::Family;
 use super::multicast::set_multicast;
 use super::reported::is_reported;
@@ -25,8 +26,10 @@ use crate::os::Address;
 /// The most errors that are taken from the kernel at a time, so that a flood of them does not starve other handles.
 const ERRORS_MAX: usize = 16;
 
-/// A datagram socket of the OS.
+/// A datagram socket of the OS. The fields are in this order, so that the file is removed before the socket is closed.
 pub(in super::super) struct DatagramSocket {
+    /// The file of a UNIX socket that we have made. Boxed, because few sockets have one.
+    _file: Option<Box<SocketFile>>,
     socket: Socket,
     pub(super) family: Family,
     /// Whether the program wants what packets say besides.
@@ -56,19 +59,16 @@ impl DatagramSocket {
         socket.set_nonblocking(true)?;
         set_options(&socket, family, options)?;
         system::prepare(&socket, family, options.packet_info)?;
-        if let Some(local) = &options.local {
-            bind(&socket, local)?;
-        }
+        let file = bind(&socket, options)?;
         if let Some(peer) = &options.peer {
             socket.connect(&control::os_address(peer)?)?;
         }
         let queues_errors = system::QUEUES_ERRORS && family != Family::Unix;
-        Ok(DatagramSocket::new(
-            socket,
-            family,
-            options.packet_info,
-            queues_errors,
-        ))
+        let packet_info = options.packet_info;
+        Ok(DatagramSocket {
+            _file: file.map(Box::new),
+            ..DatagramSocket::new(socket, family, packet_info, queues_errors)
+        })
     }
 
     /// Takes over a socket that was made elsewhere. Leaves its options as they are.
@@ -88,6 +88,7 @@ impl DatagramSocket {
     ) -> DatagramSocket {
         let cuts = system::SEGMENTS_MAX > 1 && family != Family::Unix;
         DatagramSocket {
+            _file: None,
             socket,
             family,
             packet_info,
@@ -190,10 +191,17 @@ fn set_options(socket: &Socket, family: Family, options: &DatagramOptions) -> io
     Ok(())
 }
 
-fn bind(socket: &Socket, local: &Address) -> io::Result<()> {
-    match local {
-        Address::Unix(name) if name.is_unnamed() => Ok(()),
-        local => socket.bind(&control::os_address(local)?),
+/// Binds the socket. Returns its file, if the address is a path.
+fn bind(socket: &Socket, options: &DatagramOptions) -> io::Result<Option<SocketFile>> {
+    match &options.local {
+        Some(Address::Unix(name)) if !name.is_unnamed() => {
+            unix_socket::bind(socket, name, &options.socket_file)
+        }
+        Some(Address::Unix(_)) | None => Ok(None),
+        Some(local) => {
+            socket.bind(&control::os_address(local)?)?;
+            Ok(None)
+        }
     }
 }
 
