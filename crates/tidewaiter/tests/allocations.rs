@@ -3,14 +3,14 @@
 
 use std::alloc::System;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tidewaiter::port::PortKind;
-use tidewaiter::{Listener, Protocol, Reactor, Transport};
+use tidewaiter::port::{Datagram, PortKind};
+use tidewaiter::{DatagramProtocol, DatagramTransport, Listener, Protocol, Reactor, Transport};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -38,6 +38,10 @@ fn the_steady_path_allocates_nothing() {
     for &kind in KINDS {
         let counted = allocations_of_echoes(kind);
         assert_eq!(counted, 0, "echoes on {kind}");
+        if kind != PortKind::Iocp {
+            let counted = allocations_of_datagrams(kind);
+            assert_eq!(counted, 0, "datagrams on {kind}");
+        }
         let counted = allocations_of_large_writes(kind);
         assert_eq!(counted, 0, "large writes on {kind}");
     }
@@ -66,6 +70,51 @@ fn allocations_of_echoes(kind: PortKind) -> usize {
         for client in &mut clients {
             client.read_exact(&mut echo).unwrap();
             assert_eq!(echo, MESSAGE);
+        }
+    };
+    count(&mut round, 100)
+}
+
+impl DatagramProtocol for Echo {
+    fn datagram_received(&mut self, transport: &DatagramTransport, datagram: &Datagram<'_>) {
+        transport.send_to(datagram, datagram.sender().unwrap());
+    }
+}
+
+/// Counts the allocations while datagrams are echoed, some alone and some several at a time, after a warm-up.
+fn allocations_of_datagrams(kind: PortKind) -> usize {
+    let builder = Reactor::builder().port(kind).signals(false);
+    let reactor = builder.build().expect("the port can be opened");
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let servers: Vec<_> = (0..CONNECTIONS)
+        .map(|_| reactor.listen_udp(address, Echo).unwrap())
+        .collect();
+    let clients: Vec<UdpSocket> = servers
+        .iter()
+        .map(|server| {
+            let client = UdpSocket::bind(address).unwrap();
+            client.connect(server.local_addr().unwrap()).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client
+        })
+        .collect();
+    let mut expected = 0;
+    let mut round = || {
+        let mut datagrams = 0;
+        for (at, client) in clients.iter().enumerate() {
+            for _ in 0..=at % 4 {
+                client.send(&MESSAGE).unwrap();
+                datagrams += 1;
+            }
+        }
+        expected += (datagrams * MESSAGE.len()) as u64;
+        run_until_sent(&reactor, expected);
+        let mut echo = [0; MESSAGE.len()];
+        for (at, client) in clients.iter().enumerate() {
+            for _ in 0..=at % 4 {
+                client.recv(&mut echo).unwrap();
+                assert_eq!(echo, MESSAGE);
+            }
         }
     };
     count(&mut round, 100)
