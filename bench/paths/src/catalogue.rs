@@ -7,7 +7,7 @@ use tidewaiter::port::PortKind;
 use crate::clocks::Phase;
 use crate::meter::Meter;
 use crate::walk::Walk;
-use crate::{Outcome, children, clocks, streams};
+use crate::{Outcome, children, clocks, datagrams, streams};
 
 /// Prepares a path, and returns the function that runs it.
 #[derive(Clone, Copy)]
@@ -82,6 +82,34 @@ const ENTRIES: &[Entry] = &[
         operations: 1,
         rounds: 200,
         prepare: Port(streams::source),
+    },
+    Entry {
+        name: "datagram-echo",
+        operation: "a datagram of 64 bytes is received and sent back; 16 sockets in turn, 4 at a time on each",
+        operations: 64,
+        rounds: 20,
+        prepare: Port(|port| datagrams::echo(port, 16, 4)),
+    },
+    Entry {
+        name: "datagram-echo-alone",
+        operation: "a datagram of 64 bytes is received and sent back; one socket",
+        operations: 1,
+        rounds: 200,
+        prepare: Port(|port| datagrams::echo(port, 1, 1)),
+    },
+    Entry {
+        name: "datagram-in",
+        operation: "a datagram of 64 bytes is received",
+        operations: 1,
+        rounds: 200,
+        prepare: Port(datagrams::sink),
+    },
+    Entry {
+        name: "datagram-out",
+        operation: "a datagram of 64 bytes is sent",
+        operations: 1,
+        rounds: 200,
+        prepare: Port(datagrams::source),
     },
     Entry {
         name: "timer-arm",

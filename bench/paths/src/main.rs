@@ -7,6 +7,7 @@
 mod catalogue;
 mod children;
 mod clocks;
+mod datagrams;
 mod meter;
 mod streams;
 mod walk;
