@@ -9,6 +9,9 @@ pub mod backpressure {}
 #[doc = include_str!("../guide/sockets_of_others.md")]
 pub mod sockets_of_others {}
 
+#[doc = include_str!("../guide/datagrams.md")]
+pub mod datagrams {}
+
 #[doc = include_str!("../guide/children.md")]
 pub mod children {}
 

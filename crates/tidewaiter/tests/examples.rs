@@ -40,6 +40,8 @@ mod several_reactors;
 mod simulated;
 #[path = "../examples/unix_socket.rs"]
 mod unix_socket;
+#[path = "../examples/udp.rs"]
+mod udp;
 
 /// The variable that names the example to run, in the process that [`run`] starts.
 const EXAMPLE: &str = "TIDEWAITER_TEST_EXAMPLE";
@@ -71,6 +73,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
         Ok("pipe") => pipe::main(),
         Ok("simulated") => simulated::main(),
         Ok("unix_socket") => unix_socket::main(),
+        Ok("udp") => udp::main(),
         _ => Ok(()),
     }
 }
@@ -160,6 +163,9 @@ fn a_serial_port_that_is_not_there_is_refused() {
     let reactor = Reactor::builder().signals(false).build().expect("a port");
     let refused = serial::open(&reactor, "no-such-port", 9600).expect_err("there is none");
     assert_eq!(refused.kind(), std::io::ErrorKind::NotFound);
+fn the_udp_server_answers() {
+    let output = run("udp", &[]);
+    assert!(output.contains("answered: hello\n"), "{output}");
 }
 
 /// Goal: none of the echoes in the documentation holds more than a bounded amount for a peer that does not
