@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use tidewaiter::port::{
-    Change, CloseMode, Completion, DirectoryOptions, Failure, Handle, Interest, Operation, Outcome,
-    Port, PortKind, PortOptions, Request, Token,
+    Change, CloseMode, Completion, DatagramBatch, DatagramOptions, DirectoryOptions, Failure,
+    Handle, Interest, Operation, Outcome, Port, PortKind, PortOptions, Request, Token,
 };
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 
@@ -184,6 +184,45 @@ fn operations_under_way_go_on_in_the_child() {
             assert_eq!(answer, "done");
         },
     );
+}
+
+/// Goal: a datagram socket with a receive under way goes on in the child, although the parent has ended.
+#[test]
+fn datagrams_go_on_in_the_child() {
+    alone(module_path!(), "datagrams_go_on_in_the_child", || {
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut harness = Harness::new();
+        let local = DatagramOptions::bound(([127, 0, 0, 1], 0));
+        let handle = harness.open_datagrams(&local).expect("it opens");
+        let address = harness.local_ip(handle);
+        let receive = harness.submit(handle, Request::ReceiveDatagrams);
+        client.send_to(b"one", address).expect("it is there");
+        let Ok(Outcome::Datagrams(_)) = harness.next(receive).result else {
+            panic!("a datagram was sent");
+        };
+        let (copy, original) = go_on_in_a_copy(harness, |mut harness| {
+            let Ok(Outcome::Datagrams(received)) = harness.next(receive).result else {
+                panic!("a datagram was sent");
+            };
+            let mut answers = DatagramBatch::new();
+            for datagram in received.iter() {
+                answers.push(&datagram, datagram.sender());
+            }
+            let sending = harness.submit(handle, Request::SendDatagrams(answers));
+            harness.last(sending).expect("it is sent");
+            harness.port.cancel(receive);
+            harness.assert_cancelled(receive);
+            harness.close_now(handle);
+            harness.finish();
+        });
+        original.drop_port();
+        client.send_to(b"two", address).expect("it is there");
+        let mut answer = [0; 8];
+        let len = client.recv(&mut answer).expect("an answer");
+        assert_eq!(&answer[..len], b"two");
+        join(copy);
+    });
 }
 
 /// Goal: every call on a copy is refused, and dropping it does nothing: connections, children, watches and

@@ -5,6 +5,7 @@ mod backpressure;
 mod connecting;
 mod datagram_errors;
 mod datagram_options;
+mod datagram_peers;
 mod datagram_storms;
 pub(crate) mod datagrams;
 pub(crate) mod drops;
