@@ -7,7 +7,6 @@ use std::time::Duration;
 use tidewaiter::port::{Datagram, PortKind};
 use tidewaiter::{DatagramProtocol, DatagramTransport, Reactor};
 
-use crate::meter::Meter;
 use crate::walk::Walk;
 
 const MESSAGE: [u8; 64] = [7; 64];
@@ -102,7 +101,6 @@ pub(crate) fn source(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let pairs = Pairs::new(kind, 1, || Sink)?;
     let peer = pairs.clients[0].local_addr()?.into();
     let mut sent = 0;
-    Meter::Off.turn_until(&pairs.reactor, |metrics| metrics.in_flight > 0)?;
     Ok(Box::new(move |meter| {
         meter.count(|| pairs.served[0].send_to(&MESSAGE, &peer));
         sent += MESSAGE.len() as u64;
