@@ -163,6 +163,9 @@ fn a_serial_port_that_is_not_there_is_refused() {
     let reactor = Reactor::builder().signals(false).build().expect("a port");
     let refused = serial::open(&reactor, "no-such-port", 9600).expect_err("there is none");
     assert_eq!(refused.kind(), std::io::ErrorKind::NotFound);
+}
+
+#[test]
 fn the_udp_server_answers() {
     let output = run("udp", &[]);
     assert!(output.contains("answered: hello\n"), "{output}");

@@ -19,7 +19,8 @@ const SPARE_MAX: usize = 32;
 ///
 /// Large ones lie in the port's receive buffers, which dropping this gives back: copy bytes that you keep for long.
 pub struct Datagrams {
-    batch: Batch,
+    /// Boxed, because completions are moved often; there until the drop.
+    batch: Option<Box<Batch>>,
     spare: Rc<SpareBatches>,
 }
 
@@ -81,15 +82,24 @@ impl Batch {
 
 /// Empty batches, kept for their allocations.
 #[derive(Default)]
-pub(crate) struct SpareBatches(RefCell<Vec<Batch>>);
+#[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+pub(crate) struct SpareBatches(RefCell<Vec<Box<Batch>>>);
 
 impl Datagrams {
     /// Makes an empty list, with the allocation of one that is gone if there is any.
     pub(crate) fn new(spare: &Rc<SpareBatches>) -> Datagrams {
         Datagrams {
-            batch: spare.0.borrow_mut().pop().unwrap_or_default(),
+            batch: Some(spare.0.borrow_mut().pop().unwrap_or_default()),
             spare: Rc::clone(spare),
         }
+    }
+
+    fn batch(&self) -> &Batch {
+        self.batch.as_ref().expect("it is there until the drop")
+    }
+
+    fn batch_mut(&mut self) -> &mut Batch {
+        self.batch.as_mut().expect("it is there until the drop")
     }
 
     /// Whether messages of so many bytes are copied.
@@ -103,7 +113,7 @@ impl Datagrams {
         if Datagrams::copies(payload.len()) {
             return self.push_copy(payload, message.segment, message.sender, message.info);
         }
-        self.batch.messages.push(Received {
+        self.batch_mut().messages.push(Received {
             range: message.start..message.memory.len(),
             memory: Some(message.memory),
             segment: message.segment,
@@ -121,9 +131,10 @@ impl Datagrams {
         sender: Option<Address>,
         info: Option<PacketInfo>,
     ) {
-        let start = self.batch.copied.len();
-        self.batch.copied.extend_from_slice(payload);
-        self.batch.messages.push(Received {
+        let batch = self.batch_mut();
+        let start = batch.copied.len();
+        batch.copied.extend_from_slice(payload);
+        batch.messages.push(Received {
             memory: None,
             range: start..start + payload.len(),
             segment,
@@ -134,31 +145,31 @@ impl Datagrams {
 
     /// The number of messages that hold the datagrams.
     pub(crate) fn messages(&self) -> usize {
-        self.batch.messages.len()
+        self.batch().messages.len()
     }
 
     /// The number of datagrams.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.batch.messages.iter().map(Received::count).sum()
+        self.batch().messages.iter().map(Received::count).sum()
     }
 
     /// Whether there are none: never for those of a completion.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.batch.messages.is_empty()
+        self.batch().messages.is_empty()
     }
 
     /// The datagrams, in the order of their arrival.
     pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
-        let mut messages = self.batch.messages.iter();
+        let mut messages = self.batch().messages.iter();
         let mut run: Option<(&Received, &[u8])> = None;
         std::iter::from_fn(move || {
             let (message, rest) = match run.take() {
                 Some(run) => run,
                 None => {
                     let message = messages.next()?;
-                    (message, self.batch.payload(message))
+                    (message, self.batch().payload(message))
                 }
             };
             let (bytes, behind) = rest.split_at(message.step().min(rest.len()));
@@ -172,11 +183,13 @@ impl Datagrams {
 
 impl Drop for Datagrams {
     fn drop(&mut self) {
-        self.batch.messages.clear();
-        self.batch.copied.clear();
-        let mut spare = self.spare.0.borrow_mut();
-        if spare.len() < SPARE_MAX {
-            spare.push(std::mem::take(&mut self.batch));
+        if let Some(mut batch) = self.batch.take() {
+            batch.messages.clear();
+            batch.copied.clear();
+            let mut spare = self.spare.0.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push(batch);
+            }
         }
     }
 }

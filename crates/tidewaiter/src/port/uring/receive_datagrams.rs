@@ -10,9 +10,10 @@ use io_uring::{opcode, squeue};
 use super::super::datagram::{Datagrams, Message};
 use super::super::messages::{Tray, record, too_large};
 use super::super::table::Key;
-use super::super::{Completion, Operation, Outcome};
+use super::super::{Completion, Failure, Operation, Outcome};
 use super::Uring;
 use super::buffers::{BufferRing, DATAGRAM_GROUP};
+use super::life::Phase;
 use super::message_form::{BUFFER_BYTES, PAYLOAD, form};
 use super::next::{Next, errno, failed};
 use super::pending::{Stage, Work};
@@ -54,14 +55,37 @@ impl Uring {
         }
     }
 
-    pub(super) fn finish_receiving_datagrams(
+    /// Processes a completion of an operation with datagrams.
+    #[inline(never)]
+    pub(super) fn finish_datagrams(
         &mut self,
         key: Key,
         cqe: Cqe,
         completions: &mut Vec<Completion>,
     ) {
         let pending = self.operations.get(key).expect("it was there a moment ago");
-        let next = match (pending.stage, cqe.buffer()) {
+        let next = match pending.work {
+            Work::SendDatagrams { .. } => self.finish_sending_datagrams(key, cqe),
+            _ => self.finish_receiving_datagrams(key, cqe, completions),
+        };
+        let pending = self.operations.get_mut(key);
+        let pending = pending.expect("it was there a moment ago");
+        let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
+        if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
+            pending.park();
+            return;
+        }
+        self.report(key, next, completions);
+    }
+
+    fn finish_receiving_datagrams(
+        &mut self,
+        key: Key,
+        cqe: Cqe,
+        completions: &mut Vec<Completion>,
+    ) -> Next {
+        let pending = self.operations.get(key).expect("it was there a moment ago");
+        match (pending.stage, cqe.buffer()) {
             (Stage::Polling, _) => self.finish_poll_for_datagrams(key, cqe),
             (Stage::Started, Some(id)) if cqe.result >= 0 => {
                 self.take_message(key, id, cqe, completions);
@@ -77,8 +101,7 @@ impl Uring {
                 }
                 self.receive_failed(key, cqe)
             }
-        };
-        self.follow(key, cqe, next, completions);
+        }
     }
 
     /// Takes a message out of the buffer `id`. Adds it to the last completion if that is of the same operation.

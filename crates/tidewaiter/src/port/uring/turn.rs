@@ -182,10 +182,9 @@ impl Uring {
         let next = match (pending.stage, &pending.work) {
             (Stage::Started, Work::Receive { .. }) => receive::finish(pending, cqe, &self.buffers),
             (Stage::Started, Work::Send { .. }) => send::finish(pending, cqe),
-            (_, Work::ReceiveDatagrams { .. }) => {
-                return self.finish_receiving_datagrams(key, cqe, completions);
+            (_, Work::ReceiveDatagrams { .. }) | (Stage::Started, Work::SendDatagrams { .. }) => {
+                return self.finish_datagrams(key, cqe, completions);
             }
-            (Stage::Started, Work::SendDatagrams { .. }) => self.finish_sending_datagrams(key, cqe),
             (Stage::Started, Work::Accept { .. }) => accept::finish(pending, cqe),
             (Stage::Started, Work::Connect(_)) => connect::finish(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => connect::finish_poll(pending, &self.handles, cqe),
@@ -215,19 +214,6 @@ impl Uring {
                 unreachable!("the kernel never gets such work")
             }
         };
-        self.follow(key, cqe, next, completions);
-    }
-
-    /// Does what follows a completion from the kernel.
-    pub(super) fn follow(
-        &mut self,
-        key: Key,
-        cqe: Cqe,
-        next: Next,
-        completions: &mut Vec<Completion>,
-    ) {
-        let pending = self.operations.get_mut(key);
-        let pending = pending.expect("it was there a moment ago");
         let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
         if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
             pending.park();
@@ -239,7 +225,7 @@ impl Uring {
         self.report(key, next, completions);
     }
 
-    fn report(&mut self, key: Key, next: Next, completions: &mut Vec<Completion>) {
+    pub(super) fn report(&mut self, key: Key, next: Next, completions: &mut Vec<Completion>) {
         let pending = self.operations.get_mut(key);
         let pending = pending.expect("it was there a moment ago");
         match next {
