@@ -258,15 +258,11 @@ impl Pending {
     }
 
     /// The operation's last completion. The kernel must be done with it.
-    pub(super) fn last(&mut self, key: Key, result: Result<Outcome, Failure>) -> Completion {
-        let result = match (&mut self.work, result) {
-            // A send of datagrams returns its batch, however it ends.
-            (Work::SendDatagrams { batch, .. }, Err(_)) => {
-                Ok(Outcome::DatagramsSent(std::mem::take(batch)))
-            }
-            (Work::SendFile(sending), Err(failure)) => sending.result(Some(failure)),
-            (_, result) => result,
-        };
+    pub(super) fn last(&mut self, key: Key, mut result: Result<Outcome, Failure>) -> Completion {
+        // Most operations succeed, and their results are not moved once more.
+        if let Err(failure) = result {
+            result = self.result_of(failure);
+        }
         Completion {
             token: self.token,
             operation: Operation(key),
@@ -280,6 +276,16 @@ impl Pending {
                 Work::File(work) => work.take_unsent(),
                 _ => Chunks::new(),
             },
+        }
+    }
+
+    /// The result of an operation that failed: some return what they had to send, however they end.
+    #[cold]
+    fn result_of(&mut self, failure: Failure) -> Result<Outcome, Failure> {
+        match &mut self.work {
+            Work::SendDatagrams { batch, .. } => Ok(Outcome::DatagramsSent(std::mem::take(batch))),
+            Work::SendFile(sending) => sending.result(Some(failure)),
+            _ => Err(failure),
         }
     }
 
