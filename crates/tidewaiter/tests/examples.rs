@@ -38,10 +38,10 @@ mod serial;
 mod several_reactors;
 #[path = "../examples/simulated.rs"]
 mod simulated;
-#[path = "../examples/unix_socket.rs"]
-mod unix_socket;
 #[path = "../examples/udp.rs"]
 mod udp;
+#[path = "../examples/unix_socket.rs"]
+mod unix_socket;
 
 /// The variable that names the example to run, in the process that [`run`] starts.
 const EXAMPLE: &str = "TIDEWAITER_TEST_EXAMPLE";
