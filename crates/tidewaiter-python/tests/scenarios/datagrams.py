@@ -152,7 +152,7 @@ def pauses(reactor):
 
 
 def stops(reactor, times):
-    """Whoever stops listening can listen on the same port as soon as the Deferred fires; data arrives all the while."""
+    """A port that has stopped is free to be listened on again once the Deferred fires; data arrives meanwhile."""
     sender = Peer()
     port, _ = _listen(reactor, sender)
     peers = []

@@ -53,7 +53,6 @@ struct State {
 
     protocol: RefCell<Option<Py<PyAny>>>,
     producing: producing::Producing,
-    passing: passing::Passing,
     name: LogName,
 }
 
@@ -227,7 +226,6 @@ impl Stream {
             buffer_size: Cell::new(BUFFER_SIZE),
             protocol: RefCell::new(None),
             producing: producing::Producing::default(),
-            passing: passing::Passing::default(),
             name: LogName::new(py),
         }))
     }

@@ -81,7 +81,7 @@ impl Stream {
         let Some(transport) = state.writable()? else {
             return Ok(false);
         };
-        let passing = &state.passing;
+        let passing = &state.producing.passing;
         let ours = sockets::duplicate(descriptor)?;
         let waits = match transport.pass_with_written(vec![ours]) {
             Ok(()) => {
@@ -102,10 +102,10 @@ impl Stream {
     fn _settle(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let state = slf.get().state(slf.py());
         let transport = state.transport()?;
-        if state.passing.waits() {
+        if state.producing.passing.waits() {
             return Ok(false);
         }
-        if state.passing.lose_owed.take()
+        if state.producing.passing.lose_owed.take()
             && let Some(transport) = transport
         {
             state.lose(&transport);

@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use tidewaiter::{Producer, ProducerKind, Transport};
 
+use super::passing::Passing;
 use super::{State, Stream};
 use crate::core::slot::Slot;
 
@@ -19,6 +20,8 @@ pub(super) struct Producing {
     paused: Cell<bool>,
     /// Whether data was written since the queue was last empty.
     owed: Cell<bool>,
+    /// Descriptors, which fill the queue as well.
+    pub(super) passing: Passing,
 }
 
 impl Producing {
@@ -77,7 +80,7 @@ impl State {
         let producing = &self.producing;
         producing.owed.set(true);
         let queued = transport.queued();
-        let is_full = queued > self.buffer_size.get() || self.passing.is_full(queued);
+        let is_full = queued > self.buffer_size.get() || producing.passing.is_full(queued);
         if !producing.streaming.get() || !is_full {
             return Ok(());
         }

@@ -43,8 +43,8 @@ impl State {
 
 fn send(state: &State, transport: &Transport, data: &Bound<'_, PyBytes>) {
     let bytes = data.as_bytes();
-    if state.passing.waits() {
-        transport.write(state.passing.send_along(transport, bytes));
+    if state.producing.passing.waits() {
+        transport.write(state.producing.passing.send_along(transport, bytes));
         return;
     }
     // Copy instances of subclasses: their destructors may run any code, also where the library must not be called.
@@ -139,7 +139,7 @@ impl Stream {
         }
         state.disconnecting.set(true);
         if let Some(transport) = transport
-            && !state.passing.puts_off_end()
+            && !state.producing.passing.puts_off_end()
         {
             state.lose(&transport);
         }
