@@ -22,6 +22,7 @@ Examples:
   tidewaiter serve 127.0.0.1:7000 -- cat
   tidewaiter serve '[::]:7000' --max-clients 100 --idle-timeout 5m -- ./handler --option
   tidewaiter serve 0.0.0.0:873 --inetd -- rsync --daemon
+  tidewaiter serve udp:0.0.0.0:7000 --idle-timeout 10s -- ./answer
   tidewaiter serve unix:/run/app.sock --socket-mode 660 -- ./handler
   tidewaiter serve localhost:7000 --metrics 127.0.0.1:9100 -- sh -c 'read name; echo hello $name'
 
@@ -32,6 +33,11 @@ UNIXREMOTEEUID and UNIXREMOTEEGID are the client's process, user and group. On a
 
 The file of a UNIX socket is made with its permissions, replaces that of a server that has died, and is removed at \
 the end. A second server on the same path is refused. Only users of this machine can connect to a named pipe.
+
+On UDP, each peer that sends something gets its own COMMAND: what it sends arrives at COMMAND's standard input, without \
+bounds between datagrams, and each piece that COMMAND writes at once goes back as a datagram. PROTO is UDP, and the \
+variables begin with UDP. When no byte has moved for --idle-timeout, or the peer is unreachable, COMMAND reads the end \
+of its input and has --grace to exit. Datagrams are dropped while --max-clients run, and while COMMAND does not read.
 
 With --inetd, the connection itself is COMMAND's standard input and output, for programs that ask for their peer. \
 The server neither sees nor counts its bytes, so that --idle-timeout is refused. It does not notice that the client \
@@ -83,11 +89,16 @@ Examples:
   tidewaiter connect localhost:7000
   tidewaiter connect '[::1]:7000' --timeout 5s < request > answer
   tidewaiter connect --raw localhost:7000
+  tidewaiter connect unix:/run/app.sock
+  echo ping | tidewaiter connect udp:localhost:7000
 
 The command ends when the other side has ended its output and all of standard input is sent. After the other side \
 has ended its output, the command stops waiting for input that stays silent for a second, or that is a terminal. If the \
 other side closes before everything is sent, the command reports how many bytes are missing at least, and exits with \
-code 4. With --end-with-peer, it stops sending when the other side ends its output, and reports nothing missing.";
+code 4. With --end-with-peer, it stops sending when the other side ends its output, and reports nothing missing.
+
+With udp:, what is read at once from standard input goes out as one datagram. The command ends when standard input has \
+ended and no datagram has come for a second, or with code 1 when the other side refuses datagrams.";
 
 /// A process per connection, on every OS.
 #[derive(Debug, Parser)]
@@ -133,7 +144,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N")]
     pub(crate) max_clients: Option<String>,
     /// Close a connection, and end its COMMAND, when no byte has moved in either direction for this long: 500ms,
-    /// 30s, 5m, 1h; a number alone means seconds [default: never]
+    /// 30s, 5m, 1h; a number alone means seconds [default: never; UDP: 60s]
     #[arg(long, value_name = "DURATION")]
     pub(crate) idle_timeout: Option<String>,
     /// Time that children have to finish at shutdown, or after they lose their client
@@ -189,8 +200,8 @@ pub(crate) struct Serve {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServedPlace {
     /// Where to listen: HOST:PORT or [V6]:PORT (a host name means all of its addresses; with port 0, the OS chooses
-    /// a port), also written tcp:HOST:PORT; unix:PATH, or unix:@NAME on Linux; pipe:NAME on Windows; systemd: or
-    /// systemd:NAME for the sockets that a service manager passes; fd:N for an inherited listening socket
+    /// a port), also written tcp:HOST:PORT; udp:HOST:PORT; unix:PATH, or unix:@NAME on Linux; pipe:NAME on Windows; systemd: or
+    /// systemd:NAME for the sockets that a service manager passes; fd:N for an inherited listening or datagram socket
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: String,
     /// Permissions of the file of a UNIX socket, in octal: 660 lets its owner and group connect
@@ -222,7 +233,7 @@ pub(crate) struct Limits {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
-    /// Where to connect to: HOST:PORT or [V6]:PORT, also written tcp:HOST:PORT; unix:PATH, or unix:@NAME on Linux;
+    /// Where to connect to: HOST:PORT or [V6]:PORT, also written tcp:HOST:PORT; udp:HOST:PORT; unix:PATH, or unix:@NAME on Linux;
     /// pipe:NAME on Windows; systemd: or fd:N for a connection that this process was started with
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: String,

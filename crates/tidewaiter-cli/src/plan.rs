@@ -108,6 +108,10 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
         ));
     }
     let place = place(&serve.at.address)?;
+    if serve.inetd && matches!(place, Place::Udp(_)) {
+        let message = format!("--inetd: {place} has no connection that COMMAND could have");
+        return Err(Failure::Usage(message));
+    }
     Ok(ServePlan {
         port,
         socket_mode: socket_mode(serve.at.socket_mode.as_deref(), &place)?,
@@ -129,9 +133,13 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
 }
 
 fn plan_connect(connect: &Connect, port: Option<PortKind>) -> Result<ConnectPlan, Failure> {
+    let place = place(&connect.address)?;
+    if connect.raw && matches!(place, Place::Udp(_)) {
+        return Err(Failure::Usage(format!("--raw: {place} is no connection")));
+    }
     Ok(ConnectPlan {
         port,
-        place: place(&connect.address)?,
+        place,
         timeout: duration("--timeout", &connect.timeout)?,
         end_with_peer: connect.end_with_peer,
         raw: connect.raw,

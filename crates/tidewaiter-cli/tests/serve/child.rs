@@ -68,6 +68,10 @@ fn play(role: &str) -> io::Result<i32> {
                 "TCPLOCALIP",
                 "TCPLOCALPORT",
                 "UNIXLOCALPATH",
+                "UNIXREMOTEEUID",
+                "UDPREMOTEIP",
+                "UDPREMOTEPORT",
+                "UDPLOCALPORT",
             ] {
                 say(format!("{name}={}\n", std::env::var(name).unwrap_or_default()).as_bytes())?;
             }

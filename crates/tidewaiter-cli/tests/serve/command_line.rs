@@ -38,6 +38,8 @@ fn a_wrong_command_line_gives_a_message_of_one_line_and_code_2() {
         &["serve", "localhost:1", "--socket-mode", "600", "--", "x"],
         &["serve", "unix:/a", "--socket-mode", "rw", "--", "x"],
         &["serve", "unix:/a", "--socket-mode", "1777", "--", "x"],
+        &["serve", "udp:localhost:1", "--inetd", "--", "x"],
+        &["connect", "--raw", "udp:localhost:1"],
         &["connect", "pipe:"],
         &["connect", "::1:7000"],
         &["connect", "localhost:99999"],

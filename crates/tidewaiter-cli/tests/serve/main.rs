@@ -5,6 +5,7 @@ mod command_line;
 mod confining;
 mod connect;
 mod daemons;
+mod datagrams;
 mod drain;
 mod inetd;
 mod limits;

@@ -44,6 +44,19 @@ fn tcp_may_be_said() {
     assert_echo(&converse(&place, b"hello"), b"hello");
 }
 
+#[cfg(windows)]
+#[test]
+fn a_named_pipe_is_served_and_connected_to() {
+    let place = format!("pipe:tidewaiter-test-{}", std::process::id());
+    let server = Server::start_on(&place, "echo", &[]);
+    assert_eq!(server.place, place);
+    for _ in 0..3 {
+        assert_echo(&converse(&place, b"hello"), b"hello");
+    }
+    let refused = failure(&["serve", "-q", &place, "--", "x"]);
+    assert!(refused.contains(&place), "{refused}");
+}
+
 /// Goal: a kind of place that this system lacks is refused with the place and the cause.
 #[test]
 fn what_the_system_lacks_is_said() {
@@ -82,7 +95,7 @@ fn a_descriptor_that_is_none_is_named() {
 mod unix {
     use std::fs;
     use std::io::{Read, Write};
-    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
     use std::os::fd::OwnedFd;
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
     use std::os::unix::net::{UnixListener, UnixStream};
@@ -91,7 +104,7 @@ mod unix {
 
     use super::{assert_echo, converse, failure};
     use crate::shutdown::terminate;
-    use crate::support::{Server, field, serve, tidewaiter};
+    use crate::support::{PATIENCE, Server, field, serve, tidewaiter};
 
     /// A folder for one socket, which is removed at the end.
     struct Folder(PathBuf);
@@ -190,7 +203,14 @@ mod unix {
         let mut told = String::new();
         client.read_to_string(&mut told).expect("the child writes");
         let path = format!("UNIXLOCALPATH={}\n", folder.path().display());
-        for line in ["PROTO=UNIX\n", &path, "REMOTE_ADDR=\n", "TCPLOCALIP=\n"] {
+        let user = format!("UNIXREMOTEEUID={}\n", rustix::process::geteuid().as_raw());
+        for line in [
+            "PROTO=UNIX\n",
+            &path,
+            &user,
+            "REMOTE_ADDR=\n",
+            "TCPLOCALIP=\n",
+        ] {
             assert!(told.contains(line), "{told}");
         }
         let line = server.await_line("connection ended");
@@ -248,6 +268,24 @@ mod unix {
     }
 
     #[test]
+    fn an_inherited_datagram_socket_is_served() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = socket.local_addr().expect("it is bound");
+        let server = server_with(socket.into(), "fd:3", &[], "");
+        assert_eq!(server.place, format!("udp:{address}"));
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        client
+            .set_read_timeout(Some(PATIENCE))
+            .expect("it can be set");
+        client.send_to(b"hello", address).expect("it is sent");
+        let (mut got, mut data) = (Vec::new(), [0; 4096]);
+        while !got.ends_with(b"hello") {
+            let count = client.recv(&mut data).expect("the child answers");
+            got.extend_from_slice(&data[..count]);
+        }
+    }
+
+    #[test]
     fn what_no_service_manager_passed_is_said() {
         let message = failure(&["serve", "-q", "systemd:", "--", "x"]);
         let expected =
@@ -258,7 +296,10 @@ mod unix {
                 "systemd:api",
                 "no socket named \"api\" was passed, but: web",
             ),
-            ("systemd:web", "is not a listening socket"),
+            (
+                "systemd:web",
+                "is neither a listening socket nor a datagram socket",
+            ),
         ] {
             let (client, _other) = UnixStream::pair().expect("a pair");
             let script =

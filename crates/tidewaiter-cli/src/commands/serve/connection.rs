@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
-use tidewaiter::port::{Socket, SocketOption};
+use tidewaiter::port::{PeerCredentials, Socket, SocketOption};
 use tidewaiter::process::{Command, Stdio};
 use tidewaiter::{Address, Transport};
+
+use super::datagrams::Peer;
 
 /// Idle time after which the kernel probes whether the client is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -17,21 +19,36 @@ pub(super) enum Connection {
     Joined(Transport),
     /// It becomes COMMAND's standard input and output. Empty once COMMAND has it, or it is closed.
     HandedOver(RefCell<Option<Socket>>),
+    /// There is none: the server passes on the datagrams of one peer.
+    Datagrams(Peer),
 }
 
 impl Connection {
     pub(super) fn transport(&self) -> Option<&Transport> {
         match self {
             Connection::Joined(transport) => Some(transport),
-            Connection::HandedOver(_) => None,
+            Connection::HandedOver(_) | Connection::Datagrams(_) => None,
         }
     }
 
-    /// Drops a socket that COMMAND has by now, or that no COMMAND will have. Returns whether there was one.
-    pub(super) fn drop_socket(&self) -> bool {
+    pub(super) fn datagrams(&self) -> Option<&Peer> {
         match self {
-            Connection::Joined(_) => false,
-            Connection::HandedOver(socket) => socket.take().is_some(),
+            Connection::Datagrams(peer) => Some(peer),
+            Connection::Joined(_) | Connection::HandedOver(_) => None,
+        }
+    }
+
+    /// Whether COMMAND has the connection, so that the server does not see its bytes.
+    pub(super) fn is_handed_over(&self) -> bool {
+        matches!(self, Connection::HandedOver(_))
+    }
+
+    /// Drops a socket that COMMAND has by now, or that no COMMAND will have, or lets go of a peer.
+    pub(super) fn release(&self) {
+        match self {
+            Connection::Joined(_) => {}
+            Connection::HandedOver(socket) => drop(socket.take()),
+            Connection::Datagrams(peer) => peer.forget(),
         }
     }
 
@@ -49,6 +66,7 @@ impl Connection {
                 }
                 None => Ok(()),
             },
+            Connection::Datagrams(_) => Ok(()),
         }
     }
 
@@ -57,7 +75,13 @@ impl Connection {
         match self {
             Connection::Joined(transport) => transport.local_addr().ok(),
             Connection::HandedOver(socket) => socket.borrow().as_ref()?.local_addr().ok(),
+            Connection::Datagrams(peer) => peer.local_addr(),
         }
+    }
+
+    /// The process and user at the other end, if the system tells.
+    pub(super) fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.transport()?.peer_credentials().ok()
     }
 
     /// Gives the connection to COMMAND, if it is to have it.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use tidewaiter::Address;
+use tidewaiter::port::PeerCredentials;
 use tidewaiter::process::Command;
 
 /// All variables of the convention (UCSPI). Inherited values would be wrong.
@@ -17,6 +18,10 @@ const NAMES: &[&str] = &[
     "TCPREMOTEINFO",
     "TCPREMOTEIP",
     "TCPREMOTEPORT",
+    "UDPLOCALIP",
+    "UDPLOCALPORT",
+    "UDPREMOTEIP",
+    "UDPREMOTEPORT",
     "UNIXLOCALPATH",
     "UNIXREMOTEEGID",
     "UNIXREMOTEEUID",
@@ -24,11 +29,30 @@ const NAMES: &[&str] = &[
     "UNIXREMOTEPID",
 ];
 
-/// Describes the connection in COMMAND's environment.
-pub(super) fn describe(command: Command, local: Option<&Address>, peer: &Address) -> Command {
+/// Tells which process and user are at the other end of a UNIX socket.
+pub(super) fn identify(command: Command, peer: PeerCredentials) -> Command {
+    let command = command
+        .env("UNIXREMOTEEUID", peer.user.to_string())
+        .env("UNIXREMOTEEGID", peer.group.to_string());
+    match peer.process {
+        Some(process) => command.env("UNIXREMOTEPID", process.to_string()),
+        None => command,
+    }
+}
+
+/// Describes the connection, or the peer of a UDP socket, in COMMAND's environment.
+pub(super) fn describe(
+    command: Command,
+    local: Option<&Address>,
+    peer: &Address,
+    is_udp: bool,
+) -> Command {
     let command = NAMES.iter().fold(command, Command::env_remove);
     match peer {
-        Address::Ip(peer) => describe_tcp(command, local, *peer),
+        Address::Ip(peer) => {
+            let protocol = if is_udp { "UDP" } else { "TCP" };
+            describe_ip(command, protocol, local, *peer)
+        }
         Address::Unix(peer) => {
             let command = command.env("PROTO", "UNIX");
             let paths = [
@@ -53,18 +77,24 @@ fn path_of(address: &Address) -> Option<&std::path::Path> {
     }
 }
 
-fn describe_tcp(command: Command, local: Option<&Address>, peer: SocketAddr) -> Command {
+fn describe_ip(
+    command: Command,
+    protocol: &str,
+    local: Option<&Address>,
+    peer: SocketAddr,
+) -> Command {
+    let name = |of| format!("{protocol}{of}");
     let (ip, port) = (peer.ip().to_string(), peer.port().to_string());
     let command = command
         .env("REMOTE_ADDR", &ip)
         .env("REMOTE_PORT", &port)
-        .env("PROTO", if peer.is_ipv6() { "TCP6" } else { "TCP" })
-        .env("TCPREMOTEIP", ip)
-        .env("TCPREMOTEPORT", port);
+        .env("PROTO", name(if peer.is_ipv6() { "6" } else { "" }))
+        .env(name("REMOTEIP"), ip)
+        .env(name("REMOTEPORT"), port);
     match local.and_then(Address::socket_addr) {
         Some(local) => command
-            .env("TCPLOCALIP", local.ip().to_string())
-            .env("TCPLOCALPORT", local.port().to_string()),
+            .env(name("LOCALIP"), local.ip().to_string())
+            .env(name("LOCALPORT"), local.port().to_string()),
         None => command,
     }
 }

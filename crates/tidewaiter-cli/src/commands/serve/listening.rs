@@ -9,30 +9,83 @@ use tidewaiter::port::{ListenOptions, ListeningSocket, Resource};
 use tidewaiter::{Address, Error, Listener};
 
 use super::client::Client;
+use super::datagrams;
 use super::server::Server;
 use crate::failure::Failure;
 use crate::place::{Place, take_descriptor, take_passed};
 use crate::plan::Streams;
 
-/// Opens the listeners of the server. Their connections go to it.
-pub(super) fn open(server: &Rc<Server>) -> Result<Vec<Listener>, Failure> {
-    let place = server.plan.place.clone();
-    match &place {
-        Place::Tcp(host) => on_host(host, |address| on_address(server, address.into())),
+/// What the server serves.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub(super) listeners: Vec<Listener>,
+    /// The addresses of its datagram sockets.
+    datagrams: Vec<Address>,
+}
+
+impl Opened {
+    /// Where each socket is, for the log.
+    pub(super) fn places(&self) -> impl Iterator<Item = String> {
+        let listeners = self.listeners.iter().map(|it| it.local_addr().to_string());
+        let datagrams = self.datagrams.iter().map(|address| match address {
+            Address::Ip(address) => format!("udp:{address}"),
+            address => address.to_string(),
+        });
+        listeners.chain(datagrams)
+    }
+
+    fn serve(&mut self, server: &Rc<Server>, place: &str, given: Resource) -> Result<(), Failure> {
+        let failed = |error| Failure::Failed(format!("{place}: {error}"));
+        match given {
+            Resource::Listener(socket) => {
+                let listener = on_socket(server, socket.one_at_a_time()).map_err(failed)?;
+                self.listeners.push(listener);
+                Ok(())
+            }
+            Resource::Datagrams(socket) if server.plan.streams != Streams::Connection => {
+                let address = datagrams::adopt(server, socket).map_err(failed)?;
+                self.datagrams.push(address);
+                Ok(())
+            }
+            Resource::Datagrams(_) => Err(Failure::Failed(format!(
+                "--inetd: {place} has no connection that COMMAND could have"
+            ))),
+            _ => {
+                let message =
+                    format!("{place} is neither a listening socket nor a datagram socket");
+                Err(Failure::Failed(message))
+            }
+        }
+    }
+}
+
+/// Opens what the server serves. The clients go to it.
+pub(super) fn open(server: &Rc<Server>) -> Result<Opened, Failure> {
+    let mut opened = Opened::default();
+    let place = &server.plan.place;
+    match place {
+        Place::Tcp(host) => {
+            opened.listeners = on_host(host, |address| on_address(server, address.into()))?;
+        }
+        Place::Udp(host) => {
+            opened.datagrams = on_host(host, |address| datagrams::open(server, address.into()))?;
+        }
         Place::Local(address) => {
             let listener = on_address(server, address.clone());
-            Ok(vec![listener.map_err(Failure::failed)?])
+            opened.listeners.push(listener.map_err(Failure::failed)?);
         }
-        Place::Passed(name) => take_passed(name.as_deref())?
-            .into_iter()
-            .map(|passed| on_resource(server, passed.resource, &format!("systemd:{}", passed.name)))
-            .collect(),
+        Place::Passed(name) => {
+            for passed in take_passed(name.as_deref())? {
+                let place = format!("systemd:{}", passed.name);
+                opened.serve(server, &place, passed.resource)?;
+            }
+        }
         Place::Descriptor(number) => {
-            let listener = on_resource(server, take_descriptor(*number)?, &place.to_string());
-            Ok(vec![listener?])
+            let resource = take_descriptor(*number)?;
+            opened.serve(server, &place.to_string(), resource)?;
         }
-        Place::Udp(_) => Err(Failure::usage(format!("{place}: UDP has no connections"))),
     }
+    Ok(opened)
 }
 
 fn on_address(server: &Rc<Server>, address: Address) -> Result<Listener, Error> {
@@ -47,15 +100,6 @@ fn on_address(server: &Rc<Server>, address: Address) -> Result<Listener, Error> 
     reactor.listen(options, move |peer| Client::new(&server, peer))
 }
 
-fn on_resource(server: &Rc<Server>, resource: Resource, name: &str) -> Result<Listener, Failure> {
-    let Resource::Listener(socket) = resource else {
-        let message = format!("{name} is not a listening socket");
-        return Err(Failure::Failed(message));
-    };
-    let listener = on_socket(server, socket.one_at_a_time());
-    listener.map_err(|error| Failure::Failed(format!("{name}: {error}")))
-}
-
 fn on_socket(server: &Rc<Server>, socket: ListeningSocket) -> Result<Listener, Error> {
     let (reactor, server) = (&server.reactor, Rc::clone(server));
     if server.plan.streams == Streams::Connection {
@@ -65,27 +109,42 @@ fn on_socket(server: &Rc<Server>, socket: ListeningSocket) -> Result<Listener, E
     reactor.listen_on(socket, move |peer| Client::new(&server, peer))
 }
 
-fn ip_address(listener: &Listener) -> Option<SocketAddr> {
-    listener.local_addr().socket_addr()
+/// Something that is bound to an address.
+pub(super) trait Bound {
+    fn address(&self) -> Address;
+}
+
+impl Bound for Listener {
+    fn address(&self) -> Address {
+        self.local_addr()
+    }
+}
+
+impl Bound for Address {
+    fn address(&self) -> Address {
+        self.clone()
+    }
 }
 
 /// Listens on every address of a host. It is enough if one address of several can be used.
-pub(super) fn on_host(
+pub(super) fn on_host<B: Bound>(
     host: &HostPort,
-    mut on: impl FnMut(SocketAddr) -> Result<Listener, Error>,
-) -> Result<Vec<Listener>, Failure> {
+    mut on: impl FnMut(SocketAddr) -> Result<B, Error>,
+) -> Result<Vec<B>, Failure> {
     let addresses = endpoint::resolve(host).map_err(Failure::failed)?;
-    let mut listeners: Vec<Listener> = Vec::new();
+    let mut bound: Vec<B> = Vec::new();
     let mut refused = None;
     for mut address in addresses {
         // With port 0, use the port that the OS chose for the first address on all others.
         if host.port == 0
-            && let Some(first) = listeners.first().and_then(ip_address)
+            && let Some(first) = bound
+                .first()
+                .and_then(|first| first.address().socket_addr())
         {
             address.set_port(first.port());
         }
         match on(address) {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => bound.push(listener),
             // A name may resolve to an address of a family that this machine does not support.
             Err(Error::Listen { source, address })
                 if source.kind() == io::ErrorKind::AddrNotAvailable =>
@@ -96,7 +155,7 @@ pub(super) fn on_host(
         }
     }
     match refused {
-        Some(failure) if listeners.is_empty() => Err(failure),
-        _ => Ok(listeners),
+        Some(failure) if bound.is_empty() => Err(failure),
+        _ => Ok(bound),
     }
 }

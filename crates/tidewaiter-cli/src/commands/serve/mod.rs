@@ -5,6 +5,7 @@
 mod child;
 mod client;
 mod connection;
+mod datagrams;
 mod delivery;
 mod environment;
 mod limits;
@@ -41,13 +42,13 @@ pub(crate) fn run(plan: ServePlan) -> Result<ExitCode, Failure> {
     }
     let metrics_address = plan.metrics.clone();
     let server = Server::new(&reactor, plan);
-    let listeners = listening::open(&server)?;
+    let opened = listening::open(&server)?;
     let clients_max = Some(server.clients_max).filter(|max| *max < usize::MAX);
     let clients_max = clients_max.map_or_else(|| "unlimited".to_owned(), |max| max.to_string());
-    for listener in &listeners {
-        log::info!(address:% = listener.local_addr(), port:% = reactor.port_info().kind, max_clients:% = clients_max; "listening");
+    for place in opened.places() {
+        log::info!(address:% = place, port:% = reactor.port_info().kind, max_clients:% = clients_max; "listening");
     }
-    server.set_listeners(listeners);
+    server.set_listeners(opened.listeners);
     orphans::reap_if_first_process(&server);
     if let Some(address) = metrics_address {
         serve_metrics(&reactor, &server, &address)?;

@@ -83,6 +83,13 @@ impl Server {
         self.sessions.borrow().len()
     }
 
+    /// Whether a new peer that cannot wait would get a COMMAND at once, as far as is known.
+    pub(super) fn has_place(&self) -> bool {
+        self.stage.get() == Stage::Serving
+            && self.served.get() < self.clients_max
+            && self.retry.borrow().is_none()
+    }
+
     pub(super) fn is_paused(&self) -> bool {
         self.paused.get()
     }

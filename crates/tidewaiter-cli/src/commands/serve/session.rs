@@ -13,6 +13,7 @@ use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 use tidewaiter::{Address, DelayedCall, Process, ProducerKind, Reactor, Reason, Transport};
 
 use super::connection::Connection;
+use super::datagrams::{IDLE_TIMEOUT, Peer, WAITING_BYTES_MAX};
 use super::environment;
 use super::terminal;
 use super::totals::{Totals, add};
@@ -128,11 +129,28 @@ impl Session {
     pub(super) fn join(self: &Rc<Self>, process: Process) {
         log::debug!(peer:% = self.peer, pid = process.pid(); "connected");
         self.ended.child.set(false);
-        let Some(client) = self.client() else {
+        if self.connection.is_handed_over() {
             // Only the child has the connection from here on, so its end is the end of the connection.
-            self.connection.drop_socket();
+            self.connection.release();
             self.ended.client.set(true);
             self.process.replace(Some(process));
+            return;
+        }
+        self.join_streams(process);
+        let unless_said = self.connection.datagrams().map(|_| IDLE_TIMEOUT);
+        if let Some(limit) = self.owner.plan().idle_timeout.or(unless_said) {
+            self.touch();
+            self.later(limit, move |session| session.check_idle(limit));
+        }
+    }
+
+    fn join_streams(&self, process: Process) {
+        let Some(client) = self.client() else {
+            self.process.replace(Some(process));
+            let early = self.connection.datagrams().map(Peer::take_early);
+            if let Some(stdin) = self.pipe(0) {
+                stdin.write(&early.unwrap_or_default());
+            }
             return;
         };
         // Backpressure: read from each side only as fast as the other side takes the data.
@@ -144,10 +162,6 @@ impl Session {
         }
         self.process.replace(Some(process));
         client.resume_producing();
-        if let Some(limit) = self.owner.plan().idle_timeout {
-            self.touch();
-            self.later(limit, move |session| session.check_idle(limit));
-        }
     }
 
     /// The child's command line and environment.
@@ -158,7 +172,12 @@ impl Session {
         };
         let command = plan.confinement.command(program).args(args);
         let local = self.connection.local_addr();
-        let command = environment::describe(command, local.as_ref(), &self.peer);
+        let is_udp = self.connection.datagrams().is_some();
+        let command = environment::describe(command, local.as_ref(), &self.peer, is_udp);
+        let command = match self.connection.peer_credentials() {
+            Some(peer) => environment::identify(command, peer),
+            None => command,
+        };
         let command = self.connection.give(command);
         match plan.streams {
             Streams::Terminal(size) => command.terminal(size),
@@ -173,8 +192,14 @@ impl Session {
         self.touch();
         add(&self.traffic.bytes_in, data.len() as u64);
         add(&self.owner.totals().bytes_in, data.len() as u64);
-        if let Some(stdin) = self.pipe(0) {
-            stdin.write(data);
+        let stdin = self.pipe(0);
+        match (stdin, self.connection.datagrams()) {
+            (None, Some(peer)) if self.ended.child.get() => peer.keep(data),
+            (Some(stdin), Some(_)) if stdin.queued() + data.len() > WAITING_BYTES_MAX => {
+                log::debug!(peer:% = self.peer; "the command does not read: a datagram is dropped");
+            }
+            (Some(stdin), _) => stdin.write(data),
+            (None, _) => {}
         }
         self.traffic
             .in_line
@@ -233,14 +258,25 @@ impl Session {
         self.later(self.owner.plan().grace, Session::end_tree);
     }
 
+    /// The peer of a datagram socket is gone: ends the child's input, and after a while the child. What the peer sends
+    /// from now on is for another child.
+    pub(super) fn peer_gone(self: &Rc<Self>, reason: &'static str) {
+        self.because(reason);
+        self.connection.release();
+        self.client_output_ended();
+        self.later(self.owner.plan().grace, Session::end_tree);
+    }
+
     // Events of the child.
 
     pub(super) fn child_data_received(&self, data: &[u8]) {
         self.touch();
         add(&self.traffic.bytes_out, data.len() as u64);
         add(&self.owner.totals().bytes_out, data.len() as u64);
-        if let Some(client) = self.client() {
-            client.write(data);
+        match &self.connection {
+            Connection::Joined(client) => client.write(data),
+            Connection::Datagrams(peer) => peer.send(data),
+            Connection::HandedOver(_) => {}
         }
     }
 
@@ -265,7 +301,7 @@ impl Session {
         if let Some(stdin) = self.pipe(0) {
             stdin.abort_connection();
         }
-        if self.client().is_some() {
+        if !self.connection.is_handed_over() {
             self.later(ORPHANS_LIMIT, Session::end_tree);
             self.watch_rest();
         } else if let Some(process) = &*self.process.borrow() {
@@ -277,7 +313,7 @@ impl Session {
     /// The child has exited, and all its pipes are closed.
     pub(super) fn child_ended(self: &Rc<Self>) {
         self.ended.child.set(true);
-        if self.ended.client.get() {
+        if self.ended.client.get() || self.connection.datagrams().is_some() {
             self.finish();
         } else {
             self.deliver_rest();
@@ -296,7 +332,8 @@ impl Session {
         self.because(reason);
         if let Some(client) = self.client() {
             client.lose_connection();
-        } else if self.connection.drop_socket() {
+        } else {
+            self.connection.release();
             // No event follows.
             self.later(Duration::ZERO, Session::finish);
         }
@@ -306,6 +343,19 @@ impl Session {
     pub(super) fn reset(&self) {
         if let Some(client) = self.client() {
             client.abort_connection();
+        }
+    }
+
+    /// Reads no output of the child for now: the network takes no more.
+    pub(super) fn pause_output(&self) {
+        if let Some(stdout) = self.pipe(1) {
+            stdout.pause_producing();
+        }
+    }
+
+    pub(super) fn resume_output(&self) {
+        if let Some(stdout) = self.pipe(1) {
+            stdout.resume_producing();
         }
     }
 
@@ -376,7 +426,6 @@ impl Session {
     }
 
     fn check_idle(self: &Rc<Self>, limit: Duration) {
-        let Some(client) = self.client() else { return };
         // A client that receives data is active, too.
         let left = self.undelivered().unwrap_or(0);
         if self.activity.last_left.replace(left) != left {
@@ -388,6 +437,10 @@ impl Session {
             self.later(rest, move |session| session.check_idle(limit));
             return;
         }
+        let Some(client) = self.client() else {
+            self.peer_gone("idle timeout");
+            return;
+        };
         self.because("idle timeout");
         self.end_tree();
         if left > 0 {
@@ -411,11 +464,12 @@ impl Session {
         }
         let pid = self.pid();
         self.process.take();
+        self.connection.release();
         let now = self.reactor().now();
         let elapsed = now.saturating_duration_since(self.started);
-        let bytes = |count: &Cell<u64>| match self.client() {
-            Some(_) => count.get().to_string(),
-            None => "unknown".to_owned(),
+        let bytes = |count: &Cell<u64>| match self.connection.is_handed_over() {
+            false => count.get().to_string(),
+            true => "unknown".to_owned(),
         };
         log::info!(
             peer:% = self.peer,

@@ -1,5 +1,7 @@
 //! `tidewaiter connect`: joins standard input and output to a connection.
 
+mod datagrams;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -59,6 +61,9 @@ struct Join {
 
 pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
     let reactor = plan::reactor(plan.port)?;
+    if let Place::Udp(host) = &plan.place {
+        return outcome(datagrams::run(&reactor, host)?);
+    }
     let terminal = plan.raw.then(OwnTerminal::find);
     if matches!(terminal, Some(None)) {
         let message = "--raw needs a terminal as standard input or output";
@@ -80,7 +85,11 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
     // Whatever is reported is shown as usual.
     join.raw.take();
     run.map_err(Failure::failed)?;
-    match join.end.take() {
+    outcome(join.end.take())
+}
+
+fn outcome(end: Option<End>) -> Result<ExitCode, Failure> {
+    match end {
         Some(End::Failed(message)) => Err(Failure::Failed(message)),
         Some(End::Unsent(bytes)) => {
             let failure = "the other side closed before all of standard input was sent";
@@ -111,7 +120,7 @@ fn connect(
             let passed = passed.swap_remove(0);
             return adopt(reactor, passed.resource, &place, join);
         }
-        Place::Udp(_) => return Err(Failure::usage(format!("{place}: UDP has no connections"))),
+        Place::Udp(_) => unreachable!("UDP has no connections"),
     };
     reactor.connect(options.timeout(timeout), Dial(Rc::clone(join)));
     Ok(())
