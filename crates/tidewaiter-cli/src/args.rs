@@ -97,6 +97,9 @@ has ended its output, the command stops waiting for input that stays silent for 
 other side closes before everything is sent, the command reports how many bytes are missing at least, and exits with \
 code 4. With --end-with-peer, it stops sending when the other side ends its output, and reports nothing missing.
 
+A named pipe cannot be ended in one direction: when standard input has ended, the command ends once nothing has come for a \
+second.
+
 With udp:, what is read at once from standard input goes out as one datagram. The command ends when standard input has \
 ended and no datagram has come for a second, or with code 1 when the other side refuses datagrams.";
 

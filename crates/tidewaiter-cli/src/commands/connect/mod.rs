@@ -188,6 +188,7 @@ impl Protocol for Connection {
         if let Some(standard) = &*self.0.standard.borrow() {
             standard.write(data);
         }
+        self.0.await_silence();
     }
 
     fn read_connection_lost(&mut self, _: &Transport) {
@@ -270,6 +271,10 @@ impl Producer for Input {
     }
 }
 
+fn is_pipe(connection: &Transport) -> bool {
+    matches!(connection.peer_addr(), Some(Address::Pipe(_)))
+}
+
 impl Join {
     /// Once the other side has ended its output, ends the input after a while, unless something arrives before.
     fn await_input(self: &Rc<Self>) {
@@ -293,13 +298,29 @@ impl Join {
     }
 
     /// Shuts down the sending side as soon as everything that was read is sent.
-    fn end_input(&self) {
+    fn end_input(self: &Rc<Self>) {
         self.stop_patience();
         self.input_ended.set(true);
         if let Some(connection) = &*self.connection.borrow() {
             connection.unregister_producer();
-            connection.lose_write_connection();
+            if !is_pipe(connection) {
+                connection.lose_write_connection();
+            }
         }
+        self.await_silence();
+    }
+
+    /// Once all of the input is sent over a named pipe, ends the connection when nothing has come for a while: a pipe
+    /// cannot be ended in one direction.
+    fn await_silence(self: &Rc<Self>) {
+        let connection = self.connection.borrow().clone();
+        let Some(connection) = connection.filter(|it| self.input_ended.get() && is_pipe(it)) else {
+            return;
+        };
+        self.stop_patience();
+        let reactor = connection.reactor().clone();
+        let call = reactor.call_later(INPUT_PATIENCE, move |_| connection.lose_connection());
+        self.patience.replace(Some(call));
     }
 
     /// Handles the end of the connection, or a failure to connect: leaves the loop once all output is written.
