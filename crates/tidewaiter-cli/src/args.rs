@@ -29,7 +29,7 @@ Examples:
 Each connection gets its own COMMAND, whose standard input and output lead to the client. The environment of \
 COMMAND has the client's address in REMOTE_ADDR and REMOTE_PORT, and in PROTO, TCPREMOTEIP, TCPREMOTEPORT, \
 TCPLOCALIP and TCPLOCALPORT. On a UNIX socket, PROTO is UNIX, UNIXLOCALPATH is the path, and UNIXREMOTEPID, \
-UNIXREMOTEEUID and UNIXREMOTEEGID are the client's process, user and group. On a named pipe, PROTO is PIPE.
+UNIXREMOTEEUID and UNIXREMOTEEGID are the client's process, user and group. On a named pipe, PROTO is PIPE, and PIPEREMOTEPID the client's process.
 
 The file of a UNIX socket is made with its permissions, replaces that of a server that has died, and is removed at \
 the end. A second server on the same path is refused. Only users of this machine can connect to a named pipe.

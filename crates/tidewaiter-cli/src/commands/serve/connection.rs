@@ -8,7 +8,7 @@ use tidewaiter::port::{PeerCredentials, Socket, SocketOption};
 use tidewaiter::process::{Command, Stdio};
 use tidewaiter::{Address, Transport};
 
-use super::datagrams::Peer;
+use super::peer::Peer;
 
 /// Idle time after which the kernel probes whether the client is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);

@@ -7,21 +7,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use tidewaiter::port::{Datagram, DatagramError, DatagramSocket};
 use tidewaiter::{Address, DatagramProtocol, DatagramTransport, Error, Reason};
 
 use super::connection::Connection;
+use super::peer::Peer;
 use super::server::Server;
 use super::session::Session;
-
-/// The idle time after which a peer counts as gone, if the command line does not say.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The most bytes in a UDP datagram over IPv4.
-const DATAGRAM_BYTES_MAX: usize = 65_507;
-/// The most bytes that wait for a COMMAND: it has not started yet, or does not read. Further datagrams are dropped.
-pub(super) const WAITING_BYTES_MAX: usize = 256 << 10;
 
 type Sessions = Rc<RefCell<HashMap<Address, Rc<Session>>>>;
 
@@ -29,15 +22,6 @@ type Sessions = Rc<RefCell<HashMap<Address, Rc<Session>>>>;
 struct Socket {
     server: Rc<Server>,
     sessions: Sessions,
-}
-
-/// The peer of a session.
-pub(super) struct Peer {
-    transport: DatagramTransport,
-    address: Address,
-    sessions: Sessions,
-    /// What arrived before COMMAND was started.
-    early: RefCell<Vec<u8>>,
 }
 
 /// Serves the UDP socket at `address`. Returns the address that it is bound to.
@@ -117,12 +101,10 @@ impl Socket {
             log::debug!(peer:% = sender; "full: a datagram is dropped");
             return None;
         }
-        let connection = Connection::Datagrams(Peer {
-            transport: transport.clone(),
-            address: sender.clone(),
-            sessions: Rc::clone(&self.sessions),
-            early: RefCell::default(),
-        });
+        let (sessions, gone) = (Rc::clone(&self.sessions), sender.clone());
+        let forget = move || drop(sessions.borrow_mut().remove(&gone));
+        let peer = Peer::new(transport.clone(), sender.clone(), forget);
+        let connection = Connection::Datagrams(peer);
         let session = Session::new(
             Rc::clone(&self.server) as _,
             transport.reactor(),
@@ -134,35 +116,5 @@ impl Socket {
         drop(sessions);
         self.server.enter(&session);
         Some(session)
-    }
-}
-
-impl Peer {
-    /// Sends what COMMAND wrote: one datagram, unless that is too much for one.
-    pub(super) fn send(&self, data: &[u8]) {
-        for piece in data.chunks(DATAGRAM_BYTES_MAX) {
-            self.transport.send_to(piece, &self.address);
-        }
-    }
-
-    /// Keeps a datagram for the COMMAND that is not started yet.
-    pub(super) fn keep(&self, data: &[u8]) {
-        let mut early = self.early.borrow_mut();
-        if early.len() + data.len() <= WAITING_BYTES_MAX {
-            early.extend_from_slice(data);
-        }
-    }
-
-    pub(super) fn take_early(&self) -> Vec<u8> {
-        self.early.take()
-    }
-
-    /// Lets go of the peer: its next datagram begins a new session.
-    pub(super) fn forget(&self) {
-        self.sessions.borrow_mut().remove(&self.address);
-    }
-
-    pub(super) fn local_addr(&self) -> Option<Address> {
-        self.transport.local_addr().ok()
     }
 }

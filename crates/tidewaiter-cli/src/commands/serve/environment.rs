@@ -8,6 +8,7 @@ use tidewaiter::process::Command;
 
 /// All variables of the convention (UCSPI). Inherited values would be wrong.
 const NAMES: &[&str] = &[
+    "PIPEREMOTEPID",
     "PROTO",
     "REMOTE_ADDR",
     "REMOTE_PORT",
@@ -29,15 +30,21 @@ const NAMES: &[&str] = &[
     "UNIXREMOTEPID",
 ];
 
-/// Tells which process and user are at the other end of a UNIX socket.
-pub(super) fn identify(command: Command, peer: PeerCredentials) -> Command {
-    let command = command
-        .env("UNIXREMOTEEUID", peer.user.to_string())
-        .env("UNIXREMOTEEGID", peer.group.to_string());
-    match peer.process {
-        Some(process) => command.env("UNIXREMOTEPID", process.to_string()),
-        None => command,
-    }
+/// Tells which process and user are at the other end, as far as the system says.
+pub(super) fn identify(command: Command, kind: &Address, peer: PeerCredentials) -> Command {
+    let process = match kind {
+        Address::Pipe(_) => "PIPEREMOTEPID",
+        _ => "UNIXREMOTEPID",
+    };
+    let numbers = [
+        (process, peer.process),
+        ("UNIXREMOTEEUID", peer.user),
+        ("UNIXREMOTEEGID", peer.group),
+    ];
+    numbers
+        .into_iter()
+        .filter_map(|(name, number)| Some((name, number?.to_string())))
+        .fold(command, |command, (name, number)| command.env(name, number))
 }
 
 /// Describes the connection, or the peer of a UDP socket, in COMMAND's environment.

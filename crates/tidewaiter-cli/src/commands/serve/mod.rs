@@ -11,6 +11,7 @@ mod environment;
 mod limits;
 mod listening;
 mod orphans;
+mod peer;
 mod report;
 mod server;
 mod session;

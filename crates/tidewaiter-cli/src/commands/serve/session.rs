@@ -13,8 +13,8 @@ use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
 use tidewaiter::{Address, DelayedCall, Process, ProducerKind, Reactor, Reason, Transport};
 
 use super::connection::Connection;
-use super::datagrams::{IDLE_TIMEOUT, Peer, WAITING_BYTES_MAX};
 use super::environment;
+use super::peer::{IDLE_TIMEOUT, Peer, WAITING_BYTES_MAX};
 use super::terminal;
 use super::totals::{Totals, add};
 use crate::plan::{ServePlan, Streams};
@@ -175,7 +175,7 @@ impl Session {
         let is_udp = self.connection.datagrams().is_some();
         let command = environment::describe(command, local.as_ref(), &self.peer, is_udp);
         let command = match self.connection.peer_credentials() {
-            Some(peer) => environment::identify(command, peer),
+            Some(peer) => environment::identify(command, &self.peer, peer),
             None => command,
         };
         let command = self.connection.give(command);
