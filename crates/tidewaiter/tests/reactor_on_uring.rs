@@ -31,6 +31,10 @@ mod children;
 mod descriptors;
 
 #[cfg(target_os = "linux")]
+#[path = "reactor/file_faults.rs"]
+mod file_faults;
+
+#[cfg(target_os = "linux")]
 #[path = "reactor/forking.rs"]
 mod forking;
 

@@ -22,8 +22,8 @@ const OPENING: u64 = 0;
 impl Reactor {
     /// Opens the file at `path`, and calls `done` with it.
     ///
-    /// A directory can be opened to read on Unix, but not read. A named pipe opens only once it has another end: use
-    /// [`FileOperation::cancel`] to wait no longer.
+    /// A directory can be opened to read on Unix, but not read. Opening a named pipe may take until it has another end:
+    /// use [`FileOperation::cancel`] to wait no longer.
     ///
     /// Through io_uring, everything on files goes through the port. On Windows, reads and writes do; the rest, and
     /// everything on other systems, is done on up to 8 threads that the reactor keeps for files.
