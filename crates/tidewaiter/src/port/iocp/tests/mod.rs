@@ -1,6 +1,7 @@
 //! Tests particular to completion ports. Another suite tests the promises of all ports.
 
 mod datagrams;
+mod files;
 mod lifetime;
 mod pipes;
 mod sockets;
