@@ -12,6 +12,9 @@ pub mod sockets_of_others {}
 #[doc = include_str!("../guide/datagrams.md")]
 pub mod datagrams {}
 
+#[doc = include_str!("../guide/files.md")]
+pub mod files {}
+
 #[doc = include_str!("../guide/children.md")]
 pub mod children {}
 

@@ -28,6 +28,8 @@ mod client;
 mod directory;
 #[path = "../examples/echo.rs"]
 mod echo;
+#[path = "../examples/file_server.rs"]
+mod file_server;
 #[path = "../examples/pipe.rs"]
 mod pipe;
 #[path = "../examples/proxy.rs"]
@@ -169,6 +171,23 @@ fn a_serial_port_that_is_not_there_is_refused() {
 fn the_udp_server_answers() {
     let output = run("udp", &[]);
     assert!(output.contains("answered: hello\n"), "{output}");
+}
+
+#[test]
+fn the_file_server_sends_files_of_its_directory_only() {
+    let directory = std::env::temp_dir().join(format!("tidewaiter-served-{}", std::process::id()));
+    std::fs::create_dir(&directory).expect("it is new");
+    std::fs::write(directory.join("large"), megabytes()).expect("there is room");
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let served = file_server::serve(&reactor, directory.clone(), any_port());
+    let address = served.expect("a free address").local_addr();
+    run_with(&reactor, move || {
+        assert!(talk(address.clone(), b"large\n") == megabytes());
+        let missing = talk(address.clone(), b"small\n");
+        assert!(String::from_utf8_lossy(&missing).contains("small"));
+        assert_eq!(talk(address, b"../large\n"), b"no such file\n");
+    });
+    std::fs::remove_dir_all(directory).expect("it is still there");
 }
 
 /// Goal: none of the echoes in the documentation holds more than a bounded amount for a peer that does not

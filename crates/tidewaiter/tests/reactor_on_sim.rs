@@ -23,6 +23,9 @@ mod named_pipes;
 #[path = "reactor/simulated.rs"]
 mod simulated;
 
+#[path = "reactor/simulated_files.rs"]
+mod simulated_files;
+
 #[cfg(unix)]
 #[path = "reactor/unix_datagrams.rs"]
 mod unix_datagrams;

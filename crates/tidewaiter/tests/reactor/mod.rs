@@ -13,6 +13,7 @@ mod duplex;
 mod embedding;
 mod ending;
 mod extremes;
+mod file_peers;
 mod files;
 mod from_threads;
 mod hanging_up;
