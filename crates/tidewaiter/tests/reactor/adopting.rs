@@ -73,7 +73,7 @@ fn what_is_no_connection_is_refused() {
     let address = listener.local_addr().unwrap();
     let invalid = (
         io::ErrorKind::InvalidInput,
-        "a listening socket is no connection".to_owned(),
+        "the socket is no connection".to_owned(),
     );
     assert_eq!(refusal(listener), invalid);
     assert!(TcpStream::connect(address).is_err(), "it is closed");
