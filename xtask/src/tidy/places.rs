@@ -51,6 +51,7 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter/src/os/mod.rs",
     "crates/tidewaiter/src/os/origin/mod.rs",
     "crates/tidewaiter/src/port/activation/mod.rs",
+    "crates/tidewaiter/src/port/directory/mod.rs",
     "crates/tidewaiter/src/port/mod.rs",
     "crates/tidewaiter/src/port/open.rs",
     "crates/tidewaiter/src/port/socket.rs",

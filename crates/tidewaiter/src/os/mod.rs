@@ -1,6 +1,14 @@
 //! Parts of the OS that both ports and child processes need: its numbers, memory pages, and the identity of a process.
 //! All layers use the addresses of sockets and pipes, and files.
 
+#![cfg_attr(
+    not(any(target_os = "linux", windows)),
+    allow(
+        dead_code,
+        reason = "these systems lack some of the calls that ports share"
+    )
+)]
+
 mod address;
 pub(crate) mod file;
 #[cfg(windows)]

@@ -86,6 +86,14 @@
 //! # }
 //! ```
 
+#![cfg_attr(
+    not(any(target_os = "linux", windows)),
+    allow(
+        dead_code,
+        reason = "these systems lack some of the calls that ports share"
+    )
+)]
+
 mod activation;
 mod admission;
 mod calls;

@@ -1,11 +1,13 @@
 //! Changes in directories.
 
 mod calls;
+#[cfg(any(target_os = "linux", windows))]
 mod report;
 
 use std::io;
 use std::path::PathBuf;
 
+#[cfg(any(target_os = "linux", windows))]
 pub(super) use report::changed;
 
 /// A directory to watch: see [`Port::watch_directory`](super::Port::watch_directory).

@@ -22,7 +22,9 @@ use linux as system;
 pub(super) use linux::{NAME_BYTES, record};
 #[cfg(not(target_os = "linux"))]
 use other as system;
-pub(super) use receive::{Tray, too_large};
+pub(super) use receive::Tray;
+#[cfg(target_os = "linux")]
+pub(super) use receive::too_large;
 pub(super) use reported::is_reported;
 #[cfg(target_os = "linux")]
 pub(super) use send::Outgoing;

@@ -163,8 +163,17 @@ pub(in crate::port) fn set_line(port: &OwnedFd, line: SerialLine, on: bool) -> i
     done(unsafe { libc::ioctl(port.as_raw_fd(), call, &raw const bit) })
 }
 
+/// The calls that begin and end a break.
+#[cfg(target_os = "linux")]
+const BREAK: (libc::c_ulong, libc::c_ulong) = (libc::TIOCSBRK, libc::TIOCCBRK);
+#[cfg(not(target_os = "linux"))]
+const BREAK: (libc::c_ulong, libc::c_ulong) = (
+    libc::TIOCSBRK as libc::c_ulong,
+    libc::TIOCCBRK as libc::c_ulong,
+);
+
 fn set_break(port: &OwnedFd, on: bool) -> io::Result<()> {
-    let call = if on { libc::TIOCSBRK } else { libc::TIOCCBRK };
+    let call = if on { BREAK.0 } else { BREAK.1 };
     // SAFETY: the descriptor is open, and the call takes no memory.
     done(unsafe { libc::ioctl(port.as_raw_fd(), call) })
 }
