@@ -43,15 +43,7 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
-        let options = options.into();
-        options
-            .address
-            .check_is_ip()
-            .map_err(|source| Error::Listen {
-                address: options.address.clone(),
-                source,
-            })?;
-        self.listen(options, factory)
+        self.listen(checked(options, Address::check_is_ip)?, factory)
     }
 
     /// Listens on a UNIX socket: [`listen`](Reactor::listen) for addresses of UNIX sockets only.
@@ -82,15 +74,7 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
-        let options = options.into();
-        options
-            .address
-            .check_is_unix()
-            .map_err(|source| Error::Listen {
-                address: options.address.clone(),
-                source,
-            })?;
-        self.listen(options, factory)
+        self.listen(checked(options, Address::check_is_unix)?, factory)
     }
 
     /// Makes a named pipe and accepts its clients: [`listen`](Reactor::listen) for names of pipes only. Only Windows and
@@ -119,15 +103,7 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
-        let options = options.into();
-        options
-            .address
-            .check_is_pipe()
-            .map_err(|source| Error::Listen {
-                address: options.address.clone(),
-                source,
-            })?;
-        self.listen(options, factory)
+        self.listen(checked(options, Address::check_is_pipe)?, factory)
     }
 
     /// Listens for connections and passes each accepted socket, with the peer's address, to `take`, for a
@@ -311,6 +287,21 @@ impl Reactor {
             .set(self.register(Rc::clone(&inner) as Rc<dyn Live>)?);
         inner.accept_more();
         Ok(Listener { inner })
+    }
+}
+
+/// Refuses options with an address that `check` refuses.
+fn checked(
+    options: impl Into<ListenOptions>,
+    check: fn(&Address) -> io::Result<()>,
+) -> Result<ListenOptions, Error> {
+    let options = options.into();
+    match check(&options.address) {
+        Ok(()) => Ok(options),
+        Err(source) => Err(Error::Listen {
+            address: options.address,
+            source,
+        }),
     }
 }
 
