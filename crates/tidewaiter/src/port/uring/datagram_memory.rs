@@ -13,6 +13,8 @@ use super::pinned::Pinned;
 /// Memory for datagrams, made once there are any.
 #[derive(Default)]
 pub(super) struct DatagramMemory {
+    /// Whether there was a handle for datagrams. While there was none, nothing here needs a look.
+    pub(super) used: bool,
     /// The buffers of the present ring; lost with it.
     pub(super) buffers: Option<Rc<BufferRing>>,
     pub(super) spare: Rc<SpareBatches>,

@@ -226,6 +226,7 @@ impl Uring {
     }
 
     fn keep(&mut self, source: Source) -> Handle {
+        self.datagrams.used |= matches!(source, Source::Datagrams(_));
         Handle(self.handles.insert(Entry::new(source)))
     }
 
@@ -287,9 +288,8 @@ impl Driver for Uring {
     }
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
-        let to_send = self.file_to_send(handle, &request)?;
         let entry = self.handles.get_mut(handle.0);
-        let entry = entry
+        let mut entry = entry
             .filter(|entry| entry.closing.is_none())
             .ok_or_else(closed)?;
         admit(
@@ -299,9 +299,13 @@ impl Driver for Uring {
             &request,
         )?;
         let kind = request.kind();
-        let work = match to_send {
-            Some(sending) => Work::SendFile(sending),
-            None => Work::new(entry, request, self.setup.abilities, self.setup.write_flags),
+        let work = match request {
+            Request::File(_) | Request::SendFile(_) => {
+                let work = self.file_work(handle, request)?;
+                entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
+                work
+            }
+            request => Work::new(entry, request, self.setup.abilities, self.setup.write_flags),
         };
         let key = self.operations.insert(Pending {
             handle: handle.0,
@@ -350,9 +354,11 @@ impl Driver for Uring {
         loop {
             self.buffers.fill_up();
             self.watch_foreign();
-            self.datagrams.fill_up();
+            if self.datagrams.used {
+                self.datagrams.fill_up();
+            }
             let ready = !self.due.is_empty()
-                || self.datagrams.has_errors()
+                || (self.datagrams.used && self.datagrams.has_errors())
                 || self.ring_mut().has_completions()
                 || self.is_foreign_ready();
             let now = if ready { Wait::No } else { wait };

@@ -141,8 +141,9 @@ impl Work {
             Request::Exit => Work::Exit(entry.process().mark()),
             Request::HangUp => Work::HangUp { seen: false },
             Request::OpenFile(file) => Work::OpenFile(Box::new(Opening::new(*file))),
-            Request::File(request) => Work::File(Box::new(FileWork::new(request))),
-            Request::SendFile(_) => unreachable!("the port looks up the file first"),
+            Request::File(_) | Request::SendFile(_) => {
+                unreachable!("the port looks up the file first")
+            }
         }
     }
 
@@ -259,9 +260,8 @@ impl Pending {
 
     /// The operation's last completion. The kernel must be done with it.
     pub(super) fn last(&mut self, key: Key, mut result: Result<Outcome, Failure>) -> Completion {
-        // Most operations succeed, and their results are not moved once more.
-        if let Err(failure) = result {
-            result = self.result_of(failure);
+        if let Work::SendDatagrams { .. } | Work::SendFile(_) = self.work {
+            result = self.last_result(result);
         }
         Completion {
             token: self.token,
@@ -279,13 +279,16 @@ impl Pending {
         }
     }
 
-    /// The result of an operation that failed: some return what they had to send, however they end.
-    #[cold]
-    fn result_of(&mut self, failure: Failure) -> Result<Outcome, Failure> {
-        match &mut self.work {
-            Work::SendDatagrams { batch, .. } => Ok(Outcome::DatagramsSent(std::mem::take(batch))),
-            Work::SendFile(sending) => sending.result(Some(failure)),
-            _ => Err(failure),
+    /// The last result of an operation that tells how far it came even if it failed.
+    #[inline(never)]
+    fn last_result(&mut self, result: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
+        match (&mut self.work, result) {
+            // A send of datagrams returns its batch, however it ends.
+            (Work::SendDatagrams { batch, .. }, Err(_)) => {
+                Ok(Outcome::DatagramsSent(std::mem::take(batch)))
+            }
+            (Work::SendFile(sending), Err(failure)) => sending.result(Some(failure)),
+            (_, result) => result,
         }
     }
 

@@ -118,6 +118,7 @@ fn note_surge(pending: &mut Pending, len: usize, bytes_max: usize, more: bool) {
 ///
 /// A `pool` is passed if the port is to receive into memory of its own: because the pipe is wide,
 /// or because the program holds every buffer of the ring and may keep them forever.
+#[inline]
 pub(super) fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&Rc<Pool>>) -> Next {
     match (errno(cqe), pool) {
         // The cancellation was meant for an earlier multishot that had already ended, or it
@@ -133,6 +134,7 @@ pub(super) fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&Rc<Pool
 /// While receives fill whole pieces of memory, there is probably more data, so the port receives
 /// again at once. Asking the kernel for readiness would cost a turn for each piece. `WIDE_MAX`
 /// bounds the number of pieces.
+#[inline(always)]
 pub(super) fn finish_wide(
     pending: &mut Pending,
     key: Key,

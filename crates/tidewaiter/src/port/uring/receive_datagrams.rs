@@ -10,10 +10,9 @@ use io_uring::{opcode, squeue};
 use super::super::datagram::{Datagrams, Message};
 use super::super::messages::{Tray, record, too_large};
 use super::super::table::Key;
-use super::super::{Completion, Failure, Operation, Outcome};
+use super::super::{Completion, Operation, Outcome};
 use super::Uring;
 use super::buffers::{BufferRing, DATAGRAM_GROUP};
-use super::life::Phase;
 use super::message_form::{BUFFER_BYTES, PAYLOAD, form};
 use super::next::{Next, errno, failed};
 use super::pending::{Stage, Work};
@@ -55,30 +54,7 @@ impl Uring {
         }
     }
 
-    /// Processes a completion of an operation with datagrams.
-    #[inline(never)]
-    pub(super) fn finish_datagrams(
-        &mut self,
-        key: Key,
-        cqe: Cqe,
-        completions: &mut Vec<Completion>,
-    ) {
-        let pending = self.operations.get(key).expect("it was there a moment ago");
-        let next = match pending.work {
-            Work::SendDatagrams { .. } => self.finish_sending_datagrams(key, cqe),
-            _ => self.finish_receiving_datagrams(key, cqe, completions),
-        };
-        let pending = self.operations.get_mut(key);
-        let pending = pending.expect("it was there a moment ago");
-        let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
-        if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
-            pending.park();
-            return;
-        }
-        self.report(key, next, completions);
-    }
-
-    fn finish_receiving_datagrams(
+    pub(super) fn finish_receiving_datagrams(
         &mut self,
         key: Key,
         cqe: Cqe,

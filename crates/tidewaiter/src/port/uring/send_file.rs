@@ -6,43 +6,27 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::super::admission::{admit, no_file_calls};
+use super::super::admission::no_file_calls;
 use super::super::calls::Query;
 use super::super::file_sending::{FileSending, Step, failed as send_failed};
 use super::super::table::Table;
 use super::super::{Driver, Handle, PortKind, Request, control};
 use super::entry::Entry;
+use super::file_work::FileWork;
 use super::next::{Next, errno, failed};
 use super::pending::{Pending, Work};
 use super::ring::Cqe;
 use super::{Uring, sigpipe};
 
 impl Uring {
-    /// Checks a request about files as far as only they need it, and prepares to send one.
-    #[inline]
-    pub(super) fn file_to_send(
-        &mut self,
-        handle: Handle,
-        request: &Request,
-    ) -> io::Result<Option<Box<FileSending>>> {
-        match request {
-            Request::File(_) | Request::SendFile(_) => self.check_file_request(handle, request),
-            _ => Ok(None),
-        }
-    }
-
-    #[cold]
-    fn check_file_request(
-        &mut self,
-        handle: Handle,
-        request: &Request,
-    ) -> io::Result<Option<Box<FileSending>>> {
+    /// Turns a request about an open file, which the handle takes, into work. It stays out of line, so that streams do not
+    /// pay for it.
+    #[inline(never)]
+    pub(super) fn file_work(&mut self, handle: Handle, request: Request) -> io::Result<Work> {
         let entry = self.entry(handle)?;
-        let kind = entry.source.kind();
-        admit(PortKind::Uring, kind, entry.under_way, request)?;
         match request {
-            Request::File(work) if !self.setup.abilities.file_calls.contain(work.call()) => {
-                Err(no_file_calls(PortKind::Uring, request))
+            Request::File(ref asked) if !self.setup.abilities.file_calls.contain(asked.call()) => {
+                Err(no_file_calls(PortKind::Uring, &request))
             }
             Request::SendFile(part) => {
                 let file = self.query(part.file, Query::File)?.file();
@@ -50,9 +34,10 @@ impl Uring {
                 if !std::mem::replace(&mut self.setup.quiet, true) {
                     sigpipe::block_unless_ignored()?;
                 }
-                Ok(Some(Box::new(FileSending::new(file, *part))))
+                Ok(Work::SendFile(Box::new(FileSending::new(file, part))))
             }
-            _ => Ok(None),
+            Request::File(request) => Ok(Work::File(Box::new(FileWork::new(request)))),
+            _ => unreachable!("only requests about open files come here"),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Uring {
         }
         let live = "only live operations are started";
         let mut pending = self.operations.get_mut(key).expect(live);
-        if pending.is_of_datagrams() {
+        if self.datagrams.used && pending.is_of_datagrams() {
             if !self.prepare_datagrams(key) {
                 return;
             }
@@ -147,7 +147,9 @@ impl Uring {
         {
             self.finish(cqe, limit, completions);
         }
-        self.deliver_errors(limit, completions);
+        if self.datagrams.used {
+            self.deliver_errors(limit, completions);
+        }
         self.deliver_due(limit, completions);
         if !foreign_ready && self.is_foreign_ready() {
             self.collect_foreign(limit, completions)?;
@@ -171,7 +173,7 @@ impl Uring {
 
     fn finish_operation(&mut self, cqe: Cqe, limit: usize, completions: &mut Vec<Completion>) {
         let key = Key::from_u64(cqe.user_data);
-        let Some(pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
+        let Some(mut pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
             self.stale += 1;
             if let Some(id) = cqe.buffer() {
                 self.buffers.untaken(id);
@@ -182,20 +184,9 @@ impl Uring {
         let next = match (pending.stage, &pending.work) {
             (Stage::Started, Work::Receive { .. }) => receive::finish(pending, cqe, &self.buffers),
             (Stage::Started, Work::Send { .. }) => send::finish(pending, cqe),
-            (_, Work::ReceiveDatagrams { .. }) | (Stage::Started, Work::SendDatagrams { .. }) => {
-                return self.finish_datagrams(key, cqe, completions);
-            }
             (Stage::Started, Work::Accept { .. }) => accept::finish(pending, cqe),
             (Stage::Started, Work::Connect(_)) => connect::finish(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => connect::finish_poll(pending, &self.handles, cqe),
-            (Stage::Started, Work::File(_)) => file::finish(pending, cqe),
-            (Stage::Started, Work::OpenFile(_)) => {
-                file::finish_opening(pending, &mut self.handles, cqe)
-            }
-            (_, Work::SendFile(_)) => {
-                self.wide.taken += 1;
-                send_file::finish_poll(pending, &self.handles, cqe)
-            }
             (_, Work::Exit(_)) => child::finish(pending, &self.handles, cqe),
             (_, Work::HangUp { .. }) => hang_up::finish(pending, &self.handles, cqe),
             (Stage::Polling, Work::Receive { .. }) if pending.is_wide() => {
@@ -205,13 +196,14 @@ impl Uring {
                 let pool = self.buffers.is_exhausted().then_some(&self.wide.usual);
                 receive::finish_poll(pending, cqe, pool)
             }
-            (_, Work::ReceiveMessages(how)) => {
-                messages::receive(pending, *how, cqe, &self.wide.pool)
+            (Stage::Polling, Work::Accept { .. } | Work::Send { .. }) => {
+                start_after_poll(pending, cqe)
             }
-            (_, Work::SendMessages { .. }) => messages::send(pending, cqe),
-            (Stage::Polling, _) => start_after_poll(pending, cqe),
-            (Stage::Started, Work::Watch | Work::Close) => {
-                unreachable!("the kernel never gets such work")
+            _ => {
+                let next = self.finish_rare(key, cqe, completions);
+                let rare = self.operations.get_mut(key);
+                pending = rare.expect("it was there a moment ago");
+                next
             }
         };
         let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
@@ -225,7 +217,34 @@ impl Uring {
         self.report(key, next, completions);
     }
 
-    pub(super) fn report(&mut self, key: Key, next: Next, completions: &mut Vec<Completion>) {
+    /// Processes a completion of work other than that of streams. It stays out of line, so that streams do not pay for it.
+    #[inline(never)]
+    fn finish_rare(&mut self, key: Key, cqe: Cqe, completions: &mut Vec<Completion>) -> Next {
+        let pending = self.operations.get_mut(key);
+        let pending = pending.expect("it was there a moment ago");
+        match (pending.stage, &pending.work) {
+            (_, Work::ReceiveDatagrams { .. }) => {
+                self.finish_receiving_datagrams(key, cqe, completions)
+            }
+            (Stage::Started, Work::SendDatagrams { .. }) => self.finish_sending_datagrams(key, cqe),
+            (Stage::Started, Work::File(_)) => file::finish(pending, cqe),
+            (Stage::Started, Work::OpenFile(_)) => {
+                file::finish_opening(pending, &mut self.handles, cqe)
+            }
+            (_, Work::SendFile(_)) => {
+                self.wide.taken += 1;
+                send_file::finish_poll(pending, &self.handles, cqe)
+            }
+            (_, Work::ReceiveMessages(how)) => {
+                messages::receive(pending, *how, cqe, &self.wide.pool)
+            }
+            (_, Work::SendMessages { .. }) => messages::send(pending, cqe),
+            (Stage::Polling, _) => start_after_poll(pending, cqe),
+            (Stage::Started, _) => unreachable!("the kernel never gets such work"),
+        }
+    }
+
+    fn report(&mut self, key: Key, next: Next, completions: &mut Vec<Completion>) {
         let pending = self.operations.get_mut(key);
         let pending = pending.expect("it was there a moment ago");
         match next {
