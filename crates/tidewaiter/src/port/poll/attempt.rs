@@ -81,13 +81,15 @@ impl Pools {
         tray.borrow_mut()
     }
 
+    #[inline(always)]
     pub(super) fn lease(&self, source: &Source, wide: bool) -> Lease {
-        match source {
-            _ if wide => self.wide.lease(),
+        let pool = match source {
+            _ if wide => &self.wide,
             // A packet must fit.
-            Source::Packets(_) => self.wide.lease(),
-            Source::Stream(_) | Source::Duplex(_) => self.connection.lease(),
-            _ => self.pipe.lease(),
-        }
+            Source::Packets(_) => &self.wide,
+            Source::Stream(_) | Source::Duplex(_) => &self.connection,
+            _ => &self.pipe,
+        };
+        pool.lease()
     }
 }

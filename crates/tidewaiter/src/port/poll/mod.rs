@@ -244,16 +244,12 @@ impl Driver for PollPort {
     }
 
     fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
-        let Some(entry) = self.handles.get_mut(handle.0) else {
-            return Ok(0);
-        };
         match offer {
-            Offer::Bytes(data) => entry.send_now(data),
-            Offer::Datagrams(batch) => {
-                let bytes = entry.send_datagrams_now(batch, &self.pools);
-                self.queue_if_ready(handle.0);
-                Ok(bytes)
+            Offer::Bytes(data) => {
+                let entry = self.handles.get_mut(handle.0);
+                entry.map_or(Ok(0), |entry| entry.send_now(data))
             }
+            Offer::Datagrams(batch) => Ok(self.send_datagrams_now(handle.0, batch)),
         }
     }
 
