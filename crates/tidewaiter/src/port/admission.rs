@@ -88,7 +88,8 @@ const fn excluded_by(kind: RequestKind) -> RequestKinds {
         Receive => const { RequestKinds::of(&[Connect, Receive]) },
         Send | SendFile => const { RequestKinds::of(&[Connect, Send, SendFile]) },
         HangUp => const { RequestKinds::of(&[Connect, HangUp]) },
-        ReceiveDatagrams | SendDatagrams => RequestKinds::of(&[kind]),
+        ReceiveDatagrams => const { RequestKinds::of(&[ReceiveDatagrams]) },
+        SendDatagrams => const { RequestKinds::of(&[SendDatagrams]) },
         OpenFile => const { RequestKinds::of(&[OpenFile]) },
         Accept | Exit | File | Watch | Close => const { RequestKinds::of(&[]) },
     }
@@ -143,7 +144,7 @@ impl RequestKinds {
 
 /// Refuses a request that such a handle does not take, or not beside the requests that are `under_way` on it, or whose
 /// address the port does not know how to reach.
-#[inline]
+#[inline(always)]
 pub(super) fn admit(
     port: PortKind,
     handle: HandleKind,
@@ -153,21 +154,29 @@ pub(super) fn admit(
     let kind = request.kind();
     let is_taken = handle.takes().contains(kind) && excluded_by(kind).and(under_way).is_empty();
     let is_sound = match request {
-        Request::Send(chunks) if chunks.is_empty() => false,
-        Request::Send(_) | Request::ReceiveWithDescriptors => {
-            !needs_messages(request) || has_messages(port, handle)
-        }
+        Request::Receive => true,
+        Request::Send(chunks) if !chunks.has_messages() => !chunks.is_empty(),
+        _ => is_sound(port, handle, request),
+    };
+    if is_taken && is_sound {
+        return Ok(());
+    }
+    Err(refusal(port, handle, under_way, request))
+}
+
+/// Whether the contents of a request are what the port and the handle can do.
+#[inline(never)]
+fn is_sound(port: PortKind, handle: HandleKind, request: &Request) -> bool {
+    match request {
+        Request::Send(chunks) => !chunks.is_empty() && has_messages(port, handle),
+        Request::ReceiveWithDescriptors => has_messages(port, handle),
         Request::SendDatagrams(batch) => !batch.is_empty(),
         Request::Connect(peer) => has_streams_to(port, peer),
         Request::File(FileRequest::Write { data, .. }) => !data.is_empty(),
         Request::SendFile(part) => part.len > 0,
         Request::OpenFile(file) => file.check().is_ok(),
         _ => true,
-    };
-    if is_taken && is_sound {
-        return Ok(());
     }
-    Err(refusal(port, handle, under_way, request))
 }
 
 #[cold]

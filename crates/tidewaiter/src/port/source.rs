@@ -117,6 +117,7 @@ impl Source {
 }
 
 impl AsFd for Source {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Source::Listener(Listening { socket, .. })

@@ -70,11 +70,8 @@ impl Storage {
     /// `sent`.
     fn take_off(&mut self, mut count: usize) {
         self.len -= count;
-        if let Some(messages) = &mut self.messages {
-            messages.take_off(count);
-            if self.len == 0 {
-                self.messages = None;
-            }
+        if self.messages.is_some() {
+            self.take_off_messages(count);
         }
         while let Some(first) = self.list.front() {
             let left = first.as_slice().len() - self.start;
@@ -92,7 +89,18 @@ impl Storage {
         }
     }
 
+    #[cold]
+    fn take_off_messages(&mut self, count: usize) {
+        if let Some(messages) = &mut self.messages {
+            messages.take_off(count);
+        }
+        if self.len == 0 {
+            self.messages = None;
+        }
+    }
+
     /// Counts bytes that are appended.
+    #[inline]
     fn grow(&mut self, len: usize) {
         self.len += len;
         if let Some(messages) = &mut self.messages {
