@@ -63,6 +63,12 @@ impl QueuedFile {
     }
 }
 
+/// How many bytes are written behind these files.
+#[cold]
+fn behind_each(files: &FileQueue) -> usize {
+    files.iter().map(|file| file.behind.len()).sum()
+}
+
 impl Flow {
     /// The last part of the queue, which takes what is written.
     pub(super) fn back_mut(&mut self) -> &mut Chunks {
@@ -76,14 +82,18 @@ impl Flow {
     }
 
     /// How many bytes are written behind files.
+    #[inline]
     pub(super) fn queued_behind_files(&self) -> usize {
-        let files = self.files.iter().flat_map(|files| files.iter());
-        files.map(|file| file.behind.len()).sum()
+        match &self.files {
+            None => 0,
+            Some(files) => behind_each(files),
+        }
     }
 
     /// Whether everything was sent.
+    #[inline]
     pub(super) fn is_drained(&self) -> bool {
-        self.files.is_none() && self.queued() == 0
+        self.files.is_none() && self.queue.is_empty() && !self.is_sending()
     }
 
     /// The file whose turn it is, if its bytes are next.
@@ -283,7 +293,7 @@ impl Stream {
         if let Some(file) = file {
             self.tell_sent(file, result);
         }
-        self.go_on_sending();
+        self.go_on_sending(self.flow.borrow_mut());
     }
 
     /// Reports that files are not sent, or not to their ends: those that [`Flow::files`] held, in front of which `unsent`

@@ -15,7 +15,7 @@ mod sending_now;
 mod state;
 mod transport;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use super::close_unawaited;
@@ -240,6 +240,7 @@ impl Stream {
         }
     }
 
+    #[inline(always)]
     fn received(self: &Rc<Self>, buffer: Buffer) {
         match self.on(Event::Received) {
             Next::Deliver => self.deliver(buffer),
@@ -341,13 +342,12 @@ impl Stream {
         let mut flow = self.flow.borrow_mut();
         flow.queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
-        drop(flow);
-        self.go_on_sending();
+        self.go_on_sending(flow);
     }
 
     /// Sends on after a part of the queue was sent, or tells that there is no more.
-    fn go_on_sending(self: &Rc<Self>) {
-        let mut flow = self.flow.borrow_mut();
+    #[inline(always)]
+    fn go_on_sending(self: &Rc<Self>, mut flow: RefMut<'_, Flow>) {
         if !flow.state.is_open() {
             drop(flow);
             self.end_if_sent();
@@ -402,6 +402,37 @@ impl Stream {
         self.flow.borrow_mut().queue.put_back(&mut unsent);
         self.reactor.keep_storage(unsent);
     }
+
+    /// Handles the completions that a stream seldom gets. It stays out of line, so that the others do not pay for it.
+    #[inline(never)]
+    fn completed_rare(
+        self: &Rc<Self>,
+        kind: RequestKind,
+        result: Result<Outcome, Failure>,
+        unsent: Chunks,
+    ) {
+        match result {
+            Ok(Outcome::ReceivedWithDescriptors(received)) => self.received_passed(*received),
+            Ok(Outcome::EndOfFile) => self.happened(Event::EndOfFile),
+            Ok(Outcome::FileSent { bytes, stopped_by }) => {
+                self.file_sent(bytes, stopped_by.map(|failure| *failure));
+            }
+            Ok(Outcome::HungUp) => self.hung_up(),
+            Ok(Outcome::Closed) => self.handle_closed(),
+            Ok(outcome) => log::error!("unexpected outcome for a stream: {outcome:?}"),
+            Err(failure) if kind == RequestKind::SendFile => {
+                self.file_sent(0, Some(failure));
+            }
+            Err(failure) => {
+                self.take_back(unsent);
+                match kind {
+                    RequestKind::Send | RequestKind::HangUp => self.send_failed(failure),
+                    _ => self.failed(failure),
+                }
+                self.end_if_sent();
+            }
+        }
+    }
 }
 
 impl Live for Stream {
@@ -424,26 +455,8 @@ impl Live for Stream {
         }
         match completion.result {
             Ok(Outcome::Received(buffer)) => self.received(buffer),
-            Ok(Outcome::ReceivedWithDescriptors(received)) => self.received_passed(*received),
-            Ok(Outcome::EndOfFile) => self.happened(Event::EndOfFile),
             Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
-            Ok(Outcome::FileSent { bytes, stopped_by }) => {
-                self.file_sent(bytes, stopped_by.map(|failure| *failure));
-            }
-            Ok(Outcome::HungUp) => self.hung_up(),
-            Ok(Outcome::Closed) => self.handle_closed(),
-            Ok(outcome) => log::error!("unexpected outcome for a stream: {outcome:?}"),
-            Err(failure) if completion.kind == RequestKind::SendFile => {
-                self.file_sent(0, Some(failure));
-            }
-            Err(failure) => {
-                self.take_back(completion.unsent);
-                match completion.kind {
-                    RequestKind::Send | RequestKind::HangUp => self.send_failed(failure),
-                    _ => self.failed(failure),
-                }
-                self.end_if_sent();
-            }
+            result => self.completed_rare(completion.kind, result, completion.unsent),
         }
         if received_last {
             self.await_hang_up();

@@ -127,6 +127,7 @@ impl Stream {
     /// While a pull producer writes one large piece after another, holds back the last partial segment of each piece,
     /// so that the next piece fills it: a partial segment costs both sides as much as a full one. To be called when
     /// the queue is sent and the producer, if there is one, has been asked for more.
+    #[inline(always)]
     pub(super) fn hold_ends_of_pieces(&self) {
         let flow = self.flow.borrow();
         let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
