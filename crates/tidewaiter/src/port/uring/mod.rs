@@ -292,12 +292,8 @@ impl Driver for Uring {
         let mut entry = entry
             .filter(|entry| entry.closing.is_none())
             .ok_or_else(closed)?;
-        admit(
-            PortKind::Uring,
-            entry.source.kind(),
-            entry.under_way,
-            &request,
-        )?;
+        let handle_kind = entry.source.kind();
+        admit(PortKind::Uring, handle_kind, entry.under_way, &request)?;
         let kind = request.kind();
         let work = match request {
             Request::File(_) | Request::SendFile(_) => {
@@ -305,7 +301,13 @@ impl Driver for Uring {
                 entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
                 work
             }
-            request => Work::new(entry, request, self.setup.abilities, self.setup.write_flags),
+            request => Work::new(
+                entry,
+                handle_kind,
+                request,
+                self.setup.abilities,
+                self.setup.write_flags,
+            ),
         };
         let key = self.operations.insert(Pending {
             handle: handle.0,

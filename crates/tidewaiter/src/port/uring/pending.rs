@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use socket2::SockAddr;
 
+use super::super::admission::HandleKind;
 use super::super::chunks::Chunks;
 use super::super::control;
 use super::super::datagram::{DatagramBatch, DatagramError};
@@ -11,7 +12,6 @@ use super::super::file_sending::FileSending;
 use super::super::memory::RareQueue;
 use super::super::messages::Outgoing;
 use super::super::poll::Legacy;
-use super::super::source::Source;
 use super::super::surge::Surge;
 use super::super::table::Key;
 use super::super::unix_socket::How;
@@ -84,11 +84,12 @@ impl Work {
     /// Turns a request that the handle takes into work.
     pub(super) fn new(
         entry: &Entry,
+        handle: HandleKind,
         request: Request,
         abilities: Abilities,
         write_flags: Option<WriteFlags>,
     ) -> Work {
-        let packets = matches!(entry.source, Source::Packets(_));
+        let packets = handle == HandleKind::Packets;
         match request {
             Request::Accept => Work::Accept { one: false },
             Request::AcceptOne => Work::Accept { one: true },
@@ -105,7 +106,7 @@ impl Work {
                 descriptors: true,
             }),
             Request::Receive => {
-                let pipe = matches!(entry.source, Source::Reader(_) | Source::Serial(_));
+                let pipe = matches!(handle, HandleKind::PipeReader | HandleKind::SerialPort);
                 let multishot = if pipe {
                     abilities.multishot_read
                 } else {
@@ -122,8 +123,8 @@ impl Work {
                 Work::SendMessages { packets, chunks }
             }
             Request::Send(chunks) => Work::Send {
-                pipe: match entry.source {
-                    Source::Writer(_) | Source::Serial(_) => write_flags,
+                pipe: match handle {
+                    HandleKind::PipeWriter | HandleKind::SerialPort => write_flags,
                     _ => None,
                 },
                 chunks,
@@ -260,36 +261,43 @@ impl Pending {
 
     /// The operation's last completion. The kernel must be done with it.
     pub(super) fn last(&mut self, key: Key, mut result: Result<Outcome, Failure>) -> Completion {
-        if let Work::SendDatagrams { .. } | Work::SendFile(_) = self.work {
-            result = self.last_result(result);
-        }
+        let unsent = match &mut self.work {
+            Work::Send { chunks, .. } => std::mem::take(chunks),
+            Work::Receive { .. } => Chunks::new(),
+            _ => self.take_unsent(&mut result),
+        };
         Completion {
             token: self.token,
             operation: Operation(key),
             kind: self.work.kind(),
             result,
             more: false,
-            unsent: match &mut self.work {
-                Work::Send { chunks, .. } | Work::SendMessages { chunks, .. } => {
-                    std::mem::take(chunks)
-                }
-                Work::File(work) => work.take_unsent(),
-                _ => Chunks::new(),
-            },
+            unsent,
         }
     }
 
-    /// The last result of an operation that tells how far it came even if it failed.
+    /// The unsent bytes that the operation gives back. Some work also tells how far it came, even if it failed. It stays out of line, so that
+    /// streams do not pay for it.
     #[inline(never)]
-    fn last_result(&mut self, result: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
-        match (&mut self.work, result) {
-            // A send of datagrams returns its batch, however it ends.
-            (Work::SendDatagrams { batch, .. }, Err(_)) => {
-                Ok(Outcome::DatagramsSent(std::mem::take(batch)))
+    fn take_unsent(&mut self, result: &mut Result<Outcome, Failure>) -> Chunks {
+        match &mut self.work {
+            Work::Send { chunks, .. } | Work::SendMessages { chunks, .. } => {
+                return std::mem::take(chunks);
             }
-            (Work::SendFile(sending), Err(failure)) => sending.result(Some(failure)),
-            (_, result) => result,
+            Work::File(work) => return work.take_unsent(),
+            // A send of datagrams returns its batch, however it ends.
+            Work::SendDatagrams { batch, .. } if result.is_err() => {
+                *result = Ok(Outcome::DatagramsSent(std::mem::take(batch)));
+            }
+            Work::SendFile(sending) => {
+                if let Err(failure) = result {
+                    let failure = std::mem::replace(failure, Failure::Cancelled);
+                    *result = sending.result(Some(failure));
+                }
+            }
+            _ => {}
         }
+        Chunks::new()
     }
 
     /// Converts the operation into the form that another port continues.
