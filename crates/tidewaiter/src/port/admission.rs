@@ -12,7 +12,8 @@ use super::options::PortKind;
 use super::request::{Request, RequestKind};
 use crate::os::Address;
 
-/// The kinds of handles that differ in the requests they take.
+/// The kinds of handles that differ in the requests they take. Those of Unix are in the order of its sources, so that the
+/// kind of a source is found out without a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandleKind {
     Listener,
@@ -24,10 +25,10 @@ pub(super) enum HandleKind {
     PipeWriter,
     DuplexPipe,
     SerialPort,
-    UnopenedPipe,
     Process,
     UnopenedFile,
     File,
+    UnopenedPipe,
 }
 
 impl HandleKind {

@@ -224,13 +224,6 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn is_of_datagrams(&self) -> bool {
-        matches!(
-            self.work,
-            Work::ReceiveDatagrams { .. } | Work::SendDatagrams { .. }
-        )
-    }
-
     /// Whether it receives a surge, directly into large memory instead of the ring's buffers.
     pub(super) fn is_wide(&self) -> bool {
         matches!(&self.work, Work::Receive { surge, .. } if surge.is_wide())

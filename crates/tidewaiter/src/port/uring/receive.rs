@@ -118,7 +118,7 @@ fn note_surge(pending: &mut Pending, len: usize, bytes_max: usize, more: bool) {
 ///
 /// A `pool` is passed if the port is to receive into memory of its own: because the pipe is wide,
 /// or because the program holds every buffer of the ring and may keep them forever.
-#[inline]
+#[inline(always)]
 pub(super) fn finish_poll(pending: &mut Pending, cqe: Cqe, pool: Option<&Rc<Pool>>) -> Next {
     match (errno(cqe), pool) {
         // The cancellation was meant for an earlier multishot that had already ended, or it

@@ -26,7 +26,7 @@ pub(super) fn start(descriptor: types::Fd) -> squeue::Entry {
 }
 
 impl Uring {
-    /// Prepares an operation that is to be submitted; returns false if it has ended by this.
+    /// Prepares an operation that is to be submitted, if it is of datagrams; returns false if it has ended by this.
     pub(super) fn prepare_datagrams(&mut self, key: Key) -> bool {
         let pending = self.operations.get_mut(key);
         let pending = pending.expect("it is being started");

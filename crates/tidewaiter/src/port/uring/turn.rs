@@ -76,14 +76,11 @@ impl Uring {
         if self.phase != Phase::Active {
             return;
         }
-        let live = "only live operations are started";
-        let mut pending = self.operations.get_mut(key).expect(live);
-        if self.datagrams.used && pending.is_of_datagrams() {
-            if !self.prepare_datagrams(key) {
-                return;
-            }
-            pending = self.operations.get_mut(key).expect(live);
+        if self.datagrams.used && !self.prepare_datagrams(key) {
+            return;
         }
+        let pending = self.operations.get_mut(key);
+        let pending = pending.expect("only live operations are started");
         pending.lent = true;
         let submission = pending.submission(&mut self.spare);
         let entry = submission.user_data(key.to_u64());
