@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::place::{Place, take_descriptor, take_passed};
 use crate::plan::Streams;
 
-/// What the server serves.
+/// The sockets that the server serves.
 #[derive(Default)]
 pub(super) struct Opened {
     pub(super) listeners: Vec<Listener>,
@@ -65,10 +65,18 @@ pub(super) fn open(server: &Rc<Server>) -> Result<Opened, Failure> {
     let place = &server.plan.place;
     match place {
         Place::Tcp(host) => {
-            opened.listeners = on_host(host, |address| on_address(server, address.into()))?;
+            opened.listeners = on_host(
+                host,
+                |address| on_address(server, address.into()),
+                Listener::local_addr,
+            )?;
         }
         Place::Udp(host) => {
-            opened.datagrams = on_host(host, |address| datagrams::open(server, address.into()))?;
+            opened.datagrams = on_host(
+                host,
+                |address| datagrams::open(server, address.into()),
+                Address::clone,
+            )?;
         }
         Place::Local(address) => {
             let listener = on_address(server, address.clone());
@@ -109,27 +117,12 @@ fn on_socket(server: &Rc<Server>, socket: ListeningSocket) -> Result<Listener, E
     reactor.listen_on(socket, move |peer| Client::new(&server, peer))
 }
 
-/// Something that is bound to an address.
-pub(super) trait Bound {
-    fn address(&self) -> Address;
-}
-
-impl Bound for Listener {
-    fn address(&self) -> Address {
-        self.local_addr()
-    }
-}
-
-impl Bound for Address {
-    fn address(&self) -> Address {
-        self.clone()
-    }
-}
-
-/// Listens on every address of a host. It is enough if one address of several can be used.
-pub(super) fn on_host<B: Bound>(
+/// Listens on every address of a host, and returns what `on` opened there. It is enough if one address of several can be
+/// used. `bound_to` tells the address that a socket has got.
+pub(super) fn on_host<B>(
     host: &HostPort,
     mut on: impl FnMut(SocketAddr) -> Result<B, Error>,
+    bound_to: impl Fn(&B) -> Address,
 ) -> Result<Vec<B>, Failure> {
     let addresses = endpoint::resolve(host).map_err(Failure::failed)?;
     let mut bound: Vec<B> = Vec::new();
@@ -139,7 +132,7 @@ pub(super) fn on_host<B: Bound>(
         if host.port == 0
             && let Some(first) = bound
                 .first()
-                .and_then(|first| first.address().socket_addr())
+                .and_then(|first| bound_to(first).socket_addr())
         {
             address.set_port(first.port());
         }

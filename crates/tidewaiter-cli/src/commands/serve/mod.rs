@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use tidewaiter::endpoint::HostPort;
-use tidewaiter::{Reactor, process};
+use tidewaiter::{Listener, Reactor, process};
 
 use super::metrics;
 use crate::failure::Failure;
@@ -70,13 +70,12 @@ fn serve_metrics(
     server: &Rc<Server>,
     address: &HostPort,
 ) -> Result<(), Failure> {
-    let listeners = listening::on_host(address, |address| {
+    let respond = |address| {
         let server = Rc::clone(server);
-        reactor.listen_tcp(
-            address,
-            metrics::Responder::new(move || report::render(&server)),
-        )
-    })?;
+        let responder = metrics::Responder::new(move || report::render(&server));
+        reactor.listen_tcp(address, responder)
+    };
+    let listeners = listening::on_host(address, respond, Listener::local_addr)?;
     for listener in listeners {
         log::info!(address:% = listener.local_addr(); "serving metrics");
     }
