@@ -10,6 +10,8 @@
 )]
 
 mod address;
+#[cfg(unix)]
+mod descriptor;
 pub(crate) mod file;
 #[cfg(windows)]
 mod handle;
@@ -18,6 +20,8 @@ mod mapping;
 mod origin;
 
 pub use address::{Address, AddressError, PipeName, UnixAddress};
+#[cfg(unix)]
+pub(crate) use descriptor::duplicate;
 pub(crate) use file::OsFile;
 pub use file::{FileKind, FileMetadata, FileOptions};
 #[cfg(windows)]

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::{Activated, Resource};
+pub(super) use crate::os::duplicate as copy_of;
 
 /// The number of the first descriptor. The others follow it.
 const FIRST: RawFd = 3;
@@ -55,17 +56,6 @@ pub(super) fn activated() -> io::Result<Vec<Activated>> {
             Ok(Activated { name, resource })
         })
         .collect()
-}
-
-/// Copies a descriptor: something else may own the original.
-pub(super) fn copy_of(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: the call leaves the descriptor as it is; it refuses a number that is not open.
-    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made, and nothing else refers to it.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Reads a variable that is a number; `None` if it is not set.

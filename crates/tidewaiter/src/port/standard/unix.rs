@@ -7,13 +7,14 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{RELAY_BYTES, StandardStream, Written, start};
+use crate::os::duplicate;
 
 /// A relay that reads ends by itself, as soon as the pipe has no reader.
 pub(super) struct Reading;
@@ -27,18 +28,12 @@ pub(super) fn number(stream: StandardStream) -> Option<RawFd> {
 
 /// Copies the descriptor, above the numbers of the standard streams. Without one that is open: the null device.
 pub(super) fn copy_of(descriptor: Option<RawFd>) -> io::Result<OwnedFd> {
-    // SAFETY: the call leaves the descriptor as it is; it refuses a number that is not open.
-    let copy = unsafe { libc::fcntl(descriptor.unwrap_or(-1), libc::F_DUPFD_CLOEXEC, 3) };
-    if copy >= 0 {
-        // SAFETY: the descriptor was just made, and nothing else refers to it.
-        return Ok(unsafe { OwnedFd::from_raw_fd(copy) });
-    }
-    match io::Error::last_os_error() {
+    match duplicate(descriptor.unwrap_or(-1)) {
         // The process was started without the stream.
-        error if error.raw_os_error() == Some(libc::EBADF) => {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
             Ok(rustix::io::fcntl_dupfd_cloexec(null()?, 3)?)
         }
-        error => Err(error),
+        copied => copied,
     }
 }
 
