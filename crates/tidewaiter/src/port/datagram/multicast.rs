@@ -1,6 +1,9 @@
 //! Multicast: which groups a socket receives, and how it sends to them.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+
+use socket2::InterfaceIndexOrAddress;
 
 /// A change to what a UDP socket receives from or sends to multicast groups: see
 /// [`Port::set_multicast`](crate::port::Port::set_multicast).
@@ -45,4 +48,27 @@ pub enum NetworkInterface {
     Index(u32),
     /// The one with this address; for IPv4 groups only.
     Address(Ipv4Addr),
+}
+
+impl NetworkInterface {
+    /// The index for a call that takes no address; 0 stands for any interface.
+    pub(in crate::port) fn index(self) -> io::Result<u32> {
+        match self {
+            NetworkInterface::Any => Ok(0),
+            NetworkInterface::Index(index) => Ok(index),
+            NetworkInterface::Address(_) => {
+                let message = "only IPv4 groups take the address of an interface";
+                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+            }
+        }
+    }
+
+    /// The interface for a call on an IPv4 group.
+    pub(in crate::port) fn for_v4(self) -> InterfaceIndexOrAddress {
+        match self {
+            NetworkInterface::Any => InterfaceIndexOrAddress::Index(0),
+            NetworkInterface::Index(index) => InterfaceIndexOrAddress::Index(index),
+            NetworkInterface::Address(address) => InterfaceIndexOrAddress::Address(address),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use socket2::{Domain, InterfaceIndexOrAddress, Socket};
+use socket2::{Domain, Socket};
 use windows_sys::Win32::Networking::WinSock::{
     IP_MULTICAST_IF, IPPROTO_IP, IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP,
 };
@@ -43,7 +43,7 @@ pub(super) fn set_multicast(socket: &Socket, change: Multicast) -> io::Result<()
         Multicast::Loopback(on) => socket.set_multicast_loop_v4(on),
         Multicast::Hops(count) if is_v6 => socket.set_multicast_hops_v6(count.into()),
         Multicast::Hops(count) => socket.set_multicast_ttl_v4(count.into()),
-        Multicast::Interface(interface) if is_v6 => socket.set_multicast_if_v6(index(interface)?),
+        Multicast::Interface(interface) if is_v6 => socket.set_multicast_if_v6(interface.index()?),
         Multicast::Interface(interface) => {
             let bytes = match interface {
                 NetworkInterface::Any => [0; 4],
@@ -84,25 +84,21 @@ fn change_membership(
                 true => MCAST_JOIN_SOURCE_GROUP,
                 false => MCAST_LEAVE_SOURCE_GROUP,
             };
-            let request = source_request(index(interface)?, group, source);
+            let request = source_request(interface.index()?, group, source);
             set_option(socket, IPPROTO_IPV6, option.cast_signed(), &request)
         }
         (_, Some(_)) => Err(invalid(
             "the group and its source are of different families",
         )),
         (IpAddr::V4(group), None) => {
-            let interface = match interface {
-                NetworkInterface::Any => InterfaceIndexOrAddress::Index(0),
-                NetworkInterface::Index(index) => InterfaceIndexOrAddress::Index(index),
-                NetworkInterface::Address(address) => InterfaceIndexOrAddress::Address(address),
-            };
+            let interface = interface.for_v4();
             match join {
                 true => socket.join_multicast_v4_n(&group, &interface),
                 false => socket.leave_multicast_v4_n(&group, &interface),
             }
         }
-        (IpAddr::V6(group), None) if join => socket.join_multicast_v6(&group, index(interface)?),
-        (IpAddr::V6(group), None) => socket.leave_multicast_v6(&group, index(interface)?),
+        (IpAddr::V6(group), None) if join => socket.join_multicast_v6(&group, interface.index()?),
+        (IpAddr::V6(group), None) => socket.leave_multicast_v6(&group, interface.index()?),
     }
 }
 
@@ -126,16 +122,6 @@ fn source_request(
         storage[8..24].copy_from_slice(&ip.octets());
     }
     request
-}
-
-fn index(interface: NetworkInterface) -> io::Result<u32> {
-    match interface {
-        NetworkInterface::Any => Ok(0),
-        NetworkInterface::Index(index) => Ok(index),
-        NetworkInterface::Address(_) => {
-            Err(invalid("only IPv4 groups take the address of an interface"))
-        }
-    }
 }
 
 #[cfg(test)]

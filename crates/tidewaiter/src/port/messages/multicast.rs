@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use libc::c_int;
-use socket2::{Domain, InterfaceIndexOrAddress, SockAddr, Socket};
+use socket2::{Domain, SockAddr, Socket};
 
 use super::super::admission::invalid;
 use super::super::datagram::{Multicast, NetworkInterface};
@@ -33,7 +33,7 @@ pub(super) fn set_multicast(socket: &Socket, change: Multicast) -> io::Result<()
         Multicast::Loopback(on) => socket.set_multicast_loop_v4(on),
         Multicast::Hops(count) if is_v6 => socket.set_multicast_hops_v6(count.into()),
         Multicast::Hops(count) => socket.set_multicast_ttl_v4(count.into()),
-        Multicast::Interface(interface) if is_v6 => socket.set_multicast_if_v6(index(interface)?),
+        Multicast::Interface(interface) if is_v6 => socket.set_multicast_if_v6(interface.index()?),
         Multicast::Interface(interface) => set_interface_v4(socket, interface),
     }
 }
@@ -58,19 +58,15 @@ fn change_membership(
         },
         (group, Some(source)) => change_source(socket, join, group, source, interface),
         (IpAddr::V4(group), None) => {
-            let interface = match interface {
-                NetworkInterface::Any => InterfaceIndexOrAddress::Index(0),
-                NetworkInterface::Index(index) => InterfaceIndexOrAddress::Index(index),
-                NetworkInterface::Address(address) => InterfaceIndexOrAddress::Address(address),
-            };
+            let interface = interface.for_v4();
             if join {
                 socket.join_multicast_v4_n(&group, &interface)
             } else {
                 socket.leave_multicast_v4_n(&group, &interface)
             }
         }
-        (IpAddr::V6(group), None) if join => socket.join_multicast_v6(&group, index(interface)?),
-        (IpAddr::V6(group), None) => socket.leave_multicast_v6(&group, index(interface)?),
+        (IpAddr::V6(group), None) if join => socket.join_multicast_v6(&group, interface.index()?),
+        (IpAddr::V6(group), None) => socket.leave_multicast_v6(&group, interface.index()?),
     }
 }
 
@@ -93,7 +89,7 @@ fn change_source(
         libc::MCAST_LEAVE_SOURCE_GROUP
     };
     let request = libc::group_source_req {
-        gsr_interface: index(interface)?,
+        gsr_interface: interface.index()?,
         gsr_group: storage(group),
         gsr_source: storage(source),
     };
@@ -124,16 +120,6 @@ fn set_interface_v4(socket: &Socket, interface: NetworkInterface) -> io::Result<
                 imr_ifindex: index.cast_signed(),
             };
             set_option(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
-        }
-    }
-}
-
-fn index(interface: NetworkInterface) -> io::Result<u32> {
-    match interface {
-        NetworkInterface::Any => Ok(0),
-        NetworkInterface::Index(index) => Ok(index),
-        NetworkInterface::Address(_) => {
-            Err(invalid("only IPv4 groups take the address of an interface"))
         }
     }
 }
