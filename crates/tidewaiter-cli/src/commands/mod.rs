@@ -8,6 +8,9 @@ pub(crate) mod serve;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+/// The most bytes in a UDP datagram over IPv4.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
 /// Writes to standard output.
 pub(crate) fn print(text: &str) -> ExitCode {
     let mut output = io::stdout().lock();

@@ -11,13 +11,11 @@ use tidewaiter::{
     Reason, Transport,
 };
 
+use super::super::DATAGRAM_BYTES_MAX;
 use super::{End, INPUT_PATIENCE, OUTPUT_BYTES_MAX};
 use crate::failure::Failure;
 
-/// The most bytes in a UDP datagram over IPv4.
-const DATAGRAM_BYTES_MAX: usize = 65_507;
-
-/// What both sides share.
+/// The state that both sides share.
 #[derive(Default)]
 struct Exchange {
     socket: RefCell<Option<DatagramTransport>>,
@@ -110,7 +108,7 @@ impl DatagramProtocol for Socket {
     }
 }
 
-/// What arrives, as the producer of standard output.
+/// The arriving datagrams, as the producer of standard output.
 struct Arrivals(DatagramTransport);
 
 impl Producer for Arrivals {

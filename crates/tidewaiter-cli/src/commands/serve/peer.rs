@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tidewaiter::{Address, DatagramTransport};
 
+use super::super::DATAGRAM_BYTES_MAX;
+
 /// The idle time after which a peer counts as gone, if the command line does not say.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The most bytes in a UDP datagram over IPv4.
-const DATAGRAM_BYTES_MAX: usize = 65_507;
 /// The most bytes that wait for a COMMAND: it has not started yet, or does not read. Further datagrams are dropped.
 pub(super) const WAITING_BYTES_MAX: usize = 256 << 10;
 
@@ -17,7 +17,7 @@ pub(super) struct Peer {
     transport: DatagramTransport,
     address: Address,
     forget: Box<dyn Fn()>,
-    /// What arrived before COMMAND was started.
+    /// The bytes that arrived before COMMAND was started.
     early: RefCell<Vec<u8>>,
 }
 
