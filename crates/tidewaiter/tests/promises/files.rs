@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use tidewaiter::FileOptions;
 use tidewaiter::port::{
-    Chunks, CloseMode, FileOutcome, FilePart, FileRequest, FileToOpen, Handle, Outcome, PortKind,
-    Request, Token,
+    Chunks, CloseMode, FileOutcome, FilePart, FileRequest, FileToOpen, Handle, Operation, Outcome,
+    PortKind, Request, Token,
 };
 
 use crate::support::harness::Harness;
@@ -327,14 +327,13 @@ fn a_part_of_a_file_is_sent_and_its_end_told() {
     harness.finish();
 }
 
-/// Goal: a peer that does not read stops the file; sends are excluded meanwhile; a cancel tells how much went; and the file
-/// may be closed at any time.
-#[test]
-fn a_file_that_is_stopped_tells_how_far_it_came() {
-    let mut harness = Harness::new();
-    let Some(file) = file_to_send(&mut harness, "stopped", &vec![7; crate::MUCH]) else {
-        return harness.finish();
-    };
+/// Begins to send a file that is larger than all buffers on the way. Returns the file, both ends of the connection and the
+/// operation; `None` on a port that sends no files.
+fn begin_large_file(
+    harness: &mut Harness,
+    name: &str,
+) -> Option<(Handle, Handle, Handle, Operation)> {
+    let file = file_to_send(harness, name, &vec![7; crate::MUCH])?;
     let (client, server) = harness.pair();
     let part = FilePart {
         file,
@@ -342,6 +341,17 @@ fn a_file_that_is_stopped_tells_how_far_it_came() {
         len: crate::MUCH as u64,
     };
     let sending = harness.submit(client, Request::SendFile(part));
+    Some((file, client, server, sending))
+}
+
+/// Goal: a peer that does not read stops the file; sends are excluded meanwhile; a cancel tells how much went; and the file
+/// may be closed at any time.
+#[test]
+fn a_file_that_is_stopped_tells_how_far_it_came() {
+    let mut harness = Harness::new();
+    let Some((file, client, server, sending)) = begin_large_file(&mut harness, "stopped") else {
+        return harness.finish();
+    };
     let send = Request::Send(Chunks::from(&b"no"[..]));
     let error = harness
         .port
@@ -373,16 +383,9 @@ fn a_file_that_is_stopped_tells_how_far_it_came() {
 #[test]
 fn a_file_is_not_sent_to_a_peer_that_is_gone() {
     let mut harness = Harness::new();
-    let Some(file) = file_to_send(&mut harness, "gone", &vec![7; crate::MUCH]) else {
+    let Some((file, _, server, sending)) = begin_large_file(&mut harness, "gone") else {
         return harness.finish();
     };
-    let (client, server) = harness.pair();
-    let part = FilePart {
-        file,
-        offset: 0,
-        len: crate::MUCH as u64,
-    };
-    let sending = harness.submit(client, Request::SendFile(part));
     harness.turn(Some(std::time::Duration::from_millis(1)));
     harness.close(server, CloseMode::Reset);
     match harness.last(sending) {
