@@ -1,4 +1,4 @@
-//! What all users of UDP share.
+//! The parts that all users of UDP share.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

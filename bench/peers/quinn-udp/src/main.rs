@@ -83,7 +83,7 @@ struct Socket {
     state: UdpSocketState,
 }
 
-/// What one call receives, and where.
+/// The memory of one receiving call.
 struct Batch {
     bytes: Vec<u8>,
     meta: [RecvMeta; BATCH_SIZE],

@@ -9,7 +9,7 @@ use crate::support::{PATIENCE, Server, field, tidewaiter};
 
 struct Client {
     socket: UdpSocket,
-    /// What has come so far. A child's output is cut into datagrams anywhere.
+    /// The bytes that have come so far. A child's output is cut into datagrams anywhere.
     got: Vec<u8>,
 }
 

@@ -8,7 +8,7 @@ from twisted.internet import protocol, tcp, udp
 from scenarios.datagrams import ConnectedPeer, Echo, Peer
 from scenarios.pairs import ADDRESS, SideFactory, until
 
-# What moves bytes. None of it may be Twisted's.
+# The methods that move bytes. None of them may be Twisted's.
 _MOVING = (
     "write",
     "startReading",

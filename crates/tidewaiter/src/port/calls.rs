@@ -66,7 +66,7 @@ pub(super) fn unsupported(port: PortKind, verb: &str, object: impl fmt::Display)
     io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
-/// What to send at once, without an operation.
+/// Data to send at once, without an operation.
 #[derive(Debug)]
 pub(super) enum Offer<'a> {
     /// On a stream: bytes, of which the OS may take some.

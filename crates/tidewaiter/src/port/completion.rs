@@ -54,14 +54,14 @@ pub enum Outcome {
     HungUp,
     /// The file is open.
     FileOpened,
-    /// What came of a [`Request::File`](super::Request::File).
+    /// The result of a [`Request::File`](super::Request::File).
     File(FileOutcome),
     /// A part of a file was sent: all of it, unless the file ended before or something stopped it. Go on behind the
     /// bytes that were sent to send the rest.
     FileSent {
         /// How many bytes the OS took.
         bytes: u64,
-        /// What stopped it before the end of the part and of the file. Nothing else reports this failure.
+        /// The failure that stopped it before the end of the part and of the file. Nothing else reports it.
         stopped_by: Option<Box<Failure>>,
     },
     /// A watched descriptor is ready, or a watched handle of Windows is signalled (readable).

@@ -212,7 +212,7 @@ pub struct ListenOptions {
     /// How the file of a UNIX socket is made and removed. Without effect on other addresses, but a mode or an owner is
     /// refused for them.
     pub socket_file: SocketFileOptions,
-    /// What is particular to named pipes. Without effect on other addresses.
+    /// The options of named pipes alone. Without effect on other addresses.
     pub pipe: PipeListenOptions,
 }
 

@@ -95,12 +95,9 @@ impl Reactor {
         self.check_open()?;
         // As in `adopt_stream`.
         let resource = resource.into();
-        let mut packets = false;
+        let packets = matches!(&resource, Resource::Socket(socket) if socket.keeps_packets());
         let link = match &resource {
-            Resource::Socket(socket) => {
-                packets = socket.keeps_packets();
-                None
-            }
+            Resource::Socket(_) => None,
             Resource::PipeReader(_) => Some(Link::pipe(Direction::In)),
             Resource::PipeWriter(_) => Some(Link::writer(true)),
             Resource::Listener(_) | Resource::Datagrams(_) => {

@@ -31,7 +31,7 @@ fn send_all(harness: &mut Harness, handle: Handle, mut left: Chunks) {
     }
 }
 
-/// What the next completion of a receive brings.
+/// The contents of the next completion of a receive.
 #[track_caller]
 fn received(
     harness: &mut Harness,

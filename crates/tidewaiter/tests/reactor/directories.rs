@@ -84,7 +84,7 @@ fn names(changes: &[Change]) -> Vec<String> {
     changes.iter().map(name).collect()
 }
 
-/// What tells of the names alone: Windows and Wine tell of more modifications than Linux.
+/// The changes that tell of names alone: Windows and Wine tell of more modifications than Linux.
 fn without_modifications(changes: &[Change]) -> Vec<String> {
     let names = names(changes).into_iter();
     names.filter(|name| !name.starts_with(['~', '='])).collect()

@@ -24,7 +24,7 @@ pub struct Datagrams {
     spare: Rc<SpareBatches>,
 }
 
-/// What a call received.
+/// The datagrams of one call.
 #[derive(Default)]
 struct Batch {
     messages: Vec<Received>,

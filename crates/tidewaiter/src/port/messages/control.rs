@@ -23,7 +23,7 @@ impl Control {
     }
 }
 
-/// What the kernel says about a message.
+/// The kernel's notes on a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Said {
     /// The size of each datagram that the kernel has joined; 0 for a single one.

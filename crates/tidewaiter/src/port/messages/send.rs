@@ -137,7 +137,7 @@ impl SendTray {
     }
 }
 
-/// What a message's header points to, besides the datagrams.
+/// The memory that a message's header points to, besides the datagrams.
 struct Pointed {
     name: Name,
     control: Control,

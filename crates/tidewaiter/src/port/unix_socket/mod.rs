@@ -1,4 +1,4 @@
-//! What only UNIX sockets have.
+//! The features that only UNIX sockets have.
 
 mod credentials;
 mod file;

@@ -44,7 +44,7 @@ pub(super) fn send(pending: &mut Pending, cqe: Cqe) -> Next {
     }
 }
 
-/// What follows if the poll did not end with readiness.
+/// The next step if the poll did not end with readiness.
 fn without_poll(pending: &Pending, cqe: Cqe) -> Option<Next> {
     match errno(cqe) {
         // Cancelled by the port, before a fork.

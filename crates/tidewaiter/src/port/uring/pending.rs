@@ -269,8 +269,8 @@ impl Pending {
         }
     }
 
-    /// The unsent bytes that the operation gives back. Some work also tells how far it came, even if it failed. It stays out of line, so that
-    /// streams do not pay for it.
+    /// The unsent bytes that the operation gives back. Some work also tells how far it came, even if it failed. Out of
+    /// line, so that streams do not pay for it.
     #[inline(never)]
     fn take_unsent(&mut self, result: &mut Result<Outcome, Failure>) -> Chunks {
         match &mut self.work {

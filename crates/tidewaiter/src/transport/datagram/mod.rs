@@ -38,7 +38,7 @@ pub(super) struct DatagramSocket {
     limit: Limit,
 }
 
-/// What a queue holds at most.
+/// The limits of a queue.
 #[derive(Clone, Copy)]
 struct Limit {
     datagrams: usize,
@@ -364,7 +364,7 @@ impl DatagramSocket {
         }
         self.tell_failures_soon(&mut batch);
         if !flow.is_open() {
-            // What follows in the queue may be sent only after this.
+            // The rest of the queue may be sent only after this.
             let queue = std::mem::replace(&mut flow.queue, batch);
             self.send_now(&mut flow);
             if flow.queue.is_empty() {

@@ -35,7 +35,7 @@ pub(in super::super) struct Directories {
     places: HashMap<i32, Vec<Place>>,
     /// The first half of a rename, if it was the last event: one for each watch that includes the directory.
     moved: Option<Moved>,
-    /// What was found in new directories and reported. The events of its creation are still in the queue.
+    /// The entries that were found in new directories and reported. The events of its creation are still in the queue.
     found: HashSet<(Key, PathBuf)>,
 }
 
