@@ -139,16 +139,22 @@ pub(super) fn on_host<B>(
         match on(address) {
             Ok(listener) => bound.push(listener),
             // A name may resolve to an address of a family that this machine does not support.
-            Err(Error::Listen { source, address })
-                if source.kind() == io::ErrorKind::AddrNotAvailable =>
-            {
-                refused = Some(Failure::failed(Error::Listen { address, source }));
-            }
+            Err(error) if is_not_ours(&error) => refused = Some(Failure::failed(error)),
             Err(error) => return Err(Failure::failed(error)),
         }
     }
     match refused {
         Some(failure) if bound.is_empty() => Err(failure),
         _ => Ok(bound),
+    }
+}
+
+/// Whether the address is one that this machine does not have, be it for connections or for datagrams.
+fn is_not_ours(error: &Error) -> bool {
+    match error {
+        Error::Listen { source, .. } | Error::Datagrams { source, .. } => {
+            source.kind() == io::ErrorKind::AddrNotAvailable
+        }
+        _ => false,
     }
 }
