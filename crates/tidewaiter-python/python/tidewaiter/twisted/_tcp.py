@@ -16,8 +16,8 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from tidewaiter._tidewaiter import Stream
+from tidewaiter._views import MadeWhenAskedFor, given_away
 from tidewaiter.twisted._flow import Flow
-from tidewaiter.twisted._views import MadeWhenAskedFor, given_away
 
 try:
     from twisted.internet._newtls import startTLS

@@ -11,8 +11,8 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from tidewaiter._tidewaiter import Datagrams
+from tidewaiter._views import given_away
 from tidewaiter.twisted._flow import failure_of
-from tidewaiter.twisted._views import given_away
 
 # The numbers of the errors for a datagram that is too large: of this system, and of Windows.
 _TOO_LARGE = (errno.EMSGSIZE, 10040)
