@@ -7,11 +7,12 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 
-class _View(socket.socket):
+class View(socket.socket):
     """
     A socket that belongs to the port. Python may inspect it and set its options.
 
-    Closing it makes the port close the socket: the system must not reuse the number while the port still uses it.
+    Closing it leaves the number open: the system must not reuse it while the port still uses it. If the socket has an
+    owner, that makes the port close it.
     """
 
     __slots__ = ()
@@ -30,13 +31,14 @@ class _View(socket.socket):
 _owners: WeakKeyDictionary[socket.socket, ref[Any]] = WeakKeyDictionary()
 
 
-def given_away(skt: socket.socket, owner: Any) -> socket.socket:
-    """Turn `skt` into a view: from here on, it belongs to the port and to the transport `owner`."""
+def given_away(skt: socket.socket, owner: Any = None) -> socket.socket:
+    """Turn `skt` into a view: from here on, it belongs to the port and to the transport `owner`, if there is one."""
     if type(skt) is socket.socket:
-        skt.__class__ = _View
+        skt.__class__ = View
     else:
-        skt = _View(skt.family, skt.type, skt.proto, fileno=skt.detach())
-    _owners[skt] = ref(owner)
+        skt = View(skt.family, skt.type, skt.proto, fileno=skt.detach())
+    if owner is not None:
+        _owners[skt] = ref(owner)
     return skt
 
 
@@ -52,7 +54,7 @@ class MadeWhenAskedFor:
         descriptor = connection._descriptor()
         if descriptor is None:
             raise AttributeError("socket")
-        skt = _View(connection.addressFamily, socket.SOCK_STREAM, 0, fileno=descriptor)
+        skt = View(connection.addressFamily, socket.SOCK_STREAM, 0, fileno=descriptor)
         _owners[skt] = ref(connection)
         connection.socket = skt
         return skt
