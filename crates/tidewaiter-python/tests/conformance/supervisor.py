@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).with_name("trial_worker.py")
 # Modules per process: enough to amortize its start, few enough to spread the work evenly.
 MODULES_PER_WORKER = 8
 # Twisted's own limit for a test. After twice as long, the supervisor ends the process.
