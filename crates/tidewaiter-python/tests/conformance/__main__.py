@@ -1,33 +1,41 @@
-"""Runs Twisted's own test suite on one reactor: `python tests/conformance SUITE REACTOR`.
+"""Runs the tests of others on one reactor or loop: `python tests/conformance SUITE SUBJECT`.
 
-`builder` runs the suites that Twisted writes once for every reactor. `global` runs all of Twisted's tests, with the
-reactor installed. `layout` checks the class for attributes that both need, but whose absence neither reports clearly.
+Twisted's own tests, on a reactor: `builder` runs the suites that Twisted writes once for every reactor. `global` runs
+all of Twisted's tests, with the reactor installed. `layout` checks the class for attributes that both need, but whose
+absence neither reports clearly.
+
+The other suites (`asyncio_suites.py`) run on a loop, which is asyncio's default one meanwhile, in children of the tests
+as well: `tidewaiter`, `asyncio`, or `module:factory`. CPython's own are `mixins` and `modules`.
 
 A test that does not pass runs once more in a fresh process, and counts as flaky if it passes then. With `--peer`, the
-tests that still do not pass run on that reactor too, on the same machine. A test that does not pass there either is
-blamed on the machine; the others are failures. We keep no list of known failures.
+tests that still do not pass run on that reactor or loop too, on the same machine. A test that does not pass there
+either is blamed on the machine; the others are failures. `exceptions.txt` has the few that need not pass, with reasons.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import importlib.util
 import os
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
+import asyncio_suites
 import layout
-from supervisor import Outcome, Suite
+from judgement import Judgement
+from supervisor import Suite
 
 REACTORS = {
     "tidewaiter": "tidewaiter.twisted.Reactor",
     "epoll": "twisted.internet.epollreactor.EPollReactor",
     "iocp": "twisted.internet.iocpreactor.reactor.IOCPReactor",
+    "asyncio": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
 }
 
-# If more tests fail than this, they have one common cause in the reactor.
-TOO_MANY = 50
+# Twisted's own limit for a test. After twice as long, the supervisor ends the process.
+TEST_SECONDS = 20.0
 
 
 def modules_of(kind: str) -> list[str]:
@@ -45,97 +53,73 @@ def modules_of(kind: str) -> list[str]:
     return names
 
 
-def run_again(suite: Suite, outcomes: dict[str, Outcome], names: set[str]) -> dict[str, Outcome]:
-    """Runs only these tests."""
-    modules = sorted({outcomes[name].module for name in names})
-    return suite.run(modules, names) if names else {}
+def twisted_suite(options: argparse.Namespace, reactor: str) -> tuple[Suite, Suite | None, list[str]]:
+    """One of Twisted's suites on a reactor, the same on the peer, and its modules."""
+
+    def on(reactor: str, environment: dict[str, str]) -> Suite:
+        settings = {"suite": options.suite, "reactor": reactor, "seconds": TEST_SECONDS}
+        limit = 2 * TEST_SECONDS
+        return Suite(options.suite, reactor, "trial_worker.py", settings, environment, limit, **run_options(options))
+
+    peer = REACTORS.get(options.peer, options.peer)
+    suite = on(reactor, asyncio_suites.environment(options.loop))
+    return suite, None if peer is None else on(peer, {}), modules_of(options.suite)
 
 
-def passes(outcome: Outcome) -> bool:
-    return outcome.status in ("pass", "todo", "loaded")
+def asyncio_suite(options: argparse.Namespace, folder: Path) -> tuple[Suite, Suite | None, list[str]]:
+    """One of the suites for asyncio on a loop, the same on the peer, and its modules."""
+    found = asyncio_suites.SUITES[options.suite]
+    found.unpack(options.sources, folder)
 
-
-class Judgement:
-    """The results of a run on one reactor, compared with those of another."""
-
-    def __init__(self, suite: Suite, modules: list[str], peer: str | None) -> None:
-        self.outcomes = suite.run(modules)
-        self.flaky: set[str] = set()
-        failures = self.bad()
-        self.failures = failures
-        if len(failures) > TOO_MANY:
-            print(f"{len(failures)} tests fail, too many to look at each: no test is run again")
-            return
-        again = run_again(suite, self.outcomes, failures)
-        for name in failures & again.keys():
-            if not again[name].bad:
-                self.flaky.add(name)
-                self.outcomes[name] = again[name]
-        self.failures = self.bad()
-        if peer is not None:
-            self.failures = self.worse_than(Suite(suite.kind, peer, jobs=suite.jobs))
-
-    def bad(self) -> set[str]:
-        return {name for name, outcome in self.outcomes.items() if outcome.bad}
-
-    def worse_than(self, peer: Suite) -> set[str]:
-        """The tests that fail on this reactor only, and those that it skips but the other passes."""
-        suspects = {name for name, outcome in self.outcomes.items() if not passes(outcome)}
-        print(f"{len(suspects)} tests do not pass: the same on {peer.reactor}", flush=True)
-        theirs = run_again(peer, self.outcomes, suspects)
-        return {
-            name
-            for name in suspects
-            if name not in theirs or passes(theirs[name]) or (self.outcomes[name].bad and not theirs[name].bad)
-        }
-
-    def report(self, least: int) -> bool:
-        """Prints the comparison, and returns whether the reactor passes."""
-        tests = {name: it for name, it in self.outcomes.items() if it.status != "loaded"}
-        for name in sorted(self.failures):
-            print(f"\nFAILED {name}: {tests[name].status}\n{tests[name].detail.strip()}")
-        for name in sorted(self.bad() - self.failures):
-            print(f"fails on the other reactor too: {name}")
-        for name in sorted(self.flaky):
-            print(f"flaky, passed when run again: {name}")
-        reasons = collections.Counter(it.detail for it in tests.values() if it.status == "skip")
-        for reason, count in reasons.most_common():
-            print(f"skipped {count:4}: {reason}")
-        passed = sum(passes(it) for it in tests.values())
-        ignored = len(tests) - passed - len(self.failures)
-        well = not self.failures and passed >= least
-        if passed < least:
-            print(f"FAILED: {passed} tests passed, expected are at least {least}")
-        print(
-            f"test result: {'ok' if well else 'FAILED'}. {passed} passed; "
-            f"{len(self.failures)} failed; {ignored} ignored; {len(self.flaky)} flaky"
+    def on(loop: str) -> Suite:
+        settings = {"folder": str(folder), "options": found.arguments()}
+        environment = asyncio_suites.environment(loop)
+        return Suite(
+            options.suite,
+            loop,
+            "pytest_worker.py",
+            settings,
+            environment,
+            modules_per_worker=1,
+            **run_options(options),
         )
-        return well
+
+    return on(options.subject), on(options.peer) if options.peer else None, found.modules(folder)
+
+
+def run_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {"pattern": options.tests, "jobs": options.jobs, "verbose": options.verbose}
+
+
+def wanted(modules: list[str], parts: str) -> list[str]:
+    """The modules of these names, which may leave out the beginning, or all."""
+    ends = tuple(f"{start}{part}" for part in parts.split(",") for start in ("test_", "::"))
+    return [name for name in modules if not parts or name.removesuffix(".py").endswith(ends)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["builder", "global", "layout"])
-    parser.add_argument("reactor", help=f"a class, or one of {', '.join(REACTORS)}")
-    parser.add_argument("--peer", help="the reactor to compare with: a class or a name")
-    parser.add_argument("--modules", default="", help="only modules whose names have this in them")
+    parser.add_argument("suite", choices=["builder", "global", "layout", *asyncio_suites.SUITES])
+    parser.add_argument("subject", help=f"a reactor: a class, or one of {', '.join(REACTORS)}; or a loop, see above")
+    parser.add_argument("--peer", help="the reactor or the loop to compare with")
+    parser.add_argument("--loop", default="asyncio", help="asyncio's default loop, for a reactor that runs on one")
+    parser.add_argument("--sources", type=Path, help="the folder of the source packages that have the tests")
+    parser.add_argument("--modules", default="", help="only modules whose names end so")
     parser.add_argument("--tests", default="", help="only tests whose names match this expression")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     parser.add_argument("--at-least", type=int, default=1, help="how many tests must pass")
     parser.add_argument("--verbose", action="store_true", help="name every test")
     options = parser.parse_args()
-    reactor = REACTORS.get(options.reactor, options.reactor)
+    reactor = REACTORS.get(options.subject, options.subject)
     if options.suite == "layout":
         return 0 if layout.check(reactor) else 1
-    wanted = options.modules.split(",")
-    modules = [
-        name
-        for name in modules_of(options.suite)
-        if not options.modules or any(name.endswith(f"test_{part}") for part in wanted)
-    ]
-    suite = Suite(options.suite, reactor, options.tests, options.jobs, options.verbose)
-    peer = REACTORS.get(options.peer, options.peer)
-    return 0 if Judgement(suite, modules, peer).report(options.at_least) else 1
+    with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as folder:
+        if options.suite in asyncio_suites.SUITES:
+            suite, peer, modules = asyncio_suite(options, Path(folder))
+        else:
+            suite, peer, modules = twisted_suite(options, reactor)
+        judgement = Judgement(suite, wanted(modules, options.modules), peer)
+        return 0 if judgement.report(options.at_least) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Runs test modules in worker processes, with a time limit for each test, and collects the results."""
+"""Runs test modules in worker processes, with a time limit for each test, and collects the results.
+
+A worker is a program that runs the tests of a plan, and writes a line of JSON before and after each of them. A test
+that hangs or crashes costs this process alone: another one goes on with the next test.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-WORKER = Path(__file__).with_name("trial_worker.py")
-# Modules per process: enough to amortize its start, few enough to spread the work evenly.
-MODULES_PER_WORKER = 8
-# Twisted's own limit for a test. After twice as long, the supervisor ends the process.
-TEST_SECONDS = 20.0
+HERE = Path(__file__).resolve().parent
 
 BAD = ("fail", "error", "unexpected", "hang", "crash")
 
@@ -40,20 +40,28 @@ class Outcome:
         return self.status in BAD
 
 
-@dataclass
+@dataclass(frozen=True)
 class Suite:
-    """The tests to run, and the reactor to run them on."""
+    """The tests to run, by which worker, and on what."""
 
-    kind: str
-    reactor: str
+    name: str
+    # The reactor or the loop under test.
+    subject: str
+    # The worker's file in this folder, and what its plan has besides the modules.
+    worker: str
+    settings: dict[str, Any]
+    environment: dict[str, str] = field(default_factory=dict)
+    # How long a test may take, before its process is ended.
+    limit_seconds: float = 40.0
+    # Modules per process: enough to amortize its start, few enough to spread the work evenly.
+    modules_per_worker: int = 8
     pattern: str = ""
     jobs: int = 1
     verbose: bool = False
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def run(self, modules: list[str], only: set[str] | None = None) -> dict[str, Outcome]:
         """Runs the tests of these modules, or only the named ones of them."""
-        parts = [modules[at : at + MODULES_PER_WORKER] for at in range(0, len(modules), MODULES_PER_WORKER)]
+        parts = [modules[at : at + self.modules_per_worker] for at in range(0, len(modules), self.modules_per_worker)]
         folder = Path(tempfile.mkdtemp(prefix="conformance-"))
         try:
             with NullDevice(), ThreadPoolExecutor(self.jobs) as pool:
@@ -67,20 +75,18 @@ class Suite:
         complete = False
         while not complete:
             plan = {
-                "suite": self.kind,
-                "reactor": self.reactor,
+                **self.settings,
                 "pattern": self.pattern,
                 "modules": modules,
                 "only": None if only is None else sorted(only),
                 "finished": [name for name, it in outcomes.items() if it.status != "loaded"],
-                "seconds": TEST_SECONDS,
             }
             complete = self.run_worker(plan, Path(tempfile.mkdtemp(dir=folder)), outcomes)
         return outcomes
 
     def run_worker(self, plan: dict[str, Any], folder: Path, outcomes: dict[str, Outcome]) -> bool:
         """Returns whether the whole plan ran. Otherwise a test ended the process, and is recorded as the cause."""
-        worker = Worker(plan, folder)
+        worker = Worker(self, plan, folder)
         current: str | None = None
         try:
             while (record := worker.record()) and "done" not in record:
@@ -111,16 +117,17 @@ class Suite:
 class Worker:
     """A worker process, and the records that it sends."""
 
-    def __init__(self, plan: dict[str, Any], folder: Path) -> None:
+    def __init__(self, suite: Suite, plan: dict[str, Any], folder: Path) -> None:
         self.folder = folder
+        self.limit_seconds = suite.limit_seconds
         plan_file = folder / "plan.json"
         plan_file.write_text(json.dumps(plan), encoding="utf-8")
         programs = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
         with open(folder / "output.txt", "wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(WORKER.absolute()), str(plan_file)],
+                [sys.executable, str(HERE / suite.worker), str(plan_file)],
                 cwd=folder,
-                env=os.environ | {"LC_ALL": "C.UTF-8", "PATH": programs},
+                env=os.environ | {"LC_ALL": "C.UTF-8", "PATH": programs} | suite.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -139,7 +146,7 @@ class Worker:
 
     def record(self) -> dict[str, Any]:
         """Returns the next record, or an empty one at the end. Raises `queue.Empty` at the time limit."""
-        return self.records.get(timeout=2 * TEST_SECONDS)
+        return self.records.get(timeout=self.limit_seconds)
 
     def end(self, ask: bool) -> str:
         """Ends the process and its children, and returns its last output.

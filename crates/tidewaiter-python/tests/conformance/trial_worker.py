@@ -1,8 +1,4 @@
-"""Runs Twisted's test modules in this process, and writes a line of JSON to standard output for each test.
-
-A hang or a crash costs this process alone: the supervisor starts another, which goes on with the
-next test.
-"""
+"""Runs Twisted's test modules in this process by trial, as a worker of `supervisor.py`."""
 
 from __future__ import annotations
 

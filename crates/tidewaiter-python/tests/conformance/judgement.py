@@ -1,0 +1,112 @@
+"""Judges the results of a suite by those of the same tests on a peer."""
+
+from __future__ import annotations
+
+import collections
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor import Outcome, Suite
+
+EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
+# If more tests fail than this, they have one common cause.
+TOO_MANY = 50
+
+
+@dataclass
+class Exceptions:
+    """Tests of a suite that need not pass, each with the reason."""
+
+    reasons: dict[re.Pattern[str], str]
+
+    @classmethod
+    def read(cls, suite: str) -> Exceptions:
+        """Reads those of a suite: the lines `SUITE EXPRESSION: REASON`, which match the end of a test's name."""
+        reasons = {}
+        for line in EXCEPTIONS.read_text(encoding="utf-8").splitlines():
+            if line and not line.startswith("#"):
+                test, _, reason = line.partition(": ")
+                name, _, expression = test.partition(" ")
+                if name == suite:
+                    reasons[re.compile(f"(?:{expression})$")] = reason
+        return cls(reasons)
+
+    def of(self, name: str) -> str | None:
+        return next((reason for pattern, reason in self.reasons.items() if pattern.search(name)), None)
+
+
+def run_again(suite: Suite, outcomes: dict[str, Outcome], names: set[str]) -> dict[str, Outcome]:
+    """Runs only these tests."""
+    modules = sorted({outcomes[name].module for name in names})
+    return suite.run(modules, names) if names else {}
+
+
+def passes(outcome: Outcome) -> bool:
+    return outcome.status in ("pass", "todo", "loaded")
+
+
+class Judgement:
+    """The results of a run, compared with those of the same tests on a peer."""
+
+    def __init__(self, suite: Suite, modules: list[str], peer: Suite | None) -> None:
+        self.exceptions = Exceptions.read(suite.name)
+        self.outcomes = suite.run(modules)
+        self.flaky: set[str] = set()
+        failures = self.bad()
+        self.failures = failures
+        if len(failures) > TOO_MANY:
+            print(f"{len(failures)} tests fail, too many to look at each: no test is run again")
+            return
+        again = run_again(suite, self.outcomes, failures)
+        for name in failures & again.keys():
+            if not again[name].bad:
+                self.flaky.add(name)
+                self.outcomes[name] = again[name]
+        self.failures = self.bad()
+        if peer is not None:
+            self.failures = self.worse_than(peer)
+
+    def bad(self) -> set[str]:
+        """The tests that do not pass, but for those that need not."""
+        return {name for name, outcome in self.outcomes.items() if outcome.bad and self.exceptions.of(name) is None}
+
+    def worse_than(self, peer: Suite) -> set[str]:
+        """The tests that fail here only, and those that are skipped here but pass on the peer."""
+        suspects = {
+            name for name, outcome in self.outcomes.items() if not passes(outcome) and self.exceptions.of(name) is None
+        }
+        print(f"{len(suspects)} tests do not pass: the same on {peer.subject}", flush=True)
+        theirs = run_again(peer, self.outcomes, suspects)
+        return {
+            name
+            for name in suspects
+            if name not in theirs or passes(theirs[name]) or (self.outcomes[name].bad and not theirs[name].bad)
+        }
+
+    def report(self, least: int) -> bool:
+        """Prints the comparison, and returns whether the suite passes."""
+        tests = {name: it for name, it in self.outcomes.items() if it.status != "loaded"}
+        for name in sorted(self.failures):
+            print(f"\nFAILED {name}: {self.outcomes[name].status}\n{self.outcomes[name].detail.strip()}")
+        for name in sorted(tests):
+            reason = self.exceptions.of(name)
+            if reason is not None and name not in self.failures:
+                print(f"need not pass ({tests[name].status}): {name}: {reason}")
+        for name in sorted(self.bad() - self.failures):
+            print(f"fails on the peer too: {name}")
+        for name in sorted(self.flaky):
+            print(f"flaky, passed when run again: {name}")
+        reasons = collections.Counter(it.detail for it in tests.values() if it.status == "skip")
+        for reason, count in reasons.most_common():
+            print(f"skipped {count:4}: {reason}")
+        passed = sum(passes(it) for it in tests.values())
+        ignored = len(tests) - passed - len(self.failures)
+        well = not self.failures and passed >= least
+        if passed < least:
+            print(f"FAILED: {passed} tests passed, expected are at least {least}")
+        print(
+            f"test result: {'ok' if well else 'FAILED'}. {passed} passed; "
+            f"{len(self.failures)} failed; {ignored} ignored; {len(self.flaky)} flaky"
+        )
+        return well
