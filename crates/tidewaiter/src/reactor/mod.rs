@@ -167,6 +167,8 @@ struct Queued {
     sent: RefCell<Vec<Chunks>>,
     /// Batches without datagrams that still hold bytes that were sent, to be dropped.
     sent_datagrams: RefCell<Vec<DatagramBatch>>,
+    /// The program runs code of its own after this turn, so the turn must not wait.
+    outside: Cell<bool>,
 }
 
 /// Buffers that connections share.

@@ -164,6 +164,12 @@ impl Reactor {
         result
     }
 
+    /// Makes the next wait end at once: for a program that [iterates](Reactor::iterate) and has work of its own to
+    /// do after the turn. As the turn has no limit, it may skip the system call.
+    pub fn skip_wait(&self) {
+        self.core.queued.outside.set(true);
+    }
+
     fn one_turn(&self, limit: Option<Duration>) -> Result<(), Error> {
         if self.core.in_turn.replace(true) {
             return Err(Error::Running);

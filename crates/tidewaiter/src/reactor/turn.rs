@@ -179,6 +179,7 @@ impl Reactor {
     /// The present time, and how long the port may wait from then on.
     fn wait_limit(&self, limit: Option<Duration>) -> (Instant, Option<Duration>) {
         let core = &*self.core;
+        let outside = core.queued.outside.take();
         let due = core.timers.borrow_mut().next_deadline();
         if let (Some(due), Some(seen)) = (due, self.clock().seen())
             && due <= seen
@@ -187,7 +188,8 @@ impl Reactor {
             return (seen, Some(Duration::ZERO));
         }
         let now = self.turn_time();
-        if self.has_queued_callbacks() || core.ending.crashed.get() || self.ready_to_advance() {
+        let queued = outside || self.has_queued_callbacks();
+        if queued || core.ending.crashed.get() || self.ready_to_advance() {
             return (now, Some(Duration::ZERO));
         }
         let mut wake_up = due;

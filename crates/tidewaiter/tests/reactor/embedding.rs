@@ -106,6 +106,19 @@ fn a_crash_ends_the_wait_of_its_own_turn_alone() {
 }
 
 #[test]
+fn a_skipped_wait_is_one_wait_alone() {
+    let reactor = reactor();
+    reactor.skip_wait();
+    reactor.iterate(None).unwrap();
+    reactor.call_later(Duration::ZERO, Reactor::skip_wait);
+    reactor.iterate(None).unwrap();
+    let start = reactor.now();
+    let pause = Duration::from_millis(20);
+    reactor.iterate(pause).unwrap();
+    assert!(reactor.now() - start >= pause, "it waited");
+}
+
+#[test]
 fn calls_that_a_call_adds_are_made_in_the_next_turn_which_does_not_wait() {
     let reactor = reactor();
     let (sender, calls) = std::sync::mpsc::channel();
