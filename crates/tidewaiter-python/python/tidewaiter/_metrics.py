@@ -40,6 +40,7 @@ class Metrics(TypedDict):
     late_completions: int
     delayed_calls_made: int
     thread_calls_made: int
+    ready_calls_made: int
     # Callbacks that took longer than the limit, while one was set.
     slow_callbacks: int
     accepted: int
@@ -50,6 +51,7 @@ class Metrics(TypedDict):
 
     # Now.
     delayed_calls: int
+    ready_calls: int
     transports: int
     # Closed transports whose sockets are kept until the peer has ended too, or for some seconds.
     lingering: int

@@ -83,13 +83,18 @@ impl Core {
         let fork_state = &event_loop.fork_state;
         fork_state.take_up(&event_loop.reactor)?;
         fork_state.check_process()?;
+        let limit = event_loop.wait_limit(py, limit)?;
+        if !event_loop.ready.is_empty() {
+            event_loop.reactor.skip_wait();
+        }
         let nested = fork_state.in_turn.replace(true);
         let turned = event_loop.iterate(limit);
-        if turned.is_ok() {
-            self.make_remote_calls(py, event_loop);
-            records::deliver(py, &event_loop.hooks);
-        }
+        let made = match &turned {
+            Ok(()) => self.make_calls(py, event_loop),
+            Err(_) => Ok(()),
+        };
         fork_state.in_turn.set(nested);
+        made?;
         if event_loop.is_copy() {
             // A callback forked, and this is the child. The loop is the parent's, so ignore the turn's outcome.
             return Ok(());
@@ -97,6 +102,14 @@ impl Core {
         turned.map_err(|error| no_turn(&error))?;
         // Runs Python's signal handlers, if this is Python's main thread.
         py.check_signals()
+    }
+
+    /// Makes the calls that a turn makes after its events.
+    fn make_calls(&self, py: Python<'_>, event_loop: &Loop) -> PyResult<()> {
+        self.make_remote_calls(py, event_loop);
+        records::deliver(py, &event_loop.hooks);
+        event_loop.hooks.take_raised()?;
+        event_loop.make_ready_calls(py)
     }
 
     /// Makes the calls that other threads asked for. Calls added meanwhile wait for the next turn.
@@ -140,6 +153,23 @@ impl Core {
         let event_loop = self.enter(py)?;
         let _guard = UnwindGuard::begin();
         self.one_turn(py, &event_loop, timeout.map(duration))
+    }
+
+    /// Closes the port and all that is on it. Every later call is refused.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        match self.event_loop(py) {
+            Some(event_loop) if event_loop.is_copy() => {}
+            Some(event_loop) => {
+                event_loop.check_thread()?;
+                if event_loop.fork_state.in_turn.get() {
+                    let message = "the loop is in a turn: it cannot be closed";
+                    return Err(PyRuntimeError::new_err(message));
+                }
+            }
+            None => return Ok(()),
+        }
+        self.__clear__();
+        Ok(())
     }
 
     /// Ends the current or next wait. May be called from any thread.

@@ -8,13 +8,15 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use tidewaiter::port::{ParsePortKindError, PortKind};
-use tidewaiter::{Error, Reactor};
+use tidewaiter::{Error, Reactor, Remote};
 
 use crate::core::failures::os_error;
 use crate::core::forks::ForkState;
 use crate::core::hooks::Hooks;
 use crate::core::lock::Waiting;
+use crate::core::ready::ReadyCalls;
 use crate::core::table::Table;
+use crate::core::timers::Timers;
 
 /// A reactor, and the Python objects that it calls.
 pub(crate) struct Loop {
@@ -22,6 +24,8 @@ pub(crate) struct Loop {
     pub(crate) hooks: Hooks,
     pub(crate) fork_state: ForkState,
     pub(crate) objects: Table,
+    pub(crate) ready: ReadyCalls<Loop>,
+    pub(crate) timers: Timers<Loop>,
     /// Calls to make after the next wait.
     after_wait: RefCell<Vec<Box<dyn FnOnce()>>>,
     /// How many calls from other threads were made.
@@ -29,6 +33,7 @@ pub(crate) struct Loop {
     /// How many descriptors and handles of the application's are watched.
     pub(crate) watches: Cell<usize>,
     pub(crate) waiting: Arc<Waiting>,
+    pub(super) remote: Remote,
 }
 
 impl Loop {
@@ -48,15 +53,19 @@ impl Loop {
         let reactor = builder
             .build()
             .map_err(|error| os_error("no completion port", &error))?;
+        let remote = reactor.remote();
         Ok(Loop {
             reactor,
             hooks: Hooks::default(),
             fork_state: ForkState::default(),
             objects: Table::default(),
+            ready: ReadyCalls::new(),
+            timers: Timers::new(),
             after_wait: RefCell::default(),
             thread_calls: Cell::default(),
             watches: Cell::default(),
             waiting,
+            remote,
         })
     }
 
@@ -100,6 +109,8 @@ impl Loop {
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.hooks.traverse(visit)?;
+        self.ready.traverse(visit)?;
+        self.timers.traverse(visit)?;
         self.objects.traverse(visit)
     }
 }

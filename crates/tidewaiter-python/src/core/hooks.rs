@@ -18,6 +18,10 @@ impl Hook {
         drop(replaced);
     }
 
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     pub(crate) fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let hook = self.0.borrow();
         hook.as_ref().map(|hook| hook.bind(py).clone())
@@ -46,8 +50,10 @@ impl Hook {
 /// The hooks of one loop.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    /// Called as `on_error(what, exception, subject)`.
+    /// Called as `on_error(what, exception, subject)`. What it raises itself ends the turn.
     pub(super) on_error: Hook,
+    /// An exception that ends the turn that is being made.
+    raised: RefCell<Option<PyErr>>,
     /// Called as `on_slow(called, method, seconds)` when a callback took longer than `slow`.
     pub(super) on_slow: Hook,
     /// The limit for `on_slow`; `None` to measure nothing.
@@ -66,7 +72,7 @@ impl Hooks {
     /// Calls Python, and calls `on_slow` if that took too long. The report names `method` of an object, or the object
     /// itself if `method` is empty. The object is the one that `named` returned before the call, as `on_behalf_of`
     /// corrects it by the result of the call.
-    pub(super) fn timed<'py>(
+    pub(crate) fn timed<'py>(
         &self,
         named: impl FnOnce() -> Bound<'py, PyAny>,
         method: &str,
@@ -93,11 +99,27 @@ impl Hooks {
         result
     }
 
-    /// Passes an exception that a callback raised to `on_error`.
+    /// Passes an exception that a callback raised to `on_error`. If that raises one itself, such as an interrupt that
+    /// the program is to get, this ends the turn.
     pub(crate) fn report(&self, what: &str, error: &PyErr, subject: &Bound<'_, PyAny>) {
         let py = subject.py();
-        self.on_error
-            .tell(py, |hook| hook.call1((what, raised(py, error), subject)));
+        let Some(hook) = self.on_error.get(py) else {
+            return;
+        };
+        if let Err(error) = hook.call1((what, raised(py, error), subject)) {
+            self.raise_from_turn(error);
+        }
+    }
+
+    /// Has the turn that is being made end with `error`, as soon as the events of its wait were handled.
+    pub(crate) fn raise_from_turn(&self, error: PyErr) {
+        let replaced = self.raised.replace(Some(error));
+        drop(replaced);
+    }
+
+    /// Raises what [`raise_from_turn`](Hooks::raise_from_turn) was given.
+    pub(super) fn take_raised(&self) -> PyResult<()> {
+        self.raised.take().map_or(Ok(()), Err)
     }
 
     /// Passes a record of the library's log to `on_log`.

@@ -29,6 +29,9 @@ impl Core {
         let event_loop = self.enter(py)?;
         let port = event_loop.reactor.port_info();
         let metrics = event_loop.reactor.metrics();
+        let living = &metrics.living;
+        let (delayed_calls, delayed_calls_made) =
+            (event_loop.timers).counts(living.delayed_calls, metrics.timers_fired);
         let result = PyDict::new(py);
         result.set_item("port", port.kind.to_string())?;
         result.set_item("port_reason", port.reason)?;
@@ -37,8 +40,9 @@ impl Core {
             ("turns", metrics.turns),
             ("completions", metrics.completions),
             ("late_completions", metrics.late_completions),
-            ("delayed_calls_made", metrics.timers_fired),
+            ("delayed_calls_made", delayed_calls_made),
             ("thread_calls_made", event_loop.thread_calls.get()),
+            ("ready_calls_made", event_loop.ready.made()),
             ("slow_callbacks", event_loop.hooks.slow_count.get()),
             ("accepted", metrics.accepted),
             ("connected", metrics.connected),
@@ -49,16 +53,17 @@ impl Core {
         for (name, count) in counts {
             result.set_item(name, count)?;
         }
-        let living = [
-            ("delayed_calls", metrics.living.delayed_calls),
-            ("transports", metrics.living.transports),
-            ("lingering", metrics.living.lingering),
-            ("listeners", metrics.living.listeners),
-            ("children", metrics.living.children),
+        let now = [
+            ("delayed_calls", delayed_calls),
+            ("ready_calls", event_loop.ready.len()),
+            ("transports", living.transports),
+            ("lingering", living.lingering),
+            ("listeners", living.listeners),
+            ("children", living.children),
             ("watches", event_loop.watches.get()),
             ("in_flight", metrics.in_flight),
         ];
-        for (name, count) in living {
+        for (name, count) in now {
             result.set_item(name, count)?;
         }
         result.set_item("turn_times", turn_times(py, &metrics.turn_times)?)?;

@@ -1,6 +1,7 @@
 //! The loop as any Python framework can use it: nothing here knows a framework.
 
 pub(crate) mod alarm;
+mod calls;
 pub(crate) mod class;
 pub(crate) mod endings;
 pub(crate) mod event_loop;
@@ -11,8 +12,10 @@ pub(crate) mod hooks;
 pub(crate) mod lock;
 pub(crate) mod metrics;
 pub(crate) mod program;
+pub(crate) mod ready;
 pub(crate) mod records;
 pub(crate) mod slot;
 pub(crate) mod sockets;
 pub(crate) mod table;
+pub(crate) mod timers;
 pub(crate) mod watch;

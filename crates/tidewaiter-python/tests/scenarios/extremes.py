@@ -235,6 +235,7 @@ def _arguments(it):
         Core: {
             "turn": (0.0,),
             "wake": (),
+            "close": (),
             "wake_on": (_NO_SOCKET,),
             "call_from_thread": (_nothing,),
             "watch": (it.theirs.fileno(), Core.READABLE, _nothing),
