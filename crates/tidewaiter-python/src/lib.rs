@@ -1,8 +1,9 @@
-//! The extension module behind the Python package: the loop in `core/`, and the objects of Twisted's reactor on it in
-//! `twisted/`.
+//! The extension module behind the Python package: the loop in `core/`, the objects of Twisted's reactor on it in
+//! `twisted/`, and those of asyncio's event loop in `asyncio/`.
 //!
 //! It uses the library's public interface alone.
 
+mod asyncio;
 mod core;
 mod twisted;
 
@@ -11,6 +12,10 @@ use pyo3::prelude::*;
 /// The extension module.
 #[pymodule(gil_used = true)]
 mod _tidewaiter {
+    #[pymodule_export]
+    use super::asyncio::face::AsyncioLoop;
+    #[pymodule_export]
+    use super::asyncio::handle::{Handle, TimerHandle};
     #[pymodule_export]
     use super::core::class::Core;
     #[pymodule_export]

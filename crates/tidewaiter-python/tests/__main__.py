@@ -9,6 +9,7 @@ from pathlib import Path
 
 # The modules that pass on Windows, apart from tests that they skip there.
 ON_WINDOWS = [
+    "test_asyncio_loop",
     "test_beneath",
     "test_children",
     "test_datagrams",

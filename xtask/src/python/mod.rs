@@ -80,7 +80,8 @@ fn check_types(context: &Context, python: &Environment) -> Result<(), Stop> {
         )
         .args(&["--follow-imports=silent", "--cache-dir"])
         .path(&cache)
-        .args(&["-m", "tidewaiter", "-m", "tidewaiter.twisted"])
+        .args(&["-m", "tidewaiter"])
+        .args(&["-m", "tidewaiter.asyncio", "-m", "tidewaiter.twisted"])
         .run(context)?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 """
 A reactor on completion ports: io_uring on Linux, I/O completion ports on Windows, readiness elsewhere.
 
-`tidewaiter.twisted` is the drop-in reactor for Twisted. It is imported on first use; the rest needs no Twisted.
+`tidewaiter.asyncio` is an asyncio event loop, and `tidewaiter.twisted` the drop-in reactor for Twisted. Both are
+imported on first use; the rest needs neither.
 """
 
 import atexit
@@ -12,6 +13,7 @@ from tidewaiter._metrics import Metrics, TurnTimes
 from tidewaiter._tidewaiter import __version__, _end
 
 if TYPE_CHECKING:
+    from tidewaiter import asyncio as asyncio
     from tidewaiter import twisted as twisted
 
 __all__ = ["Metrics", "TurnTimes", "__version__"]
@@ -21,6 +23,6 @@ atexit.register(_end)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "twisted":
-        return import_module("tidewaiter.twisted")
+    if name in ("asyncio", "twisted"):
+        return import_module(f"tidewaiter.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,124 @@
+"""The event loop: asyncio's own `BaseEventLoop`, on a completion port."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from asyncio import base_events, format_helpers
+from asyncio.log import logger
+from collections.abc import Callable
+from typing import Any
+
+from tidewaiter import Metrics, _forks
+from tidewaiter._tidewaiter import AsyncioLoop, Core, Handle
+from tidewaiter.asyncio._signals import Signals
+
+# Private names of `BaseEventLoop` and of its module that this package uses.
+PRIVATE_NAMES = (
+    "_asyncgen_finalizer_hook",
+    "_asyncgen_firstiter_hook",
+    "_check_callback",
+    "_check_closed",
+    "_check_running",
+    "_check_thread",
+    "_run_once",
+)
+
+
+class Loop(
+    # The hooks of `BaseEventLoop` for streams and servers, sockets, datagrams, pipes and subprocesses come here, each
+    # kind as a class in a file of its own: `_streams`, `_sockets`, `_datagrams`, `_pipes`, `_subprocesses`.
+    Signals,
+    AsyncioLoop,
+    base_events.BaseEventLoop,
+):
+    """
+    An asyncio event loop that waits at a completion port: io_uring or readiness on Linux, IOCP on Windows.
+
+    `AsyncioLoop` has the parts that must be fast, and `BaseEventLoop` those that are the same on every loop.
+    """
+
+    def __init__(self, port: str | None = None, *, core: Core | None = None) -> None:
+        """
+        Open the completion port.
+
+        `port` is its kind: "uring", "poll" or "iocp". By default it is the kind that the environment variable
+        `TIDEWAITER_PORT` names, otherwise the best of this machine. With a `core`, the loop shares that, and whoever
+        made it runs and closes it.
+
+        Raises `OSError` if the port cannot be opened, and `ValueError` for an unknown kind.
+        """
+        self._owns_core = core is None
+        self._core = Core(port) if core is None else core
+        self._attach(self._core)
+        if self._owns_core:
+            self._core.set_on_error(self._report)
+            self._core.set_on_log(_forward)
+            _forks.follow(self._core)
+        super().__init__()
+        # Asyncio's own code, and its tests, take the name of the class from here.
+        self._selector = self._core
+        if type(self).time is not Loop.time:
+            self._follow_clock(self.time)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "time":
+            # Delayed calls follow a clock that a program or a test gives the loop.
+            self._follow_clock(self.time)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name == "time":
+            self._follow_clock(None if type(self).time is Loop.time else self.time)
+
+    def metrics(self) -> Metrics:
+        """Counts of the loop's events since it was made, and of its objects and operations now."""
+        return self._core.metrics()
+
+    def close(self) -> None:
+        if self.is_closed():
+            return
+        super().close()
+        self._drop_calls()
+        if self._owns_core:
+            self._core.close()
+
+    # Called by `AsyncioLoop`.
+
+    @staticmethod
+    def _origin() -> Any:
+        """The stack of the code that makes a call, for debug mode."""
+        return format_helpers.extract_stack(sys._getframe(1))
+
+    def _make_debugged(self, handle: Handle) -> None:
+        """Make a call in debug mode, which warns if the call is slow."""
+        self._current_handle = handle
+        try:
+            started = self.time()
+            handle._run()
+            took = self.time() - started
+            if took >= self.slow_callback_duration:
+                logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), took)
+        finally:
+            self._current_handle = None
+
+    def _call_failed(self, handle: Handle, exception: BaseException) -> None:
+        """Report an exception that a call raised."""
+        source = format_helpers._format_callback_source(handle._callback, handle._args)
+        context = {"message": f"Exception in callback {source}", "exception": exception, "handle": handle}
+        if handle._source_traceback:
+            context["source_traceback"] = handle._source_traceback
+        self.call_exception_handler(context)
+
+    def _report(self, what: str, exception: BaseException, subject: object) -> None:
+        """Report an exception that another callback of the loop raised, or raise it from the loop."""
+        if isinstance(exception, (SystemExit, KeyboardInterrupt)):
+            raise exception
+        self.call_exception_handler({"message": f"Exception in {what} {subject!r}", "exception": exception})
+
+
+def _forward(level: str, target: str, message: str) -> None:
+    """Log a record of the library."""
+    log: Callable[[str], None] = getattr(logging.getLogger(target.replace("::", ".")), level.lower())
+    log(message)
