@@ -9,6 +9,7 @@ mod support {
     pub(crate) mod roles;
     pub(crate) mod sim_child;
     pub(crate) mod system;
+    pub(crate) mod unix_pair;
 }
 
 mod promises {
@@ -34,6 +35,8 @@ mod promises {
     mod pipelines;
     mod processes;
     mod submitting;
+    #[cfg(unix)]
+    mod unix_messages;
     mod wait;
 }
 
@@ -59,7 +62,10 @@ const KILLED: ExitStatus = ExitStatus::Signal {
 
 /// Opens a port in a simulation of its own.
 fn open(options: &PortOptions) -> Port {
-    let sim = Sim::builder(1).receive_bytes(options.receive_bytes).build();
+    let sim = Sim::builder(1)
+        .receive_bytes(options.receive_bytes)
+        .surge_bytes(options.surge_bytes)
+        .build();
     sim.create_directory(std::env::temp_dir());
     register(&sim);
     sim.port()

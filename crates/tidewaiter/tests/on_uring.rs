@@ -13,6 +13,7 @@ mod support {
     pub(crate) mod real_child;
     pub(crate) mod roles;
     pub(crate) mod system;
+    pub(crate) mod unix_pair;
 }
 
 mod promises {

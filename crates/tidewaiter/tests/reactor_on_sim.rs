@@ -7,11 +7,15 @@ use tidewaiter::{Reactor, ReactorBuilder};
 
 mod support {
     #[cfg(unix)]
+    pub(crate) mod alone;
+    #[cfg(unix)]
     pub(crate) mod folder;
     pub(crate) mod messages;
     pub(crate) mod reasons;
     pub(crate) mod roles;
     pub(crate) mod sim_child;
+    #[cfg(unix)]
+    pub(crate) mod system;
 }
 
 #[path = "reactor/mod.rs"]
@@ -29,6 +33,14 @@ mod simulated_files;
 #[cfg(unix)]
 #[path = "reactor/unix_datagrams.rs"]
 mod unix_datagrams;
+
+#[cfg(unix)]
+#[path = "reactor/unix_messages.rs"]
+mod unix_messages;
+
+#[cfg(unix)]
+#[path = "reactor/unix_sockets.rs"]
+mod unix_sockets;
 
 use support::sim_child::{child, register};
 

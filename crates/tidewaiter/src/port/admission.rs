@@ -4,7 +4,6 @@
 //! every port.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::calls::unsupported;
 use super::file::FileRequest;
@@ -215,9 +214,7 @@ fn refusal(
 fn has_streams_to(port: PortKind, address: &Address) -> bool {
     match address {
         Address::Ip(_) => true,
-        Address::Unix(name) => {
-            !name.is_unnamed() && matches!(port, PortKind::Uring | PortKind::Poll)
-        }
+        Address::Unix(name) => !name.is_unnamed() && port != PortKind::Iocp,
         Address::Pipe(_) => matches!(port, PortKind::Iocp | PortKind::Sim),
     }
 }
@@ -250,22 +247,6 @@ pub(super) fn check_streams_to(port: PortKind, verb: &str, address: &Address) ->
         return Ok(());
     }
     Err(unsupported(port, verb, address))
-}
-
-/// Returns the IP address to `verb` ("connect to"), for a port that supports no other addresses.
-pub(super) fn ip_address(port: PortKind, verb: &str, address: &Address) -> io::Result<SocketAddr> {
-    let ip = address.socket_addr();
-    ip.ok_or_else(|| unsupported(port, verb, address))
-}
-
-/// Returns the IP addresses to connect to and from. Refuses others as [`ip_address`] does.
-pub(super) fn ip_ends(
-    port: PortKind,
-    peer: &Address,
-    local: Option<&Address>,
-) -> io::Result<(SocketAddr, Option<SocketAddr>)> {
-    let local = local.map(|local| ip_address(port, "connect from", local));
-    Ok((ip_address(port, "connect to", peer)?, local.transpose()?))
 }
 
 /// The error of a call on a handle that is closed or being closed.

@@ -117,7 +117,7 @@ pub(super) fn share_port(_socket: &Socket) -> io::Result<()> {
     Err(not_shared("a port"))
 }
 
-fn not_shared(what: &str) -> io::Error {
+pub(super) fn not_shared(what: &str) -> io::Error {
     let message = format!("this OS does not spread connections over listeners that share {what}");
     io::Error::new(io::ErrorKind::Unsupported, message)
 }

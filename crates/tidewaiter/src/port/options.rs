@@ -27,7 +27,7 @@ pub enum PortKind {
 impl PortKind {
     /// Whether sockets send messages apart from each other, and pass descriptors.
     pub(crate) fn has_messages(self) -> bool {
-        matches!(self, PortKind::Uring | PortKind::Poll)
+        self != PortKind::Iocp
     }
 
     /// The short name: `iocp`, `uring`, `poll` or `sim`. The environment variable `TIDEWAITER_PORT` takes the
@@ -178,8 +178,8 @@ impl fmt::Display for PortInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
-    /// The address to listen on; with port 0, the OS chooses one. On addresses of UNIX sockets, only the ports of Unix
-    /// listen; on named pipes, only those of Windows and of simulations.
+    /// The address to listen on; with port 0, the OS chooses one. On addresses of UNIX sockets, the ports of Unix and of
+    /// simulations listen; on named pipes, those of Windows and of simulations.
     pub address: Address,
     /// The number of connections that may wait to be accepted: 1024 by default. The OS may cap it,
     /// on Linux to `net.core.somaxconn`. On a named pipe, it is always 8; further clients wait outside.

@@ -35,7 +35,7 @@ pub enum Request {
     Receive,
     /// On a UNIX socket: as [`Request::Receive`], and takes descriptors that the peer passes. Bytes with which some came
     /// are an [`Outcome::ReceivedWithDescriptors`](super::Outcome::ReceivedWithDescriptors). A mere `Receive` has the OS
-    /// close them. Only the ports of Unix have it; of other sockets, no descriptors come.
+    /// close them. Only the ports of Unix and of simulations have it; of other sockets, no descriptors come.
     ReceiveWithDescriptors,
     /// On a stream socket or a writable pipe: sends. Completes with [`Outcome::Sent`](super::Outcome::Sent) once the OS took
     /// some or all of the bytes. The others are in [`Completion::unsent`](super::Completion::unsent), however the operation ended. One

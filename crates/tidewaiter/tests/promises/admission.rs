@@ -15,6 +15,7 @@ use tidewaiter::process::Stdio;
 use crate::support::harness::Harness;
 use crate::support::piped_child::Child;
 use crate::support::roles::Role;
+use crate::support::unix_pair::unix_pair;
 
 /// Each kind of handle, and the requests that it takes.
 const TAKEN: [(&str, &[RequestKind]); 8] = [
@@ -85,10 +86,7 @@ fn pairs(peer: SocketAddr) -> impl Iterator<Item = (Request, Request)> {
 }
 
 /// A socket of sequenced packets. Its peer, if it has one, does not read, and stays.
-#[cfg(unix)]
 fn packets(harness: &mut Harness, connected: bool) -> Handle {
-    use socket2::{Domain, Socket, Type};
-
     if !connected {
         let peer =
             tidewaiter::UnixAddress::from_pathname("/no such folder/a").expect("a short path");
@@ -97,18 +95,7 @@ fn packets(harness: &mut Harness, connected: bool) -> Handle {
         harness.track(handle);
         return handle;
     }
-    let pair = Socket::pair(Domain::UNIX, Type::SEQPACKET, None).expect("a pair");
-    harness.adopt(tidewaiter::port::Socket::from(std::os::fd::OwnedFd::from(
-        pair.1,
-    )));
-    harness.adopt(tidewaiter::port::Socket::from(std::os::fd::OwnedFd::from(
-        pair.0,
-    )))
-}
-
-#[cfg(windows)]
-fn packets(_: &mut Harness, _: bool) -> Handle {
-    unreachable!("Windows has no such sockets")
+    unix_pair(harness, true).0
 }
 
 /// A port with a handle of each kind, or with the means to make one.
@@ -166,7 +153,7 @@ impl Handles {
     fn taken(&self) -> Vec<(&'static str, &'static [RequestKind])> {
         let has = |name| match name {
             "a datagram socket" => self.datagrams.is_some(),
-            PACKETS => cfg!(target_os = "linux") && !crate::SIMULATED,
+            PACKETS => cfg!(target_os = "linux") || crate::SIMULATED,
             _ => true,
         };
         TAKEN.into_iter().filter(|(name, _)| has(*name)).collect()

@@ -20,7 +20,7 @@ pub use unix::UnixAddress;
 ///
 /// A [`SocketAddr`] converts into one, and [`socket_addr`](Address::socket_addr) returns it. Which addresses work
 /// depends on the [port](crate::port): for the others it returns [`Unsupported`](io::ErrorKind::Unsupported). All ports
-/// listen on and connect to IP addresses; those of Unix also to UNIX sockets, those
+/// listen on and connect to IP addresses; those of Unix and of simulations also to UNIX sockets, those
 /// of Windows and of simulations also to named pipes.
 ///
 /// # As text

@@ -215,7 +215,7 @@ impl Chunks {
     /// The descriptors go with the first of these bytes, at most 253 of them: the receiver gets descriptors of its own
     /// for the same objects. Ours are closed once they are sent, or dropped with the bytes.
     ///
-    /// Only the ports of Unix send queues with several messages or descriptors, and only on UNIX sockets.
+    /// Only the ports of Unix and of simulations send queues with several messages or descriptors, and only on UNIX sockets.
     pub fn begin_message(&mut self, descriptors: Vec<OwnedDescriptor>) {
         let storage = self.storage.get_or_insert_default();
         let mut messages = storage.take_messages();
@@ -245,13 +245,21 @@ impl Chunks {
     }
 
     /// The length and the descriptors of the first message; `None` if the queue is empty.
-    #[allow(dead_code, reason = "Windows sends no messages apart from each other")]
     pub(crate) fn first_message(&self) -> Option<(usize, &[OwnedDescriptor])> {
         let storage = self.storage.as_ref().filter(|storage| storage.len > 0)?;
         match &storage.messages {
             Some(messages) => messages.first(),
             None => Some((storage.len, &[])),
         }
+    }
+
+    /// Takes the descriptors that go with the first byte.
+    pub(crate) fn take_descriptors(&mut self) -> Vec<OwnedDescriptor> {
+        let messages = self
+            .storage
+            .as_mut()
+            .and_then(|storage| storage.messages.as_mut());
+        messages.map_or_else(Vec::new, |messages| messages.take_descriptors())
     }
 
     /// The queued bytes, piece by piece from the front. No piece is empty.

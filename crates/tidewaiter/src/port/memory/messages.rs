@@ -72,10 +72,15 @@ impl Messages {
     }
 
     /// The length and the descriptors of the first message.
-    #[allow(dead_code, reason = "Windows sends no messages apart from each other")]
     pub(super) fn first(&self) -> Option<(usize, &[OwnedDescriptor])> {
         let first = self.0.front()?;
         Some((first.len, &first.descriptors))
+    }
+
+    /// Takes the descriptors of the first message.
+    pub(super) fn take_descriptors(&mut self) -> Vec<OwnedDescriptor> {
+        let first = self.0.front_mut();
+        first.map_or_else(Vec::new, |first| std::mem::take(&mut first.descriptors))
     }
 
     /// Removes the first `count` bytes, with the descriptors that go with one of them.

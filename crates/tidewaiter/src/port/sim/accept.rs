@@ -34,7 +34,7 @@ pub(super) fn attempt_accept(
     let accepted = world.accept(listener)?;
     Some(accepted.map(|end| {
         let (_, peer) = world.addresses(end);
-        accepted_socket(SimEnd::Stream(end), peer.into(), shared)
+        accepted_socket(SimEnd::Stream(end), peer.clone(), shared)
     }))
 }
 

@@ -1,17 +1,40 @@
 //! Connecting.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::entry::Source;
 use super::pending::{Pending, Work};
 use super::world::World;
 use super::world::network::ConnectResult;
-use crate::os::PipeName;
+use crate::os::{Address, PipeName};
+use crate::port::admission::invalid;
+use crate::port::table::Key;
 use crate::port::{Outcome, PipeConnectOptions};
 
+/// Connects a handle to `peer`, unless it has to wait.
+pub(super) fn attempt_connect(
+    world: &mut World,
+    pending: &mut Pending,
+    source: &mut Source,
+    peer: &Address,
+) -> Option<io::Result<Outcome>> {
+    match (*source, peer) {
+        (Source::Unopened(options), Address::Pipe(name)) => {
+            attempt_connect_to_pipe(world, pending, source, options, name)
+        }
+        (Source::Unconnected(socket), Address::Ip(_) | Address::Unix(_)) => {
+            attempt_connect_socket(world, pending, source, socket, peer)
+        }
+        (Source::Unopened(_) | Source::Unconnected(_), _) => {
+            let problem = "the handle is for addresses of another kind";
+            Some(Err(invalid(problem)))
+        }
+        _ => Some(Err(invalid("the socket is already connected"))),
+    }
+}
+
 /// Opens a named pipe, unless all its instances have clients.
-pub(super) fn attempt_connect_to_pipe(
+fn attempt_connect_to_pipe(
     world: &mut World,
     pending: &mut Pending,
     source: &mut Source,
@@ -29,15 +52,15 @@ pub(super) fn attempt_connect_to_pipe(
     }))
 }
 
-/// Connects a bound socket, unless the listener's backlog is full.
-pub(super) fn attempt_connect(
+/// Connects a socket, unless the listener's backlog is full.
+fn attempt_connect_socket(
     world: &mut World,
     pending: &mut Pending,
     source: &mut Source,
-    local: SocketAddr,
-    peer: SocketAddr,
+    socket: Key,
+    peer: &Address,
 ) -> Option<io::Result<Outcome>> {
-    match world.try_connect(local, peer) {
+    match world.try_connect(socket, peer) {
         Ok(ConnectResult::Connected(end)) => {
             *source = Source::Stream(end);
             Some(Ok(Outcome::Connected))

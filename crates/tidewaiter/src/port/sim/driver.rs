@@ -19,7 +19,7 @@ use super::world::World;
 use super::world::channel::ChannelEnd;
 use crate::os::Address;
 use crate::port::admission::{
-    RequestKinds, admit, check_packets, closed, invalid, ip_address, ip_ends, no_file_calls,
+    RequestKinds, admit, check_streams_to, closed, invalid, no_file_calls,
 };
 use crate::port::buffer::Pool;
 use crate::port::calls::{Answer, Control, Offer, Open, Query, unsupported};
@@ -142,23 +142,19 @@ impl Driver for SimDriver {
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let source = self.source(handle)?;
-        admit(
-            PortKind::Sim,
-            source.kind()?,
-            self.under_way(handle),
-            &request,
-        )?;
+        let kind = source.kind(&self.shared.lock())?;
+        admit(PortKind::Sim, kind, self.under_way(handle), &request)?;
         let kind = request.kind();
         let work = match request {
             Request::Accept => Work::Accept,
             Request::AcceptOne => Work::AcceptOne,
-            Request::Connect(Address::Pipe(name)) => Work::ConnectToPipe(name),
-            Request::Connect(peer) => {
-                let peer = peer.socket_addr();
-                Work::Connect(peer.expect("`admit` refuses other addresses"))
-            }
-            Request::Receive => Work::Receive,
-            Request::ReceiveWithDescriptors => unreachable!("`admit` refuses it"),
+            Request::Connect(peer) => Work::Connect(peer),
+            Request::Receive => Work::Receive {
+                with_descriptors: false,
+            },
+            Request::ReceiveWithDescriptors => Work::Receive {
+                with_descriptors: true,
+            },
             Request::Send(chunks) => Work::Send(chunks),
             Request::ReceiveDatagrams => Work::ReceiveDatagrams,
             Request::SendDatagrams(batch) => Work::SendDatagrams(batch),
@@ -253,9 +249,8 @@ impl Driver for SimDriver {
                 Source::PipeListener(listener?)
             }
             Open::Listener(options) => {
-                check_packets(PortKind::Sim, options.sequenced_packets)?;
-                let address = ip_address(PortKind::Sim, "listen on", &options.address)?;
-                Source::Listener(self.shared.change(|world| world.listen(address, options))?)
+                check_streams_to(PortKind::Sim, "listen on", &options.address)?;
+                Source::Listener(self.shared.change(|world| world.listen(options))?)
             }
             Open::Pipe(options) => {
                 let failure = (self.shared.lock().requested_failures).take(Call::OpenStream);
@@ -267,9 +262,12 @@ impl Driver for SimDriver {
                 local,
                 packets,
             } => {
-                check_packets(PortKind::Sim, packets)?;
-                let (peer, local) = ip_ends(PortKind::Sim, peer, local)?;
-                Source::Bound(self.shared.change(|world| world.bind(peer, local))?)
+                check_streams_to(PortKind::Sim, "connect to", peer)?;
+                if let Some(local) = local {
+                    check_streams_to(PortKind::Sim, "connect from", local)?;
+                }
+                let opened = |world: &mut World| world.open_stream(peer, local, packets);
+                Source::Unconnected(self.shared.change(opened)?)
             }
             Open::Datagrams(options) => {
                 let socket = self.shared.change(|world| world.open_datagrams(options));

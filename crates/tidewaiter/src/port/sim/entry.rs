@@ -1,13 +1,13 @@
 //! The port's handles, and what they are asked.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::world::World;
 use super::world::channel::ChannelEnd;
 use super::world::files::Access;
 use super::world::network::End;
 use super::world::pipes::PipeEnd;
+use crate::os::Address;
 use crate::port::admission::{
     HandleKind, closed, invalid, not_a_file, not_a_process, not_a_serial_port, not_a_socket,
     not_a_terminal, not_for_datagrams,
@@ -21,8 +21,8 @@ use crate::port::{CloseMode, PipeConnectOptions};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source {
     Listener(Key),
-    /// An unconnected socket, bound to this address.
-    Bound(SocketAddr),
+    /// A stream socket that is not connected yet.
+    Unconnected(Key),
     Stream(End),
     Datagrams(Key),
     Reader(Key),
@@ -42,10 +42,11 @@ pub(super) enum Source {
 
 impl Source {
     /// The kind of handle, which decides the requests that it takes.
-    pub(super) fn kind(self) -> io::Result<HandleKind> {
+    pub(super) fn kind(self, world: &World) -> io::Result<HandleKind> {
         match self {
             Source::Listener(_) | Source::PipeListener(_) => Ok(HandleKind::Listener),
-            Source::Bound(_) | Source::Stream(_) => Ok(HandleKind::Stream),
+            Source::Unconnected(socket) => Ok(stream_kind(world.unconnected(socket).packets)),
+            Source::Stream(end) => Ok(stream_kind(world.has_packets(end))),
             Source::Datagrams(_) => Ok(HandleKind::Datagrams),
             Source::Reader(_) => Ok(HandleKind::PipeReader),
             Source::Writer(_) => Ok(HandleKind::PipeWriter),
@@ -76,14 +77,17 @@ impl Source {
             }
             (_, Control::Serial(_)) => Err(not_a_serial_port()),
             (Source::Stream(end), Control::ShutdownWrite) => world.shutdown_write(end),
-            (Source::Bound(_), Control::ShutdownWrite) => {
+            (Source::Unconnected(_), Control::ShutdownWrite) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
             }
             (Source::Listener(_), Control::ShutdownWrite) => {
                 Err(invalid("only stream sockets can be shut down"))
             }
             (
-                Source::Listener(_) | Source::Bound(_) | Source::Stream(_) | Source::Datagrams(_),
+                Source::Listener(_)
+                | Source::Unconnected(_)
+                | Source::Stream(_)
+                | Source::Datagrams(_),
                 _,
             ) => Ok(()),
             (Source::Closed, _) => Err(closed()),
@@ -100,17 +104,24 @@ impl Source {
             (_, Query::ModemLines) => Err(not_a_serial_port()),
             (_, Query::File) => Err(not_a_file()),
             (Source::Listener(listener), Query::LocalAddress) => {
-                Ok(Answer::Address(world.listener(listener).address.into()))
+                Ok(Answer::Address(world.listener(listener).address.clone()))
             }
-            (Source::Bound(address), Query::LocalAddress) => Ok(Answer::Address(address.into())),
+            (Source::Unconnected(socket), Query::LocalAddress) => {
+                Ok(Answer::Address(world.unconnected(socket).local.clone()))
+            }
             (Source::Stream(end), Query::LocalAddress) => {
-                Ok(Answer::Address(world.addresses(end).0.into()))
+                Ok(Answer::Address(world.addresses(end).0.clone()))
             }
             (Source::Stream(end), Query::PeerAddress) => {
-                Ok(Answer::Address(world.addresses(end).1.into()))
+                Ok(Answer::Address(world.addresses(end).1.clone()))
             }
             (Source::Stream(end), Query::Unacknowledged) => {
                 Ok(Answer::Bytes(world.unacknowledged(end)))
+            }
+            (Source::Stream(end), Query::PeerCredentials)
+                if matches!(world.addresses(end).0, Address::Ip(_)) =>
+            {
+                Err(invalid("only the peers of UNIX sockets have credentials"))
             }
             (Source::Stream(_) | Source::NamedPipe(_), Query::PeerCredentials) => {
                 Err(unsupported(PortKind::Sim, "tell", "credentials"))
@@ -124,7 +135,7 @@ impl Source {
                 peer.map(Answer::Address)
             }
             (Source::Datagrams(_), _) => Err(invalid("the handle is not a stream socket")),
-            (Source::Bound(_) | Source::Listener(_), _) => {
+            (Source::Unconnected(_) | Source::Listener(_), _) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))
             }
             (Source::PipeListener(listener), Query::LocalAddress) => {
@@ -142,7 +153,7 @@ impl Source {
     pub(super) fn close(self, world: &mut World, mode: CloseMode) {
         match self {
             Source::Listener(listener) => world.close_listener(listener),
-            Source::Bound(address) => world.unbind(address),
+            Source::Unconnected(socket) => world.close_unconnected(socket),
             Source::Stream(end) => world.close_end(end, mode),
             Source::Datagrams(socket) => world.close_datagrams(socket),
             Source::Reader(channel) => world.release_channel(channel, ChannelEnd::Reader),
@@ -159,6 +170,13 @@ impl Source {
             Source::NamedPipe(end) => world.close_pipe_end(end, mode),
             Source::Unopened(_) | Source::UnopenedFile | Source::Closed => {}
         }
+    }
+}
+
+fn stream_kind(packets: bool) -> HandleKind {
+    match packets {
+        true => HandleKind::Packets,
+        false => HandleKind::Stream,
     }
 }
 

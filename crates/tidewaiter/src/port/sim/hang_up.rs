@@ -17,7 +17,7 @@ pub(super) fn attempt_hang_up(world: &World, source: Source) -> io::Result<Optio
         }
         Source::NamedPipe(end) => world.pipe_is_over(end),
         // As on Linux.
-        Source::Bound(_) => true,
+        Source::Unconnected(_) => true,
         _ => unreachable!("only connections and writable pipes hang up"),
     };
     Ok(over.then_some(Outcome::HungUp))

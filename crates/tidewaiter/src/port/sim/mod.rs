@@ -24,6 +24,11 @@
 //! (such as `192.0.2.1`): a connect to such an address is never answered, and nothing can be bound to one.
 //! Sockets, pipes and files of the OS cannot be adopted. Socket options do nothing.
 //!
+//! The names of UNIX sockets, paths and abstract ones, are the world's own: one socket has each, and a path must be free on
+//! the world's disk, but its folder need not be there. Closing the socket frees the name. There are no users: modes, owners
+//! and locks of [`SocketFileOptions`](super::SocketFileOptions) have no effect, and nobody has credentials. Descriptors can
+//! be passed: they are those of the OS.
+//!
 //! Datagrams go from socket to socket, over UDP or between UNIX sockets. What [`DatagramFaults`] does to those of UDP, by
 //! the world's seed: it loses, doubles, delays and reorders them, and lets senders wait or be refused. The host has one
 //! network interface, with the number 1. Broadcasts to `255.255.255.255` and to a group reach every socket that a
@@ -139,6 +144,7 @@ impl Sim {
             faults: Faults::default(),
             patience: Duration::ZERO,
             receive_bytes: options.receive_bytes,
+            surge_bytes: options.surge_bytes,
         }
     }
 
@@ -208,17 +214,14 @@ impl Sim {
             .change(|world| world.requested_failures.add(call, kind));
     }
 
-    /// Resets all connections that have an end at `address`, and returns their number.
+    /// Resets all connections of sockets that have an end at `address`, and returns their number.
     ///
     /// The address of a connecting socket names its one connection. The address that clients
     /// connected to names all their connections there, accepted or waiting in the backlog; for a
     /// listener on `0.0.0.0` or `[::]`, that is not the address it listens on.
     pub fn reset(&self, address: impl Into<Address>) -> usize {
-        match address.into().socket_addr() {
-            Some(address) => self.shared.change(|world| world.reset_all(address)),
-            // Only connections to IP addresses can be reset.
-            None => 0,
-        }
+        let address = address.into();
+        self.shared.change(|world| world.reset_all(&address))
     }
 
     /// Registers a program: from now on, a command of this name runs what `make` returns, called once for
@@ -294,6 +297,7 @@ pub struct Builder {
     faults: Faults,
     patience: Duration,
     receive_bytes: usize,
+    surge_bytes: usize,
 }
 
 impl Builder {
@@ -317,6 +321,13 @@ impl Builder {
         self
     }
 
+    /// Sets the most bytes in a sequenced packet that can be received, as
+    /// [`PortOptions::surge_bytes`] does on other ports: 64 KiB by default; less than `receive_bytes` counts as that.
+    pub fn surge_bytes(mut self, surge_bytes: usize) -> Builder {
+        self.surge_bytes = surge_bytes;
+        self
+    }
+
     /// Makes the world.
     #[must_use]
     pub fn build(self) -> Sim {
@@ -326,6 +337,7 @@ impl Builder {
                 self.faults,
                 self.patience,
                 self.receive_bytes,
+                self.surge_bytes,
             )),
         }
     }

@@ -1,9 +1,8 @@
 //! An operation under way.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::os::PipeName;
+use crate::os::Address;
 use crate::port::datagram::DatagramBatch;
 use crate::port::{
     Chunks, CloseMode, Failure, FileRequest, FileToOpen, Handle, Outcome, RequestKind, Token,
@@ -14,11 +13,12 @@ use crate::port::{
 pub(super) enum Work {
     Accept,
     AcceptOne,
-    Connect(SocketAddr),
-    ConnectToPipe(PipeName),
+    Connect(Address),
     /// A connect that nobody answers.
     UnansweredConnect,
-    Receive,
+    Receive {
+        with_descriptors: bool,
+    },
     Send(Chunks),
     ReceiveDatagrams,
     SendDatagrams(DatagramBatch),

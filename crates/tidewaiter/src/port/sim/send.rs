@@ -6,6 +6,7 @@ use super::entry::Source;
 use super::faults::Call;
 use super::pending::{Pending, Work};
 use super::world::World;
+use super::world::network::End;
 use crate::port::table::Key;
 use crate::port::{Chunks, Outcome};
 
@@ -22,7 +23,10 @@ pub(super) fn attempt_send(
         unreachable!("the caller found a send");
     };
     let sent = match source {
-        Source::Stream(end) => world.send(end, chunks)?,
+        Source::Stream(end) => {
+            let sent = send_messages(world, end, chunks)?;
+            return Ok(sent.map(|bytes| Outcome::Sent { bytes }));
+        }
         Source::Writer(channel) | Source::Duplex(_, Some(channel)) => {
             send_to_pipe(world, channel, chunks)?
         }
@@ -34,6 +38,26 @@ pub(super) fn attempt_send(
         chunks.note_sent(bytes);
         Outcome::Sent { bytes }
     }))
+}
+
+/// Sends the bytes of one message after another, as far as there is room, and takes them off the queue.
+fn send_messages(world: &mut World, end: End, chunks: &mut Chunks) -> io::Result<Option<usize>> {
+    let mut sent = 0;
+    loop {
+        let length = chunks.first_message().map_or(0, |(length, _)| length);
+        match world.send(end, chunks) {
+            Ok(Some(bytes)) => {
+                chunks.note_sent(bytes);
+                sent += bytes;
+                if bytes < length || chunks.is_empty() {
+                    return Ok(Some(sent));
+                }
+            }
+            // The next attempt has the error again.
+            Ok(None) | Err(_) if sent > 0 => return Ok(Some(sent)),
+            other => return other,
+        }
+    }
 }
 
 fn send_to_pipe(world: &mut World, channel: Key, chunks: &Chunks) -> io::Result<Option<usize>> {

@@ -15,6 +15,8 @@ pub(super) struct SharedWorld {
     start: Instant,
     pub(super) patience: Duration,
     pub(super) receive_bytes: usize,
+    /// The most bytes of a sequenced packet.
+    pub(super) surge_bytes: usize,
     world: Mutex<World>,
     ports: Mutex<Vec<Weak<ThreadNotify>>>,
 }
@@ -25,12 +27,14 @@ impl SharedWorld {
         faults: Faults,
         patience: Duration,
         receive_bytes: usize,
+        surge_bytes: usize,
     ) -> SharedWorld {
         SharedWorld {
             seed,
             start: Instant::now(),
             patience,
             receive_bytes,
+            surge_bytes: surge_bytes.max(receive_bytes),
             world: Mutex::new(World::new(seed, faults)),
             ports: Mutex::new(Vec::new()),
         }

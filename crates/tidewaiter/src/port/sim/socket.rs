@@ -36,8 +36,9 @@ impl SimEnd {
 impl PortSocket for SimSocket {
     fn keeps_messages(&self) -> bool {
         match self.end {
+            Some(SimEnd::Stream(end)) => self.shared.lock().has_packets(end),
             Some(SimEnd::Pipe(end)) => self.shared.lock().receives_messages(end),
-            _ => false,
+            None => false,
         }
     }
 }
@@ -55,7 +56,8 @@ impl fmt::Debug for SimSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.end {
             Some(SimEnd::Stream(end)) => {
-                let (local, peer) = self.shared.lock().addresses(end);
+                let world = self.shared.lock();
+                let (local, peer) = world.addresses(end);
                 write!(f, "SimSocket({local} to {peer})")
             }
             Some(SimEnd::Pipe(end)) => {

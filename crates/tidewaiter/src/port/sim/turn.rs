@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use super::accept::{attempt_accept, attempt_accept_on_pipe};
 use super::child::attempt_exit;
-use super::connect::{attempt_connect, attempt_connect_to_pipe};
+use super::connect::attempt_connect;
 use super::driver::SimDriver;
 use super::entry::Source;
 use super::file::{attempt_file, attempt_open};
 use super::hang_up::attempt_hang_up;
 use super::pending::{DueCompletion, Pending, Work};
-use super::receive::attempt_receive;
+use super::receive::{Receiving, attempt_receive};
 use super::receive_datagrams::attempt_receive_datagrams;
 use super::send::attempt_send;
 use super::send_datagrams::attempt_send_datagrams;
 use super::world::World;
-use crate::port::admission::invalid;
 use crate::port::table::Key;
 use crate::port::{
     BATCH_MAX, Chunks, CloseMode, Completion, Failure, Operation, Outcome, RequestKind,
@@ -63,7 +62,12 @@ impl SimDriver {
         let pending = self.operations.get_mut(key).expect("looked up above");
         let more = match result {
             Ok(Outcome::Accepted { .. }) => matches!(pending.work, Work::Accept),
-            Ok(Outcome::Received(_) | Outcome::Datagrams(_) | Outcome::DatagramError(_)) => true,
+            Ok(
+                Outcome::Received(_)
+                | Outcome::ReceivedWithDescriptors(_)
+                | Outcome::Datagrams(_)
+                | Outcome::DatagramError(_),
+            ) => true,
             _ => false,
         };
         pending.completion = Some(DueCompletion { due, result, more });
@@ -86,30 +90,21 @@ impl SimDriver {
                 attempt_accept_on_pipe(world, listener, &self.shared)
                     .map(|result| named("accept", result))
             }
-            (Work::ConnectToPipe(name), Source::Unopened(options)) => {
-                let name = name.clone();
-                attempt_connect_to_pipe(world, pending, source, options, &name)
+            (Work::Connect(peer), _) => {
+                let peer = peer.clone();
+                attempt_connect(world, pending, source, &peer)
                     .map(|result| named("connect", result))
             }
-            (Work::Connect(_), Source::Unopened(_)) | (Work::ConnectToPipe(_), _) => {
-                let error = invalid("the handle is for addresses of another kind");
-                Some(named("connect", Err(error)))
+            (&mut Work::Receive { with_descriptors }, source) => {
+                let receiving = Receiving {
+                    pool: &self.pool,
+                    packet_max: self.shared.surge_bytes,
+                    with_descriptors,
+                };
+                attempt_receive(world, source, &receiving)
+                    .transpose()
+                    .map(|result| named("recv", result))
             }
-            (Work::Connect(peer), Source::Bound(local)) => {
-                let peer = *peer;
-                attempt_connect(world, pending, source, local, peer)
-                    .map(|result| named("connect", result))
-            }
-            (Work::Connect(_), _) => {
-                let error = io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "the socket is already connected",
-                );
-                Some(named("connect", Err(error)))
-            }
-            (Work::Receive, source) => attempt_receive(world, source, &self.pool)
-                .transpose()
-                .map(|result| named("recv", result)),
             (Work::Send(_), source) => attempt_send(world, pending, source)
                 .transpose()
                 .map(|result| named("send", result)),

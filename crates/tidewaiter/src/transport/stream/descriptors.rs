@@ -56,7 +56,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) on a connection that is no UNIX socket, without data, and with more
-    /// than 253 descriptors; [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations;
+    /// than 253 descriptors; [`Unsupported`](io::ErrorKind::Unsupported) on Windows;
     /// [`NotConnected`](io::ErrorKind::NotConnected) once the connection is closed or accepts no more data. The
     /// descriptors are closed then, and nothing is sent.
     ///
@@ -150,7 +150,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) on a connection that is no UNIX socket;
-    /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows and in simulations.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows.
     pub fn take_descriptors(&self) -> io::Result<()> {
         self.stream().check_passes_descriptors()?;
         self.stream().flow.borrow_mut().takes_descriptors = true;

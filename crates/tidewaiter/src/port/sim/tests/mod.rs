@@ -6,6 +6,7 @@ mod clock;
 mod datagrams;
 mod faults;
 mod network;
+mod unix;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -5,6 +5,7 @@ use std::io;
 
 use super::World;
 use super::event::{Delivery, Event};
+use crate::os::OwnedDescriptor;
 use crate::port::table::Key;
 
 /// One direction of a connection, or a pipe.
@@ -18,6 +19,10 @@ pub(crate) struct Channel {
     children: Vec<Key>,
     /// The lengths of the messages, of which the first may have been received in part; `None` if there are only bytes.
     messages: Option<VecDeque<usize>>,
+    /// The descriptors on their way, each with the number of bytes that were sent before the byte that they go with.
+    passed: VecDeque<(u64, Vec<OwnedDescriptor>)>,
+    /// The number of bytes that were sent and are gone.
+    gone: u64,
 }
 
 impl Channel {
@@ -38,15 +43,46 @@ impl Channel {
         self.messages.as_ref()?.front().copied()
     }
 
-    /// Takes note of bytes that came in, as one message.
-    fn message_came(&mut self, bytes: usize) {
+    /// The number of bytes that can be received at once: none come together with descriptors of two sends.
+    pub(crate) fn receivable(&self) -> usize {
+        let second = self.passed.get(1).map(|&(at, _)| at - self.gone);
+        let second = second.and_then(|bytes| usize::try_from(bytes).ok());
+        second.map_or(self.len(), |bytes| bytes.min(self.len()))
+    }
+
+    /// Takes in the first `most` bytes of `pieces` as one message; returns how many there were.
+    fn put<'b>(&mut self, pieces: impl Iterator<Item = &'b [u8]>, most: usize) -> usize {
+        let mut left = most;
+        for piece in pieces {
+            let count = left.min(piece.len());
+            self.bytes.extend(&piece[..count]);
+            left -= count;
+            if left == 0 {
+                break;
+            }
+        }
+        let count = most - left;
+        if let Some(messages) = &mut self.messages
+            && count > 0
+        {
+            messages.push_back(count);
+        }
+        count
+    }
+
+    /// Drops the bytes in transit, and the descriptors that go with them.
+    fn clear(&mut self) {
+        self.gone += size(self.bytes.len());
+        self.bytes.clear();
+        self.passed.clear();
         if let Some(messages) = &mut self.messages {
-            messages.push_back(bytes);
+            messages.clear();
         }
     }
 
     /// Takes note of bytes that were received, of however many messages.
     fn bytes_went(&mut self, mut bytes: usize) {
+        self.gone += size(bytes);
         let Some(messages) = &mut self.messages else {
             return;
         };
@@ -88,6 +124,8 @@ impl World {
             writers: 1,
             children: Vec::new(),
             messages: None,
+            passed: VecDeque::new(),
+            gone: 0,
         })
     }
 
@@ -136,7 +174,7 @@ impl World {
         }
         match end {
             ChannelEnd::Reader => {
-                channel.bytes.clear();
+                channel.clear();
                 self.notify_children(key, Event::Room);
             }
             ChannelEnd::Writer => self.notify_children(key, Event::InputEnded),
@@ -171,43 +209,52 @@ impl World {
         if channel.readers == 0 {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
-        let most = most.min(channel.room());
-        let mut left = most;
-        for piece in pieces {
-            let count = left.min(piece.len());
-            channel.bytes.extend(&piece[..count]);
-            left -= count;
-            if left == 0 {
-                break;
-            }
-        }
-        let count = most - left;
+        let count = channel.put(pieces, most.min(channel.room()));
         if count > 0 {
-            channel.message_came(count);
             self.notify_children(key, Event::Input);
         }
         Ok(count)
     }
 
-    /// Takes a message, even one that is larger than the channel.
-    pub(super) fn write_message(&mut self, key: Key, message: &[u8]) -> io::Result<usize> {
+    /// Takes the first `length` bytes of `pieces` as a message, even one that is larger than the channel.
+    pub(super) fn write_message<'b>(
+        &mut self,
+        key: Key,
+        pieces: impl Iterator<Item = &'b [u8]>,
+        length: usize,
+    ) -> io::Result<usize> {
         let channel = self.channel_mut(key);
         if channel.readers == 0 {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
-        channel.bytes.extend(message);
-        channel.message_came(message.len());
-        Ok(message.len())
+        Ok(channel.put(pieces, length))
+    }
+
+    /// Has descriptors go with the next byte that is sent.
+    pub(super) fn pass_descriptors(&mut self, key: Key, descriptors: Vec<OwnedDescriptor>) {
+        let channel = self.channel_mut(key);
+        let before = channel.gone + size(channel.len());
+        channel.passed.push_back((before, descriptors));
+    }
+
+    /// Takes the descriptors that came with bytes that were received.
+    pub(crate) fn take_passed(&mut self, key: Key) -> Vec<OwnedDescriptor> {
+        let channel = self.channel_mut(key);
+        let mut taken = Vec::new();
+        while let Some((at, descriptors)) = channel.passed.front_mut()
+            && *at < channel.gone
+        {
+            taken.append(descriptors);
+            channel.passed.pop_front();
+        }
+        taken
     }
 
     /// Drops the bytes in transit.
     pub(super) fn purge_channel(&mut self, key: Key) {
         // Both ends of a connection may be gone while it is being reset.
         if let Some(channel) = self.channels.get_mut(key) {
-            channel.bytes.clear();
-            if let Some(messages) = &mut channel.messages {
-                messages.clear();
-            }
+            channel.clear();
         }
     }
 
@@ -219,4 +266,8 @@ impl World {
             }
         }
     }
+}
+
+fn size(bytes: usize) -> u64 {
+    u64::try_from(bytes).expect("64 bits hold it")
 }

@@ -193,6 +193,11 @@ impl World {
         self.disk.file_mut(key).bytes = bytes;
     }
 
+    /// Whether there is a file or a directory at `path`.
+    pub(super) fn has_file(&self, path: &Path) -> bool {
+        self.disk.names.contains_key(path) || self.disk.is_directory(path)
+    }
+
     pub(crate) fn stored_file(&self, path: &Path) -> Option<Vec<u8>> {
         let key = *self.disk.names.get(path)?;
         Some(self.disk.file(key).bytes.clone())

@@ -9,10 +9,9 @@ pub(super) mod network;
 pub(super) mod pipes;
 pub(super) mod program;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use self::channel::Channel;
@@ -20,7 +19,7 @@ use self::children::{Child, ProgramMaker};
 use self::datagrams::DatagramNetwork;
 use self::event::Delivery;
 use self::files::Disk;
-use self::network::{Connection, FIRST_EPHEMERAL_PORT, Listener};
+use self::network::Network;
 use self::pipes::Pipes;
 use super::faults::{Faults, RequestedFailures};
 use super::random::Random;
@@ -36,12 +35,8 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) requested_failures: RequestedFailures,
     channels: Table<Channel>,
-    connections: Table<Connection>,
-    listeners: Table<Listener>,
+    network: Network,
     pipes: Pipes,
-    /// The addresses that connecting sockets are bound to.
-    bound: BTreeSet<SocketAddr>,
-    next_port: u16,
     datagrams: DatagramNetwork,
     pub(super) programs: BTreeMap<OsString, ProgramMaker>,
     disk: Disk,
@@ -59,11 +54,8 @@ impl World {
             faults,
             requested_failures: RequestedFailures::default(),
             channels: Table::default(),
-            connections: Table::default(),
-            listeners: Table::default(),
+            network: Network::default(),
             pipes: Pipes::default(),
-            bound: BTreeSet::new(),
-            next_port: FIRST_EPHEMERAL_PORT,
             datagrams: DatagramNetwork::default(),
             programs: BTreeMap::new(),
             disk: Disk::default(),
@@ -107,8 +99,8 @@ impl fmt::Debug for World {
         f.debug_struct("World")
             .field("elapsed", &self.elapsed)
             .field("faults", &self.faults)
-            .field("connections", &self.connections.len())
-            .field("listeners", &self.listeners.len())
+            .field("connections", &self.network.connections.len())
+            .field("listeners", &self.network.listeners.len())
             .field("datagram_sockets", &self.datagrams.sockets.len())
             .field("children", &self.children.len())
             .field("programs", &self.programs.keys())

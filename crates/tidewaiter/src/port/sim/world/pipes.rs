@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::iter;
 
 use super::World;
 use super::channel::ChannelEnd;
@@ -257,7 +258,8 @@ impl World {
         if state.has_reader() && state.len() > 0 && state.room() < message.len() {
             return Ok(None);
         }
-        self.write_message(channel, message).map(Some)
+        self.write_message(channel, iter::once(message), message.len())
+            .map(Some)
     }
 
     /// Closes an end. What it has sent can still be received, unless the server resets the connection.

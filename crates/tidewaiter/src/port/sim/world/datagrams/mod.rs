@@ -90,10 +90,8 @@ impl World {
         let mut socket = DatagramSocket::new(options)?;
         match &socket.local {
             Address::Ip(local) => socket.local = self.free_ip_name(&socket, *local)?.into(),
-            Address::Unix(name) if !name.is_unnamed() && self.unix_socket(name).is_some() => {
-                return Err(io::Error::from(io::ErrorKind::AddrInUse));
-            }
-            _ => {}
+            Address::Unix(name) => self.check_is_free(name)?,
+            Address::Pipe(_) => {}
         }
         if let Some(peer) = &options.peer {
             self.check_peer(&socket, peer)?;
@@ -121,7 +119,7 @@ impl World {
             return Err(of_two_kinds(&socket.local, peer));
         }
         match peer {
-            Address::Unix(name) if self.unix_socket(name).is_none() => {
+            Address::Unix(name) if self.datagram_socket_named(name).is_none() => {
                 Err(io::Error::from(io::ErrorKind::NotFound))
             }
             _ => Ok(()),
@@ -190,7 +188,7 @@ impl World {
     }
 
     /// The open datagram socket of this name.
-    fn unix_socket(&self, name: &UnixAddress) -> Option<Key> {
+    pub(super) fn datagram_socket_named(&self, name: &UnixAddress) -> Option<Key> {
         let is_it = |local: &Address| matches!(local, Address::Unix(local) if local == name);
         let mut sockets = self.datagrams.sockets.iter();
         let found = sockets.find(|(_, socket)| !name.is_unnamed() && is_it(&socket.local));

@@ -190,7 +190,7 @@ impl World {
         bytes: &[u8],
     ) -> io::Result<bool> {
         check_length(bytes.len(), UNIX_BYTES_MAX)?;
-        let Some(receiver) = self.unix_socket(to) else {
+        let Some(receiver) = self.datagram_socket_named(to) else {
             let connected = self.datagram_socket(key).peer.is_some();
             return Err(io::Error::from(match connected {
                 true => io::ErrorKind::ConnectionRefused,

@@ -1,4 +1,4 @@
-//! The simulated network: listeners, and connecting to them.
+//! The simulated network: listeners, and connecting to them, over TCP and between UNIX sockets.
 //!
 //! One host has every address except those reserved for documentation (RFC 5737, RFC 3849): nobody
 //! answers there, and no socket can be bound to them.
@@ -6,25 +6,51 @@
 mod connection;
 mod names;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 
-pub(super) use self::connection::Connection;
+use self::connection::Connection;
 pub(crate) use self::connection::End;
+use self::names::Unconnected;
 pub(super) use self::names::{FIRST_EPHEMERAL_PORT, is_reserved, reachable, unspecified};
 use super::World;
+use crate::os::Address;
+use crate::port::admission::invalid;
 use crate::port::sim::faults::{Call, too_many_open_files};
-use crate::port::table::Key;
+use crate::port::table::{Key, Table};
 use crate::port::{CloseMode, ListenOptions};
+
+/// The stream sockets of the world.
+pub(super) struct Network {
+    pub(super) connections: Table<Connection>,
+    pub(super) listeners: Table<Listener>,
+    unconnected: Table<Unconnected>,
+    /// The addresses that connecting sockets, and those that have connected, are bound to.
+    bound: HashSet<Address>,
+    next_port: u16,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network {
+            connections: Table::default(),
+            listeners: Table::default(),
+            unconnected: Table::default(),
+            bound: HashSet::new(),
+            next_port: FIRST_EPHEMERAL_PORT,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     backlog: VecDeque<End>,
     backlog_max: usize,
     reuse_port: bool,
     only_v6: bool,
+    /// Whether its connections carry sequenced packets.
+    packets: bool,
 }
 
 /// The result of an attempt to connect.
@@ -38,47 +64,46 @@ pub(crate) enum ConnectResult {
 }
 
 impl World {
-    pub(crate) fn listen(
-        &mut self,
-        mut address: SocketAddr,
-        options: &ListenOptions,
-    ) -> io::Result<Key> {
+    pub(crate) fn listen(&mut self, options: &ListenOptions) -> io::Result<Key> {
         if let Some(error) = self.requested_failures.take(Call::Listen) {
             return Err(error);
         }
-        if is_reserved(address.ip()) {
-            return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
-        }
-        if address.port() == 0 {
-            address.set_port(self.free_port(address.ip())?);
-        }
         let wanted = Listener {
-            address,
+            address: self.listening_address(options)?,
             backlog: VecDeque::new(),
             backlog_max: usize::try_from(options.backlog.max(1)).unwrap_or(usize::MAX),
             reuse_port: options.reuse_port,
             only_v6: options.only_v6,
+            packets: options.sequenced_packets,
         };
         let taken = |other: &Listener| {
             let shared = other.reuse_port && wanted.reuse_port;
-            !shared && (wanted.serves(other.address) || other.serves(address))
+            !shared && (wanted.serves(&other.address) || other.serves(&wanted.address))
         };
-        if self.listeners.iter().any(|(_, other)| taken(other)) || self.bound.contains(&address) {
+        let is_taken = self.network.listeners.iter().any(|(_, other)| taken(other));
+        if is_taken || self.network.bound.contains(&wanted.address) {
             return Err(io::Error::from(io::ErrorKind::AddrInUse));
         }
-        Ok(self.listeners.insert(wanted))
+        Ok(self.network.listeners.insert(wanted))
     }
 
     /// Closes a listener. Resets connections that were not accepted.
     pub(crate) fn close_listener(&mut self, key: Key) {
-        let listener = self.listeners.remove(key).expect("a held listener is open");
+        let listener = self
+            .network
+            .listeners
+            .remove(key)
+            .expect("a held listener is open");
         for end in listener.backlog {
-            self.close_end(end, CloseMode::Reset);
+            self.refuse(end);
         }
     }
 
     pub(crate) fn listener(&self, key: Key) -> &Listener {
-        self.listeners.get(key).expect("a held listener is open")
+        self.network
+            .listeners
+            .get(key)
+            .expect("a held listener is open")
     }
 
     /// Accepts the next waiting connection; `None` if there is none.
@@ -89,7 +114,7 @@ impl World {
             if !dead && let Some(error) = self.accept_failure() {
                 return Some(Err(error));
             }
-            let listener = self.listeners.get_mut(key);
+            let listener = self.network.listeners.get_mut(key);
             listener.expect("looked up above").backlog.pop_front();
             if !dead {
                 return Some(Ok(end));
@@ -105,46 +130,41 @@ impl World {
         ordered.or_else(|| fails.then(too_many_open_files))
     }
 
-    /// Attempts to connect from `local`, which is bound, to `peer`.
-    pub(crate) fn try_connect(
-        &mut self,
-        local: SocketAddr,
-        peer: SocketAddr,
-    ) -> io::Result<ConnectResult> {
+    /// Attempts to connect `socket`, which is gone once it is connected.
+    pub(crate) fn try_connect(&mut self, socket: Key, peer: &Address) -> io::Result<ConnectResult> {
         if let Some(error) = self.requested_failures.take(Call::Connect) {
             return Err(error);
         }
-        let peer = SocketAddr::new(reachable(peer.ip()), peer.port());
-        if is_reserved(peer.ip()) || self.random.chance(self.faults.silences) {
+        let peer = names::on_this_host(peer);
+        if names::is_deserted(&peer) || self.random.chance(self.faults.silences) {
             return Ok(ConnectResult::Unanswered);
         }
-        let serving = self.listeners.iter();
-        let serving = serving.filter(|(_, listener)| listener.serves(peer));
+        let Unconnected { local, packets } = self.unconnected(socket).clone();
+        if matches!(local, Address::Ip(_)) != matches!(peer, Address::Ip(_)) {
+            return Err(invalid("the handle is for addresses of another kind"));
+        }
+        let serving = self.network.listeners.iter();
+        let serving = serving.filter(|(_, listener)| listener.serves(&peer));
         let serving: Vec<Key> = serving.map(|(key, _)| key).collect();
         if serving.is_empty() || self.random.chance(self.faults.refusals) {
-            return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+            return Err(self.refusal(&peer).into());
         }
         let chosen = serving[self.random.index(serving.len())];
         let listener = self.listener(chosen);
+        if listener.packets != packets {
+            return Err(io::Error::other("the server's socket is of another kind"));
+        }
         if listener.backlog.len() >= listener.backlog_max {
             return Ok(ConnectResult::BacklogFull);
         }
-        let channels = [self.open_channel(), self.open_channel()];
-        let connection = self.connections.insert(Connection {
-            addresses: [local, peer],
-            channels,
-            open: [true; 2],
-            writing: [true; 2],
-            reset: false,
-        });
-        let listener = self.listeners.get_mut(chosen).expect("looked up above");
-        listener.backlog.push_back(End {
-            connection,
-            side: 1,
-        });
-        Ok(ConnectResult::Connected(End {
-            connection,
-            side: 0,
-        }))
+        self.network.unconnected.remove(socket);
+        let client = self.open_connection([local, peer], packets);
+        let listener = self
+            .network
+            .listeners
+            .get_mut(chosen)
+            .expect("looked up above");
+        listener.backlog.push_back(client.other());
+        Ok(ConnectResult::Connected(client))
     }
 }
