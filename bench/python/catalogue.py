@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.python import WRK
 from harness.workload import LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
 
 # The prefix of the names of all workloads.
@@ -23,9 +24,6 @@ PEERS = (
     Peer("bare-uvloop", "uvloop", ("--loop", "uvloop")),
     Peer("bare-rloop", "rloop", ("--loop", "rloop")),
 )
-
-# The program that drives a server whose `load` begins with this name; bench/load drives all others.
-WRK = "wrk"
 
 _SERVER_FIGURES = (RATE, *LATENCIES, PEAK)
 _CPU_PER_CHILD = Figure("cpu_us", "own CPU us")
@@ -86,6 +84,15 @@ WORKLOADS = (
     _local("unix-echo", 0.4, load=("--connections", "64")),
     _served("tls-echo", "tls-echo", "message", 1 / 1.6, "--tls", "--connections", "64"),
     _served("web", "web", "request", 1 / 1.35, WRK, "--threads", "1", "--connections", "64"),
+    Workload(
+        f"{PREFIX}idle-memory",
+        "echo",
+        "bytes/connection",
+        (PEAK,),
+        ("--mode", "idle", "--connections", "5000"),
+        per="memory",
+        aims=_aims(1),
+    ),
     _clock("timer-arm", *_aims(1 / 4, 1 / 3), figures=(Figure("cancel_ns", "cancel ns"),)),
     _clock("timer-fire", *_aims(1 / 6, 1 / 4)),
     _clock("timer-chain", *_aims(1 / 5)),

@@ -12,7 +12,7 @@ from time import perf_counter, process_time
 
 from twisted.internet.protocol import ProcessProtocol
 
-from told import begin, end, tell
+from harness.told import begin, end, tell
 
 CHILD = str(Path(__file__).with_name("child.py"))
 # The smallest programs that every system has: one that exits at once, and one that writes something.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter_ns, process_time_ns
 
-from told import begin, end, tell
+from harness.told import begin, end, tell
 
 BATCHES = 5
 TIMERS = 40_000

@@ -1,6 +1,6 @@
-"""Runs one workload: `measure.py TASK [--reactor MODULE] [--loop MODULE]`. compare.py starts it.
+"""Runs one workload: `measure.py TASK --reactor MODULE [--loop MODULE]`. compare.py starts it.
 
-With both options, asyncioreactor runs on the loop. With a loop alone, the workload runs without Twisted.
+With a loop, asyncioreactor runs on it.
 """
 
 from __future__ import annotations
@@ -33,31 +33,18 @@ def on_reactor(task: str, module: str, arguments: list) -> None:
     (SERVERS | CLOCKS | CHILDREN)[task](reactor)
 
 
-def on_loop(task: str, loop) -> None:
-    """Runs a server on a bare loop; other tasks are not supported there."""
-    from loops import LOOPS, serve
-    from told import tell
-
-    if task in LOOPS:
-        serve(task, loop)
-    else:
-        tell(unsupported=True)
-
-
 def main() -> None:
     """Runs the workload that the command line names."""
     # The embeddable Python for Windows does not look for modules in the folder of the script.
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    here = Path(__file__).resolve().parent
+    sys.path[:0] = [str(here), str(here.parent)]
     parser = argparse.ArgumentParser()
     parser.add_argument("task")
-    parser.add_argument("--reactor")
+    parser.add_argument("--reactor", required=True)
     parser.add_argument("--loop")
     arguments = parser.parse_args()
     loops = [importlib.import_module(arguments.loop).new_event_loop()] if arguments.loop else []
-    if arguments.reactor:
-        on_reactor(arguments.task, arguments.reactor, loops)
-    else:
-        on_loop(arguments.task, *loops)
+    on_reactor(arguments.task, arguments.reactor, loops)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from collections.abc import Callable
 
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
-from told import BACKLOG, PIECE, tell, unix_path
+from harness.told import BACKLOG, PIECE, tell, unix_path
 
 
 class Echo(Protocol):
@@ -75,7 +73,9 @@ def udp_echo(reactor) -> None:
 def tls_echo(reactor) -> None:
     from twisted.internet import ssl
 
-    options = ssl.PrivateCertificate.loadPEM(_certificate()).options()
+    from harness.certificate import certificate
+
+    options = ssl.PrivateCertificate.loadPEM(certificate()).options()
     port = reactor.listenSSL(0, Factory.forProtocol(Echo), options, backlog=BACKLOG)
     _serve(reactor, _of(port))
 
@@ -106,32 +106,6 @@ def _of(port) -> str:
 def _serve(reactor, address: str) -> None:
     reactor.callWhenRunning(tell, address=address)
     reactor.run()
-
-
-def _certificate() -> bytes:
-    """A new key with a self-signed certificate, in PEM format."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bench")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([loopback]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return private + certificate.public_bytes(pem)
 
 
 SERVERS: dict[str, Callable] = {

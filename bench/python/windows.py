@@ -45,8 +45,6 @@ NOT_ELSEWHERE = frozenset(PREFIX + name for name in _NOT_ELSEWHERE)
 # Servers can be measured under Wine, because Linux reports the CPU time of other processes.
 _SERVERS = ("echo-64", "echo-64k", "stream-in", "stream-out", "churn", "udp-echo")
 WINE_PREFIX = f"{PREFIX}wine-"
-# The smallest program with output, which is part of Wine.
-BRIEF = ["chcp.com"]
 
 
 def _under_wine(name: str) -> Workload:
