@@ -9,13 +9,15 @@ use crate::runner::{Step, Stop};
 use crate::wine::{self, Wine};
 
 const RUNTIMES: &str = "bench/runtimes/compare.py";
-const PYTHON: &str = "bench/python/compare.py";
+const REACTORS: &str = "bench/python/compare.py";
+const LOOPS: &str = "bench/loops/compare.py";
 /// Measures Windows programs, which need the tools of the Windows lanes.
 const UNDER_WINE: &str = "--wine";
 /// Options with which a comparison measures nothing.
 const WITHOUT_RUNS: [&str; 4] = ["--list", "--report", "--help", "-h"];
 
-/// Passes `options` to the comparison of runtimes or, after the word `python`, to that of Twisted reactors.
+/// Passes `options` to the comparison of runtimes or, after the word `python`, to that of Twisted reactors; after
+/// `asyncio`, to that of asyncio's loops.
 pub(crate) fn run(context: &Context, options: &[String]) -> Result<bool, String> {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     prepared(context, &options)
@@ -27,7 +29,8 @@ pub(crate) fn run(context: &Context, options: &[String]) -> Result<bool, String>
 /// Installs what a run with these options needs, and returns its command.
 fn prepared(context: &Context, options: &[&str]) -> Result<Step, Stop> {
     let (program, options) = match options.split_first() {
-        Some((&"python", rest)) => (PYTHON, rest),
+        Some((&"python", rest)) => (REACTORS, rest),
+        Some((&"asyncio", rest)) => (LOOPS, rest),
         _ => (RUNTIMES, options),
     };
     let run_by = |python: PathBuf| Step::new(context, python, &[program]).args(options);
@@ -35,10 +38,10 @@ fn prepared(context: &Context, options: &[&str]) -> Result<Step, Stop> {
         return interpreter().map(run_by);
     }
     match (program, options.contains(&UNDER_WINE)) {
-        (PYTHON, false) => python::bench(context).map(run_by),
-        (PYTHON, true) => python::bench_under_wine(context, run_by(interpreter()?)),
-        (_, false) => interpreter().map(run_by),
-        (_, true) => under_wine(context, run_by(interpreter()?)),
+        (RUNTIMES, false) => interpreter().map(run_by),
+        (RUNTIMES, true) => under_wine(context, run_by(interpreter()?)),
+        (_, false) => python::bench(context).map(run_by),
+        (_, true) => python::bench_under_wine(context, run_by(interpreter()?)),
     }
 }
 

@@ -32,7 +32,8 @@ usage: cargo xtask COMMAND
           --list           list the lanes and run nothing
           --install        also install system packages (always on for root)
   tidy    check rules of the code that no lint covers
-  bench   compare with other runtimes, or `bench python` with other reactors; see `bench --help`
+  bench   compare with other runtimes; `bench python` with Twisted's reactors, `bench asyncio` with asyncio's loops;
+          see `bench --help`
   paths   compare the instruction counts of the hot paths with the record; see `paths --help`
   setup   install everything that the lanes need: system packages, Rust targets, the Wine prefix
   ci      setup, then test --require-all
