@@ -38,6 +38,11 @@ fn the_steady_path_allocates_nothing() {
     for &kind in KINDS {
         let counted = allocations_of_echoes(kind);
         assert_eq!(counted, 0, "echoes on {kind}");
+        #[cfg(unix)]
+        {
+            let counted = allocations_of_takers(kind);
+            assert_eq!(counted, 0, "echoes with descriptors on {kind}");
+        }
         if kind != PortKind::Iocp {
             let counted = allocations_of_datagrams(kind);
             assert_eq!(counted, 0, "datagrams on {kind}");
@@ -55,17 +60,22 @@ impl Protocol for Echo {
     }
 }
 
-/// Counts the allocations while many connections are echoed to, after a warm-up.
+/// Counts the allocations while many connections are echoed to.
 fn allocations_of_echoes(kind: PortKind) -> usize {
     let (reactor, listener) = listening(kind, || Echo);
-    let mut clients: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect(&listener)).collect();
+    let clients = (0..CONNECTIONS).map(|_| connect(&listener)).collect();
+    count_echoes(&reactor, clients)
+}
+
+/// Counts the allocations while `clients` are echoed to, after a warm-up.
+fn count_echoes<S: Read + Write>(reactor: &Reactor, mut clients: Vec<S>) -> usize {
     let mut expected = 0;
     let mut round = || {
         for client in &mut clients {
             client.write_all(&MESSAGE).unwrap();
         }
         expected += (CONNECTIONS * MESSAGE.len()) as u64;
-        run_until_sent(&reactor, expected);
+        run_until_sent(reactor, expected);
         let mut echo = [0; MESSAGE.len()];
         for client in &mut clients {
             client.read_exact(&mut echo).unwrap();
@@ -73,6 +83,39 @@ fn allocations_of_echoes(kind: PortKind) -> usize {
         }
     };
     count(&mut round, 100)
+}
+
+/// Echoes, and takes the descriptors that come along.
+#[cfg(unix)]
+struct Taker;
+
+#[cfg(unix)]
+impl Protocol for Taker {
+    fn connection_made(&mut self, transport: &Transport) {
+        transport
+            .take_descriptors()
+            .expect("UNIX sockets pass them");
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data);
+    }
+}
+
+/// Counts the allocations while connections are echoed to from which descriptors would be taken.
+#[cfg(unix)]
+fn allocations_of_takers(kind: PortKind) -> usize {
+    let builder = Reactor::builder().port(kind).signals(false);
+    let reactor = builder.build().expect("the port can be opened");
+    let clients = (0..CONNECTIONS).map(|_| {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+        let adopted = reactor.adopt_stream(ours, tidewaiter::UnixAddress::unnamed(), Taker);
+        adopted.expect("it is adopted");
+        theirs
+    });
+    let clients = clients.collect();
+    count_echoes(&reactor, clients)
 }
 
 impl DatagramProtocol for Echo {

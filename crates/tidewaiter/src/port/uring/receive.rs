@@ -9,6 +9,7 @@ use rustix::net::RecvFlags;
 
 use super::super::buffer::Pool;
 use super::super::table::Key;
+use super::super::unix_socket::How;
 use super::super::{Completion, Outcome};
 use super::buffers::{BufferRing, GROUP};
 use super::next::{Next, errno, failed, poll_first, start_after_poll};
@@ -26,6 +27,18 @@ pub(super) struct Wide {
     /// For surges: large pieces.
     pub(super) pool: Rc<Pool>,
     pub(super) taken: usize,
+}
+
+impl Wide {
+    /// The memory for a socket that is received from by plain calls. A packet must fit, and the pool keeps few pieces of that
+    /// size, so each counts.
+    pub(super) fn for_messages(&mut self, how: How) -> &Rc<Pool> {
+        if how.packets {
+            self.taken += 1;
+            return &self.pool;
+        }
+        &self.usual
+    }
 }
 
 pub(super) fn start(descriptor: types::Fd, pipe: bool, multishot: bool) -> squeue::Entry {

@@ -233,7 +233,8 @@ impl Uring {
                 send_file::finish_poll(pending, &self.handles, cqe)
             }
             (_, Work::ReceiveMessages(how)) => {
-                messages::receive(pending, *how, cqe, &self.wide.pool)
+                let pool = self.wide.for_messages(*how);
+                messages::receive(pending, *how, cqe, pool)
             }
             (_, Work::SendMessages { .. }) => messages::send(pending, cqe),
             (Stage::Polling, _) => start_after_poll(pending, cqe),
