@@ -119,6 +119,26 @@ fn a_datagram_offered_at_once_tells_why_it_is_not_sent() {
     assert_eq!(error.kind(), io::ErrorKind::NotConnected);
 }
 
+/// Goal: a datagram that is offered at once goes behind those that wait for the end of the turn, and its error is told.
+#[test]
+fn a_datagram_offered_at_once_keeps_the_order() {
+    let Some(reactor) = with_datagrams() else {
+        return;
+    };
+    let (_, address) = echo(&reactor);
+    let address = address.into();
+    let client = Client::new(3);
+    let transport = reactor.listen_udp(any_port(), client.clone()).unwrap();
+    transport.send_to(b"one", &address);
+    transport.try_send(b"two", Some(&address)).unwrap();
+    transport.send_to(b"three", &address);
+    let too_large = vec![0; 70_000];
+    assert!(transport.try_send(&too_large, Some(&address)).is_err());
+    run_clean(&reactor);
+    let received = ["received one", "received two", "received three"];
+    assert_eq!(client.log.take()[1..4], received);
+}
+
 /// Goal: a connected socket is told of every refusal, whether a send or the receive learns of it, and sends all.
 #[cfg(target_os = "linux")]
 #[test]

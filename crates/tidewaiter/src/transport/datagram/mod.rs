@@ -242,8 +242,9 @@ impl DatagramSocket {
         }
     }
 
-    /// Offers one datagram to the OS, and queues it if the OS has no room for it or if others wait.
+    /// Offers one datagram to the OS, after those that are queued, and queues it if the OS has no room for it.
     fn send_at_once(self: &Rc<Self>, data: &[u8], peer: Option<&Address>) -> io::Result<()> {
+        self.send_now(&mut self.flow.borrow_mut());
         if self.queued() > 0 {
             self.push(1, data.len(), |queue| queue.push(data, peer));
             return Ok(());

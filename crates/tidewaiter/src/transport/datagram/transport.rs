@@ -48,8 +48,8 @@ impl DatagramTransport {
     }
 
     /// Offers `data`, as one datagram to `peer` or, if that is `None`, to the peer that the socket is connected to, to the OS
-    /// at once, and tells what came of it. What the OS has no room for is queued, as by
-    /// [`send_to`](DatagramTransport::send_to), and so is everything while anything is queued.
+    /// at once, after those that are queued, and tells what came of it. What the OS has no room for is queued, as by
+    /// [`send_to`](DatagramTransport::send_to), and so is everything behind it.
     ///
     /// This takes a system call for each datagram, where `send_to` needs one for several.
     ///
