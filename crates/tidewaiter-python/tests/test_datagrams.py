@@ -51,6 +51,13 @@ class Datagrams(ReactorTestCase):
         least = 200 if sys.platform == "linux" else 1
         self.assertOnEach({"refused": True, "others": 0, "log": []}, "refusals", 200, least)
 
+    @ours_only
+    @unittest.skipUnless(sys.platform == "linux", "others have no broadcast on the loopback")
+    def test_an_error_after_others_succeeded_is_logged_and_the_next_raised(self):
+        received = ["allowed"] * 3 + ["allowed again"]
+        expected = {"received": received, "raised": ["PermissionError"], "logged": 1, "log": []}
+        self.assertOnEach(expected, "lost_right")
+
     def test_a_paused_port_receives_nothing(self):
         self.assertOnEach({"during": [0], "after": [str(number) for number in range(10)]}, "pauses")
 

@@ -194,6 +194,49 @@ def raises(reactor):
     return {"raised": LOG.count("Raised"), "listening": listening, "system": port.logstr}
 
 
+def lost_right(reactor):
+    """Datagrams go to a broadcast address until that is forbidden: the first error is logged, the next one raised."""
+    client, server = Peer(), Peer()
+    everybody = "127.255.255.255"
+    _, (_, number) = _listen(reactor, server, "0.0.0.0")
+    port, _ = _listen(reactor, client, "0.0.0.0")
+    peer = (everybody, number)
+    raised = []
+
+    def begin():
+        port.setBroadcastAllowed(True)
+        for _ in range(3):
+            port.write(b"allowed", peer)
+        reactor.callLater(0, forbid)
+
+    def forbid():
+        if len(server.received) < 3:
+            reactor.callLater(0.005, forbid)
+            return
+        port.setBroadcastAllowed(False)
+        port.write(b"too late", peer)
+        reactor.callLater(0, write_again)
+
+    def write_again():
+        if not logged():
+            reactor.callLater(0.005, write_again)
+            return
+        try:
+            port.write(b"x", peer)
+        except OSError as exception:
+            raised.append(type(exception).__name__)
+        port.setBroadcastAllowed(True)
+        port.write(b"allowed again", peer)
+
+    def logged():
+        return sum("Permission denied" in message for message in LOG.messages)
+
+    reactor.callWhenRunning(begin)
+    until(reactor, lambda: len(server.received) == 4)
+    received = [data.decode() for data, _ in server.received]
+    return {"received": received, "raised": raised, "logged": logged(), "log": failures()}
+
+
 def unix(reactor, folder):
     """UNIX sockets exchange datagrams by path and by abstract name, with a connected peer and without."""
     server, free, bound, nobody = Echo(), Peer(), ConnectedPeer(), ConnectedPeer()

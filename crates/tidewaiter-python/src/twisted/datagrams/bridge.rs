@@ -6,7 +6,7 @@ use std::rc::Rc;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use tidewaiter::port::{Datagram, DatagramError, RawDescriptor};
+use tidewaiter::port::{Datagram, DatagramError, PortKind, RawDescriptor};
 use tidewaiter::{Address, DatagramProtocol, DatagramTransport, Reason};
 
 use super::{Datagrams, Naming, State};
@@ -61,6 +61,9 @@ impl DatagramProtocol for Bridge {
         let is_refusal = is_refusal(&error.source);
         self.call("_receiveFailed", |socket, state| {
             let py = socket.py();
+            if !is_refusal {
+                state.peers.doubt();
+            }
             if is_refusal && !state.is_connected() {
                 // Another peer's refusal is of no interest to the protocol.
                 return Ok(py.None().into_bound(py));
@@ -136,6 +139,9 @@ impl Datagrams {
             }
         };
         let local = transport.local_addr();
+        let is_ip = matches!(local, Ok(Address::Ip(_)));
+        let port = event_loop.reactor.port_info().kind;
+        state.gathers.set(is_ip && port != PortKind::Iocp);
         state.naming.set(match local {
             Ok(Address::Ip(ip)) if ip.is_ipv6() => Naming::V6,
             Ok(Address::Unix(_)) if one_peer => Naming::Nobody,

@@ -44,6 +44,8 @@ struct State {
     /// Set while the socket is open.
     transport: RefCell<Option<DatagramTransport>>,
     naming: Cell<Naming>,
+    /// Whether datagrams of one turn may go to the OS together. On Windows, that saves no calls.
+    gathers: Cell<bool>,
     reading: Cell<bool>,
     max_packet_size: Cell<usize>,
     /// The peer that the application has connected the socket to, as the application named it.
@@ -163,6 +165,7 @@ impl Datagrams {
             log: RefCell::new(Weak::new()),
             transport: RefCell::new(None),
             naming: Cell::new(Naming::V4),
+            gathers: Cell::new(false),
             reading: Cell::new(false),
             max_packet_size: Cell::new(MAX_PACKET_SIZE),
             connected_address: RefCell::new(None),

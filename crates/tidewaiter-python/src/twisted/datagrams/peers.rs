@@ -1,7 +1,7 @@
 //! The peers that a socket has heard of or sent to last, with Python's objects for their addresses: to make one costs
 //! more than to receive a datagram.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pyo3::prelude::*;
@@ -13,6 +13,25 @@ const SENDERS: usize = 16;
 struct Peer {
     address: Address,
     name: Py<PyAny>,
+    reached: Cell<bool>,
+}
+
+impl Peer {
+    fn new(address: Address, name: &Bound<'_, PyAny>) -> Peer {
+        Peer {
+            address,
+            name: name.clone().unbind(),
+            reached: Cell::new(false),
+        }
+    }
+}
+
+/// Where a datagram goes.
+pub(super) struct Destination {
+    /// `None`: to the peer that the socket is connected to.
+    pub(super) address: Option<Address>,
+    /// The OS has taken a datagram to this peer, and has reported no error since.
+    pub(super) reached: bool,
 }
 
 /// The peers of a socket. Their names are of built-in types that refer to nothing else, so the garbage collector need
@@ -21,8 +40,12 @@ struct Peer {
 pub(super) struct Peers {
     /// Each at the place that its address's hash says.
     senders: RefCell<[Option<Peer>; SENDERS]>,
+    /// The place of the sender that was last heard of: the next datagram is often from the same one, or to it.
+    latest: Cell<usize>,
     /// The peer that was last sent to under a name of the application's.
     receiver: RefCell<Option<Peer>>,
+    /// [`Destination::reached`] of the peer that the socket is connected to.
+    connected_reached: Cell<bool>,
 }
 
 fn place(address: &Address) -> usize {
@@ -39,37 +62,76 @@ impl Peers {
         address: &Address,
         make: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(kept) = self.name_at(py, self.latest.get(), address) {
+            return Ok(kept);
+        }
         let place = place(address);
-        if let Some(peer) = &self.senders.borrow()[place]
-            && peer.address == *address
-        {
-            return Ok(peer.name.bind(py).clone());
+        self.latest.set(place);
+        if let Some(kept) = self.name_at(py, place, address) {
+            return Ok(kept);
         }
         let name = make()?;
-        let peer = Peer {
-            address: address.clone(),
-            name: name.clone().unbind(),
-        };
+        let peer = Peer::new(address.clone(), &name);
         let replaced = self.senders.borrow_mut()[place].replace(peer);
         drop(replaced);
         Ok(name)
     }
 
-    /// The address of the peer that this object names, if it is kept.
-    pub(super) fn find(&self, name: &Bound<'_, PyAny>) -> Option<Address> {
+    fn name_at<'py>(
+        &self,
+        py: Python<'py>,
+        place: usize,
+        address: &Address,
+    ) -> Option<Bound<'py, PyAny>> {
+        let senders = self.senders.borrow();
+        let peer = senders[place].as_ref()?;
+        (peer.address == *address).then(|| peer.name.bind(py).clone())
+    }
+
+    /// Looks at the peer that this object names, if it is kept.
+    fn find<R>(&self, name: &Bound<'_, PyAny>, look: impl FnOnce(&Peer) -> R) -> Option<R> {
         let (receiver, senders) = (self.receiver.borrow(), self.senders.borrow());
-        let mut kept = receiver.iter().chain(senders.iter().flatten());
-        let found = kept.find(|peer| peer.name.is(name));
-        found.map(|peer| peer.address.clone())
+        let latest = senders[self.latest.get()].iter();
+        let mut kept = latest.chain(&*receiver).chain(senders.iter().flatten());
+        kept.find(|peer| peer.name.is(name)).map(look)
+    }
+
+    /// The peer that this object names, if it is kept.
+    pub(super) fn destination(&self, name: &Bound<'_, PyAny>) -> Option<Destination> {
+        self.find(name, |peer| Destination {
+            address: Some(peer.address.clone()),
+            reached: peer.reached.get(),
+        })
+    }
+
+    /// The peer that the socket is connected to.
+    pub(super) fn connected(&self) -> Destination {
+        Destination {
+            address: None,
+            reached: self.connected_reached.get(),
+        }
     }
 
     /// Keeps a peer that the application sends to.
     pub(super) fn keep(&self, name: &Bound<'_, PyAny>, address: Address) {
-        let peer = Peer {
-            address,
-            name: name.clone().unbind(),
-        };
-        let replaced = self.receiver.replace(Some(peer));
+        let replaced = self.receiver.replace(Some(Peer::new(address, name)));
         drop(replaced);
+    }
+
+    /// Notes that the OS has taken a datagram to the peer that this object names, or to the connected peer.
+    pub(super) fn note_reached(&self, name: Option<&Bound<'_, PyAny>>) {
+        match name {
+            Some(name) => drop(self.find(name, |peer| peer.reached.set(true))),
+            None => self.connected_reached.set(true),
+        }
+    }
+
+    /// Notes that the OS has reported an error: the next datagram to each peer shows anew whether it is reached.
+    pub(super) fn doubt(&self) {
+        let (receiver, senders) = (self.receiver.borrow(), self.senders.borrow());
+        for peer in receiver.iter().chain(senders.iter().flatten()) {
+            peer.reached.set(false);
+        }
+        self.connected_reached.set(false);
     }
 }

@@ -10,9 +10,14 @@ use pyo3::types::{PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 use tidewaiter::Address;
 
 use super::bridge::is_refusal;
+use super::peers::Destination;
 use super::{Datagrams, Naming, State};
 use crate::core::failures::os_error;
 use crate::core::sockets;
+
+/// Datagrams of at most this size may be sent together with others. Every network with IPv6 carries them whole, so no error
+/// is to be expected that `write` should raise. More would save little, in relation to their size.
+const GATHERED_BYTES_MAX: usize = 1232;
 
 /// The bytes of any object that has some.
 fn bytes_of<'a>(data: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
@@ -60,27 +65,34 @@ impl State {
     }
 }
 
-/// The address of the peer that the application names.
-fn peer(socket: &Bound<'_, Datagrams>, name: &Bound<'_, PyAny>) -> PyResult<Address> {
+/// The peer that the application names.
+fn destination(socket: &Bound<'_, Datagrams>, name: &Bound<'_, PyAny>) -> PyResult<Destination> {
     let state = socket.get().state(socket.py());
-    if let Some(peer) = state.peers.find(name) {
-        return Ok(peer);
+    if let Some(kept) = state.peers.destination(name) {
+        return Ok(kept);
     }
-    match state.plain_address(name)? {
-        Some(peer) => {
-            state.peers.keep(name, peer.clone());
-            Ok(peer)
+    let address = match state.plain_address(name)? {
+        Some(address) => {
+            state.peers.keep(name, address.clone());
+            address
         }
         None => {
             let other = socket.call_method1(intern!(socket.py(), "_destination"), (name,))?;
-            sockets::address(&other)
+            sockets::address(&other)?
         }
-    }
+    };
+    Ok(Destination {
+        address: Some(address),
+        reached: false,
+    })
 }
 
 #[pymethods]
 impl Datagrams {
     /// Sends a datagram: to the peer at `addr`, or to the peer that the socket is connected to. Returns its size.
+    ///
+    /// The first datagram to a peer goes to the OS at once, so that its error is raised here. Small ones that follow go
+    /// together, at the end of the turn; after an error, the next one goes at once again.
     #[pyo3(signature = (datagram, addr=None))]
     fn write<'py>(
         slf: &Bound<'py, Self>,
@@ -89,27 +101,32 @@ impl Datagrams {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let state = slf.get().state(py);
-        if state.is_copy() {
-            return Ok(py.None().into_bound(py));
-        }
         let Some(transport) = state.transport()? else {
+            if state.is_copy() {
+                return Ok(py.None().into_bound(py));
+            }
             return Err(PyAttributeError::new_err("socket"));
         };
-        let peer = if state.is_connected() {
+        let (name, peer) = if state.is_connected() {
             state.check_is_peer(addr)?;
-            None
+            (None, state.peers.connected())
         } else {
             let name = addr.ok_or_else(|| PyAssertionError::new_err("no address"))?;
-            Some(peer(slf, name)?)
+            (Some(name), destination(slf, name)?)
         };
         let bytes = bytes_of(datagram)?;
-        match transport.try_send(&bytes, peer.as_ref()) {
-            Ok(()) => Ok(bytes.len().into_pyobject(py)?.into_any()),
-            Err(error) => {
-                let raised = os_error("send", &error).into_value(py);
-                slf.call_method1(intern!(py, "_sendFailed"), (raised, is_refusal(&error)))
+        if peer.reached && bytes.len() <= GATHERED_BYTES_MAX {
+            match &peer.address {
+                Some(address) => transport.send_to(&bytes, address),
+                None => transport.send(&bytes),
             }
+        } else if let Err(error) = transport.try_send(&bytes, peer.address.as_ref()) {
+            let raised = os_error("send", &error).into_value(py);
+            return slf.call_method1(intern!(py, "_sendFailed"), (raised, is_refusal(&error)));
+        } else if state.gathers.get() {
+            state.peers.note_reached(name);
         }
+        Ok(bytes.len().into_pyobject(py)?.into_any())
     }
 }
 
