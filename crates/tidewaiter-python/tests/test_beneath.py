@@ -13,7 +13,7 @@ class Beneath(ReactorTestCase):
         for port in ports():
             with self.subTest(port), tempfile.TemporaryDirectory() as folder:
                 outcome = self.scenario("beneath", "classes", "" if support.WINDOWS else folder, environment=on(port))
-                counts = [8, 4] if support.WINDOWS else [12, 10]
+                counts = [8, 6] if support.WINDOWS else [12, 12]
                 self.assertEqual(outcome, {"foreign": [], "used": [], "counts": counts})
 
     def test_the_applications_own_descriptors_are_watched(self):

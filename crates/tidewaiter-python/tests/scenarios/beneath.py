@@ -100,6 +100,20 @@ def classes(reactor, folder):
             skt.setblocking(False)
             return adopt(skt.fileno(), bound, arguments[1])
 
+    def tcp_pair():
+        with socket.create_server((ADDRESS, 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            return ours, listener.accept()[0]
+
+    def adopted_pair(family, sockets):
+        server = SideFactory(dataReceived=lambda side: side.transport.write(b"answer"))
+        client = SideFactory(connectionMade=lambda side: side.transport.write(b"question"))
+        for skt, factory in zip(sockets, (server, client), strict=True):
+            with skt:
+                skt.setblocking(False)
+                reactor.adoptStreamConnection(skt.fileno(), family, factory)
+        ends.append((server, client))
+
     def talk(port):
         client = Peer()
         sender = datagrams(reactor.listenUDP(0, client, interface=ADDRESS))
@@ -115,6 +129,7 @@ def classes(reactor, folder):
         talk(datagrams(reactor.listenUDP(0, Echo(), interface=ADDRESS)))
         talk(datagrams(reactor.listenMulticast(0, Echo(), interface=ADDRESS)))
         talk(datagrams(adopted(socket.SOCK_DGRAM, socket.AF_INET, reactor.adoptDatagramPort, local, Echo())))
+        adopted_pair(socket.AF_INET, tcp_pair())
         if folder:
             begin_unix()
 
@@ -132,17 +147,7 @@ def classes(reactor, folder):
         client = ConnectedPeer()
         datagrams(reactor.connectUNIXDatagram(paths[2], client, bindAddress=paths[3])).write(b"question")
         peers.append(client)
-        # A connection that is adopted.
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            end.setblocking(False)
-        server = SideFactory(dataReceived=lambda side: side.transport.write(b"answer"))
-        client = SideFactory(connectionMade=lambda side: side.transport.write(b"question"))
-        reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, server)
-        reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, client)
-        ends.append((server, client))
-        ours.close()
-        theirs.close()
+        adopted_pair(socket.AF_UNIX, socket.socketpair())
 
     def answered():
         return all(client.received for _, client in ends) and all(peer.received for peer in peers)
