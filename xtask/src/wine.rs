@@ -128,6 +128,11 @@ impl Wine {
         self.environment(step)
     }
 
+    /// The place of a link to a terminal of this system, which Wine then takes for the serial port with this name.
+    pub(crate) fn serial_port(&self, name: &str) -> PathBuf {
+        self.prefix.join("dosdevices").join(name)
+    }
+
     /// Ends the Wine server, and with it every program that a test has left running in the prefix.
     pub(crate) fn stop(&self, context: &Context) {
         self.environment(Step::new(context, "wineserver", &["--kill"]))

@@ -20,6 +20,7 @@ ON_WINDOWS = [
     "test_interrupts",
     "test_numbers",
     "test_reactors",
+    "test_serial_ports",
     "test_stdio",
     "test_strangers",
     "test_terminals",

@@ -12,7 +12,8 @@ pub(super) const CRATE: &str = "crates/tidewaiter-python";
 /// The oldest Python that the package supports, as a tuple for Python to compare.
 const OLDEST: &str = "(3, 10)";
 
-const INTERPRETER: &str = if cfg!(windows) { "python" } else { "python3" };
+/// The name of the system's Python.
+pub(super) const INTERPRETER: &str = if cfg!(windows) { "python" } else { "python3" };
 
 const DEBIAN_PACKAGES: &[&str] = &["python3", "python3-venv"];
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::context::Context;
 use crate::python::environment::{
-    Requirements, fetch, fingerprint, folder, interpreter, kept, pip, unzip,
+    INTERPRETER, Requirements, fetch, fingerprint, folder, interpreter, kept, pip, unzip,
 };
 use crate::python::{CONFORMANCE, DEBUG, RELEASE, TESTS, wheel};
 use crate::runner::{Step, Stop, Tally};
@@ -39,6 +39,12 @@ const LEAST: &str = "180";
 /// standard output. On Windows only the next write tells, unless a timer asks all the time, as in Twisted's own.
 /// `lastWriteReceived` writes to the standard output of a child on a terminal, which Wine leaves without one.
 const STDIO_TESTS: &str = "^(?!.*(buggyWriteConnectionLost|lastWriteReceived))";
+
+/// Runs a command with a serial port that echoes, at a link.
+const SERIAL_LINE: &str = "crates/tidewaiter-python/tests/serial_line.py";
+
+/// The serial port for the tests.
+const SERIAL_PORT: &str = "com5";
 
 /// A Python for Windows, with all packages but our wheel.
 #[derive(Debug)]
@@ -103,6 +109,18 @@ impl WindowsPython {
     fn run(&self, context: &Context, arguments: &[&str]) -> Step {
         self.wine.program(context, &self.program, arguments)
     }
+
+    /// Our own tests, with a serial port.
+    fn tests(&self, context: &Context) -> Step {
+        let step = Step::new(context, INTERPRETER, &[SERIAL_LINE])
+            .path(&self.wine.serial_port(SERIAL_PORT))
+            .args(&["wine"])
+            .path(&self.program)
+            .args(&[TESTS])
+            .env("TEST_SERIAL_LINE", SERIAL_PORT)
+            .errors_piped();
+        self.wine.environment(step)
+    }
 }
 
 /// Makes a command use a Wine prefix, and a Python for Windows with the package in release mode.
@@ -136,7 +154,7 @@ fn under_wine(context: &Context, python: &WindowsPython) -> Result<Tally, Stop> 
         .args(&["--modules", "stdio", "--tests", STDIO_TESTS])
         .run(context)?;
     tally += python
-        .run(context, &[TESTS])
+        .tests(context)
         .run(context)
         .and_then(Tally::at_least_one)?;
     Ok(tally)

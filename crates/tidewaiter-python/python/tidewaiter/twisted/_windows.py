@@ -9,7 +9,7 @@ import socket
 import threading
 from functools import partial
 
-from twisted.internet import posixbase
+from twisted.internet import main, posixbase
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IReactorProcess, IReactorSSL, IReactorWin32Events
 from twisted.python import log
@@ -19,6 +19,9 @@ from zope.interface import classImplements, implementer
 from tidewaiter._tidewaiter import Watch
 from tidewaiter.twisted._fdset import WatchingReactor
 from tidewaiter.twisted._process import STANDARD_FDS, TERMINAL_FDS, Process, PTYProcess, _program
+
+# The time until it is looked again whether a serial port has written everything, in seconds.
+_LOOK_AGAIN = 0.01
 
 
 class _Child(Process):
@@ -82,6 +85,8 @@ class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
 
     def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
         self._events: dict[int, Watch] = {}
+        # Objects without a socket that want to write.
+        self._writing: set = set()
         super().__init__(port, slow_callback)
 
     def mainLoop(self) -> None:
@@ -118,7 +123,7 @@ class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
         Call the method `action` of `fd` each time that `event`, a handle or its number, is signalled.
 
         There may be any number of events. Adding one again replaces its `fd` and `action`. If the method raises an
-        exception or returns a true value, the event is removed, and `fd.connectionLost` is called.
+        exception or returns a true value, `fd.connectionLost` is called, and the event is removed.
         """
         handle = int(event)
         signalled = partial(self._signalled, handle, fd, action)
@@ -145,11 +150,39 @@ class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
             log.err()
             lost = exception
         if lost:
-            # The method may have added the event again.
-            if self._events.get(handle) == watch:
-                self.removeEvent(handle)
-            fd.connectionLost(Failure(lost))
+            try:
+                fd.connectionLost(Failure(lost))
+            finally:
+                # Either method may have removed the event, as serial ports do, or have added it again.
+                if self._events.get(handle) == watch:
+                    self.removeEvent(handle)
         return fd
+
+    # IReactorFDSet, for objects that have events and no socket: Twisted's serial ports.
+
+    def addWriter(self, writer) -> None:
+        if writer.fileno() != -1:
+            super().addWriter(writer)
+        elif writer not in self._writing:
+            self._writing.add(writer)
+            self.callLater(0, self._writeWithoutSocket, writer)
+
+    def removeWriter(self, writer) -> None:
+        if writer in self._writing:
+            self._writing.remove(writer)
+        else:
+            super().removeWriter(writer)
+
+    def _writeWithoutSocket(self, writer) -> None:
+        """Close a serial port that wants to write: it writes by itself, so all that can be left to do is closing it."""
+        if writer not in self._writing:
+            return
+        if getattr(writer, "writeInProgress", False):
+            self.callLater(_LOOK_AGAIN, self._writeWithoutSocket, writer)
+            return
+        self._writing.remove(writer)
+        if writer.disconnecting:
+            writer.connectionLost(Failure(main.CONNECTION_DONE))
 
     # IReactorProcess.
 
