@@ -212,6 +212,33 @@ fn water_marks_decide_when_a_producer_is_paused_and_resumed() {
     run_clean(&reactor);
 }
 
+#[test]
+fn lower_water_marks_pause_a_producer_at_once() {
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let account = Rc::new(Account::default());
+    let of_client = Rc::clone(&account);
+    let client = Script::new()
+        .made(move |transport| {
+            let source = Source {
+                to: transport.clone(),
+                kind: ProducerKind::Push,
+                size: 0,
+                account: Rc::clone(&of_client),
+            };
+            transport.register_producer(source, ProducerKind::Push);
+            transport.write(&[0; 20]);
+            transport.set_water_marks(20, 20);
+            assert!(!transport.is_congested());
+            transport.set_water_marks(5, 10);
+            assert!(transport.is_congested());
+            transport.lose_connection();
+        })
+        .then_done(&countdown);
+    pair(&reactor, client, Script::new().then_done(&countdown));
+    run_clean(&reactor);
+    assert_eq!(account.paused.get(), 1);
+}
+
 /// Goal: ending the sending side waits for a registered producer, as closing does.
 #[test]
 fn a_half_close_waits_for_the_producer_and_sends_what_it_writes() {

@@ -55,6 +55,21 @@ impl Stream {
         }
     }
 
+    pub(super) fn set_water_marks(self: &Rc<Self>, low: usize, high: usize) {
+        let mut flow = self.flow.borrow_mut();
+        flow.low_water = low.min(high);
+        flow.high_water = high;
+        if flow.queued() <= high || flow.state.is_congested() || !flow.state.is_open() {
+            return;
+        }
+        flow.state.on(&self.link, Event::Congested);
+        if flow.producer.is_some() {
+            drop(flow);
+            let stream = Rc::clone(self);
+            self.reactor.soon(move |_| stream.tell_producer());
+        }
+    }
+
     /// Schedules a call that tells the producer to stop writing for good.
     pub(super) fn stop_producer(&self, producer: Registered) {
         self.reactor.soon(move |reactor| {

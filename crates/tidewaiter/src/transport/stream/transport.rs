@@ -257,11 +257,9 @@ impl Transport {
 
     /// Sets the number of queued bytes above which the transport is congested and a producer is paused (`high`: 64 KiB
     /// by default), and the number at which both end (`low`: 16 KiB by default; more than `high` counts as `high`).
-    /// Takes effect with the next write or send.
+    /// If more than `high` is queued already, the transport is congested at once; congestion ends with a send.
     pub fn set_water_marks(&self, low: usize, high: usize) {
-        let mut flow = self.stream.flow.borrow_mut();
-        flow.low_water = low.min(high);
-        flow.high_water = high;
+        self.stream.set_water_marks(low, high);
     }
 
     /// Whether the connection is open: from the beginning until it is closed, by a call or because it failed. It is
