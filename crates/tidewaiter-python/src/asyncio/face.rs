@@ -1,12 +1,14 @@
 //! The Python class `AsyncioLoop`: the part of asyncio's event loop that must be fast. Its calls are in `calls.rs`.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use tidewaiter::port::RawDescriptor;
 
 use crate::core::class::Core;
 use crate::core::event_loop::Loop;
@@ -20,6 +22,8 @@ struct State {
     stopping: Cell<bool>,
     closed: Cell<bool>,
     debug: Cell<bool>,
+    /// The numbers of the sockets that transports use.
+    numbers: RefCell<HashSet<RawDescriptor>>,
 }
 
 /// Calls soon and later, and the turns of the loop. To be subclassed, before asyncio's own `BaseEventLoop`.
@@ -27,6 +31,11 @@ struct State {
 pub(crate) struct AsyncioLoop(Locked<State>);
 
 impl AsyncioLoop {
+    /// The numbers of the sockets that transports use.
+    pub(super) fn numbers<'a>(&'a self, py: Python<'a>) -> &'a RefCell<HashSet<RawDescriptor>> {
+        &self.0.get(py).numbers
+    }
+
     pub(super) fn debug(&self, py: Python<'_>) -> bool {
         self.0.get(py).debug.get()
     }
@@ -94,9 +103,10 @@ impl AsyncioLoop {
             event_loop.reactor.skip_wait();
         }
         loop {
-            core.one_turn(py, &event_loop, None)?;
-            if stopping.get() {
-                return Ok(());
+            let turned = core.one_turn(py, &event_loop, None);
+            if turned.is_err() || stopping.get() {
+                event_loop.send_written()?;
+                return turned;
             }
         }
     }

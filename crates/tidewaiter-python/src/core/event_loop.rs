@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use tidewaiter::port::{ParsePortKindError, PortKind};
 use tidewaiter::{Error, Reactor, Remote};
 
-use crate::core::failures::os_error;
+use crate::core::failures::{no_turn, os_error};
 use crate::core::forks::ForkState;
 use crate::core::hooks::Hooks;
 use crate::core::lock::Waiting;
@@ -83,6 +83,15 @@ impl Loop {
     /// Whether this process is a forked child, and the loop belongs to the parent.
     pub(crate) fn is_copy(&self) -> bool {
         self.fork_state.is_copy()
+    }
+
+    /// Sends what was written since the last turn, for a loop that makes no turns for now.
+    pub(crate) fn send_written(&self) -> PyResult<()> {
+        if self.is_copy() {
+            return Ok(());
+        }
+        let sent = self.reactor.send_written();
+        sent.map_err(|error| no_turn(&error))
     }
 
     /// Makes `call` after the next wait, once the events that the wait brings were handled. The current turn ends

@@ -170,6 +170,30 @@ impl Reactor {
         self.core.queued.outside.set(true);
     }
 
+    /// Sends what was written since the last turn, without waiting and without a callback: for a program that
+    /// [iterates](Reactor::iterate), has written outside of a turn, and does not make another one soon. Does nothing
+    /// in a turn, which sends what was written in it before it waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Reactor::run).
+    pub fn send_written(&self) -> Result<(), Error> {
+        self.check_process()?;
+        let core = &*self.core;
+        if core.in_turn.get() || core.unflushed.borrow().is_empty() {
+            return Ok(());
+        }
+        self.flush();
+        let mut completions = core.completions.take();
+        let polled = self.port_mut().wait(Some(Duration::ZERO), &mut completions);
+        if !completions.is_empty() {
+            self.skip_wait();
+        }
+        // The next turn dispatches them.
+        core.completions.replace(completions);
+        polled.map_err(Error::Port)
+    }
+
     fn one_turn(&self, limit: Option<Duration>) -> Result<(), Error> {
         if self.core.in_turn.replace(true) {
             return Err(Error::Running);

@@ -163,7 +163,7 @@ impl Reactor {
     }
 
     /// Submits what the callbacks wrote, once a turn, so that many small writes go out in one send.
-    fn flush(&self) {
+    pub(super) fn flush(&self) {
         if self.core.unflushed.borrow().is_empty() {
             return;
         }
