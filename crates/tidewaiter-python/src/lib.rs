@@ -17,6 +17,10 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::asyncio::handle::{Handle, TimerHandle};
     #[pymodule_export]
+    use super::asyncio::server::StreamListener;
+    #[pymodule_export]
+    use super::asyncio::transport::SocketTransport;
+    #[pymodule_export]
     use super::core::class::Core;
     #[pymodule_export]
     use super::core::endings::end;

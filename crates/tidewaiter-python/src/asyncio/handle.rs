@@ -59,12 +59,12 @@ fn known<'py>(
 }
 
 /// `contextvars.Context.run`, the method of the class.
-fn context_run(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+pub(super) fn context_run(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static RUN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     known(&RUN, py, "contextvars", "Context.run")
 }
 
-fn current_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+pub(super) fn current_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     known(&COPY, py, "contextvars", "copy_context")?.call0()
 }

@@ -1,5 +1,8 @@
 //! The parts of asyncio's event loop that must be fast, on the neutral loop.
 
 mod calls;
+mod exceptions;
 pub(crate) mod face;
 pub(crate) mod handle;
+pub(crate) mod server;
+pub(crate) mod transport;

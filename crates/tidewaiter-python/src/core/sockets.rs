@@ -70,6 +70,18 @@ pub(crate) fn given(_: OwnedDescriptor) -> RawDescriptor {
     RawDescriptor::MAX
 }
 
+/// Takes over a file.
+#[cfg(unix)]
+pub(crate) fn file(descriptor: RawDescriptor) -> PyResult<std::fs::File> {
+    owned(descriptor).map(std::fs::File::from)
+}
+
+/// On Windows, files opened by Python cannot be sent: they were not opened for overlapped I/O.
+#[cfg(windows)]
+pub(crate) fn file(descriptor: RawDescriptor) -> PyResult<std::fs::File> {
+    Err(no_socket(descriptor))
+}
+
 /// The error for the number of a closed socket, or one that nothing has.
 fn no_socket(descriptor: RawDescriptor) -> PyErr {
     PyValueError::new_err(format!("{descriptor} is not a socket"))

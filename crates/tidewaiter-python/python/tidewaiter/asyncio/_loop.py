@@ -12,6 +12,7 @@ from typing import Any
 from tidewaiter import Metrics, _forks
 from tidewaiter._tidewaiter import AsyncioLoop, Core, Handle
 from tidewaiter.asyncio._signals import Signals
+from tidewaiter.asyncio._streams import Streams
 
 # Private names of `BaseEventLoop` and of its module that this package uses.
 PRIVATE_NAMES = (
@@ -29,6 +30,7 @@ class Loop(
     # The hooks of `BaseEventLoop` for streams and servers, sockets, datagrams, pipes and subprocesses come here, each
     # kind as a class in a file of its own: `_streams`, `_sockets`, `_datagrams`, `_pipes`, `_subprocesses`.
     Signals,
+    Streams,
     AsyncioLoop,
     base_events.BaseEventLoop,
 ):

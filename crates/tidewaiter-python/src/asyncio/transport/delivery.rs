@@ -1,0 +1,203 @@
+//! Delivers what arrives to the protocol: by `data_received`, or into the buffer of an `asyncio.BufferedProtocol`.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PySlice, PyType};
+use tidewaiter::Transport;
+
+use super::{SocketTransport, State, call_in};
+
+/// A protocol, and how it takes bytes.
+pub(super) enum Receiver {
+    /// By `data_received`.
+    Plain(Py<PyAny>),
+    /// By `get_buffer` and `buffer_updated`.
+    Buffered(Py<PyAny>),
+}
+
+impl Receiver {
+    pub(super) fn new(protocol: Bound<'_, PyAny>) -> PyResult<Receiver> {
+        static BUFFERED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let py = protocol.py();
+        let class = BUFFERED.import(py, "asyncio", "BufferedProtocol")?;
+        if protocol.is_instance(class)? {
+            return Ok(Receiver::Buffered(protocol.unbind()));
+        }
+        Ok(Receiver::Plain(protocol.unbind()))
+    }
+
+    pub(super) fn protocol<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        match self {
+            Receiver::Plain(protocol) | Receiver::Buffered(protocol) => protocol.bind(py).clone(),
+        }
+    }
+
+    fn is_buffered(&self) -> bool {
+        matches!(self, Receiver::Buffered(_))
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Receiver::Plain(protocol) | Receiver::Buffered(protocol) => visit.call(protocol),
+        }
+    }
+}
+
+/// An exception of a protocol's, and which of its calls raised it.
+struct Failed {
+    message: &'static str,
+    error: PyErr,
+}
+
+fn failed(message: &'static str) -> impl FnOnce(PyErr) -> Failed {
+    move |error| Failed { message, error }
+}
+
+/// Passes `data` to the protocol. What a pause in the middle leaves over waits for `resume_reading`. Fails only if the
+/// loop has to end for the exception.
+pub(super) fn deliver(transport: &Bound<'_, SocketTransport>, mut data: &[u8]) -> PyResult<()> {
+    let state = transport.get().state(transport.py());
+    while !data.is_empty() {
+        match state.deliver_once(transport, data) {
+            Ok(taken) => data = &data[taken..],
+            Err(Failed { message, error }) => {
+                return SocketTransport::fatal_error(transport, error, message);
+            }
+        }
+        if data.is_empty() || state.closing.get() {
+            return Ok(());
+        }
+        if state.paused.get() {
+            state.hold(data);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+impl State {
+    /// Makes one delivery, and returns how many bytes it took.
+    fn deliver_once(
+        &self,
+        transport: &Bound<'_, SocketTransport>,
+        data: &[u8],
+    ) -> Result<usize, Failed> {
+        let py = transport.py();
+        let (protocol, buffered) = match &*self.receiver.borrow() {
+            Some(receiver) => (receiver.protocol(py), receiver.is_buffered()),
+            None => return Ok(data.len()),
+        };
+        if buffered {
+            return self.fill_buffer(&protocol, data);
+        }
+        let method = protocol.getattr(intern!(py, "data_received"));
+        let bytes = PyBytes::new(py, data);
+        method
+            .and_then(|method| call_in(&self.context, &method, bytes.as_any()))
+            .map_err(failed("Fatal error: protocol.data_received() call failed."))?;
+        Ok(data.len())
+    }
+
+    fn fill_buffer(&self, protocol: &Bound<'_, PyAny>, data: &[u8]) -> Result<usize, Failed> {
+        let py = protocol.py();
+        let buffer = self
+            .buffer_of(protocol, data.len())
+            .map_err(failed("Fatal error: protocol.get_buffer() call failed."))?;
+        let taken =
+            copy_into(&buffer, data).map_err(failed("Fatal read error on socket transport"))?;
+        let updated = || {
+            let method = protocol.getattr(intern!(py, "buffer_updated"))?;
+            call_in(&self.context, &method, taken.into_pyobject(py)?.as_any())
+        };
+        updated().map_err(failed(
+            "Fatal error: protocol.buffer_updated() call failed.",
+        ))?;
+        Ok(taken)
+    }
+
+    fn buffer_of<'py>(
+        &self,
+        protocol: &Bound<'py, PyAny>,
+        wanted: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = protocol.py();
+        let method = protocol.getattr(intern!(py, "get_buffer"))?;
+        let buffer = call_in(&self.context, &method, wanted.into_pyobject(py)?.as_any())?;
+        if buffer.len()? == 0 {
+            let message = "get_buffer() returned an empty buffer";
+            return Err(PyRuntimeError::new_err(message));
+        }
+        Ok(buffer)
+    }
+
+    /// Keeps bytes that came before a pause took effect.
+    fn hold(&self, data: &[u8]) {
+        self.with_extra(|extra| extra.held.extend_from_slice(data));
+    }
+
+    /// Reads again after a pause: first what is held.
+    pub(super) fn read_on(
+        &self,
+        transport: &Bound<'_, SocketTransport>,
+        link: &Transport,
+    ) -> PyResult<()> {
+        if self.has_held() {
+            let py = transport.py();
+            let deliver_held = transport.getattr(intern!(py, "_deliver_held"))?;
+            let call_soon = intern!(py, "call_soon");
+            return self
+                .home
+                .call_method1(py, call_soon, (deliver_held,))
+                .map(drop);
+        }
+        link.resume_producing();
+        Ok(())
+    }
+
+    fn has_held(&self) -> bool {
+        let extra = self.extra.borrow();
+        extra.as_ref().is_some_and(|extra| !extra.held.is_empty())
+    }
+}
+
+/// Copies the beginning of `data` into a writable buffer of Python's, and returns how many bytes it took.
+fn copy_into(buffer: &Bound<'_, PyAny>, data: &[u8]) -> PyResult<usize> {
+    let py = buffer.py();
+    let bytes = if buffer.is_exact_instance_of::<PyByteArray>() {
+        buffer.clone()
+    } else {
+        let view = PyMemoryView::from(buffer)?;
+        view.call_method1(intern!(py, "cast"), (intern!(py, "B"),))?
+    };
+    let taken = bytes.len()?.min(data.len());
+    let end = isize::try_from(taken)?;
+    bytes.set_item(
+        PySlice::new(py, 0, end, 1),
+        PyBytes::new(py, &data[..taken]),
+    )?;
+    Ok(taken)
+}
+
+#[pymethods]
+impl SocketTransport {
+    /// Delivers what a pause left over, and reads on.
+    fn _deliver_held(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let state = slf.get().state(slf.py());
+        let link = state.transport()?;
+        if !state.is_reading() {
+            return Ok(());
+        }
+        let held = state.with_extra(|extra| std::mem::take(&mut extra.held));
+        deliver(slf, &held)?;
+        match link {
+            Some(link) if state.is_reading() => {
+                link.resume_producing();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
