@@ -183,14 +183,16 @@ impl World {
         if packets && length > PACKET_BYTES_MAX {
             return Err(invalid("the packet is too long"));
         }
-        let state = self.channel(channel);
-        let is_full = match packets {
-            // One that is larger than the channel goes through it alone.
-            true => state.len() > 0 && state.room() < length,
-            false => state.room() == 0,
-        };
-        if !reset && answered && is_full {
-            return Ok(None);
+        if !reset && answered {
+            let state = self.channel(channel);
+            let is_full = match packets {
+                // One that is larger than the channel goes through it alone.
+                true => state.len() > 0 && state.room() < length,
+                false => state.room() == 0,
+            };
+            if is_full {
+                return Ok(None);
+            }
         }
         self.check_not_reset(end)?;
         if !answered {
