@@ -48,8 +48,9 @@ mod transport;
 pub use error::{ConnectError, Error, FileError, Reason, SendFileError};
 pub use os::{Address, AddressError, FileKind, FileMetadata, FileOptions, PipeName, UnixAddress};
 pub use reactor::{
-    DelayedCall, DirectoryWatch, Hold, Living, Metrics, Phase, Reactor, ReactorBuilder, Remote,
-    RunEnd, SlowCallback, SystemEvent, TriggerId, TurnTimes, Watch, WorkLost,
+    AbortHandle, DelayedCall, DirectoryWatch, Elapsed, Hold, Interval, JoinError, JoinHandle,
+    JoinSet, Living, Metrics, MissedTicks, Phase, Reactor, ReactorBuilder, Remote, RunEnd, Sleep,
+    SlowCallback, SystemEvent, Timeout, TriggerId, TurnTimes, Watch, WorkLost, YieldNow, yield_now,
 };
 pub use transport::{
     Adopter, ChildFd, ChildLineProtocol, ChildLines, CommandError, CommandFailure, CommandOptions,

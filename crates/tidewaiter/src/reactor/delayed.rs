@@ -63,7 +63,7 @@ impl Reactor {
 }
 
 /// The time `delay` from `then`, or the end of time.
-fn after(then: Instant, delay: Duration) -> Instant {
+pub(super) fn after(then: Instant, delay: Duration) -> Instant {
     // A thousand years: beyond the reach of any of our clocks, and in range for all of them.
     let end = Duration::from_secs(1000 * 365 * 86_400);
     then.checked_add(delay.min(end)).unwrap_or(then)

@@ -12,6 +12,7 @@ mod metrics;
 mod pace;
 mod remote;
 mod run;
+mod tasks;
 mod teardown;
 mod timers;
 mod triggers;
@@ -38,6 +39,10 @@ pub use pace::{SlowCallback, TurnTimes};
 pub(crate) use remote::Lookup;
 pub use remote::{Remote, WorkLost};
 pub use run::RunEnd;
+pub use tasks::{
+    AbortHandle, Elapsed, Interval, JoinError, JoinHandle, JoinSet, MissedTicks, Sleep, Timeout,
+    YieldNow, yield_now,
+};
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
 pub use watch::Watch;
 pub use watch_directory::DirectoryWatch;
@@ -161,6 +166,8 @@ struct Core {
 struct Queued {
     /// Whether there is any: the loop asks after each completion.
     any: Cell<bool>,
+    /// The futures that the loop polls.
+    tasks: tasks::Tasks,
     /// Calls to the reactor queue these.
     callbacks: RefCell<VecDeque<Callback>>,
     /// Drained send queues that still hold the bytes that were sent, to be dropped.

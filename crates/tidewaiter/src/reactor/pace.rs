@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::Reactor;
@@ -92,6 +93,8 @@ pub struct SlowCallback {
     pub what: &'static str,
     /// The peer's address, if the callback belongs to a connection.
     pub peer: Option<Address>,
+    /// Where the program started the task, if it was the poll of a task.
+    pub spawned_at: Option<&'static Location<'static>>,
     /// How long the callback took.
     pub elapsed: Duration,
 }
@@ -99,8 +102,11 @@ pub struct SlowCallback {
 impl fmt::Display for SlowCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} took {:?}", self.what, self.elapsed)?;
-        match &self.peer {
-            Some(peer) => write!(f, " for {peer}"),
+        if let Some(peer) = &self.peer {
+            write!(f, " for {peer}")?;
+        }
+        match self.spawned_at {
+            Some(place) => write!(f, ", spawned at {place}"),
             None => Ok(()),
         }
     }
@@ -161,6 +167,7 @@ impl Reactor {
         &self,
         what: &'static str,
         peer: impl FnOnce() -> Option<Address>,
+        spawned_at: Option<&'static Location<'static>>,
     ) {
         let Some(slow) = &self.core.settings.slow else {
             return;
@@ -178,9 +185,11 @@ impl Reactor {
             let callback = SlowCallback {
                 what,
                 peer,
+                spawned_at,
                 elapsed,
             };
-            self.catch("the report of a slow callback", || (slow.report)(&callback));
+            // A panic was logged.
+            let _ = self.catch("the report of a slow callback", || (slow.report)(&callback));
             self.mark_time();
         }
     }

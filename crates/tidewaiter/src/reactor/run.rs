@@ -63,7 +63,7 @@ impl Reactor {
     ///    sent. Children are killed, unless they are [detached](crate::Process::detach); a child that has not ended
     ///    after 5 s is left behind.
     /// 3. It drops work [given to threads](Reactor::defer_to_thread) that has not begun, and waits up to 5 s for work
-    ///    under way.
+    ///    under way. It drops the [tasks](Reactor::spawn) that are not done.
     /// 4. It calls the triggers [after](Phase::After) the shutdown, drops the delayed calls that are pending, and
     ///    returns.
     ///
@@ -78,19 +78,24 @@ impl Reactor {
     pub fn run(&self) -> Result<RunEnd, Error> {
         self.start()?;
         let result = self.run_until_stopped();
+        self.end_run();
+        result
+    }
+
+    /// Ends a run of the loop, whatever ended it.
+    pub(super) fn end_run(&self) {
+        self.core.in_turn.set(false);
         self.core.signals.take();
-        if self.core.life.get() == Life::Stopped || result.is_err() {
-            self.core.life.set(Life::Stopped);
+        if self.core.life.get() == Life::Stopped {
             self.refuse_calls();
             self.drop_callbacks();
         } else {
             self.core.life.set(Life::Idle);
         }
         self.end_if_dropped();
-        result
     }
 
-    fn start(&self) -> Result<(), Error> {
+    pub(super) fn start(&self) -> Result<(), Error> {
         let core = &*self.core;
         match core.life.get() {
             Life::Idle if core.in_turn.get() => return Err(Error::Running),
@@ -116,19 +121,30 @@ impl Reactor {
     }
 
     fn run_until_stopped(&self) -> Result<RunEnd, Error> {
-        while !self.core.ending.crashed.get() {
-            self.one_turn(None)?;
-            self.core.in_turn.set(true);
-            let complete = self.advance_shutdown();
-            self.core.in_turn.set(false);
-            if complete {
-                return Ok(self.core.ending.cause.get());
+        loop {
+            if let Some(end) = self.turn_of_run()? {
+                return Ok(end);
             }
         }
-        Ok(match self.core.ending.dropped.get() {
-            true => RunEnd::Dropped,
-            false => RunEnd::Crashed,
-        })
+    }
+
+    /// Makes one turn of a run, and the next step of the shutdown. Returns how the run ended, if it did.
+    pub(super) fn turn_of_run(&self) -> Result<Option<RunEnd>, Error> {
+        if self.core.ending.crashed.get() {
+            return Ok(Some(match self.core.ending.dropped.get() {
+                true => RunEnd::Dropped,
+                false => RunEnd::Crashed,
+            }));
+        }
+        let turned = self.one_turn(None);
+        if turned.is_err() {
+            self.core.life.set(Life::Stopped);
+        }
+        turned?;
+        self.core.in_turn.set(true);
+        let complete = self.advance_shutdown();
+        self.core.in_turn.set(false);
+        Ok(complete.then(|| self.core.ending.cause.get()))
     }
 
     /// Makes one turn of the loop: makes the calls that are due, waits up to `limit` (`None`: without limit)
@@ -304,6 +320,7 @@ impl Reactor {
         // Runs one round only: callbacks that queue themselves again must not delay the end.
         self.run_soon();
         self.lose_work();
+        self.drop_tasks();
         self.fire(SystemEvent::Shutdown, Phase::After);
         core.life.set(Life::Stopped);
         true

@@ -34,6 +34,7 @@ impl Reactor {
         self.refuse_calls();
         self.abandon_work();
         self.drop_guarded("the drop of a signal callback", core.on_signal.take());
+        self.drop_tasks();
         self.drop_callbacks();
         drop(core.unflushed.take());
         let mut killed = Vec::new();

@@ -1,6 +1,7 @@
 //! One whole turn of the loop.
 
 use std::io;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::{Key, Reactor};
@@ -24,6 +25,7 @@ impl Reactor {
         let sent_before = core.counters.bytes_sent.get();
         self.fire_timers();
         self.run_soon();
+        self.run_tasks();
         self.flush();
         // A send counts as the event that a caller with a limit may be waiting for, so the turn must not wait.
         let sent = core.counters.bytes_sent.get() != sent_before;
@@ -56,6 +58,7 @@ impl Reactor {
         core.completions.replace(completions);
         self.take_signals();
         self.take_remote_calls();
+        self.run_tasks();
         waited.map_err(Error::Port)
     }
 
@@ -85,7 +88,8 @@ impl Reactor {
             return self.port_mut().wait(timeout, completions);
         };
         let mut waited = None;
-        self.catch("the hook around waits", || {
+        // A panic was logged.
+        let _ = self.catch("the hook around waits", || {
             hook(&mut || {
                 waited.get_or_insert_with(|| self.port_mut().wait(timeout, completions));
             });
@@ -122,7 +126,7 @@ impl Reactor {
 
     /// Whether the loop has code of the program to run.
     pub(super) fn has_queued_callbacks(&self) -> bool {
-        self.core.queued.any.get()
+        self.core.queued.any.get() || self.core.queued.tasks.are_ready()
     }
 
     #[inline(never)]
@@ -266,23 +270,30 @@ impl Reactor {
         callback: impl FnOnce() -> R,
     ) -> Option<R> {
         let result = self.catch(what, callback);
-        self.report_if_slow(what, peer);
+        self.report_if_slow(what, peer, None);
+        result.ok()
+    }
+
+    /// As [`guard`](Reactor::guard), for the poll of a task. Returns the message of a panic.
+    pub(super) fn guard_task<R>(
+        &self,
+        spawned_at: &'static Location<'static>,
+        poll: impl FnOnce() -> R,
+    ) -> Result<R, String> {
+        let result = self.catch("a task", poll);
+        self.report_if_slow("a task", || None, Some(spawned_at));
         result
     }
 
-    /// As [`guard`](Reactor::guard), without a report if it is slow.
-    pub(super) fn catch<R>(&self, what: &str, callback: impl FnOnce() -> R) -> Option<R> {
+    /// As [`guard`](Reactor::guard), without a report if it is slow. Returns the message of a panic.
+    pub(super) fn catch<R>(&self, what: &str, callback: impl FnOnce() -> R) -> Result<R, String> {
         self.clock().mark_stale();
         // The reactor borrows none of its state while a callback runs, so a panic leaves all of it consistent.
         // The callback's owner handles its own state: it does not call the callback again.
-        match panics::catch(callback) {
-            Ok(result) => Some(result),
-            Err(message) => {
-                self.core.counters.panics.add(1);
-                log::error!("{what} panicked: {message}");
-                None
-            }
-        }
+        panics::catch(callback).inspect_err(|message| {
+            self.core.counters.panics.add(1);
+            log::error!("{what} panicked: {message}");
+        })
     }
 
     /// Drops a value of the program, whose `drop` is a callback, too.

@@ -183,6 +183,22 @@ fn slow_callbacks_are_reported_with_their_kind() {
 }
 
 #[test]
+fn a_slow_task_is_reported_with_the_place_where_it_was_spawned() {
+    if crate::SIMULATED {
+        return;
+    }
+    let (reactor, reports) = judging();
+    let handle = reactor.clone();
+    let task = reactor.spawn(async move { dawdle(&handle) });
+    reactor.block_on(task).unwrap().unwrap();
+    let slow = reports.try_recv().expect("it was slow");
+    let place = slow.spawned_at.expect("a task has one");
+    assert!(place.file().ends_with("embedding.rs"), "{place}");
+    let told = format!("a task took {:?}, spawned at {place}", slow.elapsed);
+    assert_eq!(slow.to_string(), told);
+}
+
+#[test]
 fn a_slow_protocol_is_reported_with_its_peer() {
     if crate::SIMULATED {
         return;

@@ -33,6 +33,7 @@ mod sending_files;
 mod stopping;
 mod streams;
 pub(crate) mod support;
+mod tasks;
 mod terminating;
 mod timers;
 mod trees;
