@@ -38,6 +38,7 @@
 pub mod endpoint;
 mod error;
 pub mod guide;
+pub mod io;
 mod os;
 mod panics;
 pub mod port;

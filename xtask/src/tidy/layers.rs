@@ -18,8 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["reactor"],
     &["endpoint"],
     &["transport"],
-    &["protocol"],
-    &["task"],
+    &["io"],
     &["guide"],
 ];
 

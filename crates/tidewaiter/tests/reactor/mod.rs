@@ -17,6 +17,7 @@ mod file_peers;
 mod files;
 mod from_threads;
 mod hanging_up;
+mod io_streams;
 mod killing_many;
 mod lifecycle;
 mod lines;

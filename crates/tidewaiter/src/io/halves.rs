@@ -1,0 +1,248 @@
+//! The two directions of a stream.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::received::Current;
+use super::shared::Shared;
+use crate::transport::Transport;
+
+/// The half of a [`Stream`](super::Stream) that reads.
+///
+/// Once both halves are dropped, the connection is closed in order.
+pub struct ReadHalf {
+    transport: Transport,
+    shared: Rc<Shared>,
+    current: Current,
+}
+
+impl ReadHalf {
+    pub(super) fn new(transport: &Transport, shared: Rc<Shared>) -> ReadHalf {
+        ReadHalf {
+            transport: transport.clone(),
+            shared,
+            current: Current::default(),
+        }
+    }
+
+    /// Waits until there are bytes, moves some of them to `into`, at least one, and returns how many: 0 at the end of the
+    /// stream, and if `into` is empty. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the connection was lost, once all that arrived before was read.
+    pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|context| self.poll_read(context, into)).await
+    }
+
+    /// Fills `into`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](ReadHalf::read), and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the stream ends before. Then,
+    /// and if the future is dropped, the bytes that were moved to `into` before are in no other place.
+    pub async fn read_exact(&mut self, into: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < into.len() {
+            match self.read(&mut into[done..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => done += count,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds everything until the end of the stream to `into`, and returns how many bytes that was. What was added stays
+    /// in `into` if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](ReadHalf::read).
+    pub async fn read_to_end(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
+        let mut total = 0;
+        loop {
+            let bytes = self.fill_buf().await?;
+            let count = bytes.len();
+            if count == 0 {
+                return Ok(total);
+            }
+            into.extend_from_slice(bytes);
+            total += count;
+            self.consume(count);
+        }
+    }
+
+    /// Waits until there are bytes, and shows some of them without copying: none at the end of the stream. They stay in
+    /// the stream until [`consume`](ReadHalf::consume).
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](ReadHalf::read).
+    pub async fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        poll_fn(|context| self.poll_current(context)).await?;
+        Ok(self.current.bytes())
+    }
+
+    /// Marks bytes that [`fill_buf`](ReadHalf::fill_buf) has shown as read: at most all that it has shown.
+    pub fn consume(&mut self, count: usize) {
+        self.current.consume(count);
+    }
+
+    /// The transport below.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Waits until there are bytes in `current`. It stays empty at the end of the stream.
+    pub(super) fn poll_current(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.current.is_empty()
+            && let Some(piece) = ready!(self.shared.poll_piece(&self.transport, context))?
+        {
+            self.current.set(piece);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn current(&self) -> &[u8] {
+        self.current.bytes()
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        context: &Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if into.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(self.poll_current(context))?;
+        Poll::Ready(Ok(self.current.read(into)))
+    }
+}
+
+impl Drop for ReadHalf {
+    fn drop(&mut self) {
+        if self.shared.drop_half() {
+            self.transport.lose_connection();
+        }
+    }
+}
+
+impl fmt::Debug for ReadHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadHalf").field(&self.transport).finish()
+    }
+}
+
+/// The half of a [`Stream`](super::Stream) that writes.
+///
+/// Dropping it ends the sending side, once what was written is sent: the peer reads to the end. Once both halves are
+/// dropped, the connection is closed in order.
+pub struct WriteHalf {
+    transport: Transport,
+    shared: Rc<Shared>,
+}
+
+impl WriteHalf {
+    pub(super) fn new(transport: &Transport, shared: Rc<Shared>) -> WriteHalf {
+        WriteHalf {
+            transport: transport.clone(),
+            shared,
+        }
+    }
+
+    /// Waits while much is queued to be sent ([`Transport::is_congested`]), and then writes all bytes.
+    ///
+    /// They are copied, and sent at the end of the turn, together with what else is written to the stream in it. That
+    /// they were sent, [`flush`](WriteHalf::flush) tells. Dropping the future before it is ready writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the connection was lost; [`BrokenPipe`](io::ErrorKind::BrokenPipe) after a
+    /// [`shutdown`](WriteHalf::shutdown) or an end in order. What was written before may be lost as well.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writable().await?;
+        self.transport.write(bytes);
+        Ok(())
+    }
+
+    /// As [`write_all`](WriteHalf::write_all), without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](WriteHalf::write_all).
+    pub async fn write_bytes(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
+        self.writable().await?;
+        self.transport.write_bytes(bytes);
+        Ok(())
+    }
+
+    /// Waits until the OS has taken all that was written.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](WriteHalf::write_all).
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.poll_flush(context)).await
+    }
+
+    /// Sends what was written, then ends our sending side, and waits for that: the peer reads to the end. Reading goes
+    /// on. A pipe that cannot be half-closed is closed: see [`Transport::lose_write_connection`].
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the connection was lost.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.poll_shut_down(context)).await
+    }
+
+    /// The transport below.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        poll_fn(|context| self.shared.poll_writable(&self.transport, context)).await
+    }
+
+    pub(super) fn poll_write(
+        &mut self,
+        context: &Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.shared.poll_writable(&self.transport, context))?;
+        self.transport.write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    pub(super) fn poll_flush(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.poll_flushed(&self.transport, context)
+    }
+
+    pub(super) fn poll_shut_down(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.poll_shut_down(&self.transport, context)
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        if self.shared.drop_half() {
+            self.transport.lose_connection();
+        } else {
+            self.transport.lose_write_connection();
+        }
+    }
+}
+
+impl fmt::Debug for WriteHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WriteHalf").field(&self.transport).finish()
+    }
+}

@@ -1,0 +1,13 @@
+//! Connections and listeners for [tasks](crate::Reactor::spawn): what callbacks do with a [`Protocol`](crate::Protocol),
+//! futures do with a [`Stream`].
+
+mod halves;
+mod listener;
+mod received;
+mod shared;
+mod stream;
+mod traits;
+
+pub use halves::{ReadHalf, WriteHalf};
+pub use listener::Listener;
+pub use stream::Stream;

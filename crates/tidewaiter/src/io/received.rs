@@ -1,0 +1,147 @@
+//! Bytes that were received and not read yet.
+
+use std::collections::VecDeque;
+
+use crate::port::Buffer;
+
+/// Pieces from this size on are kept in the memory in which they arrived, if the port can spare it.
+const KEPT_MIN: usize = 4096;
+
+/// A piece of what was received.
+pub(super) enum Piece {
+    Copied(Vec<u8>),
+    Kept(Buffer),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Copied(bytes) => bytes,
+            Piece::Kept(buffer) => buffer,
+        }
+    }
+}
+
+/// Bytes that were received and that the reader has not taken yet, in order.
+#[derive(Default)]
+pub(super) struct Received {
+    pieces: VecDeque<Piece>,
+    len: usize,
+}
+
+impl Received {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds bytes. `keep` returns the memory in which they arrived, if it can be kept.
+    pub(super) fn add(&mut self, bytes: &[u8], keep: impl FnOnce() -> Option<Buffer>) {
+        self.len += bytes.len();
+        let kept = if bytes.len() >= KEPT_MIN {
+            keep()
+        } else {
+            None
+        };
+        if let Some(buffer) = kept {
+            self.pieces.push_back(Piece::Kept(buffer));
+            return;
+        }
+        match self.pieces.back_mut() {
+            Some(Piece::Copied(last)) => last.extend_from_slice(bytes),
+            _ => self.pieces.push_back(Piece::Copied(bytes.to_vec())),
+        }
+    }
+
+    /// Takes the next piece.
+    pub(super) fn take(&mut self) -> Option<Piece> {
+        let piece = self.pieces.pop_front()?;
+        self.len -= piece.bytes().len();
+        Some(piece)
+    }
+}
+
+/// The piece that is being read.
+#[derive(Default)]
+pub(super) struct Current {
+    piece: Option<Piece>,
+    /// How much of it was read.
+    start: usize,
+}
+
+impl Current {
+    pub(super) fn is_empty(&self) -> bool {
+        self.piece.is_none()
+    }
+
+    /// Begins the next piece. The one before must be read to its end.
+    pub(super) fn set(&mut self, piece: Piece) {
+        self.piece = Some(piece);
+        self.start = 0;
+    }
+
+    /// The bytes that are left of it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        let all = self.piece.as_ref().map_or(&[][..], Piece::bytes);
+        &all[self.start..]
+    }
+
+    /// Marks bytes as read: at most all that are left.
+    pub(super) fn consume(&mut self, count: usize) {
+        let left = self.bytes().len();
+        self.start += count.min(left);
+        if count >= left {
+            *self = Current::default();
+        }
+    }
+
+    /// Moves bytes to `into`, as many as are left and fit, and returns how many.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> usize {
+        let left = self.bytes();
+        let count = left.len().min(into.len());
+        into[..count].copy_from_slice(&left[..count]);
+        self.consume(count);
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Current, KEPT_MIN, Received};
+    use crate::port::Buffer;
+
+    #[test]
+    fn bytes_come_out_as_they_went_in_however_they_are_cut() {
+        for cut in [1, 3, 100, 5000] {
+            let (mut received, mut current) = (Received::default(), Current::default());
+            let mut expected = Vec::new();
+            for (number, len) in (0_u8..).zip([1, 2, KEPT_MIN, 5, KEPT_MIN + 1, KEPT_MIN, 7]) {
+                let bytes = vec![number; len];
+                let keep = || (number % 4 != 3).then(|| Buffer::from(bytes.clone()));
+                received.add(&bytes, keep);
+                expected.extend_from_slice(&bytes);
+            }
+            assert_eq!(received.len(), expected.len());
+            let (mut read, mut buffer) = (Vec::new(), vec![0; cut]);
+            while let Some(piece) = received.take() {
+                current.set(piece);
+                while !current.is_empty() {
+                    let count = current.read(&mut buffer);
+                    read.extend_from_slice(&buffer[..count]);
+                    let first = current.bytes().len().min(2);
+                    read.extend_from_slice(&current.bytes()[..first]);
+                    current.consume(first);
+                }
+            }
+            assert!(read == expected && received.len() == 0, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn consuming_more_than_there_is_consumes_all() {
+        let (mut received, mut current) = (Received::default(), Current::default());
+        received.add(b"abc", || None);
+        current.set(received.take().unwrap());
+        current.consume(usize::MAX);
+        assert!(current.is_empty() && current.bytes().is_empty());
+    }
+}

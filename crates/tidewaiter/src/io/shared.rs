@@ -1,0 +1,272 @@
+//! What a stream's protocol shares with the stream itself: the protocol writes it, from the loop, and the stream's
+//! futures read it.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::received::{Piece, Received};
+use crate::error::Reason;
+use crate::transport::{Producer, ProducerKind, Protocol, Transport};
+
+/// At this many bytes that were not read yet, the stream receives no more until half of them were.
+const HELD_MAX: usize = 64 * 1024;
+
+/// What waits for an event.
+#[derive(Default)]
+pub(super) struct Waiting(RefCell<Option<Waker>>);
+
+impl Waiting {
+    /// Wakes what waits. Nothing is borrowed meanwhile: a waker may be any code.
+    pub(super) fn wake(&self) {
+        let waker = self.0.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn wait<T>(&self, context: &Context<'_>) -> Poll<T> {
+        let waker = context.waker();
+        let same = self
+            .0
+            .borrow()
+            .as_ref()
+            .is_some_and(|old| old.will_wake(waker));
+        if !same {
+            let replaced = self.0.replace(Some(waker.clone()));
+            drop(replaced);
+        }
+        Poll::Pending
+    }
+}
+
+/// How a connection ended, to be told to each read and write that follows.
+#[derive(Clone)]
+enum End {
+    InOrder,
+    Failed(io::ErrorKind, Option<i32>, String),
+}
+
+impl End {
+    fn of(reason: &Reason) -> End {
+        let (kind, source) = match reason {
+            Reason::Done => return End::InOrder,
+            Reason::Reset(source) | Reason::TimedOut(source) | Reason::Os { source, .. } => {
+                (source.kind(), source.raw_os_error())
+            }
+            Reason::Aborted | Reason::Stopped | Reason::Panicked => {
+                (io::ErrorKind::ConnectionAborted, None)
+            }
+        };
+        End::Failed(kind, source, reason.to_string())
+    }
+
+    fn error(&self) -> Option<io::Error> {
+        match self {
+            End::InOrder => None,
+            End::Failed(_, Some(code), _) => Some(io::Error::from_raw_os_error(*code)),
+            End::Failed(kind, None, message) => Some(io::Error::new(*kind, message.clone())),
+        }
+    }
+}
+
+/// The state of one stream.
+#[derive(Default)]
+pub(super) struct Shared {
+    received: RefCell<Received>,
+    /// Whether receiving is paused because much was not read yet.
+    paused: Cell<bool>,
+    peer_ended: Cell<bool>,
+    write_ended: Cell<bool>,
+    end: RefCell<Option<End>>,
+    /// Whether one of the two halves was dropped.
+    half_dropped: Cell<bool>,
+    reader: Waiting,
+    writer: Waiting,
+    closer: Waiting,
+}
+
+impl Shared {
+    /// Waits for the next piece; `None` at the end of the stream.
+    pub(super) fn poll_piece(
+        &self,
+        transport: &Transport,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<Option<Piece>>> {
+        let (piece, left) = {
+            let mut received = self.received.borrow_mut();
+            (received.take(), received.len())
+        };
+        if piece.is_some() {
+            if left <= HELD_MAX / 2 && self.paused.replace(false) {
+                transport.resume_producing();
+            }
+            return Poll::Ready(Ok(piece));
+        }
+        if self.peer_ended.get() {
+            return Poll::Ready(Ok(None));
+        }
+        match &*self.end.borrow() {
+            Some(end) => Poll::Ready(end.error().map_or(Ok(None), Err)),
+            None => self.reader.wait(context),
+        }
+    }
+
+    /// Waits until the stream takes more to send.
+    pub(super) fn poll_writable(
+        self: &Rc<Self>,
+        transport: &Transport,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check_writable()?;
+        if !transport.is_congested() {
+            return Poll::Ready(Ok(()));
+        }
+        self.await_producer(transport, ProducerKind::Push, context)
+    }
+
+    /// Waits until the OS has taken all that was written.
+    pub(super) fn poll_flushed(
+        self: &Rc<Self>,
+        transport: &Transport,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if transport.queued() == 0 && transport.unsent() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.check_end()?;
+        self.await_producer(transport, ProducerKind::Pull, context)
+    }
+
+    fn await_producer(
+        self: &Rc<Self>,
+        transport: &Transport,
+        kind: ProducerKind,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let told = Told {
+            shared: Rc::clone(self),
+            transport: transport.clone(),
+        };
+        transport.register_producer(told, kind);
+        self.writer.wait(context)
+    }
+
+    /// Ends the sending side once all is sent, and waits for that.
+    pub(super) fn poll_shut_down(
+        &self,
+        transport: &Transport,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.write_ended.get() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(end) = &*self.end.borrow() {
+            return Poll::Ready(end.error().map_or(Ok(()), Err));
+        }
+        transport.lose_write_connection();
+        self.closer.wait(context)
+    }
+
+    /// Notes that a half was dropped. Returns whether it was the last.
+    pub(super) fn drop_half(&self) -> bool {
+        self.half_dropped.replace(true)
+    }
+
+    fn check_end(&self) -> io::Result<()> {
+        match &*self.end.borrow() {
+            Some(end) => Err(end.error().unwrap_or_else(closed)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        self.check_end()?;
+        if self.write_ended.get() {
+            return Err(closed());
+        }
+        Ok(())
+    }
+
+    fn wake_all(&self) {
+        self.reader.wake();
+        self.writer.wake();
+        self.closer.wake();
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the stream is closed")
+}
+
+/// Wakes a future that waits to write.
+struct Told {
+    shared: Rc<Shared>,
+    transport: Transport,
+}
+
+impl Producer for Told {
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {
+        self.transport.unregister_producer();
+        self.shared.writer.wake();
+    }
+
+    fn stop_producing(&mut self) {
+        self.shared.writer.wake();
+    }
+}
+
+/// What is done with a stream once its connection is open.
+pub(super) type Made = Box<dyn FnOnce(&Transport, Rc<Shared>)>;
+
+/// The protocol of every stream.
+pub(super) struct Inlet {
+    shared: Rc<Shared>,
+    made: Option<Made>,
+}
+
+impl Inlet {
+    pub(super) fn new(made: impl FnOnce(&Transport, Rc<Shared>) + 'static) -> Inlet {
+        Inlet {
+            shared: Rc::default(),
+            made: Some(Box::new(made)),
+        }
+    }
+}
+
+impl Protocol for Inlet {
+    fn connection_made(&mut self, transport: &Transport) {
+        if let Some(made) = self.made.take() {
+            made(transport, Rc::clone(&self.shared));
+        }
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        let mut received = self.shared.received.borrow_mut();
+        received.add(data, || transport.reactor().share_received(data));
+        if received.len() >= HELD_MAX && !self.shared.paused.replace(true) {
+            transport.pause_producing();
+        }
+        drop(received);
+        self.shared.reader.wake();
+    }
+
+    fn read_connection_lost(&mut self, _: &Transport) {
+        self.shared.peer_ended.set(true);
+        self.shared.reader.wake();
+    }
+
+    fn write_connection_lost(&mut self, _: &Transport) {
+        self.shared.write_ended.set(true);
+        self.shared.closer.wake();
+        self.shared.writer.wake();
+    }
+
+    fn connection_lost(&mut self, _: &Transport, reason: Reason) {
+        self.shared.end.replace(Some(End::of(&reason)));
+        self.shared.wake_all();
+    }
+}

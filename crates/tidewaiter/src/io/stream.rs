@@ -1,0 +1,240 @@
+//! A connection or pipe that is read and written by futures.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::halves::{ReadHalf, WriteHalf};
+use super::shared::{Inlet, Shared, Waiting};
+use crate::error::ConnectError;
+use crate::os::Address;
+use crate::reactor::Reactor;
+use crate::transport::{ConnectOptions, Connector, Factory, Protocol, Transport};
+
+/// A connection that futures read and write: over TCP, a UNIX socket or a named pipe.
+///
+/// It lives on a reactor, and belongs to the reactor's thread. What arrives is held for the reader, up to 64 KiB; then
+/// the stream receives no more until half of it was read. Dropping a future of the stream's loses nothing: received bytes
+/// stay with the stream, and bytes are written either all or, if the future is dropped before it is ready, not at all.
+///
+/// Dropping the stream closes the connection in order, once what was written is sent: see
+/// [`Transport::lose_connection`]. When the reactor stops, reads and writes fail with
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
+///
+/// ```
+/// use tidewaiter::Reactor;
+/// use tidewaiter::io::{Listener, Stream};
+///
+/// let reactor = Reactor::new()?;
+/// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+/// let mut listener = Listener::bind(&reactor, any_port)?;
+/// let address = listener.local_addr();
+/// reactor.spawn(async move {
+///     let (mut stream, _peer) = listener.accept().await?;
+///     let mut word = [0; 5];
+///     stream.read_exact(&mut word).await?;
+///     stream.write_all(&word).await
+/// });
+/// let echoed = reactor.block_on(async {
+///     let mut stream = Stream::connect(&reactor, address).await?;
+///     stream.write_all(b"hello").await?;
+///     let mut all = Vec::new();
+///     stream.read_to_end(&mut all).await?;
+///     Ok::<_, Box<dyn std::error::Error>>(all)
+/// })??;
+/// assert_eq!(echoed, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Stream {
+    reader: ReadHalf,
+    writer: WriteHalf,
+}
+
+impl Stream {
+    pub(super) fn new(transport: &Transport, shared: Rc<Shared>) -> Stream {
+        Stream {
+            reader: ReadHalf::new(transport, Rc::clone(&shared)),
+            writer: WriteHalf::new(transport, shared),
+        }
+    }
+
+    /// Connects to a server, as [`Reactor::connect`] does. Dropping the future gives up.
+    ///
+    /// # Errors
+    ///
+    /// The reason why no connection was made.
+    pub async fn connect(
+        reactor: &Reactor,
+        options: impl Into<ConnectOptions>,
+    ) -> Result<Stream, ConnectError> {
+        if reactor.check_open().is_err() {
+            return Err(ConnectError::Stopped);
+        }
+        let outcome = Rc::new(Outcome::default());
+        let factory = Connecting(Rc::clone(&outcome));
+        let attempt = Attempt(reactor.connect(options, factory));
+        let result = poll_fn(|context| {
+            let result = outcome.result.take();
+            result.map_or_else(|| outcome.waiting.wait(context), Poll::Ready)
+        });
+        let result = result.await;
+        drop(attempt);
+        result
+    }
+
+    /// As [`ReadHalf::read`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(into).await
+    }
+
+    /// As [`ReadHalf::read_exact`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn read_exact(&mut self, into: &mut [u8]) -> io::Result<()> {
+        self.reader.read_exact(into).await
+    }
+
+    /// As [`ReadHalf::read_to_end`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn read_to_end(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
+        self.reader.read_to_end(into).await
+    }
+
+    /// As [`ReadHalf::fill_buf`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf().await
+    }
+
+    /// As [`ReadHalf::consume`].
+    pub fn consume(&mut self, count: usize) {
+        self.reader.consume(count);
+    }
+
+    /// As [`WriteHalf::write_all`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes).await
+    }
+
+    /// As [`WriteHalf::write_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn write_bytes(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
+        self.writer.write_bytes(bytes).await
+    }
+
+    /// As [`WriteHalf::flush`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush().await
+    }
+
+    /// As [`WriteHalf::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        self.writer.shutdown().await
+    }
+
+    /// Splits the stream into its two directions, for two tasks.
+    #[must_use]
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        (self.reader, self.writer)
+    }
+
+    /// The transport below, for addresses, socket options and more. Its calls that close or pause it work, and the
+    /// stream's futures tell of the consequences.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        self.reader.transport()
+    }
+
+    /// The peer's address; `None` for a pipe.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<Address> {
+        self.transport().peer_addr()
+    }
+
+    pub(super) fn reader(&mut self) -> &mut ReadHalf {
+        &mut self.reader
+    }
+
+    pub(super) fn writer(&mut self) -> &mut WriteHalf {
+        &mut self.writer
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stream").field(self.transport()).finish()
+    }
+}
+
+/// What comes of an attempt to connect.
+#[derive(Default)]
+struct Outcome {
+    result: RefCell<Option<Result<Stream, ConnectError>>>,
+    waiting: Waiting,
+}
+
+impl Outcome {
+    fn set(&self, result: Result<Stream, ConnectError>) {
+        self.result.replace(Some(result));
+        self.waiting.wake();
+    }
+}
+
+/// The factory of one connection.
+struct Connecting(Rc<Outcome>);
+
+impl Factory for Connecting {
+    fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
+        let outcome = Rc::clone(&self.0);
+        Some(Box::new(Inlet::new(move |transport, shared| {
+            outcome.set(Ok(Stream::new(transport, shared)));
+        })))
+    }
+
+    fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
+        self.0.set(Err(error));
+    }
+}
+
+/// An attempt to connect, which dropping gives up.
+struct Attempt(Connector);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.0.is_connecting() {
+            self.0.cancel();
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The traits of others: `futures-io`'s, and with the feature `tokio` those of tokio.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use super::halves::{ReadHalf, WriteHalf};
+use super::stream::Stream;
+
+macro_rules! reads {
+    ($type:ty, $half:ident) => {
+        impl futures_io::AsyncRead for $type {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                into: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                self.get_mut().$half().poll_read(context, into)
+            }
+        }
+
+        impl futures_io::AsyncBufRead for $type {
+            fn poll_fill_buf(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<io::Result<&[u8]>> {
+                let half = self.get_mut().$half();
+                ready!(half.poll_current(context))?;
+                Poll::Ready(Ok(half.current()))
+            }
+
+            fn consume(self: Pin<&mut Self>, count: usize) {
+                self.get_mut().$half().consume(count);
+            }
+        }
+
+        #[cfg(feature = "tokio")]
+        impl tokio::io::AsyncRead for $type {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                into: &mut tokio::io::ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                if into.remaining() == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                let half = self.get_mut().$half();
+                ready!(half.poll_current(context))?;
+                let count = half.current().len().min(into.remaining());
+                into.put_slice(&half.current()[..count]);
+                half.consume(count);
+                Poll::Ready(Ok(()))
+            }
+        }
+
+        #[cfg(feature = "tokio")]
+        impl tokio::io::AsyncBufRead for $type {
+            fn poll_fill_buf(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<io::Result<&[u8]>> {
+                futures_io::AsyncBufRead::poll_fill_buf(self, context)
+            }
+
+            fn consume(self: Pin<&mut Self>, count: usize) {
+                self.get_mut().$half().consume(count);
+            }
+        }
+    };
+}
+
+macro_rules! writes {
+    ($type:ty, $half:ident) => {
+        impl futures_io::AsyncWrite for $type {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.get_mut().$half().poll_write(context, bytes)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.get_mut().$half().poll_flush(context)
+            }
+
+            fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.get_mut().$half().poll_shut_down(context)
+            }
+        }
+
+        #[cfg(feature = "tokio")]
+        impl tokio::io::AsyncWrite for $type {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.get_mut().$half().poll_write(context, bytes)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.get_mut().$half().poll_flush(context)
+            }
+
+            fn poll_shutdown(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                self.get_mut().$half().poll_shut_down(context)
+            }
+        }
+    };
+}
+
+reads!(Stream, reader);
+writes!(Stream, writer);
+reads!(ReadHalf, itself);
+writes!(WriteHalf, itself);
+
+impl ReadHalf {
+    fn itself(&mut self) -> &mut ReadHalf {
+        self
+    }
+}
+
+impl WriteHalf {
+    fn itself(&mut self) -> &mut WriteHalf {
+        self
+    }
+}

@@ -1,0 +1,303 @@
+//! Streams and listeners that futures use.
+
+use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tidewaiter::io::{Listener, Stream};
+use tidewaiter::{ConnectError, Reactor, yield_now};
+
+use super::support::{any_port, assert_empty, reactor, run};
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Two connected streams.
+async fn pair(reactor: &Reactor) -> (Stream, Stream) {
+    let mut listener = Listener::bind(reactor, any_port()).unwrap();
+    let connecting = reactor.spawn({
+        let (reactor, address) = (reactor.clone(), listener.local_addr());
+        async move { Stream::connect(&reactor, address).await.unwrap() }
+    });
+    let (accepted, _) = listener.accept().await.unwrap();
+    (connecting.await.unwrap(), accepted)
+}
+
+/// Runs the future, stops the reactor, and checks that nothing is left.
+fn check<T>(reactor: &Reactor, future: impl Future<Output = T>) -> T {
+    let output = reactor.block_on(future).unwrap();
+    reactor.call_later(Duration::ZERO, Reactor::stop);
+    run(reactor);
+    assert_eq!(reactor.metrics().panics, 0);
+    assert_empty(&reactor.metrics());
+    output
+}
+
+/// Polls a future once, and drops it.
+async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[test]
+fn bytes_pass_in_both_directions_until_each_is_ended() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let (mut client, mut server) = pair(&reactor).await;
+        client.write_all(b"hello ").await.unwrap();
+        client.write_bytes("world").await.unwrap();
+        client.shutdown().await.unwrap();
+        let late = client.write_all(b"x").await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::BrokenPipe);
+        let mut all = Vec::new();
+        assert_eq!(server.read_to_end(&mut all).await.unwrap(), 11);
+        assert_eq!(all, b"hello world");
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0, "still the end");
+        server.write_all(b"answer").await.unwrap();
+        server.flush().await.unwrap();
+        let mut answer = [0; 6];
+        assert_eq!(client.read(&mut []).await.unwrap(), 0);
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+        assert_eq!(client.peer_addr(), server.transport().local_addr().ok());
+        drop(server);
+        assert_eq!(client.fill_buf().await.unwrap(), b"");
+        let short = client.read_exact(&mut answer).await.unwrap_err();
+        assert_eq!(short.kind(), ErrorKind::UnexpectedEof);
+    });
+}
+
+#[test]
+fn halves_belong_to_two_tasks_and_end_one_by_one() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let (client, server) = pair(&reactor).await;
+        let (mut reads, mut writes) = server.split();
+        let echo = reactor.spawn(async move {
+            let mut buffer = [0; 100];
+            loop {
+                match reads.read(&mut buffer).await.unwrap() {
+                    0 => return,
+                    count => writes.write_all(&buffer[..count]).await.unwrap(),
+                }
+            }
+        });
+        let (mut reads, mut writes) = client.split();
+        writes.write_all(b"there and back").await.unwrap();
+        drop(writes); // the peer reads to the end
+        let mut all = Vec::new();
+        reads.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"there and back");
+        echo.await.unwrap();
+    });
+}
+
+#[test]
+fn a_writer_waits_for_a_slow_reader_and_nothing_is_lost() {
+    const TOTAL: usize = 4 << 20;
+    let reactor = reactor();
+    check(&reactor, async {
+        let (mut client, mut server) = pair(&reactor).await;
+        let writing = reactor.spawn(async move {
+            let (mut sent, mut most) = (0, 0);
+            while sent < TOTAL {
+                let piece: Vec<u8> = (sent..sent + 10_000).map(byte).collect();
+                let piece = &piece[..piece.len().min(TOTAL - sent)];
+                client.write_all(piece).await.unwrap();
+                sent += piece.len();
+                most = most.max(client.transport().queued());
+            }
+            client.shutdown().await.unwrap();
+            (most, client)
+        });
+        // Nobody reads: the writer fills what the system and both sides hold, and waits then.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        let (mut read, mut buffer) = (0, vec![0; 33_333]);
+        loop {
+            let count = server.read(&mut buffer).await.unwrap();
+            let expected = (read..read + count).map(byte);
+            assert!(buffer[..count].iter().copied().eq(expected), "at {read}");
+            read += count;
+            if count == 0 {
+                break;
+            }
+        }
+        assert_eq!(read, TOTAL);
+        let (most, _) = writing.await.unwrap();
+        assert!(most < 200_000, "{most} bytes were queued");
+    });
+}
+
+fn byte(place: usize) -> u8 {
+    u8::try_from(place % 251).unwrap_or(0)
+}
+
+#[test]
+fn dropping_any_future_at_any_await_loses_nothing() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let (mut client, mut server) = pair(&reactor).await;
+        let (mut written, mut read) = (Vec::new(), Vec::new());
+        for round in 0..200_u8 {
+            let message = [round; 7];
+            // Dropped when not ready, a write has written nothing.
+            match poll_once(client.write_all(&message)).await {
+                Some(done) => done.unwrap(),
+                None => client.write_all(&message).await.unwrap(),
+            }
+            written.extend_from_slice(&message);
+            let mut buffer = [0; 5];
+            if let Some(count) = poll_once(server.read(&mut buffer)).await {
+                read.extend_from_slice(&buffer[..count.unwrap()]);
+            }
+            if let Some(bytes) = poll_once(server.fill_buf()).await {
+                let shown = bytes.unwrap().len();
+                assert!(shown > 0);
+            }
+            let _ = poll_once(client.flush()).await;
+            if round % 3 == 0 {
+                yield_now().await;
+            }
+        }
+        let _ = poll_once(client.shutdown()).await;
+        drop(client);
+        server.read_to_end(&mut read).await.unwrap();
+        assert!(read == written, "{} of {}", read.len(), written.len());
+    });
+}
+
+#[test]
+fn a_reset_is_an_error_after_what_arrived_before() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let (mut client, mut server) = pair(&reactor).await;
+        server.write_all(b"last words").await.unwrap();
+        let mut words = [0; 10];
+        client.read_exact(&mut words).await.unwrap();
+        server.transport().abort_connection();
+        let error = client.read(&mut words).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        let error = client.write_all(b"x").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        let error = server.read(&mut words).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        assert_eq!(error.to_string(), "aborted");
+    });
+}
+
+#[test]
+fn connecting_tells_why_it_failed_and_is_given_up_when_dropped() {
+    let reactor = reactor();
+    let closed = reactor
+        .block_on(async { Listener::bind(&reactor, any_port()).unwrap().local_addr() })
+        .unwrap();
+    check(&reactor, async {
+        // The listener is closed by now.
+        yield_now().await;
+        yield_now().await;
+        let refused = Stream::connect(&reactor, closed.clone()).await;
+        assert!(
+            matches!(refused, Err(ConnectError::Refused { .. })),
+            "{refused:?}"
+        );
+        assert!(
+            poll_once(Stream::connect(&reactor, closed.clone()))
+                .await
+                .is_none()
+        );
+    });
+    let late = reactor.spawn({
+        let reactor = reactor.clone();
+        async move { Stream::connect(&reactor, closed).await }
+    });
+    assert!(late.is_finished(), "the reactor has stopped");
+}
+
+#[test]
+fn a_listener_gives_connections_in_order_and_ends_with_the_reactor() {
+    let reactor = reactor();
+    let listener = Rc::new(std::cell::RefCell::new(None));
+    let inner = Rc::clone(&listener);
+    let ended = reactor.spawn({
+        let reactor = reactor.clone();
+        async move {
+            let mut listener = Listener::bind(&reactor, any_port()).unwrap();
+            inner.replace(Some(listener.local_addr()));
+            let mut held = Vec::new();
+            // More than wait at a time.
+            for _ in 0..100 {
+                held.push(listener.accept().await.unwrap().0);
+            }
+            assert!(
+                poll_once(listener.accept()).await.is_none(),
+                "dropped in vain"
+            );
+            held.clear();
+            listener.accept().await.unwrap_err().kind()
+        }
+    });
+    reactor
+        .block_on(async {
+            yield_now().await;
+            let address = listener.take().unwrap();
+            let mut clients = Vec::new();
+            for _ in 0..100 {
+                clients.push(Stream::connect(&reactor, address.clone()).await.unwrap());
+            }
+            for client in &mut clients {
+                assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+            }
+        })
+        .unwrap();
+    reactor.call_later(ms(1), Reactor::stop);
+    run(&reactor);
+    assert_empty(&reactor.metrics());
+    assert!(ended.is_finished());
+}
+
+#[test]
+fn the_traits_of_futures_io_read_and_write() {
+    use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+    use std::pin::Pin;
+
+    let reactor = reactor();
+    check(&reactor, async {
+        let (mut client, mut server) = pair(&reactor).await;
+        let mut writes = Pin::new(&mut client);
+        let count = poll_fn(|context| writes.as_mut().poll_write(context, b"abc")).await;
+        assert_eq!(count.unwrap(), 3);
+        poll_fn(|context| writes.as_mut().poll_flush(context))
+            .await
+            .unwrap();
+        poll_fn(|context| writes.as_mut().poll_close(context))
+            .await
+            .unwrap();
+        let mut reads = Pin::new(&mut server);
+        let mut first = [0];
+        let count = poll_fn(|context| reads.as_mut().poll_read(context, &mut first)).await;
+        assert_eq!((count.unwrap(), first), (1, *b"a"));
+        poll_fn(|context| {
+            reads
+                .as_mut()
+                .poll_fill_buf(context)
+                .map_ok(|rest| assert_eq!(rest, b"bc"))
+        })
+        .await
+        .unwrap();
+        reads.as_mut().consume(2);
+        let end = poll_fn(|context| reads.as_mut().poll_read(context, &mut first)).await;
+        assert_eq!(end.unwrap(), 0);
+    });
+}
