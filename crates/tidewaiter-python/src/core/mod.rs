@@ -11,6 +11,7 @@ pub(crate) mod forks;
 pub(crate) mod hooks;
 pub(crate) mod lock;
 pub(crate) mod metrics;
+pub(crate) mod peers;
 pub(crate) mod program;
 pub(crate) mod ready;
 pub(crate) mod records;

@@ -1,7 +1,6 @@
 //! The Python class `Datagrams`: one of our datagram sockets, with the state that Twisted's ports show.
 
 mod bridge;
-mod peers;
 mod writing;
 
 use std::cell::{Cell, RefCell};
@@ -17,9 +16,9 @@ use tidewaiter::DatagramTransport;
 use crate::core::event_loop::Loop;
 use crate::core::failures::raised;
 use crate::core::lock::Locked;
+use crate::core::peers::Peers;
 use crate::core::slot::{Callee, Slot};
 use crate::twisted::context::{LogContext, LogName};
-use peers::Peers;
 
 /// The default of `maxPacketSize`.
 const MAX_PACKET_SIZE: usize = 8192;

@@ -10,9 +10,9 @@ use pyo3::types::{PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 use tidewaiter::Address;
 
 use super::bridge::is_refusal;
-use super::peers::Destination;
 use super::{Datagrams, Naming, State};
 use crate::core::failures::os_error;
+use crate::core::peers::Destination;
 use crate::core::sockets;
 
 /// Datagrams of at most this size may be sent together with others. Every network with IPv6 carries them whole, so no error

@@ -27,17 +27,17 @@ impl Peer {
 }
 
 /// Where a datagram goes.
-pub(super) struct Destination {
+pub(crate) struct Destination {
     /// `None`: to the peer that the socket is connected to.
-    pub(super) address: Option<Address>,
+    pub(crate) address: Option<Address>,
     /// The OS has taken a datagram to this peer, and has reported no error since.
-    pub(super) reached: bool,
+    pub(crate) reached: bool,
 }
 
 /// The peers of a socket. Their names are of built-in types that refer to nothing else, so the garbage collector need
 /// not see them.
 #[derive(Default)]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     /// Each at the place that its address's hash says.
     senders: RefCell<[Option<Peer>; SENDERS]>,
     /// The place of the sender that was last heard of: the next datagram is often from the same one, or to it.
@@ -56,7 +56,7 @@ fn place(address: &Address) -> usize {
 
 impl Peers {
     /// The name of a sender: the one that is kept, or one that `make` makes, and that is kept from here on.
-    pub(super) fn name<'py>(
+    pub(crate) fn name<'py>(
         &self,
         py: Python<'py>,
         address: &Address,
@@ -97,7 +97,7 @@ impl Peers {
     }
 
     /// The peer that this object names, if it is kept.
-    pub(super) fn destination(&self, name: &Bound<'_, PyAny>) -> Option<Destination> {
+    pub(crate) fn destination(&self, name: &Bound<'_, PyAny>) -> Option<Destination> {
         self.find(name, |peer| Destination {
             address: Some(peer.address.clone()),
             reached: peer.reached.get(),
@@ -105,7 +105,7 @@ impl Peers {
     }
 
     /// The peer that the socket is connected to.
-    pub(super) fn connected(&self) -> Destination {
+    pub(crate) fn connected(&self) -> Destination {
         Destination {
             address: None,
             reached: self.connected_reached.get(),
@@ -113,13 +113,13 @@ impl Peers {
     }
 
     /// Keeps a peer that the application sends to.
-    pub(super) fn keep(&self, name: &Bound<'_, PyAny>, address: Address) {
+    pub(crate) fn keep(&self, name: &Bound<'_, PyAny>, address: Address) {
         let replaced = self.receiver.replace(Some(Peer::new(address, name)));
         drop(replaced);
     }
 
     /// Notes that the OS has taken a datagram to the peer that this object names, or to the connected peer.
-    pub(super) fn note_reached(&self, name: Option<&Bound<'_, PyAny>>) {
+    pub(crate) fn note_reached(&self, name: Option<&Bound<'_, PyAny>>) {
         match name {
             Some(name) => drop(self.find(name, |peer| peer.reached.set(true))),
             None => self.connected_reached.set(true),
@@ -127,7 +127,7 @@ impl Peers {
     }
 
     /// Notes that the OS has reported an error: the next datagram to each peer shows anew whether it is reached.
-    pub(super) fn doubt(&self) {
+    pub(crate) fn doubt(&self) {
         let (receiver, senders) = (self.receiver.borrow(), self.senders.borrow());
         for peer in receiver.iter().chain(senders.iter().flatten()) {
             peer.reached.set(false);
