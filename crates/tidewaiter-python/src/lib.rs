@@ -21,6 +21,8 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::asyncio::transport::SocketTransport;
     #[pymodule_export]
+    use super::asyncio::watch::Descriptors;
+    #[pymodule_export]
     use super::core::class::Core;
     #[pymodule_export]
     use super::core::endings::end;

@@ -125,7 +125,7 @@ impl Handle {
         part.as_ref().map(|part| part.bind(py).clone())
     }
 
-    fn is_cancelled(&self, py: Python<'_>) -> bool {
+    pub(super) fn is_cancelled(&self, py: Python<'_>) -> bool {
         self.0.get(py).call.borrow().is_none()
     }
 }
@@ -194,7 +194,7 @@ impl Handle {
     }
 
     /// Cancels the call, unless it was made.
-    fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(super) fn cancel(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().0.get(py);
         if slf.get().is_cancelled(py) {

@@ -6,3 +6,4 @@ pub(crate) mod face;
 pub(crate) mod handle;
 pub(crate) mod server;
 pub(crate) mod transport;
+pub(crate) mod watch;

@@ -12,6 +12,7 @@ from typing import Any
 from tidewaiter import Metrics, _forks
 from tidewaiter._tidewaiter import AsyncioLoop, Core, Handle
 from tidewaiter.asyncio._signals import Signals
+from tidewaiter.asyncio._sockets import Sockets
 from tidewaiter.asyncio._streams import Streams
 
 # Private names of `BaseEventLoop` and of its module that this package uses.
@@ -22,6 +23,7 @@ PRIVATE_NAMES = (
     "_check_closed",
     "_check_running",
     "_check_thread",
+    "_ensure_resolved",
     "_run_once",
 )
 
@@ -31,6 +33,7 @@ class Loop(
     # kind as a class in a file of its own: `_streams`, `_sockets`, `_datagrams`, `_pipes`, `_subprocesses`.
     Signals,
     Streams,
+    Sockets,
     AsyncioLoop,
     base_events.BaseEventLoop,
 ):
