@@ -7,8 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use pyo3::prelude::*;
 use tidewaiter::Address;
 
-/// How many senders are kept: a power of two.
-const SENDERS: usize = 16;
+/// How many groups of senders are kept, a power of two, and how many there are in a group.
+const GROUPS: usize = 16;
+const IN_GROUP: usize = 4;
 
 struct Peer {
     address: Address,
@@ -34,24 +35,66 @@ pub(crate) struct Destination {
     pub(crate) reached: bool,
 }
 
+/// The senders that a socket has heard of. Each is in the group that its address's hash says.
+#[derive(Default)]
+struct Senders {
+    groups: [[Option<Peer>; IN_GROUP]; GROUPS],
+    /// The place of the one that was last heard of: the next datagram is often from the same one, or to it.
+    latest: (usize, usize),
+    /// The place in its group of the one that is replaced next.
+    next_replaced: usize,
+}
+
+impl Senders {
+    fn latest(&self) -> Option<&Peer> {
+        let (group, at) = self.latest;
+        self.groups[group][at].as_ref()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Peer> {
+        self.groups.as_flattened().iter().flatten()
+    }
+
+    /// Finds a sender, which is the latest one from here on.
+    fn find(&mut self, address: &Address) -> Option<&Peer> {
+        if self.latest().is_none_or(|peer| peer.address != *address) {
+            let group = group(address);
+            let known =
+                |peer: &Option<Peer>| peer.as_ref().is_some_and(|peer| peer.address == *address);
+            self.latest = (group, self.groups[group].iter().position(known)?);
+        }
+        self.latest()
+    }
+
+    /// Keeps a sender, which is the latest one from here on. Returns the one that it replaces.
+    fn keep(&mut self, peer: Peer) -> Option<Peer> {
+        let group = group(&peer.address);
+        let free = self.groups[group].iter().position(Option::is_none);
+        let at = free.unwrap_or_else(|| {
+            self.next_replaced = (self.next_replaced + 1) % IN_GROUP;
+            self.next_replaced
+        });
+        self.latest = (group, at);
+        self.groups[group][at].replace(peer)
+    }
+}
+
+fn group(address: &Address) -> usize {
+    let mut hasher = DefaultHasher::new();
+    address.hash(&mut hasher);
+    usize::try_from(hasher.finish() % GROUPS as u64).unwrap_or(0)
+}
+
 /// The peers of a socket. Their names are of built-in types that refer to nothing else, so the garbage collector need
 /// not see them.
 #[derive(Default)]
 pub(crate) struct Peers {
-    /// Each at the place that its address's hash says.
-    senders: RefCell<[Option<Peer>; SENDERS]>,
-    /// The place of the sender that was last heard of: the next datagram is often from the same one, or to it.
-    latest: Cell<usize>,
+    /// Boxed: most sockets of a program that has many have not heard of anyone.
+    senders: RefCell<Option<Box<Senders>>>,
     /// The peer that was last sent to under a name of the application's.
     receiver: RefCell<Option<Peer>>,
     /// [`Destination::reached`] of the peer that the socket is connected to.
     connected_reached: Cell<bool>,
-}
-
-fn place(address: &Address) -> usize {
-    let mut hasher = DefaultHasher::new();
-    address.hash(&mut hasher);
-    usize::try_from(hasher.finish() % SENDERS as u64).unwrap_or(0)
 }
 
 impl Peers {
@@ -62,37 +105,26 @@ impl Peers {
         address: &Address,
         make: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(kept) = self.name_at(py, self.latest.get(), address) {
-            return Ok(kept);
+        let mut senders = self.senders.borrow_mut();
+        let known = senders.as_mut().and_then(|senders| senders.find(address));
+        if let Some(peer) = known {
+            return Ok(peer.name.bind(py).clone());
         }
-        let place = place(address);
-        self.latest.set(place);
-        if let Some(kept) = self.name_at(py, place, address) {
-            return Ok(kept);
-        }
+        // This may run any code of Python's.
+        drop(senders);
         let name = make()?;
         let peer = Peer::new(address.clone(), &name);
-        let replaced = self.senders.borrow_mut()[place].replace(peer);
+        let replaced = self.senders.borrow_mut().get_or_insert_default().keep(peer);
         drop(replaced);
         Ok(name)
-    }
-
-    fn name_at<'py>(
-        &self,
-        py: Python<'py>,
-        place: usize,
-        address: &Address,
-    ) -> Option<Bound<'py, PyAny>> {
-        let senders = self.senders.borrow();
-        let peer = senders[place].as_ref()?;
-        (peer.address == *address).then(|| peer.name.bind(py).clone())
     }
 
     /// Looks at the peer that this object names, if it is kept.
     fn find<R>(&self, name: &Bound<'_, PyAny>, look: impl FnOnce(&Peer) -> R) -> Option<R> {
         let (receiver, senders) = (self.receiver.borrow(), self.senders.borrow());
-        let latest = senders[self.latest.get()].iter();
-        let mut kept = latest.chain(&*receiver).chain(senders.iter().flatten());
+        let latest = senders.iter().filter_map(|senders| senders.latest());
+        let all = senders.iter().flat_map(|senders| senders.all());
+        let mut kept = latest.chain(&*receiver).chain(all);
         kept.find(|peer| peer.name.is(name)).map(look)
     }
 
@@ -129,7 +161,8 @@ impl Peers {
     /// Notes that the OS has reported an error: the next datagram to each peer shows anew whether it is reached.
     pub(crate) fn doubt(&self) {
         let (receiver, senders) = (self.receiver.borrow(), self.senders.borrow());
-        for peer in receiver.iter().chain(senders.iter().flatten()) {
+        let all = senders.iter().flat_map(|senders| senders.all());
+        for peer in receiver.iter().chain(all) {
             peer.reached.set(false);
         }
         self.connected_reached.set(false);
