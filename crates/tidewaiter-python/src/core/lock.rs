@@ -40,6 +40,12 @@ impl<T> Locked<T> {
     }
 }
 
+/// The number of references to an object. With the lock, it does not change.
+pub(crate) fn references<T>(_lock: Python<'_>, object: &Py<T>) -> isize {
+    // SAFETY: reads a field of the object, which `object` keeps alive.
+    unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) }
+}
+
 /// Whether a thread waits at the port without the interpreter lock.
 #[derive(Default)]
 pub(crate) struct Waiting(AtomicBool);

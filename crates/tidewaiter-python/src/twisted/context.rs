@@ -8,28 +8,93 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
+use crate::core::lock::references;
+
 /// A thread's stack of contexts, as Twisted keeps it, and the parts of the context that a callback puts on top.
 struct Stack {
     stack: Py<PyList>,
     key: Py<PyAny>,
     base: Py<PyDict>,
+    /// The context of the last callback, to be used again under another name.
+    spare: RefCell<Option<Context>>,
+}
+
+/// A context in which log records carry the name `system`: `{key: {**base, "system": system}}`.
+struct Context {
+    outer: Py<PyDict>,
+    names: Py<PyDict>,
+    system: Py<PyAny>,
+}
+
+impl Context {
+    fn new(py: Python<'_>, stack: &Stack, system: Bound<'_, PyAny>) -> PyResult<Context> {
+        let names = stack.base.bind(py).copy()?;
+        names.set_item(intern!(py, "system"), &system)?;
+        let outer = PyDict::new(py);
+        outer.set_item(&stack.key, &names)?;
+        Ok(Context {
+            outer: outer.unbind(),
+            names: names.unbind(),
+            system: system.unbind(),
+        })
+    }
+
+    fn rename(&mut self, py: Python<'_>, system: Bound<'_, PyAny>) -> PyResult<()> {
+        if self.system.is(&system) {
+            return Ok(());
+        }
+        let names = self.names.bind(py);
+        names.set_item(intern!(py, "system"), &system)?;
+        let replaced = std::mem::replace(&mut self.system, system.unbind());
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Whether the callback has kept no part of it, as one does that hands the context on to a thread.
+    fn is_kept_by_nobody(&self, py: Python<'_>) -> bool {
+        // `outer` holds the other reference to `names`.
+        references(py, &self.outer) == 1 && references(py, &self.names) == 2
+    }
 }
 
 impl Stack {
-    /// Makes a context in which log records carry the name `system`.
-    fn naming(&self, py: Python<'_>, system: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
-        let names = self.base.bind(py).copy()?;
-        names.set_item(intern!(py, "system"), system)?;
-        let context = PyDict::new(py);
-        context.set_item(&self.key, names)?;
-        Ok(context.unbind())
+    /// A context in which log records carry the name `system`.
+    fn context(&self, py: Python<'_>, system: Bound<'_, PyAny>) -> PyResult<Context> {
+        let spare = self.spare.take();
+        match spare {
+            Some(mut context) => context.rename(py, system).map(|()| context),
+            None => Context::new(py, self, system),
+        }
     }
 
-    fn push<'py>(&self, py: Python<'py>, context: Py<PyDict>) -> PyResult<Pushed<'py>> {
+    /// Keeps a context for the next callback.
+    fn keep(&self, py: Python<'_>, context: Context) {
+        if context.is_kept_by_nobody(py) {
+            let replaced = self.spare.replace(Some(context));
+            drop(replaced);
+        }
+    }
+
+    fn push<'py>(&self, py: Python<'py>, context: &Context) -> PyResult<Pushed<'py>> {
         let stack = self.stack.bind(py).clone();
         let height = stack.len();
-        stack.append(context)?;
+        stack.append(&context.outer)?;
         Ok(Pushed { stack, height })
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.stack)?;
+        visit.call(&self.key)?;
+        visit.call(&self.base)?;
+        let Ok(spare) = self.spare.try_borrow() else {
+            return Ok(());
+        };
+        let Some(context) = &*spare else {
+            return Ok(());
+        };
+        visit.call(&context.outer)?;
+        visit.call(&context.names)?;
+        visit.call(&context.system)
     }
 }
 
@@ -44,6 +109,7 @@ impl LogContext {
             stack: stack.unbind(),
             key,
             base: base.unbind(),
+            spare: RefCell::new(None),
         })));
         drop(replaced);
     }
@@ -55,7 +121,17 @@ impl LogContext {
         system: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
         call: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<R> {
-        self.calling(py, |stack| stack.naming(py, &system()?), call)
+        // Clone instead of borrowing: making Python objects may start a garbage collection, which reads the stack.
+        let stack = self.0.borrow().clone();
+        let Some(stack) = stack else {
+            return call();
+        };
+        let context = stack.context(py, system()?)?;
+        let pushed = stack.push(py, &context)?;
+        let result = call();
+        pushed.pop()?;
+        stack.keep(py, context);
+        result
     }
 
     /// Makes a call in which log records carry `name`.
@@ -65,38 +141,17 @@ impl LogContext {
         name: &LogName,
         call: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<R> {
-        self.calling(py, |stack| name.context(py, stack), call)
-    }
-
-    fn calling<R>(
-        &self,
-        py: Python<'_>,
-        context: impl FnOnce(&Stack) -> PyResult<Py<PyDict>>,
-        call: impl FnOnce() -> PyResult<R>,
-    ) -> PyResult<R> {
-        // Clone instead of borrowing: making Python objects may start a garbage collection, which reads the stack.
-        let stack = self.0.borrow().clone();
-        let pushed = match stack {
-            Some(stack) => Some(stack.push(py, context(&stack)?)?),
-            None => None,
-        };
-        let result = call();
-        if let Some(pushed) = pushed {
-            pushed.pop()?;
-        }
-        result
+        self.under(py, || Ok(name.get(py).into_bound(py)), call)
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Ok(stack) = self.0.try_borrow() else {
             return Ok(());
         };
-        let Some(stack) = stack.as_ref() else {
-            return Ok(());
-        };
-        visit.call(&stack.stack)?;
-        visit.call(&stack.key)?;
-        visit.call(&stack.base)
+        match stack.as_ref() {
+            Some(stack) => stack.traverse(visit),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn clear(&self) {
@@ -105,51 +160,27 @@ impl LogContext {
     }
 }
 
-/// A stream's name in the log, and the context with that name, made when it is first needed.
-pub(super) struct LogName {
-    name: RefCell<Py<PyAny>>,
-    context: RefCell<Option<Py<PyDict>>>,
-}
+/// A stream's name in the log.
+pub(super) struct LogName(RefCell<Py<PyAny>>);
 
 impl LogName {
     pub(super) fn new(py: Python<'_>) -> LogName {
         let name = intern!(py, "Uninitialized").clone();
-        LogName {
-            name: RefCell::new(name.into_any().unbind()),
-            context: RefCell::new(None),
-        }
+        LogName(RefCell::new(name.into_any().unbind()))
     }
 
     pub(super) fn get(&self, py: Python<'_>) -> Py<PyAny> {
-        self.name.borrow().clone_ref(py)
+        self.0.borrow().clone_ref(py)
     }
 
     pub(super) fn set(&self, name: Py<PyAny>) {
-        let replaced = (self.name.replace(name), self.clear());
+        let replaced = self.0.replace(name);
         drop(replaced);
     }
 
-    /// The context with this name, to be pushed onto `stack`.
-    fn context(&self, py: Python<'_>, stack: &Stack) -> PyResult<Py<PyDict>> {
-        if let Some(made) = self.context.borrow().as_ref() {
-            return Ok(made.clone_ref(py));
-        }
-        let name = self.get(py);
-        let made = stack.naming(py, name.bind(py))?;
-        self.context.replace(Some(made.clone_ref(py)));
-        Ok(made)
-    }
-
-    pub(super) fn clear(&self) -> Option<Py<PyDict>> {
-        self.context.take()
-    }
-
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(name) = self.name.try_borrow() {
-            visit.call(&*name)?;
-        }
-        match self.context.try_borrow() {
-            Ok(context) => visit.call(&*context),
+        match self.0.try_borrow() {
+            Ok(name) => visit.call(&*name),
             Err(_) => Ok(()),
         }
     }

@@ -262,7 +262,7 @@ impl Datagrams {
         let cleared = Python::attach(|py| {
             let state = self.0.get(py);
             let address = state.connected_address.take();
-            (state.protocol.take(), address, state.name.clear())
+            (state.protocol.take(), address)
         });
         drop(cleared);
     }

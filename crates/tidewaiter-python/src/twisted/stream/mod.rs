@@ -427,7 +427,7 @@ impl Stream {
         let cleared = Python::attach(|py| {
             let state = self.0.get(py);
             let producer = state.producing.take();
-            (state.protocol.take(), state.name.clear(), producer)
+            (state.protocol.take(), producer)
         });
         drop(cleared);
     }
