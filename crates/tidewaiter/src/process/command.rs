@@ -88,6 +88,7 @@ impl Default for TreeOptions {
 pub struct Command {
     pub(crate) program: OsString,
     pub(crate) args: Vec<OsString>,
+    pub(crate) raw_arguments: Option<OsString>,
     pub(crate) arg0: Option<OsString>,
     pub(crate) env_clear: bool,
     /// In the order of the calls; a later entry of the same name wins. `None` removes the variable.
@@ -112,6 +113,7 @@ impl Command {
         Command {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
+            raw_arguments: None,
             arg0: None,
             env_clear: false,
             env: Vec::new(),
@@ -140,6 +142,17 @@ impl Command {
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         self.args
             .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Windows. Ends the command line with this text, after a space and as it is, for a program that reads its command
+    /// line by rules of its own, as `cmd.exe` does.
+    ///
+    /// Starting the child fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if the program is a batch file, and
+    /// with [`Unsupported`](io::ErrorKind::Unsupported) on Unix and in simulations, which have no command lines.
+    #[must_use]
+    pub fn raw_arguments(mut self, text: impl AsRef<OsStr>) -> Command {
+        self.raw_arguments = Some(text.as_ref().to_owned());
         self
     }
 
@@ -340,6 +353,21 @@ impl Command {
             return Err((SpawnStep::Umask, error));
         }
         Ok(())
+    }
+
+    /// Refuses raw arguments, which only Windows has.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if the command has some.
+    pub(crate) fn refuse_raw_arguments(&self) -> io::Result<()> {
+        match self.raw_arguments {
+            None => Ok(()),
+            Some(_) => {
+                let message = "this system has no command lines, and so no raw arguments";
+                Err(io::Error::new(io::ErrorKind::Unsupported, message))
+            }
+        }
     }
 
     /// Returns the descriptors that are the same as others of the child, each with the other one.

@@ -270,6 +270,27 @@ fn a_session_a_umask_a_priority_and_cpus_are_given_or_refused() {
 }
 
 #[test]
+fn raw_arguments_reach_a_program_of_windows_unchanged_and_are_refused_elsewhere() {
+    let mut harness = Harness::new();
+    let command = Command::new("cmd.exe").raw_arguments(r#"/d /s /c "echo "a  b"& exit 7""#);
+    if cfg!(windows) && !crate::SIMULATED {
+        let child = Child::run(&mut harness, &command);
+        let (text, end) = Reader::new(&mut harness, child.stdout).read_to_end(&mut harness);
+        assert!(end.is_ok(), "{end:?}");
+        assert_eq!(String::from_utf8_lossy(&text).trim_end(), r#""a  b""#);
+        assert_eq!(child.status(&mut harness), ExitStatus::Code(7));
+    } else {
+        let error = harness
+            .port
+            .spawn(&command)
+            .expect_err("it has no command line");
+        assert_eq!(error.step, SpawnStep::Arguments, "{error}");
+        assert_eq!(error.source.kind(), std::io::ErrorKind::Unsupported);
+    }
+    harness.finish();
+}
+
+#[test]
 fn a_hundred_children_at_once_all_answer_and_end() {
     let mut harness = Harness::new();
     let children: Vec<_> = (0..100)

@@ -29,8 +29,9 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// A string contains a NUL, or a variable has an invalid name.
+    /// A string contains a NUL, a variable has an invalid name, or there are raw arguments.
     pub(crate) fn of(command: &Command) -> io::Result<Image> {
+        command.refuse_raw_arguments()?;
         let environment = Environment::of(command)?;
         let mut files = candidates(&command.program, || environment.get("PATH"));
         if command.directory.is_some() {

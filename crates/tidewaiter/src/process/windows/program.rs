@@ -20,6 +20,8 @@ pub(super) struct Program {
     /// What a program sees as its own name.
     name: OsString,
     arguments: Vec<OsString>,
+    /// What ends the command line, as it is.
+    raw_arguments: Option<OsString>,
 }
 
 /// What `CreateProcessW` takes, null-terminated.
@@ -42,6 +44,7 @@ impl Program {
             file: find(&command.program, environment)?,
             name: command.arg0.as_ref().unwrap_or(&command.program).clone(),
             arguments: command.args.clone(),
+            raw_arguments: command.raw_arguments.clone(),
         })
     }
 
@@ -74,6 +77,7 @@ impl Program {
                     .chain([self.file.clone().into()])
                     .chain(self.arguments.iter().cloned())
                     .collect(),
+                raw_arguments: self.raw_arguments.clone(),
             }));
         }
         Err(io::Error::new(io::ErrorKind::NotFound, message))
@@ -88,7 +92,12 @@ impl Program {
         let file = wide(self.file.as_os_str())?;
         let arguments = self.arguments.iter().map(|argument| wide(argument));
         let arguments = arguments.collect::<io::Result<Vec<_>>>()?;
+        let raw = self.raw_arguments.as_deref().map(wide).transpose()?;
         if search::is_batch_file(&self.file) {
+            if raw.is_some() {
+                let message = "a batch file takes no raw arguments: they could run any command";
+                return Err(invalid(message));
+            }
             // Not the one that `ComSpec` names, which may be any program.
             let mut interpreter = system_directory()?;
             interpreter.push(r"\cmd.exe");
@@ -98,8 +107,12 @@ impl Program {
                 hidden: hides_console,
             });
         }
-        let command_line = quote::command_line(&wide(&self.name)?, &arguments)
+        let mut command_line = quote::command_line(&wide(&self.name)?, &arguments)
             .ok_or_else(|| invalid("the program's own name contains a quotation mark"))?;
+        if let Some(raw) = raw {
+            command_line.push(u16::from(b' '));
+            command_line.extend(raw);
+        }
         check_length(
             "the command line, which holds all arguments,",
             command_line.len(),

@@ -109,6 +109,8 @@ struct Wanted {
 
 impl Wanted {
     fn of(command: &Command) -> Result<Wanted, (SpawnStep, io::Error)> {
+        let refused = command.refuse_raw_arguments();
+        refused.map_err(|error| (SpawnStep::Arguments, error))?;
         command.limits.check(&[])?;
         let streams = command.standard_streams()?;
         for (child_fd, stdio) in (0..).zip(streams) {
