@@ -11,10 +11,11 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.process import reapProcessHandlers
 from zope.interface import implementer
 
+from tidewaiter._programs import end_of
 from tidewaiter._tidewaiter import Core
 from tidewaiter.twisted import _unix
 from tidewaiter.twisted._fdset import WatchingReactor
-from tidewaiter.twisted._process import end_of, spawn
+from tidewaiter.twisted._process import spawn
 
 
 @implementer(IReactorDaemonize)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tidewaiter._programs import environment, text
 from tidewaiter._tidewaiter import Child
 from tidewaiter.twisted._flow import Flow, failure_of
 
@@ -306,21 +306,6 @@ def _user(uid: int | None, gid: int | None) -> tuple[int, int, list[int]] | None
     return uid, gid, _groups(uid, gid)
 
 
-def _text(value: str | bytes) -> str:
-    text = os.fsdecode(value)
-    if "\0" in text:
-        raise ValueError("embedded null byte")
-    return text
-
-
-def _name(value: str | bytes) -> str:
-    """Check the name of an environment variable. On Windows, some names begin with "="."""
-    text = _text(value)
-    if not text or "=" in text[1:]:
-        raise ValueError("illegal environment variable name")
-    return text
-
-
 def _program(
     executable: str | bytes,
     args: Iterable[str | bytes],
@@ -332,23 +317,14 @@ def _program(
 ) -> dict[str, object]:
     """Collect the arguments of `Child._spawn`."""
     return {
-        "executable": _text(executable),
-        "args": [_text(arg) for arg in args],
-        "env": None if env is None else [(_name(name), _text(value)) for name, value in env.items()],
-        "path": None if path is None else _text(path),
+        "executable": text(executable),
+        "args": [text(arg) for arg in args],
+        "env": environment(env),
+        "path": None if path is None else text(path),
         "fds": list(fds.items()),
         "pty": pty,
         "user": user,
     }
-
-
-def end_of(pid: int) -> Any:
-    """Return a file that becomes readable once our child with this process ID has ended."""
-    if hasattr(os, "pidfd_open"):
-        return open(os.pidfd_open(pid), "rb", buffering=0)
-    queue = select.kqueue()
-    queue.control([select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)], 0)
-    return queue
 
 
 def spawn(
