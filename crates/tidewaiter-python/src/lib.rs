@@ -13,6 +13,10 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _tidewaiter {
     #[pymodule_export]
+    use super::asyncio::child::AsyncioChild;
+    #[pymodule_export]
+    use super::asyncio::child_pipe::ChildPipe;
+    #[pymodule_export]
     use super::asyncio::face::AsyncioLoop;
     #[pymodule_export]
     use super::asyncio::handle::{Handle, TimerHandle};

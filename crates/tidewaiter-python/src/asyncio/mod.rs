@@ -1,6 +1,8 @@
 //! The parts of asyncio's event loop that must be fast, on the neutral loop.
 
 mod calls;
+pub(crate) mod child;
+pub(crate) mod child_pipe;
 mod exceptions;
 pub(crate) mod face;
 pub(crate) mod handle;

@@ -2,6 +2,7 @@
 
 pub(crate) mod alarm;
 mod calls;
+pub(crate) mod children;
 pub(crate) mod class;
 pub(crate) mod endings;
 pub(crate) mod event_loop;

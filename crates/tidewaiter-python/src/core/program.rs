@@ -7,25 +7,131 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use tidewaiter::ChildFd;
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::process::{Command, Console, ExitStatus, Stdio, Terminal, TerminalSize};
+use tidewaiter::process::{
+    Command, Console, ExitStatus, Limits, Priority, Stdio, Terminal, TerminalSize,
+};
 
-/// The target of a child's descriptor, as Python gives it: one of our descriptors, or a pipe's direction.
+use crate::core::event_loop::duration;
+
+/// The target of a child's descriptor, as Python gives it: one of our descriptors, or a word.
 #[derive(FromPyObject)]
 enum Target {
     Descriptor(RawDescriptor),
-    Direction(String),
+    Word(String),
 }
 
 impl Target {
     fn stdio(self) -> PyResult<Stdio> {
+        Ok(match self {
+            Target::Descriptor(number) => Stdio::Descriptor(number),
+            Target::Word(word) => match word.as_str() {
+                "w" => Stdio::PipeToChild,
+                "r" => Stdio::PipeFromChild,
+                "rw" => Stdio::Duplex,
+                "null" => Stdio::Null,
+                "inherit" => Stdio::Inherit,
+                "output" => Stdio::SameAs(1),
+                _ => {
+                    return Err(PyTypeError::new_err(format!(
+                        "{word:?} should be \"r\", \"w\" or an int"
+                    )));
+                }
+            },
+        })
+    }
+}
+
+/// A terminal for the child, as Python gives it.
+#[derive(FromPyObject)]
+enum TerminalOf {
+    /// A new one, with this many rows and columns.
+    Size((u16, u16)),
+    /// `[master, slave]` of an open pseudo-terminal; an empty list for a new one of the usual size.
+    Ends(Vec<RawDescriptor>),
+}
+
+impl TerminalOf {
+    fn terminal(self) -> Terminal {
         match self {
-            Target::Descriptor(number) => Ok(Stdio::Descriptor(number)),
-            Target::Direction(way) if way == "w" => Ok(Stdio::PipeToChild),
-            Target::Direction(way) if way == "r" => Ok(Stdio::PipeFromChild),
-            Target::Direction(way) => Err(PyTypeError::new_err(format!(
-                "{way:?} should be \"r\", \"w\" or an int"
-            ))),
+            TerminalOf::Size((rows, columns)) => Terminal::new(TerminalSize { rows, columns }),
+            TerminalOf::Ends(ends) => match ends[..] {
+                [master, slave] => Terminal::of(master, slave),
+                _ => Terminal::new(TerminalSize::default()),
+            },
         }
+    }
+}
+
+/// The limits of a child, as Python gives them: `None` for each that is not set.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct LimitsOf {
+    memory: Option<u64>,
+    cpu_time: Option<f64>,
+    open_files: Option<u64>,
+    processes: Option<u32>,
+}
+
+impl LimitsOf {
+    fn limits(self) -> Limits {
+        let mut limits = Limits::default();
+        limits.memory = self.memory;
+        limits.cpu_time = self.cpu_time.map(duration);
+        limits.open_files = self.open_files;
+        limits.processes = self.processes;
+        limits
+    }
+}
+
+/// How a child is tied to us and to its own descendants, and what it may use, as Python gives it.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Confinement {
+    /// Whether the child leads a process group.
+    group: bool,
+    /// Whether the child leads a session.
+    session: bool,
+    dies_with_us: bool,
+    umask: Option<u16>,
+    nice: Option<i8>,
+    cpus: Option<Vec<usize>>,
+    limits: Option<LimitsOf>,
+    /// Windows: `ours`, `hidden`, `new` or `none`.
+    console: String,
+    /// Windows: what follows the arguments on the command line, as it is.
+    raw_arguments: Option<OsString>,
+}
+
+impl Confinement {
+    fn apply(self, mut command: Command) -> Command {
+        command = command
+            .own_group(self.group)
+            .die_with_parent(self.dies_with_us)
+            .console(match self.console.as_str() {
+                "hidden" => Console::Hidden,
+                "new" => Console::New,
+                "none" => Console::None,
+                _ => Console::Ours,
+            });
+        if self.session {
+            command = command.own_session(true);
+        }
+        if let Some(mask) = self.umask {
+            command = command.umask(mask);
+        }
+        if let Some(nice) = self.nice {
+            command = command.priority(Priority::nice(nice));
+        }
+        if let Some(cpus) = self.cpus {
+            command = command.cpus(cpus);
+        }
+        if let Some(limits) = self.limits {
+            command = command.limits(limits.limits());
+        }
+        if let Some(text) = self.raw_arguments {
+            command = command.raw_arguments(text);
+        }
+        command
     }
 }
 
@@ -33,26 +139,30 @@ impl Target {
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Program {
-    executable: OsString,
+    pub(crate) executable: OsString,
     args: Vec<OsString>,
     /// The environment; `None` to inherit ours.
     env: Option<Vec<(OsString, OsString)>>,
-    path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// The child's descriptors, each as its number in the child and its target.
     fds: Vec<(ChildFd, Target)>,
-    /// `(master, slave)` for an open pseudo-terminal, an empty list for a new one, `None` for no terminal.
-    pty: Option<Vec<RawDescriptor>>,
+    /// The terminal that takes the place of the standard streams.
+    terminal: Option<TerminalOf>,
     /// The user, the group, and the supplementary groups.
     user: Option<(u32, u32, Vec<u32>)>,
+    #[pyo3(default)]
+    confinement: Option<Confinement>,
 }
 
 impl Program {
     pub(crate) fn command(self) -> PyResult<Command> {
         let mut args = self.args.into_iter();
-        let mut command = Command::new(self.executable)
+        let mut command = Command::new(self.executable);
+        command = match self.confinement {
+            Some(confinement) => confinement.apply(command),
             // On Unix, children stay in our group, so that a signal from the terminal reaches them, as usual.
-            .own_group(cfg!(windows))
-            .console(Console::Hidden);
+            None => command.own_group(cfg!(windows)).console(Console::Hidden),
+        };
         if let Some(name) = args.next() {
             command = command.arg0(name);
         }
@@ -72,11 +182,9 @@ impl Program {
         for (number, target) in self.fds {
             command = command.fd(number, target.stdio()?);
         }
-        command = match self.pty.as_deref() {
-            None => command,
-            Some([master, slave]) => command.terminal(Terminal::of(*master, *slave)),
-            Some(_) => command.terminal(TerminalSize::default()),
-        };
+        if let Some(terminal) = self.terminal {
+            command = command.terminal(terminal.terminal());
+        }
         if let Some((user, group, groups)) = self.user {
             command = command.user(user, group, groups);
         }
@@ -95,5 +203,15 @@ pub(crate) fn encoded(status: ExitStatus) -> i64 {
         } => i64::from(number) | if core_dumped { 0x80 } else { 0 },
         // The status is unknown. Report a failure rather than claim success.
         _ => 255 << 8,
+    }
+}
+
+/// The status as `subprocess.Popen.returncode` has it: the exit code, or the negative number of the signal.
+pub(crate) fn return_code(status: ExitStatus) -> i64 {
+    match status {
+        ExitStatus::Code(code) => i64::from(code),
+        ExitStatus::Signal { number, .. } => -i64::from(number),
+        // As `asyncio` has it for a status that somebody else took.
+        _ => 255,
     }
 }

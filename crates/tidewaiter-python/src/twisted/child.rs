@@ -1,7 +1,6 @@
 //! The Python class `Child`: a child process.
 
 use std::cell::RefCell;
-use std::io::ErrorKind;
 use std::rc::{Rc, Weak};
 
 use pyo3::exceptions::{PyAttributeError, PyProcessLookupError, PyRuntimeError};
@@ -9,9 +8,10 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use tidewaiter::process::{ExitStatus, Signal, SignalTarget, TerminalSize};
+use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
+use crate::core::children;
 use crate::core::failures::{os_error, raised};
 use crate::core::lock::Locked;
 use crate::core::program::{Program, encoded};
@@ -153,18 +153,21 @@ impl Child {
 
     /// Kills the process.
     fn _kill(&self, py: Python<'_>) -> PyResult<()> {
-        self.send(py, Signal::Kill)
+        children::signal(&self.process(py)?, Signal::Kill, SignalTarget::Process)
     }
 
     /// Sends the signal with this number to the process, but not to its descendants (Unix).
     fn _send_signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
-        self.send(py, Signal::Number(number))
+        children::signal(
+            &self.process(py)?,
+            Signal::Number(number),
+            SignalTarget::Process,
+        )
     }
 
     /// Sets the size of the process's terminal.
     fn _resize(&self, py: Python<'_>, rows: u16, columns: u16) -> PyResult<()> {
-        let resized = self.process(py)?.resize(TerminalSize { rows, columns });
-        resized.map_err(|error| os_error("resize", &error))
+        children::resize(&self.process(py)?, rows, columns)
     }
 
     #[getter]
@@ -192,16 +195,6 @@ impl Child {
 }
 
 impl Child {
-    /// Sends a signal by way of the reactor, which knows whether the process ID still belongs to the child.
-    fn send(&self, py: Python<'_>, signal: Signal) -> PyResult<()> {
-        match self.process(py)?.signal(signal, SignalTarget::Process) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(PyProcessLookupError::new_err(error.to_string()))
-            }
-            sent => sent.map(drop).map_err(|error| os_error("signal", &error)),
-        }
-    }
-
     /// The process that was started, for a call from the loop's thread.
     fn process(&self, py: Python<'_>) -> PyResult<Process> {
         let started = self.0.get(py).started.borrow().clone();

@@ -95,7 +95,7 @@ class _Fixture:
     def program(self, **changed):
         arguments = python("")
         program = {"executable": arguments[0], "args": arguments, "env": None, "path": None}
-        return {**program, "fds": [], "pty": None, "user": None, **changed}
+        return {**program, "fds": [], "terminal": None, "user": None, **changed}
 
     def finish(self):
         """Called in the loop after the calls: checks that all objects still work, and closes them."""
@@ -187,7 +187,7 @@ def _methods_with_numbers(it):
         "_spawn, groups": lambda number: spawned(user=(0, 0, [number])),
         "_spawn, descriptor": lambda number: spawned(fds=[(number, "w")]),
         "_spawn, target": lambda number: spawned(fds=[(0, number)]),
-        "_spawn, terminal": lambda number: spawned(pty=[number, number]),
+        "_spawn, terminal": lambda number: spawned(terminal=[number, number]),
     }
     return calls
 

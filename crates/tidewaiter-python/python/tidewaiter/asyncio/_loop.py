@@ -14,6 +14,7 @@ from tidewaiter._tidewaiter import AsyncioLoop, Core, Handle
 from tidewaiter.asyncio._signals import Signals
 from tidewaiter.asyncio._sockets import Sockets
 from tidewaiter.asyncio._streams import Streams
+from tidewaiter.asyncio._subprocesses import Subprocesses
 
 # Private names of `BaseEventLoop` and of its module that this package uses.
 PRIVATE_NAMES = (
@@ -24,13 +25,16 @@ PRIVATE_NAMES = (
     "_check_running",
     "_check_thread",
     "_ensure_resolved",
+    "_make_subprocess_transport",
     "_run_once",
+    "_set_coroutine_origin_tracking",
 )
 
 
 class Loop(
     # The hooks of `BaseEventLoop` for streams and servers, sockets, datagrams, pipes and subprocesses come here, each
     # kind as a class in a file of its own: `_streams`, `_sockets`, `_datagrams`, `_pipes`, `_subprocesses`.
+    Subprocesses,
     Signals,
     Streams,
     Sockets,

@@ -312,7 +312,7 @@ def _program(
     env: Mapping[Any, Any] | None,
     path: str | bytes | None,
     fds: Mapping[int, Any],
-    pty: list[int] | None = None,
+    terminal: list[int] | None = None,
     user: tuple[int, int, list[int]] | None = None,
 ) -> dict[str, object]:
     """Collect the arguments of `Child._spawn`."""
@@ -322,7 +322,7 @@ def _program(
         "env": environment(env),
         "path": None if path is None else text(path),
         "fds": list(fds.items()),
-        "pty": pty,
+        "terminal": terminal,
         "user": user,
     }
 

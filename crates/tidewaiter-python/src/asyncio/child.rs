@@ -1,0 +1,292 @@
+//! The Python class `AsyncioChild`: a child process as asyncio's transports of subprocesses use it.
+
+use std::cell::RefCell;
+
+use pyo3::call::PyCallArgs;
+use pyo3::exceptions::{PyProcessLookupError, PyRuntimeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Transport};
+
+use crate::core::children;
+use crate::core::class::Core;
+use crate::core::event_loop::Loop;
+use crate::core::failures::raised;
+use crate::core::lock::Locked;
+use crate::core::program::{Program, return_code};
+use crate::core::slot::{Callee, Slot};
+
+/// The parts of a child that are known once its process was started.
+#[derive(Clone)]
+struct Started {
+    process: Process,
+    slot: Slot<AsyncioChild>,
+}
+
+/// The Python objects of a child, until it is over.
+struct Objects {
+    /// The transport, which the loop calls.
+    owner: Py<PyAny>,
+    protocol: Py<PyAny>,
+    /// The method `run` of the context in which the loop calls them.
+    run: Py<PyAny>,
+}
+
+struct State {
+    started: RefCell<Option<Started>>,
+    objects: RefCell<Option<Objects>>,
+}
+
+/// A child process.
+///
+/// The loop calls `protocol.pipe_data_received(fd, data)`, and on the owner `_pipe_lost(fd)`, `_pipe_drained(fd)`,
+/// `_exited(returncode)`, once all its handles are closed `_ended()`, and `_failed(exception)` if one of these raised
+/// an exception.
+#[pyclass(frozen, module = "tidewaiter._tidewaiter")]
+pub(crate) struct AsyncioChild(Locked<State>);
+
+impl Callee for AsyncioChild {
+    const KIND: &'static str = "child";
+
+    fn named<'py>(child: &Bound<'py, AsyncioChild>) -> Bound<'py, PyAny> {
+        let py = child.py();
+        let protocol = child.get().object(py, |objects| &objects.protocol);
+        protocol.unwrap_or_else(|| child.as_any().clone())
+    }
+
+    /// Passes the exception to the owner, which raises what is to end the loop.
+    fn failed(child: &Bound<'_, AsyncioChild>, event_loop: &Loop, error: &PyErr) {
+        let py = child.py();
+        if let Some(owner) = child.get().object(py, |objects| &objects.owner)
+            && let Err(error) = owner.call_method1(intern!(py, "_failed"), (raised(py, error),))
+        {
+            event_loop.hooks.raise_from_turn(error);
+        }
+    }
+}
+
+impl AsyncioChild {
+    fn object<'py>(
+        &self,
+        py: Python<'py>,
+        which: impl FnOnce(&Objects) -> &Py<PyAny>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let objects = self.0.get(py).objects.borrow();
+        objects
+            .as_ref()
+            .map(|objects| which(objects).bind(py).clone())
+    }
+
+    /// The transport of the pipe at the child's descriptor `child_fd`, while it is open.
+    pub(super) fn transport(&self, py: Python<'_>, child_fd: ChildFd) -> Option<Transport> {
+        let started = self.0.get(py).started.borrow();
+        started.as_ref()?.process.pipe(child_fd)
+    }
+
+    /// The child's place in its loop's table, once its process was started.
+    pub(super) fn slot(&self, py: Python<'_>) -> Option<Slot<AsyncioChild>> {
+        let started = self.0.get(py).started.borrow();
+        started.as_ref().map(|started| started.slot.clone())
+    }
+
+    /// Calls a callable, with its arguments after it, in the child's context.
+    fn run<'py>(&self, py: Python<'py>, call: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.object(py, |objects| &objects.run) {
+            Some(run) => run.call1(call),
+            None => Ok(py.None().into_bound(py)),
+        }
+    }
+
+    /// Calls a method of the owner in the child's context.
+    pub(super) fn tell<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        argument: Option<i64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Some(owner) = self.object(py, |objects| &objects.owner) else {
+            return Ok(py.None().into_bound(py));
+        };
+        let method = owner.getattr(method)?;
+        match argument {
+            Some(argument) => self.run(py, (method, argument)),
+            None => self.run(py, (method,)),
+        }
+    }
+}
+
+/// The process protocol of every child: passes each event on to the child's Python objects.
+struct ChildBridge(Slot<AsyncioChild>);
+
+impl ProcessProtocol for ChildBridge {
+    fn child_data_received(&mut self, _: &Process, child_fd: ChildFd, data: &[u8]) {
+        self.0.call("pipe_data_received", |child| {
+            let py = child.py();
+            let Some(protocol) = child.get().object(py, |objects| &objects.protocol) else {
+                return Ok(py.None().into_bound(py));
+            };
+            let received = protocol.getattr(intern!(py, "pipe_data_received"))?;
+            child
+                .get()
+                .run(py, (received, child_fd, PyBytes::new(py, data)))
+        });
+    }
+
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+        self.0.call("_pipe_lost", |child| {
+            child
+                .get()
+                .tell(child.py(), "_pipe_lost", Some(child_fd.into()))
+        });
+    }
+
+    fn process_exited(&mut self, _: &Process, status: ExitStatus) {
+        self.0.call("_exited", |child| {
+            child
+                .get()
+                .tell(child.py(), "_exited", Some(return_code(status)))
+        });
+    }
+
+    fn process_ended(&mut self, _: &Process, _: ExitStatus) {
+        self.0.call_last("_ended", |child| {
+            let py = child.py();
+            let told = child.get().tell(py, "_ended", None);
+            if told.is_ok() {
+                child.get().let_go(py);
+            }
+            told
+        });
+    }
+}
+
+#[pymethods]
+impl AsyncioChild {
+    /// Makes the child of the transport `owner`. `run` is the method of that name of a context.
+    #[new]
+    fn new(owner: Py<PyAny>, protocol: Py<PyAny>, run: Py<PyAny>) -> AsyncioChild {
+        AsyncioChild(Locked::new(State {
+            started: RefCell::new(None),
+            objects: RefCell::new(Some(Objects {
+                owner,
+                protocol,
+                run,
+            })),
+        }))
+    }
+
+    /// Starts the program and returns its process ID, and the numbers of its pipes in the child.
+    fn spawn(
+        slf: &Bound<'_, Self>,
+        core: &Core,
+        program: Program,
+    ) -> PyResult<(u32, Vec<ChildFd>)> {
+        let py = slf.py();
+        let event_loop = core.enter(py)?;
+        let directory = program.path.clone();
+        let command = program.command()?;
+        let slot = Slot::new(&event_loop, slf);
+        let bridge = ChildBridge(slot.clone());
+        let process = match event_loop.reactor.spawn_process(&command, bridge) {
+            Ok(process) => process,
+            Err(error) => {
+                slot.remove();
+                return Err(children::not_started(&error, directory.as_deref()));
+            }
+        };
+        let pipes = process.pipes();
+        let pid = process.pid();
+        let state = slf.get().0.get(py);
+        state.started.replace(Some(Started { process, slot }));
+        Ok((pid, pipes))
+    }
+
+    /// From here on, `protocol` is called.
+    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
+        let replaced = match self.0.get(py).objects.borrow_mut().as_mut() {
+            Some(objects) => std::mem::replace(&mut objects.protocol, protocol),
+            None => protocol,
+        };
+        drop(replaced);
+    }
+
+    /// Sends the signal with this number to the process (Unix).
+    fn send_signal(&self, py: Python<'_>, number: i32) -> PyResult<()> {
+        children::signal(
+            &self.process(py)?,
+            Signal::Number(number),
+            SignalTarget::Process,
+        )
+    }
+
+    /// Kills the process; with `tree`, its descendants, too.
+    fn kill(&self, py: Python<'_>, tree: bool) -> PyResult<()> {
+        children::signal(&self.process(py)?, Signal::Kill, target(tree))
+    }
+
+    /// Asks the process to end, and with `tree` its descendants, too.
+    fn terminate(&self, py: Python<'_>, tree: bool) -> PyResult<()> {
+        children::signal(&self.process(py)?, Signal::Terminate, target(tree))
+    }
+
+    /// Sets the size of the process's terminal.
+    fn resize(&self, py: Python<'_>, rows: u16, columns: u16) -> PyResult<()> {
+        children::resize(&self.process(py)?, rows, columns)
+    }
+
+    /// Lets the loop call no more: the child's end is of no interest.
+    fn forget(&self, py: Python<'_>) {
+        let started = self.0.get(py).started.borrow().clone();
+        if let Some(started) = started {
+            started.slot.remove();
+        }
+        self.let_go(py);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(objects) = self.0.visited().objects.try_borrow() else {
+            return Ok(());
+        };
+        let Some(objects) = objects.as_ref() else {
+            return Ok(());
+        };
+        visit.call(&objects.owner)?;
+        visit.call(&objects.protocol)?;
+        visit.call(&objects.run)
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| self.let_go(py));
+    }
+}
+
+impl AsyncioChild {
+    fn let_go(&self, py: Python<'_>) {
+        let objects = self.0.get(py).objects.take();
+        drop(objects);
+    }
+
+    /// The process that was started, for a call from the loop's thread.
+    fn process(&self, py: Python<'_>) -> PyResult<Process> {
+        let started = self.0.get(py).started.borrow().clone();
+        let Some(Started { process, slot }) = started else {
+            return Err(PyProcessLookupError::new_err("no process was started"));
+        };
+        let event_loop = slot
+            .event_loop()
+            .ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))?;
+        event_loop.check_thread()?;
+        Ok(process)
+    }
+}
+
+fn target(tree: bool) -> SignalTarget {
+    if tree {
+        SignalTarget::Tree
+    } else {
+        SignalTarget::Process
+    }
+}
