@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.posixbase import _PollLikeMixin
@@ -11,6 +11,9 @@ from zope.interface import implementer
 
 from tidewaiter._tidewaiter import Core, Stream, Watch
 from tidewaiter.twisted._reactor import LoopReactor
+
+if TYPE_CHECKING:
+    from tidewaiter.asyncio import Loop
 
 
 @implementer(IReactorFDSet)
@@ -21,12 +24,14 @@ class WatchingReactor(LoopReactor, _PollLikeMixin):
     _POLL_OUT = Core.WRITABLE
     _POLL_DISCONNECTED = Core.DISCONNECTED
 
-    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
+    def __init__(
+        self, port: str | None = None, slow_callback: float | None = None, asyncio_loop: Loop | None = None
+    ) -> None:
         self._reads: set[int] = set()
         self._writes: set[int] = set()
         self._selectables: dict[int, Any] = {}
         self._watches: dict[int, Watch] = {}
-        super().__init__(port, slow_callback)
+        super().__init__(port, slow_callback, asyncio_loop)
 
     def _ready(self, fd: int, event: int) -> object:
         """Call the object that watches `fd`. Returns it, to be named if this was slow."""

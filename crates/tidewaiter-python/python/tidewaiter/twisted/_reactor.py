@@ -6,7 +6,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from twisted.internet import base, error, main
@@ -21,8 +21,12 @@ from zope.interface import classImplements, implementer
 from tidewaiter import Metrics, _forks
 from tidewaiter._tidewaiter import Core, Datagrams, DelayedCall, PortFailure, Stream, TwistedLoop
 from tidewaiter.twisted import _insight, _udp
+from tidewaiter.twisted._face import Face
 from tidewaiter.twisted._process import Process
 from tidewaiter.twisted._tcp import Connecting, Connector, Port, Server
+
+if TYPE_CHECKING:
+    from tidewaiter.asyncio import Loop
 
 # Give our delayed calls the interface, exceptions, `repr` and clock of Twisted's own.
 classImplements(DelayedCall, IDelayedCall)
@@ -50,9 +54,11 @@ class _Waker:
 class LoopReactor(base.ReactorBase):
     """A Twisted reactor that waits at a completion port: the part that all systems share."""
 
-    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
+    def __init__(
+        self, port: str | None = None, slow_callback: float | None = None, asyncio_loop: Loop | None = None
+    ) -> None:
         """
-        Open the completion port.
+        Open the completion port, or share that of `asyncio_loop`.
 
         `port` is its kind: "uring", "poll" or "iocp". By default it is the kind that the environment variable
         `TIDEWAITER_PORT` names, otherwise the best of this machine. `slow_callback` sets the attribute of this
@@ -60,7 +66,8 @@ class LoopReactor(base.ReactorBase):
 
         Raises `OSError` if the port cannot be opened, and `ValueError` for a kind or a limit that makes no sense.
         """
-        self._core = Core(port)
+        self._core = Core(port) if asyncio_loop is None else asyncio_loop._core
+        self._face = Face(self, asyncio_loop)
         self._loop = TwistedLoop(self._core)
         self._core.set_on_error(_insight.report)
         self._core.set_on_log(_insight.forward)
@@ -72,7 +79,7 @@ class LoopReactor(base.ReactorBase):
         self._ending: set[Process] = set()
         _forks.follow(self._core)
         self._shorten()
-        super().__init__()
+        base.ReactorBase.__init__(self)
         self.addSystemEventTrigger("before", "shutdown", self._seeOff)
 
     def _shorten(self) -> None:
@@ -108,6 +115,16 @@ class LoopReactor(base.ReactorBase):
         """Counts of the reactor's events since it was made, and of its objects and operations now."""
         return self._core.metrics()
 
+    # asyncio.
+
+    @property
+    def asyncio_loop(self) -> Loop:
+        """
+        An asyncio loop on the port of this reactor. From the first use of this on, it is the running loop inside the
+        reactor's callbacks and coroutines, and no other one may run there.
+        """
+        return self._face.loop
+
     # Time and threads.
 
     @property
@@ -133,7 +150,7 @@ class LoopReactor(base.ReactorBase):
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Any:
         if self._clock_replaced():
-            return super().callLater(delay, callable, *args, **kw)
+            return base.ReactorBase.callLater(self, delay, callable, *args, **kw)
         call = self._loop.call_later(delay, callable, *args, **kw)
         if self.seconds is not base.runtimeSeconds:
             call.time, call.seconds = self.seconds() + delay, self.seconds
@@ -143,7 +160,7 @@ class LoopReactor(base.ReactorBase):
         self._core.call_from_thread(f, *args, **kw)
 
     def getDelayedCalls(self) -> Sequence[Any]:
-        return self._loop.delayed_calls() + list(super().getDelayedCalls())
+        return self._loop.delayed_calls() + list(base.ReactorBase.getDelayedCalls(self))
 
     # The loop.
 
@@ -177,10 +194,21 @@ class LoopReactor(base.ReactorBase):
         stack = context.theContextTracker.currentContext().contexts
         self._loop.set_context(stack, ILogContext, context.get(ILogContext))
 
-    def mainLoop(self) -> None:
+    def startRunning(self, installSignalHandlers: bool = True) -> None:
         self._enterContext()
+        base.ReactorBase.startRunning(self, installSignalHandlers)
+
+    def run(self, *arguments: Any, **options: Any) -> None:
+        with self._face.running():
+            base.ReactorBase.run(self, *arguments, **options)
+
+    def mainLoop(self) -> None:
+        with self._face.running():
+            self._mainLoop()
+
+    def _mainLoop(self) -> None:
         if self._clock_replaced():
-            super().mainLoop()
+            base.ReactorBase.mainLoop(self)
             return
         while self._started:
             self._core.check_process()
@@ -195,23 +223,25 @@ class LoopReactor(base.ReactorBase):
 
     def runUntilCurrent(self) -> None:
         if self._clock_replaced():
-            super().runUntilCurrent()
+            base.ReactorBase.runUntilCurrent(self)
         elif self._justStopped:
             self._justStopped = False
             self.fireSystemEvent("shutdown")
 
     def doIteration(self, delay: float | None) -> None:
         self._enterContext()
-        self._core.turn(delay)
+        with self._face.running():
+            self._core.turn(delay)
 
     def stop(self) -> None:
         # This comes first, because it raises in any thread but the loop's.
         self._loop.interrupt()
-        super().stop()
+        base.ReactorBase.stop(self)
+        self._face.stopped()
 
     def crash(self) -> None:
         self._loop.interrupt()
-        super().crash()
+        base.ReactorBase.crash(self)
 
     # Connections and listeners.
 
@@ -234,7 +264,7 @@ class LoopReactor(base.ReactorBase):
 
     def disconnectAll(self) -> None:
         """End all connections and listeners, including those that neither read nor write at the moment."""
-        super().disconnectAll()
+        base.ReactorBase.disconnectAll(self)
         for each in self._live():
             log.callWithLogger(each, each.connectionLost, Failure(main.CONNECTION_LOST))
         # The loop makes no more turns, so nothing else would report these ends.

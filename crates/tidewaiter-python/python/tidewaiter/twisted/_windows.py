@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from functools import partial
+from typing import TYPE_CHECKING
 
 from twisted.internet import main, posixbase
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
@@ -19,6 +20,9 @@ from zope.interface import classImplements, implementer
 from tidewaiter._tidewaiter import Watch
 from tidewaiter.twisted._fdset import WatchingReactor
 from tidewaiter.twisted._process import STANDARD_FDS, TERMINAL_FDS, Process, PTYProcess, _program
+
+if TYPE_CHECKING:
+    from tidewaiter.asyncio import Loop
 
 # The time until it is looked again whether a serial port has written everything, in seconds.
 _LOOK_AGAIN = 0.01
@@ -60,7 +64,7 @@ def _spawn(reactor, proto, executable, args, env, path, usePTY, childFDs) -> _Ch
     merged = {**os.environ, **{os.fsdecode(name): value for name, value in (env or {}).items()}}
     if usePTY:
         child: _Child = _TerminalChild(reactor, proto)
-        child._start(_program(executable, args, merged, path, {}, pty=[]), TERMINAL_FDS)
+        child._start(_program(executable, args, merged, path, {}, terminal=[]), TERMINAL_FDS)
     else:
         child = _Child(reactor, proto)
         targets = {number: _target(target) for number, target in childFDs.items()}
@@ -83,11 +87,13 @@ class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
 
     # Twisted's tests recognize a reactor on completion ports by this class name and by the attribute `handles`.
 
-    def __init__(self, port: str | None = None, slow_callback: float | None = None) -> None:
+    def __init__(
+        self, port: str | None = None, slow_callback: float | None = None, asyncio_loop: Loop | None = None
+    ) -> None:
         self._events: dict[int, Watch] = {}
         # Objects without a socket that want to write.
         self._writing: set = set()
-        super().__init__(port, slow_callback)
+        super().__init__(port, slow_callback, asyncio_loop)
 
     def mainLoop(self) -> None:
         if threading.current_thread() is not threading.main_thread():
