@@ -1,9 +1,10 @@
 """The extension module: a loop on a completion port, and the objects of Twisted's and asyncio's loops on it."""
 
-from asyncio import BaseProtocol, Future
-from collections.abc import Callable, Iterable
+from asyncio import BaseProtocol, Future, Task
+from asyncio import Handle as AsyncioHandle
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, TypeVar, final
 from weakref import ReferenceType
 
 from typing_extensions import TypeVarTuple, Unpack, disjoint_base
@@ -32,6 +33,7 @@ __all__ = [
     "_end",
 ]
 
+_T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 __version__: str
@@ -255,6 +257,7 @@ class AsyncioLoop:
     _stopping: bool
     _closed: bool
     _debug: bool
+    _task_factory: Any
 
     def __new__(cls, *_args: object, **_kwargs: object) -> AsyncioLoop: ...
     def _attach(self, core: Core) -> None: ...
@@ -280,13 +283,18 @@ class AsyncioLoop:
         *args: Unpack[_Ts],
         context: Context | None = None,
     ) -> TimerHandle: ...
-    def _add_callback(self, handle: Handle) -> None: ...
+    def _add_callback(self, handle: Handle | AsyncioHandle) -> None: ...
     def _drop_calls(self) -> None: ...
+
+    # Tasks and futures.
+    def create_future(self) -> Future[Any]: ...
+    def create_task(self, coro: Coroutine[Any, Any, _T], **kwargs: Any) -> Task[_T]: ...
 
     # Time, and the turns.
     def time(self) -> float: ...
     def _follow_clock(self, clock: Callable[[], float] | None) -> None: ...
     def _run_once(self) -> None: ...
+    def _make_all_turns(self, all: bool) -> None: ...
     def stop(self) -> None: ...
 
     # Connections.

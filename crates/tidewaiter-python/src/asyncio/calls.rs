@@ -35,7 +35,7 @@ impl AsyncioLoop {
         args: &Bound<'py, PyTuple>,
         context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Handle>> {
-        let handle = Bound::new(slf.py(), Handle::of(slf, callback, args, context)?)?;
+        let handle = Handle::soon(slf, callback, args, context)?;
         let object = handle.clone().into_any().unbind();
         event_loop.make_soon(object, handle::make);
         Ok(handle)
@@ -116,11 +116,14 @@ impl AsyncioLoop {
         Self::at(slf, &event_loop, when, now, handle)
     }
 
-    /// Has the loop run a handle in the next turn, unless it was cancelled.
-    fn _add_callback(&self, handle: Bound<'_, Handle>) -> PyResult<()> {
-        let py = handle.py();
-        let event_loop = self.open(py)?;
-        event_loop.make_soon(handle.into_any().unbind(), handle::make);
+    /// Has the loop run a handle in the next turn, unless it was cancelled: one of ours, or one of asyncio's own.
+    fn _add_callback(&self, handle: Bound<'_, PyAny>) -> PyResult<()> {
+        let event_loop = self.open(handle.py())?;
+        let make = match handle.cast::<Handle>() {
+            Ok(_) => handle::make,
+            Err(_) => handle::make_other,
+        };
+        event_loop.make_soon(handle.unbind(), make);
         Ok(())
     }
 }

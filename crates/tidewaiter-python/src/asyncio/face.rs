@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tidewaiter::port::RawDescriptor;
@@ -20,11 +21,21 @@ struct State {
     core: OnceCell<Py<Core>>,
     /// `run_forever` ends after this turn.
     stopping: Cell<bool>,
+    /// `run_forever` leaves all turns to us.
+    all_turns: Cell<bool>,
     closed: Cell<bool>,
     debug: Cell<bool>,
     /// The numbers of the sockets that transports use.
     numbers: RefCell<HashSet<RawDescriptor>>,
+    task_factory: RefCell<Option<Py<PyAny>>>,
+    /// `{"loop": self}`, with which futures and tasks are made.
+    named: RefCell<Option<Py<PyDict>>>,
+    /// Handles that were used and that nothing else refers to, kept for their allocations.
+    spare: RefCell<Vec<Py<PyAny>>>,
 }
+
+/// The maximum number of handles kept for reuse.
+const SPARE_MAX: usize = 256;
 
 /// Calls soon and later, and the turns of the loop. To be subclassed, before asyncio's own `BaseEventLoop`.
 #[pyclass(frozen, subclass, module = "tidewaiter._tidewaiter")]
@@ -46,6 +57,42 @@ impl AsyncioLoop {
             PyRuntimeError::new_err("the loop was not initialized: call Loop.__init__")
         })?;
         Ok(core.get())
+    }
+
+    /// Returns a handle to be used again, if there is one.
+    pub(super) fn take_spare<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let spare = self.0.get(py).spare.borrow_mut().pop();
+        spare.map(|handle| handle.into_bound(py))
+    }
+
+    /// Takes a handle for reuse, to which this is the only reference.
+    pub(super) fn keep_spare(&self, handle: Bound<'_, PyAny>) {
+        let state = self.0.get(handle.py());
+        let mut spare = state.spare.borrow_mut();
+        if spare.len() < SPARE_MAX && !state.closed.get() {
+            spare.push(handle.unbind());
+        }
+    }
+
+    pub(super) fn has_task_factory(&self, py: Python<'_>) -> bool {
+        self.0.get(py).task_factory.borrow().is_some()
+    }
+
+    pub(super) fn is_closed(&self, py: Python<'_>) -> bool {
+        self.0.get(py).closed.get()
+    }
+
+    /// The arguments `{"loop": self}`.
+    pub(super) fn named<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let py = slf.py();
+        let named = &slf.get().0.get(py).named;
+        if let Some(named) = &*named.borrow() {
+            return Ok(named.bind(py).clone());
+        }
+        let made = PyDict::new(py);
+        made.set_item(intern!(py, "loop"), slf)?;
+        named.replace(Some(made.clone().unbind()));
+        Ok(made)
     }
 
     /// The loop, if it was not closed. Threads other than its own may only queue calls.
@@ -93,22 +140,27 @@ impl AsyncioLoop {
         Ok(())
     }
 
-    /// Makes turns until the loop was told to stop. Asyncio calls this again and again until then.
+    /// Makes one turn, or as many as it takes until the loop was told to stop, if `_make_all_turns` says so.
     fn _run_once(&self, py: Python<'_>) -> PyResult<()> {
         let core = self.core(py)?;
         let event_loop = core.enter(py)?;
-        let stopping = &self.0.get(py).stopping;
+        let state = self.0.get(py);
         let _guard = UnwindGuard::begin();
-        if stopping.get() {
+        if state.stopping.get() {
             event_loop.reactor.skip_wait();
         }
         loop {
             let turned = core.one_turn(py, &event_loop, None);
-            if turned.is_err() || stopping.get() {
+            if turned.is_err() || state.stopping.get() || !state.all_turns.get() {
                 event_loop.send_written()?;
                 return turned;
             }
         }
+    }
+
+    /// From here on, `_run_once` makes all turns. Asyncio's code would call it for each, at the cost of a short turn.
+    fn _make_all_turns(&self, py: Python<'_>, all: bool) {
+        self.0.get(py).all_turns.set(all);
     }
 
     /// Has `run_forever` return at the end of this turn.
@@ -122,6 +174,7 @@ impl AsyncioLoop {
             event_loop.ready.clear();
             event_loop.timers.clear();
         }
+        self.forget();
     }
 
     // State that `BaseEventLoop` keeps in attributes, and that is read in each turn or each call.
@@ -157,10 +210,49 @@ impl AsyncioLoop {
         Ok(())
     }
 
+    #[getter]
+    fn _task_factory<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let factory = self.0.get(py).task_factory.borrow();
+        factory.as_ref().map(|factory| factory.bind(py).clone())
+    }
+
+    #[setter(_task_factory)]
+    fn set_task_factory(&self, py: Python<'_>, factory: Option<Py<PyAny>>) {
+        let replaced = self.0.get(py).task_factory.replace(factory);
+        drop(replaced);
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.0.visited().core.get() {
-            Some(core) => visit.call(core),
-            None => Ok(()),
+        let state = self.0.visited();
+        if let Some(core) = state.core.get() {
+            visit.call(core)?;
         }
+        if let Ok(factory) = state.task_factory.try_borrow() {
+            visit.call(&*factory)?;
+        }
+        if let Ok(named) = state.named.try_borrow() {
+            visit.call(&*named)?;
+        }
+        match state.spare.try_borrow() {
+            Ok(spare) => spare.iter().try_for_each(|handle| visit.call(handle)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        self.forget();
+        let factory = Python::attach(|py| self.0.get(py).task_factory.take());
+        drop(factory);
+    }
+}
+
+impl AsyncioLoop {
+    /// Drops what is kept for reuse.
+    fn forget(&self) {
+        let dropped = Python::attach(|py| {
+            let state = self.0.get(py);
+            (state.spare.take(), state.named.take())
+        });
+        drop(dropped);
     }
 }

@@ -12,7 +12,7 @@ use pyo3::types::PyTuple;
 
 use crate::asyncio::face::AsyncioLoop;
 use crate::core::event_loop::Loop;
-use crate::core::lock::Locked;
+use crate::core::lock::{Locked, references};
 
 /// What only debug mode knows of a call.
 #[derive(Default)]
@@ -22,10 +22,18 @@ struct Origin {
     shown: Option<Py<PyAny>>,
 }
 
+/// A callback, its arguments, and the context that it is called in.
+struct Call {
+    context: Py<PyAny>,
+    callback: Py<PyAny>,
+    /// `None` if there are none. The garbage collector then has one object less to look at.
+    args: Option<Py<PyTuple>>,
+}
+
 struct State {
     home: Py<AsyncioLoop>,
-    /// `(context, callback, *args)`; `None` once the call was cancelled.
-    call: RefCell<Option<Py<PyTuple>>>,
+    /// `None` once the call was cancelled.
+    call: RefCell<Option<Call>>,
     origin: RefCell<Option<Box<Origin>>>,
 }
 
@@ -74,28 +82,79 @@ fn asyncios<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "asyncio"))?.getattr(name)
 }
 
-impl Handle {
-    /// A call of `callback(*args)` in `context`, or else in a copy of the current context.
-    pub(super) fn of(
-        home: &Bound<'_, AsyncioLoop>,
+impl Call {
+    /// A call in `context`, or else in a copy of the current context.
+    fn new(
         callback: Bound<'_, PyAny>,
         args: &Bound<'_, PyTuple>,
         context: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Handle> {
-        let py = home.py();
+    ) -> PyResult<Call> {
         let context = match context {
             Some(context) => context,
-            None => current_context(py)?,
+            None => current_context(args.py())?,
         };
-        let call = match args.len() {
-            0 => PyTuple::new(py, [context, callback])?,
-            1 => PyTuple::new(py, [context, callback, args.get_item(0)?])?,
-            _ => {
-                let mut parts = vec![context, callback];
-                parts.extend(args.iter());
-                PyTuple::new(py, parts)?
-            }
+        Ok(Call {
+            context: context.unbind(),
+            callback: callback.unbind(),
+            args: (!args.is_empty()).then(|| args.clone().unbind()),
+        })
+    }
+
+    /// `(context, callback, *args)`: the arguments of `Context.run`.
+    fn run_args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let (context, callback) = (self.context.bind(py), self.callback.bind(py));
+        let Some(args) = &self.args else {
+            return PyTuple::new(py, [context, callback]);
         };
+        let args = args.bind(py);
+        if args.len() == 1 {
+            return PyTuple::new(py, [context, callback, &args.get_item(0)?]);
+        }
+        let mut parts = vec![context.clone(), callback.clone()];
+        parts.extend(args.iter());
+        PyTuple::new(py, parts)
+    }
+
+    fn args<'py>(&self, py: Python<'py>) -> Bound<'py, PyTuple> {
+        match &self.args {
+            Some(args) => args.bind(py).clone(),
+            None => PyTuple::empty(py),
+        }
+    }
+}
+
+impl Handle {
+    /// A new handle, or one that is used again.
+    pub(super) fn soon<'py>(
+        home: &Bound<'py, AsyncioLoop>,
+        callback: Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        context: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        let py = home.py();
+        let spare = match home.get().debug(py) {
+            true => None,
+            false => home.get().take_spare(py),
+        };
+        let Some(spare) = spare else {
+            return Bound::new(py, Handle::of(home, callback, args, context)?);
+        };
+        let call = Call::new(callback, args, context)?;
+        // Cannot fail: only handles are kept.
+        let handle = spare.cast_into::<Handle>()?;
+        handle.get().0.get(py).call.replace(Some(call));
+        Ok(handle)
+    }
+
+    /// A call of `callback(*args)` in `context`, or else in a copy of the current context.
+    pub(super) fn of<'py>(
+        home: &Bound<'py, AsyncioLoop>,
+        callback: Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        context: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Handle> {
+        let py = home.py();
+        let call = Call::new(callback, args, context)?;
         let origin = match home.get().debug(py) {
             true => Some(Box::new(Origin {
                 source_traceback: Some(home.call_method0(intern!(py, "_origin"))?.unbind()),
@@ -105,14 +164,19 @@ impl Handle {
         };
         Ok(Handle(Locked::new(State {
             home: home.clone().unbind(),
-            call: RefCell::new(Some(call.unbind())),
+            call: RefCell::new(Some(call)),
             origin: RefCell::new(origin),
         })))
     }
 
-    fn call<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyTuple>> {
+    /// Returns a part of the call, unless that was cancelled.
+    fn part<R>(&self, py: Python<'_>, part: impl FnOnce(&Call) -> R) -> Option<R> {
         let call = self.0.get(py).call.borrow();
-        call.as_ref().map(|call| call.bind(py).clone())
+        call.as_ref().map(part)
+    }
+
+    fn callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.part(py, |call| call.callback.bind(py).clone())
     }
 
     fn origin<'py>(
@@ -135,31 +199,47 @@ pub(super) fn make(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()>
     // Cannot fail: only handles are queued with this function.
     let handle = object.cast::<Handle>()?;
     let py = handle.py();
-    let Some(call) = handle.get().call(py) else {
+    let state = handle.get().0.get(py);
+    let Some(args) = handle.get().part(py, |call| call.run_args(py)) else {
         return Ok(());
     };
-    let home = handle.get().0.get(py).home.bind(py);
-    let debug = home.get().debug(py);
-    if debug {
-        return home
-            .call_method1(intern!(py, "_make_debugged"), (handle,))
-            .map(drop);
+    let args = args?;
+    let home = state.home.bind(py);
+    if home.get().debug(py) {
+        let made = home.call_method1(intern!(py, "_make_debugged"), (handle,));
+        return made.map(drop);
     }
     let hooks = &event_loop.hooks;
-    let named = || {
-        call.get_item(1)
-            .unwrap_or_else(|_| handle.clone().into_any())
-    };
+    let named = || args.get_item(1).unwrap_or_else(|_| object.clone());
     let made = hooks.timed(
         named,
         "",
         |named, _| named,
-        || context_run(py)?.call1(&call),
+        || context_run(py)?.call1(&args),
     );
-    match made {
-        Ok(_) => Ok(()),
-        Err(error) => failed(handle, error),
+    drop(args);
+    if let Err(error) = made {
+        return failed(handle, error);
     }
+    // The queue's reference, which it drops next.
+    if references(py, object.as_unbound()) == 1 && handle.is_exact_instance_of::<Handle>() {
+        let home = home.clone();
+        let call = state.call.take();
+        drop(call);
+        // What was just dropped may have run any code, but none that could find the handle.
+        state.origin.take();
+        home.get().keep_spare(object.clone());
+    }
+    Ok(())
+}
+
+/// Makes the call of a handle that is asyncio's own.
+pub(super) fn make_other(_: &Loop, handle: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = handle.py();
+    if !handle.getattr(intern!(py, "_cancelled"))?.is_truthy()? {
+        handle.call_method0(intern!(py, "_run"))?;
+    }
+    Ok(())
 }
 
 /// Has the loop report what a call raised. Returns the exceptions that are to leave the loop.
@@ -178,11 +258,11 @@ fn failed(handle: &Bound<'_, Handle>, error: PyErr) -> PyResult<()> {
 impl Handle {
     #[new]
     #[pyo3(signature = (callback, args, r#loop, context=None))]
-    fn new(
-        callback: Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        r#loop: &Bound<'_, AsyncioLoop>,
-        context: Option<Bound<'_, PyAny>>,
+    fn new<'py>(
+        callback: Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        r#loop: &Bound<'py, AsyncioLoop>,
+        context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Handle> {
         Handle::of(r#loop, callback, args, context)
     }
@@ -224,8 +304,8 @@ impl Handle {
     }
 
     /// The context that the call is made in.
-    fn get_context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.call(py).map(|call| call.get_item(0)).transpose()
+    fn get_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.part(py, |call| call.context.bind(py).clone())
     }
 
     fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -240,18 +320,18 @@ impl Handle {
     }
 
     #[getter]
-    fn _context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn _context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.get_context(py)
     }
 
     #[getter]
-    fn _callback<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.call(py).map(|call| call.get_item(1)).transpose()
+    fn _callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.callback(py)
     }
 
     #[getter]
     fn _args<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyTuple>> {
-        self.call(py).map(|call| call.get_slice(2, call.len()))
+        self.part(py, |call| call.args(py))
     }
 
     #[getter]
@@ -276,20 +356,24 @@ impl Handle {
     /// Makes the call at once, as the loop does.
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        match slf.get().call(py) {
-            Some(call) => match context_run(py)?.call1(&call) {
-                Ok(_) => Ok(()),
-                Err(error) => failed(slf, error),
-            },
-            None => Ok(()),
+        let Some(args) = slf.get().part(py, |call| call.run_args(py)) else {
+            return Ok(());
+        };
+        match context_run(py)?.call1(&args?) {
+            Ok(_) => Ok(()),
+            Err(error) => failed(slf, error),
         }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let state = self.0.visited();
         visit.call(&state.home)?;
-        if let Ok(call) = state.call.try_borrow() {
-            visit.call(&*call)?;
+        if let Ok(call) = state.call.try_borrow()
+            && let Some(call) = &*call
+        {
+            visit.call(&call.context)?;
+            visit.call(&call.callback)?;
+            visit.call(&call.args)?;
         }
         let Ok(origin) = state.origin.try_borrow() else {
             return Ok(());
@@ -412,18 +496,14 @@ impl TimerHandle {
         };
         let (when, others) = (slf.get().when, other.get().when);
         let same = || -> PyResult<bool> {
-            let (call, others_call) = (
-                slf.as_super().get().call(py),
-                other.as_super().get().call(py),
-            );
-            Ok(when == others
-                && match (call, others_call) {
-                    (Some(one), Some(other)) => one
-                        .get_slice(1, one.len())
-                        .eq(other.get_slice(1, other.len()))?,
-                    (None, None) => true,
-                    _ => false,
-                })
+            let (one, another) = (slf.as_super().get(), other.as_super().get());
+            let callbacks = (one.callback(py), another.callback(py));
+            let same = match callbacks {
+                (Some(one), Some(another)) => one.eq(another)?,
+                (None, None) => true,
+                _ => false,
+            };
+            Ok(when == others && same && one._args(py).into_pyobject(py)?.eq(another._args(py))?)
         };
         let holds = match operation {
             CompareOp::Lt => when < others,

@@ -7,5 +7,6 @@ mod exceptions;
 pub(crate) mod face;
 pub(crate) mod handle;
 pub(crate) mod server;
+mod tasks;
 pub(crate) mod transport;
 pub(crate) mod watch;

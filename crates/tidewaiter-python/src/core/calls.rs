@@ -8,6 +8,9 @@ use crate::core::event_loop::{Loop, duration};
 use crate::core::ready::Make;
 use crate::core::timers::Fire;
 
+/// A call that is due this soon, in seconds, is not worth a sleep: falling asleep and waking up takes as long.
+const TOO_SOON_TO_SLEEP: f64 = 10e-6;
+
 impl Loop {
     /// Queues a call for the end of the current or the next turn, which then does not wait.
     pub(crate) fn make_soon(&self, object: Py<PyAny>, make: Make<Loop>) {
@@ -29,8 +32,8 @@ impl Loop {
         // What is not a number comes last.
         let due = if due.is_nan() { f64::INFINITY } else { due };
         self.timers.push(due, object, fire);
-        if due <= now || self.waiting.now() {
-            // A loop that waits runs in another thread, and arms its timer itself once it is awake.
+        if self.waiting.now() {
+            // The loop waits in another thread. Once it is awake, it arms its timer itself.
             self.look_for_due();
         } else {
             self.arm(due, now);
@@ -48,9 +51,13 @@ impl Loop {
         self.do_not_wait();
     }
 
+    /// Has the loop look for calls that are due at `due`.
     fn arm(&self, due: f64, now: f64) {
-        // Where the clock is another one, each turn looks at that.
-        if !self.timers.clock_is_replaced() {
+        if self.timers.clock_is_replaced() {
+            // Each turn looks at that clock.
+        } else if due - now <= TOO_SOON_TO_SLEEP {
+            self.look_for_due();
+        } else {
             self.timers.arm(&self.reactor, due, duration(due - now));
         }
     }

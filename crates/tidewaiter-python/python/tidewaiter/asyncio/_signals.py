@@ -31,11 +31,14 @@ class Signals(AsyncioLoop, base_events.BaseEventLoop):
 
     def run_forever(self) -> None:
         self._check_closed()
+        self._check_running()
         borrowed = self._begin_waking()
+        self._make_all_turns(True)
         try:
             super().run_forever()
         finally:
-            if borrowed and not self._signal_handlers and not self.is_closed():
+            self._make_all_turns(False)
+            if borrowed and not self._signal_handlers:
                 signal.set_wakeup_fd(-1)
 
     def close(self) -> None:
