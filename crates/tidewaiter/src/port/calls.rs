@@ -71,6 +71,8 @@ pub(super) fn unsupported(port: PortKind, verb: &str, object: impl fmt::Display)
 pub(super) enum Offer<'a> {
     /// On a stream: bytes, of which the OS may take some.
     Bytes(&'a [u8]),
+    /// The same, also where an operation would be cheaper: the caller waits for what becomes of them.
+    PressingBytes(&'a [u8]),
     /// On a datagram socket: datagrams, of which those that the OS took or refused leave the batch.
     Datagrams(&'a mut DatagramBatch),
 }

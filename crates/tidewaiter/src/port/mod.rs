@@ -249,6 +249,14 @@ impl Port {
         }
     }
 
+    /// As [`send_now`](Port::send_now), also on a port where a request is cheaper, if it can send without one.
+    pub(crate) fn send_pressing(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
+        match self.gate.pass(Call::TryNow) {
+            Ok(driver) => driver.send_now(handle, Offer::PressingBytes(data)),
+            Err(_) => Ok(0),
+        }
+    }
+
     /// Asks for an operation to end early. It still completes, with [`Failure::Cancelled`] or with its
     /// result if it finished first. Its handle stays taken until then: submit the next receive once the
     /// last completion of the cancelled one was delivered.

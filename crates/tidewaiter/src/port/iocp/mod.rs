@@ -337,7 +337,7 @@ impl Driver for Iocp {
     fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
         match offer {
             // A send of bytes is a call with a record anyway.
-            Offer::Bytes(_bytes) => Ok(0),
+            Offer::Bytes(_bytes) | Offer::PressingBytes(_bytes) => Ok(0),
             Offer::Datagrams(batch) => Ok(self.send_datagrams_now(handle.0, batch)),
         }
     }

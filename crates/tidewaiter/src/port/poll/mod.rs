@@ -245,7 +245,7 @@ impl Driver for PollPort {
 
     fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
         match offer {
-            Offer::Bytes(data) => {
+            Offer::Bytes(data) | Offer::PressingBytes(data) => {
                 let entry = self.handles.get_mut(handle.0);
                 entry.map_or(Ok(0), |entry| entry.send_now(data))
             }

@@ -325,7 +325,12 @@ impl Driver for Uring {
 
     fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
         match offer {
+            // The turn's operation is cheaper than a call.
             Offer::Bytes(_) => Ok(0),
+            Offer::PressingBytes(data) => {
+                let entry = self.handles.get(handle.0);
+                entry.map_or(Ok(0), |entry| send::send_now(entry, data))
+            }
             Offer::Datagrams(batch) => Ok(self.send_datagrams_now(handle, batch)),
         }
     }

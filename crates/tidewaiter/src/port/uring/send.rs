@@ -1,9 +1,13 @@
 //! Sends: to sockets and pipes, from one piece of memory or from several.
 
 use io_uring::{opcode, squeue, types};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::SendFlags;
 
-use super::super::Outcome;
 use super::super::chunks::Chunks;
+use super::super::source::Source;
+use super::super::{Failure, Outcome};
+use super::entry::Entry;
 use super::next::{Next, errno, failed, poll_first};
 use super::pending::{Pending, Work};
 use super::pinned::{Gather, Pinned};
@@ -15,6 +19,23 @@ pub(super) const TRANSFER_MAX: usize = 0x7fff_f000;
 
 /// A closed peer is an error, not a signal.
 const MSG_NOSIGNAL: u32 = libc::MSG_NOSIGNAL.cast_unsigned();
+
+/// Sends as much of `data` as the socket takes now, by a plain call; nothing while a send is under way.
+pub(super) fn send_now(entry: &Entry, data: &[u8]) -> Result<usize, Failure> {
+    let Source::Stream(socket) = &entry.source else {
+        return Ok(0);
+    };
+    if entry.sending.is_some() || entry.closing.is_some() {
+        return Ok(0);
+    }
+    let data = &data[..data.len().min(TRANSFER_MAX)];
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    match retry_on_intr(|| rustix::net::send(socket, data, flags)) {
+        Ok(bytes) => Ok(bytes),
+        Err(Errno::AGAIN) => Ok(0),
+        Err(error) => Err(Failure::os("send", error.into())),
+    }
+}
 
 pub(super) fn start(
     descriptor: types::Fd,

@@ -3,10 +3,11 @@
 //! - A large write is offered to the OS at once; only bytes that it does not take are queued.
 //! - Data just received and written again is sent from the receive buffer, without a copy.
 //! - A queue of a single piece is sent by a system call; only bytes left over need an operation.
+//! - A program may have the whole queue offered to the OS at once.
 
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::producing::Registered;
 use super::{Flow, Sending, Stream};
@@ -55,6 +56,50 @@ impl Stream {
         });
     }
 
+    /// Offers the queue and then `data` to the OS, and queues the rest of it.
+    pub(super) fn write_through(self: &Rc<Self>, mut data: Bytes) {
+        self.offer_queue();
+        if self.may_send_now() {
+            match self.press(&data) {
+                Ok(bytes) => data.advance(bytes),
+                Err(failure) => return self.failed(failure),
+            }
+        }
+        // As in `Transport::write_bytes`.
+        if !data.is_empty() {
+            self.write(|queue| queue.push(data));
+        }
+    }
+
+    /// Offers the queue to the OS, piece by piece. What is left is sent at the end of the turn.
+    fn offer_queue(self: &Rc<Self>) {
+        let mut flow = self.flow.borrow_mut();
+        while !flow.state.is_congested() && !flow.queue.has_messages() && self.sends_now(&flow) {
+            let piece = flow.queue.slices().next().unwrap_or_default();
+            let len = piece.len();
+            if len == 0 {
+                break;
+            }
+            match self.press(piece) {
+                Ok(bytes) => {
+                    flow.queue.note_sent(bytes);
+                    if bytes < len {
+                        return;
+                    }
+                }
+                Err(failure) => {
+                    drop(flow);
+                    return self.failed(failure);
+                }
+            }
+        }
+        if flow.queue.is_empty() {
+            let storage = std::mem::take(&mut flow.queue);
+            drop(flow);
+            self.reactor.keep_storage(storage);
+        }
+    }
+
     /// Whether a write may go to the OS at once: no earlier bytes are queued or under way.
     fn may_send_now(&self) -> bool {
         let flow = self.flow.borrow();
@@ -80,6 +125,13 @@ impl Stream {
     /// Offers `data` to the OS and returns how many bytes it took.
     fn offer(&self, data: &[u8]) -> Result<usize, Failure> {
         let bytes = self.reactor.port_mut().send_now(self.output(), data)?;
+        self.reactor.counters().bytes_sent.add(bytes as u64);
+        Ok(bytes)
+    }
+
+    /// As `offer`, also on a port where an operation is cheaper.
+    fn press(&self, data: &[u8]) -> Result<usize, Failure> {
+        let bytes = self.reactor.port_mut().send_pressing(self.output(), data)?;
         self.reactor.counters().bytes_sent.add(bytes as u64);
         Ok(bytes)
     }

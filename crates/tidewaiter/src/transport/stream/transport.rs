@@ -72,6 +72,13 @@ impl Transport {
         }
     }
 
+    /// As [`write_bytes`](Transport::write_bytes), but offers everything to the OS at once, where the port can do that,
+    /// rather than at the end of the turn: only what the OS does not take is [`queued`](Transport::queued) after that.
+    /// For a program that is about to stop writing because so much is queued.
+    pub fn write_through(&self, data: impl Into<Bytes>) {
+        self.stream.write_through(data.into());
+    }
+
     /// Sends a part of `file`, after everything that was written before and before everything that is written later:
     /// `..` is all of it, `100..` what follows the first hundred bytes, `100..200` one hundred. Calls `done`, from the
     /// loop, with the number of bytes once the OS has taken the last of them, or with what prevented that; it comes
