@@ -60,17 +60,14 @@ fn failed(message: &'static str) -> impl FnOnce(PyErr) -> Failed {
 /// loop has to end for the exception.
 pub(super) fn deliver(transport: &Bound<'_, SocketTransport>, mut data: &[u8]) -> PyResult<()> {
     let state = transport.get().state(transport.py());
-    while !data.is_empty() {
+    while !data.is_empty() && !state.closing.get() {
         match state.deliver_once(transport, data) {
             Ok(taken) => data = &data[taken..],
             Err(Failed { message, error }) => {
                 return SocketTransport::fatal_error(transport, error, message);
             }
         }
-        if data.is_empty() || state.closing.get() {
-            return Ok(());
-        }
-        if state.paused.get() {
+        if state.paused.get() && !data.is_empty() && !state.closing.get() {
             state.hold(data);
             return Ok(());
         }

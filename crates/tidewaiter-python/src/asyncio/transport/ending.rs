@@ -6,12 +6,13 @@ use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::{Reason, Transport};
+use tidewaiter::{Producer, ProducerKind, Reason, Transport};
 
 use super::{SocketTransport, State, call_in};
 use crate::asyncio::exceptions::{leaves_loop, report};
 use crate::asyncio::face::AsyncioLoop;
 use crate::core::failures::raised;
+use crate::core::slot::Slot;
 
 /// The exception for an error of the OS, with Python's own words for it.
 fn os_exception<'py>(py: Python<'py>, error: &io::Error) -> PyResult<Bound<'py, PyAny>> {
@@ -107,6 +108,26 @@ impl SocketTransport {
     }
 }
 
+/// Registered once the transport is to be closed.
+struct CloseWhenSent(Slot<SocketTransport>);
+
+impl Producer for CloseWhenSent {
+    // It is a pull producer, which is never paused.
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {
+        self.0.call("resume_writing", |transport| {
+            let py = transport.py();
+            let state = transport.get().state(py);
+            state.resume_writer(transport)?;
+            if let Some(link) = state.link.borrow().clone() {
+                link.release_connection();
+            }
+            Ok(py.None().into_bound(py))
+        });
+    }
+}
+
 #[pymethods]
 impl AsyncioLoop {
     /// Whether a transport uses the socket with this number.
@@ -158,6 +179,21 @@ impl State {
         report(&self.home, transport.py(), message, error, &about)
     }
 
+    /// Closes the connection once the queue is sent. Does not linger as the library's own transports do: a peer that
+    /// goes on sending is to get a reset, as from asyncio's.
+    fn close_when_sent(&self, link: &Transport) {
+        match self.slot.get() {
+            Some(slot) if link.queued() > 0 => {
+                link.pause_producing();
+                link.register_producer(CloseWhenSent(slot.clone()), ProducerKind::Pull);
+            }
+            _ => {
+                self.conn_lost.set(self.conn_lost.get() + 1);
+                link.release_connection();
+            }
+        }
+    }
+
     pub(super) fn detach_from_server(
         &self,
         transport: &Bound<'_, SocketTransport>,
@@ -202,10 +238,7 @@ impl SocketTransport {
         }
         match link {
             Some(link) => {
-                if link.queued() == 0 {
-                    state.conn_lost.set(state.conn_lost.get() + 1);
-                }
-                link.lose_connection();
+                state.close_when_sent(&link);
                 Ok(())
             }
             None => state.tell_later_if_ended(slf),

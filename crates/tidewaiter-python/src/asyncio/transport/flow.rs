@@ -39,12 +39,12 @@ impl Producer for Resume {
         self.0.call("resume_writing", |transport| {
             let py = transport.py();
             let state = transport.get().state(py);
-            // A close that waits for the queue would wait for the producer as well.
+            // A half-close that waits for the queue would wait for the producer as well.
             if let Some(link) = state.link.borrow().clone() {
                 link.unregister_producer();
             }
-            state.write_flow.paused.set(false);
-            state.tell_writer(transport, "resume_writing")
+            state.resume_writer(transport)?;
+            Ok(py.None().into_bound(py))
         });
     }
 }
@@ -54,6 +54,12 @@ impl State {
     pub(super) fn queued(&self) -> usize {
         let link = self.link.borrow();
         link.as_ref().map_or(0, Transport::queued)
+    }
+
+    /// Whether the protocol would be told to pause if so many bytes more were queued.
+    pub(super) fn would_pause(&self, link: &Transport, more: usize) -> bool {
+        let flow = &self.write_flow;
+        !flow.paused.get() && link.queued() + more > flow.high.get()
     }
 
     /// Tells the protocol to pause if the queue exceeds the high mark.
@@ -68,26 +74,27 @@ impl State {
         if let Some(slot) = self.slot.get() {
             link.register_producer(Resume(slot.clone()), ProducerKind::Push);
         }
-        self.tell_writer(transport, "pause_writing").map(drop)
+        self.tell_writer(transport, "pause_writing")
+    }
+
+    /// Tells the protocol to write on, if it was told to pause.
+    pub(super) fn resume_writer(&self, transport: &Bound<'_, SocketTransport>) -> PyResult<()> {
+        if self.write_flow.paused.replace(false) {
+            self.tell_writer(transport, "resume_writing")?;
+        }
+        Ok(())
     }
 
     /// Calls a method of the protocol for its flow control. Its exception is reported, and the connection goes on.
-    fn tell_writer<'py>(
-        &self,
-        transport: &Bound<'py, SocketTransport>,
-        method: &str,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = transport.py();
-        let none = py.None().into_bound(py);
-        let Some(protocol) = transport.get().protocol_of(py) else {
-            return Ok(none);
+    fn tell_writer(&self, transport: &Bound<'_, SocketTransport>, method: &str) -> PyResult<()> {
+        let Some(protocol) = transport.get().protocol_of(transport.py()) else {
+            return Ok(());
         };
         match protocol.call_method0(method) {
-            Ok(_) => Ok(none),
+            Ok(_) => Ok(()),
             Err(error) => {
                 let message = format!("protocol.{method}() failed");
-                self.report(transport, &message, error, Some(&protocol))?;
-                Ok(none)
+                self.report(transport, &message, error, Some(&protocol))
             }
         }
     }

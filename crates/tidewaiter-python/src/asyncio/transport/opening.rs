@@ -92,12 +92,14 @@ impl SocketTransport {
             }
         }
         let waiter = state.with_extra_if(|extra| extra.waiter.take()).flatten();
-        if let Some(waiter) = waiter
-            && !waiter
+        if let Some(waiter) = waiter {
+            if !waiter
                 .call_method0(py, intern!(py, "done"))?
                 .is_truthy(py)?
-        {
-            waiter.call_method1(py, intern!(py, "set_result"), (py.None(),))?;
+            {
+                waiter.call_method1(py, intern!(py, "set_result"), (py.None(),))?;
+            }
+            state.read_soon(transport);
         }
         Ok(())
     }
@@ -118,7 +120,27 @@ impl SocketTransport {
     }
 }
 
+/// Has a new transport read.
+fn read(_: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()> {
+    // Cannot fail: only transports are queued with this function.
+    let transport = object.cast::<SocketTransport>()?;
+    let state = transport.get().state(object.py());
+    match state.transport()? {
+        Some(link) if state.is_reading() => state.read_on(transport, &link),
+        _ => Ok(()),
+    }
+}
+
 impl State {
+    /// Reads once the code that waits for the transport has got it: it may set a protocol before anything arrives.
+    fn read_soon(&self, transport: &Bound<'_, SocketTransport>) {
+        let link = self.link.borrow().clone();
+        if let (Some(link), Some(event_loop)) = (link, self.event_loop()) {
+            link.pause_producing();
+            event_loop.make_soon(transport.clone().into_any().unbind(), read);
+        }
+    }
+
     /// Ends a transport that has no connection.
     fn give_up(&self, transport: &Bound<'_, SocketTransport>) -> PyResult<()> {
         self.closing.set(true);

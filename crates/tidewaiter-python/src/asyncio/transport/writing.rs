@@ -43,17 +43,29 @@ fn check_type(data: &Bound<'_, PyAny>) -> PyResult<()> {
     )))
 }
 
-fn send(link: &Transport, data: &Bound<'_, PyBytes>) {
-    let bytes = data.as_bytes();
+/// Memory that the library may keep.
+fn kept(data: &Bound<'_, PyBytes>) -> Bytes {
     // Copy instances of subclasses: their destructors may run any code, also where the library must not be called.
-    if bytes.len() < KEPT_BYTES || !data.is_exact_instance_of::<PyBytes>() {
-        link.write(bytes);
+    if data.is_exact_instance_of::<PyBytes>() {
+        Bytes::from_owner(PyBackedBytes::from(data.clone()))
     } else {
-        link.write_bytes(Bytes::from_owner(PyBackedBytes::from(data.clone())));
+        Bytes::copy_from_slice(data.as_bytes())
     }
 }
 
 impl State {
+    fn send(&self, link: &Transport, data: &Bound<'_, PyBytes>) {
+        let bytes = data.as_bytes();
+        if self.would_pause(link, bytes.len()) {
+            // Only what the OS does not take makes the protocol pause.
+            link.write_through(kept(data));
+        } else if bytes.len() < KEPT_BYTES {
+            link.write(bytes);
+        } else {
+            link.write_bytes(kept(data));
+        }
+    }
+
     fn check_writable(&self, method: &str, progress: &str) -> PyResult<()> {
         if self.eof_written.get() {
             return Err(PyRuntimeError::new_err(format!(
@@ -96,7 +108,7 @@ impl SocketTransport {
         }
         match link {
             Some(link) if state.conn_lost.get() == 0 => {
-                send(&link, &data);
+                state.send(&link, &data);
                 state.pause_if_full(slf, &link)
             }
             _ => state.wrote_in_vain(py),
@@ -127,7 +139,7 @@ impl SocketTransport {
         match link {
             Some(link) if state.conn_lost.get() == 0 => {
                 for piece in &pieces {
-                    send(&link, piece);
+                    state.send(&link, piece);
                 }
                 state.pause_if_full(slf, &link)
             }
