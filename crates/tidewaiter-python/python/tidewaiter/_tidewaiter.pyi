@@ -322,7 +322,7 @@ class AsyncioLoop:
 class StreamListener:
     """A listening socket on the loop."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> bool: ...
 
 @final
 class SocketTransport:

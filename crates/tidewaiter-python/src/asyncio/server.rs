@@ -179,18 +179,19 @@ impl AsyncioLoop {
 
 #[pymethods]
 impl StreamListener {
-    /// Closes the socket. Connections live on. Does nothing in a forked child, where the listener belongs to the parent.
-    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+    /// Has the loop close the socket. Connections live on. Does nothing and returns false if the loop is closed, or in a
+    /// forked child, where the listener belongs to the parent.
+    fn stop(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(Listening { listener, slot }) = self.0.get(py).listening.get() else {
-            return Ok(());
+            return Ok(false);
         };
         match slot.event_loop() {
-            Some(event_loop) if event_loop.is_copy() => return Ok(()),
+            Some(event_loop) if event_loop.is_copy() => return Ok(false),
             Some(event_loop) => event_loop.check_thread()?,
-            None => {}
+            None => return Ok(false),
         }
         listener.stop_listening();
-        Ok(())
+        Ok(true)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

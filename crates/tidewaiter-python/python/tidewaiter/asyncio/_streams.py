@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -9,6 +10,7 @@ import sys
 import warnings
 from asyncio import base_events, exceptions, sslproto, transports, trsock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from tidewaiter._tidewaiter import AsyncioLoop
 from tidewaiter._views import View, given_away
@@ -60,12 +62,19 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
 
     if sys.platform != "win32":
         create_unix_connection = unix_events._UnixSelectorEventLoop.create_unix_connection
-        create_unix_server = unix_events._UnixSelectorEventLoop.create_unix_server
+
+        async def create_unix_server(self, *args: Any, sock: socket.socket | None = None, **options: Any) -> Server:
+            if sock is not None:
+                self._shared.add(sock)
+            create = unix_events._UnixSelectorEventLoop.create_unix_server
+            return await create(self, *args, sock=sock, **options)
 
     def __init__(self) -> None:
         self._listeners: dict[socket.socket, StreamListener] = {}
         # The UNIX sockets whose paths go with them, and the numbers of the paths' files.
         self._unix_server_sockets: dict[socket.socket, int] = {}
+        # Listening sockets that the program passed: other processes may accept on them, too.
+        self._shared: WeakSet[socket.socket] = WeakSet()
         super().__init__()
 
     def close(self) -> None:
@@ -119,6 +128,11 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)
         return tls._app_transport
 
+    async def create_server(self, *args: Any, sock: socket.socket | None = None, **options: Any) -> Server:
+        if sock is not None:
+            self._shared.add(sock)
+        return await super().create_server(*args, sock=sock, **options)
+
     def _start_serving(
         self,
         protocol_factory: Callable[[], BaseProtocol],
@@ -169,8 +183,11 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
         known = self._unix_server_sockets.pop(sock, None)
         path = None if known is None else sock.getsockname()
         listener = self._listeners.pop(sock, None)
-        if listener is not None:
-            listener.stop()
+        stopping = listener is not None and listener.stop()
+        if stopping and sock not in self._shared:
+            # The port closes the socket in the next turn, but nobody is to connect to it from here on.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RD)
         sock.close()
         if path is not None:
             self._remove_path(path, known)

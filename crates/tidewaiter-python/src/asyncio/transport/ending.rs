@@ -108,7 +108,8 @@ impl SocketTransport {
     }
 }
 
-/// Registered once the transport is to be closed.
+/// Registered once the transport is to be closed: does so when everything is sent, also what a protocol writes that was
+/// paused before.
 struct CloseWhenSent(Slot<SocketTransport>);
 
 impl Producer for CloseWhenSent {
@@ -120,7 +121,8 @@ impl Producer for CloseWhenSent {
             let py = transport.py();
             let state = transport.get().state(py);
             state.resume_writer(transport)?;
-            if let Some(link) = state.link.borrow().clone() {
+            let link = state.link.borrow().clone();
+            if let Some(link) = link.filter(|link| link.queued() == 0) {
                 link.release_connection();
             }
             Ok(py.None().into_bound(py))

@@ -68,10 +68,17 @@ impl State {
         transport: &Bound<'_, SocketTransport>,
         link: &Transport,
     ) -> PyResult<()> {
+        if !link.is_open() {
+            // The write failed. A program that only writes and drains has to see that without another turn.
+            self.closing.set(true);
+            self.conn_lost.set(self.conn_lost.get() + 1);
+            return Ok(());
+        }
         if link.queued() <= self.write_flow.high.get() || self.write_flow.paused.replace(true) {
             return Ok(());
         }
-        if let Some(slot) = self.slot.get() {
+        // In a transport that is being closed, another producer resumes the protocol.
+        if let Some(slot) = self.slot.get().filter(|_| !self.closing.get()) {
             link.register_producer(Resume(slot.clone()), ProducerKind::Push);
         }
         self.tell_writer(transport, "pause_writing")
