@@ -66,10 +66,14 @@ impl PollPort {
         limit: usize,
     ) -> io::Result<()> {
         let ready = std::mem::take(&mut self.foreign_ready) || self.foreign.is_always_ready();
-        if ready && self.foreign.collect(completions, limit)? {
+        if !ready {
+            return Ok(());
+        }
+        let replaced = self.foreign.collect(completions, limit)?;
+        self.finished.extend(self.foreign.take_ended());
+        if replaced {
             self.watch_foreign()?;
         }
-        self.finished.extend(self.foreign.take_ended());
         Ok(())
     }
 
