@@ -6,7 +6,7 @@
 use std::io;
 
 use super::calls::unsupported;
-use super::file::FileRequest;
+use super::file::FileCall;
 use super::options::PortKind;
 use super::request::{Request, RequestKind};
 use crate::os::Address;
@@ -172,7 +172,7 @@ fn is_sound(port: PortKind, handle: HandleKind, request: &Request) -> bool {
         Request::ReceiveWithDescriptors => has_messages(port, handle),
         Request::SendDatagrams(batch) => !batch.is_empty(),
         Request::Connect(peer) => has_streams_to(port, peer),
-        Request::File(FileRequest::Write { data, .. }) => !data.is_empty(),
+        Request::File(asked) => !asked.writes_nothing(),
         Request::SendFile(part) => part.len > 0,
         Request::OpenFile(file) => file.check().is_ok(),
         _ => true,
@@ -274,8 +274,8 @@ pub(super) fn no_file_calls(port: PortKind, request: &Request) -> io::Error {
     let verb = match request {
         Request::OpenFile(_) => "open",
         Request::SendFile(_) => "send",
-        Request::File(FileRequest::Read { .. }) => "read",
-        Request::File(FileRequest::Write { .. }) => "write",
+        Request::File(asked) if asked.call() == FileCall::Read => "read",
+        Request::File(asked) if asked.call() == FileCall::Write => "write",
         _ => "sync, cut off or ask about",
     };
     unsupported(port, verb, "files")

@@ -70,6 +70,11 @@ impl FileRequest {
         }
     }
 
+    /// Whether it is to write, but no bytes.
+    pub(super) fn writes_nothing(&self) -> bool {
+        matches!(self, FileRequest::Write { data, .. } if data.is_empty())
+    }
+
     /// The bytes to write that are left.
     pub(super) fn into_unsent(self) -> Chunks {
         match self {

@@ -55,7 +55,7 @@
 //!     let address = port.local_addr(listener)?;
 //!     port.submit(listener, Request::AcceptOne, ACCEPT)?;
 //!     let client = port.open_stream(&address, None)?;
-//!     port.submit(client, Request::Connect(address), CONNECT)?;
+//!     port.submit(client, Request::connect(address), CONNECT)?;
 //!
 //!     let mut completions = Vec::new();
 //!     loop {

@@ -6,6 +6,8 @@ use super::memory::Chunks;
 use crate::os::Address;
 
 /// An operation to start: see [`Port::submit`](super::Port::submit).
+///
+/// What a request carries is one pointer, so that requests are passed in registers.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Request {
@@ -23,7 +25,7 @@ pub enum Request {
     ///
     /// Nothing else may be under way on the handle. The only time limit is the OS's, which may be minutes: cancel the
     /// operation, or close the handle.
-    Connect(Address),
+    Connect(Box<Address>),
     /// On a stream socket or a readable pipe: receives. Multishot: each completion is an
     /// [`Outcome::Received`](super::Outcome::Received) with at least one byte; the last completion is an [`Outcome::EndOfFile`](super::Outcome::EndOfFile) or a
     /// [`Failure`](super::Failure). One such operation at a time on a handle.
@@ -74,7 +76,7 @@ pub enum Request {
     /// I/O completion ports read and write only; the readiness port does none of it, as a file is never ready or not.
     /// They refuse the rest ([`Unsupported`](std::io::ErrorKind::Unsupported)). io_uring sets the length since
     /// Linux 6.9.
-    File(FileRequest),
+    File(Box<FileRequest>),
     /// On a stream socket or a writable pipe: sends a part of a file, which the program's memory never holds. Completes
     /// once, with an [`Outcome::FileSent`](super::Outcome::FileSent) if any byte went, or if the file has none there.
     /// Excludes sends and is excluded by them.
@@ -85,10 +87,16 @@ pub enum Request {
     /// Both ports of Linux have it, by `sendfile`; and on the servers among the versions of Windows, I/O completion
     /// ports have it for sockets, by `TransmitFile`. The others refuse it
     /// ([`Unsupported`](std::io::ErrorKind::Unsupported)).
-    SendFile(FilePart),
+    SendFile(Box<FilePart>),
 }
 
 impl Request {
+    /// A [`Request::Connect`] to `peer`.
+    #[must_use]
+    pub fn connect(peer: impl Into<Address>) -> Request {
+        Request::Connect(Box::new(peer.into()))
+    }
+
     /// Which kind of request this is.
     #[must_use]
     pub fn kind(&self) -> RequestKind {

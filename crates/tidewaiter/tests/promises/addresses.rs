@@ -54,7 +54,7 @@ fn other_addresses_are_not_connected_to_or_from() {
         assert_unsupported(&harness, opened, "connect to", &address);
         let opened = harness.port.open_stream(&ip, Some(&address));
         assert_unsupported(&harness, opened, "connect from", &address);
-        let request = Request::Connect(address.clone());
+        let request = Request::connect(address.clone());
         let submitted = harness.port.submit(client, request, Token(0));
         assert_unsupported(&harness, submitted, "connect to", &address);
     }

@@ -64,7 +64,7 @@ fn requests(peer: SocketAddr) -> [Request; 9] {
     [
         Request::Accept,
         Request::AcceptOne,
-        Request::Connect(peer.into()),
+        Request::connect(peer),
         Request::Receive,
         Request::Send(Chunks::from(&b"hello"[..])),
         Request::Exit,

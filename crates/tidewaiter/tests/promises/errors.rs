@@ -232,7 +232,7 @@ fn requests_that_a_kind_of_handle_does_not_take_are_refused() {
     for request in [
         Request::Receive,
         Request::Send(data()),
-        Request::Connect(peer.into()),
+        Request::connect(peer),
         Request::Exit,
     ] {
         assert_invalid(&mut harness, listener, request);
@@ -243,7 +243,7 @@ fn requests_that_a_kind_of_handle_does_not_take_are_refused() {
     for request in [
         Request::Accept,
         Request::Receive,
-        Request::Connect(peer.into()),
+        Request::connect(peer),
         Request::Exit,
     ] {
         assert_invalid(&mut harness, child.stdin, request);
@@ -251,7 +251,7 @@ fn requests_that_a_kind_of_handle_does_not_take_are_refused() {
     for request in [
         Request::Accept,
         Request::Send(data()),
-        Request::Connect(peer.into()),
+        Request::connect(peer),
         Request::Exit,
     ] {
         assert_invalid(&mut harness, child.stdout, request);

@@ -79,7 +79,7 @@ const CALLS: &[(&str, Kind, Call)] = &[
     }),
     ("submit", Kind::Acts, |port, it| {
         let peer = Harness::deserted_address();
-        submit(port, it.server, Request::Connect(peer.into()))
+        submit(port, it.server, Request::connect(peer))
     }),
     ("submit", Kind::Acts, |port, it| {
         submit(port, it.server, Request::Receive)
@@ -107,10 +107,14 @@ const CALLS: &[(&str, Kind, Call)] = &[
             offset: 0,
             len: 1,
         };
-        submit(port, it.server, Request::SendFile(part))
+        submit(port, it.server, Request::SendFile(Box::new(part)))
     }),
     ("submit", Kind::Acts, |port, it| {
-        submit(port, it.server, Request::File(FileRequest::Metadata))
+        submit(
+            port,
+            it.server,
+            Request::File(Box::new(FileRequest::Metadata)),
+        )
     }),
     ("unopened_file", Kind::Acts, |port, _| {
         let file = port.unopened_file()?;

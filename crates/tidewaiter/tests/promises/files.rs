@@ -74,7 +74,7 @@ fn assert_refused(error: &io::Error, port: PortKind) {
 
 #[track_caller]
 fn perform(harness: &mut Harness, file: Handle, request: FileRequest) -> FileOutcome {
-    let operation = harness.submit(file, Request::File(request));
+    let operation = harness.submit(file, Request::File(Box::new(request)));
     match harness.last(operation) {
         Ok(Outcome::File(outcome)) => outcome,
         other => panic!("a file should do that: {other:?}"),
@@ -129,7 +129,7 @@ fn every_request_is_performed_or_refused() {
         other => panic!("no metadata: {other:?}"),
     }
     // Older kernels leave this to others.
-    match harness.try_submit(file, Request::File(FileRequest::SetLen(1))) {
+    match harness.try_submit(file, Request::File(Box::new(FileRequest::SetLen(1)))) {
         Ok(cut) => assert!(matches!(
             harness.last(cut),
             Ok(Outcome::File(FileOutcome::Done))
@@ -167,7 +167,9 @@ fn a_file_of_the_system_is_adopted_and_does_what_the_port_does() {
             FileRequest::Metadata,
             FileRequest::SetLen(3),
         ] {
-            let refused = harness.port.submit(file, Request::File(request), Token(0));
+            let refused = harness
+                .port
+                .submit(file, Request::File(Box::new(request)), Token(0));
             assert_refused(&refused.expect_err("the port leaves it to others"), kind);
         }
     }
@@ -214,14 +216,14 @@ fn a_file_takes_only_the_requests_of_files() {
         ),
         (
             unopened,
-            Request::File(FileRequest::Metadata),
+            Request::File(Box::new(FileRequest::Metadata)),
             "an unopened file takes no File",
         ),
         (file, Request::Receive, "a file takes no Receive"),
         (file, to_open("no"), "a file takes no OpenFile"),
         (
             file,
-            Request::File(write(0, b"")),
+            Request::File(Box::new(write(0, b""))),
             "there is nothing to write",
         ),
     ] {
@@ -247,7 +249,12 @@ fn a_close_waits_for_the_requests_of_a_file() {
         return harness.finish();
     };
     let writes: Vec<_> = (0..50)
-        .map(|number| harness.submit(file, Request::File(write(number * 1000, &[1; 1000]))))
+        .map(|number| {
+            harness.submit(
+                file,
+                Request::File(Box::new(write(number * 1000, &[1; 1000]))),
+            )
+        })
         .collect();
     let closing = harness.close(file, CloseMode::Graceful);
     for operation in writes {
@@ -288,7 +295,7 @@ fn a_port_that_sends_no_files_says_so() {
     };
     let refused = harness
         .port
-        .submit(client, Request::SendFile(part), Token(0));
+        .submit(client, Request::SendFile(Box::new(part)), Token(0));
     let kind = harness.port.info().kind;
     assert_refused(&refused.expect_err("it sends no files"), kind);
     harness.close_now(file);
@@ -304,7 +311,7 @@ fn a_part_of_a_file_is_sent_and_its_end_told() {
     let (client, server) = harness.pair();
     for (offset, len, expected) in [(2, 5, 5), (8, 100, 2), (10, 1, 0), (100, 1, 0)] {
         let part = FilePart { file, offset, len };
-        let sending = harness.submit(client, Request::SendFile(part));
+        let sending = harness.submit(client, Request::SendFile(Box::new(part)));
         match harness.last(sending) {
             Ok(Outcome::FileSent {
                 bytes,
@@ -340,7 +347,7 @@ fn begin_large_file(
         offset: 0,
         len: crate::MUCH as u64,
     };
-    let sending = harness.submit(client, Request::SendFile(part));
+    let sending = harness.submit(client, Request::SendFile(Box::new(part)));
     Some((file, client, server, sending))
 }
 

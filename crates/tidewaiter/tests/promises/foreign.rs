@@ -46,7 +46,7 @@ fn an_unconnected_socket_can_be_adopted_and_connected() {
         }
         let before = socket.local_addr().ok().and_then(|local| local.as_socket());
         let handle = harness.adopt(TcpStream::from(socket));
-        let connecting = harness.submit(handle, Request::Connect(address.into()));
+        let connecting = harness.submit(handle, Request::connect(address));
         assert!(matches!(harness.last(connecting), Ok(Outcome::Connected)));
         let (mut theirs, peer) = listener.accept().expect("a client connected");
         assert_eq!(harness.port.local_addr(handle).ok(), Some(peer.into()));

@@ -134,7 +134,7 @@ fn children_inherit_no_end_of_a_pipe() {
     let client = harness.port.open_stream(&name.clone().into(), None);
     let client = client.expect("it is not opened yet");
     harness.track(client);
-    let connecting = harness.submit(client, Request::Connect(name.clone().into()));
+    let connecting = harness.submit(client, Request::connect(name.clone()));
     let server = accept(&mut harness, listener);
     assert!(matches!(harness.last(connecting), Ok(Outcome::Connected)));
     let mut child = plain_child(Role::Deaf)

@@ -23,7 +23,7 @@ fn assert_dead(port: &mut Port, handle: Handle) {
     let address = ([127, 0, 0, 1], 9);
     let requests = [
         Request::Accept,
-        Request::Connect(address.into()),
+        Request::connect(address),
         Request::Receive,
         Request::Send(b"x".as_slice().into()),
         Request::Exit,

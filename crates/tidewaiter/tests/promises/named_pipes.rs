@@ -37,7 +37,7 @@ fn open(harness: &mut Harness, name: &PipeName, mode: PipeMode) -> Handle {
 
 fn connect(harness: &mut Harness, name: &PipeName, mode: PipeMode) -> (Handle, Operation) {
     let client = open(harness, name, mode);
-    let request = Request::Connect(name.clone().into());
+    let request = Request::connect(name.clone());
     (client, harness.submit(client, request))
 }
 
@@ -98,10 +98,10 @@ fn a_handle_connects_to_addresses_of_its_kind() {
     let mut harness = Harness::new();
     let name = name();
     let pipe = open(&mut harness, &name, PipeMode::Bytes);
-    let connecting = harness.submit(pipe, Request::Connect(Harness::deserted_address().into()));
+    let connecting = harness.submit(pipe, Request::connect(Harness::deserted_address()));
     assert_eq!(harness.refusal(connecting).kind(), ErrorKind::InvalidInput);
     let socket = harness.open_stream(Harness::deserted_address());
-    let connecting = harness.submit(socket, Request::Connect(name.into()));
+    let connecting = harness.submit(socket, Request::connect(name));
     assert_eq!(harness.refusal(connecting).kind(), ErrorKind::InvalidInput);
     harness.finish();
 }

@@ -97,7 +97,7 @@ fn a_connection_comes_from_the_local_address_asked_for() {
     let (to, from) = (listening.into(), local.into());
     let client = harness.soon(|harness| harness.port.open_stream(&to, Some(&from)));
     harness.track(client);
-    let connecting = harness.submit(client, Request::Connect(listening.into()));
+    let connecting = harness.submit(client, Request::connect(listening));
     let result = harness.last(connecting);
     assert!(matches!(result, Ok(Outcome::Connected)), "{result:?}");
     let (_socket, peer) = harness.accepted(accepting);

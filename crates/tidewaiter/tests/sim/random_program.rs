@@ -141,7 +141,7 @@ impl RandomProgram {
         let (to, from) = (self.add_flow(None), self.add_flow(None));
         self.connections.insert(local, (to, from));
         let index = self.add(port, handle, Kind::Socket, Some(from), Some(to));
-        self.submit(index, Request::Connect(address.into()));
+        self.submit(index, Request::connect(address));
     }
 
     fn spawn(&mut self) {

@@ -79,7 +79,11 @@ impl Harness {
     pub(crate) fn try_submit(&mut self, handle: Handle, request: Request) -> io::Result<Operation> {
         let kind = request.kind();
         let bytes = match &request {
-            Request::Send(data) | Request::File(FileRequest::Write { data, .. }) => data.len(),
+            Request::Send(data) => data.len(),
+            Request::File(asked) => match &**asked {
+                FileRequest::Write { data, .. } => data.len(),
+                _ => 0,
+            },
             Request::SendDatagrams(batch) => batch.len(),
             Request::AcceptOne => 1,
             _ => 0,
@@ -366,7 +370,7 @@ impl Harness {
     #[track_caller]
     pub(crate) fn connect(&mut self, peer: SocketAddr) -> (Handle, Operation) {
         let handle = self.open_stream(peer);
-        (handle, self.submit(handle, Request::Connect(peer.into())))
+        (handle, self.submit(handle, Request::connect(peer)))
     }
 
     #[track_caller]

@@ -50,7 +50,7 @@ fn simulated_pair(harness: &mut Harness, packets: bool) -> (Handle, Handle) {
     };
     let client = client.expect("a socket is to be had");
     harness.track(client);
-    let connecting = harness.submit(client, Request::Connect(peer));
+    let connecting = harness.submit(client, Request::connect(peer));
     let connected = harness.last(connecting);
     assert!(matches!(connected, Ok(Outcome::Connected)), "{connected:?}");
     let accepted = harness.last(accepting);

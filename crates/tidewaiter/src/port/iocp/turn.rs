@@ -105,7 +105,7 @@ impl Iocp {
                 record.chunks = chunks;
                 self.start_send(record);
             }
-            Request::Connect(peer) => match (self.source_of(operation).0, peer) {
+            Request::Connect(peer) => match (self.source_of(operation).0, *peer) {
                 (Source::Stream(_), Address::Ip(peer)) => self.start_connect(operation, peer),
                 (Source::Unopened(_), Address::Pipe(name)) => {
                     self.start_pipe_connect(operation, &name);
@@ -123,8 +123,8 @@ impl Iocp {
                 self.receive_datagrams(record);
             }
             Request::SendDatagrams(batch) => self.start_send_datagrams(operation, batch),
-            Request::File(request) => self.start_file(operation, request),
-            Request::SendFile(part) => self.start_sending(operation, part),
+            Request::File(request) => self.start_file(operation, *request),
+            Request::SendFile(part) => self.start_sending(operation, *part),
             Request::HangUp | Request::OpenFile(_) => {
                 unreachable!("`Entry::check` refuses it")
             }

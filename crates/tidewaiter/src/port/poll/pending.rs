@@ -56,7 +56,7 @@ impl Work {
             }),
             Request::Exit => Work::Exit,
             Request::HangUp => Work::HangUp,
-            Request::Connect(peer) => Work::Connect(Box::new(peer)),
+            Request::Connect(peer) => Work::Connect(peer),
             Request::Send(chunks) if packets || chunks.has_messages() => Work::SendMessages(chunks),
             Request::Send(chunks) => Work::Send(chunks),
             Request::ReceiveDatagrams => Work::ReceiveDatagrams(RareQueue::new()),

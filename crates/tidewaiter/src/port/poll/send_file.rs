@@ -57,7 +57,7 @@ impl PollPort {
         match request {
             Request::SendFile(part) if SENDS => {
                 let file = self.query(part.file, Query::File)?.file();
-                Ok(Some(Box::new(FileSending::new(file, *part))))
+                Ok(Some(Box::new(FileSending::new(file, **part))))
             }
             _ => Err(no_file_calls(PortKind::Poll, request)),
         }

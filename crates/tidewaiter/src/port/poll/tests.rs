@@ -241,7 +241,7 @@ fn a_refused_connect_says_so_and_an_accepted_one_connects() {
     drop(taken);
     let handle = port.open_stream(&address.into(), None).expect("a socket");
     none_yet(&mut port);
-    port.submit(handle, Request::Connect(address.into()), Token(0))
+    port.submit(handle, Request::connect(address), Token(0))
         .expect("submitted");
     let completion = one(&mut port);
     assert_eq!(error_of(&completion), io::ErrorKind::ConnectionRefused);
@@ -252,7 +252,7 @@ fn a_refused_connect_says_so_and_an_accepted_one_connects() {
     port.submit(listener, Request::Accept, Token(7))
         .expect("submitted");
     let handle = port.open_stream(&address, None).expect("a socket");
-    port.submit(handle, Request::Connect(address.clone()), Token(8))
+    port.submit(handle, Request::connect(address.clone()), Token(8))
         .expect("submitted");
     let mut seen = Vec::new();
     while seen.len() < 2 {

@@ -148,7 +148,7 @@ impl Driver for SimDriver {
         let work = match request {
             Request::Accept => Work::Accept,
             Request::AcceptOne => Work::AcceptOne,
-            Request::Connect(peer) => Work::Connect(peer),
+            Request::Connect(peer) => Work::Connect(*peer),
             Request::Receive => Work::Receive {
                 with_descriptors: false,
             },

@@ -23,7 +23,7 @@ pub(super) enum Work {
     ReceiveDatagrams,
     SendDatagrams(DatagramBatch),
     OpenFile(Box<FileToOpen>),
-    File(FileRequest),
+    File(Box<FileRequest>),
     Exit,
     HangUp,
     Close(CloseMode),

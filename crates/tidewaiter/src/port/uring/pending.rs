@@ -298,7 +298,7 @@ impl Pending {
         Legacy::Request(match self.work {
             Work::Connect(_) if self.stage == Stage::Polling => return Legacy::Connecting,
             Work::Connect(address) => {
-                Request::Connect(control::address(address.get()).expect("it was made of one"))
+                Request::connect(control::address(address.get()).expect("it was made of one"))
             }
             Work::Watch => return Legacy::Watch,
             Work::Accept { one: false } => Request::Accept,

@@ -34,9 +34,9 @@ impl Uring {
                 if !std::mem::replace(&mut self.setup.quiet, true) {
                     sigpipe::block_unless_ignored()?;
                 }
-                Ok(Work::SendFile(Box::new(FileSending::new(file, part))))
+                Ok(Work::SendFile(Box::new(FileSending::new(file, *part))))
             }
-            Request::File(request) => Ok(Work::File(Box::new(FileWork::new(request)))),
+            Request::File(request) => Ok(Work::File(Box::new(FileWork::new(*request)))),
             _ => unreachable!("only requests about open files come here"),
         }
     }

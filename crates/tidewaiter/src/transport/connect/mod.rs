@@ -218,7 +218,7 @@ impl Inner {
             None => self.open(&address),
         });
         let started = opened.and_then(|handle| {
-            let request = Request::Connect(address.clone());
+            let request = Request::connect(address.clone());
             let submitted = self
                 .reactor
                 .port_mut()

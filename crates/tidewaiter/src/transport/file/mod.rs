@@ -315,7 +315,7 @@ impl OpenFile {
         if !self.reactor.port().performs(work.call()) {
             return self.start_on_thread(id, work);
         }
-        let request = Request::File(work.request(&self.reactor));
+        let request = Request::File(Box::new(work.request(&self.reactor)));
         let submitted = self
             .reactor
             .port_mut()

@@ -204,7 +204,7 @@ impl Stream {
 
     fn submit_file(self: &Rc<Self>, part: Option<FilePart>) {
         let submitted = part.map(|part| {
-            let request = Request::SendFile(part);
+            let request = Request::SendFile(Box::new(part));
             let mut port = self.reactor.port_mut();
             port.submit(self.output(), request, self.token.get())
         });

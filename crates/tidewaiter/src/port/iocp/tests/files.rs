@@ -34,7 +34,7 @@ fn write(port: &mut Iocp, handle: Handle, bytes: &[u8]) {
         offset: Some(0),
         data: Chunks::from(bytes),
     };
-    let writing = submit(port, handle, Request::File(request));
+    let writing = submit(port, handle, Request::File(Box::new(request)));
     match only(port, writing) {
         Ok(Outcome::File(FileOutcome::Written { bytes: written })) => {
             assert_eq!(written, bytes.len());
@@ -51,7 +51,7 @@ fn a_file_is_written_and_read_on_the_port() {
     write(&mut port, handle, b"hello");
     for (offset, expected) in [(0, &b"hello"[..]), (3, b"lo"), (5, b""), (100, b"")] {
         let into = Vec::with_capacity(10);
-        let request = Request::File(FileRequest::Read { offset, into });
+        let request = Request::File(Box::new(FileRequest::Read { offset, into }));
         let reading = submit(&mut port, handle, request);
         match only(&mut port, reading) {
             Ok(Outcome::File(FileOutcome::Read(bytes))) => assert_eq!(bytes, expected),
@@ -74,7 +74,7 @@ fn parts_of_a_file_are_transmitted() {
     let (handle, mut peer): (Handle, TcpStream) = connected(&mut port);
     for (offset, len, expected) in [(2, 5, 5), (8, 100, 2), (10, 1, 0)] {
         let part = FilePart { file, offset, len };
-        let sending = submit(&mut port, handle, Request::SendFile(part));
+        let sending = submit(&mut port, handle, Request::SendFile(Box::new(part)));
         match only(&mut port, sending) {
             Ok(Outcome::FileSent {
                 bytes,

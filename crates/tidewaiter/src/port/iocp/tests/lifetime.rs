@@ -136,7 +136,7 @@ fn a_connect_ends_early() {
     let peer = Address::from(([192, 0, 2, 1], 9));
     let handle = port.open_stream(&peer, None).expect("a socket");
     let operation = port
-        .submit(handle, Request::Connect(peer), Token(0))
+        .submit(handle, Request::connect(peer), Token(0))
         .expect("a stream");
     port.cancel(operation);
     until(&mut port, |_, completion| {

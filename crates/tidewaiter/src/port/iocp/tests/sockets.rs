@@ -200,7 +200,7 @@ fn connecting_works_or_says_why_not() {
     let address = listener.local_addr().expect("it is bound");
     let handle = port.open_stream(&address.into(), None).expect("a socket");
     let operation = port
-        .submit(handle, Request::Connect(address.into()), Token(0))
+        .submit(handle, Request::connect(address), Token(0))
         .expect("a stream");
     let (mut peer, _) = listener.accept().expect("it connects");
     assert!(matches!(only(&mut port, operation), Ok(Outcome::Connected)));
@@ -213,7 +213,7 @@ fn connecting_works_or_says_why_not() {
     drop(listener);
     let handle = port.open_stream(&address.into(), None).expect("a socket");
     let operation = port
-        .submit(handle, Request::Connect(address.into()), Token(0))
+        .submit(handle, Request::connect(address), Token(0))
         .expect("a stream");
     let Err(Failure::Os { call, source }) = only(&mut port, operation) else {
         panic!("nobody listens");

@@ -161,7 +161,7 @@ fn reordering_changes_the_order_between_operations() {
         let refused = Address::from(([127, 0, 0, 1], 9));
         for token in 0..10 {
             let client = bench.port.open_stream(&refused, None).expect("a free port");
-            let request = Request::Connect(refused.clone());
+            let request = Request::connect(refused.clone());
             bench
                 .port
                 .submit(client, request, Token(token))

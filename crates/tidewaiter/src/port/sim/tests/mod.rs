@@ -81,7 +81,7 @@ impl Bench {
     fn connect(&mut self, address: impl Into<Address>) -> Handle {
         let address = address.into();
         let client = self.port.open_stream(&address, None).expect("a free port");
-        self.submit(client, Request::Connect(address));
+        self.submit(client, Request::connect(address));
         client
     }
 

@@ -172,7 +172,7 @@ fn a_local_address_is_free_again_after_its_connection() {
             .port
             .open_stream(&address("127.0.0.1:9"), Some(&local));
         let client = client.expect("free");
-        bench.submit(client, Request::Connect(address("127.0.0.1:9")));
+        bench.submit(client, Request::connect(address("127.0.0.1:9")));
         let result = bench.next(RequestKind::Connect);
         assert_eq!(error_kind(result), ErrorKind::ConnectionRefused);
         bench
@@ -192,7 +192,7 @@ fn nobody_answers_from_a_documentation_address_and_cancelling_ends_that() {
     let mut bench = Bench::new(Sim::new(1));
     let peer = address("192.0.2.1:80");
     let client = bench.port.open_stream(&peer, None).expect("a free port");
-    let operation = bench.port.submit(client, Request::Connect(peer), Token(0));
+    let operation = bench.port.submit(client, Request::connect(peer), Token(0));
     let mut batch = Vec::new();
     let minute = Some(Duration::from_secs(60));
     bench.port.wait(minute, &mut batch).expect("it times out");

@@ -53,7 +53,7 @@ fn connect(bench: &mut Bench, path: &str, packets: bool) -> Handle {
         false => bench.port.open_stream(&peer, None),
     };
     let client = client.expect("a socket is to be had");
-    bench.submit(client, Request::Connect(peer));
+    bench.submit(client, Request::connect(peer));
     client
 }
 
@@ -116,7 +116,7 @@ fn nobody_is_found_at_a_free_path_and_kinds_are_not_mixed() {
     assert!(source.to_string().contains("of another kind"), "{source}");
     let client = bench.port.open_stream(&name("/a").into(), None);
     let ip = Address::from(([127, 0, 0, 1], 80));
-    bench.submit(client.expect("a socket"), Request::Connect(ip));
+    bench.submit(client.expect("a socket"), Request::connect(ip));
     assert_eq!(
         error_kind(bench.next(RequestKind::Connect)),
         ErrorKind::InvalidInput

@@ -18,7 +18,7 @@ fn echoes_both_ways_on_every_kernel() {
         let address = harness.port.local_addr(listener).expect("it is bound");
         let accept = harness.submit(listener, Request::Accept);
         let client = harness.port.open_stream(&address, None).expect("a socket");
-        let connect = harness.submit(client, Request::Connect(address));
+        let connect = harness.submit(client, Request::connect(address));
         let accepted = harness.next(accept);
         assert!(accepted.more, "accepting goes on");
         let Ok(Outcome::Accepted { socket, peer }) = accepted.result else {
@@ -131,7 +131,7 @@ fn a_refused_connection_says_so() {
         .port
         .open_stream(&address.into(), None)
         .expect("a socket");
-    let connect = harness.submit(stream, Request::Connect(address.into()));
+    let connect = harness.submit(stream, Request::connect(address));
     assert_eq!(os_error(&harness.next(connect)), Some(libc::ECONNREFUSED));
     harness.close(stream, CloseMode::Graceful);
     harness.finish();
