@@ -17,9 +17,10 @@ use crate::process::{OsProcess, PipeDirection};
 /// The object behind a handle. Dropping it closes it.
 #[derive(Debug)]
 pub(super) enum Source {
-    Listener(Listening),
+    /// Boxed, as what follows: connections far outnumber listeners, datagram sockets and processes.
+    Listener(Box<Listening>),
     Stream(Socket),
-    Datagrams(DatagramSocket),
+    Datagrams(Box<DatagramSocket>),
     /// A socket of sequenced packets.
     Packets(Socket),
     Reader(OwnedFd),
@@ -27,7 +28,6 @@ pub(super) enum Source {
     /// A pipe that goes both ways.
     Duplex(Socket),
     Serial(SerialPort),
-    /// Boxed: connections far outnumber processes.
     Process(Box<OsProcess>),
     /// A file that is still to be opened.
     UnopenedFile,
@@ -102,10 +102,10 @@ impl Source {
 
     fn object(&self) -> Object<'_> {
         match self {
-            Source::Listener(Listening { socket, .. })
-            | Source::Stream(socket)
-            | Source::Packets(socket)
-            | Source::Duplex(socket) => Object::Socket(socket),
+            Source::Listener(listening) => Object::Socket(&listening.socket),
+            Source::Stream(socket) | Source::Packets(socket) | Source::Duplex(socket) => {
+                Object::Socket(socket)
+            }
             Source::Datagrams(socket) => Object::Socket(socket),
             Source::Reader(pipe) | Source::Writer(pipe) => Object::Pipe(pipe),
             Source::Serial(port) => Object::Serial(port),
@@ -120,10 +120,10 @@ impl AsFd for Source {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Source::Listener(Listening { socket, .. })
-            | Source::Stream(socket)
-            | Source::Packets(socket)
-            | Source::Duplex(socket) => socket.as_fd(),
+            Source::Listener(listening) => listening.socket.as_fd(),
+            Source::Stream(socket) | Source::Packets(socket) | Source::Duplex(socket) => {
+                socket.as_fd()
+            }
             Source::Datagrams(socket) => socket.as_fd(),
             Source::Reader(pipe) | Source::Writer(pipe) => pipe.as_fd(),
             Source::Serial(port) => port.as_fd(),

@@ -343,7 +343,8 @@ impl Driver for PollPort {
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let registered = match open {
             Open::Listener(options) => {
-                self.register(Source::Listener(Listening::open(PortKind::Poll, options)?))
+                let listening = Listening::open(PortKind::Poll, options)?;
+                self.register(Source::Listener(Box::new(listening)))
             }
             Open::Pipe(_) => {
                 return Err(unsupported(PortKind::Poll, "connect to", "named pipes"));
@@ -358,7 +359,7 @@ impl Driver for PollPort {
             }
             Open::Datagrams(options) => {
                 let socket = DatagramSocket::open(PortKind::Poll, options)?;
-                self.register(Source::Datagrams(socket))
+                self.register(Source::Datagrams(Box::new(socket)))
             }
             Open::Serial(options) => self.register(Source::Serial(serial::open(options)?)),
             Open::UnopenedFile => return Err(unsupported(self.info.kind, "open", "files")),
@@ -432,10 +433,10 @@ fn source_of(resource: Resource) -> io::Result<Source> {
         Resource::Socket(Socket(SocketRepr::Plain(socket))) => Ok(Source::Stream(socket)),
         Resource::Socket(Socket(SocketRepr::Os(socket))) => Source::of_socket(socket),
         Resource::Socket(Socket(SocketRepr::Own(_))) => Err(of_another_port()),
-        Resource::Listener(listener) => Ok(Source::Listener(listener.into())),
+        Resource::Listener(listener) => Ok(Source::Listener(Box::new(listener.into()))),
         Resource::Datagrams(socket) => {
             let socket = DatagramSocket::adopt(socket.0)?;
-            Ok(Source::Datagrams(socket))
+            Ok(Source::Datagrams(Box::new(socket)))
         }
         Resource::PipeReader(pipe) => Ok(Source::Reader(pipe)),
         Resource::PipeWriter(pipe) => Ok(Source::Writer(pipe)),

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use super::super::admission::{RequestKinds, not_a_socket};
-use super::super::listening::Listening;
 use super::super::messages::DatagramSocket;
 use super::super::source::Source;
 use super::super::table::Key;
@@ -48,6 +47,8 @@ impl Entry {
 
     pub(super) fn descriptor(&self) -> RawFd {
         match &self.source {
+            // Most handles are connections. Tell that first.
+            Source::Stream(socket) => socket.as_raw_fd(),
             Source::Process(process) if process.is_by_number() => -1,
             source => source.as_fd().as_raw_fd(),
         }
@@ -55,10 +56,8 @@ impl Entry {
 
     pub(super) fn socket(&self) -> io::Result<&socket2::Socket> {
         match &self.source {
-            Source::Listener(Listening { socket, .. })
-            | Source::Stream(socket)
-            | Source::Packets(socket)
-            | Source::Duplex(socket) => Ok(socket),
+            Source::Listener(listening) => Ok(&listening.socket),
+            Source::Stream(socket) | Source::Packets(socket) | Source::Duplex(socket) => Ok(socket),
             _ => Err(not_a_socket()),
         }
     }

@@ -240,11 +240,11 @@ impl Uring {
             },
             Resource::Listener(listener) => {
                 listener.socket.set_nonblocking(true)?;
-                Ok(Source::Listener(listener.into()))
+                Ok(Source::Listener(Box::new(listener.into())))
             }
             Resource::Datagrams(socket) => {
                 let socket = DatagramSocket::adopt(socket.0)?;
-                Ok(Source::Datagrams(socket))
+                Ok(Source::Datagrams(Box::new(socket)))
             }
             Resource::PipeReader(pipe) => {
                 control::unblock(&pipe)?;
@@ -409,7 +409,10 @@ impl Driver for Uring {
 
     fn open(&mut self, open: Open<'_>) -> io::Result<Handle> {
         let source = match open {
-            Open::Listener(options) => Source::Listener(Listening::open(PortKind::Uring, options)?),
+            Open::Listener(options) => {
+                let listening = Listening::open(PortKind::Uring, options)?;
+                Source::Listener(Box::new(listening))
+            }
             Open::Pipe(_) => {
                 return Err(unsupported(PortKind::Uring, "connect to", "named pipes"));
             }
@@ -423,7 +426,7 @@ impl Driver for Uring {
             }
             Open::Datagrams(options) => {
                 let socket = DatagramSocket::open(PortKind::Uring, options)?;
-                Source::Datagrams(socket)
+                Source::Datagrams(Box::new(socket))
             }
             Open::Serial(options) => {
                 self.ask_write_flags()?;
