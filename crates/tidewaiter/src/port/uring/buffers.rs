@@ -171,11 +171,21 @@ impl BufferRing {
     /// are still none, the kernel gets more of them from now on.
     pub(super) fn replenish(&self) -> bool {
         if self.listed.get() == 0 {
-            let more = self.listed_max.get().saturating_mul(2).min(self.count);
-            self.listed_max.set(more);
-            self.fill_up();
+            self.list_more();
         }
         self.listed.get() > 0
+    }
+
+    /// The number of buffers that the kernel should have.
+    pub(super) fn listed_max(&self) -> u16 {
+        self.listed_max.get()
+    }
+
+    /// Gives the kernel twice as many buffers from now on.
+    pub(super) fn list_more(&self) {
+        let more = self.listed_max.get().saturating_mul(2).min(self.count);
+        self.listed_max.set(more);
+        self.fill_up();
     }
 
     fn give(&self, id: u16) {

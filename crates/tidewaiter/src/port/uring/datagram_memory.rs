@@ -26,6 +26,8 @@ pub(super) struct DatagramMemory {
     pub(super) erring: VecDeque<Key>,
     /// The number of completions before the present wait.
     pub(super) wait_began: usize,
+    /// The number of messages that the present wait has copied.
+    pub(super) copied: usize,
 }
 
 impl DatagramMemory {
@@ -37,9 +39,18 @@ impl DatagramMemory {
     }
 
     /// Gives the kernel buffers that it has run out of; returns whether it has some now.
-    pub(super) fn replenish(&self) -> bool {
-        let buffers = self.buffers.as_ref();
-        buffers.is_some_and(|buffers| buffers.replenish())
+    ///
+    /// The buffers of small messages, which were copied, are back in the ring by now. Without more of them, the kernel
+    /// would run out in each wait. It gets more of them at once, because small messages stay in the processor's cache.
+    pub(super) fn replenish(&mut self) -> bool {
+        let Some(buffers) = &self.buffers else {
+            return false;
+        };
+        if self.copied >= usize::from(buffers.listed_max()) {
+            self.copied = 0;
+            buffers.list_more();
+        }
+        buffers.replenish()
     }
 
     /// Forgets the buffers, because their ring is gone.

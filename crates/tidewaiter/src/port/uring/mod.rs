@@ -359,6 +359,7 @@ impl Driver for Uring {
         self.bell.rung = false;
         self.datagrams.wait_began = before;
         loop {
+        self.datagrams.copied = 0;
             self.buffers.fill_up();
             self.watch_foreign();
             if self.datagrams.used {

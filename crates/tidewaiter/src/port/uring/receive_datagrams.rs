@@ -108,6 +108,9 @@ impl Uring {
             self.datagrams.erring.push_back(key);
             return;
         }
+        if Datagrams::copies(memory.len() - PAYLOAD) {
+            self.datagrams.copied += 1;
+        }
         let message = Message {
             start: PAYLOAD,
             segment,
