@@ -320,7 +320,16 @@ impl Resource {
     }
 
     /// Refuses a socket that is not of the kind that it is passed as. The sockets that ports have made need no check.
+    #[inline]
     pub(super) fn check_kind(&self) -> io::Result<()> {
+        match self {
+            Resource::Socket(Socket(SocketRepr::Plain(_))) => Ok(()),
+            _ => self.check_kind_of_other(),
+        }
+    }
+
+    #[cold]
+    fn check_kind_of_other(&self) -> io::Result<()> {
         match self {
             Resource::Socket(Socket(SocketRepr::Os(socket))) if !is_stream(socket)? => {
                 Err(wrong_kind("the socket is no stream socket"))

@@ -60,7 +60,7 @@ use super::table::Table;
 use super::waker::Waker;
 use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, Interest, Operation, PortInfo,
-    PortKind, PortOptions, Request, Spawned, Token, control,
+    PortKind, PortOptions, Request, RequestKind, Spawned, Token, control,
 };
 use crate::process::{Command, SpawnError};
 use buffers::BufferRing;
@@ -316,6 +316,7 @@ impl Driver for Uring {
             stage: work.first_stage(),
             cancelled: false,
             lent: false,
+            kind,
             work,
         });
         entry.note(key, kind);
@@ -358,8 +359,8 @@ impl Driver for Uring {
         debug_assert_eq!(self.phase, Phase::Active, "`begin_waiting` comes first");
         self.bell.rung = false;
         self.datagrams.wait_began = before;
-        loop {
         self.datagrams.copied = 0;
+        loop {
             self.buffers.fill_up();
             self.watch_foreign();
             if self.datagrams.used {
@@ -395,6 +396,7 @@ impl Driver for Uring {
             stage: Stage::Started,
             cancelled: false,
             lent: false,
+            kind: RequestKind::Close,
             work: Work::Close,
         });
         let entry = self

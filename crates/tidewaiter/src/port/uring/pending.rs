@@ -157,24 +157,6 @@ impl Work {
         }
     }
 
-    pub(super) fn kind(&self) -> RequestKind {
-        match self {
-            Work::Accept { .. } => RequestKind::Accept,
-            Work::Connect(_) => RequestKind::Connect,
-            Work::Receive { .. } | Work::ReceiveMessages(_) => RequestKind::Receive,
-            Work::Send { .. } | Work::SendMessages { .. } => RequestKind::Send,
-            Work::ReceiveDatagrams { .. } => RequestKind::ReceiveDatagrams,
-            Work::SendDatagrams { .. } => RequestKind::SendDatagrams,
-            Work::OpenFile(_) => RequestKind::OpenFile,
-            Work::File(_) => RequestKind::File,
-            Work::SendFile(_) => RequestKind::SendFile,
-            Work::Exit(_) => RequestKind::Exit,
-            Work::HangUp { .. } => RequestKind::HangUp,
-            Work::Watch => RequestKind::Watch,
-            Work::Close => RequestKind::Close,
-        }
-    }
-
     /// The name of the corresponding system call.
     pub(super) fn call(&self) -> &'static str {
         match self {
@@ -220,6 +202,7 @@ pub(super) struct Pending {
     pub(super) cancelled: bool,
     /// The kernel has the operation, and its last completion is still to come.
     pub(super) lent: bool,
+    pub(super) kind: RequestKind,
     pub(super) work: Work,
 }
 
@@ -245,7 +228,7 @@ impl Pending {
         Completion {
             token: self.token,
             operation: Operation(key),
-            kind: self.work.kind(),
+            kind: self.kind,
             result: Ok(outcome),
             more: true,
             unsent: Chunks::new(),
@@ -256,13 +239,16 @@ impl Pending {
     pub(super) fn last(&mut self, key: Key, mut result: Result<Outcome, Failure>) -> Completion {
         let unsent = match &mut self.work {
             Work::Send { chunks, .. } => std::mem::take(chunks),
-            Work::Receive { .. } => Chunks::new(),
-            _ => self.take_unsent(&mut result),
+            Work::SendMessages { .. }
+            | Work::SendDatagrams { .. }
+            | Work::File(_)
+            | Work::SendFile(_) => self.take_unsent(&mut result),
+            _ => Chunks::new(),
         };
         Completion {
             token: self.token,
             operation: Operation(key),
-            kind: self.work.kind(),
+            kind: self.kind,
             result,
             more: false,
             unsent,
@@ -274,9 +260,7 @@ impl Pending {
     #[inline(never)]
     fn take_unsent(&mut self, result: &mut Result<Outcome, Failure>) -> Chunks {
         match &mut self.work {
-            Work::Send { chunks, .. } | Work::SendMessages { chunks, .. } => {
-                return std::mem::take(chunks);
-            }
+            Work::SendMessages { chunks, .. } => return std::mem::take(chunks),
             Work::File(work) => return work.take_unsent(),
             // A send of datagrams returns its batch, however it ends.
             Work::SendDatagrams { batch, .. } if result.is_err() => {

@@ -108,8 +108,8 @@ mod tests {
 
     use io_uring::squeue;
 
-    use super::super::super::Token;
     use super::super::super::table::{Key, Table};
+    use super::super::super::{RequestKind, Token};
     use super::super::pending::{Pending, Stage, Work};
     use super::{Chunks, Gather, Pinned, SockAddr};
 
@@ -161,6 +161,7 @@ mod tests {
             stage: Stage::Started,
             cancelled: false,
             lent: true,
+            kind: RequestKind::Send,
             work,
         }
     }

@@ -28,15 +28,18 @@ impl Pending {
     /// The entry points to memory that `self` owns on the heap, so `self` may move, but must be
     /// neither dropped nor changed until the completion. `spare` holds lists for vectored sends.
     pub(super) fn submission(&mut self, spare: &mut Vec<Pinned<Gather>>) -> squeue::Entry {
+        if let Some(entry) = self.transfer(spare) {
+            return entry;
+        }
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
-            let events = match self.work {
+            let events = match &self.work {
                 Work::Send { .. }
                 | Work::SendMessages { .. }
                 | Work::SendDatagrams { .. }
                 | Work::SendFile(_)
                 | Work::Connect(_) => libc::POLLOUT,
-                Work::File(ref work) if work.is_write() => libc::POLLOUT,
+                Work::File(work) if work.is_write() => libc::POLLOUT,
                 _ => libc::POLLIN,
             };
             return poll(descriptor, events);
@@ -44,14 +47,6 @@ impl Pending {
         match &mut self.work {
             Work::Accept { one } => accept::start(descriptor, *one),
             Work::Connect(peer) => connect::start(descriptor, peer),
-            Work::Receive {
-                pipe, multishot, ..
-            } => receive::start(descriptor, *pipe, *multishot),
-            Work::Send {
-                pipe,
-                chunks,
-                gather,
-            } => send::start(descriptor, *pipe, chunks, gather, spare),
             Work::ReceiveDatagrams { .. } => receive_datagrams::start(descriptor),
             Work::SendDatagrams { message, .. } => {
                 send_datagrams::start(descriptor, message.as_ref())
@@ -63,9 +58,34 @@ impl Pending {
             Work::ReceiveMessages(_) | Work::SendMessages { .. } => {
                 unreachable!("the ring only polls for such work")
             }
-            Work::SendFile(_) | Work::Watch | Work::Close => {
-                unreachable!("the ring never gets such work")
+            Work::Receive { .. }
+            | Work::Send { .. }
+            | Work::SendFile(_)
+            | Work::Watch
+            | Work::Close => {
+                unreachable!("the ring never gets such work, or it is a transfer")
             }
+        }
+    }
+
+    /// Builds the entry of a stream's receive or send; `None` for other work, and for sends that wait for room.
+    #[inline(always)]
+    fn transfer(&mut self, spare: &mut Vec<Pinned<Gather>>) -> Option<squeue::Entry> {
+        let descriptor = types::Fd(self.descriptor);
+        match &mut self.work {
+            Work::Receive { .. } if self.stage == Stage::Polling => {
+                Some(poll(descriptor, libc::POLLIN))
+            }
+            _ if self.stage == Stage::Polling => None,
+            Work::Receive {
+                pipe, multishot, ..
+            } => Some(receive::start(descriptor, *pipe, *multishot)),
+            Work::Send {
+                pipe,
+                chunks,
+                gather,
+            } => Some(send::start(descriptor, *pipe, chunks, gather, spare)),
+            _ => None,
         }
     }
 }
@@ -76,14 +96,31 @@ impl Uring {
         if self.phase != Phase::Active {
             return;
         }
+        let pending = self.operations.get_mut(key);
+        let pending = pending.expect("only live operations are started");
+        let Some(entry) = pending.transfer(&mut self.spare) else {
+            return self.start_rare(key);
+        };
+        pending.lent = true;
+        self.push(key, entry);
+    }
+
+    /// Submits work other than a stream's. It stays out of line, so that streams do not pay for it.
+    #[inline(never)]
+    fn start_rare(&mut self, key: Key) {
         if self.datagrams.used && !self.prepare_datagrams(key) {
             return;
         }
         let pending = self.operations.get_mut(key);
         let pending = pending.expect("only live operations are started");
         pending.lent = true;
-        let submission = pending.submission(&mut self.spare);
-        let entry = submission.user_data(key.to_u64());
+        let entry = pending.submission(&mut self.spare);
+        self.push(key, entry);
+    }
+
+    #[inline(always)]
+    fn push(&mut self, key: Key, entry: squeue::Entry) {
+        let entry = entry.user_data(key.to_u64());
         // SAFETY: the entry points to memory that the operation owns on the heap, and the operation
         // stays in the table, unchanged, until its last completion.
         unsafe { self.ring_mut().push(entry) };
@@ -272,7 +309,7 @@ impl Uring {
             .operations
             .remove(key)
             .expect("it was there a moment ago");
-        let kind = pending.work.kind();
+        let kind = pending.kind;
         match pending.work {
             Work::Send {
                 gather: Some(gather),

@@ -8,7 +8,7 @@ use io_uring::types;
 use super::super::directory::DirectoryOptions;
 use super::super::foreign::Foreign;
 use super::super::table::Key;
-use super::super::{Completion, Interest, Operation, RawDescriptor, Token};
+use super::super::{Completion, Interest, Operation, RawDescriptor, RequestKind, Token};
 use super::Uring;
 use super::pending::{Pending, Stage, Work};
 use super::ring::poll;
@@ -64,6 +64,7 @@ impl Uring {
             stage: Stage::Started,
             cancelled: false,
             lent: false,
+            kind: RequestKind::Watch,
             work: Work::Watch,
         }));
         if let Err(error) = add(&mut self.foreign, operation) {
