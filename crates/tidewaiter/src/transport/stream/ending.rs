@@ -120,7 +120,9 @@ impl Stream {
         end_state.reason.get_or_insert(reason);
         end_state.unsent += queue.len();
         drop(flow);
-        self.lose_files(files, queue.len());
+        if let Some(files) = files {
+            self.lose_files(*files, queue.len());
+        }
         self.reactor.discard(queue);
         if let Some(producer) = producer {
             self.reactor.guard("a producer", move || producer.stop());
@@ -182,7 +184,9 @@ impl Stream {
         if shut_down {
             self.shutdown_write();
         }
-        self.lose_files(files, queue.len());
+        if let Some(files) = files {
+            self.lose_files(*files, queue.len());
+        }
         self.tell(reason);
         self.reactor.discard(queue);
         if linger {

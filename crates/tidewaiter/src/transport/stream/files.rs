@@ -298,12 +298,10 @@ impl Stream {
 
     /// Reports that files are not sent, or not to their ends: those that [`Flow::files`] held, in front of which `unsent`
     /// bytes were left.
-    pub(super) fn lose_files(self: &Rc<Self>, files: Option<Box<FileQueue>>, unsent: usize) {
-        let Some(files) = files else {
-            return;
-        };
+    #[cold]
+    pub(super) fn lose_files(self: &Rc<Self>, files: FileQueue, unsent: usize) {
         let mut unread = unsent as u64;
-        for file in *files {
+        for file in files {
             // Bytes that were read are sent once they have left the queue.
             let sent = match file.way {
                 Way::Port => file.sent,

@@ -15,6 +15,17 @@ pub(crate) enum Direction {
     Out,
 }
 
+/// What the other end of a handle sees of the writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// The bytes alone, in their order.
+    Bytes,
+    /// Each piece of the queue as a message, so that no write may become a part of another one's piece.
+    Pieces,
+    /// Each write as a packet, which one receive takes.
+    Packets,
+}
+
 /// The handle below a stream, as the stream has to know it. The code that opened the handle picks the row.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -33,15 +44,13 @@ pub(crate) struct Link {
     pub(super) sends_now: bool,
     /// Whether the OS can hold back the last partial segment of a send.
     pub(super) holds_ends: bool,
-    /// Whether it carries packets: each write is one, and so is each receive.
-    pub(super) keeps_packets: bool,
+    /// What of the writes the other end sees.
+    pub(super) keeps: Kept,
     /// Whether descriptors can be passed, if the port does that.
     pub(super) passes_descriptors: bool,
     /// Whether the OS resets the connection if it is closed while the peer is still sending, so that a close in order
     /// has to linger.
     pub(super) lingers: bool,
-    /// Whether each piece of the queue is a message, so that no write may become a part of another one's piece.
-    pub(super) keeps_pieces: bool,
 }
 
 impl Link {
@@ -56,10 +65,9 @@ impl Link {
             fails_by_half: false,
             sends_now: true,
             holds_ends: true,
-            keeps_packets: false,
+            keeps: Kept::Bytes,
             passes_descriptors: false,
             lingers: true,
-            keeps_pieces: false,
         }
     }
 
@@ -68,7 +76,7 @@ impl Link {
         Link {
             peer: Some(peer),
             sends_now: !packets,
-            keeps_packets: packets,
+            keeps: if packets { Kept::Packets } else { Kept::Bytes },
             passes_descriptors: true,
             ..Link::duplex(true)
         }
@@ -81,7 +89,7 @@ impl Link {
             Address::Unix(_) => Link::unix(peer, packets),
             Address::Pipe(_) => Link {
                 peer: Some(peer),
-                keeps_pieces: packets,
+                keeps: if packets { Kept::Pieces } else { Kept::Bytes },
                 ..Link::duplex(false)
             },
         }
@@ -98,10 +106,9 @@ impl Link {
             fails_by_half: false,
             sends_now: false,
             holds_ends: false,
-            keeps_packets: false,
+            keeps: Kept::Bytes,
             passes_descriptors: false,
             lingers: false,
-            keeps_pieces: false,
         }
     }
 

@@ -26,6 +26,7 @@ use crate::port::{
 use crate::reactor::{Live, LiveKind, Reactor};
 use ending::{EndState, Gone};
 use files::{FileQueue, drop_files};
+use link::Kept;
 pub(crate) use link::{Direction, Link};
 use pausing::Held;
 pub use producer::{Producer, ProducerKind};
@@ -272,7 +273,7 @@ impl Stream {
         if !queue.has_storage() {
             *queue = self.reactor.take_storage();
         }
-        if self.link.keeps_packets {
+        if self.link.keeps == Kept::Packets {
             queue.begin_message(Vec::new());
         }
         fill(queue);
@@ -340,7 +341,9 @@ impl Stream {
     fn sent(self: &Rc<Self>, bytes: usize, mut unsent: Chunks) {
         self.reactor.counters().bytes_sent.add(bytes as u64);
         let mut flow = self.flow.borrow_mut();
-        flow.queue.put_back(&mut unsent);
+        if !unsent.is_empty() {
+            flow.queue.put_back(&mut unsent);
+        }
         self.reactor.keep_storage(unsent);
         self.go_on_sending(flow);
     }
@@ -413,12 +416,9 @@ impl Stream {
     ) {
         match result {
             Ok(Outcome::ReceivedWithDescriptors(received)) => self.received_passed(*received),
-            Ok(Outcome::EndOfFile) => self.happened(Event::EndOfFile),
             Ok(Outcome::FileSent { bytes, stopped_by }) => {
                 self.file_sent(bytes, stopped_by.map(|failure| *failure));
             }
-            Ok(Outcome::HungUp) => self.hung_up(),
-            Ok(Outcome::Closed) => self.handle_closed(),
             Ok(outcome) => log::error!("unexpected outcome for a stream: {outcome:?}"),
             Err(failure) if kind == RequestKind::SendFile => {
                 self.file_sent(0, Some(failure));
@@ -456,6 +456,9 @@ impl Live for Stream {
         match completion.result {
             Ok(Outcome::Received(buffer)) => self.received(buffer),
             Ok(Outcome::Sent { bytes }) => self.sent(bytes, completion.unsent),
+            Ok(Outcome::EndOfFile) => self.happened(Event::EndOfFile),
+            Ok(Outcome::HungUp) => self.hung_up(),
+            Ok(Outcome::Closed) => self.handle_closed(),
             result => self.completed_rare(completion.kind, result, completion.unsent),
         }
         if received_last {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
 
+use super::link::Kept;
 use super::producing::Registered;
 use super::{Flow, Sending, Stream};
 use crate::port::{Buffer, Failure};
@@ -51,7 +52,7 @@ impl Stream {
         };
         self.write(|queue| match shared {
             Some(buffer) => queue.push_received(buffer),
-            None if self.link.keeps_pieces => queue.push(Bytes::copy_from_slice(rest)),
+            None if self.link.keeps == Kept::Pieces => queue.push(Bytes::copy_from_slice(rest)),
             None => queue.extend_from_slice(rest),
         });
     }
