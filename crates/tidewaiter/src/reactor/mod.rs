@@ -172,8 +172,6 @@ struct Queued {
     callbacks: RefCell<VecDeque<Callback>>,
     /// Drained send queues that still hold the bytes that were sent, to be dropped.
     sent: RefCell<Vec<Chunks>>,
-    /// Batches without datagrams that still hold bytes that were sent, to be dropped.
-    sent_datagrams: RefCell<Vec<DatagramBatch>>,
     /// The program runs code of its own after this turn, so the turn must not wait.
     outside: Cell<bool>,
 }
@@ -365,12 +363,12 @@ impl Reactor {
     }
 
     /// Takes back a batch without datagrams for reuse. The loop drops the bytes that were sent.
-    pub(crate) fn keep_batch(&self, batch: DatagramBatch) {
+    pub(crate) fn keep_batch(&self, mut batch: DatagramBatch) {
         debug_assert!(batch.is_empty(), "only empty batches are reused");
         if batch.holds_sent() {
-            self.core.queued.sent_datagrams.borrow_mut().push(batch);
-            self.core.queued.any.set(true);
-            return;
+            let mut storage = self.take_storage();
+            batch.move_sent_to(&mut storage);
+            self.keep_storage(storage);
         }
         let mut kept = self.core.memory.batches.borrow_mut();
         if kept.len() < STORAGE_MAX {

@@ -137,10 +137,7 @@ impl Reactor {
         for _ in 0..count.max(CALLBACKS_MAX) {
             let next = queued.callbacks.borrow_mut().pop_front();
             let Some(callback) = next else {
-                let sent = !queued.sent.borrow().is_empty();
-                queued
-                    .any
-                    .set(sent || !queued.sent_datagrams.borrow().is_empty());
+                queued.any.set(!queued.sent.borrow().is_empty());
                 return;
             };
             self.guard("a callback", || callback(self));
@@ -156,13 +153,6 @@ impl Reactor {
                 self.guard("the drop of sent bytes", || storage.drop_sent());
             }
             self.keep_storage(storage);
-        }
-        let next = || self.core.queued.sent_datagrams.borrow_mut().pop();
-        while let Some(mut batch) = next() {
-            while batch.holds_sent() {
-                self.guard("the drop of sent datagrams", || batch.drop_sent());
-            }
-            self.keep_batch(batch);
         }
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::super::memory::Chunks;
 use super::error::DatagramError;
 use crate::os::Address;
 use crate::panics;
@@ -259,7 +260,7 @@ impl DatagramBatch {
     }
 
     /// Takes the first `count` datagrams, which were sent, off the queue. The program's memory among them is kept until
-    /// [`drop_sent`](DatagramBatch::drop_sent), because dropping it may run the program's code.
+    /// [`move_sent_to`](DatagramBatch::move_sent_to), because dropping it may run the program's code.
     ///
     /// # Panics
     ///
@@ -286,12 +287,10 @@ impl DatagramBatch {
             .is_some_and(|inner| !inner.sent.is_empty())
     }
 
-    /// Drops the program's memory that was sent. If a drop panics, so does this; what is left is for the next call.
-    pub(crate) fn drop_sent(&mut self) {
+    /// Moves the program's memory that was sent to that of `queue`.
+    pub(crate) fn move_sent_to(&mut self, queue: &mut Chunks) {
         if let Some(inner) = &mut self.inner {
-            while let Some(memory) = inner.sent.pop() {
-                drop(memory);
-            }
+            queue.hold_sent(inner.sent.drain(..));
         }
     }
 }

@@ -300,6 +300,11 @@ impl Chunks {
         storage.is_some_and(|storage| !storage.sent.is_empty())
     }
 
+    /// Adds memory of bytes that were sent by other means.
+    pub(crate) fn hold_sent(&mut self, memory: impl Iterator<Item = Bytes>) {
+        self.storage.get_or_insert_default().sent.extend(memory);
+    }
+
     /// Drops the memory of sent bytes, in the order of sending. If a drop panics, so does this; what is
     /// left is for the next call.
     pub(crate) fn drop_sent(&mut self) {
