@@ -31,11 +31,12 @@ pub(super) struct DatagramMemory {
 }
 
 impl DatagramMemory {
-    /// Gives the kernel buffers in place of those that are lent.
-    pub(super) fn fill_up(&self) {
+    /// Gives the kernel buffers in place of those that are lent. Returns whether it has errors for a receive.
+    pub(super) fn prepare(&self) -> bool {
         if let Some(buffers) = &self.buffers {
             buffers.fill_up();
         }
+        !self.erring.is_empty()
     }
 
     /// Gives the kernel buffers that it has run out of; returns whether it has some now.
@@ -62,10 +63,6 @@ impl DatagramMemory {
     pub(super) fn wipe_in_children(&self, wipe: bool) -> io::Result<()> {
         let buffers = self.buffers.as_ref();
         buffers.map_or(Ok(()), |buffers| buffers.wipe_in_children(wipe))
-    }
-
-    pub(super) fn has_errors(&self) -> bool {
-        !self.erring.is_empty()
     }
 
     pub(super) fn send_tray(&mut self) -> &mut SendTray {

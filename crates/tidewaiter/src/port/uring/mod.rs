@@ -363,11 +363,9 @@ impl Driver for Uring {
         loop {
             self.buffers.fill_up();
             self.watch_foreign();
-            if self.datagrams.used {
-                self.datagrams.fill_up();
-            }
+            let has_errors = self.datagrams.used && self.datagrams.prepare();
             let ready = !self.due.is_empty()
-                || (self.datagrams.used && self.datagrams.has_errors())
+                || has_errors
                 || self.ring_mut().has_completions()
                 || self.is_foreign_ready();
             let now = if ready { Wait::No } else { wait };

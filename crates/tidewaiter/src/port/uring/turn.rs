@@ -22,15 +22,42 @@ use super::{
 /// highest of the key's index, and would be needed only with 2^31 operations at once.
 const CANCELLING: u64 = 1 << 31;
 
+/// The submission entries for an operation's current `stage`.
+///
+/// They point to memory that the operation owns on the heap, so it may move, but must be neither dropped nor changed until
+/// the completion.
 impl Pending {
-    /// Builds the submission entry for the current `stage`.
-    ///
-    /// The entry points to memory that `self` owns on the heap, so `self` may move, but must be
-    /// neither dropped nor changed until the completion. `spare` holds lists for vectored sends.
+    /// Builds the entry, whatever the work.
+    #[cfg(test)]
     pub(super) fn submission(&mut self, spare: &mut Vec<Pinned<Gather>>) -> squeue::Entry {
-        if let Some(entry) = self.transfer(spare) {
-            return entry;
+        self.transfer(spare)
+            .unwrap_or_else(|| self.other_submission())
+    }
+
+    /// Builds the entry of a stream's receive or send; `None` for other work, and for sends that wait for room.
+    /// `spare` holds lists for vectored sends.
+    #[inline(always)]
+    fn transfer(&mut self, spare: &mut Vec<Pinned<Gather>>) -> Option<squeue::Entry> {
+        let descriptor = types::Fd(self.descriptor);
+        match &mut self.work {
+            Work::Receive { .. } if self.stage == Stage::Polling => {
+                Some(poll(descriptor, libc::POLLIN))
+            }
+            _ if self.stage == Stage::Polling => None,
+            Work::Receive {
+                pipe, multishot, ..
+            } => Some(receive::start(descriptor, *pipe, *multishot)),
+            Work::Send {
+                pipe,
+                chunks,
+                gather,
+            } => Some(send::start(descriptor, *pipe, chunks, gather, spare)),
+            _ => None,
         }
+    }
+
+    /// Builds the entry of work for which there is no [`transfer`](Pending::transfer).
+    fn other_submission(&mut self) -> squeue::Entry {
         let descriptor = types::Fd(self.descriptor);
         if self.stage == Stage::Polling {
             let events = match &self.work {
@@ -67,27 +94,6 @@ impl Pending {
             }
         }
     }
-
-    /// Builds the entry of a stream's receive or send; `None` for other work, and for sends that wait for room.
-    #[inline(always)]
-    fn transfer(&mut self, spare: &mut Vec<Pinned<Gather>>) -> Option<squeue::Entry> {
-        let descriptor = types::Fd(self.descriptor);
-        match &mut self.work {
-            Work::Receive { .. } if self.stage == Stage::Polling => {
-                Some(poll(descriptor, libc::POLLIN))
-            }
-            _ if self.stage == Stage::Polling => None,
-            Work::Receive {
-                pipe, multishot, ..
-            } => Some(receive::start(descriptor, *pipe, *multishot)),
-            Work::Send {
-                pipe,
-                chunks,
-                gather,
-            } => Some(send::start(descriptor, *pipe, chunks, gather, spare)),
-            _ => None,
-        }
-    }
 }
 
 impl Uring {
@@ -114,7 +120,7 @@ impl Uring {
         let pending = self.operations.get_mut(key);
         let pending = pending.expect("only live operations are started");
         pending.lent = true;
-        let entry = pending.submission(&mut self.spare);
+        let entry = pending.other_submission();
         self.push(key, entry);
     }
 
