@@ -44,6 +44,11 @@ impl Random {
     /// A duration within `range`.
     pub(super) fn duration(&mut self, range: &RangeInclusive<Duration>) -> Duration {
         let width = range.end().saturating_sub(*range.start());
+        if width.is_zero() {
+            // A number is drawn all the same, so that what follows does not depend on the range.
+            self.next();
+            return *range.start();
+        }
         let nanoseconds = u64::try_from(width.as_nanos()).unwrap_or(u64::MAX - 1);
         let more = Duration::from_nanos(self.below(nanoseconds.saturating_add(1)));
         range.start().saturating_add(more)

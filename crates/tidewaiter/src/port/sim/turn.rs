@@ -75,12 +75,11 @@ impl SimDriver {
     }
 
     fn perform(&mut self, world: &mut World, key: Key) -> Attempt {
-        let handle = self.operations.get(key).expect("looked up above").handle;
-        if let Work::Close(mode) = self.operations.get(key).expect("looked up above").work {
+        let pending = self.operations.get_mut(key).expect("looked up above");
+        if let Work::Close(mode) = pending.work {
             return self.perform_close(world, key, mode);
         }
-        let pending = self.operations.get_mut(key).expect("looked up above");
-        let entry = self.handles.get_mut(handle.0);
+        let entry = self.handles.get_mut(pending.handle.0);
         let source = &mut entry.expect("a handle outlives its operations").source;
         match (&mut pending.work, *source) {
             (Work::Accept | Work::AcceptOne, Source::Listener(listener)) => {
