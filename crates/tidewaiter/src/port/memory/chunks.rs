@@ -73,7 +73,9 @@ impl Storage {
         if self.messages.is_some() {
             self.take_off_messages(count);
         }
-        while let Some(first) = self.list.front() {
+        while count > 0
+            && let Some(first) = self.list.front()
+        {
             let left = first.as_slice().len() - self.start;
             if count < left {
                 self.start += count;
