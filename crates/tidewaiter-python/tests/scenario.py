@@ -16,7 +16,9 @@ _MODULES = {
     "select": ("twisted.internet.selectreactor", "SelectReactor"),
     "iocp": ("twisted.internet.iocpreactor.reactor", "IOCPReactor"),
 }
-MODULE, CLASS = _MODULES[os.environ.get("TEST_REACTOR", "tidewaiter")]
+# "none": the scenario brings its own reactor or loop.
+_REACTOR = os.environ.get("TEST_REACTOR", "tidewaiter")
+MODULE, CLASS = _MODULES.get(_REACTOR, ("", ""))
 
 
 def reactor_class():
@@ -72,7 +74,7 @@ def main():
     sys.modules["scenario"] = sys.modules["__main__"]
     # An embedded Python does not search its program's folder.
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    reactor = install()
+    reactor = install() if MODULE else None
     scenario = getattr(importlib.import_module(f"scenarios.{module}"), function)
     result = scenario(reactor, *json.loads(arguments))
     gc.collect()

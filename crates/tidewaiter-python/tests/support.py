@@ -51,6 +51,10 @@ def on(port):
     return {} if port is None else {"TIDEWAITER_PORT": port}
 
 
+# The environment of a scenario that brings its own reactor or loop.
+NO_REACTOR = {"TEST_REACTOR": "none"}
+
+
 def embedding_program(folder):
     """Builds the program that embeds this Python, in `folder`. Skips the test if there is no compiler."""
     variable = sysconfig.get_config_var

@@ -1,11 +1,9 @@
 """Twisted and asyncio on one port: neither needs a selector or a thread of its own."""
 
-import json
-import sys
 import unittest
 
 import support
-from support import HERE, ReactorTestCase, on, ours_only, ports
+from support import NO_REACTOR, ReactorTestCase, on, ours_only, ports
 
 
 @ours_only
@@ -61,18 +59,13 @@ class InTwisted(ReactorTestCase):
 
 
 @ours_only
-class InAsyncio(unittest.TestCase):
+class InAsyncio(ReactorTestCase):
     """Twisted in programs of asyncio's, and programs that ask for Twisted's reactor on asyncio."""
 
-    maxDiff = None
-
-    def outcomes(self, function, *arguments):
+    def outcomes(self, function):
         """The outcome of a scenario on each port."""
         for port in ports():
-            command = [sys.executable, "-m", "scenarios.two_faces", function, *arguments]
-            finished = support.run(command, seconds=40, environment=on(port), folder=HERE)
-            self.assertEqual((finished.code, finished.left_over), (0, []), finished)
-            yield json.loads(finished.output)
+            yield self.scenario("two_faces", function, environment={**on(port), **NO_REACTOR})
 
     def test_a_reactor_runs_in_an_asyncio_program(self):
         for outcome in self.outcomes("inside_asyncio"):
@@ -81,7 +74,7 @@ class InAsyncio(unittest.TestCase):
 
     @support.needs_posix
     def test_twisteds_own_reactor_for_asyncio_runs_on_our_loop(self):
-        for outcome in self.outcomes("twisteds_own", ""):
+        for outcome in self.outcomes("twisteds_own"):
             self.assertEqual(outcome, ["7", "Loop"])
 
     def test_a_reactor_of_ours_is_the_class_that_programs_ask_for(self):

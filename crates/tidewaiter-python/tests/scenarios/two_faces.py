@@ -2,9 +2,7 @@
 
 import asyncio
 import contextvars
-import json
 import os
-import sys
 import threading
 
 import tidewaiter.asyncio
@@ -298,10 +296,10 @@ def failing_faces(reactor):
     return [sorted(heard), sorted(LOG.failures)]
 
 
-# In programs of asyncio's. These run without the scenario's own reactor: see `test_two_faces`.
+# These bring their own reactor or loop.
 
 
-def inside_asyncio():
+def inside_asyncio(_):
     """A reactor that runs in `tidewaiter.asyncio.run`, until its block ends."""
     happened = []
 
@@ -337,7 +335,7 @@ def inside_asyncio():
     return [happened, left == ["MainThread"]]
 
 
-def twisteds_own(folder):
+def twisteds_own(_):
     """Twisted's own reactor for asyncio runs on our loop, as Daphne installs it."""
     from twisted.internet import asyncioreactor
 
@@ -357,7 +355,7 @@ def twisteds_own(folder):
     return _run(reactor, twisteds)
 
 
-def one_that_is_asked_for():
+def one_that_is_asked_for(_):
     """The reactor that satisfies programs that ask for the class of Twisted's."""
     from tidewaiter.twisted import asyncioreactor
     from twisted.internet import asyncioreactor as twisteds
@@ -383,7 +381,3 @@ def one_that_is_asked_for():
     except TypeError:
         outcome.append("refused")
     return outcome
-
-
-if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
