@@ -9,6 +9,7 @@ from pathlib import Path
 
 # The modules that pass on Windows, apart from tests that they skip there.
 ON_WINDOWS = [
+    "test_asyncio_children",
     "test_asyncio_loop",
     "test_beneath",
     "test_children",
@@ -24,6 +25,7 @@ ON_WINDOWS = [
     "test_stdio",
     "test_strangers",
     "test_terminals",
+    "test_two_faces",
     "test_windows",
 ]
 

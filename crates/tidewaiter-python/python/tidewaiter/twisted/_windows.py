@@ -77,7 +77,7 @@ def _missing(self, *args: object, **kw: object):
 
 
 @implementer(IReactorWin32Events, IReactorProcess)
-class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
+class IOCPReactor(WatchingReactor):
     """
     A Twisted reactor that waits at a completion port of Windows.
 
@@ -116,6 +116,8 @@ class IOCPReactor(WatchingReactor, posixbase._DisconnectSelectableMixin):
     @property
     def handles(self):
         return set(self._live())
+
+    _disconnectSelectable = posixbase._DisconnectSelectableMixin._disconnectSelectable
 
     # IReactorSSL.
 
