@@ -95,7 +95,7 @@ class ReadPipe(Pipe, asyncio.ReadTransport):
             self._pipe.resume()
 
 
-class WritePipe(Pipe, asyncio.WriteTransport):
+class WritePipe(Pipe, asyncio.Transport):
     """The pipe of an input of a child."""
 
     _MODE = "wb"
@@ -147,7 +147,7 @@ class WritePipe(Pipe, asyncio.WriteTransport):
             self._child._tell(getattr(protocol, method))
 
 
-class DuplexPipe(ReadPipe, WritePipe, asyncio.Transport):
+class DuplexPipe(ReadPipe, WritePipe):
     """A pipe of a child that goes both ways, or its terminal."""
 
     _MODE = "r+b"
