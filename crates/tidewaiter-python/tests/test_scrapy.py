@@ -16,11 +16,21 @@ class Scrapy(unittest.TestCase):
     maxDiff = None
 
     def test_a_site_is_crawled_whole(self):
-        crawl = [sys.executable, support.HERE / "scenarios" / "site.py", REACTORS[support.REACTOR], PAGES]
+        self.crawl(REACTORS[support.REACTOR], "NoneType")
+
+    @support.ours_only
+    def test_a_site_is_crawled_whole_with_asyncio_in_the_spider(self):
+        ours = "tidewaiter.twisted.asyncioreactor.AsyncioReactor"
+        for reactor in (ours, "twisted.internet.asyncioreactor.AsyncioSelectorReactor"):
+            with self.subTest(reactor):
+                self.crawl(reactor, "Loop", "tidewaiter.asyncio.Loop")
+
+    def crawl(self, reactor, loop, *loop_class):
+        crawl = [sys.executable, support.HERE / "scenarios" / "site.py", reactor, PAGES, *loop_class]
         finished = support.run(crawl, seconds=60)
         self.assertEqual((finished.code, finished.errors), (0, ""), finished)
         found = json.loads(finished.output)
-        self.assertTrue(found.pop("reactor").startswith(REACTORS[support.REACTOR].rpartition(".")[0]), finished)
+        self.assertEqual((found.pop("reactor"), found.pop("loop")), (reactor, loop), finished)
         # One other page links to each page, and each page has two links. One page in ten redirects.
         expected = {
             "pages": PAGES,

@@ -1,15 +1,17 @@
 """Scrapy crawls a site of some hundred pages, which this process serves; both run on the reactor under test.
 
-Run by test_scrapy.py as: python site.py MODULE.CLASS PAGES. Prints the result as one line of JSON.
+Run by test_scrapy.py as: python site.py MODULE.CLASS PAGES [LOOP], with the class of an asyncio loop. Prints the result
+as one line of JSON.
 """
 
+import asyncio
 import json
 import sys
 
 import scrapy
 from scrapy.crawler import CrawlerProcess
 
-REACTOR, PAGES = sys.argv[1], int(sys.argv[2])
+REACTOR, PAGES, LOOP = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 
 
 class Numbers(scrapy.Spider):
@@ -25,11 +27,14 @@ class Numbers(scrapy.Spider):
     def closed(self, reason):
         return self.port.stopListening()
 
-    def parse(self, response):
+    async def parse(self, response):
+        if LOOP:
+            await asyncio.sleep(0.001)
         number = int(response.css("h1::text").get())
         self.found[number] = response.css("p::text").get()
         yield {"number": number}
-        yield from response.follow_all(css="a")
+        for request in response.follow_all(css="a"):
+            yield request
 
 
 def site(pages):
@@ -67,6 +72,8 @@ def main():
         "CONCURRENT_REQUESTS_PER_DOMAIN": 16,
         "DOWNLOAD_DELAY": 0,
     }
+    if LOOP:
+        settings["ASYNCIO_EVENT_LOOP"] = LOOP[0]
     process = CrawlerProcess(settings)
     crawler = process.create_crawler(Numbers)
     process.crawl(crawler)
@@ -77,7 +84,8 @@ def main():
     print(
         json.dumps(
             {
-                "reactor": type(reactor).__module__,
+                "reactor": f"{type(reactor).__module__}.{type(reactor).__qualname__}",
+                "loop": type(getattr(reactor, "_asyncioEventloop", None)).__name__,
                 "pages": len(Numbers.found),
                 "words": sum(text.count("word") for text in Numbers.found.values() if text),
                 "scraped": crawler.stats.get_value("item_scraped_count"),
