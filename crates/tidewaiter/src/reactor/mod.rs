@@ -11,6 +11,7 @@ mod inbox;
 mod metrics;
 mod pace;
 mod remote;
+mod repeating;
 mod run;
 mod tasks;
 mod teardown;
@@ -38,6 +39,7 @@ pub use metrics::{Living, Metrics};
 pub use pace::{SlowCallback, TurnTimes};
 pub(crate) use remote::Lookup;
 pub use remote::{Remote, WorkLost};
+pub use repeating::RepeatedCall;
 pub use run::RunEnd;
 pub use tasks::{
     AbortHandle, Elapsed, Interval, JoinError, JoinHandle, JoinSet, MissedTicks, Sleep, Timeout,

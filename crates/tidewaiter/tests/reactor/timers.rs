@@ -101,3 +101,50 @@ fn a_panicking_call_does_not_keep_others_from_being_made() {
     run(&reactor);
     assert_eq!((order.borrow().len(), reactor.metrics().panics), (1, 1));
 }
+
+#[test]
+fn a_repeated_call_keeps_its_beat_until_it_is_cancelled_even_by_itself() {
+    let reactor = reactor();
+    let started = reactor.now();
+    let (times, slow) = (Rc::new(RefCell::new(Vec::new())), Rc::default());
+    let (noted, own) = (Rc::clone(&times), Rc::clone(&slow));
+    let repeated = reactor.call_every(ms(10), move |reactor| {
+        noted
+            .borrow_mut()
+            .push((reactor.now() - started).as_millis());
+        if noted.borrow().len() == 3 {
+            let own: &RefCell<Option<tidewaiter::RepeatedCall>> = &own;
+            own.borrow().as_ref().expect("it is set below").cancel();
+        }
+    });
+    slow.replace(Some(repeated.clone()));
+    reactor.call_later(ms(100), Reactor::stop);
+    assert!(repeated.is_active());
+    run(&reactor);
+    let times = times.borrow();
+    assert_eq!(times.len(), 3);
+    assert!(
+        times
+            .iter()
+            .zip([10, 20, 30])
+            .all(|(time, due)| *time >= due),
+        "{times:?}"
+    );
+    assert!(!repeated.is_active());
+    repeated.cancel();
+}
+
+#[test]
+fn a_repeated_call_ends_with_a_panic_and_with_the_reactor() {
+    let reactor = reactor();
+    let panics = reactor.call_every(Duration::ZERO, |_| panic!("a deliberate panic"));
+    let order = Order::default();
+    let inner = Rc::clone(&order);
+    let goes_on = reactor.call_every(ms(1), move |_| inner.borrow_mut().push(0));
+    reactor.call_later(ms(10), Reactor::stop);
+    run(&reactor);
+    assert_eq!(reactor.metrics().panics, 1);
+    assert!(!panics.is_active() && !goes_on.is_active());
+    assert!(!order.borrow().is_empty());
+    assert!(!reactor.call_every(ms(1), |_| ()).is_active());
+}

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::reactor::delayed::after;
+use crate::reactor::repeating::next_due;
 use crate::reactor::{DelayedCall, Reactor};
 
 /// What a sleep and its timer share.
@@ -209,12 +210,12 @@ impl Interval {
             self.reactor.sleep(self.due.duration_since(now)).await;
         }
         let (due, now) = (self.due, self.reactor.now());
-        self.due = self.next_due(due, now);
+        self.due = self.following(due, now);
         due
     }
 
     /// When the tick after the one that was `due` is due.
-    fn next_due(&self, due: Instant, now: Instant) -> Instant {
+    fn following(&self, due: Instant, now: Instant) -> Instant {
         let next = after(due, self.period);
         if next > now {
             return next;
@@ -222,11 +223,7 @@ impl Interval {
         match self.missed {
             MissedTicks::Burst => next,
             MissedTicks::Delay => after(now, self.period),
-            MissedTicks::Skip => {
-                let late = now.duration_since(due).as_nanos() % self.period.as_nanos();
-                let late = u64::try_from(late).map_or(Duration::ZERO, Duration::from_nanos);
-                after(now, self.period.saturating_sub(late))
-            }
+            MissedTicks::Skip => next_due(due, now, self.period),
         }
     }
 }
