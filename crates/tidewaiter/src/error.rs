@@ -365,3 +365,63 @@ impl std::error::Error for Error {
         }
     }
 }
+
+impl From<Error> for io::Error {
+    /// Keeps the kind of the OS's reason, and the error as the inner one.
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::Running => io::ErrorKind::ResourceBusy,
+            Error::Stopped => io::ErrorKind::ConnectionAborted,
+            Error::Listen { source, .. }
+            | Error::Datagrams { source, .. }
+            | Error::Adopt { source, .. }
+            | Error::AdoptFile { source, .. }
+            | Error::Watch { source, .. }
+            | Error::ListenOn(source)
+            | Error::Port(source)
+            | Error::Thread(source) => source.kind(),
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+impl From<ConnectError> for io::Error {
+    /// Keeps the kind of the OS's reason, and the error as the inner one.
+    fn from(error: ConnectError) -> io::Error {
+        let kind = match (&error, error.io_error()) {
+            (_, Some(source)) => source.kind(),
+            (ConnectError::Cancelled, None) => io::ErrorKind::Interrupted,
+            _ => io::ErrorKind::ConnectionAborted,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+impl From<FileError> for io::Error {
+    /// Keeps the kind of the OS's reason, and the error as the inner one.
+    fn from(error: FileError) -> io::Error {
+        let kind = match &error {
+            FileError::Os { source, .. } => source.kind(),
+            FileError::Cancelled => io::ErrorKind::Interrupted,
+            FileError::Closed => io::ErrorKind::BrokenPipe,
+            FileError::Stopped => io::ErrorKind::ConnectionAborted,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+impl From<SendFileError> for io::Error {
+    /// Keeps the kind of the OS's reason, and the error as the inner one.
+    fn from(error: SendFileError) -> io::Error {
+        let kind = match error {
+            SendFileError::FileEnded { .. } => io::ErrorKind::UnexpectedEof,
+            SendFileError::ConnectionLost { .. } => io::ErrorKind::ConnectionAborted,
+            SendFileError::File {
+                source: FileError::Os { ref source, .. },
+                ..
+            } => source.kind(),
+            SendFileError::File { .. } => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
