@@ -46,6 +46,8 @@ pub mod process;
 mod reactor;
 mod transport;
 
+/// What is written without a copy: the crate, for programs that make such values.
+pub use bytes;
 pub use error::{ConnectError, Error, FileError, Reason, SendFileError};
 pub use os::{Address, AddressError, FileKind, FileMetadata, FileOptions, PipeName, UnixAddress};
 pub use reactor::{
@@ -59,7 +61,7 @@ pub use transport::{
     CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, DatagramProtocol,
     DatagramTransport, Factory, File, FileOperation, GroupListener, Line, LineEnd, LineProtocol,
     LineSplitter, Lines, Listener, Process, ProcessProtocol, Producer, ProducerKind, Protocol,
-    ReactorGroup, RemoteProcess, ResizeWatch, SerialPort, Transport,
+    ReactorGroup, RemoteProcess, RemoteTransport, ResizeWatch, SerialPort, Transport, TransportId,
 };
 
 /// The README's example compiles.

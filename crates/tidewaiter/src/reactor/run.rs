@@ -210,6 +210,19 @@ impl Reactor {
         polled.map_err(Error::Port)
     }
 
+    /// Calls `call`. Meanwhile, the loop refuses to make turns, as it does in callbacks.
+    pub(crate) fn without_turns<R>(&self, call: impl FnOnce() -> R) -> R {
+        struct Restored<'a>(&'a Cell<bool>, bool);
+        impl Drop for Restored<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.1);
+            }
+        }
+        let in_turn = &self.core.in_turn;
+        let _restored = Restored(in_turn, in_turn.replace(true));
+        call()
+    }
+
     fn one_turn(&self, limit: Option<Duration>) -> Result<(), Error> {
         if self.core.in_turn.replace(true) {
             return Err(Error::Running);

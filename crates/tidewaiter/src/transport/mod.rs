@@ -25,7 +25,7 @@ pub use lines::{ChildLineProtocol, ChildLines, Line, LineEnd, LineProtocol, Line
 pub use listener::Listener;
 pub use serial::SerialPort;
 pub use standard::ResizeWatch;
-pub use stream::{Producer, ProducerKind, Protocol, Transport};
+pub use stream::{Producer, ProducerKind, Protocol, RemoteTransport, Transport, TransportId};
 
 use std::io;
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::{Producer, ProducerKind, Reactor, Transport};
+use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
 
 use super::support::{
     Checker, Countdown, HIGH_WATER, Log, RECEIVE, Script, byte_at, pair, pattern, reactor,
@@ -441,4 +441,74 @@ fn a_transport_whose_consumer_is_lost_goes_on_reading_and_sending() {
         ["middle: reset", "it no longer exists", "near: done"]
     );
     assert!(dropped.get() > 0, "it read on");
+}
+
+/// Writes until it is told to pause, and on when it is told to.
+struct Heeding {
+    left: usize,
+    log: Log,
+    done: Countdown,
+}
+
+impl Heeding {
+    fn go_on(&mut self, transport: &Transport) {
+        while self.left > 0 && !transport.is_congested() {
+            let count = self.left.min(PIECE);
+            transport.write_bytes(vec![b'x'; count]);
+            self.left -= count;
+        }
+        if self.left == 0 {
+            transport.lose_connection();
+        }
+    }
+}
+
+impl Protocol for Heeding {
+    fn connection_made(&mut self, transport: &Transport) {
+        self.go_on(transport);
+    }
+    fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    fn write_paused(&mut self, transport: &Transport) {
+        assert!(transport.is_congested() && transport.queued() > HIGH_WATER);
+        self.log.add("paused");
+    }
+    fn write_resumed(&mut self, transport: &Transport) {
+        assert!(!transport.is_congested());
+        self.log.add("resumed");
+        self.go_on(transport);
+    }
+    fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
+        assert!(reason.is_done(), "{reason}");
+        self.done.hit(transport.reactor());
+    }
+}
+
+#[test]
+fn a_protocol_is_told_to_pause_and_to_write_on_in_turns() {
+    let (reactor, log) = (reactor(), Log::default());
+    let received = Rc::new(Cell::new(0));
+    let (done, counted) = (Countdown::new(2), Rc::clone(&received));
+    let server = Script::new()
+        .data(move |_, data| counted.set(counted.get() + data.len()))
+        .then_done(&done);
+    let heeding = Heeding {
+        left: 4 << 20,
+        log: log.clone(),
+        done,
+    };
+    // Boxed: a box of a protocol is one, with all its methods.
+    let boxed: Box<dyn Protocol> = Box::new(heeding);
+    let _listener = pair(&reactor, boxed, server);
+    run_clean(&reactor);
+    assert_eq!(received.get(), 4 << 20);
+    let events = log.take();
+    assert!(events.len() > 3, "{events:?}");
+    let expected = ["paused", "resumed"].iter().cycle();
+    assert!(
+        events
+            .iter()
+            .zip(expected)
+            .all(|(event, name)| event == name),
+        "{events:?}"
+    );
 }

@@ -29,6 +29,7 @@ mod pipelines;
 mod pooling;
 pub(crate) mod processes;
 pub(crate) mod quiet_children;
+mod reaching;
 mod running;
 mod sending_files;
 mod stopping;

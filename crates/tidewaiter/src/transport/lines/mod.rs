@@ -82,7 +82,7 @@ impl<P> Lines<P> {
     }
 }
 
-impl<P: LineProtocol> Protocol for Lines<P> {
+impl<P: LineProtocol + 'static> Protocol for Lines<P> {
     fn connection_made(&mut self, transport: &Transport) {
         self.protocol.connection_made(transport);
     }

@@ -11,6 +11,8 @@ mod pausing;
 mod producer;
 mod producing;
 mod protocol;
+mod reaching;
+mod remote;
 mod sending_now;
 mod state;
 mod transport;
@@ -32,8 +34,9 @@ use pausing::Held;
 pub use producer::{Producer, ProducerKind};
 use producing::Registered;
 pub use protocol::Protocol;
+pub use remote::RemoteTransport;
 use state::{Ending, Event, Next, State};
-pub use transport::Transport;
+pub use transport::{Transport, TransportId};
 
 /// Above this many queued bytes, producers are paused.
 const HIGH_WATER: usize = 64 * 1024;
@@ -87,6 +90,8 @@ pub(crate) struct Stream {
     flow: RefCell<Flow>,
     /// Whether the OS holds back the last partial segment of each send.
     ends_held: Cell<bool>,
+    /// Whether the protocol was last told to write no more.
+    write_paused: Cell<bool>,
     /// The handles that are open or being closed: two, if another one sends.
     handles: Cell<u8>,
     pub(super) link: Link,
@@ -125,6 +130,7 @@ impl Stream {
             link,
             token: Cell::new(Token::default()),
             ends_held: Cell::new(false),
+            write_paused: Cell::new(false),
             protocol: RefCell::new(protocol),
         });
         match reactor.register(Rc::clone(&stream) as Rc<dyn Live>) {
@@ -143,7 +149,7 @@ impl Stream {
 
     /// The second half of [`start`](Stream::start). To be called from the loop.
     pub(crate) fn begin(self: &Rc<Self>) {
-        self.enter(|protocol, transport| protocol.connection_made(transport));
+        self.enter(Protocol::connection_made);
         self.receive_more();
         // A pipe that we write to never receives, and `connection_made` may have paused the stream.
         self.await_hang_up();
@@ -255,7 +261,7 @@ impl Stream {
     }
 
     fn tell_read_end(self: &Rc<Self>, last: bool) {
-        self.enter(|protocol, transport| protocol.read_connection_lost(transport));
+        self.enter(Protocol::read_connection_lost);
         if last {
             self.close(Ending::InOrder, Reason::Done);
         }
@@ -289,14 +295,13 @@ impl Stream {
         if congested {
             flow.state.on(&self.link, Event::Congested);
         }
-        let tell = congested && flow.producer.is_some();
         drop(flow);
         if flush {
             self.reactor.flush_soon(Rc::clone(self) as Rc<dyn Live>);
         }
-        if tell {
+        if congested {
             let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.tell_producer());
+            self.reactor.soon(move |_| stream.tell_congestion());
         }
     }
 
@@ -368,7 +373,9 @@ impl Stream {
         if !drained {
             self.send_more();
         }
-        if (relieved && !pull) || (drained && pull) {
+        if relieved {
+            self.tell_congestion();
+        } else if drained && pull {
             self.tell_producer();
         }
         self.follow(next);
@@ -393,7 +400,7 @@ impl Stream {
         self.shutdown_write();
         let stream = Rc::clone(self);
         self.reactor.soon(move |_| {
-            stream.enter(|protocol, transport| protocol.write_connection_lost(transport));
+            stream.enter(Protocol::write_connection_lost);
             if last {
                 stream.close(Ending::InOrder, Reason::Done);
             }

@@ -63,11 +63,9 @@ impl Stream {
             return;
         }
         flow.state.on(&self.link, Event::Congested);
-        if flow.producer.is_some() {
-            drop(flow);
-            let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.tell_producer());
-        }
+        drop(flow);
+        let stream = Rc::clone(self);
+        self.reactor.soon(move |_| stream.tell_congestion());
     }
 
     /// Schedules a call that tells the producer to stop writing for good.
@@ -93,6 +91,21 @@ impl Stream {
         if producer.is_some() {
             self.finish_if_drained();
         }
+    }
+
+    /// Tells the protocol whether to write on, and the producer. To be called from the loop.
+    pub(super) fn tell_congestion(self: &Rc<Self>) {
+        let (open, congested) = {
+            let flow = self.flow.borrow();
+            (flow.state.is_open(), flow.state.is_congested())
+        };
+        if open && congested != self.write_paused.replace(congested) {
+            self.enter(|protocol, transport| match congested {
+                true => protocol.write_paused(transport),
+                false => protocol.write_resumed(transport),
+            });
+        }
+        self.tell_producer();
     }
 
     /// Pauses or resumes the producer as the queue now requires. To be called from the loop.

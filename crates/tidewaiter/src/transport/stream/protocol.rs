@@ -1,5 +1,7 @@
 //! The trait through which a program handles a connection.
 
+use std::any::Any;
+
 use super::transport::Transport;
 use crate::error::Reason;
 use crate::port::PassedDescriptors;
@@ -12,7 +14,7 @@ use crate::port::PassedDescriptors;
 ///
 /// If one of them panics, the connection is lost with [`Reason::Panicked`]; `connection_lost` is called even then.
 /// If the reactor is dropped before it has stopped, no more calls follow.
-pub trait Protocol {
+pub trait Protocol: Any {
     /// The connection is open: it can be written to, and data can arrive.
     fn connection_made(&mut self, transport: &Transport) {
         let _ = transport;
@@ -47,11 +49,57 @@ pub trait Protocol {
         let _ = transport;
     }
 
+    /// More bytes are queued than the high [water mark](Transport::set_water_marks): write no more for now. Writing on is
+    /// allowed, and takes memory.
+    fn write_paused(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
+    /// After [`write_paused`](Protocol::write_paused): no more bytes are queued than the low water mark. Write on.
+    fn write_resumed(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
     /// The connection has ended, for this reason. Bytes written from here on are dropped; [`Transport::unsent`]
     /// returns how many of the bytes written before were never passed to the OS. After this call, the protocol is
     /// dropped. The socket is closed, at once or after it has lingered for the peer's sake: see
     /// [`Transport::lose_connection`].
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
         let _ = (transport, reason);
+    }
+}
+
+/// A boxed protocol is one: for factories that make protocols of several types.
+impl Protocol for Box<dyn Protocol> {
+    fn connection_made(&mut self, transport: &Transport) {
+        (**self).connection_made(transport);
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        (**self).data_received(transport, data);
+    }
+
+    fn descriptors_received(&mut self, transport: &Transport, passed: PassedDescriptors) {
+        (**self).descriptors_received(transport, passed);
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) {
+        (**self).read_connection_lost(transport);
+    }
+
+    fn write_connection_lost(&mut self, transport: &Transport) {
+        (**self).write_connection_lost(transport);
+    }
+
+    fn write_paused(&mut self, transport: &Transport) {
+        (**self).write_paused(transport);
+    }
+
+    fn write_resumed(&mut self, transport: &Transport) {
+        (**self).write_resumed(transport);
+    }
+
+    fn connection_lost(&mut self, transport: &Transport, reason: Reason) {
+        (**self).connection_lost(transport, reason);
     }
 }

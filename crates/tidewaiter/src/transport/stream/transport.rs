@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::ops::RangeBounds;
 use std::rc::Rc;
@@ -14,12 +15,12 @@ use super::producer::{Producer, ProducerKind};
 use super::state::{Ending, Event, Stage};
 use crate::error::{Reason, SendFileError};
 use crate::os::Address;
-use crate::port::{Failure, RawDescriptor, SocketOption};
+use crate::port::{Failure, RawDescriptor, SocketOption, Token};
 use crate::process::TerminalSize;
 use crate::reactor::Reactor;
 use crate::transport::File;
 
-/// A TCP connection or a pipe. Clones refer to the same one.
+/// A TCP connection or a pipe. Clones refer to the same one, and are equal.
 ///
 /// No call blocks, and no call enters a protocol or a producer: their callbacks come from the loop later. Once the
 /// connection is closed, calls do nothing or return [`NotConnected`](io::ErrorKind::NotConnected).
@@ -38,7 +39,23 @@ pub struct Transport {
     stream: Rc<Stream>,
 }
 
+/// Identifies a transport on its reactor: no other transport of that reactor ever has the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransportId(u64);
+
+impl TransportId {
+    pub(super) fn of(token: Token) -> TransportId {
+        TransportId(token.0)
+    }
+}
+
 impl Transport {
+    /// What tells this transport from others of its reactor, for tables and logs.
+    #[must_use]
+    pub fn id(&self) -> TransportId {
+        TransportId::of(self.stream.token.get())
+    }
+
     pub(in crate::transport) fn of(stream: &Rc<Stream>) -> Transport {
         Transport {
             stream: Rc::clone(stream),
@@ -401,6 +418,12 @@ impl PartialEq for Transport {
 }
 
 impl Eq for Transport {}
+
+impl Hash for Transport {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Rc::as_ptr(&self.stream).hash(state);
+    }
+}
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
