@@ -35,8 +35,7 @@ impl Transport {
     /// let reactor = Reactor::new()?;
     /// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
     /// let listener = reactor.listen_tcp(address, |_peer| Counter::default())?;
-    /// # let server = listener.local_addr().ip().expect("it is one");
-    /// # let _client = std::net::TcpStream::connect(server)?;
+    /// # let _client = std::net::TcpStream::connect(listener.local_addr())?;
     /// reactor.run()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
