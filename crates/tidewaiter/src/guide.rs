@@ -3,6 +3,9 @@
 #[doc = include_str!("../guide/first_server.md")]
 pub mod first_server {}
 
+#[doc = include_str!("../guide/tasks.md")]
+pub mod tasks {}
+
 #[doc = include_str!("../guide/backpressure.md")]
 pub mod backpressure {}
 

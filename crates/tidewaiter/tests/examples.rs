@@ -20,6 +20,8 @@ use std::time::Duration;
 use tidewaiter::port::sim::Sim;
 use tidewaiter::{Address, Protocol, Reactor, Reason, Transport};
 
+#[path = "../examples/async_chat.rs"]
+mod async_chat;
 #[path = "../examples/child.rs"]
 mod child;
 #[path = "../examples/client.rs"]
@@ -125,6 +127,28 @@ fn the_echo_server_sends_everything_back() {
     let address = listener.local_addr();
     let same = run_with(&reactor, move || talk(address, &megabytes()) == megabytes());
     assert!(same);
+}
+
+#[test]
+fn the_chat_passes_lines_to_all_others() {
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let listener = tidewaiter::io::Listener::bind(&reactor, any_port()).expect("a free address");
+    let address = listener.local_addr().socket_addr().expect("it is one");
+    reactor.spawn(async_chat::serve(reactor.clone(), listener));
+    let lines = run_with(&reactor, move || {
+        let [mut first, mut second] =
+            [(); 2].map(|()| TcpStream::connect(address).expect("it listens"));
+        let mut lines = Vec::new();
+        for text in ["one\n", "two\n"] {
+            second.write_all(text.as_bytes()).expect("it is open");
+            let mut line = [0; 4];
+            first.read_exact(&mut line).expect("the others get it");
+            lines.push(line);
+            std::mem::swap(&mut first, &mut second);
+        }
+        lines
+    });
+    assert_eq!(lines, [*b"one\n", *b"two\n"]);
 }
 
 #[test]

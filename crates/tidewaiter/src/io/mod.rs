@@ -1,5 +1,5 @@
 //! Connections and listeners for [tasks](crate::Reactor::spawn): what callbacks do with a [`Protocol`](crate::Protocol),
-//! futures do with a [`Stream`].
+//! futures do with a [`Stream`]. The [guide](crate::guide::tasks) begins with a server.
 
 mod halves;
 mod listener;
