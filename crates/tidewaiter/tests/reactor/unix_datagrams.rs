@@ -173,3 +173,61 @@ fn a_queue_is_bounded_and_tells_what_was_dropped() {
     told.sort();
     assert_eq!(told, ["dropped", "paused", "resumed"]);
 }
+
+/// Goal: a queue without a limit drops nothing, and tells when the OS has no room and when it has taken everything.
+#[test]
+fn a_queue_without_a_limit_drops_nothing() {
+    const COUNT: usize = 300;
+    struct Sender(Log);
+    impl DatagramProtocol for Sender {
+        fn started(&mut self, transport: &DatagramTransport) {
+            transport.queue_without_limit();
+            for _ in 0..COUNT {
+                transport.send(&[b'x'; 1000]);
+            }
+            assert_eq!(transport.queued_bytes(), COUNT * 1000);
+            transport.flush();
+            assert!(transport.queued() < COUNT);
+            assert_eq!(transport.queued_bytes(), transport.queued() * 1000);
+        }
+
+        fn datagram_received(&mut self, _: &DatagramTransport, _: &Datagram<'_>) {}
+
+        fn datagrams_dropped(&mut self, _: &DatagramTransport, _: usize) {
+            self.0.add("dropped");
+        }
+
+        fn write_paused(&mut self, transport: &DatagramTransport) {
+            assert!(transport.queued() > 0);
+            self.0.add("paused");
+        }
+
+        fn write_resumed(&mut self, transport: &DatagramTransport) {
+            assert_eq!(transport.queued(), 0);
+            self.0.add("resumed");
+        }
+    }
+    struct Count(usize);
+    impl DatagramProtocol for Count {
+        fn datagram_received(&mut self, transport: &DatagramTransport, _: &Datagram<'_>) {
+            self.0 += 1;
+            if self.0 == COUNT {
+                transport.reactor().stop();
+            }
+        }
+    }
+    let (folder, reactor) = (Folder::new(), reactor());
+    let address = folder.socket("reader");
+    let reader = reactor.listen_unix_datagrams(address.clone(), Count(0));
+    let reader = reader.expect("it listens");
+    reader.pause_receiving();
+    let log = Log::default();
+    let options = DatagramOptions::connected(address);
+    reactor
+        .open_datagrams(options, Sender(log.clone()))
+        .expect("it connects");
+    let later = std::time::Duration::from_millis(50);
+    reactor.call_later(later, move |_| reader.resume_receiving());
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["paused", "resumed"]);
+}

@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::error::Reason;
 use crate::os::Address;
 use crate::port::{
-    CloseMode, Completion, DatagramBatch, DatagramError, Datagrams, Failure, Handle, Operation,
-    Outcome, RareQueue, Request, RequestKind, Token,
+    CloseMode, Completion, DatagramBatch, DatagramError, DatagramOptions, Datagrams, Failure,
+    Handle, Operation, Outcome, RareQueue, Request, RequestKind, Token,
 };
 use crate::reactor::{Live, LiveKind, Reactor};
 pub use protocol::DatagramProtocol;
@@ -35,14 +35,35 @@ pub(super) struct DatagramSocket {
     paused: Cell<bool>,
     /// Datagrams that arrived during a pause.
     held: RefCell<RareQueue<Held>>,
-    limit: Limit,
+    limit: Cell<Limit>,
 }
 
-/// The limits of a queue.
+/// The limits of a queue: what it holds at most, and with how much more it is congested.
 #[derive(Clone, Copy)]
 struct Limit {
     datagrams: usize,
     bytes: usize,
+    congested_datagrams: usize,
+    congested_bytes: usize,
+}
+
+impl Limit {
+    /// No limit. The queue is congested as soon as it holds anything.
+    const NONE: Limit = Limit {
+        datagrams: usize::MAX,
+        bytes: usize::MAX,
+        congested_datagrams: 0,
+        congested_bytes: 0,
+    };
+
+    fn of(options: &DatagramOptions) -> Limit {
+        Limit {
+            datagrams: options.queued_datagrams,
+            bytes: options.queued_bytes,
+            congested_datagrams: options.queued_datagrams / 2,
+            congested_bytes: options.queued_bytes / 2,
+        }
+    }
 }
 
 /// Datagrams that arrived together, of which some were delivered.
@@ -92,11 +113,12 @@ impl Flow {
     fn has_room(&self, limit: Limit, datagrams: usize, bytes: usize) -> bool {
         let queued = self.queued();
         queued == 0
-            || (queued + datagrams <= limit.datagrams && self.queued_bytes() + bytes <= limit.bytes)
+            || (datagrams <= limit.datagrams.saturating_sub(queued)
+                && bytes <= limit.bytes.saturating_sub(self.queued_bytes()))
     }
 
-    fn is_half_full(&self, limit: Limit) -> bool {
-        self.queued() > limit.datagrams / 2 || self.queued_bytes() > limit.bytes / 2
+    fn exceeds(&self, limit: Limit) -> bool {
+        self.queued() > limit.congested_datagrams || self.queued_bytes() > limit.congested_bytes
     }
 }
 
@@ -107,6 +129,10 @@ impl DatagramSocket {
 
     fn queued(&self) -> usize {
         self.flow.borrow().queued()
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.flow.borrow().queued_bytes()
     }
 
     /// Calls the protocol. A panic closes the socket.
@@ -220,10 +246,10 @@ impl DatagramSocket {
         if !flow.is_open() {
             return;
         }
-        if !flow.has_room(self.limit, datagrams, bytes) {
+        if !flow.has_room(self.limit.get(), datagrams, bytes) {
             self.send_now(&mut flow);
         }
-        if !flow.has_room(self.limit, datagrams, bytes) {
+        if !flow.has_room(self.limit.get(), datagrams, bytes) {
             self.note_dropped(&mut flow, datagrams);
             return;
         }
@@ -265,6 +291,7 @@ impl DatagramSocket {
             let mut flow = self.flow.borrow_mut();
             flow.queue = batch;
             self.owe_flush(&mut flow);
+            self.note_congestion(&mut flow);
         }
         Ok(())
     }
@@ -297,6 +324,15 @@ impl DatagramSocket {
         self.tell_failures_soon(&mut flow.queue);
         if flow.queue.is_empty() {
             self.reactor.keep_batch(std::mem::take(&mut flow.queue));
+        }
+    }
+
+    /// Offers the queue to the OS before the loop does.
+    fn offer_queue(self: &Rc<Self>) {
+        let mut flow = self.flow.borrow_mut();
+        if flow.is_open() {
+            self.send_now(&mut flow);
+            self.note_congestion(&mut flow);
         }
     }
 
@@ -342,7 +378,7 @@ impl DatagramSocket {
         let congested = if flow.congested {
             flow.queued() > 0
         } else {
-            flow.is_half_full(self.limit)
+            flow.exceeds(self.limit.get())
         };
         if congested != flow.congested {
             flow.congested = congested;
@@ -502,8 +538,8 @@ impl Live for DatagramSocket {
         if !flow.queue.is_empty() {
             let batch = std::mem::take(&mut flow.queue);
             self.submit(&mut flow, batch);
-            self.note_congestion(&mut flow);
         }
+        self.note_congestion(&mut flow);
     }
 
     fn stop(self: Rc<Self>) {

@@ -139,6 +139,7 @@ impl Reactor {
         protocol: impl DatagramProtocol + 'static,
     ) -> Result<DatagramTransport, Error> {
         let local = self.port().local_addr(handle).ok();
+        let limit = Cell::new(Limit::of(&options));
         let socket = Rc::new(Socket {
             reactor: self.clone(),
             handle,
@@ -148,10 +149,7 @@ impl Reactor {
             flow: RefCell::new(Flow::default()),
             paused: Cell::new(false),
             held: RefCell::default(),
-            limit: Limit {
-                datagrams: options.queued_datagrams,
-                bytes: options.queued_bytes,
-            },
+            limit,
         });
         match self.register(Rc::clone(&socket) as Rc<dyn Live>) {
             Ok(token) => socket.token.set(token),

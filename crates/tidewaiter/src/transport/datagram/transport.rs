@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::DatagramSocket;
+use super::{DatagramSocket, Limit};
 use crate::error::Reason;
 use crate::os::Address;
 use crate::port::{Multicast, NetworkInterface, RawDescriptor};
@@ -143,6 +143,24 @@ impl DatagramTransport {
     /// Receives again.
     pub fn resume_receiving(&self) {
         self.socket.resume();
+    }
+
+    /// Takes the limit off the [queue](crate::port::DatagramOptions::queued_datagrams) of what the OS has not taken. Nothing
+    /// is dropped from here on, and [`write_paused`](super::DatagramProtocol::write_paused) comes as soon as the OS has no
+    /// room. For programs that have a limit of their own.
+    pub fn queue_without_limit(&self) {
+        self.socket.limit.set(Limit::NONE);
+    }
+
+    /// Offers what is queued to the OS now. The loop does that by itself at the end of its callbacks.
+    pub fn flush(&self) {
+        self.socket.offer_queue();
+    }
+
+    /// The number of bytes that the OS has not taken yet.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.socket.queued_bytes()
     }
 
     /// The number of datagrams that the OS has not taken yet.
