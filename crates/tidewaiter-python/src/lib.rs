@@ -17,9 +17,13 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::asyncio::child_pipe::ChildPipe;
     #[pymodule_export]
+    use super::asyncio::datagrams::AsyncioDatagrams;
+    #[pymodule_export]
     use super::asyncio::face::AsyncioLoop;
     #[pymodule_export]
     use super::asyncio::handle::{Handle, TimerHandle};
+    #[pymodule_export]
+    use super::asyncio::pipes::AsyncioPipe;
     #[pymodule_export]
     use super::asyncio::server::StreamListener;
     #[pymodule_export]

@@ -3,9 +3,12 @@
 mod calls;
 pub(crate) mod child;
 pub(crate) mod child_pipe;
+pub(crate) mod datagrams;
 mod exceptions;
 pub(crate) mod face;
 pub(crate) mod handle;
+mod owner;
+pub(crate) mod pipes;
 pub(crate) mod server;
 mod tasks;
 pub(crate) mod transport;

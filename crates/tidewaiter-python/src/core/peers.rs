@@ -11,6 +11,10 @@ use tidewaiter::Address;
 const GROUPS: usize = 16;
 const IN_GROUP: usize = 4;
 
+/// Datagrams of at most this size may be sent together with others. Every network with IPv6 carries them whole, so no error
+/// is to be expected that the call should raise. More would save little, in relation to their size.
+pub(crate) const GATHERED_BYTES_MAX: usize = 1232;
+
 struct Peer {
     address: Address,
     name: Py<PyAny>,

@@ -11,6 +11,8 @@ from typing import Any
 
 from tidewaiter import Metrics, _forks
 from tidewaiter._tidewaiter import AsyncioLoop, Core, Handle
+from tidewaiter.asyncio._datagrams import Datagrams
+from tidewaiter.asyncio._pipes import Pipes
 from tidewaiter.asyncio._signals import Signals
 from tidewaiter.asyncio._sockets import Sockets
 from tidewaiter.asyncio._streams import Streams
@@ -38,6 +40,8 @@ class Loop(
     Signals,
     Streams,
     Sockets,
+    Datagrams,
+    Pipes,
     AsyncioLoop,
     base_events.BaseEventLoop,
 ):

@@ -12,12 +12,8 @@ use tidewaiter::Address;
 use super::bridge::is_refusal;
 use super::{Datagrams, Naming, State};
 use crate::core::failures::os_error;
-use crate::core::peers::Destination;
+use crate::core::peers::{Destination, GATHERED_BYTES_MAX};
 use crate::core::sockets;
-
-/// Datagrams of at most this size may be sent together with others. Every network with IPv6 carries them whole, so no error
-/// is to be expected that `write` should raise. More would save little, in relation to their size.
-const GATHERED_BYTES_MAX: usize = 1232;
 
 /// The bytes of any object that has some.
 fn bytes_of<'a>(data: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
