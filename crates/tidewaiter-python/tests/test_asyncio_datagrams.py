@@ -8,7 +8,7 @@ import socket
 import tempfile
 import unittest
 
-from support import WINDOWS, needs_posix, ports
+from support import WINDOWS, needs_fork, needs_posix, ports
 from test_asyncio_loop import LoopTestCase
 
 ADDRESS = "127.0.0.1"
@@ -281,6 +281,46 @@ class Datagrams(DatagramTestCase):
         self.assertTrue(skt.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
         if "reuse_port" in options:
             self.open(local_addr=transport.get_extra_info("sockname"), reuse_port=True)
+
+    def test_a_transports_socket_is_not_for_readers(self):
+        transport, peer, _ = self.server()
+        skt = transport.get_extra_info("socket")
+        for watched in (skt, skt.fileno()):
+            with self.assertRaises(RuntimeError):
+                self.loop.add_reader(watched, print)
+        number = skt.fileno()
+        transport.close()
+        self.wait(peer.ended)
+        self.assertFalse(self.loop.remove_reader(number))
+
+    def test_reusing_an_address_is_refused(self):
+        with self.assertRaises((ValueError, TypeError)):
+            self.open(local_addr=(ADDRESS, 0), reuse_address=True)
+        with self.assertWarns(DeprecationWarning):
+            self.open(local_addr=(ADDRESS, 0), reuse_address=False)
+
+    @needs_fork
+    def test_a_forked_child_leaves_the_transports_to_its_parent(self):
+        server, peer, address = self.server()
+        client, _ = self.open(remote_addr=address)
+
+        async def fork():
+            child = os.fork()
+            if child:
+                return child
+            try:
+                client.sendto(b"from the child")
+                client.close()
+                server.abort()
+                os._exit(0)
+            finally:
+                os._exit(1)
+
+        child = self.wait(fork())
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        client.sendto(b"from the parent")
+        self.until(lambda: peer.received)
+        self.assertEqual([data for data, _ in peer.received], [b"from the parent"])
 
     def test_attributes_may_be_set(self):
         transport, _, _ = self.server()

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 import weakref
 
-from support import WINDOWS, needs_posix, ports
+from support import WINDOWS, needs_fork, needs_posix, ports
 from test_asyncio_loop import LoopTestCase
 
 ADDRESS = "127.0.0.1"
@@ -434,6 +434,33 @@ class Sockets(SocketTestCase):
         self.ours.close()
         with self.assertRaises(OSError):
             self.wait(self.loop.sock_recv(self.ours, 1))
+
+    @needs_fork
+    def test_a_forked_child_leaves_the_watches_to_its_parent(self):
+        got = []
+        self.loop.add_reader(self.ours, lambda: got.append(self.ours.recv(10)))
+
+        async def fork():
+            waiting = asyncio.ensure_future(self.loop.sock_recv(self.theirs, 10))
+            await asyncio.sleep(0)
+            child = os.fork()
+            if child:
+                self.ours.send(b"for one that waits")
+                self.assertEqual(await waiting, b"for one th")
+                return child
+            try:
+                self.loop.remove_reader(self.ours)
+                self.loop._descriptors.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+
+        child = self.wait(fork())
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        self.theirs.send(b"x")
+        self.until(lambda: got)
+        self.assertEqual(got, [b"x"])
+        self.assertTrue(self.loop.remove_reader(self.ours))
 
     @unittest.skipIf(WINDOWS, "Windows has no limit of descriptors")
     def test_without_descriptors_a_wait_fails_and_the_loop_goes_on(self):

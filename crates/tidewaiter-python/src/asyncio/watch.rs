@@ -100,6 +100,12 @@ impl State {
         Ok(event_loop)
     }
 
+    /// Whether this process is a forked child, and the watches are the parent's.
+    fn is_copy(&self) -> bool {
+        let event_loop = self.slot.get().and_then(Slot::event_loop);
+        event_loop.is_some_and(|event_loop| event_loop.is_copy())
+    }
+
     /// Begins a watch for one direction.
     fn begin(
         &self,
@@ -374,6 +380,9 @@ impl Descriptors {
     /// Ends what `add` began. Returns whether there was a handle, which is cancelled.
     fn remove(&self, py: Python<'_>, descriptor: RawDescriptor, reads: bool) -> PyResult<bool> {
         let state = self.state(py);
+        if state.is_copy() {
+            return Ok(false);
+        }
         state.event_loop()?;
         let mut entries = state.entries.borrow_mut();
         let entry = entries.get_mut(&descriptor);
@@ -452,9 +461,14 @@ impl Descriptors {
         }
     }
 
-    /// Ends all watches.
+    /// Ends all watches. In a forked child, those of the parent go on.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state(py);
+        if state.is_copy() {
+            let entries = state.entries.take();
+            drop(entries);
+            return Ok(());
+        }
         state.event_loop()?;
         let descriptors: Vec<_> = state.entries.borrow().keys().copied().collect();
         for descriptor in descriptors {

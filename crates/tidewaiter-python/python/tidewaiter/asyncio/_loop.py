@@ -38,9 +38,9 @@ class Loop(
     # kind as a class in a file of its own: `_streams`, `_sockets`, `_datagrams`, `_pipes`, `_subprocesses`.
     Subprocesses,
     Signals,
+    Datagrams,
     Streams,
     Sockets,
-    Datagrams,
     Pipes,
     AsyncioLoop,
     base_events.BaseEventLoop,
