@@ -10,7 +10,10 @@ from pathlib import Path
 # The modules that pass on Windows, apart from tests that they skip there.
 ON_WINDOWS = [
     "test_asyncio_children",
+    "test_asyncio_datagrams",
     "test_asyncio_loop",
+    "test_asyncio_pipes",
+    "test_asyncio_sockets",
     "test_beneath",
     "test_children",
     "test_datagrams",
