@@ -19,8 +19,10 @@ pub(crate) enum Need {
     Required,
     /// The lane needs something that not every machine can have, such as the network or a second toolchain.
     Optional,
+    /// The lane takes too long for every run: it runs only if `--only` names it.
+    Named,
 }
-use Need::{Optional, Required};
+use Need::{Named, Optional, Required};
 
 /// A check with a name, one line in the summary.
 #[derive(Debug)]
@@ -115,7 +117,7 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "python",
         Required,
-        "the wheel, its types, its own tests, two applications",
+        "the wheel, its types, its own tests, applications of Twisted and asyncio",
         python::package,
     ),
     lane(
@@ -141,6 +143,30 @@ pub(crate) const LANES: &[Lane] = &[
         Required,
         "the wheel for Windows, its tests and Twisted's, under Wine",
         python::twisted_windows,
+    ),
+    lane(
+        "asyncio",
+        Required,
+        "CPython's own tests for every asyncio loop, on each port, with each Python here",
+        python::asyncio_cpython,
+    ),
+    lane(
+        "asyncio-suites",
+        Required,
+        "tests of uvloop, uvicorn and httpcore, and Twisted's on asyncio's reactor, on our loop",
+        python::asyncio_short,
+    ),
+    lane(
+        "asyncio-windows",
+        Required,
+        "CPython's own tests for every asyncio loop, under Wine",
+        python::asyncio_windows,
+    ),
+    lane(
+        "asyncio-long",
+        Named,
+        "tests of aiohttp, anyio and httpx on our loop",
+        python::asyncio_long,
     ),
     lane(
         "miri",

@@ -26,6 +26,8 @@ pub(crate) fn run(context: &Context) -> bool {
         ("daemons", daemons_ready(context)),
         ("hot paths", paths::ready(context)),
         ("Python lanes", python::ready(context)),
+        ("PostgreSQL", python::postgresql(context)),
+        ("asyncio suites", python::asyncio_ready(context)),
         ("Windows Python", python::windows_ready(context).map(drop)),
     ];
     let mut complete = true;

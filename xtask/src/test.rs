@@ -49,9 +49,10 @@ impl Options {
     }
 
     fn selected(&self) -> impl Iterator<Item = &'static Lane> {
-        LANES
-            .iter()
-            .filter(|lane| self.only.is_empty() || self.only.iter().any(|name| name == lane.name))
+        LANES.iter().filter(|lane| {
+            self.only.iter().any(|name| name == lane.name)
+                || self.only.is_empty() && (self.list || lane.need != Need::Named)
+        })
     }
 }
 

