@@ -11,8 +11,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# Names of loops. asyncio's own needs no factory: it is the default.
-LOOPS = {"tidewaiter": "tidewaiter.asyncio:new_event_loop", "asyncio": ""}
+# Names of loops. Tests of others treat asyncio's own as any other, too.
+OWN = "ProactorEventLoop" if os.name == "nt" else "SelectorEventLoop"
+LOOPS = {"tidewaiter": "tidewaiter.asyncio:new_event_loop", "asyncio": f"asyncio:{OWN}"}
 
 # CPython's modules that take the loop that asyncio gives them, and look at nothing inside it.
 BLACK_BOX = (

@@ -4,16 +4,11 @@ So the tests that leave asyncio's own loops out, for what those do wrong, run as
 """
 
 import asyncio
-import os
 import sys
 
 from uvloop import _testbase
 
-if os.environ.get("TEST_LOOP"):
-    case = _testbase.AIOTestCase
-    case.implementation = "another"
-    # They would set a child watcher, which is for asyncio's own loops.
-    case.setUp = _testbase.BaseTestCase.setUp
-    case.tearDown = _testbase.BaseTestCase.tearDown
-    if sys.version_info < (3, 14):
-        case.new_policy = lambda self: asyncio.DefaultEventLoopPolicy()
+case = _testbase.AIOTestCase
+case.implementation = "another"
+if sys.version_info < (3, 14):
+    case.new_policy = lambda self: asyncio.DefaultEventLoopPolicy()

@@ -33,7 +33,9 @@ class Finder(importlib.abc.MetaPathFinder):
 
         def load_and_install(module):
             load(module)
-            install()
+            # The loader of a zip file loads all modules in it.
+            if module.__name__ == name:
+                install()
 
         spec.loader.exec_module = load_and_install
         return spec
