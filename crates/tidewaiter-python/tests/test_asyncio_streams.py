@@ -260,6 +260,15 @@ class Ends(LoopTestCase):
         self.assertIsNone(client.transport.get_protocol())
 
     @on_each_port
+    async def test_what_data_woke_runs_before_the_end_is_told(self):
+        soon = asyncio.get_running_loop().call_soon
+        server, client, _ = await connected(lambda: Side(data_received=lambda side: soon(side.events.append, "woken")))
+        client.transport.write(b"x")
+        client.transport.close()
+        await server.lost
+        self.assertEqual([name for name in server.events if name != "eof_received"][-2:], ["woken", "connection_lost"])
+
+    @on_each_port
     async def test_aborting_drops_what_is_queued(self):
         server, client, _ = await connected()
         server.transport.pause_reading()

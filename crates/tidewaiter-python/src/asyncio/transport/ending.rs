@@ -50,7 +50,16 @@ impl SocketTransport {
             // Both sides have ended, and the protocol wanted to stay. It is told once it closes the transport.
             return state.part(py);
         }
-        SocketTransport::tell_lost(transport, exception)
+        if state
+            .event_loop()
+            .is_none_or(|event_loop| event_loop.ready.is_empty())
+        {
+            return SocketTransport::tell_lost(transport, exception);
+        }
+        // A task that data of this turn woke runs before the protocol is told, as on asyncio's loops.
+        state.closing.set(true);
+        state.part(py)?;
+        state.tell_soon(transport, exception)
     }
 
     /// Tells the protocol that the connection is lost, and lets go of everything.
@@ -219,9 +228,16 @@ impl State {
         if !untold || self.event_loop().is_none() {
             return Ok(());
         }
-        let tell = transport.getattr("_call_connection_lost")?;
-        let exception = self.lost_with(transport.py());
+        self.tell_soon(transport, self.lost_with(transport.py()))
+    }
+
+    fn tell_soon(
+        &self,
+        transport: &Bound<'_, SocketTransport>,
+        exception: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let py = transport.py();
+        let tell = transport.getattr("_call_connection_lost")?;
         let call_soon = intern!(py, "call_soon");
         self.home
             .call_method1(py, call_soon, (tell, exception))
