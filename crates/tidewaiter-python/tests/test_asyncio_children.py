@@ -81,6 +81,46 @@ class Children(ReactorTestCase):
         self.assertEqual(outcome, expected)
 
     @needs_posix
+    def test_every_keyword_of_popen_has_its_effect(self):
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = self.on_each_port("keywords", folder)
+            expected = {
+                "cwd": os.path.basename(folder),
+                "env": "yes None",
+                "umask": "0o27",
+                "start_new_session": "True",
+                "process_group": "True",
+                "pass_fds": "",
+                "executable": "yes",
+                "preexec_fn": "3",
+                "close_fds": "open",
+                "restore_signals": "True",
+                "user": "12345",
+            }
+        self.assertEqual(outcome.pop("passed"), "passed")
+        for name, (code, output, errors) in outcome.items():
+            with self.subTest(name):
+                self.assertEqual((code, output.strip(), errors), (0, expected[name], ""))
+
+    @needs_posix
+    def test_a_replaced_popen_starts_the_children(self):
+        self.assertEqual(self.on_each_port("replaced_popen"), [["print(7)"], [0, "7\n", ""]])
+
+    @support.needs_proc
+    def test_cancelling_at_any_await_leaves_nothing(self):
+        for port in ports():
+            with self.subTest(port):
+                outcome = self.scenario("asyncio_children", "cancelled", 6, environment={**on(port), **NO_REACTOR})
+                self.assertEqual((outcome["left"]["descriptors"], outcome["zombies"]), (0, False), outcome)
+
+    def test_closing_the_loop_kills_and_reaps_its_children(self):
+        for port in ports():
+            with self.subTest(port):
+                outcome = self.scenario("asyncio_children", "closed_loop", environment={**on(port), **NO_REACTOR})
+                self.assertEqual(set(outcome["closing"]), {True})
+                self.assertEqual((outcome["there"], outcome["zombies"], outcome["left"]), ([], False, False))
+
+    @needs_posix
     @support.needs_proc
     def test_two_thousand_children_leave_nothing(self):
         for port in ports():

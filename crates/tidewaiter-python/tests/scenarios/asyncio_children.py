@@ -248,7 +248,7 @@ def keywords(_, folder):
         if sys.version_info >= (3, 11):
             outcome["process_group"] = await _output(*_python(code["group"]), process_group=0)
         if os.geteuid() == 0:
-            outcome["user"] = await _output(*_python("import os; print(os.getuid())"), user=12345)
+            outcome["user"] = await _output("id", "-u", user=12345)
         outcome["passed"] = os.read(reading, 100).decode()
         os.close(reading)
         os.close(writing)
@@ -286,32 +286,38 @@ def cancelled(_, rounds):
         except asyncio.CancelledError:
             return None
 
-    async def main():
+    async def at_every_await(number):
         loop = asyncio.get_running_loop()
-        before = Holdings()
-        for number in range(rounds):
-            task = loop.create_task(asyncio.create_subprocess_exec(*BLOCKED, stdin=PIPE, stdout=PIPE))
-            loop.call_soon(task.cancel)
-            await asyncio.wait([task])
-            if not task.cancelled():
-                child = task.result()
-                await at(0.001 * (number % 3), child.wait)
-                await at(0.001 * (number % 3), child.communicate)
-                child.kill()
-                await child.wait()
-            # Also for what only Popen can do.
-            options = {"close_fds": False, "stdout": PIPE}
-            task = loop.create_task(asyncio.create_subprocess_exec(*BLOCKED, **options))
-            loop.call_soon(task.cancel)
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.result().kill()
-                await task.result().wait()
-        del task, child
-        await _until(lambda: loop.metrics()["children"] == 0)
-        await _until(lambda: not loop._children)
+        task = loop.create_task(asyncio.create_subprocess_exec(*BLOCKED, stdin=PIPE, stdout=PIPE))
+        loop.call_soon(task.cancel)
+        await asyncio.wait([task])
+        if not task.cancelled():
+            child = task.result()
+            await at(0.001 * (number % 3), child.wait)
+            await at(0.001 * (number % 3), child.communicate)
+            child.kill()
+            await child.wait()
+        # Also for what only Popen can do.
+        task = loop.create_task(asyncio.create_subprocess_exec(*BLOCKED, close_fds=False, stdout=PIPE))
+        loop.call_soon(task.cancel)
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result().kill()
+            await task.result().wait()
+
+    async def settled():
+        loop = asyncio.get_running_loop()
+        await _until(lambda: loop.metrics()["children"] == 0 and not loop._children)
         gc.collect()
-        return Holdings().since(before)
+        return Holdings()
+
+    async def main():
+        # The first one opens what all others share.
+        await at_every_await(0)
+        before = await settled()
+        for number in range(rounds):
+            await at_every_await(number)
+        return (await settled()).since(before)
 
     outcome = tidewaiter.asyncio.run(main())
     return {"left": outcome, "zombies": _zombies()}
