@@ -46,7 +46,7 @@ pub mod process;
 mod reactor;
 mod transport;
 
-/// What is written without a copy: the crate, for programs that make such values.
+/// The crate of `Bytes`, which are written without a copy.
 pub use bytes;
 pub use error::{ConnectError, Error, FileError, Reason, SendFileError};
 pub use os::{Address, AddressError, FileKind, FileMetadata, FileOptions, PipeName, UnixAddress};

@@ -1,4 +1,4 @@
-//! What a stream's protocol shares with the stream itself: the protocol writes it, from the loop, and the stream's
+//! The state that a stream's protocol shares with the stream itself: the protocol writes it, from the loop, and the stream's
 //! futures read it.
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +13,7 @@ use crate::transport::{Producer, ProducerKind, Protocol, Transport};
 /// At this many bytes that were not read yet, the stream receives no more until half of them were.
 const HELD_MAX: usize = 64 * 1024;
 
-/// What waits for an event.
+/// The waker of a future that waits for an event.
 #[derive(Default)]
 pub(super) struct Waiting(RefCell<Option<Waker>>);
 
@@ -219,7 +219,7 @@ impl Producer for Told {
     }
 }
 
-/// What is done with a stream once its connection is open.
+/// Takes a stream once its connection is open.
 pub(super) type Made = Box<dyn FnOnce(&Transport, Rc<Shared>)>;
 
 /// The protocol of every stream.

@@ -198,7 +198,7 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// What comes of an attempt to connect.
+/// The result of an attempt to connect.
 #[derive(Default)]
 struct Outcome {
     result: RefCell<Option<Result<Stream, ConnectError>>>,

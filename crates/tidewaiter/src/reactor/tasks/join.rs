@@ -178,7 +178,7 @@ impl<T: 'static> Polled for Task<T> {
     }
 }
 
-/// What a handle can do without knowing the type of the result.
+/// The calls of a handle that need no type of the result.
 trait Abortable {
     fn abort(self: Rc<Self>);
     fn is_over(&self) -> bool;

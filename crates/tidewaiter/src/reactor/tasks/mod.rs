@@ -27,7 +27,7 @@ use wake::{Home, Ready, TaskWaker};
 /// How many polls a turn makes before the loop asks the port again, unless more tasks were ready when it began.
 const POLLS_MAX: usize = 1024;
 
-/// What the loop polls: a task, or the future of [`Reactor::block_on`].
+/// Something that the loop polls: a task, or the future of [`Reactor::block_on`].
 trait Polled {
     /// Polls it. Returns whether it is over, and must leave the table.
     fn poll(&self, reactor: &Reactor) -> Poll<()>;

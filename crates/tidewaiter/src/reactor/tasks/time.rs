@@ -14,7 +14,7 @@ use crate::reactor::delayed::after;
 use crate::reactor::repeating::next_due;
 use crate::reactor::{DelayedCall, Reactor};
 
-/// What a sleep and its timer share.
+/// The state that a sleep and its timer share.
 #[derive(Default)]
 struct Alarm {
     rang: Cell<bool>,
@@ -166,7 +166,7 @@ impl<F> fmt::Debug for Timeout<F> {
     }
 }
 
-/// What an [`Interval`] does about ticks that are overdue by a period or more.
+/// How an [`Interval`] treats ticks that are overdue by a period or more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MissedTicks {

@@ -54,6 +54,17 @@ pub trait ProcessProtocol {
         let _ = (process, child_fd, data);
     }
 
+    /// More bytes are queued for the child's descriptor `child_fd` than the high
+    /// [water mark](Transport::set_water_marks): write no more to it for now.
+    fn child_write_paused(&mut self, process: &Process, child_fd: ChildFd) {
+        let _ = (process, child_fd);
+    }
+
+    /// After [`child_write_paused`](ProcessProtocol::child_write_paused): no more bytes are queued than the low water mark.
+    fn child_write_resumed(&mut self, process: &Process, child_fd: ChildFd) {
+        let _ = (process, child_fd);
+    }
+
     /// The pipe at the child's descriptor `child_fd` is closed: by the child and all processes that share it, by
     /// us, or because of an error. On Windows, also because the child and all its descendants have ended, even if
     /// [another process](crate::process::Command) shares the pipe.
@@ -357,6 +368,18 @@ impl Protocol for PipeProtocol {
         self.process.enter(|protocol, process| {
             protocol.child_data_received(process, child_fd, data);
         });
+    }
+
+    fn write_paused(&mut self, _: &Transport) {
+        let child_fd = self.child_fd;
+        self.process
+            .enter(|protocol, process| protocol.child_write_paused(process, child_fd));
+    }
+
+    fn write_resumed(&mut self, _: &Transport) {
+        let child_fd = self.child_fd;
+        self.process
+            .enter(|protocol, process| protocol.child_write_resumed(process, child_fd));
     }
 
     fn connection_lost(&mut self, _: &Transport, reason: Reason) {

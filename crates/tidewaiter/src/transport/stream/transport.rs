@@ -50,7 +50,7 @@ impl TransportId {
 }
 
 impl Transport {
-    /// What tells this transport from others of its reactor, for tables and logs.
+    /// Tells this transport from others of its reactor, for tables and logs.
     #[must_use]
     pub fn id(&self) -> TransportId {
         TransportId::of(self.stream.token.get())
