@@ -84,11 +84,15 @@ impl SimDriver {
         let entry = Entry {
             source,
             closing: false,
+            under_way: RequestKinds::default(),
         };
         Handle(self.handles.insert(entry))
     }
 
     fn start(&mut self, handle: Handle, kind: RequestKind, work: Work, token: Token) -> Operation {
+        let entry = self.handles.get_mut(handle.0);
+        let entry = entry.expect("looked up by the caller");
+        entry.under_way.insert(kind);
         let key = self.operations.insert(Pending {
             handle,
             token,
@@ -103,12 +107,8 @@ impl SimDriver {
 
     /// The kinds of operations under way on a handle.
     fn under_way(&self, handle: Handle) -> RequestKinds {
-        let mut kinds = RequestKinds::default();
-        let operations = self.operations.iter().map(|(_, pending)| pending);
-        for pending in operations.filter(|pending| pending.handle == handle) {
-            kinds.insert(pending.kind);
-        }
-        kinds
+        let entry = self.handles.get(handle.0);
+        entry.map_or_else(RequestKinds::default, |entry| entry.under_way)
     }
 
     fn adopt_socket(&self, socket: Box<dyn PortSocket>) -> io::Result<SimEnd> {

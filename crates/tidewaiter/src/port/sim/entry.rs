@@ -9,8 +9,8 @@ use super::world::network::End;
 use super::world::pipes::PipeEnd;
 use crate::os::Address;
 use crate::port::admission::{
-    HandleKind, closed, invalid, not_a_file, not_a_process, not_a_serial_port, not_a_socket,
-    not_a_terminal, not_for_datagrams,
+    HandleKind, RequestKinds, closed, invalid, not_a_file, not_a_process, not_a_serial_port,
+    not_a_socket, not_a_terminal, not_for_datagrams,
 };
 use crate::port::calls::{Answer, Control, Query, SignalCall, unsupported};
 use crate::port::options::PortKind;
@@ -185,4 +185,6 @@ fn stream_kind(packets: bool) -> HandleKind {
 pub(super) struct Entry {
     pub(super) source: Source,
     pub(super) closing: bool,
+    /// The kinds of operations whose last completion has not been delivered.
+    pub(super) under_way: RequestKinds,
 }

@@ -192,6 +192,8 @@ impl SimDriver {
         }
         if kind == RequestKind::Close {
             self.handles.remove(handle.0);
+        } else if !more && let Some(entry) = self.handles.get_mut(handle.0) {
+            entry.under_way.remove(kind);
         }
         Completion {
             token,
