@@ -6,6 +6,10 @@ import sys
 
 import tidewaiter.asyncio
 
+if sys.platform == "win32":
+    # `platform` asks it where there is one, and Wine ends programs that do.
+    sys.modules["_wmi"] = None
+
 HOST = "127.0.0.1"
 
 
