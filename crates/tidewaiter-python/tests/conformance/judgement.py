@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,12 @@ class Exceptions:
     def read(cls, suite: str) -> Exceptions:
         """Reads those of a suite: the lines `SUITE EXPRESSION: REASON`, which match the end of a test's name."""
         reasons = {}
+        suites = (suite, f"{suite}-windows") if os.name == "nt" else (suite,)
         for line in EXCEPTIONS.read_text(encoding="utf-8").splitlines():
             if line and not line.startswith("#"):
                 test, _, reason = line.partition(": ")
                 name, _, expression = test.partition(" ")
-                if name == suite:
+                if name in suites:
                     reasons[re.compile(f"(?:{expression})$")] = reason
         return cls(reasons)
 
