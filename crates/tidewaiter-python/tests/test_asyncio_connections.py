@@ -44,6 +44,12 @@ class Connections(ReactorTestCase):
                 self.assertLess(left["objects"], 500, left)
                 self.assertLess(left["blocks"], 3_000, left)
 
+    def test_garbage_is_collected_while_connections_are_accepted(self):
+        for port in ports():
+            with self.subTest(port):
+                outcome = self.scenario("asyncio_streams", "collections_while_accepting", 50, environment=on(port))
+                self.assertEqual(outcome, 50)
+
     def test_closed_loops_with_live_connections_are_collected(self):
         for port in ports():
             with self.subTest(port):

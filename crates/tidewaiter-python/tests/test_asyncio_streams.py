@@ -92,6 +92,8 @@ class Kinds(LoopTestCase):
             self.assertIsInstance(client.transport, kind)
         client.transport.attribute = 1
         self.assertEqual(client.transport.attribute, 1)
+        del client.transport.attribute
+        self.assertFalse(hasattr(client.transport, "attribute"))
         self.assertIs(client.transport.get_protocol(), client)
         self.assertIn("read=polling write=<idle, bufsize=0>", repr(client.transport))
 

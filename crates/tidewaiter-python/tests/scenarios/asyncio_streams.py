@@ -117,6 +117,24 @@ def leaks(_, count):
     return run(play())
 
 
+def collections_while_accepting(_, count):
+    """Collects garbage at each allocation while connections are accepted. Returns how many said something."""
+
+    async def play():
+        heard = []
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Side(data_received=heard.append), "127.0.0.1", 0)
+        peers = [dialled(server) for _ in range(count)]
+        gc.set_threshold(1, 1, 1)
+        for peer in peers:
+            peer.sendall(b"hello")
+        await until(lambda: len(heard) == count)
+        gc.set_threshold(700, 10, 10)
+        return len(heard)
+
+    return run(play())
+
+
 async def _settled():
     """Waits until the number of open descriptors no longer changes."""
     before, now = None, descriptors()

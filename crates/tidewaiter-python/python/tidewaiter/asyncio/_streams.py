@@ -80,7 +80,7 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
     def close(self) -> None:
         super().close()
         for transport in self._socket_transports():
-            if not transport.is_closing():
+            if not transport.is_closing() and not sys.is_finalizing():
                 warnings.warn(f"unclosed transport {transport!r}", ResourceWarning, source=transport, stacklevel=2)
             transport._abandon()
 

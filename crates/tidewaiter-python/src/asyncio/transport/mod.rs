@@ -55,7 +55,10 @@ struct State {
 }
 
 /// A TCP or UNIX connection. For `isinstance`, it is an `asyncio.Transport`.
-#[pyclass(frozen, dict, weakref, module = "tidewaiter._tidewaiter")]
+///
+/// It has no dict of the interpreter's: Python 3.11 and 3.12 make one for each new object, and may start a garbage
+/// collection for it that finds the object half made.
+#[pyclass(frozen, weakref, module = "tidewaiter._tidewaiter")]
 pub(crate) struct SocketTransport(Locked<State>);
 
 impl Callee for SocketTransport {
