@@ -15,6 +15,7 @@ ON_WINDOWS = [
     "test_asyncio_loop",
     "test_asyncio_pipes",
     "test_asyncio_sockets",
+    "test_asyncio_streams",
     "test_beneath",
     "test_children",
     "test_datagrams",

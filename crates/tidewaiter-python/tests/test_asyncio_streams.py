@@ -512,7 +512,7 @@ class Files(LoopTestCase):
         server, client, _ = await connected()
         with tempfile.TemporaryFile() as file:
             file.write(content)
-            file.flush()
+            file.seek(0)
             client.transport.write(b"before")
             self.assertEqual(await loop.sendfile(client.transport, file), len(content))
             self.assertEqual(file.tell(), len(content))

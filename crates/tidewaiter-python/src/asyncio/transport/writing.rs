@@ -56,10 +56,12 @@ fn kept(data: &Bound<'_, PyBytes>) -> Bytes {
 impl State {
     fn send(&self, link: &Transport, data: &Bound<'_, PyBytes>) {
         let bytes = data.as_bytes();
-        if self.would_pause(link, bytes.len()) {
-            // Only what the OS does not take makes the protocol pause.
+        let large = bytes.len() >= KEPT_BYTES;
+        if (large && link.queued() == 0) || self.would_pause(link, bytes.len()) {
+            // A large write costs a ring more by an operation than by a call. And only what the OS does not take makes
+            // the protocol pause.
             link.write_through(kept(data));
-        } else if bytes.len() < KEPT_BYTES {
+        } else if !large {
             link.write(bytes);
         } else {
             link.write_bytes(kept(data));
