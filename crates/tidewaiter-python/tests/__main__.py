@@ -12,6 +12,7 @@ ON_WINDOWS = [
     "test_asyncio_applications",
     "test_asyncio_children",
     "test_asyncio_datagrams",
+    "test_asyncio_debug",
     "test_asyncio_loop",
     "test_asyncio_pipes",
     "test_asyncio_sockets",

@@ -11,6 +11,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 use crate::core::endings;
@@ -45,6 +46,23 @@ pub(crate) fn references<T>(_lock: Python<'_>, object: &Py<T>) -> isize {
     // SAFETY: reads a field of the object, which `object` keeps alive.
     unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) }
 }
+
+/// Raises in a sub-interpreter. Those of Python 3.12 and later may each have a lock of their own, and all would share
+/// this module's state.
+pub(crate) fn refuse_sub_interpreters(_lock: Python<'_>) -> PyResult<()> {
+    // SAFETY: this thread holds a lock, so it has a current interpreter.
+    let interpreter = unsafe { pyo3::ffi::PyInterpreterState_Get() };
+    // SAFETY: the interpreter is the current one, so it is alive.
+    let number = unsafe { pyo3::ffi::PyInterpreterState_GetID(interpreter) };
+    if number == MAIN_INTERPRETER {
+        return Ok(());
+    }
+    let message = "tidewaiter works in the main interpreter only, not in subinterpreters";
+    Err(PyImportError::new_err(message))
+}
+
+/// The number of the interpreter that a process begins with.
+const MAIN_INTERPRETER: i64 = 0;
 
 /// Whether a thread waits at the port without the interpreter lock.
 #[derive(Default)]

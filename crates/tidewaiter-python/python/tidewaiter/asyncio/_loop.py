@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from asyncio import base_events, format_helpers
 from asyncio.log import logger
-from collections.abc import Callable
 from typing import Any
 
-from tidewaiter import Metrics, _forks
+from tidewaiter import _forks, _slow_limit
 from tidewaiter._tidewaiter import AsyncioLoop, Core, Handle
+from tidewaiter.asyncio import _insight
 from tidewaiter.asyncio._datagrams import Datagrams
+from tidewaiter.asyncio._insight import Insight
 from tidewaiter.asyncio._pipes import Pipes
 from tidewaiter.asyncio._signals import Signals
 from tidewaiter.asyncio._sockets import Sockets
@@ -36,6 +36,7 @@ PRIVATE_NAMES = (
 class Loop(
     # The hooks of `BaseEventLoop` for streams and servers, sockets, datagrams, pipes and subprocesses come here, each
     # kind as a class in a file of its own: `_streams`, `_sockets`, `_datagrams`, `_pipes`, `_subprocesses`.
+    Insight,
     Subprocesses,
     Signals,
     Datagrams,
@@ -66,8 +67,9 @@ class Loop(
         self._attach(self._core)
         if self._owns_core:
             self._core.set_on_error(self._report)
-            self._core.set_on_log(_forward)
+            self._core.set_on_log(_insight.forward)
             _forks.follow(self._core)
+            self.slow_callback = _slow_limit.slow_limit()
         super().__init__()
         # Asyncio's own code, and its tests, take the name of the class from here.
         self._selector = self._core
@@ -84,10 +86,6 @@ class Loop(
         super().__delattr__(name)
         if name == "time":
             self._follow_clock(None if type(self).time is Loop.time else self.time)
-
-    def metrics(self) -> Metrics:
-        """Counts of the loop's events since it was made, and of its objects and operations now."""
-        return self._core.metrics()
 
     def close(self) -> None:
         if self.is_closed():
@@ -129,9 +127,3 @@ class Loop(
         if isinstance(exception, (SystemExit, KeyboardInterrupt)):
             raise exception
         self.call_exception_handler({"message": f"Exception in {what} {subject!r}", "exception": exception})
-
-
-def _forward(level: str, target: str, message: str) -> None:
-    """Log a record of the library."""
-    log: Callable[[str], None] = getattr(logging.getLogger(target.replace("::", ".")), level.lower())
-    log(message)

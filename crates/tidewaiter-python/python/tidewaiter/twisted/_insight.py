@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
-import os
 from collections.abc import Sequence
 
 from twisted.internet.task import LoopingCall
@@ -14,23 +12,6 @@ from tidewaiter.twisted._flow import failure_of
 from tidewaiter.twisted._tcp import Connecting, Port
 
 _log = Logger(namespace="tidewaiter")
-
-VARIABLE = "TIDEWAITER_SLOW_CALLBACK"
-
-
-def slow_limit() -> float | None:
-    """The limit for slow callbacks, in seconds, from the environment; `None` if it is not set there."""
-    text = os.environ.get(VARIABLE)
-    if not text:
-        return None
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = math.nan
-    if not limit >= 0:
-        raise ValueError(f"{VARIABLE} is {text!r}: it should be a number of seconds")
-    return limit
-
 
 # Maps each of our methods to the application's methods that it calls.
 _MEANT = {

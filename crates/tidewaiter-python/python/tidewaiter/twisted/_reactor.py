@@ -18,7 +18,7 @@ from twisted.python.log import ILogContext
 from twisted.python.runtime import seconds as runtimeSeconds
 from zope.interface import classImplements, implementer
 
-from tidewaiter import Metrics, _forks
+from tidewaiter import Metrics, _forks, _slow_limit
 from tidewaiter._tidewaiter import Core, Datagrams, DelayedCall, PortFailure, Stream, TwistedLoop
 from tidewaiter.twisted import _insight, _udp
 from tidewaiter.twisted._face import Face
@@ -72,7 +72,7 @@ class LoopReactor(base.ReactorBase):
         self._core.set_on_error(_insight.report)
         self._core.set_on_log(_insight.forward)
         self._loop.set_debug(base.DelayedCall, traceback.format_stack)
-        self.slow_callback = _insight.slow_limit() if slow_callback is None else slow_callback
+        self.slow_callback = _slow_limit.slow_limit() if slow_callback is None else slow_callback
         # Transports that `removeAll` has returned. It returns them again only if they read.
         self._removed: WeakSet[Stream | Port | Datagrams] = WeakSet()
         # Children that have ended, and whose descriptors are not all closed yet.
@@ -106,9 +106,7 @@ class LoopReactor(base.ReactorBase):
 
     @slow_callback.setter
     def slow_callback(self, limit: float | None) -> None:
-        if limit is not None and not limit >= 0:
-            raise ValueError(f"{limit} is not a number of seconds")
-        self._slow_callback = limit
+        self._slow_callback = _slow_limit.checked(limit)
         self._core.set_on_slow(limit, _insight.warn_of_slow)
 
     def metrics(self) -> Metrics:
