@@ -20,6 +20,7 @@ mod triggers;
 mod turn;
 mod watch;
 mod watch_directory;
+mod watched;
 mod workers;
 
 use std::any::Any;

@@ -1,17 +1,18 @@
 //! Watches of descriptors and handles that other code owns.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use super::watched::Watched;
 use super::{Live, Reactor};
 use crate::error::Error;
 use crate::port::{
     Completion, Failure, Interest, Operation, Outcome, Port, RawDescriptor, Readiness, Token,
 };
 
-type OnReady = Box<dyn FnMut(&Watch, Readiness)>;
+type OnReady = dyn FnMut(&Watch, Readiness);
 
 /// The watch of a descriptor or handle that other code owns: see [`Reactor::watch`] and
 /// [`Reactor::watch_handle`].
@@ -19,18 +20,13 @@ type OnReady = Box<dyn FnMut(&Watch, Readiness)>;
 /// Clones refer to the same watch. The reactor owns it: dropping them does not stop it.
 #[derive(Clone)]
 pub struct Watch {
-    watched: Rc<Watched>,
+    watched: Rc<WatchedDescriptor>,
 }
 
-struct Watched {
-    reactor: Reactor,
+struct WatchedDescriptor {
+    watched: Watched<OnReady>,
     descriptor: RawDescriptor,
-    token: Cell<Token>,
-    /// The port's operation; `None` once stopped.
-    operation: Cell<Option<Operation>>,
     interest: Cell<Interest>,
-    /// Borrowed during the call. Only the loop calls it, so calls do not nest.
-    callback: RefCell<OnReady>,
 }
 
 impl Reactor {
@@ -94,27 +90,17 @@ impl Reactor {
         &self,
         descriptor: RawDescriptor,
         interest: Interest,
-        callback: OnReady,
+        callback: Box<OnReady>,
         submit: impl FnOnce(&mut Port, Token) -> io::Result<Operation>,
     ) -> Result<Watch, Error> {
-        let watched = Rc::new(Watched {
-            reactor: self.clone(),
+        let watched = Rc::new(WatchedDescriptor {
+            watched: Watched::new(self, callback),
             descriptor,
-            token: Cell::new(Token::default()),
-            operation: Cell::new(None),
             interest: Cell::new(interest),
-            callback: RefCell::new(callback),
         });
-        let token = self.register(Rc::clone(&watched) as Rc<dyn Live>)?;
-        watched.token.set(token);
-        let submitted = submit(&mut self.port_mut(), token);
-        match submitted {
-            Ok(operation) => watched.operation.set(Some(operation)),
-            Err(source) => {
-                self.unregister(token);
-                return Err(Error::Watch { descriptor, source });
-            }
-        }
+        let live = Rc::clone(&watched) as Rc<dyn Live>;
+        let begun = watched.watched.begin(live, submit)?;
+        begun.map_err(|source| Error::Watch { descriptor, source })?;
         Ok(Watch { watched })
     }
 }
@@ -128,14 +114,14 @@ impl Watch {
     /// closed; [`Unsupported`](io::ErrorKind::Unsupported) for a handle of Windows.
     pub fn set_interest(&self, interest: Interest) -> io::Result<()> {
         let watched = &*self.watched;
-        let Some(operation) = watched.operation.get() else {
+        let Some(operation) = watched.watched.operation() else {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("descriptor {} is no longer watched", watched.descriptor),
             ));
         };
         if watched.interest.get() != interest {
-            let mut port = watched.reactor.port_mut();
+            let mut port = watched.watched.reactor.port_mut();
             port.set_interest(operation, interest)?;
             watched.interest.set(interest);
         }
@@ -151,14 +137,14 @@ impl Watch {
     /// Stops the watch at once: no further call is made, and the OS no longer watches the descriptor. Does nothing
     /// if the watch was stopped already.
     pub fn stop(&self) {
-        self.watched.end();
+        self.watched.watched.end();
     }
 
     /// Whether the watch has ended: by [`stop`](Watch::stop), a panic in its callback, the reactor, or because a socket
     /// of Windows was closed.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.watched.operation.get().is_none()
+        self.watched.watched.is_ended()
     }
 
     /// The number of the descriptor or handle that is watched.
@@ -170,7 +156,7 @@ impl Watch {
     /// The reactor that this watch lives on.
     #[must_use]
     pub fn reactor(&self) -> &Reactor {
-        &self.watched.reactor
+        &self.watched.watched.reactor
     }
 }
 
@@ -184,13 +170,7 @@ impl fmt::Debug for Watch {
     }
 }
 
-impl Watched {
-    fn end(&self) {
-        if let Some(operation) = self.operation.take() {
-            self.reactor.port_mut().cancel(operation);
-        }
-    }
-
+impl WatchedDescriptor {
     fn ready(self: &Rc<Self>, readiness: Readiness) {
         // Another callback may have changed the interest since the port reported this.
         let readiness = readiness.only(self.interest.get());
@@ -200,29 +180,17 @@ impl Watched {
         let watch = Watch {
             watched: Rc::clone(self),
         };
-        let called = self.reactor.guard("the callback of a watch", || {
-            (self.callback.borrow_mut())(&watch, readiness);
-        });
-        if called.is_none() {
-            self.end();
-        }
-    }
-
-    /// Drops the callback and all that it owns, even if the program keeps the watch.
-    fn drop_callback(&self) {
-        let callback = self.callback.replace(Box::new(|_, _| {}));
-        self.reactor
-            .drop_guarded("the drop of a watch's callback", callback);
+        self.watched.call(|callback| callback(&watch, readiness));
     }
 }
 
-impl Live for Watched {
+impl Live for WatchedDescriptor {
     fn completed(self: Rc<Self>, completion: Completion) {
         // Another callback may have stopped the watch since the port reported this.
-        let is_stopped = self.operation.get().is_none();
+        let is_stopped = self.watched.is_ended();
         if !completion.more {
-            self.operation.set(None);
-            self.reactor.unregister(self.token.get());
+            self.watched.note_ended();
+            self.watched.unregister();
         }
         match completion.result {
             _ if is_stopped => {}
@@ -239,17 +207,16 @@ impl Live for Watched {
             other => log::error!("unexpected completion of a watch: {other:?}"),
         }
         if !completion.more {
-            self.drop_callback();
+            self.watched.drop_callback();
         }
     }
 
     fn stop(self: Rc<Self>) {
-        self.end();
+        self.watched.end();
     }
 
     fn abandon(&self) -> Option<String> {
-        self.operation.set(None);
-        self.drop_callback();
+        self.watched.abandon();
         None
     }
 }

@@ -1,14 +1,14 @@
 //! Watches of directories for changes.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use super::watched::Watched;
 use super::{Live, Reactor};
-use crate::port::{Change, Completion, DirectoryOptions, Failure, Operation, Outcome, Token};
+use crate::port::{Change, Completion, DirectoryOptions, Failure, Outcome};
 
-type OnChange = Box<dyn FnMut(&DirectoryWatch, Change)>;
+type OnChange = dyn FnMut(&DirectoryWatch, Change);
 
 /// The watch of a directory: see [`Reactor::watch_directory`].
 ///
@@ -18,14 +18,7 @@ pub struct DirectoryWatch {
     watched: Rc<WatchedDirectory>,
 }
 
-struct WatchedDirectory {
-    reactor: Reactor,
-    token: Cell<Token>,
-    /// The port's operation; `None` once ended.
-    operation: Cell<Option<Operation>>,
-    /// Borrowed during the call. Only the loop calls it, so calls do not nest.
-    callback: RefCell<OnChange>,
-}
+struct WatchedDirectory(Watched<OnChange>);
 
 impl Reactor {
     /// Watches a directory, or a whole tree: `callback` is called for each [`Change`], in their order. Linux and Windows.
@@ -59,23 +52,10 @@ impl Reactor {
         options: &DirectoryOptions,
         callback: impl FnMut(&DirectoryWatch, Change) + 'static,
     ) -> io::Result<DirectoryWatch> {
-        let watched = Rc::new(WatchedDirectory {
-            reactor: self.clone(),
-            token: Cell::new(Token::default()),
-            operation: Cell::new(None),
-            callback: RefCell::new(Box::new(callback)),
-        });
-        let token = self.register(Rc::clone(&watched) as Rc<dyn Live>);
-        let token = token.map_err(io::Error::other)?;
-        watched.token.set(token);
-        let begun = self.port_mut().watch_directory(options, token);
-        match begun {
-            Ok(operation) => watched.operation.set(Some(operation)),
-            Err(error) => {
-                self.unregister(token);
-                return Err(error);
-            }
-        }
+        let watched = Rc::new(WatchedDirectory(Watched::new(self, Box::new(callback))));
+        let live = Rc::clone(&watched) as Rc<dyn Live>;
+        let begun = (watched.0).begin(live, |port, token| port.watch_directory(options, token));
+        begun.map_err(io::Error::other)??;
         Ok(DirectoryWatch { watched })
     }
 }
@@ -83,19 +63,19 @@ impl Reactor {
 impl DirectoryWatch {
     /// Stops the watch at once: no further call is made. Does nothing if the watch has ended.
     pub fn stop(&self) {
-        self.watched.end();
+        self.watched.0.end();
     }
 
     /// Whether the watch has ended.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.watched.operation.get().is_none()
+        self.watched.0.is_ended()
     }
 
     /// The reactor that this watch lives on.
     #[must_use]
     pub fn reactor(&self) -> &Reactor {
-        &self.watched.reactor
+        &self.watched.0.reactor
     }
 }
 
@@ -108,12 +88,6 @@ impl fmt::Debug for DirectoryWatch {
 }
 
 impl WatchedDirectory {
-    fn end(&self) {
-        if let Some(operation) = self.operation.take() {
-            self.reactor.port_mut().cancel(operation);
-        }
-    }
-
     fn changed(self: &Rc<Self>, changes: Vec<Change>) {
         let watch = DirectoryWatch {
             watched: Rc::clone(self),
@@ -121,50 +95,37 @@ impl WatchedDirectory {
         for change in changes {
             let is_end = matches!(change, Change::Ended(_));
             if is_end {
-                self.operation.set(None);
+                self.0.note_ended();
             } else if watch.is_stopped() {
                 return;
             }
-            let called = self.reactor.guard("the callback of a watch", || {
-                (self.callback.borrow_mut())(&watch, change);
-            });
-            if called.is_none() {
-                self.end();
-            }
+            self.0.call(|callback| callback(&watch, change));
         }
-    }
-
-    /// Drops the callback and all that it owns, even if the program keeps the watch.
-    fn drop_callback(&self) {
-        let callback = self.callback.replace(Box::new(|_, _| {}));
-        self.reactor
-            .drop_guarded("the drop of a watch's callback", callback);
     }
 }
 
 impl Live for WatchedDirectory {
     fn completed(self: Rc<Self>, completion: Completion) {
         if !completion.more {
-            self.reactor.unregister(self.token.get());
+            self.0.unregister();
         }
         match completion.result {
-            _ if self.operation.get().is_none() => {}
+            _ if self.0.is_ended() => {}
             Ok(Outcome::Changed(changes)) => self.changed(changes),
             Err(Failure::Cancelled) => {}
             other => log::error!("unexpected completion of a watch: {other:?}"),
         }
         if !completion.more {
-            self.drop_callback();
+            self.0.drop_callback();
         }
     }
 
     fn stop(self: Rc<Self>) {
-        self.end();
+        self.0.end();
     }
 
     fn abandon(&self) -> Option<String> {
-        self.operation.set(None);
-        self.drop_callback();
+        self.0.abandon();
         None
     }
 }
