@@ -27,6 +27,7 @@ pub(crate) enum LiveKind {
     Listener,
     Child,
     Datagrams,
+    File,
     /// Any other kind: counted in the total only.
     Other,
 }
@@ -100,6 +101,7 @@ impl Counters {
                 listeners: self.living(LiveKind::Listener),
                 children: self.living(LiveKind::Child),
                 datagram_sockets: self.living(LiveKind::Datagrams),
+                files: self.living(LiveKind::File),
             },
             in_flight,
             turn_times: self.pace.times(),
@@ -125,6 +127,8 @@ pub struct Living {
     pub children: usize,
     /// Datagram sockets.
     pub datagram_sockets: usize,
+    /// Files that are being opened, open, or being closed.
+    pub files: usize,
 }
 
 /// Counts of a reactor's activity since it was made, and of what is under way on it now. See

@@ -491,3 +491,16 @@ fn a_panic_in_a_callback_costs_nothing_else() {
     assert_eq!(metrics.panics, 1);
     assert_empty(&metrics);
 }
+
+#[test]
+fn a_file_is_counted_until_it_is_closed() {
+    let (reactor, scratch) = (reactor(), scratch("counted"));
+    open(&reactor, scratch.path(), read_write(), |reactor, file| {
+        assert_eq!(reactor.metrics().living.files, 1);
+        drop(file);
+        reactor.call_later(Duration::from_millis(1), Reactor::stop);
+    });
+    assert_eq!(reactor.metrics().living.files, 1);
+    run_clean(&reactor);
+    assert_eq!(reactor.metrics().living.files, 0);
+}

@@ -25,7 +25,7 @@ use crate::port::{
     CloseMode, Completion, Failure, FileOutcome, Handle, Operation, Outcome, Request, RequestKind,
     Token,
 };
-use crate::reactor::{Live, Reactor};
+use crate::reactor::{Live, LiveKind, Reactor};
 use work::Work;
 
 /// How long a stopping reactor waits for the operations on a file before it cancels them.
@@ -493,6 +493,10 @@ impl OpenFile {
 }
 
 impl Live for OpenFile {
+    fn kind(&self) -> LiveKind {
+        LiveKind::File
+    }
+
     fn completed(self: Rc<Self>, completion: Completion) {
         if completion.kind == RequestKind::Close {
             return self.reactor.unregister(self.token.get());
