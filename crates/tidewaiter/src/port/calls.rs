@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::datagram::{DatagramBatch, DatagramOptions, Multicast};
+use super::datagram::{DatagramBatch, DatagramOptions, Multicast, MulticastSettings};
 use super::directory::DirectoryOptions;
 use super::options::{ListenOptions, PortKind, SocketOption};
 use super::pipe_options::PipeConnectOptions;
@@ -136,6 +136,8 @@ pub(super) enum Query {
     File,
     /// The process and the user at the other end of a UNIX socket: an [`Answer::Credentials`].
     PeerCredentials,
+    /// How a UDP socket sends to multicast groups: an [`Answer::Multicast`].
+    Multicast,
 }
 
 /// The process at the other end of a UNIX socket, and its user, as they were when it connected or began to listen; or the
@@ -164,6 +166,7 @@ pub(super) enum Answer {
     Usage(Option<Usage>),
     File(OsFile),
     Credentials(PeerCredentials),
+    Multicast(MulticastSettings),
 }
 
 impl Answer {
@@ -199,6 +202,13 @@ impl Answer {
         match self {
             Answer::Credentials(credentials) => credentials,
             other => unreachable!("{other:?} is no credentials"),
+        }
+    }
+
+    pub(super) fn multicast(self) -> MulticastSettings {
+        match self {
+            Answer::Multicast(settings) => settings,
+            other => unreachable!("{other:?} is not about groups"),
         }
     }
 

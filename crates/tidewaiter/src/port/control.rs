@@ -71,6 +71,7 @@ impl Object<'_> {
                 Ok(Answer::ModemLines(serial::lines(port)?))
             }
             (_, Query::ModemLines) => Err(not_a_serial_port()),
+            (_, Query::Multicast) => Err(not_for_datagrams()),
             (Object::Socket(socket), Query::LocalAddress) => {
                 Ok(Answer::Address(local_addr(socket)?))
             }

@@ -160,7 +160,7 @@ pub use completion::{
 };
 pub use datagram::{
     Datagram, DatagramBatch, DatagramError, DatagramOptions, Datagrams, Ecn, Multicast,
-    NetworkInterface, PacketInfo,
+    MulticastSettings, NetworkInterface, PacketInfo,
 };
 pub use directory::{Change, DirectoryOptions};
 use driver::{BATCH_MAX, Driver};

@@ -97,7 +97,12 @@ impl Source {
     }
 
     pub(super) fn query(&self, query: Query) -> io::Result<Answer> {
-        self.object().query(query)
+        match (self, query) {
+            (Source::Datagrams(socket), Query::Multicast) => {
+                Ok(Answer::Multicast(socket.multicast_settings()?))
+            }
+            _ => self.object().query(query),
+        }
     }
 
     fn object(&self) -> Object<'_> {

@@ -219,6 +219,9 @@ const CALLS: &[(&str, Kind, Call)] = &[
     ("peer_addr", Kind::Acts, |port, it| {
         port.peer_addr(it.server).map(drop)
     }),
+    ("multicast_settings", Kind::Acts, |port, it| {
+        port.multicast_settings(it.server).map(drop)
+    }),
     ("peer_credentials", Kind::Acts, |port, it| {
         port.peer_credentials(it.server).map(drop)
     }),

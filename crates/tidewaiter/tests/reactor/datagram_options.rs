@@ -169,6 +169,39 @@ fn a_multicast_datagram_of_the_source_reaches_all_members() {
 }
 
 #[test]
+fn what_is_set_for_groups_is_told() {
+    let Some(reactor) = with_datagrams() else {
+        return;
+    };
+    let socket = reactor.listen_udp(any_port(), Silent).expect("it listens");
+    let told = socket.multicast_settings().expect("it is a UDP socket");
+    assert_eq!(
+        (told.loopback, told.hops, told.interface),
+        (true, 1, NetworkInterface::Any)
+    );
+    let mut changes = vec![Multicast::Loopback(false), Multicast::Hops(7)];
+    let loopback = NetworkInterface::Address(Ipv4Addr::LOCALHOST);
+    // The index of the loopback interface, on Linux.
+    let interfaces = [NetworkInterface::Index(1), loopback, NetworkInterface::Any];
+    changes.extend(interfaces.map(Multicast::Interface));
+    for change in changes {
+        let set = socket.set_multicast(change);
+        let told = socket.multicast_settings().expect("it is a UDP socket");
+        match change {
+            Multicast::Loopback(on) => assert_eq!(told.loopback, on),
+            Multicast::Hops(count) => assert_eq!(told.hops, count),
+            Multicast::Interface(interface) if set.is_ok() => {
+                assert_eq!(told.interface, interface);
+            }
+            // Not every system has an interface of this number.
+            _ => assert_eq!(change, Multicast::Interface(NetworkInterface::Index(1))),
+        }
+    }
+    reactor.call_later(std::time::Duration::ZERO, Reactor::stop);
+    run_clean(&reactor);
+}
+
+#[test]
 fn a_group_is_left_once() {
     let Some(reactor) = with_datagrams() else {
         return;

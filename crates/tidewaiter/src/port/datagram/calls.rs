@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::super::calls::{Control, Offer, Open};
+use super::super::calls::{Control, Offer, Open, Query};
 use super::super::gate::Call;
 use super::super::{Handle, Port};
-use super::{DatagramBatch, DatagramOptions, Multicast};
+use super::{DatagramBatch, DatagramOptions, Multicast, MulticastSettings};
 use crate::os::Address;
 
 impl Port {
@@ -44,6 +44,15 @@ impl Port {
     pub fn set_multicast(&mut self, handle: Handle, change: Multicast) -> io::Result<()> {
         let control = Control::Multicast(change);
         self.gate.pass(Call::Act)?.control(handle, control)
+    }
+
+    /// How a UDP socket sends to multicast groups.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_peer`](Port::set_peer).
+    pub fn multicast_settings(&self, handle: Handle) -> io::Result<MulticastSettings> {
+        Ok(self.gate.query(handle, Query::Multicast)?.multicast())
     }
 
     /// Sends what the OS takes of the batch at once, without an operation: what is left in the batch is to be submitted.

@@ -19,14 +19,14 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::call::{datagram_called, last_socket_error, set_option, socket_error};
 use super::extension::{DatagramFunctions, raw};
 use super::message::MessageMemory;
-use super::multicast::{set_multicast, set_peer};
+use super::multicast::{self, set_peer};
 use super::record::{OsResult, Record, Started};
 use crate::port::PortKind;
 use crate::port::admission::invalid;
 use crate::port::buffer::Lease;
 use crate::port::calls::{Control, unsupported};
 use crate::port::control::{Object, os_address};
-use crate::port::datagram::{DatagramError, DatagramOptions, Message};
+use crate::port::datagram::{DatagramError, DatagramOptions, Message, MulticastSettings};
 use crate::port::listening::{claim_address, share_port};
 
 /// A datagram socket, and what belongs to the operations on it.
@@ -129,12 +129,16 @@ impl DatagramSocket {
     pub(super) fn control(&self, control: Control<'_>) -> io::Result<()> {
         match control {
             Control::SetPeer(peer) => set_peer(&self.socket, peer),
-            Control::Multicast(change) => set_multicast(&self.socket, change),
+            Control::Multicast(change) => change.apply(&self.socket, self.is_v6, &multicast::CALLS),
             Control::ShutdownWrite | Control::HoldEnds(_) => {
                 Err(invalid("the handle is not a stream socket"))
             }
             other => Object::Socket(&self.socket).control(other),
         }
+    }
+
+    pub(super) fn multicast_settings(&self) -> io::Result<MulticastSettings> {
+        MulticastSettings::of(&self.socket, self.is_v6)
     }
 
     /// Waits for a datagram, or an error, without memory and without taking it.

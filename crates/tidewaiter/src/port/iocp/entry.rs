@@ -132,6 +132,9 @@ impl Source {
             (Source::PipeListener(listener), Query::LocalAddress) => {
                 Ok(Answer::Address(listener.address()))
             }
+            (Source::Datagrams(socket), Query::Multicast) => {
+                Ok(Answer::Multicast(socket.multicast_settings()?))
+            }
             (source, query) => match source.object() {
                 Some(object) => object.query(query),
                 None => Err(not_a_socket()),

@@ -10,9 +10,8 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::call::set_option;
 use crate::os::Address;
-use crate::port::admission::invalid;
 use crate::port::control::os_address;
-use crate::port::datagram::{Multicast, NetworkInterface};
+use crate::port::datagram::{MulticastCalls, NetworkInterface};
 
 /// Connects the socket to `peer`, or takes back the connection.
 pub(super) fn set_peer(socket: &Socket, peer: Option<&Address>) -> io::Result<()> {
@@ -25,34 +24,22 @@ pub(super) fn set_peer(socket: &Socket, peer: Option<&Address>) -> io::Result<()
     socket.connect(&address)
 }
 
-/// Makes the change on a UDP socket.
-pub(super) fn set_multicast(socket: &Socket, change: Multicast) -> io::Result<()> {
-    let is_v6 = is_v6(socket)?;
-    match change {
-        Multicast::Join {
-            group,
-            source,
-            interface,
-        } => change_membership(socket, true, group, source, interface),
-        Multicast::Leave {
-            group,
-            source,
-            interface,
-        } => change_membership(socket, false, group, source, interface),
-        Multicast::Loopback(on) if is_v6 => socket.set_multicast_loop_v6(on),
-        Multicast::Loopback(on) => socket.set_multicast_loop_v4(on),
-        Multicast::Hops(count) if is_v6 => socket.set_multicast_hops_v6(count.into()),
-        Multicast::Hops(count) => socket.set_multicast_ttl_v4(count.into()),
-        Multicast::Interface(interface) if is_v6 => socket.set_multicast_if_v6(interface.index()?),
-        Multicast::Interface(interface) => {
-            let bytes = match interface {
-                NetworkInterface::Any => [0; 4],
-                NetworkInterface::Address(address) => address.octets(),
-                // An index is told from an address by its first byte, which is zero.
-                NetworkInterface::Index(index) => index.to_be_bytes(),
-            };
-            set_option(socket, IPPROTO_IP, IP_MULTICAST_IF, &bytes)
-        }
+pub(super) const CALLS: MulticastCalls = MulticastCalls {
+    change_source,
+    set_interface_v4,
+};
+
+fn set_interface_v4(socket: &Socket, interface: NetworkInterface) -> io::Result<()> {
+    let bytes = v4_number(interface).octets();
+    set_option(socket, IPPROTO_IP, IP_MULTICAST_IF, &bytes)
+}
+
+/// The interface as Windows tells it: an index is told from an address by its first byte, which is zero.
+fn v4_number(interface: NetworkInterface) -> Ipv4Addr {
+    match interface {
+        NetworkInterface::Any => Ipv4Addr::UNSPECIFIED,
+        NetworkInterface::Address(address) => address,
+        NetworkInterface::Index(index) => Ipv4Addr::from(index),
     }
 }
 
@@ -60,26 +47,23 @@ fn is_v6(socket: &Socket) -> io::Result<bool> {
     Ok(socket.local_addr()?.domain() == Domain::IPV6)
 }
 
-fn change_membership(
+/// Joins or leaves a group for one source.
+fn change_source(
     socket: &Socket,
     join: bool,
     group: IpAddr,
-    source: Option<IpAddr>,
+    source: IpAddr,
     interface: NetworkInterface,
 ) -> io::Result<()> {
     match (group, source) {
-        (IpAddr::V4(group), Some(IpAddr::V4(source))) => {
-            let interface = match interface {
-                NetworkInterface::Any => Ipv4Addr::UNSPECIFIED,
-                NetworkInterface::Address(address) => address,
-                NetworkInterface::Index(index) => Ipv4Addr::from(index),
-            };
+        (IpAddr::V4(group), IpAddr::V4(source)) => {
+            let interface = v4_number(interface);
             match join {
                 true => socket.join_ssm_v4(&source, &group, &interface),
                 false => socket.leave_ssm_v4(&source, &group, &interface),
             }
         }
-        (IpAddr::V6(group), Some(IpAddr::V6(source))) => {
+        (IpAddr::V6(group), IpAddr::V6(source)) => {
             let option = match join {
                 true => MCAST_JOIN_SOURCE_GROUP,
                 false => MCAST_LEAVE_SOURCE_GROUP,
@@ -87,18 +71,7 @@ fn change_membership(
             let request = source_request(interface.index()?, group, source);
             set_option(socket, IPPROTO_IPV6, option.cast_signed(), &request)
         }
-        (_, Some(_)) => Err(invalid(
-            "the group and its source are of different families",
-        )),
-        (IpAddr::V4(group), None) => {
-            let interface = interface.for_v4();
-            match join {
-                true => socket.join_multicast_v4_n(&group, &interface),
-                false => socket.leave_multicast_v4_n(&group, &interface),
-            }
-        }
-        (IpAddr::V6(group), None) if join => socket.join_multicast_v6(&group, interface.index()?),
-        (IpAddr::V6(group), None) => socket.leave_multicast_v6(&group, interface.index()?),
+        _ => unreachable!("the group and its source are of one family"),
     }
 }
 

@@ -4,74 +4,35 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use libc::c_int;
-use socket2::{Domain, SockAddr, Socket};
+use socket2::{SockAddr, Socket};
 
-use super::super::admission::invalid;
-use super::super::datagram::{Multicast, NetworkInterface};
+use super::super::datagram::{MulticastCalls, NetworkInterface};
 use super::option::set_option;
 
-/// Makes the change on a UDP socket.
-pub(super) fn set_multicast(socket: &Socket, change: Multicast) -> io::Result<()> {
-    let domain = socket.local_addr()?.domain();
-    let is_v6 = match domain {
-        Domain::IPV6 => true,
-        Domain::IPV4 => false,
-        _ => return Err(invalid("only UDP sockets join multicast groups")),
-    };
-    match change {
-        Multicast::Join {
-            group,
-            source,
-            interface,
-        } => change_membership(socket, true, group, source, interface),
-        Multicast::Leave {
-            group,
-            source,
-            interface,
-        } => change_membership(socket, false, group, source, interface),
-        Multicast::Loopback(on) if is_v6 => socket.set_multicast_loop_v6(on),
-        Multicast::Loopback(on) => socket.set_multicast_loop_v4(on),
-        Multicast::Hops(count) if is_v6 => socket.set_multicast_hops_v6(count.into()),
-        Multicast::Hops(count) => socket.set_multicast_ttl_v4(count.into()),
-        Multicast::Interface(interface) if is_v6 => socket.set_multicast_if_v6(interface.index()?),
-        Multicast::Interface(interface) => set_interface_v4(socket, interface),
-    }
-}
+pub(super) const CALLS: MulticastCalls = MulticastCalls {
+    change_source,
+    set_interface_v4,
+};
 
-fn change_membership(
+/// Joins or leaves a group for one source.
+fn change_source(
     socket: &Socket,
     join: bool,
     group: IpAddr,
-    source: Option<IpAddr>,
+    source: IpAddr,
     interface: NetworkInterface,
 ) -> io::Result<()> {
-    match (group, source) {
-        (_, Some(source)) if group.is_ipv4() != source.is_ipv4() => Err(invalid(
-            "the group and its source are of different families",
-        )),
-        (IpAddr::V4(group), Some(IpAddr::V4(source))) => match interface {
-            NetworkInterface::Address(address) if join => {
-                socket.join_ssm_v4(&source, &group, &address)
-            }
-            NetworkInterface::Address(address) => socket.leave_ssm_v4(&source, &group, &address),
-            other => change_source(socket, join, group.into(), source.into(), other),
+    match (group, source, interface) {
+        (IpAddr::V4(group), IpAddr::V4(source), NetworkInterface::Address(address)) => match join {
+            true => socket.join_ssm_v4(&source, &group, &address),
+            false => socket.leave_ssm_v4(&source, &group, &address),
         },
-        (group, Some(source)) => change_source(socket, join, group, source, interface),
-        (IpAddr::V4(group), None) => {
-            let interface = interface.for_v4();
-            if join {
-                socket.join_multicast_v4_n(&group, &interface)
-            } else {
-                socket.leave_multicast_v4_n(&group, &interface)
-            }
-        }
-        (IpAddr::V6(group), None) if join => socket.join_multicast_v6(&group, interface.index()?),
-        (IpAddr::V6(group), None) => socket.leave_multicast_v6(&group, interface.index()?),
+        _ => change_source_by_index(socket, join, group, source, interface),
     }
 }
 
 /// Joins or leaves a group for one source, by the interface's index.
-fn change_source(
+fn change_source_by_index(
     socket: &Socket,
     join: bool,
     group: IpAddr,

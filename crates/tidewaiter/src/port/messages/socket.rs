@@ -7,18 +7,20 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
-use socket2::{Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::super::admission::invalid;
 use super::super::calls::{Control, unsupported};
 use super::super::control::{self, Object};
-use super::super::datagram::{DatagramError, DatagramOptions};
+use super::super::datagram::{
+    DatagramError, DatagramOptions, Multicast, MulticastSettings, NetworkInterface,
+};
 use super::super::listening::share_port;
 use super::super::memory::RareQueue;
 use super::super::options::PortKind;
 use super::super::unix_socket::{self, SocketFile};
 use super::family::Family;
-use super::multicast::set_multicast;
+use super::multicast;
 use super::reported::is_reported;
 use super::system;
 use crate::os::Address;
@@ -43,6 +45,8 @@ pub(in super::super) struct DatagramSocket {
     pub(super) segment_max: Cell<u16>,
     /// How many messages the last receive brought.
     pub(super) received_last: Cell<u8>,
+    /// The index of the interface for IPv4 groups that was set, which some kernels do not tell; 0 if none was.
+    multicast_index: Cell<u32>,
 }
 
 impl DatagramSocket {
@@ -96,17 +100,47 @@ impl DatagramSocket {
             reported: Cell::default(),
             segment_max: Cell::new(if cuts { u16::MAX } else { 0 }),
             received_last: Cell::new(0),
+            multicast_index: Cell::new(0),
         }
     }
 
     pub(in super::super) fn control(&self, control: Control<'_>) -> io::Result<()> {
         match control {
             Control::SetPeer(peer) => set_peer(self, peer),
-            Control::Multicast(change) => set_multicast(self, change),
+            Control::Multicast(change) => self.set_multicast(change),
             Control::ShutdownWrite | Control::HoldEnds(_) => {
                 Err(invalid("the handle is not a stream socket"))
             }
             other => Object::Socket(self).control(other),
+        }
+    }
+
+    fn set_multicast(&self, change: Multicast) -> io::Result<()> {
+        let is_v6 = self.is_v6()?;
+        change.apply(&self.socket, is_v6, &multicast::CALLS)?;
+        if let Multicast::Interface(interface) = change {
+            let index = match interface {
+                NetworkInterface::Index(index) if !is_v6 => index,
+                _ => 0,
+            };
+            self.multicast_index.set(index);
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn multicast_settings(&self) -> io::Result<MulticastSettings> {
+        let mut settings = MulticastSettings::of(&self.socket, self.is_v6()?)?;
+        let index = self.multicast_index.get();
+        if index != 0 {
+            settings.interface = NetworkInterface::Index(index);
+        }
+        Ok(settings)
+    }
+
+    fn is_v6(&self) -> io::Result<bool> {
+        match self.family {
+            Family::Unix => Err(invalid("only UDP sockets join multicast groups")),
+            family => Ok(family.domain() == Domain::IPV6),
         }
     }
 

@@ -134,6 +134,11 @@ impl Source {
                 let peer = peer.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
                 peer.map(Answer::Address)
             }
+            (Source::Datagrams(socket), Query::Multicast) => {
+                let settings = world.datagram_socket(socket).multicast_settings()?;
+                Ok(Answer::Multicast(settings))
+            }
+            (_, Query::Multicast) => Err(not_for_datagrams()),
             (Source::Datagrams(_), _) => Err(invalid("the handle is not a stream socket")),
             (Source::Unconnected(_) | Source::Listener(_), _) => {
                 Err(io::Error::from(io::ErrorKind::NotConnected))

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{DatagramSocket, Limit};
 use crate::error::Reason;
 use crate::os::Address;
-use crate::port::{Multicast, NetworkInterface, RawDescriptor};
+use crate::port::{Multicast, MulticastSettings, NetworkInterface, RawDescriptor};
 use crate::reactor::Reactor;
 
 /// A datagram socket on a reactor. Clones refer to the same one; dropping them does not close it.
@@ -132,6 +132,17 @@ impl DatagramTransport {
         self.check_open()?;
         let mut port = self.reactor().port_mut();
         port.set_multicast(self.socket.handle, change)
+    }
+
+    /// How the socket sends to multicast groups: as [`set_multicast`](DatagramTransport::set_multicast) has set it.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_peer`](DatagramTransport::set_peer).
+    pub fn multicast_settings(&self) -> io::Result<MulticastSettings> {
+        self.check_open()?;
+        let port = self.reactor().port();
+        port.multicast_settings(self.socket.handle)
     }
 
     /// Receives nothing more for now: no datagram is delivered after this call. The OS keeps those that arrive, until its

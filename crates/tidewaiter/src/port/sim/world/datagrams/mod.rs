@@ -15,7 +15,7 @@ use crate::os::{Address, UnixAddress};
 use crate::port::PortKind;
 use crate::port::admission::invalid;
 use crate::port::calls::unsupported;
-use crate::port::datagram::{DatagramOptions, Multicast, NetworkInterface};
+use crate::port::datagram::{DatagramOptions, Multicast, MulticastSettings, NetworkInterface};
 use crate::port::sim::faults::Call;
 use crate::port::table::{Key, Table};
 
@@ -53,8 +53,8 @@ pub(crate) struct DatagramSocket {
     broadcast: bool,
     pub(crate) packet_info: bool,
     memberships: Vec<Membership>,
-    /// Whether this host receives what the socket sends to groups.
-    loops_back: bool,
+    /// Only the loopback has an effect: whether this host receives what the socket sends to groups.
+    multicast: MulticastSettings,
     arrivals: VecDeque<Arrival>,
     /// Until then, the queue of the interface is full for this socket.
     full_until: Duration,
@@ -217,7 +217,11 @@ impl DatagramSocket {
             broadcast: options.broadcast,
             packet_info: options.packet_info,
             memberships: Vec::new(),
-            loops_back: true,
+            multicast: MulticastSettings {
+                loopback: true,
+                hops: 1,
+                interface: NetworkInterface::Any,
+            },
             arrivals: VecDeque::new(),
             full_until: Duration::ZERO,
         })
@@ -254,7 +258,14 @@ impl DatagramSocket {
         self.arrivals.iter().take(most).take_while(is_one).count()
     }
 
-    /// Changes what the socket receives from or sends to groups. Hops and interfaces have no effect on what it sends.
+    pub(crate) fn multicast_settings(&self) -> io::Result<MulticastSettings> {
+        match self.local {
+            Address::Ip(_) => Ok(self.multicast),
+            _ => Err(invalid("only UDP sockets join multicast groups")),
+        }
+    }
+
+    /// Changes what the socket receives from or sends to groups.
     pub(crate) fn set_multicast(&mut self, change: Multicast) -> io::Result<()> {
         let Address::Ip(local) = self.local else {
             return Err(invalid("only UDP sockets join multicast groups"));
@@ -284,9 +295,12 @@ impl DatagramSocket {
                 let at = at.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
                 self.memberships.remove(at);
             }
-            Multicast::Loopback(on) => self.loops_back = on,
-            Multicast::Hops(_) => {}
-            Multicast::Interface(interface) => check_interface(interface)?,
+            Multicast::Loopback(on) => self.multicast.loopback = on,
+            Multicast::Hops(count) => self.multicast.hops = count,
+            Multicast::Interface(interface) => {
+                check_interface(interface)?;
+                self.multicast.interface = interface;
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ impl World {
     pub(super) fn receivers(&mut self, transit: &Transit) -> Vec<Key> {
         let to = transit.destination;
         let loops_back =
-            (self.datagrams.sockets.get(transit.from)).is_none_or(|from| from.loops_back);
+            (self.datagrams.sockets.get(transit.from)).is_none_or(|from| from.multicast.loopback);
         if to.ip().is_multicast() && !loops_back {
             return Vec::new();
         }
