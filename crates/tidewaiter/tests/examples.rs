@@ -32,6 +32,8 @@ mod directory;
 mod echo;
 #[path = "../examples/file_server.rs"]
 mod file_server;
+#[path = "../examples/hand_over.rs"]
+mod hand_over;
 #[path = "../examples/pipe.rs"]
 mod pipe;
 #[path = "../examples/proxy.rs"]
@@ -46,6 +48,8 @@ mod simulated;
 mod udp;
 #[path = "../examples/unix_socket.rs"]
 mod unix_socket;
+#[path = "../examples/watch.rs"]
+mod watch;
 
 /// The variable that names the example to run, in the process that [`run`] starts.
 const EXAMPLE: &str = "TIDEWAITER_TEST_EXAMPLE";
@@ -74,6 +78,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
     match std::env::var(EXAMPLE).as_deref() {
         Ok("child") => child::main(),
         Ok("client") => client::main(),
+        Ok("hand_over") => hand_over::main(),
         Ok("pipe") => pipe::main(),
         Ok("simulated") => simulated::main(),
         Ok("unix_socket") => unix_socket::main(),
@@ -456,4 +461,57 @@ fn the_unix_socket_passes_a_file() {
         "{told}"
     );
     assert!(!socket.exists());
+}
+
+#[test]
+fn the_watch_tells_what_arrives() {
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let socket = std::net::UdpSocket::bind(any_port()).expect("a free port");
+    let address = socket.local_addr().expect("it is bound");
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&told);
+    let watching = watch::watch(&reactor, socket, move |watch, data| {
+        noted.borrow_mut().push(data.to_vec());
+        if noted.borrow().len() == 2 {
+            watch.stop();
+            watch.reactor().stop();
+        }
+    });
+    watching.expect("sockets can be watched");
+    let sender = std::net::UdpSocket::bind(any_port()).expect("a free port");
+    for text in ["one", "two"] {
+        sender
+            .send_to(text.as_bytes(), address)
+            .expect("it is sent");
+    }
+    reactor.run().expect("the port works");
+    assert_eq!(*told.borrow(), [b"one", b"two"]);
+}
+
+/// Goal: the worker serves the client, whether it comes before the worker or after.
+#[cfg(unix)]
+#[test]
+fn a_client_is_served_by_the_process_that_got_the_listener() {
+    let folder = std::env::temp_dir();
+    let path = folder.join(format!("tw-hand-over-{}.sock", std::process::id()));
+    let address = format!("unix:{}", path.display());
+    let client = thread::spawn(move || {
+        use std::os::unix::net::UnixStream;
+        let begun = std::time::Instant::now();
+        let mut client = loop {
+            match UnixStream::connect(&path) {
+                Ok(client) => break client,
+                Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
+            }
+            thread::yield_now();
+        };
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("it is text");
+        said
+    });
+    let told = run("hand_over", &[&address]);
+    assert!(told.contains(&format!("listening on {address}")), "{told}");
+    assert!(told.contains("the worker has ended: exit code 0"), "{told}");
+    let said = client.join().expect("it was served");
+    assert_eq!(said, "hello from the worker\n");
 }

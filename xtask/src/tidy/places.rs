@@ -46,6 +46,7 @@ const TEST_SUPPORT: &[&str] = &[
 
 /// Files that may choose by the OS. Each entry is a path, or the beginning of one.
 const OS_CHOICES: &[&str] = &[
+    "crates/tidewaiter/examples/watch.rs",
     "crates/tidewaiter/src/os/address/unix.rs",
     "crates/tidewaiter/src/os/file/mod.rs",
     "crates/tidewaiter/src/os/mod.rs",
