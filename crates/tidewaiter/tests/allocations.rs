@@ -2,6 +2,7 @@
 //! copied.
 
 use std::alloc::System;
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
@@ -10,7 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tidewaiter::port::{Datagram, PortKind};
-use tidewaiter::{DatagramProtocol, DatagramTransport, Listener, Protocol, Reactor, Transport};
+use tidewaiter::{
+    DatagramProtocol, DatagramTransport, File, FileOptions, Listener, Protocol, Reactor, Transport,
+};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -19,7 +22,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const CONNECTIONS: usize = 16;
-const MESSAGE: [u8; 64] = [7; 64];
+static MESSAGE: [u8; 64] = [7; 64];
 const LARGE_BYTES: usize = 4 << 20;
 
 /// The ports of this machine.
@@ -46,6 +49,15 @@ fn the_steady_path_allocates_nothing() {
         if kind != PortKind::Iocp {
             let counted = allocations_of_datagrams(kind);
             assert_eq!(counted, 0, "datagrams on {kind}");
+        }
+        if kind == PortKind::Uring {
+            // The other ports perform files on threads.
+            let counted = allocations_of_files(kind);
+            assert_eq!(
+                counted,
+                (200, 200),
+                "two for each operation on a file: the request, and what the kernel holds"
+            );
         }
         let counted = allocations_of_large_writes(kind);
         assert_eq!(counted, 0, "large writes on {kind}");
@@ -196,6 +208,53 @@ fn allocations_of_large_writes(kind: PortKind) -> usize {
     let counted = count(&mut round, ROUNDS);
     reader.join().unwrap();
     counted
+}
+
+thread_local! {
+    /// The memory of reads, while no read has it. A callback that captures nothing takes no memory.
+    static MEMORY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static FILE: RefCell<Option<File>> = const { RefCell::new(None) };
+    static DONE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts the allocations while a file is read, and while it is written, at an offset.
+fn allocations_of_files(kind: PortKind) -> (usize, usize) {
+    let builder = Reactor::builder().port(kind).signals(false);
+    let reactor = builder.build().expect("the port can be opened");
+    let name = format!("tidewaiter-allocations-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let options = FileOptions::new().read(true).write(true).create(true);
+    reactor.open_file(path.clone(), options, |_, file| {
+        FILE.set(Some(file.unwrap()));
+    });
+    let until = |is_done: &dyn Fn() -> bool| {
+        while !is_done() {
+            reactor.iterate(PATIENCE).expect("the reactor runs");
+        }
+    };
+    until(&|| FILE.with_borrow(Option::is_some));
+    std::fs::remove_file(path).unwrap();
+    let file = FILE.take().unwrap();
+    let mut rounds = 0;
+    let mut write = || {
+        rounds += 1;
+        file.write_at(7, Bytes::from_static(&MESSAGE), |_, written| {
+            written.unwrap();
+            DONE.set(DONE.get() + 1);
+        });
+        until(&|| DONE.get() == rounds);
+    };
+    let written = count(&mut write, 100);
+    MEMORY.set(Vec::with_capacity(MESSAGE.len()));
+    let mut read = || {
+        rounds += 1;
+        file.read_into(7, MEMORY.take(), |_, memory| {
+            MEMORY.set(memory.unwrap());
+            DONE.set(DONE.get() + 1);
+        });
+        until(&|| DONE.get() == rounds);
+    };
+    (count(&mut read, 100), written)
 }
 
 /// Runs twice as many rounds, and counts the allocations in the last `rounds`.

@@ -5,10 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use tidewaiter::port::RequestKind::{
-    Accept, Connect, Exit, HangUp, Receive, ReceiveDatagrams, Send, SendDatagrams,
+    Accept, Connect, Exit, File, HangUp, OpenFile, Receive, ReceiveDatagrams, Send, SendDatagrams,
 };
 use tidewaiter::port::{
-    Chunks, DatagramBatch, DatagramOptions, Handle, PortKind, Request, RequestKind, Token,
+    Chunks, DatagramBatch, DatagramOptions, FileRequest, FileToOpen, Handle, Outcome, PortKind,
+    Request, RequestKind, Token,
 };
 use tidewaiter::process::Stdio;
 
@@ -18,7 +19,7 @@ use crate::support::roles::Role;
 use crate::support::unix_pair::unix_pair;
 
 /// Each kind of handle, and the requests that it takes.
-const TAKEN: [(&str, &[RequestKind]); 8] = [
+const TAKEN: [(&str, &[RequestKind]); 10] = [
     ("a listening socket", &[Accept]),
     ("a stream socket", &[Connect, Receive, Send, HangUp]),
     ("a datagram socket", &[ReceiveDatagrams, SendDatagrams]),
@@ -27,14 +28,19 @@ const TAKEN: [(&str, &[RequestKind]); 8] = [
     ("the writing end of a pipe", &[Send, HangUp]),
     ("a duplex pipe", &[Receive, Send, HangUp]),
     ("a process", &[Exit]),
+    (UNOPENED_FILE, &[OpenFile]),
+    (FILE, &[File]),
 ];
 
 const PACKETS: &str = "a socket of sequenced packets";
+const UNOPENED_FILE: &str = "an unopened file";
+const FILE: &str = "a file";
 
 /// The pairs of requests that may be under way on a handle at the same time.
-const TOGETHER: [(RequestKind, RequestKind); 6] = [
+const TOGETHER: [(RequestKind, RequestKind); 7] = [
     (Accept, Accept),
     (Exit, Exit),
+    (File, File),
     (Receive, Send),
     (ReceiveDatagrams, SendDatagrams),
     (Receive, HangUp),
@@ -49,6 +55,7 @@ fn doing(kind: RequestKind) -> &'static str {
         HangUp => "waiting for a hang-up",
         ReceiveDatagrams => "receiving datagrams",
         SendDatagrams => "sending datagrams",
+        OpenFile => "being opened",
         _ => panic!("{kind:?} excludes nothing"),
     }
 }
@@ -58,7 +65,7 @@ fn may_be_together(first: RequestKind, second: RequestKind) -> bool {
 }
 
 /// One request of each kind, and both ways to accept.
-fn requests(peer: SocketAddr) -> [Request; 9] {
+fn requests(peer: SocketAddr) -> [Request; 11] {
     let mut batch = DatagramBatch::new();
     batch.push(b"hello", Some(&peer.into()));
     [
@@ -71,7 +78,38 @@ fn requests(peer: SocketAddr) -> [Request; 9] {
         Request::HangUp,
         Request::ReceiveDatagrams,
         Request::SendDatagrams(batch),
+        open_file(false),
+        Request::File(Box::new(FileRequest::Read {
+            offset: 0,
+            into: Vec::with_capacity(1),
+        })),
     ]
+}
+
+/// A request to open a file that is not there, or one to create it.
+fn open_file(create: bool) -> Request {
+    let name = format!("tidewaiter-admission-{}", std::process::id());
+    Request::OpenFile(Box::new(FileToOpen {
+        path: std::env::temp_dir().join(name),
+        options: tidewaiter::FileOptions::new().write(true).create(create),
+    }))
+}
+
+/// An open file, if the port opens files.
+fn file(harness: &mut Harness) -> Option<Handle> {
+    let file = harness.port.unopened_file().ok()?;
+    harness.track(file);
+    let request = open_file(true);
+    let Request::OpenFile(asked) = &request else {
+        unreachable!("it opens a file")
+    };
+    let path = asked.path.clone();
+    let opening = harness.submit(file, request);
+    let opened = harness.last(opening);
+    assert!(matches!(opened, Ok(Outcome::FileOpened)), "{opened:?}");
+    // The open file stays. (A simulated one is not there.)
+    let _ = std::fs::remove_file(path);
+    Some(file)
 }
 
 /// Every two requests.
@@ -107,6 +145,8 @@ struct Handles {
     duplex: Handle,
     /// `None` on a port without datagrams.
     datagrams: Option<Handle>,
+    /// `None` on a port that opens no files.
+    file: Option<Handle>,
 }
 
 impl Handles {
@@ -126,6 +166,7 @@ impl Handles {
         Handles {
             duplex: quiet.pipe(0).expect("a pipe"),
             datagrams: harness.open_datagrams(&any_port).ok(),
+            file: file(&mut harness),
             harness,
             listener,
             address,
@@ -145,6 +186,13 @@ impl Handles {
             "a datagram socket" => self.datagrams.expect("the port has them"),
             "a duplex pipe" => self.duplex,
             "a process" => self.child.process,
+            UNOPENED_FILE => {
+                let handle = self.harness.port.unopened_file();
+                let handle = handle.expect("the port opens files");
+                self.harness.track(handle);
+                handle
+            }
+            FILE => self.file.expect("the port opens files"),
             _ => panic!("no such kind of handle: {name}"),
         }
     }
@@ -153,6 +201,7 @@ impl Handles {
     fn taken(&self) -> Vec<(&'static str, &'static [RequestKind])> {
         let has = |name| match name {
             "a datagram socket" => self.datagrams.is_some(),
+            UNOPENED_FILE | FILE => self.file.is_some(),
             PACKETS => cfg!(target_os = "linux") || crate::SIMULATED,
             _ => true,
         };

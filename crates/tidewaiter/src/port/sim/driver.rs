@@ -19,7 +19,7 @@ use super::world::World;
 use super::world::channel::ChannelEnd;
 use crate::os::Address;
 use crate::port::admission::{
-    RequestKinds, admit, check_streams_to, closed, invalid, no_file_calls,
+    HandleKind, RequestKinds, admit, check_streams_to, closed, invalid, no_file_calls,
 };
 use crate::port::buffer::Pool;
 use crate::port::calls::{Answer, Control, Offer, Open, Query, unsupported};
@@ -142,8 +142,13 @@ impl Driver for SimDriver {
 
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let source = self.source(handle)?;
-        let kind = source.kind(&self.shared.lock())?;
-        admit(PortKind::Sim, kind, self.under_way(handle), &request)?;
+        let under_way = self.under_way(handle);
+        let kind = match under_way.contains(RequestKind::OpenFile) {
+            // Only the completion tells that it is open.
+            true => HandleKind::UnopenedFile,
+            false => source.kind(&self.shared.lock())?,
+        };
+        admit(PortKind::Sim, kind, under_way, &request)?;
         let kind = request.kind();
         let work = match request {
             Request::Accept => Work::Accept,
