@@ -31,7 +31,7 @@ mod for_programs;
 #[path = "reactor/inheriting.rs"]
 mod inheriting;
 
-#[path = "reactor/named_pipes.rs"]
+#[path = "reactor/named_pipes/mod.rs"]
 mod named_pipes;
 
 #[path = "reactor/directories.rs"]

@@ -21,7 +21,7 @@ mod support {
 #[path = "reactor/mod.rs"]
 mod promises;
 
-#[path = "reactor/named_pipes.rs"]
+#[path = "reactor/named_pipes/mod.rs"]
 mod named_pipes;
 
 #[path = "reactor/simulated.rs"]

@@ -5,23 +5,26 @@
 //! - tokio: a server must always have an instance, or clients find no pipe. Ours makes them by itself:
 //!   `many_clients_at_once_are_all_served`.
 //! - tokio: opening a busy pipe is an error, and the client tries again after a sleep. Ours waits:
-//!   `clients_beyond_the_limit_wait_for_their_turn`. libuv waits on a thread for up to 30 s; ours waits on the port, within the
-//!   connect's limit: `a_client_that_waits_for_an_instance_runs_out_of_time_or_is_cancelled`.
+//!   `waiting::clients_beyond_the_limit_wait_for_their_turn`. libuv waits on a thread for up to 30 s; ours waits on the port, within the
+//!   connect's limit: `waiting::a_client_that_waits_for_an_instance_runs_out_of_time_or_is_cancelled`.
 //! - tokio (`first_pipe_instance`, an option), libuv (`EADDRINUSE`): one server for a name, `a_name_has_one_server`.
 //! - tokio: a limit of instances above 254 panics. Ours is an error: `options_without_a_meaning_are_refused`.
-//! - tokio: a read may return a part of a message. Ours returns whole ones: `each_message_arrives_whole_and_alone`. mio: a part
+//! - tokio: a read may return a part of a message. Ours returns whole ones: `messages::each_message_arrives_whole_and_alone`. mio: a part
 //!   of a message is no error; the same test.
 //! - libuv: `uv_shutdown` of a pipe lets the peer read what was written, `ending_the_sending_side_ends_the_connection`.
 //! - tokio: bytes that a client has not read when the server disconnects are lost, unless it flushes before. Ours closes
 //!   without a disconnect, so they arrive: `the_last_bytes_before_a_close_arrive`.
 
-use std::cell::{Cell, RefCell};
+mod messages;
+mod waiting;
+
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidewaiter::port::{ListenOptions, PipeConnectOptions, PipeMode};
+use tidewaiter::port::ListenOptions;
 use tidewaiter::{
     Address, ConnectError, ConnectOptions, Error, Factory, Listener, PipeName, Protocol, Reactor,
     Transport,
@@ -67,15 +70,6 @@ fn connect(
     protocol: impl Protocol + 'static,
 ) {
     reactor.connect_pipe(options, Connecting(Some(Box::new(protocol))));
-}
-
-/// A server and a client of a pipe that carries messages.
-fn messages(name: &PipeName) -> (ListenOptions, ConnectOptions) {
-    let mut server = ListenOptions::new(name.clone());
-    server.pipe.mode = PipeMode::MESSAGES;
-    let mut client = PipeConnectOptions::default();
-    client.mode = PipeMode::MESSAGES;
-    (server, ConnectOptions::from(name.clone()).pipe(client))
 }
 
 type OnFailure = dyn Fn(&Reactor, ConnectError);
@@ -287,132 +281,6 @@ fn many_clients_at_once_are_all_served() {
     run_clean(&reactor);
 }
 
-/// Goal: a limit of connections holds, and each client that waits for an instance gets one.
-#[test]
-fn clients_beyond_the_limit_wait_for_their_turn() {
-    let (reactor, countdown, name) = (reactor(), Countdown::new(9), name());
-    let open = Rc::new(Cell::new(0_usize));
-    let mut options = ListenOptions::new(name.clone());
-    options.pipe.connections_max = Some(2);
-    let count = Rc::clone(&open);
-    listen(&reactor, options, move || {
-        let (begin, end) = (Rc::clone(&count), Rc::clone(&count));
-        Script::new()
-            .made(move |transport| {
-                begin.set(begin.get() + 1);
-                assert!(begin.get() <= 2, "two at a time");
-                transport.write(b"welcome");
-            })
-            .lost(move |_, _| end.set(end.get() - 1))
-    });
-    for _ in 0..9 {
-        let client = Script::new()
-            .data(|transport, _| transport.lose_connection())
-            .then_done(&countdown);
-        connect(&reactor, name.clone(), client);
-    }
-    run_clean(&reactor);
-}
-
-#[test]
-fn a_client_that_waits_for_an_instance_runs_out_of_time_or_is_cancelled() {
-    let (reactor, log, countdown, name) = (reactor(), Log::default(), Countdown::new(2), name());
-    let mut options = ListenOptions::new(name.clone());
-    options.pipe.connections_max = Some(1);
-    listen(&reactor, options, || Silent);
-    let late = ConnectOptions::from(name.clone()).timeout(Duration::from_millis(50));
-    let waiting = (name.clone(), log.clone(), countdown.clone());
-    connect(&reactor, name.clone(), Silent);
-    let second = Script::new().made(move |transport| {
-        let (name, log, countdown) = waiting.clone();
-        let reactor = transport.reactor();
-        let tell = move |reactor: &Reactor, error: ConnectError| {
-            log.add(match error {
-                ConnectError::TimedOut { .. } => "timed out",
-                ConnectError::Cancelled => "cancelled",
-                _ => panic!("{error}"),
-            });
-            countdown.hit(reactor);
-        };
-        let tell = Rc::new(tell);
-        reactor.connect_pipe(late.clone(), Failing(tell.clone()));
-        let patient = reactor.connect_pipe(name, Failing(tell));
-        reactor.call_later(Duration::from_millis(20), move |_| {
-            assert!(patient.is_connecting());
-            patient.cancel();
-        });
-    });
-    connect(&reactor, name, second);
-    run_clean(&reactor);
-    assert_eq!(log.take(), ["cancelled", "timed out"]);
-}
-
-/// Goal: a client that waits for an instance learns that the server is gone.
-#[test]
-fn a_server_that_goes_turns_its_waiting_clients_away() {
-    let (reactor, name) = (reactor(), name());
-    let mut options = ListenOptions::new(name.clone());
-    options.pipe.connections_max = Some(1);
-    let accepted = Rc::<RefCell<Vec<Transport>>>::default();
-    let keep = Rc::clone(&accepted);
-    let listener = listen(&reactor, options, move || {
-        let keep = Rc::clone(&keep);
-        Script::new().made(move |transport| keep.borrow_mut().push(transport.clone()))
-    });
-    let waiting = name.clone();
-    connect(&reactor, name.clone(), Silent);
-    let second = Script::new().made(move |transport| {
-        expect_failure(transport.reactor(), waiting.clone(), |reactor, error| {
-            assert_eq!(kind(&error), ErrorKind::NotFound, "{error}");
-            reactor.stop();
-        });
-        let (listener, accepted) = (listener.clone(), Rc::clone(&accepted));
-        (transport.reactor()).call_later(Duration::from_millis(20), move |_| {
-            listener.stop_listening();
-            for transport in accepted.take() {
-                transport.lose_connection();
-            }
-        });
-    });
-    connect(&reactor, name, second);
-    run_clean(&reactor);
-}
-
-/// Goal: a listener that pauses loses no client.
-#[test]
-fn clients_wait_while_accepting_is_paused() {
-    let (reactor, countdown, name) = (reactor(), Countdown::new(20), name());
-    let listener = listen(&reactor, name.clone(), || Echo);
-    listener.pause_accepting();
-    for _ in 0..20 {
-        let client = Script::new()
-            .made(|transport| transport.write(b"hello"))
-            .data(|transport, _| transport.lose_connection())
-            .then_done(&countdown);
-        connect(&reactor, name.clone(), client);
-    }
-    reactor.call_later(Duration::from_millis(30), move |_| {
-        listener.resume_accepting();
-    });
-    run_clean(&reactor);
-}
-
-#[test]
-fn connections_are_accepted_one_at_a_time() {
-    let (reactor, countdown, name) = (reactor(), Countdown::new(12), name());
-    let mut options = ListenOptions::new(name.clone());
-    options.one_at_a_time = true;
-    listen(&reactor, options, || Echo);
-    for _ in 0..12 {
-        let client = Script::new()
-            .made(|transport| transport.write(b"hello"))
-            .data(|transport, _| transport.lose_connection())
-            .then_done(&countdown);
-        connect(&reactor, name.clone(), client);
-    }
-    run_clean(&reactor);
-}
-
 #[test]
 fn a_peer_that_never_reads_holds_the_writer_back_and_no_one_else() {
     let (reactor, name) = (reactor(), name());
@@ -454,139 +322,6 @@ fn a_client_that_vanishes_is_noticed_and_the_next_one_served() {
         .then_done(&countdown);
     connect(&reactor, name, second);
     run_clean(&reactor);
-}
-
-#[test]
-fn each_message_arrives_whole_and_alone() {
-    let (reactor, countdown, name) = (reactor(), Countdown::new(1), name());
-    let (server, client) = messages(&name);
-    listen(&reactor, server, || Echo);
-    let sizes = [
-        1,
-        2,
-        4096,
-        16 * 1024,
-        17 * 1024,
-        65_536,
-        100_000,
-        1_000_000,
-        3,
-    ];
-    let expected = RefCell::new(sizes.to_vec());
-    let client_protocol = Script::new()
-        .made(move |transport| {
-            for size in sizes {
-                transport.write(&pattern(size));
-            }
-        })
-        .data(move |transport, data| {
-            let size = expected.borrow_mut().remove(0);
-            assert_eq!(data.len(), size);
-            assert!(data == pattern(size));
-            if expected.borrow().is_empty() {
-                transport.lose_connection();
-            }
-        })
-        .then_done(&countdown);
-    connect(&reactor, client, client_protocol);
-    run_clean(&reactor);
-}
-
-/// Goal: pauses and the end of a connection cut no message.
-#[test]
-fn messages_stay_whole_over_pauses_and_the_end() {
-    let (reactor, countdown, name) = (reactor(), Countdown::new(1), name());
-    let (server, client) = messages(&name);
-    listen(&reactor, server, || {
-        Script::new().made(|transport| {
-            for number in 1..=40 {
-                transport.write(&pattern(number * 3001));
-            }
-            transport.lose_connection();
-        })
-    });
-    let received = Rc::new(Cell::new(0));
-    let count = Rc::clone(&received);
-    let client_protocol = Script::new()
-        .data(move |transport, data| {
-            count.set(count.get() + 1);
-            assert_eq!(data.len(), count.get() * 3001);
-            assert!(data == pattern(data.len()));
-            transport.pause_producing();
-            let paused = transport.clone();
-            (transport.reactor()).call_later(Duration::from_millis(1), move |_| {
-                paused.resume_producing();
-            });
-        })
-        .then_done(&countdown);
-    connect(&reactor, client, client_protocol);
-    run_clean(&reactor);
-    assert_eq!(received.get(), 40);
-}
-
-#[test]
-fn a_message_beyond_the_limit_ends_the_connection_undelivered() {
-    let (reactor, log, countdown, name) = (reactor(), Log::default(), Countdown::new(2), name());
-    let (mut server, client) = messages(&name);
-    server.pipe.mode = PipeMode::Messages {
-        received_max: 100_000,
-    };
-    let (server_log, server_countdown) = (log.clone(), countdown.clone());
-    listen(&reactor, server, move || {
-        let (log, lost) = (server_log.clone(), server_log.clone());
-        let countdown = server_countdown.clone();
-        Script::new()
-            .data(move |_, data| log.add(data.len().to_string()))
-            .lost(move |transport, reason| {
-                lost.add(reason.to_string());
-                countdown.hit(transport.reactor());
-            })
-    });
-    let client_protocol = Script::new()
-        .made(|transport| {
-            transport.write(&pattern(100_000));
-            transport.write(&pattern(100_001));
-        })
-        .lost(move |transport, _| countdown.hit(transport.reactor()));
-    connect(&reactor, client, client_protocol);
-    run_clean(&reactor);
-    let told = log.take();
-    assert_eq!(told[0], "100000");
-    assert!(told[1].contains("more than 100000 bytes"), "{told:?}");
-    assert_eq!(told.len(), 2);
-}
-
-#[test]
-fn messages_are_not_expected_of_a_pipe_that_carries_bytes() {
-    let (reactor, name) = (reactor(), name());
-    let (_, client) = messages(&name);
-    listen(&reactor, name, || Silent);
-    expect_failure(&reactor, client, |reactor, error| {
-        assert_eq!(kind(&error), ErrorKind::InvalidInput, "{error}");
-        reactor.stop();
-    });
-    run_clean(&reactor);
-}
-
-/// Goal: a client that knows nothing of messages receives their bytes.
-#[test]
-fn messages_arrive_as_bytes_where_nobody_asked_for_them() {
-    let (reactor, countdown, name) = (reactor(), Countdown::new(1), name());
-    let (server, _) = messages(&name);
-    listen(&reactor, server, || {
-        Script::new().made(|transport| {
-            transport.write(&pattern(100_000));
-            transport.lose_connection();
-        })
-    });
-    let checker = Rc::new(Checker::default());
-    let seen = Rc::clone(&checker);
-    let client = Script::new()
-        .data(move |_, data| seen.take(data))
-        .then_done(&countdown);
-    connect(&reactor, name, client);
-    run_clean(&reactor);
-    assert_eq!(checker.received.get(), 100_000);
 }
 
 #[test]
