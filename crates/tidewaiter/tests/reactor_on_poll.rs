@@ -38,6 +38,10 @@ mod file_faults;
 #[path = "reactor/forking.rs"]
 mod forking;
 
+#[cfg(target_os = "linux")]
+#[path = "reactor/full_table.rs"]
+mod full_table;
+
 #[path = "reactor/inheriting.rs"]
 mod inheriting;
 
@@ -55,6 +59,10 @@ mod large_pieces;
 #[cfg(target_os = "linux")]
 #[path = "reactor/linux_trees.rs"]
 mod linux_trees;
+
+#[cfg(target_os = "linux")]
+#[path = "reactor/lost_interface.rs"]
+mod lost_interface;
 
 #[cfg(target_os = "linux")]
 #[path = "reactor/meddling.rs"]
@@ -109,6 +117,9 @@ mod watching_descriptors;
 
 #[path = "reactor/watch_drops.rs"]
 mod watch_drops;
+
+#[path = "reactor/watch_peers.rs"]
+mod watch_peers;
 
 use support::real_child::child;
 

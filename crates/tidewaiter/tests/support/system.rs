@@ -73,6 +73,17 @@ pub(crate) fn ignore_sigchld() {
     assert_ne!(before, libc::SIG_ERR, "{}", io::Error::last_os_error());
 }
 
+/// Gives this process, which must have one thread, a network of its own.
+pub(crate) fn own_network() -> io::Result<()> {
+    // SAFETY: the call gets a number, and accesses no memory.
+    let unshare = |what| match unsafe { libc::unshare(what) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // A user without rights has them in a namespace of users.
+    unshare(libc::CLONE_NEWNET).or_else(|_| unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET))
+}
+
 /// A process that debugs a child of ours. It ends when the child does, and holds it still until told otherwise.
 pub(crate) struct Debugger {
     go: io::PipeWriter,
