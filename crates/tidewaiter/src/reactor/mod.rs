@@ -73,6 +73,9 @@ pub(crate) trait Live: Any {
     /// Sends what it gathered. The loop calls this after the turn's callbacks, if the object asked for it.
     fn flush(self: Rc<Self>) {}
 
+    /// Tells the program what it asked the loop to tell it soon.
+    fn notify(self: Rc<Self>) {}
+
     /// The reactor stops: end now, and leave the table when all operations have completed.
     fn stop(self: Rc<Self>);
 
@@ -173,6 +176,8 @@ struct Queued {
     tasks: tasks::Tasks,
     /// Calls to the reactor queue these.
     callbacks: RefCell<VecDeque<Callback>>,
+    /// Objects that have something to tell the program, which takes no allocation.
+    notices: RefCell<Vec<Rc<dyn Live>>>,
     /// Drained send queues that still hold the bytes that were sent, to be dropped.
     sent: RefCell<Vec<Chunks>>,
     /// The program runs code of its own after this turn, so the turn must not wait.
@@ -309,6 +314,15 @@ impl Reactor {
         if self.core.life.get() != Life::Stopped {
             let queued = &self.core.queued;
             queued.callbacks.borrow_mut().push_back(Box::new(callback));
+            queued.any.set(true);
+        }
+    }
+
+    /// As [`soon`](Reactor::soon), for a call of [`Live::notify`], without an allocation.
+    pub(crate) fn notify_soon(&self, live: Rc<dyn Live>) {
+        if self.core.life.get() != Life::Stopped {
+            let queued = &self.core.queued;
+            queued.notices.borrow_mut().push(live);
             queued.any.set(true);
         }
     }

@@ -55,6 +55,9 @@ impl Reactor {
     /// Drops the callbacks that will never be called.
     pub(super) fn drop_callbacks(&self) {
         let core = &*self.core;
+        for live in core.queued.notices.take() {
+            self.drop_guarded("the drop of a protocol", live);
+        }
         for callback in core.queued.callbacks.take() {
             self.drop_guarded("the drop of a callback", callback);
         }

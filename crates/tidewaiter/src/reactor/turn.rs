@@ -119,13 +119,13 @@ impl Reactor {
     /// Runs all queued callbacks, and, up to a limit, those that they queue.
     pub(super) fn run_soon(&self) {
         // Inlined check: most often there are none.
-        if self.has_queued_callbacks() {
+        if self.core.queued.any.get() {
             self.run_queued();
         }
     }
 
     /// Whether the loop has code of the program to run.
-    pub(super) fn has_queued_callbacks(&self) -> bool {
+    fn has_queued(&self) -> bool {
         self.core.queued.any.get() || self.core.queued.tasks.are_ready()
     }
 
@@ -133,11 +133,17 @@ impl Reactor {
     fn run_queued(&self) {
         self.drop_sent();
         let queued = &self.core.queued;
+        let next = || queued.notices.borrow_mut().pop();
+        while let Some(live) = next() {
+            // Guarded, because this may be the last reference to the program's protocol.
+            self.guard("a callback", || live.notify());
+        }
         let count = queued.callbacks.borrow().len();
         for _ in 0..count.max(CALLBACKS_MAX) {
             let next = queued.callbacks.borrow_mut().pop_front();
             let Some(callback) = next else {
-                queued.any.set(!queued.sent.borrow().is_empty());
+                let notices = !queued.notices.borrow().is_empty();
+                queued.any.set(notices || !queued.sent.borrow().is_empty());
                 return;
             };
             self.guard("a callback", || callback(self));
@@ -182,7 +188,7 @@ impl Reactor {
             return (seen, Some(Duration::ZERO));
         }
         let now = self.turn_time();
-        let queued = outside || self.has_queued_callbacks();
+        let queued = outside || self.has_queued();
         if queued || core.ending.crashed.get() || self.ready_to_advance() {
             return (now, Some(Duration::ZERO));
         }

@@ -300,8 +300,7 @@ impl Stream {
             self.reactor.flush_soon(Rc::clone(self) as Rc<dyn Live>);
         }
         if congested {
-            let stream = Rc::clone(self);
-            self.reactor.soon(move |_| stream.tell_congestion());
+            self.reactor.notify_soon(Rc::clone(self) as Rc<dyn Live>);
         }
     }
 
@@ -477,6 +476,10 @@ impl Live for Stream {
         if !self.reactor.sends_gathered_now() || !self.send_queued_now() {
             self.send_more();
         }
+    }
+
+    fn notify(self: Rc<Self>) {
+        self.tell_congestion();
     }
 
     fn stop(self: Rc<Self>) {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Stream;
 use super::producer::{Producer, ProducerKind};
 use super::state::Event;
+use crate::reactor::Live;
 
 type SharedProducer = Rc<RefCell<dyn Producer>>;
 
@@ -64,8 +65,7 @@ impl Stream {
         }
         flow.state.on(&self.link, Event::Congested);
         drop(flow);
-        let stream = Rc::clone(self);
-        self.reactor.soon(move |_| stream.tell_congestion());
+        self.reactor.notify_soon(Rc::clone(self) as Rc<dyn Live>);
     }
 
     /// Schedules a call that tells the producer to stop writing for good.
