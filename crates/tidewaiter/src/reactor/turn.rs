@@ -140,6 +140,7 @@ impl Reactor {
         }
         let count = queued.callbacks.borrow().len();
         for _ in 0..count.max(CALLBACKS_MAX) {
+            self.give_notices();
             let next = queued.callbacks.borrow_mut().pop_front();
             let Some(callback) = next else {
                 let notices = !queued.notices.borrow().is_empty();
@@ -147,6 +148,15 @@ impl Reactor {
                 return;
             };
             self.guard("a callback", || callback(self));
+        }
+    }
+
+    /// Lets objects tell the program what they have to tell, before the next callback gives them more.
+    fn give_notices(&self) {
+        let next = || self.core.queued.notices.borrow_mut().pop();
+        while let Some(live) = next() {
+            // Guarded, because this may be the last reference to the program's protocol.
+            self.guard("a callback", || live.notify());
         }
     }
 
