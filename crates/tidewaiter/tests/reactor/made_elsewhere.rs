@@ -117,10 +117,9 @@ fn sockets_of_the_wrong_kind_are_refused() {
         };
         assert!(is_invalid(source, problem), "{error}");
     }
-    assert!(
-        TcpStream::connect(address).is_err(),
-        "the listener is closed"
-    );
+    // Another test may just have forked: its copy holds the listener until it ends.
+    let closed = (0..100_000).any(|_| TcpStream::connect(address).is_err());
+    assert!(closed, "the listener is closed");
     reactor.call_when_running(Reactor::stop);
     run_clean(&reactor);
 }
