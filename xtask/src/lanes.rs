@@ -304,9 +304,19 @@ fn clippy_windows(context: &Context) -> Result<Tally, Stop> {
 
 fn docs(context: &Context) -> Result<Tally, Stop> {
     // The command has no API to document, and its pages would overwrite the library's: both are named `tidewaiter`.
-    Step::cargo(context, &["doc", "-p", "tidewaiter", "--no-deps"])
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .run(context)
+    Step::cargo(
+        context,
+        &[
+            "doc",
+            "-p",
+            "tidewaiter",
+            "-p",
+            "tidewaiter-process",
+            "--no-deps",
+        ],
+    )
+    .env("RUSTDOCFLAGS", "-D warnings")
+    .run(context)
 }
 
 fn tests(context: &Context) -> Result<Tally, Stop> {
