@@ -9,7 +9,7 @@ as well: `tidewaiter`, `asyncio`, or `module:factory`. CPython's own are `mixins
 
 A test that does not pass runs once more in a fresh process, and counts as flaky if it passes then. With `--peer`, the
 tests that still do not pass run on that reactor or loop too, on the same machine. A test that does not pass there
-either is blamed on the machine; the others are failures. `exceptions.txt` has the few that need not pass, with reasons.
+either is blamed on the machine; the others are failures. `exceptions.txt` has the few that do not run, with reasons.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncio_suites
-from judgement import Judgement
+from judgement import Judgement, exceptions
 from supervisor import Suite
 
 REACTORS = {
@@ -71,7 +71,11 @@ def asyncio_suite(options: argparse.Namespace, folder: Path) -> tuple[Suite, Sui
     found.unpack(options.sources, folder)
 
     def on(loop: str) -> Suite:
-        settings = {"folder": str(folder), "options": found.arguments()}
+        settings = {
+            "folder": str(folder),
+            "options": found.arguments(),
+            "without": list(exceptions(options.suite)),
+        }
         environment = asyncio_suites.environment(loop)
         return Suite(
             options.suite,

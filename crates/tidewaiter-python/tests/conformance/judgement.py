@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import collections
 import os
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor import Outcome, Suite
@@ -15,27 +13,17 @@ EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
 TOO_MANY = 50
 
 
-@dataclass
-class Exceptions:
-    """Tests of a suite that need not pass, each with the reason."""
-
-    reasons: dict[re.Pattern[str], str]
-
-    @classmethod
-    def read(cls, suite: str) -> Exceptions:
-        """Reads those of a suite: the lines `SUITE EXPRESSION: REASON`, which match the end of a test's name."""
-        reasons = {}
-        suites = (suite, f"{suite}-windows") if os.name == "nt" else (suite,)
-        for line in EXCEPTIONS.read_text(encoding="utf-8").splitlines():
-            if line and not line.startswith("#"):
-                test, _, reason = line.partition(": ")
-                name, _, expression = test.partition(" ")
-                if name in suites:
-                    reasons[re.compile(f"(?:{expression})$")] = reason
-        return cls(reasons)
-
-    def of(self, name: str) -> str | None:
-        return next((reason for pattern, reason in self.reasons.items() if pattern.search(name)), None)
+def exceptions(suite: str) -> dict[str, str]:
+    """The tests of a suite that do not run: the reasons by expressions, which match the ends of their names."""
+    suites = (suite, f"{suite}-windows") if os.name == "nt" else (suite,)
+    reasons = {}
+    for line in EXCEPTIONS.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            test, _, reason = line.partition(": ")
+            name, _, expression = test.partition(" ")
+            if name in suites:
+                reasons[f"(?:{expression})$"] = reason
+    return reasons
 
 
 def run_again(suite: Suite, outcomes: dict[str, Outcome], names: set[str]) -> dict[str, Outcome]:
@@ -52,7 +40,7 @@ class Judgement:
     """The results of a run, compared with those of the same tests on a peer."""
 
     def __init__(self, suite: Suite, modules: list[str], peer: Suite | None) -> None:
-        self.exceptions = Exceptions.read(suite.name)
+        self.exceptions = exceptions(suite.name)
         self.outcomes = suite.run(modules)
         self.flaky: set[str] = set()
         failures = self.bad()
@@ -70,14 +58,11 @@ class Judgement:
             self.failures = self.worse_than(peer)
 
     def bad(self) -> set[str]:
-        """The tests that do not pass, but for those that need not."""
-        return {name for name, outcome in self.outcomes.items() if outcome.bad and self.exceptions.of(name) is None}
+        return {name for name, outcome in self.outcomes.items() if outcome.bad}
 
     def worse_than(self, peer: Suite) -> set[str]:
         """The tests that fail here only, and those that are skipped here but pass on the peer."""
-        suspects = {
-            name for name, outcome in self.outcomes.items() if not passes(outcome) and self.exceptions.of(name) is None
-        }
+        suspects = {name for name, outcome in self.outcomes.items() if not passes(outcome)}
         print(f"{len(suspects)} tests do not pass: the same on {peer.subject}", flush=True)
         theirs = run_again(peer, self.outcomes, suspects)
         return {
@@ -91,10 +76,8 @@ class Judgement:
         tests = {name: it for name, it in self.outcomes.items() if it.status != "loaded"}
         for name in sorted(self.failures):
             print(f"\nFAILED {name}: {self.outcomes[name].status}\n{self.outcomes[name].detail.strip()}")
-        for name in sorted(tests):
-            reason = self.exceptions.of(name)
-            if reason is not None and name not in self.failures:
-                print(f"need not pass ({tests[name].status}): {name}: {reason}")
+        for expression, reason in self.exceptions.items():
+            print(f"did not run: {expression}: {reason}")
         for name in sorted(self.bad() - self.failures):
             print(f"fails on the peer too: {name}")
         for name in sorted(self.flaky):

@@ -28,6 +28,7 @@ class Recorder:
         self.finished = set(plan["finished"])
         self.only = None if plan["only"] is None else set(plan["only"])
         self.pattern = re.compile(plan["pattern"])
+        self.without = [re.compile(expression) for expression in plan["without"]]
         self.status, self.detail = "", ""
 
     def tell(self, **record: str) -> None:
@@ -42,6 +43,7 @@ class Recorder:
             name not in self.finished
             and (self.only is None or name in self.only)
             and self.pattern.search(name) is not None
+            and not any(pattern.search(name) for pattern in self.without)
         )
 
     @pytest.hookimpl(trylast=True)
