@@ -166,6 +166,11 @@ impl AsyncioLoop {
     /// Has `run_forever` return at the end of this turn.
     fn stop(&self, py: Python<'_>) {
         self.0.get(py).stopping.set(true);
+        if let Some(event_loop) = self.event_loop(py)
+            && event_loop.check_thread().is_ok()
+        {
+            event_loop.reactor.skip_wait();
+        }
     }
 
     /// Drops all calls that were not made.

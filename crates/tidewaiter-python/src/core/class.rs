@@ -83,33 +83,46 @@ impl Core {
         let fork_state = &event_loop.fork_state;
         fork_state.take_up(&event_loop.reactor)?;
         fork_state.check_process()?;
-        let limit = event_loop.wait_limit(py, limit)?;
-        if !event_loop.ready.is_empty() {
-            event_loop.reactor.skip_wait();
-        }
         let nested = fork_state.in_turn.replace(true);
-        let turned = event_loop.iterate(limit);
-        let made = match &turned {
-            Ok(()) => self.make_calls(py, event_loop),
-            Err(_) => Ok(()),
-        };
+        let turned = self.make_calls_and_wait(py, event_loop, limit);
         fork_state.in_turn.set(nested);
-        made?;
+        turned?;
         if event_loop.is_copy() {
-            // A callback forked, and this is the child. The loop is the parent's, so ignore the turn's outcome.
             return Ok(());
         }
-        turned.map_err(|error| no_turn(&error))?;
         // Runs Python's signal handlers, if this is Python's main thread.
         py.check_signals()
     }
 
-    /// Makes the calls that a turn makes after its events.
-    fn make_calls(&self, py: Python<'_>, event_loop: &Loop) -> PyResult<()> {
+    /// Makes the calls that are ready, then waits for events and delivers them. In this order, as in asyncio's loops, a
+    /// task that is ready runs before events that come only now.
+    ///
+    /// A callback may fork. In the child, the loop is the parent's, so the rest of the turn is left out or its outcome
+    /// ignored.
+    fn make_calls_and_wait(
+        &self,
+        py: Python<'_>,
+        event_loop: &Loop,
+        limit: Option<Duration>,
+    ) -> PyResult<()> {
+        event_loop.make_ready_calls(py)?;
+        if event_loop.is_copy() {
+            return Ok(());
+        }
+        let limit = event_loop.wait_limit(py, limit)?;
+        if !event_loop.ready.is_empty() {
+            event_loop.reactor.skip_wait();
+        }
+        let turned = event_loop.iterate(limit);
+        if let Err(error) = turned {
+            return match event_loop.is_copy() {
+                true => Ok(()),
+                false => Err(no_turn(&error)),
+            };
+        }
         self.make_remote_calls(py, event_loop);
         records::deliver(py, &event_loop.hooks);
-        event_loop.hooks.take_raised()?;
-        event_loop.make_ready_calls(py)
+        event_loop.hooks.take_raised()
     }
 
     /// Makes the calls that other threads asked for. Calls added meanwhile wait for the next turn.

@@ -1,4 +1,4 @@
-//! Calls that are ready to be made: a turn of the loop makes them after its events.
+//! Calls that are ready to be made: a turn of the loop makes them before it waits.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

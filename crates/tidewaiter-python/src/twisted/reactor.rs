@@ -72,7 +72,10 @@ impl TwistedLoop {
         match self.core.get().event_loop(py) {
             Some(event_loop) if event_loop.is_copy() => {}
             _ => {
-                self.enter(py)?.reactor.crash();
+                let event_loop = self.enter(py)?;
+                event_loop.reactor.crash();
+                // Asyncio's calls are made before the wait.
+                event_loop.reactor.skip_wait();
                 self.face(py).interrupted.set(true);
             }
         }
