@@ -192,7 +192,11 @@ impl State {
 
     /// Closes the connection once the queue is sent. Does not linger as the library's own transports do: a peer that
     /// goes on sending is to get a reset, as from asyncio's.
-    fn close_when_sent(&self, link: &Transport) {
+    fn close_when_sent(
+        &self,
+        transport: &Bound<'_, SocketTransport>,
+        link: &Transport,
+    ) -> PyResult<()> {
         match self.slot.get() {
             Some(slot) if link.queued() > 0 => {
                 link.pause_producing();
@@ -201,8 +205,10 @@ impl State {
             _ => {
                 self.conn_lost.set(self.conn_lost.get() + 1);
                 link.release_connection();
+                return self.tell_unless_told(transport);
             }
         }
+        Ok(())
     }
 
     pub(super) fn detach_from_server(
@@ -222,10 +228,10 @@ impl State {
         Ok(())
     }
 
-    /// Tells a protocol that wanted to stay, although the connection has ended. Otherwise the library tells.
-    fn tell_later_if_ended(&self, transport: &Bound<'_, SocketTransport>) -> PyResult<()> {
-        let untold = self.link.borrow().is_none() && self.receiver.borrow().is_some();
-        if !untold || self.event_loop().is_none() {
+    /// Has the loop tell the protocol that the connection is lost, unless it was told: in the next turn, as asyncio's
+    /// transports do, whether or not the socket is closed by then.
+    fn tell_unless_told(&self, transport: &Bound<'_, SocketTransport>) -> PyResult<()> {
+        if self.receiver.borrow().is_none() || self.event_loop().is_none() {
             return Ok(());
         }
         self.tell_soon(transport, self.lost_with(transport.py()))
@@ -255,11 +261,8 @@ impl SocketTransport {
             return Ok(());
         }
         match link {
-            Some(link) => {
-                state.close_when_sent(&link);
-                Ok(())
-            }
-            None => state.tell_later_if_ended(slf),
+            Some(link) => state.close_when_sent(slf, &link),
+            None => state.tell_unless_told(slf),
         }
     }
 
@@ -282,9 +285,9 @@ impl SocketTransport {
         match link {
             Some(link) => {
                 link.release_connection();
-                Ok(())
+                state.tell_unless_told(slf)
             }
-            None => state.tell_later_if_ended(slf),
+            None => state.tell_unless_told(slf),
         }
     }
 
