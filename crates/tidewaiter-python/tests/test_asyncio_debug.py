@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -272,6 +273,15 @@ class SlowCalls(LoopTestCase):
 
 @needs_posix
 class Signals(LoopTestCase):
+    def test_a_wakeup_descriptor_that_was_closed_is_replaced(self):
+        ours, pythons = socket.socketpair()
+        pythons.setblocking(False)
+        signal.set_wakeup_fd(pythons.fileno())
+        pythons.close()
+        ours.close()
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.assertEqual(signal.set_wakeup_fd(-1), -1)
+
     def test_a_signal_calls_its_handler_in_the_loop(self):
         calls = []
 

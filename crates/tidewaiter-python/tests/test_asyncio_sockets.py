@@ -124,6 +124,32 @@ class Watching(SocketTestCase):
         self.until(lambda: len(self.reports) == 2)
         self.assertEqual([str(report["exception"]) for report in self.reports], ["b'a'", "b'b'"])
 
+    def test_a_closed_socket_that_was_watched_can_be_removed(self):
+        self.loop.add_reader(self.ours, self.fail)
+        self.loop.add_writer(self.theirs, self.fail)
+        self.ours.close()
+        self.theirs.close()
+        self.assertTrue(self.loop.remove_reader(self.ours))
+        self.assertTrue(self.loop.remove_writer(self.theirs))
+        stranger, other = pair()
+        stranger.close()
+        other.close()
+        with self.assertRaises(ValueError):
+            self.loop.remove_reader(stranger)
+
+    def test_another_thread_adds_and_removes_while_the_loop_runs(self):
+        got = self.loop.create_future()
+
+        async def run():
+            self.theirs.send(b"data")
+            await asyncio.to_thread(self.loop.add_reader, self.ours, lambda: got.done() or got.set_result(None))
+            await got
+            return await asyncio.to_thread(self.loop.remove_reader, self.ours)
+
+        self.assertTrue(self.wait(run()))
+        self.run_turns(3)
+        self.assertEqual(self.watches(), 0)
+
     def test_what_is_no_descriptor_is_refused_as_asyncio_does(self):
         for wrong in (-1, object(), "x", None):
             with self.assertRaises(ValueError):

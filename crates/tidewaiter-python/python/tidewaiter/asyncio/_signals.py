@@ -66,12 +66,19 @@ class Signals(AsyncioLoop, base_events.BaseEventLoop):
             return False
         try:
             previous = signal.set_wakeup_fd(-1)
-            ours = previous == -1
-            signal.set_wakeup_fd(self._wakeup_number() if ours else previous, warn_on_full_buffer=False)
         except ValueError:
-            # A thread of another interpreter, or a socket that was closed.
+            # The main thread of another interpreter.
             return False
-        return ours
+        if previous != -1:
+            try:
+                signal.set_wakeup_fd(previous, warn_on_full_buffer=False)
+            except (ValueError, OSError):
+                # Its socket was closed, by a loop that is gone.
+                pass
+            else:
+                return False
+        signal.set_wakeup_fd(self._wakeup_number(), warn_on_full_buffer=False)
+        return True
 
     def _signals_came(self, numbers: bytes) -> None:
         for number in numbers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 import weakref
 from asyncio import Future, base_events
 from collections.abc import Callable
@@ -41,10 +42,13 @@ class Watching(AsyncioLoop, base_events.BaseEventLoop):
 
     _descriptors: Descriptors
     _ensure_fd_no_transport: Callable[[Any], None]
+    _thread_id: int | None
 
     def __init__(self) -> None:
         super().__init__()
         self._descriptors = Descriptors(self)
+        # The objects by which the application named descriptors.
+        self._objects: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def close(self) -> None:
         super().close()
@@ -56,7 +60,7 @@ class Watching(AsyncioLoop, base_events.BaseEventLoop):
 
     def remove_reader(self, fd: Any) -> bool:
         """End what `add_reader` began. Returns whether there was a callback."""
-        return self._remove_reader(self._free(fd))
+        return self._remove_reader(self._known(fd))
 
     def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
         """Call `callback(*args)` in each turn in which `fd` can be written. It replaces an earlier callback."""
@@ -64,11 +68,29 @@ class Watching(AsyncioLoop, base_events.BaseEventLoop):
 
     def remove_writer(self, fd: Any) -> bool:
         """End what `add_writer` began. Returns whether there was a callback."""
-        return self._remove_writer(self._free(fd))
+        return self._remove_writer(self._known(fd))
 
     def _free(self, fd: Any) -> int:
-        """The number of a descriptor that none of the loop's transports uses."""
+        """The number of a descriptor that none of the loop's transports uses. Its object is remembered."""
         number = _number_of(fd)
+        self._ensure_fd_no_transport(number)
+        self._objects.pop(number, None)
+        if fd is not number:
+            try:
+                self._objects[number] = fd
+            except TypeError:
+                pass  # It cannot be referred to weakly.
+        return number
+
+    def _known(self, fd: Any) -> int:
+        """The number of a descriptor, also of an object that was closed since it was added."""
+        try:
+            number = _number_of(fd)
+        except ValueError:
+            for number, known in self._objects.items():
+                if known is fd:
+                    return number
+            raise
         self._ensure_fd_no_transport(number)
         return number
 
@@ -92,13 +114,24 @@ class Watching(AsyncioLoop, base_events.BaseEventLoop):
         if os.name == "posix":
             _refuse_file(number)
         handle = Handle(callback, args, self, None)
-        self._descriptors.add(number, reads, handle)
+        if self._runs_elsewhere():
+            self.call_soon_threadsafe(self._descriptors.add, number, reads, handle)
+        else:
+            self._descriptors.add(number, reads, handle)
         return handle
 
     def _remove(self, fd: Any, reads: bool) -> bool:
         if self.is_closed():
             return False
-        return self._descriptors.remove(_number_of(fd), reads)
+        number = _number_of(fd)
+        if self._runs_elsewhere():
+            self.call_soon_threadsafe(self._descriptors.remove, number, reads)
+            return True
+        return self._descriptors.remove(number, reads)
+
+    def _runs_elsewhere(self) -> bool:
+        """Whether another thread runs the loop. asyncio's loops take watches from any thread, and programs rest on it."""
+        return self._thread_id not in (None, threading.get_ident())
 
     def _when_ready(self, sock: Any, reads: bool) -> Future[None]:
         """A future that is done once `sock` can be read, or written."""
