@@ -130,7 +130,7 @@ class Watching(AsyncioLoop, base_events.BaseEventLoop):
         return self._descriptors.remove(number, reads)
 
     def _runs_elsewhere(self) -> bool:
-        """Whether another thread runs the loop. asyncio's loops take watches from any thread, and programs rest on it."""
+        """Whether another thread runs the loop: as with asyncio's loops, watches may come from any thread."""
         return self._thread_id not in (None, threading.get_ident())
 
     def _when_ready(self, sock: Any, reads: bool) -> Future[None]:
