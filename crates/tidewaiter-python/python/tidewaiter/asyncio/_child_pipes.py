@@ -26,7 +26,7 @@ class Pipe(asyncio.BaseTransport):
         self._fd = fd
         self._pipe = pipe
         self._closing = False
-        # Whether the program, and not the child, closed the pipe.
+        self._aborted = False
         self._gone = False
 
     def __repr__(self) -> str:
@@ -51,7 +51,7 @@ class Pipe(asyncio.BaseTransport):
 
     def abort(self) -> None:
         """Close the pipe, and drop what is not sent."""
-        self._closing = True
+        self._closing = self._aborted = True
         if not self._gone:
             self._pipe.close(True)
 
@@ -65,7 +65,8 @@ class Pipe(asyncio.BaseTransport):
 
     def _lost(self) -> BaseException | None:
         """Note the end of the pipe. Returns its cause, if the child was not sent everything."""
-        broken = not self._closing and self._pipe.unsent() > 0
+        # A pipe that closes once everything is sent can break before.
+        broken = not self._aborted and self._pipe.unsent() > 0
         self._closing = self._gone = True
         view = self._extra.get("pipe")
         if view is not None:
