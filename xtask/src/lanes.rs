@@ -153,7 +153,7 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "asyncio-suites",
         Required,
-        "tests of uvloop, uvicorn and httpcore, and Twisted's on asyncio's reactor, on our loop",
+        "tests of uvloop and httpcore, and Twisted's on asyncio's reactor, on our loop",
         python::asyncio_short,
     ),
     lane(
@@ -165,7 +165,7 @@ pub(crate) const LANES: &[Lane] = &[
     lane(
         "asyncio-long",
         Named,
-        "tests of aiohttp, anyio and httpx on our loop",
+        "tests of aiohttp, anyio, httpx and uvicorn on our loop",
         python::asyncio_long,
     ),
     lane(

@@ -18,8 +18,13 @@ const SOURCES: &[&str] = &["aiohttp", "anyio", "httpcore", "httpx", "uvicorn", "
 const MIXINS: &str = "140";
 const MODULES: &str = "340";
 const ON_ASYNCIOREACTOR: &str = "290";
-const SHORT: &[(&str, &str)] = &[("uvloop", "205"), ("httpcore", "140"), ("uvicorn", "900")];
-const LONG: &[(&str, &str)] = &[("httpx", "1200"), ("anyio", "900"), ("aiohttp", "1100")];
+const SHORT: &[(&str, &str)] = &[("uvloop", "205"), ("httpcore", "140")];
+const LONG: &[(&str, &str)] = &[
+    ("uvicorn", "900"),
+    ("httpx", "1200"),
+    ("anyio", "900"),
+    ("aiohttp", "1100"),
+];
 
 /// Downloads all packages that these lanes need, and installs CPython's own tests.
 pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
