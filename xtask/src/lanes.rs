@@ -152,7 +152,7 @@ pub(crate) const LANES: &[Lane] = &[
     ),
     lane(
         "asyncio-suites",
-        Required,
+        Named,
         "tests of uvloop and httpcore, and Twisted's on asyncio's reactor, on our loop",
         python::asyncio_short,
     ),
