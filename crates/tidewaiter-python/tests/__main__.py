@@ -7,8 +7,8 @@ import sys
 import unittest
 from pathlib import Path
 
-# The modules that pass on Windows, apart from tests that they skip there. `test_asyncio_applications` passes, too, but takes
-# long to start its programs: run it by name.
+# The modules that pass on Windows, apart from tests that they skip there. `test_asyncio_applications` passes, too, but
+# takes long to start its programs: run it by name.
 ON_WINDOWS = [
     "test_asyncio_children",
     "test_asyncio_datagrams",
