@@ -115,7 +115,7 @@ impl Shared {
 
     /// Waits until the stream takes more to send.
     pub(super) fn poll_writable(
-        self: &Rc<Self>,
+        &self,
         transport: &Transport,
         context: &Context<'_>,
     ) -> Poll<io::Result<()>> {
@@ -123,7 +123,7 @@ impl Shared {
         if !transport.is_congested() {
             return Poll::Ready(Ok(()));
         }
-        self.await_producer(transport, ProducerKind::Push, context)
+        self.writer.wait(context)
     }
 
     /// Waits until the OS has taken all that was written.
@@ -136,20 +136,11 @@ impl Shared {
             return Poll::Ready(Ok(()));
         }
         self.check_end()?;
-        self.await_producer(transport, ProducerKind::Pull, context)
-    }
-
-    fn await_producer(
-        self: &Rc<Self>,
-        transport: &Transport,
-        kind: ProducerKind,
-        context: &Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let told = Told {
+        let flushing = Flushing {
             shared: Rc::clone(self),
             transport: transport.clone(),
         };
-        transport.register_producer(told, kind);
+        transport.register_producer(flushing, ProducerKind::Pull);
         self.writer.wait(context)
     }
 
@@ -200,13 +191,13 @@ fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the stream is closed")
 }
 
-/// Wakes a future that waits to write.
-struct Told {
+/// Registered while a future waits until all is sent: a pull producer is resumed then.
+struct Flushing {
     shared: Rc<Shared>,
     transport: Transport,
 }
 
-impl Producer for Told {
+impl Producer for Flushing {
     fn pause_producing(&mut self) {}
 
     fn resume_producing(&mut self) {
@@ -257,6 +248,10 @@ impl Protocol for Inlet {
     fn read_connection_lost(&mut self, _: &Transport) {
         self.shared.peer_ended.set(true);
         self.shared.reader.wake();
+    }
+
+    fn write_resumed(&mut self, _: &Transport) {
+        self.shared.writer.wake();
     }
 
     fn write_connection_lost(&mut self, _: &Transport) {
