@@ -8,11 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tidewaiter._tidewaiter import ChildPipe
+from tidewaiter.asyncio._transports import write_limits
 
 if TYPE_CHECKING:
     from tidewaiter.asyncio._subprocesses import ChildTransport
-
-_HIGH = 64 * 1024
 
 
 class Pipe(asyncio.BaseTransport):
@@ -101,7 +100,7 @@ class WritePipe(Pipe, asyncio.Transport):
 
     _MODE = "wb"
     _stopped = False
-    _limits = (_HIGH // 4, _HIGH)
+    _limits = write_limits(None, None)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not isinstance(data, bytes):
@@ -122,14 +121,8 @@ class WritePipe(Pipe, asyncio.Transport):
         self.close()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        if high is None:
-            high = _HIGH if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._limits = (low, high)
-        self._pipe.set_limits(low, high)
+        self._limits = write_limits(high, low)
+        self._pipe.set_limits(*self._limits)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         return self._limits

@@ -1,4 +1,4 @@
-"""What the transports for datagrams and for pipes share."""
+"""The common parts of the transports for datagrams, for pipes, and for the pipes of children."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ _HIGH = 64 * 1024
 
 # As in asyncio: a program that writes more often to a transport that is closed is warned.
 _LOST_WRITES = 5
+
+
+def write_limits(high: int | None, low: int | None) -> tuple[int, int]:
+    """The low and the high limit of a write buffer, as asyncio derives them from what the program gives."""
+    if high is None:
+        high = _HIGH if low is None else 4 * low
+    if low is None:
+        low = high // 4
+    if not high >= low >= 0:
+        raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+    return low, high
 
 
 class LoopTransport(transports.BaseTransport):
@@ -102,14 +113,8 @@ class LoopTransport(transports.BaseTransport):
         return self._low, self._high
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        if high is None:
-            high = _HIGH if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._low, self._high = low, high
-        self._below.set_marks(low, high)
+        self._low, self._high = write_limits(high, low)
+        self._below.set_marks(self._low, self._high)
 
     # The object below calls the following methods.
 
