@@ -41,14 +41,20 @@ impl AsyncioLoop {
         Ok(handle)
     }
 
+    /// Makes a call at the time that `when` returns, given the present time.
     fn at<'py>(
         slf: &Bound<'py, Self>,
-        event_loop: &Loop,
-        when: f64,
-        now: f64,
-        handle: Handle,
+        method: &str,
+        when: impl FnOnce(f64) -> f64,
+        (callback, args): (Bound<'py, PyAny>, &Bound<'py, PyTuple>),
+        context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, TimerHandle>> {
-        TimerHandle::schedule(handle, event_loop, slf.py(), when, now)
+        let py = slf.py();
+        let event_loop = slf.get().open(py)?;
+        Self::check(slf, &callback, method, true)?;
+        let handle = Handle::of(slf, callback, args, context)?;
+        let now = event_loop.timers.time(py)?;
+        TimerHandle::schedule(handle, &event_loop, py, when(now), now)
     }
 }
 
@@ -89,13 +95,14 @@ impl AsyncioLoop {
         args: &Bound<'py, PyTuple>,
         context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, TimerHandle>> {
-        let py = slf.py();
         let delay = delay.ok_or_else(|| PyTypeError::new_err("delay must not be None"))?;
-        let event_loop = slf.get().open(py)?;
-        Self::check(slf, &callback, "call_later", true)?;
-        let handle = Handle::of(slf, callback, args, context)?;
-        let now = event_loop.timers.time(py)?;
-        Self::at(slf, &event_loop, now + delay, now, handle)
+        Self::at(
+            slf,
+            "call_later",
+            |now| now + delay,
+            (callback, args),
+            context,
+        )
     }
 
     /// Calls `callback(*args)` once, no earlier than at `when` by the loop's clock.
@@ -107,13 +114,8 @@ impl AsyncioLoop {
         args: &Bound<'py, PyTuple>,
         context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, TimerHandle>> {
-        let py = slf.py();
         let when = when.ok_or_else(|| PyTypeError::new_err("when cannot be None"))?;
-        let event_loop = slf.get().open(py)?;
-        Self::check(slf, &callback, "call_at", true)?;
-        let handle = Handle::of(slf, callback, args, context)?;
-        let now = event_loop.timers.time(py)?;
-        Self::at(slf, &event_loop, when, now, handle)
+        Self::at(slf, "call_at", |_| when, (callback, args), context)
     }
 
     /// Has the loop run a handle in the next turn, unless it was cancelled: one of ours, or one of asyncio's own.

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -10,11 +9,12 @@ use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
+use crate::asyncio::exceptions::leaves_loop;
 use crate::asyncio::face::AsyncioLoop;
 use crate::core::event_loop::Loop;
 use crate::core::lock::{Locked, references};
 
-/// What only debug mode knows of a call.
+/// The details of a call that only debug mode keeps.
 #[derive(Default)]
 struct Origin {
     source_traceback: Option<Py<PyAny>>,
@@ -226,7 +226,7 @@ pub(super) fn make(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()>
         let home = home.clone();
         let call = state.call.take();
         drop(call);
-        // What was just dropped may have run any code, but none that could find the handle.
+        // The drop may have run any code, but none that could find the handle.
         state.origin.take();
         home.get().keep_spare(object.clone());
     }
@@ -245,7 +245,7 @@ pub(super) fn make_other(_: &Loop, handle: &Bound<'_, PyAny>) -> PyResult<()> {
 /// Has the loop report what a call raised. Returns the exceptions that are to leave the loop.
 fn failed(handle: &Bound<'_, Handle>, error: PyErr) -> PyResult<()> {
     let py = handle.py();
-    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+    if leaves_loop(py, &error) {
         return Err(error);
     }
     let home = handle.get().0.get(py).home.bind(py);
@@ -312,7 +312,7 @@ impl Handle {
         asyncios(slf.py(), "Handle")?.call_method1("__repr__", (slf,))
     }
 
-    // What asyncio's own code reads of a handle.
+    // Asyncio's own code reads these.
 
     #[getter]
     fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, AsyncioLoop> {
