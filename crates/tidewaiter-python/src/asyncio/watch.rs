@@ -23,7 +23,7 @@ use crate::core::failures::{os_error, refused};
 use crate::core::lock::Locked;
 use crate::core::slot::{Callee, Slot};
 
-/// What is wanted of a descriptor in one direction.
+/// The callback and the coroutines that wait for one direction of a descriptor.
 #[derive(Default)]
 struct Direction {
     /// The handle of the callback.

@@ -29,7 +29,7 @@ impl Loop {
 
     /// Has `fire` called once `due` has come, by the loop's clock. `now` is the present time.
     pub(crate) fn fire_at(&self, due: f64, now: f64, object: Py<PyAny>, fire: Fire<Loop>) {
-        // What is not a number comes last.
+        // NaN comes last.
         let due = if due.is_nan() { f64::INFINITY } else { due };
         self.timers.push(due, object, fire);
         if self.waiting.now() {
@@ -78,7 +78,7 @@ impl Loop {
         Ok(Some(limit.map_or(left, |limit| limit.min(left))))
     }
 
-    /// Makes the calls that are due or ready, at the end of a turn.
+    /// Makes the calls that are due or ready, at the beginning of a turn.
     pub(super) fn make_ready_calls(&self, py: Python<'_>) -> PyResult<()> {
         if self.timers.take_due() && self.timers.first().is_some() {
             self.queue_due(py)?;

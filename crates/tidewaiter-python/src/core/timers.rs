@@ -79,10 +79,10 @@ pub(crate) struct Timers<L> {
     fired: Cell<u64>,
 }
 
-/// What the reactor's timer sets.
+/// The marks that the reactor's timer sets.
 #[derive(Default)]
 struct Alarm {
-    /// Calls may be due: the turn looks for them after its events.
+    /// Calls may be due: the next turn looks for them first.
     look: Cell<bool>,
     /// How often the reactor's timer fired.
     rung: Cell<u64>,

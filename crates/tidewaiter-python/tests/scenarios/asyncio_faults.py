@@ -65,7 +65,7 @@ def interrupts():
         assert not loop.is_running()
         assert asyncio._get_running_loop() is None
 
-    # What the interrupts hit is lost, and nothing else: new tasks run as ever.
+    # Tasks that an interrupt hit are lost, and nothing else: new tasks run as ever.
     async def all_at_once():
         await asyncio.gather(*(work(number) for number in range(20)))
 

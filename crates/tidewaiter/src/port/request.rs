@@ -7,7 +7,7 @@ use crate::os::Address;
 
 /// An operation to start: see [`Port::submit`](super::Port::submit).
 ///
-/// What a request carries is one pointer, so that requests are passed in registers.
+/// Each variant carries at most one pointer, so that requests are passed in registers.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Request {

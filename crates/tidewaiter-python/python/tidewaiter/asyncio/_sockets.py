@@ -19,7 +19,7 @@ except ImportError:
         """Stands for the sockets of a Python without TLS: nothing is one."""
 
 
-# What a call raises that would block, or that a signal interrupted.
+# A call raises these if it would block, or if a signal interrupted it.
 _NOT_YET = (BlockingIOError, InterruptedError)
 
 

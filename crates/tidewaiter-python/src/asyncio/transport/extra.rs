@@ -1,4 +1,4 @@
-//! What few connections have: values of `get_extra_info`, sockets of Python's, and the end that is still to be told.
+//! The state that few connections need: values of `get_extra_info`, sockets of Python's, and the end that is still to be told.
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::gc::{PyTraverseError, PyVisit};

@@ -50,7 +50,7 @@ struct State {
     sending_file: Cell<bool>,
     /// How many writes came after the loss of the connection was certain, and one for that.
     conn_lost: Cell<u32>,
-    /// What few connections have.
+    /// The state that few connections need.
     extra: RefCell<Option<Box<Extra>>>,
 }
 

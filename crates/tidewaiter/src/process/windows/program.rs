@@ -20,7 +20,7 @@ pub(super) struct Program {
     /// What a program sees as its own name.
     name: OsString,
     arguments: Vec<OsString>,
-    /// What ends the command line, as it is.
+    /// The end of the command line, passed as it is.
     raw_arguments: Option<OsString>,
 }
 
