@@ -151,19 +151,18 @@ impl Step {
             // The thread ends when no process holds the pipe: neither the child nor one that the child left behind.
             thread::spawn(move || std::io::copy(&mut errors, &mut std::io::stderr()));
         }
-        let tally = follow(&mut child, started, context.interactive);
-        if tally.is_none() {
+        let mut told = Told::default();
+        let ended = told.follow(&mut child, started, context.interactive);
+        if !ended {
             kill_group(&mut child);
         }
         let status = child.wait().map_err(|error| failed(error.to_string()))?;
-        match tally {
-            None => Err(failed(format!(
-                "did not end within {} minutes",
-                LIMIT.as_secs() / 60
-            ))),
-            Some(tally) if status.success() => Ok(tally),
-            Some(_) => Err(failed(ending(status))),
-        }
+        let how = match ended {
+            false => format!("did not end within {} minutes", LIMIT.as_secs() / 60),
+            true if status.success() => return Ok(told.tally),
+            true => ending(status),
+        };
+        Err(failed(how + &told.failures()))
     }
 
     /// Runs the command with our own standard output and error, without a time limit; returns whether it succeeded.
@@ -202,29 +201,65 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Forwards the output until it ends, and counts tests; `None` if the time limit comes first.
-fn follow(child: &mut Child, started: Instant, interactive: bool) -> Option<Tally> {
-    let lines = lines_of(child);
-    let mut tally = Tally::default();
-    loop {
-        let left = LIMIT.checked_sub(started.elapsed()).unwrap_or_default();
-        let received = if interactive {
-            lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            lines.recv_timeout(left)
-        };
-        match received {
-            Ok(line) => {
-                print!("{line}");
-                tally.read(&line);
+/// The beginnings of lines that name a failed test, in Python's runners.
+const FAILURES: &[&str] = &["FAIL: ", "ERROR: ", "FAILED "];
+
+/// How many failed tests the summary names.
+const NAMED: usize = 10;
+
+/// What a command's output says of its tests.
+#[derive(Debug, Default)]
+struct Told {
+    tally: Tally,
+    failed: Vec<String>,
+}
+
+impl Told {
+    /// Forwards the output until it ends, and reads it; returns `false` if the time limit comes first.
+    fn follow(&mut self, child: &mut Child, started: Instant, interactive: bool) -> bool {
+        let lines = lines_of(child);
+        loop {
+            let left = LIMIT.checked_sub(started.elapsed()).unwrap_or_default();
+            let received = if interactive {
+                lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                lines.recv_timeout(left)
+            };
+            match received {
+                Ok(line) => {
+                    print!("{line}");
+                    self.read(&line);
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => return false,
             }
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => return None,
+        }
+        // If our own standard output is closed, that is not the lane's failure.
+        let _ = std::io::stdout().flush();
+        true
+    }
+
+    fn read(&mut self, line: &str) {
+        self.tally.read(line);
+        let line = line.trim_end();
+        let rust = line.strip_prefix("test ");
+        let rust = rust.and_then(|line| line.strip_suffix(" ... FAILED"));
+        let python = || FAILURES.iter().find_map(|start| line.strip_prefix(start));
+        let python = || python().filter(|name| !name.starts_with('(')); // unittest's `FAILED (failures=1)`
+        if let Some(name) = rust.or_else(python) {
+            self.failed.push(name.to_owned());
         }
     }
-    // If our own standard output is closed, that is not the lane's failure.
-    let _ = std::io::stdout().flush();
-    Some(tally)
+
+    /// The names of the failed tests, to be appended to the reason why the command failed.
+    fn failures(&self) -> String {
+        let named = self.failed.iter().take(NAMED);
+        let mut text: String = named.map(|name| format!("\n    {name}")).collect();
+        if self.failed.len() > NAMED {
+            text += &format!("\n    and {} more", self.failed.len() - NAMED);
+        }
+        text
+    }
 }
 
 /// Reads the child's output in a thread, because reading a pipe cannot time out.
@@ -292,6 +327,23 @@ mod tests {
             }
         );
         assert_eq!(tally.at_least_one(), Ok(tally));
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        let mut told = Told::default();
+        told.read("test port::fails ... FAILED\n");
+        told.read("test port::passes ... ok\n");
+        told.read("FAIL: test_it (test_here.Cases.test_it) (port='poll')\n");
+        told.read("FAILED (failures=1)\n");
+        assert_eq!(
+            told.failures(),
+            "\n    port::fails\n    test_it (test_here.Cases.test_it) (port='poll')"
+        );
+        for number in 0..9 {
+            told.read(&format!("test number_{number} ... FAILED\n"));
+        }
+        assert!(told.failures().ends_with("\n    and 1 more"));
     }
 
     #[test]
