@@ -8,7 +8,10 @@
 mod profile;
 mod record;
 
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 
 use crate::context::{Context, output};
 use crate::install::{Tool, toolchain, tools};
@@ -186,23 +189,41 @@ impl Program {
         if let Err(Stop::Missing { what, .. }) = &ring {
             println!("left out: paths on uring, because {what}");
         }
-        let (mut costs, mut left_out) = (Vec::new(), Vec::new());
-        for path in &self.paths {
-            let name = path.name.clone();
-            if ring.is_err() && name.ends_with("-uring") {
-                left_out.push(name);
-                continue;
+        let possible = |path: &&Path| ring.is_ok() || !path.name.ends_with("-uring");
+        let (paths, left_out): (Vec<_>, Vec<_>) = self.paths.iter().partition(possible);
+        let next = AtomicUsize::new(0);
+        let worker = || -> Result<Vec<Cost>, Stop> {
+            let mut costs = Vec::new();
+            while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                costs.push(self.cost(context, path)?);
             }
-            let counts = self.count(context, path)?;
-            let counts = std::fs::read_to_string(&counts).map_err(|error| failed(&name, error))?;
-            let instructions = total(&counts).ok_or_else(|| failed(&name, "nothing counted"))?;
-            costs.push(Cost {
-                path: name,
-                instructions: instructions / path.operations,
-            });
+            Ok(costs)
+        };
+        let workers = thread::available_parallelism().map_or(1, NonZero::get);
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            let running: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+            let ended = running.into_iter().map(ScopedJoinHandle::join);
+            ended.collect()
+        });
+        let mut costs = Vec::new();
+        for outcome in outcomes {
+            costs.extend(outcome.map_err(|_| failed(PACKAGE, "a worker panicked"))??);
         }
+        costs.sort_by_key(|cost| self.paths.iter().position(|path| path.name == cost.path));
+        let left_out = left_out.into_iter().map(|path| path.name.clone()).collect();
         let tools = self.tools.clone();
         Ok((Record { tools, costs }, left_out))
+    }
+
+    fn cost(&self, context: &Context, path: &Path) -> Result<Cost, Stop> {
+        let name = path.name.clone();
+        let counts = self.count(context, path)?;
+        let counts = std::fs::read_to_string(&counts).map_err(|error| failed(&name, error))?;
+        let instructions = total(&counts).ok_or_else(|| failed(&name, "nothing counted"))?;
+        Ok(Cost {
+            path: name,
+            instructions: instructions / path.operations,
+        })
     }
 
     /// Runs a path under callgrind; returns the file with the counts.
