@@ -6,7 +6,8 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
-use tidewaiter::{FileOptions, Line, LineProtocol, Lines, Listener, Reactor, Transport};
+use tidewaiter::frames::{FrameProtocol, Frames, Line, Lines};
+use tidewaiter::{FileOptions, Listener, Reactor, Transport};
 
 /// Answers the first line of each connection.
 struct Server {
@@ -14,12 +15,14 @@ struct Server {
     asked: bool,
 }
 
-impl LineProtocol for Server {
-    fn line_received(&mut self, transport: &Transport, line: Line<'_>) {
+impl FrameProtocol for Server {
+    type Codec = Lines;
+
+    fn frame_received(&mut self, transport: &Transport, line: Line) {
         if std::mem::replace(&mut self.asked, true) {
             return;
         }
-        let name = String::from_utf8_lossy(line.bytes).into_owned();
+        let name = String::from_utf8_lossy(&line).into_owned();
         let mut parts = Path::new(&name).components();
         if parts.all(|part| matches!(part, Component::Normal(_))) {
             send(transport.clone(), self.directory.join(name));
@@ -63,7 +66,7 @@ pub(crate) fn serve(
 ) -> Result<Listener, tidewaiter::Error> {
     reactor.listen_tcp(address, move |_| {
         let (directory, asked) = (directory.clone(), false);
-        Lines::new(Server { directory, asked })
+        Frames::new(Lines::new(), Server { directory, asked })
     })
 }
 

@@ -37,6 +37,7 @@
 
 pub mod endpoint;
 mod error;
+pub mod frames;
 pub mod guide;
 pub mod io;
 mod os;
@@ -57,11 +58,11 @@ pub use reactor::{
     YieldNow, yield_now,
 };
 pub use transport::{
-    Adopter, ChildFd, ChildLineProtocol, ChildLines, CommandError, CommandFailure, CommandOptions,
-    CommandOutput, CommandPool, CommandRun, ConnectOptions, Connector, DatagramProtocol,
-    DatagramTransport, Factory, File, FileOperation, GroupListener, Line, LineEnd, LineProtocol,
-    LineSplitter, Lines, Listener, Process, ProcessProtocol, Producer, ProducerKind, Protocol,
-    ReactorGroup, RemoteProcess, RemoteTransport, ResizeWatch, SerialPort, Transport, TransportId,
+    Adopter, ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool,
+    CommandRun, ConnectOptions, Connector, DatagramProtocol, DatagramTransport, Factory, File,
+    FileOperation, GroupListener, Listener, Process, ProcessProtocol, Producer, ProducerKind,
+    Protocol, ReactorGroup, RemoteProcess, RemoteTransport, ResizeWatch, SerialPort, Transport,
+    TransportId,
 };
 
 /// The README's example compiles.

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["endpoint"],
     &["transport"],
     &["io"],
+    &["frames"],
     &["guide"],
 ];
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tidewaiter::process::ExitStatus;
-use tidewaiter::{
-    ChildFd, ChildLineProtocol, ChildLines, Line, LineEnd, LineProtocol, Lines, Process, Reason,
-    Transport,
+use tidewaiter::frames::{
+    ChildFrameProtocol, ChildFrames, FrameProtocol, Frames, Line, LineEnd, Lines,
 };
+use tidewaiter::process::ExitStatus;
+use tidewaiter::{ChildFd, Process, Reason, Transport};
 
 use super::support::{Countdown, Log, Script, pair, reactor, run_clean};
 use crate::support::reasons::kind_of;
@@ -18,24 +18,26 @@ struct Listed {
     countdown: Countdown,
 }
 
-fn text(line: Line<'_>) -> String {
+fn text(line: &Line) -> String {
     let mark = match line.end {
         LineEnd::Newline => "",
         LineEnd::EndOfData => " (unended)",
         LineEnd::TooLong => " (too long)",
     };
-    format!("{}{mark}", String::from_utf8_lossy(line.bytes))
+    format!("{}{mark}", String::from_utf8_lossy(line))
 }
 
-impl LineProtocol for Listed {
+impl FrameProtocol for Listed {
+    type Codec = Lines;
+
     fn connection_made(&mut self, transport: &Transport) {
         self.log.add("made");
         transport.write(b"begin");
     }
 
-    fn line_received(&mut self, transport: &Transport, line: Line<'_>) {
-        self.log.add(text(line));
-        match line.bytes {
+    fn frame_received(&mut self, transport: &Transport, line: Line) {
+        self.log.add(text(&line));
+        match &*line.bytes {
             b"close" => transport.lose_connection(),
             b"end" => transport.lose_write_connection(),
             _ => {}
@@ -71,11 +73,12 @@ fn told_of(pieces: &'static [&'static str]) -> Vec<String> {
         // It sends on when the server has ended its side.
         .read_lost(|_| {})
         .then_done(&countdown);
-    let server = Lines::new(Listed {
+    let listed = Listed {
         log: log.clone(),
         countdown,
-    });
-    let _listener = pair(&reactor, client, server.limit(8));
+    };
+    let server = Frames::new(Lines::new().limit(8).cut_long(), listed);
+    let _listener = pair(&reactor, client, server);
     run_clean(&reactor);
     log.take()
 }
@@ -118,15 +121,17 @@ struct Heard {
     ready: bool,
 }
 
-impl ChildLineProtocol for Heard {
-    fn line_received(&mut self, process: &Process, child_fd: ChildFd, line: Line<'_>) {
+impl ChildFrameProtocol for Heard {
+    type Codec = Lines;
+
+    fn frame_received(&mut self, process: &Process, child_fd: ChildFd, line: Line) {
         if !self.ready && child_fd == 1 {
-            self.ready = READY.strip_prefix(b"\n").expect("it begins a line")
-                == [line.bytes, b"\n"].concat();
+            self.ready =
+                READY.strip_prefix(b"\n").expect("it begins a line") == [&line[..], b"\n"].concat();
             return;
         }
-        self.log.add(format!("{child_fd}: {}", text(line)));
-        if line.bytes == b"close" {
+        self.log.add(format!("{child_fd}: {}", text(&line)));
+        if &line[..] == b"close" {
             process.close_fd(1);
         }
     }
@@ -156,7 +161,7 @@ fn told_of_child(role: Role, input: &str) -> Vec<String> {
         countdown,
         ready: false,
     };
-    let protocol = ChildLines::new(heard).limit(64);
+    let protocol = ChildFrames::new(Lines::new().limit(64).cut_long(), heard);
     let process = reactor.spawn_process(&crate::child(role), protocol);
     let process = process.expect("it starts");
     process.write(input.as_bytes());

@@ -153,7 +153,7 @@ impl Transport {
     }
 
     /// As [`lose_connection`](Transport::lose_connection), but tells the producer to stop instead of waiting for it.
-    pub(in crate::transport) fn lose_without_producer(&self) {
+    pub(crate) fn lose_without_producer(&self) {
         self.stream.lose_without_producer();
     }
 
@@ -164,7 +164,7 @@ impl Transport {
 
     /// Whether received bytes are delivered to the protocol, now or after a pause: the connection is open, and the
     /// program has not closed it.
-    pub(in crate::transport) fn still_receives(&self) -> bool {
+    pub(crate) fn still_receives(&self) -> bool {
         self.stream.flow.borrow().state.stage() == Stage::Open
     }
 
