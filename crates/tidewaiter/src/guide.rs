@@ -6,6 +6,9 @@ pub mod first_server {}
 #[doc = include_str!("../guide/tasks.md")]
 pub mod tasks {}
 
+#[doc = include_str!("../guide/frames.md")]
+pub mod frames {}
+
 #[doc = include_str!("../guide/backpressure.md")]
 pub mod backpressure {}
 

@@ -1,6 +1,9 @@
-//! Frames: bytes cut into lines, netstrings, length-prefixed messages or what a codec of your own makes of them.
+//! Frames: bytes cut into lines, netstrings, length-prefixed messages or what a codec of your own makes of them. The
+//! [guide](crate::guide::frames) has a chapter.
 //!
-//! A codec is a [`Decoder`], an [`Encoder`] or both. [`Frames`] and [`ChildFrames`] put one before a callback protocol.
+//! A codec is a [`Decoder`], an [`Encoder`] or both. [`Frames`] and [`ChildFrames`] put one before a callback protocol;
+//! for tasks, [`FramedRead`], [`FramedWrite`] and [`Framed`] put one on anything that is
+//! [`AsyncRead`](futures_io::AsyncRead) and [`AsyncWrite`](futures_io::AsyncWrite).
 //!
 //! ```
 //! use tidewaiter::frames::{Decoder, Encoder, Netstrings};
@@ -22,21 +25,28 @@ mod codec;
 mod decoding;
 mod error;
 mod fixed_size;
+mod framed;
 mod length_prefixed;
 mod lines;
 mod netstrings;
 mod protocol;
+mod reading;
+mod sink;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 pub use child::{ChildFrameProtocol, ChildFrames};
 pub use codec::{Decoder, Encoder};
 pub use error::FrameError;
 pub use fixed_size::FixedSize;
+pub use framed::Framed;
 pub use length_prefixed::LengthPrefixed;
 pub use lines::{Line, LineEnd, Lines};
 pub use netstrings::Netstrings;
 pub use protocol::{FrameProtocol, Frames};
+pub use reading::FramedRead;
+pub use writing::FramedWrite;
 
 /// How many bytes a frame may have unless set.
 const FRAME_LIMIT: usize = 64 << 10;

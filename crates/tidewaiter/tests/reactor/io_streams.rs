@@ -17,7 +17,7 @@ const fn ms(count: u64) -> Duration {
 }
 
 /// Two connected streams.
-async fn pair(reactor: &Reactor) -> (Stream, Stream) {
+pub(super) async fn pair(reactor: &Reactor) -> (Stream, Stream) {
     let mut listener = Listener::bind(reactor, any_port()).unwrap();
     let connecting = reactor.spawn({
         let (reactor, address) = (reactor.clone(), listener.local_addr());
@@ -28,7 +28,7 @@ async fn pair(reactor: &Reactor) -> (Stream, Stream) {
 }
 
 /// Runs the future, stops the reactor, and checks that nothing is left.
-fn check<T>(reactor: &Reactor, future: impl Future<Output = T>) -> T {
+pub(super) fn check<T>(reactor: &Reactor, future: impl Future<Output = T>) -> T {
     let output = reactor.block_on(future).unwrap();
     reactor.call_later(Duration::ZERO, Reactor::stop);
     run(reactor);
@@ -38,7 +38,7 @@ fn check<T>(reactor: &Reactor, future: impl Future<Output = T>) -> T {
 }
 
 /// Polls a future once, and drops it.
-async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|context| {
         Poll::Ready(match future.as_mut().poll(context) {

@@ -15,6 +15,7 @@ mod ending;
 mod extremes;
 mod file_peers;
 mod files;
+mod frames;
 mod from_threads;
 mod hanging_up;
 mod io_streams;
