@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -46,9 +47,7 @@ ON_WINDOWS = [
 LIMIT_SECONDS = 400
 
 # The modules that take longest begin first, so that no core has nothing to do at the end.
-LONGEST = [
-    "test_extremes",
-]
+LONGEST = ["test_leaks", "test_endings", "test_scrapy", "test_two_faces", "test_exceptions"]
 
 
 def all_modules() -> list[str]:
@@ -88,5 +87,7 @@ def run_here(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # A shell lets its background jobs ignore the signal, and so would the programs that the tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     names = sys.argv[1:]
     sys.exit(run_here(names) if names else run_all())
