@@ -7,6 +7,7 @@ what Twisted's own reactors do: this is how we verified each test.
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
@@ -217,16 +218,33 @@ def end_process(pid, number):
         pass
 
 
+# How long the other processes of a session have to end after the first, such as Python's tracker of resources.
+LEFT_OVER_SECONDS = 2.0
+
+
 def _kill_session(session):
     """Kills the remaining processes of a session, and returns their descriptions. Does nothing without /proc."""
+    limit = time.monotonic() + LEFT_OVER_SECONDS
     left_over = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             after_name = entry.joinpath("stat").read_text("utf-8", "replace").rpartition(")")[2].split()
             state, its_session = after_name[0], int(after_name[3])
-            if its_session == session and state != "Z":
-                left_over.append(entry.joinpath("cmdline").read_text("utf-8", "replace").replace("\0", " "))
+            if its_session != session or state == "Z":
+                continue
+            description = entry.joinpath("cmdline").read_text("utf-8", "replace").replace("\0", " ")
+            if not _ends_before(int(entry.name), limit):
+                left_over.append(description)
                 os.kill(int(entry.name), signal.SIGKILL)
         except (OSError, ValueError, IndexError):
             continue  # The process ended while we read its entry.
     return left_over
+
+
+def _ends_before(pid, limit):
+    """Waits for the end of a process that need not be our child."""
+    process = os.pidfd_open(pid)
+    try:
+        return bool(select.select([process], [], [], max(limit - time.monotonic(), 0))[0])
+    finally:
+        os.close(process)
