@@ -27,6 +27,12 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::asyncio::server::StreamListener;
     #[pymodule_export]
+    use super::asyncio::streams::AsyncioStream;
+    #[pymodule_export]
+    use super::asyncio::streams::call::StreamCall;
+    #[pymodule_export]
+    use super::asyncio::streams::waiter::StreamWaiter;
+    #[pymodule_export]
     use super::asyncio::transport::SocketTransport;
     #[pymodule_export]
     use super::asyncio::watch::Descriptors;

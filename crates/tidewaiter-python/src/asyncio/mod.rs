@@ -10,6 +10,7 @@ pub(crate) mod handle;
 mod owner;
 pub(crate) mod pipes;
 pub(crate) mod server;
+pub(crate) mod streams;
 mod tasks;
 pub(crate) mod transport;
 pub(crate) mod watch;

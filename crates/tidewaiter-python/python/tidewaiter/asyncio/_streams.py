@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from tidewaiter._tidewaiter import AsyncioLoop
 from tidewaiter._views import View, given_away
+from tidewaiter.asyncio import _native_streams
 
 if TYPE_CHECKING:
     from asyncio import BaseProtocol, Future, Server
@@ -110,6 +111,9 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
         peer = _peer(sock)
         sock = given_away(sock)
         return self._open_stream(sock.fileno(), peer, protocol, waiter, extra, server, sock)
+
+    _adopt_stream = staticmethod(_native_streams.adopt)
+    _drained = staticmethod(_native_streams.drained)
 
     def _make_ssl_transport(
         self,

@@ -62,6 +62,9 @@ impl Protocol for Bridge {
     fn read_connection_lost(&mut self, _: &Transport) {
         self.call("eof_received", |transport| {
             let py = transport.py();
+            if let Some(stream) = transport.get().state(py).stream() {
+                stream.end(py, None)?;
+            }
             let eof_received = intern!(py, "eof_received");
             match transport.get().call_protocol0(py, eof_received) {
                 Ok(stays) if stays.is_truthy()? => Ok(()),

@@ -9,6 +9,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PySlice, PyType};
 use tidewaiter::Transport;
 
 use super::{SocketTransport, State, call_in};
+use crate::asyncio::streams::{AsyncioStream, WeakStream};
 
 /// A protocol, and how it takes bytes.
 pub(super) enum Receiver {
@@ -16,6 +17,8 @@ pub(super) enum Receiver {
     Plain(Py<PyAny>),
     /// By `get_buffer` and `buffer_updated`.
     Buffered(Py<PyAny>),
+    /// Asyncio's protocol of a stream: the stream takes them.
+    Stream(Box<(Py<PyAny>, WeakStream)>),
 }
 
 impl Receiver {
@@ -32,6 +35,7 @@ impl Receiver {
     pub(super) fn protocol<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         match self {
             Receiver::Plain(protocol) | Receiver::Buffered(protocol) => protocol.bind(py).clone(),
+            Receiver::Stream(stream) => stream.0.bind(py).clone(),
         }
     }
 
@@ -39,12 +43,22 @@ impl Receiver {
         matches!(self, Receiver::Buffered(_))
     }
 
+    fn stream(&self) -> Option<&WeakStream> {
+        match self {
+            Receiver::Stream(stream) => Some(&stream.1),
+            _ => None,
+        }
+    }
+
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Receiver::Plain(protocol) | Receiver::Buffered(protocol) => visit.call(protocol),
+            Receiver::Stream(stream) => visit.call(&stream.0),
         }
     }
 }
+
+const DATA_RECEIVED: &str = "Fatal error: protocol.data_received() call failed.";
 
 /// An exception of a protocol's, and which of its calls raised it.
 struct Failed {
@@ -83,6 +97,10 @@ impl State {
         data: &[u8],
     ) -> Result<usize, Failed> {
         let py = transport.py();
+        if let Some(stream) = self.stream() {
+            stream.feed(py, data).map_err(failed(DATA_RECEIVED))?;
+            return Ok(data.len());
+        }
         let (protocol, buffered) = match &*self.receiver.borrow() {
             Some(receiver) => (receiver.protocol(py), receiver.is_buffered()),
             None => return Ok(data.len()),
@@ -94,8 +112,14 @@ impl State {
         let bytes = PyBytes::new(py, data);
         method
             .and_then(|method| call_in(&self.context, &method, bytes.as_any()))
-            .map_err(failed("Fatal error: protocol.data_received() call failed."))?;
+            .map_err(failed(DATA_RECEIVED))?;
         Ok(data.len())
+    }
+
+    /// The stream that takes what arrives, if one does.
+    pub(super) fn stream(&self) -> Option<WeakStream> {
+        let receiver = self.receiver.borrow();
+        receiver.as_ref()?.stream().cloned()
     }
 
     fn fill_buffer(&self, protocol: &Bound<'_, PyAny>, data: &[u8]) -> Result<usize, Failed> {
@@ -157,6 +181,42 @@ impl State {
     fn has_held(&self) -> bool {
         let extra = self.extra.borrow();
         extra.as_ref().is_some_and(|extra| !extra.held.is_empty())
+    }
+}
+
+impl SocketTransport {
+    /// Has a stream take what arrives, if the protocol is asyncio's own for one.
+    pub(super) fn deliver_to_stream(
+        transport: &Bound<'_, Self>,
+        protocol: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if let Some(stream) = AsyncioStream::of(transport, protocol)? {
+            let receiver = Receiver::Stream(Box::new((protocol.clone().unbind(), stream)));
+            let state = transport.get().state(transport.py());
+            let replaced = state.receiver.replace(Some(receiver));
+            drop(replaced);
+        }
+        Ok(())
+    }
+
+    /// Has the protocol itself take what arrives.
+    pub(in crate::asyncio) fn deliver_plainly(&self, py: Python<'_>) {
+        let state = self.state(py);
+        if state.stream().is_some()
+            && let Some(protocol) = self.protocol_of(py)
+        {
+            let plain = Receiver::Plain(protocol.unbind());
+            let replaced = state.receiver.replace(Some(plain));
+            drop(replaced);
+        }
+    }
+
+    /// Whether a stream takes what arrives, and its writer need not wait.
+    pub(in crate::asyncio) fn is_writable(&self, py: Python<'_>) -> bool {
+        let state = self.state(py);
+        let receiver = state.receiver.borrow();
+        let stream = receiver.as_ref().and_then(Receiver::stream);
+        stream.is_some() && !state.closing.get() && !state.write_flow.is_paused()
     }
 }
 

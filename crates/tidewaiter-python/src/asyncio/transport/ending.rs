@@ -68,6 +68,9 @@ impl SocketTransport {
         let state = transport.get().state(py);
         state.closing.set(true);
         state.conn_lost.set(state.conn_lost.get().max(1));
+        if let Some(stream) = state.stream() {
+            stream.end(py, exception.as_ref())?;
+        }
         let protocol = transport.get().protocol_of(py);
         let told = match &protocol {
             Some(protocol) => {

@@ -29,6 +29,12 @@ impl Default for WriteFlow {
     }
 }
 
+impl WriteFlow {
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+}
+
 /// Registered while the protocol is paused: resumes it once the queue has drained to the low mark.
 struct Resume(Slot<SocketTransport>);
 

@@ -122,7 +122,7 @@ impl SocketTransport {
     }
 
     #[getter(_loop)]
-    fn home(&self, py: Python<'_>) -> Py<AsyncioLoop> {
+    pub(in crate::asyncio) fn home(&self, py: Python<'_>) -> Py<AsyncioLoop> {
         self.state(py).home.clone_ref(py)
     }
 
@@ -164,7 +164,7 @@ impl SocketTransport {
     }
 
     /// Delivers nothing until `resume_reading`.
-    fn pause_reading(&self, py: Python<'_>) -> PyResult<()> {
+    pub(in crate::asyncio) fn pause_reading(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state(py);
         let transport = state.transport()?;
         if state.is_reading() {
@@ -176,7 +176,7 @@ impl SocketTransport {
         Ok(())
     }
 
-    fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(in crate::asyncio) fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let state = slf.get().state(slf.py());
         let transport = state.transport()?;
         if state.closing.get() || !state.paused.get() {

@@ -83,8 +83,8 @@ impl SocketTransport {
         let py = transport.py();
         let state = transport.get().state(py);
         if let Some(protocol) = transport.get().protocol_of(py) {
-            let called = protocol
-                .getattr(intern!(py, "connection_made"))
+            let called = SocketTransport::deliver_to_stream(transport, &protocol)
+                .and_then(|()| protocol.getattr(intern!(py, "connection_made")))
                 .and_then(|method| call_in(&state.context, &method, transport.as_any()));
             if let Err(error) = called {
                 let message = "Exception in callback connection_made()";
