@@ -35,6 +35,7 @@
 
 #![deny(unsafe_code)]
 
+mod broadcast;
 pub mod endpoint;
 mod error;
 pub mod frames;
@@ -47,6 +48,7 @@ pub mod process;
 mod reactor;
 mod transport;
 
+pub use broadcast::{Broadcast, BroadcastCounters, Member, SlowMembers};
 /// The crate of `Bytes`, which are written without a copy.
 pub use bytes;
 pub use error::{ConnectError, Error, FileError, Reason, SendFileError};

@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["transport"],
     &["io"],
     &["frames"],
+    &["broadcast"],
     &["guide"],
 ];
 

@@ -102,7 +102,8 @@ pub trait Encoder<Item> {
     /// It cannot be sent: it is too long, for example. What was added then is not sent.
     fn encode(&mut self, item: Item, buffer: &mut BytesMut) -> Result<(), Self::Error>;
 
-    /// The bytes of one frame, for [`Transport::write_bytes`](crate::Transport::write_bytes).
+    /// The bytes of one frame, for [`Transport::write_bytes`](crate::Transport::write_bytes) or a
+    /// [`Broadcast`](crate::Broadcast).
     ///
     /// # Errors
     ///

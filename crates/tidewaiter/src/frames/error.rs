@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
+use crate::error::ConnectError;
+
 /// Why there is no frame. Codecs of your own may use it too.
 ///
 /// ```
@@ -79,6 +81,12 @@ impl std::error::Error for FrameError {
 impl From<io::Error> for FrameError {
     fn from(source: io::Error) -> FrameError {
         FrameError::Io(source)
+    }
+}
+
+impl From<ConnectError> for FrameError {
+    fn from(error: ConnectError) -> FrameError {
+        FrameError::Io(error.into())
     }
 }
 

@@ -119,7 +119,7 @@ impl fmt::Debug for Writing {
 /// let address = listener.local_addr();
 /// let client = reactor.clone();
 /// reactor.spawn(async move {
-///     let stream = Stream::connect(&client, address).await.map_err(std::io::Error::from)?;
+///     let stream = Stream::connect(&client, address).await?;
 ///     let mut netstrings = FramedWrite::new(stream, Netstrings::new());
 ///     netstrings.send("one").await?;
 ///     netstrings.send("two").await

@@ -2,6 +2,7 @@
 
 mod adopted_datagrams;
 mod backpressure;
+mod broadcast;
 mod connecting;
 mod datagram_errors;
 mod datagram_options;

@@ -124,6 +124,7 @@ impl Stream {
             self.lose_files(*files, queue.len());
         }
         self.reactor.discard(queue);
+        self.wake_waiting();
         if let Some(producer) = producer {
             self.reactor.guard("a producer", move || producer.stop());
         }
@@ -207,6 +208,7 @@ impl Stream {
             self.reactor.guard("a producer", move || producer.stop());
         }
         self.enter(|protocol, transport| protocol.connection_lost(transport, reason));
+        self.wake_waiting();
         // Drop the protocol here, even if the program still holds a transport.
         let protocol = self.protocol.replace(Box::new(Gone));
         self.reactor

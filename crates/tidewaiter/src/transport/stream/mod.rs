@@ -12,6 +12,7 @@ mod producer;
 mod producing;
 mod protocol;
 mod reaching;
+mod relief;
 mod remote;
 mod sending_now;
 mod state;
@@ -34,6 +35,7 @@ use pausing::Held;
 pub use producer::{Producer, ProducerKind};
 use producing::Registered;
 pub use protocol::Protocol;
+use relief::Waiting;
 pub use remote::RemoteTransport;
 use state::{Ending, Event, Next, State};
 pub use transport::{Transport, TransportId};
@@ -62,6 +64,8 @@ struct Flow {
     takes_descriptors: bool,
     /// The files behind the queue. Boxed, because few streams send any; never empty.
     files: Option<Box<FileQueue>>,
+    /// Futures that wait for the end of congestion.
+    waiting: Waiting,
     /// Boxed, because a stream needs it only once it is to end.
     end_state: Option<Box<EndState>>,
 }
@@ -516,6 +520,7 @@ impl Flow {
             low_water: LOW_WATER,
             files: None,
             takes_descriptors: false,
+            waiting: None,
             end_state: None,
         }
     }

@@ -105,6 +105,7 @@ impl Stream {
                 false => protocol.write_resumed(transport),
             });
         }
+        self.wake_waiting();
         self.tell_producer();
     }
 
