@@ -1,81 +1,42 @@
-//! A chat of tasks: everyone gets the lines of all others. `cargo run -p tidewaiter --example async_chat -- 127.0.0.1:7000`,
-//! then `nc 127.0.0.1 7000` several times; Ctrl-C ends it.
+//! A chat of tasks: everyone gets the lines of all others, and those that read too slowly are disconnected.
+//! `cargo run -p tidewaiter --example async_chat -- 127.0.0.1:7000`, then `nc 127.0.0.1 7000` several times; Ctrl-C ends it.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
-use tidewaiter::io::{Listener, ReadHalf, Stream};
-use tidewaiter::{Reactor, Transport, TransportId};
+use tidewaiter::frames::{Encoder, FrameError, FramedRead, Lines};
+use tidewaiter::io::{Listener, Stream};
+use tidewaiter::{Broadcast, Reactor, SlowMembers};
 
 /// A longer line ends its connection.
 const LINE_MAX: usize = 4096;
 /// A member that is further behind is disconnected.
 const BEHIND_MAX: usize = 1 << 20;
 
-/// The connections of all members.
-type Members = Rc<RefCell<HashMap<TransportId, Transport>>>;
-
-/// Reads one line; `None` at the end.
-async fn line(from: &mut ReadHalf) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    loop {
-        let bytes = from.fill_buf().await?;
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let end = bytes.iter().position(|byte| *byte == b'\n');
-        let count = end.map_or(bytes.len(), |end| end + 1);
-        line.extend_from_slice(&bytes[..count]);
-        from.consume(count);
-        if line.len() > LINE_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "too long a line",
-            ));
-        }
-        if end.is_some() {
-            return Ok(Some(line));
-        }
-    }
-}
-
 /// Passes the lines of one member on to the others.
-async fn pass_on(stream: Stream, members: Members) -> io::Result<()> {
-    let (mut reads, writes) = stream.split();
-    let own = writes.transport().id();
-    members.borrow_mut().insert(own, writes.transport().clone());
-    let ended = loop {
-        match line(&mut reads).await {
-            Ok(Some(line)) => tell(&members, own, &line),
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-    };
-    members.borrow_mut().remove(&own);
-    ended
-}
-
-fn tell(members: &Members, own: TransportId, line: &[u8]) {
-    for (id, member) in members.borrow().iter() {
-        if member.queued() > BEHIND_MAX {
-            member.abort_connection();
-        } else if *id != own {
-            member.write(line);
-        }
+async fn pass_on(stream: Stream, all: Broadcast) -> Result<(), FrameError> {
+    let member = all.add(stream.transport());
+    let mut codec = Lines::new().limit(LINE_MAX);
+    let mut lines = FramedRead::new(stream, codec.clone());
+    while let Some(line) = lines.next().await {
+        member.send_to_others(codec.frame(line?)?);
     }
+    Ok(())
 }
 
 /// Accepts members until the reactor stops.
 pub(crate) async fn serve(reactor: Reactor, mut listener: Listener) -> io::Result<()> {
-    let members = Members::default();
+    let all = Broadcast::new(SlowMembers::Disconnect).limit(BEHIND_MAX);
     loop {
-        let (stream, _) = listener.accept().await?;
-        reactor.spawn(pass_on(stream, Rc::clone(&members)));
+        let (stream, peer) = listener.accept().await?;
+        let passing = pass_on(stream, all.clone());
+        reactor.spawn(async move {
+            if let Err(error) = passing.await {
+                println!("{peer}: {error}");
+            }
+        });
     }
 }
 
