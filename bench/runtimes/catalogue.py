@@ -8,6 +8,10 @@ from harness.workload import EVERY_PEER, LATENCIES, PEAK, RATE, Aim, Figure, Pee
 
 # Our peers: tidewaiter on its default port on Linux, and on the other one.
 URING, POLL = "tidewaiter-uring", "tidewaiter-poll"
+# The same with tasks instead of callbacks.
+URING_TASKS, POLL_TASKS = "tidewaiter-uring-tasks", "tidewaiter-poll-tasks"
+# Our children in a program that uses tokio.
+PROCESS = "tidewaiter-process"
 
 
 def _leads(*figures: Figure | None) -> tuple[Aim, ...]:
@@ -22,6 +26,11 @@ def _echo(name: str, size: int, connections: int) -> Workload:
         *_leads(None),
         Aim(POLL, 1.08, ("bare-epoll",)),
         Aim(POLL, 1, ("tokio", "compio", "libuv")),
+    )
+    aims += tuple(
+        aim
+        for tasks, callbacks in ((URING_TASKS, URING), (POLL_TASKS, POLL))
+        for aim in (Aim(tasks, 1.05, (callbacks,)), Aim(tasks, 1, ("tokio", "compio", "monoio")))
     )
     if connections == 1:
         aims = ()
@@ -48,7 +57,13 @@ def _child_stdout(name: str, task: str, *aims: Aim, pinned: bool = True) -> Work
 def _children(count: int) -> Workload:
     name = f"children-{count}"
     figures = (RATE, *LATENCIES, BYTES_PER_CHILD, IDLE, THREADS, PEAK)
-    aims = (Aim(URING, 0.6, EVERY_PEER), Aim(URING, 0, figure=THREADS), Aim(URING, 1000, figure=IDLE))
+    aims = (
+        Aim(URING, 0.6, EVERY_PEER),
+        Aim(URING, 0, figure=THREADS),
+        Aim(URING, 1000, figure=IDLE),
+        Aim(PROCESS, 1, ("tokio",)),
+        Aim(PROCESS, 1, figure=THREADS),
+    )
     return Workload(name, name, "own CPU us/line", figures, aims=aims)
 
 
@@ -76,6 +91,24 @@ def _udp_stream(name: str, task: str, mode: str) -> Workload:
     load = ("--mode", mode, "--size", "1200")
     aims = tuple(Aim(ours, 1, ("quinn-udp",)) for ours in (URING, POLL))
     return Workload(name, task, "CPU s/GiB", figures, load, per="gib", aims=aims)
+
+
+def _by_tokio(*figures: Figure | None) -> tuple[Aim, ...]:
+    """Aims that tasks take no more than tokio's."""
+    return tuple(Aim(ours, 1, ("tokio",), figure) for ours in (URING_TASKS, POLL_TASKS) for figure in figures)
+
+
+def _task(operation: str) -> Workload:
+    name = f"task-{operation}"
+    return Workload(name, name, f"CPU ns/{operation}", (RATE, PEAK), aims=_by_tokio(None))
+
+
+def _redis(clients: int, in_flight: int) -> Workload:
+    """Clients that send as many commands at a time."""
+    load = ("--mode", "redis", "--connections", str(clients), "--in-flight", str(in_flight))
+    figures = (RATE, *LATENCIES, PEAK)
+    name = f"redis-c{clients}-p{in_flight}"
+    return Workload(name, "redis", "CPU us/command", figures, load, aims=_by_tokio(None))
 
 
 OWN_CPU = Figure("cpu_s_per_gib", "own CPU s/GiB")
@@ -117,7 +150,12 @@ _BY_STREAM_AIMS = tuple(Aim(ours, 1, figure=_BY_STREAM) for ours in (URING, POLL
 _SEND_FILE = ("--mode", "fetch", "--size", str(2**30), "--connections", "64")
 _CHURN_AIMS = (Aim(URING, 1.1, ("bare-uring",)), *_leads(None))
 
-_IDLE_MEMORY = Workload("idle-memory", "echo", "bytes/connection", (PEAK,), _IDLE, per="memory")
+_IDLE_MEMORY_AIMS = tuple(Aim(ours, 0.5, ("tokio",)) for ours in (URING_TASKS, POLL_TASKS))
+
+_IDLE_MEMORY = Workload(
+    "idle-memory", "echo", "bytes/connection", (PEAK,), _IDLE, per="memory", aims=_IDLE_MEMORY_AIMS
+)
+_PROXY = ("--mode", "fetch", "--size", str(100 * 2**20), "--connections", "1")
 
 WORKLOADS = (
     *(_echo(f"echo-64-c{count}", 64, count) for count in _CONNECTIONS),
@@ -200,6 +238,21 @@ WORKLOADS = (
         _stream("send-file", "send-file", *_SEND_FILE),
         aims=tuple(Aim(ours, 1, ("nginx",)) for ours in (URING, POLL)),
     ),
+    *(_task(operation) for operation in ("spawn", "hop", "sleep", "timeout")),
+    *(_redis(clients, in_flight) for clients in (1, 50) for in_flight in (1, 16)),
+    replace(_stream("proxy", "proxy", *_PROXY), aims=_by_tokio(None)),
+    Workload(
+        "child-outputs",
+        "child-outputs",
+        "own CPU us/child",
+        (RATE, THREADS, PEAK),
+        pinned=False,
+        aims=(
+            Aim(PROCESS, 1, ("tokio",)),
+            Aim(PROCESS, 1, ("tokio",), RATE),
+            Aim(PROCESS, 1, figure=THREADS),
+        ),
+    ),
 )
 
 PEERS = (
@@ -207,6 +260,9 @@ PEERS = (
     Peer("bare-epoll", "bench-bare-epoll", floor=True),
     Peer(URING, "bench-tidewaiter", environment={"TIDEWAITER_PORT": "uring"}, ours=True),
     Peer(POLL, "bench-tidewaiter", environment={"TIDEWAITER_PORT": "poll"}, ours=True),
+    Peer(URING_TASKS, "bench-tasks", environment={"TIDEWAITER_PORT": "uring"}, ours=True),
+    Peer(POLL_TASKS, "bench-tasks", environment={"TIDEWAITER_PORT": "poll"}, ours=True),
+    Peer(PROCESS, "bench-process", ours=True),
     Peer("tokio", "bench-tokio", crate="tokio"),
     Peer("tokio-multi", "bench-tokio", arguments=("multi",), crate="tokio"),
     Peer("compio", "bench-compio", crate="compio"),

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Number of the server's UDP sockets: at the port of the address, each on its own address of the loopback
     #[arg(long, default_value_t = 1)]
     pub(crate) servers: u32,
-    /// Number of messages that a UDP socket has in flight
+    /// Number of messages that a UDP socket, or of commands that a client of Redis, has in flight
     #[arg(long, default_value_t = 1)]
     pub(crate) in_flight: usize,
     /// Size of a message, or of a fetched file, in bytes
@@ -59,6 +59,8 @@ pub(crate) enum Mode {
     Idle,
     /// Fetch the server's file by HTTP, again and again
     Fetch,
+    /// Set and get a value of a server that speaks Redis' protocol, again and again
+    Redis,
 }
 
 fn milliseconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

@@ -5,41 +5,14 @@ use std::time::Instant;
 
 use crate::args::Mode;
 use crate::link::Link;
+use crate::plan::{Exchange, Plan};
 use crate::tally::Tally;
 
 /// Limit of reads and writes on one connection before the others get a turn.
 const ROUNDS_MAX: usize = 32;
 
-/// The request for the file.
-const REQUEST: &[u8] = b"GET /file HTTP/1.1\r\nHost: bench\r\n\r\n";
-
 /// The end of the header of the response.
 const HEADER_END: &[u8] = b"\r\n\r\n";
-
-/// The behaviour of all connections of a run.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    mode: Mode,
-    /// The message that connections send each time.
-    message: Vec<u8>,
-    /// Number of bytes that the server sends back for a message; without the header in [`Mode::Fetch`].
-    answer: usize,
-}
-
-impl Plan {
-    /// Plans messages of `size` bytes or, for [`Mode::Fetch`], files of this size.
-    pub(crate) fn new(mode: Mode, size: usize) -> Plan {
-        let message = match mode {
-            Mode::Fetch => REQUEST.to_vec(),
-            _ => vec![b'x'; size],
-        };
-        Plan {
-            mode,
-            message,
-            answer: size,
-        }
-    }
-}
 
 /// The next step of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) link: Link,
     readable: bool,
     writable: bool,
+    /// Number of exchanges so far, which chooses the next one from the plan.
+    number: usize,
     /// Bytes of the message that are not sent yet.
     unsent: usize,
     /// Bytes of the answer that are not received yet.
@@ -72,6 +47,7 @@ impl Connection {
             link,
             readable: false,
             writable: false,
+            number: 0,
             unsent: 0,
             awaited: 0,
             header_awaited: false,
@@ -85,10 +61,14 @@ impl Connection {
         self.begun = Instant::now();
         self.unsent = match plan.mode {
             Mode::Receive => 0,
-            _ => plan.message.len(),
+            _ => self.exchange(plan).message.len(),
         };
-        self.awaited = plan.answer;
+        self.awaited = self.exchange(plan).answer;
         self.header_awaited = plan.mode == Mode::Fetch;
+    }
+
+    fn exchange<'a>(&self, plan: &'a Plan) -> &'a Exchange {
+        &plan.exchanges[self.number % plan.exchanges.len()]
     }
 
     /// Remembers readiness, because the poller reports it only once (edge-triggered).
@@ -120,7 +100,8 @@ impl Connection {
         if !self.writable || self.unsent == 0 {
             return Ok(());
         }
-        let rest = &plan.message[plan.message.len() - self.unsent..];
+        let message = &self.exchange(plan).message;
+        let rest = &message[message.len() - self.unsent..];
         let sent = self.link.write(rest).and_then(|sent| {
             self.link.flush()?;
             Ok(sent)
@@ -133,7 +114,7 @@ impl Connection {
         self.unsent -= sent;
         if self.unsent == 0 && matches!(plan.mode, Mode::Send | Mode::Both) {
             tally.messages += 1;
-            self.unsent = plan.message.len();
+            self.unsent = message.len();
         }
         Ok(())
     }
@@ -159,9 +140,10 @@ impl Connection {
         if !self.completes(plan, &buffer[..count])? {
             return Ok(Next::Wait);
         }
-        tally.messages += 1;
+        tally.messages += plan.messages;
         tally.latencies.record(self.begun.elapsed());
         if plan.mode != Mode::Idle {
+            self.number += 1;
             self.begin(plan);
         }
         match plan.mode {
@@ -174,7 +156,7 @@ impl Connection {
     fn completes(&mut self, plan: &Plan, bytes: &[u8]) -> io::Result<bool> {
         match plan.mode {
             Mode::Send | Mode::Receive | Mode::Both => Ok(false),
-            Mode::Echo | Mode::Churn | Mode::Idle | Mode::Fetch => {
+            Mode::Echo | Mode::Churn | Mode::Idle | Mode::Fetch | Mode::Redis => {
                 let header = if self.header_awaited {
                     header_length(bytes)?
                 } else {

@@ -9,8 +9,9 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::address::Address;
 use crate::args::Args;
-use crate::connection::{Connection, Next, Plan};
+use crate::connection::{Connection, Next};
 use crate::link::{self, Link, Linker};
+use crate::plan::Plan;
 use crate::say;
 use crate::tally::Tally;
 
@@ -36,7 +37,7 @@ impl Load<'_> {
     pub(crate) fn new(args: &Args) -> io::Result<Load<'_>> {
         Ok(Load {
             args,
-            plan: Plan::new(args.mode, args.size.max(1)),
+            plan: Plan::new(args),
             poll: Poll::new()?,
             linker: Linker::new(args)?,
             connections: Vec::new(),

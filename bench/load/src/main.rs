@@ -11,6 +11,7 @@ mod histogram;
 mod link;
 mod load;
 mod one_way;
+mod plan;
 mod tally;
 mod udp;
 
@@ -44,10 +45,9 @@ fn run(args: &Args) -> io::Result<()> {
         (Address::Tcp(_) | Address::Unix(_), _) => Load::new(args)?.run(),
         (Address::Udp(address), Mode::Echo | Mode::Idle) => exchange::run(args, *address),
         (Address::Udp(address), Mode::Send | Mode::Receive) => one_way::run(args, *address),
-        (Address::Udp(_), Mode::Both | Mode::Churn | Mode::Fetch) => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "this mode needs connections",
-        )),
+        (Address::Udp(_), Mode::Both | Mode::Churn | Mode::Fetch | Mode::Redis) => Err(
+            io::Error::new(io::ErrorKind::Unsupported, "this mode needs connections"),
+        ),
     }
 }
 

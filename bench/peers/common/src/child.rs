@@ -11,6 +11,11 @@ use crate::watch::{Watch, quantile_us};
 
 /// The argument that makes a peer run as the writing child.
 pub const WRITER: &str = "write-to-stdout";
+/// The argument that makes a peer run as one of the children that run at the same time, and write.
+pub const BRIEF_WRITER: &str = "write-briefly";
+/// The number of these children, and what each of them writes.
+pub const OUTPUTS: usize = 500;
+const OUTPUT_BYTES: usize = 256 << 10;
 /// Number of children that are not measured.
 const WARM_UP: usize = CHILDREN / 16;
 /// The argument that makes a peer run as a child that echoes its input.
@@ -198,6 +203,46 @@ impl Pipeline {
     }
 }
 
+/// Measures children that run at the same time, from the start of the first to the end of the last.
+#[derive(Debug)]
+pub struct Outputs {
+    watch: Watch,
+    threads: Option<f64>,
+}
+
+impl Outputs {
+    /// Begins; to be called before the first child is started.
+    #[must_use]
+    pub fn begin() -> Outputs {
+        tell::begin();
+        Outputs {
+            watch: Watch::new(),
+            threads: None,
+        }
+    }
+
+    /// Checks the output of a child that has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it is not all there.
+    pub fn ended(&mut self, bytes: usize) {
+        assert_eq!(bytes, OUTPUT_BYTES, "all of a child's output is received");
+        self.threads = self.threads.or_else(system::threads);
+    }
+
+    /// Reports the result, when all children have ended.
+    pub fn end(&self) {
+        let mut figures = vec![
+            ("value", self.watch.cpu_us() / OUTPUTS as f64),
+            ("rate", OUTPUTS as f64 / self.watch.wall_us() * 1e6),
+            ("operations", OUTPUTS as f64),
+        ];
+        figures.extend(self.threads.map(|threads| ("threads", threads - 1.0)));
+        tell::result(&figures);
+    }
+}
+
 /// Counts the lines that children send back, and decides when to send another.
 ///
 /// Each child has one line in flight. Children have numbers below [`echoers`]. After the last line, the children live on in
@@ -372,15 +417,24 @@ pub(crate) fn drain_and_exit() -> ! {
 }
 
 /// Runs as the writing child.
+pub(crate) fn write_and_exit() -> ! {
+    write(WRITTEN_BYTES)
+}
+
+/// Runs as one of the children that write at the same time.
+pub(crate) fn write_briefly_and_exit() -> ! {
+    write(OUTPUT_BYTES)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a child has nothing to put in order"
 )]
-pub(crate) fn write_and_exit() -> ! {
+fn write(bytes: usize) -> ! {
     system::move_to_second_core();
     let piece = [b'x'; PIECE_BYTES];
     let mut output = std::io::stdout().lock();
-    let mut pieces = 0..WRITTEN_BYTES / PIECE_BYTES;
+    let mut pieces = 0..bytes / PIECE_BYTES;
     let written = pieces.try_for_each(|_| output.write_all(&piece));
     std::process::exit(i32::from(written.is_err()))
 }

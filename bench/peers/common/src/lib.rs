@@ -6,8 +6,11 @@ pub mod datagrams;
 pub mod file;
 pub mod floor;
 pub mod net;
+pub mod origin;
 pub mod pipes;
+pub mod redis;
 mod system;
+pub mod tasks;
 pub mod tell;
 pub mod threads;
 pub mod timers;
@@ -54,6 +57,14 @@ pub enum Workload {
     Pipeline,
     /// Send lines to many children, which send them back.
     Children,
+    /// Read all output of children that run at the same time, and await their ends.
+    Outputs,
+    /// Run tasks.
+    Task(tasks::Operation),
+    /// Listen, and answer commands of Redis.
+    Redis,
+    /// Listen, and pass HTTP on to a server and back.
+    Proxy,
 }
 
 impl Workload {
@@ -84,6 +95,9 @@ impl Workload {
             "child-stdout" => Workload::ChildStdout,
             "child-stdout-socket" => Workload::ChildStdoutSocket,
             "child-pipeline" => Workload::Pipeline,
+            "child-outputs" => Workload::Outputs,
+            "redis" => Workload::Redis,
+            "proxy" => Workload::Proxy,
             children if children.starts_with(child::CHILDREN_NAME) => Workload::Children,
             pipes if pipes.starts_with(pipes::ECHO_NAME) => Workload::PipeEcho,
             udp if udp.starts_with(datagrams::ECHO_NAME) => Workload::UdpEcho {
@@ -92,8 +106,13 @@ impl Workload {
             child::ECHOER => child::echo_and_exit(),
             child::DRAIN => child::drain_and_exit(),
             child::WRITER => child::write_and_exit(),
+            child::BRIEF_WRITER => child::write_briefly_and_exit(),
+            origin::ORIGIN => origin::serve_and_exit(),
             pipes::CLIENT => pipes::exchange_and_exit(),
-            other => panic!("unknown workload `{other}`"),
+            other => match tasks::Operation::named(other) {
+                Some(operation) => Workload::Task(operation),
+                None => panic!("unknown workload `{other}`"),
+            },
         }
     }
 }

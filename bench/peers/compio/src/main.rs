@@ -31,7 +31,11 @@ async fn main() -> io::Result<()> {
         | Workload::Pipeline
         | Workload::UdpSink
         | Workload::UdpSource
-        | Workload::SendFile => {
+        | Workload::SendFile
+        | Workload::Outputs
+        | Workload::Task(_)
+        | Workload::Redis
+        | Workload::Proxy => {
             tell::unsupported();
             Ok(())
         }

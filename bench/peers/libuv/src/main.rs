@@ -37,7 +37,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             shared::udp_echo(&sockets.collect::<Vec<_>>())
         }
         Workload::PipeEcho => shared::pipe_echo(&CString::new(pipes::name())?),
-        Workload::Pipeline | Workload::UdpSink | Workload::UdpSource | Workload::SendFile => {
+        Workload::Pipeline
+        | Workload::UdpSink
+        | Workload::UdpSource
+        | Workload::SendFile
+        | Workload::Outputs
+        | Workload::Task(_)
+        | Workload::Redis
+        | Workload::Proxy => {
             tell::unsupported();
             return Ok(());
         }

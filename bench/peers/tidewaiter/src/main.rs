@@ -7,7 +7,7 @@ mod pipes;
 mod send_file;
 mod streams;
 
-use bench_common::Workload;
+use bench_common::{Workload, tell};
 use tidewaiter::Reactor;
 use tidewaiter::process::Stdio;
 
@@ -34,6 +34,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Workload::Children => children::echo(&reactor)?,
         Workload::SendFile => send_file::serve(&reactor)?,
         Workload::PipeEcho => pipes::echo(&reactor)?,
+        // See the peer `tasks`.
+        Workload::Outputs | Workload::Task(_) | Workload::Redis | Workload::Proxy => {
+            tell::unsupported();
+            return Ok(());
+        }
     }
     reactor.run()?;
     Ok(())

@@ -4,7 +4,7 @@ use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use bench_common::child::{self, Count, Lines, Pipeline, Received};
+use bench_common::child::{self, Count, Lines, Outputs, Pipeline, Received};
 use bench_common::net::{BUFFER_BYTES, PIECE_BYTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -95,4 +95,19 @@ async fn echo_with(number: usize, lines: Arc<Mutex<Lines>>) -> io::Result<()> {
             input.write_all(child::LINE).await?;
         }
     }
+}
+
+pub(crate) async fn outputs() -> io::Result<()> {
+    let mut outputs = Outputs::begin();
+    let mut tasks = JoinSet::new();
+    for _ in 0..child::OUTPUTS {
+        let mut command = Command::new(child::program());
+        command.arg(child::BRIEF_WRITER).stdin(Stdio::null());
+        tasks.spawn(async move { command.output().await });
+    }
+    while let Some(output) = tasks.join_next().await {
+        outputs.ended(output.map_err(io::Error::other)??.stdout.len());
+    }
+    outputs.end();
+    Ok(())
 }

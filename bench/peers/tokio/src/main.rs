@@ -4,7 +4,10 @@ mod children;
 mod clocks;
 mod datagrams;
 mod local;
+mod proxy;
+mod redis;
 mod streams;
+mod tasks;
 
 use std::io;
 
@@ -35,6 +38,10 @@ fn main() -> io::Result<()> {
             Workload::ChildStdout => children::stdout().await,
             Workload::Pipeline => children::pipeline().await,
             Workload::Children => children::echo().await,
+            Workload::Outputs => children::outputs().await,
+            Workload::Task(operation) => tasks::measure(operation).await,
+            Workload::Redis => redis::serve().await,
+            Workload::Proxy => proxy::serve().await,
             Workload::ChildStdoutSocket
             | Workload::UdpSink
             | Workload::UdpSource
