@@ -169,13 +169,13 @@ impl fmt::Debug for Child {
 /// Reads a pipe to its end.
 async fn read_all(pipe: Option<ChildPipe>) -> Vec<u8> {
     let mut all = Vec::new();
-    let Some(pipe) = pipe else { return all };
-    let mut buffer = vec![0; 16 * 1024];
+    let Some(mut pipe) = pipe else { return all };
     loop {
-        match poll_fn(|context| pipe.poll_reading(context, &mut buffer)).await {
-            0 => return all,
-            count => all.extend_from_slice(&buffer[..count]),
+        let piece = poll_fn(|context| pipe.poll_piece(context)).await;
+        if piece.is_empty() {
+            return all;
         }
+        all.extend_from_slice(&piece);
     }
 }
 

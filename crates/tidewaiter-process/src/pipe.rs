@@ -12,8 +12,9 @@ use tidewaiter::RemoteProcess;
 
 use crate::waiting::Watched;
 
-/// At this many bytes that were not read yet, no more are received until half of them were.
-const HELD_MAX: usize = 64 * 1024;
+/// At this many bytes that were not read yet, no more are received until half of them were: several times as many as arrive
+/// at once, so that a child that writes much and a reader that keeps up seldom wait for each other.
+const HELD_MAX: usize = 256 * 1024;
 /// At this many bytes on their way to the thread, a writer waits.
 const SENDING_MAX: usize = 64 * 1024;
 
@@ -43,9 +44,10 @@ impl Shared {
 
     /// Keeps bytes that arrived. Returns whether to receive no more for now.
     pub(crate) fn received(&self, bytes: &[u8]) -> bool {
+        let piece = Bytes::copy_from_slice(bytes);
         self.0.change(|state| {
-            state.held += bytes.len();
-            state.received.push_back(Bytes::copy_from_slice(bytes));
+            state.held += piece.len();
+            state.received.push_back(piece);
             state.held >= HELD_MAX && !std::mem::replace(&mut state.paused, true)
         })
     }
@@ -64,23 +66,15 @@ impl Shared {
 }
 
 impl State {
-    /// Waits for bytes. `Some(0)` at the end.
-    fn read(&mut self, into: &mut [u8]) -> Option<usize> {
-        let Some(first) = self.received.front_mut() else {
-            return (self.closed || into.is_empty()).then_some(0);
+    /// Waits for bytes, and takes those that arrived together: none at the end. Returns also whether receiving is to go
+    /// on.
+    fn take(&mut self) -> Option<(Bytes, bool)> {
+        let Some(piece) = self.received.pop_front() else {
+            return self.closed.then(|| (Bytes::new(), false));
         };
-        let count = first.len().min(into.len());
-        first.copy_to_slice(&mut into[..count]);
-        if first.is_empty() {
-            self.received.pop_front();
-        }
-        self.held -= count;
-        Some(count)
-    }
-
-    /// Whether receiving is to go on, now that bytes were read.
-    fn resumes(&mut self) -> bool {
-        self.held <= HELD_MAX / 2 && std::mem::replace(&mut self.paused, false)
+        self.held -= piece.len();
+        let resumes = self.held <= HELD_MAX / 2 && std::mem::replace(&mut self.paused, false);
+        Some((piece, resumes))
     }
 
     /// Waits until the pipe takes bytes, and counts them.
@@ -108,17 +102,24 @@ impl State {
 /// one ends at once. Tasks of any runtime read and write it, by the traits of `futures-io` and, with the feature `tokio`, of
 /// tokio; code that blocks does so [`into_blocking`](ChildPipe::into_blocking). Dropping a future loses nothing.
 ///
-/// The child's bytes are held up to 64 KiB; then the child waits. A writer waits while the child does not read.
+/// The child's bytes are held up to 256 KiB; then the child waits. A writer waits while the child does not read.
 /// Dropping the pipe closes it, once what was written is sent.
 pub struct ChildPipe {
     shared: Arc<Shared>,
     remote: RemoteProcess,
     fd: u32,
+    /// What was taken from the received bytes, and not read yet.
+    current: Bytes,
 }
 
 impl ChildPipe {
     pub(crate) fn new(shared: Arc<Shared>, remote: RemoteProcess, fd: u32) -> ChildPipe {
-        ChildPipe { shared, remote, fd }
+        ChildPipe {
+            shared,
+            remote,
+            fd,
+            current: Bytes::new(),
+        }
     }
 
     /// The number that the descriptor has in the child.
@@ -137,15 +138,22 @@ impl ChildPipe {
         &self.shared.0
     }
 
+    /// Goes on receiving.
     fn resume(&self) {
-        if self.watched().look(State::resumes) {
-            let fd = self.fd;
-            // An error means that the thread has ended, and all pipes with it.
-            let _ = self.remote.call(move |process| {
-                if let Some(pipe) = process.pipe(fd) {
-                    pipe.resume_producing();
-                }
-            });
+        let fd = self.fd;
+        // An error means that the thread has ended, and all pipes with it.
+        let _ = self.remote.call(move |process| {
+            if let Some(pipe) = process.pipe(fd) {
+                pipe.resume_producing();
+            }
+        });
+    }
+
+    /// Begins to read bytes that were taken.
+    fn set_current(&mut self, (piece, resumes): (Bytes, bool)) {
+        self.current = piece;
+        if resumes {
+            self.resume();
         }
     }
 
@@ -162,10 +170,26 @@ impl ChildPipe {
         }
     }
 
-    pub(crate) fn poll_reading(&self, context: &Context<'_>, into: &mut [u8]) -> Poll<usize> {
-        let count = ready!(self.watched().poll(context, |state| state.read(into)));
-        self.resume();
-        Poll::Ready(count)
+    /// Waits until there are bytes in `current`. It stays empty at the end.
+    fn poll_current(&mut self, context: &Context<'_>) -> Poll<()> {
+        if self.current.is_empty() {
+            let taken = ready!(self.watched().poll(context, State::take));
+            self.set_current(taken);
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits for bytes, and takes those that arrived together: none at the end.
+    pub(crate) fn poll_piece(&mut self, context: &Context<'_>) -> Poll<Bytes> {
+        ready!(self.poll_current(context));
+        Poll::Ready(std::mem::take(&mut self.current))
+    }
+
+    /// Moves bytes of `current` to `into`, as many as fit, and returns how many.
+    fn read_current(&mut self, into: &mut [u8]) -> usize {
+        let count = self.current.len().min(into.len());
+        self.current.copy_to_slice(&mut into[..count]);
+        count
     }
 
     fn poll_writing(&self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -215,9 +239,11 @@ impl BlockingPipe {
 
 impl Read for BlockingPipe {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.0.watched().wait(|state| state.read(into));
-        self.0.resume();
-        Ok(count)
+        if self.0.current.is_empty() && !into.is_empty() {
+            let taken = self.0.watched().wait(State::take);
+            self.0.set_current(taken);
+        }
+        Ok(self.0.read_current(into))
     }
 }
 
@@ -237,11 +263,14 @@ impl Write for BlockingPipe {
 
 impl futures_io::AsyncRead for ChildPipe {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_reading(context, into).map(Ok)
+        if !into.is_empty() {
+            ready!(self.poll_current(context));
+        }
+        Poll::Ready(Ok(self.read_current(into)))
     }
 }
 
@@ -268,12 +297,16 @@ impl futures_io::AsyncWrite for ChildPipe {
 #[cfg(feature = "tokio")]
 impl tokio::io::AsyncRead for ChildPipe {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         into: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let count = ready!(self.poll_reading(context, into.initialize_unfilled()));
-        into.advance(count);
+        if into.remaining() > 0 {
+            ready!(self.poll_current(context));
+        }
+        let count = self.current.len().min(into.remaining());
+        into.put_slice(&self.current[..count]);
+        self.current.advance(count);
         Poll::Ready(Ok(()))
     }
 }

@@ -12,13 +12,18 @@ pub(crate) struct Watched<T> {
 struct Waited<T> {
     value: T,
     wakers: Vec<Waker>,
+    /// How many threads block until the next change. To wake none would cost a system call as well.
+    blocked: usize,
 }
 
 impl<T> Watched<T> {
     pub(crate) fn new(value: T) -> Watched<T> {
-        let wakers = Vec::new();
         Watched {
-            value: Mutex::new(Waited { value, wakers }),
+            value: Mutex::new(Waited {
+                value,
+                wakers: Vec::new(),
+                blocked: 0,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -33,15 +38,18 @@ impl<T> Watched<T> {
         let mut waited = self.lock();
         let result = change(&mut waited.value);
         let wakers = std::mem::take(&mut waited.wakers);
+        let blocked = waited.blocked > 0;
         drop(waited);
-        self.changed.notify_all();
+        if blocked {
+            self.changed.notify_all();
+        }
         wakers.into_iter().for_each(Waker::wake);
         result
     }
 
-    /// Looks at the value, and may change it in ways that nothing waits for.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&mut T) -> R) -> R {
-        look(&mut self.lock().value)
+    /// Looks at the value.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.lock().value)
     }
 
     /// Waits until `look` returns something.
@@ -68,8 +76,10 @@ impl<T> Watched<T> {
             if let Some(result) = look(&mut waited.value) {
                 return result;
             }
+            waited.blocked += 1;
             let woken = self.changed.wait(waited);
             waited = woken.unwrap_or_else(PoisonError::into_inner);
+            waited.blocked -= 1;
         }
     }
 }
