@@ -62,9 +62,9 @@ pub use reactor::{
 pub use transport::{
     Adopter, ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool,
     CommandRun, ConnectOptions, Connector, DatagramProtocol, DatagramTransport, Factory, File,
-    FileOperation, GroupListener, Listener, Process, ProcessProtocol, Producer, ProducerKind,
-    Protocol, ReactorGroup, RemoteProcess, RemoteTransport, ResizeWatch, SerialPort, Transport,
-    TransportId,
+    FileOperation, GroupListener, IntoProducer, Listener, Pause, Process, ProcessProtocol,
+    Producer, ProducerKind, Protocol, ReactorGroup, RemoteProcess, RemoteTransport, ResizeWatch,
+    SerialPort, SourcePauser, Transport, TransportId,
 };
 
 /// The README's example compiles.

@@ -23,7 +23,10 @@ pub use group::{GroupListener, ReactorGroup};
 pub use listener::Listener;
 pub use serial::SerialPort;
 pub use standard::ResizeWatch;
-pub use stream::{Producer, ProducerKind, Protocol, RemoteTransport, Transport, TransportId};
+pub use stream::{
+    IntoProducer, Pause, Producer, ProducerKind, Protocol, RemoteTransport, SourcePauser,
+    Transport, TransportId,
+};
 
 use std::io;
 

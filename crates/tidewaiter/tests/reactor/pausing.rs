@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::Transport;
+use tidewaiter::{Pause, ProducerKind, Transport};
 
 use super::support::{
     Checker, Countdown, HIGH_WATER, Log, RECEIVE, Script, pair, pattern, reactor, run_clean,
@@ -177,4 +177,98 @@ fn resume_when_relieved(transport: Transport, log: Log) {
             transport.resume_producing();
         }
     });
+}
+
+/// Goal: each owner's pause holds whatever the others do, and data follows the end of the last one.
+#[test]
+fn the_pauses_of_several_owners_do_not_end_each_other() {
+    for application_last in [false, true] {
+        let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+        let client = Script::new()
+            .made(|transport| {
+                transport.write(b"data");
+                transport.lose_write_connection();
+            })
+            .then_done(&countdown);
+        let (steps, received) = (log.clone(), log.clone());
+        let server = Script::new()
+            .made(move |transport| {
+                let mut pauses = vec![transport.pause(), transport.pause()];
+                transport.pause_producing();
+                transport.pause_producing();
+                if !application_last {
+                    transport.resume_producing();
+                    transport.resume_producing();
+                    pauses.push(transport.pause());
+                }
+                end_one_by_one(transport.clone(), pauses, steps.clone());
+            })
+            .data(move |_, data| received.add(String::from_utf8_lossy(data)))
+            .then_done(&countdown);
+        pair(&reactor, client, server);
+        run_clean(&reactor);
+        match application_last {
+            false => assert_eq!(log.take(), ["step", "step", "step", "data"]),
+            true => assert_eq!(log.take(), ["step", "step", "data"]),
+        }
+    }
+}
+
+/// Ends a pause every few milliseconds, and the application's last, if there is one.
+fn end_one_by_one(transport: Transport, mut pauses: Vec<Pause>, log: Log) {
+    let reactor = transport.reactor().clone();
+    reactor.call_later(Duration::from_millis(5), move |_| match pauses.pop() {
+        Some(pause) => {
+            log.add("step");
+            drop(pause);
+            end_one_by_one(transport, pauses, log);
+        }
+        None => transport.resume_producing(),
+    });
+}
+
+/// Goal: a source that is the producer of a congested transport stays paused for it, although the application resumes it;
+/// and the end of the registration ends that pause, but not the application's.
+#[test]
+fn a_source_is_paused_by_its_destination_apart_from_the_application() {
+    let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let ends = Log::default();
+    let client = Script::new()
+        .made(|transport| {
+            transport.pause_producing();
+            transport.write(b"question");
+        })
+        .then_noted(&ends, "client", &countdown);
+    let (steps, received) = (log.clone(), log.clone());
+    let server = Script::new()
+        .made(move |transport| {
+            transport.register_producer(transport.clone(), ProducerKind::Push);
+            transport.write_bytes(vec![0; 16 << 20]);
+            assert!(transport.is_congested(), "the peer does not read");
+            let (server, steps) = (transport.clone(), steps.clone());
+            let reactor = transport.reactor();
+            reactor.call_later(Duration::from_millis(20), move |reactor| {
+                server.pause_producing();
+                server.resume_producing();
+                steps.add("application resumed");
+                server.pause_producing();
+                reactor.call_later(Duration::from_millis(20), move |reactor| {
+                    steps.add("unregistered");
+                    server.unregister_producer();
+                    reactor.call_later(Duration::from_millis(20), move |_| {
+                        steps.add("application resumed");
+                        server.resume_producing();
+                    });
+                });
+            });
+        })
+        .data(move |transport, data| {
+            received.add(String::from_utf8_lossy(data));
+            transport.abort_connection();
+        })
+        .then_noted(&ends, "server", &countdown);
+    pair(&reactor, client, server);
+    run_clean(&reactor);
+    let resumed = "application resumed";
+    assert_eq!(log.take(), [resumed, "unregistered", resumed, "question"]);
 }

@@ -32,7 +32,8 @@ use files::{FileQueue, drop_files};
 use link::Kept;
 pub(crate) use link::{Direction, Link};
 use pausing::Held;
-pub use producer::{Producer, ProducerKind};
+pub use pausing::Pause;
+pub use producer::{IntoProducer, Producer, ProducerKind, SourcePauser};
 use producing::Registered;
 pub use protocol::Protocol;
 use relief::Waiting;
@@ -96,6 +97,10 @@ pub(crate) struct Stream {
     ends_held: Cell<bool>,
     /// Whether the protocol was last told to write no more.
     write_paused: Cell<bool>,
+    /// Whether the application pauses the stream.
+    application_paused: Cell<bool>,
+    /// How many others pause the stream.
+    pauses: Cell<u32>,
     /// The handles that are open or being closed: two, if another one sends.
     handles: Cell<u8>,
     pub(super) link: Link,
@@ -135,6 +140,8 @@ impl Stream {
             token: Cell::new(Token::default()),
             ends_held: Cell::new(false),
             write_paused: Cell::new(false),
+            application_paused: Cell::new(false),
+            pauses: Cell::new(0),
             protocol: RefCell::new(protocol),
         });
         match reactor.register(Rc::clone(&stream) as Rc<dyn Live>) {

@@ -1,9 +1,11 @@
 //! Pauses a stream's receiving, and notices the connection's end during the pause.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
 
 use super::state::Event;
+use super::transport::Transport;
 use super::{Flow, Stream};
 use crate::port::{Buffer, PassedDescriptors, Request};
 
@@ -14,6 +16,48 @@ pub(super) struct Held {
     buffers: VecDeque<(Buffer, Option<Box<PassedDescriptors>>)>,
 }
 
+/// A pause of a transport, which ends when this is dropped: see [`Transport::pause`].
+#[must_use = "the pause ends when this is dropped"]
+pub struct Pause {
+    stream: Rc<Stream>,
+}
+
+impl Transport {
+    /// Stops receiving until the returned value is dropped. Unlike
+    /// [`pause_producing`](Transport::pause_producing), this pause belongs to its caller: the transport receives once
+    /// nobody pauses it any more. Otherwise as `pause_producing`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use tidewaiter::Transport;
+    ///
+    /// /// Reads nothing for a second, whatever else pauses or resumes the transport.
+    /// fn throttle(transport: &Transport) {
+    ///     let pause = transport.pause();
+    ///     transport.reactor().call_later(Duration::from_secs(1), move |_| drop(pause));
+    /// }
+    /// ```
+    pub fn pause(&self) -> Pause {
+        let stream = Rc::clone(self.stream());
+        stream.pauses.set(stream.pauses.get() + 1);
+        stream.happened(Event::Pause);
+        Pause { stream }
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.stream.pauses.set(self.stream.pauses.get() - 1);
+        self.stream.resume_if_unpaused();
+    }
+}
+
+impl fmt::Debug for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pause({})", self.stream.link)
+    }
+}
+
 impl Flow {
     pub(super) fn hold(&mut self, buffer: Buffer, passed: Option<Box<PassedDescriptors>>) {
         let held = self.held.get_or_insert_default();
@@ -22,6 +66,23 @@ impl Flow {
 }
 
 impl Stream {
+    /// Begins or ends the pause of the application, which has one at most.
+    pub(super) fn pause_for_application(self: &Rc<Self>, paused: bool) {
+        self.application_paused.set(paused);
+        if paused {
+            self.happened(Event::Pause);
+        } else {
+            self.resume_if_unpaused();
+        }
+    }
+
+    /// Receives again, if nobody pauses the stream any more.
+    fn resume_if_unpaused(self: &Rc<Self>) {
+        if self.pauses.get() == 0 && !self.application_paused.get() {
+            self.happened(Event::Resume);
+        }
+    }
+
     /// Has the loop deliver what is held.
     pub(super) fn release_soon(self: &Rc<Self>) {
         let stream = Rc::clone(self);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Stream;
-use super::producer::{Producer, ProducerKind};
+use super::producer::{IntoProducer, ProducerKind};
 use super::state::{Ending, Event, Stage};
 use crate::error::{Reason, SendFileError};
 use crate::os::Address;
@@ -209,14 +209,19 @@ impl Transport {
     /// While paused, the transport sees no end of file: `read_connection_lost` is not called before it is resumed.
     /// A reset, or an end of both directions, is reported while paused, except on Windows, where the next send or
     /// receive reports it.
+    ///
+    /// This is the application's pause, of which there is one: two calls need one `resume_producing`. The other reasons
+    /// not to receive are apart from it: the transport receives while neither this, nor a [`Pause`](super::Pause), nor
+    /// the congestion of a transport whose [producer](Transport::register_producer) it is, nor its
+    /// [own congestion](Transport::pause_while_congested) prevents it.
     pub fn pause_producing(&self) {
-        self.stream.happened(Event::Pause);
+        self.stream.pause_for_application(true);
     }
 
-    /// Receives again. Bytes held during the pause are delivered first. Does nothing unless paused by
-    /// [`pause_producing`](Transport::pause_producing).
+    /// Ends the application's [pause](Transport::pause_producing). Bytes held during the pause are delivered first. Does
+    /// nothing unless paused by `pause_producing`.
     pub fn resume_producing(&self) {
-        self.stream.happened(Event::Resume);
+        self.stream.pause_for_application(false);
     }
 
     /// From now on, receives nothing while [`is_congested`](Transport::is_congested). Use this when you answer what
@@ -236,10 +241,11 @@ impl Transport {
     /// [`lose_connection`](Transport::lose_connection) waits until it is unregistered. If the transport is closed,
     /// or accepts no more data, the producer is only told to stop.
     ///
-    /// A transport is a producer itself: register one with another, and the first one receives no faster than the
-    /// second one sends. For a transport that answers itself, there is
+    /// A transport can be a producer itself: register one with another, and the first one receives no faster than the
+    /// second one sends, in a [pause of its own](super::SourcePauser). For a transport that answers itself, there is
     /// [`pause_while_congested`](Transport::pause_while_congested).
-    pub fn register_producer(&self, producer: impl Producer + 'static, kind: ProducerKind) {
+    pub fn register_producer(&self, producer: impl IntoProducer, kind: ProducerKind) {
+        let producer = producer.into_producer();
         self.stream
             .register_producer(Rc::new(RefCell::new(producer)), kind);
     }
@@ -389,24 +395,6 @@ impl Transport {
     #[must_use]
     pub fn reactor(&self) -> &Reactor {
         &self.stream.reactor
-    }
-}
-
-/// A transport whose protocol forwards data to another transport. It stops receiving while that one is congested.
-///
-/// When the destination is closed, the source receives again, so that it can still notice its own end. Its protocol
-/// keeps getting data, which it can no longer forward, and decides whether to close the source.
-impl Producer for Transport {
-    fn pause_producing(&mut self) {
-        Transport::pause_producing(self);
-    }
-
-    fn resume_producing(&mut self) {
-        Transport::resume_producing(self);
-    }
-
-    fn stop_producing(&mut self) {
-        self.resume_producing();
     }
 }
 
