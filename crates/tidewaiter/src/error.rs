@@ -18,7 +18,8 @@ pub enum Reason {
     Reset(io::Error),
     /// We called [`Transport::abort_connection`](crate::Transport::abort_connection).
     Aborted,
-    /// The OS gave up waiting for the peer's machine to answer.
+    /// The OS gave up waiting for the peer's machine to answer, or a
+    /// [timeout of ours](crate::Protocol::timed_out) passed: the error then carries no OS error code.
     TimedOut(io::Error),
     /// The reactor stopped: bytes may be unsent.
     Stopped,

@@ -61,10 +61,10 @@ pub use reactor::{
 };
 pub use transport::{
     Adopter, ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool,
-    CommandRun, ConnectOptions, Connector, DatagramProtocol, DatagramTransport, Factory, File,
-    FileOperation, GroupListener, IntoProducer, Listener, Pause, Process, ProcessProtocol,
-    Producer, ProducerKind, Protocol, ReactorGroup, RemoteProcess, RemoteTransport, ResizeWatch,
-    SerialPort, SourcePauser, Transport, TransportId,
+    CommandRun, ConnectOptions, ConnectionTimeout, Connector, DatagramProtocol, DatagramTransport,
+    Factory, File, FileOperation, GroupListener, IntoProducer, Listener, Pause, Process,
+    ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup, RemoteProcess,
+    RemoteTransport, ResizeWatch, SerialPort, SourcePauser, Transport, TransportId,
 };
 
 /// The README's example compiles.

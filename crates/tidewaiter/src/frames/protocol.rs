@@ -3,7 +3,7 @@
 use super::codec::Decoder;
 use super::decoding::Decoding;
 use crate::error::Reason;
-use crate::transport::{Protocol, Transport};
+use crate::transport::{ConnectionTimeout, Protocol, Transport};
 
 /// What a decoder makes of bytes.
 type FrameOf<P> = <<P as FrameProtocol>::Codec as Decoder>::Item;
@@ -75,6 +75,11 @@ pub trait FrameProtocol {
     /// As [`Protocol::write_resumed`].
     fn write_resumed(&mut self, transport: &Transport) {
         let _ = transport;
+    }
+
+    /// As [`Protocol::timed_out`].
+    fn timed_out(&mut self, transport: &Transport, timeout: ConnectionTimeout) {
+        transport.lose_to(timeout);
     }
 
     /// As [`Protocol::connection_lost`]. A frame that was not complete when the connection ended, otherwise than by the
@@ -185,6 +190,10 @@ impl<P: FrameProtocol + 'static> Protocol for Frames<P> {
 
     fn write_resumed(&mut self, transport: &Transport) {
         self.protocol.write_resumed(transport);
+    }
+
+    fn timed_out(&mut self, transport: &Transport, timeout: ConnectionTimeout) {
+        self.protocol.timed_out(transport, timeout);
     }
 
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {

@@ -40,4 +40,5 @@ pub(crate) mod support;
 mod tasks;
 mod terminating;
 mod timers;
+mod timing;
 mod trees;

@@ -207,6 +207,7 @@ impl Stream {
         if let Some(producer) = producer {
             self.reactor.guard("a producer", move || producer.stop());
         }
+        self.end_timing();
         self.enter(|protocol, transport| protocol.connection_lost(transport, reason));
         self.wake_waiting();
         // Drop the protocol here, even if the program still holds a transport.

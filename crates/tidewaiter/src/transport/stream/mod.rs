@@ -16,6 +16,7 @@ mod relief;
 mod remote;
 mod sending_now;
 mod state;
+mod timing;
 mod transport;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -39,6 +40,8 @@ pub use protocol::Protocol;
 use relief::Waiting;
 pub use remote::RemoteTransport;
 use state::{Ending, Event, Next, State};
+pub use timing::ConnectionTimeout;
+use timing::Timing;
 pub use transport::{Transport, TransportId};
 
 /// Above this many queued bytes, producers are paused.
@@ -95,6 +98,8 @@ pub(crate) struct Stream {
     flow: RefCell<Flow>,
     /// Whether the OS holds back the last partial segment of each send.
     ends_held: Cell<bool>,
+    /// Whether activity restarts a timeout.
+    timed: Cell<bool>,
     /// Whether the protocol was last told to write no more.
     write_paused: Cell<bool>,
     /// Whether the application pauses the stream.
@@ -103,6 +108,8 @@ pub(crate) struct Stream {
     pauses: Cell<u32>,
     /// The handles that are open or being closed: two, if another one sends.
     handles: Cell<u8>,
+    /// Boxed, because few streams have delayed calls or timeouts.
+    timing: RefCell<Option<Box<Timing>>>,
     pub(super) link: Link,
 }
 
@@ -139,6 +146,8 @@ impl Stream {
             link,
             token: Cell::new(Token::default()),
             ends_held: Cell::new(false),
+            timed: Cell::new(false),
+            timing: RefCell::new(None),
             write_paused: Cell::new(false),
             application_paused: Cell::new(false),
             pauses: Cell::new(0),
@@ -210,7 +219,7 @@ impl Stream {
         match next {
             // `received` has the bytes that the last three are about.
             Next::Nothing | Next::Deliver | Next::Hold | Next::Drop => {}
-            Next::Receive => self.receive_more(),
+            Next::Receive => self.receive_on(),
             Next::ReceiveOn => self.happened(Event::ReceiveOn),
             Next::Release => self.release_soon(),
             Next::DeliverHeld => self.deliver_held(),
@@ -459,6 +468,9 @@ impl Live for Stream {
 
     fn completed(self: Rc<Self>, completion: Completion) {
         let received_last = completion.kind == RequestKind::Receive && !completion.more;
+        if self.timed.get() {
+            self.note_activity(&completion);
+        }
         if !completion.more {
             let mut flow = self.flow.borrow_mut();
             match completion.kind {
@@ -504,6 +516,7 @@ impl Live for Stream {
         let files = flow.files.take();
         let producer = flow.producer.take();
         drop(flow);
+        self.end_timing();
         let protocol = self.protocol.replace(Box::new(Gone));
         let reactor = &self.reactor;
         reactor.discard(queue);

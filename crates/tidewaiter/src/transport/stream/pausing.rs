@@ -83,8 +83,19 @@ impl Stream {
         }
     }
 
+    /// Receives on after a pause.
+    pub(super) fn receive_on(self: &Rc<Self>) {
+        if self.timed.get() {
+            self.restart_read_limit();
+        }
+        self.receive_more();
+    }
+
     /// Has the loop deliver what is held.
     pub(super) fn release_soon(self: &Rc<Self>) {
+        if self.timed.get() {
+            self.restart_read_limit();
+        }
         let stream = Rc::clone(self);
         self.reactor.soon(move |_| stream.happened(Event::Release));
     }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use super::timing::ConnectionTimeout;
 use super::transport::Transport;
 use crate::error::Reason;
 use crate::port::PassedDescriptors;
@@ -60,6 +61,15 @@ pub trait Protocol: Any {
         let _ = transport;
     }
 
+    /// A timeout that was set with [`Transport::set_idle_timeout`] or [`Transport::set_read_timeout`] has passed. If the
+    /// connection is still open after this, the time begins anew.
+    ///
+    /// The default ends the connection with [`Reason::TimedOut`]: in order or, if bytes are still to be sent, which the
+    /// peer does not take, by a reset.
+    fn timed_out(&mut self, transport: &Transport, timeout: ConnectionTimeout) {
+        transport.lose_to(timeout);
+    }
+
     /// The connection has ended, for this reason. Bytes written from here on are dropped; [`Transport::unsent`]
     /// returns how many of the bytes written before were never passed to the OS. After this call, the protocol is
     /// dropped. The socket is closed, at once or after it has lingered for the peer's sake: see
@@ -97,6 +107,10 @@ impl Protocol for Box<dyn Protocol> {
 
     fn write_resumed(&mut self, transport: &Transport) {
         (**self).write_resumed(transport);
+    }
+
+    fn timed_out(&mut self, transport: &Transport, timeout: ConnectionTimeout) {
+        (**self).timed_out(transport, timeout);
     }
 
     fn connection_lost(&mut self, transport: &Transport, reason: Reason) {

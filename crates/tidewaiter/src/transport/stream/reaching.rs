@@ -47,7 +47,7 @@ impl Transport {
 }
 
 /// Finds the protocol of this type: the given one, or the one in its boxes.
-fn downcast<P: Protocol>(protocol: &mut dyn Protocol) -> Option<&mut P> {
+pub(super) fn downcast<P: Protocol>(protocol: &mut dyn Protocol) -> Option<&mut P> {
     let any: &mut dyn Any = protocol;
     if any.is::<P>() {
         return any.downcast_mut();

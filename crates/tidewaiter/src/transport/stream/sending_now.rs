@@ -126,15 +126,23 @@ impl Stream {
     /// Offers `data` to the OS and returns how many bytes it took.
     fn offer(&self, data: &[u8]) -> Result<usize, Failure> {
         let bytes = self.reactor.port_mut().send_now(self.output(), data)?;
-        self.reactor.counters().bytes_sent.add(bytes as u64);
+        self.note_sent_now(bytes);
         Ok(bytes)
     }
 
     /// As `offer`, also on a port where an operation is cheaper.
     fn press(&self, data: &[u8]) -> Result<usize, Failure> {
         let bytes = self.reactor.port_mut().send_pressing(self.output(), data)?;
-        self.reactor.counters().bytes_sent.add(bytes as u64);
+        self.note_sent_now(bytes);
         Ok(bytes)
+    }
+
+    #[inline]
+    fn note_sent_now(&self, bytes: usize) {
+        self.reactor.counters().bytes_sent.add(bytes as u64);
+        if self.timed.get() && bytes > 0 {
+            self.restart_limits(false);
+        }
     }
 
     /// Offers the queue to the OS. Returns false if the caller must submit a send for the rest of it.

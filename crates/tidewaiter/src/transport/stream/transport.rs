@@ -69,7 +69,7 @@ impl Transport {
     /// Sends a copy of `data`, after everything that was written before.
     ///
     /// There is no limit: bytes stay in memory until the OS takes them. Before you write large amounts, check
-    /// [`is_congested`](Transport::is_congested) or register a [`Producer`]. To answer what you receive, call
+    /// [`is_congested`](Transport::is_congested) or register a [`Producer`](super::Producer). To answer what you receive, call
     /// [`pause_while_congested`](Transport::pause_while_congested) once.
     ///
     /// Bytes written after [`lose_connection`](Transport::lose_connection) or

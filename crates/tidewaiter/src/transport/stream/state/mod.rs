@@ -502,6 +502,11 @@ impl State {
         }
     }
 
+    /// Whether the program waits for data: it does not pause the stream, and more may arrive.
+    pub(super) fn awaits_data(&self, link: &Link) -> bool {
+        self.stage == Stage::Open && !self.is_paused() && self.wants_data(link)
+    }
+
     /// Whether to ask the port for a hang-up while no receive is under way.
     pub(super) fn wants_hang_up(&self, link: &Link) -> bool {
         self.stage == Stage::Open
