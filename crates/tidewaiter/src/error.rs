@@ -104,6 +104,11 @@ pub enum ConnectError {
     },
     /// [`Connector::cancel`](crate::Connector::cancel) was called.
     Cancelled,
+    /// The connection was made, but the [`Factory`](crate::Factory) has no protocol for it.
+    Declined {
+        /// The peer's address.
+        address: Address,
+    },
     /// The reactor stopped, or had stopped already.
     Stopped,
     /// The OS refused something else.
@@ -116,8 +121,8 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Returns the underlying error, with the OS's code if it is the OS's error; `None` for `Cancelled` and
-    /// `Stopped`.
+    /// Returns the underlying error, with the OS's code if it is the OS's error; `None` for `Cancelled`,
+    /// `Declined` and `Stopped`.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match self {
@@ -126,7 +131,7 @@ impl ConnectError {
             | ConnectError::Unreachable { source, .. }
             | ConnectError::TimedOut { source }
             | ConnectError::Os { source, .. } => Some(source),
-            ConnectError::Cancelled | ConnectError::Stopped => None,
+            ConnectError::Cancelled | ConnectError::Declined { .. } | ConnectError::Stopped => None,
         }
     }
 }
@@ -143,6 +148,9 @@ impl fmt::Display for ConnectError {
             }
             ConnectError::TimedOut { source } => write!(f, "no connection: {source}"),
             ConnectError::Cancelled => f.write_str("connecting was cancelled"),
+            ConnectError::Declined { address } => {
+                write!(f, "we declined the connection to {address}")
+            }
             ConnectError::Stopped => f.write_str("the reactor stopped"),
             ConnectError::Os { address, source } => {
                 write!(f, "cannot connect to {address}: {source}")

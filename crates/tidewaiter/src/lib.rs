@@ -62,8 +62,8 @@ pub use reactor::{
 pub use transport::{
     Adopter, ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool,
     CommandRun, ConnectOptions, ConnectionTimeout, Connector, DatagramProtocol, DatagramTransport,
-    Factory, File, FileOperation, GroupListener, IntoProducer, Listener, Pause, Process,
-    ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup, RemoteProcess,
+    Factory, File, FileOperation, GroupListener, IntoProducer, IntoProtocol, Listener, Pause,
+    Process, ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup, RemoteProcess,
     RemoteTransport, ResizeWatch, SerialPort, SourcePauser, Transport, TransportId,
 };
 

@@ -28,6 +28,7 @@ pub use stream::{
     SourcePauser, Transport, TransportId,
 };
 
+use std::fmt;
 use std::io;
 
 use crate::error::ConnectError;
@@ -37,12 +38,16 @@ use crate::reactor::Reactor;
 
 /// Makes a protocol for each connection. The loop calls these methods.
 ///
-/// A closure that takes the peer's address and returns a protocol is a factory, with the defaults of the other
-/// methods: it is not told when connecting or accepting fails.
+/// A closure that takes the peer's address is a factory, with the defaults of the other methods. It returns a protocol, or
+/// an `Option` or `Result` of one to [refuse](IntoProtocol) some connections. [`Connector::on_failure`] has a closure hear
+/// that connecting failed.
 ///
 /// If one of these calls panics, the panic is logged, and the connection it was for is closed.
+///
+/// [`Connector::on_failure`]: crate::Connector::on_failure
 pub trait Factory {
-    /// Makes the protocol for a connection to or from `peer`; `None` closes the connection at once.
+    /// Makes the protocol for a connection to or from `peer`; `None` closes the connection at once. One that we have made
+    /// then fails with [`ConnectError::Declined`].
     fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>>;
 
     /// A connection could not be made, for this reason: see [`Reactor::connect_tcp`]. The default logs a warning.
@@ -70,10 +75,64 @@ pub trait Factory {
 impl<F, P> Factory for F
 where
     F: FnMut(Address) -> P,
-    P: Protocol + 'static,
+    P: IntoProtocol,
 {
     fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(self(peer)))
+        let made = self(peer.clone());
+        made.into_protocol(&peer)
+    }
+}
+
+/// The result of a closure that is a [`Factory`]: a [`Protocol`], or an `Option` or `Result` of one. `None` and `Err` refuse
+/// the connection, which is closed at once; an error is logged.
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use tidewaiter::{Protocol, Reactor, Transport};
+///
+/// struct Session;
+///
+/// impl Protocol for Session {
+///     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+/// let left = Rc::new(Cell::new(2));
+/// reactor.listen_tcp(address, move |_peer| {
+///     let now_left = left.get().checked_sub(1).ok_or("no more sessions today")?;
+///     left.set(now_left);
+///     Ok::<_, &str>(Session)
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait IntoProtocol {
+    /// Returns the protocol, or `None` if the connection to or from `peer` is refused.
+    fn into_protocol(self, peer: &Address) -> Option<Box<dyn Protocol>>;
+}
+
+impl<P: Protocol> IntoProtocol for P {
+    fn into_protocol(self, _: &Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self))
+    }
+}
+
+impl<P: Protocol> IntoProtocol for Option<P> {
+    fn into_protocol(self, peer: &Address) -> Option<Box<dyn Protocol>> {
+        self?.into_protocol(peer)
+    }
+}
+
+impl<P: Protocol, E: fmt::Display> IntoProtocol for Result<P, E> {
+    fn into_protocol(self, peer: &Address) -> Option<Box<dyn Protocol>> {
+        match self {
+            Ok(protocol) => protocol.into_protocol(peer),
+            Err(error) => {
+                log::warn!("{peer}: the connection is refused: {error}");
+                None
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod duplex;
 mod embedding;
 mod ending;
 mod extremes;
+mod factories;
 mod file_peers;
 mod files;
 mod frames;

@@ -174,27 +174,31 @@ fn a_factory_that_panics_or_declines_closes_that_connection_only() {
     }
 }
 
-/// Goal: the same on the connecting side, where the connection exists already and must be closed.
+/// Goal: the same on the connecting side, where the connection exists already and must be closed. A factory that declines
+/// is told that there is no connection, one that panics is not called again.
 #[test]
 fn a_connecting_factory_that_panics_or_declines_closes_the_connection() {
-    struct Unwilling(bool);
+    struct Unwilling(bool, Log);
     impl Factory for Unwilling {
         fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
             assert!(!self.0, "a deliberate panic");
             None
         }
         fn connection_failed(&mut self, _: &tidewaiter::Reactor, error: ConnectError) {
-            panic!("it did connect: {error}");
+            assert!(matches!(error, ConnectError::Declined { .. }), "{error}");
+            self.1.add("declined");
         }
     }
     for panics in [true, false] {
-        let (reactor, countdown) = (reactor(), Countdown::new(1));
+        let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
         let server = Cell::new(Some(Script::new().then_done(&countdown)));
         let listener = reactor
             .listen_tcp(any_port(), move |_: Address| server.take().expect("once"))
             .unwrap();
-        let connector = reactor.connect_tcp(listener.local_addr(), Unwilling(panics));
+        let unwilling = Unwilling(panics, log.clone());
+        let connector = reactor.connect_tcp(listener.local_addr(), unwilling);
         run(&reactor);
+        assert_eq!(log.take().len(), usize::from(!panics));
         assert!(!connector.is_connecting());
         assert_eq!(reactor.metrics().panics, u64::from(panics));
         assert_empty(&reactor.metrics());

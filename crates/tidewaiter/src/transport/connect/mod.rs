@@ -26,6 +26,8 @@ use options::Target;
 /// The pause before another attempt to connect to a UNIX socket whose backlog is full.
 const RETRY: Duration = Duration::from_millis(10);
 
+type OnFailure = Box<dyn FnOnce(&Reactor, ConnectError)>;
+
 /// A connection attempt to one address.
 struct Attempt {
     id: AttemptId,
@@ -45,6 +47,8 @@ struct Inner {
     socket: RefCell<Option<Socket>>,
     token: Cell<Token>,
     factory: RefCell<Option<Box<dyn Factory>>>,
+    /// Hears of a failure in the factory's place.
+    on_failure: RefCell<Option<OnFailure>>,
     lookup: Cell<Option<Lookup>>,
     race: RefCell<Option<Race>>,
     attempts: RefCell<Vec<Attempt>>,
@@ -69,6 +73,35 @@ impl Connector {
         self.inner
             .reactor
             .soon(move |_| inner.fail(ConnectError::Cancelled));
+    }
+
+    /// Calls `callback` from the loop if the connection is not made, in the place of [`Factory::connection_failed`]. A later
+    /// call replaces an earlier one. Does nothing once the outcome is known.
+    ///
+    /// ```
+    /// use tidewaiter::{Protocol, Reactor, Transport};
+    ///
+    /// struct Client;
+    ///
+    /// impl Protocol for Client {
+    ///     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// }
+    ///
+    /// # let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    /// let reactor = Reactor::new()?;
+    /// reactor.connect_tcp(closed, |_peer| Client).on_failure(|reactor, error| {
+    ///     println!("no connection: {error}");
+    ///     reactor.stop();
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_failure(self, callback: impl FnOnce(&Reactor, ConnectError) + 'static) -> Connector {
+        if self.is_connecting() {
+            let replaced = self.inner.on_failure.replace(Some(Box::new(callback)));
+            drop(replaced);
+        }
+        self
     }
 
     /// The OS's number of the socket that is being connected: see
@@ -280,16 +313,34 @@ impl Inner {
         let protocol = self
             .reactor
             .guard("a factory", || factory.build_protocol(peer.clone()));
-        match protocol.flatten() {
-            Some(protocol) => {
+        match protocol {
+            Some(Some(protocol)) => {
                 let packets = self.options.keep_packets(&peer);
                 let link = Link::to(peer, packets);
                 // An error means that the reactor is stopping; the handle is then being closed.
                 let _ = Stream::start(&self.reactor, handle, link, protocol);
             }
+            Some(None) => {
+                close_unawaited(&self.reactor, handle);
+                self.tell_failure(&mut *factory, ConnectError::Declined { address: peer });
+            }
             None => close_unawaited(&self.reactor, handle),
         }
-        self.reactor.drop_guarded("the drop of a factory", factory);
+        self.forget_callbacks(factory);
+    }
+
+    fn tell_failure(&self, factory: &mut dyn Factory, error: ConnectError) {
+        let on_failure = self.on_failure.take();
+        self.reactor.guard("a factory", || match on_failure {
+            Some(on_failure) => on_failure(&self.reactor, error),
+            None => factory.connection_failed(&self.reactor, error),
+        });
+    }
+
+    fn forget_callbacks(&self, factory: Box<dyn Factory>) {
+        let on_failure = self.on_failure.take();
+        self.reactor
+            .drop_guarded("the drop of a factory", (factory, on_failure));
     }
 
     /// Reports `error` to the factory, unless the outcome is known already. To be called from the loop.
@@ -301,10 +352,8 @@ impl Inner {
         self.close_attempts();
         self.leave_when_done();
         if let Some(mut factory) = self.factory.take() {
-            self.reactor.guard("a factory", || {
-                factory.connection_failed(&self.reactor, error);
-            });
-            self.reactor.drop_guarded("the drop of a factory", factory);
+            self.tell_failure(&mut *factory, error);
+            self.forget_callbacks(factory);
         }
     }
 
@@ -420,8 +469,9 @@ impl Live for Inner {
         drop(self.socket.take());
         // The port closes their handles when it is dropped.
         self.attempts.take();
+        let callbacks = (self.factory.take(), self.on_failure.take());
         self.reactor
-            .drop_guarded("the drop of a factory", self.factory.take());
+            .drop_guarded("the drop of a factory", callbacks);
         None
     }
 }

@@ -16,8 +16,8 @@ impl Reactor {
     ///
     /// From the loop, either [`Factory::build_protocol`] is called once for the new connection, or
     /// [`Factory::connection_failed`] with the reason. Neither is called if the reactor is dropped first or has
-    /// stopped already. A plain closure as factory is never told of a failure: the default of
-    /// `connection_failed` writes it to the log. Implement [`Factory`] to react to it.
+    /// stopped already. A plain closure as factory has the default of `connection_failed`, which writes the failure to the
+    /// log: call [`Connector::on_failure`] to react to it.
     ///
     /// The OS, or the builder's [`resolver`](crate::ReactorBuilder::resolver), looks a name up, on a thread of its
     /// own: at most 16 at a time, without using up the [workers](crate::ReactorBuilder::workers). Others wait, up
@@ -166,6 +166,7 @@ impl Reactor {
             socket: RefCell::new(socket),
             token: Cell::new(Token::default()),
             factory: RefCell::new(Some(factory)),
+            on_failure: RefCell::new(None),
             lookup: Cell::new(None),
             race: RefCell::new(None),
             attempts: RefCell::new(Vec::new()),

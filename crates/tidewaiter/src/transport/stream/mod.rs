@@ -16,6 +16,7 @@ mod relief;
 mod remote;
 mod sending_now;
 mod state;
+mod timeout;
 mod timing;
 mod transport;
 
@@ -33,14 +34,14 @@ use files::{FileQueue, drop_files};
 use link::Kept;
 pub(crate) use link::{Direction, Link};
 use pausing::Held;
-pub use pausing::Pause;
-pub use producer::{IntoProducer, Producer, ProducerKind, SourcePauser};
+pub use pausing::{Pause, SourcePauser};
+pub use producer::{IntoProducer, Producer, ProducerKind};
 use producing::Registered;
 pub use protocol::Protocol;
 use relief::Waiting;
 pub use remote::RemoteTransport;
 use state::{Ending, Event, Next, State};
-pub use timing::ConnectionTimeout;
+pub use timeout::ConnectionTimeout;
 use timing::Timing;
 pub use transport::{Transport, TransportId};
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
+use super::producer::{IntoProducer, Producer};
 use super::state::Event;
 use super::transport::Transport;
 use super::{Flow, Stream};
@@ -55,6 +56,45 @@ impl Drop for Pause {
 impl fmt::Debug for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pause({})", self.stream.link)
+    }
+}
+
+impl IntoProducer for Transport {
+    type Producer = SourcePauser;
+
+    fn into_producer(self) -> SourcePauser {
+        SourcePauser {
+            source: self,
+            pause: None,
+        }
+    }
+}
+
+/// A transport as the producer of another one, to which its protocol forwards what it receives. The transport receives
+/// nothing while the other one is congested: in a [pause](Transport::pause) of its own, which ends with the registration
+/// at the latest.
+///
+/// When the destination is closed, the source receives again, so that it can still notice its own end. Its protocol
+/// keeps getting data, which it can no longer forward, and decides whether to close the source.
+#[derive(Debug)]
+pub struct SourcePauser {
+    source: Transport,
+    pause: Option<Pause>,
+}
+
+impl Producer for SourcePauser {
+    fn pause_producing(&mut self) {
+        if self.pause.is_none() {
+            self.pause = Some(self.source.pause());
+        }
+    }
+
+    fn resume_producing(&mut self) {
+        drop(self.pause.take());
+    }
+
+    fn stop_producing(&mut self) {
+        self.resume_producing();
     }
 }
 

@@ -1,8 +1,5 @@
 //! Backpressure: a transport tells its producer when to pause and when to write on.
 
-use super::pausing::Pause;
-use super::transport::Transport;
-
 /// When a producer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProducerKind {
@@ -33,8 +30,8 @@ pub trait Producer {
     fn stop_producing(&mut self) {}
 }
 
-/// What [`Transport::register_producer`] takes: a [`Producer`], or a [`Transport`] whose protocol forwards what it
-/// receives.
+/// The argument of [`Transport::register_producer`](super::Transport::register_producer) takes: a [`Producer`], or a
+/// [`Transport`](super::Transport) whose protocol forwards what it receives.
 pub trait IntoProducer {
     /// The producer that is registered.
     type Producer: Producer + 'static;
@@ -48,44 +45,5 @@ impl<P: Producer + 'static> IntoProducer for P {
 
     fn into_producer(self) -> P {
         self
-    }
-}
-
-impl IntoProducer for Transport {
-    type Producer = SourcePauser;
-
-    fn into_producer(self) -> SourcePauser {
-        SourcePauser {
-            source: self,
-            pause: None,
-        }
-    }
-}
-
-/// A transport as the producer of another one, to which its protocol forwards what it receives. The transport receives
-/// nothing while the other one is congested: in a [pause](Transport::pause) of its own, which ends with the registration
-/// at the latest.
-///
-/// When the destination is closed, the source receives again, so that it can still notice its own end. Its protocol
-/// keeps getting data, which it can no longer forward, and decides whether to close the source.
-#[derive(Debug)]
-pub struct SourcePauser {
-    source: Transport,
-    pause: Option<Pause>,
-}
-
-impl Producer for SourcePauser {
-    fn pause_producing(&mut self) {
-        if self.pause.is_none() {
-            self.pause = Some(self.source.pause());
-        }
-    }
-
-    fn resume_producing(&mut self) {
-        drop(self.pause.take());
-    }
-
-    fn stop_producing(&mut self) {
-        self.resume_producing();
     }
 }

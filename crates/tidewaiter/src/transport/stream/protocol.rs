@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use super::timing::ConnectionTimeout;
+use super::timeout::ConnectionTimeout;
 use super::transport::Transport;
 use crate::error::Reason;
 use crate::port::PassedDescriptors;

@@ -1,6 +1,5 @@
 //! Calls and timeouts that end with their connection.
 
-use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use super::Stream;
 use super::protocol::Protocol;
 use super::reaching::downcast;
 use super::state::{Ending, Stage};
+use super::timeout::ConnectionTimeout;
 use super::transport::Transport;
 use crate::error::Reason;
 use crate::port::{Completion, Outcome};
@@ -16,27 +16,6 @@ use crate::reactor::DelayedCall;
 
 /// The shortest timeout: shorter ones would keep the loop busy.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
-
-/// What a connection waited for in vain: see [`Protocol::timed_out`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionTimeout {
-    /// Nothing was received or sent for this long: see [`Transport::set_idle_timeout`].
-    Idle(Duration),
-    /// Nothing was received for this long: see [`Transport::set_read_timeout`].
-    Read(Duration),
-}
-
-impl fmt::Display for ConnectionTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConnectionTimeout::Idle(period) => {
-                write!(f, "nothing was received or sent for {period:?}")
-            }
-            ConnectionTimeout::Read(period) => write!(f, "nothing was received for {period:?}"),
-        }
-    }
-}
 
 /// The calls and timeouts of a stream.
 #[derive(Default)]
@@ -193,7 +172,7 @@ impl Transport {
         self.stream().set_limit(Kind::Read, timeout.into());
     }
 
-    /// What [`Protocol::timed_out`] does by default.
+    /// The default of [`Protocol::timed_out`].
     pub(crate) fn lose_to(&self, timeout: ConnectionTimeout) {
         let source = io::Error::new(io::ErrorKind::TimedOut, timeout.to_string());
         let ending = match self.queued() {
@@ -317,11 +296,11 @@ impl Stream {
     #[inline(never)]
     pub(super) fn note_activity(&self, completion: &Completion) {
         match completion.result {
-            Ok(Outcome::Received(_) | Outcome::ReceivedWithDescriptors(_)) => {
-                // What is dropped while the stream ends keeps nothing alive.
-                if self.flow.borrow().state.stage() == Stage::Open {
-                    self.restart_limits(true);
-                }
+            // What is dropped while the stream ends keeps nothing alive.
+            Ok(Outcome::Received(_) | Outcome::ReceivedWithDescriptors(_))
+                if self.flow.borrow().state.stage() == Stage::Open =>
+            {
+                self.restart_limits(true);
             }
             Ok(Outcome::Sent { bytes: 1.. }) => self.restart_limits(false),
             Ok(Outcome::FileSent { bytes: 1.., .. }) => self.restart_limits(false),
