@@ -183,7 +183,8 @@ impl WriteHalf {
         Ok(())
     }
 
-    /// Waits until the OS has taken all that was written.
+    /// Waits until the OS has taken all that was written. Nothing needs to be flushed in order to be sent; the flush of the
+    /// traits of `futures-io` and tokio is ready at once.
     ///
     /// # Errors
     ///

@@ -1,4 +1,8 @@
 //! The traits of others: `futures-io`'s, and with the feature `tokio` those of tokio.
+//!
+//! Their `poll_flush` has nothing to do: what was written is sent at the end of the turn, and no buffer of ours must fill
+//! before. Libraries such as hyper and those for TLS flush after each message, and would wait for each send. It is the
+//! method [`WriteHalf::flush`] that waits until the OS has taken everything.
 
 use std::io;
 use std::pin::Pin;
@@ -80,8 +84,8 @@ macro_rules! writes {
                 self.get_mut().$half().poll_write(context, bytes)
             }
 
-            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.get_mut().$half().poll_flush(context)
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(())) // see the head of this file
             }
 
             fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -99,8 +103,8 @@ macro_rules! writes {
                 self.get_mut().$half().poll_write(context, bytes)
             }
 
-            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.get_mut().$half().poll_flush(context)
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(())) // see the head of this file
             }
 
             fn poll_shutdown(
