@@ -1,14 +1,15 @@
 //! Reactors on several threads, and the listeners that they share.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use tidewaiter::io::Stream;
 use tidewaiter::port::PortKind;
 use tidewaiter::port::sim::Sim;
 use tidewaiter::{
@@ -115,6 +116,36 @@ fn connections_of_a_unix_socket_are_spread() {
     group.stop();
     group.join().unwrap();
     assert!(!path.exists(), "the listener removes its file");
+}
+
+#[test]
+fn tasks_serve_the_connections_each_on_one_thread_and_a_panic_costs_one_connection() {
+    let group = start();
+    let listener = group.serve(any_port(), |mut stream: Stream, _peer| async move {
+        let here = thread::current().id();
+        let mut word = [0; 5];
+        stream.read_exact(&mut word).await?;
+        assert!(&word != b"panic", "a deliberate panic");
+        assert_eq!(thread::current().id(), here, "a task stays on its thread");
+        let name = thread::current().name().unwrap().to_owned();
+        stream.write_all(name.as_bytes()).await
+    });
+    let address = listener.unwrap().local_addr();
+    let talk = |word: &[u8]| {
+        let mut client = TcpStream::connect(address.clone()).unwrap();
+        client.write_all(word).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        std::io::read_to_string(client).unwrap()
+    };
+    for word in ["panic", "hi"] {
+        assert_eq!(talk(word.as_bytes()), "", "it is closed, without an answer");
+    }
+    for _ in 0..2 * THREADS {
+        let name = talk(b"hello");
+        assert!(name.starts_with("reactor "), "{name}");
+    }
+    group.stop();
+    group.join().unwrap();
 }
 
 type Listen = fn(&ReactorGroup, SocketAddr, Made) -> Result<GroupListener, Error>;

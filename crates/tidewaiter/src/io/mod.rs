@@ -4,6 +4,7 @@
 mod halves;
 mod listener;
 mod received;
+mod serve;
 mod shared;
 mod stream;
 mod traits;

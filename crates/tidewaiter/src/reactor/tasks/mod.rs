@@ -129,7 +129,20 @@ impl Reactor {
         F: Future + 'static,
         F::Output: 'static,
     {
-        JoinHandle::new(self.start_task(Box::pin(future), Location::caller(), None))
+        self.spawn_at(future, Location::caller())
+    }
+
+    /// As [`spawn`](Reactor::spawn), for a task that reports call by this place.
+    pub(crate) fn spawn_at<F>(
+        &self,
+        future: F,
+        spawned_at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        JoinHandle::new(self.start_task(Box::pin(future), spawned_at, None))
     }
 
     fn start_task<T: 'static>(
