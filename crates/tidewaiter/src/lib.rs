@@ -55,9 +55,9 @@ pub use error::{ConnectError, Error, FileError, Reason, SendFileError};
 pub use os::{Address, AddressError, FileKind, FileMetadata, FileOptions, PipeName, UnixAddress};
 pub use reactor::{
     AbortHandle, DelayedCall, DirectoryWatch, Elapsed, Hold, Interval, JoinError, JoinHandle,
-    JoinSet, Living, Metrics, MissedTicks, Phase, Reactor, ReactorBuilder, Remote, RepeatedCall,
-    RunEnd, Sleep, SlowCallback, SystemEvent, Timeout, TriggerId, TurnTimes, Watch, WorkLost,
-    YieldNow, yield_now,
+    JoinSet, Living, Metrics, MissedTicks, Phase, Reactor, ReactorBuilder, Remote, RemoteTask,
+    RepeatedCall, RunEnd, Sleep, SlowCallback, SystemEvent, Timeout, TriggerId, TurnTimes, Watch,
+    WorkLost, YieldNow, yield_now,
 };
 pub use transport::{
     Adopter, ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool,

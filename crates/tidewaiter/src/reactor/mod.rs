@@ -43,8 +43,8 @@ pub use remote::{Remote, WorkLost};
 pub use repeating::RepeatedCall;
 pub use run::RunEnd;
 pub use tasks::{
-    AbortHandle, Elapsed, Interval, JoinError, JoinHandle, JoinSet, MissedTicks, Sleep, Timeout,
-    YieldNow, yield_now,
+    AbortHandle, Elapsed, Interval, JoinError, JoinHandle, JoinSet, MissedTicks, RemoteTask, Sleep,
+    Timeout, YieldNow, yield_now,
 };
 pub use triggers::{Hold, Phase, SystemEvent, TriggerId};
 pub use watch::Watch;

@@ -398,3 +398,59 @@ fn ticks_that_were_missed_come_as_asked_for() {
         }
     }
 }
+
+#[test]
+fn a_task_that_another_thread_starts_tells_that_thread_its_result() {
+    let reactor = reactor();
+    let (remote, owner) = (reactor.remote(), thread::current().id());
+    let results = thread::spawn(move || {
+        let stays = |reactor: &Reactor| {
+            let (reactor, not_send) = (reactor.clone(), Rc::new(thread::current().id()));
+            async move {
+                reactor.sleep(ms(1)).await;
+                *not_send
+            }
+        };
+        let ran_on = block_on_thread(remote.spawn(stays));
+        let panicked = remote.spawn(|_| async { panic!("a deliberate panic") });
+        let panicked: Result<(), _> = block_on_thread(panicked);
+        let made = remote.spawn(|_| -> std::future::Ready<()> { panic!("a deliberate panic too") });
+        let made = block_on_thread(made);
+        // Neither dropping the handle nor the end of this thread ends the task.
+        drop(remote.spawn(|reactor| std::future::ready(reactor.stop())));
+        let endless = block_on_thread(remote.spawn(|_| pending::<()>()));
+        let late = block_on_thread(remote.spawn(|_| pending::<()>()));
+        (ran_on, panicked, made, endless, late)
+    });
+    run(&reactor);
+    let (ran_on, panicked, made, endless, late) = results.join().unwrap();
+    assert_eq!(ran_on, Ok(owner));
+    let message = |text: &str| Err(JoinError::Panicked(text.to_owned()));
+    assert_eq!(panicked, message("a deliberate panic"));
+    assert_eq!(made, message("a deliberate panic too"));
+    assert_eq!(
+        (endless, late),
+        (Err(JoinError::Aborted), Err(JoinError::Aborted))
+    );
+    assert_empty(&reactor.metrics());
+}
+
+/// Polls a future on this thread, which sleeps in between.
+fn block_on_thread<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}

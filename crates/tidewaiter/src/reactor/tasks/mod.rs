@@ -3,6 +3,7 @@
 mod block_on;
 mod join;
 mod join_set;
+mod remote;
 mod time;
 mod wake;
 mod yielding;
@@ -17,6 +18,7 @@ use std::task::{Poll, Wake};
 
 pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use join_set::JoinSet;
+pub use remote::RemoteTask;
 pub use time::{Elapsed, Interval, MissedTicks, Sleep, Timeout};
 pub use yielding::{YieldNow, yield_now};
 
