@@ -46,6 +46,7 @@ mod panics;
 pub mod port;
 pub mod process;
 mod reactor;
+mod simulate;
 mod transport;
 
 pub use broadcast::{Broadcast, BroadcastCounters, Member, SlowMembers};
@@ -59,6 +60,7 @@ pub use reactor::{
     RepeatedCall, RunEnd, Sleep, SlowCallback, SystemEvent, Timeout, TriggerId, TurnTimes, Watch,
     WorkLost, YieldNow, yield_now,
 };
+pub use simulate::simulate;
 pub use transport::{
     Adopter, ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool,
     CommandRun, ConnectOptions, ConnectionTimeout, Connector, DatagramProtocol, DatagramTransport,

@@ -30,6 +30,9 @@ mod simulated;
 #[path = "reactor/simulated_files.rs"]
 mod simulated_files;
 
+#[path = "reactor/simulated_tasks.rs"]
+mod simulated_tasks;
+
 #[cfg(unix)]
 #[path = "reactor/unix_datagrams.rs"]
 mod unix_datagrams;

@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["io"],
     &["frames"],
     &["broadcast"],
+    &["simulate"],
     &["guide"],
 ];
 
