@@ -9,6 +9,12 @@ pub mod tasks {}
 #[doc = include_str!("../guide/frames.md")]
 pub mod frames {}
 
+#[doc = include_str!("../guide/tokio.md")]
+pub mod tokio {}
+
+#[doc = include_str!("../guide/tracing.md")]
+pub mod tracing {}
+
 #[doc = include_str!("../guide/backpressure.md")]
 pub mod backpressure {}
 

@@ -47,6 +47,7 @@ pub mod port;
 pub mod process;
 mod reactor;
 mod simulate;
+mod spans;
 mod transport;
 
 pub use broadcast::{Broadcast, BroadcastCounters, Member, SlowMembers};

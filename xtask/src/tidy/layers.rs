@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["process"],
     &["port"],
     &["error"],
+    &["spans"],
     &["reactor"],
     &["endpoint"],
     &["transport"],

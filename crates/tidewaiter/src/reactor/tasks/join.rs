@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use super::Polled;
 use super::wake::TaskWaker;
 use crate::reactor::{Core, Reactor};
+use crate::spans::Span;
 
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,7 @@ fn wake_later(waiting: &RefCell<Option<Waker>>, context: &Context<'_>) {
 pub(super) struct Task<T> {
     reactor: Weak<Core>,
     spawned_at: &'static Location<'static>,
+    span: Span,
     /// `None` while it is polled, and once the task is over.
     future: RefCell<Option<Boxed<T>>>,
     waker: OnceCell<(Arc<TaskWaker>, Waker)>,
@@ -112,6 +114,7 @@ impl<T: 'static> Task<T> {
         Task {
             reactor: Rc::downgrade(&reactor.core),
             spawned_at,
+            span: Span::task(spawned_at),
             future: RefCell::new(Some(future)),
             waker: OnceCell::new(),
             over: Cell::new(false),
@@ -154,7 +157,9 @@ impl<T: 'static> Polled for Task<T> {
         };
         target.begin_poll();
         let mut context = Context::from_waker(waker);
-        let polled = reactor.guard_task(self.spawned_at, || future.as_mut().poll(&mut context));
+        let polled = reactor.guard_task(self.spawned_at, || {
+            self.span.within(|| future.as_mut().poll(&mut context))
+        });
         let result = match polled {
             Ok(Poll::Pending) if !self.aborted.get() => {
                 self.future.replace(Some(future));

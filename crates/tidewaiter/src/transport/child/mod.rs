@@ -23,6 +23,7 @@ use crate::process::{
     Usage,
 };
 use crate::reactor::{DelayedCall, KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
+use crate::spans::Span;
 pub use process::Process;
 pub use remote::RemoteProcess;
 pub use run::{
@@ -91,6 +92,7 @@ pub(super) struct Inner {
     reactor: Reactor,
     program: OsString,
     pid: u32,
+    span: Span,
     handle: Handle,
     token: Cell<Token>,
     /// The open pipes.
@@ -136,6 +138,7 @@ impl Reactor {
             reactor: self.clone(),
             program: command.program().to_owned(),
             pid,
+            span: Span::child(pid, command.program()),
             handle,
             token: Cell::new(Token::default()),
             pipes: RefCell::default(),
@@ -161,6 +164,7 @@ impl Reactor {
         }
         let streams = inner.open_pipes(&pipes);
         self.counters().spawned.add(1);
+        inner.span.within(|| log::debug!("{inner}: started"));
         let begun = Rc::clone(&inner);
         self.soon(move |_| {
             begun.enter(|protocol, process| protocol.connection_made(process));
@@ -204,7 +208,8 @@ impl Inner {
             inner: Rc::clone(self),
         };
         let entered = self.reactor.guard("a process protocol", || {
-            call(&mut **self.protocol.borrow_mut(), &process);
+            self.span
+                .within(|| call(&mut **self.protocol.borrow_mut(), &process));
         });
         if entered.is_none() {
             self.end_tree();
@@ -219,6 +224,7 @@ impl Inner {
     }
 
     fn exited(self: &Rc<Self>, status: ExitStatus) {
+        self.span.within(|| log::debug!("{self}: {status}"));
         self.status.set(Some(status));
         self.usage.set(self.learn_usage());
         self.enter(|protocol, process| protocol.process_exited(process, status));

@@ -348,6 +348,7 @@ impl Inner {
         if self.settled.get() {
             return;
         }
+        log::debug!("{error}");
         self.settle();
         self.close_attempts();
         self.leave_when_done();

@@ -151,6 +151,7 @@ impl DatagramSocket {
     /// Tells the protocol that the socket is open, and starts to receive. To be called from the loop.
     fn begin(self: &Rc<Self>) {
         if self.is_open() {
+            log::debug!("{:?}: open", DatagramTransport::of(self));
             self.enter(|protocol, transport| protocol.started(transport));
         }
         self.receive_more();
@@ -470,6 +471,7 @@ impl DatagramSocket {
         );
         self.held.take();
         self.tell_dropped();
+        log::debug!("{:?}: {reason}", DatagramTransport::of(self));
         self.enter(|protocol, transport| protocol.stopped(transport, reason));
         self.reactor
             .drop_guarded("the drop of unsent datagrams", unsent);

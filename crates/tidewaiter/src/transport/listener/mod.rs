@@ -193,6 +193,7 @@ impl Inner {
             closing.is_ok() || self.reactor.is_copied(),
             "a listener closes its own handle, once"
         );
+        log::debug!("{}: no longer listening", self.address);
         self.tell(|factory, listener| factory.listener_closed(listener));
         let destination = self.take_destination();
         self.reactor

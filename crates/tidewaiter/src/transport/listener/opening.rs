@@ -285,6 +285,7 @@ impl Reactor {
         inner
             .token
             .set(self.register(Rc::clone(&inner) as Rc<dyn Live>)?);
+        log::debug!("{}: listening", inner.address);
         inner.accept_more();
         Ok(Listener { inner })
     }

@@ -203,6 +203,10 @@ impl Stream {
             let transport = Transport::of(self);
             log::warn!("{transport:?}: {unsent} bytes were not sent when the reactor stopped");
         }
+        if let Some(peer) = &self.link.peer {
+            self.span
+                .within(|| log::debug!("{peer}: disconnected: {reason}"));
+        }
         let producer = self.flow.borrow_mut().producer.take();
         if let Some(producer) = producer {
             self.reactor.guard("a producer", move || producer.stop());

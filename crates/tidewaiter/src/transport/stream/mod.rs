@@ -29,6 +29,7 @@ use crate::port::{
     Buffer, Chunks, Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
 };
 use crate::reactor::{Live, LiveKind, Reactor};
+use crate::spans::Span;
 use ending::{EndState, Gone};
 use files::{FileQueue, drop_files};
 use link::Kept;
@@ -112,6 +113,7 @@ pub(crate) struct Stream {
     /// Boxed, because few streams have delayed calls or timeouts.
     timing: RefCell<Option<Box<Timing>>>,
     pub(super) link: Link,
+    span: Span,
 }
 
 impl Stream {
@@ -144,6 +146,7 @@ impl Stream {
             handle,
             flow: RefCell::new(Flow::new(&link)),
             handles: Cell::new(1 + u8::from(link.output.is_some())),
+            span: Span::connection(link.peer.as_ref()),
             link,
             token: Cell::new(Token::default()),
             ends_held: Cell::new(false),
@@ -170,6 +173,10 @@ impl Stream {
 
     /// The second half of [`start`](Stream::start). To be called from the loop.
     pub(crate) fn begin(self: &Rc<Self>) {
+        // A pipe has no address. Its child has records of its own.
+        if let Some(peer) = &self.link.peer {
+            self.span.within(|| log::debug!("{peer}: connected"));
+        }
         self.enter(Protocol::connection_made);
         self.receive_more();
         // A pipe that we write to never receives, and `connection_made` may have paused the stream.
@@ -187,7 +194,8 @@ impl Stream {
         let transport = Transport::of(self);
         let peer = || transport.peer_addr();
         let entered = self.reactor.guard_for("a protocol", peer, || {
-            call(&mut **self.protocol.borrow_mut(), &transport);
+            self.span
+                .within(|| call(&mut **self.protocol.borrow_mut(), &transport));
         });
         if entered.is_none() {
             self.panicked();
