@@ -312,6 +312,8 @@ fn docs(context: &Context) -> Result<Tally, Stop> {
             "tidewaiter",
             "-p",
             "tidewaiter-process",
+            "-p",
+            "tidewaiter-hyper",
             "--no-deps",
         ],
     )
