@@ -1,16 +1,15 @@
 //! The file of a UNIX socket: how it is made, and removed.
 
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket};
 
 use super::super::options::SocketFileOptions;
 use super::lock::Lock;
+use super::system::{self, Identity};
 use crate::os::Origin;
 
 /// The file of a bound UNIX socket. Dropping it removes the file, but only our own, and not in a copy of this process.
@@ -22,17 +21,6 @@ pub(in crate::port) struct SocketFile {
     identity: Option<Identity>,
     lock: Option<Lock>,
     origin: Origin,
-}
-
-/// The device and the number of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity(u64, u64);
-
-impl Identity {
-    fn of(path: &Path) -> io::Result<Identity> {
-        let file = fs::symlink_metadata(path)?;
-        Ok(Identity(file.dev(), file.ino()))
-    }
 }
 
 impl SocketFile {
@@ -55,11 +43,7 @@ impl SocketFile {
             lock,
             origin: Origin::here()?,
         };
-        if let Some(mode) = options.mode {
-            // On Linux, the file is made with the socket's own mode. Other systems may refuse; `set_mode` follows there.
-            let socket = File::from(socket.as_fd().try_clone_to_owned()?);
-            let _ = socket.set_permissions(Permissions::from_mode(mode));
-        }
+        system::prepare(socket, options)?;
         match socket.bind(address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && file.lock.is_some() => {
                 remove_dead(&file.path, address, socket)?;
@@ -68,25 +52,8 @@ impl SocketFile {
             bound => bound?,
         }
         file.identity = Some(Identity::of(&file.path)?);
-        file.give_away(options)?;
+        system::give_away(&file.path, options)?;
         Ok(file)
-    }
-
-    /// Sets the owner and the mode. A stream socket accepts nobody before it listens, so nobody can connect with another
-    /// mode.
-    fn give_away(&self, options: &SocketFileOptions) -> io::Result<()> {
-        if options.owner.is_some() || options.group.is_some() {
-            lchown(&self.path, options.owner, options.group)?;
-        }
-        let Some(mode) = options.mode else {
-            return Ok(());
-        };
-        // The umask may have taken bits away.
-        let is_set = fs::symlink_metadata(&self.path)?.permissions().mode() & 0o7777 == mode;
-        if !is_set {
-            fs::set_permissions(&self.path, Permissions::from_mode(mode))?;
-        }
-        Ok(())
     }
 }
 
@@ -114,17 +81,14 @@ fn remove_dead(path: &Path, address: &SockAddr, socket: &Socket) -> io::Result<(
         let message = format!("{}: {problem}", path.display());
         Err(io::Error::new(io::ErrorKind::AddrInUse, message))
     };
-    match fs::symlink_metadata(path) {
-        Ok(file) if !file.file_type().is_socket() => {
-            return in_use(format_args!("there is a file that is no socket"));
-        }
-        Ok(_) => {}
+    match system::is_socket(path) {
+        Ok(true) => {}
+        Ok(false) => return in_use(format_args!("there is a file that is no socket")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
     let caller = Socket::new(Domain::UNIX, socket.r#type()?, None)?;
-    caller.set_nonblocking(true)?;
-    match caller.connect(address) {
+    match system::try_to_connect(&caller, address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(()) => in_use(format_args!("another server is there")),

@@ -4,6 +4,7 @@ mod credentials;
 mod file;
 mod lock;
 mod messages;
+mod unix;
 
 pub(super) use credentials::peer_credentials;
 pub(super) use file::SocketFile;
@@ -14,6 +15,7 @@ use std::io;
 use rustix::net::RecvFlags;
 use socket2::Socket;
 
+use self::unix as system;
 use super::control::os_address;
 use super::options::SocketFileOptions;
 use crate::os::UnixAddress;
