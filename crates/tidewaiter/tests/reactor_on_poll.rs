@@ -17,6 +17,7 @@ mod support {
     pub(crate) mod stranger;
     pub(crate) mod system;
     pub(crate) mod terminal;
+    pub(crate) mod unix_sockets;
 }
 
 #[path = "reactor/mod.rs"]
@@ -76,6 +77,9 @@ mod signals;
 
 #[path = "reactor/socket_files.rs"]
 mod socket_files;
+
+#[path = "reactor/socket_files_unix.rs"]
+mod socket_files_unix;
 
 #[cfg(target_os = "linux")]
 #[path = "reactor/directories.rs"]

@@ -2,7 +2,7 @@
 //! other tests check:
 //!
 //! - libuv, `uv_pipe_chmod`: other users get access by permission bits.
-//!   `socket_files::the_file_has_the_mode_and_is_removed_when_the_listener_closes`.
+//!   `socket_files_unix::the_file_has_the_mode_and_is_removed_when_the_listener_closes`.
 //! - libuv, `uv_pipe_pending_count`: handles that were passed come in their order.
 //!   `unix_messages::descriptors_come_with_their_bytes_over_streams_and_packets`.
 //! - tokio, `UnixStream::peer_cred`: the peer's process, user and group.
