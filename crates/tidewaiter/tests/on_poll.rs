@@ -5,6 +5,7 @@
 mod support {
     pub(crate) mod across_threads;
     pub(crate) mod alone;
+    pub(crate) mod folder;
     pub(crate) mod harness;
     pub(crate) mod number;
     pub(crate) mod piped_child;
@@ -14,6 +15,7 @@ mod support {
     pub(crate) mod roles;
     pub(crate) mod system;
     pub(crate) mod unix_pair;
+    pub(crate) mod unix_sockets;
 }
 
 mod promises {
@@ -48,6 +50,7 @@ mod promises {
     mod terminals;
     mod threads;
     mod unix_messages;
+    mod unix_streams;
     mod wait;
     mod watches;
 }

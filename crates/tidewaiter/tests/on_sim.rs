@@ -2,6 +2,7 @@
 
 mod support {
     pub(crate) mod across_threads;
+    pub(crate) mod folder;
     pub(crate) mod harness;
     pub(crate) mod piped_child;
     pub(crate) mod random;
@@ -10,6 +11,7 @@ mod support {
     pub(crate) mod sim_child;
     pub(crate) mod system;
     pub(crate) mod unix_pair;
+    pub(crate) mod unix_sockets;
 }
 
 mod promises {
@@ -37,6 +39,7 @@ mod promises {
     mod submitting;
     #[cfg(unix)]
     mod unix_messages;
+    mod unix_streams;
     mod wait;
 }
 

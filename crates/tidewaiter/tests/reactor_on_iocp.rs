@@ -8,12 +8,14 @@ use tidewaiter::{Reactor, ReactorBuilder};
 mod support {
     pub(crate) mod alone;
     pub(crate) mod event;
+    pub(crate) mod folder;
     pub(crate) mod number;
     pub(crate) mod random;
     pub(crate) mod real_child;
     pub(crate) mod reasons;
     pub(crate) mod roles;
     pub(crate) mod stranger;
+    pub(crate) mod unix_sockets;
 }
 
 #[path = "reactor/mod.rs"]
@@ -40,6 +42,9 @@ mod directories;
 #[path = "reactor/serial.rs"]
 mod serial;
 
+#[path = "reactor/socket_files.rs"]
+mod socket_files;
+
 #[path = "reactor/standard.rs"]
 mod standard;
 
@@ -51,6 +56,9 @@ mod strangers;
 
 #[path = "reactor/terminals.rs"]
 mod terminals;
+
+#[path = "reactor/unix_sockets.rs"]
+mod unix_sockets;
 
 #[path = "reactor/watching.rs"]
 mod watching;

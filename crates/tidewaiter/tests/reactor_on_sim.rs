@@ -8,7 +8,6 @@ use tidewaiter::{Reactor, ReactorBuilder};
 mod support {
     #[cfg(unix)]
     pub(crate) mod alone;
-    #[cfg(unix)]
     pub(crate) mod folder;
     pub(crate) mod messages;
     pub(crate) mod reasons;
@@ -16,6 +15,7 @@ mod support {
     pub(crate) mod sim_child;
     #[cfg(unix)]
     pub(crate) mod system;
+    pub(crate) mod unix_sockets;
 }
 
 #[path = "reactor/mod.rs"]
@@ -41,7 +41,6 @@ mod unix_datagrams;
 #[path = "reactor/unix_messages.rs"]
 mod unix_messages;
 
-#[cfg(unix)]
 #[path = "reactor/unix_sockets.rs"]
 mod unix_sockets;
 

@@ -214,7 +214,7 @@ fn refusal(
 fn has_streams_to(port: PortKind, address: &Address) -> bool {
     match address {
         Address::Ip(_) => true,
-        Address::Unix(name) => !name.is_unnamed() && port != PortKind::Iocp,
+        Address::Unix(name) => !name.is_unnamed(),
         Address::Pipe(_) => matches!(port, PortKind::Iocp | PortKind::Sim),
     }
 }

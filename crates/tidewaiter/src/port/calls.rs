@@ -147,7 +147,7 @@ pub(super) enum Query {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCredentials {
-    /// The number of the process; `None` where the OS does not tell (it does on Linux), and for a process in a namespace
+    /// The number of the process; `None` where the OS does not tell (it does on Linux and Windows), and for a process in a namespace
     /// that we cannot see.
     pub process: Option<u32>,
     /// The number of its effective user; `None` on Windows, where users have no numbers.

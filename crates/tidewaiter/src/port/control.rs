@@ -10,14 +10,13 @@ use super::admission::{
     check_packets, check_streams_to, invalid, not_a_file, not_a_process, not_a_serial_port,
     not_a_socket, not_a_terminal, not_for_datagrams,
 };
-#[cfg(windows)]
-use super::calls::PeerCredentials;
 use super::calls::{Answer, Control, Query};
 use super::options::{PortKind, SocketOption};
 use super::serial::{self, SerialChange};
 use super::socket::{Socket as FreeSocket, SocketRepr};
-#[cfg(unix)]
 use super::unix_socket::peer_credentials;
+#[cfg(windows)]
+use super::unix_socket::reported_address as unix_address;
 use crate::os::{Address, OsFile, OsPipe, RawDescriptor, UnixAddress};
 use crate::process::{OsProcess, TerminalSize};
 
@@ -253,13 +252,6 @@ fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
     }
 }
 
-/// Fails: Windows does not tell.
-#[cfg(windows)]
-fn peer_credentials(_socket: &Socket) -> io::Result<PeerCredentials> {
-    let message = "this OS does not tell the user of a peer";
-    Err(io::Error::new(io::ErrorKind::Unsupported, message))
-}
-
 pub(super) fn local_addr(socket: &Socket) -> io::Result<Address> {
     address(&socket.local_addr()?)
 }
@@ -342,10 +334,12 @@ fn os_unix_address(address: &UnixAddress) -> io::Result<SockAddr> {
     }
 }
 
-/// Fails: Windows's UNIX sockets are not used yet.
 #[cfg(windows)]
-fn os_unix_address(_address: &UnixAddress) -> io::Result<SockAddr> {
-    Err(io::ErrorKind::Unsupported.into())
+fn os_unix_address(address: &UnixAddress) -> io::Result<SockAddr> {
+    match address.as_pathname() {
+        Some(path) => SockAddr::unix(path),
+        None => Err(invalid("the address has no name")),
+    }
 }
 
 /// The address that the OS reports.
@@ -370,12 +364,6 @@ fn unix_address(address: &SockAddr) -> Option<UnixAddress> {
         Some(path) => Some(UnixAddress::from_reported_path(path)),
         None => UnixAddress::from_abstract_name(address.as_abstract_namespace()?).ok(),
     }
-}
-
-/// Returns nothing: Windows's UNIX sockets are not used yet.
-#[cfg(windows)]
-fn unix_address(_address: &SockAddr) -> Option<UnixAddress> {
-    None
 }
 
 /// Enlarges a pipe's buffer to 256 KiB, which is a few reads; more would not fit into the

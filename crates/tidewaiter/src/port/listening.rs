@@ -8,7 +8,6 @@ use super::admission::{check_packets, check_streams_to};
 use super::control::{open_socket, os_address};
 use super::options::{ListenOptions, PortKind};
 use super::socket::ListeningSocket;
-#[cfg(unix)]
 use super::unix_socket::{self, SocketFile};
 use crate::os::Address;
 
@@ -16,7 +15,6 @@ use crate::os::Address;
 #[derive(Debug)]
 pub(super) struct Listening {
     /// The file of a UNIX socket that we have made. Boxed, because few listeners have one.
-    #[cfg(unix)]
     _file: Option<Box<SocketFile>>,
     pub(super) socket: Socket,
 }
@@ -46,7 +44,6 @@ impl Listening {
         Ok(listening)
     }
 
-    #[cfg(unix)]
     fn bind(socket: Socket, options: &ListenOptions) -> io::Result<Listening> {
         let file = match &options.address {
             Address::Unix(address) => unix_socket::bind(&socket, address, &options.socket_file)?,
@@ -60,19 +57,12 @@ impl Listening {
             socket,
         })
     }
-
-    #[cfg(windows)]
-    fn bind(socket: Socket, options: &ListenOptions) -> io::Result<Listening> {
-        socket.bind(&os_address(&options.address)?)?;
-        Ok(Listening { socket })
-    }
 }
 
 /// A socket that was made elsewhere: its file is not ours.
 impl From<ListeningSocket> for Listening {
     fn from(socket: ListeningSocket) -> Listening {
         Listening {
-            #[cfg(unix)]
             _file: None,
             socket: socket.socket,
         }

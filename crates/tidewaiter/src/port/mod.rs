@@ -141,7 +141,6 @@ pub(crate) mod standard;
 #[cfg(unix)]
 mod surge;
 mod table;
-#[cfg(unix)]
 mod unix_socket;
 #[cfg(target_os = "linux")]
 mod uring;

@@ -178,8 +178,7 @@ impl fmt::Display for PortInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
-    /// The address to listen on; with port 0, the OS chooses one. On addresses of UNIX sockets, the ports of Unix and of
-    /// simulations listen; on named pipes, those of Windows and of simulations.
+    /// The address to listen on; with port 0, the OS chooses one. Which ports listen on which addresses, [`Address`] tells.
     pub address: Address,
     /// The number of connections that may wait to be accepted: 1024 by default. The OS may cap it,
     /// on Linux to `net.core.somaxconn`. On a named pipe, it is always 8; further clients wait outside.
@@ -250,6 +249,9 @@ pub struct SocketFileOptions {
     /// umask. To connect, a user needs permission to write to the file, and to search its folder.
     ///
     /// Nobody can connect before the file has these bits.
+    ///
+    /// Windows has no such bits: there, listening fails with [`Unsupported`](std::io::ErrorKind::Unsupported) for a mode, and
+    /// likewise for an owner or a group. The access list of the folder decides which users can connect.
     pub mode: Option<u32>,
     /// The number of the user that owns the file. `None`, the default: the user of the process.
     pub owner: Option<u32>,
@@ -258,8 +260,8 @@ pub struct SocketFileOptions {
     pub group: Option<u32>,
     /// Whether a lock keeps other servers away from the path, and the file of a dead server is replaced: true by default.
     ///
-    /// The lock is a file beside the socket's, with `.lock` after its name, that the OS locks (`flock`) until the socket
-    /// is closed or the process ends. Of several servers that start at once, one gets the lock, and the others fail with
+    /// The lock is a file beside the socket's, with `.lock` after its name, that the OS locks (on Unix by `flock`, on Windows
+    /// by opening it for this process alone) until the socket is closed or the process ends. Of several servers that start at once, one gets the lock, and the others fail with
     /// [`AddrInUse`](std::io::ErrorKind::AddrInUse). Listening also fails so where a server lives that does not use the
     /// lock, which is found out by connecting to it, and where there is a file that is no socket. The folder must be
     /// writable.

@@ -32,7 +32,7 @@ fn os_pair(harness: &mut Harness, packets: bool) -> (Handle, Handle) {
 
 #[cfg(windows)]
 fn os_pair(_: &mut Harness, _: bool) -> (Handle, Handle) {
-    unreachable!("the ports of Windows have no UNIX sockets")
+    unreachable!("Windows has no pairs of UNIX sockets")
 }
 
 #[track_caller]

@@ -20,8 +20,8 @@ pub use unix::UnixAddress;
 ///
 /// A [`SocketAddr`] converts into one, and [`socket_addr`](Address::socket_addr) returns it. Which addresses work
 /// depends on the [port](crate::port): for the others it returns [`Unsupported`](io::ErrorKind::Unsupported). All ports
-/// listen on and connect to IP addresses; those of Unix and of simulations also to UNIX sockets, those
-/// of Windows and of simulations also to named pipes.
+/// listen on and connect to IP addresses and UNIX sockets, but not every Windows has UNIX sockets (Windows 10 has them since
+/// version 1803, Wine has none). The ports of Windows and of simulations listen on and connect to named pipes as well.
 ///
 /// # As text
 ///

@@ -56,7 +56,6 @@ impl UnixAddress {
     }
 
     /// The path that the OS reports for a socket. Those of other programs may be a byte longer than ours.
-    #[cfg(unix)]
     pub(crate) fn from_reported_path(path: &Path) -> UnixAddress {
         UnixAddress(Name::Path(path.into()))
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ptr;
 
-use socket2::Socket as OsSocket;
+use socket2::{Domain, Socket as OsSocket};
 use windows_sys::Win32::Foundation::{ERROR_NO_SYSTEM_RESOURCES, ERROR_SUCCESS};
 use windows_sys::Win32::Networking::WinSock::{
     SO_UPDATE_ACCEPT_CONTEXT, SOCKADDR, WSAECONNABORTED, WSAECONNRESET, WSAEHOSTUNREACH, WSAEMFILE,
@@ -13,10 +13,12 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::address::socket_address;
 use super::call::{socket_called, socket_error, update_context};
-use super::entry::{Accepts, Source};
-use super::extension::{SocketFunctions, internet_socket, raw, synchronous_socket};
-use super::record::{ADDRESS_BYTES, OsResult, Record, Started};
+use super::entry::{Listener, Source};
+use super::extension::{SocketFunctions, overlapped_socket, raw, synchronous_socket};
+use super::record::{ADDRESS_BYTES, OsResult, Record, Started, UNIX_ADDRESS_BYTES};
 use super::{ACCEPTS_PER_LISTENER, Iocp};
+use crate::os::{Address, UnixAddress};
+use crate::port::control::peer_addr;
 use crate::port::socket::{Socket, SocketRepr};
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome};
@@ -25,7 +27,7 @@ const NO_RESOURCES: i32 = ERROR_NO_SYSTEM_RESOURCES.cast_signed();
 
 /// The result of an accept.
 enum Accepted {
-    Connection(OsSocket, SocketAddr),
+    Connection(OsSocket, Address),
     /// The peer is gone; accept the next one.
     PeerGone,
     /// Windows lacks memory or sockets.
@@ -53,10 +55,10 @@ impl Iocp {
             return;
         }
         let record = self.records.take(operation);
-        let (Source::Listener(listener, accepts), _) = self.source_of(operation) else {
+        let (Source::Listener(listener), _) = self.source_of(operation) else {
             unreachable!("only listeners accept");
         };
-        match call_accept_ex(&self.functions.sockets, listener, *accepts, record) {
+        match call_accept_ex(&self.functions.sockets, listener, record) {
             Ok(started) => self.note_started(operation, started),
             Err(failure) => self.fail(operation, failure),
         }
@@ -64,19 +66,21 @@ impl Iocp {
 
     pub(super) fn finish_accept(&mut self, mut record: Box<Record>, os_result: OsResult) {
         let operation = record.operation;
-        let (Source::Listener(listener, accepts), _) = self.source_of(operation) else {
+        let (Source::Listener(listener), _) = self.source_of(operation) else {
             unreachable!("only listeners accept");
         };
-        let accepts = *accepts;
+        let is_plain = listener.overlapped
+            && listener.family != Domain::UNIX
+            && self.functions.sockets.plain_handles;
         let accepted = accept_result(&self.functions.sockets, listener, &mut record, os_result);
         self.records.put(record);
         match accepted {
             Accepted::Connection(socket, peer) => {
-                let socket = match self.functions.sockets.plain_handles && accepts.overlapped {
+                let socket = match is_plain {
                     true => Socket(SocketRepr::Plain(socket)),
+                    // Adopting it asks whether it is.
                     false => Socket(SocketRepr::Os(socket)),
                 };
-                let peer = peer.into();
                 let outcome = Outcome::Accepted { socket, peer };
                 if self
                     .operations
@@ -98,29 +102,38 @@ impl Iocp {
 /// Waits for a connection in a new socket.
 fn call_accept_ex(
     functions: &SocketFunctions,
-    listener: &OsSocket,
-    accepts: Accepts,
+    listener: &Listener,
     mut record: Box<Record>,
 ) -> Result<Started, Failure> {
-    let made = match accepts.overlapped {
-        true => internet_socket(accepts.family),
-        false => synchronous_socket(accepts.family),
+    let made = match listener.overlapped {
+        true => overlapped_socket(listener.family),
+        false => synchronous_socket(listener.family),
     };
     let socket = made.map_err(|error| Failure::os("WSASocketW", error))?;
     let accepting = raw(&socket);
     record.socket = Some(socket);
-    let accept = functions.accept.expect("loading checked it");
+    let accept = functions.of(listener.family).accept;
+    let accept = accept.expect("loading checked it");
+    let is_unix = listener.family == Domain::UNIX;
+    if is_unix {
+        record.memory.reserve(2 * UNIX_ADDRESS_BYTES);
+    }
+    let unix_addresses = record.memory.as_mut_ptr();
     let lent = record.lend();
+    let (addresses, address_bytes) = match is_unix {
+        true => (unix_addresses, UNIX_ADDRESS_BYTES),
+        false => (lent.addresses(), ADDRESS_BYTES),
+    };
     let mut bytes = 0;
-    let address_bytes = u32::try_from(ADDRESS_BYTES).expect("addresses are small");
+    let address_bytes = u32::try_from(address_bytes).expect("addresses are small");
     // Receive no bytes together with the connection: a silent client would hold it back.
     // SAFETY: both sockets are open, and stay so until the packet: the record owns the one, the
     // handle's entry the other. The lent record holds the OVERLAPPED and room for both addresses.
     let succeeded = unsafe {
         accept(
-            raw(listener),
+            raw(&listener.listening.socket),
             accepting,
-            lent.addresses().cast(),
+            addresses.cast(),
             0,
             address_bytes,
             address_bytes,
@@ -140,7 +153,7 @@ fn call_accept_ex(
 
 fn accept_result(
     functions: &SocketFunctions,
-    listener: &OsSocket,
+    listener: &Listener,
     record: &mut Record,
     os_result: OsResult,
 ) -> Accepted {
@@ -157,12 +170,16 @@ fn accept_result(
             false => Accepted::PeerGone,
         };
     }
-    let context = raw(listener).to_ne_bytes();
+    let context = raw(&listener.listening.socket).to_ne_bytes();
     if update_context(&socket, SO_UPDATE_ACCEPT_CONTEXT, &context).is_err() {
         return Accepted::PeerGone;
     }
+    if listener.family == Domain::UNIX {
+        let peer = peer_addr(&socket).unwrap_or_else(|_| UnixAddress::unnamed().into());
+        return Accepted::Connection(socket, peer);
+    }
     match peer_address(functions, &record.addresses) {
-        Some(peer) => Accepted::Connection(socket, peer),
+        Some(peer) => Accepted::Connection(socket, peer.into()),
         None => Accepted::PeerGone,
     }
 }

@@ -1,7 +1,7 @@
 //! Connecting.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ptr;
 
 use socket2::{SockAddr, Socket};
@@ -13,11 +13,14 @@ use super::call::{socket_called, socket_error, update_context};
 use super::entry::Source;
 use super::extension::{SocketFunctions, raw};
 use super::record::{OsResult, Record, Started};
+use super::unix_socket::no_name;
+use crate::os::Address;
+use crate::port::control::os_address;
 use crate::port::table::Key;
 use crate::port::{Failure, Outcome};
 
 impl Iocp {
-    pub(super) fn start_connect(&mut self, operation: Key, peer: SocketAddr) {
+    pub(super) fn start_connect(&mut self, operation: Key, peer: &Address) {
         let record = self.records.take(operation);
         let (Source::Stream(socket), skip) = self.source_of(operation) else {
             unreachable!("only streams connect");
@@ -47,12 +50,13 @@ impl Iocp {
 fn call_connect_ex(
     functions: &SocketFunctions,
     socket: &Socket,
-    peer: SocketAddr,
+    peer: &Address,
     record: Box<Record>,
     skip: bool,
 ) -> io::Result<Started> {
     bind_to_any(socket, peer)?;
-    let peer = SockAddr::from(peer);
+    let peer = os_address(peer)?;
+    let functions = functions.of(peer.domain());
     let connect = functions.connect.expect("loading checked it");
     let lent = record.lend();
     let mut bytes = 0;
@@ -73,12 +77,14 @@ fn call_connect_ex(
 }
 
 /// Binds the socket for ConnectEx, which requires that; leaves a bound socket as it is.
-fn bind_to_any(socket: &Socket, peer: SocketAddr) -> io::Result<()> {
+fn bind_to_any(socket: &Socket, peer: &Address) -> io::Result<()> {
+    let any_ip = |any: IpAddr| SockAddr::from(SocketAddr::from((any, 0)));
     let any = match peer {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        Address::Ip(SocketAddr::V4(_)) => any_ip(Ipv4Addr::UNSPECIFIED.into()),
+        Address::Ip(SocketAddr::V6(_)) => any_ip(Ipv6Addr::UNSPECIFIED.into()),
+        _ => no_name(),
     };
-    match socket.bind(&any.into()) {
+    match socket.bind(&any) {
         Err(error) if error.raw_os_error() == Some(WSAEINVAL) => Ok(()),
         result => result,
     }

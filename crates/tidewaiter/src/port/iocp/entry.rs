@@ -20,6 +20,7 @@ use crate::port::admission::{
 use crate::port::calls::{Answer, Control, Query};
 use crate::port::control::Object;
 use crate::port::file::{FileCall, FileCalls};
+use crate::port::listening::Listening;
 use crate::port::table::Key;
 use crate::port::{PortKind, Request, Token};
 use crate::process::{OsProcess, PseudoConsole};
@@ -27,7 +28,8 @@ use crate::process::{OsProcess, PseudoConsole};
 /// The object behind a handle.
 #[derive(Debug)]
 pub(super) enum Source {
-    Listener(Socket, Accepts),
+    /// Boxed, as are the last ones: connections far outnumber listeners, processes and named pipes.
+    Listener(Box<Listener>),
     Stream(Socket),
     Datagrams(Box<DatagramSocket>),
     PipeReader(OwnedHandle),
@@ -35,7 +37,6 @@ pub(super) enum Source {
     /// A pipe that goes both ways.
     DuplexPipe(OwnedHandle),
     Serial(OwnedHandle),
-    /// Boxed, as are the next ones: sockets far outnumber processes and named pipes.
     Process(Box<Child>),
     File(OsFile),
     PipeListener(Box<PipeListener>),
@@ -45,12 +46,23 @@ pub(super) enum Source {
     NamedPipe(Box<NamedPipe>),
 }
 
-/// What kind of sockets a listener accepts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Accepts {
+/// A listening socket, and what kind of sockets it accepts.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) listening: Listening,
     pub(super) family: Domain,
     /// Whether a port can adopt them: not if they are for other programs.
     pub(super) overlapped: bool,
+}
+
+impl Listener {
+    pub(super) fn new(listening: Listening, for_programs: bool) -> io::Result<Listener> {
+        Ok(Listener {
+            family: listening.socket.local_addr()?.domain(),
+            listening,
+            overlapped: !for_programs,
+        })
+    }
 }
 
 /// A child, and our ends of the pipes to it.
@@ -65,7 +77,8 @@ impl Source {
     /// The handle that is on the port, if there is one.
     fn on_port(&self) -> Option<HANDLE> {
         match self {
-            Source::Listener(socket, _) | Source::Stream(socket) => Some(raw_handle(socket)),
+            Source::Listener(listener) => Some(raw_handle(&listener.listening.socket)),
+            Source::Stream(socket) => Some(raw_handle(socket)),
             Source::Datagrams(datagrams) => Some(raw_handle(&datagrams.socket)),
             Source::File(file) => Some(file.as_raw_handle()),
             Source::Process(_) | Source::PipeListener(_) | Source::Unopened(_) => None,
@@ -88,7 +101,7 @@ impl Source {
     /// The kind of handle, which decides the requests that it takes.
     fn kind(&self) -> HandleKind {
         match self {
-            Source::Listener(..) | Source::PipeListener(_) => HandleKind::Listener,
+            Source::Listener(_) | Source::PipeListener(_) => HandleKind::Listener,
             Source::Stream(_) => HandleKind::Stream,
             Source::Datagrams(_) => HandleKind::Datagrams,
             Source::Unopened(_) => HandleKind::UnopenedPipe,
@@ -104,7 +117,8 @@ impl Source {
     /// The object, for controls and queries; `None` if it is no object of the OS.
     fn object(&self) -> Option<Object<'_>> {
         match self {
-            Source::Listener(socket, _) | Source::Stream(socket) => Some(Object::Socket(socket)),
+            Source::Listener(listener) => Some(Object::Socket(&listener.listening.socket)),
+            Source::Stream(socket) => Some(Object::Socket(socket)),
             Source::Datagrams(datagrams) => Some(Object::Socket(&datagrams.socket)),
             Source::Process(child) => Some(Object::Process(&child.process)),
             Source::PipeListener(_) | Source::Unopened(_) => None,
@@ -220,9 +234,17 @@ impl Entry {
         }
     }
 
-    /// Whether a part of a file can be sent through the handle.
+    /// Whether a part of a file can be sent through the handle: not through a UNIX socket, for which no document promises
+    /// `TransmitFile`.
     fn sends_files(&self, file_calls: FileCalls) -> bool {
-        matches!(self.source, Source::Stream(_)) && file_calls.contain(FileCall::Send)
+        let Source::Stream(socket) = &self.source else {
+            return false;
+        };
+        let is_unix = |socket: &Socket| {
+            let local = socket.local_addr();
+            local.is_ok_and(|address| address.domain() == Domain::UNIX)
+        };
+        file_calls.contain(FileCall::Send) && !is_unix(socket)
     }
 
     /// Asks Windows to cancel the records that it holds for `operation`.

@@ -42,11 +42,13 @@ impl Functions {
     }
 }
 
-/// Winsock's extension functions, for internet sockets.
+/// Winsock's extension functions.
 #[derive(Clone, Copy)]
 pub(super) struct SocketFunctions {
-    pub(super) accept: LPFN_ACCEPTEX,
-    pub(super) connect: LPFN_CONNECTEX,
+    /// Those for internet sockets.
+    pub(super) internet: StreamFunctions,
+    /// Those for UNIX sockets: looked up when they are needed, as not every Windows has such sockets.
+    pub(super) unix: Option<StreamFunctions>,
     pub(super) accept_addresses: LPFN_GETACCEPTEXSOCKADDRS,
     pub(super) transmit: LPFN_TRANSMITFILE,
     /// The calls on files that the port performs by itself.
@@ -60,21 +62,18 @@ pub(super) struct SocketFunctions {
 impl SocketFunctions {
     pub(super) fn load() -> io::Result<SocketFunctions> {
         // A machine may have only one of the two families; a provider's functions serve both.
-        let socket = internet_socket(Domain::IPV4).or_else(|_| internet_socket(Domain::IPV6))?;
-        let accept = extension(&socket, &WSAID_ACCEPTEX)?;
-        let connect = extension(&socket, &WSAID_CONNECTEX)?;
+        let socket =
+            overlapped_socket(Domain::IPV4).or_else(|_| overlapped_socket(Domain::IPV6))?;
         let accept_addresses = extension(&socket, &WSAID_GETACCEPTEXSOCKADDRS)?;
         let transmit = extension(&socket, &WSAID_TRANSMITFILE)?;
         let plain_handles = [Domain::IPV4, Domain::IPV6]
             .into_iter()
-            .filter_map(|family| internet_socket(family).ok())
+            .filter_map(|family| overlapped_socket(family).ok())
             .all(|socket| has_plain_handle(&socket));
         Ok(SocketFunctions {
-            // SAFETY: Winsock gave this pointer for AcceptEx's identifier, so it has AcceptEx's type.
-            accept: unsafe { std::mem::transmute::<Untyped, LPFN_ACCEPTEX>(accept) },
-            // SAFETY: as above, for ConnectEx.
-            connect: unsafe { std::mem::transmute::<Untyped, LPFN_CONNECTEX>(connect) },
-            // SAFETY: as above, for GetAcceptExSockaddrs.
+            internet: StreamFunctions::load(&socket)?,
+            unix: None,
+            // SAFETY: Winsock gave this pointer for the identifier of GetAcceptExSockaddrs, so it has its type.
             accept_addresses: unsafe {
                 std::mem::transmute::<Untyped, LPFN_GETACCEPTEXSOCKADDRS>(accept_addresses)
             },
@@ -83,6 +82,35 @@ impl SocketFunctions {
             file_calls: file_calls(),
             plain_handles,
             datagrams: None,
+        })
+    }
+
+    /// The functions for stream sockets of a family.
+    pub(super) fn of(&self, family: Domain) -> &StreamFunctions {
+        match family {
+            Domain::UNIX => self.unix.as_ref().expect("`Iocp::load_unix` was called"),
+            _ => &self.internet,
+        }
+    }
+}
+
+/// Winsock's extensions for stream sockets of one provider.
+#[derive(Clone, Copy)]
+pub(super) struct StreamFunctions {
+    pub(super) accept: LPFN_ACCEPTEX,
+    pub(super) connect: LPFN_CONNECTEX,
+}
+
+impl StreamFunctions {
+    /// Asks a socket of the provider.
+    pub(super) fn load(socket: &Socket) -> io::Result<StreamFunctions> {
+        let accept = extension(socket, &WSAID_ACCEPTEX)?;
+        let connect = extension(socket, &WSAID_CONNECTEX)?;
+        Ok(StreamFunctions {
+            // SAFETY: Winsock gave this pointer for AcceptEx's identifier, so it has AcceptEx's type.
+            accept: unsafe { std::mem::transmute::<Untyped, LPFN_ACCEPTEX>(accept) },
+            // SAFETY: as above, for ConnectEx.
+            connect: unsafe { std::mem::transmute::<Untyped, LPFN_CONNECTEX>(connect) },
         })
     }
 }
@@ -152,8 +180,13 @@ fn sends_many_files() -> bool {
 }
 
 /// Creates a socket: overlapped, and not inherited by children (socket2 requests both).
-pub(super) fn internet_socket(family: Domain) -> io::Result<Socket> {
-    Socket::new(family, Type::STREAM, Some(Protocol::TCP))
+pub(super) fn overlapped_socket(family: Domain) -> io::Result<Socket> {
+    Socket::new(family, Type::STREAM, protocol(family))
+}
+
+/// The protocol of stream sockets of a family; UNIX sockets have none.
+fn protocol(family: Domain) -> Option<Protocol> {
+    (family != Domain::UNIX).then_some(Protocol::TCP)
 }
 
 /// Creates a socket that is not overlapped, as ordinary programs need it, and not inherited by children.
@@ -163,7 +196,7 @@ pub(super) fn synchronous_socket(family: Domain) -> io::Result<Socket> {
         WSASocketW(
             family.into(),
             Type::STREAM.into(),
-            Protocol::TCP.into(),
+            protocol(family).map_or(0, i32::from),
             ptr::null(),
             0,
             WSA_FLAG_NO_HANDLE_INHERIT,

@@ -38,6 +38,7 @@ mod tests;
 mod traffic;
 mod tree;
 mod turn;
+mod unix_socket;
 mod wait;
 mod watch;
 mod watch_socket;
@@ -49,8 +50,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::Domain;
+
 use self::datagram_socket::DatagramSocket;
-use self::entry::{Accepts, Entry, Source};
+use self::entry::{Entry, Listener, Source};
 use self::extension::{Functions, has_plain_handle};
 use self::named_pipe::{NamedPipe, PipeListener, Unopened, Vacancies};
 use self::pending::Pending;
@@ -249,13 +252,10 @@ impl Iocp {
             Address::Pipe(name) => {
                 Source::PipeListener(Box::new(PipeListener::open(name, &options.pipe)?))
             }
-            _ => {
-                let Listening { socket } = Listening::open(PortKind::Iocp, options)?;
-                let accepts = Accepts {
-                    family: socket.local_addr()?.domain(),
-                    overlapped: !options.for_programs,
-                };
-                Source::Listener(socket, accepts)
+            address => {
+                self.check_unix("listen on", address)?;
+                let listening = Listening::open(PortKind::Iocp, options)?;
+                Source::Listener(Box::new(Listener::new(listening, options.for_programs)?))
             }
         };
         self.insert(source, false)
@@ -283,14 +283,12 @@ impl Iocp {
                 SocketRepr::Own(connection) => return self.insert_connection(connection),
             },
             Resource::Listener(listener) => {
-                let socket = listener.socket;
-                socket.set_nonblocking(true)?;
-                let family = socket.local_addr()?.domain();
-                let accepts = Accepts {
-                    family,
-                    overlapped: !listener.for_programs,
-                };
-                Source::Listener(socket, accepts)
+                listener.socket.set_nonblocking(true)?;
+                let for_programs = listener.for_programs;
+                if listener.socket.local_addr()?.domain() == Domain::UNIX {
+                    self.load_unix()?;
+                }
+                Source::Listener(Box::new(Listener::new(listener.into(), for_programs)?))
             }
             Resource::Datagrams(socket) => {
                 let socket =
@@ -321,8 +319,12 @@ impl Driver for Iocp {
     fn submit(&mut self, handle: Handle, request: Request, token: Token) -> io::Result<Operation> {
         let entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
         entry.check(&request, self.functions.sockets.file_calls)?;
-        if let Request::SendFile(part) = &request {
-            self.query(part.file, Query::File)?;
+        match &request {
+            Request::SendFile(part) => {
+                self.query(part.file, Query::File)?;
+            }
+            Request::Connect(peer) => self.check_unix("connect to", peer)?,
+            _ => {}
         }
         let entry = self.handles.get_mut(handle.0).expect("checked above");
         let kind = request.kind();
@@ -422,8 +424,16 @@ impl Driver for Iocp {
                 local,
                 packets,
             } => {
+                self.check_unix("connect to", peer)?;
+                if let Some(local) = local {
+                    self.check_unix("connect from", local)?;
+                }
                 let socket = control::stream(PortKind::Iocp, peer, local, packets)?;
-                self.insert(Source::Stream(socket), self.functions.sockets.plain_handles)
+                let plain = match peer {
+                    Address::Unix(_) => has_plain_handle(&socket),
+                    _ => self.functions.sockets.plain_handles,
+                };
+                self.insert(Source::Stream(socket), plain)
             }
             Open::Datagrams(options) => {
                 let socket = DatagramSocket::open(options, &mut self.functions.sockets.datagrams)?;

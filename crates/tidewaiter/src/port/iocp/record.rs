@@ -8,6 +8,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_SUCCESS, HANDLE, NTSTATUS, RtlNtStatusToDosError,
     STATUS_PENDING,
 };
+use windows_sys::Win32::Networking::WinSock::SOCKADDR_UN;
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED, OVERLAPPED_0_0};
 
 use super::message::MessageMemory;
@@ -20,9 +21,12 @@ use crate::port::table::Key;
 /// The number of idle records kept for reuse.
 const SPARE_MAX: usize = 1024;
 
-/// Room for one address as AcceptEx writes it: the largest address, and the 16 bytes that AcceptEx
+/// Room for one internet address as AcceptEx writes it: the largest address, and the 16 bytes that AcceptEx
 /// requires.
 pub(super) const ADDRESS_BYTES: usize = 28 + 16;
+
+/// The same for an address of a UNIX socket.
+pub(super) const UNIX_ADDRESS_BYTES: usize = size_of::<SOCKADDR_UN>() + 16;
 
 /// All memory that Windows may access for one of its operations.
 ///
@@ -47,7 +51,8 @@ pub(super) struct Record {
     pub(super) batch: DatagramBatch,
     /// For an operation on a file: where. Zero for all others.
     pub(super) offset: u64,
-    /// For a read of a file: the memory.
+    /// For a read of a file: the memory. For an accept of UNIX sockets, whose addresses are larger than `addresses`: room
+    /// for the two.
     pub(super) memory: Vec<u8>,
     /// For a file that is sent: the part of it that is left.
     pub(super) sending: Option<Box<FileSending>>,

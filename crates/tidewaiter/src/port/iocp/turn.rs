@@ -106,7 +106,9 @@ impl Iocp {
                 self.start_send(record);
             }
             Request::Connect(peer) => match (self.source_of(operation).0, *peer) {
-                (Source::Stream(_), Address::Ip(peer)) => self.start_connect(operation, peer),
+                (Source::Stream(_), peer @ (Address::Ip(_) | Address::Unix(_))) => {
+                    self.start_connect(operation, &peer);
+                }
                 (Source::Unopened(_), Address::Pipe(name)) => {
                     self.start_pipe_connect(operation, &name);
                 }

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "neither socket2 nor rustix has these queries")]
 
 use std::io;
+#[cfg(unix)]
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Socket};
@@ -51,7 +52,7 @@ fn ask(socket: &Socket) -> io::Result<PeerCredentials> {
     })
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 fn ask(socket: &Socket) -> io::Result<PeerCredentials> {
     let (mut user, mut group) = (u32::MAX, u32::MAX);
     // SAFETY: the socket is open during the call, which writes one number to each of the two.
@@ -63,5 +64,38 @@ fn ask(socket: &Socket) -> io::Result<PeerCredentials> {
         process: None,
         user: Some(user),
         group: Some(group),
+    })
+}
+
+/// Asks for the process alone: Windows tells no more.
+#[cfg(windows)]
+fn ask(socket: &Socket) -> io::Result<PeerCredentials> {
+    use std::os::windows::io::AsRawSocket;
+    use windows_sys::Win32::Networking::WinSock::{SIO_AF_UNIX_GETPEERPID, SOCKET, WSAIoctl};
+
+    let raw = SOCKET::try_from(socket.as_raw_socket()).expect("sockets are words");
+    let (mut process, mut bytes) = (0_u32, 0);
+    // SAFETY: the socket is open during the call, which writes one number, for which there is room, and the number of its
+    // bytes. Without an OVERLAPPED, it is over when it returns.
+    let failed = unsafe {
+        WSAIoctl(
+            raw,
+            SIO_AF_UNIX_GETPEERPID,
+            std::ptr::null(),
+            0,
+            (&raw mut process).cast(),
+            4,
+            &raw mut bytes,
+            std::ptr::null_mut(),
+            None,
+        )
+    };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(PeerCredentials {
+        process: Some(process).filter(|process| *process != 0),
+        user: None,
+        group: None,
     })
 }

@@ -3,25 +3,36 @@
 mod credentials;
 mod file;
 mod lock;
+#[cfg(unix)]
 mod messages;
+#[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 pub(super) use credentials::peer_credentials;
 pub(super) use file::SocketFile;
+#[cfg(unix)]
 pub(super) use messages::{How, receive, send};
+#[cfg(windows)]
+pub(super) use windows::reported_address;
 
 use std::io;
 
+#[cfg(unix)]
 use rustix::net::RecvFlags;
 use socket2::Socket;
 
+#[cfg(unix)]
 use self::unix as system;
+#[cfg(windows)]
+use self::windows as system;
 use super::control::os_address;
 use super::options::SocketFileOptions;
 use crate::os::UnixAddress;
 
 /// Has the OS close received descriptors on exec.
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(all(unix, not(target_vendor = "apple")))]
 const RECEIVE_FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 /// This OS cannot close received descriptors on exec by itself.
 #[cfg(target_vendor = "apple")]
