@@ -1,8 +1,8 @@
 //! Hands a listener to another process: this one listens, and its worker, which gets the listener as descriptor 7,
 //! serves a client (Unix). `cargo run -p tidewaiter --example hand_over -- 127.0.0.1:7000`
 //!
-//! To hand over connections instead, send them over a UNIX socket (see the example `unix_socket`); on Windows, both go as
-//! a `tidewaiter::port::SharedSocket`.
+//! To hand over connections instead, send them over a UNIX socket (see the example `unix_socket`); for Windows,
+//! see the example `hand_over_windows`.
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 use std::error::Error;

@@ -34,6 +34,9 @@ mod echo;
 mod file_server;
 #[path = "../examples/hand_over.rs"]
 mod hand_over;
+#[cfg(windows)]
+#[path = "../examples/hand_over_windows.rs"]
+mod hand_over_windows;
 #[path = "../examples/pipe.rs"]
 mod pipe;
 #[path = "../examples/proxy.rs"]
@@ -58,15 +61,20 @@ fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Runs the example `name` to its end, and returns what it printed.
-fn run(name: &str, words: &[&str]) -> String {
+/// The command that runs the example `name`.
+fn command(name: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("we are a program"));
     // The test harness of that process takes these words for names of tests that do not exist.
-    let output = Command::new(std::env::current_exe().expect("we are a program"))
+    command
         .args(words)
         .args(["--exact", "is_an_example", "--nocapture"])
-        .env(EXAMPLE, name)
-        .output()
-        .expect("the example starts");
+        .env(EXAMPLE, name);
+    command
+}
+
+/// Runs the example `name` to its end, and returns what it printed.
+fn run(name: &str, words: &[&str]) -> String {
+    let output = command(name, words).output().expect("the example starts");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     text.replace("\r\n", "\n")
@@ -79,6 +87,8 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
         Ok("child") => child::main(),
         Ok("client") => client::main(),
         Ok("hand_over") => hand_over::main(),
+        #[cfg(windows)]
+        Ok("hand_over_windows") => hand_over_windows::main(),
         Ok("pipe") => pipe::main(),
         Ok("simulated") => simulated::main(),
         Ok("unix_socket") => unix_socket::main(),
@@ -514,4 +524,29 @@ fn a_client_is_served_by_the_process_that_got_the_listener() {
     assert!(told.contains("the worker has ended: exit code 0"), "{told}");
     let said = client.join().expect("it was served");
     assert_eq!(said, "hello from the worker\n");
+}
+
+/// Goal: the worker serves a client with its copy of the listener.
+#[cfg(windows)]
+#[test]
+fn a_client_is_served_by_the_process_that_got_a_copy_of_the_listener() {
+    use std::io::{BufRead, BufReader};
+    let mut command = command("hand_over_windows", &["127.0.0.1:0"]);
+    let mut parent = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the example starts");
+    let mut lines = BufReader::new(parent.stdout.take().expect("it is a pipe")).lines();
+    let mut told = |start: &str| {
+        let line = lines.by_ref().map_while(Result::ok);
+        let line = line.filter_map(|line| Some(line.strip_prefix(start)?.trim().to_owned()));
+        { line }.next().expect("the example tells it")
+    };
+    let address: SocketAddr = told("listening on ").parse().expect("an address");
+    let mut client = TcpStream::connect(address).expect("it listens");
+    let mut said = String::new();
+    client.read_to_string(&mut said).expect("it is text");
+    assert_eq!(said, "hello from the worker\n");
+    assert_eq!(told("the worker has ended: "), "exit code 0");
+    assert!(parent.wait().expect("it runs").success());
 }

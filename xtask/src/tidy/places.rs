@@ -34,8 +34,10 @@ const PYTHON_PROMISES: &[&str] = &[
 ];
 
 /// Tests that need system calls which Rust's standard library lacks, such as `fork`, signals to one thread and event
-/// objects of Windows, or that move a value to another thread on purpose.
+/// objects of Windows, or that move a value to another thread on purpose; and the example that takes over a socket which
+/// its parent shares.
 const TEST_SUPPORT: &[&str] = &[
+    "crates/tidewaiter/examples/hand_over_windows.rs",
     "crates/tidewaiter/tests/support/across_threads.rs",
     "crates/tidewaiter/tests/support/number.rs",
     "crates/tidewaiter/tests/support/real_child.rs",
@@ -46,6 +48,7 @@ const TEST_SUPPORT: &[&str] = &[
 
 /// Files that may choose by the OS. Each entry is a path, or the beginning of one.
 const OS_CHOICES: &[&str] = &[
+    "crates/tidewaiter/examples/hand_over_windows.rs",
     "crates/tidewaiter/examples/watch.rs",
     "crates/tidewaiter/src/os/address/unix.rs",
     "crates/tidewaiter/src/os/file/mod.rs",
