@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 
 use tidewaiter::port::RequestKind::{
     Accept, Connect, Exit, File, HangUp, OpenFile, Receive, ReceiveDatagrams, Send, SendDatagrams,
+    SendFile,
 };
 use tidewaiter::port::{
-    Chunks, DatagramBatch, DatagramOptions, FileRequest, FileToOpen, Handle, Outcome, PortKind,
-    Request, RequestKind, Token,
+    Chunks, DatagramBatch, DatagramOptions, FilePart, FileRequest, FileToOpen, Handle, Outcome,
+    PortKind, Request, RequestKind, Token,
 };
 use tidewaiter::process::Stdio;
 
@@ -21,23 +22,26 @@ use crate::support::unix_pair::unix_pair;
 /// Each kind of handle, and the requests that it takes.
 const TAKEN: [(&str, &[RequestKind]); 10] = [
     ("a listening socket", &[Accept]),
-    ("a stream socket", &[Connect, Receive, Send, HangUp]),
+    (STREAM, &[Connect, Receive, Send, HangUp, SendFile]),
     ("a datagram socket", &[ReceiveDatagrams, SendDatagrams]),
     (PACKETS, &[Connect, Receive, Send, HangUp]),
     ("the reading end of a pipe", &[Receive]),
-    ("the writing end of a pipe", &[Send, HangUp]),
-    ("a duplex pipe", &[Receive, Send, HangUp]),
+    (WRITER, &[Send, HangUp, SendFile]),
+    (DUPLEX, &[Receive, Send, HangUp, SendFile]),
     ("a process", &[Exit]),
     (UNOPENED_FILE, &[OpenFile]),
     (FILE, &[File]),
 ];
 
+const STREAM: &str = "a stream socket";
+const WRITER: &str = "the writing end of a pipe";
+const DUPLEX: &str = "a duplex pipe";
 const PACKETS: &str = "a socket of sequenced packets";
 const UNOPENED_FILE: &str = "an unopened file";
 const FILE: &str = "a file";
 
 /// The pairs of requests that may be under way on a handle at the same time.
-const TOGETHER: [(RequestKind, RequestKind); 7] = [
+const TOGETHER: [(RequestKind, RequestKind); 9] = [
     (Accept, Accept),
     (Exit, Exit),
     (File, File),
@@ -45,6 +49,8 @@ const TOGETHER: [(RequestKind, RequestKind); 7] = [
     (ReceiveDatagrams, SendDatagrams),
     (Receive, HangUp),
     (Send, HangUp),
+    (SendFile, Receive),
+    (SendFile, HangUp),
 ];
 
 fn doing(kind: RequestKind) -> &'static str {
@@ -55,6 +61,7 @@ fn doing(kind: RequestKind) -> &'static str {
         HangUp => "waiting for a hang-up",
         ReceiveDatagrams => "receiving datagrams",
         SendDatagrams => "sending datagrams",
+        SendFile => "sending a file",
         OpenFile => "being opened",
         _ => panic!("{kind:?} excludes nothing"),
     }
@@ -64,8 +71,15 @@ fn may_be_together(first: RequestKind, second: RequestKind) -> bool {
     TOGETHER.contains(&(first, second)) || TOGETHER.contains(&(second, first))
 }
 
+/// What requests need: the address of a listener, and a handle whose file is sent.
+#[derive(Clone, Copy)]
+struct Needed {
+    peer: SocketAddr,
+    to_send: Handle,
+}
+
 /// One request of each kind, and both ways to accept.
-fn requests(peer: SocketAddr) -> [Request; 11] {
+fn requests(Needed { peer, to_send }: Needed) -> [Request; 12] {
     let mut batch = DatagramBatch::new();
     batch.push(b"hello", Some(&peer.into()));
     [
@@ -82,6 +96,11 @@ fn requests(peer: SocketAddr) -> [Request; 11] {
         Request::File(Box::new(FileRequest::Read {
             offset: 0,
             into: Vec::with_capacity(1),
+        })),
+        Request::SendFile(Box::new(FilePart {
+            file: to_send,
+            offset: 0,
+            len: 1,
         })),
     ]
 }
@@ -113,14 +132,19 @@ fn file(harness: &mut Harness) -> Option<Handle> {
 }
 
 /// Every two requests.
-fn pairs(peer: SocketAddr) -> impl Iterator<Item = (Request, Request)> {
-    let seconds = move |at| {
-        let first = move || requests(peer).into_iter().nth(at).expect("one of them");
-        requests(peer)
-            .into_iter()
-            .map(move |second| (first(), second))
-    };
-    (0..requests(peer).len()).flat_map(seconds)
+fn pairs(needed: Needed) -> impl Iterator<Item = (Request, Request)> {
+    let all = move || requests(needed).into_iter();
+    let first = move |at| all().nth(at).expect("one of them");
+    (0..all().len()).flat_map(move |at| all().map(move |second| (first(at), second)))
+}
+
+/// A file that can be sent, on a port that sends files: those of Linux.
+fn file_to_send(harness: &mut Harness) -> Option<Handle> {
+    if !cfg!(target_os = "linux") || crate::SIMULATED {
+        return None;
+    }
+    let program = std::env::current_exe().and_then(std::fs::File::open);
+    Some(harness.adopt(program.expect("we are a program")))
 }
 
 /// A socket of sequenced packets. Its peer, if it has one, does not read, and stays.
@@ -147,6 +171,8 @@ struct Handles {
     datagrams: Option<Handle>,
     /// `None` on a port that opens no files.
     file: Option<Handle>,
+    /// `None` on a port that sends no files.
+    to_send: Option<Handle>,
 }
 
 impl Handles {
@@ -167,6 +193,7 @@ impl Handles {
             duplex: quiet.pipe(0).expect("a pipe"),
             datagrams: harness.open_datagrams(&any_port).ok(),
             file: file(&mut harness),
+            to_send: file_to_send(&mut harness),
             harness,
             listener,
             address,
@@ -178,13 +205,13 @@ impl Handles {
     fn get(&mut self, name: &str, connected: bool) -> Handle {
         match name {
             "a listening socket" => self.listener,
-            "a stream socket" if connected => self.harness.pair().0,
-            "a stream socket" => self.harness.open_stream(self.address),
+            STREAM if connected => self.harness.pair().0,
+            STREAM => self.harness.open_stream(self.address),
             PACKETS => packets(&mut self.harness, connected),
             "the reading end of a pipe" => self.child.stdout,
-            "the writing end of a pipe" => self.child.stdin,
+            WRITER => self.child.stdin,
             "a datagram socket" => self.datagrams.expect("the port has them"),
-            "a duplex pipe" => self.duplex,
+            DUPLEX => self.duplex,
             "a process" => self.child.process,
             UNOPENED_FILE => {
                 let handle = self.harness.port.unopened_file();
@@ -208,6 +235,23 @@ impl Handles {
         TAKEN.into_iter().filter(|(name, _)| has(*name)).collect()
     }
 
+    fn needed(&self) -> Needed {
+        Needed {
+            peer: self.address,
+            // A port that sends no files does not look at the handle.
+            to_send: self.to_send.unwrap_or(self.listener),
+        }
+    }
+
+    /// Whether such an operation can be under way on this port.
+    fn performs(&self, kind: RequestKind) -> bool {
+        match kind {
+            HangUp => self.hangs_up(),
+            SendFile => self.to_send.is_some(),
+            _ => true,
+        }
+    }
+
     fn hangs_up(&self) -> bool {
         self.harness.port.info().kind != PortKind::Iocp
     }
@@ -218,7 +262,7 @@ impl Handles {
         let kind = request.kind();
         let expected = match refusal {
             Some(message) => (io::ErrorKind::InvalidInput, Some(message)),
-            None if kind == HangUp && !self.hangs_up() => (io::ErrorKind::Unsupported, None),
+            None if !self.performs(kind) => (io::ErrorKind::Unsupported, None),
             None => {
                 self.harness.submit(handle, request);
                 return;
@@ -252,7 +296,7 @@ impl Handles {
 fn a_handle_takes_the_requests_of_its_kind() {
     let mut handles = Handles::new();
     for (name, taken) in handles.taken() {
-        for request in requests(handles.address) {
+        for request in requests(handles.needed()) {
             let kind = request.kind();
             let handle = handles.get(name, false);
             let refusal = (!taken.contains(&kind)).then(|| format!("{name} takes no {kind:?}"));
@@ -267,10 +311,9 @@ fn a_handle_takes_the_requests_of_its_kind() {
 fn a_request_under_way_excludes_the_same_others_on_every_port() {
     let mut handles = Handles::new();
     for (name, taken) in handles.taken() {
-        for (first, second) in pairs(handles.address) {
+        for (first, second) in pairs(handles.needed()) {
             let (under_way, asked) = (first.kind(), second.kind());
-            let begins = under_way != HangUp || handles.hangs_up();
-            if begins && taken.contains(&under_way) {
+            if handles.performs(under_way) && taken.contains(&under_way) {
                 let handle = handles.get(name, under_way != Connect);
                 handles.submit(handle, first, None);
                 let refusal = if !taken.contains(&asked) {
@@ -292,11 +335,7 @@ fn a_request_under_way_excludes_the_same_others_on_every_port() {
 #[test]
 fn an_empty_send_is_refused() {
     let mut handles = Handles::new();
-    for name in [
-        "a stream socket",
-        "the writing end of a pipe",
-        "a duplex pipe",
-    ] {
+    for name in [STREAM, WRITER, DUPLEX] {
         let handle = handles.get(name, true);
         let refusal = Some("there is nothing to send".to_owned());
         handles.submit(handle, Request::Send(Chunks::new()), refusal);
@@ -309,7 +348,7 @@ fn a_closed_handle_takes_nothing() {
     let mut handles = Handles::new();
     let listener = handles.listener;
     handles.harness.close_now(listener);
-    for request in requests(handles.address) {
+    for request in requests(handles.needed()) {
         let error = handles
             .harness
             .port
