@@ -78,6 +78,8 @@ fn random_programs_meet_every_kind_of_end() {
     let trace: Vec<String> = runs.collect();
     let ends = [
         "Accepted",
+        // From a client of a UNIX socket.
+        "peer: unix:/clients/",
         "Connected",
         "Received",
         "EndOfFile",

@@ -1,9 +1,14 @@
 //! The model of a random program: its bytes, handles and operations.
 
-use std::net::SocketAddr;
-
 use tidewaiter::port::sim::programs;
 use tidewaiter::port::{Handle, Operation, RequestKind};
+use tidewaiter::{Address, UnixAddress};
+
+/// The address of a UNIX socket.
+pub(crate) fn path(path: &str) -> Address {
+    let path = UnixAddress::from_pathname(path);
+    path.expect("a good path").into()
+}
 
 /// A flow of bytes in one direction, from a sender to a receiver.
 #[derive(Debug)]
@@ -25,12 +30,24 @@ impl Flow {
             None => programs::Flood::byte_at(place),
         }
     }
+
+    /// Checks what has arrived; with `whole`, nothing may be lost before an end of file.
+    pub(crate) fn check(&self, whole: bool) {
+        assert!(self.received <= self.sent, "bytes out of nowhere: {self:?}");
+        if self.ended && whole {
+            assert_eq!(self.received, self.sent, "bytes were lost: {self:?}");
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Listener(SocketAddr),
-    Socket,
+    /// The number of its address.
+    Listener(usize),
+    /// A stream, or a socket of sequenced packets.
+    Socket {
+        packets: bool,
+    },
     Pipe,
     Process(usize),
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use tidewaiter::Address;
 use tidewaiter::port::sim::{Call, Faults, Output, Sim, programs};
 use tidewaiter::port::{
     Chunks, CloseMode, Completion, Failure, Handle, ListenOptions, Outcome, Port, Request,
@@ -12,9 +12,16 @@ use tidewaiter::port::{
 };
 use tidewaiter::process::{Command, ExitStatus, Signal, SignalTarget};
 
-use crate::model::{Flow, Item, Kind, Pending};
+use crate::model::{Flow, Item, Kind, Pending, path};
 
 const FLOOD_BYTES: usize = 5000;
+
+/// The most bytes in a send, and in a packet, which is received whole.
+const SEND_BYTES_MAX: usize = 3000;
+const PACKET_BYTES_MAX: usize = 500;
+
+/// The number of paths at which UNIX sockets listen: few, so that they are in use, and used again.
+const PATHS: usize = 4;
 
 /// The number of actions of a run.
 const STEPS: usize = 250;
@@ -27,9 +34,12 @@ pub(crate) struct RandomProgram {
     items: Vec<Option<Item>>,
     flows: Vec<Flow>,
     statuses: Vec<Option<ExitStatus>>,
-    /// The flows of each connection, to and from the listener, by the address of the connecting end.
-    connections: BTreeMap<SocketAddr, (usize, usize)>,
-    accepted: Vec<(Socket, SocketAddr)>,
+    /// Each address that was listened on, and whether for sequenced packets.
+    listening: Vec<(Address, bool)>,
+    /// The flows of each connection, to and from the listener, and whether it has packets, by the address of the connecting
+    /// end.
+    connections: BTreeMap<String, (usize, usize, bool)>,
+    accepted: Vec<(Socket, Address)>,
     pending: BTreeMap<u64, Pending>,
     next_token: u64,
     trace: Vec<String>,
@@ -53,6 +63,7 @@ impl RandomProgram {
             items: Vec::new(),
             flows: Vec::new(),
             statuses: Vec::new(),
+            listening: Vec::new(),
             connections: BTreeMap::new(),
             accepted: Vec::new(),
             pending: BTreeMap::new(),
@@ -114,34 +125,60 @@ impl RandomProgram {
 
     fn listen(&mut self) {
         let port = self.below(2);
-        let mut options = ListenOptions::new(([127, 0, 0, 1], 0));
+        let way = self.below(4);
+        let address = match way {
+            0 | 1 => ([127, 0, 0, 1], 0).into(),
+            _ => path(&format!("/run/{}.sock", self.below(PATHS))),
+        };
+        let mut options = ListenOptions::new(address);
         options.backlog = 3;
-        if let Ok(handle) = self.ports[port].listen(&options) {
-            let kind = Kind::Listener(self.local_ip(port, handle));
-            self.add(port, handle, kind, None, None);
+        options.sequenced_packets = way == 3;
+        match self.ports[port].listen(&options) {
+            Ok(handle) => {
+                let kind = Kind::Listener(self.listening.len());
+                let local = self.local_addr(port, handle);
+                self.listening.push((local, options.sequenced_packets));
+                self.add(port, handle, kind, None, None);
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}"),
         }
     }
 
-    fn local_ip(&self, port: usize, handle: Handle) -> SocketAddr {
-        let address = self.ports[port].local_addr(handle).expect("it is bound");
-        address.socket_addr().expect("an IP address")
+    fn local_addr(&self, port: usize, handle: Handle) -> Address {
+        let address = self.ports[port].local_addr(handle);
+        address.expect("it is bound")
     }
 
     fn connect(&mut self) {
         let port = self.below(2);
         let listener = self.pick(|item| matches!(item.kind, Kind::Listener(_)));
-        let address = match listener.map(|index| self.item(index).kind) {
-            Some(Kind::Listener(address)) => address,
-            _ => "192.0.2.1:80".parse().expect("an address"),
+        let (peer, packets) = match listener.map(|index| self.item(index).kind) {
+            Some(Kind::Listener(number)) => self.listening[number].clone(),
+            _ => match self.below(2) {
+                0 => (([192, 0, 2, 1], 80).into(), false),
+                _ => (path("/run/nobody.sock"), false),
+            },
         };
-        let Ok(handle) = self.ports[port].open_stream(&address.into(), None) else {
+        // The listener knows the connection by the client's address, so clients of UNIX sockets have one as well.
+        let number = self.connections.len();
+        let local = match &peer {
+            Address::Unix(_) => Some(path(&format!("/clients/{number}"))),
+            _ => None,
+        };
+        let opened = match packets {
+            true => self.ports[port].open_packets(&peer, local.as_ref()),
+            false => self.ports[port].open_stream(&peer, local.as_ref()),
+        };
+        let Ok(handle) = opened else {
             return;
         };
-        let local = self.local_ip(port, handle);
+        let local = self.local_addr(port, handle);
         let (to, from) = (self.add_flow(None), self.add_flow(None));
-        self.connections.insert(local, (to, from));
-        let index = self.add(port, handle, Kind::Socket, Some(from), Some(to));
-        self.submit(index, Request::connect(address));
+        self.connections
+            .insert(local.to_string(), (to, from, packets));
+        let kind = Kind::Socket { packets };
+        let index = self.add(port, handle, kind, Some(from), Some(to));
+        self.submit(index, Request::connect(peer));
     }
 
     fn spawn(&mut self) {
@@ -194,7 +231,11 @@ impl RandomProgram {
 
     fn send(&mut self) {
         if let Some(index) = self.pick(|item| item.outgoing.is_some() && !item.sending) {
-            let count = 1 + self.below(3000);
+            let most = match self.item(index).kind {
+                Kind::Socket { packets: true } => PACKET_BYTES_MAX,
+                _ => SEND_BYTES_MAX,
+            };
+            let count = 1 + self.below(most);
             let flow = &self.flows[self.item(index).outgoing.expect("picked so")];
             let bytes = (flow.sent..flow.sent + count).map(|place| flow.byte_at(place));
             let chunks = Chunks::from(bytes.collect::<Vec<u8>>());
@@ -203,7 +244,9 @@ impl RandomProgram {
     }
 
     fn shut_down(&mut self) {
-        if let Some(index) = self.pick(|item| item.kind == Kind::Socket && !item.sending) {
+        if let Some(index) =
+            self.pick(|item| matches!(item.kind, Kind::Socket { .. }) && !item.sending)
+        {
             let (port, handle) = (self.item(index).port, self.item(index).handle);
             if let Err(error) = self.ports[port].shutdown_write(handle) {
                 assert_eq!(error.kind(), ErrorKind::NotConnected);
@@ -245,7 +288,8 @@ impl RandomProgram {
             4 => {
                 let count = self.connections.len().max(1);
                 let place = self.below(count);
-                if let Some(&address) = self.connections.keys().nth(place) {
+                if let Some(address) = self.connections.keys().nth(place) {
+                    let address: Address = address.parse().expect("it was written");
                     self.sim.reset(address);
                 }
             }
@@ -271,8 +315,9 @@ impl RandomProgram {
         let port = self.below(3);
         if port < 2 {
             let handle = self.ports[port].adopt(socket).expect("of this world");
-            let (to, from) = self.connections[&peer];
-            self.add(port, handle, Kind::Socket, Some(to), Some(from));
+            let (to, from, packets) = self.connections[&peer.to_string()];
+            let kind = Kind::Socket { packets };
+            self.add(port, handle, kind, Some(to), Some(from));
         }
     }
 
@@ -432,9 +477,8 @@ impl RandomProgram {
     fn check_outcome(&mut self, pending: Pending, outcome: Outcome, more: bool) {
         match (pending.kind, outcome) {
             (RequestKind::Accept, Outcome::Accepted { socket, peer }) => {
-                let peer = peer.socket_addr().expect("an IP address");
                 assert!(
-                    more && self.connections.contains_key(&peer),
+                    more && self.connections.contains_key(&peer.to_string()),
                     "nobody has {peer}"
                 );
                 self.accepted.push((socket, peer));
@@ -511,7 +555,7 @@ impl RandomProgram {
             }
             let sending = self.item(index).sending;
             match kind {
-                Kind::Socket if !sending => drop(self.ports[port].shutdown_write(handle)),
+                Kind::Socket { .. } if !sending => drop(self.ports[port].shutdown_write(handle)),
                 Kind::Pipe if !sending && self.item(index).outgoing.is_some() => {
                     self.close(index, CloseMode::Graceful);
                 }
@@ -545,13 +589,8 @@ impl RandomProgram {
 
     fn check_flows(&self) {
         for flow in &self.flows {
-            assert!(flow.received <= flow.sent, "bytes out of nowhere: {flow:?}");
-            let whole = flow
-                .child
-                .is_none_or(|child| self.statuses[child] == Some(ExitStatus::Code(0)));
-            if flow.ended && whole {
-                assert_eq!(flow.received, flow.sent, "bytes were lost: {flow:?}");
-            }
+            let exited = |child: usize| self.statuses[child] == Some(ExitStatus::Code(0));
+            flow.check(flow.child.is_none_or(exited));
         }
     }
 }
