@@ -142,6 +142,8 @@ pub(crate) mod standard;
 mod surge;
 mod table;
 mod unix_socket;
+#[cfg(all(test, not(loom)))]
+mod unkillable;
 #[cfg(target_os = "linux")]
 mod uring;
 mod waker;

@@ -73,12 +73,12 @@ pub(super) fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
 }
 
 #[cfg(windows)]
-fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
+pub(super) fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
     super::iocp::open(options, "the one on Windows".to_owned())
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]
-fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
+pub(super) fn open_best(options: &PortOptions) -> io::Result<Box<dyn Driver>> {
     super::poll::open(options, "the one on this OS".to_owned())
 }
 

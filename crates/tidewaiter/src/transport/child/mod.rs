@@ -400,3 +400,6 @@ impl Protocol for PipeProtocol {
 struct Gone;
 
 impl ProcessProtocol for Gone {}
+
+#[cfg(all(test, not(loom)))]
+mod tests;
