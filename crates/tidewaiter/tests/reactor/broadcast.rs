@@ -58,14 +58,17 @@ async fn connected(reactor: &Reactor, all: &Broadcast) -> Connected {
     }
 }
 
-/// Sends one message a turn, `until` tells enough. Returns their number.
-async fn publish(all: &Broadcast, until: impl Fn() -> bool) -> u32 {
+/// Sends messages, no faster than a member takes them, `until` tells enough. Returns their number.
+async fn publish(all: &Broadcast, fast: &Transport, until: impl Fn() -> bool) -> u32 {
     for number in 0..100_000 {
         if until() {
             return number;
         }
         all.send(message(number));
         yield_now().await;
+        while fast.queued() > 0 && !until() {
+            yield_now().await;
+        }
     }
     panic!("the system takes any amount");
 }
@@ -78,7 +81,7 @@ fn a_slow_member_misses_the_newest_messages() {
         let fast = connected(&reactor, &all).await;
         let slow = connected(&reactor, &all).await;
         let all_read = reads(&reactor, fast.client);
-        let count = publish(&all, || slow.member.dropped() >= 5).await;
+        let count = publish(&all, fast.member.transport(), || slow.member.dropped() >= 5).await;
         let dropped = slow.member.dropped();
         assert!(slow.member.transport().queued() <= LIMIT);
         assert_eq!(fast.member.dropped(), 0);
@@ -103,7 +106,10 @@ fn a_slow_member_is_disconnected() {
         let fast = connected(&reactor, &all).await;
         let slow = connected(&reactor, &all).await;
         let all_read = reads(&reactor, fast.client);
-        let count = publish(&all, || all.counters().disconnected > 0).await;
+        let count = publish(&all, fast.member.transport(), || {
+            all.counters().disconnected > 0
+        })
+        .await;
         let counters = all.counters();
         assert_eq!((counters.members, counters.dropped), (1, 0));
         assert!(!slow.member.transport().is_open());
@@ -145,17 +151,20 @@ fn a_sender_waits_for_a_slow_member() {
     });
 }
 
-/// Sends until one member, which does not read, is waited for.
+/// Sends until one member, which does not read, is waited for, and the system takes no more.
 async fn stuck(reactor: &Reactor, all: &Broadcast) -> Connected {
     let slow = connected(reactor, all).await;
-    publish(all, || slow.member.transport().is_congested()).await;
-    // What the system still takes ends the first congestion.
-    while poll_once(all.ready()).await.is_some() {
-        all.send(message(0));
-        for _ in 0..20 {
+    let transport = slow.member.transport();
+    let mut queued = 0;
+    while !transport.is_congested() || queued != transport.queued() {
+        while !transport.is_congested() {
+            all.send(message(0));
             yield_now().await;
         }
+        queued = transport.queued();
+        reactor.sleep(Duration::from_millis(10)).await;
     }
+    assert!(poll_once(all.ready()).await.is_none());
     slow
 }
 

@@ -251,16 +251,12 @@ fn dropping_any_future_of_frames_loses_none() {
         let mut server = FramedRead::new(server, Netstrings::new());
         let (mut sent, mut received, mut dropped) = (0, 0, 0);
         while received < COUNT {
-            if sent < COUNT {
-                // A dropped send has sent nothing, or sends all with the next call.
-                let before = client.get_mut().transport().queued();
+            // So few wait that there is room for one more: a dropped send sends its frame with the next call.
+            if sent < COUNT && sent - received < 60 {
                 let frame = format!("{sent} {}", "x".repeat(100));
                 match poll_once(client.send(frame)).await {
                     Some(result) => result.unwrap(),
-                    None => {
-                        dropped += 1;
-                        assert!(before > 100, "only a congested writer waits");
-                    }
+                    None => dropped += 1,
                 }
                 sent += 1;
             }
@@ -275,7 +271,7 @@ fn dropping_any_future_of_frames_loses_none() {
                 }
                 None => {
                     dropped += 1;
-                    if sent == COUNT {
+                    if sent == COUNT || sent - received == 60 {
                         client.flush().await.unwrap();
                     }
                     yield_now().await;
